@@ -1,0 +1,10 @@
+"""
+Makes ``python -m exporter`` the same command as ``expiry-exporter``.
+"""
+
+import sys
+
+from exporter.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

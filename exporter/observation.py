@@ -1,0 +1,218 @@
+"""
+The middle types: what a look at an endpoint gave.
+
+Probes and parsers make these values, judgement and metrics read them. This
+module imports nothing of ours, so that both sides depend on it and not on each
+other. All times are seconds since the Unix epoch, UTC.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """
+    Why a probe failed. The values are label values and headings in the README: they are API.
+    """
+
+    DNS_NOT_FOUND = "dns_not_found"
+    DNS_FAILED = "dns_failed"
+    DNS_TIMEOUT = "dns_timeout"
+    CONNECTION_REFUSED = "connection_refused"
+    CONNECTION_RESET = "connection_reset"
+    CONNECTION_CLOSED = "connection_closed"
+    CONNECT_TIMEOUT = "connect_timeout"
+    NETWORK_UNREACHABLE = "network_unreachable"
+    HANDSHAKE_TIMEOUT = "handshake_timeout"
+    HANDSHAKE_REFUSED = "handshake_refused"
+    NOT_TLS = "not_tls"
+    BAD_CERTIFICATE = "bad_certificate"
+    NO_CERTIFICATE = "no_certificate"
+    CLIENT_CERTIFICATE_REQUIRED = "client_certificate_required"
+    CLIENT_CERTIFICATE_REFUSED = "client_certificate_refused"
+    CLIENT_CERTIFICATE_UNUSABLE = "client_certificate_unusable"
+    TIMEOUT = "timeout"
+    INTERNAL_ERROR = "internal_error"
+
+
+class Fault(StrEnum):
+    """
+    Why a normal client would refuse what an endpoint presents. The values are label values: they are API.
+    """
+
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    CHAIN_EXPIRED = "chain_expired"
+    CHAIN_NOT_YET_VALID = "chain_not_yet_valid"
+    NAME_MISMATCH = "name_mismatch"
+    SELF_SIGNED = "self_signed"
+    UNTRUSTED_ROOT = "untrusted_root"
+    MISSING_INTERMEDIATE = "missing_intermediate"
+    INVALID_CHAIN = "invalid_chain"
+    CA_AS_LEAF = "ca_as_leaf"
+    WRONG_KEY_USAGE = "wrong_key_usage"
+    WEAK_KEY = "weak_key"
+    WEAK_SIGNATURE = "weak_signature"
+    WEAK_PROTOCOL = "weak_protocol"
+    WEAK_CIPHER = "weak_cipher"
+    TRUST_STORE_UNUSABLE = "trust_store_unusable"
+
+
+class Kind(StrEnum):
+    """
+    What sort of thing an item is. The values are label values: they are API.
+    """
+
+    LEAF = "leaf"
+    INTERMEDIATE = "intermediate"
+    ROOT = "root"
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Certificate:
+    """
+    One X.509 certificate (RFC 5280) in values of no library.
+
+    Two certificates are equal when their fingerprints are; `der` is kept because
+    trust is judged, and state is stored, from the bytes themselves.
+    """
+
+    fingerprint_sha256: str
+    """Lower-case hexadecimal SHA-256 of the whole DER encoding."""
+    der: bytes
+    subject: str
+    """RFC 4514 string, most specific part first; empty when the certificate names no subject."""
+    issuer: str
+    common_name: str
+    """The most specific common name of the subject; empty when there is none."""
+    serial: str
+    """Lower-case hexadecimal, no leading zeros."""
+    not_before: float
+    not_after: float
+    """The last second of validity."""
+    key_algorithm: str
+    """`rsa`, `ecdsa`, `ed25519`, `ed448`, `dsa`, or `unknown` when the key could not be read."""
+    key_bits: int | None
+    """Size of the modulus or curve in bits; None when unknown."""
+    signature_hash: str
+    """`sha256` and so on; `none` for schemes without a separate hash (Ed25519); `unknown`."""
+    dns_names: tuple[str, ...]
+    """DNS names of the subject alternative name, as encoded (A-labels)."""
+    ip_addresses: tuple[str, ...]
+    is_ca: bool
+    """Basic constraints say CA. False when the extension is absent."""
+    key_usage: frozenset[str] | None
+    """Names as in RFC 5280 section 4.2.1.3 (`digitalSignature`); None when the extension is absent."""
+    extended_key_usage: frozenset[str] | None
+    """Dotted object identifiers; None when the extension is absent."""
+    public_key_sha256: str
+    """Lower-case hexadecimal SHA-256 of the SubjectPublicKeyInfo: the same key has the same value."""
+
+    @property
+    def key(self) -> str:
+        """
+        The key as a label value: `rsa-2048`, `ecdsa-256`, `ed25519`.
+        """
+        if self.key_bits is None or self.key_algorithm in {"ed25519", "ed448"}:
+            return self.key_algorithm
+        return f"{self.key_algorithm}-{self.key_bits}"
+
+    @property
+    def self_issued(self) -> bool:
+        """
+        True when subject and issuer are the same, not empty, name.
+        """
+        return bool(self.subject) and self.subject == self.issuer
+
+    @property
+    def lifetime(self) -> float:
+        """
+        Seconds from begin to end; negative for a certificate that ends before it begins.
+        """
+        return self.not_after - self.not_before
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """
+    One thing with an end date, found at an endpoint. `name` is a place (`leaf`, `chain-1`), not a certificate.
+    """
+
+    name: str
+    kind: Kind
+    not_before: float
+    not_after: float
+    certificate: Certificate | None = None
+    """None for things that are no certificates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """
+    The certificates a server presented in one handshake, leaf first, in the order they came.
+    """
+
+    certificates: tuple[Certificate, ...]
+    key: str = ""
+    """`rsa` or `ecdsa` when the server was asked for that kind only; else empty."""
+
+    @property
+    def leaf(self) -> Certificate:
+        """
+        The first certificate: the one that speaks for the server.
+        """
+        return self.certificates[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """
+    What a handshake agreed on.
+    """
+
+    protocol: str
+    """`TLSv1.3` and so on, as OpenSSL names it."""
+    cipher: str
+    cipher_bits: int
+    server_name: str | None
+    """The name sent as SNI; None when none was sent."""
+    client_certificate_requested: bool
+    staple: bytes | None
+    """The stapled OCSP response, DER (RFC 6066 section 8); None when nothing was stapled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    Everything that was seen at an endpoint in one look.
+    """
+
+    items: tuple[Item, ...]
+    chains: tuple[Chain, ...] = ()
+    tls: Tls | None = None
+    """None for endpoints that are not on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """
+    The endpoint was seen.
+    """
+
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """
+    The endpoint could not be seen, or ended the conversation after it was.
+    """
+
+    reason: Reason
+    detail: str
+    """One sentence for a person: which step failed, and the words of the system or the server."""
+    facts: Facts | None = None
+    """What was seen before the failure (the certificate of a server that then demanded ours); else None."""
+
+
+Observation = Observed | Failed
