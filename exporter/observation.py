@@ -135,7 +135,7 @@ class Certificate:
 @dataclass(frozen=True, slots=True)
 class Item:
     """
-    One thing with an end date, found at an endpoint. `name` is a place (`leaf`, `chain-1`), not a certificate.
+    One thing with an end date. `name` is a place at the endpoint (`leaf`, `chain-1`), not a certificate.
     """
 
     name: str

@@ -63,7 +63,7 @@ class Target:
     policy: Policy = AUTOMATIC
     labels: tuple[tuple[str, str], ...] = ()
     """The user's labels, sorted by name; exported on `expiry_target_info` only."""
-    timeout: float = 10.0
+    timeout: float = 5.0
     """Seconds that one look at one endpoint may take, after the name was resolved."""
     server_name: str | None = None
     """Name to send as SNI and to verify instead of the URL's host; None: the host."""
@@ -99,6 +99,12 @@ def parse_url(text: str) -> Url:
     The parts of a target's URL. Raises TargetError with a message for the person who wrote it.
     """
     text = text.strip()
+    # First, because every other message shows the text, and this one may hold a password.
+    if "@" in text:
+        raise TargetError("a target's URL must not contain a user name or a password, so no '@'")
+    # urlsplit would drop tabs and line ends without a word.
+    if not text.isprintable() or " " in text:
+        raise TargetError(f"{text!r} is not a URL: it has a space or an unprintable character in it")
     scheme, separator, _ = text.partition("://")
     scheme = scheme.lower()
     known = ", ".join(f"{name}://" for name in sorted(DEFAULT_PORTS))
@@ -111,20 +117,21 @@ def parse_url(text: str) -> Url:
         port = parts.port
     except ValueError as error:
         raise TargetError(f"{text!r} is not a URL: {error}") from None
-    if parts.username is not None or parts.password is not None:
-        raise TargetError("a target's URL must not contain a user name or a password")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise TargetError(
-            f"a {scheme} target is a host and a port: remove what follows {parts.netloc!r} in the URL"
-        )
     if not parts.hostname:
         raise TargetError(f"{text!r} names no host")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise TargetError(
+            f"{scheme}:// takes a host and a port only: remove what follows {parts.netloc!r} in the URL"
+        )
     port = DEFAULT_PORTS[scheme] if port is None else port
     if port is None:
-        raise TargetError(f"{text!r} names no port: write {scheme}://{parts.netloc}:PORT")
+        raise TargetError(f"{text!r} names no port: write {text.rstrip(':/')}:PORT")
     if port == 0:
         raise TargetError("port 0 can't be connected to: ports are 1 to 65535")
-    host = normal_host(parts.hostname)
+    # RFC 6874 section 2: in a URL the '%' before an address's zone is written %25.
+    host = normal_host(parts.hostname.replace("%25", "%", 1))
+    if parts.netloc.startswith("[") and ":" not in host:
+        raise TargetError(f"{text!r} is not a URL: only an IPv6 address stands in brackets")
     return Url(text, scheme, host, port, parse_ip(host))
 
 
@@ -137,7 +144,7 @@ def normal_host(host: str) -> str:
     ip = parse_ip(host)
     if ip is not None:
         return str(ip)
-    name = host.rstrip(".")
+    name = host.removesuffix(".")
     try:
         if not name.isascii():
             name = idna.encode(name, uts46=True).decode("ascii")
@@ -145,6 +152,9 @@ def normal_host(host: str) -> str:
         raise TargetError(f"{host!r} is not an internationalised domain name: {error}") from None
     if len(name) > 253 or not all(_HOST_LABEL.fullmatch(label) for label in name.split(".")):
         raise TargetError(f"{host!r} is not a host name")
+    # No top-level domain is a number (RFC 3696 section 2), but a resolver may read 10.1 as 10.0.0.1.
+    if name.rpartition(".")[2].isdigit():
+        raise TargetError(f"{host!r} is neither a host name nor a complete IPv4 address")
     return name.lower()
 
 

@@ -1,0 +1,404 @@
+"""
+The command line.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+from aiohttp import web
+from rich.console import Console
+
+from exporter import __version__, check, demo, logs
+from exporter.config import Config, ConfigError, load, target_for
+from exporter.logs import fields
+from exporter.policies import BUILT_IN
+from exporter.service import Options, Service
+from exporter.status import Level, worst
+from exporter.targets import Target, TargetError, join_host_port
+from exporter.web import application
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_ADDRESS = ":10119"
+"""The exporters' range 9100 to 9999 is fully allocated and its list goes on above 10000; this one is free there."""
+
+DESCRIPTION = """\
+Says, before an outage, that a certificate is about to run out.
+
+Without a command, serves metrics to Prometheus: each scrape of /metrics looks at
+every configured target and tells when what it presents ends, when its renewal is
+due, and whether clients trust it.
+"""
+
+EXAMPLES = """\
+examples:
+  expiry-exporter demo
+      try it: servers in every state on this machine, metrics and a status page
+
+  expiry-exporter check https://example.com tls://db.internal:5432
+      look once, print a table, exit 0 (fine), 1 (warning), 2 (critical) or 3 (unknown)
+
+  expiry-exporter --config.file=expiry.yml
+      serve; a minimal expiry.yml is:
+          targets:
+            - https://example.com
+
+  expiry-exporter --config.file=expiry.yml --config.check
+      say everything that is wrong with a configuration, and exit
+
+  kill -HUP PID, or curl -X POST http://localhost:10119/-/reload
+      load the configuration anew; a bad one changes nothing
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command and return its exit code.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    logs.setup(options.log_level, options.log_format, sys.stderr)
+    _raise_file_limit()
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`expiry-exporter check … | head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="expiry-exporter",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"expiry-exporter {__version__}")
+    parser.add_argument(
+        "--config.file",
+        dest="config_file",
+        metavar="FILE",
+        default="expiry.yml",
+        help="the configuration (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config.check",
+        dest="config_check",
+        action="store_true",
+        help="say what is wrong with the configuration, and exit",
+    )
+    parser.add_argument(
+        "--state.path",
+        dest="state_path",
+        metavar="FILE",
+        help="keep what was last seen in this file, so that it survives a restart",
+    )
+    parser.add_argument(
+        "--shard.index",
+        dest="shard_index",
+        metavar="N",
+        type=int,
+        default=0,
+        help="which share of the targets this replica looks at, from 0 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shard.total",
+        dest="shard_total",
+        metavar="N",
+        type=int,
+        default=1,
+        help="how many replicas share the targets (default: %(default)s)",
+    )
+    _add_server_flags(parser)
+    _add_log_flags(parser)
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="")
+    checking = commands.add_parser(
+        "check",
+        help="look once at some URLs and print what is found",
+        formatter_class=raw,
+        description="Look once at each URL and print what is found, the most urgent first.\n"
+        "Exit code: 0 fine, 1 warning, 2 critical, 3 unknown (could not be seen).",
+        epilog="examples:\n  expiry-exporter check https://example.com\n"
+        "  expiry-exporter check --output json --policy manual tls://db.internal:5432\n"
+        "  expiry-exporter check --ca-file /etc/ssl/private-ca.pem https://intranet.example.com",
+    )
+    checking.add_argument(
+        "urls", nargs="+", metavar="URL", help="what to look at, such as https://example.com"
+    )
+    checking.add_argument(
+        "--output", choices=("table", "json"), default="table", help="(default: %(default)s)"
+    )
+    checking.add_argument(
+        "--policy",
+        choices=sorted(BUILT_IN),
+        default="automatic",
+        help="how the certificates are renewed (default: %(default)s)",
+    )
+    checking.add_argument("--ca-file", metavar="FILE", help="trust anchors, PEM (default: the system's)")
+    checking.add_argument(
+        "--server-name", metavar="NAME", help="name to send and verify instead of the URL's host"
+    )
+    checking.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=10.0,
+        help="time for all of it (default: %(default)g)",
+    )
+    _add_log_flags(checking)
+    checking.set_defaults(run=_check)
+    showing = commands.add_parser(
+        "demo",
+        help="serve with embedded endpoints in every state",
+        formatter_class=raw,
+        description="Start TLS endpoints in every state on this machine, and serve their metrics.",
+    )
+    _add_server_flags(showing)
+    _add_log_flags(showing)
+    showing.set_defaults(run=_demo, state_path=None)
+    return parser
+
+
+def _add_server_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--web.listen-address",
+        dest="listen_address",
+        metavar="ADDRESS",
+        type=_address,
+        default=DEFAULT_ADDRESS,
+        help="[host]:port to listen on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--web.timeout-offset",
+        dest="timeout_offset",
+        metavar="SECONDS",
+        type=_seconds,
+        default=0.5,
+        help="taken off Prometheus's scrape timeout, for the answer to arrive in time (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--sweep.concurrency",
+        dest="concurrency",
+        metavar="N",
+        type=_positive,
+        default=512,
+        help="looks under way at a time (default: %(default)s)",
+    )
+
+
+def _add_log_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log.level",
+        dest="log_level",
+        choices=tuple(logs.LEVELS),
+        default="info",
+        help="(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log.format",
+        dest="log_format",
+        choices=("logfmt", "json"),
+        default="logfmt",
+        help="(default: %(default)s)",
+    )
+
+
+def _address(text: str) -> tuple[str | None, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not [host]:port, such as :10119 or 127.0.0.1:10119")
+    return host.removeprefix("[").removesuffix("]") or None, int(port)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _raise_file_limit() -> None:
+    """
+    Let this process open as many files as it may: each look is a socket.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    if not 0 <= options.shard_index < options.shard_total:
+        return _fail(
+            f"--shard.index {options.shard_index} is not one of 0 to {options.shard_total - 1} (--shard.total less one)"
+        )
+    if options.config_check:
+        return _check_config(options.config_file)
+
+    def configuration() -> Config:
+        config = load(options.config_file, os.environ)
+        mine = [one for one in config.targets if shard(one.name, options.shard_total) == options.shard_index]
+        return replace(config, targets=tuple(mine))
+
+    return _run_server(options, configuration)
+
+
+def shard(name: str, total: int) -> int:
+    """
+    Which replica looks at a target: the same for every replica, version and machine.
+    """
+    return int.from_bytes(sha256(name.encode("utf-8")).digest()[:8]) % total
+
+
+def _check_config(file: str) -> int:
+    try:
+        config = load(file, os.environ)
+    except ConfigError as error:
+        return _fail(str(error))
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{file}: {len(config.targets)} targets, {len(config.policies)} policies: good")
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 1
+
+
+def _run_server(options: argparse.Namespace, configuration: Callable[[], Config]) -> int:
+    try:
+        asyncio.run(_server(options, configuration))
+    except (ConfigError, ListenError) as error:
+        return _fail(str(error))
+    return 0
+
+
+class ListenError(Exception):
+    """
+    The server can't listen. The message says where, why, and what to do.
+    """
+
+
+async def _server(options: argparse.Namespace, configuration: Callable[[], Config]) -> None:
+    """
+    Serve until a signal says to stop. Raises ConfigError and ListenError.
+    """
+    loop = asyncio.get_running_loop()
+    service = Service(configuration, Options(options.concurrency, options.state_path), loop)
+    service.start()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(service))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    runner = web.AppRunner(application(service, options.timeout_offset), access_log=None)
+    try:
+        await runner.setup()
+        await _listen(runner, *options.listen_address)
+        await stop.wait()
+        logger.info("stopping")
+    finally:
+        await runner.cleanup()
+        await service.close()
+
+
+async def _reload(service: Service) -> None:
+    # The service has logged what is wrong, and goes on with what it has.
+    with contextlib.suppress(ConfigError):
+        await service.reload()
+
+
+async def _listen(runner: web.AppRunner, host: str | None, port: int) -> None:
+    site = web.TCPSite(runner, host, port)
+    try:
+        await site.start()
+    except OSError as error:
+        where = f"{host or ''}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(
+                f"can't listen on {where}: another process does already. Stop it (ss -ltnp shows which it is), "
+                "or choose another port with --web.listen-address"
+            ) from error
+        raise ListenError(f"can't listen on {where}: {error.strerror or error}") from error
+    # With port 0 the system chooses: say what it chose.
+    for name in runner.addresses:
+        shown = join_host_port("localhost" if name[0] in {"0.0.0.0", "::"} else name[0], name[1])  # noqa: S104 - compared
+        logger.info(
+            "listening", extra=fields(address=join_host_port(name[0], name[1]), url=f"http://{shown}/")
+        )
+
+
+def _demo(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="expiry-demo-") as directory:
+        try:
+            asyncio.run(_serve_demo(options, directory))
+        except ListenError as error:
+            return _fail(str(error))
+    return 0
+
+
+async def _serve_demo(options: argparse.Namespace, directory: str) -> None:
+    shown = await demo.start(time.time(), directory)
+    try:
+        config = Config(shown.targets, BUILT_IN, ("*",), ())
+        await _server(options, lambda: config)
+    finally:
+        await shown.close()
+
+
+def _check(options: argparse.Namespace) -> int:
+    config = Config((), BUILT_IN, ("*",), ())
+    targets: dict[str, Target] = {}
+    refused = False
+    for url in options.urls:
+        try:
+            target = target_for(config, url, options.policy)
+        except TargetError as error:
+            print(f"expiry-exporter check: {error}", file=sys.stderr)
+            refused = True
+            continue
+        targets[url] = replace(
+            target, ca_file=options.ca_file, server_name=options.server_name, timeout=options.timeout
+        )
+    console = Console(stderr=True) if sys.stderr.isatty() else None
+    # Each failure stands in the table: no line of log beside it.
+    logging.getLogger().setLevel(logging.ERROR)
+    scrape = asyncio.run(check.look(tuple(targets.values()), options.timeout, 512, console))
+    now = time.time()
+    (check.print_json if options.output == "json" else check.print_table)(scrape, now, sys.stdout)
+    levels = [check.level(scrape, now)] + [Level.UNKNOWN] * refused
+    return int(worst(levels))

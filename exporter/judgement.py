@@ -1,0 +1,172 @@
+"""
+Judgement: what the facts of an endpoint mean at a given time under a given policy.
+
+Pure. The path to a trust anchor is judged in `trust`; deadlines and what a
+handshake agreed on are judged here.
+"""
+
+from dataclasses import dataclass
+
+from exporter.observation import Chain, Facts, Fault, Item, Kind, Tls
+from exporter.policies import Policy
+from exporter.targets import Target
+from exporter.trust import FoundFault, Trust, TrustStore, judge
+
+WEAK_PROTOCOLS = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"})
+"""RFC 8996 (TLS 1.0 and 1.1), RFC 7568 (SSL 3.0)."""
+
+WEAK_CIPHER_MARKS = ("NULL", "RC4", "RC2", "DES", "EXP", "ADH", "AECDH", "MD5", "SEED", "IDEA")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """
+    Moments of one item, in seconds since the epoch.
+    """
+
+    renewal_due: float
+    """When a healthy renewer would have replaced it."""
+    warning: float
+    critical: float
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedItem:
+    """
+    An item with its deadlines.
+    """
+
+    item: Item
+    deadlines: Deadlines | None
+    """None for what is renewed together with something else, or has no say: see `judge_item`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What the facts of one endpoint mean. It holds for `valid_from <= now < valid_until`.
+    """
+
+    items: tuple[JudgedItem, ...]
+    faults: tuple[FoundFault, ...]
+    """Why a normal client would refuse the endpoint, at most one per fault; empty when it would not."""
+    valid_from: float
+    valid_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """
+    The trust anchors a target is judged by, or why there are none.
+    """
+
+    store: TrustStore | None
+    problem: str = ""
+
+
+def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> Verdict:
+    """
+    The verdict on an endpoint of this target.
+    """
+    items = tuple(JudgedItem(item, judge_item(item, facts, target.policy)) for item in facts.items)
+    found: list[FoundFault] = []
+    valid_from, valid_until = float("-inf"), float("inf")
+    for chain in facts.chains:
+        trust = _judge_chain(chain, target, anchors, now)
+        found += trust.faults
+        valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
+    if facts.tls is not None:
+        found += judge_tls(facts.tls)
+    return Verdict(items, _once_each(found), valid_from, valid_until)
+
+
+def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
+    """
+    The deadlines of an item.
+
+    A root that is served has none: clients use their own copy. A CA certificate that
+    accompanies a leaf comes anew with each renewal of the leaf, so it has deadlines
+    only when it ends before the leaf does, and then those of the leaf's lifetime.
+    """
+    lifetime = item.not_after - item.not_before
+    if item.kind is Kind.ROOT:
+        return None
+    if item.kind is Kind.INTERMEDIATE:
+        leaf = next((other for other in facts.items if other.kind is Kind.LEAF), None)
+        if leaf is not None:
+            if item.not_after >= leaf.not_after:
+                return None
+            lifetime = leaf.not_after - leaf.not_before
+    left = policy.time_left(lifetime)
+    return Deadlines(
+        item.not_after - left.renewal_due, item.not_after - left.warning, item.not_after - left.critical
+    )
+
+
+def _judge_chain(chain: Chain, target: Target, anchors: Anchors, now: float) -> Trust:
+    if anchors.store is None:
+        fault = FoundFault(Fault.TRUST_STORE_UNUSABLE, anchors.problem)
+        return Trust((fault,), (), valid_until=float("inf"), valid_from=float("-inf"))
+    return judge(chain.certificates, target.expected_name, anchors.store, now)
+
+
+def judge_tls(tls: Tls) -> list[FoundFault]:
+    """
+    What a normal client would not agree on with this server.
+    """
+    found = []
+    if tls.protocol in WEAK_PROTOCOLS:
+        found.append(
+            FoundFault(
+                Fault.WEAK_PROTOCOL, f"the best protocol the server offers is {tls.protocol} (RFC 8996)"
+            )
+        )
+    if tls.cipher_bits < 128 or any(mark in tls.cipher for mark in WEAK_CIPHER_MARKS):
+        found.append(
+            FoundFault(
+                Fault.WEAK_CIPHER, f"the best cipher the server offers is {tls.cipher or 'none at all'}"
+            )
+        )
+    return found
+
+
+def _once_each(found: list[FoundFault]) -> tuple[FoundFault, ...]:
+    order = list(Fault)
+    first: dict[Fault, FoundFault] = {}
+    for one in found:
+        first.setdefault(one.fault, one)
+    return tuple(sorted(first.values(), key=lambda one: order.index(one.fault)))
+
+
+class Verdicts:
+    """
+    Remembers verdicts: a fleet that did not change is not judged again until a deadline of trust passes.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], tuple[Facts, Target, Anchors, Verdict]] = {}
+
+    def verdict(self, label: str, facts: Facts, target: Target, anchors: Anchors, now: float) -> Verdict:
+        """
+        The verdict on an endpoint: the same object while nothing changed.
+        """
+        key = (target.name, label)
+        made = self._made.get(key)
+        if (
+            made is not None
+            and made[0] is facts
+            and made[1] is target
+            and made[2] is anchors
+            and made[3].valid_from <= now < made[3].valid_until
+        ):
+            return made[3]
+        verdict = judge_facts(facts, target, anchors, now)
+        self._made[key] = (facts, target, anchors, verdict)
+        return verdict
+
+    def keep_only(self, keys: set[tuple[str, str]]) -> None:
+        """
+        Forget all but these endpoints, each given as target name and label.
+        """
+        if len(self._made) > len(keys):
+            self._made = {key: made for key, made in self._made.items() if key in keys}

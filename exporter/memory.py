@@ -1,0 +1,189 @@
+"""
+Memory: what is known of each endpoint, and when it was really seen.
+
+Pure: the clock is an argument, and writing it to disk is the business of `state`.
+While an endpoint cannot be seen, its last seen facts are held, so that a warning
+does not go quiet when the server goes down.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from exporter.observation import Facts, Failed, Observation, Observed
+from exporter.targets import ADDRESS_LIMIT, Target
+
+ROSTER_AGE = 7 * 86400.0
+"""Seconds for which a label is remembered after its address was last given for a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    One look at one endpoint.
+    """
+
+    label: str
+    observation: Observation
+    duration: float
+    """Seconds."""
+    steps: tuple[tuple[float, str], ...] = ()
+    """What was done, each with the seconds since the look began; empty when nobody asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    What one sweep gave for one target.
+    """
+
+    target: Target
+    looks: tuple[Look, ...]
+    located: bool
+    """True when the endpoints of the target are known: then those without a look exist no more."""
+    left_out: tuple[str, ...] = ()
+    """Places that are not looked at, each with the reason in words."""
+
+
+@dataclass(slots=True)
+class Held:
+    """
+    What is known of one endpoint.
+    """
+
+    observation: Observation
+    """The latest look, whatever it gave."""
+    duration: float
+    facts: Facts | None = None
+    """What was last seen; None when nothing ever was. The same object as long as it is equal."""
+    seen_at: float | None = None
+    """When that was; None when nothing ever was seen."""
+
+
+@dataclass(slots=True)
+class Known:
+    """
+    What is known of one target.
+    """
+
+    identity: str
+    endpoints: dict[str, Held] = field(default_factory=dict)
+    roster: dict[str, float] = field(default_factory=dict)
+    """Labels that the target's endpoints had, with the time each was last given."""
+    left_out: tuple[str, ...] = ()
+
+
+def identity(target: Target) -> str:
+    """
+    What makes held facts a target's own: the same name with another address is another thing.
+    """
+    return f"{target.url.scheme}://{target.url.authority} {target.server_name or ''} {target.keys}"
+
+
+class Memory:
+    """
+    All that is known, by target name.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Known] = {}
+
+    def known(self, target: Target) -> Known:
+        """
+        What is known of a target; empty for a new one, or one that now means another place.
+        """
+        found = self._known.get(target.name)
+        if found is None or found.identity != identity(target):
+            found = self._known[target.name] = Known(identity(target))
+        return found
+
+    def restore(self, name: str, known: Known) -> None:
+        """
+        Take back what was known before a restart.
+        """
+        self._known[name] = known
+
+    def __iter__(self) -> Iterator[tuple[str, Known]]:
+        return iter(self._known.items())
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """
+        Forget every target that is not named: it is no longer configured.
+        """
+        wanted = set(names)
+        for name in [name for name in self._known if name not in wanted]:
+            del self._known[name]
+
+    def keep_newest(self, count: int) -> None:
+        """
+        Forget all but the targets that were last asked about.
+        """
+        for name in list(self._known)[: max(0, len(self._known) - count)]:
+            del self._known[name]
+
+    def labels(self, target: Target, found: Sequence[str], now: float) -> tuple[str, ...]:
+        """
+        What the endpoints found are called: their own labels, or numbers when the name's addresses rotate.
+
+        A name whose look-ups give ever new addresses (a content delivery network) would
+        make ever new series. Once it had more addresses in a week than are probed at a
+        time, its endpoints are `name:port#1`, `#2` and so on.
+        """
+        roster = self.known(target).roster
+        for label in [label for label, given in roster.items() if given < now - ROSTER_AGE]:
+            del roster[label]
+        for label in found:
+            roster.pop(label, None)
+            roster[label] = now
+        # Two limits' worth is enough to know that it rotates; the roster itself must stay small.
+        for label in list(roster)[: max(0, len(roster) - 2 * ADDRESS_LIMIT)]:
+            del roster[label]
+        if len(roster) <= ADDRESS_LIMIT:
+            return tuple(found)
+        return tuple(f"{target.url.authority}#{number}" for number in range(1, len(found) + 1))
+
+    def unlocated(self, target: Target) -> tuple[str, ...]:
+        """
+        What a target's endpoints are called while they can't be located: as before, else by its host and port.
+        """
+        return tuple(self.known(target).endpoints) or (target.url.authority,)
+
+    def update(self, result: Result, now: float) -> list[str]:
+        """
+        Take in what a sweep gave for a target. Returns the labels of endpoints whose facts changed.
+        """
+        known = self.known(result.target)
+        known.left_out = result.left_out if result.located else known.left_out
+        looks = {look.label: look for look in result.looks}
+        if result.located:
+            for label in [label for label in known.endpoints if label not in looks]:
+                del known.endpoints[label]
+        return [label for label, look in looks.items() if self._take(known, look, now)]
+
+    def _take(self, known: Known, look: Look, now: float) -> bool:
+        held = known.endpoints.get(look.label)
+        if held is None:
+            held = known.endpoints[look.label] = Held(look.observation, look.duration)
+        held.observation = look.observation
+        held.duration = look.duration
+        facts = seen_facts(look.observation)
+        if facts is None:
+            return False
+        held.seen_at = now
+        if facts == held.facts:
+            return False
+        held.facts = facts
+        return True
+
+
+def seen_facts(observation: Observation) -> Facts | None:
+    """
+    What was seen, even if the look failed afterwards; None when nothing was.
+    """
+    match observation:
+        case Observed(facts):
+            return facts
+        case Failed(facts=facts):
+            return facts

@@ -1,0 +1,361 @@
+"""
+Metrics: verdicts and held facts as lines of the Prometheus text format.
+
+Pure. The lines of an endpoint that did not change are remembered, since writing
+them costs as much as a handshake's own arithmetic; the process's own metrics are
+left to prometheus-client (see `web`). Our families are all gauges, whose lines
+are the same in the text format and in OpenMetrics.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from exporter.judgement import JudgedItem, Verdict
+from exporter.memory import Held
+from exporter.observation import Certificate, Failed, Kind
+from exporter.policies import Severity
+from exporter.targets import Target
+
+LABEL_LIMIT = 256
+"""Characters of a label value that comes from a certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """
+    One metric: its name, its HELP text, and the labels that its series have.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_ITEM = ("target", "endpoint", "item", "kind")
+_ENDPOINT = ("target", "endpoint")
+
+NOT_AFTER = Family(
+    "expiry_not_after_timestamp_seconds",
+    "When the item ends, in seconds since the epoch. "
+    "Held at its last seen value while the endpoint cannot be seen.",
+    _ITEM,
+)
+NOT_BEFORE = Family(
+    "expiry_not_before_timestamp_seconds", "When the item began, in seconds since the epoch.", _ITEM
+)
+RENEWAL_DUE = Family(
+    "expiry_renewal_due_timestamp_seconds",
+    "When a healthy renewer would have replaced the item, by the target's policy.",
+    _ITEM,
+)
+ALERT = Family(
+    "expiry_alert_timestamp_seconds",
+    "When a person should be told about the item, by the target's policy and the item's lifetime.",
+    (*_ITEM, "severity"),
+)
+NEWEST = Family(
+    "expiry_newest_not_after_timestamp_seconds",
+    "The latest end seen anywhere for an item of the same names and kind of key. "
+    "Later than expiry_not_after_timestamp_seconds: renewed but not deployed here.",
+    _ITEM,
+)
+LAST_SEEN = Family(
+    "expiry_last_seen_timestamp_seconds",
+    "When the facts exported for the endpoint were really seen. Absent if they never were.",
+    _ENDPOINT,
+)
+CERTIFICATE = Family(
+    "expiry_certificate_info",
+    "The certificate that is this item now. Always 1.",
+    ("target", "endpoint", "item", "subject", "issuer", "serial", "fingerprint_sha256", "key"),
+)
+TLS = Family(
+    "expiry_tls_info",
+    "What the last finished handshake agreed on. Always 1.",
+    ("target", "endpoint", "protocol", "cipher"),
+)
+SUCCESS = Family(
+    "expiry_probe_success", "1 if the endpoint was seen without a failure in this scrape, else 0.", _ENDPOINT
+)
+DURATION = Family(
+    "expiry_probe_duration_seconds", "How long the look at the endpoint took in this scrape.", _ENDPOINT
+)
+FAILURE = Family(
+    "expiry_probe_failure_info",
+    "Why the look at the endpoint failed in this scrape. 1 for that reason, absent when it did not.",
+    (*_ENDPOINT, "reason"),
+)
+VERIFIED = Family(
+    "expiry_verification_success",
+    "1 if a normal client would accept what the endpoint presents, else 0. Absent if nothing was ever seen.",
+    _ENDPOINT,
+)
+FAULT = Family(
+    "expiry_verification_failure_info",
+    "Why a normal client would refuse the endpoint. 1 for each fault found.",
+    (*_ENDPOINT, "reason"),
+)
+TARGET = Family(
+    "expiry_target_info",
+    "Always 1, for every configured target, whatever its probe gave. Carries the user's labels too.",
+    ("target", "prober", "policy"),
+)
+LEFT_OUT = Family(
+    "expiry_target_left_out_endpoints",
+    "Endpoints of the target that are not probed: addresses above the limit, or without a route from here.",
+    ("target",),
+)
+SWEEP_DURATION = Family(
+    "expiry_sweep_duration_seconds", "How long looking at all endpoints took in this scrape."
+)
+SWEEP_TIMEOUT = Family(
+    "expiry_sweep_timeout_seconds", "How long it might have taken: the scrape's timeout less an offset."
+)
+SWEEP_COMPLETE = Family(
+    "expiry_sweep_complete", "1 if every endpoint was looked at before the scrape's deadline, else 0."
+)
+SWEEP_TARGETS = Family("expiry_sweep_targets", "Targets that the sweep of this scrape looked at.")
+SWEEP_ENDPOINTS = Family("expiry_sweep_endpoints", "Endpoints that the sweep of this scrape looked at.")
+SWEEP_FAILURES = Family("expiry_sweep_failures", "Endpoints whose look failed in this scrape.")
+RELOAD_SUCCESS = Family(
+    "expiry_config_last_reload_successful",
+    "1 if the configuration was good when it was last loaded; 0: the one before it is still in use.",
+)
+RELOAD_TIME = Family(
+    "expiry_config_last_reload_success_timestamp_seconds",
+    "When the configuration in use was loaded, in seconds since the epoch.",
+)
+STATE_SUCCESS = Family(
+    "expiry_state_last_save_successful",
+    "1 if held facts could be written to --state.path last time, else 0. Absent without --state.path.",
+)
+BUILD = Family(
+    "expiry_build_info",
+    "The exporter's version and its libraries'. Always 1.",
+    ("version", "python", "openssl"),
+)
+
+ENDPOINT_FAMILIES = (
+    NOT_AFTER,
+    NOT_BEFORE,
+    RENEWAL_DUE,
+    ALERT,
+    NEWEST,
+    LAST_SEEN,
+    CERTIFICATE,
+    TLS,
+    SUCCESS,
+    DURATION,
+    FAILURE,
+    VERIFIED,
+    FAULT,
+)
+"""Families with series for each endpoint."""
+
+FAMILIES = (
+    *ENDPOINT_FAMILIES,
+    TARGET,
+    LEFT_OUT,
+    SWEEP_DURATION,
+    SWEEP_TIMEOUT,
+    SWEEP_COMPLETE,
+    SWEEP_TARGETS,
+    SWEEP_ENDPOINTS,
+    SWEEP_FAILURES,
+    RELOAD_SUCCESS,
+    RELOAD_TIME,
+    STATE_SUCCESS,
+    BUILD,
+)
+"""Every family of ours, in the order in which they are exported."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRow:
+    """
+    All that is exported for one endpoint.
+    """
+
+    target: Target
+    label: str
+    held: Held
+    verdict: Verdict | None
+    """None when nothing was ever seen there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """
+    All that is exported for one target besides its endpoints.
+    """
+
+    target: Target
+    prober: str
+    left_out: int
+
+
+Samples = dict[Family, list[tuple[tuple[tuple[str, str], ...], float]]]
+"""Labels and value of each series, by family."""
+
+Lines = dict[Family, list[str]]
+"""Sample lines by family."""
+
+
+def escape(value: str) -> str:
+    """
+    A label value as the text format wants it, valid UTF-8 whatever it was.
+    """
+    if not value.isprintable():
+        value = value.encode("utf-8", "replace").decode("utf-8")
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def bounded(value: str) -> str:
+    """
+    A value from a certificate, cut to a length that a label may have.
+    """
+    return value if len(value) <= LABEL_LIMIT else value[: LABEL_LIMIT - 1] + "…"
+
+
+def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str:
+    """
+    One sample line, with its newline.
+    """
+    inside = ",".join(f'{name}="{escape(text)}"' for name, text in labels)
+    series = f"{family.name}{{{inside}}}" if inside else family.name
+    return f"{series} {float(value)!r}\n"
+
+
+def names_key(judged: JudgedItem) -> tuple[object, ...] | None:
+    """
+    What two items have in common if one may be the renewal of the other; None for items that have no names.
+
+    A server may hold an RSA and an ECDSA certificate for the same names: neither renews the other.
+    """
+    certificate = judged.item.certificate
+    if certificate is None or judged.item.kind is not Kind.LEAF:
+        return None
+    names = frozenset(certificate.dns_names) | frozenset(certificate.ip_addresses)
+    return (certificate.key_algorithm, names or certificate.subject)
+
+
+class Exposition:
+    """
+    Writes the text, and remembers the lines of endpoints that did not change.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[str, str], _Block] = {}
+
+    def text(self, targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], own: Samples) -> str:
+        """
+        The whole text, without what ends an OpenMetrics document.
+        """
+        lines: Lines = {family: [] for family in FAMILIES}
+        blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
+        self._blocks = blocks
+        newest: dict[tuple[object, ...], float] = {}
+        for block in blocks.values():
+            for key, end, _ in block.newest:
+                newest[key] = max(end, newest.get(key, end))
+        for row in endpoints:
+            blocks[row.target.name, row.label].add_to(lines, row.held, newest)
+        for target in targets:
+            labels = (
+                ("target", target.target.name),
+                ("prober", target.prober),
+                ("policy", target.target.policy.name),
+                *target.target.labels,
+            )
+            lines[TARGET].append(line(TARGET, labels, 1))
+            lines[LEFT_OUT].append(line(LEFT_OUT, labels[:1], target.left_out))
+        for family, samples in own.items():
+            lines[family] += [line(family, labels, value) for labels, value in samples]
+        return "".join(
+            f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n{''.join(found)}"
+            for family, found in lines.items()
+            if found
+        )
+
+    def _block(self, row: EndpointRow) -> "_Block":
+        block = self._blocks.get((row.target.name, row.label))
+        if block is None or block.verdict is not row.verdict or block.facts is not row.held.facts:
+            block = _Block(row)
+        return block
+
+
+class _Block:
+    """
+    The lines of one endpoint. All but the newest end, the last look and its time stay while the verdict does.
+    """
+
+    __slots__ = ("_fixed", "_look", "facts", "newest", "verdict")
+
+    def __init__(self, row: EndpointRow) -> None:
+        self.verdict = row.verdict
+        self.facts = row.held.facts
+        self._look = "{" + f'target="{escape(row.target.name)}",endpoint="{escape(row.label)}"'
+        fixed: dict[Family, list[str]] = {}
+        self.newest: list[tuple[tuple[object, ...], float, str]] = []
+        endpoint = (("target", row.target.name), ("endpoint", row.label))
+        if row.verdict is not None:
+            for judged in row.verdict.items:
+                self._add_item(fixed, endpoint, judged)
+            fixed[VERIFIED] = [line(VERIFIED, endpoint, not row.verdict.faults)]
+            fixed[FAULT] = [line(FAULT, (*endpoint, ("reason", one.fault)), 1) for one in row.verdict.faults]
+        if row.held.facts is not None and row.held.facts.tls is not None:
+            tls = row.held.facts.tls
+            fixed[TLS] = [line(TLS, (*endpoint, ("protocol", tls.protocol), ("cipher", tls.cipher)), 1)]
+        self._fixed = [(family, "".join(found)) for family, found in fixed.items() if found]
+
+    def _add_item(
+        self, fixed: dict[Family, list[str]], endpoint: tuple[tuple[str, str], ...], judged: JudgedItem
+    ) -> None:
+        item = judged.item
+        labels = (*endpoint, ("item", item.name), ("kind", item.kind))
+        if item.kind is not Kind.ROOT:
+            # A root that is served is not what clients use: its end must not look like the server's.
+            fixed.setdefault(NOT_AFTER, []).append(line(NOT_AFTER, labels, item.not_after))
+            fixed.setdefault(NOT_BEFORE, []).append(line(NOT_BEFORE, labels, item.not_before))
+        if judged.deadlines is not None:
+            due = judged.deadlines
+            fixed.setdefault(RENEWAL_DUE, []).append(line(RENEWAL_DUE, labels, due.renewal_due))
+            fixed.setdefault(ALERT, []).extend(
+                line(ALERT, (*labels, ("severity", severity)), when)
+                for severity, when in ((Severity.WARNING, due.warning), (Severity.CRITICAL, due.critical))
+            )
+        if item.certificate is not None:
+            fixed.setdefault(CERTIFICATE, []).append(
+                line(CERTIFICATE, (*endpoint, ("item", item.name), *certificate_labels(item.certificate)), 1)
+            )
+        key = names_key(judged)
+        if key is not None:
+            self.newest.append((key, item.not_after, line(NEWEST, labels, 0).removesuffix("0.0\n")))
+
+    def add_to(self, lines: Lines, held: Held, newest: Mapping[tuple[object, ...], float]) -> None:
+        for family, text in self._fixed:
+            lines[family].append(text)
+        for key, _, prefix in self.newest:
+            lines[NEWEST].append(f"{prefix}{newest[key]!r}\n")
+        look = self._look
+        if held.seen_at is not None:
+            lines[LAST_SEEN].append(f"{LAST_SEEN.name}{look}}} {held.seen_at:.3f}\n")
+        lines[DURATION].append(f"{DURATION.name}{look}}} {held.duration:.6f}\n")
+        if isinstance(held.observation, Failed):
+            lines[SUCCESS].append(f"{SUCCESS.name}{look}}} 0.0\n")
+            lines[FAILURE].append(f'{FAILURE.name}{look},reason="{held.observation.reason}"}} 1.0\n')
+        else:
+            lines[SUCCESS].append(f"{SUCCESS.name}{look}}} 1.0\n")
+
+
+def certificate_labels(certificate: Certificate) -> tuple[tuple[str, str], ...]:
+    """
+    What tells one certificate from another, as labels.
+    """
+    return (
+        ("subject", bounded(certificate.subject)),
+        ("issuer", bounded(certificate.issuer)),
+        ("serial", bounded(certificate.serial)),
+        ("fingerprint_sha256", certificate.fingerprint_sha256),
+        ("key", certificate.key),
+    )

@@ -1,0 +1,390 @@
+"""
+The network: resolving names and moving bytes, each step with a deadline.
+
+Everything runs on one long-lived event loop. A deadline is a time of that
+loop's clock. Errors leave this module as ProbeError, so that a probe reads as
+the conversation it has.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import os
+import queue
+import select
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from exporter.observation import Facts, Reason
+from exporter.targets import ADDRESS_LIMIT, IPAddress, Target
+
+RESOLVE_TIMEOUT = 4.0
+"""Seconds a look-up may take. A system's resolver gives up later than a person would want to know."""
+
+RESOLVER_THREADS = 32
+"""Look-ups at a time. Each blocks a thread while a name server is silent."""
+
+TICK = 0.05
+"""Seconds between two looks for waits that are past their deadline."""
+
+
+class ProbeError(Exception):
+    """
+    A probe could not go on: for this reason, with this sentence for a person, having seen these facts.
+    """
+
+    def __init__(self, reason: Reason, detail: str, facts: Facts | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.facts = facts
+
+
+@dataclass(slots=True)
+class Trace:
+    """
+    What one look is doing, for messages, and for a person who asked for each step.
+    """
+
+    clock: Callable[[], float]
+    phase: str = "start"
+    steps: list[tuple[float, str]] | None = None
+    """`(time, words)` of each step; None when nobody asked."""
+
+    def note(self, words: str) -> None:
+        """
+        Remember a step, if anybody asked for steps.
+        """
+        if self.steps is not None:
+            self.steps.append((self.clock(), words))
+
+
+class Readiness:
+    """
+    Waits until sockets can be read or written.
+
+    One epoll object beside the loop's own: the loop's selectors keep Python
+    objects for each registration, which costs as much as a sixth of a whole TLS
+    handshake. Registrations are one-shot and end with the socket.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._waiting: dict[int, tuple[asyncio.Future[None], float]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        loop.add_reader(self._epoll.fileno(), self._dispatch)
+
+    def close(self) -> None:
+        """
+        Stop watching.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    def wait(self, fd: int, events: int, deadline: float, *, registered: bool) -> asyncio.Future[None]:
+        """
+        A future that is done when one of the events came, or has TimeoutError at the deadline.
+        """
+        future = self._loop.create_future()
+        self._waiting[fd] = (future, deadline)
+        if registered:
+            self._epoll.modify(fd, events | select.EPOLLONESHOT)
+        else:
+            self._epoll.register(fd, events | select.EPOLLONESHOT)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK, self._expire)
+        return future
+
+    def _dispatch(self) -> None:
+        for fd, _ in self._epoll.poll(0):
+            future, _ = self._waiting.pop(fd)
+            if not future.done():
+                future.set_result(None)
+
+    def _expire(self) -> None:
+        now = self._loop.time()
+        for fd, (future, deadline) in list(self._waiting.items()):
+            if future.done():
+                del self._waiting[fd]
+            elif deadline <= now:
+                del self._waiting[fd]
+                future.set_exception(TimeoutError())
+        self._timer = self._loop.call_later(TICK, self._expire) if self._waiting else None
+
+
+class Resolver:
+    """
+    Looks names up the way every other program on this host does (getaddrinfo), in threads of its own.
+
+    The threads are daemons: a name server that never answers must not keep the
+    process from ending. Equal look-ups under way at the same time are one.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int = RESOLVER_THREADS) -> None:
+        self._loop = loop
+        self._limit = threads
+        self._threads = 0
+        self._idle = 0
+        self._jobs: queue.SimpleQueue[tuple[str, int, asyncio.Future[tuple[IPAddress, ...]]]] = (
+            queue.SimpleQueue()
+        )
+        self._under_way: dict[tuple[str, int], asyncio.Future[tuple[IPAddress, ...]]] = {}
+
+    async def resolve(self, host: str, family: int, timeout: float) -> tuple[IPAddress, ...]:
+        """
+        The addresses of a name, in the system's order of preference, each once. Raises ProbeError.
+        """
+        key = (host, family)
+        future = self._under_way.get(key)
+        if future is None:
+            future = self._under_way[key] = self._loop.create_future()
+            future.add_done_callback(lambda _: self._under_way.pop(key, None))
+            self._submit(host, family, future)
+        done, _ = await asyncio.wait([future], timeout=timeout)
+        if not done:
+            raise ProbeError(
+                Reason.DNS_TIMEOUT, f"no answer for {host!r} from the system's resolver in {timeout:g} s"
+            )
+        return future.result()
+
+    def _submit(self, host: str, family: int, future: asyncio.Future[tuple[IPAddress, ...]]) -> None:
+        if self._idle == 0 and self._threads < self._limit:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"resolver-{self._threads}", daemon=True).start()
+        else:
+            self._idle = max(0, self._idle - 1)
+        self._jobs.put((host, family, future))
+
+    def _work(self) -> None:
+        while True:
+            host, family, future = self._jobs.get()
+            try:
+                answer: tuple[IPAddress, ...] | ProbeError = look_up(host, family)
+            except ProbeError as error:
+                answer = error
+            try:
+                self._loop.call_soon_threadsafe(self._deliver, future, answer)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits for an answer any more
+
+    def _deliver(
+        self, future: asyncio.Future[tuple[IPAddress, ...]], answer: tuple[IPAddress, ...] | ProbeError
+    ) -> None:
+        self._idle += 1
+        if isinstance(answer, ProbeError):
+            future.set_exception(answer)
+            future.exception()  # those who asked may have stopped waiting
+        else:
+            future.set_result(answer)
+
+
+def look_up(host: str, family: int) -> tuple[IPAddress, ...]:
+    """
+    The addresses of a name by the system's resolver, each once. Blocks. Raises ProbeError.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        unknown = {
+            socket.EAI_NONAME,
+            getattr(socket, "EAI_NODATA", -5),
+            getattr(socket, "EAI_ADDRFAMILY", -9),
+        }
+        if error.errno in unknown:
+            kinds: dict[int, str] = {socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}
+            kind = kinds.get(family, "")
+            raise ProbeError(
+                Reason.DNS_NOT_FOUND, f"the name {host!r} has no {kind}address: {error.strerror}"
+            ) from None
+        raise ProbeError(Reason.DNS_FAILED, f"looking up {host!r} failed: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        raise ProbeError(Reason.DNS_FAILED, f"looking up {host!r} failed: {error}") from None
+    # A scope identifier (fe80::1%eth0) is kept by ipaddress; order matters for `addresses: first`.
+    return tuple(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """
+    The addresses of a target that are to be probed, and how many more there are.
+    """
+
+    probed: tuple[IPAddress, ...]
+    left_out: tuple[tuple[IPAddress, str], ...] = ()
+    """Addresses that are not probed, each with the reason in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """
+    What a probe needs of the world. One for the life of the process.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    readiness: Readiness = field(init=False)
+    resolver: Resolver = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readiness", Readiness(self.loop))
+        object.__setattr__(self, "resolver", Resolver(self.loop))
+
+    def close(self) -> None:
+        """
+        Stop watching sockets. Look-ups under way end on their own.
+        """
+        self.readiness.close()
+
+    async def addresses(self, target: Target) -> Addresses:
+        """
+        The addresses of a target's host, sorted so that a limit keeps the same ones. Raises ProbeError.
+        """
+        if target.url.ip is not None:
+            return Addresses((target.url.ip,))
+        family = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+        found = await self.resolver.resolve(
+            target.url.host, family[target.address_family], min(RESOLVE_TIMEOUT, target.timeout)
+        )
+        return choose(found, target.addresses, has_route)
+
+
+def choose(found: tuple[IPAddress, ...], addresses: str, routable: Callable[[IPAddress], bool]) -> Addresses:
+    """
+    Which of the addresses found are probed.
+
+    A host without IPv6 can't reach an IPv6 address, and that is no news about the
+    server: such addresses are left out while the name has others.
+    """
+    versions = {address.version for address in found}
+    reachable = found
+    left_out: list[tuple[IPAddress, str]] = []
+    if len(versions) > 1:
+        reachable = tuple(address for address in found if routable(address)) or found
+        left_out = [
+            (address, f"this host has no IPv{address.version} route to it")
+            for address in found
+            if address not in reachable
+        ]
+    if addresses == "first":
+        return Addresses(reachable[:1], tuple(left_out))
+    ordered = sorted(reachable, key=lambda address: (address.version, int(address)))
+    left_out += [(address, f"more than {ADDRESS_LIMIT} addresses") for address in ordered[ADDRESS_LIMIT:]]
+    return Addresses(tuple(ordered[:ADDRESS_LIMIT]), tuple(left_out))
+
+
+def has_route(address: IPAddress) -> bool:
+    """
+    False when this host's own routing table refuses the address. Sends nothing.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+    except OSError:
+        return False
+    return True
+
+
+class Connection:
+    """
+    One TCP connection, non-blocking, whose every wait ends at its deadline.
+    """
+
+    __slots__ = ("_readiness", "_registered", "deadline", "socket")
+
+    def __init__(self, readiness: Readiness, sock: socket.socket, deadline: float) -> None:
+        self._readiness = readiness
+        self._registered = False
+        self.socket = sock
+        self.deadline = deadline
+
+    async def wait_readable(self) -> None:
+        """
+        Until there are bytes or an end to read. Raises TimeoutError at the deadline.
+        """
+        await self._wait(select.EPOLLIN)
+
+    async def wait_writable(self) -> None:
+        """
+        Until bytes can be written, or the connection is made or refused. Raises TimeoutError at the deadline.
+        """
+        await self._wait(select.EPOLLOUT)
+
+    async def _wait(self, events: int) -> None:
+        registered, self._registered = self._registered, True
+        await self._readiness.wait(self.socket.fileno(), events, self.deadline, registered=registered)
+
+    def close(self) -> None:
+        """
+        Close the socket.
+        """
+        self.socket.close()
+
+
+UNREACHABLE = {
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+    errno.EADDRNOTAVAIL,
+    errno.EAFNOSUPPORT,
+    errno.EACCES,
+    errno.EPERM,
+}
+
+
+async def connect(readiness: Readiness, address: IPAddress, port: int, deadline: float) -> Connection:
+    """
+    A TCP connection to the address. Raises ProbeError when there is none by the deadline.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise connect_error(error, address, port) from None
+    connection = Connection(readiness, sock, deadline)
+    try:
+        # Each flight is one write: waiting to fill a segment would only add a round trip.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex((str(address), port))
+        if code == errno.EINPROGRESS:
+            await connection.wait_writable()
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except TimeoutError:
+        sock.close()
+        raise ProbeError(
+            Reason.CONNECT_TIMEOUT,
+            f"{address} port {port} did not answer: a firewall drops the packets, or the host is down",
+        ) from None
+    except BaseException:
+        sock.close()
+        raise
+    if code:
+        sock.close()
+        raise connect_error(OSError(code, os.strerror(code)), address, port)
+    return connection
+
+
+def connect_error(error: OSError, address: IPAddress, port: int) -> ProbeError:
+    """
+    The reason for a failed TCP connection.
+    """
+    where = f"{address} port {port}"
+    if error.errno == errno.ECONNREFUSED:
+        return ProbeError(Reason.CONNECTION_REFUSED, f"{where} refused the connection: nothing listens there")
+    if error.errno in UNREACHABLE:
+        return ProbeError(
+            Reason.NETWORK_UNREACHABLE, f"{where} can't be reached from this host: {error.strerror}"
+        )
+    if error.errno == errno.ETIMEDOUT:
+        return ProbeError(Reason.CONNECT_TIMEOUT, f"{where} did not answer the TCP connection")
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return ProbeError(
+            Reason.INTERNAL_ERROR,
+            "this process may open no more files: raise its limit (ulimit -n) or lower --sweep.concurrency",
+        )
+    return ProbeError(Reason.CONNECTION_RESET, f"connecting to {where} failed: {error.strerror}")

@@ -1,0 +1,29 @@
+"""
+The places of a target, as probes find them.
+"""
+
+from dataclasses import dataclass
+
+from exporter.targets import IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """
+    One place of a target. `label` is what it is called in metrics, unless its name's addresses rotate.
+    """
+
+    label: str
+    address: IPAddress | None = None
+    """None for places that are not on the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """
+    The places of a target, and those that are left out.
+    """
+
+    found: tuple[Endpoint, ...]
+    left_out: tuple[str, ...] = ()
+    """Places that are not looked at, each with the reason in words."""

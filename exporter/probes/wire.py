@@ -1,0 +1,232 @@
+"""
+TLS on the wire: `https://` and `tls://`, each address of the name an endpoint.
+"""
+
+from OpenSSL import SSL
+
+from exporter import tls
+from exporter.network import Network, ProbeError, Trace, connect
+from exporter.observation import Chain, Facts, Item, Kind, Reason
+from exporter.probes.endpoint import Endpoint, Endpoints
+from exporter.targets import Target, join_host_port
+
+
+async def endpoints(target: Target, network: Network) -> Endpoints:
+    """
+    Each address of the target's name. With `addresses: first` it is one endpoint, called by its name.
+    """
+    chosen = await network.addresses(target)
+    left_out = tuple(f"{address}: {reason}" for address, reason in chosen.left_out)
+    if target.addresses == "first":
+        # Whichever address comes first changes from one look-up to the next: the name does not.
+        return Endpoints((Endpoint(target.url.authority, chosen.probed[0]),), left_out)
+    return Endpoints(
+        tuple(Endpoint(join_host_port(str(address), target.url.port), address) for address in chosen.probed),
+        left_out,
+    )
+
+
+async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    What the server at this address presents. Raises ProbeError, OSError or TimeoutError.
+    """
+    client = client_certificate(target)
+    deadline = trace.clock() + target.timeout
+    if target.keys == "any":
+        return facts([await _see(target, endpoint, network, trace, "any", client, deadline)])
+    seen: list[tls.Seen] = []
+    failure: ProbeError | None = None
+    kinds: tuple[tls.Keys, ...] = ("rsa", "ecdsa")
+    for keys in kinds:
+        try:
+            one = await _see(target, endpoint, network, trace, keys, client, deadline)
+        except ProbeError as error:
+            # A server with one kind of certificate refuses the other: that is no failure.
+            failure = error if failure is None or error.facts is not None else failure
+        else:
+            seen.append(tls.Seen(Chain(one.chain.certificates, keys), one.tls))
+    if not seen and failure is not None:
+        raise failure
+    return facts(seen)
+
+
+def client_certificate(target: Target) -> tls.ClientCertificate | None:
+    """
+    The target's client certificate as its files are now; None when it has none. Raises ProbeError.
+    """
+    if target.client_certificate_file is None:
+        return None
+    return tls.load_client_certificate(
+        target.client_certificate_file, target.client_key_file, target.client_key_password
+    )
+
+
+async def _see(
+    target: Target,
+    endpoint: Endpoint,
+    network: Network,
+    trace: Trace,
+    keys: tls.Keys,
+    client: tls.ClientCertificate | None,
+    deadline: float,
+) -> tls.Seen:
+    """
+    One handshake, and a second one that offers more if the server refused the first unseen.
+    """
+    try:
+        return await _converse(target, endpoint, network, trace, tls.context(keys, client), deadline)
+    except tls.HandshakeError as error:
+        failure = refusal(error, has_client_certificate=client is not None)
+        if failure.reason is not Reason.HANDSHAKE_REFUSED or error.seen is not None:
+            raise failure from error
+    trace.note("the server refused; trying again with every group the library has")
+    try:
+        wide = tls.context(keys, client, wide=True)
+        return await _converse(target, endpoint, network, trace, wide, deadline)
+    except tls.HandshakeError as error:
+        raise refusal(error, has_client_certificate=client is not None) from error
+
+
+async def _converse(
+    target: Target,
+    endpoint: Endpoint,
+    network: Network,
+    trace: Trace,
+    context: SSL.Context,
+    deadline: float,
+) -> tls.Seen:
+    """
+    Connect, shake hands, and hear what the server says of our having no certificate, if it asked for one.
+    """
+    if endpoint.address is None:
+        raise AssertionError("an endpoint on the wire has an address")
+    trace.phase = "connect"
+    trace.note(f"connecting to {endpoint.address} port {target.url.port}")
+    connection = await connect(network.readiness, endpoint.address, target.url.port, deadline)
+    session: tls.Session | None = None
+    try:
+        session = tls.Session(connection, context, target.sni, trace)
+        trace.note(f"connected; TLS handshake, server name {target.sni or 'not sent'}")
+        seen = await session.handshake()
+        trace.note(f"handshake done: {seen.tls.protocol}, {seen.tls.cipher}")
+        if seen.tls.client_certificate_requested:
+            trace.note("the server asked for a client certificate; waiting for its verdict")
+            answer = await session.verdict(_http_question(target))
+            if http_refuses(answer):
+                raise ProbeError(
+                    Reason.CLIENT_CERTIFICATE_REQUIRED,
+                    "the server asked for a client certificate, got none, and answered a request with "
+                    + repr(answer.split(b"\r\n", 1)[0].decode("ascii", "replace")),
+                    facts([seen]),
+                )
+    except TimeoutError:
+        raise ProbeError(
+            Reason.HANDSHAKE_TIMEOUT,
+            "the server accepted the TCP connection but did not finish the TLS handshake in time",
+        ) from None
+    finally:
+        if session is not None:
+            session.close()
+        connection.close()
+    return seen
+
+
+def _http_question(target: Target) -> bytes:
+    """
+    A request whose answer tells whether a web server wants a client certificate. Empty for other protocols.
+
+    nginx and others finish the handshake without one and refuse each request instead.
+    """
+    if target.url.scheme != "https":
+        return b""
+    return (
+        f"HEAD / HTTP/1.1\r\nHost: {target.expected_name}\r\nUser-Agent: expiry-exporter\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode("ascii")
+
+
+def http_refuses(answer: bytes) -> bool:
+    """
+    True for an HTTP answer that servers give to a request without the client certificate they asked for.
+
+    400 is nginx's and HAProxy's, 403 Apache's and IIS's; 495 and 496 are nginx's own numbers for it.
+    """
+    return answer.startswith(b"HTTP/") and answer.split(b" ", 2)[1:2] in (
+        [b"400"],
+        [b"403"],
+        [b"495"],
+        [b"496"],
+    )
+
+
+def facts(seen: list[tls.Seen]) -> Facts:
+    """
+    The handshakes of one endpoint as items: `leaf`, `chain-1`, or `leaf-rsa`, `chain-rsa-1` if asked for.
+    """
+    items: list[Item] = []
+    for one in seen:
+        suffix = f"-{one.chain.key}" if one.chain.key else ""
+        for position, certificate in enumerate(one.chain.certificates):
+            if position == 0:
+                name, kind = f"leaf{suffix}", Kind.LEAF
+            else:
+                name = f"chain{suffix}-{position}"
+                kind = Kind.ROOT if certificate.self_issued else Kind.INTERMEDIATE
+            items.append(Item(name, kind, certificate.not_before, certificate.not_after, certificate))
+    return Facts(tuple(items), tuple(one.chain for one in seen), seen[0].tls)
+
+
+def refusal(error: tls.HandshakeError, *, has_client_certificate: bool) -> ProbeError:
+    """
+    The reason for a handshake that ended early, with the certificate if it came before the end.
+    """
+    seen = facts([error.seen]) if error.seen is not None else None
+    words = tls_words(error.error)
+    if error.seen is not None and error.seen.tls.client_certificate_requested:
+        if has_client_certificate:
+            return ProbeError(
+                Reason.CLIENT_CERTIFICATE_REFUSED, f"the server refused our client certificate: {words}", seen
+            )
+        return ProbeError(
+            Reason.CLIENT_CERTIFICATE_REQUIRED,
+            f"the server demands a client certificate and this target has none configured: {words}",
+            seen,
+        )
+    if isinstance(error.error, SSL.SysCallError | SSL.ZeroReturnError | OSError):
+        if isinstance(error.error, SSL.ZeroReturnError) or error.error.args[:1] == (-1,):
+            return ProbeError(
+                Reason.CONNECTION_CLOSED, "the server closed the connection during the TLS handshake", seen
+            )
+        return ProbeError(
+            Reason.CONNECTION_RESET, f"the connection broke during the TLS handshake: {words}", seen
+        )
+    if any(mark in words for mark in NOT_TLS):
+        return ProbeError(Reason.NOT_TLS, f"what answers at this port does not speak TLS: {words}", seen)
+    if any(mark in words for mark in BAD_CERTIFICATE):
+        return ProbeError(Reason.BAD_CERTIFICATE, f"the server's certificate can't be read: {words}", seen)
+    return ProbeError(Reason.HANDSHAKE_REFUSED, f"the TLS handshake failed: {words}", seen)
+
+
+NOT_TLS = (
+    "wrong version number",
+    "http request",
+    "packet length too long",
+    "unknown protocol",
+    "record layer failure",
+    "bad record type",
+    "unexpected record",
+)
+"""OpenSSL's words for bytes that are not a TLS record."""
+
+BAD_CERTIFICATE = ("asn1", "decode error", "cert length mismatch", "x509 lib")
+"""OpenSSL's words for a certificate message that it can't parse."""
+
+
+def tls_words(error: SSL.Error | OSError) -> str:
+    """
+    The library's words for an error, lower case, with `; ` between several.
+    """
+    parts = error.args[0] if error.args else ()
+    if isinstance(parts, list):
+        return "; ".join(str(part[-1]).lower() for part in parts) or type(error).__name__
+    return str(error.args[-1]).lower() if error.args else type(error).__name__

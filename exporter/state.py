@@ -1,0 +1,282 @@
+"""
+State on disk: what `memory` holds, kept over a restart in one SQLite file.
+
+Facts are kept as the certificates' own bytes and parsed again when they are
+read, so that a new version never trusts what an old one made of them.
+"""
+
+import base64
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter.certificates import CertificateError, certificate
+from exporter.logs import fields
+from exporter.memory import Held, Known, Memory
+from exporter.observation import Certificate, Chain, Facts, Failed, Item, Kind, Reason, Tls
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+"""Kept in the file's `user_version`. A file of another version is set aside, not guessed at."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS target (name TEXT PRIMARY KEY, identity TEXT NOT NULL, roster TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS endpoint (
+    target TEXT NOT NULL, label TEXT NOT NULL, seen_at REAL NOT NULL, facts TEXT NOT NULL,
+    PRIMARY KEY (target, label)
+);
+CREATE TABLE IF NOT EXISTS certificate (fingerprint TEXT PRIMARY KEY, der BLOB NOT NULL);
+"""
+
+
+class StateError(Exception):
+    """
+    State can't be kept. The message says where and what to do.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    One endpoint as it is to be saved.
+    """
+
+    target: str
+    label: str
+    seen_at: float
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    All that is to be saved, taken on the event loop so that it can be written elsewhere.
+    """
+
+    targets: tuple[tuple[str, str, str], ...]
+    """Name, identity, roster as JSON."""
+    rows: tuple[Row, ...]
+
+
+def snapshot(memory: Memory) -> Snapshot:
+    """
+    What the memory holds now.
+    """
+    targets = tuple((name, known.identity, json.dumps(known.roster)) for name, known in memory)
+    rows = tuple(
+        Row(name, label, held.seen_at, held.facts)
+        for name, known in memory
+        for label, held in known.endpoints.items()
+        if held.facts is not None and held.seen_at is not None
+    )
+    return Snapshot(targets, rows)
+
+
+class State:
+    """
+    The state file. Use from one thread at a time.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            self.path /= "state.sqlite"
+        self._saved: dict[tuple[str, str], Facts] = {}
+        self._database: sqlite3.Connection | None = None
+
+    def load(self, now: float) -> Mapping[str, Known]:
+        """
+        What was known when the file was last saved, by target name; empty for a new file.
+
+        A damaged file is renamed, not deleted, and a new one begun. Raises StateError
+        when the file can be neither read nor made.
+        """
+        try:
+            return self._load()
+        except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._unusable(error) from error
+            self.close()
+            aside = self.path.with_name(
+                self.path.name + time.strftime(".damaged-%Y%m%dT%H%M%SZ", time.gmtime(now))
+            )
+            try:
+                self.path.replace(aside)
+            except OSError as refused:
+                raise self._unusable(refused) from refused
+            for leftover in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
+            logger.error(  # noqa: TRY400 - the cause is a field; a traceback says no more
+                "the state file is damaged; it was set aside and a new one begun: "
+                "what was last seen of endpoints that are down now is not known",
+                extra=fields(path=str(self.path), aside=str(aside), cause=str(error)),
+            )
+            try:
+                return self._load()
+            except sqlite3.Error as again:
+                raise self._unusable(again) from again
+
+    def save(self, taken: Snapshot) -> None:
+        """
+        Make the file hold what the snapshot does. Writes only what changed. Raises StateError.
+        """
+        try:
+            self._save(self._open(), taken)
+        except sqlite3.Error as error:
+            self._saved = {}
+            self.close()
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """
+        Close the file.
+        """
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._database is None:
+            database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            try:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = NORMAL")
+                version = database.execute("PRAGMA user_version").fetchone()[0]
+                if version not in {0, SCHEMA_VERSION}:
+                    raise ValueError(  # noqa: TRY301 - the file is closed below
+                        f"it has format {version}, this program writes {SCHEMA_VERSION}"
+                    )
+                database.executescript(SCHEMA)
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            except BaseException:
+                database.close()
+                raise
+            self._database = database
+        return self._database
+
+    def _load(self) -> dict[str, Known]:
+        database = self._open()
+        certificates: dict[str, Certificate] = {}
+        for fingerprint, der in database.execute("SELECT fingerprint, der FROM certificate"):
+            try:
+                certificates[fingerprint] = certificate(der)
+            except CertificateError as error:
+                raise ValueError(f"certificate {fingerprint}: {error}") from error
+        found = {
+            name: Known(identity, roster=json.loads(roster))
+            for name, identity, roster in database.execute("SELECT name, identity, roster FROM target")
+        }
+        for target, label, seen_at, text in database.execute(
+            "SELECT target, label, seen_at, facts FROM endpoint"
+        ):
+            if target in found:
+                facts = decode(json.loads(text), certificates)
+                # Until the first sweep after a restart says otherwise.
+                unseen = Failed(Reason.TIMEOUT, "not looked at since the exporter started")
+                found[target].endpoints[label] = Held(unseen, 0.0, facts, seen_at)
+                self._saved[target, label] = facts
+        return found
+
+    def _save(self, database: sqlite3.Connection, taken: Snapshot) -> None:
+        changed = [row for row in taken.rows if self._saved.get((row.target, row.label)) is not row.facts]
+        keys = {(row.target, row.label) for row in taken.rows}
+        gone = [key for key in self._saved if key not in keys]
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            database.executemany(
+                "INSERT OR REPLACE INTO certificate VALUES (?, ?)",
+                [(one.fingerprint_sha256, one.der) for row in changed for one in certificates_of(row.facts)],
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO endpoint VALUES (?, ?, ?, ?)",
+                [(row.target, row.label, row.seen_at, json.dumps(encode(row.facts))) for row in changed],
+            )
+            database.executemany(
+                "UPDATE endpoint SET seen_at = ? WHERE target = ? AND label = ?",
+                [(row.seen_at, row.target, row.label) for row in taken.rows],
+            )
+            database.executemany("DELETE FROM endpoint WHERE target = ? AND label = ?", gone)
+            if changed or gone:
+                database.execute("DELETE FROM target")
+                database.executemany("INSERT INTO target VALUES (?, ?, ?)", taken.targets)
+                needed = {one.fingerprint_sha256 for row in taken.rows for one in certificates_of(row.facts)}
+                stored = {row[0] for row in database.execute("SELECT fingerprint FROM certificate")}
+                database.executemany(
+                    "DELETE FROM certificate WHERE fingerprint = ?", [(one,) for one in stored - needed]
+                )
+            database.execute("COMMIT")
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        self._saved = {(row.target, row.label): row.facts for row in taken.rows}
+
+    def _unusable(self, error: Exception) -> StateError:
+        return StateError(
+            f"can't keep state in {self.path}: {error}. Held facts will not survive a restart: check that "
+            "the directory exists, that this process may write in it, and that the disk is not full"
+        )
+
+
+def certificates_of(facts: Facts) -> Iterable[Certificate]:
+    """
+    Every certificate in the facts.
+    """
+    for chain in facts.chains:
+        yield from chain.certificates
+    for item in facts.items:
+        if item.certificate is not None:
+            yield item.certificate
+
+
+def encode(facts: Facts) -> dict[str, Any]:
+    """
+    The facts as JSON values, certificates by fingerprint.
+    """
+    tls = None
+    if facts.tls is not None:
+        tls = asdict(facts.tls)
+        if facts.tls.staple is not None:
+            tls["staple"] = base64.b64encode(facts.tls.staple).decode("ascii")
+    return {
+        "items": [
+            [
+                item.name,
+                item.kind,
+                item.not_before,
+                item.not_after,
+                item.certificate.fingerprint_sha256 if item.certificate is not None else None,
+            ]
+            for item in facts.items
+        ],
+        "chains": [
+            [chain.key, [one.fingerprint_sha256 for one in chain.certificates]] for chain in facts.chains
+        ],
+        "tls": tls,
+    }
+
+
+def decode(stored: dict[str, Any], certificates: Mapping[str, Certificate]) -> Facts:
+    """
+    The facts that `encode` wrote. Raises ValueError, KeyError or TypeError when they are not that.
+    """
+    tls = None
+    if stored["tls"] is not None:
+        staple = stored["tls"]["staple"]
+        tls = Tls(**{**stored["tls"], "staple": base64.b64decode(staple) if staple is not None else None})
+    return Facts(
+        tuple(
+            Item(name, Kind(kind), begin, end, certificates[fingerprint] if fingerprint is not None else None)
+            for name, kind, begin, end, fingerprint in stored["items"]
+        ),
+        tuple(
+            Chain(tuple(certificates[one] for one in fingerprints), key)
+            for key, fingerprints in stored["chains"]
+        ),
+        tls,
+    )

@@ -1,0 +1,279 @@
+"""
+The TLS handshake that never verifies: it is there to see, judgement comes later.
+
+An expired, misnamed or untrusted certificate, an old protocol or a short key is
+what the exporter exists to report, so nothing here refuses it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from OpenSSL import SSL, crypto
+
+# pyOpenSSL has no public call for the three settings made in `_tune` and
+# `_note_certificate_requests`. They go through the binding that pyOpenSSL itself
+# uses; pyproject.toml keeps its version within what tests/test_tls.py has tried.
+from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
+
+from exporter.certificates import CertificateError, certificate
+from exporter.network import Connection, ProbeError, Trace
+from exporter.observation import Chain, Reason, Tls
+
+Keys = Literal["any", "rsa", "ecdsa"]
+"""Which kind of server certificate the handshake asks for."""
+
+_GROUPS = b"X25519:P-256:P-384:P-521:X448:ffdhe2048:ffdhe3072"
+"""The first group is the one a key is sent for. Post-quantum groups are left to a second try: servers that
+prefer them would answer with one more round trip, and their keys are dear."""
+
+_TLS13_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+_CIPHERS = b"ALL:COMPLEMENTOFALL:@SECLEVEL=0"
+"""Everything the library has, at the level that refuses no key and no hash: old servers are to be seen."""
+
+_KEY_CIPHERS: dict[Keys, bytes] = {
+    "any": _CIPHERS,
+    "rsa": b"aRSA:@SECLEVEL=0",
+    "ecdsa": b"aECDSA:@SECLEVEL=0",
+}
+
+_KEY_SIGNATURES: dict[Keys, bytes | None] = {
+    "any": None,
+    "rsa": b"rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:rsa_pss_pss_sha256:"
+    b"RSA+SHA256:RSA+SHA384:RSA+SHA512:RSA+SHA1",
+    "ecdsa": b"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:ed448:ECDSA+SHA1",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClientCertificate:
+    """
+    The certificate this side shows when a server asks for one. Each is equal to itself only.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    key: PrivateKeyTypes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    What a handshake showed, whether or not it came to its end.
+    """
+
+    chain: Chain
+    tls: Tls
+
+
+def load_client_certificate(cert_file: str, key_file: str | None, password: str | None) -> ClientCertificate:
+    """
+    The client certificate in these PEM files, read again when they change. Raises ProbeError.
+
+    No message contains the key or the password.
+    """
+    try:
+        changed = tuple(Path(file).stat().st_mtime_ns for file in (cert_file, key_file or cert_file))
+    except OSError as error:
+        raise _unusable(error) from None
+    return _load_client_certificate(cert_file, key_file, password, changed)
+
+
+def _unusable(error: OSError) -> ProbeError:
+    return ProbeError(Reason.CLIENT_CERTIFICATE_UNUSABLE, f"can't read {error.filename}: {error.strerror}")
+
+
+@lru_cache(maxsize=256)
+def _load_client_certificate(
+    cert_file: str, key_file: str | None, password: str | None, _changed: tuple[int, ...]
+) -> ClientCertificate:
+    try:
+        chain = tuple(x509.load_pem_x509_certificates(Path(cert_file).read_bytes()))
+        key = serialization.load_pem_private_key(
+            Path(key_file or cert_file).read_bytes(), password.encode() if password is not None else None
+        )
+    except OSError as error:
+        raise _unusable(error) from None
+    except (ValueError, TypeError):
+        # The library's words may quote what it read; these do not.
+        hint = (
+            "wrong password, or no key in it" if password is not None else "no key in it, or it is encrypted"
+        )
+        raise ProbeError(
+            Reason.CLIENT_CERTIFICATE_UNUSABLE,
+            f"no usable certificate in {cert_file}, or no usable key in {key_file or cert_file} ({hint})",
+        ) from None
+    return ClientCertificate(chain, key)
+
+
+_requested: set[int] = set()
+"""Addresses of the SSL objects whose server asked for a client certificate, until their handshake is over."""
+
+
+@_ffi.callback("int(SSL *, void *)")  # type: ignore[untyped-decorator]
+def _note_certificate_request(ssl: object, _: object) -> int:
+    # OpenSSL calls this on the client's side exactly when a CertificateRequest came.
+    _requested.add(int(_ffi.cast("uintptr_t", ssl)))
+    return 1
+
+
+def _keep_staple(connection: SSL.Connection, staple: bytes, _: object) -> bool:
+    connection.set_app_data(staple or None)
+    return True
+
+
+@lru_cache(maxsize=256)
+def context(keys: Keys, client: ClientCertificate | None, *, wide: bool = False) -> SSL.Context:
+    """
+    A context that refuses nothing. `wide` offers all the library's groups: a second try, see `_GROUPS`.
+    """
+    made = SSL.Context(SSL.TLS_METHOD)
+    made.set_verify(SSL.VERIFY_NONE)
+    made.set_min_proto_version(SSL.TLS1_VERSION)
+    # A resumed session shows no certificate, and the tickets for it are only cost.
+    made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    made.set_options(SSL.OP_NO_TICKET | SSL.OP_LEGACY_SERVER_CONNECT)
+    made.set_cipher_list(_KEY_CIPHERS[keys])
+    made.set_tls13_ciphersuites(_TLS13_SUITES)
+    made.set_ocsp_client_callback(_keep_staple)
+    raw = made._context  # noqa: SLF001 - see the import of _lib
+    _lib.SSL_CTX_set_cert_cb(raw, _note_certificate_request, _ffi.NULL)
+    if not wide:
+        _check(_lib.SSL_CTX_set1_curves_list(raw, _GROUPS))
+    signatures = _KEY_SIGNATURES[keys]
+    if signatures is not None:
+        _check(_lib.SSL_CTX_set1_sigalgs_list(raw, signatures))
+    if client is not None:
+        leaf, *rest = client.chain
+        made.use_certificate(leaf)
+        for above in rest:
+            made.add_extra_chain_cert(above)
+        made.use_privatekey(client.key)  # type: ignore[arg-type] # the library says which kinds it takes
+    return made
+
+
+def _check(result: int) -> None:
+    if result != 1:
+        raise AssertionError("the TLS library refused a list of names that this module holds")
+
+
+class HandshakeError(Exception):
+    """
+    A handshake ended early, or its server took it back: with the library's error and what was seen before.
+    """
+
+    def __init__(self, error: SSL.Error | OSError, seen: Seen | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.seen = seen
+
+
+class Session:
+    """
+    One TLS conversation over a connection.
+    """
+
+    def __init__(
+        self, connection: Connection, tls_context: SSL.Context, server_name: str | None, trace: Trace
+    ) -> None:
+        self._connection = connection
+        self._server_name = server_name
+        self._trace = trace
+        self._tls = SSL.Connection(tls_context, connection.socket)
+        if server_name is not None:
+            self._tls.set_tlsext_host_name(server_name.encode("ascii"))
+        self._tls.set_connect_state()
+        self._tls.request_ocsp()
+
+    async def handshake(self) -> Seen:
+        """
+        What the server showed. Raises HandshakeError, ProbeError, or TimeoutError at the deadline.
+        """
+        self._trace.phase = "handshake"
+        await self._drive(self._tls.do_handshake)
+        seen = self._seen()
+        if seen is None:
+            raise ProbeError(
+                Reason.NO_CERTIFICATE,
+                f"the server agreed on {self._tls.get_cipher_name()}, which shows no certificate",
+            )
+        return seen
+
+    async def verdict(self, question: bytes) -> bytes:
+        """
+        What the server says of our certificate, or of our having none. Raises HandshakeError if it refuses.
+
+        In TLS 1.3 the client has finished before the server has looked (RFC 8446 section
+        4.4.2.4): the refusal comes as an alert, the consent as tickets, data, or silence
+        (then the answer is empty). The question is sent first, for servers that only
+        judge requests.
+        """
+        self._trace.phase = "client certificate"
+        connection = self._connection
+        connection.deadline = min(connection.deadline, self._trace.clock() + VERDICT_TIMEOUT)
+        answer: list[bytes] = []
+        try:
+            if question:
+                await self._drive(lambda: self._tls.send(question))
+            await self._drive(lambda: answer.append(self._tls.recv(4096)))
+        except TimeoutError:
+            return b""
+        return answer[0]
+
+    def close(self) -> None:
+        """
+        Forget the conversation. The connection is closed by who made it.
+        """
+        _requested.discard(self._identity())
+
+    async def _drive(self, step: Callable[[], object]) -> None:
+        while True:
+            try:
+                step()
+            except SSL.WantReadError:
+                await self._connection.wait_readable()
+            except SSL.WantWriteError:
+                await self._connection.wait_writable()
+            except (SSL.Error, OSError) as error:
+                raise HandshakeError(error, self._seen()) from error
+            else:
+                return
+
+    def _identity(self) -> int:
+        return int(_ffi.cast("uintptr_t", self._tls._ssl))  # noqa: SLF001 - see the import of _lib
+
+    def _seen(self) -> Seen | None:
+        """
+        What was shown so far; None before a certificate came. Raises ProbeError if one can't be read.
+        """
+        presented = self._tls.get_peer_cert_chain()
+        if not presented:
+            return None
+        try:
+            certificates = tuple(
+                certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, one)) for one in presented
+            )
+        except CertificateError as error:
+            raise ProbeError(
+                Reason.BAD_CERTIFICATE, f"a presented certificate can't be read: {error}"
+            ) from None
+        return Seen(
+            Chain(certificates),
+            Tls(
+                protocol=self._tls.get_protocol_version_name(),
+                cipher=self._tls.get_cipher_name() or "",
+                cipher_bits=self._tls.get_cipher_bits() or 0,
+                server_name=self._server_name,
+                client_certificate_requested=self._identity() in _requested,
+                staple=self._tls.get_app_data(),
+            ),
+        )
+
+
+VERDICT_TIMEOUT = 1.0
+"""Seconds to wait for a server's refusal of an absent client certificate before its silence is consent."""

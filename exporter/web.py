@@ -1,0 +1,237 @@
+"""
+The web server: a thin layer that turns requests into calls of the service.
+"""
+
+import asyncio
+import fnmatch
+import gzip
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from exporter import page
+from exporter.config import ConfigError, target_for
+from exporter.logs import fields
+from exporter.service import Service
+from exporter.status import date, status
+from exporter.targets import Target, TargetError
+from exporter.watch import Scrape
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds a scrape may take when the request does not say: Prometheus's own default."""
+
+PAGE_AGE = 60.0
+"""Seconds after which the status page looks again rather than showing the last scrape."""
+
+SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
+OFFSET: web.AppKey[float] = web.AppKey("offset", float)
+
+PROBE_PARAMETERS = ("target", "policy", "debug")
+
+
+def application(service: Service, offset: float) -> web.Application:
+    """
+    The server's routes. `offset` is taken off each scrape's timeout, for the answer to arrive in time.
+    """
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    app = web.Application(middlewares=[report_errors])
+    app[SERVICE] = service
+    app[REGISTRY] = registry
+    app[OFFSET] = offset
+    app.router.add_get("/", show_page)
+    app.router.add_get("/metrics", show_metrics)
+    app.router.add_get("/probe", show_probe)
+    app.router.add_get("/targets", show_targets)
+    app.router.add_get("/-/healthy", show_healthy)
+    app.router.add_get("/-/ready", show_healthy)
+    app.router.add_post("/-/reload", reload)
+    app.router.add_put("/-/reload", reload)
+    return app
+
+
+@web.middleware
+async def report_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """
+    Log a fault of ours with its traceback and answer 500 without it.
+    """
+    try:
+        return await handler(request)
+    except (web.HTTPException, asyncio.CancelledError):
+        raise
+    except Exception:
+        logger.exception("internal error while answering", extra=fields(path=request.path))
+        return web.Response(
+            status=500, text="internal error: please report it with the traceback in the log\n"
+        )
+
+
+def scrape_timeout(request: web.Request) -> float:
+    """
+    Seconds in which the scrape must have an answer: the request's own timeout less the offset.
+    """
+    try:
+        stated = float(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", DEFAULT_TIMEOUT))
+    except ValueError:
+        stated = DEFAULT_TIMEOUT
+    if not 0 < stated < 3600:
+        stated = DEFAULT_TIMEOUT
+    # A timeout of a second or less is not eaten up by the offset.
+    return max(stated - request.app[OFFSET], stated / 2)
+
+
+async def show_metrics(request: web.Request) -> web.StreamResponse:
+    """
+    Look at every configured target and tell all.
+    """
+    service = request.app[SERVICE]
+    scrape = await service.scrape(scrape_timeout(request))
+    encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+    # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
+    text = service.text(scrape).encode("utf-8") + encoder(request.app[REGISTRY])
+    return await _answer(request, text, content_type)
+
+
+async def _answer(request: web.Request, body: bytes, content_type: str) -> web.Response:
+    headers = {"Content-Type": content_type, "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("Accept-Encoding", "") and len(body) > 1024:
+        # The lowest level: the text is so repetitive that more effort gains little.
+        body = await asyncio.to_thread(gzip.compress, body, 1)
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, headers=headers)
+
+
+async def show_probe(request: web.Request) -> web.StreamResponse:
+    """
+    Look at the one target that the request names.
+    """
+    service = request.app[SERVICE]
+    target = _asked_target(request, service)
+    debug = request.query.get("debug", "false").lower() in {"true", "1", "yes"}
+    scrape = await service.probe(target, scrape_timeout(request), trace_steps=debug)
+    text = service.probe_text(scrape)
+    if debug:
+        return web.Response(text=explain(scrape, text, time.time()))
+    encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return await _answer(request, text.encode("utf-8") + encoder(CollectorRegistry()), content_type)
+
+
+def _asked_target(request: web.Request, service: Service) -> Target:
+    unknown = sorted(set(request.query) - set(PROBE_PARAMETERS))
+    if unknown:
+        raise web.HTTPBadRequest(
+            text=f"unknown parameter {unknown[0]!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
+        )
+    url = request.query.get("target", "")
+    if not url:
+        raise web.HTTPBadRequest(text="say what to probe: /probe?target=https://example.com\n")
+    try:
+        target = target_for(service.config, url, request.query.get("policy"))
+    except TargetError as error:
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
+    configured = any(target is one for one in service.config.targets)
+    if not configured and not any(fnmatch.fnmatchcase(url, one) for one in service.config.probe_allow):
+        raise web.HTTPForbidden(text="this target is not allowed by probe.allow in the configuration\n")
+    return target
+
+
+def explain(scrape: Scrape, text: str, now: float) -> str:
+    """
+    What a probe did step by step, what it means, and the metrics that come of it.
+    """
+    lines: list[str] = []
+    for result in scrape.results:
+        target = result.target
+        lines.append(f"target    {target.name}")
+        lines.append(f"policy    {target.policy.name}")
+        lines.append(f"expects   a certificate for {target.expected_name}")
+        lines += [f"left out  {words}" for words in result.left_out]
+        for look in result.looks:
+            lines.append(f"\nendpoint {look.label}, {look.duration:.3f} s")
+            lines += [f"  {when:7.3f} s  {words}" for when, words in look.steps]
+    for row in scrape.endpoints:
+        found = status(row, now)
+        lines.append(f"\n{row.label} is {found.level.name}")
+        lines += [f"  {one.level.name.lower()}: {one.words}" for one in found.findings]
+        if row.verdict is not None:
+            for judged in row.verdict.items:
+                lines.append(f"  {judged.item.name} ends {date(judged.item.not_after)}")
+                if judged.deadlines is not None:
+                    due = judged.deadlines
+                    lines.append(
+                        f"    renewal due {date(due.renewal_due)}, warning {date(due.warning)}, "
+                        f"critical {date(due.critical)}"
+                    )
+    return "\n".join(lines) + f"\n\nmetrics:\n{text}"
+
+
+async def show_targets(request: web.Request) -> web.StreamResponse:
+    """
+    The configured targets for Prometheus's http_sd_configs.
+    """
+    groups = [
+        {
+            "targets": [target.name],
+            "labels": {
+                "__meta_expiry_url": target.url.text,
+                "__meta_expiry_policy": target.policy.name,
+                **{f"__meta_expiry_label_{name}": value for name, value in target.labels},
+            },
+        }
+        for target in request.app[SERVICE].config.targets
+    ]
+    return web.Response(text=json.dumps(groups), content_type="application/json")
+
+
+async def show_page(request: web.Request) -> web.StreamResponse:
+    """
+    The status page of the last scrape, or of a new one when that is old.
+    """
+    service = request.app[SERVICE]
+    now = time.time()
+    if service.last is None or now - service.last.at > PAGE_AGE:
+        await service.scrape(DEFAULT_TIMEOUT)
+    assert service.last is not None
+    now = time.time()
+    return web.Response(
+        text=page.render(service.last, now, now - service.last.at),
+        content_type="text/html",
+        headers={
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; "
+            "base-uri 'none'; form-action 'none'",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        },
+    )
+
+
+async def show_healthy(_: web.Request) -> web.StreamResponse:
+    """
+    The process runs and has a configuration.
+    """
+    return web.Response(text="expiry-exporter is healthy\n")
+
+
+async def reload(request: web.Request) -> web.StreamResponse:
+    """
+    Load the configuration anew.
+    """
+    try:
+        await request.app[SERVICE].reload()
+    except ConfigError as error:
+        return web.Response(
+            status=400, text=f"the configuration is not usable, the one before it stays in use:\n{error}\n"
+        )
+    return web.Response(text="configuration loaded\n")
