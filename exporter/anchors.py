@@ -49,7 +49,7 @@ class AnchorFiles:
 
     def anchors(self, ca_file: str | None) -> Anchors:
         """
-        The anchors in a file (None: the system's), or why there are none. The same object while it is the same.
+        The anchors in a file (None: the system's), or why there are none. The same object while unchanged.
         """
         found = self._fresh.get(ca_file)
         if found is None:

@@ -99,7 +99,7 @@ def _add_rows(table: Table, found: Status, row: EndpointRow, now: float) -> None
 
 def print_json(scrape: Scrape, now: float, stream: TextIO) -> None:
     """
-    The endpoints as one JSON document: `{"level": ..., "endpoints": [...]}`, times in seconds since the epoch.
+    The endpoints as JSON: `{"level": ..., "endpoints": [...]}`, times in seconds since the epoch.
     """
     document = {
         "level": level(scrape, now).name.lower(),

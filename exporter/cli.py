@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import resource
@@ -24,7 +25,7 @@ from exporter import __version__, check, demo, logs
 from exporter.config import Config, ConfigError, load, target_for
 from exporter.logs import fields
 from exporter.policies import BUILT_IN
-from exporter.service import Options, Service
+from exporter.service import CONCURRENCY, Options, Service
 from exporter.status import Level, worst
 from exporter.targets import Target, TargetError, join_host_port
 from exporter.web import application
@@ -32,7 +33,8 @@ from exporter.web import application
 logger = logging.getLogger(__name__)
 
 DEFAULT_ADDRESS = ":10119"
-"""The exporters' range 9100 to 9999 is fully allocated and its list goes on above 10000; this one is free there."""
+"""The exporters' range, 9100 to 9999, is fully allocated and its list goes on above 10000: this one is
+free there."""
 
 DESCRIPTION = """\
 Says, before an outage, that a certificate is about to run out.
@@ -200,7 +202,7 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         dest="concurrency",
         metavar="N",
         type=_positive,
-        default=512,
+        default=CONCURRENCY,
         help="looks under way at a time (default: %(default)s)",
     )
 
@@ -256,9 +258,7 @@ def _raise_file_limit() -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     if not 0 <= options.shard_index < options.shard_total:
-        return _fail(
-            f"--shard.index {options.shard_index} is not one of 0 to {options.shard_total - 1} (--shard.total less one)"
-        )
+        return _fail(f"--shard.index {options.shard_index} is not from 0 to {options.shard_total - 1}")
     if options.config_check:
         return _check_config(options.config_file)
 
@@ -283,13 +283,13 @@ def _check_config(file: str) -> int:
     except ConfigError as error:
         return _fail(str(error))
     for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"{file}: {len(config.targets)} targets, {len(config.policies)} policies: good")
+        sys.stderr.write(f"warning: {warning}\n")
+    sys.stdout.write(f"{file}: good, {len(config.targets)} targets\n")
     return 0
 
 
 def _fail(message: str) -> int:
-    print(message, file=sys.stderr)
+    sys.stderr.write(f"{message}\n")
     return 1
 
 
@@ -312,6 +312,7 @@ async def _server(options: argparse.Namespace, configuration: Callable[[], Confi
     Serve until a signal says to stop. Raises ConfigError and ListenError.
     """
     loop = asyncio.get_running_loop()
+    _calm_collector()
     service = Service(configuration, Options(options.concurrency, options.state_path), loop)
     service.start()
     stop = asyncio.Event()
@@ -336,6 +337,18 @@ async def _server(options: argparse.Namespace, configuration: Callable[[], Confi
         await service.close()
 
 
+def _calm_collector() -> None:
+    """
+    Let the garbage collector look less often, and not at what lives as long as the process.
+
+    A sweep makes a hundred short-lived objects for each look, nearly all freed by
+    their reference counts. Collecting every 700 of them costs a fifteenth of a handshake.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 async def _reload(service: Service) -> None:
     # The service has logged what is wrong, and goes on with what it has.
     with contextlib.suppress(ConfigError):
@@ -350,13 +363,14 @@ async def _listen(runner: web.AppRunner, host: str | None, port: int) -> None:
         where = f"{host or ''}:{port}"
         if error.errno == errno.EADDRINUSE:
             raise ListenError(
-                f"can't listen on {where}: another process does already. Stop it (ss -ltnp shows which it is), "
+                f"can't listen on {where}: another process does already. Stop it (ss -ltnp shows which), "
                 "or choose another port with --web.listen-address"
             ) from error
         raise ListenError(f"can't listen on {where}: {error.strerror or error}") from error
     # With port 0 the system chooses: say what it chose.
     for name in runner.addresses:
-        shown = join_host_port("localhost" if name[0] in {"0.0.0.0", "::"} else name[0], name[1])  # noqa: S104 - compared
+        everywhere = name[0] in {"0.0.0.0", "::"}  # noqa: S104 - compared
+        shown = join_host_port("localhost" if everywhere else name[0], name[1])
         logger.info(
             "listening", extra=fields(address=join_host_port(name[0], name[1]), url=f"http://{shown}/")
         )
@@ -388,7 +402,7 @@ def _check(options: argparse.Namespace) -> int:
         try:
             target = target_for(config, url, options.policy)
         except TargetError as error:
-            print(f"expiry-exporter check: {error}", file=sys.stderr)
+            sys.stderr.write(f"expiry-exporter check: {error}\n")
             refused = True
             continue
         targets[url] = replace(
@@ -397,7 +411,7 @@ def _check(options: argparse.Namespace) -> int:
     console = Console(stderr=True) if sys.stderr.isatty() else None
     # Each failure stands in the table: no line of log beside it.
     logging.getLogger().setLevel(logging.ERROR)
-    scrape = asyncio.run(check.look(tuple(targets.values()), options.timeout, 512, console))
+    scrape = asyncio.run(check.look(tuple(targets.values()), options.timeout, CONCURRENCY, console))
     now = time.time()
     (check.print_json if options.output == "json" else check.print_table)(scrape, now, sys.stdout)
     levels = [check.level(scrape, now)] + [Level.UNKNOWN] * refused

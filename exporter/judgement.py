@@ -121,7 +121,7 @@ def judge_tls(tls: Tls) -> list[FoundFault]:
                 Fault.WEAK_PROTOCOL, f"the best protocol the server offers is {tls.protocol} (RFC 8996)"
             )
         )
-    if tls.cipher_bits < 128 or any(mark in tls.cipher for mark in WEAK_CIPHER_MARKS):
+    if any(mark in tls.cipher for mark in WEAK_CIPHER_MARKS):
         found.append(
             FoundFault(
                 Fault.WEAK_CIPHER, f"the best cipher the server offers is {tls.cipher or 'none at all'}"
@@ -138,35 +138,28 @@ def _once_each(found: list[FoundFault]) -> tuple[FoundFault, ...]:
     return tuple(sorted(first.values(), key=lambda one: order.index(one.fault)))
 
 
-class Verdicts:
+@dataclass(frozen=True, slots=True)
+class Judged:
     """
-    Remembers verdicts: a fleet that did not change is not judged again until a deadline of trust passes.
+    A verdict with all that it was made of.
     """
 
-    def __init__(self) -> None:
-        self._made: dict[tuple[str, str], tuple[Facts, Target, Anchors, Verdict]] = {}
+    facts: Facts
+    target: Target
+    anchors: Anchors
+    verdict: Verdict
 
-    def verdict(self, label: str, facts: Facts, target: Target, anchors: Anchors, now: float) -> Verdict:
-        """
-        The verdict on an endpoint: the same object while nothing changed.
-        """
-        key = (target.name, label)
-        made = self._made.get(key)
-        if (
-            made is not None
-            and made[0] is facts
-            and made[1] is target
-            and made[2] is anchors
-            and made[3].valid_from <= now < made[3].valid_until
-        ):
-            return made[3]
-        verdict = judge_facts(facts, target, anchors, now)
-        self._made[key] = (facts, target, anchors, verdict)
-        return verdict
 
-    def keep_only(self, keys: set[tuple[str, str]]) -> None:
-        """
-        Forget all but these endpoints, each given as target name and label.
-        """
-        if len(self._made) > len(keys):
-            self._made = {key: made for key, made in self._made.items() if key in keys}
+def judge_again(before: Judged | None, facts: Facts, target: Target, anchors: Anchors, now: float) -> Judged:
+    """
+    The verdict on an endpoint: the same object as before while nothing changed and no certificate ended.
+    """
+    if (
+        before is not None
+        and before.facts is facts
+        and before.anchors is anchors
+        and (before.target is target or before.target == target)
+        and before.verdict.valid_from <= now < before.verdict.valid_until
+    ):
+        return before
+    return Judged(facts, target, anchors, judge_facts(facts, target, anchors, now))

@@ -9,6 +9,7 @@ does not go quiet when the server goes down.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from exporter.judgement import Judged
 from exporter.observation import Facts, Failed, Observation, Observed
 from exporter.targets import ADDRESS_LIMIT, Target
 
@@ -57,6 +58,8 @@ class Held:
     """What was last seen; None when nothing ever was. The same object as long as it is equal."""
     seen_at: float | None = None
     """When that was; None when nothing ever was seen."""
+    judged: Judged | None = None
+    """The latest verdict on the facts; None before the first."""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class Known:
     """
 
     identity: str
+    target: Target | None = None
+    """The target as last configured; None when only known from before a restart."""
     endpoints: dict[str, Held] = field(default_factory=dict)
     roster: dict[str, float] = field(default_factory=dict)
     """Labels that the target's endpoints had, with the time each was last given."""
@@ -92,8 +97,12 @@ class Memory:
         What is known of a target; empty for a new one, or one that now means another place.
         """
         found = self._known.get(target.name)
-        if found is None or found.identity != identity(target):
-            found = self._known[target.name] = Known(identity(target))
+        if found is not None and found.target is target:
+            return found
+        means = identity(target)
+        if found is None or found.identity != means:
+            found = self._known[target.name] = Known(means)
+        found.target = target
         return found
 
     def restore(self, name: str, known: Known) -> None:
@@ -131,6 +140,8 @@ class Memory:
         make ever new series. Once it had more addresses in a week than are probed at a
         time, its endpoints are `name:port#1`, `#2` and so on.
         """
+        if target.url.ip is not None:
+            return tuple(found)
         roster = self.known(target).roster
         for label in [label for label, given in roster.items() if given < now - ROSTER_AGE]:
             del roster[label]
@@ -146,7 +157,7 @@ class Memory:
 
     def unlocated(self, target: Target) -> tuple[str, ...]:
         """
-        What a target's endpoints are called while they can't be located: as before, else by its host and port.
+        A target's endpoints while they can't be located: those known before, else one named by host and port.
         """
         return tuple(self.known(target).endpoints) or (target.url.authority,)
 

@@ -53,12 +53,12 @@ class Trace:
     steps: list[tuple[float, str]] | None = None
     """`(time, words)` of each step; None when nobody asked."""
 
-    def note(self, words: str) -> None:
+    def note(self, words: str, *values: object) -> None:
         """
-        Remember a step, if anybody asked for steps.
+        Remember a step, if anybody asked for steps. The values go where `%s` stands.
         """
         if self.steps is not None:
-            self.steps.append((self.clock(), words))
+            self.steps.append((self.clock(), words % values))
 
 
 class Readiness:
@@ -243,8 +243,6 @@ class Network:
         """
         The addresses of a target's host, sorted so that a limit keeps the same ones. Raises ProbeError.
         """
-        if target.url.ip is not None:
-            return Addresses((target.url.ip,))
         family = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
         found = await self.resolver.resolve(
             target.url.host, family[target.address_family], min(RESOLVE_TIMEOUT, target.timeout)
@@ -302,27 +300,38 @@ class Connection:
         self.socket = sock
         self.deadline = deadline
 
-    async def wait_readable(self) -> None:
+    def wait_readable(self) -> asyncio.Future[None]:
         """
-        Until there are bytes or an end to read. Raises TimeoutError at the deadline.
+        Done when there are bytes or an end to read; TimeoutError at the deadline.
         """
-        await self._wait(select.EPOLLIN)
+        return self._wait(select.EPOLLIN)
 
-    async def wait_writable(self) -> None:
+    def wait_writable(self) -> asyncio.Future[None]:
         """
-        Until bytes can be written, or the connection is made or refused. Raises TimeoutError at the deadline.
+        Done when bytes can be written, or the connection is made or refused; TimeoutError at the deadline.
         """
-        await self._wait(select.EPOLLOUT)
+        return self._wait(select.EPOLLOUT)
 
-    async def _wait(self, events: int) -> None:
+    def _wait(self, events: int) -> asyncio.Future[None]:
         registered, self._registered = self._registered, True
-        await self._readiness.wait(self.socket.fileno(), events, self.deadline, registered=registered)
+        return self._readiness.wait(self.socket.fileno(), events, self.deadline, registered=registered)
 
     def close(self) -> None:
         """
         Close the socket.
         """
         self.socket.close()
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    """
+    True when the connection is made already. A server on this host answers within the call: no need to wait.
+    """
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 UNREACHABLE = {
@@ -337,23 +346,23 @@ UNREACHABLE = {
 }
 
 
-async def connect(readiness: Readiness, address: IPAddress, port: int, deadline: float) -> Connection:
+async def connect(readiness: Readiness, address: str, port: int, deadline: float) -> Connection:
     """
     A TCP connection to the address. Raises ProbeError when there is none by the deadline.
     """
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
         raise connect_error(error, address, port) from None
     connection = Connection(readiness, sock, deadline)
     try:
-        # Each flight is one write: waiting to fill a segment would only add a round trip.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = sock.connect_ex((str(address), port))
+        code = sock.connect_ex((address, port))
         if code == errno.EINPROGRESS:
-            await connection.wait_writable()
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            code = 0
+            if not _is_connected(sock):
+                await connection.wait_writable()
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     except TimeoutError:
         sock.close()
         raise ProbeError(
@@ -369,7 +378,7 @@ async def connect(readiness: Readiness, address: IPAddress, port: int, deadline:
     return connection
 
 
-def connect_error(error: OSError, address: IPAddress, port: int) -> ProbeError:
+def connect_error(error: OSError, address: str, port: int) -> ProbeError:
     """
     The reason for a failed TCP connection.
     """

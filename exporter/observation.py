@@ -173,7 +173,6 @@ class Tls:
     protocol: str
     """`TLSv1.3` and so on, as OpenSSL names it."""
     cipher: str
-    cipher_bits: int
     server_name: str | None
     """The name sent as SNI; None when none was sent."""
     client_certificate_requested: bool

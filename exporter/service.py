@@ -27,14 +27,17 @@ ASKED_TARGETS = 10_000
 """Targets only asked for by /probe that are remembered; the one not asked for longest goes first."""
 
 
+CONCURRENCY = 256
+"""Looks under way at a time. Each holds some 50 kB; more are of use when most servers are far away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """
     What the command line says about how to look.
     """
 
-    concurrency: int = 512
-    """Looks under way at a time."""
+    concurrency: int = CONCURRENCY
     state_path: str | None = None
     """None: nothing is kept over a restart."""
 

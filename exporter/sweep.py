@@ -118,7 +118,9 @@ class Sweeper:
     ) -> None:
         self._network = network
         self._memory = memory
-        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
+        # The endpoints of names with several addresses, besides those that are a target's only one.
+        self._more = asyncio.Semaphore(concurrency)
         self._clock = clock
         self._current: Sweep | None = None
 
@@ -158,10 +160,17 @@ class Sweeper:
 
     async def _run(self, progress: list[Progress], deadline: float, *, trace_steps: bool) -> None:
         loop = self._network.loop
-        tasks = [loop.create_task(self._target(one, trace_steps=trace_steps)) for one in progress]
-        if not tasks:
+        waiting = iter(progress)
+
+        async def work() -> None:
+            for one in waiting:
+                await self._target(one, trace_steps=trace_steps)
+
+        # A task for each target would cost more than its share of a handshake: a few work through them.
+        workers = [loop.create_task(work()) for _ in range(min(self._concurrency, len(progress)))]
+        if not workers:
             return
-        _, pending = await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
+        _, pending = await asyncio.wait(workers, timeout=max(0.0, deadline - loop.time()))
         for task in pending:
             task.cancel()
         if pending:
@@ -170,19 +179,17 @@ class Sweeper:
     async def _target(self, progress: Progress, *, trace_steps: bool) -> None:
         target = progress.target
         probe = PROBES[target.url.scheme]
-        async with self._slots:
-            progress.started = self._network.loop.time()
-            failed, found = await _caught(probe.endpoints(target, self._network), target)
-            if found is None:
-                progress.failure = failed
-                return
-            labels = self._memory.labels(target, [one.label for one in found.found], self._clock())
-            progress.left_out = found.left_out
-            progress.labels = labels
-            if len(labels) == 1:
-                await self._look(progress, labels[0], found.found[0], trace_steps=trace_steps)
-                return
-        # The slot is given back first: targets that hold one while their endpoints wait would block each other.
+        progress.started = self._network.loop.time()
+        failed, found = await _caught(probe.endpoints(target, self._network), target)
+        if found is None:
+            progress.failure = failed
+            return
+        labels = self._memory.labels(target, [one.label for one in found.found], self._clock())
+        progress.left_out = found.left_out
+        progress.labels = labels
+        if len(labels) == 1:
+            await self._look(progress, labels[0], found.found[0], trace_steps=trace_steps)
+            return
         async with asyncio.TaskGroup() as group:
             for label, endpoint in zip(labels, found.found, strict=True):
                 group.create_task(self._in_turn(progress, label, endpoint, trace_steps=trace_steps))
@@ -190,7 +197,7 @@ class Sweeper:
     async def _in_turn(
         self, progress: Progress, label: str, endpoint: Endpoint, *, trace_steps: bool
     ) -> None:
-        async with self._slots:
+        async with self._more:
             await self._look(progress, label, endpoint, trace_steps=trace_steps)
 
     async def _look(self, progress: Progress, label: str, endpoint: Endpoint, *, trace_steps: bool) -> None:

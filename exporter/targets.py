@@ -20,6 +20,7 @@ ADDRESS_LIMIT = 16
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_BRACKETS = re.compile(r"\[[^\[\]]+\](:[0-9]*)?")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -130,7 +131,7 @@ def parse_url(text: str) -> Url:
         raise TargetError("port 0 can't be connected to: ports are 1 to 65535")
     # RFC 6874 section 2: in a URL the '%' before an address's zone is written %25.
     host = normal_host(parts.hostname.replace("%25", "%", 1))
-    if parts.netloc.startswith("[") and ":" not in host:
+    if "[" in parts.netloc and not (":" in host and _BRACKETS.fullmatch(parts.netloc)):
         raise TargetError(f"{text!r} is not a URL: only an IPv6 address stands in brackets")
     return Url(text, scheme, host, port, parse_ip(host))
 
@@ -141,15 +142,15 @@ def normal_host(host: str) -> str:
 
     Raises TargetError when it is neither.
     """
-    ip = parse_ip(host)
-    if ip is not None:
-        return str(ip)
     name = host.removesuffix(".")
     try:
         if not name.isascii():
             name = idna.encode(name, uts46=True).decode("ascii")
     except idna.IDNAError as error:
         raise TargetError(f"{host!r} is not an internationalised domain name: {error}") from None
+    ip = parse_ip(name)
+    if ip is not None:
+        return str(ip)
     if len(name) > 253 or not all(_HOST_LABEL.fullmatch(label) for label in name.split(".")):
         raise TargetError(f"{host!r} is not a host name")
     # No top-level domain is a number (RFC 3696 section 2), but a resolver may read 10.1 as 10.0.0.1.

@@ -8,16 +8,18 @@ what the exporter exists to report, so nothing here refuses it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
-# pyOpenSSL has no public call for the three settings made in `_tune` and
-# `_note_certificate_requests`. They go through the binding that pyOpenSSL itself
+# pyOpenSSL has no public call for groups, for signature algorithms, and for learning
+# that a certificate was asked for; its calls for the chain and the staple copy each
+# certificate several times. Those five go through the binding that pyOpenSSL itself
 # uses; pyproject.toml keeps its version within what tests/test_tls.py has tried.
 from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
@@ -25,17 +27,25 @@ from exporter.certificates import CertificateError, certificate
 from exporter.network import Connection, ProbeError, Trace
 from exporter.observation import Chain, Reason, Tls
 
+SEEN_REMEMBERED = 20_000
+"""Different answers of servers that are remembered with what they mean."""
+
 Keys = Literal["any", "rsa", "ecdsa"]
 """Which kind of server certificate the handshake asks for."""
 
-_GROUPS = b"X25519:P-256:P-384:P-521:X448:ffdhe2048:ffdhe3072"
-"""The first group is the one a key is sent for. Post-quantum groups are left to a second try: servers that
-prefer them would answer with one more round trip, and their keys are dear."""
+# What the first try offers is what servers choose in practice; a second one offers all the library has. A
+# server must look through all that is offered, and one that prefers a post-quantum group would ask for a key
+# of that kind, which costs a round trip and more arithmetic than the whole rest.
+
+_GROUPS = b"X25519:P-256:P-384:P-521"
+"""The first group is the one a key is sent for."""
 
 _TLS13_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
-_CIPHERS = b"ALL:COMPLEMENTOFALL:@SECLEVEL=0"
-"""Everything the library has, at the level that refuses no key and no hash: old servers are to be seen."""
+_CIPHERS = b"ALL:COMPLEMENTOFALL:!PSK:!SRP:!ARIA:!CAMELLIA:!AESCCM:@SECLEVEL=0"
+"""Old ciphers too, at the level that refuses no key and no hash: old servers are to be seen."""
+
+_ALL_CIPHERS = b"ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 
 _KEY_CIPHERS: dict[Keys, bytes] = {
     "any": _CIPHERS,
@@ -43,11 +53,16 @@ _KEY_CIPHERS: dict[Keys, bytes] = {
     "ecdsa": b"aECDSA:@SECLEVEL=0",
 }
 
-_KEY_SIGNATURES: dict[Keys, bytes | None] = {
-    "any": None,
-    "rsa": b"rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:rsa_pss_pss_sha256:"
-    b"RSA+SHA256:RSA+SHA384:RSA+SHA512:RSA+SHA1",
-    "ecdsa": b"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:ed448:ECDSA+SHA1",
+_RSA_SIGNATURES = (
+    b"rsa_pss_rsae_sha256:RSA+SHA256:rsa_pss_rsae_sha384:RSA+SHA384:rsa_pss_rsae_sha512:RSA+SHA512:"
+    b"rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:RSA+SHA224:RSA+SHA1"
+)
+_ECDSA_SIGNATURES = b"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:ed448:ECDSA+SHA224:ECDSA+SHA1"
+
+_KEY_SIGNATURES: dict[Keys, bytes] = {
+    "any": _ECDSA_SIGNATURES + b":" + _RSA_SIGNATURES,
+    "rsa": _RSA_SIGNATURES,
+    "ecdsa": _ECDSA_SIGNATURES,
 }
 
 
@@ -61,10 +76,10 @@ class ClientCertificate:
     key: PrivateKeyTypes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """
-    What a handshake showed, whether or not it came to its end.
+    What a handshake showed, whether or not it came to its end. Each is equal to itself only.
     """
 
     chain: Chain
@@ -122,15 +137,10 @@ def _note_certificate_request(ssl: object, _: object) -> int:
     return 1
 
 
-def _keep_staple(connection: SSL.Connection, staple: bytes, _: object) -> bool:
-    connection.set_app_data(staple or None)
-    return True
-
-
 @lru_cache(maxsize=256)
 def context(keys: Keys, client: ClientCertificate | None, *, wide: bool = False) -> SSL.Context:
     """
-    A context that refuses nothing. `wide` offers all the library's groups: a second try, see `_GROUPS`.
+    A context that refuses nothing. `wide` offers all that the library has, for a second try.
     """
     made = SSL.Context(SSL.TLS_METHOD)
     made.set_verify(SSL.VERIFY_NONE)
@@ -138,16 +148,14 @@ def context(keys: Keys, client: ClientCertificate | None, *, wide: bool = False)
     # A resumed session shows no certificate, and the tickets for it are only cost.
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     made.set_options(SSL.OP_NO_TICKET | SSL.OP_LEGACY_SERVER_CONNECT)
-    made.set_cipher_list(_KEY_CIPHERS[keys])
+    made.set_cipher_list(_ALL_CIPHERS if wide and keys == "any" else _KEY_CIPHERS[keys])
     made.set_tls13_ciphersuites(_TLS13_SUITES)
-    made.set_ocsp_client_callback(_keep_staple)
     raw = made._context  # noqa: SLF001 - see the import of _lib
     _lib.SSL_CTX_set_cert_cb(raw, _note_certificate_request, _ffi.NULL)
     if not wide:
         _check(_lib.SSL_CTX_set1_curves_list(raw, _GROUPS))
-    signatures = _KEY_SIGNATURES[keys]
-    if signatures is not None:
-        _check(_lib.SSL_CTX_set1_sigalgs_list(raw, signatures))
+    if not wide or keys != "any":
+        _check(_lib.SSL_CTX_set1_sigalgs_list(raw, _KEY_SIGNATURES[keys]))
     if client is not None:
         leaf, *rest = client.chain
         made.use_certificate(leaf)
@@ -195,7 +203,24 @@ class Session:
         What the server showed. Raises HandshakeError, ProbeError, or TimeoutError at the deadline.
         """
         self._trace.phase = "handshake"
-        await self._drive(self._tls.do_handshake)
+        ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
+        while True:
+            # Errors that others left in the thread's queue would be taken for this connection's.
+            _lib.ERR_clear_error()
+            result = _lib.SSL_do_handshake(ssl)
+            if result == 1:
+                break
+            # Not pyOpenSSL's do_handshake: it raises for each wait, which a handshake has at least one of.
+            code = _lib.SSL_get_error(ssl, result)
+            if code == _lib.SSL_ERROR_WANT_READ:
+                await self._connection.wait_readable()
+            elif code == _lib.SSL_ERROR_WANT_WRITE:
+                await self._connection.wait_writable()
+            else:
+                try:
+                    self._tls._raise_ssl_error(ssl, result)  # noqa: SLF001 - see the import of _lib
+                except (SSL.Error, OSError) as error:
+                    raise HandshakeError(error, self._seen()) from error
         seen = self._seen()
         if seen is None:
             raise ProbeError(
@@ -229,7 +254,8 @@ class Session:
         """
         Forget the conversation. The connection is closed by who made it.
         """
-        _requested.discard(self._identity())
+        if _requested:
+            _requested.discard(self._identity())
 
     async def _drive(self, step: Callable[[], object]) -> None:
         while True:
@@ -251,28 +277,70 @@ class Session:
         """
         What was shown so far; None before a certificate came. Raises ProbeError if one can't be read.
         """
-        presented = self._tls.get_peer_cert_chain()
+        ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
+        presented = _presented(ssl)
         if not presented:
             return None
-        try:
-            certificates = tuple(
-                certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, one)) for one in presented
-            )
-        except CertificateError as error:
-            raise ProbeError(
-                Reason.BAD_CERTIFICATE, f"a presented certificate can't be read: {error}"
-            ) from None
-        return Seen(
-            Chain(certificates),
-            Tls(
-                protocol=self._tls.get_protocol_version_name(),
-                cipher=self._tls.get_cipher_name() or "",
-                cipher_bits=self._tls.get_cipher_bits() or 0,
-                server_name=self._server_name,
-                client_certificate_requested=self._identity() in _requested,
-                staple=self._tls.get_app_data(),
-            ),
+        return _seen(
+            presented,
+            self._tls.get_protocol_version_name(),
+            self._tls.get_cipher_name() or "",
+            self._server_name,
+            bool(_requested) and self._identity() in _requested,
+            _staple(ssl),
         )
+
+
+def _presented(ssl: object) -> tuple[bytes, ...]:
+    """
+    The DER bytes of the presented certificates, leaf first; empty before they came.
+    """
+    chain = _lib.SSL_get_peer_cert_chain(ssl)
+    if chain == _ffi.NULL:
+        return ()
+    bio = _lib.BIO_new(_lib.BIO_s_mem())
+    try:
+        start = _ffi.new("char **")
+        ends = [0]
+        for position in range(_lib.sk_X509_num(chain)):
+            _check(_lib.i2d_X509_bio(bio, _lib.sk_X509_value(chain, position)))
+            ends.append(_lib.BIO_get_mem_data(bio, start))
+        together = bytes(_ffi.buffer(start[0], ends[-1]))
+    finally:
+        _lib.BIO_free(bio)
+    return tuple(together[begin:end] for begin, end in pairwise(ends))
+
+
+def _staple(ssl: object) -> bytes | None:
+    """
+    The stapled OCSP response, DER; None when there is none.
+    """
+    start = _ffi.new("unsigned char **")
+    length = _lib.SSL_get_tlsext_status_ocsp_resp(ssl, start)
+    return bytes(_ffi.buffer(start[0], length)) if length > 0 else None
+
+
+@lru_cache(maxsize=SEEN_REMEMBERED)
+def _seen(
+    presented: tuple[bytes, ...],
+    protocol: str,
+    cipher: str,
+    server_name: str | None,
+    client_certificate_requested: bool,
+    staple: bytes | None,
+) -> Seen:
+    """
+    What these bytes and words mean: the same object for the same ones, so that a server which did not change
+    costs no parsing. Raises ProbeError when a certificate can't be read.
+    """
+    try:
+        certificates = tuple(certificate(der) for der in presented)
+    except CertificateError as error:
+        raise ProbeError(Reason.BAD_CERTIFICATE, f"a presented certificate can't be read: {error}") from None
+    return Seen(
+        Chain(certificates),
+        Tls(protocol, cipher, server_name, client_certificate_requested, staple),
+    )
 
 
 VERDICT_TIMEOUT = 1.0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from exporter.anchors import AnchorFiles
-from exporter.judgement import Verdicts
+from exporter.judgement import judge_again
 from exporter.logs import fields
 from exporter.memory import Held, Look, Memory, Result
 from exporter.metrics import EndpointRow, TargetRow
@@ -65,7 +65,6 @@ class Watch:
         self._clock = clock
         self._sweeper = Sweeper(network, self.memory, concurrency, clock)
         self._anchors = AnchorFiles()
-        self._verdicts = Verdicts()
         self._applied: Sweep | None = None
 
     @property
@@ -87,7 +86,6 @@ class Watch:
         await asyncio.wait([sweep.task], timeout=timeout)
         scrape = self._take(sweep, timeout, wanted)
         self.memory.keep_only(row.target.name for row in scrape.targets)
-        self._verdicts.keep_only({(row.target.name, row.label) for row in scrape.endpoints})
         return scrape
 
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
@@ -132,11 +130,9 @@ class Watch:
         for target in targets:
             anchors = self._anchors.anchors(target.ca_file)
             for label, held in self.memory.known(target).endpoints.items():
-                verdict = (
-                    self._verdicts.verdict(label, held.facts, target, anchors, now)
-                    if held.facts is not None
-                    else None
-                )
+                if held.facts is not None:
+                    held.judged = judge_again(held.judged, held.facts, target, anchors, now)
+                verdict = held.judged.verdict if held.judged is not None else None
                 yield EndpointRow(target, label, held, verdict)
 
 

@@ -4,8 +4,6 @@ The places of a target, as probes find them.
 
 from dataclasses import dataclass
 
-from exporter.targets import IPAddress
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -14,8 +12,8 @@ class Endpoint:
     """
 
     label: str
-    address: IPAddress | None = None
-    """None for places that are not on the network."""
+    address: str = ""
+    """An IP address; empty for places that are not on the network."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 TLS on the wire: `https://` and `tls://`, each address of the name an endpoint.
 """
 
+from functools import lru_cache
+
 from OpenSSL import SSL
 
 from exporter import tls
@@ -15,15 +17,15 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     """
     Each address of the target's name. With `addresses: first` it is one endpoint, called by its name.
     """
+    if target.url.ip is not None:
+        return Endpoints((Endpoint(target.url.authority, target.url.host),))
     chosen = await network.addresses(target)
     left_out = tuple(f"{address}: {reason}" for address, reason in chosen.left_out)
     if target.addresses == "first":
         # Whichever address comes first changes from one look-up to the next: the name does not.
-        return Endpoints((Endpoint(target.url.authority, chosen.probed[0]),), left_out)
-    return Endpoints(
-        tuple(Endpoint(join_host_port(str(address), target.url.port), address) for address in chosen.probed),
-        left_out,
-    )
+        return Endpoints((Endpoint(target.url.authority, str(chosen.probed[0])),), left_out)
+    texts = [str(address) for address in chosen.probed]
+    return Endpoints(tuple(Endpoint(join_host_port(text, target.url.port), text) for text in texts), left_out)
 
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
@@ -33,7 +35,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     client = client_certificate(target)
     deadline = trace.clock() + target.timeout
     if target.keys == "any":
-        return facts([await _see(target, endpoint, network, trace, "any", client, deadline)])
+        return facts(await _see(target, endpoint, network, trace, "any", client, deadline))
     seen: list[tls.Seen] = []
     failure: ProbeError | None = None
     kinds: tuple[tls.Keys, ...] = ("rsa", "ecdsa")
@@ -47,7 +49,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
             seen.append(tls.Seen(Chain(one.chain.certificates, keys), one.tls))
     if not seen and failure is not None:
         raise failure
-    return facts(seen)
+    return facts(*seen)
 
 
 def client_certificate(target: Target) -> tls.ClientCertificate | None:
@@ -98,17 +100,16 @@ async def _converse(
     """
     Connect, shake hands, and hear what the server says of our having no certificate, if it asked for one.
     """
-    if endpoint.address is None:
-        raise AssertionError("an endpoint on the wire has an address")
     trace.phase = "connect"
-    trace.note(f"connecting to {endpoint.address} port {target.url.port}")
+    trace.note("connecting to %s port %s", endpoint.address, target.url.port)
     connection = await connect(network.readiness, endpoint.address, target.url.port, deadline)
     session: tls.Session | None = None
+    sni = target.sni
     try:
-        session = tls.Session(connection, context, target.sni, trace)
-        trace.note(f"connected; TLS handshake, server name {target.sni or 'not sent'}")
+        session = tls.Session(connection, context, sni, trace)
+        trace.note("connected; TLS handshake, server name %s", sni or "not sent")
         seen = await session.handshake()
-        trace.note(f"handshake done: {seen.tls.protocol}, {seen.tls.cipher}")
+        trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
         if seen.tls.client_certificate_requested:
             trace.note("the server asked for a client certificate; waiting for its verdict")
             answer = await session.verdict(_http_question(target))
@@ -117,7 +118,7 @@ async def _converse(
                     Reason.CLIENT_CERTIFICATE_REQUIRED,
                     "the server asked for a client certificate, got none, and answered a request with "
                     + repr(answer.split(b"\r\n", 1)[0].decode("ascii", "replace")),
-                    facts([seen]),
+                    facts(seen),
                 )
     except TimeoutError:
         raise ProbeError(
@@ -159,7 +160,8 @@ def http_refuses(answer: bytes) -> bool:
     )
 
 
-def facts(seen: list[tls.Seen]) -> Facts:
+@lru_cache(maxsize=tls.SEEN_REMEMBERED)
+def facts(*seen: tls.Seen) -> Facts:
     """
     The handshakes of one endpoint as items: `leaf`, `chain-1`, or `leaf-rsa`, `chain-rsa-1` if asked for.
     """
@@ -180,7 +182,7 @@ def refusal(error: tls.HandshakeError, *, has_client_certificate: bool) -> Probe
     """
     The reason for a handshake that ended early, with the certificate if it came before the end.
     """
-    seen = facts([error.seen]) if error.seen is not None else None
+    seen = facts(error.seen) if error.seen is not None else None
     words = tls_words(error.error)
     if error.seen is not None and error.seen.tls.client_certificate_requested:
         if has_client_certificate:

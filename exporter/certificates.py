@@ -1,0 +1,470 @@
+"""
+Certificates out of bytes: DER and PEM in, `Certificate` out. Pure.
+
+Bytes come from servers nobody has checked, so every certificate whose dates can be
+read gives its facts. `cryptography` reads all of them; where it refuses a part, the
+certificate is encoded once more without that part (`_mended`) and read again. Nothing
+here judges: a signature is never looked at.
+"""
+
+import base64
+import binascii
+import re
+import warnings
+from collections.abc import Iterable
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.x509.oid import NameOID
+
+from exporter.observation import Certificate
+
+# What `cryptography` raises for a part that it cannot read.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,  # a name in a type of string that is none: version 46
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+# Tags of X.690 section 8 and of RFC 5280 section 4.1 and 4.2.1.6.
+_INTEGER = 0x02
+_OCTET_STRING = 0x04
+_UTF8_STRING = 0x0C
+_UNIVERSAL_STRING = 0x1C
+_BMP_STRING = 0x1E
+_SEQUENCE = 0x30
+_SET = 0x31
+_TBS_VERSION = 0xA0
+_TBS_EXTENSIONS = 0xA3
+_DNS_NAME = 0x82
+_IP_ADDRESS = 0x87
+
+_VERSION_3 = bytes((_TBS_VERSION, 3, _INTEGER, 1, 2))
+_UNKNOWN_KEY = bytes.fromhex("3009300406026900030100")  # object identifier 2.25.0, no bits
+_ENCODINGS = {_UTF8_STRING: "utf-8", _BMP_STRING: "utf-16-be", _UNIVERSAL_STRING: "utf-32-be"}
+
+_SUBJECT_ALTERNATIVE_NAME = bytes.fromhex("0603551d11")
+_USED_EXTENSIONS = (
+    _SUBJECT_ALTERNATIVE_NAME,
+    bytes.fromhex("0603551d0f"),  # key usage
+    bytes.fromhex("0603551d13"),  # basic constraints
+    bytes.fromhex("0603551d25"),  # extended key usage
+)
+"""Encoded object identifiers of the extensions that `Certificate` tells of."""
+
+_ALL = None
+_NONE: tuple[bytes, ...] = ()
+
+_KEY_USAGES = (
+    ("digital_signature", "digitalSignature"),
+    ("content_commitment", "nonRepudiation"),
+    ("key_encipherment", "keyEncipherment"),
+    ("data_encipherment", "dataEncipherment"),
+    ("key_agreement", "keyAgreement"),
+    ("key_cert_sign", "keyCertSign"),
+    ("crl_sign", "cRLSign"),
+)
+
+# Hashes of signature algorithms that `cryptography` no longer knows (RFC 3279 section 2.2, OIW).
+_OLD_SIGNATURE_HASHES = {
+    "1.2.840.113549.1.1.2": "md2",
+    "1.2.840.113549.1.1.3": "md4",
+    "1.3.14.3.2.2": "md4",
+    "1.3.14.3.2.3": "md5",
+    "1.3.14.3.2.4": "md4",
+    "1.3.14.3.2.15": "sha1",
+    "1.3.14.3.2.27": "sha1",
+    "1.3.14.3.2.29": "sha1",
+}
+
+# At the start of a line (of any system), or right after the END line of a file that lacks its last line feed.
+_PEM_BEGIN = re.compile(
+    rb"(?:^[ \t]*|(?<=\r)[ \t]*|(?<=-----))-----BEGIN (?:X509 )?CERTIFICATE-----", re.MULTILINE
+)
+_PEM_END = re.compile(rb"-----END (?:X509 )?CERTIFICATE-----")
+
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+
+_remembered: WeakValueDictionary[bytes, Certificate] = WeakValueDictionary()
+
+
+class CertificateError(ValueError):
+    """
+    Bytes that are no certificate, or one whose dates cannot be read. The message says why, for a person.
+    """
+
+
+def certificate(der: bytes) -> Certificate:
+    """
+    The same as `parse_der`; the same bytes give the same object for as long as somebody holds it.
+    """
+    known = _remembered.get(der)
+    if known is None:
+        known = _remembered[der] = parse_der(der)
+    return known
+
+
+def parse_pem(data: bytes) -> tuple[Certificate | CertificateError, ...]:
+    """
+    Every CERTIFICATE block of a PEM file (RFC 7468) in order; empty when there is none.
+
+    A block that cannot be read is an error value in its place and hides no other. Text
+    around the blocks, and blocks of other things, are passed over.
+    """
+    begins = list(_PEM_BEGIN.finditer(data))
+    ends = [*(begin.start() for begin in begins[1:]), len(data)]
+    # Without a block there is an end, but no begin.
+    return tuple(_parse_block(data[begin.end() : end]) for begin, end in zip(begins, ends, strict=False))
+
+
+def parse_der(der: bytes) -> Certificate:
+    """
+    The facts of one certificate. Raises CertificateError, and nothing else, for any bytes.
+
+    A part that cannot be read is as `Certificate` says for unknown. An extension that cannot
+    be read counts as absent, of two extensions of a kind the first counts, and a name
+    that cannot be read at all is empty.
+    """
+    # Countries of three letters and serial numbers that are not positive make `cryptography` warn.
+    # They are the issuer's matter, not that of whoever runs this. Certificates are read on one thread.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return _facts(der)
+
+
+def _parse_block(block: bytes) -> Certificate | CertificateError:
+    """
+    The certificate in what follows a BEGIN line, or the error that it gives.
+    """
+    end = _PEM_END.search(block)
+    if end is None:
+        return CertificateError("the PEM block has no END line: the file is cut off or damaged")
+    # Lines with a colon are headers of the older format (RFC 1421 section 4.4).
+    lines = (line for line in block[: end.start()].splitlines() if b":" not in line)
+    try:
+        return certificate(base64.b64decode(b"".join(b"".join(lines).split()), validate=True))
+    except binascii.Error as error:
+        return CertificateError(f"the PEM block is not base64: {error}")
+    except CertificateError as error:
+        return error
+
+
+def _facts(der: bytes) -> Certificate:
+    """
+    The facts of one certificate. Raises CertificateError.
+    """
+    loaded, readable = _loaded(der)
+    try:
+        not_before = loaded.not_valid_before_utc.timestamp()
+        not_after = loaded.not_valid_after_utc.timestamp()
+        serial = format(loaded.serial_number, "x")
+        public_key = _tbs_fields(der)[6]
+    except _UNREADABLE as error:
+        raise CertificateError(f"the certificate cannot be read: {error}") from None
+    subject, issuer = _names(loaded, readable)
+    key_algorithm, key_bits = _key(loaded)
+    extensions = _extensions(loaded, readable)
+    alternative = _extension(extensions, x509.SubjectAlternativeName)
+    constraints = _extension(extensions, x509.BasicConstraints)
+    key_usage = _extension(extensions, x509.KeyUsage)
+    purposes = _extension(extensions, x509.ExtendedKeyUsage)
+    return Certificate(
+        fingerprint_sha256=sha256(der).hexdigest(),
+        der=der,
+        subject=subject.rfc4514_string(),
+        issuer=issuer.rfc4514_string(),
+        common_name=_common_name(subject),
+        serial=serial,
+        not_before=not_before,
+        not_after=not_after,
+        key_algorithm=key_algorithm,
+        key_bits=key_bits,
+        signature_hash=_signature_hash(loaded),
+        dns_names=tuple(alternative.get_values_for_type(x509.DNSName)) if alternative else (),
+        ip_addresses=_ip_addresses(alternative) if alternative else (),
+        is_ca=constraints is not None and constraints.ca,
+        key_usage=None if key_usage is None else _key_usage(key_usage),
+        extended_key_usage=None if purposes is None else frozenset(oid.dotted_string for oid in purposes),
+        public_key_sha256=sha256(public_key).hexdigest(),
+    )
+
+
+def _loaded(der: bytes) -> tuple[x509.Certificate, bytes]:
+    """
+    The certificate as the library sees it, and the encoding that it could read. Raises CertificateError.
+    """
+    try:
+        return x509.load_der_x509_certificate(der), der
+    except _UNREADABLE as error:
+        reason = error
+    for level in range(4):
+        try:
+            mended = _mended(
+                der, _NONE if level == 3 else _ALL, bare_signature=level >= 1, unknown_key=level >= 2
+            )
+            return x509.load_der_x509_certificate(mended), mended
+        except _UNREADABLE:
+            continue
+    raise CertificateError(f"the bytes are not a certificate: {reason}")
+
+
+def _names(loaded: x509.Certificate, der: bytes) -> tuple[x509.Name, x509.Name]:
+    """
+    Subject and issuer.
+    """
+    try:
+        return loaded.subject, loaded.issuer
+    except _UNREADABLE:
+        pass
+    try:
+        mended = x509.load_der_x509_certificate(_mended(der, _NONE))
+        return mended.subject, mended.issuer  # noqa: TRY300 -- both may raise
+    except _UNREADABLE:
+        return x509.Name([]), x509.Name([])
+
+
+def _common_name(name: x509.Name) -> str:
+    """
+    The most specific common name, which is the one encoded last; empty when there is none.
+    """
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    value = found[-1].value if found else ""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _key(loaded: x509.Certificate) -> tuple[str, int | None]:
+    """
+    Algorithm and size of the public key, as in `Certificate`.
+    """
+    try:
+        key = loaded.public_key()
+    except _UNREADABLE:
+        return "unknown", None
+    match key:
+        case rsa.RSAPublicKey():
+            return "rsa", key.key_size
+        case ec.EllipticCurvePublicKey():
+            return "ecdsa", key.curve.key_size
+        case ed25519.Ed25519PublicKey():
+            return "ed25519", 256
+        case ed448.Ed448PublicKey():
+            return "ed448", 456
+        case dsa.DSAPublicKey():
+            return "dsa", key.key_size
+        case _:
+            return "unknown", None
+
+
+def _signature_hash(loaded: x509.Certificate) -> str:
+    """
+    Name of the hash in the signature algorithm, as in `Certificate`.
+    """
+    try:
+        algorithm = loaded.signature_hash_algorithm
+    except _UNREADABLE:
+        return _OLD_SIGNATURE_HASHES.get(loaded.signature_algorithm_oid.dotted_string, "unknown")
+    return "none" if algorithm is None else algorithm.name
+
+
+def _extensions(loaded: x509.Certificate, der: bytes) -> list[x509.Extension[x509.ExtensionType]]:
+    """
+    The extensions that can be read.
+    """
+    try:
+        return list(loaded.extensions)
+    except _UNREADABLE:
+        pass
+    found: list[x509.Extension[x509.ExtensionType]] = []
+    # One that cannot be read spoils all others, so each is read from a certificate of its own.
+    for oid in _USED_EXTENSIONS:
+        try:
+            found.extend(x509.load_der_x509_certificate(_mended(der, (oid,))).extensions)
+        except _UNREADABLE:
+            continue
+    return found
+
+
+def _extension(extensions: list[x509.Extension[x509.ExtensionType]], kind: type[_Kind]) -> _Kind | None:
+    """
+    The extension of that kind, or None when there is none.
+    """
+    return next((found.value for found in extensions if isinstance(found.value, kind)), None)
+
+
+def _ip_addresses(alternative: x509.SubjectAlternativeName) -> tuple[str, ...]:
+    """
+    The addresses among the names. A network, which the library reads from eight bytes, is none.
+    """
+    values = alternative.get_values_for_type(x509.IPAddress)
+    return tuple(str(value) for value in values if isinstance(value, (IPv4Address, IPv6Address)))
+
+
+def _key_usage(usage: x509.KeyUsage) -> frozenset[str]:
+    """
+    Names of the uses that are set (RFC 5280 section 4.2.1.3).
+    """
+    names = {name for attribute, name in _KEY_USAGES if getattr(usage, attribute)}
+    # The last two mean nothing without key agreement, and the library raises when asked.
+    if usage.key_agreement and usage.encipher_only:
+        names.add("encipherOnly")
+    if usage.key_agreement and usage.decipher_only:
+        names.add("decipherOnly")
+    return frozenset(names)
+
+
+def _mended(
+    der: bytes,
+    extensions: tuple[bytes, ...] | None,
+    *,
+    bare_signature: bool = False,
+    unknown_key: bool = False,
+) -> bytes:
+    """
+    The certificate encoded again: as version 3, names as UTF-8, with the first extension of each kind named.
+
+    `extensions` are encoded object identifiers; None keeps all extensions as they are. A bare signature
+    is one whose algorithm has no parameters; an unknown key is of an algorithm that nobody has.
+    The signature no longer fits, and nobody looks at it. Raises ValueError for what is no certificate.
+    """
+    if _bounds(der, 0)[1] != len(der):
+        raise ValueError("something follows the certificate")
+    _, algorithm, signature = _elements(der)
+    _, serial, _, issuer, validity, subject, key, *optional = _tbs_fields(der)
+    if bare_signature:
+        algorithm = _bare(algorithm)
+    if unknown_key:
+        key = _UNKNOWN_KEY
+    tbs = [_VERSION_3, serial, algorithm, _mended_name(issuer), validity, _mended_name(subject), key]
+    present = next((field for field in optional if field[0] == _TBS_EXTENSIONS), None)
+    if present is not None and extensions is None:
+        tbs.append(present)
+    elif present is not None:
+        kept = [found for oid in extensions or () if (found := _mended_extension(present, oid)) is not None]
+        if kept:
+            tbs.append(_encode(_TBS_EXTENSIONS, [_encode(_SEQUENCE, kept)]))
+    return _encode(_SEQUENCE, [_encode(_SEQUENCE, tbs), algorithm, signature])
+
+
+def _bare(algorithm: bytes) -> bytes:
+    """
+    The algorithm without parameters: some issuers give it such as it must not have. Raises ValueError.
+    """
+    return _encode(_SEQUENCE, _elements(algorithm)[:1])
+
+
+def _tbs_fields(der: bytes) -> list[bytes]:
+    """
+    The encoded fields of a TBSCertificate (RFC 5280 section 4.1), version first. Raises ValueError.
+    """
+    outer = _elements(der)
+    fields = _elements(outer[0]) if outer else []
+    if fields and fields[0][0] != _TBS_VERSION:
+        fields.insert(0, b"")  # version 1 is not encoded
+    if len(fields) < 7:
+        raise ValueError("it has too few fields")
+    return fields
+
+
+def _mended_name(name: bytes) -> bytes:
+    """
+    The name with every value as readable UTF-8, bytes of no character as U+FFFD. Raises ValueError.
+    """
+    parts = [[_mended_attribute(attribute) for attribute in _elements(part)] for part in _elements(name)]
+    return _encode(_SEQUENCE, [_encode(_SET, part) for part in parts])
+
+
+def _mended_attribute(attribute: bytes) -> bytes:
+    """
+    The type and value of a part of a name, the value as readable UTF-8. Raises ValueError.
+    """
+    oid, value = _elements(attribute)  # any other number is a ValueError, too
+    # Strings of the other tags are ASCII, or Latin-1 by custom.
+    text = _content(value).decode(_ENCODINGS.get(value[0], "latin-1"), "replace")
+    return _encode(_SEQUENCE, [oid, _encode(_UTF8_STRING, [text.encode()])])
+
+
+def _mended_extension(present: bytes, oid: bytes) -> bytes | None:
+    """
+    The first of the extensions with that encoded object identifier; None when there is none.
+
+    A subject alternative name keeps only the names that can be read. Raises ValueError.
+    """
+    for extension in _elements(_content(present)):
+        parts = _elements(extension)
+        if parts[:1] != [oid]:
+            continue
+        if oid != _SUBJECT_ALTERNATIVE_NAME:
+            return extension
+        names = [name for name in _elements(_content(parts[-1])) if _usable_name(name)]
+        return _encode(_SEQUENCE, [oid, _encode(_OCTET_STRING, [_encode(_SEQUENCE, names)])])
+    return None
+
+
+def _usable_name(name: bytes) -> bool:
+    """
+    True for a DNS name in ASCII and for an address of either kind. Raises ValueError.
+    """
+    content = _content(name)
+    return content.isascii() if name[0] == _DNS_NAME else name[0] == _IP_ADDRESS and len(content) in {4, 16}
+
+
+def _content(encoding: bytes) -> bytes:
+    """
+    What is inside the first encoding. Raises ValueError.
+    """
+    start, end = _bounds(encoding, 0)
+    return encoding[start:end]
+
+
+def _elements(encoding: bytes) -> list[bytes]:
+    """
+    The encodings inside a constructed encoding (X.690 section 8.1). Raises ValueError.
+    """
+    position, end = _bounds(encoding, 0)
+    found = []
+    while position < end:
+        _, following = _bounds(encoding, position)
+        found.append(encoding[position:following])
+        position = following
+    return found
+
+
+def _bounds(data: bytes, position: int) -> tuple[int, int]:
+    """
+    Where the content of the encoding at that position begins and ends. Raises ValueError.
+    """
+    header = data[position : position + 2]
+    if len(header) < 2 or header[0] & 0x1F == 0x1F:
+        raise ValueError("an encoding is cut off or has a tag that certificates do not have")
+    start, length = position + 2, header[1]
+    if length & 0x80:
+        size = length & 0x7F
+        # A length without a size is the indefinite form, which DER forbids (X.690 section 10.1).
+        if not 1 <= size <= 4:
+            raise ValueError("an encoding has a length that DER forbids")
+        length = int.from_bytes(data[start : start + size])
+        start += size
+    if start + length > len(data):
+        raise ValueError("an encoding is cut off")
+    return start, start + length
+
+
+def _encode(tag: int, parts: Iterable[bytes]) -> bytes:
+    """
+    The parts inside an encoding of that tag.
+    """
+    content = b"".join(parts)
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    size = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes((tag, 0x80 | len(size))) + size + content

@@ -1,0 +1,3 @@
+"""
+The tests. A package, so that they can share `tests.support`.
+"""

@@ -1,0 +1,3 @@
+"""
+Benchmarks: figures, not tests; the command is in `__main__`.
+"""

@@ -1,0 +1,3 @@
+"""
+What tests share: certificates, processes, good and bad servers.
+"""
