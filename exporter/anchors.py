@@ -38,7 +38,7 @@ class AnchorFiles:
     """
 
     def __init__(self) -> None:
-        self._read: dict[str, tuple[tuple[int, int] | None, Anchors]] = {}
+        self._read: dict[str, tuple[tuple[int, int, int] | None, Anchors]] = {}
         self._fresh: dict[str | None, Anchors] = {}
 
     def begin(self) -> None:
@@ -59,7 +59,8 @@ class AnchorFiles:
     def _look(self, name: str) -> Anchors:
         try:
             status = Path(name).stat()
-            stamp: tuple[int, int] | None = (status.st_mtime_ns, status.st_size)
+            # Not the modification time: tools set it, and a permission that changes does not touch it.
+            stamp: tuple[int, int, int] | None = (status.st_ino, status.st_ctime_ns, status.st_size)
         except OSError:
             stamp = None
         known = self._read.get(name)

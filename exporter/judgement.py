@@ -92,11 +92,13 @@ def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
     if item.kind is Kind.ROOT:
         return None
     if item.kind is Kind.INTERMEDIATE:
-        leaf = next((other for other in facts.items if other.kind is Kind.LEAF), None)
-        if leaf is not None:
+        # A server with an RSA and an ECDSA certificate has two chains, which may share it.
+        leaves = [chain.leaf for chain in facts.chains if item.certificate in chain.certificates]
+        if leaves:
+            leaf = max(leaves, key=lambda one: one.not_after)
             if item.not_after >= leaf.not_after:
                 return None
-            lifetime = leaf.not_after - leaf.not_before
+            lifetime = leaf.lifetime
     left = policy.time_left(lifetime)
     return Deadlines(
         item.not_after - left.renewal_due, item.not_after - left.warning, item.not_after - left.critical

@@ -10,11 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from exporter.judgement import Judged
-from exporter.observation import Facts, Failed, Observation, Observed
+from exporter.observation import Facts, Failed, Observation, Observed, Reason
 from exporter.targets import ADDRESS_LIMIT, Target
 
 ROSTER_AGE = 7 * 86400.0
 """Seconds for which a label is remembered after its address was last given for a name."""
+
+
+NOT_LOOKED_AT = Failed(Reason.TIMEOUT, "not looked at since the exporter started")
+"""The observation of an endpoint that is only known from before a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,8 @@ class Memory:
         Take in what a sweep gave for a target. Returns the labels of endpoints whose facts changed.
         """
         known = self.known(result.target)
+        # To the end: `keep_newest` forgets from the beginning.
+        self._known[result.target.name] = self._known.pop(result.target.name)
         known.left_out = result.left_out if result.located else known.left_out
         looks = {look.label: look for look in result.looks}
         if result.located:

@@ -91,6 +91,10 @@ class Readiness:
         A future that is done when one of the events came, or has TimeoutError at the deadline.
         """
         future = self._loop.create_future()
+        if deadline <= self._loop.time():
+            # Not left to the timer: bytes that come in step with it would be there each time it looks.
+            future.set_exception(TimeoutError())
+            return future
         self._waiting[fd] = (future, deadline)
         if registered:
             self._epoll.modify(fd, events | select.EPOLLONESHOT)
@@ -117,6 +121,31 @@ class Readiness:
         self._timer = self._loop.call_later(TICK, self._expire) if self._waiting else None
 
 
+def look_up(host: str, family: int) -> tuple[IPAddress, ...]:
+    """
+    The addresses of a name by the system's resolver, each once. Blocks. Raises ProbeError.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        unknown = {
+            socket.EAI_NONAME,
+            getattr(socket, "EAI_NODATA", -5),
+            getattr(socket, "EAI_ADDRFAMILY", -9),
+        }
+        if error.errno in unknown:
+            kinds: dict[int, str] = {socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}
+            kind = kinds.get(family, "")
+            raise ProbeError(
+                Reason.DNS_NOT_FOUND, f"the name {host!r} has no {kind}address: {error.strerror}"
+            ) from None
+        raise ProbeError(Reason.DNS_FAILED, f"looking up {host!r} failed: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        raise ProbeError(Reason.DNS_FAILED, f"looking up {host!r} failed: {error}") from None
+    # A scope identifier (fe80::1%eth0) is kept by ipaddress; order matters for `addresses: first`.
+    return tuple(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
+
+
 class Resolver:
     """
     Looks names up the way every other program on this host does (getaddrinfo), in threads of its own.
@@ -125,9 +154,15 @@ class Resolver:
     process from ending. Equal look-ups under way at the same time are one.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int = RESOLVER_THREADS) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        threads: int = RESOLVER_THREADS,
+        ask: Callable[[str, int], tuple[IPAddress, ...]] = look_up,
+    ) -> None:
         self._loop = loop
         self._limit = threads
+        self._ask = ask
         self._threads = 0
         self._idle = 0
         self._jobs: queue.SimpleQueue[tuple[str, int, asyncio.Future[tuple[IPAddress, ...]]]] = (
@@ -164,7 +199,7 @@ class Resolver:
         while True:
             host, family, future = self._jobs.get()
             try:
-                answer: tuple[IPAddress, ...] | ProbeError = look_up(host, family)
+                answer: tuple[IPAddress, ...] | ProbeError = self._ask(host, family)
             except ProbeError as error:
                 answer = error
             try:
@@ -181,31 +216,6 @@ class Resolver:
             future.exception()  # those who asked may have stopped waiting
         else:
             future.set_result(answer)
-
-
-def look_up(host: str, family: int) -> tuple[IPAddress, ...]:
-    """
-    The addresses of a name by the system's resolver, each once. Blocks. Raises ProbeError.
-    """
-    try:
-        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        unknown = {
-            socket.EAI_NONAME,
-            getattr(socket, "EAI_NODATA", -5),
-            getattr(socket, "EAI_ADDRFAMILY", -9),
-        }
-        if error.errno in unknown:
-            kinds: dict[int, str] = {socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}
-            kind = kinds.get(family, "")
-            raise ProbeError(
-                Reason.DNS_NOT_FOUND, f"the name {host!r} has no {kind}address: {error.strerror}"
-            ) from None
-        raise ProbeError(Reason.DNS_FAILED, f"looking up {host!r} failed: {error.strerror}") from None
-    except (OSError, UnicodeError) as error:
-        raise ProbeError(Reason.DNS_FAILED, f"looking up {host!r} failed: {error}") from None
-    # A scope identifier (fe80::1%eth0) is kept by ipaddress; order matters for `addresses: first`.
-    return tuple(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
 
 
 @dataclass(frozen=True, slots=True)

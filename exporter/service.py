@@ -69,7 +69,7 @@ class Service:
         self._state_works = True
         self._saving: asyncio.Future[None] | None = None
         self.last: Scrape | None = None
-        """The latest scrape of all targets; None before the first."""
+        """The latest scrape of all targets; None before the first one of this configuration."""
 
     def start(self) -> None:
         """
@@ -91,8 +91,9 @@ class Service:
         Save what is known and let go of the network.
         """
         if self._saving is not None:
+            # Before the first scrape there is nothing that the file does not hold already.
             await self._saving
-        if self._state is not None and self.last is not None:
+            assert self._state is not None
             await self._save(self._state)
         if self._state is not None:
             self._state.close()
@@ -116,18 +117,20 @@ class Service:
         self._loaded_at = self._clock()
         self._load_succeeded = True
         self._configured.memory.keep_only(self._names)
+        self.last = None
         self._log_config()
 
     async def scrape(self, timeout: float) -> Scrape:
         """
         Look at every configured target and answer within this many seconds.
         """
-        self.last = await self._configured.scrape(
+        scrape = await self._configured.scrape(
             self.config.targets, timeout, lambda target: target.name in self._names
         )
+        self.last = scrape
         if self._state is not None and (self._saving is None or self._saving.done()):
             self._saving = self._loop.create_task(self._save(self._state))
-        return self.last
+        return scrape
 
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
         """

@@ -17,8 +17,8 @@ from typing import Any
 
 from exporter.certificates import CertificateError, certificate
 from exporter.logs import fields
-from exporter.memory import Held, Known, Memory
-from exporter.observation import Certificate, Chain, Facts, Failed, Item, Kind, Reason, Tls
+from exporter.memory import NOT_LOOKED_AT, Held, Known, Memory
+from exporter.observation import Certificate, Chain, Facts, Item, Kind, Tls
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,10 @@ class State:
         try:
             return self._load()
         except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, sqlite3.OperationalError):
+            # All that is wrong with the world is an OperationalError. So is a column that is not there, with
+            # the general code, and text that is no UTF-8, without a code.
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
                 raise self._unusable(error) from error
             self.close()
             aside = self.path.with_name(
@@ -169,7 +172,7 @@ class State:
             except CertificateError as error:
                 raise ValueError(f"certificate {fingerprint}: {error}") from error
         found = {
-            name: Known(identity, roster=json.loads(roster))
+            name: Known(identity, roster=_roster(roster))
             for name, identity, roster in database.execute("SELECT name, identity, roster FROM target")
         }
         for target, label, seen_at, text in database.execute(
@@ -178,17 +181,26 @@ class State:
             if target in found:
                 facts = decode(json.loads(text), certificates)
                 # Until the first sweep after a restart says otherwise.
-                unseen = Failed(Reason.TIMEOUT, "not looked at since the exporter started")
-                found[target].endpoints[label] = Held(unseen, 0.0, facts, seen_at)
+                found[target].endpoints[label] = Held(NOT_LOOKED_AT, 0.0, facts, seen_at)
                 self._saved[target, label] = facts
         return found
 
     def _save(self, database: sqlite3.Connection, taken: Snapshot) -> None:
         changed = [row for row in taken.rows if self._saved.get((row.target, row.label)) is not row.facts]
         keys = {(row.target, row.label) for row in taken.rows}
-        gone = [key for key in self._saved if key not in keys]
+        targets = {name: (name, identity, roster) for name, identity, roster in taken.targets}
         database.execute("BEGIN IMMEDIATE")
         try:
+            # What is gone is told by the file: after a failed save nothing else knows what it holds.
+            gone = set(database.execute("SELECT target, label FROM endpoint")) - keys
+            stored = {row[0]: row for row in database.execute("SELECT name, identity, roster FROM target")}
+            database.executemany(
+                "INSERT OR REPLACE INTO target VALUES (?, ?, ?)",
+                [row for name, row in targets.items() if stored.get(name) != row],
+            )
+            database.executemany(
+                "DELETE FROM target WHERE name = ?", [(name,) for name in stored.keys() - targets.keys()]
+            )
             database.executemany(
                 "INSERT OR REPLACE INTO certificate VALUES (?, ?)",
                 [(one.fingerprint_sha256, one.der) for row in changed for one in certificates_of(row.facts)],
@@ -203,12 +215,10 @@ class State:
             )
             database.executemany("DELETE FROM endpoint WHERE target = ? AND label = ?", gone)
             if changed or gone:
-                database.execute("DELETE FROM target")
-                database.executemany("INSERT INTO target VALUES (?, ?, ?)", taken.targets)
                 needed = {one.fingerprint_sha256 for row in taken.rows for one in certificates_of(row.facts)}
-                stored = {row[0] for row in database.execute("SELECT fingerprint FROM certificate")}
+                there = {row[0] for row in database.execute("SELECT fingerprint FROM certificate")}
                 database.executemany(
-                    "DELETE FROM certificate WHERE fingerprint = ?", [(one,) for one in stored - needed]
+                    "DELETE FROM certificate WHERE fingerprint = ?", [(one,) for one in there - needed]
                 )
             database.execute("COMMIT")
         except BaseException:
@@ -221,6 +231,13 @@ class State:
             f"can't keep state in {self.path}: {error}. Held facts will not survive a restart: check that "
             "the directory exists, that this process may write in it, and that the disk is not full"
         )
+
+
+def _roster(text: str) -> dict[str, float]:
+    """
+    The roster that `snapshot` wrote. Raises ValueError or TypeError when it is not that.
+    """
+    return {str(label): float(given) for label, given in dict(json.loads(text)).items()}
 
 
 def certificates_of(facts: Facts) -> Iterable[Certificate]:

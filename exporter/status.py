@@ -93,7 +93,10 @@ def _probe_findings(row: EndpointRow, now: float) -> Iterator[Finding]:
 
 def _item_findings(judged: JudgedItem, now: float) -> Iterator[Finding]:
     item, due = judged.item, judged.deadlines
-    what = "certificate" if item.kind is Kind.LEAF else f"{item.kind} certificate {item.name}"
+    what = f"{item.kind} certificate {item.name}"
+    if item.kind is Kind.LEAF:
+        # A server with several is asked for each by its kind of key: `leaf-rsa`.
+        what = "certificate" if item.name == "leaf" else f"certificate {item.name}"
     left = item.not_after - now
     if item.kind is Kind.ROOT:
         return
@@ -140,7 +143,7 @@ def span(seconds: float) -> str:
         return f"{seconds // HOUR:.0f} h {seconds % HOUR // 60:.0f} min"
     if seconds >= 60:
         return f"{seconds // 60:.0f} min"
-    return f"{seconds:.0f} s"
+    return f"{int(seconds)} s"
 
 
 def ago(seconds: float) -> str:

@@ -40,6 +40,8 @@ class Progress:
     traces: dict[str, Trace] = field(default_factory=dict)
     failure: Failed | None = None
     """Why the target's endpoints can't be known; None while they may be."""
+    failed_at: float | None = None
+    """Loop time of that; None while there is no failure."""
 
     def result(self, memory: Memory, now: float) -> Result:
         """
@@ -47,7 +49,8 @@ class Progress:
         """
         if self.labels is None:
             failed = self.failure or Failed(Reason.TIMEOUT, self._unfinished("looking up the name"))
-            spent = now - self.started if self.started is not None else 0.0
+            until = now if self.failed_at is None else self.failed_at
+            spent = until - self.started if self.started is not None else 0.0
             return Result(
                 self.target,
                 tuple(Look(label, failed, spent) for label in memory.unlocated(self.target)),
@@ -154,8 +157,10 @@ class Sweeper:
         return sweep
 
     def _failed_before(self, target: Target) -> bool:
+        # One that only never got its turn took no time. It must not wait behind the silent ones for ever.
         return any(
-            isinstance(held.observation, Failed) for held in self._memory.known(target).endpoints.values()
+            isinstance(held.observation, Failed) and held.duration > 0
+            for held in self._memory.known(target).endpoints.values()
         )
 
     async def _run(self, progress: list[Progress], deadline: float, *, trace_steps: bool) -> None:
@@ -182,7 +187,7 @@ class Sweeper:
         progress.started = self._network.loop.time()
         failed, found = await _caught(probe.endpoints(target, self._network), target)
         if found is None:
-            progress.failure = failed
+            progress.failure, progress.failed_at = failed, self._network.loop.time()
             return
         labels = self._memory.labels(target, [one.label for one in found.found], self._clock())
         progress.left_out = found.left_out

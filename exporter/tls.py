@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL
@@ -39,6 +40,13 @@ Keys = Literal["any", "rsa", "ecdsa"]
 
 _GROUPS = b"X25519:P-256:P-384:P-521"
 """The first group is the one a key is sent for."""
+
+_ALL_GROUPS = (
+    b"?X25519:?P-256:?P-384:?P-521:?X448:?X25519MLKEM768:?SecP256r1MLKEM768:?SecP384r1MLKEM1024:?ffdhe2048:"
+    b"?ffdhe3072:?ffdhe4096:?ffdhe6144:?ffdhe8192:?brainpoolP256r1:?brainpoolP384r1:?brainpoolP512r1:"
+    b"?brainpoolP256r1tls13:?brainpoolP384r1tls13:?brainpoolP512r1tls13:?MLKEM512:?MLKEM768:?MLKEM1024"
+)
+"""The library's default leaves out some that it has. It passes over those it has not (`?`, OpenSSL 3.3)."""
 
 _TLS13_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
@@ -112,9 +120,10 @@ def _load_client_certificate(
         key = serialization.load_pem_private_key(
             Path(key_file or cert_file).read_bytes(), password.encode() if password is not None else None
         )
+        fits = chain[0].public_key() == key.public_key()
     except OSError as error:
         raise _unusable(error) from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         # The library's words may quote what it read; these do not.
         hint = (
             "wrong password, or no key in it" if password is not None else "no key in it, or it is encrypted"
@@ -123,6 +132,11 @@ def _load_client_certificate(
             Reason.CLIENT_CERTIFICATE_UNUSABLE,
             f"no usable certificate in {cert_file}, or no usable key in {key_file or cert_file} ({hint})",
         ) from None
+    if not fits:
+        raise ProbeError(
+            Reason.CLIENT_CERTIFICATE_UNUSABLE,
+            f"the key in {key_file or cert_file} is not that of the first certificate in {cert_file}",
+        )
     return ClientCertificate(chain, key)
 
 
@@ -152,8 +166,7 @@ def context(keys: Keys, client: ClientCertificate | None, *, wide: bool = False)
     made.set_tls13_ciphersuites(_TLS13_SUITES)
     raw = made._context  # noqa: SLF001 - see the import of _lib
     _lib.SSL_CTX_set_cert_cb(raw, _note_certificate_request, _ffi.NULL)
-    if not wide:
-        _check(_lib.SSL_CTX_set1_curves_list(raw, _GROUPS))
+    _check(_lib.SSL_CTX_set1_curves_list(raw, _ALL_GROUPS if wide else _GROUPS))
     if not wide or keys != "any":
         _check(_lib.SSL_CTX_set1_sigalgs_list(raw, _KEY_SIGNATURES[keys]))
     if client is not None:
@@ -236,7 +249,8 @@ class Session:
         In TLS 1.3 the client has finished before the server has looked (RFC 8446 section
         4.4.2.4): the refusal comes as an alert, the consent as tickets, data, or silence
         (then the answer is empty). The question is sent first, for servers that only
-        judge requests.
+        judge requests. A server that hangs up without an answer to it refuses; one that
+        was asked nothing may have its own reasons, as a proxy with nobody behind it.
         """
         self._trace.phase = "client certificate"
         connection = self._connection
@@ -247,6 +261,10 @@ class Session:
                 await self._drive(lambda: self._tls.send(question))
             await self._drive(lambda: answer.append(self._tls.recv(4096)))
         except TimeoutError:
+            return b""
+        except HandshakeError as error:
+            if question or not isinstance(error.error, SSL.SysCallError | SSL.ZeroReturnError | OSError):
+                raise
             return b""
         return answer[0]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from exporter.anchors import AnchorFiles
 from exporter.judgement import judge_again
 from exporter.logs import fields
-from exporter.memory import Held, Look, Memory, Result
+from exporter.memory import NOT_LOOKED_AT, Held, Look, Memory, Result
 from exporter.metrics import EndpointRow, TargetRow
 from exporter.network import Network
 from exporter.observation import Failed
@@ -145,6 +145,8 @@ def log_changes(results: Iterable[Result], memory: Memory) -> None:
         endpoints = memory.known(result.target).endpoints
         for look in result.looks:
             before = endpoints.get(look.label)
+            if before is not None and before.observation is NOT_LOOKED_AT:
+                before = None
             if isinstance(look.observation, Failed):
                 if _is_news(before, look.observation):
                     worse.append((result.target, look, look.observation))

@@ -197,12 +197,12 @@ async def show_page(request: web.Request) -> web.StreamResponse:
     """
     service = request.app[SERVICE]
     now = time.time()
-    if service.last is None or now - service.last.at > PAGE_AGE:
-        await service.scrape(DEFAULT_TIMEOUT)
-    assert service.last is not None
+    scrape = service.last
+    if scrape is None or now - scrape.at > PAGE_AGE:
+        scrape = await service.scrape(DEFAULT_TIMEOUT)
     now = time.time()
     return web.Response(
-        text=page.render(service.last, now, now - service.last.at),
+        text=page.render(scrape, now, now - scrape.at),
         content_type="text/html",
         headers={
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "

@@ -76,15 +76,14 @@ async def _see(
     One handshake, and a second one that offers more if the server refused the first unseen.
     """
     try:
-        return await _converse(target, endpoint, network, trace, tls.context(keys, client), deadline)
+        return await _converse(target, endpoint, network, trace, keys, client, deadline)
     except tls.HandshakeError as error:
         failure = refusal(error, has_client_certificate=client is not None)
         if failure.reason is not Reason.HANDSHAKE_REFUSED or error.seen is not None:
             raise failure from error
     trace.note("the server refused; trying again with every group the library has")
     try:
-        wide = tls.context(keys, client, wide=True)
-        return await _converse(target, endpoint, network, trace, wide, deadline)
+        return await _converse(target, endpoint, network, trace, keys, client, deadline, wide=True)
     except tls.HandshakeError as error:
         raise refusal(error, has_client_certificate=client is not None) from error
 
@@ -94,11 +93,14 @@ async def _converse(
     endpoint: Endpoint,
     network: Network,
     trace: Trace,
-    context: SSL.Context,
+    keys: tls.Keys,
+    client: tls.ClientCertificate | None,
     deadline: float,
+    *,
+    wide: bool = False,
 ) -> tls.Seen:
     """
-    Connect, shake hands, and hear what the server says of our having no certificate, if it asked for one.
+    Connect, shake hands, and hear what a server that asked for a certificate says of ours, or of having none.
     """
     trace.phase = "connect"
     trace.note("connecting to %s port %s", endpoint.address, target.url.port)
@@ -106,7 +108,7 @@ async def _converse(
     session: tls.Session | None = None
     sni = target.sni
     try:
-        session = tls.Session(connection, context, sni, trace)
+        session = tls.Session(connection, tls.context(keys, client, wide=wide), sni, trace)
         trace.note("connected; TLS handshake, server name %s", sni or "not sent")
         seen = await session.handshake()
         trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
@@ -114,10 +116,16 @@ async def _converse(
             trace.note("the server asked for a client certificate; waiting for its verdict")
             answer = await session.verdict(_http_question(target))
             if http_refuses(answer):
+                first_line = answer.split(b"\r\n", 1)[0].decode("ascii", "replace")
+                reason, got = (
+                    (Reason.CLIENT_CERTIFICATE_REQUIRED, "none")
+                    if client is None
+                    else (Reason.CLIENT_CERTIFICATE_REFUSED, "ours")
+                )
                 raise ProbeError(
-                    Reason.CLIENT_CERTIFICATE_REQUIRED,
-                    "the server asked for a client certificate, got none, and answered a request with "
-                    + repr(answer.split(b"\r\n", 1)[0].decode("ascii", "replace")),
+                    reason,
+                    f"the server asked for a client certificate, got {got}, and answered a request with "
+                    f"{first_line!r}",
                     facts(seen),
                 )
     except TimeoutError:
@@ -204,6 +212,13 @@ def refusal(error: tls.HandshakeError, *, has_client_certificate: bool) -> Probe
         )
     if any(mark in words for mark in NOT_TLS):
         return ProbeError(Reason.NOT_TLS, f"what answers at this port does not speak TLS: {words}", seen)
+    if TOO_LARGE in words:
+        return ProbeError(
+            Reason.BAD_CERTIFICATE,
+            "the server's certificates are more than 100 kB together, which OpenSSL's clients refuse as "
+            f"this one does; names are what takes the room: {words}",
+            seen,
+        )
     if any(mark in words for mark in BAD_CERTIFICATE):
         return ProbeError(Reason.BAD_CERTIFICATE, f"the server's certificate can't be read: {words}", seen)
     return ProbeError(Reason.HANDSHAKE_REFUSED, f"the TLS handshake failed: {words}", seen)
@@ -222,6 +237,9 @@ NOT_TLS = (
 
 BAD_CERTIFICATE = ("asn1", "decode error", "cert length mismatch", "x509 lib")
 """OpenSSL's words for a certificate message that it can't parse."""
+
+TOO_LARGE = "excessive message size"
+"""OpenSSL's words for a message longer than it takes: of those a server sends, a list of certificates."""
 
 
 def tls_words(error: SSL.Error | OSError) -> str:

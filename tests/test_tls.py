@@ -1,0 +1,195 @@
+"""
+The TLS library as `exporter.tls` uses it: also what is private there, so that an upgrade shows itself here.
+"""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from OpenSSL import SSL
+from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined] # private: what these tests are about
+
+from exporter import tls
+from exporter.minter import Minted
+from exporter.network import ProbeError, Readiness, Trace, connect
+from exporter.observation import Reason, Tls
+from tests.support import misbehaving
+from tests.support.certificates import DAY, NOW, staple, write_pair
+from tests.support.misbehaving import serving
+from tests.support.servers import Server, s_server
+
+NAME = "www.example"
+
+
+async def shake(port: int, *, name: str | None = NAME, wide: bool = False) -> tls.Seen:
+    """
+    What a server at this port of 127.0.0.1 shows.
+    """
+    loop = asyncio.get_running_loop()
+    readiness = Readiness(loop)
+    try:
+        connection = await connect(readiness, "127.0.0.1", port, loop.time() + 10)
+        session = tls.Session(connection, tls.context("any", None, wide=wide), name, Trace(loop.time))
+        try:
+            return await session.handshake()
+        finally:
+            session.close()
+            connection.close()
+    finally:
+        readiness.close()
+
+
+SOURCE = Path(tls.__file__).read_text(encoding="utf-8")
+
+PRIVATE = sorted(set(re.findall(r"_lib\.(\w+)", SOURCE)))
+"""Names of the binding that the module uses."""
+
+
+def test_the_private_names_are_found() -> None:
+    """
+    The expression above sees what it is meant to see.
+    """
+    assert {"SSL_do_handshake", "SSL_CTX_set_cert_cb", "SSL_get_peer_cert_chain"} <= set(PRIVATE)
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_a_private_name_exists(name: str) -> None:
+    """
+    The installed pyOpenSSL has it.
+    """
+    assert hasattr(_lib, name)
+
+
+def test_private_attributes_exist() -> None:
+    """
+    A context's and a connection's C objects, the foreign function interface, and the maker of errors.
+    """
+    context = SSL.Context(SSL.TLS_METHOD)
+    assert _ffi.typeof(context._context) is _ffi.typeof("SSL_CTX *")
+    connection = SSL.Connection(context, None)
+    assert _ffi.typeof(connection._ssl) is _ffi.typeof("SSL *")
+    assert callable(connection._raise_ssl_error)
+
+
+def test_private_calls_give_what_public_ones_do(tmp_path: Path, ca: Minted) -> None:
+    """
+    The chain in its order and the staple, byte for byte, and that no certificate was asked for.
+    """
+    leaf = ca.issue(NAME, [NAME])
+    response = staple(leaf, this_update=NOW, next_update=NOW + DAY)
+    with s_server(tmp_path, leaf.chain, staple=response) as server:
+        seen = asyncio.run(shake(server.port))
+    assert [one.der for one in seen.chain.certificates] == [one.der for one in leaf.chain]
+    assert seen.tls == Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", NAME, False, response)
+
+
+def test_the_names_of_groups_and_algorithms_are_known() -> None:
+    """
+    Every context can be made: the library takes every list of names.
+    """
+    kinds: tuple[tls.Keys, ...] = ("any", "rsa", "ecdsa")
+    for keys in kinds:
+        for wide in (False, True):
+            tls.context(keys, None, wide=wide)
+
+
+def test_a_list_that_the_library_refuses_is_no_small_matter() -> None:
+    """
+    It would be a fault of ours, not of a server.
+    """
+    with pytest.raises(AssertionError, match="refused a list"):
+        tls._check(0)
+
+
+def test_contexts_are_remembered(tmp_path: Path, ca: Minted) -> None:
+    """
+    One for each combination; a client certificate has its own until its files change.
+    """
+    usual = tls.context("any", None)
+    assert tls.context("any", None) is usual
+    assert tls.context("rsa", None) is not usual
+    assert tls.context("any", None, wide=True) is not usual
+    certificate, key = (str(file) for file in write_pair(tmp_path, "client", ca.issue("a").chain))
+    client = tls.load_client_certificate(certificate, key, None)
+    assert tls.load_client_certificate(certificate, key, None) is client
+    assert tls.context("any", client) is tls.context("any", client) is not usual
+    write_pair(tmp_path, "client", ca.issue("b").chain)
+    assert tls.load_client_certificate(certificate, key, None) is not client
+
+
+def test_the_same_answer_is_the_same_object(tmp_path: Path, ca: Minted) -> None:
+    """
+    What a server showed before is not parsed again; another server name is another answer.
+    """
+    with s_server(tmp_path, ca.issue(NAME, [NAME]).chain) as server:
+
+        async def twice() -> None:
+            first = await shake(server.port)
+            assert await shake(server.port) is first
+            assert await shake(server.port, name=None) is not first
+
+        asyncio.run(twice())
+
+
+def hellos(server: Server) -> int:
+    """
+    How many ClientHello messages the server printed (`-msg`).
+    """
+    return server.process.output().count("ClientHello")
+
+
+@pytest.mark.parametrize(("group", "count"), [("X25519", 1), ("P-256", 2), ("P-384", 2), ("P-521", 2)])
+def test_a_server_may_ask_for_another_key_share(tmp_path: Path, ca: Minted, group: str, count: int) -> None:
+    """
+    HelloRetryRequest (RFC 8446 section 4.1.4): a second ClientHello follows on the same connection.
+    """
+    leaf = ca.issue(NAME, [NAME])
+    with s_server(tmp_path, leaf.chain, "-groups", group, "-msg", "-tls1_3") as server:
+        seen = asyncio.run(shake(server.port))
+        assert hellos(server) == count
+    assert seen.chain.leaf.der == leaf.der
+
+
+def test_a_handshake_that_ends_early_has_the_error_and_what_was_seen(tmp_path: Path, ca: Minted) -> None:
+    """
+    Nothing before the certificate, the chain after it; and the note of the request is gone afterwards.
+    """
+    with serving(misbehaving.alert()) as port, pytest.raises(tls.HandshakeError) as caught:
+        asyncio.run(shake(port))
+    assert caught.value.seen is None
+    leaf = ca.issue(NAME, [NAME])
+    with (
+        s_server(tmp_path, leaf.chain, "-tls1_2", client_ca=ca) as server,
+        pytest.raises(tls.HandshakeError) as caught,
+    ):
+        asyncio.run(shake(server.port))
+    seen = caught.value.seen
+    assert seen is not None
+    assert [one.der for one in seen.chain.certificates] == [one.der for one in leaf.chain]
+    assert seen.tls.client_certificate_requested
+    assert tls._requested == set()
+
+
+def test_errors_that_others_left_are_not_taken_for_ours(tmp_path: Path, ca: Minted) -> None:
+    """
+    The library's queue of errors belongs to the thread, not to the connection.
+    """
+    with s_server(tmp_path, ca.issue(NAME, [NAME]).chain) as server:
+        # An error for the queue: a group that nobody has.
+        context = SSL.Context(SSL.TLS_METHOD)
+        assert _lib.SSL_CTX_set1_curves_list(context._context, b"no such group") == 0
+        assert asyncio.run(shake(server.port)).tls.protocol == "TLSv1.3"
+
+
+def test_a_server_without_a_certificate_says_so(tmp_path: Path, ca: Minted) -> None:
+    """
+    An anonymous cipher is agreed on, and there is nothing to report.
+    """
+    options = ("-nocert", "-tls1_2", "-cipher", "ADH-AES128-SHA:@SECLEVEL=0")
+    with (
+        s_server(tmp_path, ca.issue(NAME, [NAME]).chain, *options) as server,
+        pytest.raises(ProbeError, match="ADH-AES128-SHA") as caught,
+    ):
+        asyncio.run(shake(server.port))
+    assert caught.value.reason is Reason.NO_CERTIFICATE

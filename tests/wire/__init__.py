@@ -1,0 +1,3 @@
+"""
+The wire probe against real servers on loopback: sweep, memory and judgement included.
+"""

@@ -1,0 +1,235 @@
+"""
+Certificates of every age and shape, each as a real server presents it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from exporter.minter import Minted, root
+from tests.support.certificates import DAY, NOW, authority, forge, odd_subject, shared_key
+from tests.support.servers import s_server
+from tests.wire.probing import NAME, alerting, detail, facts, items, leaf_of, see, shown, told
+
+YEAR = 365 * DAY
+
+Presented = list[Minted]
+
+
+def above(ca: Minted) -> Minted:
+    """
+    The root above the intermediate.
+    """
+    assert ca.issuer is not None
+    return ca.issuer
+
+
+def lone(**options: str) -> Presented:
+    """
+    A certificate for NAME that signed itself.
+    """
+    return [root(NAME, not_before=NOW - DAY, not_after=NOW + YEAR, ca=False, **options)]  # type: ignore[arg-type] # every option used here is a string
+
+
+def early_intermediate(ca: Minted) -> Presented:
+    """
+    A leaf that outlives its intermediate.
+    """
+    short = above(ca).issue("Short", ca=True, not_before=NOW - YEAR, not_after=NOW + 20 * DAY)
+    return [short.issue(NAME, [NAME], not_before=NOW - DAY, not_after=NOW + 89 * DAY), short]
+
+
+def needless_cross_sign(ca: Minted) -> Presented:
+    """
+    A good chain, and our root once more as another root once signed it, until yesterday.
+    """
+    other = root("Old Root", not_before=NOW - 9 * YEAR, not_after=NOW - DAY)
+    crossed = other.cross_sign(above(ca))
+    return [*ca.issue(NAME, [NAME]).chain, crossed]
+
+
+def expired_root(ca: Minted) -> Presented:
+    """
+    A good chain with an older certificate of our root, now over, of the same name and key.
+    """
+    trusted = above(ca)
+    old = root(trusted.certificate.subject, not_before=NOW - 9 * YEAR, not_after=NOW - DAY, key=trusted.key)
+    return [*ca.issue(NAME, [NAME]).chain, old]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """
+    What is presented, and what is told of it.
+    """
+
+    chain: Callable[[Minted], Presented]
+    told: tuple[str, ...] = ("seen",)
+    alerting: tuple[str, ...] = ("leaf",)
+    items: tuple[str, ...] = ("leaf", "chain-1")
+
+
+def issued(*, shared: str = "", **options: object) -> Callable[[Minted], Presented]:
+    """
+    A leaf for NAME with these options, and the intermediate. `shared` is a kind of key that is slow to make.
+    """
+    usual = {"subject": NAME, "names": [NAME], "not_before": NOW - DAY, "not_after": NOW + 89 * DAY}
+
+    def chain(ca: Minted) -> Presented:
+        key = {"key": shared_key(shared)} if shared else {}
+        return list(ca.issue(**{**usual, **options, **key}).chain)  # type: ignore[arg-type] # a table
+
+    return chain
+
+
+CASES = {
+    "good": Case(issued()),
+    "expired": Case(issued(not_before=NOW - 90 * DAY, not_after=NOW - DAY), ("seen", "expired")),
+    "not yet valid": Case(issued(not_before=NOW + DAY, not_after=NOW + 91 * DAY), ("seen", "not_yet_valid")),
+    "wrong host": Case(issued(names=["other.example"]), ("seen", "name_mismatch")),
+    "only a common name": Case(issued(names=[]), ("seen", "name_mismatch")),
+    "expired and wrong host": Case(
+        issued(names=["other.example"], not_before=NOW - 90 * DAY, not_after=NOW - DAY),
+        ("seen", "expired", "name_mismatch"),
+    ),
+    "self-signed": Case(lambda _: lone(), ("seen", "name_mismatch", "self_signed"), items=("leaf",)),
+    "missing intermediate": Case(
+        lambda ca: [ca.issue(NAME, [NAME])], ("seen", "missing_intermediate"), items=("leaf",)
+    ),
+    "untrusted root": Case(
+        lambda _: list(authority("Unknown").issue(NAME, [NAME]).chain), ("seen", "untrusted_root")
+    ),
+    "untrusted root that is served": Case(
+        lambda _: [*(leaf := authority("Unknown").issue(NAME, [NAME])).chain, above(leaf.chain[1])],
+        ("seen", "untrusted_root"),
+        items=("leaf", "chain-1", "chain-2"),
+    ),
+    "served root": Case(
+        lambda ca: [*ca.issue(NAME, [NAME]).chain, above(ca)], items=("leaf", "chain-1", "chain-2")
+    ),
+    "served expired root": Case(expired_root, items=("leaf", "chain-1", "chain-2")),
+    "expired cross-sign that nobody needs": Case(
+        needless_cross_sign,
+        # It ends before the leaf, and what is served shall be renewed: it has deadlines, but no fault.
+        alerting=("leaf", "chain-2"),
+        items=("leaf", "chain-1", "chain-2"),
+    ),
+    "intermediate that ends first": Case(early_intermediate, alerting=("leaf", "chain-1")),
+    "certificates out of order": Case(
+        lambda ca: [(one := ca.issue(NAME, [NAME])), above(ca), one.chain[1]],
+        items=("leaf", "chain-1", "chain-2"),
+    ),
+    "the leaf twice": Case(
+        lambda ca: [(one := ca.issue(NAME, [NAME])), one, one.chain[1]],
+        items=("leaf", "chain-1", "chain-2"),
+    ),
+    "authority as leaf": Case(issued(ca=True), ("seen", "ca_as_leaf", "wrong_key_usage")),
+    "for clients only": Case(
+        issued(extended_key_usage=[ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string]),
+        ("seen", "wrong_key_usage"),
+    ),
+    "no extended key usage": Case(issued(extended_key_usage=[])),
+    "no common name": Case(
+        issued(subject=x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Nameless")]))
+    ),
+    "empty subject": Case(issued(subject="")),
+    "Ed25519": Case(issued(key="ed25519")),
+    "Ed448": Case(issued(key="ed448")),
+    "P-384": Case(issued(key="ecdsa-384", signature_hash="sha384")),
+    "P-521": Case(issued(key="ecdsa-521", signature_hash="sha512")),
+    "RSA of 2048 bits": Case(issued(shared="rsa-2048")),
+    "RSA of 1024 bits": Case(issued(shared="rsa-1024"), ("seen", "weak_key")),
+    "SHA-1": Case(
+        lambda ca: [forge(ca.issue(NAME, [NAME]), signature_hash="sha1"), ca], ("seen", "weak_signature")
+    ),
+    "ends in 2099": Case(issued(not_after=datetime(2099, 1, 1, tzinfo=UTC)), alerting=("leaf", "chain-1")),
+    "ends in the year 9999": Case(
+        issued(not_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)), alerting=("leaf", "chain-1")
+    ),
+    "ends before it begins": Case(
+        lambda ca: [
+            forge(
+                ca.issue(NAME, [NAME]),
+                signature_hash="sha1",  # signed anew, since the times are
+                not_before=datetime(2027, 6, 1, tzinfo=UTC),
+                not_after=datetime(2026, 6, 1, tzinfo=UTC),
+            ),
+            ca,
+        ],
+        ("seen", "expired", "not_yet_valid", "weak_signature"),
+    ),
+    "1000 names": Case(issued(names=[NAME, *(f"host-{number}.example" for number in range(1000))])),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_what_is_presented_is_seen_and_judged(tmp_path: Path, ca: Minted, anchors: str, case: Case) -> None:
+    """
+    The look succeeds with the server's certificates byte for byte, whatever is wrong with them.
+    """
+    chain = case.chain(ca)
+    with s_server(tmp_path, chain, "-cipher", "DEFAULT:@SECLEVEL=0") as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == case.told
+    assert shown(row, *chain)
+    assert tuple(items(row)) == case.items
+    assert tuple(alerting(row)) == case.alerting
+    first = facts(row).items[0]
+    assert first.not_before == chain[0].certificate.not_valid_before_utc.timestamp()
+    assert first.not_after == chain[0].certificate.not_valid_after_utc.timestamp()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["127.0.0.1"], ("seen",)),
+        (["127.0.0.2"], ("seen", "name_mismatch")),
+        # RFC 9525 section 6.4: an address as a DNS name is no address.
+        ([x509.DNSName("127.0.0.1")], ("seen", "name_mismatch")),
+    ],
+)
+def test_an_address_is_a_name_too(
+    tmp_path: Path, ca: Minted, anchors: str, names: list[str], expected: tuple[str, ...]
+) -> None:
+    """
+    A target by its address wants that address among the certificate's, and sends no server name.
+    """
+    with s_server(tmp_path, ca.issue("by address", names).chain) as server:
+        assert told(see(server, ca_file=anchors, server_name=None)) == expected
+
+
+def test_a_common_name_of_ten_kilobytes(tmp_path: Path, ca: Minted, anchors: str) -> None:
+    """
+    It is seen whole; metrics cut it.
+    """
+    with s_server(tmp_path, ca.issue(odd_subject("x" * 10_000), [NAME]).chain) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("seen",)
+    assert leaf_of(row).common_name == "x" * 10_000
+
+
+def test_newlines_and_quotes_in_a_subject(tmp_path: Path, ca: Minted, anchors: str) -> None:
+    """
+    They are kept as they are.
+    """
+    odd = 'a"b\nc\\d\u202e'
+    with s_server(tmp_path, ca.issue(odd, [NAME]).chain) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("seen",)
+    assert leaf_of(row).common_name == odd
+
+
+def test_a_certificate_message_over_100_kilobytes_says_so(tmp_path: Path, ca: Minted, anchors: str) -> None:
+    """
+    5000 names make more than the TLS library takes in one message: a failure that says what is too large.
+    """
+    names = [NAME, *(f"a-name-of-some-length-{number}.example" for number in range(5000))]
+    with s_server(tmp_path, ca.issue(NAME, names).chain) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("bad_certificate",)
+    assert "100 kB" in detail(row)

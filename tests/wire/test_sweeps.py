@@ -1,0 +1,298 @@
+"""
+Sweeps over real servers: shared by scrapes, ended at the deadline, leaving nothing behind.
+"""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter import tls
+from exporter.minter import Minted
+from exporter.targets import Target
+from exporter.watch import Scrape, Watch
+from tests.support import misbehaving
+from tests.support.misbehaving import serving
+from tests.support.processes import wait_until
+from tests.support.servers import Server, Site, nginx, s_server
+from tests.wire.probing import CONCURRENCY, look, scrape, target, tls_server, told, watching
+
+
+@dataclass(slots=True)
+class Gate:
+    """
+    A TLS server that counts its connections and makes handshakes only when it is open.
+    """
+
+    port: int = 0
+    connections: int = 0
+    open: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def gated(chain: tuple[Minted, ...]) -> Iterator[Gate]:
+    """
+    Such a server, closed at first.
+    """
+    context = tls_server(chain)
+    gate = Gate()
+
+    def answer(connection: socket.socket, _stop: threading.Event) -> None:
+        gate.connections += 1
+        gate.open.wait()
+        with suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as session:
+            session.recv(1)
+
+    with serving(answer) as gate.port:
+        try:
+            yield gate
+        finally:
+            gate.open.set()
+
+
+async def until(gate: Gate, connections: int) -> None:
+    """
+    Return when so many connections came.
+    """
+    await asyncio.to_thread(
+        wait_until, lambda: gate.connections >= connections, what=f"connection number {connections}"
+    )
+
+
+def reasons(made: Scrape) -> list[str]:
+    """
+    `seen` or the reason of the failure of each row, sorted.
+    """
+    return sorted(told(row)[0] for row in made.endpoints)
+
+
+async def settled() -> None:
+    """
+    Return when this task is the only one and no wait is left over.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 5
+    while len(asyncio.all_tasks()) > 1:
+        assert loop.time() < end, asyncio.all_tasks()
+        await asyncio.sleep(0.001)
+
+
+def test_scrapes_at_the_same_time_share_a_sweep(leaf: Minted) -> None:
+    """
+    Two scrapes that overlap make one connection and both have its result; the next one makes its own.
+    """
+
+    async def run(gate: Gate) -> list[tuple[list[str], bool]]:
+        one = target(gate.port)
+        async with watching() as watch:
+            first = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            await until(gate, 1)
+            second = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            # Not open before the second one waits, too.
+            await asyncio.sleep(0)
+            gate.open.set()
+            made = [await first, await second]
+            assert gate.connections == 1
+            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            return [(reasons(scraped), scraped.complete) for scraped in made]
+
+    with gated(leaf.chain) as gate:
+        assert asyncio.run(run(gate)) == [(["seen"], True)] * 3
+        assert gate.connections == 2
+
+
+def test_a_scrape_with_less_time_gets_what_is_known(leaf: Minted, healthy: Server) -> None:
+    """
+    It says `timeout` for the rest, with the step that is under way, and the longer one goes on to the end.
+    """
+
+    async def run(gate: Gate) -> tuple[Scrape, Scrape, int]:
+        targets = [target(healthy), target(gate.port)]
+        async with watching() as watch:
+            long = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+            await until(gate, 1)
+            short = await watch.scrape(targets, 0.3, lambda _: True)
+            # Rows show what is held at the moment: look before the longer scrape changes it.
+            assert reasons(short) == ["seen", "timeout"]
+            steps = [str(one.observation) for result in short.results for one in result.looks]
+            assert any("this step: handshake" in step for step in steps)
+            gate.open.set()
+            return short, await long, gate.connections
+
+    with gated(leaf.chain) as gate:
+        short, long, connections = asyncio.run(run(gate))
+    assert not short.complete
+    assert short.duration < 5
+    assert long.complete
+    assert reasons(long) == ["seen", "seen"]
+    assert connections == 1
+
+
+def test_the_deadline_holds_with_silent_servers(healthy: Server) -> None:
+    """
+    Two hundred servers that accept and say nothing: the answer is there in time, with the healthy one.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as silent:
+        targets = [target(silent.getsockname()[1], name=f"silent-{number}") for number in range(200)]
+
+        async def run() -> tuple[Scrape, float]:
+            async with watching() as watch:
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                made = await watch.scrape([*targets, target(healthy)], 0.5, lambda _: True)
+                return made, loop.time() - began
+
+        made, took = asyncio.run(run())
+    assert reasons(made) == ["seen"] + ["timeout"] * 200
+    assert not made.complete
+    # The rest is room for a busy machine; silent targets alone would take five seconds.
+    assert took < 2
+
+
+def test_those_that_failed_before_wait_for_the_others(healthy: Server) -> None:
+    """
+    With more silent servers than there are looks at a time, one that was seen before has its turn first.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as silent:
+        targets = [
+            target(silent.getsockname()[1], name=f"silent-{number}") for number in range(CONCURRENCY + 20)
+        ]
+        good = target(healthy)
+
+        async def run() -> list[str]:
+            async with watching() as watch:
+                found = []
+                for order in ([good, *targets], [*targets, good]):
+                    made = await watch.scrape(order, 0.4, lambda _: True)
+                    found.append(next(told(row)[0] for row in made.endpoints if row.target is good))
+                    await settled()
+                return found
+
+        assert asyncio.run(run()) == ["seen", "seen"]
+
+
+def test_one_that_never_had_its_turn_goes_ahead_of_those_that_failed(healthy: Server) -> None:
+    """
+    A healthy target listed behind too many silent ones is seen in the second scrape, not never.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as silent:
+        targets = [
+            target(silent.getsockname()[1], name=f"silent-{number}") for number in range(CONCURRENCY + 20)
+        ]
+        good = target(healthy)
+
+        async def run() -> list[str]:
+            async with watching() as watch:
+                found = []
+                for _ in range(2):
+                    made = await watch.scrape([*targets, good], 0.4, lambda _: True)
+                    found.append(next(told(row)[0] for row in made.endpoints if row.target is good))
+                    await settled()
+                return found
+
+        assert asyncio.run(run()) == ["timeout", "seen"]
+
+
+def descriptors() -> int:
+    """
+    Open file descriptors of this process.
+    """
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def other_threads() -> int:
+    """
+    Threads besides the resolver's, which live as long as the process.
+    """
+    return sum(not thread.name.startswith("resolver-") for thread in threading.enumerate())
+
+
+def test_sweeps_leave_nothing_behind(tmp_path: Path, leaf: Minted, ca: Minted, healthy: Server) -> None:
+    """
+    Twenty sweeps with every kind of end: no task, thread, descriptor or note more than after the first.
+    """
+    (tmp_path / "plain").mkdir()
+
+    async def run(targets: list[Target]) -> None:
+        async with watching() as watch:
+            counts = []
+            for number in range(21):
+                # Each second sweep ends before its looks do.
+                rows = await scrape(watch, *targets, timeout=0.05 if number % 2 else 5.0)
+                assert len(rows) >= len(targets)
+                await settled()
+                counts.append((descriptors(), other_threads(), len(tls._requested)))
+            assert counts[1:] == [counts[0]] * 20
+            assert not watch._network.readiness._waiting
+
+    with (
+        s_server(tmp_path, leaf.chain, client_ca=ca) as demanding,
+        nginx(tmp_path, Site([leaf.chain], client_ca=ca)) as asking,
+        misbehaving.refusing() as refused,
+        misbehaving.unanswering() as unanswered,
+        socket.create_server(("127.0.0.1", 0), backlog=1024) as silent,
+    ):
+        asyncio.run(
+            run(
+                [
+                    target(healthy),
+                    target(asking, scheme="https"),
+                    target(demanding),
+                    target(refused),
+                    target(unanswered, timeout=0.1),
+                    target(silent.getsockname()[1], timeout=0.1),
+                    target("127.0.0.1:1", keys="both"),
+                    target(f"localhost:{healthy.port}"),
+                ]
+            )
+        )
+
+
+def test_a_certificate_that_did_not_change_is_the_same_object(healthy: Server) -> None:
+    """
+    A second look parses nothing anew and judges nothing anew.
+    """
+
+    async def run(watch: Watch) -> bool:
+        (first,) = await scrape(watch, target(healthy))
+        facts, verdict = first.held.facts, first.verdict
+        (second,) = await scrape(watch, target(healthy))
+        return second.held.facts is facts and second.verdict is verdict
+
+    async def within() -> bool:
+        async with watching() as watch:
+            return await run(watch)
+
+    assert asyncio.run(within())
+
+
+def test_facts_are_held_when_the_server_goes_down(tmp_path: Path, leaf: Minted, anchors: str) -> None:
+    """
+    The look fails, the facts and their verdict stay.
+    """
+
+    async def run() -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+        async with watching() as watch:
+            with s_server(tmp_path, leaf.chain) as server:
+                one = target(server, ca_file=anchors)
+                (up,) = await scrape(watch, one)
+                before, held = told(up), up.held.facts
+            (down,) = await scrape(watch, one)
+            return before, told(down), down.held.facts is held
+
+    assert asyncio.run(run()) == (("seen",), ("connection_refused",), True)
+
+
+def test_one_look_for_each_target_of_the_same_place(leaf: Minted) -> None:
+    """
+    Targets are independent, even when their URLs are the same.
+    """
+    with gated(leaf.chain) as gate:
+        gate.open.set()
+        rows = look(*(target(gate.port, name=f"name-{number}") for number in range(3)))
+        assert gate.connections == 3
+    assert [told(row)[0] for row in rows] == ["seen"] * 3
