@@ -179,6 +179,8 @@ def facts(*seen: tls.Seen) -> Facts:
         for position, certificate in enumerate(one.chain.certificates):
             if position == 0:
                 name, kind = f"leaf{suffix}", Kind.LEAF
+            elif certificate in one.chain.certificates[:position]:
+                continue  # presented twice, which some servers do with the leaf
             else:
                 name = f"chain{suffix}-{position}"
                 kind = Kind.ROOT if certificate.self_issued else Kind.INTERMEDIATE

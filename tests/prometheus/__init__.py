@@ -1,0 +1,3 @@
+"""
+A real Prometheus scrapes the exporter, as the README says to.
+"""

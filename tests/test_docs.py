@@ -1,0 +1,467 @@
+"""
+Documents and code say the same: each table of the README is compared with what it describes.
+"""
+
+import argparse
+import asyncio
+import importlib.util
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from exporter import check, config
+from exporter.cli import _parser
+from exporter.metrics import FAMILIES
+from exporter.observation import Fault, Kind, Reason
+from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
+from exporter.probes import PROBES
+from exporter.service import Options, Service
+from exporter.status import Level, span
+from exporter.targets import ADDRESS_LIMIT, DEFAULT_PORTS, Target
+from exporter.watch import Scrape
+from exporter.web import PROBE_PARAMETERS, application
+from tests.support.readme import README, REPOSITORY, code, fenced, headings, section_table, table
+
+EXAMPLE = REPOSITORY / "exporter" / "example.yml"
+TEXT = README.read_text(encoding="utf-8")
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """
+    The parser of each command; `serve` is what happens without one.
+    """
+    parser = _parser()
+    (commands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {"serve": parser, **commands.choices}
+
+
+def flags() -> dict[str, tuple[set[str], str]]:
+    """
+    Each flag with the commands that have it, and its default as the README writes it.
+    """
+    found: dict[str, tuple[set[str], str]] = {}
+    for command, parser in parsers().items():
+        for action in parser._actions:
+            for flag in action.option_strings:
+                if flag in {"-h", "--help"}:
+                    continue
+                # `is`, since 0 equals False and is a default to tell.
+                plain = any(action.default is nothing for nothing in (None, argparse.SUPPRESS, False))
+                number = isinstance(action.default, float)
+                default = "" if plain else f"{action.default:g}" if number else str(action.default)
+                found.setdefault(flag, (set(), default))[0].add(command)
+    return found
+
+
+def routes() -> set[str]:
+    """
+    `METHOD /path` of each route, as the README writes it.
+    """
+
+    async def look() -> set[str]:
+        service = Service(config.Config, Options(), asyncio.get_running_loop())
+        try:
+            app = application(service, 0.5)
+            return {
+                f"{route.method} {route.resource.canonical}"
+                for route in app.router.routes()
+                if route.resource
+            }
+        finally:
+            await service.close()
+
+    # aiohttp answers HEAD wherever it answers GET.
+    return {route for route in asyncio.run(look()) if not route.startswith("HEAD ")}
+
+
+def keys(value: Any, path: str = "") -> Iterator[str]:
+    """
+    The keys of the example, written as in the README: `targets[].url`, `policies.NAME.critical`.
+    """
+    if isinstance(value, list):
+        for element in value:
+            yield from keys(element, f"{path}[]")
+    if isinstance(value, Mapping):
+        for key, inside in value.items():
+            name = "NAME" if path == "policies" else str(key)
+            full = f"{path}.{name}" if path else name
+            if name != "NAME":
+                yield full
+            # What is in `labels` are the user's own names.
+            if name != "labels":
+                yield from keys(inside, full)
+
+
+def words(before: Before | None) -> set[str]:
+    """
+    The numbers of a deadline, as the README writes them.
+    """
+    if before is None:
+        return set()
+    duration = {f"{before.duration / DAY:g} d"} if before.duration is not None else set()
+    return duration | ({f"1/{1 / before.share:g}"} if before.share is not None else set())
+
+
+def numbers(cell: str) -> set[str]:
+    """
+    The durations and shares that a cell names.
+    """
+    return set(re.findall(r"1/\d+|\d+ [dh]\b", cell))
+
+
+def commands() -> list[list[str]]:
+    """
+    Every command that the README shows, as words.
+    """
+    lines = [line for block in fenced("sh") for line in block.splitlines()]
+    lines += [
+        line.removeprefix("$ ")
+        for block in fenced("console")
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
+    return [shlex.split(part) for line in lines for part in line.split(" && ")]
+
+
+def yaml_blocks(*, prometheus: bool) -> list[str]:
+    """
+    The YAML of the README: Prometheus's configurations, or ours.
+    """
+    return [block for block in fenced("yaml") if ("scrape_configs" in yaml.safe_load(block)) is prometheus]
+
+
+def test_each_flag_is_described_with_its_commands_and_its_default() -> None:
+    """
+    The table of flags has exactly the flags of the command line, and what they default to.
+    """
+    described = {
+        flag: (set(names.split(", ")), "".join(code(default)))
+        for cell, names, default, _ in table("Flag", "Commands")
+        for flag in code(cell)
+    }
+
+    assert described == flags()
+
+
+def test_each_configuration_key_is_described() -> None:
+    """
+    The table of keys has exactly the keys of the example, where every key there is stands.
+    """
+    found = set(keys(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))))
+    of_defaults = {key for key in found if key.startswith("defaults.")}
+
+    assert {code(row[0])[0] for row in table("Key", "Default")} == found - of_defaults
+    assert {key.replace("defaults.", "targets[].") for key in of_defaults} <= found
+
+
+def test_the_defaults_of_keys_are_those_of_a_target() -> None:
+    """
+    Where the table of keys names a default, a target has it.
+    """
+    described = {code(key)[0]: "".join(code(default)) for key, default, _ in table("Key", "Default")}
+    defaults = {field.name: field.default for field in fields(Target)}
+
+    for key in ("address_family", "addresses", "keys"):
+        assert described[f"targets[].{key}"] == defaults[key]
+    assert described["targets[].timeout"] == f"{defaults['timeout']:g}s"
+    assert described["targets[].policy"] == AUTOMATIC.name
+    assert yaml.safe_load(described["probe.allow"]) == list(config.Config().probe_allow)
+
+
+def test_each_key_that_defaults_may_set_works_there() -> None:
+    """
+    `defaults` takes all keys of a target but `url` and `name`, as the table says.
+    """
+    document = {
+        "defaults": {
+            "policy": "manual",
+            "labels": {"team": "one"},
+            "timeout": "2s",
+            "server_name": "www.example.com",
+            "ca_file": str(EXAMPLE),
+            "client_certificate": {"cert_file": str(EXAMPLE)},
+            "address_family": "ipv4",
+            "addresses": "first",
+            "keys": "both",
+        },
+        "targets": ["https://www.example.com"],
+    }
+    described = {code(row[0])[0].removeprefix("targets[].") for row in table("Key", "Default")}
+    ours = {key for key in described if not re.search(r"[.\[]", key)} - {"targets", "policies", "probe"}
+
+    config.parse(yaml.safe_dump(document).encode(), "expiry.yml", {})
+    assert set(document["defaults"]) == ours - {"url", "name", "defaults"}
+    for key in ("url", "name"):
+        refused = {"defaults": {key: "https://www.example.com"}, "targets": []}
+        with pytest.raises(config.ConfigError):
+            config.parse(yaml.safe_dump(refused).encode(), "expiry.yml", {})
+
+
+def test_each_metric_is_described_with_its_labels() -> None:
+    """
+    The table of metrics has exactly the families that are exported, in their order, with their labels.
+    """
+    described = [
+        (code(name)[0], tuple(label for label in labels.split(", ") if label))
+        for name, labels, _ in table("Metric", "Labels")
+    ]
+
+    assert described == [(family.name, family.labels) for family in FAMILIES]
+
+
+def test_label_values_are_described_where_the_metrics_are() -> None:
+    """
+    Severities and probers are told in the table of metrics.
+    """
+    meanings = {code(name)[0]: code(meaning) for name, _, meaning in table("Metric", "Labels")}
+
+    assert set(Severity) <= set(meanings["expiry_alert_timestamp_seconds"])
+    assert {probe.name for probe in PROBES.values()} <= set(meanings["expiry_target_info"])
+
+
+def test_each_reason_is_described_with_what_to_do() -> None:
+    """
+    The table of reasons has exactly the reasons of failures, in their order, and no empty cell.
+    """
+    rows = section_table("Why a probe failed")
+
+    assert [code(row[0])[0] for row in rows] == list(Reason)
+    assert all(all(row) for row in rows)
+
+
+def test_each_fault_is_described_with_what_to_do() -> None:
+    """
+    The table of faults has exactly the faults of verification, in their order, and no empty cell.
+    """
+    rows = section_table("Why a client would refuse")
+
+    assert [code(row[0])[0] for row in rows] == list(Fault)
+    assert all(all(row) for row in rows)
+
+
+def test_each_kind_is_described() -> None:
+    """
+    The table of kinds has exactly the kinds of items, in their order.
+    """
+    assert [code(row[0])[0] for row in table("Kind", "Items")] == list(Kind)
+
+
+def test_each_scheme_is_described_with_its_port() -> None:
+    """
+    The table of schemes has exactly the schemes that can be probed, with their ports.
+    """
+    described = {code(scheme)[0]: port for scheme, port, _ in table("Scheme", "Default port")}
+
+    assert described.keys() == {f"{scheme}://" for scheme in DEFAULT_PORTS}
+    for scheme, port in DEFAULT_PORTS.items():
+        assert described[f"{scheme}://"].startswith("none" if port is None else str(port))
+
+
+def test_each_policy_is_described_with_its_numbers() -> None:
+    """
+    The table of policies has exactly the built-in ones, and every number of theirs.
+    """
+    described = {code(name)[0]: cells for name, _, *cells in table("Policy", "For")}
+
+    def expected(policy: Policy) -> list[set[str]]:
+        short = words(policy.renewal_due_short)
+        # Ten days and the numbers of lateness are no fields: the next test holds them.
+        due = words(policy.renewal_due) | short | ({"10 d"} if short else set())
+        late = {"1/20", "6 h", "5 d", "1/8"}
+        return [due, late if policy.warning is None else words(policy.warning), words(policy.critical)]
+
+    assert {name: [numbers(cell) for cell in cells] for name, cells in described.items()} == {
+        name: expected(policy) for name, policy in BUILT_IN.items()
+    }
+
+
+def test_the_numbers_of_lateness_and_of_short_lifetimes_are_the_described_ones() -> None:
+    """
+    A late renewal warns after 1/20 of the lifetime, 6 h at least, 5 d or 1/8 at most; half is for under 10 d.
+    """
+    assert lateness(60 * DAY) == 60 * DAY / 20
+    assert lateness(4 * DAY) == 6 * HOUR
+    assert lateness(200 * DAY) == 5 * DAY
+    assert lateness(8 * HOUR) == HOUR
+    assert AUTOMATIC.time_left(10 * DAY).renewal_due == pytest.approx(10 * DAY / 3)
+    assert AUTOMATIC.time_left(10 * DAY - 1).renewal_due == pytest.approx((10 * DAY - 1) / 2)
+
+
+def test_the_deadlines_of_usual_lifetimes_are_the_described_ones() -> None:
+    """
+    The table of lifetimes is what the policy `automatic` makes of them.
+    """
+    for lifetime, *cells in table("Lifetime", "Renewal due"):
+        left = AUTOMATIC.time_left(float(lifetime.removesuffix(" d")) * DAY)
+
+        assert cells == [span(left.renewal_due), span(left.warning), span(left.critical)]
+
+
+def test_each_route_is_described() -> None:
+    """
+    The table of HTTP endpoints has exactly the routes of the server.
+    """
+    assert {code(row[0])[0] for row in table("Request", "Answer")} == routes()
+
+
+def test_each_parameter_of_probe_is_described() -> None:
+    """
+    The row of /probe names its parameters, and no other.
+    """
+    answer = dict(table("Request", "Answer"))["`GET /probe`"]
+
+    assert {text.partition("=")[0] for text in code(answer)} == set(PROBE_PARAMETERS)
+
+
+def test_the_exit_codes_of_check_are_described() -> None:
+    """
+    The sentence on exit codes has the level of each.
+    """
+    (sentence,) = re.findall(r"`check` exits with (.*?), as monitoring", TEXT, re.DOTALL)
+    described = dict(re.findall(r"(\d) \((\w+)", sentence))
+
+    assert described == {"0": "fine", "1": "warning", "2": "critical", "3": "unknown"}
+    assert [level.name for level in Level] == ["OK", "WARNING", "CRITICAL", "UNKNOWN"]
+    assert [level.value for level in Level] == [0, 1, 2, 3]
+
+
+def test_the_limit_of_addresses_is_the_described_one() -> None:
+    """
+    The README and the code agree on how many addresses of a name are looked at.
+    """
+    assert f"at most {ADDRESS_LIMIT} of them" in TEXT
+    assert f"more than {ADDRESS_LIMIT}, or no route" in TEXT
+
+
+def test_the_output_of_check_has_the_shown_columns() -> None:
+    """
+    The excerpt at the top has the columns that `check` prints.
+    """
+    printed = io.StringIO()
+    check.print_table(Scrape((), (), (), 0.0, 0.0, complete=True, at=0.0), 0.0, printed)
+
+    assert fenced("console")[0].splitlines()[1].split() == printed.getvalue().splitlines()[0].split()
+
+
+def test_the_shown_metrics_exist() -> None:
+    """
+    The excerpt of metrics has families that are exported, with their labels.
+    """
+    labels = {family.name: family.labels for family in FAMILIES}
+    shown = [line for block in fenced("text") for line in block.splitlines()]
+
+    assert shown
+    for line in shown:
+        assert tuple(re.findall(r'(\w+)="', line)) == labels[line.partition("{")[0]]
+
+
+@pytest.mark.parametrize("block", yaml_blocks(prometheus=False))
+def test_each_configuration_of_the_readme_is_good(block: str) -> None:
+    """
+    What the README shows as an expiry.yml loads without a fault or a warning.
+    """
+    assert config.parse(block.encode(), "expiry.yml", {}).warnings == ()
+
+
+def test_an_exporter_without_targets_of_its_own_is_possible() -> None:
+    """
+    The empty list that the README advises for /probe loads.
+    """
+    assert "`targets: []`" in TEXT
+    assert config.parse(b"targets: []\n", "expiry.yml", {}).targets == ()
+
+
+@pytest.mark.parametrize("block", yaml_blocks(prometheus=True))
+def test_each_prometheus_configuration_of_the_readme_is_good(block: str, tmp_path: Path) -> None:
+    """
+    What the README shows as a prometheus.yml is good as it stands.
+    """
+    file = tmp_path / "prometheus.yml"
+    file.write_text(block, encoding="utf-8")
+
+    checked = subprocess.run(
+        ["promtool", "check", "config", file], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_each_command_of_the_readme_exists(command: list[str]) -> None:
+    """
+    Each command is one that is here, with flags, modules, paths and routes that are.
+    """
+    program, *arguments = command
+    dockerfile = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    match Path(program).name:
+        case "expiry-exporter":
+            # Ends the test (SystemExit) when a flag or a command does not exist.
+            _parser().parse_args(arguments)
+        case "python":
+            assert arguments[0] == "-m"
+            assert importlib.util.find_spec(arguments[1]) is not None
+        case "python3":
+            assert arguments == ["-m", "venv", ".venv"]
+        case "pip":
+            assert arguments == ["install", "."]
+            assert (REPOSITORY / "pyproject.toml").is_file()
+        case "run":
+            assert os.access(REPOSITORY / program, os.X_OK)
+        case "curl":
+            assert urlsplit(arguments[-1]).path in {route.partition(" ")[2] for route in routes()}
+        case "pkill":
+            # The kernel keeps 15 characters of a process's name (proc(5)); -x compares all of it.
+            assert arguments == ["-HUP", "-x", "expiry-exporter"]
+            assert len(arguments[-1]) <= 15
+        case "docker":
+            for argument in arguments:
+                if argument.startswith("BASE="):
+                    assert f"ARG {argument}\n" in dockerfile
+                if (mounted := re.fullmatch(r"[^:]+:(/[^:]+)(:ro)?", argument)) is not None:
+                    assert mounted[1] in dockerfile
+        case _:
+            pytest.fail(f"nothing is known about the command {program}: say here how to check it")
+
+
+def test_links_within_the_readme_lead_somewhere() -> None:
+    """
+    Each `(#anchor)` is a heading.
+    """
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings()}
+
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
+
+
+def test_the_files_that_the_readme_names_exist() -> None:
+    """
+    The README names the files beside it as they are called.
+    """
+    assert "[Apache-2.0](LICENSE)" in TEXT
+    assert (REPOSITORY / "LICENSE").read_text(encoding="utf-8").lstrip().startswith("Apache License")
+    assert "`exporter/example.yml`" in TEXT
+    assert EXAMPLE.is_file()
+
+
+def test_the_example_configuration_is_good(tmp_path: Path) -> None:
+    """
+    The example that the README sends readers to loads; what it warns of are the files that are not there.
+    """
+    file = tmp_path / "expiry.yml"
+    shutil.copy(EXAMPLE, file)
+    (tmp_path / "tls").mkdir()
+    (tmp_path / "tls" / "exporter.password").write_text("not a secret", encoding="utf-8")
+
+    loaded = config.load(str(file), {"LEDGER_KEY_PASSWORD": "not a secret either"})
+
+    assert all("is not a file that can be read" in warning for warning in loaded.warnings)
