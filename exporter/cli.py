@@ -36,6 +36,9 @@ DEFAULT_ADDRESS = ":10119"
 """The exporters' range, 9100 to 9999, is fully allocated and its list goes on above 10000: this one is
 free there."""
 
+SHUTDOWN_TIMEOUT = 0.3
+"""Seconds that answers under way get when the process is told to stop. Whoever asked will ask again."""
+
 DESCRIPTION = """\
 Says, before an outage, that a certificate is about to run out.
 
@@ -125,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shard.total",
         dest="shard_total",
         metavar="N",
-        type=int,
+        type=_positive,
         default=1,
         help="how many replicas share the targets (default: %(default)s)",
     )
@@ -326,7 +329,9 @@ async def _server(options: argparse.Namespace, configuration: Callable[[], Confi
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    runner = web.AppRunner(application(service, options.timeout_offset), access_log=None)
+    runner = web.AppRunner(
+        application(service, options.timeout_offset), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT
+    )
     try:
         await runner.setup()
         await _listen(runner, *options.listen_address)

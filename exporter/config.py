@@ -512,10 +512,10 @@ class _Reading:
             for key, value in written.items()
             if value is not None or key not in _Sections.model_fields
         }
-        sections = self.model(_Sections, written, ())
         policies = written.get("policies")
         for name, entry in policies.items() if isinstance(policies, dict) else ():
             self.policies.setdefault(name, self.policy(name, entry))
+        sections = self.model(_Sections, written, ())
         defaults = self.arguments(sections.defaults, ("defaults",)) if sections else {}
         return Config(
             targets=self.targets(written.get("targets"), defaults),
@@ -527,13 +527,13 @@ class _Reading:
 
     def policy(self, name: str, entry: Any) -> Policy:
         """
-        One of the user's policies. One at fault is as another, so that the targets that name it are not at fault.
+        One of the user's policies; any, if it is at fault: the targets that name it are not.
         """
         model = self.model(_PolicyEntry, entry, ("policies", name))
-        first = model and (model.renewal_due or model.warning)
-        if model is None or first is None:
+        due = model and (model.renewal_due or model.warning)
+        if not model or not due:
             return AUTOMATIC
-        policy = Policy(name, renewal_due=first, warning=model.warning, critical=model.critical)
+        policy = Policy(name, renewal_due=due, warning=model.warning, critical=model.critical)
         for key, message in _order_faults(policy).items():
             self.document.fault(("policies", name, key), message)
         return policy

@@ -31,6 +31,7 @@ _TAGS = {
 _TOO_DEEP = (
     f"lists and mappings are nested more than {DEPTH_LIMIT} deep, counting what aliases (*name) repeat"
 )
+_TOO_MANY = f"there are more than {VALUE_LIMIT:,} values, counting what aliases (*name) repeat"
 
 # What the parser says, and what to do about it.
 _HINTS = {
@@ -127,9 +128,7 @@ class Document:
         """
         self.count += 1
         if self.count > VALUE_LIMIT:
-            self.refuse(
-                loc, f"there are more than {VALUE_LIMIT:,} values, counting what aliases (*name) repeat"
-            )
+            self.refuse(loc, _TOO_MANY)
         # This also ends an alias that stands inside the value it is an alias of.
         if len(loc) > DEPTH_LIMIT:
             self.refuse(loc[:2], _TOO_DEEP)
@@ -179,10 +178,10 @@ def read(data: bytes, file: str) -> Document:
     try:
         depth = 0
         # First, since `compose` recurses as deep as the document does, until the process dies.
-        for event in yaml.parse(data, yaml.CSafeLoader):
+        for count, event in enumerate(yaml.parse(data, yaml.CSafeLoader)):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEPTH_LIMIT:
-                document.refuse((), _TOO_DEEP, _line(event))
+            if depth > DEPTH_LIMIT or count > VALUE_LIMIT:
+                document.refuse((), _TOO_DEEP if depth > DEPTH_LIMIT else _TOO_MANY, _line(event))
         node = yaml.compose(data, yaml.CSafeLoader)
     except yaml.reader.ReaderError as error:
         line = data.count(b"\n", 0, error.position) + 1

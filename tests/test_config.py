@@ -2,6 +2,7 @@
 The configuration: what is accepted, and every fault with its line, its path and what would be right.
 """
 
+import os
 import random
 import socket
 import time
@@ -18,10 +19,11 @@ from pydantic import BaseModel
 from exporter import config as module
 from exporter.config import Config, ConfigError, ConfigFault, load, parse, target_for
 from exporter.policies import AUTOMATIC, BUILT_IN, DAY, DOMAIN, HOUR, MANUAL, Before, Policy
-from exporter.targets import Target, TargetError, parse_url
+from exporter.targets import DEFAULT_PORTS, Target, TargetError, parse_url
 
 EXAMPLE = Path(module.__file__).parent / "example.yml"
-LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
+SCHEMES = ", ".join(f"{scheme}://" for scheme in sorted(DEFAULT_PORTS))
+"""All that can be probed, as messages list them."""
 
 
 def read(text: str, environ: Mapping[str, str] | None = None) -> Config:
@@ -60,29 +62,38 @@ BAD_FILES = {
     "a list": (
         "- https://a",
         (
-            "1: must be a mapping with the keys defaults, policies, targets, probe: "
-            "a list of targets goes under 'targets:'"
+            "1: must be a mapping with the keys defaults, policies, targets, probe: targets go "
+            "under 'targets:'"
         ),
     ),
     "a text": (
         "https://a",
         (
-            "1: must be a mapping with the keys defaults, policies, targets, probe: "
-            "a list of targets goes under 'targets:'"
+            "1: must be a mapping with the keys defaults, policies, targets, probe: targets go "
+            "under 'targets:'"
         ),
     ),
     "two documents": (
         "targets: []\n---\ntargets: []\n",
-        "2: a second document starts here (---): put everything into one",
+        (
+            "2: is not valid YAML: but found another document (it starts with this '---': put "
+            "everything into one)"
+        ),
     ),
-    "NUL": ("targets: []\n\0", "2: character U+0000 is not allowed in YAML: is this a text file?"),
-    "escape": ("a:\n  \x1b[1m", "2: character U+001B is not allowed in YAML: is this a text file?"),
+    "NUL": ("targets: []\n\0", "2: is not UTF-8 text: control characters are not allowed"),
+    "escape": ("a:\n  \x1b[1m", "2: is not UTF-8 text: control characters are not allowed"),
     "NUL by escape": (
         'targets:\n- {url: https://a, ca_file: "a\\0b"}',
-        "2: targets[0].ca_file: holds a character that can't be used: NUL or half a surrogate pair",
+        "2: targets[0].ca_file: holds the character NUL, which no file name can",
     ),
     # YAML
-    "tab": ("targets:\n\t- https://a", "2: a tab can't be used for indentation: use spaces"),
+    "tab": (
+        "targets:\n\t- https://a",
+        (
+            "2: is not valid YAML: found character that cannot start any token (indent with spaces, "
+            "not tabs; a value that starts like this needs quotes)"
+        ),
+    ),
     "colon in a value": (
         "targets: a: b",
         (
@@ -96,17 +107,38 @@ BAD_FILES = {
     ),
     "cycle": (
         "targets: &a\n- *a",
-        "2: an alias stands inside the value it is an alias of: the document would be endless",
+        (
+            "1: targets[0]: lists and mappings are nested more than 32 deep, counting what aliases "
+            "(*name) repeat"
+        ),
     ),
     "cycle by merge": (
         "defaults: &a\n  <<: *a",
-        "2: an alias stands inside the value it is an alias of: the document would be endless",
+        ("2: defaults: merge keys (<<) are not supported: what targets share goes under 'defaults:'"),
+    ),
+    "merge of a mapping": (
+        "defaults: &a {timeout: 1s}\ntargets:\n- url: https://a\n  <<: *a",
+        "4: targets[0]: merge keys (<<) are not supported: what targets share goes under 'defaults:'",
+    ),
+    "two anchors of a name": (
+        "targets:\n- &a https://a\n- &a https://b",
+        "3: is not valid YAML: second occurrence (an anchor (&name) of this name stands above)",
+    ),
+    "name in an incomplete quote": (
+        "targets: ['https://a",
+        "1: is not valid YAML: found unexpected end of stream",
     ),
     "alias without anchor": (
         "targets: *a",
-        "1: an alias (*name) without an anchor (&name) above it; text with '*' needs quotes",
+        (
+            "1: is not valid YAML: found undefined alias (an alias (*name) needs an anchor (&name) "
+            "above it; text with '*' needs quotes)"
+        ),
     ),
-    "deep": (f"targets: {'[' * 40}", "1: lists and mappings are nested more than 32 deep"),
+    "deep": (
+        f"targets: {'[' * 40}",
+        ("1: lists and mappings are nested more than 32 deep, counting what aliases (*name) repeat"),
+    ),
     "duplicate section": (
         "targets: []\ntargets: []",
         "2: targets: is written twice, first in line 1: remove one",
@@ -129,7 +161,7 @@ BAD_FILES = {
     ),
     "merge of a text": (
         "defaults:\n  <<: x",
-        "2: defaults: a merge key (<<) needs a mapping or a list of mappings",
+        ("2: defaults: merge keys (<<) are not supported: what targets share goes under 'defaults:'"),
     ),
     # Top level
     "unknown section": ("target: []", "1: target: unknown key: did you mean 'targets'?"),
@@ -172,16 +204,16 @@ BAD_FILES = {
     "target is nothing": ("targets:\n-", "2: targets[0]: has no value: write one, or remove the key"),
     "target is a list": (
         "targets:\n- [https://a]",
-        "2: targets[0]: must be a URL, or a mapping with the key 'url'",
+        "2: targets[0]: must be a mapping (lines of 'key: value')",
     ),
-    "target without url": ("targets:\n- name: a", "2: targets[0].url: is missing"),
+    "target without url": ("targets:\n- name: a", "2: targets[0]: the key 'url' is missing"),
     "target without scheme": (
         "targets:\n- a.example",
-        "2: targets[0]: 'a.example' has no scheme: write https://a.example, or one of https://, tls://",
+        "2: targets[0]: 'a.example' has no scheme: write https://a.example, or one of " + SCHEMES,
     ),
     "url without scheme": (
         "targets:\n- name: a\n  url: a.example",
-        "3: targets[0].url: 'a.example' has no scheme: write https://a.example, or one of https://, tls://",
+        "3: targets[0].url: 'a.example' has no scheme: write https://a.example, or one of " + SCHEMES,
     ),
     "url is a list": (
         "targets:\n- url: [https://a]",
@@ -234,10 +266,10 @@ BAD_FILES = {
     "server name": ("defaults: {server_name: a b}", "1: defaults.server_name: 'a b' is not a host name"),
     "address family": (
         "defaults: {address_family: inet6}",
-        "1: defaults.address_family: must be 'any', 'ipv4' or 'ipv6', not 'inet6'",
+        "1: defaults.address_family: must be 'any', 'ipv4' or 'ipv6'",
     ),
     "addresses": ("defaults: {addresses: [x]}", "1: defaults.addresses: must be 'all' or 'first'"),
-    "keys": ("defaults: {keys: rsa}", "1: defaults.keys: must be 'any' or 'both', not 'rsa'"),
+    "keys": ("defaults: {keys: rsa}", "1: defaults.keys: must be 'any' or 'both'"),
     "ca_file empty": ("defaults: {ca_file: ''}", "1: defaults.ca_file: must not be empty"),
     "name empty": (
         "targets:\n- url: https://a\n  name: ' '",
@@ -295,7 +327,7 @@ BAD_FILES = {
     ),
     "label long": (
         f"defaults: {{labels: {{team: {'a' * 257}}}}}",
-        "1: defaults.labels.team: a label's value has at most 256 characters, not 257",
+        "1: defaults.labels.team: must have at most 256 characters",
     ),
     # Client certificates
     "client certificate is a text": (
@@ -304,7 +336,7 @@ BAD_FILES = {
     ),
     "client certificate without file": (
         "defaults: {client_certificate: {key_file: a.key}}",
-        "1: defaults.client_certificate.cert_file: is missing",
+        "1: defaults.client_certificate: the key 'cert_file' is missing",
     ),
     "client certificate, unknown key": (
         "defaults: {client_certificate: {cert_file: a, cert: a}}",
@@ -327,17 +359,23 @@ BAD_FILES = {
     ),
     "variable not set": (
         "defaults: {client_certificate: {cert_file: a, password_env: ABSENT}}",
-        "1: defaults.client_certificate.password_env: the environment variable of this name is not set",
+        (
+            "1: defaults.client_certificate.password_env: the environment variable of this name is "
+            "not set or empty"
+        ),
     ),
     "variable empty": (
         "defaults: {client_certificate: {cert_file: a, password_env: EMPTY}}",
-        "1: defaults.client_certificate.password_env: the environment variable of this name is empty",
+        (
+            "1: defaults.client_certificate.password_env: the environment variable of this name is "
+            "not set or empty"
+        ),
     ),
     "password file missing": (
         "defaults: {client_certificate: {cert_file: a, password_file: no/such/file}}",
         (
-            "1: defaults.client_certificate.password_file: the file can't be read: No such file or directory "
-            "(paths are relative to this configuration)"
+            "1: defaults.client_certificate.password_file: there is no regular file of this name; "
+            "paths are relative to this configuration"
         ),
     ),
     # Policies
@@ -358,7 +396,10 @@ BAD_FILES = {
         "policies: {a: {warning: 2d, critical: 1d, warn: 1d}}",
         "1: policies.a.warn: unknown key: did you mean 'warning'?",
     ),
-    "policy without critical": ("policies: {a: {warning: 2d}}", "1: policies.a.critical: is missing"),
+    "policy without critical": (
+        "policies: {a: {warning: 2d}}",
+        "1: policies.a: the key 'critical' is missing",
+    ),
     "policy with critical only": (
         "policies: {a: {critical: 2d}}",
         "1: policies.a: must set renewal_due or warning, or both, besides critical",
@@ -414,51 +455,51 @@ BAD_FILES = {
     "warning before renewal is due": (
         "policies:\n  a:\n    renewal_due: 30d\n    warning: 31d\n    critical: 1d",
         (
-            "4: policies.a.warning: must not leave more time than renewal_due, "
-            "or people are told of nothing: 31d against 30d"
+            "4: policies.a.warning: must not leave more time than renewal_due: 31 d against 30 d "
+            "when the lifetime is 90 d"
         ),
     ),
     "critical with warning": (
         "policies:\n  a:\n    warning: 14d\n    critical: 2w",
         (
-            "4: policies.a.critical: must leave less time than the warning, "
-            "or nobody is warned before it is critical: 14d against 14d"
+            "4: policies.a.critical: must leave less time than the warning: 14 d against 14 d when "
+            "the lifetime is 90 d"
         ),
     ),
     "critical before warning, shares": (
         "policies: {a: {warning: 33%, critical: 45%}}",
         (
-            "1: policies.a.critical: must leave less time than the warning, "
-            "or nobody is warned before it is critical: 45% against 33%"
+            "1: policies.a.critical: must leave less time than the warning: 0.45 d against 0.33 d "
+            "when the lifetime is 1 d"
         ),
     ),
     "critical before warning, mixed": (
         "policies: {a: {warning: 10d, critical: 33%}}",
         (
-            "1: policies.a.critical: must leave less time than the warning, "
-            "or nobody is warned before it is critical: 22d12h against 10d when the lifetime is 90d"
+            "1: policies.a.critical: must leave less time than the warning: 29.7 d against 10 d "
+            "when the lifetime is 90 d"
         ),
     ),
     "warning before renewal is due, mixed": (
         "policies: {a: {renewal_due: 10%, warning: 30d, critical: [1%, 1d]}}",
         (
-            "1: policies.a.warning: must not leave more time than renewal_due, "
-            "or people are told of nothing: 12h against 2h24m when the lifetime is 1d"
+            "1: policies.a.warning: must not leave more time than renewal_due: 30 d against 9 d "
+            "when the lifetime is 90 d"
         ),
     ),
     "critical before renewal is due": (
         "policies: {a: {renewal_due: 33%, critical: 34%}}",
         (
-            "1: policies.a.critical: must leave less time than the warning, "
-            "or nobody is warned before it is critical: 34% against 33%"
+            "1: policies.a.critical: must leave less time than the warning: 0.34 d against 0.205 d "
+            "when the lifetime is 1 d (without `warning`, people are warned when the renewal is "
+            "late)"
         ),
     ),
     "critical before renewal is late": (
         "policies: {a: {renewal_due: 45d, critical: 40d}}",
         (
-            "1: policies.a.critical: must leave less time than the warning, "
-            "or nobody is warned before it is critical: 40d against 40d when the lifetime is 398d "
-            "(a policy without `warning` warns when renewal is 5d late)"
+            "1: policies.a.critical: must leave less time than the warning: 40 d against 40 d when "
+            "the lifetime is 398 d (without `warning`, people are warned when the renewal is late)"
         ),
     ),
 }
@@ -720,26 +761,24 @@ def test_policies(settings_of_it: str, policy: Policy) -> None:
     assert config.targets[0].policy == policy
 
 
-def test_anchors_and_merge_keys() -> None:
+def test_an_alias_stands_for_what_its_anchor_has() -> None:
     """
-    A key that is written wins over one that is merged, the earlier of merged mappings over the later.
+    A text, a list or a mapping, with the lines of the anchor.
     """
     text = """\
+defaults: {labels: &l {team: web}, ca_file: &f /a.pem}
 targets:
-- &a {url: https://a, timeout: 1s, labels: {x: a}}
-- &b {url: https://b, timeout: 2s, keys: both}
-- {timeout: 3s, <<: [*a, *b], name: c}
-- <<: *b
-  name: d
+- {url: https://a, labels: *l, timeout: &t 1s}
+- {url: https://b, labels: *l, timeout: *t, client_certificate: {cert_file: *f}}
 """
-    c, d = read(text).targets[2:]
-    assert (c.url.text, c.timeout, c.keys, c.labels) == ("https://a", 3, "both", (("x", "a"),))
-    assert (d.url.text, d.timeout) == ("https://b", 2)
+    a, b = read(text).targets
+    assert a.labels == b.labels == (("team", "web"),)
+    assert (a.timeout, b.timeout, b.client_certificate_file) == (1, 1, "/a.pem")
 
 
 def test_a_quoted_merge_key_is_a_plain_key() -> None:
     """
-    Only the unquoted sign merges.
+    Only the unquoted sign would merge.
     """
     [fault] = faults("defaults: {'<<': {timeout: 1s}}")
     assert fault.startswith("1: defaults['<<']: unknown key")
@@ -800,12 +839,12 @@ def test_a_password_file_loses_its_line_end_and_nothing_else(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "the file is empty"),
-        (b"\n", "the file is empty"),
+        (b"", "the file must hold 1 to 1024 bytes: is it the right one?"),
+        (b"\n", "the file must hold 1 to 1024 bytes: is it the right one?"),
         (b"\xff\xfe", "the file is not UTF-8 text: is it the right one?"),
-        (b"x" * 1025, "the file holds more than 1024 bytes: is it the right one?"),
-        (b"x" * 100_000, "the file holds more than 1024 bytes: is it the right one?"),
-        (None, "the file can't be read: Is a directory (paths are relative to this configuration)"),
+        (b"x" * 1025, "the file must hold 1 to 1024 bytes: is it the right one?"),
+        (b"x" * 100_000, "the file must hold 1 to 1024 bytes: is it the right one?"),
+        (None, "there is no regular file of this name; paths are relative to this configuration"),
     ],
 )
 def test_an_unusable_password_file_is_a_fault(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -825,6 +864,25 @@ def test_an_unusable_password_file_is_a_fault(tmp_path: Path, content: bytes | N
         "targets[0].client_certificate.password_file",
         message,
     )
+
+
+def test_a_pipe_for_a_password_file_is_a_fault(tmp_path: Path) -> None:
+    """
+    Opening it would wait until somebody writes.
+    """
+    os.mkfifo(tmp_path / "pipe")
+    text = "defaults: {client_certificate: {cert_file: a, password_file: pipe}}"
+    with pytest.raises(ConfigError, match="there is no regular file of this name"):
+        parse(text.encode(), str(tmp_path / "expiry.yml"), {})
+
+
+def test_a_password_file_that_cannot_be_read_is_a_fault() -> None:
+    """
+    With the system's reason. Nothing is mapped at the start of this process's memory, whoever reads it.
+    """
+    text = "defaults: {client_certificate: {cert_file: a, password_file: /proc/self/mem}}"
+    [fault] = faults(text)
+    assert fault.endswith("password_file: the file can't be read: Input/output error")
 
 
 @pytest.mark.parametrize(
@@ -904,8 +962,8 @@ def test_a_policy_that_is_asked_for_replaces_the_target_s() -> None:
 @pytest.mark.parametrize(
     ("url", "policy", "message"),
     [
-        ("a", None, "'a' has no scheme: write https://a, or one of https://, tls://"),
-        ("", None, "'' has no scheme: write https://, or one of https://, tls://"),
+        ("a", None, "'a' has no scheme: write https://a, or one of " + SCHEMES),
+        ("", None, "'' has no scheme: write https://, or one of " + SCHEMES),
         ("https://a.example", "manul", "there is no policy 'manul': did you mean 'manual'?"),
         ("https://" + "a" * 3000, None, "a URL has at most 2048 characters, this one has 3008"),
         (
@@ -1021,7 +1079,7 @@ def test_unreadable_files_are_faults(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         for name, why in [
-            (str(tmp_path), "is a directory: give the path of a YAML file"),
+            (str(tmp_path), "can't be read: Is a directory"),
             (f"{tmp_path}/absent.yml", "can't be read: No such file or directory"),
             (path, "can't be read: No such device or address"),
             ("a\0b", "can't be read: embedded null byte"),
@@ -1040,19 +1098,19 @@ def test_a_huge_file_is_refused_without_reading_it_all() -> None:
     assert str(error.value) == "/dev/zero: is larger than 16 MiB: is this the right file?"
 
 
-def test_other_encodings_are_refused_with_their_line() -> None:
+def test_what_is_not_utf_8_is_refused_with_its_line() -> None:
     """
-    UTF-8 only, with or without a byte order mark.
+    Text in an old encoding; a byte order mark is no fault.
     """
     assert parse(b"\xef\xbb\xbftargets: []\r\n", "a", {}) == Config()
-    for data, line, byte in [
-        (b"\xff\xfet\0", 1, "ff"),
-        (b"targets: []\n# caf\xe9\n", 2, "e9"),
-        (b"\n\n\xc3", 3, "c3"),
+    for data, line, why in [
+        (b"targets: []\n# \xe9t\xe9 \n", 2, "invalid trailing UTF-8 octet"),
+        (b"\n\n\xc3", 3, "incomplete UTF-8 octet sequence"),
+        (b"\xff", 1, "invalid leading UTF-8 octet"),
     ]:
         with pytest.raises(ConfigError) as error:
             parse(data, "a", {})
-        assert str(error.value) == f"a:{line}: byte 0x{byte} is not UTF-8: save the file as UTF-8 text"
+        assert str(error.value) == f"a:{line}: is not UTF-8 text: {why}"
 
 
 def test_a_binary_file_is_refused() -> None:
@@ -1064,13 +1122,12 @@ def test_a_binary_file_is_refused() -> None:
 
 
 BOMBS = {
-    "aliases": "\n".join(
+    "aliases of aliases": "\n".join(
         ["targets:", "- &a0 [x,x,x,x,x,x,x,x,x]"]
-        + [f"- &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 100)]
+        + [f"- &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)]
     ),
-    "merge keys": "\n".join(
-        [f"a: &a {{{','.join(f'k{n}: 1' for n in range(2000))}}}"]
-        + [f"b{n}: {{<<: *a}}" for n in range(1000)]
+    "aliases": "\n".join(
+        [f"a: &a {{{','.join(f'k{n}: 1' for n in range(2000))}}}"] + [f"b{n}: *a" for n in range(1000)]
     ),
     "elements": f"targets: [{'x,' * 1_100_000}]",
 }
@@ -1079,21 +1136,30 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_documents_that_multiply_are_refused(name: str) -> None:
     """
-    By counting what aliases stand for, not by building it.
+    At a million values, however many more the aliases stand for.
     """
     [fault] = faults(BOMBS[name])
-    assert fault.endswith("the document has more than 1,000,000 values, counting what aliases repeat")
+    assert fault.endswith("there are more than 1,000,000 values, counting what aliases (*name) repeat")
 
 
-@pytest.mark.parametrize("loader", LOADERS)
-def test_deep_nesting_ends_early(loader: Any) -> None:
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "{[", "{? ["])
+def test_deep_nesting_ends_early(opening: str) -> None:
     """
-    Neither the stack nor the time of a parser is used up.
+    Neither the stack nor the time of the parser is used up.
     """
     started = time.process_time()
-    with pytest.raises(ConfigError, match="nested more than 32 deep"):
-        module._compose("[" * 1_000_000, "a", [], loader)
+    [fault] = faults(opening * 1_000_000)
+    assert "nested more than 32 deep" in fault
     assert time.process_time() - started < 5
+
+
+def test_aliases_of_aliases_nest_no_deeper() -> None:
+    """
+    Also where each anchor is shallow.
+    """
+    text = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 40))
+    [fault] = faults(text)
+    assert "nested more than 32 deep" in fault
 
 
 def test_ten_thousand_targets_load() -> None:
@@ -1107,7 +1173,7 @@ def test_ten_thousand_targets_load() -> None:
     started = time.process_time()
     config = read(text)
     assert [target.name for target in config.targets] == [f"h{n}" for n in range(10_000)]
-    # Measured 1.2 s; the bound is for slow machines, and finds what is not linear.
+    # Measured 1.5 s; the bound is for slow machines, and finds what is not linear.
     assert time.process_time() - started < 30
 
 
@@ -1178,14 +1244,9 @@ def test_any_bytes_are_a_configuration_or_faults(data: bytes) -> None:
 @given(st.lists(FRAGMENTS, max_size=40).map("".join))
 def test_any_text_that_looks_like_ours_is_a_configuration_or_faults(text: str) -> None:
     """
-    Never another exception, whichever parser PyYAML was built with.
+    Never another exception.
     """
     outcome(text.encode())
-    for loader in LOADERS:
-        try:
-            module._compose(module._text(text.encode(), "f"), "f", [], loader)
-        except ConfigError as error:
-            assert error.faults  # noqa: PT017 - one of two outcomes
 
 
 @settings(deadline=None)
