@@ -1,0 +1,238 @@
+"""
+The states that have a golden file. A function's name is its file's name.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from exporter import metrics
+from exporter.memory import Look
+from exporter.observation import Chain, Facts, Failed, Fault, Observed, Reason, Tls
+from exporter.policies import MANUAL
+from exporter.probes import wire
+from exporter.tls import Seen
+from tests.golden.values import ADDRESS, TLS, Scene, certificate, facts, intermediate, root, target
+from tests.support.certificates import DAY, NOW
+
+DIRECTORY = Path(__file__).parent
+
+OVERRIDE = "\N{RIGHT-TO-LEFT OVERRIDE}"
+
+
+def seen(found: Facts, label: str = ADDRESS) -> Look:
+    """
+    A look that went well and took 12.5 ms.
+    """
+    return Look(label, Observed(found), 0.0125)
+
+
+def failed(reason: Reason, label: str = ADDRESS, found: Facts | None = None) -> Look:
+    """
+    A look that failed after a second.
+    """
+    return Look(label, Failed(reason, f"words about {reason}", found), 1.0)
+
+
+def ending(end: float) -> str:
+    """
+    A trusted 90-day certificate that ends then.
+    """
+    return (
+        Scene().see(target(), seen(facts(certificate(begin=end - 90 * DAY, end=end), intermediate()))).text()
+    )
+
+
+def healthy() -> str:
+    """
+    Nothing is wrong.
+    """
+    return ending(NOW + 75 * DAY)
+
+
+def renewal_late() -> str:
+    """
+    Twenty days are left: after the warning, which comes with 25.5.
+    """
+    return ending(NOW + 20 * DAY)
+
+
+def near_end() -> str:
+    """
+    Two days are left: after the critical deadline, which comes with seven.
+    """
+    return ending(NOW + 2 * DAY)
+
+
+def expired() -> str:
+    """
+    The leaf ended three days ago, and clients refuse it.
+    """
+    end = NOW - 3 * DAY
+    found = facts(certificate(begin=end - 90 * DAY, end=end), intermediate())
+    return Scene().see(target(), seen(found), found=[Fault.EXPIRED]).text()
+
+
+def held_while_down() -> str:
+    """
+    Seen once, refused a minute later: all that was seen is still there, with its age.
+    """
+    scene = Scene().see(target(), seen(facts(certificate(end=NOW + 2 * DAY), intermediate())))
+    return scene.see(target(), failed(Reason.CONNECTION_REFUSED), at=NOW + 60).text()
+
+
+def never_seen() -> str:
+    """
+    The name has no address and never had: one endpoint, called by host and port.
+    """
+    return Scene().see(target(), failed(Reason.DNS_NOT_FOUND, "lms.example.com:443"), located=False).text()
+
+
+def untrusted_with_several_faults() -> str:
+    """
+    Each fault is a series.
+    """
+    tls = Tls("TLSv1", "RC4-SHA", "lms.example.com", client_certificate_requested=False, staple=None)
+    found = facts(certificate("other.example.com", issuer="CN=other.example.com", key="rsa-1024"), tls=tls)
+    reasons = [Fault.NAME_MISMATCH, Fault.SELF_SIGNED, Fault.WEAK_KEY, Fault.WEAK_PROTOCOL, Fault.WEAK_CIPHER]
+    return Scene().see(target(), seen(found), found=reasons).text()
+
+
+def client_certificate_demanded() -> str:
+    """
+    The probe failed and the certificate is fresh all the same.
+    """
+    found = facts(certificate(), intermediate())
+    return Scene().see(target(), failed(Reason.CLIENT_CERTIFICATE_REQUIRED, found=found)).text()
+
+
+def dual_keys() -> str:
+    """
+    An RSA and an ECDSA certificate for the same names; neither renews the other.
+    """
+    above = intermediate()
+    found = wire.facts(
+        Seen(Chain((certificate(key="rsa-2048", end=NOW + 40 * DAY), above), "rsa"), TLS),
+        Seen(Chain((certificate(key="ecdsa-256"), above), "ecdsa"), TLS),
+    )
+    return Scene().see(target(keys="both"), seen(found)).text()
+
+
+def served_root() -> str:
+    """
+    The root is shown, but it has no end of its own here: clients use their own copy.
+    """
+    return Scene().see(target(), seen(facts(certificate(), intermediate(), root()))).text()
+
+
+def intermediate_ends_before_leaf() -> str:
+    """
+    Then, and only then, the intermediate has deadlines: those of a thing with the leaf's lifetime.
+    """
+    return Scene().see(target(), seen(facts(certificate(), intermediate(end=NOW + 50 * DAY)))).text()
+
+
+def weird_label_values() -> str:
+    """
+    Quotes, line ends, backslashes, what is no UTF-8, ten thousand characters, right to left.
+    """
+    odd = certificate(
+        "x",
+        subject="CN=" + "a" * 10_000,
+        issuer=f'CN="q\\uote",O=line\nend\t\N{LINE SEPARATOR},OU={OVERRIDE}txet,L=\udcff\udcfe',
+        serial="f" * 40,
+        key="unknown",
+    )
+    weird = f'a "name"\\ with\nlines {OVERRIDE}and \udcff'
+    return Scene().see(target(name=weird), seen(facts(odd))).text()
+
+
+def user_labels() -> str:
+    """
+    They stand on `expiry_target_info` and nowhere else; so does the policy.
+    """
+    labels = (("environment", "production"), ("team", 'pay"ments'))
+    return Scene().see(target(name="shop", policy=MANUAL, labels=labels), seen(facts(certificate()))).text()
+
+
+def renewed_but_not_deployed() -> str:
+    """
+    Three targets present certificates of the same names, one of them the newer: all know its end.
+    """
+    old, new = certificate(end=NOW + 10 * DAY, serial="1"), certificate(end=NOW + 90 * DAY, serial="2")
+    # The same names in another order; other names and no names are not concerned.
+    other = certificate("other.example.com", end=NOW + 100 * DAY)
+    scene = Scene()
+    for name, found in (("a", old), ("b", old), ("c", new), ("d", other)):
+        scene.see(target(name=name), seen(facts(found)))
+    return scene.text()
+
+
+def several_addresses() -> str:
+    """
+    Two addresses present different certificates, one is down and never was seen, one is left out.
+    """
+    first, second = certificate(serial="1"), certificate(end=NOW + DAY, serial="2")
+    return (
+        Scene()
+        .see(
+            target(),
+            seen(facts(first), "192.0.2.10:443"),
+            seen(facts(second), "192.0.2.11:443"),
+            failed(Reason.CONNECT_TIMEOUT, "192.0.2.12:443"),
+            left_out=["2001:db8::1: no route to IPv6 from here"],
+        )
+        .text()
+    )
+
+
+def rotating_addresses() -> str:
+    """
+    A name with ever new addresses: its endpoints are numbered, so that series stay.
+    """
+    scene = Scene()
+    of = target()
+    for day in range(17):
+        labels = scene.memory.labels(of, [f"192.0.2.{day}:443", f"198.51.100.{day}:443"], NOW + day * 3600)
+    return scene.see(of, *(seen(facts(certificate()), label) for label in labels)).text()
+
+
+def the_exporter_itself() -> str:
+    """
+    No target is configured.
+    """
+    values = (
+        (metrics.SWEEP_DURATION, 0.25),
+        (metrics.SWEEP_TIMEOUT, 9.5),
+        (metrics.SWEEP_COMPLETE, 1),
+        (metrics.SWEEP_TARGETS, 0),
+        (metrics.SWEEP_ENDPOINTS, 0),
+        (metrics.SWEEP_FAILURES, 0),
+        (metrics.RELOAD_SUCCESS, 0),
+        (metrics.RELOAD_TIME, NOW),
+        (metrics.STATE_SUCCESS, 1),
+    )
+    own: metrics.Samples = {family: [((), float(value))] for family, value in values}
+    own[metrics.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
+    return Scene().text(own)
+
+
+_ALL: tuple[Callable[[], str], ...] = (
+    healthy,
+    renewal_late,
+    near_end,
+    expired,
+    held_while_down,
+    never_seen,
+    untrusted_with_several_faults,
+    client_certificate_demanded,
+    dual_keys,
+    served_root,
+    intermediate_ends_before_leaf,
+    weird_label_values,
+    user_labels,
+    renewed_but_not_deployed,
+    several_addresses,
+    rotating_addresses,
+    the_exporter_itself,
+)
+SCENES: dict[str, Callable[[], str]] = {scene.__name__: scene for scene in _ALL}

@@ -1,0 +1,166 @@
+"""
+Values made by hand: certificates that nobody signed, targets, and what a look gave.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from exporter.judgement import JudgedItem, Verdict, judge_item
+from exporter.memory import Look, Memory, Result
+from exporter.metrics import EndpointRow, Exposition, Samples, TargetRow
+from exporter.observation import Certificate, Chain, Facts, Fault, Tls
+from exporter.probes import wire
+from exporter.targets import Target, parse_url
+from exporter.tls import Seen
+from exporter.trust import FoundFault
+from tests.support.certificates import DAY, NOW
+
+ADDRESS = "192.0.2.10:443"
+
+TLS = Tls(
+    "TLSv1.3", "TLS_AES_128_GCM_SHA256", "lms.example.com", client_certificate_requested=False, staple=None
+)
+
+
+def certificate(
+    name: str = "lms.example.com",
+    *,
+    subject: str | None = None,
+    issuer: str = "CN=Test Intermediate",
+    begin: float = NOW - 15 * DAY,
+    end: float = NOW + 75 * DAY,
+    serial: str = "1a2b",
+    key: str = "ecdsa-256",
+    names: tuple[str, ...] | None = None,
+    is_ca: bool = False,
+) -> Certificate:
+    """
+    A certificate in values only; its fingerprint is the hash of what is said here.
+    """
+    subject = f"CN={name}" if subject is None else subject
+    algorithm, _, bits = key.partition("-")
+    der = repr((subject, issuer, begin, end, serial, key)).encode("utf-8", "backslashreplace")
+    return Certificate(
+        fingerprint_sha256=sha256(der).hexdigest(),
+        der=der,
+        subject=subject,
+        issuer=issuer,
+        common_name=name,
+        serial=serial,
+        not_before=begin,
+        not_after=end,
+        key_algorithm=algorithm,
+        key_bits=int(bits) if bits else None,
+        signature_hash="sha256",
+        dns_names=(name,) if names is None else names,
+        ip_addresses=(),
+        is_ca=is_ca,
+        key_usage=frozenset({"keyCertSign"} if is_ca else {"digitalSignature"}),
+        extended_key_usage=None,
+        public_key_sha256=sha256(f"key {subject} {key}".encode("utf-8", "backslashreplace")).hexdigest(),
+    )
+
+
+def intermediate(
+    *, begin: float = NOW - 365 * DAY, end: float = NOW + 4 * 365 * DAY, name: str = "Test Intermediate"
+) -> Certificate:
+    """
+    A CA certificate between leaf and root.
+    """
+    return certificate(name, issuer="CN=Test Root", begin=begin, end=end, serial="10", names=(), is_ca=True)
+
+
+def root() -> Certificate:
+    """
+    A CA certificate that issued itself.
+    """
+    return certificate(
+        "Test Root",
+        issuer="CN=Test Root",
+        begin=NOW - 5 * 365 * DAY,
+        end=NOW + 10 * 365 * DAY,
+        serial="1",
+        names=(),
+        is_ca=True,
+    )
+
+
+def facts(*certificates: Certificate, key: str = "", tls: Tls = TLS) -> Facts:
+    """
+    What the probe makes of one handshake with this chain.
+    """
+    return wire.facts(Seen(Chain(certificates, key), tls))
+
+
+def target(url: str = "https://lms.example.com", **settings: Any) -> Target:
+    """
+    A target; its name is its URL unless the settings say another.
+    """
+    return Target(**{"url": parse_url(url), "name": url, **settings})
+
+
+def faults(*found: Fault) -> tuple[FoundFault, ...]:
+    """
+    Faults, each with some words.
+    """
+    return tuple(FoundFault(one, f"words about {one}") for one in found)
+
+
+def verdict(seen: Facts, of: Target, found: tuple[FoundFault, ...] = ()) -> Verdict:
+    """
+    The verdict with deadlines as judged, and these faults.
+    """
+    items = tuple(JudgedItem(item, judge_item(item, seen, of.policy)) for item in seen.items)
+    return Verdict(items, found, float("-inf"), float("inf"))
+
+
+@dataclass(slots=True)
+class Scene:
+    """
+    Targets with what was seen of them, through the real memory.
+    """
+
+    memory: Memory = field(default_factory=Memory)
+    faults: dict[Target, tuple[FoundFault, ...]] = field(default_factory=dict)
+
+    def see(
+        self,
+        of: Target,
+        *looks: Look,
+        found: Iterable[Fault] = (),
+        left_out: Sequence[str] = (),
+        at: float = NOW,
+        located: bool = True,
+    ) -> "Scene":
+        """
+        The scene after a sweep gave these looks for the target.
+        """
+        self.faults[of] = faults(*found)
+        self.memory.update(Result(of, looks, located, tuple(left_out)), at)
+        return self
+
+    def rows(self) -> list[EndpointRow]:
+        """
+        The endpoints as they are exported.
+        """
+        return [
+            EndpointRow(
+                of, label, held, None if held.facts is None else verdict(held.facts, of, self.faults[of])
+            )
+            for of in self.faults
+            for label, held in self.memory.known(of).endpoints.items()
+        ]
+
+    def targets(self) -> list[TargetRow]:
+        """
+        The targets as they are exported.
+        """
+        return [TargetRow(of, "wire", len(self.memory.known(of).left_out)) for of in self.faults]
+
+    def text(self, own: Samples | None = None) -> str:
+        """
+        The exposition of all targets.
+        """
+        return Exposition().text(self.targets(), self.rows(), own or {})

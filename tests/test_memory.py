@@ -1,0 +1,274 @@
+"""
+Memory: what is held while an endpoint cannot be seen, and what is forgotten.
+"""
+
+import pytest
+
+from exporter.memory import ROSTER_AGE, Known, Look, Memory, Result, identity, seen_facts
+from exporter.observation import Failed, Observed, Reason
+from exporter.targets import ADDRESS_LIMIT, Target
+from tests.golden.scenes import failed, seen
+from tests.golden.values import certificate, facts, target
+from tests.support.certificates import NOW
+
+FACTS = facts(certificate())
+RENEWED = facts(certificate(serial="2"))
+
+
+def take(memory: Memory, of: Target, *looks: Look, at: float = NOW, located: bool = True) -> list[str]:
+    """
+    The labels of endpoints whose facts changed by this sweep.
+    """
+    return memory.update(Result(of, looks, located), at)
+
+
+def addresses(count: int, first: int = 0) -> list[str]:
+    """
+    Labels of that many different addresses.
+    """
+    return [f"192.0.2.{number}:443" for number in range(first, first + count)]
+
+
+def test_what_was_seen_is_held_while_the_endpoint_fails() -> None:
+    """
+    With the time at which it was really seen, however often it fails.
+    """
+    memory, of = Memory(), target()
+    take(memory, of, seen(FACTS, "a"), at=NOW)
+    for minute in range(1, 4):
+        assert take(memory, of, failed(Reason.CONNECTION_REFUSED, "a"), at=NOW + 60 * minute) == []
+    held = memory.known(of).endpoints["a"]
+    assert (held.facts, held.seen_at) == (FACTS, NOW)
+    assert isinstance(held.observation, Failed)
+    assert held.duration == 1.0
+
+
+def test_an_endpoint_that_was_never_seen_holds_nothing() -> None:
+    """
+    Neither facts nor a time.
+    """
+    memory, of = Memory(), target()
+    take(memory, of, failed(Reason.TIMEOUT, "a"))
+    held = memory.known(of).endpoints["a"]
+    assert (held.facts, held.seen_at, held.judged) == (None, None, None)
+
+
+def test_what_was_seen_before_a_failure_counts_as_seen() -> None:
+    """
+    A server that demands a client certificate has shown its own.
+    """
+    memory, of = Memory(), target()
+    assert take(memory, of, failed(Reason.CLIENT_CERTIFICATE_REQUIRED, "a", FACTS)) == ["a"]
+    assert memory.known(of).endpoints["a"].seen_at == NOW
+
+
+def test_only_changed_facts_are_told() -> None:
+    """
+    Equal facts keep the object that is there, so that what was made of it is still good.
+    """
+    memory, of = Memory(), target()
+    assert take(memory, of, seen(FACTS, "a"), seen(FACTS, "b")) == ["a", "b"]
+    # An equal value that is another object, as the next handshake makes it.
+    again = type(FACTS)(FACTS.items, FACTS.chains, FACTS.tls)
+    assert take(memory, of, seen(again, "a"), seen(RENEWED, "b"), at=NOW + 60) == ["b"]
+    endpoints = memory.known(of).endpoints
+    assert endpoints["a"].facts is FACTS
+    assert endpoints["a"].seen_at == NOW + 60
+    assert endpoints["b"].facts is RENEWED
+
+
+def test_an_address_that_the_name_lost_is_forgotten() -> None:
+    """
+    Its certificate is served nowhere any more.
+    """
+    memory, of = Memory(), target()
+    take(memory, of, seen(FACTS, "a"), seen(FACTS, "b"))
+    take(memory, of, seen(FACTS, "b"))
+    assert list(memory.known(of).endpoints) == ["b"]
+
+
+def test_addresses_are_kept_while_the_name_can_not_be_looked_up() -> None:
+    """
+    A broken resolver must not silence a warning.
+    """
+    memory, of = Memory(), target()
+    memory.update(Result(of, (seen(FACTS, "a"), seen(FACTS, "b")), located=True, left_out=("c",)), NOW)
+    take(memory, of, failed(Reason.DNS_TIMEOUT, "a"), located=False)
+    known = memory.known(of)
+    assert list(known.endpoints) == ["a", "b"]
+    assert known.left_out == ("c",)
+    take(memory, of, seen(FACTS, "a"))
+    assert memory.known(of).left_out == ()
+
+
+def test_endpoints_without_a_place_have_the_names_they_had() -> None:
+    """
+    All that were known; else one, called by host and port, which goes when the name is found.
+    """
+    memory, of = Memory(), target()
+    assert memory.unlocated(of) == ("lms.example.com:443",)
+    take(memory, of, failed(Reason.DNS_NOT_FOUND, "lms.example.com:443"), located=False)
+    take(memory, of, seen(FACTS, "a"), seen(FACTS, "b"))
+    assert memory.unlocated(of) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        target(name="other"),
+        target("https://elsewhere.example.com", name="https://lms.example.com"),
+        target("tls://lms.example.com:443", name="https://lms.example.com"),
+        target("https://lms.example.com:8443", name="https://lms.example.com"),
+        target(server_name="virtual.example.com"),
+        target(keys="both"),
+    ],
+    ids=lambda one: f"{one.name} {identity(one)}",
+)
+def test_a_target_that_means_another_place_starts_anew(other: Target) -> None:
+    """
+    Another name, host, scheme, port, server name or set of keys: held facts are not its own.
+    """
+    memory, of = Memory(), target()
+    take(memory, of, seen(FACTS, "a"))
+    assert memory.known(other).endpoints == {}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        target(timeout=1.0),
+        target(labels=(("team", "b"),)),
+        target(ca_file="other.pem"),
+        target(client_certificate_file="client.pem"),
+        target("https://LMS.example.com:443/", name="https://lms.example.com"),
+    ],
+    ids=str,
+)
+def test_other_settings_keep_what_is_known(other: Target) -> None:
+    """
+    A reload that changes a timeout, labels, trust anchors or the spelling of the URL forgets nothing.
+    """
+    memory, of = Memory(), target()
+    take(memory, of, seen(FACTS, "a"))
+    assert list(memory.known(other).endpoints) == ["a"]
+
+
+def test_targets_that_are_not_named_are_forgotten() -> None:
+    """
+    They were removed from the configuration.
+    """
+    memory = Memory()
+    for name in ("a", "b", "c"):
+        take(memory, target(name=name), seen(FACTS))
+    memory.keep_only(["c", "a", "new"])
+    assert [name for name, _ in memory] == ["a", "c"]
+    assert len(memory) == 2
+
+
+@pytest.mark.parametrize(("count", "left"), [(0, []), (1, ["a"]), (2, ["c", "a"]), (3, ["b", "c", "a"])])
+def test_those_asked_for_longest_ago_are_forgotten_first(count: int, left: list[str]) -> None:
+    """
+    Asking again makes a target new again.
+    """
+    memory = Memory()
+    for name in ("a", "b", "c", "a"):
+        take(memory, target(name=name), seen(FACTS))
+    memory.keep_newest(count)
+    assert [name for name, _ in memory] == left
+
+
+def test_what_was_known_before_a_restart_is_taken_back() -> None:
+    """
+    If the target still means the same place.
+    """
+    memory, of = Memory(), target()
+    before = Known(identity(of), roster={"a": NOW})
+    memory.restore(of.name, before)
+    assert memory.known(of) is before
+    memory.restore(of.name, Known("another place", roster={"a": NOW}))
+    assert memory.known(of).roster == {}
+
+
+def test_an_address_has_its_own_label() -> None:
+    """
+    A URL with an IP address has one endpoint that never rotates, and no roster.
+    """
+    memory, of = Memory(), target("https://192.0.2.1")
+    for number in range(2 * ADDRESS_LIMIT):
+        assert memory.labels(of, [f"{number}"], NOW) == (f"{number}",)
+    assert memory.known(of).roster == {}
+
+
+@pytest.mark.parametrize(
+    ("count", "labels"),
+    [(ADDRESS_LIMIT, ("192.0.2.99:443",)), (ADDRESS_LIMIT + 1, ("lms.example.com:443#1",))],
+)
+def test_more_addresses_in_a_week_than_are_probed_rotate(count: int, labels: tuple[str, ...]) -> None:
+    """
+    Sixteen different ones are places, seventeen are a rotation.
+    """
+    memory, of = Memory(), target()
+    for number in range(count - 1):
+        memory.labels(of, addresses(1, number), NOW + number)
+    assert memory.labels(of, ["192.0.2.99:443"], NOW + 3600) == labels
+
+
+def test_addresses_that_rotate_are_numbered() -> None:
+    """
+    As many numbers as there are addresses now.
+    """
+    memory, of = Memory(), target()
+    memory.labels(of, addresses(ADDRESS_LIMIT), NOW)
+    assert memory.labels(of, addresses(3, 100), NOW) == tuple(f"lms.example.com:443#{n}" for n in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("later", "rotates"), [(ROSTER_AGE - 1, True), (ROSTER_AGE, True), (ROSTER_AGE + 1, False)]
+)
+def test_an_address_that_was_not_given_for_a_week_counts_no_more(later: float, rotates: bool) -> None:
+    """
+    On both sides of its edge.
+    """
+    memory, of = Memory(), target()
+    memory.labels(of, addresses(ADDRESS_LIMIT), NOW)
+    labels = memory.labels(of, ["192.0.2.99:443"], NOW + later)
+    assert labels == (("lms.example.com:443#1",) if rotates else ("192.0.2.99:443",))
+
+
+def test_an_address_that_is_given_again_is_remembered_from_then() -> None:
+    """
+    A name with the same addresses forever never rotates, and they never grow old.
+    """
+    memory, of = Memory(), target()
+    for day in range(30):
+        found = addresses(ADDRESS_LIMIT)
+        assert memory.labels(of, found, NOW + day * 86400) == tuple(found)
+    assert set(memory.known(of).roster.values()) == {NOW + 29 * 86400}
+
+
+def test_the_roster_stays_small() -> None:
+    """
+    Whatever a name gives; those given last are kept.
+    """
+    memory, of = Memory(), target()
+    for number in range(1000):
+        memory.labels(of, [f"address-{number}", f"other-{number}"], NOW)
+    roster = memory.known(of).roster
+    assert len(roster) == 2 * ADDRESS_LIMIT
+    assert "address-999" in roster
+    assert f"address-{1000 - ADDRESS_LIMIT - 1}" not in roster
+
+
+@pytest.mark.parametrize(
+    ("look", "found"),
+    [
+        (Observed(FACTS), FACTS),
+        (Failed(Reason.CLIENT_CERTIFICATE_REQUIRED, "", FACTS), FACTS),
+        (Failed(Reason.TIMEOUT, ""), None),
+    ],
+)
+def test_seen_facts_are_those_of_the_look(look: Observed | Failed, found: object) -> None:
+    """
+    Also those from before a failure.
+    """
+    assert seen_facts(look) is found

@@ -1,0 +1,192 @@
+"""
+The service: what lives as long as the process.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporter import demo, service
+from exporter.config import Config, ConfigError, ConfigFault
+from exporter.metrics import EndpointRow
+from exporter.observation import Observed
+from exporter.policies import MANUAL
+from exporter.service import Options, Service
+from exporter.targets import Target
+from tests.support.certificates import NOW
+
+
+@contextlib.asynccontextmanager
+async def shown(directory: Path) -> AsyncIterator[dict[str, Target]]:
+    """
+    The demo's targets by name.
+    """
+    running = await demo.start(NOW, str(directory))
+    try:
+        yield {one.name: one for one in running.targets}
+    finally:
+        await running.close()
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config, state: Path | None = None, at: float = NOW) -> AsyncIterator[Service]:
+    """
+    A service with this configuration.
+    """
+    options = Options(state_path=None if state is None else str(state))
+    one = Service(lambda: config, options, asyncio.get_running_loop(), lambda: at)
+    one.start()
+    try:
+        yield one
+    finally:
+        await one.close()
+
+
+def by_name(rows: tuple[EndpointRow, ...]) -> dict[str, EndpointRow]:
+    """
+    The row of each target, all of which have one endpoint.
+    """
+    return {row.target.name: row for row in rows}
+
+
+def test_what_was_seen_is_held_over_a_restart(tmp_path: Path) -> None:
+    """
+    A second service tells what the first one saw of a server that is down, and nothing of other targets.
+    """
+    state = tmp_path / "state.sqlite"
+
+    async def run() -> None:
+        async with shown(tmp_path) as targets:
+            healthy, expired = targets["healthy"], targets["expired"]
+            async with serving(Config((healthy, expired)), state) as first:
+                seen = by_name((await first.scrape(5.0)).endpoints)
+        # The demo is over: nothing listens at these ports.
+        async with serving(Config((healthy,)), state, NOW + 60) as second:
+            (row,) = (await second.scrape(5.0)).endpoints
+            text = second.text(await second.scrape(5.0))
+        assert not isinstance(row.held.observation, Observed)
+        assert (row.held.facts, row.held.seen_at) == (seen["healthy"].held.facts, NOW)
+        assert row.verdict == seen["healthy"].verdict
+        assert 'target="expired"' not in text
+        assert "expiry_state_last_save_successful 1.0\n" in text
+        # What is no longer configured is no longer in the file.
+        async with serving(Config((healthy, expired)), state, NOW + 120) as third:
+            found = by_name((await third.scrape(5.0)).endpoints)
+        assert found["healthy"].held.facts is not None
+        assert found["expired"].held.facts is None
+
+    asyncio.run(run())
+
+
+def test_a_service_that_never_looked_does_not_touch_what_is_saved(tmp_path: Path) -> None:
+    """
+    Started and stopped at once, as by a restart loop.
+    """
+    state = tmp_path / "state.sqlite"
+
+    async def run() -> None:
+        async with shown(tmp_path) as targets:
+            config = Config((targets["healthy"],))
+            async with serving(config, state) as first:
+                await first.scrape(5.0)
+        async with serving(Config(()), state):
+            pass
+        async with serving(config, state, NOW + 60) as again:
+            (row,) = (await again.scrape(5.0)).endpoints
+        assert row.held.seen_at == NOW
+
+    asyncio.run(run())
+
+
+def test_a_reload_forgets_removed_targets_only(tmp_path: Path) -> None:
+    """
+    What stays configured stays known, and a bad configuration changes nothing.
+    """
+
+    async def run() -> None:
+        async with shown(tmp_path) as targets:
+            configs: list[Config | ConfigError] = [
+                Config((targets["healthy"], targets["expired"])),
+                Config((targets["expired"],)),
+                ConfigError([ConfigFault("expiry.yml", 1, "", "is bad")]),
+            ]
+
+            def load() -> Config:
+                config = configs.pop(0)
+                if isinstance(config, ConfigError):
+                    raise config
+                return config
+
+            one = Service(load, Options(), asyncio.get_running_loop(), lambda: NOW)
+            try:
+                await one.scrape(5.0)
+                await one.reload()
+                assert one.last is None
+                assert [name for name, _ in one._configured.memory] == ["expired"]
+                with pytest.raises(ConfigError, match="is bad"):
+                    await one.reload()
+                scrape = await one.scrape(5.0)
+                assert set(by_name(scrape.endpoints)) == {"expired"}
+                assert "expiry_config_last_reload_successful 0.0\n" in one.text(scrape)
+            finally:
+                await one.close()
+
+    asyncio.run(run())
+
+
+def test_the_first_configuration_must_be_good() -> None:
+    """
+    There is none before it.
+    """
+
+    def load() -> Config:
+        raise ConfigError([ConfigFault("expiry.yml", 0, "", "can't be read: No such file or directory")])
+
+    async def run() -> None:
+        with pytest.raises(ConfigError, match="No such file"):
+            Service(load, Options(), asyncio.get_running_loop())
+
+    asyncio.run(run())
+
+
+def test_a_probe_of_a_configured_target_is_remembered_with_it(tmp_path: Path) -> None:
+    """
+    Other targets have a memory of their own, so that /metrics shows none of them.
+    """
+
+    async def run() -> None:
+        async with shown(tmp_path) as targets:
+            healthy, other = targets["healthy"], replace(targets["healthy"], name="other", policy=MANUAL)
+            async with serving(Config((healthy,))) as one:
+                assert "expiry_build_info" not in one.probe_text(await one.probe(healthy, 5.0))
+                assert 'policy="manual"' in one.probe_text(await one.probe(other, 5.0))
+                assert [name for name, _ in one._configured.memory] == ["healthy"]
+                assert [name for name, _ in one._asked.memory] == ["other"]
+
+    asyncio.run(run())
+
+
+def test_targets_that_are_only_asked_for_are_bounded() -> None:
+    """
+    Whoever may ask can't make the exporter remember without end.
+    """
+    assert 0 < service.ASKED_TARGETS <= 100_000
+
+
+def test_warnings_of_the_configuration_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    With the number of targets.
+    """
+    caplog.set_level(logging.INFO)
+
+    async def run() -> None:
+        async with serving(Config((), warnings=("expiry.yml:3: x.pem is not there",))):
+            pass
+
+    asyncio.run(run())
+    assert caplog.messages == ["expiry.yml:3: x.pem is not there", "configuration loaded"]

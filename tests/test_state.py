@@ -1,0 +1,591 @@
+"""
+State: what survives a restart, and what happens to a file that can't be used.
+"""
+
+import logging
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from exporter import certificates
+from exporter.memory import Held, Known, Look, Memory, Result, identity
+from exporter.minter import Minted
+from exporter.observation import Certificate, Chain, Facts, Failed, Item, Kind, Observed, Tls
+from exporter.probes import wire
+from exporter.state import SCHEMA_VERSION, State, StateError, certificates_of, decode, encode, snapshot
+from exporter.targets import Target
+from exporter.tls import Seen
+from tests.golden.values import target
+from tests.support.certificates import DAY, NOW, shared_key
+
+ENDED = 1_700_000_000.0
+
+
+def real(minted: Minted) -> Certificate:
+    """
+    The certificate as values.
+    """
+    return certificates.certificate(minted.der)
+
+
+def handshake(
+    *certificates: Certificate, key: str = "", sni: str | None = "x", staple: bytes | None = None
+) -> Seen:
+    """
+    What one handshake gave.
+    """
+    tls = Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", sni, client_certificate_requested=True, staple=staple)
+    return Seen(Chain(certificates, key), tls)
+
+
+@pytest.fixture
+def leaves(ca: Minted) -> tuple[Certificate, Certificate, Certificate]:
+    """
+    An ECDSA leaf, an RSA leaf, and the intermediate above both.
+    """
+    rsa = ca.issue("x", ["x", "192.0.2.1"], key=shared_key("rsa-2048"))
+    return real(ca.issue("x", ["x"])), real(rsa), real(ca)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """
+    Where the state file is.
+    """
+    return tmp_path / "state.sqlite"
+
+
+def remembered(facts: Mapping[str, Facts], of: Target | None = None) -> Memory:
+    """
+    A memory in which these endpoints of one target were seen.
+    """
+    memory, of = Memory(), of or target()
+    remember(memory, facts, of)
+    return memory
+
+
+def remember(memory: Memory, facts: Mapping[str, Facts], of: Target, at: float = NOW) -> None:
+    """
+    The endpoints of the target are these.
+    """
+    looks = tuple(Look(label, Observed(found), 0.1) for label, found in facts.items())
+    memory.update(Result(of, looks, located=True), at)
+
+
+def save(path: Path, *memories: Memory) -> None:
+    """
+    Save one after the other with the same open file, and close it.
+    """
+    state = State(str(path))
+    state.load(NOW)
+    for memory in memories:
+        state.save(snapshot(memory))
+    state.close()
+
+
+def load(path: Path) -> Mapping[str, Known]:
+    """
+    What a new process finds.
+    """
+    state = State(str(path))
+    try:
+        return state.load(NOW)
+    finally:
+        state.close()
+
+
+def endpoints(path: Path) -> dict[tuple[str, str], Held]:
+    """
+    What a new process finds, by target and endpoint.
+    """
+    return {
+        (name, label): held for name, known in load(path).items() for label, held in known.endpoints.items()
+    }
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    """
+    What a query gives.
+    """
+    database = sqlite3.connect(path)
+    try:
+        return database.execute(query).fetchall()
+    finally:
+        database.close()
+
+
+def test_a_new_file_knows_nothing(path: Path) -> None:
+    """
+    And is there afterwards, in this program's format.
+    """
+    assert load(path) == {}
+    assert rows(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+
+
+def test_every_kind_of_facts_survives_a_restart(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    Chains of any length, two keys, with and without a staple or a server name; things without a certificate.
+    """
+    ecdsa, rsa, above = leaves
+    facts = {
+        "chain": wire.facts(handshake(ecdsa, above)),
+        "leaf only": wire.facts(handshake(ecdsa)),
+        "both keys": wire.facts(handshake(rsa, above, key="rsa"), handshake(ecdsa, above, key="ecdsa")),
+        "staple": wire.facts(handshake(ecdsa, staple=b"\x00\xff staple")),
+        "empty staple": wire.facts(handshake(ecdsa, staple=b"")),
+        "no server name": wire.facts(handshake(ecdsa, sni=None)),
+        "not on the wire": Facts((Item("registration", Kind.LEAF, 0.5, ENDED),)),
+        "odd dates": Facts((Item("x", Kind.ROOT, -1e11, 253402300799.0, ecdsa),)),
+        "nothing": Facts(()),
+        'la"bel\n☃': wire.facts(handshake(rsa)),
+    }
+    save(path, remembered(facts))
+    found = endpoints(path)
+    assert {label: held.facts for (_, label), held in found.items()} == facts
+    assert {held.seen_at for held in found.values()} == {NOW}
+
+
+def test_what_is_loaded_counts_as_not_seen_now(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    Until a sweep looked, the endpoint is no success.
+    """
+    save(path, remembered({"a": wire.facts(handshake(*leaves))}))
+    (held,) = endpoints(path).values()
+    assert isinstance(held.observation, Failed)
+    assert held.observation.detail == "not looked at since the exporter started"
+
+
+def test_who_a_target_is_and_its_roster_survive(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    So that held facts are never given to another place, and a rotating name goes on being one.
+    """
+    memory = remembered({"a": wire.facts(handshake(*leaves))})
+    memory.labels(target(), ["a", "b"], NOW)
+    save(path, memory)
+    known = load(path)[target().name]
+    assert known.identity == identity(target())
+    assert known.roster == {"a": NOW, "b": NOW}
+
+
+def test_the_roster_is_kept_also_when_no_facts_change(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    Addresses rotate in front of the same certificate.
+    """
+    memory = remembered({"a": wire.facts(handshake(*leaves))})
+    state = State(str(path))
+    state.load(NOW)
+    state.save(snapshot(memory))
+    memory.labels(target(), ["c"], NOW + DAY)
+    state.save(snapshot(memory))
+    state.close()
+    assert load(path)[target().name].roster == {"c": NOW + DAY}
+
+
+def test_a_later_look_moves_the_time_only(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    The facts are not written again.
+    """
+    memory = remembered({"a": wire.facts(handshake(*leaves))})
+    state = State(str(path))
+    state.load(NOW)
+    state.save(snapshot(memory))
+    database = state._open()
+    written: list[str] = []
+    database.set_trace_callback(written.append)
+    remember(memory, {"a": wire.facts(handshake(*leaves))}, target(), NOW + 60)
+    state.save(snapshot(memory))
+    database.set_trace_callback(None)
+    state.close()
+    assert {held.seen_at for held in endpoints(path).values()} == {NOW + 60}
+    assert not [statement for statement in written if statement.startswith("INSERT OR REPLACE INTO endpoint")]
+    assert not [statement for statement in written if "INTO certificate" in statement]
+
+
+def test_what_was_never_seen_is_not_saved(path: Path) -> None:
+    """
+    There is nothing to hold.
+    """
+    memory = Memory()
+    memory.known(target())
+    save(path, memory)
+    assert endpoints(path) == {}
+
+
+def test_removed_targets_and_endpoints_are_gone_from_the_file(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    With the certificates that nobody needs any more; shared ones stay.
+    """
+    ecdsa, rsa, above = leaves
+    kept, removed, unseen = target(name="kept"), target(name="removed"), target(name="unseen")
+    memory = Memory()
+    remember(memory, {"a": wire.facts(handshake(ecdsa, above)), "b": wire.facts(handshake(rsa))}, kept)
+    remember(memory, {"a": wire.facts(handshake(rsa, above))}, removed)
+    memory.known(unseen)
+    state = State(str(path))
+    state.load(NOW)
+    state.save(snapshot(memory))
+    assert len(rows(path, "SELECT * FROM certificate")) == 3
+    memory.keep_only(["kept"])
+    remember(memory, {"a": wire.facts(handshake(ecdsa, above))}, kept)
+    state.save(snapshot(memory))
+    state.close()
+    assert rows(path, "SELECT name FROM target") == [("kept",)]
+    assert rows(path, "SELECT target, label FROM endpoint") == [("kept", "a")]
+    left = {row[0] for row in rows(path, "SELECT fingerprint FROM certificate")}
+    assert left == {ecdsa.fingerprint_sha256, above.fingerprint_sha256}
+
+
+def test_a_target_that_was_never_seen_is_gone_from_the_file_too(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    Also when nothing else changes.
+    """
+    memory = remembered({"a": wire.facts(handshake(*leaves))}, target(name="kept"))
+    memory.known(target(name="unseen"))
+    state = State(str(path))
+    state.load(NOW)
+    state.save(snapshot(memory))
+    assert len(rows(path, "SELECT name FROM target")) == 2
+    memory.keep_only(["kept"])
+    state.save(snapshot(memory))
+    state.close()
+    assert rows(path, "SELECT name FROM target") == [("kept",)]
+
+
+def test_what_was_removed_before_a_restart_is_removed_after_it(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    The first save of a process knows what the one before it wrote.
+    """
+    facts = wire.facts(handshake(*leaves))
+    save(path, remembered({"a": facts, "b": facts}))
+    save(path, remembered({"b": facts}))
+    assert [label for _, label in endpoints(path)] == ["b"]
+
+
+def blocked(path: Path) -> sqlite3.Connection:
+    """
+    Another process that is writing: until it is closed nobody else can.
+    """
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+def test_what_was_removed_while_saving_failed_does_not_spoil_the_file(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    A failed save, an address that goes, a save that works: the next start finds a good file.
+    """
+    ecdsa, rsa, _ = leaves
+    memory = remembered({"a": wire.facts(handshake(ecdsa)), "b": wire.facts(handshake(rsa))})
+    state = State(str(path))
+    state.load(NOW)
+    state.save(snapshot(memory))
+    # Not five seconds, as usual, for the other process to finish.
+    state._open().execute("PRAGMA busy_timeout = 1")
+    other = blocked(path)
+    with pytest.raises(StateError, match="locked"):
+        state.save(snapshot(memory))
+    other.close()
+    remember(memory, {"a": wire.facts(handshake(ecdsa))}, target())
+    state.save(snapshot(memory))
+    state.close()
+    assert [label for _, label in endpoints(path)] == ["a"]
+    assert [file.name for file in path.parent.iterdir() if "damaged" in file.name] == []
+
+
+def test_a_failed_save_leaves_the_file_as_it_was(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    All of a save, or nothing of it.
+    """
+    facts = wire.facts(handshake(*leaves))
+    save(path, remembered({"a": facts}))
+    state = State(str(path))
+    state.load(NOW)
+    broken = snapshot(remembered({"a": facts, "b": facts}))
+    # A name that UTF-8 can't encode fails in the middle of the transaction.
+    worse = type(broken)((*broken.targets, ("\udcff", "x", "{}")), broken.rows)
+    with pytest.raises(UnicodeEncodeError):
+        state.save(worse)
+    state.close()
+    assert [label for _, label in endpoints(path)] == ["a"]
+
+
+def test_two_thousand_endpoints_are_written_once(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    A fleet that did not change costs one small update each; one change costs one more row.
+    """
+    ecdsa, rsa, above = leaves
+    memory, facts = Memory(), wire.facts(handshake(ecdsa, above))
+    for number in range(2000):
+        remember(memory, {"a": facts}, target(name=f"{number}"))
+    state = State(str(path))
+    state.load(NOW)
+    state.save(snapshot(memory))
+    database = state._open()
+    before = database.total_changes
+    state.save(snapshot(memory))
+    assert database.total_changes - before <= 2000
+    before = database.total_changes
+    remember(memory, {"a": wire.facts(handshake(rsa, above))}, target(name="7"))
+    state.save(snapshot(memory))
+    # Its facts and two certificates; a replaced row counts twice.
+    assert database.total_changes - before <= 2000 + 6
+    state.close()
+    assert len(endpoints(path)) == 2000
+    assert rows(path, "SELECT count(*) FROM certificate") == [(3,)]
+
+
+def damaged_files(directory: Path) -> list[Path]:
+    """
+    Files that were set aside.
+    """
+    return sorted(file for file in directory.iterdir() if ".damaged-" in file.name)
+
+
+def good_bytes(path: Path, leaves: tuple[Certificate, Certificate, Certificate]) -> bytes:
+    """
+    A good file with forty targets, all in the file itself.
+    """
+    memory = Memory()
+    for number in range(40):
+        remember(memory, {"a": wire.facts(handshake(*leaves))}, target(name=f"{number}"))
+    save(path, memory)
+    rows(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.read_bytes()
+
+
+def test_random_bytes_are_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Renamed, not deleted, said in the log, and a new file begun.
+    """
+    noise = random.Random(1).randbytes(10_000)
+    path.write_bytes(noise)
+    assert load(path) == {}
+    (aside,) = damaged_files(path.parent)
+    assert aside.name == "state.sqlite.damaged-20270115T080000Z"
+    assert aside.read_bytes() == noise
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "damaged" in record.message
+    assert getattr(record, "fields")["aside"] == str(aside)  # noqa: B009 - the type of a record has no such field
+    assert endpoints(path) == {}
+    assert len(damaged_files(path.parent)) == 1
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_file_is_set_aside(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate], share: float
+) -> None:
+    """
+    Wherever it ends; what is new can be saved.
+    """
+    good = good_bytes(path, leaves)
+    path.write_bytes(good[: int(len(good) * share)])
+    assert load(path) == {}
+    assert len(damaged_files(path.parent)) == 1
+    save(path, remembered({"a": wire.facts(handshake(*leaves))}))
+    assert len(endpoints(path)) == 1
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_changed_bytes_never_do_more_harm_than_a_lost_file(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate], seed: int
+) -> None:
+    """
+    The file is read, or set aside, or refused with a message: there is no other exception.
+    """
+    chance = random.Random(seed)
+    data = bytearray(good_bytes(path, leaves))
+    for _ in range(chance.choice([1, 10, 200])):
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    path.write_bytes(data)
+    try:
+        known, refused = load(path), ""
+    except StateError as error:
+        known, refused = {}, str(error)
+    assert known == {} or not damaged_files(path.parent)
+    assert not refused or str(path) in refused
+
+
+def changed(path: Path, statement: str) -> None:
+    """
+    Change a file behind the program's back.
+    """
+    database = sqlite3.connect(path)
+    database.execute(statement)
+    database.commit()
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"PRAGMA user_version = {SCHEMA_VERSION + 1}",
+        "UPDATE certificate SET der = x'3000'",
+        "UPDATE certificate SET der = 'text'",
+        "DELETE FROM certificate",
+        "UPDATE endpoint SET facts = '{'",
+        "UPDATE endpoint SET facts = '[]'",
+        "UPDATE endpoint SET facts = '{}'",
+        'UPDATE endpoint SET facts = \'{"items": [[1]], "chains": [], "tls": null}\'',
+        'UPDATE endpoint SET facts = \'{"items": [], "chains": [7], "tls": null}\'',
+        'UPDATE endpoint SET facts = \'{"items": [], "chains": [], "tls": {"staple": "!"}}\'',
+        'UPDATE endpoint SET facts = \'{"items": [], "chains": [], "tls": 7}\'',
+        "UPDATE endpoint SET facts = replace(facts, 'leaf', 'leav')",
+        "UPDATE target SET roster = 'x'",
+        "UPDATE target SET roster = '[1]'",
+        'UPDATE target SET roster = \'{"a": "b"}\'',
+        "UPDATE target SET roster = '7'",
+        "ALTER TABLE endpoint RENAME COLUMN facts TO other",
+    ],
+)
+def test_a_file_that_says_something_else_is_set_aside(
+    path: Path,
+    leaves: tuple[Certificate, Certificate, Certificate],
+    statement: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    Another format, or values that no version of this program wrote.
+    """
+    save(path, remembered({"a": wire.facts(handshake(*leaves))}))
+    changed(path, statement)
+    assert load(path) == {}
+    assert len(damaged_files(path.parent)) == 1
+    assert "damaged" in caplog.text
+
+
+def test_an_endpoint_without_its_target_is_left_out(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    It can't be known whose it was.
+    """
+    save(path, remembered({"a": wire.facts(handshake(*leaves))}))
+    changed(path, "DELETE FROM target")
+    assert load(path) == {}
+
+
+def test_a_directory_gets_a_file_in_it(
+    tmp_path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    `--state.path=/var/lib/expiry-exporter` is what people write.
+    """
+    save(tmp_path, remembered({"a": wire.facts(handshake(*leaves))}))
+    assert (tmp_path / "state.sqlite").is_file()
+    assert len(endpoints(tmp_path)) == 1
+
+
+@pytest.fixture(params=["below a file", "in a missing directory", "in /proc"])
+def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """
+    A path where nobody, not even root, can make a file.
+    """
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    return {
+        "below a file": tmp_path / "file" / "state.sqlite",
+        "in a missing directory": tmp_path / "missing" / "state.sqlite",
+        "in /proc": Path("/proc/state.sqlite"),
+    }[request.param]
+
+
+def test_a_path_that_can_not_be_written_says_what_to_do(unusable: Path) -> None:
+    """
+    When loading and when saving, each time.
+    """
+    state = State(str(unusable))
+    for use in (lambda: state.load(NOW), lambda: state.save(snapshot(Memory()))) * 2:
+        with pytest.raises(StateError) as raised:
+            use()
+        assert str(unusable) in str(raised.value)
+        assert "will not survive a restart" in str(raised.value)
+    state.close()
+
+
+def test_a_damaged_file_that_can_not_be_renamed_is_refused(path: Path) -> None:
+    """
+    Two damaged files in one second, and the first one's name is taken by a directory.
+    """
+    path.write_bytes(b"no database" * 100)
+    aside = path.with_name("state.sqlite.damaged-20270115T080000Z")
+    (aside / "full").mkdir(parents=True)
+    with pytest.raises(StateError, match=r"Is a directory|directory not empty"):
+        load(path)
+    assert path.read_bytes() == b"no database" * 100
+
+
+FULL = """
+import resource, sys
+from exporter.memory import Known, Memory
+from exporter.state import State, StateError, snapshot
+state = State(sys.argv[1])
+state.load(0)
+memory = Memory()
+for number in range(5000):
+    memory.restore(f"target {number}", Known("x" * 100))
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+try:
+    state.save(snapshot(memory))
+except StateError as error:
+    print("refused:", error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+state.save(snapshot(memory))
+state.close()
+print("saved")
+"""
+
+
+def test_a_full_disk_is_an_error_that_passes(path: Path) -> None:
+    """
+    In a process that may not make files of more than 100 kB; once it may, all is saved.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    refused, saved = done.stdout.splitlines()
+    assert refused.startswith("refused: can't keep state in")
+    assert saved == "saved"
+    assert len(rows(path, "SELECT name FROM target")) == 5000
+
+
+def test_the_certificates_of_facts_are_all_of_them(
+    leaves: tuple[Certificate, Certificate, Certificate],
+) -> None:
+    """
+    In chains and in items; things without one have none.
+    """
+    ecdsa, rsa, above = leaves
+    facts = Facts(
+        (Item("file", Kind.LEAF, 0, 1, rsa), Item("none", Kind.LEAF, 0, 1)), (Chain((ecdsa, above)),)
+    )
+    assert list(certificates_of(facts)) == [ecdsa, above, rsa]
+    by_fingerprint = {one.fingerprint_sha256: one for one in leaves}
+    assert decode(encode(facts), by_fingerprint) == facts

@@ -1,0 +1,354 @@
+"""
+The sweep: every endpoint is looked at, in time, and no fault of one harms another.
+
+The probes here are fakes, registered under schemes of their own: they do what no real server can be
+made to do on demand.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from exporter.memory import Memory, Result
+from exporter.network import Network, ProbeError, Trace
+from exporter.observation import Facts, Failed, Observed, Reason
+from exporter.probes import PROBES, Probe
+from exporter.probes.endpoint import Endpoint, Endpoints
+from exporter.sweep import Sweeper
+from exporter.targets import Target, Url
+from tests.golden.scenes import failed, seen
+from tests.golden.values import certificate, facts
+from tests.support.certificates import NOW
+
+FACTS = facts(certificate())
+
+FAKE = "fake"
+
+
+def fake_target(name: str) -> Target:
+    """
+    A target of the fake probe.
+    """
+    return Target(Url(f"{FAKE}://{name}:1", FAKE, name, 1, None), name)
+
+
+Behaviour = Callable[[Target, Endpoint], Awaitable[Facts]]
+
+
+class Fake:
+    """
+    A fake probe: what it finds and does is said by each test.
+    """
+
+    def __init__(self) -> None:
+        """
+        Each target has one endpoint, and looking at it gives facts.
+        """
+        self.looked: list[str] = []
+        self.found: Callable[[Target], Endpoints] = lambda target: Endpoints((Endpoint(target.name),))
+        self.behaviour: Behaviour = self.good
+        PROBES[FAKE] = Probe(FAKE, self.endpoints, self.look)
+
+    @staticmethod
+    async def good(_: Target, __: Endpoint) -> Facts:
+        """
+        A look that goes well.
+        """
+        return FACTS
+
+    async def endpoints(self, target: Target, _: Network) -> Endpoints:
+        """
+        The places of a target.
+        """
+        return self.found(target)
+
+    async def look(self, target: Target, endpoint: Endpoint, _: Network, trace: Trace) -> Facts:
+        """
+        What is seen there.
+        """
+        self.looked.append(endpoint.label)
+        trace.phase = "pretend"
+        return await self.behaviour(target, endpoint)
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    """
+    The fake probe, gone afterwards.
+    """
+    yield Fake()
+    del PROBES[FAKE]
+
+
+def sweep(
+    *names: str, timeout: float = 5.0, concurrency: int = 8, memory: Memory | None = None
+) -> dict[str, Result]:
+    """
+    What one sweep of these targets gives, by name.
+    """
+
+    async def run() -> tuple[Result, ...]:
+        loop = asyncio.get_running_loop()
+        network, known = Network(loop), memory or Memory()
+        try:
+            sweeper = Sweeper(network, known, concurrency, lambda: NOW)
+            assert sweeper.done == 0
+            one = sweeper.sweep([fake_target(name) for name in names], loop.time() + timeout)
+            await one.task
+            assert one.complete == all(progress.done for progress in one.progress)
+            return one.results(known, loop.time())
+        finally:
+            network.close()
+
+    return {result.target.name: result for result in asyncio.run(run())}
+
+
+def reasons(result: Result) -> dict[str, str]:
+    """
+    The reason of each endpoint; `seen` for what was.
+    """
+    return {
+        look.label: look.observation.reason if isinstance(look.observation, Failed) else "seen"
+        for look in result.looks
+    }
+
+
+def details(result: Result) -> list[str]:
+    """
+    The words of each failure.
+    """
+    return [look.observation.detail for look in result.looks if isinstance(look.observation, Failed)]
+
+
+def test_every_endpoint_of_every_target_is_looked_at(fake: Fake) -> None:
+    """
+    More targets than looks at a time.
+    """
+    fake.found = lambda target: Endpoints(
+        (Endpoint(f"{target.name}-1"), Endpoint(f"{target.name}-2")), ("left",)
+    )
+    results = sweep(*"abcdefgh", concurrency=3)
+    assert sorted(fake.looked) == sorted(f"{name}-{n}" for name in "abcdefgh" for n in (1, 2))
+    for name, result in results.items():
+        assert result.located
+        assert result.left_out == ("left",)
+        assert {look.label: look.observation for look in result.looks} == {
+            f"{name}-1": Observed(FACTS),
+            f"{name}-2": Observed(FACTS),
+        }
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "detail"),
+    [
+        (ProbeError(Reason.NOT_TLS, "it is not"), Reason.NOT_TLS, "it is not"),
+        (TimeoutError(), Reason.TIMEOUT, "the probe ran out of time"),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            Reason.CONNECTION_RESET,
+            "the connection broke: Connection reset by peer",
+        ),
+        (OSError("odd"), Reason.CONNECTION_RESET, "the connection broke: odd"),
+    ],
+)
+def test_exceptions_of_a_look_become_reasons(
+    fake: Fake, error: Exception, reason: Reason, detail: str
+) -> None:
+    """
+    In one place, for all probes.
+    """
+
+    async def fail(_: Target, __: Endpoint) -> Facts:
+        raise error
+
+    fake.behaviour = fail
+    result = sweep("a")["a"]
+    assert (reasons(result), details(result)) == ({"a": reason}, [detail])
+    assert result.located
+
+
+def test_what_was_seen_before_a_failure_is_told(fake: Fake) -> None:
+    """
+    The failure carries it.
+    """
+
+    async def refuse(_: Target, __: Endpoint) -> Facts:
+        raise ProbeError(Reason.CLIENT_CERTIFICATE_REQUIRED, "ours", FACTS)
+
+    fake.behaviour = refuse
+    (look,) = sweep("a")["a"].looks
+    assert look.observation == Failed(Reason.CLIENT_CERTIFICATE_REQUIRED, "ours", FACTS)
+
+
+def test_an_internal_error_is_logged_and_harms_no_other(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    With its traceback in the log, not in the words.
+    """
+
+    async def break_one(target: Target, _: Endpoint) -> Facts:
+        if target.name == "b":
+            raise ZeroDivisionError("secret of the implementation")
+        return FACTS
+
+    fake.behaviour = break_one
+    results = sweep("a", "b", "c", concurrency=1)
+    assert [reasons(results[name])[name] for name in "abc"] == ["seen", Reason.INTERNAL_ERROR, "seen"]
+    assert details(results["b"]) == [
+        "ZeroDivisionError: please report it with the traceback in the exporter's log"
+    ]
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert record.__dict__["fields"] == {"target": "b"}
+
+
+def test_a_target_without_a_place_keeps_its_endpoints(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Each that was known fails for the reason; an unexpected error is one too.
+    """
+    memory = Memory()
+    memory.update(
+        Result(fake_target("a"), (seen(FACTS, "192.0.2.1:1"), seen(FACTS, "192.0.2.2:1")), located=True), NOW
+    )
+
+    def nowhere(target: Target) -> Endpoints:
+        if target.name == "a":
+            raise ProbeError(Reason.DNS_NOT_FOUND, "no such name")
+        raise KeyError(target.name)
+
+    fake.found = nowhere
+    results = sweep("a", "b", memory=memory)
+    assert reasons(results["a"]) == dict.fromkeys(("192.0.2.1:1", "192.0.2.2:1"), Reason.DNS_NOT_FOUND)
+    assert reasons(results["b"]) == {"b:1": Reason.INTERNAL_ERROR}
+    assert not any(result.located for result in results.values())
+    assert len(caplog.records) == 1
+
+
+def test_the_time_of_a_failed_lookup_is_its_own(fake: Fake) -> None:
+    """
+    Not the time that the rest of the sweep took.
+    """
+
+    def nowhere(target: Target) -> Endpoints:
+        if target.name == "quick":
+            raise ProbeError(Reason.DNS_NOT_FOUND, "no such name")
+        return Endpoints((Endpoint("slow"),))
+
+    async def slow(_: Target, __: Endpoint) -> Facts:
+        await asyncio.sleep(0.3)
+        return FACTS
+
+    fake.found, fake.behaviour = nowhere, slow
+    results = sweep("quick", "slow")
+    assert results["slow"].looks[0].duration >= 0.3
+    assert results["quick"].looks[0].duration < 0.3
+
+
+async def hang(*_: object) -> Facts:
+    """
+    A look that never ends.
+    """
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def test_what_is_not_done_at_the_deadline_says_where_it_was(fake: Fake) -> None:
+    """
+    In the middle of a look, between its endpoints, or waiting for a turn.
+    """
+    fake.found = lambda target: Endpoints((Endpoint(f"{target.name}-1"), Endpoint(f"{target.name}-2")))
+    fake.behaviour = hang
+    results = sweep("a", "b", timeout=0.2, concurrency=1)
+    assert reasons(results["a"]) == {"a-1": Reason.TIMEOUT, "a-2": Reason.TIMEOUT}
+    assert details(results["a"]) == [
+        "the scrape's time was over during this step: pretend",
+        "the scrape's time was over during this step: waiting for its turn",
+    ]
+    assert reasons(results["b"]) == {"b:1": Reason.TIMEOUT}
+    assert "raise --sweep.concurrency" in details(results["b"])[0]
+    assert results["a"].looks[0].duration >= 0.2
+    assert results["b"].looks[0].duration == 0
+
+
+def test_a_lookup_that_is_not_done_at_the_deadline_says_so(fake: Fake) -> None:
+    """
+    The endpoints are then not known.
+    """
+
+    async def never(*_: object) -> Endpoints:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    PROBES[FAKE] = Probe(FAKE, never, fake.look)
+    result = sweep("a", timeout=0.1)["a"]
+    assert details(result) == ["the scrape's time was over during this step: looking up the name"]
+    assert not result.located
+
+
+def test_those_that_failed_go_last(fake: Fake) -> None:
+    """
+    So that the silent don't take the turn of the healthy; the rest keep their order.
+    """
+    memory = Memory()
+    for name in "abcd":
+        look = failed(Reason.TIMEOUT, name) if name in "ac" else seen(FACTS, name)
+        memory.update(Result(fake_target(name), (look,), located=True), NOW)
+    sweep(*"abcde", concurrency=1, memory=memory)
+    assert fake.looked == ["b", "d", "e", "a", "c"]
+
+
+def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:
+    """
+    Also when each target has many endpoints: those are bounded too.
+    """
+    under_way, most = 0, 0
+
+    async def count(*_: object) -> Facts:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return FACTS
+
+    fake.behaviour = count
+    fake.found = lambda target: Endpoints(tuple(Endpoint(f"{target.name}-{n}") for n in range(10)))
+    sweep(*"abcdefgh", concurrency=3)
+    assert len(fake.looked) == 80
+    assert most == 3
+
+
+def test_no_targets_are_done_at_once(fake: Fake) -> None:
+    """
+    Without a look.
+    """
+    assert sweep() == {}
+    assert fake.looked == []
+
+
+def test_a_sweep_under_way_is_shared_and_a_done_one_is_not(fake: Fake) -> None:
+    """
+    Scrapes that come together look once; the next one looks again.
+    """
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        network = Network(loop)
+        try:
+            sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
+            first = sweeper.sweep([fake_target("a")], loop.time() + 5)
+            assert sweeper.sweep([fake_target("a")], loop.time() + 5) is first
+            assert (first.complete, sweeper.done, first.finished) == (False, 0, None)
+            await first.task
+            await asyncio.sleep(0)
+            assert (first.complete, sweeper.done) == (True, 1)
+            assert first.finished is not None
+            assert sweeper.sweep([fake_target("a")], loop.time() + 5) is not first
+        finally:
+            network.close()
+
+    asyncio.run(run())
+    assert len(fake.looked) == 1

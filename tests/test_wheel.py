@@ -1,0 +1,64 @@
+"""
+The wheel: built, installed where nothing else is, and run.
+"""
+
+import subprocess
+import sys
+import urllib.request
+import venv
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.processes import answers, free_port, running
+
+ROOT = Path(__file__).parent.parent
+
+STATES = {
+    "healthy": None,
+    "renewal-late": None,
+    "two-days-left": None,
+    "expired": "expired",
+    "not-yet-valid": "not_yet_valid",
+    "wrong-name": "name_mismatch",
+    "untrusted": "untrusted_root",
+    "missing-intermediate": "missing_intermediate",
+    "client-certificate": "client_certificate_required",
+    "silent": "handshake_timeout",
+    "refused": "connection_refused",
+}
+"""Each target of the demo, with the reason that its metrics give; None: there is none."""
+
+
+def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
+    """
+    Its demo shows every state in /metrics and on the page.
+    """
+    wheels = tmp_path / "wheels"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, ROOT], check=True)
+    (wheel,) = wheels.glob("expiry_exporter-*.whl")
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([*pip, "--python", python, "install", "--quiet", wheel], check=True)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    program = python.with_name("expiry-exporter")
+    command: list[str | Path] = [program, "demo", f"--web.listen-address=127.0.0.1:{port}"]
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # In another directory, so that the source here is not what runs.
+    with running(command, ready=answers(f"{url}/-/ready"), cwd=tmp_path):
+        with opener.open(f"{url}/metrics") as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        with opener.open(url) as answer:
+            page = answer.read().decode()
+    samples = [sample for family in families for sample in family.samples]
+    assert {one.labels["target"] for one in samples if one.name == "expiry_target_info"} == set(STATES)
+    reasons = {
+        (one.labels["target"], one.labels["reason"])
+        for one in samples
+        if one.name in {"expiry_probe_failure_info", "expiry_verification_failure_info"}
+    }
+    assert reasons == {(name, reason) for name, reason in STATES.items() if reason is not None}
+    assert all(f"<td>{name}</td>" in page for name in STATES)
+    assert "Traceback" not in page
