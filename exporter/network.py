@@ -23,6 +23,9 @@ from exporter.targets import ADDRESS_LIMIT, IPAddress, Target
 RESOLVE_TIMEOUT = 4.0
 """Seconds a look-up may take. A system's resolver gives up later than a person would want to know."""
 
+CONNECT_TIMEOUT = 3.5
+"""Seconds a TCP connection may take: the first packet and two more, sent after one and three seconds."""
+
 RESOLVER_THREADS = 32
 """Look-ups at a time. Each blocks a thread while a name server is silent."""
 
@@ -346,16 +349,16 @@ UNREACHABLE = {
 }
 
 
-async def connect(readiness: Readiness, address: str, port: int, deadline: float) -> Connection:
+async def connect(readiness: Readiness, address: str, port: int, now: float, deadline: float) -> Connection:
     """
-    A TCP connection to the address. Raises ProbeError when there is none by the deadline.
+    A TCP connection to the address. Raises ProbeError when there is none in time, by the deadline at most.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
         raise connect_error(error, address, port) from None
-    connection = Connection(readiness, sock, deadline)
+    connection = Connection(readiness, sock, min(deadline, now + CONNECT_TIMEOUT))
     try:
         code = sock.connect_ex((address, port))
         if code == errno.EINPROGRESS:
@@ -375,6 +378,7 @@ async def connect(readiness: Readiness, address: str, port: int, deadline: float
     if code:
         sock.close()
         raise connect_error(OSError(code, os.strerror(code)), address, port)
+    connection.deadline = deadline
     return connection
 
 

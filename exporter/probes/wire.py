@@ -102,7 +102,7 @@ async def _converse(
     """
     trace.phase = "connect"
     trace.note("connecting to %s port %s", endpoint.address, target.url.port)
-    connection = await connect(network.readiness, endpoint.address, target.url.port, deadline)
+    connection = await connect(network.readiness, endpoint.address, target.url.port, trace.clock(), deadline)
     session: tls.Session | None = None
     sni = target.sni
     try:
