@@ -173,8 +173,8 @@ def _parser() -> argparse.ArgumentParser:
         "alerts",
         help="write the alerting rules, the Alertmanager example, templates and runbooks",
         formatter_class=raw,
-        description="Write the files that turn metrics into alerts: rules.yml for Prometheus, alertmanager.yml\n"
-        "and templates/ for Alertmanager, and a runbook for each alert.",
+        description="Write the files that turn metrics into alerts: rules.yml for Prometheus,\n"
+        "alertmanager.yml and templates/ for Alertmanager, and a runbook for each alert.",
         epilog="examples:\n  expiry-exporter alerts --output-dir /etc/prometheus/expiry\n"
         "  expiry-exporter alerts --output-dir . --label team --label squad",
     )
