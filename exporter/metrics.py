@@ -9,6 +9,7 @@ are the same in the text format and in OpenMetrics.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from exporter.judgement import JudgedItem, Verdict
 from exporter.memory import Held
@@ -16,14 +17,17 @@ from exporter.observation import Certificate, Failed, Kind
 from exporter.policies import Severity
 from exporter.targets import Target
 
+REMEMBERED = 20_000
+"""Lines of targets that are remembered."""
+
 LABEL_LIMIT = 256
 """Characters of a label value that comes from a certificate."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """
-    One metric: its name, its HELP text, and the labels that its series have.
+    One metric: its name, its HELP text, and the labels that its series have. Each is equal to itself only.
     """
 
     name: str
@@ -268,6 +272,23 @@ def names_key(judged: JudgedItem) -> tuple[object, ...] | None:
     return (certificate.key_algorithm, names or certificate.subject)
 
 
+@lru_cache(maxsize=REMEMBERED)
+def target_line(target: Target, prober: str) -> str:
+    """
+    The line of `expiry_target_info`.
+    """
+    labels = (("target", target.name), ("prober", prober), ("policy", target.policy.name), *target.labels)
+    return line(TARGET, labels, 1)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def left_out_line(name: str, count: int) -> str:
+    """
+    The line of `expiry_target_left_out_endpoints`.
+    """
+    return line(LEFT_OUT, (("target", name),), count)
+
+
 class Exposition:
     """
     Writes the text, and remembers the lines of endpoints that did not change.
@@ -290,14 +311,8 @@ class Exposition:
         for row in endpoints:
             blocks[row.target.name, row.label].add_to(lines, row.held, newest)
         for target in targets:
-            labels = (
-                ("target", target.target.name),
-                ("prober", target.prober),
-                ("policy", target.target.policy.name),
-                *target.target.labels,
-            )
-            lines[TARGET].append(line(TARGET, labels, 1))
-            lines[LEFT_OUT].append(line(LEFT_OUT, labels[:1], target.left_out))
+            lines[TARGET].append(target_line(target.target, target.prober))
+            lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
         return "".join(
