@@ -7,6 +7,7 @@ FROM ${BASE} AS build
 WORKDIR /src
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY exporter exporter
+COPY alerts alerts
 # Two environments, so that the one which is shipped has neither pip nor what building needs.
 RUN python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/expiry-exporter \

@@ -182,7 +182,8 @@ def _facts(der: bytes) -> Certificate:
         der=der,
         subject=subject.rfc4514_string(),
         issuer=issuer.rfc4514_string(),
-        common_name=_common_name(subject),
+        issuer_organization=_last(issuer, NameOID.ORGANIZATION_NAME) or issuer.rfc4514_string(),
+        common_name=_last(subject, NameOID.COMMON_NAME),
         serial=serial,
         not_before=not_before,
         not_after=not_after,
@@ -232,11 +233,11 @@ def _names(loaded: x509.Certificate, der: bytes) -> tuple[x509.Name, x509.Name]:
         return x509.Name([]), x509.Name([])
 
 
-def _common_name(name: x509.Name) -> str:
+def _last(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
     """
-    The most specific common name, which is the one encoded last; empty when there is none.
+    The most specific part of that kind, which is the one encoded last; empty when there is none.
     """
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    found = name.get_attributes_for_oid(oid)
     value = found[-1].value if found else ""
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
 

@@ -17,11 +17,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 from aiohttp import web
 from rich.console import Console
 
-from exporter import __version__, check, demo, logs
+from exporter import __version__, bundle, check, demo, logs
 from exporter.config import Config, ConfigError, load, target_for
 from exporter.logs import fields
 from exporter.policies import BUILT_IN
@@ -171,6 +172,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_log_flags(checking)
     checking.set_defaults(run=_check)
+    writing = commands.add_parser(
+        "alerts",
+        help="write the alerting rules, the Alertmanager example, templates and runbooks",
+        formatter_class=raw,
+        description="Write the files that turn metrics into alerts: rules.yml for Prometheus,\n"
+        "alertmanager.yml and templates/ for Alertmanager, and a runbook for each alert.",
+        epilog="examples:\n  expiry-exporter alerts --output-dir /etc/prometheus/expiry\n"
+        "  expiry-exporter alerts --output-dir . --label team --label squad",
+    )
+    writing.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
+    writing.add_argument(
+        "--label",
+        dest="labels",
+        action="append",
+        metavar="NAME",
+        help="a label of your targets for alerts to carry, instead of the usual ones; may be repeated",
+    )
+    writing.add_argument("--force", action="store_true", help="replace files that exist")
+    _add_log_flags(writing)
+    writing.set_defaults(run=_write_alerts)
     showing = commands.add_parser(
         "demo",
         help="serve with embedded endpoints in every state",
@@ -397,6 +418,16 @@ async def _serve_demo(options: argparse.Namespace, directory: str) -> None:
         await _server(options, lambda: config)
     finally:
         await shown.close()
+
+
+def _write_alerts(options: argparse.Namespace) -> int:
+    try:
+        written = bundle.write_alerts(options.output_dir, options.labels or (), force=options.force)
+    except bundle.BundleError as error:
+        return _fail(str(error))
+    for path in written:
+        sys.stdout.write(f"{path}\n")
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from exporter.judgement import Judged
-from exporter.observation import Facts, Failed, Observation, Observed, Reason
+from exporter.observation import Facts, Failed, Item, Observation, Observed, Reason
 from exporter.targets import ADDRESS_LIMIT, Target
 
 ROSTER_AGE = 7 * 86400.0
@@ -50,6 +50,33 @@ class Result:
 
 
 @dataclass(slots=True)
+class Past:
+    """
+    What was before: how the items of an endpoint came to be what they are.
+    """
+
+    previous: dict[str, Item] = field(default_factory=dict)
+    """By item name, what was there before the last change. No entry before the first change."""
+    identity_changed_at: dict[str, float] = field(default_factory=dict)
+    """By item name, when its issuer and key last changed together long before a renewal was due."""
+    trusted_at: float | None = None
+    """When a normal client would last have accepted the endpoint; None when never."""
+
+    def note_change(self, before: Facts, after: Facts, now: float) -> None:
+        """
+        Take in that the facts changed.
+        """
+        now_there = {item.name: item for item in after.items}
+        for old in before.items:
+            new = now_there.get(old.name)
+            if new is None or new == old:
+                continue
+            self.previous[old.name] = old
+            if changed_identity(old, new, now):
+                self.identity_changed_at[old.name] = now
+
+
+@dataclass(slots=True)
 class Held:
     """
     What is known of one endpoint.
@@ -64,6 +91,7 @@ class Held:
     """When that was; None when nothing ever was seen."""
     judged: Judged | None = None
     """The latest verdict on the facts; None before the first."""
+    past: Past = field(default_factory=Past)
 
 
 @dataclass(slots=True)
@@ -191,8 +219,27 @@ class Memory:
         held.seen_at = now
         if facts == held.facts:
             return False
+        if held.facts is not None:
+            held.past.note_change(held.facts, facts, now)
         held.facts = facts
         return True
+
+
+def changed_identity(old: Item, new: Item, now: float) -> bool:
+    """
+    True when issuer and key changed together in the first third of the old one's lifetime.
+
+    No renewer renews that early, and each of the two changes alone is usual: new keys come with
+    most renewals, and an authority issues by turns from several certificates of its own.
+    """
+    if old.certificate is None or new.certificate is None:
+        return False
+    early = now < old.not_before + (old.not_after - old.not_before) / 3
+    return (
+        early
+        and old.certificate.issuer_organization != new.certificate.issuer_organization
+        and old.certificate.public_key_sha256 != new.certificate.public_key_sha256
+    )
 
 
 def seen_facts(observation: Observation) -> Facts | None:

@@ -9,6 +9,7 @@ are the same in the text format and in OpenMetrics.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from exporter.judgement import JudgedItem, Verdict
 from exporter.memory import Held
@@ -16,14 +17,17 @@ from exporter.observation import Certificate, Failed, Kind
 from exporter.policies import Severity
 from exporter.targets import Target
 
+REMEMBERED = 20_000
+"""Lines of targets that are remembered."""
+
 LABEL_LIMIT = 256
 """Characters of a label value that comes from a certificate."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """
-    One metric: its name, its HELP text, and the labels that its series have.
+    One metric: its name, its HELP text, and the labels that its series have. Each is equal to itself only.
     """
 
     name: str
@@ -59,6 +63,21 @@ NEWEST = Family(
     "Later than expiry_not_after_timestamp_seconds: renewed but not deployed here.",
     _ITEM,
 )
+PREVIOUS_NOT_AFTER = Family(
+    "expiry_previous_not_after_timestamp_seconds",
+    "When the item ended that was there before the present one. Absent until it changed for the first time.",
+    _ITEM,
+)
+PREVIOUS_NOT_BEFORE = Family(
+    "expiry_previous_not_before_timestamp_seconds",
+    "When the item began that was there before the present one. Absent until it changed for the first time.",
+    _ITEM,
+)
+IDENTITY_CHANGED = Family(
+    "expiry_identity_changed_timestamp_seconds",
+    "When issuer and key last changed together in the first third of a lifetime. Absent if they never did.",
+    _ITEM,
+)
 LAST_SEEN = Family(
     "expiry_last_seen_timestamp_seconds",
     "When the facts exported for the endpoint were really seen. Absent if they never were.",
@@ -90,6 +109,11 @@ VERIFIED = Family(
     "1 if a normal client would accept what the endpoint presents, else 0. Absent if nothing was ever seen.",
     _ENDPOINT,
 )
+LAST_VERIFIED = Family(
+    "expiry_verification_last_success_timestamp_seconds",
+    "When a normal client would last have accepted the endpoint. Absent if it never would.",
+    _ENDPOINT,
+)
 FAULT = Family(
     "expiry_verification_failure_info",
     "Why a normal client would refuse the endpoint. 1 for each fault found.",
@@ -113,6 +137,10 @@ SWEEP_TIMEOUT = Family(
 )
 SWEEP_COMPLETE = Family(
     "expiry_sweep_complete", "1 if every endpoint was looked at before the scrape's deadline, else 0."
+)
+SWEEP_TIME = Family(
+    "expiry_sweep_timestamp_seconds",
+    "When the sweep of this scrape was over, by the clock of the exporter's host.",
 )
 SWEEP_TARGETS = Family("expiry_sweep_targets", "Targets that the sweep of this scrape looked at.")
 SWEEP_ENDPOINTS = Family("expiry_sweep_endpoints", "Endpoints that the sweep of this scrape looked at.")
@@ -141,6 +169,9 @@ ENDPOINT_FAMILIES = (
     RENEWAL_DUE,
     ALERT,
     NEWEST,
+    PREVIOUS_NOT_AFTER,
+    PREVIOUS_NOT_BEFORE,
+    IDENTITY_CHANGED,
     LAST_SEEN,
     CERTIFICATE,
     TLS,
@@ -148,6 +179,7 @@ ENDPOINT_FAMILIES = (
     DURATION,
     FAILURE,
     VERIFIED,
+    LAST_VERIFIED,
     FAULT,
 )
 """Families with series for each endpoint."""
@@ -159,6 +191,7 @@ FAMILIES = (
     SWEEP_DURATION,
     SWEEP_TIMEOUT,
     SWEEP_COMPLETE,
+    SWEEP_TIME,
     SWEEP_TARGETS,
     SWEEP_ENDPOINTS,
     SWEEP_FAILURES,
@@ -239,6 +272,23 @@ def names_key(judged: JudgedItem) -> tuple[object, ...] | None:
     return (certificate.key_algorithm, names or certificate.subject)
 
 
+@lru_cache(maxsize=REMEMBERED)
+def target_line(target: Target, prober: str) -> str:
+    """
+    The line of `expiry_target_info`.
+    """
+    labels = (("target", target.name), ("prober", prober), ("policy", target.policy.name), *target.labels)
+    return line(TARGET, labels, 1)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def left_out_line(name: str, count: int) -> str:
+    """
+    The line of `expiry_target_left_out_endpoints`.
+    """
+    return line(LEFT_OUT, (("target", name),), count)
+
+
 class Exposition:
     """
     Writes the text, and remembers the lines of endpoints that did not change.
@@ -261,14 +311,8 @@ class Exposition:
         for row in endpoints:
             blocks[row.target.name, row.label].add_to(lines, row.held, newest)
         for target in targets:
-            labels = (
-                ("target", target.target.name),
-                ("prober", target.prober),
-                ("policy", target.target.policy.name),
-                *target.target.labels,
-            )
-            lines[TARGET].append(line(TARGET, labels, 1))
-            lines[LEFT_OUT].append(line(LEFT_OUT, labels[:1], target.left_out))
+            lines[TARGET].append(target_line(target.target, target.prober))
+            lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
         return "".join(
@@ -338,6 +382,7 @@ class _Block:
         for key, _, prefix in self.newest:
             lines[NEWEST].append(f"{prefix}{newest[key]!r}\n")
         look = self._look
+        self._add_past(lines, held)
         if held.seen_at is not None:
             lines[LAST_SEEN].append(f"{LAST_SEEN.name}{look}}} {held.seen_at:.3f}\n")
         lines[DURATION].append(f"{DURATION.name}{look}}} {held.duration:.6f}\n")
@@ -346,6 +391,23 @@ class _Block:
             lines[FAILURE].append(f'{FAILURE.name}{look},reason="{held.observation.reason}"}} 1.0\n')
         else:
             lines[SUCCESS].append(f"{SUCCESS.name}{look}}} 1.0\n")
+
+    def _add_past(self, lines: Lines, held: Held) -> None:
+        past = held.past
+        if past.trusted_at is not None:
+            lines[LAST_VERIFIED].append(f"{LAST_VERIFIED.name}{self._look}}} {past.trusted_at:.3f}\n")
+        if not past.previous or held.facts is None:
+            return
+        for item in held.facts.items:
+            before = past.previous.get(item.name)
+            if before is None or item.kind is Kind.ROOT:
+                continue
+            labels = f'{self._look},item="{escape(item.name)}",kind="{item.kind}"}}'
+            lines[PREVIOUS_NOT_AFTER].append(f"{PREVIOUS_NOT_AFTER.name}{labels} {before.not_after!r}\n")
+            lines[PREVIOUS_NOT_BEFORE].append(f"{PREVIOUS_NOT_BEFORE.name}{labels} {before.not_before!r}\n")
+            if item.name in past.identity_changed_at:
+                when = past.identity_changed_at[item.name]
+                lines[IDENTITY_CHANGED].append(f"{IDENTITY_CHANGED.name}{labels} {when:.3f}\n")
 
 
 def certificate_labels(certificate: Certificate) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,9 @@ from exporter.targets import ADDRESS_LIMIT, IPAddress, Target
 RESOLVE_TIMEOUT = 4.0
 """Seconds a look-up may take. A system's resolver gives up later than a person would want to know."""
 
+CONNECT_TIMEOUT = 3.5
+"""Seconds a TCP connection may take: the first packet and two more, sent after one and three seconds."""
+
 RESOLVER_THREADS = 32
 """Look-ups at a time. Each blocks a thread while a name server is silent."""
 
@@ -406,4 +409,4 @@ def connect_error(error: OSError, address: str, port: int) -> ProbeError:
             Reason.INTERNAL_ERROR,
             "this process may open no more files: raise its limit (ulimit -n) or lower --sweep.concurrency",
         )
-    return ProbeError(Reason.CONNECTION_RESET, f"connecting to {where} failed: {error.strerror}")
+    return ProbeError(Reason.CONNECTION_RESET, f"the connection to {where} failed: {error.strerror}")

@@ -83,6 +83,8 @@ class Certificate:
     subject: str
     """RFC 4514 string, most specific part first; empty when the certificate names no subject."""
     issuer: str
+    issuer_organization: str
+    """Who issued it: the organization of the issuer, or the whole issuer where that names none."""
     common_name: str
     """The most specific common name of the subject; empty when there is none."""
     serial: str

@@ -163,6 +163,7 @@ class Service:
             metrics.SWEEP_DURATION: scrape.duration,
             metrics.SWEEP_TIMEOUT: scrape.timeout,
             metrics.SWEEP_COMPLETE: scrape.complete,
+            metrics.SWEEP_TIME: scrape.at,
             metrics.SWEEP_TARGETS: len(scrape.targets),
             metrics.SWEEP_ENDPOINTS: len(scrape.endpoints),
             metrics.SWEEP_FAILURES: scrape.failures,

@@ -17,7 +17,7 @@ from typing import Any
 
 from exporter.certificates import CertificateError, certificate
 from exporter.logs import fields
-from exporter.memory import NOT_LOOKED_AT, Held, Known, Memory
+from exporter.memory import NOT_LOOKED_AT, Held, Known, Memory, Past
 from exporter.observation import Certificate, Chain, Facts, Item, Kind, Tls
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS target (name TEXT PRIMARY KEY, identity TEXT NOT NULL, roster TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS endpoint (
     target TEXT NOT NULL, label TEXT NOT NULL, seen_at REAL NOT NULL, facts TEXT NOT NULL,
+    past TEXT NOT NULL,
     PRIMARY KEY (target, label)
 );
 CREATE TABLE IF NOT EXISTS certificate (fingerprint TEXT PRIMARY KEY, der BLOB NOT NULL);
@@ -51,6 +52,10 @@ class Row:
     label: str
     seen_at: float
     facts: Facts
+    past: str
+    """As JSON."""
+    certificates: tuple[Certificate, ...]
+    """All that the facts and the past refer to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,14 @@ def snapshot(memory: Memory) -> Snapshot:
     """
     targets = tuple((name, known.identity, json.dumps(known.roster)) for name, known in memory)
     rows = tuple(
-        Row(name, label, held.seen_at, held.facts)
+        Row(
+            name,
+            label,
+            held.seen_at,
+            held.facts,
+            json.dumps(encode_past(held.past)),
+            tuple(certificates_of(held.facts, held.past)),
+        )
         for name, known in memory
         for label, held in known.endpoints.items()
         if held.facts is not None and held.seen_at is not None
@@ -175,13 +187,14 @@ class State:
             name: Known(identity, roster=_roster(roster))
             for name, identity, roster in database.execute("SELECT name, identity, roster FROM target")
         }
-        for target, label, seen_at, text in database.execute(
-            "SELECT target, label, seen_at, facts FROM endpoint"
+        for target, label, seen_at, text, past in database.execute(
+            "SELECT target, label, seen_at, facts, past FROM endpoint"
         ):
             if target in found:
                 facts = decode(json.loads(text), certificates)
                 # Until the first sweep after a restart says otherwise.
-                found[target].endpoints[label] = Held(NOT_LOOKED_AT, 0.0, facts, seen_at)
+                before = decode_past(json.loads(past), certificates)
+                found[target].endpoints[label] = Held(NOT_LOOKED_AT, 0.0, facts, seen_at, past=before)
                 self._saved[target, label] = facts
         return found
 
@@ -203,19 +216,22 @@ class State:
             )
             database.executemany(
                 "INSERT OR REPLACE INTO certificate VALUES (?, ?)",
-                [(one.fingerprint_sha256, one.der) for row in changed for one in certificates_of(row.facts)],
+                [(one.fingerprint_sha256, one.der) for row in changed for one in row.certificates],
             )
             database.executemany(
-                "INSERT OR REPLACE INTO endpoint VALUES (?, ?, ?, ?)",
-                [(row.target, row.label, row.seen_at, json.dumps(encode(row.facts))) for row in changed],
+                "INSERT OR REPLACE INTO endpoint VALUES (?, ?, ?, ?, ?)",
+                [
+                    (row.target, row.label, row.seen_at, json.dumps(encode(row.facts)), row.past)
+                    for row in changed
+                ],
             )
             database.executemany(
-                "UPDATE endpoint SET seen_at = ? WHERE target = ? AND label = ?",
-                [(row.seen_at, row.target, row.label) for row in taken.rows],
+                "UPDATE endpoint SET seen_at = ?, past = ? WHERE target = ? AND label = ?",
+                [(row.seen_at, row.past, row.target, row.label) for row in taken.rows],
             )
             database.executemany("DELETE FROM endpoint WHERE target = ? AND label = ?", gone)
             if changed or gone:
-                needed = {one.fingerprint_sha256 for row in taken.rows for one in certificates_of(row.facts)}
+                needed = {one.fingerprint_sha256 for row in taken.rows for one in row.certificates}
                 there = {row[0] for row in database.execute("SELECT fingerprint FROM certificate")}
                 database.executemany(
                     "DELETE FROM certificate WHERE fingerprint = ?", [(one,) for one in there - needed]
@@ -240,13 +256,13 @@ def _roster(text: str) -> dict[str, float]:
     return {str(label): float(given) for label, given in dict(json.loads(text)).items()}
 
 
-def certificates_of(facts: Facts) -> Iterable[Certificate]:
+def certificates_of(facts: Facts, past: Past) -> Iterable[Certificate]:
     """
-    Every certificate in the facts.
+    Every certificate in the facts and in the past.
     """
     for chain in facts.chains:
         yield from chain.certificates
-    for item in facts.items:
+    for item in (*facts.items, *past.previous.values()):
         if item.certificate is not None:
             yield item.certificate
 
@@ -261,16 +277,7 @@ def encode(facts: Facts) -> dict[str, Any]:
         if facts.tls.staple is not None:
             tls["staple"] = base64.b64encode(facts.tls.staple).decode("ascii")
     return {
-        "items": [
-            [
-                item.name,
-                item.kind,
-                item.not_before,
-                item.not_after,
-                item.certificate.fingerprint_sha256 if item.certificate is not None else None,
-            ]
-            for item in facts.items
-        ],
+        "items": [encode_item(item) for item in facts.items],
         "chains": [
             [chain.key, [one.fingerprint_sha256 for one in chain.certificates]] for chain in facts.chains
         ],
@@ -287,13 +294,45 @@ def decode(stored: dict[str, Any], certificates: Mapping[str, Certificate]) -> F
         staple = stored["tls"]["staple"]
         tls = Tls(**{**stored["tls"], "staple": base64.b64decode(staple) if staple is not None else None})
     return Facts(
-        tuple(
-            Item(name, Kind(kind), begin, end, certificates[fingerprint] if fingerprint is not None else None)
-            for name, kind, begin, end, fingerprint in stored["items"]
-        ),
+        tuple(decode_item(item, certificates) for item in stored["items"]),
         tuple(
             Chain(tuple(certificates[one] for one in fingerprints), key)
             for key, fingerprints in stored["chains"]
         ),
         tls,
     )
+
+
+def encode_item(item: Item) -> list[Any]:
+    """
+    The item as JSON values, its certificate by fingerprint.
+    """
+    fingerprint = item.certificate.fingerprint_sha256 if item.certificate is not None else None
+    return [item.name, item.kind, item.not_before, item.not_after, fingerprint]
+
+
+def decode_item(stored: list[Any], certificates: Mapping[str, Certificate]) -> Item:
+    """
+    The item that `encode_item` wrote. Raises ValueError, KeyError or TypeError when it is not that.
+    """
+    name, kind, begin, end, fingerprint = stored
+    return Item(name, Kind(kind), begin, end, certificates[fingerprint] if fingerprint is not None else None)
+
+
+def encode_past(past: Past) -> dict[str, Any]:
+    """
+    The past as JSON values, certificates by fingerprint.
+    """
+    return {
+        "previous": [encode_item(item) for item in past.previous.values()],
+        "identity_changed_at": past.identity_changed_at,
+        "trusted_at": past.trusted_at,
+    }
+
+
+def decode_past(stored: dict[str, Any], certificates: Mapping[str, Certificate]) -> Past:
+    """
+    The past that `encode_past` wrote. Raises ValueError, KeyError or TypeError when it is not that.
+    """
+    previous = [decode_item(item, certificates) for item in stored["previous"]]
+    return Past({item.name: item for item in previous}, stored["identity_changed_at"], stored["trusted_at"])

@@ -105,7 +105,8 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
 
 async def _answer(request: web.Request, body: bytes, content_type: str) -> web.Response:
     headers = {"Content-Type": content_type, "Vary": "Accept-Encoding"}
-    if "gzip" in request.headers.get("Accept-Encoding", "") and len(body) > 1024:
+    accepted = request.headers.get("Accept-Encoding", "").replace(" ", "")
+    if "gzip" in accepted and "gzip;q=0" not in accepted and len(body) > 1024:
         # The lowest level: the text is so repetitive that more effort gains little.
         body = await asyncio.to_thread(gzip.compress, body, 1)
         headers["Content-Encoding"] = "gzip"

@@ -70,6 +70,7 @@ def test_usual_certificate_gives_all_facts() -> None:
         subject="CN=www.cryptography.io,OU=Domain Control Validated - RapidSSL(R),"
         "OU=See www.rapidssl.com/resources/cps (c)14,OU=GT48742965",
         issuer="CN=RapidSSL SHA256 CA - G3,O=GeoTrust Inc.,C=US",
+        issuer_organization="GeoTrust Inc.",
         common_name="www.cryptography.io",
         serial="3f20",
         not_before=1_413_374_972.0,

@@ -146,6 +146,7 @@ def test_help_names_every_flag_and_shows_examples() -> None:
     assert "expiry-exporter demo" in text
     assert "expiry-exporter --config.file=expiry.yml" in text
     both = text + run("check", "--help").stdout + run("demo", "--help").stdout
+    both += run("alerts", "--help").stdout
     assert len(flags()) > 12
     assert [flag for flag in flags() if flag not in both] == []
     assert max(len(line) for line in text.splitlines()) <= 100

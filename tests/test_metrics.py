@@ -412,13 +412,17 @@ def test_what_is_no_certificate_has_an_end_and_no_certificate_info() -> None:
 
 def test_a_renewal_changes_no_labels_but_those_of_the_info_series() -> None:
     """
-    All gauges keep their series, so that rules see one line that moves.
+    All gauges keep their series, so that rules see one line that moves; what was before is told too.
     """
     scene = Scene().see(target(), seen(facts(certificate(serial="1"), intermediate(), root())))
     before = series(parsed(scene.text()))
     scene.see(target(), seen(facts(certificate(serial="2", end=NOW + 90 * DAY), intermediate(), root())))
     changed = set(before) ^ set(series(parsed(scene.text())))
-    assert {name for name, _ in changed} == {"expiry_certificate_info"}
+    assert {name for name, _ in changed} == {
+        "expiry_certificate_info",
+        "expiry_previous_not_after_timestamp_seconds",
+        "expiry_previous_not_before_timestamp_seconds",
+    }
 
 
 def test_endpoints_that_are_gone_are_forgotten() -> None:

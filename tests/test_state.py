@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter import certificates
-from exporter.memory import Held, Known, Look, Memory, Result, identity
+from exporter.memory import Held, Known, Look, Memory, Past, Result, identity
 from exporter.minter import Minted
 from exporter.observation import Certificate, Chain, Facts, Failed, Item, Kind, Observed, Tls
 from exporter.probes import wire
@@ -586,6 +586,7 @@ def test_the_certificates_of_facts_are_all_of_them(
     facts = Facts(
         (Item("file", Kind.LEAF, 0, 1, rsa), Item("none", Kind.LEAF, 0, 1)), (Chain((ecdsa, above)),)
     )
-    assert list(certificates_of(facts)) == [ecdsa, above, rsa]
+    past = Past({"file": Item("file", Kind.LEAF, 0, 1, above)})
+    assert list(certificates_of(facts, past)) == [ecdsa, above, rsa, above]
     by_fingerprint = {one.fingerprint_sha256: one for one in leaves}
     assert decode(encode(facts), by_fingerprint) == facts

@@ -7,7 +7,7 @@ from functools import lru_cache
 from OpenSSL import SSL
 
 from exporter import tls
-from exporter.network import Network, ProbeError, Trace, connect
+from exporter.network import CONNECT_TIMEOUT, Network, ProbeError, Trace, connect
 from exporter.observation import Chain, Facts, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.targets import Target, join_host_port
@@ -104,7 +104,9 @@ async def _converse(
     """
     trace.phase = "connect"
     trace.note("connecting to %s port %s", endpoint.address, target.url.port)
-    connection = await connect(network.readiness, endpoint.address, target.url.port, deadline)
+    connect_deadline = min(deadline, trace.clock() + CONNECT_TIMEOUT)
+    connection = await connect(network.readiness, endpoint.address, target.url.port, connect_deadline)
+    connection.deadline = deadline
     session: tls.Session | None = None
     sni = target.sni
     try:

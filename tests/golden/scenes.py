@@ -131,6 +131,17 @@ def intermediate_ends_before_leaf() -> str:
     return Scene().see(target(), seen(facts(certificate(), intermediate(end=NOW + 50 * DAY)))).text()
 
 
+def an_older_one_is_back() -> str:
+    """
+    Another issuer and another key, early in the life of what was there, which ended and began later.
+    """
+    scene = Scene().see(target(), seen(facts(certificate(), intermediate())))
+    for held in scene.memory.known(target()).endpoints.values():
+        held.past.trusted_at = NOW
+    older = certificate(issuer="CN=Other", key="rsa-2048", begin=NOW - 40 * DAY, end=NOW + 50 * DAY)
+    return scene.see(target(), seen(facts(older, intermediate())), found=[Fault.UNTRUSTED_ROOT]).text()
+
+
 def weird_label_values() -> str:
     """
     Quotes, line ends, backslashes, what is no UTF-8, ten thousand characters, right to left.
@@ -204,6 +215,7 @@ def the_exporter_itself() -> str:
         (metrics.SWEEP_DURATION, 0.25),
         (metrics.SWEEP_TIMEOUT, 9.5),
         (metrics.SWEEP_COMPLETE, 1),
+        (metrics.SWEEP_TIME, NOW + 0.5),
         (metrics.SWEEP_TARGETS, 0),
         (metrics.SWEEP_ENDPOINTS, 0),
         (metrics.SWEEP_FAILURES, 0),
@@ -228,6 +240,7 @@ _ALL: tuple[Callable[[], str], ...] = (
     dual_keys,
     served_root,
     intermediate_ends_before_leaf,
+    an_older_one_is_back,
     weird_label_values,
     user_labels,
     renewed_but_not_deployed,

@@ -47,6 +47,7 @@ def certificate(
         der=der,
         subject=subject,
         issuer=issuer,
+        issuer_organization=issuer,
         common_name=name,
         serial=serial,
         not_before=begin,

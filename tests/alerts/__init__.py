@@ -1,0 +1,3 @@
+"""
+Alerts as they reach a person: rules, notifications, runbooks.
+"""

@@ -1,0 +1,107 @@
+"""
+Runbooks: a person at 3 a.m. finds the same headings in each, and what they paste from it works.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from exporter.cli import _parser
+from exporter.metrics import FAMILIES
+from exporter.observation import Fault, Reason
+from tests.support.readme import REPOSITORY
+
+RUNBOOKS = sorted((REPOSITORY / "alerts" / "runbooks").glob("*.md"))
+
+_FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+every_runbook = pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
+
+
+def read(runbook: Path) -> str:
+    """
+    The text of a runbook.
+    """
+    return runbook.read_text(encoding="utf-8")
+
+
+def fenced(runbook: Path, language: str) -> list[str]:
+    """
+    The fenced blocks of this language, also those in lists.
+    """
+    return [
+        re.sub(rf"^{indent}", "", block, flags=re.MULTILINE)
+        for indent, found, block in _FENCE.findall(read(runbook))
+        if found == language
+    ]
+
+
+@every_runbook
+def test_runbook_has_the_four_headings(runbook: Path) -> None:
+    """
+    Its title is the alert's name, then come Meaning, Impact, Diagnosis and Mitigation, each with some text.
+    """
+    sections = re.split(r"^#+ (.+)$", _FENCE.sub("", read(runbook)), flags=re.MULTILINE)
+    assert sections[0] == ""
+    assert sections[1::2] == [runbook.stem, "Meaning", "Impact", "Diagnosis", "Mitigation"]
+    assert all(len(text.split()) >= 10 for text in sections[4::2])
+
+
+@every_runbook
+def test_runbook_is_short_and_has_something_to_paste(runbook: Path) -> None:
+    """
+    25 to 60 lines, no longer than 125 characters but in tables, with at least one command and one query.
+    """
+    lines = read(runbook).splitlines()
+    assert 25 <= len(lines) <= 60
+    assert not [line for line in lines if len(line) > 125 and not line.startswith("|")]
+    assert fenced(runbook, "sh")
+    assert fenced(runbook, "promql")
+
+
+@every_runbook
+def test_shell_accepts_the_commands(runbook: Path) -> None:
+    """
+    Every block of commands is good shell.
+    """
+    for block in fenced(runbook, "sh"):
+        done = subprocess.run(
+            ["bash", "-n"], input=block, capture_output=True, text=True, check=False, timeout=10
+        )
+        assert done.returncode == 0, block + done.stderr
+
+
+def test_prometheus_accepts_the_queries(tmp_path: Path) -> None:
+    """
+    Every query of every runbook parses.
+    """
+    queries = [query for runbook in RUNBOOKS for query in fenced(runbook, "promql")]
+    indented = (re.sub(r"^", "          ", query, flags=re.MULTILINE) for query in queries)
+    rules = "".join(
+        f"      - record: query:number{n}\n        expr: |\n{query}\n" for n, query in enumerate(indented)
+    )
+    file = tmp_path / "rules.yml"
+    file.write_text(f"groups:\n  - name: runbooks\n    rules:\n{rules}", encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "check", "rules", file], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(queries)} rules found" in done.stdout
+
+
+@every_runbook
+def test_runbook_names_only_what_exists(runbook: Path) -> None:
+    """
+    Metrics, flags, reasons in tables, and other runbooks are real ones.
+    """
+    text = read(runbook)
+    assert set(re.findall(r"\bexpiry_\w+", text)) <= {family.name for family in FAMILIES}
+    flags = {flag for action in _parser()._actions for flag in action.option_strings}
+    assert set(re.findall(r"--(?:config|log|shard|state|sweep|web)\.[a-z-]+", text)) <= flags
+    cells = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+    assert {reason for cell in cells for reason in re.findall(r"`(\w+)`", cell)} <= {*Reason, *Fault}
+    assert {f"{name}.md" for name in re.findall(r"\]\((Expiry\w+)\.md\)", text)} <= {
+        one.name for one in RUNBOOKS
+    }
