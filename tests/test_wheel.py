@@ -32,7 +32,7 @@ STATES = {
 
 def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
     """
-    Its demo shows every state in /metrics and on the page.
+    Its demo shows every state in /metrics and on the page, and the alert files are in it.
     """
     wheels = tmp_path / "wheels"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -62,3 +62,7 @@ def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
     assert reasons == {(name, reason) for name, reason in STATES.items() if reason is not None}
     assert all(f"<td>{name}</td>" in page for name in STATES)
     assert "Traceback" not in page
+    subprocess.run([program, "alerts", "--output-dir", tmp_path / "alerts"], check=True, cwd=tmp_path)
+    written = [path.relative_to(tmp_path / "alerts") for path in (tmp_path / "alerts").rglob("*")]
+    shipped = [path.relative_to(ROOT / "alerts") for path in (ROOT / "alerts").rglob("*")]
+    assert sorted(written) == sorted(path for path in shipped if not path.name.endswith(".test.yml"))
