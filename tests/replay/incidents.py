@@ -1,0 +1,478 @@
+"""
+Public incidents as scenarios: what the exporter would have seen before and after each outage.
+
+Files, Secrets and keystores stand here as targets at an address: an item is an item,
+wherever it was read. `blackbox_exporter` sees only what stands on the wire.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exporter.judgement import Anchors, judge_facts
+from exporter.observation import Facts, Observed
+from exporter.policies import AUTHORITY, AUTOMATIC, DAY, HOUR, MANUAL, Policy
+from exporter.trust import TrustStore
+from tests.replay import promtool
+from tests.replay.promtool import Firing, Name
+from tests.replay.timeline import (
+    MINUTE,
+    YEAR,
+    Fleet,
+    Place,
+    anchor,
+    fleet,
+    issuer,
+    kept,
+    leaf,
+    place,
+    presented,
+    record,
+    served,
+)
+
+FILE = Path(__file__).with_name("incidents.yml")
+
+NOT_ON_THE_WIRE = "can't look"
+NOTHING = "nothing"
+GONE = "nothing: series gone"
+
+# An outage that is never at the moment of a scrape.
+OUTAGE = 100 * DAY + 7 * MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """
+    A row of the file.
+    """
+
+    id: str
+    name: str
+    date: str
+    ended: str
+    lead: float
+    """Seconds before the outage at which the first alert must have fired; 0: right after the fact."""
+    later: str | None
+    """Why it can't be replayed yet; None when it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """
+    What happened, and what must be said about it.
+    """
+
+    fleet: Fleet
+    alert: str
+    severity: str
+    title: str
+    """A part of the first alert's title: the cause."""
+    wire: Place | None
+    """What a blackbox probe would have been pointed at; None when it stands in no reach of one."""
+    outage: float = OUTAGE
+    fixed: float | None = OUTAGE + DAY
+    """When what ran out was replaced; None when it never was in the timeline."""
+    interval: float = 12 * HOUR
+    until: float = OUTAGE + 2 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What was said.
+    """
+
+    scenario: Scenario
+    firings: Mapping[Name, Firing]
+    first: Name
+    """The first alert with the name and severity that the scenario wants."""
+    lead: float
+    """Seconds from then to the outage."""
+    title: str
+    blackbox: str
+    """What blackbox_exporter with static rules would have said at that time."""
+
+    @property
+    def earliest(self) -> float:
+        """
+        Seconds from the first alert of all to the outage.
+        """
+        return self.scenario.outage - min(firing.first for firing in self.firings.values())
+
+
+def incidents() -> list[Incident]:
+    """
+    The rows of the file.
+    """
+    rows: list[dict[str, Any]] = yaml.safe_load(FILE.read_text("utf-8"))
+    return [
+        Incident(
+            row["id"],
+            row["name"],
+            str(row["date"]),
+            row["ended"],
+            float(row["lead"].removesuffix("d")) * DAY,
+            row.get("later"),
+        )
+        for row in rows
+    ]
+
+
+def replay(scenario: Scenario) -> Outcome:
+    """
+    Let the scenario happen and see what the shipped alerts say.
+    """
+    recording = record(scenario.fleet, scenario.until, scenario.interval)
+    firings = promtool.firings(recording)
+    wanted = [name for name in firings if (name.alert, name.severity) == (scenario.alert, scenario.severity)]
+    assert wanted, f"{scenario.alert} {scenario.severity} never fired, only {sorted(firings)}"
+    first = min(wanted, key=lambda name: (firings[name].first, name))
+    when = firings[first].first
+    found = promtool.alerts(recording, [(first.alert, when)])[first.alert, when]
+    title = next(one.title for one in found if one.name == first)
+    return Outcome(scenario, firings, first, scenario.outage - when, title, blackbox(scenario.wire, when))
+
+
+def blackbox(place: Place | None, now: float) -> str:
+    """
+    What blackbox_exporter says with the usual static rules: less than 20 days, less than 3 days, expired.
+
+    It looks at one address, IPv6 first, and takes the least end of what is presented. It verifies, so
+    when a client would refuse the certificate its series is gone, and "expired" can never be said.
+    """
+    if place is None:
+        return NOT_ON_THE_WIRE
+    seen = place.see(now)
+    if not isinstance(seen, Mapping):
+        return GONE
+    address = min(seen, key=lambda label: not label.startswith("["))
+    observation = seen[address]
+    if not isinstance(observation, Observed):
+        return GONE
+    anchors = Anchors(TrustStore.from_pem(anchor().pem))
+    if judge_facts(observation.facts, place.target, anchors, now).faults:
+        return GONE
+    left = min(item.not_after for item in observation.facts.items) - now
+    if left < 3 * DAY:
+        return "< 3 d"
+    return "< 20 d" if left < 20 * DAY else NOTHING
+
+
+def _predecessor(names: str | list[str]) -> tuple[float, Facts]:
+    """
+    What a timeline begins with that is longer than the life of the certificate it is about.
+    """
+    return 0.0, served(leaf(names, OUTAGE - 150 * DAY, 90 * DAY))
+
+
+def _wire(url: str, name: str, lifetime: float, policy: Policy, alert: str, title: str) -> Scenario:
+    """
+    One server whose certificate nobody replaces in time.
+    """
+    fixed = OUTAGE + DAY
+    old = leaf(name, OUTAGE - lifetime, lifetime)
+    one = place(
+        url,
+        [_predecessor(name), (OUTAGE - lifetime, served(old)), (fixed, served(leaf(name, fixed, lifetime)))],
+        policy=policy,
+    )
+    return Scenario(fleet(one), alert, "warning", title, one)
+
+
+def _bought(name: str) -> Scenario:
+    return _wire(f"https://{name}", name, 365 * DAY, MANUAL, "ExpirySoon", "somebody must renew it")
+
+
+def _automatic(name: str, lifetime: float, url: str = "") -> Scenario:
+    return _wire(
+        url or f"https://{name}",
+        name,
+        lifetime,
+        AUTOMATIC,
+        "ExpiryRenewalOverdue",
+        f"Renewal of the certificate for {name}",
+    )
+
+
+def _stored(
+    name: str, lifetime: float = 2 * YEAR, policy: Policy = MANUAL, outage: float = OUTAGE
+) -> Scenario:
+    """
+    A certificate that stands in a file, a Secret or a keystore, and that no handshake shows.
+    """
+    old = leaf(name, outage - lifetime, lifetime)
+    one = place(f"tls://{name}:1", [(0, kept(old))], policy=policy)
+    return Scenario(
+        fleet(one),
+        "ExpirySoon",
+        "warning",
+        f"Certificate for {name}",
+        None,
+        outage=outage,
+        fixed=None,
+        until=outage + 2 * DAY,
+        interval=12 * HOUR if outage == OUTAGE else DAY,
+    )
+
+
+def _undeployed(
+    name: str, url: str, store: str, lifetime: float, renewed: float, policy: Policy = AUTOMATIC
+) -> Scenario:
+    """
+    The renewed certificate lies in a store; the server still serves the old one.
+    """
+    begin = OUTAGE - lifetime
+    old, new = leaf(name, begin, lifetime), leaf(name, renewed, lifetime)
+    fixed = OUTAGE + DAY
+    wire = place(url, [_predecessor(name), (begin, served(old)), (fixed, served(new))], policy=policy)
+    kept_there = place(store, [_predecessor(name), (begin, kept(old)), (renewed, kept(new))], policy=policy)
+    return Scenario(
+        fleet(wire, kept_there), "ExpiryNotDeployed", "warning", "was renewed but not deployed", wire
+    )
+
+
+def lms() -> Scenario:
+    """
+    A purchase that a person had to think of.
+    """
+    return _bought("lms.example.com")
+
+
+def epic() -> Scenario:
+    """
+    One certificate on many services.
+    """
+    old = leaf("*.internal.example.com", OUTAGE - YEAR, YEAR)
+    places = [
+        place(f"https://service-{number}.internal.example.com", [(0, served(old))], policy=MANUAL)
+        for number in range(12)
+    ]
+    return Scenario(
+        fleet(*places), "ExpirySoon", "warning", "somebody must renew it", places[0], fixed=None, interval=DAY
+    )
+
+
+def equifax() -> Scenario:
+    """
+    Nobody noticed for 19 months.
+    """
+    scenario = _stored("inspection.example.com", YEAR)
+    return Scenario(
+        scenario.fleet,
+        scenario.alert,
+        scenario.severity,
+        scenario.title,
+        None,
+        fixed=None,
+        interval=3 * DAY,
+        until=OUTAGE + 19 * 30 * DAY,
+    )
+
+
+def bazel() -> Scenario:
+    """
+    A name left the DNS, so the renewal of the certificate with all names failed.
+    """
+    used, unused = "bazel.example.com", "old.bazel.example.com"
+    old = leaf([used, unused], OUTAGE - 90 * DAY, 90 * DAY)
+    fixed = OUTAGE + 13 * HOUR
+    before = [_predecessor([used, unused])]
+    one = place(
+        f"https://{used}",
+        [*before, (OUTAGE - 90 * DAY, served(old)), (fixed, served(leaf(used, fixed, 90 * DAY)))],
+    )
+    other = place(
+        f"https://{unused}",
+        [*before, (OUTAGE - 90 * DAY, served(old))],
+        unresolved=[(OUTAGE - 57 * DAY, float("inf"))],
+    )
+    return Scenario(
+        fleet(one, other),
+        "ExpiryRenewalOverdue",
+        "warning",
+        f"Renewal of the certificate for {used}",
+        one,
+        fixed=fixed,
+    )
+
+
+def prow() -> Scenario:
+    """
+    The IPv6 address belonged to somebody else, so validation failed.
+    """
+    name = "prow.example.com"
+    old = leaf(name, OUTAGE - 90 * DAY, 90 * DAY)
+    other = leaf("elsewhere.example.com", -DAY, 5 * YEAR)
+    fixed = OUTAGE + DAY
+    first: list[tuple[float, Facts]] = [
+        _predecessor(name),
+        (OUTAGE - 90 * DAY, served(old)),
+        (fixed, served(leaf(name, fixed, 90 * DAY))),
+    ]
+    one = place(f"https://{name}", first, [(0, served(other))], addresses=["192.0.2.1", "2001:db8::1"])
+    return Scenario(
+        fleet(one), "ExpiryRenewalOverdue", "warning", f"Renewal of the certificate for {name}", one
+    )
+
+
+def hachyderm() -> Scenario:
+    """
+    The first tier was renewed; copies on two nodes of the second were not.
+    """
+    name = "media.example.com"
+    old, new = leaf(name, OUTAGE - 90 * DAY, 90 * DAY), leaf(name, OUTAGE - 30 * DAY, 90 * DAY)
+    start, renewed, fixed = OUTAGE - 90 * DAY, OUTAGE - 30 * DAY, OUTAGE + DAY
+    good = [_predecessor(name), (start, served(old)), (renewed, served(new))]
+    bad = [_predecessor(name), (start, served(old)), (fixed, served(new))]
+    one = place(f"https://{name}", good, bad, good, bad)
+    return Scenario(fleet(one), "ExpiryNotDeployed", "warning", f"{name} was renewed but not deployed", one)
+
+
+def phacility() -> Scenario:
+    """
+    Rotated two weeks earlier, on all load balancers but one.
+    """
+    name = "secure.example.com"
+    old, rotated = leaf(name, OUTAGE - YEAR, YEAR), OUTAGE - 14 * DAY
+    new = leaf(name, rotated, YEAR)
+    good = [(0.0, served(old)), (rotated, served(new))]
+    bad = [(0.0, served(old)), (OUTAGE + DAY, served(new))]
+    one = place(f"https://{name}", good, good, bad, policy=MANUAL)
+    return Scenario(fleet(one), "ExpiryNotDeployed", "warning", f"{name} was renewed but not deployed", one)
+
+
+def rollback() -> Scenario:
+    """
+    A rollback brought back a certificate that had ended, for 20 minutes.
+    """
+    name = "build.example.com"
+    old, new = leaf(name, -95 * DAY, 90 * DAY), leaf(name, -20 * DAY, 90 * DAY)
+    outage = 4 * HOUR + 30
+    fixed = outage + 20 * MINUTE
+    one = place(f"https://{name}", [(0, served(new)), (outage, served(old)), (fixed, served(new))])
+    return Scenario(
+        fleet(one),
+        "ExpiryPassed",
+        "critical",
+        "an older one is served again",
+        one,
+        outage,
+        fixed,
+        MINUTE,
+        fixed + 10 * MINUTE,
+    )
+
+
+def addtrust() -> Scenario:
+    """
+    The leaf was renewed under a chain that ended earlier than it.
+    """
+    name = "payments.example.com"
+    old_root = anchor()
+    cross = old_root.cross_sign(issuer(), not_before=-19 * YEAR, not_after=OUTAGE + 150 * DAY)
+    outage = OUTAGE + 150 * DAY
+    renewed, fixed = outage - 192 * DAY, outage + DAY
+    before = leaf(name, renewed - 700 * DAY, 730 * DAY)
+    after = leaf(name, renewed, 730 * DAY)
+    one = place(
+        f"https://{name}",
+        [
+            (0, served(before)),
+            (renewed, presented(after, cross)),
+            (fixed, served(after)),
+        ],
+        policy=MANUAL,
+    )
+    return Scenario(
+        fleet(one),
+        "ExpiryChainEndsBeforeLeaf",
+        "warning",
+        "before the leaf does",
+        one,
+        outage,
+        fixed,
+        DAY,
+        fixed + DAY,
+    )
+
+
+def dstx3() -> Scenario:
+    """
+    The root is a target of its own; leaves were renewed under an intermediate that ended with it.
+    """
+    outage = 400 * DAY + 7 * MINUTE
+    name, store = "letters.example.com", "anchors.example.com"
+    cross = anchor().cross_sign(issuer(), not_before=-19 * YEAR, not_after=outage)
+    issued = [60 * DAY * number for number in range(8)]
+    one = place(
+        f"https://{name}", [(begin, presented(leaf(name, begin, 90 * DAY), cross)) for begin in issued]
+    )
+    root = leaf(store, outage - 21 * YEAR, 21 * YEAR)
+    anchors = place(f"tls://{store}:1", [(0, kept(root))], policy=AUTHORITY)
+    return Scenario(
+        fleet(one, anchors),
+        "ExpirySoon",
+        "warning",
+        f"Certificate for {store}",
+        one,
+        outage,
+        None,
+        DAY,
+        outage + 2 * DAY,
+    )
+
+
+def _chromecast() -> Scenario:
+    return _stored("devices.example.com", 3650 * DAY, AUTHORITY, 400 * DAY + 7 * MINUTE)
+
+
+SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    "lms-2023": lms,
+    "epic-2021": epic,
+    "ericsson-2018": lambda: _stored("gateway.example.com"),
+    "teams-2020": lambda: _stored("tokens.example.com"),
+    "linkedin-2019": lambda: _automatic("short.example.net", 398 * DAY),
+    "github-2020": lambda: _automatic("assets.example.net", 398 * DAY),
+    "cdc-2023": lambda: _stored("client.example.com"),
+    "equifax-2017": equifax,
+    "bazel-2025": bazel,
+    "voice-2021": lambda: _automatic("sip.example.com", 90 * DAY, "tls://sip.example.com:5061"),
+    "prow-2021": prow,
+    "hachyderm-2023": hachyderm,
+    "azure-2013": lambda: _undeployed(
+        "storage.example.com",
+        "https://storage.example.com",
+        "tls://store.example.com:1",
+        YEAR,
+        OUTAGE - 40 * DAY,
+    ),
+    "gocardless-2020": lambda: _undeployed(
+        "vault.example.com",
+        "tls://vault.example.com:8200",
+        "tls://disk.example.com:1",
+        90 * DAY,
+        OUTAGE - 30 * DAY,
+    ),
+    "veres-2018": lambda: _undeployed(
+        "ledger.example.com",
+        "https://ledger.example.com",
+        "tls://disk.example.com:1",
+        90 * DAY,
+        OUTAGE - 30 * DAY,
+    ),
+    "phacility-2017": phacility,
+    "obs-2023": rollback,
+    "cratesio-2016": lambda: _bought("crates.example.com"),
+    "hexpm-2025": lambda: _automatic("packages.example.com", 90 * DAY),
+    "raven-2020": lambda: _bought("learning.example.com"),
+    "addtrust-2020": addtrust,
+    "dstx3-2021": dstx3,
+    "chromecast-2025": _chromecast,
+    "oculus-2018": lambda: _stored("signing.example.com"),
+    "vcenter-2020": lambda: _stored("sts.example.com", 730 * DAY),
+}
+"""How each incident that can be replayed is replayed, by its id."""

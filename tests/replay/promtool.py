@@ -1,0 +1,186 @@
+"""
+The shipped alerts, evaluated by promtool over a recording.
+
+promtool only compares. So it is told to expect nothing, and what it got instead is
+read out of its complaints.
+"""
+
+import ast
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.replay.timeline import Recording
+
+RULES = Path(__file__).parents[2] / "alerts" / "rules.yml"
+
+_PAIRS = r'(?:\w+="(?:[^"\\]|\\.)*"(?:, )?)*'
+_PAIR = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_SAMPLE = re.compile(rf"\{{({_PAIRS})\}} (\S+?)(?=, |$)")
+_EXPRESSION = re.compile(
+    r'^    expr: "(?:[^"\\]|\\.)* # (\d+)", time: .*\n        exp: .*\n        got: (.*)$', re.MULTILINE
+)
+_ALERTS = re.compile(
+    r"^    alertname: (\w+), time: (\w+), \n        exp:\[\], \n        got:\[\n(.*?)^            \]",
+    re.MULTILINE | re.DOTALL,
+)
+_ALERT = re.compile(rf"Labels:\{{({_PAIRS})\}}\s+Annotations:\{{({_PAIRS})\}}")
+_DURATION = re.compile(r"(\d+)(ms|[ywdhms])")
+_SECONDS = {"y": 31536000.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+Samples = Mapping[tuple[tuple[str, str], ...], float]
+"""Values by labels."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """
+    What an alert is about. Its other labels may change while it fires; that would be another notification.
+    """
+
+    alert: str
+    severity: str
+    target: str
+    """Empty for alerts that are not about a target."""
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """
+    When an alert fired.
+    """
+
+    first: float
+    last: float
+    complete: bool
+    """True when it fired at every evaluation between the first and the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """
+    An alert as Alertmanager would get it.
+    """
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+    @property
+    def name(self) -> Name:
+        """
+        What it is about.
+        """
+        return _name(self.labels)
+
+    @property
+    def title(self) -> str:
+        """
+        The line that people read first.
+        """
+        return self.annotations["title"]
+
+
+def firings(recording: Recording) -> dict[Name, Firing]:
+    """
+    When each alert fired, heartbeats aside. An alert that never did is not there.
+    """
+    moments = [step * recording.interval for step in range(int(recording.until // recording.interval) + 1)]
+    expression = (
+        "count by (alertname, severity, target, item) "
+        '(ALERTS{alertstate="firing",alertname!="ExpiryHeartbeat"})'
+    )
+    # Asked at each evaluation by itself: promtool refuses queries over more than 10,000 samples.
+    fired: dict[Name, list[float]] = {}
+    for when, samples in zip(moments, ask(recording, [(expression, one) for one in moments]), strict=True):
+        for labels in samples:
+            fired.setdefault(_name(dict(labels)), []).append(when)
+    return {
+        name: Firing(
+            times[0], times[-1], complete=len(times) == (times[-1] - times[0]) / recording.interval + 1
+        )
+        for name, times in fired.items()
+    }
+
+
+def ask(recording: Recording, questions: Sequence[tuple[str, float]]) -> list[Samples]:
+    """
+    The samples that each expression gives at its time.
+    """
+    tests = [
+        # promtool repeats the expression in its complaint: the comment tells which it was.
+        {"expr": f"{expression} # {number}", "eval_time": _duration(when), "exp_samples": []}
+        for number, (expression, when) in enumerate(questions)
+    ]
+    output = _run(recording, {"promql_expr_test": tests})
+    got = {int(number): samples for number, samples in _EXPRESSION.findall(output)}
+    return [
+        {
+            tuple(_pairs(labels).items()): float(value)
+            for labels, value in _SAMPLE.findall(got.get(number, ""))
+        }
+        for number in range(len(questions))
+    ]
+
+
+def alerts(recording: Recording, wanted: Iterable[tuple[str, float]]) -> dict[tuple[str, float], list[Alert]]:
+    """
+    The alerts of these names that fire at these times, with labels and annotations.
+    """
+    wanted = sorted(set(wanted))
+    tests = [{"alertname": alert, "eval_time": _duration(when), "exp_alerts": []} for alert, when in wanted]
+    output = _run(recording, {"alert_rule_test": tests})
+    found: dict[tuple[str, float], list[Alert]] = {one: [] for one in wanted}
+    for alert, when, got in _ALERTS.findall(output):
+        found[alert, _seconds(when)] = [
+            Alert(_pairs(labels), _pairs(annotations)) for labels, annotations in _ALERT.findall(got)
+        ]
+    return found
+
+
+def _name(labels: Mapping[str, str]) -> Name:
+    return Name(labels["alertname"], labels["severity"], labels.get("target", ""), labels.get("item", ""))
+
+
+def _run(recording: Recording, tests: Mapping[str, object]) -> str:
+    """
+    What promtool says of the tests. Raises AssertionError when it can't run them.
+    """
+    # Rules that are not there are no error to promtool: it would say that nothing fires.
+    assert RULES.is_file()
+    interval = _duration(recording.interval)
+    series = [{"series": name, "values": values} for name, values in recording.series.items()]
+    document = {
+        "rule_files": [str(RULES)],
+        "evaluation_interval": interval,
+        "tests": [{"interval": interval, "input_series": series, **tests}],
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "replay.test.yml"
+        # JSON is YAML, and much faster to write.
+        path.write_text(json.dumps(document), encoding="utf-8")
+        done = subprocess.run(
+            ["promtool", "test", "rules", str(path)], capture_output=True, text=True, check=False
+        )
+    output = done.stdout + done.stderr
+    # A fault of the file or of a rule is told in other words than a difference.
+    assert done.returncode == 0 or re.search(r"^        got:", output, re.MULTILINE), output[:4000]
+    assert " error" not in re.sub(r'"(?:[^"\\]|\\.)*"', "", output), output[:4000]
+    return output
+
+
+def _pairs(text: str) -> dict[str, str]:
+    # Go's quoting is read as Python's: the escapes that occur are the same.
+    return {name: ast.literal_eval(f'"{value}"') for name, value in _PAIR.findall(text)}
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f}s"
+
+
+def _seconds(text: str) -> float:
+    return sum(int(count) * _SECONDS[unit] for count, unit in _DURATION.findall(text))

@@ -1,0 +1,385 @@
+"""
+A simulated fleet without network: what stands where and when, as one function of time for each target.
+
+Every step of a timeline goes through the exporter's own memory, judgement and
+exposition. Only the network, the clock and Prometheus's scraping are simulated. Time
+begins at the epoch, because promtool's does: moments are seconds since 1970.
+"""
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from exporter import metrics
+from exporter.certificates import certificate
+from exporter.memory import Look, Result
+from exporter.metrics import Exposition, Samples, TargetRow
+from exporter.minter import Minted, root
+from exporter.observation import Chain, Facts, Failed, Item, Kind, Observation, Observed, Reason, Tls
+from exporter.policies import AUTOMATIC, DAY, Policy
+from exporter.probes import PROBES
+from exporter.probes.wire import facts
+from exporter.state import State, snapshot
+from exporter.targets import Target, join_host_port, parse_url
+from exporter.tls import Seen
+from exporter.watch import Watch
+
+if TYPE_CHECKING:
+    from exporter.network import Network
+
+MINUTE = 60.0
+YEAR = 365 * DAY
+
+JOB = "expiry"
+INSTANCE = "exporter:10119"
+
+_TLS = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", None, client_certificate_requested=False, staple=None)
+
+Seeing = Failed | Mapping[str, Observation]
+"""What is seen of a target: each address's observation, or why its name can't be looked up."""
+
+Span = tuple[float, float]
+"""From one moment until before another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    A target with what the exporter sees of it at any time.
+    """
+
+    target: Target
+    see: Callable[[float], Seeing]
+
+
+@functools.cache
+def anchor() -> Minted:
+    """
+    The root that all healthy chains of a timeline lead to.
+    """
+    return root("Replay Root", not_before=-19 * YEAR, not_after=79 * YEAR)
+
+
+@functools.cache
+def issuer() -> Minted:
+    """
+    The intermediate that issues leaves.
+    """
+    return anchor().issue("Replay Intermediate", ca=True, path_length=0)
+
+
+@functools.cache
+def anchor_file() -> str:
+    """
+    A file with the root, there for as long as this process lives.
+    """
+    directory = _kept_directory()
+    path = Path(directory.name) / "anchors.pem"
+    path.write_bytes(anchor().pem)
+    return str(path)
+
+
+@functools.cache
+def _kept_directory() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="expiry-replay-")
+
+
+def leaf(names: str | Sequence[str], begin: float, lifetime: float, above: Minted | None = None) -> Minted:
+    """
+    A certificate for these names, of a key of its own.
+    """
+    names = [names] if isinstance(names, str) else names
+    return (above or issuer()).issue(names[0], names, not_before=begin, not_after=begin + lifetime)
+
+
+def presented(*chain: Minted) -> Facts:
+    """
+    What a server with these certificates shows on the wire.
+    """
+    return facts(Seen(Chain(tuple(certificate(one.der) for one in chain)), _TLS))
+
+
+def served(minted: Minted) -> Facts:
+    """
+    What a server shows that presents the certificate with its intermediates.
+    """
+    return presented(*minted.chain)
+
+
+def kept(minted: Minted, name: str = "leaf") -> Facts:
+    """
+    The certificate as an item that no handshake shows: in a file, a Secret or a keystore.
+    """
+    one = certificate(minted.der)
+    return Facts((Item(name, Kind.LEAF, one.not_before, one.not_after, one),))
+
+
+Schedule = Sequence[tuple[float, Facts]]
+"""What stands there from when on, in the order of time."""
+
+
+def at(schedule: Schedule, now: float) -> Facts:
+    """
+    What stands there at this time: the first entry counts before its time too.
+    """
+    found = schedule[0][1]
+    for begin, what in schedule:
+        if begin > now:
+            break
+        found = what
+    return found
+
+
+def within(spans: Iterable[Span], now: float) -> bool:
+    """
+    True when the moment lies in one of the spans.
+    """
+    return any(begin <= now < end for begin, end in spans)
+
+
+def target(url: str, policy: Policy = AUTOMATIC, **labels: str) -> Target:
+    """
+    A target as a configuration would give it, judged by the timeline's own root.
+    """
+    return Target(parse_url(url), url, policy, tuple(sorted(labels.items())), ca_file=anchor_file())
+
+
+def refused(reason: Reason = Reason.CONNECTION_REFUSED) -> Failed:
+    """
+    A look that failed before anything was seen.
+    """
+    return Failed(reason, "simulated")
+
+
+def place(
+    url: str,
+    *schedules: Schedule,
+    policy: Policy = AUTOMATIC,
+    failing: Iterable[Span] = (),
+    unresolved: Iterable[Span] = (),
+    addresses: Sequence[str] = (),
+    **labels: str,
+) -> Place:
+    """
+    A target with one address for each schedule. Looks and look-ups of its name fail in some spans.
+    """
+    one = target(url, policy, **labels)
+    failing, unresolved = tuple(failing), tuple(unresolved)
+    addresses = addresses or [f"192.0.2.{number}" for number in range(1, len(schedules) + 1)]
+    endpoints = [join_host_port(address, one.url.port) for address in addresses]
+
+    def see(now: float) -> Seeing:
+        if within(unresolved, now):
+            return refused(Reason.DNS_NOT_FOUND)
+        if within(failing, now):
+            return dict.fromkeys(endpoints, refused())
+        return {
+            label: Observed(at(schedule, now)) for label, schedule in zip(endpoints, schedules, strict=True)
+        }
+
+    return Place(one, see)
+
+
+class Exporter:
+    """
+    One exporter of the simulated fleet: its memory, its judgement and its text, all real.
+    """
+
+    def __init__(self, places: Sequence[Place], instance: str = INSTANCE) -> None:
+        self.places = places
+        self.instance = instance
+        self._now = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        # No sweep is made, so nothing ever asks the network.
+        self._watch = Watch(cast("Network", None), 1, lambda: self._now)
+        self._exposition = Exposition()
+
+    def restart(self, *, keep_state: bool) -> None:
+        """
+        Begin anew, with what the state file gave back.
+        """
+        before = self._watch.memory
+        self._begin()
+        if not keep_state:
+            return
+        with tempfile.TemporaryDirectory() as directory:
+            written = State(directory)
+            written.save(snapshot(before))
+            written.close()
+            read = State(directory)
+            for name, known in read.load(self._now).items():
+                self._watch.memory.restore(name, known)
+            read.close()
+
+    def scrape(self, now: float) -> str:
+        """
+        The text that a scrape at this time gets.
+        """
+        self._now = now
+        memory = self._watch.memory
+        for one in self.places:
+            memory.update(self._result(one, now), now)
+        targets = [one.target for one in self.places]
+        rows = list(self._watch._rows(targets, now))
+        failures = sum(isinstance(row.held.observation, Failed) for row in rows)
+        own: Samples = {
+            family: [((), float(value))]
+            for family, value in (
+                (metrics.SWEEP_COMPLETE, 1),
+                (metrics.SWEEP_TIME, now),
+                (metrics.SWEEP_TARGETS, len(targets)),
+                (metrics.SWEEP_ENDPOINTS, len(rows)),
+                (metrics.SWEEP_FAILURES, failures),
+                (metrics.RELOAD_SUCCESS, 1),
+            )
+        }
+        return self._exposition.text(
+            [TargetRow(one, PROBES[one.url.scheme].name, 0) for one in targets], rows, own
+        )
+
+    def _result(self, one: Place, now: float) -> Result:
+        memory = self._watch.memory
+        seen = one.see(now)
+        if isinstance(seen, Failed):
+            looks = tuple(Look(label, seen, 0.01) for label in memory.unlocated(one.target))
+            return Result(one.target, looks, located=False)
+        labels = memory.labels(one.target, tuple(seen), now)
+        looks = tuple(
+            Look(label, observation, 0.01) for label, observation in zip(labels, seen.values(), strict=True)
+        )
+        return Result(one.target, looks, located=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """
+    Exporters and the Prometheus that scrapes them, with their bad times.
+    """
+
+    exporters: Sequence[Exporter]
+    exporter_down: Sequence[Span] = ()
+    """The first exporter does not answer; it starts anew when the span is over."""
+    prometheus_down: Sequence[Span] = ()
+    """Nothing is scraped at all."""
+    keep_state: bool = True
+
+
+def fleet(*places: Place, exporter_down: Sequence[Span] = (), prometheus_down: Sequence[Span] = ()) -> Fleet:
+    """
+    A fleet that one exporter watches.
+    """
+    return Fleet([Exporter(places)], exporter_down, prometheus_down)
+
+
+@dataclass(slots=True)
+class _Values:
+    """
+    The values of one series in the notation of promtool, with runs of equal steps written short.
+    """
+
+    written: list[str] = field(default_factory=list)
+    length: int = 0
+    """Steps that have a value or a gap so far."""
+    gone: bool = False
+    """True while the series ended with a stale marker."""
+    start: float = 0.0
+    step: float = 0.0
+    more: int = -1
+    """Values of the run under way after its first; -1 when there is none."""
+
+    def add(self, position: int, value: float) -> None:
+        self.gone = False
+        if position > self.length:
+            self._gap(position - self.length)
+        if self.more == 0:
+            self.step = value - self.start
+        if self.more < 0:
+            self.start, self.step, self.more = value, 0.0, 0
+        elif value == self.start + self.step * (self.more + 1):
+            self.more += 1
+        else:
+            self._end_run()
+            self.start, self.step, self.more = value, 0.0, 0
+        self.length += 1
+
+    def stale(self, position: int) -> None:
+        self.gone = True
+        if position > self.length:
+            self._gap(position - self.length)
+        self._end_run()
+        self.written.append("stale")
+        self.length += 1
+
+    def text(self) -> str:
+        self._end_run()
+        return " ".join(self.written)
+
+    def _gap(self, steps: int) -> None:
+        self._end_run()
+        self.written.append(f"_x{steps}")
+        self.length += steps
+
+    def _end_run(self) -> None:
+        if self.more >= 0:
+            self.written.append(f"{self.start!r}{self.step:+.17g}x{self.more}")
+        self.more = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """
+    What Prometheus stored over a timeline.
+    """
+
+    series: Mapping[str, str]
+    """Values of each series, both in the notation of promtool's unit tests."""
+    interval: float
+    until: float
+    """The last moment, a multiple of the interval."""
+
+
+def record(fleet: Fleet, until: float, interval: float) -> Recording:
+    """
+    Let time pass from 0 until this moment, with one scrape in each interval.
+    """
+    stored: dict[str, _Values] = {}
+    for exporter in fleet.exporters:
+        down_before = False
+        found: dict[str, _Values] = {}
+        for position in range(int(until // interval) + 1):
+            now = position * interval
+            if within(fleet.prometheus_down, now):
+                continue
+            down = exporter is fleet.exporters[0] and within(fleet.exporter_down, now)
+            if down_before and not down:
+                exporter.restart(keep_state=fleet.keep_state)
+            down_before = down
+            lines = [f"up {0 if down else 1}"]
+            if not down:
+                lines += [line for line in exporter.scrape(now).splitlines() if line[0] != "#"]
+            _store(found, lines, position)
+        stored |= {_labelled(series, exporter.instance): values for series, values in found.items()}
+    return Recording({series: values.text() for series, values in stored.items()}, interval, until)
+
+
+def _store(found: dict[str, _Values], lines: Iterable[str], position: int) -> None:
+    for line in lines:
+        series, _, value = line.rpartition(" ")
+        values = found.get(series)
+        if values is None:
+            values = found[series] = _Values()
+        values.add(position, float(value))
+    # As Prometheus does for what was in the last scrape and is not in this one.
+    for values in found.values():
+        if values.length <= position and not values.gone:
+            values.stale(position)
+
+
+def _labelled(series: str, instance: str) -> str:
+    name, _, labels = series.partition("{")
+    return f'{name}{{job="{JOB}",instance="{instance}"' + (f",{labels}" if labels else "}")
