@@ -220,11 +220,11 @@ def test_another_authority_at_a_renewal_alerts_nobody() -> None:
 
 
 A_THIRD_LEFT = Policy("a-third-left", renewal_due=Before(share=1 / 3), critical=Before(share=1 / 8))
-"""For renewers that wait for the last third even under ten days, when `automatic` expects them at the half."""
+"""For renewers that wait for the last third even under ten days; `automatic` expects them at the half."""
 
 
 @pytest.mark.parametrize("name", ["1h", "24h", "6d"])
-def test_short_lifetimes_that_are_renewed_late_alert_nobody_under_a_policy_of_their_own(name: str) -> None:
+def test_short_lifetimes_that_are_renewed_late_need_a_policy_of_their_own(name: str) -> None:
     """
     Caddy and cert-manager renew when a third is left, whatever the lifetime.
     """
@@ -233,7 +233,7 @@ def test_short_lifetimes_that_are_renewed_late_alert_nobody_under_a_policy_of_th
     assert firings(record(fleet(one), until, how.interval)) == {}
 
 
-def test_an_outage_of_the_authority_over_six_days_certificates_alerts_nobody_under_that_policy() -> None:
+def test_that_policy_survives_an_outage_of_the_authority_over_six_days() -> None:
     """
     Half of the lifetime is left when it begins, and more than a third when it is over.
     """

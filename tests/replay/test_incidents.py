@@ -8,9 +8,13 @@ import pytest
 
 from exporter.policies import DAY, HOUR
 from tests.replay import promtool
+from tests.replay.__main__ import row
 from tests.replay.incidents import GONE, OUTAGE, SCENARIOS, Incident, Outcome, blackbox, incidents, replay
 from tests.replay.promtool import Name
 from tests.replay.timeline import MINUTE, YEAR, fleet, leaf, place, record, served
+from tests.support.readme import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
 
 REPLAYED = [one for one in incidents() if one.later is None]
 
@@ -33,13 +37,16 @@ def test_every_incident_is_replayed_or_says_why_not() -> None:
 @pytest.mark.parametrize("incident", REPLAYED, ids=lambda one: one.id)
 def test_an_incident_is_announced_in_time(incident: Incident) -> None:
     """
-    The alert fires at least as long before the outage as it must, and names the cause in its title.
+    The alert fires as long before the outage as it must, names the cause, and is in the README's table.
     """
     outcome = replayed(incident.id)
     scenario = outcome.scenario
     # Without any lead: in the first evaluation after the fact.
     assert outcome.lead >= (incident.lead or -scenario.interval)
     assert scenario.title in outcome.title
+    assert f"| {' | '.join(row(incident, outcome))} |" in README, (
+        "python -m tests.replay writes the table anew"
+    )
     end = scenario.until if scenario.fixed is None else scenario.fixed
     for name, firing in outcome.firings.items():
         if (name.target, name.item) == (outcome.first.target, outcome.first.item):
