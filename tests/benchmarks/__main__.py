@@ -22,7 +22,8 @@ from cryptography.hazmat.backends.openssl.backend import backend
 
 from tests.benchmarks.fleet import fleet
 from tests.benchmarks.limits import raise_file_limit
-from tests.benchmarks.scenarios import COMMAND, QUICK, SCENARIOS, Row, Sizes
+from tests.benchmarks.row import QUICK, Row, Sizes
+from tests.benchmarks.scenarios import COMMAND, SCENARIOS
 
 HEADINGS = ("measured", "ours", "peer or bound", "ratio", "target", "")
 

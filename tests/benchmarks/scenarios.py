@@ -6,13 +6,14 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from tests.benchmarks import fleet as fleets
 from tests.benchmarks.clients import BenchmarkError, handshakes, probe_each, scrape
 from tests.benchmarks.fleet import Fleet
+from tests.benchmarks.row import Row, Sizes
+from tests.benchmarks.rules import rules
 from tests.support.processes import (
     Running,
     answers,
@@ -36,49 +37,6 @@ BARE_CONCURRENT = 50
 """Bare handshakes under way at a time: more costs them more."""
 
 MEGABYTE = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """
-    One line of the table. `ours` is judged by `target` unless there is a `ratio`: then that is.
-    """
-
-    what: str
-    ours: float
-    unit: str
-    peer: float | None = None
-    """The same of the peer, or the bound that the figure is compared with; None when there is none."""
-    ratio: float | None = None
-    at_most: float | None = None
-    at_least: float | None = None
-    """Targets; both None for a figure that explains the others."""
-
-    @property
-    def met(self) -> bool | None:
-        """
-        Whether the target is met; None when there is none.
-        """
-        figure = self.ours if self.ratio is None else self.ratio
-        if self.at_most is not None:
-            return figure <= self.at_most
-        return None if self.at_least is None else figure >= self.at_least
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """
-    How much is measured.
-    """
-
-    many: int = 2000
-    some: int = 1000
-    silent: int = 50
-    rounds: int = 5
-    repeats: int = 3
-
-
-QUICK = Sizes(many=200, some=100, silent=5, rounds=2, repeats=1)
 
 
 @contextlib.contextmanager
@@ -237,7 +195,7 @@ def memory(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     yield Row(f"start until healthy, {sizes.some} targets", median(starts), "s")
 
 
-SCENARIOS = {"cost": cost, "latency": latency, "robustness": robustness, "memory": memory}
+SCENARIOS = {"cost": cost, "latency": latency, "robustness": robustness, "memory": memory, "rules": rules}
 
 
 def _all_succeeded(port: int, count: int) -> float:

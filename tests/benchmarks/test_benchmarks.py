@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmarks.__main__ import table
 from tests.benchmarks.fleet import REPOSITORY
-from tests.benchmarks.scenarios import Row
+from tests.benchmarks.row import Row
 from tests.support.processes import running
 
 

@@ -1,0 +1,84 @@
+"""
+What the alerting rules cost a real Prometheus: one group over all series of a large fleet.
+"""
+
+import http.server
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from tests.benchmarks.fleet import Fleet
+from tests.benchmarks.row import Row, Sizes
+from tests.golden.scenes import seen
+from tests.golden.values import Scene, certificate, facts, intermediate, target
+from tests.support.certificates import DAY
+from tests.support.processes import wait_until
+from tests.support.prometheus import prometheus
+
+RULES = Path(__file__).parents[2] / "alerts" / "rules.yml"
+
+INTERVAL = 5
+"""Seconds between two scrapes, and between two evaluations."""
+
+EVALUATIONS = 6
+
+
+def exposition(count: int, now: float) -> bytes:
+    """
+    What an exporter tells of so many targets, one in a hundred of which is due.
+    """
+    scene = Scene()
+    for number in range(count):
+        end = now + (2 if number % 100 == 0 else 60) * DAY
+        name = f"host-{number}.example.com"
+        leaf = certificate(name, begin=end - 90 * DAY, end=end)
+        found = facts(leaf, intermediate(begin=now - 365 * DAY, end=now + 999 * DAY))
+        scene.see(target(f"https://{name}", labels=(("team", f"team-{number % 20}"),)), seen(found), at=now)
+    return scene.text().encode("utf-8")
+
+
+def rules(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
+    """
+    Seconds of one evaluation, as Prometheus itself tells them.
+
+    The exposition is made once by the exporter's own code and served by a small web server: what is
+    measured is Prometheus.
+    """
+    body = exposition(sizes.fleet, time.time())
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        configuration = {
+            "global": {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": f"{INTERVAL}s"},
+            "rule_files": [str(RULES)],
+            "scrape_configs": [
+                {"job_name": "expiry", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
+            ],
+        }
+        with prometheus(nginx.directory, configuration) as made:
+            made.await_query("count(expiry_target_info)")
+            seconds: list[float] = []
+            for _ in range(EVALUATIONS):
+                done = made.own("prometheus_rule_evaluations_total")
+                wait_until(
+                    lambda before=done: made.own("prometheus_rule_evaluations_total") > before + 30,  # type: ignore[misc]
+                    deadline=10 * INTERVAL,
+                    what="an evaluation",
+                )
+                seconds.append(made.own("prometheus_rule_group_last_duration_seconds"))
+            firing = int(made.query('count(ALERTS{alertname="ExpirySoon"})')[0].value)
+        server.shutdown()
+    what = f"rules over {sizes.fleet} targets, {firing} of them firing: one evaluation"
+    yield Row(what, median(seconds), "s", at_most=1)
