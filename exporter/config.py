@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -27,8 +28,21 @@ from pydantic import (
     model_validator,
 )
 
-from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, lateness
-from exporter.targets import DEFAULT_PORTS, Target, TargetError, Url, normal_host, parse_url
+from exporter.observation import Kind
+from exporter.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, HOUR, Before, Match, Policy, lateness
+from exporter.renewal_information import DIRECTORIES
+from exporter.targets import (
+    OPEN_FORMS,
+    SCHEMES,
+    Proxy,
+    Target,
+    TargetError,
+    Url,
+    normal_host,
+    parse_name_server,
+    parse_proxy,
+    parse_url,
+)
 from exporter.yaml_tree import SIZE_LIMIT, ConfigError, ConfigFault, Document, Loc, read, shown
 
 __all__ = ["Config", "ConfigError", "ConfigFault", "load", "parse", "target_for"]
@@ -55,7 +69,11 @@ _MESSAGES = {
     "string_type": "must be a text, not a list or a mapping",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must not be empty: name what it is for, or remove the key",
     "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
     "value_error": "{error}",
 }
 
@@ -74,8 +92,21 @@ class Config:
     """Patterns (fnmatch) of the URLs that `/probe` accepts besides configured targets."""
     warnings: tuple[str, ...] = ()
     """What is allowed but probably not meant, each with file and line."""
+    matches: tuple["SchemeMatch", ...] = ()
+    """Which policies fit which targets, in the order of the file."""
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """What `defaults` sets, for `_target`. Not shown: a pass phrase may be among it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeMatch:
+    """
+    A policy for the targets with one of these schemes, as far as their items fit.
+    """
+
+    schemes: frozenset[str]
+    """Empty: every scheme."""
+    match: Match
 
 
 def load(path: str, environ: Mapping[str, str]) -> Config:
@@ -122,28 +153,54 @@ def target_for(config: Config, url: str, policy: str | None) -> Target:
     if target is None:
         parsed = _url(url)
         # The normal form is matched, not the text, so that no spelling of a host slips past a pattern.
-        forms = [f"{parsed.scheme}://{parsed.authority}"]
-        if parsed.port == DEFAULT_PORTS[parsed.scheme]:
-            forms.append(forms[0].removesuffix(f":{parsed.port}"))
-        patterns = [pattern.lower() for pattern in config.probe_allow]
-        if not any(fnmatch.fnmatchcase(form, pattern) for form in forms for pattern in patterns):
+        if not _allowed(parsed, config.probe_allow):
             raise TargetError(
                 f"{url!r} is not a configured target, and probe.allow of the configuration does not permit it"
             )
-        target = _target(config.defaults, {"url": parsed, "name": _name(parsed.text)})
+        target = _target(config.defaults, {"url": parsed, "name": _name(parsed.text)}, config.matches)
     if policy is None:
         return target
     if policy not in config.policies:
         raise TargetError(f"there is no policy {shown(policy)}: {_closest(policy, config.policies)}")
-    return replace(target, policy=config.policies[policy])
+    return replace(target, policy=config.policies[policy], matches=())
 
 
-def _target(defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> Target:
+def _allowed(url: Url, patterns: Iterable[str]) -> bool:
+    """
+    True when one of the patterns of `probe.allow` fits the URL.
+
+    What reads this host's files, or asks in its name, must be named by its scheme: `*` does not mean it.
+    """
+    scheme = SCHEMES[url.scheme]
+    forms = [url.normal]
+    if url.port and url.port == scheme.default_port:
+        forms.append(url.normal.replace(f":{url.port}", "", 1))
+    lowered = [pattern.lower() for pattern in patterns]
+    if scheme.form not in OPEN_FORMS:
+        lowered = [pattern for pattern in lowered if pattern.startswith(f"{url.scheme}:")]
+    return any(fnmatch.fnmatchcase(form.lower(), pattern) for form in forms for pattern in lowered)
+
+
+def _target(
+    defaults: Mapping[str, Any], settings: Mapping[str, Any], matches: Iterable["SchemeMatch"]
+) -> Target:
     """
     A target with its own settings and those of `defaults` that it does not set; labels are merged.
+
+    Its own policy goes before every match, and each match before the policy of `defaults`.
     """
     labels = {**defaults.get("labels", {}), **settings.get("labels", {})}
-    return Target(**{**defaults, **settings, "labels": tuple(sorted(labels.items()))})
+    arguments = {**defaults, **settings, "labels": tuple(sorted(labels.items()))}
+    if "policy" in settings:
+        arguments["matches"] = ()
+    else:
+        scheme = settings["url"].scheme
+        fitting = [one.match for one in matches if not one.schemes or scheme in one.schemes]
+        whole = next((one.policy for one in fitting if not one.kinds and not one.issuers), None)
+        if whole is not None:
+            arguments["policy"] = whole
+        arguments["matches"] = (*fitting, *BY_KIND)
+    return Target(**arguments)
 
 
 def _closest(word: str, known: Iterable[str]) -> str:
@@ -252,13 +309,24 @@ def _label_name(text: str) -> str:
     return text
 
 
-def _policy_name(text: str) -> str:
+def _directory(text: str) -> str:
     """
-    The name of a user's policy.
+    The URL of an ACME directory.
     """
-    if text in BUILT_IN:
-        raise ValueError(f"the policy {text!r} is built in: choose another name, and name it in `policy`")
-    return _name(text)
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must be the URL of an ACME directory, like https://ca.example.com/acme/directory")
+    return text
+
+
+def _scheme(text: str) -> str:
+    """
+    A scheme that there is.
+    """
+    name = text.lower().removesuffix("//").removesuffix(":")
+    if name not in SCHEMES:
+        raise ValueError(f"there is no scheme {shown(text)}: {_closest(name, SCHEMES)}")
+    return name
 
 
 def _reading(info: ValidationInfo) -> "_Reading":
@@ -317,9 +385,40 @@ def _password_in_file(path: str) -> str:
     return password
 
 
+def _proxy(value: Any) -> Proxy | None:
+    """
+    A proxy's URL, or None for `none`. Raises TargetError, which is a ValueError.
+    """
+    text = _text(value)
+    return None if text == "none" else parse_proxy(text)
+
+
+def _credentials(text: str) -> str:
+    """
+    A user and a password that every kind of proxy takes.
+    """
+    user, colon, password = text.partition(":")
+    # RFC 1929 section 2: one byte for each length.
+    if not colon or not all(0 < len(part.encode()) <= 255 for part in (user, password)):
+        raise ValueError("must be user:password, each of 1 to 255 bytes")
+    if not text.isprintable():
+        raise ValueError("must be user:password in one line")
+    return text
+
+
+def _one_password(value: Any) -> Any:
+    """
+    The value as it is, unless it names two sources for one password.
+    """
+    if isinstance(value, dict) and {"password_file", "password_env"} <= value.keys():
+        raise ValueError("password_file and password_env exclude each other: remove one")
+    return value
+
+
 _Text = Annotated[str, Field(min_length=1)]
 _File = Annotated[_Text, AfterValidator(_absolute)]
 _Deadline = Annotated[Before, PlainValidator(_deadline)]
+_NameServer = Annotated[_Text, AfterValidator(parse_name_server)]
 
 
 class _Part(BaseModel):
@@ -357,9 +456,48 @@ class _ClientCertificate(_Part):
         """
         Refuses two sources for one pass phrase.
         """
-        if isinstance(value, dict) and {"password_file", "password_env"} <= value.keys():
-            raise ValueError("password_file and password_env exclude each other: remove one")
-        return value
+        return _one_password(value)
+
+
+class _Proxy(_Part):
+    """
+    A proxy. Its credentials are read, not named. A URL alone is a whole proxy, and `none` is none.
+    """
+
+    url: Annotated[Proxy | None, PlainValidator(_proxy)]
+    credentials_file: (
+        Annotated[_File, AfterValidator(_password_in_file), AfterValidator(_credentials)] | None
+    ) = None
+    credentials_env: (
+        Annotated[_Text, AfterValidator(_password_in_environment), AfterValidator(_credentials)] | None
+    ) = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def as_mapping(cls, value: Any) -> Any:
+        """
+        Takes a text for the URL.
+        """
+        return {"url": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def one_place(self) -> Self:
+        """
+        Refuses credentials in two places, and for no proxy.
+        """
+        if self.credentials_file and self.credentials_env:
+            raise ValueError("credentials_file and credentials_env exclude each other: remove one")
+        if self.url is None and (self.credentials_file or self.credentials_env):
+            raise ValueError("`none` has no credentials: remove them")
+        return self
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """
+        The proxy with its credentials.
+        """
+        credentials = self.credentials_env or self.credentials_file
+        return replace(self.url, credentials=credentials) if self.url is not None else None
 
 
 class _Settings(_Part):
@@ -375,9 +513,26 @@ class _Settings(_Part):
     server_name: Annotated[_Text, AfterValidator(normal_host)] | None = None
     ca_file: _File | None = None
     client_certificate: _ClientCertificate | None = None
+    password_file: Annotated[_File, AfterValidator(_password_in_file)] | None = None
+    password_env: Annotated[_Text, AfterValidator(_password_in_environment)] | None = None
     address_family: Literal["any", "ipv4", "ipv6"] | None = None
     addresses: Literal["all", "first"] | None = None
     keys: Literal["any", "both"] | None = None
+    proxy: _Proxy | None = None
+    proxy_protocol: Literal["none", "v1", "v2"] | None = None
+    crl: bool | None = None
+    ocsp: bool | None = None
+    renewal_information: bool | None = None
+    dns_checks: bool | None = None
+    dns_servers: Annotated[list[_NameServer], Field(min_length=1), AfterValidator(tuple)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def one_password(cls, value: Any) -> Any:
+        """
+        Refuses two sources for one password of keystores.
+        """
+        return _one_password(value)
 
 
 class _TargetEntry(_Settings):
@@ -397,6 +552,24 @@ class _TargetEntry(_Settings):
         return self
 
 
+class _Match(_Part):
+    """
+    What a policy is for, besides the targets that name it. What is not set fits all.
+    """
+
+    schemes: Annotated[list[Annotated[str, AfterValidator(_scheme)]], Field(min_length=1)] = []
+    kinds: Annotated[list[Kind], Field(min_length=1)] = []
+    issuers: Annotated[list[_Text], Field(min_length=1)] = []
+
+
+class _BuiltInEntry(_Part):
+    """
+    One of `policies` that has the name of a built-in one: it says only what that is for.
+    """
+
+    match: _Match
+
+
 class _PolicyEntry(_Part):
     """
     One of `policies`.
@@ -405,6 +578,7 @@ class _PolicyEntry(_Part):
     renewal_due: _Deadline | None = None
     warning: _Deadline | None = None
     critical: _Deadline
+    match: _Match | None = None
 
     @model_validator(mode="after")
     def first_deadline(self) -> Self:
@@ -430,15 +604,18 @@ class _Sections(_Part):
     """
 
     defaults: _Settings = _Settings()
-    policies: dict[Annotated[str, AfterValidator(_policy_name)], Any] = {}
+    policies: dict[Annotated[str, AfterValidator(_name)], Any] = {}
     targets: list[Any] = []
     probe: _Probe = _Probe()
+    acme: dict[_Text, Annotated[str, AfterValidator(_directory)]] = {}
 
 
 _MODELS: dict[str, type[BaseModel]] = {
     "defaults": _Settings,
     "probe": _Probe,
     "client_certificate": _ClientCertificate,
+    "proxy": _Proxy,
+    "match": _Match,
 }
 """Models inside models, by key."""
 
@@ -449,6 +626,8 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """
     *around, key = error["loc"] or ("",)
     if error["type"] == "extra_forbidden":
+        if around[-1:] == ["proxy"] and key in {"credentials", "password", "user", "username"}:
+            return "credentials are not written here: use credentials_file or credentials_env"
         if key in {"password", "passphrase"}:
             return "a pass phrase is not written here: use password_file or password_env"
         for step in around:
@@ -496,6 +675,7 @@ class _Reading:
         self.directory = Path(document.file).parent
         self.environ = environ
         self.policies: dict[str, Policy] = dict(BUILT_IN)
+        self.matches: list[SchemeMatch] = []
         self.warnings: list[str] = []
 
     def config(self) -> Config:
@@ -514,14 +694,18 @@ class _Reading:
         }
         policies = written.get("policies")
         for name, entry in policies.items() if isinstance(policies, dict) else ():
-            self.policies.setdefault(name, self.policy(name, entry))
+            self.policies[name] = self.policy(name, entry)
         sections = self.model(_Sections, written, ())
         defaults = self.arguments(sections.defaults, ("defaults",)) if sections else {}
+        if sections and sections.acme:
+            # One mapping for all targets, which is no setting of theirs.
+            defaults["acme"] = MappingProxyType({**DIRECTORIES, **sections.acme})
         return Config(
             targets=self.targets(written.get("targets"), defaults),
             policies=MappingProxyType(self.policies),
             probe_allow=tuple(sections.probe.allow) if sections else (),
             warnings=tuple(self.warnings),
+            matches=tuple(self.matches),
             defaults=MappingProxyType(defaults),
         )
 
@@ -529,6 +713,8 @@ class _Reading:
         """
         One of the user's policies; any, if it is at fault: the targets that name it are not.
         """
+        if name in BUILT_IN:
+            return self.built_in(name, entry)
         model = self.model(_PolicyEntry, entry, ("policies", name))
         due = model and (model.renewal_due or model.warning)
         if not model or not due:
@@ -536,7 +722,33 @@ class _Reading:
         policy = Policy(name, renewal_due=due, warning=model.warning, critical=model.critical)
         for key, message in _order_faults(policy).items():
             self.document.fault(("policies", name, key), message)
+        self.match(policy, model.match)
         return policy
+
+    def built_in(self, name: str, entry: Any) -> Policy:
+        """
+        A built-in policy, of which the document may only say what it is for.
+        """
+        if isinstance(entry, dict) and set(entry) & (_PolicyEntry.model_fields.keys() - {"match"}):
+            self.document.fault(
+                ("policies", name),
+                f"the policy {name!r} is built in, only its `match` may be set: choose another name for "
+                "deadlines of your own, and name it in `policy`",
+            )
+        else:
+            model = self.model(_BuiltInEntry, entry, ("policies", name))
+            self.match(BUILT_IN[name], model.match if model is not None else None)
+        return BUILT_IN[name]
+
+    def match(self, policy: Policy, match: _Match | None) -> None:
+        """
+        Notes what a policy is for.
+        """
+        if match is not None:
+            kinds = frozenset(map(str, match.kinds))
+            self.matches.append(
+                SchemeMatch(frozenset(match.schemes), Match(policy, kinds, tuple(match.issuers)))
+            )
 
     def targets(self, entries: Any, defaults: Mapping[str, Any]) -> tuple[Target, ...]:
         """
@@ -548,7 +760,7 @@ class _Reading:
             model = self.model(_TargetEntry, entry if isinstance(entry, dict | list) else {"url": entry}, loc)
             if model is None:
                 continue
-            target = _target(defaults, {**self.arguments(model, loc), "name": model.name})
+            target = _target(defaults, {**self.arguments(model, loc), "name": model.name}, self.matches)
             first, known = targets.setdefault(target.name, (loc, target))
             line, path = self.document.place(first)
             if first == loc:
@@ -569,6 +781,10 @@ class _Reading:
         arguments = {key: getattr(settings, key) for key in settings.model_fields_set}
         if settings.policy is not None:
             arguments["policy"] = self.policies[settings.policy]
+        if settings.proxy is not None:
+            arguments["proxy"] = settings.proxy.proxy
+        if arguments.keys() & {"password_file", "password_env"}:
+            arguments["password"] = arguments.pop("password_env", None) or arguments.pop("password_file")
         files = [((*loc, "ca_file"), settings.ca_file)]
         client = settings.client_certificate
         if client is not None:

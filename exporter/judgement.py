@@ -7,10 +7,10 @@ handshake agreed on are judged here.
 
 from dataclasses import dataclass
 
-from exporter.observation import Chain, Facts, Fault, Item, Kind, Tls
-from exporter.policies import Policy
+from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Tls
+from exporter.policies import AUTOMATIC, SIGNATURE, Policy, lateness
 from exporter.targets import Target
-from exporter.trust import FoundFault, Trust, TrustStore, judge
+from exporter.trust import Trust, TrustStore, judge
 
 WEAK_PROTOCOLS = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"})
 """RFC 8996 (TLS 1.0 and 1.1), RFC 7568 (SSL 3.0)."""
@@ -39,6 +39,8 @@ class JudgedItem:
     item: Item
     deadlines: Deadlines | None
     """None for what is renewed together with something else, or has no say: see `judge_item`."""
+    policy: Policy = AUTOMATIC
+    """The policy that the deadlines are made by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,12 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
     """
     The verdict on an endpoint of this target.
     """
-    items = tuple(JudgedItem(item, judge_item(item, facts, target.policy)) for item in facts.items)
-    found: list[FoundFault] = []
+    items = tuple(_judged_item(item, facts, target) for item in facts.items)
+    found: list[FoundFault] = list(facts.faults)
     valid_from, valid_until = float("-inf"), float("inf")
     for chain in facts.chains:
+        if not chain.presented:
+            continue
         trust = _judge_chain(chain, target, anchors, now)
         found += trust.faults
         valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
@@ -80,9 +84,43 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
 
+def _judged_item(item: Item, facts: Facts, target: Target) -> JudgedItem:
+    policy = policy_for(item, facts, target)
+    return JudgedItem(item, judge_item(item, facts, policy), policy)
+
+
+def policy_for(item: Item, facts: Facts, target: Target) -> Policy:
+    """
+    The policy of an item: that of the first match that fits, or else the target's.
+
+    What accompanies a leaf is renewed by whoever renews the leaf, so the leaf is what must fit.
+    """
+    leaf = _leaf_of(item, facts)
+    kind, certificate = (item.kind, item.certificate) if leaf is None else (Kind.LEAF, leaf)
+    issuer = certificate.issuer if certificate is not None else None
+    otherwise = target.policy
+    if kind in {Kind.CRL, Kind.OCSP} and facts.chains:
+        # The target's policy says how its certificate is renewed. What tells of that lives for days only.
+        otherwise = SIGNATURE
+    return next((match.policy for match in target.matches if match.fits(kind, issuer)), otherwise)
+
+
+def _leaf_of(item: Item, facts: Facts) -> Certificate | None:
+    """
+    The leaf that an intermediate accompanies, the one that ends last; None for everything else.
+    """
+    if item.kind is not Kind.INTERMEDIATE:
+        return None
+    # A server with an RSA and an ECDSA certificate has two chains, which may share it.
+    leaves = [chain.leaf for chain in facts.chains if item.certificate in chain.certificates]
+    return max(leaves, key=lambda one: one.not_after, default=None)
+
+
 def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
     """
     The deadlines of an item.
+
+    When its issuer or manager said when it is to be renewed, a person is told once that is late.
 
     A root that is served has none: clients use their own copy. A CA certificate that
     accompanies a leaf comes anew with each renewal of the leaf, so it has deadlines
@@ -91,15 +129,16 @@ def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
     lifetime = item.not_after - item.not_before
     if item.kind is Kind.ROOT:
         return None
-    if item.kind is Kind.INTERMEDIATE:
-        # A server with an RSA and an ECDSA certificate has two chains, which may share it.
-        leaves = [chain.leaf for chain in facts.chains if item.certificate in chain.certificates]
-        if leaves:
-            leaf = max(leaves, key=lambda one: one.not_after)
-            if item.not_after >= leaf.not_after:
-                return None
-            lifetime = leaf.lifetime
+    leaf = _leaf_of(item, facts)
+    if leaf is not None:
+        if item.not_after >= leaf.not_after:
+            return None
+        lifetime = leaf.lifetime
     left = policy.time_left(lifetime)
+    if item.renewal is not None:
+        critical = item.not_after - left.critical
+        due = min(item.renewal.due, critical)
+        return Deadlines(due, min(due + lateness(max(lifetime, 0.0)), critical), critical)
     return Deadlines(
         item.not_after - left.renewal_due, item.not_after - left.warning, item.not_after - left.critical
     )
@@ -133,6 +172,8 @@ def judge_tls(tls: Tls) -> list[FoundFault]:
 
 
 def _once_each(found: list[FoundFault]) -> tuple[FoundFault, ...]:
+    if not found:
+        return ()
     order = list(Fault)
     first: dict[Fault, FoundFault] = {}
     for one in found:

@@ -7,15 +7,18 @@ does not go quiet when the server goes down.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exporter.judgement import Judged
-from exporter.observation import Facts, Failed, Item, Observation, Observed, Reason
+from exporter.observation import Facts, Failed, Item, Kind, Observation, Observed, Reason
 from exporter.targets import ADDRESS_LIMIT, Target
 
 ROSTER_AGE = 7 * 86400.0
 """Seconds for which a label is remembered after its address was last given for a name."""
 
+
+DEPLOYMENT = 3 * 3600.0
+"""Seconds that a deployment over several servers may take."""
 
 NOT_LOOKED_AT = Failed(Reason.TIMEOUT, "not looked at since the exporter started")
 """The observation of an endpoint that is only known from before a restart."""
@@ -59,6 +62,10 @@ class Past:
     """By item name, what was there before the last change. No entry before the first change."""
     identity_changed_at: dict[str, float] = field(default_factory=dict)
     """By item name, when its issuer and key last changed together long before a renewal was due."""
+    changed_at: dict[str, float] = field(default_factory=dict)
+    """By item name, when it last changed."""
+    rolled_back_at: dict[str, float] = field(default_factory=dict)
+    """By leaf, from when on it counts that an older one came back. No entry while the newest is there."""
     trusted_at: float | None = None
     """When a normal client would last have accepted the endpoint; None when never."""
 
@@ -69,9 +76,17 @@ class Past:
         now_there = {item.name: item for item in after.items}
         for old in before.items:
             new = now_there.get(old.name)
-            if new is None or new == old:
+            # When the issuer wants it renewed may change while it is the same.
+            if new is None or replace(new, renewal=None) == replace(old, renewal=None):
                 continue
             self.previous[old.name] = old
+            last_change = self.changed_at.get(old.name)
+            self.changed_at[old.name] = now
+            self.rolled_back_at.pop(old.name, None)
+            if is_older(new, old):
+                # Two changes in a short time are a deployment under way, seen through one address of several.
+                under_way = last_change is not None and now - last_change < DEPLOYMENT
+                self.rolled_back_at[old.name] = now + DEPLOYMENT if under_way else now
             if changed_identity(old, new, now):
                 self.identity_changed_at[old.name] = now
 
@@ -113,7 +128,7 @@ def identity(target: Target) -> str:
     """
     What makes held facts a target's own: the same name with another address is another thing.
     """
-    return f"{target.url.scheme}://{target.url.authority} {target.server_name or ''} {target.keys}"
+    return f"{target.url.normal} {target.server_name or ''} {target.keys}"
 
 
 class Memory:
@@ -172,7 +187,7 @@ class Memory:
         make ever new series. Once it had more addresses in a week than are probed at a
         time, its endpoints are `name:port#1`, `#2` and so on.
         """
-        if target.url.ip is not None:
+        if target.url.ip is not None or not target.url.port:
             return tuple(found)
         roster = self.known(target).roster
         for label in [label for label, given in roster.items() if given < now - ROSTER_AGE]:
@@ -215,14 +230,54 @@ class Memory:
         held.duration = look.duration
         facts = seen_facts(look.observation)
         if facts is None:
-            return False
-        held.seen_at = now
-        if facts == held.facts:
+            return isinstance(look.observation, Failed) and _take_aside(held, look.observation.aside, now)
+        held.seen_at = now if facts.seen_at is None else facts.seen_at
+        if facts.partial and held.facts is not None:
+            facts = with_missing(facts, held.facts)
+        if facts is held.facts or facts == held.facts:
             return False
         if held.facts is not None:
             held.past.note_change(held.facts, facts, now)
         held.facts = facts
         return True
+
+
+def _take_aside(held: Held, aside: tuple[Item, ...], now: float) -> bool:
+    """
+    Take in what expires on our side, beside what was last seen of the endpoint. True when that is a change.
+    """
+    if not aside:
+        return False
+    names = {item.name for item in aside}
+    before = held.facts if held.facts is not None else Facts(())
+    facts = replace(before, items=(*(item for item in before.items if item.name not in names), *aside))
+    if facts == before:
+        return False
+    held.past.note_change(before, facts, now)
+    held.facts = facts
+    return True
+
+
+def with_missing(facts: Facts, before: Facts) -> Facts:
+    """
+    What could be read of an endpoint now, and what was there before and is not among it.
+
+    A file that was half overwritten must not silence the warning about what could not be read.
+    """
+    there = {item.name for item in facts.items}
+    missing = tuple(item for item in before.items if item.name not in there)
+    if not missing:
+        return facts
+    leaves = {item.certificate for item in missing if item.kind is Kind.LEAF}
+    chains = tuple(chain for chain in before.chains if chain.leaf in leaves)
+    return replace(facts, items=(*facts.items, *missing), chains=(*facts.chains, *chains))
+
+
+def is_older(new: Item, old: Item) -> bool:
+    """
+    True when a leaf came that ends and began before the one that was there.
+    """
+    return new.kind is Kind.LEAF and new.not_after < old.not_after and new.not_before < old.not_before
 
 
 def changed_identity(old: Item, new: Item, now: float) -> bool:

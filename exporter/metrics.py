@@ -7,7 +7,7 @@ left to prometheus-client (see `web`). Our families are all gauges, whose lines
 are the same in the text format and in OpenMetrics.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -78,6 +78,23 @@ IDENTITY_CHANGED = Family(
     "When issuer and key last changed together in the first third of a lifetime. Absent if they never did.",
     _ITEM,
 )
+ROLLED_BACK = Family(
+    "expiry_rolled_back_timestamp_seconds",
+    "When an older leaf came back; three hours later after a change shortly before. "
+    "Absent while the newest is there.",
+    _ITEM,
+)
+RENEWAL_WINDOW = Family(
+    "expiry_renewal_window_start_timestamp_seconds",
+    "When the window begins in which the item's issuer wants it renewed (RFC 9773). "
+    "Absent where the issuer said nothing.",
+    _ITEM,
+)
+RENEWAL_EXPLANATION = Family(
+    "expiry_renewal_explanation_info",
+    "The page on which the item's issuer says why it wants it renewed then. Always 1.",
+    (*_ITEM, "explanation_url"),
+)
 LAST_SEEN = Family(
     "expiry_last_seen_timestamp_seconds",
     "When the facts exported for the endpoint were really seen. Absent if they never were.",
@@ -119,6 +136,11 @@ FAULT = Family(
     "Why a normal client would refuse the endpoint. 1 for each fault found.",
     (*_ENDPOINT, "reason"),
 )
+HAZARD = Family(
+    "expiry_hazard_info",
+    "What will stop clients, or the next renewal, though nothing is wrong by now. 1 for each found.",
+    (*_ENDPOINT, "reason"),
+)
 TARGET = Family(
     "expiry_target_info",
     "Always 1, for every configured target, whatever its probe gave. Carries the user's labels too.",
@@ -157,6 +179,11 @@ STATE_SUCCESS = Family(
     "expiry_state_last_save_successful",
     "1 if held facts could be written to --state.path last time, else 0. Absent without --state.path.",
 )
+WEB = Family(
+    "expiry_web_info",
+    "Where people reach the exporter's pages (--web.external-url). Always 1. Absent without that flag.",
+    ("external_url",),
+)
 BUILD = Family(
     "expiry_build_info",
     "The exporter's version and its libraries'. Always 1.",
@@ -172,6 +199,9 @@ ENDPOINT_FAMILIES = (
     PREVIOUS_NOT_AFTER,
     PREVIOUS_NOT_BEFORE,
     IDENTITY_CHANGED,
+    ROLLED_BACK,
+    RENEWAL_WINDOW,
+    RENEWAL_EXPLANATION,
     LAST_SEEN,
     CERTIFICATE,
     TLS,
@@ -181,6 +211,7 @@ ENDPOINT_FAMILIES = (
     VERIFIED,
     LAST_VERIFIED,
     FAULT,
+    HAZARD,
 )
 """Families with series for each endpoint."""
 
@@ -198,6 +229,7 @@ FAMILIES = (
     RELOAD_SUCCESS,
     RELOAD_TIME,
     STATE_SUCCESS,
+    WEB,
     BUILD,
 )
 """Every family of ours, in the order in which they are exported."""
@@ -240,6 +272,8 @@ def escape(value: str) -> str:
     """
     if not value.isprintable():
         value = value.encode("utf-8", "replace").decode("utf-8")
+    elif '"' not in value and "\\" not in value:
+        return value
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
@@ -268,7 +302,8 @@ def names_key(judged: JudgedItem) -> tuple[object, ...] | None:
     certificate = judged.item.certificate
     if certificate is None or judged.item.kind is not Kind.LEAF:
         return None
-    names = frozenset(certificate.dns_names) | frozenset(certificate.ip_addresses)
+    # Sorted, not a set: a set takes four times the room, and there is one for each leaf.
+    names = tuple(sorted({*certificate.dns_names, *certificate.ip_addresses}))
     return (certificate.key_algorithm, names or certificate.subject)
 
 
@@ -301,6 +336,14 @@ class Exposition:
         """
         The whole text, without what ends an OpenMetrics document.
         """
+        return "".join(self.parts(targets, endpoints, own))
+
+    def parts(
+        self, targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], own: Samples
+    ) -> Iterator[str]:
+        """
+        The text of each family. Of a large fleet the whole has tens of megabytes: nobody need hold it twice.
+        """
         lines: Lines = {family: [] for family in FAMILIES}
         blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
         self._blocks = blocks
@@ -315,11 +358,11 @@ class Exposition:
             lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
-        return "".join(
-            f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n{''.join(found)}"
-            for family, found in lines.items()
-            if found
-        )
+        for family in FAMILIES:
+            # Taken out, so that lines that were made for this answer only go with their family.
+            found = lines.pop(family)
+            if found:
+                yield f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n{''.join(found)}"
 
     def _block(self, row: EndpointRow) -> "_Block":
         block = self._blocks.get((row.target.name, row.label))
@@ -339,48 +382,57 @@ class _Block:
         self.verdict = row.verdict
         self.facts = row.held.facts
         self._look = "{" + f'target="{escape(row.target.name)}",endpoint="{escape(row.label)}"'
-        fixed: dict[Family, list[str]] = {}
+        # Family, labels, and what follows them. The lines are put together anew each time: most of each is
+        # its labels, which are one text for all lines of an item.
+        self._fixed: list[tuple[Family, str, str]] = []
         self.newest: list[tuple[tuple[object, ...], float, str]] = []
-        endpoint = (("target", row.target.name), ("endpoint", row.label))
         if row.verdict is not None:
             for judged in row.verdict.items:
-                self._add_item(fixed, endpoint, judged)
-            fixed[VERIFIED] = [line(VERIFIED, endpoint, not row.verdict.faults)]
-            fixed[FAULT] = [line(FAULT, (*endpoint, ("reason", one.fault)), 1) for one in row.verdict.faults]
+                self._add_item(judged)
+            if row.held.facts is not None and row.held.facts.presented:
+                self._add(VERIFIED, self._look, not row.verdict.faults)
+            for fault in row.verdict.faults:
+                self._add(FAULT, self._look, 1, f',reason="{fault.fault}"')
+        if row.held.facts is not None:
+            for hazard in row.held.facts.hazards:
+                self._add(HAZARD, self._look, 1, f',reason="{hazard.hazard}"')
         if row.held.facts is not None and row.held.facts.tls is not None:
             tls = row.held.facts.tls
-            fixed[TLS] = [line(TLS, (*endpoint, ("protocol", tls.protocol), ("cipher", tls.cipher)), 1)]
-        self._fixed = [(family, "".join(found)) for family, found in fixed.items() if found]
+            agreed = f',protocol="{escape(tls.protocol)}",cipher="{escape(tls.cipher)}"'
+            self._add(TLS, self._look, 1, agreed)
 
-    def _add_item(
-        self, fixed: dict[Family, list[str]], endpoint: tuple[tuple[str, str], ...], judged: JudgedItem
-    ) -> None:
+    def _add(self, family: Family, labels: str, value: float, more: str = "") -> None:
+        self._fixed.append((family, labels, f"{more}}} {float(value)!r}\n"))
+
+    def _add_item(self, judged: JudgedItem) -> None:
         item = judged.item
-        labels = (*endpoint, ("item", item.name), ("kind", item.kind))
+        labels = f'{self._look},item="{escape(item.name)}",kind="{item.kind}"'
         if item.kind is not Kind.ROOT:
             # A root that is served is not what clients use: its end must not look like the server's.
-            fixed.setdefault(NOT_AFTER, []).append(line(NOT_AFTER, labels, item.not_after))
-            fixed.setdefault(NOT_BEFORE, []).append(line(NOT_BEFORE, labels, item.not_before))
+            self._add(NOT_AFTER, labels, item.not_after)
+            self._add(NOT_BEFORE, labels, item.not_before)
         if judged.deadlines is not None:
             due = judged.deadlines
-            fixed.setdefault(RENEWAL_DUE, []).append(line(RENEWAL_DUE, labels, due.renewal_due))
-            fixed.setdefault(ALERT, []).extend(
-                line(ALERT, (*labels, ("severity", severity)), when)
-                for severity, when in ((Severity.WARNING, due.warning), (Severity.CRITICAL, due.critical))
-            )
+            self._add(RENEWAL_DUE, labels, due.renewal_due)
+            self._add(ALERT, labels, due.warning, f',severity="{Severity.WARNING}"')
+            self._add(ALERT, labels, due.critical, f',severity="{Severity.CRITICAL}"')
+        if item.renewal is not None and item.renewal.begin is not None:
+            self._add(RENEWAL_WINDOW, labels, item.renewal.begin)
+        if item.renewal is not None and item.renewal.explanation_url:
+            url = escape(bounded(item.renewal.explanation_url))
+            self._add(RENEWAL_EXPLANATION, labels, 1, f',explanation_url="{url}"')
         if item.certificate is not None:
-            fixed.setdefault(CERTIFICATE, []).append(
-                line(CERTIFICATE, (*endpoint, ("item", item.name), *certificate_labels(item.certificate)), 1)
-            )
+            what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
+            self._add(CERTIFICATE, self._look, 1, f',item="{escape(item.name)}"{what}')
         key = names_key(judged)
         if key is not None:
-            self.newest.append((key, item.not_after, line(NEWEST, labels, 0).removesuffix("0.0\n")))
+            self.newest.append((key, item.not_after, labels))
 
     def add_to(self, lines: Lines, held: Held, newest: Mapping[tuple[object, ...], float]) -> None:
-        for family, text in self._fixed:
-            lines[family].append(text)
-        for key, _, prefix in self.newest:
-            lines[NEWEST].append(f"{prefix}{newest[key]!r}\n")
+        for family, labels, tail in self._fixed:
+            lines[family].append(f"{family.name}{labels}{tail}")
+        for key, _, labels in self.newest:
+            lines[NEWEST].append(f"{NEWEST.name}{labels}}} {newest[key]!r}\n")
         look = self._look
         self._add_past(lines, held)
         if held.seen_at is not None:
@@ -405,6 +457,9 @@ class _Block:
             labels = f'{self._look},item="{escape(item.name)}",kind="{item.kind}"}}'
             lines[PREVIOUS_NOT_AFTER].append(f"{PREVIOUS_NOT_AFTER.name}{labels} {before.not_after!r}\n")
             lines[PREVIOUS_NOT_BEFORE].append(f"{PREVIOUS_NOT_BEFORE.name}{labels} {before.not_before!r}\n")
+            if item.name in past.rolled_back_at:
+                when = past.rolled_back_at[item.name]
+                lines[ROLLED_BACK].append(f"{ROLLED_BACK.name}{labels} {when:.3f}\n")
             if item.name in past.identity_changed_at:
                 when = past.identity_changed_at[item.name]
                 lines[IDENTITY_CHANGED].append(f"{IDENTITY_CHANGED.name}{labels} {when:.3f}\n")

@@ -6,7 +6,7 @@ module imports nothing of ours, so that both sides depend on it and not on each
 other. All times are seconds since the Unix epoch, UTC.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -32,6 +32,24 @@ class Reason(StrEnum):
     CLIENT_CERTIFICATE_REFUSED = "client_certificate_refused"
     CLIENT_CERTIFICATE_UNUSABLE = "client_certificate_unusable"
     TIMEOUT = "timeout"
+    STARTTLS_REFUSED = "starttls_refused"
+    STARTTLS_UNEXPECTED = "starttls_unexpected"
+    PROXY_FAILED = "proxy_failed"
+    NO_MATCH = "no_match"
+    FILE_NOT_FOUND = "file_not_found"
+    FILE_UNREADABLE = "file_unreadable"
+    FILE_TOO_LARGE = "file_too_large"
+    NOT_A_FILE = "not_a_file"
+    FORMAT_UNKNOWN = "format_unknown"
+    FORMAT_BROKEN = "format_broken"
+    NOTHING_EXPIRES = "nothing_expires"
+    KEYSTORE_LOCKED = "keystore_locked"
+    KEYSTORE_PASSWORD_WRONG = "keystore_password_wrong"  # noqa: S105 - a reason, not a pass phrase
+    ACCESS_DENIED = "access_denied"
+    HTTP_FAILED = "http_failed"
+    RATE_LIMITED = "rate_limited"
+    NOT_REGISTERED = "not_registered"
+    LOOKUP_FAILED = "lookup_failed"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -55,7 +73,44 @@ class Fault(StrEnum):
     WEAK_SIGNATURE = "weak_signature"
     WEAK_PROTOCOL = "weak_protocol"
     WEAK_CIPHER = "weak_cipher"
+    REVOKED = "revoked"
+    STAPLE_MISSING = "staple_missing"
+    STAPLE_INVALID = "staple_invalid"
+    TLSA_MISMATCH = "tlsa_mismatch"
     TRUST_STORE_UNUSABLE = "trust_store_unusable"
+
+
+class Hazard(StrEnum):
+    """
+    What clients do not mind now, and what will stop them or the next renewal. The values are label values.
+    """
+
+    CAA_FORBIDS_ISSUER = "caa_forbids_issuer"
+    NAME_NOT_RESOLVING = "name_not_resolving"
+    DOMAIN_HOLD = "domain_hold"
+    DOMAIN_REDEMPTION = "domain_redemption"
+    DOMAIN_PENDING_DELETE = "domain_pending_delete"
+    DOMAIN_AUTO_RENEW = "domain_auto_renew"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFault:
+    """
+    A fault with one sentence for a person.
+    """
+
+    fault: Fault
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundHazard:
+    """
+    A hazard with one sentence for a person.
+    """
+
+    hazard: Hazard
+    detail: str
 
 
 class Kind(StrEnum):
@@ -66,6 +121,19 @@ class Kind(StrEnum):
     LEAF = "leaf"
     INTERMEDIATE = "intermediate"
     ROOT = "root"
+    AUTHORITY = "authority"
+    """A CA certificate that stands alone: it accompanies no leaf."""
+    CRL = "crl"
+    OCSP = "ocsp"
+    """An OCSP response, stapled or in a file."""
+    REGISTRATION = "registration"
+    """Of a domain."""
+    DNSSEC = "dnssec"
+    """A signature of a DNS zone."""
+    SSH = "ssh"
+    """An OpenSSH certificate, of a host or a user."""
+    METADATA = "metadata"
+    """SAML metadata, which states until when it is valid."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -135,6 +203,20 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """
+    When whoever issues or manages an item says that it is to be renewed. It goes before every policy.
+    """
+
+    due: float
+    """The end of the window of RFC 9773 section 4.2, or cert-manager's renewal time."""
+    begin: float | None = None
+    """The begin of the window; None where there is none."""
+    explanation_url: str = ""
+    """A page of the issuer that says why; empty when it gave none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """
     One thing with an end date. `name` is a place at the endpoint (`leaf`, `chain-1`), not a certificate.
@@ -146,6 +228,8 @@ class Item:
     not_after: float
     certificate: Certificate | None = None
     """None for things that are no certificates."""
+    renewal: Renewal | None = None
+    """None: when it is due is a matter of the policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +241,8 @@ class Chain:
     certificates: tuple[Certificate, ...]
     key: str = ""
     """`rsa` or `ecdsa` when the server was asked for that kind only; else empty."""
+    presented: bool = True
+    """False in a file: it accompanies its leaf there, but no client was asked to trust it."""
 
     @property
     def leaf(self) -> Certificate:
@@ -192,6 +278,20 @@ class Facts:
     chains: tuple[Chain, ...] = ()
     tls: Tls | None = None
     """None for endpoints that are not on the wire."""
+    faults: tuple[FoundFault, ...] = ()
+    """What the look itself found that a normal client would not accept (a revocation)."""
+    hazards: tuple[FoundHazard, ...] = ()
+    seen_at: float | None = field(default=None, compare=False)
+    """When that was really seen, for what is looked up now and then only; None: at the time of the look."""
+    partial: bool = field(default=False, compare=False)
+    """True when there is more that could not be read: what is missing here is not gone."""
+
+    @property
+    def presented(self) -> bool:
+        """
+        True when there is something that a client accepts or refuses; False for files and the like.
+        """
+        return self.tls is not None or any(chain.presented for chain in self.chains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +314,8 @@ class Failed:
     """One sentence for a person: which step failed, and the words of the system or the server."""
     facts: Facts | None = None
     """What was seen before the failure (the certificate of a server that then demanded ours); else None."""
+    aside: tuple[Item, ...] = ()
+    """What expires on our side (the certificate that we would have shown), if nothing was seen."""
 
 
 Observation = Observed | Failed

@@ -8,6 +8,7 @@ state them ("three weeks before").
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -118,4 +119,55 @@ DOMAIN = Policy(
     critical=Before(duration=14 * DAY),
 )
 
-BUILT_IN: dict[str, Policy] = {policy.name: policy for policy in (AUTOMATIC, MANUAL, AUTHORITY, DOMAIN)}
+SIGNATURE = Policy(
+    "signature",
+    # Authorities that publish weekly let old and new lists overlap by a tenth; staples are fetched earlier.
+    renewal_due=Before(share=1 / 10),
+    warning=Before(share=1 / 14),
+    critical=Before(share=1 / 28),
+)
+DNSSEC = Policy(
+    "dnssec",
+    # Signers replace a signature with a fifth (OpenDNSSEC) to a half of its validity left.
+    renewal_due=Before(share=1 / 5),
+    warning=Before(share=1 / 7),
+    critical=Before(share=1 / 14),
+)
+
+BUILT_IN: dict[str, Policy] = {
+    policy.name: policy for policy in (AUTOMATIC, MANUAL, AUTHORITY, DOMAIN, SIGNATURE, DNSSEC)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """
+    A policy for the items it fits: those of these kinds whose issuer is like one of these patterns.
+    """
+
+    policy: Policy
+    kinds: frozenset[str] = frozenset()
+    """Values of `Kind`; empty: every kind."""
+    issuers: tuple[str, ...] = ()
+    """Patterns (fnmatch, no matter the case) of RFC 4514 names; empty: every issuer, and what has none."""
+
+    def fits(self, kind: str, issuer: str | None) -> bool:
+        """
+        True for an item of this kind and issuer; the issuer is None for what is no certificate.
+        """
+        if self.kinds and kind not in self.kinds:
+            return False
+        if not self.issuers:
+            return True
+        return issuer is not None and any(
+            fnmatchcase(issuer.lower(), pattern.lower()) for pattern in self.issuers
+        )
+
+
+BY_KIND = (
+    Match(AUTHORITY, frozenset({"authority"})),
+    Match(DOMAIN, frozenset({"registration"})),
+    Match(SIGNATURE, frozenset({"crl", "ocsp", "metadata"})),
+    Match(DNSSEC, frozenset({"dnssec"})),
+)
+"""What holds for these kinds unless the configuration says otherwise."""

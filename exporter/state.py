@@ -18,7 +18,19 @@ from typing import Any
 from exporter.certificates import CertificateError, certificate
 from exporter.logs import fields
 from exporter.memory import NOT_LOOKED_AT, Held, Known, Memory, Past
-from exporter.observation import Certificate, Chain, Facts, Item, Kind, Tls
+from exporter.observation import (
+    Certificate,
+    Chain,
+    Facts,
+    Fault,
+    FoundFault,
+    FoundHazard,
+    Hazard,
+    Item,
+    Kind,
+    Renewal,
+    Tls,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +66,15 @@ class Row:
     facts: Facts
     past: str
     """As JSON."""
-    certificates: tuple[Certificate, ...]
-    """All that the facts and the past refer to."""
+    previous: tuple[Item, ...]
+    """What the past refers to."""
+
+    @property
+    def certificates(self) -> Iterable[Certificate]:
+        """
+        All that the facts and the past refer to.
+        """
+        return certificates_of(self.facts, self.previous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +99,8 @@ def snapshot(memory: Memory) -> Snapshot:
             label,
             held.seen_at,
             held.facts,
-            json.dumps(encode_past(held.past)),
-            tuple(certificates_of(held.facts, held.past)),
+            past_text(held.past),
+            tuple(held.past.previous.values()),
         )
         for name, known in memory
         for label, held in known.endpoints.items()
@@ -201,6 +220,7 @@ class State:
     def _save(self, database: sqlite3.Connection, taken: Snapshot) -> None:
         changed = [row for row in taken.rows if self._saved.get((row.target, row.label)) is not row.facts]
         keys = {(row.target, row.label) for row in taken.rows}
+        written = {(row.target, row.label) for row in changed}
         targets = {name: (name, identity, roster) for name, identity, roster in taken.targets}
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -216,18 +236,22 @@ class State:
             )
             database.executemany(
                 "INSERT OR REPLACE INTO certificate VALUES (?, ?)",
-                [(one.fingerprint_sha256, one.der) for row in changed for one in row.certificates],
+                ((one.fingerprint_sha256, one.der) for row in changed for one in row.certificates),
             )
             database.executemany(
                 "INSERT OR REPLACE INTO endpoint VALUES (?, ?, ?, ?, ?)",
-                [
+                (
                     (row.target, row.label, row.seen_at, json.dumps(encode(row.facts)), row.past)
                     for row in changed
-                ],
+                ),
             )
             database.executemany(
                 "UPDATE endpoint SET seen_at = ?, past = ? WHERE target = ? AND label = ?",
-                [(row.seen_at, row.past, row.target, row.label) for row in taken.rows],
+                [
+                    (row.seen_at, row.past, row.target, row.label)
+                    for row in taken.rows
+                    if (row.target, row.label) not in written
+                ],
             )
             database.executemany("DELETE FROM endpoint WHERE target = ? AND label = ?", gone)
             if changed or gone:
@@ -256,13 +280,13 @@ def _roster(text: str) -> dict[str, float]:
     return {str(label): float(given) for label, given in dict(json.loads(text)).items()}
 
 
-def certificates_of(facts: Facts, past: Past) -> Iterable[Certificate]:
+def certificates_of(facts: Facts, previous: Iterable[Item]) -> Iterable[Certificate]:
     """
-    Every certificate in the facts and in the past.
+    Every certificate in the facts and in the items that were there before.
     """
     for chain in facts.chains:
         yield from chain.certificates
-    for item in (*facts.items, *past.previous.values()):
+    for item in (*facts.items, *previous):
         if item.certificate is not None:
             yield item.certificate
 
@@ -279,9 +303,12 @@ def encode(facts: Facts) -> dict[str, Any]:
     return {
         "items": [encode_item(item) for item in facts.items],
         "chains": [
-            [chain.key, [one.fingerprint_sha256 for one in chain.certificates]] for chain in facts.chains
+            [chain.key, [one.fingerprint_sha256 for one in chain.certificates], chain.presented]
+            for chain in facts.chains
         ],
         "tls": tls,
+        "faults": [[one.fault, one.detail] for one in facts.faults],
+        "hazards": [[one.hazard, one.detail] for one in facts.hazards],
     }
 
 
@@ -296,10 +323,14 @@ def decode(stored: dict[str, Any], certificates: Mapping[str, Certificate]) -> F
     return Facts(
         tuple(decode_item(item, certificates) for item in stored["items"]),
         tuple(
-            Chain(tuple(certificates[one] for one in fingerprints), key)
-            for key, fingerprints in stored["chains"]
+            # Files of the first versions hold no third value.
+            Chain(tuple(certificates[one] for one in fingerprints), key, *presented)
+            for key, fingerprints, *presented in stored["chains"]
         ),
         tls,
+        # Files of the first versions have neither.
+        tuple(FoundFault(Fault(fault), detail) for fault, detail in stored.get("faults", ())),
+        tuple(FoundHazard(Hazard(hazard), detail) for hazard, detail in stored.get("hazards", ())),
     )
 
 
@@ -308,15 +339,33 @@ def encode_item(item: Item) -> list[Any]:
     The item as JSON values, its certificate by fingerprint.
     """
     fingerprint = item.certificate.fingerprint_sha256 if item.certificate is not None else None
-    return [item.name, item.kind, item.not_before, item.not_after, fingerprint]
+    renewal = item.renewal and [item.renewal.due, item.renewal.begin, item.renewal.explanation_url]
+    return [item.name, item.kind, item.not_before, item.not_after, fingerprint, renewal]
 
 
 def decode_item(stored: list[Any], certificates: Mapping[str, Certificate]) -> Item:
     """
     The item that `encode_item` wrote. Raises ValueError, KeyError or TypeError when it is not that.
     """
-    name, kind, begin, end, fingerprint = stored
-    return Item(name, Kind(kind), begin, end, certificates[fingerprint] if fingerprint is not None else None)
+    name, kind, begin, end, fingerprint, *more = stored
+    return Item(
+        name,
+        Kind(kind),
+        begin,
+        end,
+        certificates[fingerprint] if fingerprint is not None else None,
+        # Files of the first versions end before it.
+        Renewal(*more[0]) if more and more[0] is not None else None,
+    )
+
+
+def past_text(past: Past) -> str:
+    """
+    The past as JSON. Most endpoints have none.
+    """
+    if past == _NO_PAST:
+        return _NO_PAST_TEXT
+    return json.dumps(encode_past(past))
 
 
 def encode_past(past: Past) -> dict[str, Any]:
@@ -326,6 +375,8 @@ def encode_past(past: Past) -> dict[str, Any]:
     return {
         "previous": [encode_item(item) for item in past.previous.values()],
         "identity_changed_at": past.identity_changed_at,
+        "changed_at": past.changed_at,
+        "rolled_back_at": past.rolled_back_at,
         "trusted_at": past.trusted_at,
     }
 
@@ -335,4 +386,15 @@ def decode_past(stored: dict[str, Any], certificates: Mapping[str, Certificate])
     The past that `encode_past` wrote. Raises ValueError, KeyError or TypeError when it is not that.
     """
     previous = [decode_item(item, certificates) for item in stored["previous"]]
-    return Past({item.name: item for item in previous}, stored["identity_changed_at"], stored["trusted_at"])
+    return Past(
+        {item.name: item for item in previous},
+        stored["identity_changed_at"],
+        # Files of the first versions have neither.
+        stored.get("changed_at", {}),
+        stored.get("rolled_back_at", {}),
+        stored["trusted_at"],
+    )
+
+
+_NO_PAST = Past()
+_NO_PAST_TEXT = json.dumps(encode_past(_NO_PAST))

@@ -4,16 +4,87 @@ Targets: what the user configured, as values. Pure; the YAML around them is read
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import idna
 
-from exporter.policies import AUTOMATIC, Policy
+from exporter.policies import AUTOMATIC, BY_KIND, Match, Policy
+from exporter.renewal_information import DIRECTORIES
 
-DEFAULT_PORTS: dict[str, int | None] = {"https": 443, "tls": None}
-"""Schemes that can be probed, with the port each has when the URL names none (None: it must name one)."""
+
+class Form(Enum):
+    """
+    What stands behind a scheme.
+    """
+
+    HOST = "scheme://host:port"
+    WEB = "scheme://host:port/path?query"
+    NAME = "scheme:name"
+    PATH = "scheme:///path"
+    RESOURCE = "scheme://path"
+    """A path that does not begin at the root: names between slashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """
+    What a scheme means for the URL behind it.
+    """
+
+    form: Form = Form.HOST
+    default_port: int | None = None
+    """The port when the URL names none; None: it must name one."""
+
+
+SCHEMES: dict[str, Scheme] = {
+    "https": Scheme(default_port=443),
+    "tls": Scheme(),
+    "smtp": Scheme(default_port=25),
+    "submission": Scheme(default_port=587),
+    "smtps": Scheme(default_port=465),
+    "lmtp": Scheme(default_port=24),
+    "imap": Scheme(default_port=143),
+    "imaps": Scheme(default_port=993),
+    "pop3": Scheme(default_port=110),
+    "pop3s": Scheme(default_port=995),
+    "sieve": Scheme(default_port=4190),
+    "ftp": Scheme(default_port=21),
+    "ftps": Scheme(default_port=990),
+    "ldap": Scheme(default_port=389),
+    "ldaps": Scheme(default_port=636),
+    "xmpp": Scheme(default_port=5222),
+    "xmpps": Scheme(default_port=5223),
+    "xmpp-server": Scheme(default_port=5269),
+    "xmpps-server": Scheme(default_port=5270),
+    "postgres": Scheme(default_port=5432),
+    "mysql": Scheme(default_port=3306),
+    "mssql": Scheme(default_port=1433),
+    "rediss": Scheme(default_port=6379),
+    "mongodb": Scheme(default_port=27017),
+    "amqps": Scheme(default_port=5671),
+    "nntp": Scheme(default_port=119),
+    "nntps": Scheme(default_port=563),
+    "irc": Scheme(default_port=6667),
+    "ircs": Scheme(default_port=6697),
+    "rdp": Scheme(default_port=3389),
+    "dot": Scheme(default_port=853),
+    "quic": Scheme(default_port=443),
+    "h3": Scheme(default_port=443),
+    "domain": Scheme(Form.NAME),
+    "dns": Scheme(Form.NAME),
+    "file": Scheme(Form.PATH),
+    "pem+https": Scheme(Form.WEB, 443),
+    "pem+http": Scheme(Form.WEB, 80),
+    "jwks+https": Scheme(Form.WEB, 443),
+}
+"""Schemes that can be probed. `probes.PROBES` says how."""
+
+OPEN_FORMS = frozenset({Form.HOST, Form.NAME})
+"""Forms that `/probe` may be asked for without being named in `probe.allow`: what anybody can see."""
 
 ADDRESS_LIMIT = 16
 """How many addresses of one name are probed at most."""
@@ -39,18 +110,58 @@ class Url:
     text: str
     """As the user wrote it, stripped."""
     scheme: str
-    host: str
-    """Lower-case A-labels, or an IP address without brackets."""
-    port: int
-    ip: IPAddress | None
+    host: str = ""
+    """Lower-case A-labels, or an IP address without brackets; empty where the scheme has none."""
+    port: int = 0
+    """0 where the scheme has none."""
+    ip: IPAddress | None = None
     """The host as an address; None when it is a name."""
+    path: str = ""
+    """What follows the host, with the query; of a file, its whole path or pattern, percent-decoded."""
 
     @property
     def authority(self) -> str:
         """
-        `host:port`, the host in brackets when it is an IPv6 address.
+        What the URL names in its shortest form: `host:port` (an IPv6 address in brackets), a name, or a path.
         """
-        return join_host_port(self.host, self.port)
+        if self.port:
+            return join_host_port(self.host, self.port)
+        return self.host or self.path
+
+    @property
+    def normal(self) -> str:
+        """
+        The URL in the one form that patterns are compared with, whatever its spelling was.
+        """
+        if self.host and not self.port:
+            return f"{self.scheme}:{self.host}"
+        return f"{self.scheme}://{self.authority if self.port else ''}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """
+    A proxy on the way to a target. `str()` has no secret in it.
+    """
+
+    scheme: Literal["http", "socks5"]
+    host: str
+    port: int
+    credentials: str | None = field(default=None, repr=False)
+    """`user:password`; None when it wants none."""
+
+    @property
+    def ip(self) -> IPAddress | None:
+        """
+        The host as an address; None when it is a name.
+        """
+        return parse_ip(self.host)
+
+    def __str__(self) -> str:
+        """
+        As in a configuration.
+        """
+        return f"{self.scheme}://{join_host_port(self.host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +173,9 @@ class Target:
     url: Url
     name: str
     policy: Policy = AUTOMATIC
+    """For items that none of `matches` fits."""
+    matches: tuple[Match, ...] = field(default=BY_KIND, hash=False)
+    """The first that fits an item has its policy; empty when the configuration names this target's policy."""
     labels: tuple[tuple[str, str], ...] = ()
     """The user's labels, sorted by name; exported on `expiry_target_info` only."""
     timeout: float = 5.0
@@ -74,10 +188,27 @@ class Target:
     client_key_file: str | None = None
     """None: the key is in the certificate's file."""
     client_key_password: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    """Of the keystores among the target's files; None: they have none, or one in a file beside them."""
     address_family: Literal["any", "ipv4", "ipv6"] = "any"
     addresses: Literal["all", "first"] = "all"
     keys: Literal["any", "both"] = "any"
     """`both`: ask the server for its RSA and for its ECDSA certificate."""
+    proxy: Proxy | None = None
+    proxy_protocol: Literal["none", "v1", "v2"] = "none"
+    """Version of the PROXY protocol whose header is sent first."""
+    crl: bool = False
+    """Get the revocation lists that the presented certificates name."""
+    ocsp: bool = False
+    """Ask the OCSP responder that the leaf names."""
+    renewal_information: bool = True
+    """Ask the ACME server of the leaf's issuer when it wants the leaf renewed."""
+    dns_checks: bool = False
+    """Look up what DNS says of the names on the presented certificate."""
+    dns_servers: tuple[tuple[str, int], ...] = ()
+    """Addresses and ports of the recursive name servers to ask; empty: those of the host."""
+    acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, hash=False, repr=False)
+    """ACME directories by organization of the issuer."""
 
     @property
     def expected_name(self) -> str:
@@ -101,18 +232,93 @@ def parse_url(text: str) -> Url:
     """
     text = text.strip()
     # First, because every other message shows the text, and this one may hold a password.
-    if "@" in text:
+    # A file's path may have one.
+    if "@" in text and not text.lower().startswith("file:"):
         raise TargetError("a target's URL must not contain a user name or a password, so no '@'")
     # urlsplit would drop tabs and line ends without a word.
-    if not text.isprintable() or " " in text:
+    if not text.isprintable() or (" " in text and not text.lower().startswith("file:")):
         raise TargetError(f"{text!r} is not a URL: it has a space or an unprintable character in it")
-    scheme, separator, _ = text.partition("://")
+    scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
-    known = ", ".join(f"{name}://" for name in sorted(DEFAULT_PORTS))
-    if not separator:
-        raise TargetError(f"{text!r} has no scheme: write https://{text}, or one of {known}")
-    if scheme not in DEFAULT_PORTS:
-        raise TargetError(f"scheme {scheme!r} is not known: use one of {known}")
+    if not separator or (scheme not in SCHEMES and not rest.startswith("//")):
+        raise TargetError(f"{text!r} has no scheme: write https://{text}, or one of {known_schemes()}")
+    if scheme not in SCHEMES:
+        raise TargetError(f"scheme {scheme!r} is not known: use one of {known_schemes()}")
+    form = SCHEMES[scheme].form
+    if form is Form.NAME:
+        return Url(text, scheme, _name(rest, scheme))
+    if not rest.startswith("//"):
+        raise TargetError(f"{text!r} is not a URL: write {scheme}://{rest.lstrip('/')}")
+    if form is Form.PATH:
+        return Url(text, scheme, path=_path(rest[2:], scheme))
+    if form is Form.RESOURCE:
+        return Url(text, scheme, path=rest[2:].strip("/"))
+    return _network_url(text, scheme)
+
+
+PROXY_PORTS: dict[str, int] = {"http": 3128, "socks5": 1080}
+"""Schemes of proxies, with the port when the URL names none."""
+
+
+def parse_proxy(text: str) -> Proxy:
+    """
+    The proxy of a URL, without credentials. Raises TargetError with a message that does not repeat the URL.
+    """
+    form = "write http://HOST:PORT or socks5://HOST:PORT"
+    if "@" in text:
+        raise TargetError(
+            "a proxy's URL must not contain a user or a password: use credentials_file or credentials_env"
+        )
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        raise TargetError(f"this is not a URL: {form}") from None
+    if parts.scheme not in PROXY_PORTS or not parts.hostname:
+        raise TargetError(f"a proxy is reached by HTTP (CONNECT) or SOCKS5: {form}")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or port == 0:
+        raise TargetError(f"a proxy's URL has a host and a port only: {form}")
+    scheme: Literal["http", "socks5"] = "http" if parts.scheme == "http" else "socks5"
+    return Proxy(scheme, normal_host(parts.hostname), port or PROXY_PORTS[scheme])
+
+
+def known_schemes() -> str:
+    """
+    Every scheme as the beginning of a URL, for messages.
+    """
+    return ", ".join(
+        f"{name}{':' if one.form is Form.NAME else '://'}" for name, one in sorted(SCHEMES.items())
+    )
+
+
+def _name(rest: str, scheme: str) -> str:
+    """
+    The domain name of `scheme:name`. Raises TargetError.
+    """
+    host = normal_host(rest.removeprefix("//"))
+    if parse_ip(host) is not None:
+        raise TargetError(f"{scheme}: takes a domain name, not an address: {host}")
+    return host
+
+
+def _path(rest: str, scheme: str) -> str:
+    """
+    The path of `scheme:///path`, percent-decoded. Raises TargetError.
+    """
+    path = unquote(rest, errors="surrogateescape")
+    if not path.startswith("/"):
+        raise TargetError(
+            f"{scheme}:// takes a whole path, which begins with a third slash: {scheme}:///{rest}"
+        )
+    if "\0" in path:
+        raise TargetError("a path can't hold a NUL")
+    return path
+
+
+def _network_url(text: str, scheme: str) -> Url:
+    """
+    A URL with a host. Raises TargetError.
+    """
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -120,11 +326,14 @@ def parse_url(text: str) -> Url:
         raise TargetError(f"{text!r} is not a URL: {error}") from None
     if not parts.hostname:
         raise TargetError(f"{text!r} names no host")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+    path = ""
+    if SCHEMES[scheme].form is Form.WEB:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    elif parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise TargetError(
             f"{scheme}:// takes a host and a port only: remove what follows {parts.netloc!r} in the URL"
         )
-    port = DEFAULT_PORTS[scheme] if port is None else port
+    port = SCHEMES[scheme].default_port if port is None else port
     if port is None:
         raise TargetError(f"{text!r} names no port: write {text.rstrip(':/')}:PORT")
     if port == 0:
@@ -133,7 +342,7 @@ def parse_url(text: str) -> Url:
     host = normal_host(parts.hostname.replace("%25", "%", 1))
     if "[" in parts.netloc and not (":" in host and _BRACKETS.fullmatch(parts.netloc)):
         raise TargetError(f"{text!r} is not a URL: only an IPv6 address stands in brackets")
-    return Url(text, scheme, host, port, parse_ip(host))
+    return Url(text, scheme, host, port, parse_ip(host), path)
 
 
 def normal_host(host: str) -> str:
@@ -167,6 +376,24 @@ def parse_ip(host: str) -> IPAddress | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def parse_name_server(text: str) -> tuple[str, int]:
+    """
+    Address and port of a name server, from `address`, `address:port` or `[address]:port`. Raises TargetError.
+    """
+    host, port = text, "53"
+    bracketed = re.fullmatch(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?", text)
+    if bracketed is not None:
+        host, port = bracketed[1], bracketed[2] or port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    ip = parse_ip(host)
+    if ip is None or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise TargetError(
+            f"{text!r} is not the address of a name server: write it like 192.0.2.53 or [2001:db8::53]:53"
+        )
+    return str(ip), int(port)
 
 
 def join_host_port(host: str, port: int) -> str:

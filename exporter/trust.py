@@ -21,7 +21,7 @@ from service_identity import CertificateError as PatternError
 from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern
 
 from exporter.certificates import parse_pem
-from exporter.observation import Certificate, Fault
+from exporter.observation import Certificate, Fault, FoundFault
 from exporter.targets import TargetError, normal_host, parse_ip
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name. Partial chains:
@@ -69,17 +69,6 @@ class TrustStoreError(ValueError):
     """
     A trust store without a certificate that can be read. The message says so for a person.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class FoundFault:
-    """
-    A fault and what was seen.
-    """
-
-    fault: Fault
-    detail: str
-    """One sentence for a person."""
 
 
 @dataclass(frozen=True, slots=True)

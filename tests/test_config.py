@@ -17,12 +17,17 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from exporter import config as module
+from exporter import targets
 from exporter.config import Config, ConfigError, ConfigFault, load, parse, target_for
-from exporter.policies import AUTOMATIC, BUILT_IN, DAY, DOMAIN, HOUR, MANUAL, Before, Policy
-from exporter.targets import DEFAULT_PORTS, Target, TargetError, parse_url
+from exporter.observation import Kind
+from exporter.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, DOMAIN, HOUR, MANUAL, Before, Match, Policy
+from exporter.targets import Target, TargetError, known_schemes, parse_url
 
 EXAMPLE = Path(module.__file__).parent / "example.yml"
-SCHEMES = ", ".join(f"{scheme}://" for scheme in sorted(DEFAULT_PORTS))
+SCHEMES = known_schemes()
+CLOSE_TO_SMPT = module._closest("smpt", targets.SCHEMES)
+*_KINDS, _LAST_KIND = (f"'{kind}'" for kind in Kind)
+KINDS = f"{', '.join(_KINDS)} or {_LAST_KIND}"
 """All that can be probed, as messages list them."""
 
 
@@ -62,14 +67,14 @@ BAD_FILES = {
     "a list": (
         "- https://a",
         (
-            "1: must be a mapping with the keys defaults, policies, targets, probe: targets go "
+            "1: must be a mapping with the keys defaults, policies, targets, probe, acme: targets go "
             "under 'targets:'"
         ),
     ),
     "a text": (
         "https://a",
         (
-            "1: must be a mapping with the keys defaults, policies, targets, probe: targets go "
+            "1: must be a mapping with the keys defaults, policies, targets, probe, acme: targets go "
             "under 'targets:'"
         ),
     ),
@@ -167,9 +172,12 @@ BAD_FILES = {
     "unknown section": ("target: []", "1: target: unknown key: did you mean 'targets'?"),
     "unknown section, nothing close": (
         "x: 1",
-        "1: x: unknown key: known are defaults, policies, probe, targets",
+        "1: x: unknown key: known are acme, defaults, policies, probe, targets",
     ),
-    "odd key": ('"a\\nb": 1', "1: ['a\\nb']: unknown key: known are defaults, policies, probe, targets"),
+    "odd key": (
+        '"a\\nb": 1',
+        "1: ['a\\nb']: unknown key: known are acme, defaults, policies, probe, targets",
+    ),
     "targets is a mapping": (
         "targets: {url: https://a}",
         "1: targets: must be a list (lines that start with '- ')",
@@ -195,10 +203,7 @@ BAD_FILES = {
     ),
     "url in defaults": (
         "defaults:\n  url: https://a",
-        (
-            "2: defaults.url: unknown key: known are address_family, addresses, ca_file, client_certificate, "
-            "keys, labels, policy, server_name, timeout"
-        ),
+        f"2: defaults.url: unknown key: {module._closest('url', module._Settings.model_fields)}",
     ),
     # Targets
     "target is nothing": ("targets:\n-", "2: targets[0]: has no value: write one, or remove the key"),
@@ -261,7 +266,7 @@ BAD_FILES = {
     ),
     "unknown policy, nothing close": (
         "defaults: {policy: x}",
-        "1: defaults.policy: there is no policy 'x': known are authority, automatic, domain, manual",
+        f"1: defaults.policy: there is no policy 'x': known are {', '.join(sorted(BUILT_IN))}",
     ),
     "server name": ("defaults: {server_name: a b}", "1: defaults.server_name: 'a b' is not a host name"),
     "address family": (
@@ -270,6 +275,16 @@ BAD_FILES = {
     ),
     "addresses": ("defaults: {addresses: [x]}", "1: defaults.addresses: must be 'all' or 'first'"),
     "keys": ("defaults: {keys: rsa}", "1: defaults.keys: must be 'any' or 'both'"),
+    "crl": ("defaults: {crl: maybe}", "1: defaults.crl: must be true or false"),
+    "ocsp is a list": ("defaults: {ocsp: [yes]}", "1: defaults.ocsp: must be true or false"),
+    "ACME directory, no URL": (
+        "acme: {Example: acme.example.com}",
+        "1: acme.Example: must be the URL of an ACME directory, like https://ca.example.com/acme/directory",
+    ),
+    "ACME directory with a password": (
+        "acme:\n  Example: https://user:word@acme.example.com/",
+        "2: acme.Example: must be the URL of an ACME directory, like https://ca.example.com/acme/directory",
+    ),
     "ca_file empty": ("defaults: {ca_file: ''}", "1: defaults.ca_file: must not be empty"),
     "name empty": (
         "targets:\n- url: https://a\n  name: ' '",
@@ -386,7 +401,30 @@ BAD_FILES = {
     ),
     "policy of a built-in name": (
         "policies: {manual: {warning: 2d, critical: 1d}}",
-        "1: policies.manual: the policy 'manual' is built in: choose another name, and name it in `policy`",
+        (
+            "1: policies.manual: the policy 'manual' is built in, only its `match` may be set: "
+            "choose another name for deadlines of your own, and name it in `policy`"
+        ),
+    ),
+    "match of a built-in policy, wrong": (
+        "policies: {manual: {match: {schemes: [smpt]}}}",
+        f"1: policies.manual.match.schemes[0]: there is no scheme 'smpt': {CLOSE_TO_SMPT}",
+    ),
+    "built-in policy, unknown key": (
+        "policies: {manual: {match: {}, matches: {}}}",
+        "1: policies.manual.matches: unknown key: did you mean 'match'?",
+    ),
+    "match of nothing": (
+        "policies: {a: {warning: 2d, critical: 1d, match: {issuers: []}}}",
+        "1: policies.a.match.issuers: must not be empty: name what it is for, or remove the key",
+    ),
+    "match, unknown key": (
+        "policies: {a: {warning: 2d, critical: 1d, match: {issuer: a}}}",
+        "1: policies.a.match.issuer: unknown key: did you mean 'issuers'?",
+    ),
+    "match, unknown kind": (
+        "policies: {a: {warning: 2d, critical: 1d, match: {kinds: [leef]}}}",
+        f"1: policies.a.match.kinds[0]: must be {KINDS}",
     ),
     "policy name": (
         'policies: {"": {warning: 2d, critical: 1d}}',
@@ -714,6 +752,7 @@ targets:
             client_certificate_file=str(tmp_path / "a.pem"),
             client_key_file=str(tmp_path / "a.key"),
             client_key_password="hunter2",
+            matches=BY_KIND,
             address_family="ipv6",
             addresses="first",
             keys="both",
@@ -722,6 +761,7 @@ targets:
             url=parse_url("tls://b:1"),
             name="b",
             policy=DOMAIN,
+            matches=(),
             labels=(("site", "berlin"), ("team", "web")),
             timeout=4,
             server_name="192.0.2.1",
@@ -729,6 +769,33 @@ targets:
             client_certificate_file="/b.pem",
         ),
     )
+
+
+def test_a_policy_that_fits_goes_before_the_default_and_after_the_target_s_own() -> None:
+    """
+    The target's own, then the first of the file that fits its scheme, then that of `defaults`.
+    """
+    text = """\
+defaults: {policy: domain}
+policies:
+  tls-only: {warning: 30d, critical: 10d, match: {schemes: [tls]}}
+  bought: {warning: 40d, critical: 10d, match: {issuers: ["*DigiCert*"]}}
+  manual: {match: {schemes: ["tls://"]}}
+targets: [https://a, tls://b:1, {url: tls://c:1, policy: automatic}]
+"""
+    config = parse(text.encode(), "expiry.yml", {})
+    policies = config.policies
+    by_issuer = Match(policies["bought"], issuers=("*DigiCert*",))
+
+    https, tls, own = config.targets
+    assert (https.policy, https.matches) == (DOMAIN, (by_issuer, *BY_KIND))
+    assert (tls.policy, tls.matches[:3]) == (
+        policies["tls-only"],
+        (Match(policies["tls-only"]), by_issuer, Match(MANUAL)),
+    )
+    assert (own.policy, own.matches) == (AUTOMATIC, ())
+    assert target_for(config, "tls://d:1", None).policy == policies["tls-only"]
+    assert target_for(config, "tls://d:1", "manual").matches == ()
 
 
 @pytest.mark.parametrize(
@@ -1034,6 +1101,8 @@ def example_in(directory: Path) -> Path:
     for name in ("internal-ca.pem", "exporter.pem", "exporter.key", "ledger.pem"):
         (directory / "tls" / name).touch()
     (directory / "tls" / "exporter.password").write_text("a\n", encoding="utf-8")
+    (directory / "tls" / "kafka.password").write_text("e\n", encoding="utf-8")
+    (directory / "proxy.credentials").write_text("me:c\n", encoding="utf-8")
     return file
 
 
@@ -1041,9 +1110,13 @@ def test_the_example_loads_without_a_warning(tmp_path: Path) -> None:
     """
     What we show people works.
     """
-    config = load(str(example_in(tmp_path)), {"LEDGER_KEY_PASSWORD": "b"})
+    environment = {"LEDGER_KEY_PASSWORD": "b", "PROXY_CREDENTIALS": "me:d", "STORE_PASSWORD": "f"}
+    config = load(str(example_in(tmp_path)), environment)
     assert config.warnings == ()
-    assert [target.client_key_password for target in config.targets] == [None] * 4 + ["a", "b"]
+    secrets = [target.client_key_password for target in config.targets if target.client_key_password]
+    secrets += [target.proxy.credentials or "" for target in config.targets if target.proxy is not None]
+    secrets += [target.password for target in config.targets if target.password is not None]
+    assert secrets == ["a", "b", "me:c", "me:d", "e", "f"]
     assert set(config.policies) - set(BUILT_IN) == {"bought", "appliance"}
 
 
@@ -1054,6 +1127,34 @@ def keys_in(value: Any) -> set[str]:
     if isinstance(value, dict):
         return set(value).union(*map(keys_in, value.values()))
     return set().union(*map(keys_in, value)) if isinstance(value, list) else set()
+
+
+def test_acme_directories_are_added_to_the_known_ones() -> None:
+    """
+    For configured targets and for those of /probe; a known one may be given another.
+    """
+    text = b"""
+acme: {Example: "https://a.example/d", ZeroSSL: "https://b.example/d"}
+targets: [https://www.example.com]
+"""
+    config = parse(text, "expiry.yml", {})
+    for target in (config.targets[0], target_for(config, "https://other.example.com", None)):
+        assert target.acme["Example"] == "https://a.example/d"
+        assert target.acme["ZeroSSL"] == "https://b.example/d"
+        assert target.acme["Let's Encrypt"].startswith("https://acme-v02.api.letsencrypt.org/")
+
+
+def test_issuers_are_asked_only_as_far_as_the_settings_say() -> None:
+    """
+    What a certificate names is asked when that is wanted; the known ACME servers unless it is not.
+    """
+    text = b"""
+defaults: {crl: "true"}
+targets: [https://a.example, {url: https://b.example, crl: false, ocsp: yes, renewal_information: no}]
+"""
+    one, other = parse(text, "expiry.yml", {}).targets
+    assert (one.crl, one.ocsp, one.renewal_information) == (True, False, True)
+    assert (other.crl, other.ocsp, other.renewal_information) == (False, True, False)
 
 
 def test_the_example_shows_every_key() -> None:

@@ -23,12 +23,12 @@ import yaml
 from exporter import check, config
 from exporter.cli import _parser
 from exporter.metrics import FAMILIES
-from exporter.observation import Fault, Kind, Reason
+from exporter.observation import Fault, Hazard, Kind, Reason
 from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
 from exporter.probes import PROBES
 from exporter.service import Options, Service
 from exporter.status import Level, span
-from exporter.targets import ADDRESS_LIMIT, DEFAULT_PORTS, Target
+from exporter.targets import ADDRESS_LIMIT, SCHEMES, Form, Target
 from exporter.watch import Scrape
 from exporter.web import PROBE_PARAMETERS, application
 from tests.support.readme import README, REPOSITORY, code, fenced, headings, section_table, table
@@ -98,8 +98,8 @@ def keys(value: Any, path: str = "") -> Iterator[str]:
             full = f"{path}.{name}" if path else name
             if name != "NAME":
                 yield full
-            # What is in `labels` are the user's own names.
-            if name != "labels":
+            # What is in these are the user's own names.
+            if name not in {"labels", "acme"}:
                 yield from keys(inside, full)
 
 
@@ -172,8 +172,10 @@ def test_the_defaults_of_keys_are_those_of_a_target() -> None:
     described = {code(key)[0]: "".join(code(default)) for key, default, _ in table("Key", "Default")}
     defaults = {field.name: field.default for field in fields(Target)}
 
-    for key in ("address_family", "addresses", "keys"):
+    for key in ("address_family", "addresses", "keys", "proxy_protocol"):
         assert described[f"targets[].{key}"] == defaults[key]
+    for key in ("crl", "ocsp", "renewal_information", "dns_checks"):
+        assert described[f"targets[].{key}"] == str(defaults[key]).lower()
     assert described["targets[].timeout"] == f"{defaults['timeout']:g}s"
     assert described["targets[].policy"] == AUTOMATIC.name
     assert yaml.safe_load(described["probe.allow"]) == list(config.Config().probe_allow)
@@ -191,17 +193,31 @@ def test_each_key_that_defaults_may_set_works_there() -> None:
             "server_name": "www.example.com",
             "ca_file": str(EXAMPLE),
             "client_certificate": {"cert_file": str(EXAMPLE)},
+            "password_env": "STORE",
             "address_family": "ipv4",
             "addresses": "first",
             "keys": "both",
+            "proxy": "http://proxy.example.com:3128",
+            "proxy_protocol": "v1",
+            "crl": "true",
+            "ocsp": "true",
+            "renewal_information": "false",
+            "dns_checks": "true",
+            "dns_servers": ["192.0.2.53"],
         },
         "targets": ["https://www.example.com"],
     }
     described = {code(row[0])[0].removeprefix("targets[].") for row in table("Key", "Default")}
-    ours = {key for key in described if not re.search(r"[.\[]", key)} - {"targets", "policies", "probe"}
+    ours = {key for key in described if not re.search(r"[.\[]", key)} - {
+        "targets",
+        "policies",
+        "probe",
+        "acme",
+    }
 
-    config.parse(yaml.safe_dump(document).encode(), "expiry.yml", {})
-    assert set(document["defaults"]) == ours - {"url", "name", "defaults"}
+    config.parse(yaml.safe_dump(document).encode(), "expiry.yml", {"STORE": "open sesame"})
+    # It excludes password_env, and is read the same way.
+    assert set(document["defaults"]) == ours - {"url", "name", "defaults", "password_file"}
     for key in ("url", "name"):
         refused = {"defaults": {key: "https://www.example.com"}, "targets": []}
         with pytest.raises(config.ConfigError):
@@ -250,6 +266,16 @@ def test_each_fault_is_described_with_what_to_do() -> None:
     assert all(all(row) for row in rows)
 
 
+def test_each_hazard_is_described_with_what_to_do() -> None:
+    """
+    The table of hazards has exactly the hazards there are, in their order, and no empty cell.
+    """
+    rows = section_table("What will hurt later")
+
+    assert [code(row[0])[0] for row in rows] == list(Hazard)
+    assert all(all(row) for row in rows)
+
+
 def test_each_kind_is_described() -> None:
     """
     The table of kinds has exactly the kinds of items, in their order.
@@ -263,9 +289,14 @@ def test_each_scheme_is_described_with_its_port() -> None:
     """
     described = {code(scheme)[0]: port for scheme, port, _ in table("Scheme", "Default port")}
 
-    assert described.keys() == {f"{scheme}://" for scheme in DEFAULT_PORTS}
-    for scheme, port in DEFAULT_PORTS.items():
-        assert described[f"{scheme}://"].startswith("none" if port is None else str(port))
+    written = {
+        f"{scheme}{':' if meaning.form is Form.NAME else '://'}": meaning
+        for scheme, meaning in SCHEMES.items()
+    }
+    assert described.keys() == written.keys()
+    for scheme, meaning in written.items():
+        port = meaning.default_port
+        assert described[scheme].startswith("none" if port is None else str(port))
 
 
 def test_each_policy_is_described_with_its_numbers() -> None:
@@ -461,7 +492,14 @@ def test_the_example_configuration_is_good(tmp_path: Path) -> None:
     shutil.copy(EXAMPLE, file)
     (tmp_path / "tls").mkdir()
     (tmp_path / "tls" / "exporter.password").write_text("not a secret", encoding="utf-8")
+    (tmp_path / "tls" / "kafka.password").write_text("not a secret", encoding="utf-8")
+    (tmp_path / "proxy.credentials").write_text("not:a secret", encoding="utf-8")
 
-    loaded = config.load(str(file), {"LEDGER_KEY_PASSWORD": "not a secret either"})
+    secrets = {
+        "LEDGER_KEY_PASSWORD": "not a secret either",
+        "PROXY_CREDENTIALS": "not:a secret",
+        "STORE_PASSWORD": "nor this",
+    }
+    loaded = config.load(str(file), secrets)
 
     assert all("is not a file that can be read" in warning for warning in loaded.warnings)

@@ -16,10 +16,11 @@ from exporter.judgement import (
     judge_facts,
     judge_item,
     judge_tls,
+    policy_for,
 )
 from exporter.minter import Minted
-from exporter.observation import Certificate, Chain, Facts, Fault, Item, Kind, Tls
-from exporter.policies import AUTHORITY, AUTOMATIC, DOMAIN, MANUAL, Policy
+from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Renewal, Tls
+from exporter.policies import AUTHORITY, AUTOMATIC, DOMAIN, MANUAL, SIGNATURE, Match, Policy
 from exporter.probes import wire
 from exporter.tls import Seen
 from exporter.trust import TrustStore
@@ -128,6 +129,66 @@ def test_a_ca_certificate_that_stands_alone_has_its_own_deadlines() -> None:
     assert deadlines(Facts((item,)), "ca", AUTHORITY) == Deadlines(
         END - 365 * DAY, END - 365 * DAY, END - 90 * DAY
     )
+
+
+def test_who_issues_an_item_says_when_it_is_due() -> None:
+    """
+    A person is told once that is late, and never later than what is critical.
+    """
+    for due_before_end, warning_before_end in ((60 * DAY, 55.5 * DAY), (10 * DAY, 7 * DAY), (DAY, 7 * DAY)):
+        item = replace(
+            Item("leaf", Kind.LEAF, NOW, NOW + 90 * DAY), renewal=Renewal(NOW + 90 * DAY - due_before_end)
+        )
+        deadlines = judge_item(item, Facts((item,)), AUTOMATIC)
+
+        assert deadlines is not None
+        assert deadlines.renewal_due == NOW + 90 * DAY - max(due_before_end, 7 * DAY)
+        assert deadlines.warning == NOW + 90 * DAY - warning_before_end
+        assert deadlines.critical == NOW + 83 * DAY
+
+
+@pytest.mark.parametrize(
+    ("matches", "policy"),
+    [
+        ((), AUTOMATIC),
+        ((Match(MANUAL, issuers=("*nobody*",)),), AUTOMATIC),
+        ((Match(MANUAL, issuers=("*nobody*", "cn=TEST ca*")),), MANUAL),
+        ((Match(MANUAL, kinds=frozenset({"crl"})), Match(DOMAIN)), DOMAIN),
+        ((Match(MANUAL, kinds=frozenset({"leaf"})), Match(DOMAIN)), MANUAL),
+        ((Match(MANUAL, kinds=frozenset({"intermediate"})),), AUTOMATIC),
+    ],
+)
+def test_the_first_match_that_fits_the_leaf_is_its_policy(matches: tuple[Match, ...], policy: Policy) -> None:
+    """
+    By kind and by issuer, in any case; what accompanies a leaf has the leaf's policy.
+    """
+    leaf = replace(certificate(), issuer="CN=Test CA,O=Somebody")
+    above = intermediate()
+    found = facts(leaf, above)
+
+    for item in found.items:
+        assert policy_for(item, found, target(matches=matches)) is policy
+
+
+def test_kinds_have_policies_of_their_own() -> None:
+    """
+    Unless the target names one.
+    """
+    for kind, policy in ((Kind.REGISTRATION, DOMAIN), (Kind.AUTHORITY, AUTHORITY), (Kind.CRL, SIGNATURE)):
+        item = Item("x", kind, NOW, NOW + DAY)
+
+        assert policy_for(item, Facts((item,)), target()) is policy
+        assert policy_for(item, Facts((item,)), target(matches=(), policy=MANUAL)) is MANUAL
+
+
+def test_what_a_look_found_itself_is_told_with_the_faults_of_the_chain() -> None:
+    """
+    A revocation is no matter of the path to an anchor.
+    """
+    revoked = FoundFault(Fault.REVOKED, "revoked in 2020")
+    verdict = judge_facts(Facts((), faults=(revoked,)), target(), NO_ANCHORS, NOW)
+
+    assert verdict.faults == (revoked,)
 
 
 def test_what_is_no_certificate_has_deadlines_too() -> None:

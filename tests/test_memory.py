@@ -4,12 +4,12 @@ Memory: what is held while an endpoint cannot be seen, and what is forgotten.
 
 import pytest
 
-from exporter.memory import ROSTER_AGE, Known, Look, Memory, Result, identity, seen_facts
-from exporter.observation import Failed, Observed, Reason
+from exporter.memory import DEPLOYMENT, ROSTER_AGE, Known, Look, Memory, Past, Result, identity, seen_facts
+from exporter.observation import Facts, Failed, Observed, Reason
 from exporter.targets import ADDRESS_LIMIT, Target
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts, target
-from tests.support.certificates import NOW
+from tests.support.certificates import DAY, NOW
 
 FACTS = facts(certificate())
 RENEWED = facts(certificate(serial="2"))
@@ -272,3 +272,39 @@ def test_seen_facts_are_those_of_the_look(look: Observed | Failed, found: object
     Also those from before a failure.
     """
     assert seen_facts(look) is found
+
+
+def leaf(begin: float, end: float) -> Facts:
+    """
+    One leaf with these dates.
+    """
+    return facts(certificate(begin=begin, end=end))
+
+
+def test_an_older_one_that_is_back_counts_at_once_or_after_a_deployment() -> None:
+    """
+    At once; but three hours later when there was another change shortly before; and no more once a newer one is there.
+    """
+    old, new = leaf(NOW - DAY, NOW + DAY), leaf(NOW, NOW + 2 * DAY)
+    past = Past()
+
+    past.note_change(new, old, NOW)
+    assert past.rolled_back_at == {"leaf": NOW}
+    past.note_change(old, new, NOW + 60)
+    assert past.rolled_back_at == {}
+    past.note_change(new, old, NOW + DEPLOYMENT)
+    assert past.rolled_back_at == {"leaf": NOW + 2 * DEPLOYMENT}
+    past.note_change(old, new, NOW + 9 * DEPLOYMENT)
+    past.note_change(new, old, NOW + 10 * DEPLOYMENT)
+    assert past.rolled_back_at == {"leaf": NOW + 10 * DEPLOYMENT}
+
+
+@pytest.mark.parametrize(("begin", "end"), [(NOW + 1, NOW + DAY), (NOW - DAY, NOW + 3 * DAY)])
+def test_what_began_later_or_ends_later_is_no_older_one(begin: float, end: float) -> None:
+    """
+    A newer one with a shorter life ends earlier.
+    """
+    past = Past()
+    past.note_change(leaf(NOW, NOW + 2 * DAY), leaf(begin, end), NOW)
+
+    assert past.rolled_back_at == {}

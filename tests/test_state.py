@@ -587,6 +587,6 @@ def test_the_certificates_of_facts_are_all_of_them(
         (Item("file", Kind.LEAF, 0, 1, rsa), Item("none", Kind.LEAF, 0, 1)), (Chain((ecdsa, above)),)
     )
     past = Past({"file": Item("file", Kind.LEAF, 0, 1, above)})
-    assert list(certificates_of(facts, past)) == [ecdsa, above, rsa, above]
+    assert list(certificates_of(facts, past.previous.values())) == [ecdsa, above, rsa, above]
     by_fingerprint = {one.fingerprint_sha256: one for one in leaves}
     assert decode(encode(facts), by_fingerprint) == facts

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.targets import (
-    DEFAULT_PORTS,
+    SCHEMES,
+    Form,
     Target,
     TargetError,
     Url,
     join_host_port,
+    known_schemes,
     normal_host,
     parse_ip,
     parse_url,
@@ -92,14 +94,15 @@ def test_spaces_around_a_url_are_dropped() -> None:
 
 USERINFO = "a target's URL must not contain a user name or a password, so no '@'"
 PRINTABLE = "is not a URL: it has a space or an unprintable character in it"
+KNOWN = known_schemes()
 BAD_URLS = {
-    "": "'' has no scheme: write https://, or one of https://, tls://",
-    "a.example": "'a.example' has no scheme: write https://a.example, or one of https://, tls://",
-    "a.example:443": "'a.example:443' has no scheme: write https://a.example:443, or one of https://, tls://",
-    "//a.example": "'//a.example' has no scheme: write https:////a.example, or one of https://, tls://",
-    "https:a": "'https:a' has no scheme: write https://https:a, or one of https://, tls://",
-    "ftp://a.example": "scheme 'ftp' is not known: use one of https://, tls://",
-    "://a.example": "scheme '' is not known: use one of https://, tls://",
+    "": f"'' has no scheme: write https://, or one of {KNOWN}",
+    "a.example": f"'a.example' has no scheme: write https://a.example, or one of {KNOWN}",
+    "a.example:443": f"'a.example:443' has no scheme: write https://a.example:443, or one of {KNOWN}",
+    "//a.example": f"'//a.example' has no scheme: write https:////a.example, or one of {KNOWN}",
+    "https:a": "'https:a' is not a URL: write https://a",
+    "gopher://a.example": f"scheme 'gopher' is not known: use one of {KNOWN}",
+    "://a.example": f"scheme '' is not known: use one of {KNOWN}",
     # No host
     "https://": "'https://' names no host",
     "https:///": "'https:///' names no host",
@@ -124,7 +127,7 @@ BAD_URLS = {
     "https://user:hunter2@a.example": USERINFO,
     "https://@a.example": USERINFO,
     "user:hunter2@a.example": USERINFO,
-    "ftp://user:hunter2@a.example": USERINFO,
+    "gopher://user:hunter2@a.example": USERINFO,
     "https://user:hunter2@[::": USERINFO,
     "https://user:hunter2/@a.example": USERINFO,
     "https://user:hunt\ter2@a.example": USERINFO,
@@ -216,12 +219,14 @@ def test_schemes_without_a_usual_port_must_name_one() -> None:
     """
     The table of schemes decides.
     """
-    for scheme, port in DEFAULT_PORTS.items():
-        if port is None:
+    for scheme, meaning in SCHEMES.items():
+        if meaning.form not in {Form.HOST, Form.WEB}:
+            continue
+        if meaning.default_port is None:
             with pytest.raises(TargetError, match="names no port"):
                 parse_url(f"{scheme}://a.example")
         else:
-            assert parse_url(f"{scheme}://a.example").port == port
+            assert parse_url(f"{scheme}://a.example").port == meaning.default_port
 
 
 @pytest.mark.parametrize(

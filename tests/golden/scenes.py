@@ -3,11 +3,23 @@ The states that have a golden file. A function's name is its file's name.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from exporter import metrics
 from exporter.memory import Look
-from exporter.observation import Chain, Facts, Failed, Fault, Observed, Reason, Tls
+from exporter.observation import (
+    Chain,
+    Facts,
+    Failed,
+    Fault,
+    FoundHazard,
+    Hazard,
+    Observed,
+    Reason,
+    Renewal,
+    Tls,
+)
 from exporter.policies import MANUAL
 from exporter.probes import wire
 from exporter.tls import Seen
@@ -157,6 +169,18 @@ def weird_label_values() -> str:
     return Scene().see(target(name=weird), seen(facts(odd))).text()
 
 
+def renewal_by_its_issuer() -> str:
+    """
+    The issuer says when it wants the leaf renewed, and the zone's CAA records forbid it by now.
+    """
+    found = facts(certificate(), intermediate())
+    leaf = replace(found.items[0], renewal=Renewal(NOW + 40 * DAY, NOW + 38 * DAY, "https://ca.example/why"))
+    hazard = FoundHazard(Hazard.CAA_FORBIDS_ISSUER, "words about it")
+    return (
+        Scene().see(target(), seen(replace(found, items=(leaf, *found.items[1:]), hazards=(hazard,)))).text()
+    )
+
+
 def user_labels() -> str:
     """
     They stand on `expiry_target_info` and nowhere else; so does the policy.
@@ -224,6 +248,7 @@ def the_exporter_itself() -> str:
         (metrics.STATE_SUCCESS, 1),
     )
     own: metrics.Samples = {family: [((), float(value))] for family, value in values}
+    own[metrics.WEB] = [((("external_url", "https://expiry.example.com"),), 1.0)]
     own[metrics.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
     return Scene().text(own)
 
@@ -242,6 +267,7 @@ _ALL: tuple[Callable[[], str], ...] = (
     intermediate_ends_before_leaf,
     an_older_one_is_back,
     weird_label_values,
+    renewal_by_its_issuer,
     user_labels,
     renewed_but_not_deployed,
     several_addresses,

@@ -10,11 +10,10 @@ from typing import Any
 from exporter.judgement import JudgedItem, Verdict, judge_item
 from exporter.memory import Look, Memory, Result
 from exporter.metrics import EndpointRow, Exposition, Samples, TargetRow
-from exporter.observation import Certificate, Chain, Facts, Fault, Tls
+from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Tls
 from exporter.probes import wire
 from exporter.targets import Target, parse_url
 from exporter.tls import Seen
-from exporter.trust import FoundFault
 from tests.support.certificates import DAY, NOW
 
 ADDRESS = "192.0.2.10:443"

@@ -144,7 +144,7 @@ def target(url: str, policy: Policy = AUTOMATIC, **labels: str) -> Target:
     """
     A target as a configuration would give it, judged by the timeline's own root.
     """
-    return Target(parse_url(url), url, policy, tuple(sorted(labels.items())), ca_file=anchor_file())
+    return Target(parse_url(url), url, policy, labels=tuple(sorted(labels.items())), ca_file=anchor_file())
 
 
 def refused(reason: Reason = Reason.CONNECTION_REFUSED) -> Failed:
