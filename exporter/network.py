@@ -14,10 +14,12 @@ import queue
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
-from exporter.observation import Facts, Reason
+from exporter.observation import Facts, Item, Reason
 from exporter.targets import ADDRESS_LIMIT, IPAddress, Target
 
 RESOLVE_TIMEOUT = 4.0
@@ -28,6 +30,9 @@ CONNECT_TIMEOUT = 3.5
 
 RESOLVER_THREADS = 32
 """Look-ups at a time. Each blocks a thread while a name server is silent."""
+
+PEEKED = 16_384
+"""Bytes that are looked at in one go."""
 
 TICK = 0.05
 """Seconds between two looks for waits that are past their deadline."""
@@ -43,6 +48,8 @@ class ProbeError(Exception):
         self.reason = reason
         self.detail = detail
         self.facts = facts
+        self.aside: tuple[Item, ...] = ()
+        """What expires on our side, if nothing was seen: see `Failed`."""
 
 
 @dataclass(slots=True)
@@ -221,6 +228,20 @@ class Resolver:
             future.set_result(answer)
 
 
+class Closable(Protocol):
+    """
+    What is closed with the network.
+    """
+
+    def close(self) -> None:
+        """
+        Let go of everything.
+        """
+
+
+R = TypeVar("R", bound=Closable)
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """
@@ -239,8 +260,11 @@ class Network:
     """
 
     loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float] = time.time
+    """Seconds since the epoch."""
     readiness: Readiness = field(init=False)
     resolver: Resolver = field(init=False)
+    _resources: dict[type, Closable] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readiness", Readiness(self.loop))
@@ -248,9 +272,21 @@ class Network:
 
     def close(self) -> None:
         """
-        Stop watching sockets. Look-ups under way end on their own.
+        Stop watching sockets, and close what probes keep. Look-ups of names end on their own.
         """
+        for resource in self._resources.values():
+            resource.close()
         self.readiness.close()
+
+    def resource(self, kind: type[R], make: Callable[[], R]) -> R:
+        """
+        The one thing of this kind that probes share for the life of the process, made when first asked for.
+        """
+        found = self._resources.get(kind)
+        if found is None:
+            found = self._resources[kind] = make()
+        assert isinstance(found, kind)
+        return found
 
     async def addresses(self, target: Target) -> Addresses:
         """
@@ -328,6 +364,25 @@ class Connection:
     def _wait(self, events: int) -> asyncio.Future[None]:
         registered, self._registered = self._registered, True
         return self._readiness.wait(self.socket.fileno(), events, self.deadline, registered=registered)
+
+    async def send(self, data: bytes) -> None:
+        """
+        Send all of it. Raises OSError, or TimeoutError at the deadline.
+        """
+        while data:
+            try:
+                data = data[self.socket.send(data) :]
+            except BlockingIOError:
+                await self.wait_writable()
+
+    def peek(self) -> bytes | None:
+        """
+        What can be read now, and stays there; empty at the end of the connection, None when nothing came yet.
+        """
+        try:
+            return self.socket.recv(PEEKED, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
 
     def close(self) -> None:
         """

@@ -299,7 +299,7 @@ class Session:
         presented = _presented(ssl)
         if not presented:
             return None
-        return _seen(
+        return seen_from(
             presented,
             self._tls.get_protocol_version_name(),
             self._tls.get_cipher_name() or "",
@@ -339,7 +339,7 @@ def _staple(ssl: object) -> bytes | None:
 
 
 @lru_cache(maxsize=SEEN_REMEMBERED)
-def _seen(
+def seen_from(
     presented: tuple[bytes, ...],
     protocol: str,
     cipher: str,

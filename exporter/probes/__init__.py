@@ -5,14 +5,21 @@ A probe returns facts or raises. It does not time itself, and it does not turn
 exceptions into observations: `sweep` does both, for all of them, in one place.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from exporter.files import Outcome
 from exporter.network import Network, Trace
 from exporter.observation import Facts
-from exporter.probes import wire
+from exporter.probes import dns, domain, file, quic, url, wire
 from exporter.probes.endpoint import Endpoint, Endpoints
-from exporter.targets import Target
+from exporter.targets import SCHEMES, Form, Target
+
+Tell = Callable[[int, Outcome, float], None]
+"""Takes the position of a place among those of its target, what a look gave, and its seconds."""
+
+LookAll = Callable[[Target, Sequence[Endpoint], Network, Tell], Awaitable[None]]
+"""Looks at all places and tells of each. Raises what a look may raise; then the rest was not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +34,20 @@ class Probe:
     """The places to look at for a target. May raise ProbeError: then none of them can be seen."""
     look: Callable[[Target, Endpoint, Network, Trace], Awaitable[Facts]]
     """What is seen at one place. Raises ProbeError, OSError or TimeoutError."""
+    look_all: LookAll | None = None
+    """The same for all places of a target at once, for kinds with thousands of them; None: one by one."""
 
 
 WIRE = Probe("wire", wire.endpoints, wire.look)
+QUIC = Probe("quic", wire.endpoints, quic.look)
 
-PROBES: dict[str, Probe] = {"https": WIRE, "tls": WIRE}
+PROBES: dict[str, Probe] = {
+    **{scheme: WIRE for scheme, meaning in SCHEMES.items() if meaning.form is Form.HOST},
+    "quic": QUIC,
+    "h3": QUIC,
+    "domain": Probe("domain", domain.endpoints, domain.look),
+    "dns": Probe("dns", dns.endpoints, dns.look),
+    "file": Probe("file", file.endpoints, file.look, file.look_all),
+    **dict.fromkeys(("pem+https", "pem+http", "jwks+https"), Probe("url", url.endpoints, url.look)),
+}
 """URL scheme to probe."""

@@ -13,7 +13,7 @@ class Endpoint:
 
     label: str
     address: str = ""
-    """An IP address; empty for places that are not on the network."""
+    """An IP address or a path; empty for places that need neither."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """
-TLS on the wire: `https://` and `tls://`, each address of the name an endpoint.
+TLS on the wire, from the first byte or after a dialogue, each address of the name an endpoint.
 """
 
 from functools import lru_cache
@@ -7,16 +7,23 @@ from functools import lru_cache
 from OpenSSL import SSL
 
 from exporter import tls
-from exporter.network import CONNECT_TIMEOUT, Network, ProbeError, Trace, connect
+from exporter.network import Network, ProbeError, Trace
 from exporter.observation import Chain, Facts, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
+from exporter.probes.extras import ours, with_extras
+from exporter.probes.opening import open_connection
+from exporter.starttls import DIALOGUES
 from exporter.targets import Target, join_host_port
 
 
 async def endpoints(target: Target, network: Network) -> Endpoints:
     """
     Each address of the target's name. With `addresses: first` it is one endpoint, called by its name.
+
+    So it is with a proxy, which looks the name up itself.
     """
+    if target.proxy is not None:
+        return Endpoints((Endpoint(target.url.authority),))
     if target.url.ip is not None:
         return Endpoints((Endpoint(target.url.authority, target.url.host),))
     chosen = await network.addresses(target)
@@ -29,6 +36,22 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
 
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    What the server at this address presents, and what else is known of it. Raises ProbeError, OSError or
+    TimeoutError.
+    """
+    try:
+        seen = await _look(target, endpoint, network, trace)
+    except ProbeError as error:
+        if error.facts is not None:
+            error.facts = with_extras(error.facts, target, network)
+        else:
+            error.aside = ours(target)
+        raise
+    return with_extras(seen, target, network)
+
+
+async def _look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
     """
     What the server at this address presents. Raises ProbeError, OSError or TimeoutError.
     """
@@ -78,14 +101,28 @@ async def _see(
     try:
         return await _converse(target, endpoint, network, trace, keys, client, deadline)
     except tls.HandshakeError as error:
-        failure = refusal(error, has_client_certificate=client is not None)
+        failure = _failure(error, target, client)
         if failure.reason is not Reason.HANDSHAKE_REFUSED or error.seen is not None:
             raise failure from error
     trace.note("the server refused; trying again with every group the library has")
     try:
         return await _converse(target, endpoint, network, trace, keys, client, deadline, wide=True)
     except tls.HandshakeError as error:
-        raise refusal(error, has_client_certificate=client is not None) from error
+        raise _failure(error, target, client) from error
+
+
+def _failure(error: tls.HandshakeError, target: Target, client: tls.ClientCertificate | None) -> ProbeError:
+    """
+    The reason for a handshake that ended early.
+    """
+    failure = refusal(error, has_client_certificate=client is not None)
+    if failure.reason is not Reason.NOT_TLS or target.url.scheme not in DIALOGUES:
+        return failure
+    # The same bytes are found before the handshake when they come a moment earlier.
+    return ProbeError(
+        Reason.STARTTLS_UNEXPECTED,
+        f"{target.url.scheme}: bytes after the server's go-ahead that are not TLS: {tls_words(error.error)}",
+    )
 
 
 async def _converse(
@@ -102,11 +139,7 @@ async def _converse(
     """
     Connect, shake hands, and hear what a server that asked for a certificate says of ours, or of having none.
     """
-    trace.phase = "connect"
-    trace.note("connecting to %s port %s", endpoint.address, target.url.port)
-    connect_deadline = min(deadline, trace.clock() + CONNECT_TIMEOUT)
-    connection = await connect(network.readiness, endpoint.address, target.url.port, connect_deadline)
-    connection.deadline = deadline
+    connection = await open_connection(target, endpoint, network, trace, deadline)
     session: tls.Session | None = None
     sni = target.sni
     try:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ async def watching(now: float = NOW, names: Names | None = None) -> AsyncIterato
     """
     A watch whose clock stands at this time, over a network of its own.
     """
-    network = Network(asyncio.get_running_loop())
+    network = Network(asyncio.get_running_loop(), lambda: now)
     if names is not None:
         object.__setattr__(network, "resolver", names)
     try:
@@ -82,6 +82,22 @@ async def scrape(watch: Watch, *targets: Target, timeout: float = 10.0) -> list[
     made = await watch.scrape(targets, timeout, lambda _: True)
     order = [one.name for one in targets]
     return sorted(made.endpoints, key=lambda row: order.index(row.target.name))
+
+
+async def until(
+    watch: Watch, one: Target, holds: Callable[[EndpointRow], bool], deadline: float = 10.0
+) -> EndpointRow:
+    """
+    The row of the one endpoint of a target, once this holds of it: for what comes from the background.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline
+    while True:
+        (row,) = await scrape(watch, one)
+        if holds(row):
+            return row
+        assert loop.time() < end, f"it did not come true: {told(row)}, {items(row)}"
+        await asyncio.sleep(0.01)
 
 
 def look(

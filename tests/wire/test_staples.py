@@ -18,12 +18,12 @@ def test_the_staple_of_s_server(
     tmp_path: Path, leaf: Minted, anchors: str, version: str, revoked_at: float | None
 ) -> None:
     """
-    What it says is not looked at here.
+    What it says is a fault when it says that the certificate is revoked.
     """
     response = staple(leaf, this_update=NOW, next_update=NOW + DAY, revoked_at=revoked_at)
     with s_server(tmp_path, leaf.chain, version, staple=response) as server:
         row = see(server, ca_file=anchors)
-    assert told(row) == ("seen",)
+    assert told(row) == (("seen",) if revoked_at is None else ("seen", "revoked"))
     assert tls(row).staple == response
 
 

@@ -1,0 +1,215 @@
+"""
+Rationed look-ups: what is asked of others in the background, now and then, and kept in between.
+
+Registries, authorities and renewal information are asked every few hours, not at each scrape: spread, a few
+at a time, less and less often while they fail. A failed look-up never takes away what is known.
+"""
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.logs import fields
+from exporter.network import Network, ProbeError
+from exporter.observation import Reason
+
+logger = logging.getLogger(__name__)
+
+AT_A_TIME = 8
+"""Look-ups under way at once."""
+
+FIRST_PAUSE = 60.0
+"""Seconds after a first failure. Each further one doubles them."""
+
+LONGEST_PAUSE = 6 * 3600.0
+"""Seconds that a look-up which fails is left alone at most, unless the server asks for more."""
+
+FORGET_AFTER = 2 * 86400.0
+"""Seconds after which what nobody asks for any more is forgotten."""
+
+
+class LookupFailedError(Exception):
+    """
+    A look-up gave nothing: for this reason, with this sentence for a person.
+    """
+
+    def __init__(self, reason: Reason, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.retry_after = retry_after
+        """Seconds that the server asked to be left alone; None when it did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What a look-up gave, and when to look again.
+    """
+
+    value: Any
+    again_after: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """
+    What a look-up gave last, and when.
+    """
+
+    value: Any
+    at: float
+    """Seconds since the epoch."""
+
+
+Fetch = Callable[[], Awaitable[Answer]]
+"""Looks up once. Raises LookupFailedError; every other exception is a fault of ours."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """
+    One thing that is looked up.
+    """
+
+    known: Known | None = None
+    due: float = 0.0
+    """When to look next, in seconds since the epoch."""
+    failures: int = 0
+    failure: LookupFailedError | None = None
+    task: "asyncio.Task[None] | None" = None
+    asked: float = 0.0
+    """When somebody last wanted it."""
+
+
+class Lookups:
+    """
+    All look-ups of the process, by key. `clock` gives seconds since the epoch.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._entries: dict[Hashable, _Entry] = {}
+        self._turn = asyncio.Semaphore(AT_A_TIME)
+        self._cleaned = clock()
+
+    def peek(self, key: Hashable, fetch: Fetch) -> Known | None:
+        """
+        What is known by now, None when nothing is; looks up in the background when that is due.
+        """
+        return self._asked(key, fetch).known
+
+    def known(self, key: Hashable) -> Known | None:
+        """
+        What is known by now, None when nothing is. Looks up nothing, and keeps it from being forgotten.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        entry.asked = self._clock()
+        return entry.known
+
+    def failure(self, key: Hashable) -> LookupFailedError | None:
+        """
+        Why the last look-up failed; None when it did not, or there was none.
+        """
+        entry = self._entries.get(key)
+        return entry.failure if entry is not None else None
+
+    def remember(self, key: Hashable, known: Known, again_after: float) -> None:
+        """
+        Take in what was known before a restart, so that it is not asked for before it is due.
+        """
+        entry = self._entries.setdefault(key, _Entry())
+        if entry.known is None:
+            entry.known, entry.asked = known, self._clock()
+            entry.due = known.at + again_after * spread(key)
+
+    async def wait(self, key: Hashable, fetch: Fetch, patience: float, timeout: float) -> Known:
+        """
+        What is known, waiting for the first look-up within `timeout` seconds.
+
+        What is older than `patience` seconds while look-ups fail counts as not known. Raises ProbeError.
+        """
+        entry = self._asked(key, fetch)
+        if entry.known is None and entry.task is not None:
+            await asyncio.wait([entry.task], timeout=timeout)
+        if entry.known is not None and (entry.failure is None or self._clock() - entry.known.at < patience):
+            return entry.known
+        if entry.failure is not None:
+            raise ProbeError(entry.failure.reason, entry.failure.detail)
+        raise ProbeError(Reason.TIMEOUT, "the look-up goes on in the background; the next scrape will tell")
+
+    def close(self) -> None:
+        """
+        Stop all that is under way.
+        """
+        for entry in self._entries.values():
+            if entry.task is not None:
+                entry.task.cancel()
+
+    def _asked(self, key: Hashable, fetch: Fetch) -> _Entry:
+        now = self._clock()
+        self._clean(now)
+        entry = self._entries.setdefault(key, _Entry())
+        entry.asked = now
+        if entry.task is None and entry.due <= now:
+            entry.task = self._loop.create_task(self._look(key, entry, fetch))
+        return entry
+
+    async def _look(self, key: Hashable, entry: _Entry, fetch: Fetch) -> None:
+        try:
+            async with self._turn:
+                answer = await fetch()
+        except LookupFailedError as failure:
+            self._failed(key, entry, failure)
+        except Exception:
+            # A fault of ours must not be asked for again at each scrape, and must not be quiet either.
+            logger.exception("internal error while looking up", extra=fields(key=str(key)))
+            words = "please report it with the traceback in the exporter's log"
+            self._failed(key, entry, LookupFailedError(Reason.INTERNAL_ERROR, words))
+        else:
+            now = self._clock()
+            entry.known, entry.failure, entry.failures = Known(answer.value, now), None, 0
+            entry.due = now + answer.again_after * spread(key)
+        finally:
+            entry.task = None
+
+    def _failed(self, key: Hashable, entry: _Entry, failure: LookupFailedError) -> None:
+        if entry.failure is None or entry.failure.reason is not failure.reason:
+            logger.warning(
+                "a look-up failed", extra=fields(key=str(key), reason=failure.reason, detail=failure.detail)
+            )
+        entry.failure = failure
+        pause = min(FIRST_PAUSE * 2.0**entry.failures, LONGEST_PAUSE) * spread(key)
+        entry.failures = min(entry.failures + 1, 20)
+        entry.due = self._clock() + max(pause, failure.retry_after or 0.0)
+
+    def _clean(self, now: float) -> None:
+        """
+        Forget what nobody asks for any more, so that look-ups of old certificates do not pile up.
+        """
+        if now - self._cleaned < FORGET_AFTER / 8:
+            return
+        self._cleaned = now
+        for key in [key for key, one in self._entries.items() if one.asked < now - FORGET_AFTER]:
+            del self._entries[key]
+
+
+def lookups(network: Network) -> Lookups:
+    """
+    The look-ups of the process.
+    """
+    return network.resource(Lookups, lambda: Lookups(network.loop, network.clock))
+
+
+def spread(key: Hashable) -> float:
+    """
+    A factor between 0.9 and 1.1, always the same for a key: what began together does not go on together.
+    """
+    return 0.9 + 0.2 * (zlib.crc32(repr(key).encode("utf-8", "replace")) % 1000) / 1000

@@ -1,0 +1,81 @@
+"""
+Facts with more in them: what is added to what a look saw.
+
+The same additions to the same facts give the same object, since facts that are the same object keep their
+verdict and their lines.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+
+from exporter.observation import Facts, FoundFault, FoundHazard, Item, Renewal
+
+REMEMBERED = 20_000
+"""Facts that are remembered with what was added to them."""
+
+
+class _Same:
+    """
+    Facts that are equal to themselves only: comparing all that is in them would cost more than it saves.
+    """
+
+    __slots__ = ("facts",)
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    def __hash__(self) -> int:
+        return id(self.facts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.facts is self.facts
+
+
+def added(
+    facts: Facts,
+    items: tuple[Item, ...] = (),
+    faults: tuple[FoundFault, ...] = (),
+    hazards: tuple[FoundHazard, ...] = (),
+) -> Facts:
+    """
+    The facts with these after their own; the same object when there are none.
+    """
+    if not (items or faults or hazards):
+        return facts
+    return _added(_Same(facts), items, faults, hazards)
+
+
+def renewed(facts: Facts, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
+    """
+    The facts with what is known of renewals, by fingerprint of the certificate; the same object for nothing.
+    """
+    return _renewed(_Same(facts), renewals) if renewals else facts
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _added(
+    same: _Same,
+    items: tuple[Item, ...],
+    faults: tuple[FoundFault, ...],
+    hazards: tuple[FoundHazard, ...],
+) -> Facts:
+    facts = same.facts
+    return replace(
+        facts,
+        items=facts.items + items,
+        faults=facts.faults + faults,
+        hazards=facts.hazards + hazards,
+    )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _renewed(same: _Same, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
+    by_fingerprint = dict(renewals)
+    return replace(same.facts, items=tuple(_with_renewal(item, by_fingerprint) for item in same.facts.items))
+
+
+def _with_renewal(item: Item, by_fingerprint: dict[str, Renewal]) -> Item:
+    renewal = (
+        by_fingerprint.get(item.certificate.fingerprint_sha256) if item.certificate is not None else None
+    )
+    return item if renewal is None else replace(item, renewal=renewal)

@@ -1,0 +1,75 @@
+"""
+Files: `file:///path` and patterns of paths, each file an endpoint.
+"""
+
+from collections.abc import Callable, Sequence
+
+from exporter.files import DIRECTORY_SUFFIX, Files, Outcome, is_pattern, label
+from exporter.network import Network, ProbeError, Trace
+from exporter.observation import Facts, Reason
+from exporter.probes.endpoint import Endpoint, Endpoints
+from exporter.targets import Target
+
+CHUNK = 500
+"""Files that are looked at in one go. What is done of a pattern is told when a scrape's time is over."""
+
+
+async def endpoints(target: Target, network: Network) -> Endpoints:
+    """
+    The file, or each that matches the pattern. Raises ProbeError when none does.
+    """
+    path = target.url.path
+    if not is_pattern(path):
+        return Endpoints((Endpoint(label(path), path),))
+    found = await _files(network).search(path)
+    left_out = tuple(f"{label(where)}: the directory can't be read: {why}" for where, why in found.unreadable)
+    if found.beyond:
+        left_out += tuple(["more files than are looked at for one pattern"] * found.beyond)
+    if not found.paths:
+        words = f"no file matches {label(path)}"
+        if found.unreadable:
+            raise ProbeError(Reason.FILE_UNREADABLE, "; ".join((words, *left_out[:3])))
+        raise ProbeError(Reason.NO_MATCH, words)
+    by_label = {label(one): one for one in found.paths}
+    # A directory that can't be read is an endpoint that fails: what is in it may run out unseen.
+    by_label |= {label(where): where + DIRECTORY_SUFFIX for where, _ in found.unreadable}
+    return Endpoints(tuple(Endpoint(name, one) for name, one in by_label.items()), left_out)
+
+
+async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    What is in one file. Raises ProbeError.
+    """
+    trace.phase = "reading the file"
+    trace.note("reading %s", endpoint.label)
+    files, paths = _files(network), [endpoint.address]
+    ((outcome, _),) = await files.look(paths, target.password, target.timeout, by_pattern=False)
+    if isinstance(outcome, ProbeError):
+        # A new one: the same failure is remembered and raised many times.
+        raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
+    assert isinstance(outcome, Facts)  # only a pattern leaves files out
+    trace.note("%s things that expire", len(outcome.items))
+    return outcome
+
+
+async def look_all(
+    target: Target,
+    endpoints: Sequence[Endpoint],
+    network: Network,
+    tell: Callable[[int, Outcome, float], None],
+) -> None:
+    """
+    What is in all files of a target. Raises TimeoutError when a file system does not answer.
+    """
+    files = _files(network)
+    by_pattern = is_pattern(target.url.path)
+    for start in range(0, len(endpoints), CHUNK):
+        paths = [one.address for one in endpoints[start : start + CHUNK]]
+        timeout = target.timeout * max(1, len(paths) // 10)
+        found = await files.look(paths, target.password, timeout, by_pattern=by_pattern)
+        for position, (outcome, duration) in enumerate(found, start):
+            tell(position, outcome, duration)
+
+
+def _files(network: Network) -> Files:
+    return network.resource(Files, lambda: Files(network.loop, network.clock))

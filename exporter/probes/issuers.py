@@ -1,0 +1,369 @@
+"""
+What the issuers of presented certificates say: revocations, and when they want them renewed.
+
+A staple is judged as it comes. Revocation lists, OCSP responders and ACME servers are asked in the
+background, so a first look does not have their answers. While a question fails, the last answer stays.
+"""
+
+import asyncio
+from functools import lru_cache, partial
+
+from exporter import renewal_information as ari
+from exporter.anchors import AnchorFiles
+from exporter.downloads import Downloaded, download
+from exporter.lookups import Answer, LookupFailedError, lookups
+from exporter.network import Network
+from exporter.observation import (
+    Certificate,
+    Chain,
+    Facts,
+    Fault,
+    FoundFault,
+    Item,
+    Kind,
+    Reason,
+    Renewal,
+)
+from exporter.probes.additions import added, renewed
+from exporter.revocation import (
+    OcspAnswer,
+    RevocationError,
+    RevocationList,
+    issued,
+    judge_answer,
+    judge_staple,
+    loaded,
+    must_staple,
+    pointers,
+    read_list,
+    read_response,
+    request,
+    revoked,
+)
+from exporter.targets import Target
+from exporter.trust import TrustStore
+
+LIST_LIMIT = 20_000_000
+"""Bytes of a revocation list: some of public authorities have ten million."""
+
+ANSWER_LIMIT = 100_000
+"""Bytes of an OCSP response, an ACME directory or a renewal window; usual are some hundred or thousand."""
+
+LIST_TIMEOUT = 60.0
+"""Seconds that the download of a revocation list may take."""
+
+URLS = 3
+"""Places of one revocation list that are tried."""
+
+SHORTEST_PAUSE = 600.0
+LONGEST_PAUSE = 86400.0
+"""Seconds between two looks at the same list or responder, at least and at most."""
+
+ANCHORS_AGE = 60.0
+"""Seconds after which files of trust anchors are looked at again."""
+
+ROUNDED_UP = 1 / 0.9
+"""Look-ups are spread by a tenth to both sides. With this, none comes before the server wants it."""
+
+
+class Authorities:
+    """
+    Issuers by what they issued, and what was known of them before a restart. One for the life of the process.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._loop = network.loop
+        self._files = AnchorFiles()
+        self._begun = float("-inf")
+        self._before: dict[str, Facts] = {}
+
+    def close(self) -> None:
+        """
+        Nothing is open.
+        """
+
+    def issuer(self, certificate: Certificate, chain: Chain, target: Target) -> Certificate | None:
+        """
+        Who issued it, of the presented certificates or the target's trust anchors; None when neither has it.
+        """
+        for other in chain.certificates:
+            if other.subject == certificate.issuer and issued(certificate.der, other.der):
+                return other
+        now = self._loop.time()
+        if now - self._begun > ANCHORS_AGE:
+            self._files.begin()
+            self._begun = now
+        store = self._files.anchors(target.ca_file).store
+        return _anchor(certificate.der, certificate.issuer, store) if store is not None else None
+
+    def restore(self, facts: Facts) -> None:
+        """
+        Take back what was known of the certificates in these facts, until their issuers are heard.
+        """
+        for chain in facts.chains:
+            self._before[chain.leaf.fingerprint_sha256] = facts
+
+    def before(self, leaf: Certificate) -> Facts | None:
+        """
+        What was known of a certificate before the process was started; None when nothing was.
+        """
+        return self._before.get(leaf.fingerprint_sha256)
+
+
+@lru_cache(maxsize=4096)
+def _anchor(der: bytes, issuer: str, store: TrustStore) -> Certificate | None:
+    fitting = (anchor for anchor in store.anchors if anchor.subject == issuer)
+    return next((anchor for anchor in fitting if issued(der, anchor.der)), None)
+
+
+def authorities(network: Network) -> Authorities:
+    """
+    The authorities of the process.
+    """
+    return network.resource(Authorities, lambda: Authorities(network))
+
+
+def staple(facts: Facts, target: Target, network: Network) -> Facts:
+    """
+    With the stapled response as item `staple`, and what is wrong with it. No staple says nothing.
+    """
+    if facts.tls is None or not facts.chains:
+        return facts
+    # With `keys: both` the staple is that of the first handshake, as the rest of `tls` is.
+    chain = facts.chains[0]
+    leaf = chain.leaf
+    if facts.tls.staple is None:
+        if not must_staple(leaf.der):
+            return facts
+        words = "The certificate demands a stapled OCSP response (must-staple), and the server sent none."
+        return added(facts, faults=(FoundFault(Fault.STAPLE_MISSING, words),))
+    issuer = authorities(network).issuer(leaf, chain, target)
+    if issuer is None:
+        # Whose signature it should bear is not known; that the chain lacks it is found elsewhere.
+        return facts
+    judged = judge_staple(facts.tls.staple, _called("staple", chain), leaf.der, issuer.der)
+    return added(facts, (judged.item,) if judged.item is not None else (), judged.faults)
+
+
+def revocation_lists(facts: Facts, target: Target, network: Network) -> Facts:
+    """
+    With the leaf's revocation list as item `crl`, and what the lists say of the certificates presented.
+    """
+    if not target.crl:
+        return facts
+    items: list[Item] = []
+    faults: list[FoundFault] = []
+    for chain in facts.chains:
+        name = _called("crl", chain)
+        for certificate in chain.certificates:
+            found = _list(certificate, chain, target, network)
+            if found is None:
+                if certificate is chain.leaf:
+                    _keep(name, chain.leaf, network, items, faults)
+                continue
+            if certificate is chain.leaf and found.next_update is not None:
+                items.append(Item(name, Kind.CRL, found.this_update, found.next_update))
+            reason = found.reason(certificate)
+            if reason is not None:
+                which = (
+                    "the certificate"
+                    if certificate is chain.leaf
+                    else f"{certificate.subject}, of its chain,"
+                )
+                faults.append(revoked("The issuer's revocation list", reason, which))
+    return added(facts, tuple(items), tuple(faults))
+
+
+def responder(facts: Facts, target: Target, network: Network) -> Facts:
+    """
+    With the answer of the leaf's OCSP responder as item `ocsp`, and that the leaf is revoked if it says so.
+    """
+    if not target.ocsp:
+        return facts
+    items: list[Item] = []
+    faults: list[FoundFault] = []
+    for chain in facts.chains:
+        leaf, name = chain.leaf, _called("ocsp", chain)
+        urls = pointers(leaf.der).ocsp_urls
+        issuer = authorities(network).issuer(leaf, chain, target) if urls else None
+        if issuer is None:
+            continue
+        key = ("ocsp", urls[0], leaf.fingerprint_sha256)
+        known = lookups(network).peek(key, partial(_ask_responder, network, urls[0], leaf, issuer))
+        if known is None:
+            _keep(name, leaf, network, items, faults)
+            continue
+        judged = judge_answer(known.value, name, "The issuer's OCSP responder")
+        items += [judged.item] if judged.item is not None else []
+        faults += judged.faults
+    return added(facts, tuple(items), tuple(faults))
+
+
+def renewal_information(facts: Facts, target: Target, network: Network) -> Facts:
+    """
+    With the time at which the issuer wants the leaf renewed, if it is one whose ACME server is known.
+    """
+    if not target.renewal_information:
+        return facts
+    renewals: list[tuple[str, Renewal]] = []
+    for chain in facts.chains:
+        directory = target.acme.get(chain.leaf.issuer_organization)
+        window = _window(chain.leaf, directory, network) if directory is not None else None
+        if window is not None:
+            renewals.append((chain.leaf.fingerprint_sha256, window))
+    return renewed(facts, tuple(renewals))
+
+
+def _called(name: str, chain: Chain) -> str:
+    """
+    The name of an item that belongs to a chain.
+    """
+    return f"{name}-{chain.key}" if chain.key else name
+
+
+def _keep(
+    name: str, leaf: Certificate, network: Network, items: list[Item], faults: list[FoundFault]
+) -> None:
+    """
+    Add what was known of a leaf before a restart, since its issuer was not heard yet.
+    """
+    before = authorities(network).before(leaf)
+    if before is not None:
+        items += [item for item in before.items if item.name == name]
+        faults += [found for found in before.faults if found.fault is Fault.REVOKED]
+
+
+def _list(certificate: Certificate, chain: Chain, target: Target, network: Network) -> RevocationList | None:
+    """
+    The revocation list for a certificate; None when it names none, or it was not got yet.
+    """
+    urls = () if certificate.self_issued else pointers(certificate.der).crl_urls[:URLS]
+    issuer = authorities(network).issuer(certificate, chain, target) if urls else None
+    if issuer is None:
+        return None
+    # By the issuer's key: another authority may name the same place, and its signature would not fit.
+    key = ("crl", urls, issuer.subject, issuer.public_key_sha256)
+    known = lookups(network).peek(key, partial(_get_list, network, urls, issuer))
+    return known.value if known is not None else None
+
+
+async def _get_list(network: Network, urls: tuple[str, ...], issuer: Certificate) -> Answer:
+    """
+    The list at the first of the URLs that has a good one. Raises LookupFailedError.
+    """
+    failure: LookupFailedError | None = None
+    for url in urls:
+        try:
+            got = _good(await download(url, LIST_LIMIT, timeout=LIST_TIMEOUT), url, network)
+            found = await asyncio.to_thread(read_list, got.body, loaded(issuer.der), url)
+        except LookupFailedError as error:
+            failure = failure or error
+        except RevocationError as error:
+            words = f"what {url} gives is no revocation list to go by: {error}"
+            failure = failure or LookupFailedError(Reason.FORMAT_BROKEN, words)
+        else:
+            return Answer(found, again(found.next_update, network.clock()))
+    assert failure is not None
+    raise failure
+
+
+async def _ask_responder(network: Network, url: str, leaf: Certificate, issuer: Certificate) -> Answer:
+    """
+    What an OCSP responder says of a certificate. Raises LookupFailedError.
+    """
+    try:
+        got = await download(
+            url,
+            ANSWER_LIMIT,
+            body=request(leaf.der, issuer.der),
+            headers={"Content-Type": "application/ocsp-request"},
+        )
+        answer: OcspAnswer = read_response(_good(got, url, network).body, leaf.der, issuer.der)
+    except RevocationError as error:
+        words = f"what the OCSP responder {url} answers is no good: {error}"
+        raise LookupFailedError(Reason.FORMAT_BROKEN, words) from None
+    if not answer.known:
+        words = f"the OCSP responder {url} does not know the certificate {leaf.serial}"
+        raise LookupFailedError(Reason.LOOKUP_FAILED, words)
+    return Answer(answer, again(answer.next_update, network.clock()))
+
+
+def again(next_update: float | None, now: float) -> float:
+    """
+    Seconds until a list or a responder is looked at again: more often when its end comes near.
+
+    The next one is out before this one ends. It is to be seen before somebody is told that it is late.
+    """
+    left = LONGEST_PAUSE if next_update is None else next_update - now
+    return min(max(left / 8, SHORTEST_PAUSE), LONGEST_PAUSE)
+
+
+def _good(got: Downloaded, url: str, network: Network) -> Downloaded:
+    """
+    The answer, if its status is 200. Raises LookupFailedError.
+    """
+    if got.status == 200:
+        return got
+    reason = Reason.RATE_LIMITED if got.status == 429 else Reason.HTTP_FAILED
+    wait = ari.seconds_of(got.retry_after, network.clock())
+    # A server can't keep us away for longer than this.
+    wait = None if wait is None else min(wait, LONGEST_PAUSE)
+    raise LookupFailedError(reason, f"{url} answered with HTTP status {got.status}", wait)
+
+
+def _window(leaf: Certificate, directory: str, network: Network) -> Renewal | None:
+    """
+    When the issuer with this ACME directory wants the leaf renewed; None while that is not known.
+    """
+    identifier = ari.certificate_id(leaf.der)
+    if identifier is None:
+        return None
+    asked = lookups(network)
+    key = ("renewal information", directory, identifier)
+    before = authorities(network).before(leaf)
+    kept = next((item.renewal for item in before.items if item.certificate == leaf), None) if before else None
+    if network.clock() < leaf.not_after:
+        place = asked.peek(("ACME directory", directory), partial(_get_directory, network, directory))
+        if place is not None and place.value:
+            url = ari.question(place.value, identifier)
+            asked.peek(key, partial(_get_window, network, url, key, kept))
+    # An expired one is not asked for any more (RFC 9773 section 4.3), and what was said of it stays.
+    known = asked.known(key)
+    window: Renewal | None = known.value if known is not None else kept
+    return window
+
+
+async def _get_directory(network: Network, directory: str) -> Answer:
+    """
+    Where an ACME server gives renewal information; empty when it does not. Raises LookupFailedError.
+    """
+    got = _good(await download(directory, ANSWER_LIMIT), directory, network)
+    try:
+        place = ari.read_directory(got.body, directory)
+    except ari.RenewalInformationError as error:
+        words = f"what {directory} gives is no ACME directory to go by: {error}"
+        raise LookupFailedError(Reason.FORMAT_BROKEN, words, ari.USUAL_PAUSE) from None
+    return Answer(place, ari.LONGEST_PAUSE)
+
+
+async def _get_window(network: Network, url: str, key: tuple[str, str, str], kept: Renewal | None) -> Answer:
+    """
+    The window in which a certificate is to be renewed; None if the server has none for it, and never had.
+
+    Raises LookupFailedError.
+    """
+    got = await download(url, ANSWER_LIMIT)
+    known = lookups(network).known(key)
+    had = known.value if known is not None else kept
+    if 400 <= got.status < 500 and got.status not in {408, 429}:
+        if had is None:
+            # It was issued in another way than by ACME, as many of the same authority are: no failure.
+            return Answer(None, ari.USUAL_PAUSE)
+        words = f"{url} answered with HTTP status {got.status}, and gave a window before"
+        raise LookupFailedError(Reason.HTTP_FAILED, words, ari.USUAL_PAUSE)
+    try:
+        window = ari.read_window(_good(got, url, network).body)
+    except ari.RenewalInformationError as error:
+        words = f"what {url} gives is no renewal information to go by: {error}"
+        raise LookupFailedError(Reason.FORMAT_BROKEN, words, ari.USUAL_PAUSE) from None
+    return Answer(window, ari.pause(got.retry_after, network.clock()) * ROUNDED_UP)

@@ -1,0 +1,201 @@
+"""
+What comes before the handshake: the connection, the way through a proxy, the header, the dialogue.
+"""
+
+import socket
+from base64 import b64encode
+
+from exporter.dialogue import Dialogue, RefusedError, Step, Steps, UnexpectedError, words
+from exporter.network import (
+    CONNECT_TIMEOUT,
+    RESOLVE_TIMEOUT,
+    Connection,
+    Network,
+    ProbeError,
+    Trace,
+    choose,
+    connect,
+    has_route,
+)
+from exporter.observation import Reason
+from exporter.probes.endpoint import Endpoint
+from exporter.probes.tds import TdsConnection
+from exporter.proxies import http_connect, proxy_header, socks5
+from exporter.starttls import DIALOGUES, Names
+from exporter.targets import Proxy, Target, join_host_port
+
+
+async def open_connection(
+    target: Target, endpoint: Endpoint, network: Network, trace: Trace, deadline: float
+) -> Connection:
+    """
+    A connection to the endpoint on which TLS can begin. Raises ProbeError.
+    """
+    trace.phase = "connect"
+    if target.proxy is None:
+        trace.note("connecting to %s port %s", endpoint.address, target.url.port)
+        soon = min(deadline, trace.clock() + CONNECT_TIMEOUT)
+        connection = await connect(network.readiness, endpoint.address, target.url.port, soon)
+        connection.deadline = deadline
+    else:
+        connection = await _tunnel(target.proxy, target, network, trace, deadline)
+    dialogue = DIALOGUES.get(target.url.scheme)
+    if dialogue is None and target.proxy_protocol == "none":
+        return connection
+    try:
+        if target.proxy_protocol != "none":
+            trace.note("sending the header of the PROXY protocol, %s", target.proxy_protocol)
+            source, destination = _names(connection.socket, direct=target.proxy is None)
+            await connection.send(proxy_header(target.proxy_protocol, source, destination))
+        if dialogue is not None:
+            (address, _), _ = _names(connection.socket, direct=True)
+            await _starttls(connection, dialogue(Names(target.expected_name, address)), target, trace)
+    except BaseException:
+        connection.close()
+        raise
+    if target.url.scheme == "mssql":
+        return TdsConnection(connection, network)
+    return connection
+
+
+def _names(sock: socket.socket, *, direct: bool) -> tuple[tuple[str, int], tuple[str, int] | None]:
+    """
+    Address and port of this end, and of the other end where that is the server's own.
+    """
+    near, far = sock.getsockname(), sock.getpeername()
+    return (near[0], near[1]), (far[0], far[1]) if direct else None
+
+
+async def _tunnel(
+    proxy: Proxy, target: Target, network: Network, trace: Trace, deadline: float
+) -> Connection:
+    """
+    A connection to the target's host, whose name the proxy resolves.
+    """
+    where = f"the proxy {proxy}"
+    trace.note("connecting to %s", where)
+    connection: Connection | None = None
+    try:
+        address = proxy.host
+        if proxy.ip is None:
+            patience = min(RESOLVE_TIMEOUT, deadline - trace.clock())
+            found = await network.resolver.resolve(proxy.host, socket.AF_UNSPEC, patience)
+            address = str(choose(found, "first", has_route).probed[0])
+        soon = min(deadline, trace.clock() + CONNECT_TIMEOUT)
+        connection = await connect(network.readiness, address, proxy.port, soon)
+        connection.deadline = deadline
+        host, port = target.url.host, target.url.port
+        if proxy.scheme == "socks5":
+            steps = socks5(host, port, proxy.credentials)
+        else:
+            steps = http_connect(join_host_port(host, port), proxy.credentials)
+        trace.phase = "proxy"
+        trace.note("asking the proxy for %s", target.url.authority)
+        await _converse(connection, steps, trace)
+    except (ProbeError, _BrokenOffError, RefusedError, UnexpectedError) as error:
+        if connection is not None:
+            connection.close()
+        raise ProbeError(Reason.PROXY_FAILED, f"{where}: {_without(proxy.credentials, str(error))}") from None
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    return connection
+
+
+def _without(credentials: str | None, text: str) -> str:
+    """
+    The text, unless a proxy repeats in it what it was told in confidence.
+    """
+    if credentials is None:
+        return text
+    _, _, password = credentials.partition(":")
+    secrets = (password, b64encode(credentials.encode()).decode())
+    # What is shorter than four characters is in many a sentence.
+    found = any(len(one) > 3 and one in text for one in secrets)
+    return "its answer holds the credentials, so it is not shown" if found else text
+
+
+async def _starttls(connection: Connection, steps: Steps, target: Target, trace: Trace) -> None:
+    """
+    The scheme's dialogue to its good end, and nothing after it. Raises ProbeError.
+    """
+    scheme = target.url.scheme
+    try:
+        await _converse(connection, steps, trace)
+        _expect_silence(connection)
+    except _BrokenOffError as error:
+        raise ProbeError(error.reason, f"{scheme}: {error}") from None
+    except RefusedError as error:
+        raise ProbeError(Reason.STARTTLS_REFUSED, f"{scheme}: the server refused TLS: {error}") from None
+    except UnexpectedError as error:
+        raise ProbeError(Reason.STARTTLS_UNEXPECTED, f"{scheme}, {trace.phase}: {error}") from None
+    trace.note("%s: TLS may begin", scheme)
+
+
+def _expect_silence(connection: Connection) -> None:
+    """
+    Raises UnexpectedError when there are bytes already: in TLS the client speaks first.
+
+    Somebody on the way may have put them there, to be taken for the server's (CVE-2021-23222).
+    """
+    early = connection.peek()
+    if early:
+        raise UnexpectedError(f"bytes after the server's go-ahead, before TLS: {words(early)!r}")
+
+
+class _BrokenOffError(Exception):
+    """
+    A dialogue without an end: for this reason, with this sentence.
+    """
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+async def _converse(connection: Connection, steps: Steps, trace: Trace) -> None:
+    """
+    The dialogue to its good end. What comes after that stays in the socket.
+
+    Raises RefusedError, UnexpectedError and _BrokenOffError.
+    """
+    dialogue = Dialogue(steps)
+    while (step := dialogue.step) is not None:
+        trace.phase = step.name
+        try:
+            await connection.send(dialogue.say())
+            while dialogue.step is step:
+                data = connection.peek()
+                if data is None:
+                    await connection.wait_readable()
+                elif not data:
+                    raise _broken_off(step, dialogue, "the server closed the connection")
+                else:
+                    connection.socket.recv(dialogue.hear(data))
+        except TimeoutError:
+            raise _timed_out(step, dialogue) from None
+        except OSError as error:
+            what = f"the connection broke ({error.strerror})"
+            raise _broken_off(step, dialogue, what, Reason.CONNECTION_RESET) from None
+
+
+def _broken_off(
+    step: Step, dialogue: Dialogue, what: str, reason: Reason = Reason.CONNECTION_CLOSED
+) -> _BrokenOffError:
+    heard = f"; heard until then: {dialogue.heard!r}" if dialogue.heard else ""
+    return _BrokenOffError(reason, f"{what} instead of its {step.name}{heard}")
+
+
+def _timed_out(step: Step, dialogue: Dialogue) -> _BrokenOffError:
+    if dialogue.heard:
+        sentence = f"the server did not finish its {step.name} in time; heard until then: {dialogue.heard!r}"
+    elif step.say:
+        sentence = f"no {step.name} came in time"
+    else:
+        # Mail servers may keep unknown clients waiting to see whether they speak too soon.
+        sentence = (
+            f"no {step.name} came in time: the server may delay it on purpose (then raise `timeout`), or "
+            "wait for TLS from the first byte (then use the scheme for that: smtps, imaps and so on)"
+        )
+    return _BrokenOffError(Reason.HANDSHAKE_TIMEOUT, sentence)

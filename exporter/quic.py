@@ -1,0 +1,139 @@
+"""
+The handshake of TLS inside of QUIC (RFC 9001), with the optional library aioquic.
+"""
+
+import contextlib
+import socket
+import ssl
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
+from aioquic.tls import AlertDescription
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from exporter import tls
+from exporter.network import Connection, Network, ProbeError, Trace, connect_error
+from exporter.observation import Reason
+from exporter.targets import Target
+
+PROTOCOLS = {"h3": ["h3"], "quic": ["h3", "doq", "hq-interop", "mqtt", "smb"]}
+"""What is offered (ALPN): without one that the server knows it refuses (RFC 9001 section 8.1)."""
+
+_CRYPTO_ERROR = 0x100
+"""Codes from here on are alerts of TLS (RFC 9000 section 20.1)."""
+
+_DATAGRAM = 65_535
+
+
+async def see(target: Target, address: str, network: Network, trace: Trace, deadline: float) -> tls.Seen:
+    """
+    One handshake. Raises ProbeError.
+    """
+    trace.phase = "handshake"
+    trace.note("QUIC handshake with %s port %s, server name %s", address, target.url.port, target.sni)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    connection = Connection(
+        network.readiness, socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK), deadline
+    )
+    quic = QuicConnection(
+        configuration=QuicConfiguration(
+            alpn_protocols=PROTOCOLS[target.url.scheme],
+            server_name=target.sni,
+            verify_mode=ssl.CERT_NONE,
+        )
+    )
+    try:
+        connection.socket.connect((address, target.url.port))
+        await _shake_hands(quic, connection, (address, target.url.port), trace, deadline)
+        seen = _seen(quic, target)
+        # Said goodbye, the server need not wait for us.
+        quic.close()
+        _send(quic, connection, trace.clock())
+    except OSError as error:
+        raise connect_error(error, address, target.url.port) from None
+    finally:
+        connection.close()
+    if seen is None:
+        raise ProbeError(Reason.NO_CERTIFICATE, "the server showed no certificate")
+    trace.note("handshake done: %s", seen.tls.cipher)
+    return seen
+
+
+async def _shake_hands(
+    quic: QuicConnection, connection: Connection, address: tuple[str, int], trace: Trace, deadline: float
+) -> None:
+    """
+    Sends and receives until both sides are content. Raises ProbeError and OSError.
+    """
+    heard = False
+    quic.connect(address, trace.clock())
+    while True:
+        _send(quic, connection, trace.clock())
+        while (event := quic.next_event()) is not None:
+            if isinstance(event, HandshakeCompleted):
+                return
+            if isinstance(event, ConnectionTerminated):
+                raise _refused(event)
+        timer = quic.get_timer()
+        connection.deadline = deadline if timer is None else min(deadline, timer)
+        try:
+            await connection.wait_readable()
+        except TimeoutError:
+            if trace.clock() >= deadline:
+                raise _silent(heard=heard) from None
+            quic.handle_timer(trace.clock())
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                quic.receive_datagram(connection.socket.recv(_DATAGRAM), address, trace.clock())
+                heard = True
+
+
+def _send(quic: QuicConnection, connection: Connection, now: float) -> None:
+    for data, _ in quic.datagrams_to_send(now):
+        # A full queue loses a datagram, as the network may: it is sent again.
+        with contextlib.suppress(BlockingIOError):
+            connection.socket.send(data)
+
+
+def _silent(*, heard: bool) -> ProbeError:
+    if heard:
+        return ProbeError(Reason.HANDSHAKE_TIMEOUT, "the server did not finish the QUIC handshake in time")
+    return ProbeError(
+        Reason.CONNECT_TIMEOUT,
+        "no answer by UDP: a firewall drops the packets, the host is down, or nothing speaks QUIC there",
+    )
+
+
+def _refused(event: ConnectionTerminated) -> ProbeError:
+    """
+    The reason for an end before the handshake was over.
+    """
+    what = event.reason_phrase or "no reason given"
+    if event.error_code < _CRYPTO_ERROR:
+        return ProbeError(
+            Reason.HANDSHAKE_REFUSED, f"the QUIC connection ended with error {event.error_code:#x}: {what}"
+        )
+    try:
+        alert = AlertDescription(event.error_code - _CRYPTO_ERROR).name
+    except ValueError:
+        alert = str(event.error_code - _CRYPTO_ERROR)
+    reason = Reason.BAD_CERTIFICATE if alert == "bad_certificate" else Reason.HANDSHAKE_REFUSED
+    return ProbeError(reason, f"the TLS handshake in QUIC failed with the alert {alert}: {what}")
+
+
+def _seen(quic: QuicConnection, target: Target) -> tls.Seen | None:
+    """
+    What the handshake showed; None when there was no certificate.
+    """
+    # aioquic has no public name for these; pyproject.toml keeps its version within what the tests have tried.
+    inner = quic.tls
+    leaf, above = inner._peer_certificate, inner._peer_certificate_chain  # noqa: SLF001
+    schedule = inner.key_schedule
+    if leaf is None or schedule is None:
+        return None
+    presented = tuple(one.public_bytes(Encoding.DER) for one in (leaf, *above))
+    requested = inner._certificate_request is not None  # noqa: SLF001
+    return tls.seen_from(
+        presented, "TLSv1.3", f"TLS_{schedule.cipher_suite.name}", target.sni, requested, None
+    )

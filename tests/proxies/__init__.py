@@ -1,0 +1,3 @@
+"""
+Proxies on the way to a target, and the header of the PROXY protocol.
+"""

@@ -1,0 +1,3 @@
+"""
+TLS inside of QUIC.
+"""

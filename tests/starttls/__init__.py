@@ -1,0 +1,3 @@
+"""
+Dialogues before TLS: scripted ones, and those with the real servers.
+"""
