@@ -12,9 +12,11 @@ import binascii
 import re
 import warnings
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
-from typing import TypeVar
+from threading import Lock
+from typing import Any
 from weakref import WeakValueDictionary
 
 from cryptography import x509
@@ -25,7 +27,7 @@ from cryptography.x509.oid import NameOID
 from exporter.observation import Certificate
 
 # What `cryptography` raises for a part that it cannot read.
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     KeyError,  # a name in a type of string that is none: version 46
@@ -92,8 +94,11 @@ _PEM_BEGIN = re.compile(
 )
 _PEM_END = re.compile(rb"-----END (?:X509 )?CERTIFICATE-----")
 
-_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+ISSUERS_REMEMBERED = 1000
+"""Names of issuers that are kept as text."""
 
+_issuers: dict[bytes, tuple[str, str]] = {}
+_one_at_a_time = Lock()
 _remembered: WeakValueDictionary[bytes, Certificate] = WeakValueDictionary()
 
 
@@ -135,8 +140,9 @@ def parse_der(der: bytes) -> Certificate:
     that cannot be read at all is empty.
     """
     # Countries of three letters and serial numbers that are not positive make `cryptography` warn.
-    # They are the issuer's matter, not that of whoever runs this. Certificates are read on one thread.
-    with warnings.catch_warnings():
+    # They are the issuer's matter, not that of whoever runs this. Filters are the whole process's:
+    # two threads that set them at a time would leave them as they were inside.
+    with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return _facts(der)
 
@@ -167,22 +173,23 @@ def _facts(der: bytes) -> Certificate:
         not_before = loaded.not_valid_before_utc.timestamp()
         not_after = loaded.not_valid_after_utc.timestamp()
         serial = format(loaded.serial_number, "x")
-        public_key = _tbs_fields(der)[6]
-    except _UNREADABLE as error:
+        encoded = _tbs_fields(der)
+    except UNREADABLE as error:
         raise CertificateError(f"the certificate cannot be read: {error}") from None
-    subject, issuer = _names(loaded, readable)
+    subject = _subject(loaded, readable)
+    issuer, organization = _issuer(loaded, readable, encoded[3])
     key_algorithm, key_bits = _key(loaded)
     extensions = _extensions(loaded, readable)
-    alternative = _extension(extensions, x509.SubjectAlternativeName)
-    constraints = _extension(extensions, x509.BasicConstraints)
-    key_usage = _extension(extensions, x509.KeyUsage)
-    purposes = _extension(extensions, x509.ExtendedKeyUsage)
+    alternative = extensions.get(x509.SubjectAlternativeName)
+    constraints = extensions.get(x509.BasicConstraints)
+    key_usage = extensions.get(x509.KeyUsage)
+    purposes = extensions.get(x509.ExtendedKeyUsage)
     return Certificate(
         fingerprint_sha256=sha256(der).hexdigest(),
         der=der,
         subject=subject.rfc4514_string(),
-        issuer=issuer.rfc4514_string(),
-        issuer_organization=_last(issuer, NameOID.ORGANIZATION_NAME) or issuer.rfc4514_string(),
+        issuer=issuer,
+        issuer_organization=organization,
         common_name=_last(subject, NameOID.COMMON_NAME),
         serial=serial,
         not_before=not_before,
@@ -194,8 +201,10 @@ def _facts(der: bytes) -> Certificate:
         ip_addresses=_ip_addresses(alternative) if alternative else (),
         is_ca=constraints is not None and constraints.ca,
         key_usage=None if key_usage is None else _key_usage(key_usage),
-        extended_key_usage=None if purposes is None else frozenset(oid.dotted_string for oid in purposes),
-        public_key_sha256=sha256(public_key).hexdigest(),
+        extended_key_usage=(
+            None if purposes is None else _shared(frozenset(oid.dotted_string for oid in purposes))
+        ),
+        public_key_sha256=sha256(encoded[6]).hexdigest(),
     )
 
 
@@ -205,7 +214,7 @@ def _loaded(der: bytes) -> tuple[x509.Certificate, bytes]:
     """
     try:
         return x509.load_der_x509_certificate(der), der
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = error
     for level in range(4):
         try:
@@ -213,24 +222,44 @@ def _loaded(der: bytes) -> tuple[x509.Certificate, bytes]:
                 der, _NONE if level == 3 else _ALL, bare_signature=level >= 1, unknown_key=level >= 2
             )
             return x509.load_der_x509_certificate(mended), mended
-        except _UNREADABLE:
+        except UNREADABLE:
             continue
     raise CertificateError(f"the bytes are not a certificate: {reason}")
 
 
-def _names(loaded: x509.Certificate, der: bytes) -> tuple[x509.Name, x509.Name]:
+def _subject(loaded: x509.Certificate, der: bytes) -> x509.Name:
     """
-    Subject and issuer.
+    Whom the certificate is about.
     """
     try:
-        return loaded.subject, loaded.issuer
-    except _UNREADABLE:
+        return loaded.subject
+    except UNREADABLE:
         pass
     try:
-        mended = x509.load_der_x509_certificate(_mended(der, _NONE))
-        return mended.subject, mended.issuer  # noqa: TRY300 -- both may raise
-    except _UNREADABLE:
-        return x509.Name([]), x509.Name([])
+        return x509.load_der_x509_certificate(_mended(der, _NONE)).subject
+    except UNREADABLE:
+        return x509.Name([])
+
+
+def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, str]:
+    """
+    Who issued it, as in `Certificate`: the name, and the organization. Remembered, since few issue many.
+    """
+    known = _issuers.get(encoded)
+    if known is not None:
+        return known
+    try:
+        name = loaded.issuer
+    except UNREADABLE:
+        try:
+            name = x509.load_der_x509_certificate(_mended(der, _NONE)).issuer
+        except UNREADABLE:
+            name = x509.Name([])
+    text = name.rfc4514_string()
+    if len(_issuers) >= ISSUERS_REMEMBERED:
+        _issuers.clear()
+    known = _issuers[encoded] = (text, _last(name, NameOID.ORGANIZATION_NAME) or text)
+    return known
 
 
 def _last(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
@@ -248,7 +277,7 @@ def _key(loaded: x509.Certificate) -> tuple[str, int | None]:
     """
     try:
         key = loaded.public_key()
-    except _UNREADABLE:
+    except UNREADABLE:
         return "unknown", None
     match key:
         case rsa.RSAPublicKey():
@@ -271,34 +300,30 @@ def _signature_hash(loaded: x509.Certificate) -> str:
     """
     try:
         algorithm = loaded.signature_hash_algorithm
-    except _UNREADABLE:
+    except UNREADABLE:
         return _OLD_SIGNATURE_HASHES.get(loaded.signature_algorithm_oid.dotted_string, "unknown")
     return "none" if algorithm is None else algorithm.name
 
 
-def _extensions(loaded: x509.Certificate, der: bytes) -> list[x509.Extension[x509.ExtensionType]]:
+def _extensions(loaded: x509.Certificate, der: bytes) -> dict[type[x509.ExtensionType], Any]:
     """
-    The extensions that can be read.
+    The first of each kind of the extensions that can be read.
     """
+    found: dict[type[x509.ExtensionType], Any] = {}
     try:
-        return list(loaded.extensions)
-    except _UNREADABLE:
-        pass
-    found: list[x509.Extension[x509.ExtensionType]] = []
+        for extension in loaded.extensions:
+            found.setdefault(type(extension.value), extension.value)
+        return found  # noqa: TRY300 -- reading them is what may raise
+    except UNREADABLE:
+        found.clear()
     # One that cannot be read spoils all others, so each is read from a certificate of its own.
     for oid in _USED_EXTENSIONS:
         try:
-            found.extend(x509.load_der_x509_certificate(_mended(der, (oid,))).extensions)
-        except _UNREADABLE:
+            for extension in x509.load_der_x509_certificate(_mended(der, (oid,))).extensions:
+                found.setdefault(type(extension.value), extension.value)
+        except UNREADABLE:
             continue
     return found
-
-
-def _extension(extensions: list[x509.Extension[x509.ExtensionType]], kind: type[_Kind]) -> _Kind | None:
-    """
-    The extension of that kind, or None when there is none.
-    """
-    return next((found.value for found in extensions if isinstance(found.value, kind)), None)
 
 
 def _ip_addresses(alternative: x509.SubjectAlternativeName) -> tuple[str, ...]:
@@ -319,7 +344,15 @@ def _key_usage(usage: x509.KeyUsage) -> frozenset[str]:
         names.add("encipherOnly")
     if usage.key_agreement and usage.decipher_only:
         names.add("decipherOnly")
-    return frozenset(names)
+    return _shared(frozenset(names))
+
+
+@lru_cache(maxsize=256)
+def _shared(words: frozenset[str]) -> frozenset[str]:
+    """
+    The same words as one object: thousands of certificates say the same few things.
+    """
+    return words
 
 
 def _mended(

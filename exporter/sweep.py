@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from exporter.files import LeftOutError, Outcome
 from exporter.logs import fields
 from exporter.memory import Look, Memory, Result
 from exporter.network import Network, ProbeError, Trace
-from exporter.observation import Failed, Observation, Observed, Reason
-from exporter.probes import PROBES
+from exporter.observation import Facts, Failed, Observation, Observed, Reason
+from exporter.probes import PROBES, LookAll
 from exporter.probes.endpoint import Endpoint
 from exporter.targets import Target
 
@@ -192,12 +193,40 @@ class Sweeper:
         labels = self._memory.labels(target, [one.label for one in found.found], self._clock())
         progress.left_out = found.left_out
         progress.labels = labels
+        if probe.look_all is not None and not trace_steps:
+            await self._look_all(progress, probe.look_all, found.found)
+            return
         if len(labels) == 1:
             await self._look(progress, labels[0], found.found[0], trace_steps=trace_steps)
             return
         async with asyncio.TaskGroup() as group:
             for label, endpoint in zip(labels, found.found, strict=True):
                 group.create_task(self._in_turn(progress, label, endpoint, trace_steps=trace_steps))
+
+    async def _look_all(self, progress: Progress, look_all: LookAll, endpoints: Sequence[Endpoint]) -> None:
+        target, labels = progress.target, progress.labels
+        assert labels is not None
+        left_out: dict[str, str] = {}
+
+        def tell(position: int, outcome: Outcome, duration: float) -> None:
+            label = labels[position]
+            if isinstance(outcome, LeftOutError):
+                left_out[label] = str(outcome)
+            else:
+                observation = Observed(outcome) if isinstance(outcome, Facts) else failure(outcome, target)
+                progress.looks[label] = Look(label, observation, duration)
+
+        try:
+            failed, _ = await _caught(look_all(target, endpoints, self._network, tell), target)
+        finally:
+            if left_out:
+                progress.labels = tuple(label for label in labels if label not in left_out)
+                progress.left_out = (*progress.left_out, *left_out.values())
+        if failed is not None:
+            for label in labels:
+                if label in left_out:
+                    continue
+                progress.looks.setdefault(label, Look(label, failed, 0.0))
 
     async def _in_turn(
         self, progress: Progress, label: str, endpoint: Endpoint, *, trace_steps: bool
@@ -229,14 +258,22 @@ async def _caught(work: Awaitable[T], target: Target) -> tuple[Failed | None, T 
     """
     try:
         return None, await work
-    except ProbeError as error:
-        return Failed(error.reason, error.detail, error.facts), None
-    except TimeoutError:
-        return Failed(Reason.TIMEOUT, "the probe ran out of time"), None
-    except OSError as error:
-        return Failed(Reason.CONNECTION_RESET, f"the connection broke: {error.strerror or error}"), None
-    except Exception as error:
-        # A fault of ours in one target must not take the others with it, and must not be quiet either.
-        logger.exception("internal error while probing", extra=fields(target=target.name))
-        words = f"{type(error).__name__}: please report it with the traceback in the exporter's log"
-        return Failed(Reason.INTERNAL_ERROR, words), None
+    except Exception as error:  # noqa: BLE001 - one that is not expected is logged with its traceback
+        return failure(error, target), None
+
+
+def failure(error: Exception, target: Target) -> Failed:
+    """
+    What an exception of a probe means.
+    """
+    match error:
+        case ProbeError():
+            return Failed(error.reason, error.detail, error.facts, error.aside)
+        case TimeoutError():
+            return Failed(Reason.TIMEOUT, "the probe ran out of time")
+        case OSError():
+            return Failed(Reason.CONNECTION_RESET, f"the connection broke: {error.strerror or error}")
+    # A fault of ours in one target must not take the others with it, and must not be quiet either.
+    logger.error("internal error while probing", exc_info=error, extra=fields(target=target.name))
+    words = f"{type(error).__name__}: please report it with the traceback in the exporter's log"
+    return Failed(Reason.INTERNAL_ERROR, words)

@@ -133,7 +133,13 @@ class Watch:
                 if held.facts is not None:
                     held.judged = judge_again(held.judged, held.facts, target, anchors, now)
                 verdict = held.judged.verdict if held.judged is not None else None
-                if verdict is not None and not verdict.faults and held.seen_at == now:
+                if (
+                    verdict is not None
+                    and not verdict.faults
+                    and held.seen_at == now
+                    and held.facts is not None
+                    and held.facts.presented
+                ):
                     held.past.trusted_at = now
                 yield EndpointRow(target, label, held, verdict)
 

@@ -17,7 +17,7 @@ from exporter.observation import Facts, Failed, Observed, Reason
 from exporter.probes import PROBES, Probe
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.sweep import Sweeper
-from exporter.targets import Target, Url
+from exporter.targets import SCHEMES, Scheme, Target, Url
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts
 from tests.support.certificates import NOW
@@ -50,6 +50,7 @@ class Fake:
         self.found: Callable[[Target], Endpoints] = lambda target: Endpoints((Endpoint(target.name),))
         self.behaviour: Behaviour = self.good
         PROBES[FAKE] = Probe(FAKE, self.endpoints, self.look)
+        SCHEMES[FAKE] = Scheme()
 
     @staticmethod
     async def good(_: Target, __: Endpoint) -> Facts:
@@ -79,7 +80,7 @@ def fake() -> Iterator[Fake]:
     The fake probe, gone afterwards.
     """
     yield Fake()
-    del PROBES[FAKE]
+    del PROBES[FAKE], SCHEMES[FAKE]
 
 
 def sweep(

@@ -1,0 +1,188 @@
+"""
+DER files: a certificate, a revocation list, PKCS#7 (CMS), an OCSP response, or several in a row. Pure.
+
+What the bytes are is told by their structure. A key is told too, and then left alone.
+"""
+
+from datetime import datetime
+from itertools import islice
+
+from cryptography import x509
+from cryptography.x509 import ocsp
+
+from exporter.certificates import UNREADABLE
+from exporter.formats import ber
+from exporter.formats.parsed import Findings, Format, Given, Parsed, arranged, numbered
+from exporter.observation import Certificate, Item, Kind
+
+SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+"""1.2.840.113549.1.7.2 (RFC 5652 section 5.1)."""
+
+PIECE_LIMIT = 10_000
+"""Encodings in a row that are read of one file."""
+
+_TIMES = frozenset({ber.UTC_TIME, ber.GENERALIZED_TIME})
+
+
+def recognises(data: bytes) -> bool:
+    """
+    True when the bytes begin like a SEQUENCE that may be the whole of them.
+    """
+    if len(data) < 2 or data[0] != ber.SEQUENCE:
+        return False
+    # Text may begin with a zero, which is the same byte. A length of several bytes is no text.
+    return 0x80 <= data[1] <= 0x84 or len(data) == 2 + data[1]
+
+
+def read(data: bytes, _given: Given) -> Parsed:
+    """
+    Every encoding of the file.
+    """
+    others = Findings()
+    certificates: list[Certificate | None] = []
+    position = 0
+    for _ in range(PIECE_LIMIT):
+        if not data[position : position + 64].strip(b"\0\r\n\t "):
+            break
+        try:
+            piece = ber.element(data, position)
+        except ber.BerError as error:
+            others.broken(f"from byte {position} on: {error}")
+            if position == 0:
+                certificates.append(None)
+            break
+        place = f"at byte {position}"
+        match _what(piece):
+            case "certificate":
+                certificates.append(others.certificate(piece.whole, place))
+            case "revocation list":
+                others.add(revocation_list(piece.whole, place))
+            case "signed data":
+                others.add(signed_data(piece.whole, place))
+            case "OCSP response":
+                others.add(ocsp_response(piece.whole, place))
+            case "":
+                others.broken(f"{place}: this is an encoding (BER), but of nothing that is known here")
+            case words:
+                others.lasting[words] = None
+        position = piece.end
+    findings = arranged(certificates)
+    findings.add(others.parsed())
+    return findings.parsed()
+
+
+def _what(piece: ber.Element) -> str:
+    """
+    What an encoding is, by its structure; empty when it is nothing known.
+    """
+    try:
+        piece.expect(ber.SEQUENCE)
+        # A fourth part is none of ours, but is told from none.
+        parts = list(islice(piece, 4))
+        tags = tuple(part.tag for part in parts)
+        if tags[:1] == (ber.OBJECT_IDENTIFIER,):
+            return "signed data" if parts[0].content == SIGNED_DATA else "CMS content that is not signed"
+        if tags[:1] == (ber.ENUMERATED,):
+            return "OCSP response"
+        if tags[:1] == (ber.INTEGER,):
+            return "a private key"
+        if tags == (ber.SEQUENCE, ber.OCTET_STRING):
+            return "a private key"
+        if tags == (ber.SEQUENCE, ber.BIT_STRING):
+            return "a public key"
+        if tags == (ber.SEQUENCE, ber.SEQUENCE, ber.BIT_STRING):
+            return _what_is_signed(parts[0])
+    except ber.BerError:
+        pass
+    return ""
+
+
+def _what_is_signed(body: ber.Element) -> str:
+    """
+    What a signed structure is, by the fields of its body (RFC 5280 sections 4.1 and 5.1, RFC 2986 section 4).
+    """
+    tags = [part.tag for part in islice(body, 4)]
+    if tags[:1] == [0xA0]:
+        return "certificate"
+    if tags[:1] == [ber.SEQUENCE]:
+        return "revocation list"
+    if tags[:1] == [ber.INTEGER] and tags[3:4] and tags[3] in _TIMES:
+        return "revocation list"
+    if tags[:1] == [ber.INTEGER] and tags[3:4] == [0xA0]:
+        return "a certificate request"
+    return "certificate" if tags[:1] == [ber.INTEGER] else ""
+
+
+def revocation_list(data: bytes, place: str) -> Parsed:
+    """
+    A revocation list (RFC 5280 section 5): it ends when the next one is due.
+    """
+    findings = Findings()
+    try:
+        found = x509.load_der_x509_crl(data)
+        begin, end = _seconds(found.last_update_utc), _seconds(found.next_update_utc)
+    except UNREADABLE as error:
+        findings.broken(f"{place}: the revocation list can't be read: {error}")
+        return findings.parsed()
+    if end is None or begin is None:
+        findings.lasting["a revocation list that does not say when the next one comes"] = None
+    else:
+        findings.items.append(Item("crl", Kind.CRL, begin, end))
+    return findings.parsed()
+
+
+def ocsp_response(data: bytes, place: str) -> Parsed:
+    """
+    An OCSP response (RFC 6960 section 4.2): each answer in it ends when a newer one is due.
+    """
+    findings = Findings()
+    times: list[tuple[float, float]] = []
+    try:
+        response = ocsp.load_der_ocsp_response(data)
+        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            status = response.response_status.name.lower()
+            findings.lasting[f"an OCSP responder's refusal to answer ({status})"] = None
+            return findings.parsed()
+        for single in response.responses:
+            begin, end = _seconds(single.this_update_utc), _seconds(single.next_update_utc)
+            if begin is None or end is None:
+                findings.lasting["an OCSP response that does not say when a newer one comes"] = None
+            else:
+                times.append((begin, end))
+    except UNREADABLE as error:
+        findings.broken(f"{place}: the OCSP response can't be read: {error}")
+    for name, (begin, end) in zip(numbered("ocsp", len(times)), times, strict=True):
+        findings.items.append(Item(name, Kind.OCSP, begin, end))
+    return findings.parsed()
+
+
+def signed_data(data: bytes, place: str) -> Parsed:
+    """
+    The certificates and revocation lists of PKCS#7 or CMS signed data (RFC 5652 section 5.1).
+    """
+    others = Findings()
+    certificates: list[Certificate | None] = []
+    try:
+        kind, content = ber.element(data).expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
+        if kind.content != SIGNED_DATA:
+            others.lasting["CMS content that is not signed"] = None
+            return others.parsed()
+        (signed,) = content.parts(ber.SEQUENCE)
+        for field in signed:
+            for number, one in enumerate(field if field.tag in {0xA0, 0xA1} else (), 1):
+                if field.tag == 0xA1:
+                    others.add(revocation_list(one.whole, f"{place}, list {number}"))
+                elif one.tag == ber.SEQUENCE:
+                    certificates.append(others.certificate(one.whole, f"{place}, certificate {number}"))
+    except ber.BerError as error:
+        others.broken(f"{place}: the PKCS#7 structure can't be read: {error}")
+    findings = arranged(certificates)
+    findings.add(others.parsed())
+    return findings.parsed()
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+FORMAT = Format("DER", recognises, read)

@@ -1,0 +1,102 @@
+"""
+kubeconfig files: the certificates of users and of clusters' authorities, embedded or in other files. Pure.
+
+Keys and tokens in them are not decoded and not kept.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from exporter.formats import pem
+from exporter.formats.parsed import Findings, Format, Given, Parsed, Reference, renamed
+from exporter.yaml_tree import ConfigError
+from exporter.yaml_tree import read as read_yaml
+
+ENTRY_LIMIT = 1000
+"""Users and clusters that are read of one file."""
+
+SIZE_LIMIT = 1024 * 1024
+"""Bytes of a kubeconfig: YAML takes long to read."""
+
+_LISTS = re.compile(rb"""^[ \t{,]*["']?(?:clusters|users)["']?[ \t]*:""", re.MULTILINE)
+_KIND = re.compile(rb"""["']?kind["']?[ \t]*:[ \t]*["']?Config\b""")
+
+
+def recognises(data: bytes) -> bool:
+    """
+    True for text that has lists of clusters or users and says that it is a Config.
+    """
+    return b"\0" not in data[:4096] and _KIND.search(data) is not None and _LISTS.search(data) is not None
+
+
+def read(data: bytes, given: Given) -> Parsed:
+    """
+    The certificates of the file as `user/NAME` and `cluster/NAME`.
+    """
+    findings = Findings()
+    if len(data) > SIZE_LIMIT:
+        findings.broken(f"a kubeconfig has at most {SIZE_LIMIT:,} bytes")
+        return findings.parsed()
+    try:
+        document = read_yaml(data, "kubeconfig").value
+    except ConfigError as error:
+        # Its words may repeat a value, and values may be secrets.
+        findings.broken(f"line {error.faults[0].line} is not YAML")
+        return findings.parsed()
+    for list_name, kind, data_key, file_key in (
+        ("users", "user", "client-certificate-data", "client-certificate"),
+        ("clusters", "cluster", "certificate-authority-data", "certificate-authority"),
+    ):
+        for number, (name, entry) in enumerate(_entries(document, list_name, kind), 1):
+            prefix = f"{kind}/{name or number}"
+            embedded, path = entry.get(data_key), entry.get(file_key)
+            # Embedded data goes before a file, as in kubectl.
+            if isinstance(embedded, str) and embedded:
+                _add_embedded(embedded, prefix, given, findings)
+            elif isinstance(path, str) and path:
+                findings.references.append(Reference(path, prefix))
+            else:
+                findings.lasting[f"a {kind} without a certificate"] = None
+    return findings.parsed()
+
+
+def _entries(document: Any, list_name: str, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """
+    Name and settings of each user or cluster.
+    """
+    entries = document.get(list_name) if isinstance(document, dict) else None
+    for entry in entries[:ENTRY_LIMIT] if isinstance(entries, list) else ():
+        settings = entry.get(kind) if isinstance(entry, dict) else None
+        if isinstance(settings, dict):
+            name = entry.get("name")
+            yield name if isinstance(name, str) else "", settings
+
+
+def _add_embedded(text: str, prefix: str, given: Given, findings: Findings) -> None:
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        findings.broken(f"{prefix}: the embedded certificate is not base64")
+        return
+    if not pem.recognises(data):
+        findings.broken(f"{prefix}: the embedded certificate is not PEM")
+        return
+    findings.add(prefixed(pem.read(data, given), prefix))
+
+
+def prefixed(parsed: Parsed, prefix: str) -> Parsed:
+    """
+    The same as items of this user or cluster: its first certificate has the name alone.
+    """
+    findings = Findings()
+    findings.add(parsed, f"{prefix}/")
+    for index, one in enumerate(findings.items):
+        if one.name in {f"{prefix}/leaf", f"{prefix}/certificate-1"}:
+            findings.items[index] = renamed(one, prefix)
+    return findings.parsed()
+
+
+FORMAT = Format("kubeconfig", recognises, read)

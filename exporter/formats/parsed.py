@@ -1,0 +1,265 @@
+"""
+What a parser gives: items, and what is wrong beside them. Pure.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from exporter.certificates import CertificateError, certificate
+from exporter.observation import Certificate, Chain, Facts, Item, Kind, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    A part that could not be read: why, and a sentence that says where it stands.
+    """
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """
+    Another file that a file names, and what is to be put before the names of the items in it.
+    """
+
+    path: str
+    """As written: relative to the directory of the file that names it, or absolute."""
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """
+    What was found. A broken part never hides the good ones beside it.
+    """
+
+    items: tuple[Item, ...] = ()
+    chains: tuple[Chain, ...] = ()
+    """Leaves with the CA certificates that accompany them; see `Chain.presented`."""
+    problems: tuple[Problem, ...] = ()
+    lasting: tuple[str, ...] = ()
+    """What else is there and has no end, in words (`a private key`), each once."""
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def facts(self) -> Facts:
+        """
+        The items as facts of an endpoint, which are partial when there is a problem.
+        """
+        return Facts(self.items, self.chains, partial=bool(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """
+    What a parser may need to know besides the bytes.
+    """
+
+    password: str | None = field(default=None, repr=False)
+    """Of a keystore; None: none is configured, which is another thing than an empty one."""
+    modified: float | None = None
+    """When the bytes were last written, in seconds since the epoch; None when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """
+    One format: its name for people, how its bytes are recognised, and how they are read.
+    """
+
+    name: str
+    recognises: Callable[[bytes], bool]
+    read: Callable[[bytes, Given], Parsed]
+    """Raises nothing, whatever the bytes."""
+    is_keystore: bool = False
+    """True where a password may be needed."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """
+    Collects what a parser finds.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    lasting: dict[str, None] = field(default_factory=dict)
+    references: list[Reference] = field(default_factory=list)
+
+    def broken(self, detail: str) -> None:
+        """
+        Note a part that can't be read.
+        """
+        self.problems.append(Problem(Reason.FORMAT_BROKEN, detail))
+
+    def certificate(self, der: bytes, place: str) -> Certificate | None:
+        """
+        The certificate in these bytes; None, and the problem noted, when there is none.
+        """
+        try:
+            return certificate(der)
+        except CertificateError as error:
+            self.broken(f"{place}: {error}")
+            return None
+
+    def add(self, other: Parsed, prefix: str = "") -> None:
+        """
+        Take in what another parser found, with this before the names of its items.
+        """
+        self.items += [renamed(item, prefix + item.name) for item in other.items] if prefix else other.items
+        self.chains += other.chains
+        self.problems += [
+            Problem(one.reason, f"{prefix}: {one.detail}") if prefix else one for one in other.problems
+        ]
+        self.lasting |= dict.fromkeys(other.lasting)
+        self.references += other.references
+
+    def add_entry(self, name: str, chain: Sequence[Certificate]) -> None:
+        """
+        Take in an entry that has a name of its own: a leaf with its chain, or one CA certificate.
+        """
+        first, *above = chain
+        if is_authority(first):
+            self.items.append(item(name, Kind.AUTHORITY, first))
+        else:
+            self.items.append(item(name, Kind.LEAF, first))
+        kept = [first]
+        for position, one in enumerate(above, 1):
+            if one not in kept:
+                kept.append(one)
+                self.items.append(item(f"{name}/chain-{position}", accompanying(one), one))
+        if len(kept) > 1:
+            self.chains.append(Chain(tuple(kept), presented=False))
+
+    def parsed(self) -> Parsed:
+        """
+        All that was found.
+        """
+        return Parsed(
+            tuple(self.items),
+            tuple(self.chains),
+            tuple(self.problems),
+            tuple(self.lasting),
+            tuple(self.references),
+        )
+
+
+def item(name: str, kind: Kind, one: Certificate) -> Item:
+    """
+    A certificate as an item.
+    """
+    return Item(name, kind, one.not_before, one.not_after, one)
+
+
+def renamed(one: Item, name: str) -> Item:
+    """
+    The same item in another place.
+    """
+    return Item(name, one.kind, one.not_before, one.not_after, one.certificate, one.renewal)
+
+
+def is_authority(one: Certificate) -> bool:
+    """
+    True for a CA certificate.
+
+    One that names hosts speaks for a server, whatever its basic constraints say: it is what
+    `openssl req -x509` makes of a server's self-signed certificate.
+    """
+    return one.is_ca and not one.dns_names and not one.ip_addresses
+
+
+def accompanying(one: Certificate) -> Kind:
+    """
+    The kind of a certificate that accompanies a leaf, as on the wire.
+    """
+    return Kind.ROOT if one.self_issued else Kind.INTERMEDIATE
+
+
+def arranged(found: Sequence[Certificate | None]) -> Findings:
+    """
+    The certificates of one file, in its order, as items; None stands where one could not be read.
+
+    Leaves are `leaf`, `leaf-2` and so on. A CA certificate that is above one of them is `chain-N`, counted
+    without the leaves; every other is `certificate-N`, counted from the first. What could not be read
+    keeps its number, so that no other certificate takes its place. What is there twice is told once.
+    """
+    if len(found) == 1 and found[0] is not None and not is_authority(found[0]):
+        # Most files are this: it is worth a way of its own.
+        return Findings([item("leaf", Kind.LEAF, found[0])])
+    leaves: list[Certificate] = []
+    by_subject: dict[str, list[Certificate]] = {}
+    for one in found:
+        if one is None:
+            continue
+        if is_authority(one):
+            by_subject.setdefault(one.subject, []).append(one)
+        else:
+            leaves.append(one)
+    findings = Findings()
+    above: set[str] = set()
+    for leaf in {one.fingerprint_sha256: one for one in leaves}.values():
+        chain = _path(leaf, by_subject)
+        if len(chain) > 1:
+            findings.chains.append(Chain(tuple(chain), presented=False))
+            above |= {one.fingerprint_sha256 for one in chain[1:]}
+    told: set[str] = set()
+    leaf_count = 0
+    for position, one in enumerate(found, 1):
+        if one is None or one.fingerprint_sha256 in told:
+            continue
+        told.add(one.fingerprint_sha256)
+        if not is_authority(one):
+            leaf_count += 1
+            name = "leaf" if leaf_count == 1 else f"leaf-{leaf_count}"
+            findings.items.append(item(name, Kind.LEAF, one))
+        elif one.fingerprint_sha256 in above:
+            findings.items.append(item(f"chain-{position - leaf_count}", accompanying(one), one))
+        else:
+            findings.items.append(item(f"certificate-{position}", Kind.AUTHORITY, one))
+    return findings
+
+
+def _path(leaf: Certificate, by_subject: dict[str, list[Certificate]]) -> list[Certificate]:
+    """
+    The leaf and every CA certificate above it, by names alone: whether they signed is not asked.
+    """
+    chain = [leaf]
+    seen = {leaf.fingerprint_sha256}
+    for one in chain:
+        if not one.issuer or one.self_issued:
+            continue
+        # Two of one name are a CA and its cross-signed twin: clients may use either.
+        for issuer in by_subject.get(one.issuer, ()):
+            if issuer.fingerprint_sha256 not in seen:
+                seen.add(issuer.fingerprint_sha256)
+                chain.append(issuer)
+    return chain
+
+
+def numbered(name: str, count: int) -> list[str]:
+    """
+    Names for that many things of a kind: `crl`, or `crl-1`, `crl-2` where there are several.
+    """
+    return [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
+
+
+def wrong_password(password: str | None) -> Problem:
+    """
+    The problem of a keystore that the password, or having none, does not open.
+    """
+    if password is None:
+        return Problem(
+            Reason.KEYSTORE_LOCKED, "the keystore wants a password, and none is configured for this target"
+        )
+    if not password:
+        return Problem(
+            Reason.KEYSTORE_PASSWORD_WRONG,
+            "the password that was found is empty, and the keystore has another",
+        )
+    return Problem(
+        Reason.KEYSTORE_PASSWORD_WRONG, "the keystore has another password than the one configured"
+    )

@@ -1,0 +1,406 @@
+"""
+PKCS#12 keystores (RFC 7292): `.p12`, `.pfx`, and what Java calls PKCS12. Pure.
+
+Libraries decrypt and load the private key with everything else. This one reads the bags of certificates and
+passes over the others, so that no key is ever seen.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+
+from exporter.formats import ber, rc2
+from exporter.formats.parsed import (
+    Findings,
+    Format,
+    Given,
+    Parsed,
+    arranged,
+    renamed,
+    wrong_password,
+)
+from exporter.observation import Certificate, Kind
+
+ROUNDS_LIMIT = 2_000_000
+"""Rounds of hashing that a keystore may ask for: a second or two. Tools write 1 to 600,000."""
+
+BAG_LIMIT = 10_000
+"""Bags that are read of one keystore."""
+
+_BAG_DEPTH = 8
+
+
+def _oid(text: str) -> bytes:
+    """
+    The content of an OBJECT IDENTIFIER (X.690 section 8.19).
+    """
+    first, second, *rest = map(int, text.split("."))
+    content = bytearray([40 * first + second])
+    for number in rest:
+        septets = [number & 0x7F]
+        while number := number >> 7:
+            septets.append(0x80 | number & 0x7F)
+        content += bytes(reversed(septets))
+    return bytes(content)
+
+
+_DATA = _oid("1.2.840.113549.1.7.1")
+_ENCRYPTED_DATA = _oid("1.2.840.113549.1.7.6")
+_CERTIFICATE_BAG = _oid("1.2.840.113549.1.12.10.1.3")
+_NESTED_BAGS = _oid("1.2.840.113549.1.12.10.1.6")
+_KEY_BAGS = {_oid("1.2.840.113549.1.12.10.1.1"), _oid("1.2.840.113549.1.12.10.1.2")}
+_X509 = _oid("1.2.840.113549.1.9.22.1")
+_FRIENDLY_NAME = _oid("1.2.840.113549.1.9.20")
+_PBES2 = _oid("1.2.840.113549.1.5.13")
+_PBKDF2 = _oid("1.2.840.113549.1.5.12")
+_PBMAC1 = _oid("1.2.840.113549.1.5.14")
+
+_HASHES = {
+    _oid("1.3.14.3.2.26"): "sha1",
+    _oid("2.16.840.1.101.3.4.2.4"): "sha224",
+    _oid("2.16.840.1.101.3.4.2.1"): "sha256",
+    _oid("2.16.840.1.101.3.4.2.2"): "sha384",
+    _oid("2.16.840.1.101.3.4.2.3"): "sha512",
+    _oid("1.2.840.113549.2.5"): "md5",
+}
+_HMACS = {
+    _oid("1.2.840.113549.2.7"): "sha1",
+    _oid("1.2.840.113549.2.8"): "sha224",
+    _oid("1.2.840.113549.2.9"): "sha256",
+    _oid("1.2.840.113549.2.10"): "sha384",
+    _oid("1.2.840.113549.2.11"): "sha512",
+}
+# Ciphers of PBES2 (RFC 8018 appendix B.2), each with the bytes of its key.
+_CIPHERS: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]] = {
+    _oid("2.16.840.1.101.3.4.1.2"): (AES, 16),
+    _oid("2.16.840.1.101.3.4.1.22"): (AES, 24),
+    _oid("2.16.840.1.101.3.4.1.42"): (AES, 32),
+    _oid("1.2.840.113549.3.7"): (TripleDES, 24),
+}
+# Those of RFC 7292 appendix C, likewise.
+_OLD_CIPHERS: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]] = {
+    _oid("1.2.840.113549.1.12.1.3"): (TripleDES, 24),
+    _oid("1.2.840.113549.1.12.1.4"): (TripleDES, 16),
+}
+_RC2 = {_oid("1.2.840.113549.1.12.1.5"): 16, _oid("1.2.840.113549.1.12.1.6"): 5}
+"""RC2 with keys of 128 and of 40 bits, likewise."""
+
+
+class _UnsupportedError(ValueError):
+    """
+    The keystore is of a kind that can't be read.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class _Password:
+    """
+    A password in the two encodings that keystores use.
+    """
+
+    utf8: bytes = field(repr=False)
+    wide: bytes = field(repr=False)
+    """UTF-16 with two zero bytes at its end (RFC 7292 appendix B.1), or nothing at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bag:
+    """
+    A certificate in a keystore; its name is empty when it has none.
+    """
+
+    certificate: Certificate | None
+    name: str
+
+
+def recognises(data: bytes) -> bool:
+    """
+    True for a SEQUENCE that begins with the version 3 and a SEQUENCE.
+    """
+    try:
+        version, _ = ber.element(data[:64]).parts(ber.INTEGER, ber.SEQUENCE)
+    except ber.BerError:
+        # The whole is longer than what was looked at, so only its begin can be read.
+        head = data[:16]
+        return head[:1] == b"\x30" and b"\x02\x01\x03\x30" in head[2:10]
+    return version.content == b"\x03"
+
+
+def read(data: bytes, given: Given) -> Parsed:
+    """
+    The certificates of the keystore, those of entries under their aliases.
+    """
+    findings = Findings()
+    bags: list[_Bag] = []
+    try:
+        _read(data, given.password, findings, bags)
+    except _UnsupportedError as error:
+        findings.broken(f"the keystore is of a kind that can't be read: {error}")
+    except (ber.BerError, ValueError, UnsupportedAlgorithm) as error:
+        findings.broken(f"the keystore is damaged: {error}")
+    result = _arranged(bags)
+    result.add(findings.parsed())
+    return result.parsed()
+
+
+def _read(data: bytes, password: str | None, findings: Findings, bags: list[_Bag]) -> None:
+    fields = list(islice(ber.element(data).expect(ber.SEQUENCE), 3))
+    if len(fields) < 2:
+        raise ber.BerError("it has too few parts")
+    kind, explicit = fields[1].expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
+    if kind.content != _DATA:
+        raise _UnsupportedError("it is signed with a key, not with a password")
+    (octets,) = explicit.parts(ber.OCTET_STRING)
+    safe = octets.content
+    candidates = _candidates(password)
+    proven: _Password | None = None
+    if len(fields) > 2:
+        proven = next((one for one in candidates if _mac_fits(fields[2], safe, one)), None)
+        # The MAC tells; without one, only trying to decrypt does.
+        candidates = [proven] if proven is not None else []
+    locked = len(fields) > 2 and proven is None and password is not None
+    for content in islice(ber.element(safe).expect(ber.SEQUENCE), BAG_LIMIT):
+        kind, explicit = content.expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
+        if kind.content == _DATA:
+            (octets,) = explicit.parts(ber.OCTET_STRING)
+            bags += _bags(ber.element(octets.content), findings, _BAG_DEPTH)
+        elif kind.content == _ENCRYPTED_DATA:
+            decrypted = _decrypted(explicit, candidates)
+            if decrypted is None and proven is not None:
+                findings.broken("the keystore is damaged: its password is right, and it can't be decrypted")
+            elif decrypted is None:
+                locked = True
+            else:
+                bags += _bags(decrypted, findings, _BAG_DEPTH)
+        else:
+            findings.lasting["what is encrypted with a key, not with a password"] = None
+    if locked:
+        findings.problems.append(wrong_password(password))
+
+
+def _candidates(password: str | None) -> list[_Password]:
+    """
+    What to try. An empty password is written in two ways; without any it is tried, too.
+    """
+    if password:
+        wide = password.encode("utf-16-be", "surrogatepass") + b"\0\0"
+        return [_Password(password.encode("utf-8", "surrogatepass"), wide)]
+    return [_Password(b"", b"\0\0"), _Password(b"", b"")]
+
+
+def _bags(found: ber.Element, findings: Findings, depth: int) -> Iterator[_Bag]:
+    """
+    The certificates in SafeContents (RFC 7292 section 4.2). Raises BerError.
+    """
+    for number, bag in enumerate(islice(found.expect(ber.SEQUENCE), BAG_LIMIT), 1):
+        kind, value = bag.expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
+        if kind.content == _CERTIFICATE_BAG:
+            (inner,) = value.parts(ber.SEQUENCE)
+            sort, explicit = inner.parts(ber.OBJECT_IDENTIFIER, 0xA0)
+            if sort.content != _X509:
+                continue
+            (octets,) = explicit.parts(ber.OCTET_STRING)
+            attributes = next(islice(bag, 2, 3), None)
+            name = _friendly_name(attributes) if attributes is not None else ""
+            place = f"certificate {name!r}" if name else f"the certificate in bag {number}"
+            yield _Bag(findings.certificate(octets.content, place), name)
+        elif kind.content == _NESTED_BAGS and depth:
+            (inner,) = value.parts(ber.SEQUENCE)
+            yield from _bags(inner, findings, depth - 1)
+        elif kind.content in _KEY_BAGS:
+            findings.lasting["a private key"] = None
+
+
+def _friendly_name(attributes: ber.Element) -> str:
+    """
+    The alias among the attributes of a bag; empty when there is none.
+    """
+    for attribute in islice(attributes, 100):
+        kind, values = attribute.parts(ber.OBJECT_IDENTIFIER, ber.SET)
+        if kind.content == _FRIENDLY_NAME:
+            (value,) = values.parts(ber.BMP_STRING)
+            return value.content.decode("utf-16-be", "replace")
+    return ""
+
+
+def _arranged(bags: list[_Bag]) -> Findings:
+    """
+    The certificates as items. Leaves, and CA certificates that stand alone, have their aliases.
+    """
+    findings = arranged([bag.certificate for bag in bags])
+    names = {
+        bag.certificate.fingerprint_sha256: bag.name
+        for bag in bags
+        if bag.certificate is not None and bag.name
+    }
+    aliases: dict[str, str] = {}
+    for chain in findings.chains:
+        alias = names.get(chain.leaf.fingerprint_sha256)
+        for position, one in enumerate(chain.certificates[1:], 1):
+            if alias is not None:
+                aliases.setdefault(one.fingerprint_sha256, f"{alias}/chain-{position}")
+    for index, found in enumerate(findings.items):
+        assert found.certificate is not None
+        fingerprint = found.certificate.fingerprint_sha256
+        if found.kind in {Kind.LEAF, Kind.AUTHORITY} and fingerprint in names:
+            findings.items[index] = renamed(found, names[fingerprint])
+        elif fingerprint in aliases:
+            findings.items[index] = renamed(found, aliases[fingerprint])
+    return findings
+
+
+def _mac_fits(mac: ber.Element, content: bytes, password: _Password) -> bool:
+    """
+    True when the password gives the keystore's MAC (RFC 7292 section 5.1). Raises ValueError.
+    """
+    digest_info, salt, *more = list(islice(mac.expect(ber.SEQUENCE), 3))
+    algorithm, digest = digest_info.expect(ber.SEQUENCE).parts(ber.SEQUENCE, ber.OCTET_STRING)
+    (name,) = algorithm.parts(ber.OBJECT_IDENTIFIER)
+    if name.content == _PBMAC1:
+        _, parameters = algorithm.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
+        derivation, scheme = parameters.parts(ber.SEQUENCE, ber.SEQUENCE)
+        hash_name = _named(_HMACS, scheme, "its message authentication code")
+        key = _pbkdf2(derivation, password, None)
+    else:
+        hash_name = _named(_HASHES, algorithm, "its message authentication code")
+        rounds = _rounds(more[0].number() if more else 1)
+        size = hashlib.new(hash_name, usedforsecurity=False).digest_size
+        key = _derived(password, salt.expect(ber.OCTET_STRING).content, rounds, 3, size, hash_name)
+    return hmac.compare_digest(hmac.digest(key, content, hash_name), digest.content)
+
+
+def _decrypted(explicit: ber.Element, candidates: Iterable[_Password]) -> ber.Element | None:
+    """
+    The SafeContents in EncryptedData (RFC 5652 section 8); None when no password opens it. Raises ValueError.
+    """
+    (data,) = explicit.parts(ber.SEQUENCE)
+    _, info = data.parts(ber.INTEGER, ber.SEQUENCE)
+    _, algorithm, content = info.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE, 0)
+    for password in candidates:
+        try:
+            plain = _plain(algorithm, content.content, password)
+            found = ber.element(plain).expect(ber.SEQUENCE)
+        except _UnsupportedError:
+            raise
+        except (ValueError, ber.BerError):
+            # A wrong password gives noise, or a padding that is none.
+            continue
+        return found
+    return None
+
+
+def _plain(algorithm: ber.Element, content: bytes, password: _Password) -> bytes:
+    """
+    The decrypted content. Raises ValueError when the password is not the right one.
+    """
+    kind, parameters = algorithm.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
+    if kind.content == _PBES2:
+        derivation, scheme = parameters.parts(ber.SEQUENCE, ber.SEQUENCE)
+        name, vector = scheme.parts(ber.OBJECT_IDENTIFIER, ber.OCTET_STRING)
+        cipher, size = _cipher(_CIPHERS, name.content)
+        return _unpadded(cipher(_pbkdf2(derivation, password, size)), vector.content, content)
+    size = _RC2[kind.content] if kind.content in _RC2 else _cipher(_OLD_CIPHERS, kind.content)[1]
+    salt, count = parameters.parts(ber.OCTET_STRING, ber.INTEGER)
+    rounds = _rounds(count.number())
+    key = _derived(password, salt.content, rounds, 1, size, "sha1")
+    vector_bytes = _derived(password, salt.content, rounds, 2, 8, "sha1")
+    if kind.content in _RC2:
+        return _without_padding(rc2.decrypt_cbc(key, vector_bytes, content), 64)
+    # Two keys of the three are the first one.
+    key = key + key[:8] if size == 16 else key
+    return _unpadded(_OLD_CIPHERS[kind.content][0](key), vector_bytes, content)
+
+
+def _cipher(
+    known: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]], name: bytes
+) -> tuple[Callable[[bytes], BlockCipherAlgorithm], int]:
+    if name not in known:
+        raise _UnsupportedError("its cipher is not known")
+    return known[name]
+
+
+def _unpadded(cipher: BlockCipherAlgorithm, vector: bytes, content: bytes) -> bytes:
+    try:
+        decryptor = Cipher(cipher, modes.CBC(vector)).decryptor()
+    except UnsupportedAlgorithm:
+        raise _UnsupportedError(f"this OpenSSL does not offer the old cipher {cipher.name}") from None
+    plain = decryptor.update(content) + decryptor.finalize()
+    return _without_padding(plain, cipher.block_size)
+
+
+def _without_padding(plain: bytes, block_bits: int) -> bytes:
+    unpadder = padding.PKCS7(block_bits).unpadder()
+    return unpadder.update(plain) + unpadder.finalize()
+
+
+def _pbkdf2(derivation: ber.Element, password: _Password, size: int | None) -> bytes:
+    """
+    The key by PBKDF2 (RFC 8018 section 5.2), of that size, or of the one it states. Raises ValueError.
+    """
+    kind, parameters = derivation.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
+    if kind.content != _PBKDF2:
+        raise _UnsupportedError("its way from the password to the key is not known")
+    salt, count, *more = list(islice(parameters, 4))
+    hash_name = "sha1"
+    for one in more:
+        if one.tag == ber.INTEGER and size is None:
+            size = one.number()
+        elif one.tag == ber.SEQUENCE:
+            hash_name = _named(_HMACS, one, "its way from the password to the key")
+    if size is None or not 0 < size <= 1024:
+        raise _UnsupportedError("it states no usable size of the key")
+    rounds = _rounds(count.number())
+    return hashlib.pbkdf2_hmac(hash_name, password.utf8, salt.expect(ber.OCTET_STRING).content, rounds, size)
+
+
+def _named(known: dict[bytes, str], algorithm: ber.Element, what: str) -> str:
+    (name,) = algorithm.parts(ber.OBJECT_IDENTIFIER)
+    if name.content not in known:
+        raise _UnsupportedError(f"{what} uses a hash that is not known")
+    return known[name.content]
+
+
+def _rounds(count: int) -> int:
+    if not 0 < count <= ROUNDS_LIMIT:
+        raise _UnsupportedError(f"it asks for {count} rounds of hashing; at most {ROUNDS_LIMIT} are done")
+    return count
+
+
+def _derived(password: _Password, salt: bytes, rounds: int, purpose: int, size: int, hash_name: str) -> bytes:
+    """
+    Bytes out of a password (RFC 7292 appendix B.2): a key (purpose 1), a vector (2) or a MAC's key (3).
+    """
+    block = hashlib.new(hash_name, usedforsecurity=False).block_size
+    made = bytearray()
+    mixed = bytearray(_filled(salt, block) + _filled(password.wide, block))
+    while True:
+        digest = hashlib.new(hash_name, bytes([purpose]) * block + mixed, usedforsecurity=False).digest()
+        step = getattr(hashlib, hash_name)
+        for _ in range(rounds - 1):
+            digest = step(digest).digest()
+        made += digest
+        if len(made) >= size:
+            return bytes(made[:size])
+        adding = int.from_bytes(_filled(digest, block)) + 1
+        for start in range(0, len(mixed), block):
+            total = (int.from_bytes(mixed[start : start + block]) + adding) % (1 << 8 * block)
+            mixed[start : start + block] = total.to_bytes(block)
+
+
+def _filled(text: bytes, block: int) -> bytes:
+    """
+    The text repeated to whole blocks.
+    """
+    length = -(-len(text) // block) * block
+    return (text * (length // max(len(text), 1) + 1))[:length]
+
+
+FORMAT = Format("PKCS#12", recognises, read, is_keystore=True)

@@ -1,0 +1,176 @@
+"""
+SAML metadata (OASIS saml-metadata-2.0-os): how long it is valid, and the certificates of its keys. Pure.
+
+A document type is refused, and with it every entity: that is what makes XML of strangers dangerous.
+"""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from xml.parsers import expat
+
+from exporter.certificates import CertificateError, certificate
+from exporter.formats.parsed import Findings, Format, Given, Parsed
+from exporter.observation import Item, Kind
+
+METADATA = "urn:oasis:names:tc:SAML:2.0:metadata"
+PUBLICATION = "urn:oasis:names:tc:SAML:metadata:rpi"
+SIGNATURE = "http://www.w3.org/2000/09/xmldsig#"
+
+USUAL_VALIDITY = 14 * 86400.0
+"""Seconds that metadata is taken to be valid for in all when neither it nor its file says since when."""
+
+DEPTH_LIMIT = 100
+"""How deep elements may be nested."""
+
+TEXT_LIMIT = 100_000
+"""Characters of one certificate."""
+
+_ENTITY = f"{METADATA} EntityDescriptor"
+_ENTITIES = f"{METADATA} EntitiesDescriptor"
+_KEY = f"{METADATA} KeyDescriptor"
+_CERTIFICATE = f"{SIGNATURE} X509Certificate"
+_INFO = f"{PUBLICATION} PublicationInfo"
+
+
+class _RefusedError(ValueError):
+    """
+    XML that is not read on.
+    """
+
+
+def recognises(data: bytes) -> bool:
+    """
+    True for XML that names SAML's metadata.
+    """
+    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
+    return head[:1] == b"<" and (METADATA.encode("ascii") in data or b"EntitiesDescriptor" in head)
+
+
+def read(data: bytes, given: Given) -> Parsed:
+    """
+    The validity of the document and of each part that states one, and the certificates of all keys.
+    """
+    reading = _Reading(given)
+    try:
+        reading.parser.Parse(data, True)
+    except expat.ExpatError as error:
+        reading.findings.broken(f"this is not well-formed XML: {error}")
+    except (_RefusedError, ValueError) as error:
+        reading.findings.broken(f"line {reading.parser.CurrentLineNumber}: {error}")
+    return reading.findings.parsed()
+
+
+class _Reading:
+    """
+    One reading of one document.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self.findings = Findings()
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        self.parser.StartDoctypeDeclHandler = self._refuse
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._characters
+        self._given = given
+        self._depth = 0
+        self._single = True
+        """True for the metadata of one entity: its items need not say whose they are."""
+        self._entity = ""
+        self._valid: list[tuple[str, float]] = []
+        self._created: float | None = None
+        self._use: str | None = None
+        """Of the key that is being read; None outside of one."""
+        self._text: list[str] | None = None
+        self._length = 0
+        self._seen: set[tuple[str, str]] = set()
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def _refuse(self, *_: object) -> None:
+        raise _RefusedError("it has a document type, which metadata has not and which may be an attack")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > DEPTH_LIMIT:
+            raise _RefusedError(f"elements are nested more than {DEPTH_LIMIT} deep")
+        if self._depth == 1:
+            if name not in {_ENTITY, _ENTITIES}:
+                raise _RefusedError("the outermost element is not one of SAML's metadata")
+            self._single = name == _ENTITY
+        if name == _ENTITY:
+            self._entity = attributes.get("entityID", "")
+        if name in {_ENTITY, _ENTITIES} and "validUntil" in attributes:
+            whose = self._entity or attributes.get("Name", "")
+            place = "metadata" if self._depth == 1 else f"metadata {whose}"
+            self._note_validity(place, attributes["validUntil"])
+        elif name == _INFO and self._created is None and "creationInstant" in attributes:
+            self._created = _moment(attributes["creationInstant"])
+        elif name == _KEY:
+            self._use = attributes.get("use", "key")
+        elif name == _CERTIFICATE and self._use is not None:
+            self._text, self._length = [], 0
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        if name == _CERTIFICATE and self._text is not None:
+            self._add_certificate("".join(self._text))
+            self._text = None
+        elif name == _KEY:
+            self._use = None
+        if self._depth == 0:
+            self._add_validity()
+
+    def _characters(self, text: str) -> None:
+        if self._text is None:
+            return
+        self._length += len(text)
+        if self._length > TEXT_LIMIT:
+            raise _RefusedError(f"a certificate has more than {TEXT_LIMIT} characters")
+        self._text.append(text)
+
+    def _note_validity(self, place: str, text: str) -> None:
+        moment = _moment(text)
+        if moment is None:
+            self.findings.broken(f"line {self.parser.CurrentLineNumber}: validUntil is not a time")
+        else:
+            self._valid.append((place, moment))
+
+    def _add_validity(self) -> None:
+        for place, end in self._valid:
+            begin = self._created if self._created is not None else self._given.modified
+            if begin is None or begin >= end:
+                begin = end - USUAL_VALIDITY
+            self.findings.items.insert(0, Item(place, Kind.METADATA, begin, end))
+
+    def _add_certificate(self, text: str) -> None:
+        assert self._use is not None
+        try:
+            found = certificate(base64.b64decode("".join(text.split()), validate=True))
+        except (binascii.Error, CertificateError, ValueError) as error:
+            self.findings.broken(
+                f"the certificate that ends in line {self.parser.CurrentLineNumber} can't be read: {error}"
+            )
+            return
+        if (self._entity, found.fingerprint_sha256) in self._seen:
+            return  # entities repeat it for each of their roles
+        self._seen.add((self._entity, found.fingerprint_sha256))
+        key = self._entity, self._use
+        number = self._counts[key] = self._counts.get(key, 0) + 1
+        name = f"{self._use}-{number}" if self._single else f"{self._entity} {self._use}-{number}"
+        # It is trusted because it stands here, whoever issued it: it is nobody's CA.
+        self.findings.items.append(Item(name, Kind.LEAF, found.not_before, found.not_after, found))
+
+
+def _moment(text: str) -> float | None:
+    """
+    Seconds since the epoch of an xs:dateTime, UTC without a zone (saml-core 1.3.3); None when it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+FORMAT = Format("SAML metadata", recognises, read)

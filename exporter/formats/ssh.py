@@ -1,0 +1,104 @@
+"""
+OpenSSH certificates (PROTOCOL.certkeys of OpenSSH): `*-cert.pub` of hosts and users, one a line. Pure.
+"""
+
+import base64
+import binascii
+import re
+import struct
+from itertools import islice
+
+from exporter.formats.parsed import Findings, Format, Given, Parsed, numbered
+from exporter.observation import Item, Kind
+
+FOR_EVER = 2**64 - 1
+"""`valid before` of a certificate without an end."""
+
+LAST_YEAR = 253_402_300_799
+"""The end of the year 9999. What ends later is said to have no end: no calendar shows it."""
+
+LINE_LIMIT = 10_000
+"""Certificates that are read of one file."""
+
+# Strings and numbers of each kind of key, which stand between the nonce and the serial number.
+_KEY_FIELDS = {
+    "ssh-rsa": 2,
+    "rsa-sha2-256": 2,
+    "rsa-sha2-512": 2,
+    "ssh-dss": 4,
+    "ecdsa-sha2-nistp256": 2,
+    "ecdsa-sha2-nistp384": 2,
+    "ecdsa-sha2-nistp521": 2,
+    "ssh-ed25519": 1,
+    "sk-ecdsa-sha2-nistp256": 3,
+    "sk-ssh-ed25519": 2,
+}
+
+_LINE = re.compile(
+    rb"(?:^|[ \t])([a-z0-9-]{1,40})-cert-v\d{2}@openssh\.com[ \t]+([A-Za-z0-9+/=]+)", re.MULTILINE
+)
+
+
+def recognises(data: bytes) -> bool:
+    """
+    True when a line holds a certificate.
+    """
+    return b"@openssh.com" in data and _LINE.search(data) is not None
+
+
+def read(data: bytes, _given: Given) -> Parsed:
+    """
+    Every certificate of the file, as items of kind `ssh`.
+    """
+    findings = Findings()
+    times: list[tuple[int, int]] = []
+    number, counted = 1, 0
+    for line in islice(_LINE.finditer(data), LINE_LIMIT):
+        number += data.count(b"\n", counted, line.start(1))
+        counted = line.start(1)
+        try:
+            times.append(_validity(line[1].decode("ascii"), line[2]))
+        except (ValueError, struct.error) as error:
+            findings.broken(f"the certificate in line {number} can't be read: {error}")
+    for name, (begin, end) in zip(numbered("ssh", len(times)), times, strict=True):
+        if end > LAST_YEAR:
+            findings.lasting["an OpenSSH certificate that is valid for ever"] = None
+        else:
+            findings.items.append(Item(name, Kind.SSH, float(begin), float(end)))
+    return findings.parsed()
+
+
+def _validity(kind: str, encoded: bytes) -> tuple[int, int]:
+    """
+    Begin and end in seconds since the epoch. Raises ValueError or struct.error.
+    """
+    fields = _KEY_FIELDS.get(kind)
+    if fields is None:
+        raise ValueError(f"its kind of key is not known: {kind}")
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"it is not base64: {error}") from None
+    position = 0
+    # Its type, the nonce, and the key.
+    for _ in range(2 + fields):
+        position = _after_string(blob, position)
+    position += 8 + 4  # serial number and type
+    # Key identifier and principals.
+    for _ in range(2):
+        position = _after_string(blob, position)
+    begin, end = struct.unpack_from(">QQ", blob, position)
+    return begin, end
+
+
+def _after_string(blob: bytes, position: int) -> int:
+    """
+    Where the string that begins here has its end. Raises ValueError or struct.error.
+    """
+    (length,) = struct.unpack_from(">I", blob, position)
+    if position + 4 + length > len(blob):
+        raise ValueError("it is cut off")
+    return int(position + 4 + length)
+
+
+FORMAT = Format("OpenSSH certificate", recognises, read)

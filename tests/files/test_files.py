@@ -1,0 +1,497 @@
+"""
+The file probe on real files: patterns, passwords, links that are swapped, and all that is no file.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporter import files
+from exporter.config import parse
+from exporter.metrics import NEWEST, NOT_AFTER, VERIFIED, EndpointRow, Exposition
+from exporter.observation import Failed
+from exporter.state import State, snapshot
+from exporter.targets import Target, parse_url
+from tests.formats.samples import (
+    PASSWORD,
+    issuer,
+    java_store,
+    kubeconfig,
+    leaf,
+    old_pkcs12_store,
+    pem,
+    root,
+)
+from tests.support.certificates import DAY, NOW, authority
+from tests.support.servers import Site, nginx
+from tests.wire.probing import scrape, target, watching
+
+
+def of(path: Path | str, **settings: object) -> Target:
+    """
+    The target of a path or pattern.
+    """
+    url = parse_url(f"file://{path}")
+    return replace(Target(url, url.text), **settings)  # type: ignore[arg-type]  # fields of Target
+
+
+def look(*targets: Target, now: float = NOW) -> list[EndpointRow]:
+    """
+    The rows of one scrape.
+    """
+
+    async def run() -> list[EndpointRow]:
+        async with watching(now) as watch:
+            return await scrape(watch, *targets)
+
+    return asyncio.run(run())
+
+
+def outcome(row: EndpointRow) -> str:
+    """
+    `seen`, or the reason of the failure.
+    """
+    observation = row.held.observation
+    return str(observation.reason) if isinstance(observation, Failed) else "seen"
+
+
+def told(rows: Sequence[EndpointRow]) -> dict[str, str]:
+    """
+    What became of each file, by its name.
+    """
+    return {row.label.rpartition("/")[2]: outcome(row) for row in rows}
+
+
+def names(row: EndpointRow) -> list[str]:
+    """
+    The names of the items that are held.
+    """
+    return [item.name for item in row.held.facts.items] if row.held.facts is not None else []
+
+
+def detail(row: EndpointRow) -> str:
+    """
+    The sentence of a failed look.
+    """
+    assert isinstance(row.held.observation, Failed)
+    return row.held.observation.detail
+
+
+def test_a_file_is_an_endpoint_with_deadlines_and_without_a_clients_verdict(tmp_path: Path) -> None:
+    """
+    Nobody was asked to trust it: the chain follows its leaf, and there are no verification metrics.
+    """
+    path = tmp_path / "fullchain.pem"
+    path.write_bytes(leaf().chain_pem)
+    (row,) = look(of(path))
+    assert row.label == str(path)
+    assert names(row) == ["leaf", "chain-1"]
+    assert row.verdict is not None
+    assert row.verdict.faults == ()
+    assert [judged.item.name for judged in row.verdict.items if judged.deadlines is not None] == ["leaf"]
+    assert row.held.past.trusted_at is None
+    text = Exposition().text([], [row], {})
+    assert NOT_AFTER.name in text
+    assert VERIFIED.name not in text
+    assert "expiry_verification" not in text
+
+
+def test_an_intermediate_that_ends_before_its_leaf_has_deadlines(tmp_path: Path) -> None:
+    """
+    As on the wire.
+    """
+    short = root().issue("Short", not_before=NOW - DAY, not_after=NOW + 10 * DAY, ca=True)
+    own = short.issue("a.example", ["a.example"], not_before=NOW - DAY, not_after=NOW + 50 * DAY)
+    path = tmp_path / "chain.pem"
+    path.write_bytes(own.pem + short.pem)
+    (row,) = look(of(path))
+    assert row.verdict is not None
+    assert all(judged.deadlines is not None for judged in row.verdict.items)
+
+
+def test_everything_that_is_no_good_file_has_its_reason_and_harms_no_other(tmp_path: Path) -> None:
+    """
+    One pattern over all sorts of things: each is told on its own.
+    """
+    (tmp_path / "good.pem").write_bytes(leaf().pem)
+    (tmp_path / "half.pem").write_bytes(leaf().pem + pem("CERTIFICATE", b"nothing"))
+    (tmp_path / "broken.pem").write_bytes(leaf().pem[:300])
+    (tmp_path / "text").write_bytes(b"hello")
+    (tmp_path / "empty").touch()
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 100_000_000)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "unreadable").symlink_to("/proc/self/mem")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xff.pem")).write_bytes(leaf().pem)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        rows = look(of(tmp_path / "*"))
+    assert told(rows) == {
+        "good.pem": "seen",
+        "half.pem": "format_broken",
+        "broken.pem": "format_broken",
+        "text": "format_unknown",
+        "empty": "format_unknown",
+        "huge": "file_too_large",
+        "fifo": "not_a_file",
+        "dangling": "file_not_found",
+        "loop": "file_unreadable",
+        "device": "not_a_file",
+        "unreadable": "file_unreadable",
+        "socket": "not_a_file",
+        "n\\xff.pem": "seen",
+    }
+    by_name = {row.label.rpartition("/")[2]: row for row in rows}
+    assert names(by_name["half.pem"]) == ["leaf"]
+    assert "nowhere" in detail(by_name["dangling"])
+    Exposition().text([], rows, {}).encode("utf-8")
+
+
+def test_plain_paths_have_their_reasons_too(tmp_path: Path) -> None:
+    """
+    A file that is not there, a directory, and a key.
+    """
+    (tmp_path / "key.pem").write_bytes(leaf().key_pem)
+    missing, directory, key = look(of(tmp_path / "none"), of(tmp_path), of(tmp_path / "key.pem"))
+    assert outcome(missing) == "file_not_found"
+    assert outcome(directory) == "not_a_file"
+    assert f"{tmp_path}/*" in detail(directory)
+    assert outcome(key) == "nothing_expires"
+    assert "private key" in detail(key)
+
+
+def test_a_pattern_that_matches_nothing_fails(tmp_path: Path) -> None:
+    """
+    Silence would pass for health.
+    """
+    (row,) = look(of(tmp_path / "**" / "*.pem"))
+    assert outcome(row) == "no_match"
+    assert row.label == f"{tmp_path}/**/*.pem"
+
+
+def test_keys_that_match_a_pattern_are_left_out(tmp_path: Path) -> None:
+    """
+    `/etc/letsencrypt/live/*/*` means the certificates: the key beside them is no failure.
+    """
+    (tmp_path / "cert.pem").write_bytes(leaf().pem)
+    (tmp_path / "privkey.pem").write_bytes(leaf().key_pem)
+    (tmp_path / "store.p12").write_bytes(old_pkcs12_store())
+    (tmp_path / "store.p12.password").write_text(PASSWORD, "utf-8")
+
+    async def run() -> None:
+        async with watching() as watch:
+            made = await watch.scrape([of(tmp_path / "*")], 10, lambda _: True)
+            assert told(made.endpoints) == {"cert.pem": "seen", "store.p12": "seen"}
+            assert made.targets[0].left_out == 1
+            # A certificate that turns into a key is another matter.
+            (tmp_path / "cert.pem").write_bytes(leaf().key_pem)
+            made = await watch.scrape([of(tmp_path / "*")], 10, lambda _: True)
+            assert told(made.endpoints)["cert.pem"] == "nothing_expires"
+
+    asyncio.run(run())
+
+
+def test_patterns_are_those_of_a_shell(tmp_path: Path) -> None:
+    """
+    `**` goes down but not over links, and hidden names must be asked for.
+    """
+    for name in ("a.pem", "b/a.pem", "b/c/a.pem", ".hidden/a.pem", "b/x.crt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+
+    def found(pattern: str) -> list[str]:
+        return [path.removeprefix(f"{tmp_path}/") for path in files.search(f"{tmp_path}/{pattern}").paths]
+
+    assert found("*.pem") == ["a.pem"]
+    assert found("**/*.pem") == ["a.pem", "b/a.pem", "b/c/a.pem"]
+    assert found("**") == ["a.pem", "b/a.pem", "b/x.crt", "b/c/a.pem"]
+    assert found("b/*/a.pem") == ["b/c/a.pem", "b/up/a.pem"]
+    assert found("b/up/**/x.crt") == ["b/up/b/x.crt"]
+    assert found(".h*/*") == [".hidden/a.pem"]
+    assert found("[ab]*/?.crt") == ["b/x.crt"]
+    assert found("none/*") == []
+    assert found("b/c/*/d") == []
+
+
+def test_kubernetes_swaps_a_link_and_the_new_certificate_is_seen(tmp_path: Path) -> None:
+    """
+    A mounted Secret is `tls.crt -> ..data/tls.crt`, and `..data` is renamed over: the label stays.
+    """
+    renewed = issuer().issue("www.example", ["www.example"], not_before=NOW, not_after=NOW + 90 * DAY)
+    for name, one in (("..one", leaf()), ("..two", renewed)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tls.crt").write_bytes(one.pem)
+    (tmp_path / "..data").symlink_to("..one")
+    (tmp_path / "tls.crt").symlink_to("..data/tls.crt")
+
+    async def run() -> None:
+        async with watching() as watch:
+            (row,) = await scrape(watch, of(tmp_path / "**"))
+            assert row.held.facts is not None
+            assert row.held.facts.items[0].not_after == NOW + 89 * DAY
+            (tmp_path / "..new").symlink_to("..two")
+            (tmp_path / "..new").replace(tmp_path / "..data")
+            (again,) = await scrape(watch, of(tmp_path / "**"))
+            assert again.label == row.label == f"{tmp_path}/tls.crt"
+            assert again.held.facts is not None
+            assert again.held.facts.items[0].not_after == NOW + 90 * DAY
+            assert again.held.past.previous["leaf"].not_after == NOW + 89 * DAY
+
+    asyncio.run(run())
+
+
+def test_a_file_that_breaks_keeps_what_was_last_read(tmp_path: Path) -> None:
+    """
+    Half overwritten, then gone: the leaf's end is still told, with the reason beside it.
+    """
+    path = tmp_path / "a.pem"
+
+    async def run() -> None:
+        async with watching() as watch:
+            path.write_bytes(leaf().chain_pem)
+            (row,) = await scrape(watch, of(path))
+            assert names(row) == ["leaf", "chain-1"]
+            path.write_bytes(leaf().pem[:200] + b"\n" + issuer().pem)
+            (row,) = await scrape(watch, of(path))
+            assert outcome(row) == "format_broken"
+            assert {"leaf", "chain-1"} <= set(names(row))
+            path.unlink()
+            (row,) = await scrape(watch, of(path))
+            assert outcome(row) == "file_not_found"
+            assert "leaf" in names(row)
+            path.write_bytes(leaf().chain_pem)
+            (row,) = await scrape(watch, of(path))
+            assert outcome(row) == "seen"
+            assert names(row) == ["leaf", "chain-1"]
+
+    asyncio.run(run())
+
+
+def test_an_unchanged_file_is_not_opened_again(tmp_path: Path) -> None:
+    """
+    Its stamp is all that is asked for: the outcome is the same object.
+    """
+    path = tmp_path / "a.pem"
+    path.write_bytes(leaf().pem)
+    later = path.stat().st_ctime + 3600
+
+    loop = asyncio.new_event_loop()
+    remembered = files.Files(loop, lambda: later)
+    ((one, _),) = remembered._look_all([str(path)], None, by_pattern=False)
+    ((two, _),) = remembered._look_all([str(path)], None, by_pattern=False)
+    assert one is two
+    path.write_bytes(leaf().chain_pem)
+    ((three, _),) = remembered._look_all([str(path)], None, by_pattern=False)
+    assert three != one
+    loop.close()
+
+
+def test_a_file_that_changed_a_moment_ago_is_read_again(tmp_path: Path) -> None:
+    """
+    Two changes within one tick of the file system's clock look like one.
+    """
+    path = tmp_path / "a.pem"
+    path.write_bytes(leaf().pem)
+    loop = asyncio.new_event_loop()
+    fresh = files.Files(loop, lambda: path.stat().st_ctime + 0.5)
+    ((one, _),) = fresh._look_all([str(path)], None, by_pattern=False)
+    ((two, _),) = fresh._look_all([str(path)], None, by_pattern=False)
+    assert one is not two
+    assert one == two
+    loop.close()
+
+
+@pytest.mark.parametrize("store", [old_pkcs12_store, java_store])
+def test_a_keystores_password_may_lie_beside_it(tmp_path: Path, store: Callable[[], bytes]) -> None:
+    """
+    `NAME.password` goes before the target's own, since it is the nearer of the two.
+    """
+    path = tmp_path / "store"
+    path.write_bytes(store())
+    beside = tmp_path / "store.password"
+    beside.write_bytes(PASSWORD.encode() + b"\r\n")
+
+    async def run() -> None:
+        async with watching() as watch:
+            (row,) = await scrape(watch, of(path, password="wrong"))
+            assert outcome(row) == "seen"
+            beside.write_bytes(b"")
+            (row,) = await scrape(watch, of(path, password=PASSWORD))
+            assert outcome(row) == "keystore_password_wrong"
+            assert "empty" in detail(row)
+            beside.write_bytes(b"\xff\xfe")
+            (row,) = await scrape(watch, of(path, password=PASSWORD))
+            assert outcome(row) == "keystore_locked"
+            beside.unlink()
+            beside.mkdir()
+            (row,) = await scrape(watch, of(path, password=PASSWORD))
+            assert outcome(row) == "keystore_locked"
+            beside.rmdir()
+            (row,) = await scrape(watch, of(path, password=PASSWORD))
+            assert outcome(row) == "seen"
+            (row,) = await scrape(watch, of(path, password="sesame"))
+            assert outcome(row) == "keystore_password_wrong"
+            assert "sesame" not in detail(row)
+
+    asyncio.run(run())
+
+
+def test_a_keystore_without_a_password_is_locked(tmp_path: Path) -> None:
+    """
+    None configured, and none beside it.
+    """
+    path = tmp_path / "store.p12"
+    path.write_bytes(old_pkcs12_store())
+    (row,) = look(of(path))
+    assert outcome(row) == "keystore_locked"
+
+
+def test_passwords_come_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    """
+    The configuration names them; a value that stands in it is refused.
+    """
+    (tmp_path / "password").write_text("from a file\n", "utf-8")
+    text = """
+defaults: {password_env: STORE}
+targets:
+  - file:///a.p12
+  - {url: "file:///b.p12", password_file: password}
+"""
+    config = parse(text.encode(), str(tmp_path / "expiry.yml"), {"STORE": "from a variable"})
+    assert [one.password for one in config.targets] == ["from a variable", "from a file"]
+    assert "from a" not in repr(config.targets)
+
+
+def test_kubeconfig_is_read_with_the_files_that_it_names(tmp_path: Path) -> None:
+    """
+    Relative to its own directory; one that is missing is told, and seen when it comes.
+    """
+    (tmp_path / "config").write_bytes(
+        kubeconfig(
+            one={"client-certificate": "one.pem"}, two={"client-certificate": str(tmp_path / "two.pem")}
+        )
+    )
+    (tmp_path / "one.pem").write_bytes(leaf().pem)
+
+    async def run() -> None:
+        async with watching() as watch:
+            (row,) = await scrape(watch, of(tmp_path / "config"))
+            assert outcome(row) == "file_not_found"
+            assert "user/two" in detail(row)
+            assert sorted(names(row)) == ["cluster/prod", "user/one"]
+            (tmp_path / "two.pem").write_bytes(leaf().pem)
+            (row,) = await scrape(watch, of(tmp_path / "config"))
+            assert outcome(row) == "seen"
+            assert sorted(names(row)) == ["cluster/prod", "user/one", "user/two"]
+
+    asyncio.run(run())
+
+
+def test_a_directory_that_becomes_unreadable_hides_nothing(tmp_path: Path) -> None:
+    """
+    What was found in it before fails, and so does the directory; other matches are seen.
+    """
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.pem").write_bytes(leaf().pem)
+    tmp_path.chmod(0o755)
+    for above in tmp_path.parents:
+        if above.owner() == tmp_path.owner() and above.stat().st_mode & 0o005 != 0o005:
+            above.chmod(above.stat().st_mode | 0o055)
+
+    async def run() -> None:
+        async with watching() as watch:
+            await scrape(watch, of(tmp_path / "**"))
+            (tmp_path / "b").chmod(0)
+            rows = await scrape(watch, of(tmp_path / "**"))
+        held = {row.label.removeprefix(f"{tmp_path}/"): row for row in rows}
+        assert {name: outcome(row) for name, row in held.items()} == {
+            "a/x.pem": "seen",
+            "b": "file_unreadable",
+            "b/x.pem": "file_unreadable",
+        }
+        assert names(held["b/x.pem"]) == ["leaf"]
+
+    was = os.geteuid()
+    if was == 0:
+        # The superuser may read everything: be somebody else meanwhile.
+        os.chown(tmp_path / "b", 65534, 65534)
+        os.seteuid(65534)
+    try:
+        asyncio.run(run())
+    finally:
+        os.seteuid(was)
+        (tmp_path / "b").chmod(0o755)
+
+
+def test_renewed_on_disk_and_not_deployed(tmp_path: Path) -> None:
+    """
+    The newest end of the same names is that of the file, at the server that still has the old one.
+    """
+    ca = authority("Deployed")
+    old = ca.issue("www.example", ["www.example"], not_before=NOW - 60 * DAY, not_after=NOW + 30 * DAY)
+    new = ca.issue("www.example", ["www.example"], not_before=NOW, not_after=NOW + 90 * DAY)
+    (tmp_path / "new.pem").write_bytes(new.chain_pem)
+    with nginx(tmp_path, Site([old.chain])) as server:
+        rows = look(target(server, name="server"), of(tmp_path / "new.pem", name="disk"))
+    text = Exposition().text([], rows, {})
+    newest = [line for line in text.splitlines() if line.startswith(NEWEST.name)]
+    assert len(newest) == 2
+    assert all(line.endswith(f" {NOW + 90 * DAY!r}") for line in newest)
+
+
+def test_state_brings_files_back_as_they_were(tmp_path: Path) -> None:
+    """
+    Chains of files come back as chains that no client was asked to trust.
+    """
+    (tmp_path / "a.pem").write_bytes(leaf().chain_pem)
+    state = State(str(tmp_path / "state.sqlite"))
+    state.load(NOW)
+
+    async def run() -> None:
+        async with watching() as watch:
+            (row,) = await scrape(watch, of(tmp_path / "a.pem"))
+            state.save(snapshot(watch.memory))
+            again = State(str(state.path))
+            (known,) = again.load(NOW).values()
+            again.close()
+            (held,) = known.endpoints.values()
+            assert held.facts == row.held.facts
+            assert held.facts is not None
+            assert not held.facts.presented
+
+    asyncio.run(run())
+    state.close()
+
+
+def test_long_paths_are_bounded_labels_of_their_own() -> None:
+    """
+    Two long paths that differ in the middle have two labels.
+    """
+    one, two = (files.label("/" + "a" * 400 + letter + "b" * 400) for letter in "xy")
+    assert one != two
+    assert len(one) <= files.LABEL_LIMIT
+
+
+def test_many_files_are_looked_at_in_parts(tmp_path: Path) -> None:
+    """
+    Each outcome finds its file, whichever part it was in.
+    """
+    count = 1100
+    for number in range(count):
+        (tmp_path / f"{number:04}.pem").write_bytes(leaf().pem if number % 2 else b"x")
+    rows = look(of(tmp_path / "*.pem"))
+    assert len(rows) == count
+    assert {name for name, found in told(rows).items() if found == "seen"} == {
+        f"{number:04}.pem" for number in range(1, count, 2)
+    }

@@ -1,0 +1,193 @@
+"""
+OpenSSH certificates, kubeconfig, JSON Web Key Sets and SAML metadata.
+"""
+
+import base64
+
+import pytest
+
+from exporter.formats import kubeconfig as module
+from exporter.formats.ssh import FOR_EVER
+from tests.formats.samples import (
+    issuer,
+    key_set,
+    kubeconfig,
+    leaf,
+    metadata,
+    read,
+    reasons,
+    root,
+    ssh_certificate,
+    told,
+    x5c,
+)
+from tests.support.certificates import DAY, NOW
+
+
+def test_an_openssh_certificate_has_the_dates_it_was_signed_with() -> None:
+    """
+    Begin and end are numbers in it (PROTOCOL.certkeys).
+    """
+    (item,) = read(ssh_certificate()).items
+    assert (item.name, item.kind) == ("ssh", "ssh")
+    assert (item.not_before, item.not_after) == (NOW - DAY, NOW + 30 * DAY)
+
+
+@pytest.mark.parametrize("valid_before", [FOR_EVER, 2**60])
+def test_an_openssh_certificate_for_ever_is_no_item(valid_before: int) -> None:
+    """
+    Without `-V`, ssh-keygen signs for ever: there is nothing that expires.
+    """
+    parsed = read(ssh_certificate(valid_before))
+    assert parsed.items == ()
+    assert parsed.lasting == ("an OpenSSH certificate that is valid for ever",)
+
+
+def test_several_openssh_certificates_and_a_broken_one() -> None:
+    """
+    One a line, as in files of authorized keys; the broken one is named by its line.
+    """
+    good = ssh_certificate()
+    broken = b"ssh-ed25519-cert-v01@openssh.com AAAA\n"
+    unknown = b"ssh-new-cert-v01@openssh.com AAAA\n"
+    parsed = read(good + b"# note\n" + broken + good + unknown)
+    assert list(told(parsed)) == ["ssh-1", "ssh-2"]
+    assert reasons(parsed) == ["format_broken", "format_broken"]
+    assert "line 3" in parsed.problems[0].detail
+
+
+def test_kubeconfig_names_users_and_clusters() -> None:
+    """
+    The client's certificate and the cluster's authority are embedded as PEM in base64.
+    """
+    embedded = base64.b64encode(leaf().chain_pem).decode()
+    parsed = read(kubeconfig(admin={"client-certificate-data": embedded, "client-key-data": "c2VjcmV0"}))
+    assert told(parsed) == {
+        "user/admin": "leaf",
+        "user/admin/chain-1": "intermediate",
+        "cluster/prod": "authority",
+    }
+    assert parsed.problems == ()
+
+
+def test_kubeconfig_names_the_files_that_it_refers_to() -> None:
+    """
+    They are for the probe to read; data goes before a file, and a token is nothing that expires.
+    """
+    parsed = read(
+        kubeconfig(
+            file={"client-certificate": "certs/a.pem"},
+            both={
+                "client-certificate": "b",
+                "client-certificate-data": base64.b64encode(leaf().pem).decode(),
+            },
+            token={"token": "t0ken"},
+        )
+    )
+    assert [(one.path, one.prefix) for one in parsed.references] == [("certs/a.pem", "user/file")]
+    assert set(told(parsed)) == {"user/both", "cluster/prod"}
+    assert parsed.lasting == ("a user without a certificate",)
+    assert "t0ken" not in repr(parsed)
+
+
+@pytest.mark.parametrize("data", ["!!!!", base64.b64encode(b"no PEM").decode()])
+def test_kubeconfig_with_broken_data_keeps_the_rest(data: str) -> None:
+    """
+    The user is named, the cluster is told.
+    """
+    parsed = read(kubeconfig(admin={"client-certificate-data": data}))
+    assert told(parsed) == {"cluster/prod": "authority"}
+    assert parsed.problems[0].detail.startswith("user/admin")
+
+
+@pytest.mark.parametrize("tail", [b"\n  bad: [", b"\n- x\ny: z: t0ken"])
+def test_kubeconfig_that_is_no_yaml_repeats_nothing_of_it(tail: bytes) -> None:
+    """
+    Its values may be secrets.
+    """
+    parsed = read(b"kind: Config\nclusters: []\nusers: []" + tail)
+    assert reasons(parsed) == ["format_broken"]
+    assert "t0ken" not in parsed.problems[0].detail
+
+
+def test_kubeconfig_has_a_size_limit() -> None:
+    """
+    YAML takes long to read.
+    """
+    assert reasons(read(kubeconfig() + b" " * module.SIZE_LIMIT)) == ["format_broken"]
+
+
+def test_a_key_set_names_keys() -> None:
+    """
+    By their identifiers, or by their places where they have none.
+    """
+    parsed = read(
+        key_set(
+            {"kid": "one", "x5c": x5c(leaf(), issuer())}, {"x5c": x5c(root())}, {"kid": "bare", "kty": "EC"}
+        )
+    )
+    assert told(parsed) == {"one": "leaf", "one/chain-1": "intermediate", "key-2": "authority"}
+    assert parsed.lasting == ("a key without a certificate",)
+
+
+@pytest.mark.parametrize(
+    "key", [3, {"x5c": "text"}, {"x5c": [3]}, {"x5c": ["!"]}, {"x5c": ["AAAA"]}, {"x5c": ["ü"]}]
+)
+def test_a_broken_key_hides_no_other(key: object) -> None:
+    """
+    The other keys of the set are told.
+    """
+    parsed = read(key_set(key, {"kid": "good", "x5c": x5c(leaf())}))  # type: ignore[arg-type]  # that is the test
+    assert told(parsed) == {"good": "leaf"}
+    assert reasons(parsed) == ["format_broken"]
+
+
+@pytest.mark.parametrize("data", [b'{"keys": 3}', b'{"keys": [', b'{"keys":' + b"[" * 100_000])
+def test_json_that_is_no_key_set_is_broken(data: bytes) -> None:
+    """
+    Not a list, cut off, or nested to exhaust the stack.
+    """
+    assert reasons(read(data)) == ["format_broken"]
+
+
+def test_metadata_has_its_validity_and_each_key_once() -> None:
+    """
+    `validUntil` is an item, since its begin the file's own time; the same key in two roles is told once.
+    """
+    parsed = read(metadata(), modified=NOW)
+    assert told(parsed) == {"metadata": "metadata", "signing-1": "leaf"}
+    validity = parsed.items[0]
+    assert (validity.not_before, validity.not_after) == (NOW, 1_801_440_000.0)
+
+
+def test_metadata_may_say_when_it_was_made() -> None:
+    """
+    The registration extension of federations (MDRPI) has the time.
+    """
+    info = (
+        '<md:Extensions><r:PublicationInfo xmlns:r="urn:oasis:names:tc:SAML:metadata:rpi" publisher="p" '
+        'creationInstant="2027-01-10T00:00:00Z"/></md:Extensions>'
+    )
+    assert read(metadata(extra=info), modified=NOW).items[0].not_before == 1_799_539_200.0
+    # Without either, it is taken to be as long as such metadata usually is valid.
+    assert read(metadata()).items[0].not_before == 1_801_440_000.0 - 14 * DAY
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (metadata("soon"), "validUntil"),
+        (metadata()[:-20], "well-formed"),
+        (metadata(head='<!DOCTYPE x [<!ENTITY a "aaaa">]>'), "document type"),
+        (metadata(extra="<a>" * 200), "deep"),
+        (metadata().replace(b"X509Certificate>MII", b"X509Certificate>!!!"), "can't be read"),
+        (b"<x xmlns='urn:oasis:names:tc:SAML:2.0:metadata'/>", "outermost"),
+    ],
+)
+def test_metadata_that_is_broken_or_an_attack(data: bytes, words: str) -> None:
+    """
+    Entities are never expanded: a document type ends the reading.
+    """
+    parsed = read(data)
+    assert reasons(parsed)[0] == "format_broken"
+    assert words in parsed.problems[0].detail

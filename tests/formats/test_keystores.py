@@ -1,0 +1,205 @@
+"""
+Keystores: PKCS#12, JKS and JCEKS, with the right password, a wrong one, an empty one and none.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import cryptography_vectors
+import pytest
+
+from exporter.formats import pkcs12, rc2
+from tests.formats.samples import (
+    PASSWORD,
+    issuer,
+    java_store,
+    leaf,
+    old_pkcs12_store,
+    pkcs12_store,
+    read,
+    reasons,
+    sealed_key,
+    told,
+)
+
+CHAIN = {"web": "leaf", "web/chain-1": "intermediate", "web/chain-2": "root"}
+
+
+def test_pkcs12_names_what_is_above_by_the_alias() -> None:
+    """
+    The alias is the name of the leaf, and begins those of its chain.
+    """
+    assert told(read(pkcs12_store(), PASSWORD)) == CHAIN
+    assert told(read(old_pkcs12_store(), PASSWORD)) == {"web": "leaf"}
+
+
+def test_pkcs12_without_an_alias_is_like_a_pem_file() -> None:
+    """
+    Not every tool writes an alias.
+    """
+    assert list(told(read(pkcs12_store(name=None), PASSWORD))) == ["leaf", "chain-1", "chain-2"]
+
+
+@pytest.mark.parametrize("store", [pkcs12_store, old_pkcs12_store])
+@pytest.mark.parametrize(
+    ("password", "reason", "words"),
+    [
+        (None, "keystore_locked", "none is configured"),
+        ("", "keystore_password_wrong", "is empty"),
+        ("wrong", "keystore_password_wrong", "another password"),
+    ],
+)
+def test_a_password_that_does_not_open_it(
+    store: object, password: str | None, reason: str, words: str
+) -> None:
+    """
+    None, an empty one and a wrong one are told apart, and none of them is repeated.
+    """
+    assert callable(store)
+    parsed = read(store(), password)
+    assert parsed.items == ()
+    assert reasons(parsed) == [reason]
+    assert words in parsed.problems[0].detail
+    assert "wrong" not in parsed.problems[0].detail.replace("password_wrong", "")
+
+
+def test_a_pkcs12_store_without_encryption_needs_no_password() -> None:
+    """
+    What can be read without one is told.
+    """
+    assert told(read(pkcs12_store(password=None))) == CHAIN
+
+
+def test_more_rounds_than_the_limit_are_refused() -> None:
+    """
+    A keystore that asks for billions of rounds does not stop the exporter.
+    """
+    data = old_pkcs12_store()
+    assert data.endswith(b"\x02\x02\x08\x00")  # 2048, of the MAC
+    parsed = read(data[:-2] + b"\x00\x00", PASSWORD)
+    assert reasons(parsed) == ["format_broken"]
+    assert "rounds" in parsed.problems[0].detail
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("cert-rc2-key-3des.p12", "cryptography"),
+        ("cert-aes256cbc-no-key.p12", "cryptography"),
+        ("cert-key-aes256cbc.p12", "cryptography"),
+        ("no-cert-key-aes256cbc.p12", "cryptography"),
+    ],
+)
+def test_keystores_of_other_tools(name: str, password: str) -> None:
+    """
+    Of a corpus: with 40 bits of RC2, with AES, without a certificate.
+    """
+    data = (Path(cryptography_vectors.__file__).parent / "pkcs12" / name).read_bytes()
+    parsed = read(data, password)
+    assert parsed.problems == ()
+    assert len(parsed.items) == (0 if name.startswith("no-cert") else 1)
+
+
+def test_rc2_is_that_of_its_specification() -> None:
+    """
+    RFC 2268 section 5, the vector with a key of 16 bytes and 128 effective bits.
+    """
+    key = bytes.fromhex("88bca90e90875a7f0f79c384627bafb2")
+    made = rc2.decrypt_cbc(key, bytes(8), bytes.fromhex("2269552ab0f85ca6"))
+    assert made == bytes(8)
+
+
+@pytest.mark.parametrize("content", [b"", b"1234567", bytes(rc2.SIZE_LIMIT + 8)])
+def test_rc2_refuses_what_is_no_whole_number_of_blocks(content: bytes) -> None:
+    """
+    Or more than is worth the time.
+    """
+    with pytest.raises(ValueError, match=r"RC2|blocks"):
+        rc2.decrypt_cbc(b"12345", bytes(8), content)
+
+
+def test_object_identifiers_are_encoded_as_in_x690() -> None:
+    """
+    The table of identifiers is written with dots.
+    """
+    assert pkcs12._oid("1.2.840.113549") == bytes.fromhex("2a864886f70d")
+
+
+def test_jks_tells_by_alias() -> None:
+    """
+    A key's chain and a trusted certificate.
+    """
+    parsed = read(java_store(), PASSWORD)
+    assert told(parsed) == {"web": "leaf", "web/chain-1": "intermediate", "trusted": "authority"}
+    assert parsed.problems == ()
+    assert parsed.lasting == ("a private key",)
+
+
+def test_jks_is_read_without_a_password_and_not_believed_with_a_wrong_one() -> None:
+    """
+    Its certificates are not encrypted: the password only proves that nothing was changed.
+    """
+    assert read(java_store()).problems == ()
+    parsed = read(java_store(), "wrong")
+    assert told(parsed)["web"] == "leaf"
+    assert reasons(parsed) == ["keystore_password_wrong"]
+    assert reasons(read(java_store(), "")) == ["keystore_password_wrong"]
+
+
+def test_jceks_secret_keys_are_passed_over() -> None:
+    """
+    A secret key is a Java object without a length: what stands behind it is found all the same.
+    """
+    parsed = read(java_store(mark=0xCECECECE, secret=sealed_key()), PASSWORD)
+    assert told(parsed) == {"web": "leaf", "web/chain-1": "intermediate", "trusted": "authority"}
+    assert set(parsed.lasting) == {"a secret key", "a private key"}
+
+
+def test_a_broken_certificate_hides_no_other_entry() -> None:
+    """
+    The entry is missing and named, the others are told.
+    """
+    data = java_store([("one", (leaf(), issuer())), ("two", None)])
+    parsed = read(data.replace(leaf().der[:8], b"\xff" * 8))
+    assert told(parsed) == {"two": "authority"}
+    assert "'one'" in parsed.problems[0].detail
+
+
+def test_aliases_that_repeat_or_are_long_stay_apart() -> None:
+    """
+    Names of items differ and are bounded, whatever the file says.
+    """
+    parsed = read(java_store([("x" * 500, None), ("x" * 400, None), ("a\nb", None), ("", None)]))
+    names = [item.name for item in parsed.items]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 135
+    assert "a?b" in names
+    assert "?" in names
+
+
+@pytest.mark.skipif(shutil.which("keytool") is None, reason="Java's keytool is not on this machine")
+@pytest.mark.parametrize("kind", ["JKS", "JCEKS", "PKCS12"])
+def test_keystores_of_java(tmp_path: Path, kind: str) -> None:
+    """
+    Java's own keytool writes what is read here, with a secret key in between where the type takes one.
+    """
+    path = tmp_path / "store"
+    common = ["-keystore", str(path), "-storetype", kind, "-storepass", "changeit", "-keypass", "changeit"]
+    subprocess.run(
+        ["keytool", "-genkeypair", "-alias", "a", "-keyalg", "EC", "-dname", "CN=a", *common],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    if kind != "JKS":
+        subprocess.run(
+            ["keytool", "-genseckey", "-alias", "b", "-keyalg", "AES", "-keysize", "128", *common],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    subprocess.run(
+        ["keytool", "-genkeypair", "-alias", "c", "-keyalg", "EC", "-dname", "CN=c", *common],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    parsed = read(path.read_bytes(), "changeit")
+    assert told(parsed) == {"a": "leaf", "c": "leaf"}
+    assert parsed.problems == ()
+    assert reasons(read(path.read_bytes(), "changed!")) == ["keystore_password_wrong"]

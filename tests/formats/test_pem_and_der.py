@@ -1,0 +1,214 @@
+"""
+Certificates, revocation lists, PKCS#7 and OCSP responses, as PEM and as DER.
+"""
+
+import pytest
+
+from exporter.formats import ITEM_LIMIT, format_of, parse
+from exporter.formats.parsed import Given
+from tests.formats.samples import (
+    issuer,
+    leaf,
+    ocsp_response,
+    pem,
+    read,
+    reasons,
+    revocation_list,
+    root,
+    signed_data,
+    told,
+)
+from tests.support.certificates import DAY, NOW, forge
+
+
+def test_a_chain_is_a_leaf_with_what_is_above_it() -> None:
+    """
+    A CA certificate beside its leaf is named by its place and has the leaf that it accompanies.
+    """
+    parsed = read(leaf().pem + issuer().pem + root().pem)
+    assert told(parsed) == {"leaf": "leaf", "chain-1": "intermediate", "chain-2": "root"}
+    assert [one.fingerprint_sha256 for one in parsed.chains[0].certificates] == [
+        item.certificate.fingerprint_sha256 for item in parsed.items if item.certificate is not None
+    ]
+    assert not parsed.chains[0].presented
+    assert not parsed.facts.presented
+
+
+def test_a_bundle_without_a_leaf_is_authorities() -> None:
+    """
+    CA certificates that accompany nothing stand for themselves, self-signed or not.
+    """
+    assert told(read(root().pem + issuer().pem)) == {
+        "certificate-1": "authority",
+        "certificate-2": "authority",
+    }
+
+
+def test_several_leaves_and_a_ca_of_none_of_them() -> None:
+    """
+    Leaves are counted; a CA certificate above none of them is an authority beside them.
+    """
+    other = root().issue("Other CA", not_before=NOW, not_after=NOW + DAY, ca=True)
+    parsed = read(other.pem + leaf().pem + leaf("b.example").pem + issuer().pem + leaf().pem)
+    assert told(parsed) == {
+        "certificate-1": "authority",
+        "leaf": "leaf",
+        "leaf-2": "leaf",
+        "chain-2": "intermediate",
+    }
+    assert len(parsed.chains) == 2
+
+
+def test_a_ca_that_names_hosts_is_a_servers_own_certificate() -> None:
+    """
+    `openssl req -x509` marks the self-signed certificate of a server as a CA; on the wire it is a leaf too.
+    """
+    own = root().issue("own.example", ["own.example"], ca=True)
+    assert told(read(own.pem)) == {"leaf": "leaf"}
+
+
+def test_a_broken_block_hides_no_other() -> None:
+    """
+    The good blocks are told, the problem names the line, and no other certificate takes its place.
+    """
+    broken = pem("CERTIFICATE", leaf().der[:-20])
+    parsed = read(leaf().pem + broken + issuer().pem)
+    assert told(parsed) == {"leaf": "leaf", "chain-2": "intermediate"}
+    assert reasons(parsed) == ["format_broken"]
+    line = leaf().pem.count(b"\n") + 1
+    assert f"line {line}" in parsed.problems[0].detail
+    assert parsed.facts.partial
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        "-----BEGIN CERTIFICATE-----\nMIIB",
+        "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+        "-----BEGIN TRUSTED CERTIFICATE-----\nAAAA\n-----END TRUSTED CERTIFICATE-----\n",
+        "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+        "-----BEGIN X509 CRL-----\nAAAA",
+        "-----BEGIN PKCS7-----\nMAMCAQE=\n-----END PKCS7-----\n",
+    ],
+)
+def test_what_can_not_be_read_is_a_problem(blocks: str) -> None:
+    """
+    A block that is cut off, no base64, or not what its label says.
+    """
+    parsed = read(blocks.encode())
+    assert parsed.items == ()
+    assert reasons(parsed) == ["format_broken"]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: data.replace(b"\n", b"\r"),
+        lambda data: b"\xef\xbb\xbf# a comment\n" + data,
+        lambda data: b"Bag Attributes\n    friendlyName: x\n" + data,
+        lambda data: data.replace(b"\n-----END", b"-----END"),
+        lambda data: (data + data).replace(b"-----\n-----B", b"----------B"),
+        lambda data: data.replace(b"CERTIFICATE-----", b"X509 CERTIFICATE-----"),
+        lambda _: pem("TRUSTED CERTIFICATE", leaf().der + b"\x30\x03\x0c\x01a"),
+    ],
+)
+def test_pem_of_every_writer_is_read(wrapped: object) -> None:
+    """
+    Line ends of any system, text around, other labels, and what OpenSSL puts behind a trusted certificate.
+    """
+    assert callable(wrapped)
+    assert told(read(wrapped(leaf().pem))) == {"leaf": "leaf"}
+
+
+def test_a_key_is_passed_over() -> None:
+    """
+    What is in the block of a key is not even decoded: it is told by its label.
+    """
+    nonsense = b"-----BEGIN PRIVATE KEY-----\n?? no base64 ??\n-----END PRIVATE KEY-----\n"
+    parsed = read(nonsense + leaf().pem)
+    assert told(parsed) == {"leaf": "leaf"}
+    assert parsed.problems == ()
+    assert parsed.lasting == ("a private key",)
+
+
+@pytest.mark.parametrize("hidden", ["sha1", "md5"])
+def test_an_old_certificate_is_told(hidden: str) -> None:
+    """
+    Ended long ago, signed with what nobody signs with any more: it gives its dates like any other.
+    """
+    old = forge(
+        root().issue("old.example", ["old.example"], not_before=NOW - 900 * DAY, not_after=NOW - DAY,
+                     key="ecdsa-256"),
+        signature_hash=None if hidden == "md5" else hidden,
+    )  # fmt: skip
+    (item,) = read(old.der).items
+    assert item.not_after == NOW - DAY
+
+
+def test_der_of_each_kind_is_told_by_its_structure() -> None:
+    """
+    Nothing but the bytes says what they are.
+    """
+    assert told(read(leaf().der)) == {"leaf": "leaf"}
+    assert told(read(root().der)) == {"certificate-1": "authority"}
+    assert told(read(revocation_list())) == {"crl": "crl"}
+    assert told(read(ocsp_response())) == {"ocsp": "ocsp"}
+    assert told(read(signed_data(leaf(), issuer()))) == {"leaf": "leaf", "chain-1": "intermediate"}
+    assert told(read(signed_data(leaf(), issuer(), pem=True))) == {"leaf": "leaf", "chain-1": "intermediate"}
+
+
+def test_certificates_in_a_row_are_a_bundle() -> None:
+    """
+    DER has no bundles, and some programs write them all the same.
+    """
+    assert told(read(leaf().der + issuer().der + b"\n")) == {"leaf": "leaf", "chain-1": "intermediate"}
+    assert reasons(read(leaf().der + issuer().der[:-1])) == ["format_broken"]
+
+
+def test_lists_and_responses_end_when_the_next_is_due() -> None:
+    """
+    `next update` is the end of both.
+    """
+    (crl,) = read(revocation_list(NOW + 5 * DAY)).items
+    assert (crl.not_before, crl.not_after) == (NOW - DAY, NOW + 5 * DAY)
+    (response,) = read(ocsp_response()).items
+    assert (response.not_before, response.not_after) == (NOW - DAY, NOW + 3 * DAY)
+
+
+def test_several_lists_are_told_apart() -> None:
+    """
+    Names of items never repeat.
+    """
+    parsed = read(pem("X509 CRL", revocation_list()) * 3)
+    assert list(told(parsed)) == ["crl", "crl-2", "crl-3"]
+
+
+def test_what_does_not_expire_is_named() -> None:
+    """
+    Keys and requests are told, so that a person knows what is in the file.
+    """
+    key = bytes.fromhex("302e020100300506032b657004220420") + bytes(32)
+    assert read(key).lasting == ("a private key",)
+    assert read(bytes.fromhex("302a300506032b6570032100") + bytes(32)).lasting == ("a public key",)
+    refusal = bytes.fromhex("30030a0106")
+    assert read(refusal).lasting == ("an OCSP responder's refusal to answer (unauthorized)",)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"0123456789", b"\0" * 100, b"{}", b"<html/>", b"- yaml"])
+def test_what_is_none_of_the_formats_is_unknown(data: bytes) -> None:
+    """
+    Text that begins with a zero looks like DER for one byte only.
+    """
+    assert format_of(data) is None
+    assert reasons(read(data)) == ["format_unknown"]
+
+
+def test_more_items_than_the_limit_are_a_problem() -> None:
+    """
+    The first are watched, and the file fails: what is left out is not left out silently.
+    """
+    parsed = parse(pem("X509 CRL", revocation_list()) * (ITEM_LIMIT + 1), Given())
+    assert len(parsed.items) == ITEM_LIMIT
+    assert reasons(parsed) == ["file_too_large"]
