@@ -1,0 +1,3 @@
+"""
+DNS: signatures of zones, and what DNS says of the names on a certificate, from real name servers.
+"""

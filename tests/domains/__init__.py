@@ -1,0 +1,3 @@
+"""
+Registrations of domains: what registries answer, and asking them.
+"""
