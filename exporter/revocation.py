@@ -1,0 +1,471 @@
+"""
+Revocation: OCSP responses (RFC 6960) and revocation lists (RFC 5280 section 5), read and judged. Pure.
+
+Nothing counts that its issuer did not sign. What can't be read or does not fit raises RevocationError: that
+is never "revoked", and never "good" either.
+"""
+
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, CRLEntryExtensionOID, ExtendedKeyUsageOID
+
+from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
+
+# What `cryptography` raises for what it can't read, and for signatures that do not fit.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+REMEMBERED = 20_000
+"""Staples and certificates whose meaning is remembered."""
+
+URL_LIMIT = 2048
+"""Characters of a URL in a certificate that is asked."""
+
+_TLS_FEATURE = bytes.fromhex("06082b06010505070118")
+"""The object identifier of the TLS feature extension, DER (RFC 7633 section 4.2.3)."""
+
+_REASONS = ("", *(flag.value for flag in x509.ReasonFlags))
+"""Why an authority revoked (RFC 5280 section 5.3.1), in its words; empty where it does not say."""
+
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    one.name: one
+    for one in (
+        hashes.SHA1(),  # noqa: S303 - what most use; it proves nothing here
+        hashes.SHA224(),
+        hashes.SHA256(),
+        hashes.SHA384(),
+        hashes.SHA512(),
+    )
+}
+"""Hashes by which an OCSP response may name the certificate."""
+
+_WORDS = 200
+"""Characters of the library's words that are passed on."""
+
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+
+
+class RevocationError(ValueError):
+    """
+    A response or list that says nothing of a certificate. The message says why, for a person.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Pointers:
+    """
+    Where a certificate says that its revocation is looked up. Only http: RFC 5280 section 8 warns of https.
+    """
+
+    crl_urls: tuple[str, ...]
+    """Of the lists that have it, any of which will do."""
+    ocsp_urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OcspAnswer:
+    """
+    What an OCSP response, signed by whom it must be, says of one certificate.
+    """
+
+    this_update: float
+    next_update: float | None
+    """None: the responder has newer information at any time."""
+    known: bool
+    """False when the responder does not know the certificate (status `unknown`)."""
+    revoked_at: float | None = None
+    """None when it is not revoked."""
+    reason: str = ""
+    """Why it was revoked, as RFC 5280 section 5.3.1 names it; empty where the responder does not say."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RevocationList:
+    """
+    A revocation list, kept small: some have hundreds of thousands of entries. Each is equal to itself only.
+    """
+
+    this_update: float
+    next_update: float | None
+    """None: RFC 5280 demands it, and some do not have it."""
+    certificates: str
+    """Which it is about: `any`, `user` or `ca`."""
+    width: int
+    """Bytes of a row: the serial number, then which of the reasons."""
+    rows: bytes
+    """Sorted."""
+
+    def __len__(self) -> int:
+        return len(self.rows) // self.width
+
+    def reason(self, certificate: Certificate) -> str | None:
+        """
+        Why the certificate was revoked, empty where the list does not say; None when it is not on the list.
+        """
+        if self.certificates not in {"any", "ca" if certificate.is_ca else "user"}:
+            return None
+        try:
+            serial = int(certificate.serial, 16).to_bytes(self.width - 1)
+        except (ValueError, OverflowError):
+            return None  # negative, or longer than any on the list
+        width = self.width
+        found = bisect_left(
+            range(len(self)), serial, key=lambda at: self.rows[at * width : at * width + width - 1]
+        )
+        row = self.rows[found * width : (found + 1) * width]
+        return _REASONS[row[-1]] if row[:-1] == serial and row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """
+    What was found out about a certificate: the item that it stands in, and what is wrong.
+    """
+
+    item: Item | None = None
+    faults: tuple[FoundFault, ...] = ()
+
+
+@lru_cache(maxsize=REMEMBERED)
+def must_staple(der: bytes) -> bool:
+    """
+    True when a certificate demands a stapled OCSP response of its server (RFC 7633 section 4.2.3.1).
+    """
+    # Hardly any has it: what is not there need not be parsed.
+    if _TLS_FEATURE not in der:
+        return False
+    feature = extension(der, x509.TLSFeature)
+    return feature is not None and x509.TLSFeatureType.status_request in feature
+
+
+@lru_cache(maxsize=REMEMBERED)
+def pointers(der: bytes) -> Pointers:
+    """
+    Where the certificate says that its revocation is to be looked up.
+    """
+    points = extension(der, x509.CRLDistributionPoints) or ()
+    access = extension(der, x509.AuthorityInformationAccess) or ()
+    lists = [name for point in points for name in point.full_name or () if point.crl_issuer is None]
+    responders = [
+        one.access_location for one in access if one.access_method == AuthorityInformationAccessOID.OCSP
+    ]
+    return Pointers(tuple(_urls(lists)), tuple(_urls(responders)))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def issued(der: bytes, issuer_der: bytes) -> bool:
+    """
+    True when the one certificate was signed by the other one's key, and names it as its issuer.
+    """
+    try:
+        loaded(der).verify_directly_issued_by(loaded(issuer_der))
+    except _UNREADABLE:
+        return False
+    return True
+
+
+@lru_cache(maxsize=REMEMBERED)
+def judge_staple(staple: bytes, name: str, leaf_der: bytes, issuer_der: bytes) -> Judged:
+    """
+    What a stapled response says of the leaf that it came with. The item is called by that name.
+
+    There is no item when the response names no next update: it has no end then (RFC 6960 section 4.2.2.1).
+    """
+    try:
+        answer = read_response(staple, leaf_der, issuer_der)
+    except RevocationError as error:
+        return Judged(
+            None, (FoundFault(Fault.STAPLE_INVALID, f"The stapled OCSP response is no good: {error}."),)
+        )
+    if not answer.known:
+        words = "The stapled OCSP response says that the issuer's responder does not know this certificate."
+        return Judged(None, (FoundFault(Fault.STAPLE_INVALID, words),))
+    return judge_answer(answer, name, "The stapled OCSP response")
+
+
+def judge_answer(answer: OcspAnswer, name: str, source: str) -> Judged:
+    """
+    The item that an OCSP answer is, and the fault that the certificate is revoked.
+    """
+    item = None
+    if answer.next_update is not None:
+        item = Item(name, Kind.OCSP, answer.this_update, answer.next_update)
+    if answer.revoked_at is None:
+        return Judged(item)
+    return Judged(item, (revoked(source, answer.reason),))
+
+
+def revoked(source: str, reason: str, what: str = "the certificate") -> FoundFault:
+    """
+    The fault that a certificate is revoked, with who says so.
+    """
+    why = f" (reason: {reason})" if reason else ""
+    return FoundFault(Fault.REVOKED, f"{source} says that {what} is revoked{why}.")
+
+
+def read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
+    """
+    What an OCSP response (DER) says of a certificate. Raises RevocationError, and nothing else.
+
+    It must be signed by the issuer, or by a responder that the issuer certified (RFC 6960 section 4.2.2.2).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _read_response(data, loaded(der), loaded(issuer_der))
+    except RevocationError:
+        raise
+    except _UNREADABLE as error:
+        raise RevocationError(f"it can't be read: {_words(error)}") from None
+
+
+def _read_response(data: bytes, certificate: x509.Certificate, issuer: x509.Certificate) -> OcspAnswer:
+    response = ocsp.load_der_ocsp_response(data)
+    if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        raise RevocationError(f"the responder answered {response.response_status.name.lower()}")
+    single = next((one for one in response.responses if _is_about(one, certificate, issuer)), None)
+    if single is None:
+        raise RevocationError("it is about another certificate")
+    _verify_response(response, issuer)
+    status = single.certificate_status
+    answer = OcspAnswer(
+        single.this_update_utc.timestamp(),
+        _seconds(single.next_update_utc),
+        known=status is not ocsp.OCSPCertStatus.UNKNOWN,
+    )
+    if status is not ocsp.OCSPCertStatus.REVOKED:
+        return answer
+    reason = single.revocation_reason
+    return OcspAnswer(
+        answer.this_update,
+        answer.next_update,
+        known=True,
+        revoked_at=_seconds(single.revocation_time_utc),
+        reason="" if reason is None else reason.value,
+    )
+
+
+def _is_about(
+    single: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate
+) -> bool:
+    """
+    True when the response is about this certificate of this issuer.
+    """
+    if single.serial_number != certificate.serial_number:
+        return False
+    algorithm = _HASHES.get(single.hash_algorithm.name)
+    if algorithm is None:
+        return False
+    expected = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, algorithm).build()
+    return (single.issuer_name_hash, single.issuer_key_hash) == (
+        expected.issuer_name_hash,
+        expected.issuer_key_hash,
+    )
+
+
+def _verify_response(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> None:
+    """
+    Raises RevocationError when neither the issuer nor a responder of its signed the response.
+    """
+    for signer in (issuer, *(one for one in response.certificates if _may_respond(one, issuer, response))):
+        try:
+            _verify(
+                signer, response.signature, response.tbs_response_bytes, response.signature_hash_algorithm
+            )
+        except _UNREADABLE:
+            continue
+        return
+    raise RevocationError("its signature is not that of the certificate's issuer, nor of a responder of its")
+
+
+def _may_respond(signer: x509.Certificate, issuer: x509.Certificate, response: ocsp.OCSPResponse) -> bool:
+    """
+    True for a certificate by which the issuer lets somebody else sign responses, in time when it was used.
+    """
+    try:
+        signer.verify_directly_issued_by(issuer)
+        uses = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        in_time = signer.not_valid_before_utc <= response.produced_at_utc <= signer.not_valid_after_utc
+    except _UNREADABLE:
+        return False
+    return in_time and ExtendedKeyUsageOID.OCSP_SIGNING in uses
+
+
+def _verify(
+    signer: x509.Certificate, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm | None
+) -> None:
+    """
+    Raises one of `_UNREADABLE` when the signature is not that of the certificate's key.
+    """
+    match signer.public_key(), algorithm:
+        case rsa.RSAPublicKey() as key, hashes.HashAlgorithm():
+            key.verify(signature, signed, padding.PKCS1v15(), algorithm)
+        case ec.EllipticCurvePublicKey() as key, hashes.HashAlgorithm():
+            key.verify(signature, signed, ec.ECDSA(algorithm))
+        case (ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()) as key, _:
+            key.verify(signature, signed)
+        case _:
+            raise UnsupportedAlgorithm("the kind of key is not known")
+
+
+def request(der: bytes, issuer_der: bytes) -> bytes:
+    """
+    The question whether a certificate is revoked, DER (RFC 6960 section 4.1). Raises RevocationError.
+    """
+    try:
+        # SHA-1: the one hash that every responder knows (RFC 5019 section 2.1.1). It proves nothing here.
+        builder = ocsp.OCSPRequestBuilder().add_certificate(
+            loaded(der),
+            loaded(issuer_der),
+            hashes.SHA1(),  # noqa: S303 - see above
+        )
+        return builder.build().public_bytes(Encoding.DER)
+    except _UNREADABLE as error:
+        raise RevocationError(f"its serial number or issuer can't be asked for: {_words(error)}") from None
+
+
+def read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList:
+    """
+    A revocation list, DER or PEM, of this issuer, as it was got from the URL. Raises RevocationError only.
+
+    Takes a second or two for 20 MB, so it may be called on another thread, unlike the rest of this module.
+    """
+    try:
+        return _read_list(data, issuer, url)
+    except RevocationError:
+        raise
+    except _UNREADABLE as error:
+        raise RevocationError(f"it is no revocation list that can be read: {_words(error)}") from None
+
+
+def _read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList:
+    pem = data.lstrip().startswith(b"-----BEGIN")
+    found = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
+    if found.issuer != issuer.subject:
+        raise RevocationError("it is the list of another issuer")
+    certificates = _scope(found, url)
+    key = issuer.public_key()
+    # What is left out can't sign at all.
+    if not found.is_signature_valid(key):  # type: ignore[arg-type]
+        raise RevocationError("its signature is not that of the issuer")
+    entries = list(_entries(found))
+    width = max((serial.bit_length() + 7) // 8 for serial, _ in entries) + 1 if entries else 1
+    rows = sorted(serial.to_bytes(width - 1) + bytes((reason,)) for serial, reason in entries)
+    return RevocationList(
+        found.last_update_utc.timestamp(),
+        _seconds(found.next_update_utc),
+        certificates,
+        width,
+        b"".join(rows),
+    )
+
+
+def _entries(found: x509.CertificateRevocationList) -> Iterator[tuple[int, int]]:
+    """
+    The serial number of each entry, and which of the reasons it has.
+    """
+    for entry in found:
+        serial = entry.serial_number
+        if serial < 0:
+            continue  # no certificate has such a one (RFC 5280 section 4.1.2.2)
+        try:
+            extension = entry.extensions.get_extension_for_oid(CRLEntryExtensionOID.CRL_REASON).value
+        except _UNREADABLE:
+            yield serial, 0
+            continue
+        assert isinstance(extension, x509.CRLReason)
+        yield serial, _REASONS.index(extension.reason.value)
+
+
+def _scope(found: x509.CertificateRevocationList, url: str) -> str:
+    """
+    Which certificates the list is about: `any`, `user` or `ca`. Raises RevocationError for other lists.
+
+    The list of another place tells nothing of these certificates (RFC 5280 section 6.3.3 (b)).
+    """
+    for extension in found.extensions:
+        if isinstance(extension.value, x509.IssuingDistributionPoint):
+            continue
+        if extension.critical:
+            raise RevocationError(f"it has a condition that is not known here: {extension.oid.dotted_string}")
+    try:
+        point = found.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+    except x509.ExtensionNotFound:
+        return "any"
+    if point.indirect_crl or point.only_contains_attribute_certs or point.only_some_reasons:
+        raise RevocationError("it is a list for other issuers, other things, or some reasons only")
+    names = list(_urls(point.full_name or ()))
+    if names and url not in names:
+        raise RevocationError(f"it is the list of another place: {names[0]}")
+    if point.only_contains_ca_certs:
+        return "ca"
+    return "user" if point.only_contains_user_certs else "any"
+
+
+@lru_cache(maxsize=1024)
+def loaded(der: bytes) -> x509.Certificate:
+    """
+    The certificate as the library has it. Raises ValueError.
+    """
+    with warnings.catch_warnings():
+        # Of odd serial numbers, which are the issuer's matter.
+        warnings.simplefilter("ignore")
+        return x509.load_der_x509_certificate(der)
+
+
+def extension(der: bytes, kind: type[_Kind]) -> _Kind | None:
+    """
+    The extension of a certificate, or None when there is none that can be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return loaded(der).extensions.get_extension_for_class(kind).value
+    except _UNREADABLE:
+        return None
+
+
+def _urls(names: Iterable[x509.GeneralName]) -> Iterator[str]:
+    """
+    The http URLs among the names.
+    """
+    for name in names:
+        if isinstance(name, x509.UniformResourceIdentifier) and len(name.value) <= URL_LIMIT:
+            scheme = name.value.partition("://")[0]
+            if scheme.lower() == "http" and name.value.isprintable():
+                yield name.value
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    """
+    The moment in seconds since the epoch; None for none.
+    """
+    return None if moment is None else moment.timestamp()
+
+
+def _words(error: Exception) -> str:
+    """
+    The library's words for an error, short.
+    """
+    return (str(error) or type(error).__name__)[:_WORDS]

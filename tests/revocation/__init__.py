@@ -1,0 +1,3 @@
+"""
+Tests of what tells whether a certificate is revoked: staples, revocation lists, OCSP responders.
+"""
