@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from exporter import document
 from exporter.metrics import EndpointRow
 from exporter.network import Network
-from exporter.observation import Failed, Kind
+from exporter.observation import Kind
 from exporter.status import URGENCY, Level, Status, date, span, status, worst
 from exporter.targets import Target
 from exporter.watch import Scrape, Watch
@@ -101,59 +102,9 @@ def print_json(scrape: Scrape, now: float, stream: TextIO) -> None:
     """
     The endpoints as JSON: `{"level": ..., "endpoints": [...]}`, times in seconds since the epoch.
     """
-    document = {
+    found = {
         "level": level(scrape, now).name.lower(),
-        "endpoints": [_document(row, now) for row in scrape.endpoints],
+        "endpoints": [document.endpoint(row, now) for row in scrape.endpoints],
     }
-    json.dump(document, stream, indent=2)
+    json.dump(found, stream, indent=2)
     stream.write("\n")
-
-
-def _document(row: EndpointRow, now: float) -> dict[str, object]:
-    observation = row.held.observation
-    found = status(row, now)
-    return {
-        "target": row.target.name,
-        "endpoint": row.label,
-        "policy": row.target.policy.name,
-        "level": found.level.name.lower(),
-        "findings": [{"level": one.level.name.lower(), "words": one.words} for one in found.findings],
-        "probe": {
-            "success": not isinstance(observation, Failed),
-            "reason": observation.reason if isinstance(observation, Failed) else None,
-            "detail": observation.detail if isinstance(observation, Failed) else None,
-            "duration_seconds": round(row.held.duration, 6),
-        },
-        "verification": {
-            "success": not row.verdict.faults if row.verdict is not None else None,
-            "faults": [
-                {"reason": one.fault, "detail": one.detail}
-                for one in (row.verdict.faults if row.verdict is not None else ())
-            ],
-        },
-        "items": [
-            {
-                "item": judged.item.name,
-                "kind": judged.item.kind,
-                "not_before": judged.item.not_before,
-                "not_after": judged.item.not_after,
-                "renewal_due": judged.deadlines.renewal_due if judged.deadlines is not None else None,
-                "warning": judged.deadlines.warning if judged.deadlines is not None else None,
-                "critical": judged.deadlines.critical if judged.deadlines is not None else None,
-                **(
-                    {
-                        "subject": judged.item.certificate.subject,
-                        "issuer": judged.item.certificate.issuer,
-                        "serial": judged.item.certificate.serial,
-                        "fingerprint_sha256": judged.item.certificate.fingerprint_sha256,
-                        "key": judged.item.certificate.key,
-                        "dns_names": judged.item.certificate.dns_names,
-                        "ip_addresses": judged.item.certificate.ip_addresses,
-                    }
-                    if judged.item.certificate is not None
-                    else {}
-                ),
-            }
-            for judged in (row.verdict.items if row.verdict is not None else ())
-        ],
-    }

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from rich.console import Console
@@ -192,6 +193,26 @@ def _parser() -> argparse.ArgumentParser:
     writing.add_argument("--force", action="store_true", help="replace files that exist")
     _add_log_flags(writing)
     writing.set_defaults(run=_write_alerts)
+    drawing = commands.add_parser(
+        "dashboards",
+        help="write the Grafana dashboards",
+        formatter_class=raw,
+        description="Write the Grafana dashboards: the whole fleet, one target, the exporter itself.\n"
+        "Import them, or let Grafana provision them from the directory.",
+        epilog="examples:\n  expiry-exporter dashboards --output-dir /var/lib/grafana/dashboards/expiry\n"
+        "  expiry-exporter dashboards --output-dir . --web.external-url https://expiry.example.com",
+    )
+    drawing.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
+    drawing.add_argument(
+        "--web.external-url",
+        dest="external_url",
+        metavar="URL",
+        type=_external_url,
+        help="where people reach the exporter's pages; the dashboards then link there",
+    )
+    drawing.add_argument("--force", action="store_true", help="replace files that exist")
+    _add_log_flags(drawing)
+    drawing.set_defaults(run=_write_dashboards)
     showing = commands.add_parser(
         "demo",
         help="serve with embedded endpoints in every state",
@@ -205,6 +226,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_server_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--web.external-url",
+        dest="external_url",
+        metavar="URL",
+        type=_external_url,
+        help="where people reach this server (https://expiry.example.com); alerts then link to its pages",
+    )
     parser.add_argument(
         "--web.listen-address",
         dest="listen_address",
@@ -253,6 +281,20 @@ def _address(text: str) -> tuple[str | None, int]:
     if not separator or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not [host]:port, such as :10119 or 127.0.0.1:10119")
     return host.removeprefix("[").removesuffix("]") or None, int(port)
+
+
+def _external_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL such as https://expiry.example.com")
+    # The URL is exported and shown: a password has no place in it.
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise argparse.ArgumentTypeError("no user, password, '?' or '#' may be in it")
+    return text.rstrip("/")
 
 
 def _seconds(text: str) -> float:
@@ -337,7 +379,9 @@ async def _server(options: argparse.Namespace, configuration: Callable[[], Confi
     """
     loop = asyncio.get_running_loop()
     _calm_collector()
-    service = Service(configuration, Options(options.concurrency, options.state_path), loop)
+    service = Service(
+        configuration, Options(options.concurrency, options.state_path, options.external_url), loop
+    )
     service.start()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -421,8 +465,21 @@ async def _serve_demo(options: argparse.Namespace, directory: str) -> None:
 
 
 def _write_alerts(options: argparse.Namespace) -> int:
+    return _tell(lambda: bundle.write_alerts(options.output_dir, options.labels or (), force=options.force))
+
+
+def _write_dashboards(options: argparse.Namespace) -> int:
+    return _tell(
+        lambda: bundle.write_dashboards(options.output_dir, options.external_url, force=options.force)
+    )
+
+
+def _tell(write: Callable[[], list[Path]]) -> int:
+    """
+    Write files and print their paths.
+    """
     try:
-        written = bundle.write_alerts(options.output_dir, options.labels or (), force=options.force)
+        written = write()
     except bundle.BundleError as error:
         return _fail(str(error))
     for path in written:

@@ -8,16 +8,21 @@ import asyncio
 import logging
 import platform
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from OpenSSL import SSL
 
 from exporter import __version__, metrics, state
 from exporter.config import Config, ConfigError
+from exporter.fleet import Fleet, Rhythm
 from exporter.logs import fields
 from exporter.metrics import Exposition, Samples
 from exporter.network import Network
+from exporter.probes import domain
+from exporter.probes.issuers import authorities
 from exporter.targets import Target
 from exporter.watch import Scrape, Watch
 
@@ -26,6 +31,12 @@ logger = logging.getLogger(__name__)
 ASKED_TARGETS = 10_000
 """Targets only asked for by /probe that are remembered; the one not asked for longest goes first."""
 
+
+PEOPLE_TIMEOUT = 10.0
+"""Seconds that a look may take which a person waits for."""
+
+PEOPLE_AGE = 60.0
+"""Seconds after which people get a new look rather than the last one, unless scrapes are farther apart."""
 
 CONCURRENCY = 256
 """Looks under way at a time. Each holds some 50 kB; more are of use when most servers are far away."""
@@ -40,6 +51,8 @@ class Options:
     concurrency: int = CONCURRENCY
     state_path: str | None = None
     """None: nothing is kept over a restart."""
+    external_url: str | None = None
+    """Where people reach this server, without a slash at the end; None when nobody said."""
 
 
 class Service:
@@ -55,12 +68,12 @@ class Service:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._load = load
-        self._clock = clock
+        self.clock = clock
         self.config = load()
         self._loaded_at = clock()
         self._load_succeeded = True
         self._names = {target.name for target in self.config.targets}
-        self._network = Network(loop)
+        self._network = Network(loop, clock)
         self._configured = Watch(self._network, options.concurrency, clock)
         self._asked = Watch(self._network, options.concurrency, clock)
         self._exposition = Exposition()
@@ -68,6 +81,10 @@ class Service:
         self._state = state.State(options.state_path) if options.state_path is not None else None
         self._state_works = True
         self._saving: asyncio.Future[None] | None = None
+        self.external_url = options.external_url
+        # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
+        self._asked_at: deque[float] = deque(maxlen=5)
+        self._fleet: Fleet | None = None
         self.last: Scrape | None = None
         """The latest scrape of all targets; None before the first one of this configuration."""
 
@@ -79,12 +96,16 @@ class Service:
         if self._state is None:
             return
         try:
-            known = self._state.load(self._clock())
+            known = self._state.load(self.clock())
         except state.StateError as error:
             self._state_fails(error)
             return
         for name in known.keys() & self._names:
             self._configured.memory.restore(name, known[name])
+            for label, held in known[name].endpoints.items():
+                if held.facts is not None and held.seen_at is not None:
+                    authorities(self._network).restore(held.facts)
+                    domain.restore(label, held.facts, held.seen_at, self._network)
 
     async def close(self) -> None:
         """
@@ -114,7 +135,7 @@ class Service:
             raise
         self.config = config
         self._names = {target.name for target in config.targets}
-        self._loaded_at = self._clock()
+        self._loaded_at = self.clock()
         self._load_succeeded = True
         self._configured.memory.keep_only(self._names)
         self.last = None
@@ -124,6 +145,44 @@ class Service:
         """
         Look at every configured target and answer within this many seconds.
         """
+        self._asked_at.append(self.clock())
+        return await self._look(timeout)
+
+    async def recent(self) -> Scrape:
+        """
+        The last scrape, for a person; a new one when that is old.
+        """
+        patience = max(PEOPLE_AGE, 2 * self.rhythm.every) if self.rhythm is not None else PEOPLE_AGE
+        if self.last is not None and self.clock() - self.last.at <= patience:
+            return self.last
+        return await self._look(PEOPLE_TIMEOUT)
+
+    def fleet_of(self, scrape: Scrape) -> Fleet:
+        """
+        A scrape as people look at it; the same object as long as the scrape is.
+        """
+        if self._fleet is None or self._fleet.scrape is not scrape:
+            self._fleet = Fleet(scrape)
+        return self._fleet
+
+    @property
+    def rhythm(self) -> Rhythm | None:
+        """
+        How often /metrics is scraped; None before the second time.
+        """
+        if len(self._asked_at) < 2:
+            return None
+        times = list(self._asked_at)
+        return Rhythm(times[-1], max(b - a for a, b in pairwise(times)))
+
+    @property
+    def load_succeeded(self) -> bool:
+        """
+        False while the configuration on disk can't be used and the one before it is.
+        """
+        return self._load_succeeded
+
+    async def _look(self, timeout: float) -> Scrape:
         scrape = await self._configured.scrape(
             self.config.targets, timeout, lambda target: target.name in self._names
         )
@@ -149,6 +208,15 @@ class Service:
         """
         return self._exposition.text(scrape.targets, scrape.endpoints, self._own(scrape))
 
+    def body(self, scrape: Scrape) -> bytearray:
+        """
+        The same in UTF-8, made part by part: a large fleet has tens of megabytes of it.
+        """
+        body = bytearray()
+        for part in self._exposition.parts(scrape.targets, scrape.endpoints, self._own(scrape)):
+            body += part.encode("utf-8")
+        return body
+
     def probe_text(self, scrape: Scrape) -> str:
         """
         A probe of one target as Prometheus text.
@@ -173,6 +241,8 @@ class Service:
         if self._state is not None:
             values[metrics.STATE_SUCCESS] = self._state_works
         own: Samples = {family: [((), float(value))] for family, value in values.items()}
+        if self.external_url is not None:
+            own[metrics.WEB] = [((("external_url", self.external_url),), 1.0)]
         own[metrics.BUILD] = [
             (
                 (

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 
+from exporter import advice
 from exporter.judgement import JudgedItem, Verdict
 from exporter.metrics import EndpointRow
-from exporter.observation import Failed, Fault, Kind
+from exporter.observation import Failed, Fault, FoundFault, Hazard, Kind
 from exporter.policies import DAY, HOUR
-from exporter.trust import FoundFault
 
 
 class Level(IntEnum):
@@ -31,6 +31,23 @@ class Level(IntEnum):
 URGENCY = (Level.OK, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
 """From least to most urgent: what can't be seen may be worse than a warning."""
 
+NOUNS = {
+    Kind.LEAF: "certificate",
+    Kind.INTERMEDIATE: "intermediate certificate",
+    Kind.ROOT: "root certificate",
+    Kind.AUTHORITY: "CA certificate",
+    Kind.CRL: "revocation list",
+    Kind.OCSP: "OCSP response",
+    Kind.REGISTRATION: "domain registration",
+    Kind.DNSSEC: "DNSSEC signature",
+    Kind.SSH: "SSH certificate",
+    Kind.METADATA: "SAML metadata",
+}
+"""What each kind of item is called in a sentence."""
+
+LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE})
+"""Hazards that are critical: the domain is gone from DNS or about to go to somebody else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -40,6 +57,10 @@ class Finding:
 
     level: Level
     words: str
+    advice: str = ""
+    """What to do about it."""
+    item: str | None = None
+    """The name of the item that it is about; None when it is about the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +87,19 @@ def status(row: EndpointRow, now: float) -> Status:
     if row.verdict is not None:
         for judged in row.verdict.items:
             found += _item_findings(judged, now)
-        found += [Finding(Level.CRITICAL, f"not trusted: {one.detail}") for one in _other_faults(row.verdict)]
+        found += [
+            Finding(Level.CRITICAL, f"not trusted: {one.detail}", advice.REFUSALS.get(one.fault, ""))
+            for one in _other_faults(row.verdict)
+        ]
+    if row.held.facts is not None:
+        found += [
+            Finding(
+                Level.CRITICAL if one.hazard in LOST else Level.WARNING,
+                one.detail,
+                advice.HAZARDS.get(one.hazard, ""),
+            )
+            for one in row.held.facts.hazards
+        ]
     return Status(tuple(sorted(found, key=lambda one: -URGENCY.index(one.level))))
 
 
@@ -81,36 +114,36 @@ def _probe_findings(row: EndpointRow, now: float) -> Iterator[Finding]:
     observation = row.held.observation
     if not isinstance(observation, Failed):
         return
+    what_to_do = advice.FAILURES.get(observation.reason, "")
     if observation.facts is not None:
         # It was seen, certificate and all, before it turned us away.
-        yield Finding(Level.WARNING, f"{observation.reason}: {observation.detail}")
+        yield Finding(Level.WARNING, f"{observation.reason}: {observation.detail}", what_to_do)
         return
     held = ""
     if row.held.seen_at is not None:
         held = f" (last seen {ago(now - row.held.seen_at)})"
-    yield Finding(Level.UNKNOWN, f"{observation.reason}: {observation.detail}{held}")
+    yield Finding(Level.UNKNOWN, f"{observation.reason}: {observation.detail}{held}", what_to_do)
 
 
 def _item_findings(judged: JudgedItem, now: float) -> Iterator[Finding]:
     item, due = judged.item, judged.deadlines
-    what = f"{item.kind} certificate {item.name}"
-    if item.kind is Kind.LEAF:
-        # A server with several is asked for each by its kind of key: `leaf-rsa`.
-        what = "certificate" if item.name == "leaf" else f"certificate {item.name}"
-    left = item.not_after - now
     if item.kind is Kind.ROOT:
         return
+    if now <= item.not_after and (due is None or now < due.warning):
+        return
+    # A server with several is asked for each by its kind of key (`leaf-rsa`): then the name says which.
+    what = NOUNS[item.kind] if item.name == item.kind else f"{NOUNS[item.kind]} {item.name}"
+    left = item.not_after - now
     if left < 0:
         level = Level.CRITICAL if due is not None else Level.WARNING
-        yield Finding(level, f"{what} EXPIRED {ago(-left)}, on {date(item.not_after)}")
-    elif due is not None and now >= due.critical:
-        yield Finding(Level.CRITICAL, f"{what} ends in {span(left)}, on {date(item.not_after)}")
-    elif due is not None and now >= due.warning:
-        late = now - due.renewal_due
-        yield Finding(
-            Level.WARNING,
-            f"{what} ends in {span(left)}, on {date(item.not_after)}; renewal has been due for {span(late)}",
-        )
+        words = f"{what} EXPIRED {ago(-left)}, on {date(item.not_after)}"
+    else:
+        assert due is not None
+        level = Level.CRITICAL if now >= due.critical else Level.WARNING
+        words = f"{what} ends in {span(left)}, on {date(item.not_after)}"
+        if level is Level.WARNING:
+            words += f"; renewal has been due for {span(now - due.renewal_due)}"
+    yield Finding(level, words, advice.renewal(item.kind, judged.policy), item.name)
 
 
 def _other_faults(verdict: Verdict) -> Iterator[FoundFault]:

@@ -13,9 +13,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from exporter import page
 from exporter.config import ConfigError, target_for
 from exporter.logs import fields
+from exporter.pages.site import Site
 from exporter.service import Service
 from exporter.status import date, status
 from exporter.targets import Target, TargetError
@@ -25,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds a scrape may take when the request does not say: Prometheus's own default."""
-
-PAGE_AGE = 60.0
-"""Seconds after which the status page looks again rather than showing the last scrape."""
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
@@ -48,7 +45,7 @@ def application(service: Service, offset: float) -> web.Application:
     app[SERVICE] = service
     app[REGISTRY] = registry
     app[OFFSET] = offset
-    app.router.add_get("/", show_page)
+    Site(service).add_to(app.router)
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/probe", show_probe)
     app.router.add_get("/targets", show_targets)
@@ -99,11 +96,12 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
     scrape = await service.scrape(scrape_timeout(request))
     encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
     # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
-    text = service.text(scrape).encode("utf-8") + encoder(request.app[REGISTRY])
-    return await _answer(request, text, content_type)
+    body = service.body(scrape)
+    body += encoder(request.app[REGISTRY])
+    return await _answer(request, body, content_type)
 
 
-async def _answer(request: web.Request, body: bytes, content_type: str) -> web.Response:
+async def _answer(request: web.Request, body: bytes | bytearray, content_type: str) -> web.Response:
     headers = {"Content-Type": content_type, "Vary": "Accept-Encoding"}
     accepted = request.headers.get("Accept-Encoding", "").replace(" ", "")
     if "gzip" in accepted and "gzip;q=0" not in accepted and len(body) > 1024:
@@ -190,28 +188,6 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
         for target in request.app[SERVICE].config.targets
     ]
     return web.Response(text=json.dumps(groups), content_type="application/json")
-
-
-async def show_page(request: web.Request) -> web.StreamResponse:
-    """
-    The status page of the last scrape, or of a new one when that is old.
-    """
-    service = request.app[SERVICE]
-    now = time.time()
-    scrape = service.last
-    if scrape is None or now - scrape.at > PAGE_AGE:
-        scrape = await service.scrape(DEFAULT_TIMEOUT)
-    now = time.time()
-    return web.Response(
-        text=page.render(scrape, now, now - scrape.at),
-        content_type="text/html",
-        headers={
-            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
-            "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-        },
-    )
 
 
 async def show_healthy(_: web.Request) -> web.StreamResponse:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from exporter import check, demo
+from exporter.advice import FAILURES
 from exporter.observation import Fault, Observed, Reason
 from exporter.status import Level
 from exporter.watch import Scrape
@@ -169,7 +170,12 @@ def test_the_document_says_what_failed() -> None:
                 "policy": "automatic",
                 "level": "unknown",
                 "findings": [
-                    {"level": "unknown", "words": "connection_refused: words about connection_refused"}
+                    {
+                        "level": "unknown",
+                        "words": "connection_refused: words about connection_refused",
+                        "advice": FAILURES[Reason.CONNECTION_REFUSED],
+                        "item": None,
+                    }
                 ],
                 "probe": {
                     "success": False,

@@ -146,7 +146,7 @@ def test_help_names_every_flag_and_shows_examples() -> None:
     assert "expiry-exporter demo" in text
     assert "expiry-exporter --config.file=expiry.yml" in text
     both = text + run("check", "--help").stdout + run("demo", "--help").stdout
-    both += run("alerts", "--help").stdout
+    both += run("alerts", "--help").stdout + run("dashboards", "--help").stdout
     assert len(flags()) > 12
     assert [flag for flag in flags() if flag not in both] == []
     assert max(len(line) for line in text.splitlines()) <= 100
@@ -167,6 +167,13 @@ def test_the_version_is_told() -> None:
         (["--web.listen-address=:99999"], "':99999' is not [host]:port"),
         (["--web.timeout-offset=soon"], "'soon' is not a number of seconds from 0 to 3600"),
         (["--web.timeout-offset=-1"], "not a number of seconds"),
+        (["--web.external-url=expiry.example.com"], "is not a URL such as https://expiry.example.com"),
+        (["--web.external-url=ftp://expiry.example.com"], "is not a URL such as"),
+        (["--web.external-url=https://"], "is not a URL such as"),
+        (["--web.external-url=https://a.example:port"], "is not a URL: Port could not be cast"),
+        (["--web.external-url=https://a.example/a b"], "is not a URL such as"),
+        (["--web.external-url=https://me:secret@a.example"], "no user, password, '?' or '#' may be in it"),
+        (["--web.external-url=https://a.example/?x=1"], "no user, password, '?' or '#' may be in it"),
         (["--sweep.concurrency=0"], "'0' is not a whole number above 0"),
         (["--shard.total=0"], "'0' is not a whole number above 0"),
         (["--config.fil=x"], "--config.fil=x"),
@@ -202,6 +209,21 @@ def test_an_address_to_listen_on_is_read(text: str, address: tuple[str | None, i
     assert cli._address(text) == address
 
 
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://expiry.example.com", "https://expiry.example.com"),
+        ("http://[::1]:10119/", "http://[::1]:10119"),
+        ("https://a.example/expiry//", "https://a.example/expiry"),
+    ],
+)
+def test_an_external_url_is_read_without_its_last_slash(text: str, url: str) -> None:
+    """
+    What follows it always begins with one.
+    """
+    assert cli._external_url(text) == url
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("1.5", 1.5), ("2s", 2.0), ("0", 0.0)])
 def test_seconds_are_read_with_and_without_their_unit(text: str, seconds: float) -> None:
     """
@@ -225,7 +247,7 @@ def test_a_bad_configuration_is_told_whole(config: Path) -> None:
     """
     Every fault with its line; serving with it fails the same way.
     """
-    config.write_text("targets: ['ftp://x']\nnonsense: 1\n", encoding="utf-8")
+    config.write_text("targets: ['gopher://x']\nnonsense: 1\n", encoding="utf-8")
     checked = run(f"--config.file={config}", "--config.check")
     assert checked.returncode == 1
     assert [line.partition(": ")[0] for line in checked.stderr.splitlines()] == [f"{config}:1", f"{config}:2"]
@@ -392,9 +414,9 @@ def test_check_looks_at_the_good_urls_when_one_is_bad(
     """
     with nginx(tmp_path, Site([leaf(now_ca, 75 * DAY)])) as server:
         url = f"tls://{server.authority}"
-        status, output, errors = check(capsys, url, "ftp://x", url, "--ca-file", ca_file(tmp_path, now_ca))
+        status, output, errors = check(capsys, url, "gopher://x", url, "--ca-file", ca_file(tmp_path, now_ca))
     assert status == 3
-    assert errors.startswith("expiry-exporter check: scheme 'ftp' is not known")
+    assert errors.startswith("expiry-exporter check: scheme 'gopher' is not known")
     assert [line.split()[0] for line in output.splitlines()[1:]] == ["OK", "0"]
 
 

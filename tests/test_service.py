@@ -5,7 +5,7 @@ The service: what lives as long as the process.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from exporter import demo, service
 from exporter.config import Config, ConfigError, ConfigFault
+from exporter.fleet import Rhythm
 from exporter.metrics import EndpointRow
 from exporter.observation import Observed
 from exporter.policies import MANUAL
@@ -190,3 +191,101 @@ def test_warnings_of_the_configuration_are_logged(caplog: pytest.LogCaptureFixtu
 
     asyncio.run(run())
     assert caplog.messages == ["expiry.yml:3: x.pem is not there", "configuration loaded"]
+
+
+class Clock:
+    """
+    A clock that goes when it is told to.
+    """
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        """
+        The time.
+        """
+        return self.now
+
+
+def ticking(test: Callable[[Service, Clock], Awaitable[None]], options: Options | None = None) -> None:
+    """
+    Run the test against a service without targets.
+    """
+
+    async def run() -> None:
+        clock = Clock()
+        one = Service(Config, options or Options(), asyncio.get_running_loop(), clock)
+        try:
+            await test(one, clock)
+        finally:
+            await one.close()
+
+    asyncio.run(run())
+
+
+def test_people_get_the_last_scrape_unless_it_is_old() -> None:
+    """
+    A minute, or two scrapes' time where they are farther apart; what people make it look at is no scrape.
+    """
+
+    async def test(one: Service, clock: Clock) -> None:
+        first = await one.recent()
+        clock.now += 60
+        assert await one.recent() is first
+        clock.now += 1
+        assert await one.recent() is not first
+        assert one.rhythm is None
+        for _ in range(2):
+            clock.now += 300
+            scraped = await one.scrape(5.0)
+        clock.now += 600
+        assert await one.recent() is scraped
+        clock.now += 1
+        assert await one.recent() is not scraped
+
+    ticking(test)
+
+
+def test_the_rhythm_is_the_longest_gap_of_the_last_few() -> None:
+    """
+    Two Prometheus servers scrape at two times of the same minute.
+    """
+
+    async def test(one: Service, clock: Clock) -> None:
+        await one.scrape(5.0)
+        assert one.rhythm is None
+        for gap in (900, 7, 53, 7, 53):
+            clock.now += gap
+            await one.scrape(5.0)
+        assert one.rhythm == Rhythm(clock.now, 53)
+
+    ticking(test)
+
+
+def test_a_fleet_is_made_once_for_each_scrape() -> None:
+    """
+    What was compared for one page is there for the next.
+    """
+
+    async def test(one: Service, _: Clock) -> None:
+        scrape = await one.scrape(5.0)
+        assert one.fleet_of(scrape) is one.fleet_of(scrape)
+        assert one.fleet_of(await one.scrape(5.0)).scrape is one.last
+
+    ticking(test)
+
+
+@pytest.mark.parametrize("external_url", [None, "https://expiry.example.com"])
+def test_the_external_url_is_a_metric_when_it_is_known(external_url: str | None) -> None:
+    """
+    Alerts make their links of it.
+    """
+
+    async def test(one: Service, _: Clock) -> None:
+        text = one.text(await one.scrape(5.0))
+        line = 'expiry_web_info{external_url="https://expiry.example.com"} 1.0\n'
+        assert (line in text) == (external_url is not None)
+        assert ("expiry_web_info" in text) == (external_url is not None)
+
+    ticking(test, Options(external_url=external_url))

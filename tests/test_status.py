@@ -2,14 +2,16 @@
 Status: how urgent, and in which words.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from exporter.memory import Held
 from exporter.metrics import EndpointRow
-from exporter.observation import Chain, Facts, Failed, Fault, Observed, Reason
+from exporter.observation import Chain, Facts, Failed, Fault, FoundHazard, Hazard, Kind, Observed, Reason
 from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Policy
 from exporter.probes import wire
-from exporter.status import URGENCY, Finding, Level, Status, ago, date, span, status, worst
+from exporter.status import LOST, NOUNS, URGENCY, Finding, Level, Status, ago, date, span, status, worst
 from exporter.tls import Seen
 from tests.golden.values import TLS, certificate, facts, faults, intermediate, root, target, verdict
 from tests.support.certificates import NOW
@@ -274,3 +276,30 @@ def test_a_date_is_shown_as_good_as_it_can_be(moment: float, shown: str) -> None
     Far and broken ones too.
     """
     assert date(moment) == shown
+
+
+def test_every_kind_has_a_name_in_sentences() -> None:
+    """
+    In the order of the enum.
+    """
+    assert list(NOUNS) == list(Kind)
+
+
+@pytest.mark.parametrize("hazard", Hazard)
+def test_a_hazard_is_told_before_it_harms(hazard: Hazard) -> None:
+    """
+    As a warning; what may take the domain away is critical.
+    """
+    found = replace(facts(certificate()), hazards=(FoundHazard(hazard, "words"),))
+    level = Level.CRITICAL if hazard in LOST else Level.WARNING
+    assert words(row(found)) == [(level, "words")]
+
+
+def test_findings_say_what_to_do_and_about_which_item() -> None:
+    """
+    What is about the endpoint is about no item.
+    """
+    one = row(facts(certificate(end=NOW + DAY)), Fault.NAME_MISMATCH, failure=REFUSED)
+    found = status(one, NOW).findings
+    assert [finding.item for finding in found] == ["leaf", None, None]
+    assert all(finding.advice for finding in found)

@@ -32,7 +32,7 @@ STATES = {
 
 def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
     """
-    Its demo shows every state in /metrics and on the page, and the alert files are in it.
+    Its demo shows every state in /metrics and on the page, and the alert files and dashboards are in it.
     """
     wheels = tmp_path / "wheels"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -52,6 +52,10 @@ def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
             families = list(text_string_to_metric_families(answer.read().decode()))
         with opener.open(url) as answer:
             page = answer.read().decode()
+        with opener.open(f"{url}/assets/page.css") as answer:
+            style = answer.read().decode()
+        with opener.open(f"{url}/calendar.ics") as answer:
+            calendar = answer.read().decode()
     samples = [sample for family in families for sample in family.samples]
     assert {one.labels["target"] for one in samples if one.name == "expiry_target_info"} == set(STATES)
     reasons = {
@@ -60,9 +64,14 @@ def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
         if one.name in {"expiry_probe_failure_info", "expiry_verification_failure_info"}
     }
     assert reasons == {(name, reason) for name, reason in STATES.items() if reason is not None}
-    assert all(f"<td>{name}</td>" in page for name in STATES)
+    assert all(f"<bdi>{name}</bdi>" in page for name in STATES)
+    assert ".badge" in style
+    assert "healthy: certificate ends" in calendar
     assert "Traceback" not in page
     subprocess.run([program, "alerts", "--output-dir", tmp_path / "alerts"], check=True, cwd=tmp_path)
     written = [path.relative_to(tmp_path / "alerts") for path in (tmp_path / "alerts").rglob("*")]
     shipped = [path.relative_to(ROOT / "alerts") for path in (ROOT / "alerts").rglob("*")]
     assert sorted(written) == sorted(path for path in shipped if not path.name.endswith(".test.yml"))
+    subprocess.run([program, "dashboards", "--output-dir", tmp_path / "grafana"], check=True, cwd=tmp_path)
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "grafana").iterdir()}
+    assert drawn == {f"expiry-{path.name}": path.read_bytes() for path in (ROOT / "grafana").glob("*.json")}

@@ -20,10 +20,25 @@ from pathlib import Path
 
 from cryptography.hazmat.backends.openssl.backend import backend
 
+from tests.benchmarks.dashboards import dashboards
+from tests.benchmarks.files import files
 from tests.benchmarks.fleet import fleet
 from tests.benchmarks.limits import raise_file_limit
 from tests.benchmarks.row import QUICK, Row, Sizes
-from tests.benchmarks.scenarios import COMMAND, SCENARIOS
+from tests.benchmarks.rules import rules
+from tests.benchmarks.scenarios import COMMAND, cost, latency, memory, robustness
+from tests.benchmarks.starttls import starttls
+
+SCENARIOS = {
+    "cost": cost,
+    "starttls": starttls,
+    "latency": latency,
+    "robustness": robustness,
+    "memory": memory,
+    "rules": rules,
+    "files": files,
+    "dashboards": dashboards,
+}
 
 HEADINGS = ("measured", "ours", "peer or bound", "ratio", "target", "")
 

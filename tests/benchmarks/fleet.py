@@ -133,20 +133,20 @@ def silence() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def configuration(directory: Path, endpoints: Sequence[str], ca_file: Path) -> Path:
+def configuration(directory: Path, endpoints: Sequence[str], ca_file: Path, scheme: str = "tls") -> Path:
     """
     A configuration file of ours with one target for each endpoint, named t0, t1 and so on.
     """
     targets = [
         {
-            "url": f"tls://{endpoint}",
+            "url": f"{scheme}://{endpoint}",
             "name": f"t{number}",
             "server_name": "localhost",
             "ca_file": str(ca_file),
         }
         for number, endpoint in enumerate(endpoints)
     ]
-    path = directory / f"expiry-{len(endpoints)}.yml"
+    path = directory / f"expiry-{scheme}-{len(endpoints)}.yml"
     # JSON is YAML.
     path.write_text(json.dumps({"targets": targets}, indent=1), encoding="utf-8")
     return path

@@ -13,7 +13,6 @@ from tests.benchmarks import fleet as fleets
 from tests.benchmarks.clients import BenchmarkError, handshakes, probe_each, scrape
 from tests.benchmarks.fleet import Fleet
 from tests.benchmarks.row import Row, Sizes
-from tests.benchmarks.rules import rules
 from tests.support.processes import (
     Running,
     answers,
@@ -195,9 +194,6 @@ def memory(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     yield Row(f"start until healthy, {sizes.some} targets", median(starts), "s")
 
 
-SCENARIOS = {"cost": cost, "latency": latency, "robustness": robustness, "memory": memory, "rules": rules}
-
-
 def _all_succeeded(port: int, count: int) -> float:
     """
     Seconds of one scrape in which every target was seen. Raises BenchmarkError when one was not.
@@ -218,13 +214,13 @@ def _measured(it: Running, nginx: Fleet, count: int, work: Callable[[], float]) 
     """
     accepted, cpu = nginx.accepted(), cpu_seconds(it.pid)
     seconds = work()
-    milliseconds = (_settled_cpu(it) - cpu) / count * 1000
+    milliseconds = (settled_cpu(it) - cpu) / count * 1000
     if nginx.accepted() - accepted != count:
         raise BenchmarkError(f"{nginx.accepted() - accepted} connections were made for {count} targets")
     return milliseconds, seconds
 
 
-def _settled_cpu(it: Running) -> float:
+def settled_cpu(it: Running) -> float:
     """
     CPU seconds once the process rests: what it tidies up after an answer belongs to the answer.
     """

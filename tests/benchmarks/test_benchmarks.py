@@ -66,10 +66,13 @@ def test_a_quick_run_measures_every_scenario() -> None:
     assert status == 0, output
     for what in (
         "CPU of a target",
+        "imap (STARTTLS) against imaps",
         "targets a second",
         "100 ms away",
         "silent targets",
         "peak memory",
         "start until",
+        "rules over",
+        "dashboards over",
     ):
         assert what in output

@@ -1,0 +1,161 @@
+"""
+The agenda: deadlines as an iCalendar that calendar programs subscribe to (RFC 5545, RFC 7986). Pure.
+
+An event is a moment of an item of a target: its renewal being due, its critical
+deadline, its end. It is told of the endpoint where that comes first, so it moves
+when the last endpoint has the renewed certificate. Its UID names target, item and
+moment and no certificate, so a renewal moves the event and makes no new one.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from icalendar import Calendar, Event, vText
+
+from exporter import __version__, advice
+from exporter.fleet import Entry, Place
+from exporter.judgement import Deadlines, JudgedItem
+from exporter.pages.words import target_path
+from exporter.policies import DAY
+from exporter.status import NOUNS, date
+
+EVENT_LIMIT = 2000
+"""Events in a calendar, the soonest ones. Calendar services refuse larger files (Google: a megabyte)."""
+
+REFRESH = timedelta(hours=1)
+"""How often a program shall fetch the calendar again."""
+
+PAST = 31 * DAY
+"""Seconds after which what is over comes last, behind all that is still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """
+    One event.
+    """
+
+    key: str
+    """What tells it from the item's other moments. In the UID: never change it."""
+    words: str
+    when: float
+    place: Place
+    others: int
+    """Other endpoints of the target that have an item of this name."""
+
+
+def render(entries: Iterable[Entry], seen_at: float, external_url: str | None, name: str) -> bytes:
+    """
+    The calendar of these endpoints, as seen at this time. Links need the external URL; None: there are none.
+    """
+    moments = sorted(_moments(entries), key=lambda one: (one.when < seen_at - PAST, one.when))
+    calendar = Calendar()
+    calendar.add("prodid", f"-//expiry-exporter//{__version__}//EN")
+    calendar.add("version", "2.0")
+    calendar.add("method", "PUBLISH")
+    # As text by name: the library would write what it doesn't know without escaping.
+    for key in ("name", "x-wr-calname"):
+        calendar.add(key, vText(_clean(name)))
+    words = "When renewals are due, and when what they renew becomes critical and ends."
+    if len(moments) > EVENT_LIMIT:
+        words += f" The first {EVENT_LIMIT} of {len(moments)} events: ask for fewer with ?label=NAME=VALUE."
+    for key in ("description", "x-wr-caldesc"):
+        calendar.add(key, vText(words))
+    calendar.add("refresh-interval", REFRESH, parameters={"VALUE": "DURATION"})
+    calendar.add("x-published-ttl", "PT1H")
+    for one in moments[:EVENT_LIMIT]:
+        when = _datetime(one.when)
+        # A moment that no calendar can say (before the year 1, after 9999) is no event.
+        if when is not None:
+            calendar.add_component(_event(one, when, seen_at, external_url))
+    text: bytes = calendar.to_ical()
+    return text
+
+
+def _moments(entries: Iterable[Entry]) -> Iterator[Moment]:
+    """
+    The events of all items with deadlines, each of the endpoint where the item ends first.
+    """
+    first: dict[tuple[str, str], tuple[Place, Deadlines]] = {}
+    count: dict[tuple[str, str], int] = {}
+    for entry in entries:
+        for judged in entry.row.verdict.items if entry.row.verdict is not None else ():
+            if judged.deadlines is None:
+                continue
+            key = (entry.row.target.name, judged.item.name)
+            count[key] = count.get(key, 0) + 1
+            if key not in first or judged.item.not_after < first[key][0].judged.item.not_after:
+                first[key] = (Place(entry.row, judged), judged.deadlines)
+    for key, (place, due) in first.items():
+        others = count[key] - 1
+        what = _what(place.judged)
+        yield Moment("renewal_due", f"renewal of the {what} is due", due.renewal_due, place, others)
+        yield Moment("critical", f"{what} is critical", due.critical, place, others)
+        yield Moment("end", f"{what} ends", place.judged.item.not_after, place, others)
+
+
+def _what(judged: JudgedItem) -> str:
+    noun = NOUNS[judged.item.kind]
+    return noun if judged.item.name == judged.item.kind else f"{noun} {judged.item.name}"
+
+
+def _event(one: Moment, when: datetime, seen_at: float, external_url: str | None) -> Event:
+    row, judged = one.place.row, one.place.judged
+    item, target = judged.item, row.target
+    began = _datetime(min(item.not_before, seen_at))
+    event = Event()
+    event.add("uid", str(uid(target.name, item.name, one.key)))
+    event.add("dtstamp", _datetime(seen_at))
+    # The event has been as it is since this certificate is; a renewed one began later.
+    event.add("last-modified", began or _datetime(seen_at))
+    event.add("sequence", max(0, int(item.not_before // 3600)) if began is not None else 0)
+    event.add("dtstart", when)
+    event.add("summary", _clean(f"{target.name}: {one.words}"))
+    lines = [
+        f"At {row.label}, from {date(item.not_before)} to {date(item.not_after)}.",
+    ]
+    if one.others:
+        endpoints = "1 other endpoint has" if one.others == 1 else f"{one.others} other endpoints have"
+        lines.append(f"{endpoints} one that ends then or later.")
+    if item.certificate is not None:
+        lines.append(f"Subject: {item.certificate.subject}")
+        lines.append(f"Issuer: {item.certificate.issuer}")
+    lines.append(f"Policy: {judged.policy.name}")
+    lines.append(advice.renewal(item.kind, judged.policy))
+    if external_url is not None:
+        page = f"{external_url}/{target_path(target.name)}"
+        lines.append(page)
+        event.add("url", page)
+    event.add("description", _clean("\n".join(lines)))
+    event.add("categories", [one.key.replace("_", " ")])
+    # It takes nobody's time.
+    event.add("transp", "TRANSPARENT")
+    return event
+
+
+def uid(target: str, item: str, key: str) -> UUID:
+    """
+    The UID of an event: for ever the same for the same moment of the same item (RFC 7986 section 5.3).
+    """
+    name = f"expiry-exporter\n{target}\n{item}\n{key}"
+    return uuid5(NAMESPACE_URL, name.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _clean(text: str) -> str:
+    """
+    Text without the control characters that no value may have (RFC 5545 section 3.1), in valid UTF-8.
+    """
+    kept = "".join(char for char in text if (char >= " " and char != "\x7f") or char in "\n\t")
+    return kept.encode("utf-8", "replace").decode("utf-8")
+
+
+def _datetime(timestamp: float) -> datetime | None:
+    """
+    The moment in UTC to the second; None when it is before the year 1 or after 9999.
+    """
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(timestamp))
+    except (OverflowError, ValueError):
+        return None

@@ -1,0 +1,454 @@
+"""
+Exporter: whether what the other dashboards show is worth anything.
+"""
+
+from grafana_foundation_sdk.builders import stat, table, timeseries
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from exporter import metrics
+from exporter.metrics import Family
+from grafana import panels, shell
+from grafana.meanings import YES
+from grafana.panels import Column, Place, Series
+from grafana.queries import EXPORTERS, milliseconds, of
+
+NAME = "exporter"
+
+LINES = 12
+"""As many exporters as a person can tell apart; the most interesting ones are shown."""
+
+ROWS = 100
+
+HERE = "job, instance"
+
+
+def dashboard() -> Dashboard:
+    """
+    The whole dashboard.
+    """
+    stats = [answers(), complete(), budget(), targets(), failing(), configuration(), state(), clock()]
+    return shell.dashboard(
+        NAME,
+        "Expiry / Exporter",
+        "Whether the exporters see all that they should, in time, and what that costs.",
+        "now-24h",
+        shell.ALERTS.replace("{", f"{{{EXPORTERS}, ", 1),
+        [
+            ("", stats),
+            ("Looking", [sweeps(), looks(), watched(), failures()]),
+            ("The process", [memory(), cpu(), files(), loaded()]),
+            ("Scrapes, as Prometheus sees them", [scrapes(), samples(), scrape_health()]),
+            ("All exporters", [exporters()]),
+        ],
+        known_by=metrics.BUILD,
+        labelled=False,
+    )
+
+
+def _worst(
+    title: str, description: str, expression: str, alert: str, no_value: str = "no data"
+) -> stat.Panel:
+    """
+    1 if it is well with all chosen exporters.
+    """
+    return panels.stat_panel(
+        Place(title, description, 3, 4),
+        expression,
+        mappings=YES,
+        links={"Runbook": f"{shell.RUNBOOKS}/{alert}.md"},
+        no_value=no_value,
+    )
+
+
+def answers() -> stat.Panel:
+    """
+    Whether Prometheus gets anything.
+    """
+    return _worst(
+        "All answer",
+        "Whether Prometheus gets answers from all chosen exporters. If not: does the process run, and what"
+        " does its log say? Alerts that fired stay meanwhile; new ones can't come.",
+        f"min({of('up')})",
+        "ExpiryExporterDown",
+    )
+
+
+def complete() -> stat.Panel:
+    """
+    Whether everything was looked at.
+    """
+    return _worst(
+        "Sweep complete",
+        "Whether the last scrape had time to look at every endpoint. If not, the rest said `timeout`: raise"
+        " scrape_timeout, or share the targets among several exporters with --shard.total.",
+        f"min({of(metrics.SWEEP_COMPLETE)})",
+        "ExpirySweepIncomplete",
+    )
+
+
+def budget() -> stat.Panel:
+    """
+    How near the next incomplete sweep is.
+    """
+    return panels.stat_panel(
+        Place(
+            "Budget used",
+            "The part of the scrape's timeout that the slowest exporter's last sweep took. From 80 % on one"
+            " more slow target can make sweeps incomplete: raise scrape_timeout, lower the targets'"
+            " timeout, or share them.",
+            3,
+            4,
+        ),
+        f"max({of(metrics.SWEEP_DURATION)} / {of(metrics.SWEEP_TIMEOUT)})",
+        unit="percentunit",
+        decimals=0,
+        colours=panels.steps(panels.FINE, (0.8, panels.WARNING), (1, panels.CRITICAL)),
+        links={"Runbook": f"{shell.RUNBOOKS}/ExpirySweepIncomplete.md"},
+    )
+
+
+def targets() -> stat.Panel:
+    """
+    How many are watched.
+    """
+    return panels.stat_panel(
+        Place(
+            "Targets",
+            "Targets that the chosen exporters looked at in their last sweeps; replicas with the same"
+            " configuration count them twice.",
+            3,
+            4,
+        ),
+        f"sum({of(metrics.SWEEP_TARGETS)})",
+        unit="short",
+    )
+
+
+def failing() -> stat.Panel:
+    """
+    How many looks fail.
+    """
+    return panels.stat_panel(
+        Place(
+            "Looks that fail",
+            "The part of the endpoints at which the last look failed. A few are servers that are down. Half"
+            " of them and more: the exporter's own network, DNS or firewall.",
+            3,
+            4,
+        ),
+        f"sum({of(metrics.SWEEP_FAILURES)}) / (sum({of(metrics.SWEEP_ENDPOINTS)}) > 0)",
+        unit="percentunit",
+        decimals=0,
+        no_value="no endpoints",
+        colours=panels.steps(panels.FINE, (0.05, panels.WARNING), (0.5, panels.CRITICAL)),
+        links={"Runbook": f"{shell.RUNBOOKS}/ExpiryProbeFailing.md"},
+    )
+
+
+def configuration() -> stat.Panel:
+    """
+    Whether the configuration in use is the last one.
+    """
+    return _worst(
+        "Configuration good",
+        "Whether the configuration was good when it was last loaded. If not, the one before it is still in"
+        " use: expiry-exporter --config.check says what is wrong.",
+        f"min({of(metrics.RELOAD_SUCCESS)})",
+        "ExpiryConfigReloadFailed",
+    )
+
+
+def state() -> stat.Panel:
+    """
+    Whether a restart forgets.
+    """
+    return _worst(
+        "State saved",
+        "Whether what was last seen could be written to --state.path, from where it is read after a"
+        " restart. If not: is the disk full, or the file not writable? `not kept`: the flag is not set, and"
+        " a restart forgets what can't be seen then.",
+        f"min({of(metrics.STATE_SUCCESS)})",
+        "ExpiryProbeFailing",
+        no_value="not kept",
+    )
+
+
+def clock() -> stat.Panel:
+    """
+    Whether dates can be compared.
+    """
+    swept = of(metrics.SWEEP_TIME)
+    return panels.stat_panel(
+        Place(
+            "Clock difference",
+            "How far the clocks of exporter and Prometheus are apart, scrape and sweep included. From a"
+            " minute on alerts come too early or too late: look at the time synchronisation of both hosts.",
+            3,
+            4,
+        ),
+        f"max(abs(timestamp({swept}) - {swept}))",
+        unit="s",
+        decimals=1,
+        colours=panels.steps(panels.FINE, (60, panels.WARNING)),
+        links={"Runbook": f"{shell.RUNBOOKS}/ExpiryClockSkew.md"},
+    )
+
+
+def sweeps() -> timeseries.Panel:
+    """
+    Sweep time against its budget.
+    """
+    return panels.lines_panel(
+        Place(
+            "Time of sweeps, and what they may take",
+            "How long looking at all endpoints took, for the slowest exporters, and the least that any of"
+            " them might have taken (dashed). Lines that reach the dashed one are incomplete sweeps. A line"
+            " at the targets' own timeout has silent endpoints.",
+            12,
+        ),
+        [
+            Series(f"topk({LINES}, {_each(metrics.SWEEP_DURATION)})", "{{instance}}"),
+            Series(f"min({of(metrics.SWEEP_TIMEOUT)})", "budget", panels.CRITICAL, True),
+        ],
+        unit="s",
+        at_least=0,
+    )
+
+
+def looks() -> timeseries.Panel:
+    """
+    Endpoints, and how many of them fail.
+    """
+    return panels.lines_panel(
+        Place(
+            "Endpoints and looks that fail",
+            "All endpoints of the chosen exporters, and those at which the look failed. Fewer endpoints at"
+            " one moment: a name that no longer resolves, or a configuration that lost targets.",
+            12,
+        ),
+        [
+            Series(f"sum({of(metrics.SWEEP_ENDPOINTS)})", "endpoints", panels.CALM),
+            Series(f"sum({of(metrics.SWEEP_FAILURES)})", "failed", panels.CRITICAL),
+        ],
+        unit="short",
+        at_least=0,
+    )
+
+
+def watched() -> timeseries.Panel:
+    """
+    Whether targets got lost.
+    """
+    return panels.lines_panel(
+        Place(
+            "Targets by exporter",
+            "Targets of each exporter, the largest ones. A quarter fewer within six hours is an alert,"
+            " since nobody is told about the rest any more.",
+            12,
+        ),
+        [Series(f"topk({LINES}, {_each(metrics.SWEEP_TARGETS)})", "{{instance}}")],
+        unit="short",
+        at_least=0,
+        stairs=True,
+    )
+
+
+def failures() -> timeseries.Panel:
+    """
+    Why looks fail.
+    """
+    return panels.lines_panel(
+        Place(
+            "Looks that fail, by reason",
+            "Endpoints by the reason for which the look failed, the most frequent ones. `timeout` is the"
+            " exporter's own: its sweep was not complete. `dns_…` for many is a resolver. The README"
+            " explains each.",
+            12,
+        ),
+        [Series(f"topk({LINES}, count by (reason) ({of(metrics.FAILURE)}))", "{{reason}}")],
+        unit="short",
+        at_least=0,
+        stacked=True,
+        points=120,
+        no_value="Every look succeeds.",
+    )
+
+
+def memory() -> timeseries.Panel:
+    """
+    What it holds.
+    """
+    return panels.lines_panel(
+        Place(
+            "Memory",
+            "Resident memory of each process, the largest ones. It grows with the number of endpoints and"
+            " is level after a few sweeps; if it is not, that is a fault worth reporting.",
+            6,
+        ),
+        [Series(f"topk({LINES}, {_each('process_resident_memory_bytes')})", "{{instance}}")],
+        unit="bytes",
+        at_least=0,
+    )
+
+
+def cpu() -> timeseries.Panel:
+    """
+    What it costs.
+    """
+    busy = f"rate({of('process_cpu_seconds_total')}[$__rate_interval])"
+    return panels.lines_panel(
+        Place(
+            "CPU",
+            "Cores that each process uses, the busiest ones. It works in one thread for the most part: near"
+            " one whole core its sweeps get longer. Share the targets with --shard.total, or scrape less"
+            " often.",
+            6,
+        ),
+        [Series(f"topk({LINES}, sum by ({HERE}) ({busy}))", "{{instance}}")],
+        unit="short",
+        at_least=0,
+    )
+
+
+def files() -> timeseries.Panel:
+    """
+    What it holds open.
+    """
+    used = f"max by ({HERE}) ({of('process_open_fds')} / {of('process_max_fds')})"
+    return panels.lines_panel(
+        Place(
+            "Open files",
+            "The part of the open files that the system allows which are in use: each connection is one."
+            " Near 100 % looks fail for lack of them: raise the limit (LimitNOFILE), or lower"
+            " --sweep.concurrency.",
+            6,
+        ),
+        [Series(f"topk({LINES}, {used})", "{{instance}}")],
+        unit="percentunit",
+        at_least=0,
+    )
+
+
+def loaded() -> timeseries.Panel:
+    """
+    When it was changed.
+    """
+    return panels.lines_panel(
+        Place(
+            "Age of the configuration",
+            "Time since each exporter loaded the configuration that it uses, the oldest ones. It falls to"
+            " zero with each good reload and with each restart. It keeps growing after you reloaded: the"
+            " new one is not good.",
+            6,
+        ),
+        [Series(f"topk({LINES}, time() - {_each(metrics.RELOAD_TIME)})", "{{instance}}")],
+        unit="s",
+        at_least=0,
+    )
+
+
+def scrapes() -> timeseries.Panel:
+    """
+    How long Prometheus waits.
+    """
+    return panels.lines_panel(
+        Place(
+            "Time of scrapes",
+            "How long Prometheus waited for each exporter, the slowest ones: the sweep and the writing and"
+            " sending of the answer. Much longer than the sweep: the network between them, or too little"
+            " CPU.",
+            8,
+        ),
+        [Series(f"topk({LINES}, {_each('scrape_duration_seconds')})", "{{instance}}")],
+        unit="s",
+        at_least=0,
+    )
+
+
+def samples() -> timeseries.Panel:
+    """
+    What Prometheus stores.
+    """
+    return panels.lines_panel(
+        Place(
+            "Samples of a scrape",
+            "Samples that each scrape brings, the largest ones: about twenty for an endpoint with a chain"
+            " of two. It is what the exporters cost Prometheus.",
+            8,
+        ),
+        [Series(f"topk({LINES}, {_each('scrape_samples_scraped')})", "{{instance}}")],
+        unit="short",
+        at_least=0,
+    )
+
+
+def scrape_health() -> timeseries.Panel:
+    """
+    When scrapes failed.
+    """
+    return panels.lines_panel(
+        Place(
+            "Exporters that answer",
+            "Exporters from which Prometheus got an answer, and those from which it did not. A short gap is"
+            " a restart; a long one fires ExpiryExporterDown.",
+            8,
+        ),
+        [
+            Series(f"sum({of('up')})", "answer", panels.CALM),
+            Series(f"count({of('up')} == 0) or 0 * count({of('up')})", "do not", panels.CRITICAL),
+        ],
+        unit="short",
+        at_least=0,
+        stairs=True,
+    )
+
+
+def exporters() -> table.Panel:
+    """
+    One row for each.
+    """
+    build = f"topk({ROWS}, max by ({HERE}, version, python, openssl) ({of(metrics.BUILD)}))"
+    few = f"and on ({HERE}) {build}"
+
+    def each(metric: Family | str) -> str:
+        return f"{_each(metric)} {few}"
+
+    return panels.table_panel(
+        Place(
+            "Exporters",
+            "Each chosen exporter with its version and its last sweep. Replicas should be alike; an older"
+            " version was forgotten in an update.",
+            24,
+        ),
+        [
+            build,
+            each(metrics.SWEEP_TARGETS),
+            each(metrics.SWEEP_ENDPOINTS),
+            each(metrics.SWEEP_FAILURES),
+            each(metrics.SWEEP_DURATION),
+            each("process_resident_memory_bytes"),
+            milliseconds(each(metrics.RELOAD_TIME)),
+            milliseconds(each("process_start_time_seconds")),
+        ],
+        [
+            Column("job", "Job", width=120),
+            Column("instance", "Instance"),
+            Column("version", "Version", width=90),
+            Column("python", "Python", width=90),
+            Column("openssl", "OpenSSL"),
+            Column("Value #B", "Targets", unit="short", width=90),
+            Column("Value #C", "Endpoints", unit="short", width=95),
+            Column("Value #D", "Failed", unit="short", width=80),
+            Column("Value #E", "Sweep", unit="s", decimals=1, width=90),
+            Column("Value #F", "Memory", unit="bytes", width=100),
+            Column("Value #G", "Configuration of", unit="dateTimeFromNow", width=150),
+            Column("Value #H", "Started", unit="dateTimeFromNow", width=130),
+        ],
+        sorted_by=[("Sweep", True)],
+        hidden=["Value #A"],
+        no_value="No exporter is known.",
+    )
+
+
+def _each(metric: Family | str) -> str:
+    return f"max by ({HERE}) ({of(metric)})"

@@ -1,0 +1,505 @@
+"""
+How panels look: a function for each type, and the colours with what they mean.
+
+The colours are those that people with any colour vision can tell apart (Okabe and Ito, "Color Universal
+Design", 2008), and none stands alone: a word or a number says the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+from grafana_foundation_sdk.builders import (
+    barchart,
+    bargauge,
+    common,
+    stat,
+    statetimeline,
+    table,
+    text,
+    timeseries,
+)
+from grafana_foundation_sdk.builders.dashboard import DashboardLink, FieldColor, ThresholdsConfig
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import common as looks
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+from grafana_foundation_sdk.models.text import TextMode
+
+SOURCE = looks.DataSourceRef(type_val="prometheus", uid="$datasource")
+
+CRITICAL = "#D55E00"
+"""A person must act now."""
+WARNING = "#E69F00"
+"""A person must act, but not this minute."""
+UNKNOWN = "#CC79A7"
+"""Nobody can tell, since it can't be seen."""
+FINE = "#0072B2"
+CALM = "#56B4E9"
+"""A quantity that is neither good nor bad; also the second of a pair of lines."""
+GREEN = "#009E73"
+YELLOW = "#F0E442"
+QUIET = "#8A8F98"
+
+WHOLE = 24
+"""Columns of Grafana's grid."""
+
+NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class _Panel(Protocol):
+    def title(self, title: str) -> Self: ...
+    def description(self, description: str) -> Self: ...
+    def datasource(self, datasource: looks.DataSourceRef) -> Self: ...
+    def span(self, w: int) -> Self: ...
+    def height(self, h: int) -> Self: ...
+
+
+P = TypeVar("P", bound=_Panel)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    What stands above a panel, what it teaches, and how large it is in Grafana's grid of 24 columns.
+    """
+
+    title: str
+    description: str
+    width: int
+    height: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """
+    A query whose series are lines, bars or numbers.
+    """
+
+    expression: str
+    name: str = ""
+    """With labels in double braces; empty: Grafana's own."""
+    colour: str = ""
+    """Empty: by the panel's scheme."""
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """
+    A column of a table: the field that it shows, and how.
+    """
+
+    field: str
+    """A label, or `Value #A` for the value of the first query; `Value` where there is only one query."""
+    title: str
+    unit: str = ""
+    words: Sequence[model.ValueMapping] = ()
+    links: Mapping[str, str] | None = None
+    """URLs by their titles."""
+    width: int | None = None
+    coloured: bool = False
+    """The cell has the colour of its word."""
+    gauge: bool = False
+    wrapped: bool = False
+    decimals: int | None = None
+    heading: str = ""
+    """What stands above the column instead of its title; may have variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """
+    What a value is called, and the colour that goes with it; no colour: the text's own.
+    """
+
+    text: str
+    colour: str | None = None
+
+
+def words(values: Mapping[str, Word]) -> list[model.ValueMapping]:
+    """
+    Values with their words, in this order.
+    """
+    return [
+        model.ValueMap(
+            {
+                value: model.ValueMappingResult(text=word.text, color=word.colour, index=index)
+                for index, (value, word) in enumerate(values.items())
+            }
+        )
+    ]
+
+
+def at_least(least: float, suffix: str) -> model.ValueMapping:
+    """
+    Words instead of all numbers from here on.
+    """
+    return model.RangeMap(
+        model.DashboardRangeMapOptions(from_val=least, to=None, result=model.ValueMappingResult(text=suffix))
+    )
+
+
+def steps(first: str, *others: tuple[float, str]) -> ThresholdsConfig:
+    """
+    The first colour below all thresholds, then that of the highest threshold that is reached.
+    """
+    found = [model.Threshold(None, first), *(model.Threshold(value, colour) for value, colour in others)]
+    return ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(found)
+
+
+def scheme(mode: model.FieldColorModeId, colour: str = "") -> FieldColor:
+    """
+    Where a field takes its colour from.
+    """
+    made = FieldColor().mode(mode)
+    return made.fixed_color(colour) if colour else made
+
+
+def stat_panel(
+    place: Place,
+    expression: str,
+    *,
+    unit: str = "none",
+    colours: ThresholdsConfig | None = None,
+    mappings: Sequence[model.ValueMapping] = (),
+    links: Mapping[str, str] | None = None,
+    no_value: str = "no data",
+    decimals: int | None = None,
+    name: str = "",
+    text_mode: looks.BigValueTextMode = looks.BigValueTextMode.VALUE,
+) -> stat.Panel:
+    """
+    One large number with a word or a colour.
+    """
+    panel = (
+        _placed(stat.Panel(), place)
+        .unit(unit)
+        .no_value(no_value)
+        .with_target(_query(Series(expression, name), "A", instant=True))
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False))
+        .graph_mode(looks.BigValueGraphMode.NONE)
+        .color_mode(looks.BigValueColorMode.BACKGROUND_SOLID)
+        .justify_mode(looks.BigValueJustifyMode.CENTER)
+        .text_mode(text_mode)
+        .color_scheme(scheme(model.FieldColorModeId.THRESHOLDS))
+        .thresholds(colours or steps(QUIET))
+        .mappings(list(mappings))
+        .data_links(_links(links))
+    )
+    return panel if decimals is None else panel.decimals(decimals)
+
+
+def table_panel(
+    place: Place,
+    queries: Sequence[str],
+    columns: Sequence[Column],
+    *,
+    sorted_by: Sequence[tuple[str, bool]] = (),
+    ratio: tuple[str, str, str] | None = None,
+    hidden: Sequence[str] = (),
+    no_value: str = "nothing",
+) -> table.Panel:
+    """
+    Queries side by side, one row for each set of labels.
+
+    `sorted_by` has titles of columns, with True for the largest first. `ratio` is a field that Grafana adds:
+    its name, and the fields of which it is the quotient. `hidden` fields are not shown.
+    """
+    panel = _placed(table.Panel(), place).unit("none").no_value(no_value)
+    for name, expression in zip(NAMES, queries, strict=False):
+        panel = panel.with_target(_query(Series(expression), name, instant=True, table=True))
+    # Without a merge Grafana shows one query at a time.
+    panel = panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
+    if ratio is not None:
+        name, above, below = ratio
+        divided = {"left": above, "operator": "/", "right": below}
+        calculation = {"mode": "binary", "binary": divided, "alias": name, "replaceFields": False}
+        panel = panel.with_transformation(
+            model.DataTransformerConfig(id_val="calculateField", options=calculation)
+        )
+    panel = panel.with_transformation(
+        model.DataTransformerConfig(
+            id_val="organize",
+            options={
+                "excludeByName": dict.fromkeys(("Time", *hidden), True),
+                "indexByName": {column.field: index for index, column in enumerate(columns)},
+                "renameByName": {column.field: column.title for column in columns},
+            },
+        )
+    )
+    for column in columns:
+        panel = panel.override_by_name(column.title, _properties(column))
+    return (
+        panel.cell_height(looks.TableCellHeight.SM)
+        .show_header(show_header=True)
+        .filterable(filterable=False)
+        .sort_by([common.TableSortByFieldState().display_name(name).desc(desc) for name, desc in sorted_by])
+    )
+
+
+def lines_panel(
+    place: Place,
+    series: Sequence[Series],
+    *,
+    unit: str,
+    stacked: bool = False,
+    at_least: float | None = None,
+    points: int | None = None,
+    stairs: bool = False,
+    no_value: str = "no data",
+    limit: ThresholdsConfig | None = None,
+) -> timeseries.Panel:
+    """
+    Lines over the dashboard's time. `points` bounds how often dear queries are evaluated.
+    """
+    panel = (
+        _placed(timeseries.Panel(), place)
+        .unit(unit)
+        .no_value(no_value)
+        .draw_style(looks.GraphDrawStyle.LINE)
+        .line_width(2)
+        .fill_opacity(60 if stacked else 8)
+        .show_points(looks.VisibilityMode.NEVER)
+        .color_scheme(scheme(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(looks.LegendDisplayMode.LIST)
+            .placement(looks.LegendPlacement.BOTTOM)
+            .show_legend(show_legend=True)
+            .calcs(["lastNotNull"])
+        )
+        .tooltip(
+            common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.DESCENDING)
+        )
+    )
+    if stacked:
+        panel = panel.stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL).group("A"))
+    if stairs:
+        panel = panel.line_interpolation(looks.LineInterpolation.STEP_AFTER)
+    if at_least is not None:
+        panel = panel.min(at_least)
+    if points is not None:
+        panel = panel.max_data_points(points)
+    if limit is not None:
+        panel = panel.thresholds(limit).thresholds_style(
+            common.GraphThresholdsStyleConfig().mode(looks.GraphThresholdsStyleMode.LINE)
+        )
+    for name, one in zip(NAMES, series, strict=False):
+        panel = panel.with_target(_query(one, name, instant=False))
+        if one.colour:
+            panel = panel.override_by_query(name, _line(one))
+    return panel
+
+
+def bars_panel(
+    place: Place,
+    series: Series,
+    *,
+    unit: str = "none",
+    colour: str = CALM,
+    no_value: str = "nothing",
+) -> bargauge.Panel:
+    """
+    A horizontal bar for each series, the longest first, with its number.
+    """
+    return (
+        _placed(bargauge.Panel(), place)
+        .unit(unit)
+        .no_value(no_value)
+        .with_target(_query(series, "A", instant=True))
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False))
+        .orientation(looks.VizOrientation.HORIZONTAL)
+        .display_mode(looks.BarGaugeDisplayMode.BASIC)
+        .value_mode(looks.BarGaugeValueMode.TEXT)
+        .name_placement(looks.BarGaugeNamePlacement.LEFT)
+        .show_unfilled(show_unfilled=False)
+        .min(0)
+        .thresholds(steps(colour))
+        .color_scheme(scheme(model.FieldColorModeId.FIXED, colour))
+    )
+
+
+def calendar_panel(
+    place: Place,
+    series: Sequence[Series],
+    label: str,
+    *,
+    unit: str,
+) -> barchart.Panel:
+    """
+    Stacked bars over a label that holds a time in milliseconds, in the order of time.
+    """
+    panel = _placed(barchart.Panel(), place).unit("short").no_value("nothing")
+    for name, one in zip(NAMES, series, strict=False):
+        panel = panel.with_target(_query(one, name, instant=True, table=True))
+        panel = panel.override_by_name(
+            one.name, [model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": one.colour})]
+        )
+    transformations = [
+        ("merge", {}),
+        (
+            "organize",
+            {
+                "excludeByName": {"Time": True},
+                "indexByName": {label: 0},
+                "renameByName": {
+                    value_of(name, len(series)): one.name for name, one in zip(NAMES, series, strict=False)
+                },
+            },
+        ),
+        (
+            "convertFieldType",
+            {"conversions": [{"targetField": label, "destinationType": "time"}], "fields": {}},
+        ),
+        ("sortBy", {"fields": {}, "sort": [{"field": label, "desc": False}]}),
+    ]
+    for name, options in transformations:
+        panel = panel.with_transformation(model.DataTransformerConfig(id_val=name, options=options))
+    return (
+        panel.override_by_name(label, [model.DynamicConfigValue("unit", unit)])
+        .x_field(label)
+        .orientation(looks.VizOrientation.VERTICAL)
+        .stacking(looks.StackingMode.NORMAL)
+        .show_value(looks.VisibilityMode.NEVER)
+        .x_tick_label_rotation(-45)
+        .x_tick_label_spacing(100)
+        .bar_width(0.9)
+        .fill_opacity(90)
+        .line_width(0)
+        .min(0)
+        .decimals(0)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(looks.LegendDisplayMode.LIST)
+            .placement(looks.LegendPlacement.BOTTOM)
+            .show_legend(show_legend=True)
+            .calcs([])
+        )
+        .tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.NONE))
+    )
+
+
+def states_panel(
+    place: Place,
+    series: Sequence[Series],
+    *,
+    unit: str = "none",
+    mappings: Sequence[model.ValueMapping] = (),
+    no_value: str = "no data",
+) -> statetimeline.Panel:
+    """
+    A band for each series, whose colour and word change with the value.
+    """
+    panel = (
+        _placed(statetimeline.Panel(), place)
+        .unit(unit)
+        .no_value(no_value)
+        .mappings(list(mappings))
+        .color_scheme(
+            scheme(model.FieldColorModeId.THRESHOLDS)
+            if mappings
+            else scheme(model.FieldColorModeId.PALETTE_CLASSIC)
+        )
+        .thresholds(steps(QUIET))
+        .merge_values(merge_values=True)
+        .show_value(looks.VisibilityMode.AUTO)
+        .align_value(looks.TimelineValueAlignment.LEFT)
+        .row_height(0.85)
+        .fill_opacity(85)
+        .line_width(0)
+        .max_data_points(300)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(looks.LegendDisplayMode.LIST)
+            .placement(looks.LegendPlacement.BOTTOM)
+            .show_legend(bool(mappings))
+            .calcs([])
+        )
+        .tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.SINGLE).sort(looks.SortOrder.NONE))
+    )
+    for name, one in zip(NAMES, series, strict=False):
+        panel = panel.with_target(_query(one, name, instant=False))
+    return panel
+
+
+def text_panel(place: Place, markdown: str) -> text.Panel:
+    """
+    Words that explain.
+    """
+    return _placed(text.Panel(), place).mode(TextMode.MARKDOWN).content(markdown)
+
+
+def value_of(query: str, count: int) -> str:
+    """
+    What Grafana calls the field with the values of this query, of so many in the panel.
+    """
+    return "Value" if count == 1 else f"Value #{query}"
+
+
+def _placed(panel: P, place: Place) -> P:
+    return (
+        panel.title(place.title)
+        .description(place.description)
+        .datasource(SOURCE)
+        .span(place.width)
+        .height(place.height)
+    )
+
+
+def _query(series: Series, name: str, *, instant: bool, table: bool = False) -> Dataquery:
+    query = Dataquery().expr(series.expression).ref_id(name).datasource(SOURCE)
+    query = query.instant() if instant else query.range()
+    query = query.format(PromQueryFormat.TABLE if table else PromQueryFormat.TIME_SERIES)
+    return query.legend_format(series.name) if series.name and not table else query
+
+
+def _line(series: Series) -> list[model.DynamicConfigValue]:
+    found = [model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": series.colour})]
+    if series.dashed:
+        found += [
+            model.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 6]}),
+            model.DynamicConfigValue("custom.fillOpacity", 0),
+        ]
+    return found
+
+
+def _links(links: Mapping[str, str] | None) -> list[Builder[model.DashboardLink]]:
+    # Links to other sites open beside the dashboard.
+    return [
+        DashboardLink(title).url(url).target_blank(not url.startswith("/d/"))
+        for title, url in (links or {}).items()
+    ]
+
+
+def _properties(column: Column) -> list[model.DynamicConfigValue]:
+    found = []
+    if column.heading:
+        found.append(model.DynamicConfigValue("displayName", column.heading))
+    if column.unit:
+        found.append(model.DynamicConfigValue("unit", column.unit))
+    if column.decimals is not None:
+        found.append(model.DynamicConfigValue("decimals", column.decimals))
+    if column.words:
+        found.append(model.DynamicConfigValue("mappings", list(column.words)))
+    if column.width is not None:
+        found.append(model.DynamicConfigValue("custom.width", column.width))
+    if column.links:
+        links = [
+            {"title": title, "url": url, "targetBlank": not url.startswith("/d/")}
+            for title, url in column.links.items()
+        ]
+        found.append(model.DynamicConfigValue("links", links))
+    cell: dict[str, object] | None = None
+    if column.coloured:
+        cell = {"type": "color-background", "mode": "basic"}
+    elif column.gauge:
+        cell = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+    if column.wrapped:
+        cell = {**(cell or {"type": "auto"}), "wrapText": True}
+    if cell is not None:
+        found.append(model.DynamicConfigValue("custom.cellOptions", cell))
+    if column.gauge:
+        found += [model.DynamicConfigValue("min", 0), model.DynamicConfigValue("max", 1)]
+    return found

@@ -1,0 +1,247 @@
+"""
+PromQL that several panels share.
+
+Every selector is limited to the exporters that the dashboard's variables choose; metrics are named by
+the exporter's own families, so that none can be misspelled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from exporter import metrics
+from exporter.metrics import Family
+
+EXPORTERS = 'job=~"$job", instance=~"$instance"'
+
+TARGET = "job, instance, target"
+ENDPOINT = f"{TARGET}, endpoint"
+ITEM = f"{ENDPOINT}, item"
+
+UNSEEN_FOR = 600
+"""Seconds after which alerts say that an endpoint can't be seen."""
+
+RANK = 10_000_000_000
+"""More than any time in seconds (until the year 2286): what is added to sort by something else first."""
+
+
+def of(metric: Family | str, *matchers: str) -> str:
+    """
+    A selector of the chosen exporters' series.
+    """
+    name = metric if isinstance(metric, str) else metric.name
+    return f"{name}{{{', '.join((EXPORTERS, *matchers))}}}"
+
+
+THIS = 'target="$target"'
+"""The matcher of the one chosen target."""
+
+INTERMEDIATE = 'kind="intermediate"'
+OWN = 'kind!="intermediate"'
+SPEAKING = 'kind!~"intermediate|ocsp|crl"'
+"""The kinds of items whose end is the endpoint's own."""
+
+NOT_ABOVE = 'item!~"chain-.+"'
+"""Without the certificates above a leaf. What is left is half, and joins of certificates are dear."""
+
+CHOSEN = of(metrics.TARGET, '$label=~"$value"')
+"""The targets that the variables choose."""
+
+INFO = f"topk by ({TARGET}) (1, {CHOSEN})"
+"""The same as one series for each: for minutes after a restart of Prometheus a changed one is there twice."""
+
+OWNED = f'label_replace({INFO}, "owner", "$1", "$label", "(.*)")'
+"""The same with the value of the user's label, whatever that is called, as `owner`."""
+
+
+def chosen(expression: str) -> str:
+    """
+    Those of the series whose target the variables choose.
+    """
+    return f"({expression}) and on ({TARGET}) {CHOSEN}"
+
+
+def due(severity: str, *matchers: str) -> str:
+    """
+    The items about which a person should have been told by now.
+    """
+    which = f'severity="{severity}"'
+    return f"{of(metrics.ALERT, which, *matchers)} <= time()"
+
+
+def words(expression: str, label: str, value: str, of_label: str = "") -> str:
+    """
+    The series with one label more: the value, in which `$1` is that of another label.
+    """
+    return f'label_replace({expression}, "{label}", "{value}", "{of_label}", "(.*)")'
+
+
+def total(expression: str) -> str:
+    """
+    How many series there are: 0 when there are none but targets are known, and nothing without any target.
+
+    A zero that is shown while nothing is known would be a comfort that is not true.
+    """
+    return f"count({expression}) or 0 * count({CHOSEN})"
+
+
+class Sort(Enum):
+    """
+    What a problem's series are.
+    """
+
+    END = auto()
+    """Items whose end comes near. A worse problem of this sort includes the lesser ones."""
+    ITEM = auto()
+    """Items with something else."""
+    UNSEEN = auto()
+    """Endpoints at which the last look failed, with the `reason`."""
+    ENDPOINT = auto()
+    """Endpoints with another `reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    Something for a person to do, with the alert that tells of it.
+    """
+
+    rank: int
+    """The most urgent has 1."""
+    words: str
+    """Capitals: now."""
+    alert: str
+    """Empty: none tells of it yet."""
+    sort: Sort
+    which: str
+    """PromQL for the series that have the problem, or a worse one of the same sort."""
+
+
+def problems(*matchers: str) -> tuple[Problem, ...]:
+    """
+    All that may be wrong with the series that match, the most urgent first.
+
+    Selecting ten thousand series takes Prometheus as long as anything that is done with them, so each
+    of these selects as few as can be.
+    """
+    ends = of(metrics.NOT_AFTER, OWN, *matchers)
+    late = due("warning", OWN, *matchers)
+    renewal_due = of(metrics.RENEWAL_DUE, *matchers)
+    newer = f"{of(metrics.NEWEST, *matchers)} > on ({ITEM}) group_left () {ends}"
+    refused = of(metrics.FAULT, 'reason!="expired"', *matchers)
+    failed = of(metrics.FAILURE, *matchers)
+    chain = of(metrics.ALERT, INTERMEDIATE, 'severity="warning"', *matchers)
+    return (
+        Problem(1, "EXPIRED", "ExpiryPassed", Sort.END, f"{ends} <= time()"),
+        Problem(2, "CLIENTS REFUSE IT", "ExpiryNotTrusted", Sort.ENDPOINT, refused),
+        Problem(3, "ENDS SOON", "ExpirySoon", Sort.END, due("critical", OWN, *matchers)),
+        Problem(
+            4,
+            "UNSEEN AND DUE",
+            "ExpiryProbeFailing",
+            Sort.UNSEEN,
+            f"{failed} and on ({ENDPOINT}) {due('warning', *matchers)}",
+        ),
+        Problem(5, "not deployed", "ExpiryNotDeployed", Sort.ITEM, f"{newer} and on ({ITEM}) {late}"),
+        Problem(
+            6,
+            "renewal overdue",
+            "ExpiryRenewalOverdue",
+            Sort.END,
+            f"{late} > on ({ITEM}) group_left () {renewal_due}",
+        ),
+        Problem(7, "renew it now", "ExpirySoon", Sort.END, late),
+        Problem(8, "chain ends first", "ExpiryChainEndsBeforeLeaf", Sort.ITEM, chain),
+        Problem(9, "can't be seen", "ExpiryProbeFailing", Sort.UNSEEN, failed),
+        Problem(10, "will fail later", "", Sort.ENDPOINT, of(metrics.HAZARD, *matchers)),
+    )
+
+
+WORST = "target, item, kind, alert, reason, policy, owner"
+"""The labels of what needs a person, wherever it is seen."""
+
+
+def urgent(limit: int) -> str:
+    """
+    What needs a person, the most urgent of it: rank * RANK + end. An item counts with its worst problem.
+    """
+    items = _worst(ITEM, [_ranked(one) for one in problems() if one.sort in {Sort.END, Sort.ITEM}])
+    return (
+        f"bottomk({limit}, min by ({WORST}) ((\n{_packed(items)}\n)"
+        f" * on ({TARGET}) group_left (policy, owner) {OWNED}))"
+    )
+
+
+def diagnosis(limit: int) -> str:
+    """
+    All that is wrong with the one target, in the same form; `advice` has what the advice depends on.
+    """
+    found = problems(THIS)
+    ends, others = (
+        [words(_ranked(one), "advice", one.alert) for one in found if one.sort is sort]
+        for sort in (Sort.END, Sort.ITEM)
+    )
+    nothing = f"{len(found) + 1} * {RANK} * max by (target) ({of(metrics.TARGET, THIS)})"
+    by = "endpoint, item, kind, alert, reason, advice"
+    return (
+        f"bottomk({limit}, min by ({by}) (\n{_packed(_all([_worst(ITEM, ends), *others]), THIS)}\n))"
+        f"\nor on () {words(nothing, 'advice', 'none')}"
+    )
+
+
+def _packed(items: str, *matchers: str) -> str:
+    """
+    The ranks of these items and of endpoints, each with its end: one join for all, since joins are dear.
+    """
+    found = problems(*matchers)
+    fresh = f"{of(metrics.LAST_SEEN, *matchers)} >= time() - {UNSEEN_FOR}"
+    unseen = _worst(ENDPOINT, [_ranked(one) for one in found if one.sort is Sort.UNSEEN])
+    others = [_ranked(one) for one in found if one.sort is Sort.ENDPOINT]
+    endpoints = _all([*others, f"({unseen}) unless on ({ENDPOINT}) {fresh}"])
+    # Of what was never seen the end is not known: 0 says so.
+    first_end = (
+        f"min by ({ENDPOINT}) ({of(metrics.NOT_AFTER, SPEAKING, *matchers)})"
+        f" or 0 * max by ({ENDPOINT}) ({of(metrics.FAILURE, *matchers)})"
+    )
+    with_ends = f"{RANK} * (\n{items}\n) + on ({ITEM}) group_left () {of(metrics.NOT_AFTER, *matchers)}"
+    explained = words(f"(\n{endpoints}\n)", "advice", "$1", "reason")
+    return f"{with_ends}\nor {RANK} * {explained} + on ({ENDPOINT}) group_left () ({first_end})"
+
+
+def _worst(labels: str, parts: Sequence[str]) -> str:
+    """
+    For each set of these labels the series of the first part that has it.
+    """
+    return f"\n  or on ({labels}) ".join(parts)
+
+
+def _all(parts: Sequence[str]) -> str:
+    """
+    The series of all parts.
+    """
+    return "\n  or ".join(parts)
+
+
+def _ranked(problem: Problem) -> str:
+    return words(f"0 * ({problem.which}) + {problem.rank}", "alert", problem.alert)
+
+
+def rank(packed: str) -> str:
+    """
+    What was added to sort by.
+    """
+    return f"floor(({packed}) / {RANK})"
+
+
+def rest(packed: str) -> str:
+    """
+    What it was added to.
+    """
+    return f"({packed}) % {RANK}"
+
+
+def milliseconds(expression: str) -> str:
+    """
+    A time as Grafana wants it.
+    """
+    return f"1000 * ({expression})"

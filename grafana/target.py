@@ -1,0 +1,397 @@
+"""
+Target: all that is known of one target, and how it came to be so.
+"""
+
+from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.models.common import BigValueTextMode
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from exporter import metrics
+from exporter.metrics import Family
+from grafana import panels, queries, shell
+from grafana.meanings import ADVICE, HEALTH, KINDS, NEVER_SEEN, PROBLEMS
+from grafana.panels import Column, Place, Series
+from grafana.queries import ENDPOINT, ITEM, OWN, SPEAKING, THIS, milliseconds, of, rank, rest
+
+NAME = "target"
+
+LINES = 20
+"""As many as a person can tell apart."""
+
+ROWS = 200
+
+_VERIFIED = f"({of(metrics.VERIFIED, THIS)} or 0 * {of(metrics.SUCCESS, THIS)})"
+HEALTHY = f"max by (endpoint) (2 * {of(metrics.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
+"""By endpoint: 2 when the last look succeeded, and 1 more when clients would accept what was seen last."""
+
+ITEMS = f"bottomk({ROWS}, min by (endpoint, item, kind) ({of(metrics.NOT_AFTER, THIS)}))"
+
+
+def dashboard() -> Dashboard:
+    """
+    The whole dashboard.
+    """
+    stats = [
+        state(),
+        _moment("Ends", "When the first item ends that speaks for the target.", metrics.NOT_AFTER, SPEAKING),
+        _moment(
+            "Renewal due",
+            "When a healthy renewer would have replaced it, by the policy or by what its issuer says. In"
+            " the past: it is late, though that is no reason for an alert yet.",
+            metrics.RENEWAL_DUE,
+        ),
+        _moment("Warning", "When a person is told that it is late.", metrics.ALERT, 'severity="warning"'),
+        _moment("Critical", "When a person is told that it is urgent.", metrics.ALERT, 'severity="critical"'),
+        _moment(
+            "Last seen",
+            "When the endpoint was last seen whose facts are the oldest. What is shown for it is as old.",
+            metrics.LAST_SEEN,
+        ),
+        endpoints(),
+        policy(),
+    ]
+    return shell.dashboard(
+        NAME,
+        "Expiry / Target",
+        "One target: what is wrong and what to do, how it came about, its addresses side by side, its"
+        " chain, and everything else there that ends.",
+        "now-7d",
+        shell.ALERTS.replace("{", '{target="$target", ', 1),
+        [
+            ("", stats),
+            ("What is wrong, and what to do", [diagnosis()]),
+            ("How it came about", [served(), probes(), time_left(), durations()]),
+            ("Addresses side by side", [addresses()]),
+            ("Everything here that ends", [items()]),
+            ("Certificates", [chain(), elsewhere()]),
+        ],
+        target=True,
+    )
+
+
+def state() -> stat.Panel:
+    """
+    The worst endpoint, in a word.
+    """
+    return panels.stat_panel(
+        Place(
+            "State",
+            "The target's worst endpoint: whether the last look succeeded, and whether clients accept what"
+            " was seen.",
+            3,
+            4,
+        ),
+        f"min({HEALTHY})",
+        mappings=HEALTH,
+    )
+
+
+def _moment(title: str, description: str, family: Family, *matchers: str) -> stat.Panel:
+    return panels.stat_panel(
+        Place(title, description, 3, 4),
+        milliseconds(f"min({of(family, THIS, *matchers)})"),
+        unit="dateTimeFromNow",
+        no_value="never seen",
+    )
+
+
+def endpoints() -> stat.Panel:
+    """
+    How many places there are.
+    """
+    return panels.stat_panel(
+        Place(
+            "Endpoints",
+            "Places that are looked at for this target: addresses, files, name servers. More than you know"
+            " of: the name resolves to something that you forgot.",
+            3,
+            4,
+        ),
+        f"count(count by (endpoint) ({of(metrics.SUCCESS, THIS)}))",
+    )
+
+
+def policy() -> stat.Panel:
+    """
+    How it is renewed.
+    """
+    return panels.stat_panel(
+        Place(
+            "Policy",
+            "How the target is renewed, as configured; it sets the deadlines. Wrong: set `policy` for the"
+            " target.",
+            3,
+            4,
+        ),
+        f"count by (policy) ({of(metrics.TARGET, THIS)})",
+        name="{{policy}}",
+        text_mode=BigValueTextMode.NAME,
+    )
+
+
+def diagnosis() -> table.Panel:
+    """
+    The words that a person needs first.
+    """
+    packed = queries.diagnosis(50)
+    return panels.table_panel(
+        Place(
+            "Diagnosis",
+            "All that is wrong with the target, the most urgent first, with what to do about it. The alert"
+            " leads to its runbook, which has the commands.",
+            24,
+            8,
+        ),
+        [rank(packed), milliseconds(rest(packed))],
+        [
+            Column("Value #A", "Problem", words=PROBLEMS, width=165, coloured=True),
+            Column("advice", "What to do", words=ADVICE, wrapped=True),
+            Column("reason", "Reason", links={"Explanation": shell.README}, width=190),
+            Column("endpoint", "Endpoint", width=190),
+            Column("item", "Item", width=90),
+            Column("kind", "Kind", words=KINDS, width=120),
+            Column("Value #B", "Ends", unit="dateTimeFromNow", words=NEVER_SEEN, width=130),
+            Column("alert", "Runbook", links={"What to do": shell.TO_RUNBOOK}, width=190),
+        ],
+        sorted_by=[("Problem", False), ("Ends", False)],
+        hidden=["target"],
+    )
+
+
+def served() -> statetimeline.Panel:
+    """
+    Renewals, as they became visible.
+    """
+    ends = f"bottomk({LINES}, min by (endpoint, item) ({of(metrics.NOT_AFTER, THIS, OWN)}))"
+    return panels.states_panel(
+        Place(
+            "What is served: when it ends",
+            "The end of each item over time. A new date is a renewal that reached this endpoint; addresses"
+            " that change at different times are a deployment that takes its time, or stopped halfway. An"
+            " earlier date than before: an old one is back.",
+            12,
+        ),
+        [Series(milliseconds(ends), "{{endpoint}} {{item}}")],
+        unit="dateTimeAsLocal",
+    )
+
+
+def probes() -> statetimeline.Panel:
+    """
+    Looks and what they gave.
+    """
+    return panels.states_panel(
+        Place(
+            "Looks at it",
+            "For each endpoint whether it could be seen, and whether clients would accept what it shows."
+            " What is shown while it is not seen is what was seen last.",
+            12,
+        ),
+        [Series(f"bottomk({LINES}, {HEALTHY})", "{{endpoint}}")],
+        mappings=HEALTH,
+    )
+
+
+def time_left() -> timeseries.Panel:
+    """
+    The saw teeth of renewals.
+    """
+    own = of(metrics.NOT_AFTER, THIS, OWN)
+    warning, critical = 'severity="warning"', 'severity="critical"'
+    return panels.lines_panel(
+        Place(
+            "Time left",
+            "How long each item still lives: it falls, and jumps with each renewal. Below the first dashed"
+            " line a person is warned, below the second it is urgent, below zero clients refuse it.",
+            12,
+        ),
+        [
+            Series(f"bottomk({LINES}, min by (endpoint, item) ({own}) - time())", "{{endpoint}} {{item}}"),
+            Series(
+                f"max({own} - on ({ITEM}) {of(metrics.ALERT, THIS, OWN, warning)})",
+                "warning",
+                panels.WARNING,
+                True,
+            ),
+            Series(
+                f"max({own} - on ({ITEM}) {of(metrics.ALERT, THIS, OWN, critical)})",
+                "critical",
+                panels.CRITICAL,
+                True,
+            ),
+        ],
+        unit="s",
+    )
+
+
+def durations() -> timeseries.Panel:
+    """
+    How long looks take.
+    """
+    return panels.lines_panel(
+        Place(
+            "How long looks take",
+            "Seconds of each look, the slowest endpoints. Near the target's timeout: raise it, or find out"
+            " why the server is slow before it stops answering.",
+            12,
+        ),
+        [Series(f"topk({LINES}, max by (endpoint) ({of(metrics.DURATION, THIS)}))", "{{endpoint}}")],
+        unit="s",
+        at_least=0,
+    )
+
+
+def addresses() -> table.Panel:
+    """
+    What differs between endpoints that should be alike.
+    """
+    few = f"and on (endpoint) bottomk({ROWS}, {HEALTHY})"
+    leaf = f"{of(metrics.CERTIFICATE, THIS)} and on ({ITEM}) {of(metrics.NOT_AFTER, THIS, SPEAKING)}"
+    return panels.table_panel(
+        Place(
+            "Endpoints side by side",
+            "What each endpoint gave at the last look. They should be alike: another serial number is"
+            " another certificate, an older protocol is a server that was forgotten in an update.",
+            24,
+            9,
+        ),
+        [
+            f"bottomk({ROWS}, {HEALTHY})",
+            milliseconds(f"min by (endpoint) ({of(metrics.NOT_AFTER, THIS, SPEAKING)}) {few}"),
+            milliseconds(f"min by (endpoint) ({of(metrics.LAST_SEEN, THIS)}) {few}"),
+            f"max by (endpoint) ({of(metrics.DURATION, THIS)}) {few}",
+            f"max by (endpoint, reason) ({of(metrics.FAILURE, THIS)}) {few}",
+            f"max by (endpoint, protocol, cipher) ({of(metrics.TLS, THIS)}) {few}",
+            f"max by (endpoint, serial, key) ({leaf}) {few}",
+        ],
+        [
+            Column("endpoint", "Endpoint"),
+            Column("Value #A", "State", words=HEALTH, coloured=True, width=150),
+            Column("reason", "Why not seen", width=200),
+            Column("Value #B", "Ends", unit="dateTimeAsLocal", width=165),
+            Column("serial", "Serial", width=200),
+            Column("key", "Key", width=95),
+            Column("protocol", "Protocol", width=85),
+            Column("cipher", "Cipher"),
+            Column("Value #C", "Last seen", unit="dateTimeFromNow", width=130),
+            Column("Value #D", "Took", unit="s", decimals=3, width=90),
+        ],
+        sorted_by=[("State", False), ("Endpoint", False)],
+        hidden=["Value #E", "Value #F", "Value #G"],
+        no_value="No endpoint is known.",
+    )
+
+
+def items() -> table.Panel:
+    """
+    Deadlines of certificates, registrations, revocation lists, signatures.
+    """
+    few = f"and on (endpoint, item) {ITEMS}"
+
+    def moment(family: Family, *matchers: str) -> str:
+        return milliseconds(f"min by (endpoint, item, kind) ({of(family, THIS, *matchers)}) {few}")
+
+    why = f"max by (endpoint, item, kind, explanation_url) ({of(metrics.RENEWAL_EXPLANATION, THIS)}) {few}"
+    return panels.table_panel(
+        Place(
+            "Items and their deadlines",
+            "Everything with an end date that was found here: certificates, registrations of domains,"
+            " revocation lists, stapled responses, signatures of zones. `Newest` later than `Ends` means"
+            " renewed but not served here. An intermediate without deadlines outlives the certificate that"
+            " it accompanies, which is as it should be.",
+            24,
+            9,
+        ),
+        [
+            milliseconds(ITEMS),
+            moment(metrics.NOT_BEFORE),
+            moment(metrics.RENEWAL_DUE),
+            moment(metrics.ALERT, 'severity="warning"'),
+            moment(metrics.ALERT, 'severity="critical"'),
+            moment(metrics.NEWEST),
+            moment(metrics.PREVIOUS_NOT_AFTER),
+            moment(metrics.RENEWAL_WINDOW),
+            why,
+        ],
+        [
+            Column("kind", "Kind", words=KINDS, width=140),
+            Column("endpoint", "Endpoint"),
+            Column("item", "Item", width=90),
+            Column("Value #A", "Ends", unit="dateTimeAsLocal", width=160),
+            Column("Value #B", "Began", unit="dateTimeAsLocal", width=160),
+            Column("Value #C", "Renewal due", unit="dateTimeAsLocal", width=160),
+            Column("Value #D", "Warning", unit="dateTimeAsLocal", width=160),
+            Column("Value #E", "Critical", unit="dateTimeAsLocal", width=160),
+            Column("Value #F", "Newest", unit="dateTimeAsLocal", width=160),
+            Column("Value #G", "Before this one", unit="dateTimeAsLocal", width=160),
+            Column("Value #H", "Issuer wants it from", unit="dateTimeAsLocal", width=160),
+            Column("explanation_url", "Why", links={"The issuer's page": "${__value.raw}"}, width=120),
+        ],
+        sorted_by=[("Ends", False)],
+        hidden=["Value #I"],
+        no_value="Nothing was ever seen here.",
+    )
+
+
+def chain() -> table.Panel:
+    """
+    The certificates, from the server's own upwards.
+    """
+    who = "item, subject, issuer, key, serial, fingerprint_sha256"
+    end = f"{of(metrics.CERTIFICATE, THIS)} * on ({ITEM}) group_left () {of(metrics.NOT_AFTER, THIS)}"
+    few = f"topk({ROWS}, count by ({who}) ({of(metrics.CERTIFICATE, THIS)}))"
+    return panels.table_panel(
+        Place(
+            "Chain",
+            "The certificates that are presented, each with who issued it. Each issuer should be the next"
+            " subject, up to a root that clients have. Several rows with one item: endpoints present"
+            " different ones.",
+            14,
+            9,
+        ),
+        [few, milliseconds(f"min by ({who}) ({end}) and on ({who}) {few}")],
+        [
+            Column("item", "Item", width=90),
+            Column("subject", "Subject"),
+            Column("issuer", "Issuer"),
+            Column("Value #B", "Ends", unit="dateTimeAsLocal", width=160),
+            Column("key", "Key", width=95),
+            Column("Value #A", "Endpoints", unit="short", width=90),
+            Column("serial", "Serial", width=130),
+            Column("fingerprint_sha256", "SHA-256", width=130),
+        ],
+        sorted_by=[("Ends", False)],
+        no_value="No certificate was ever seen here.",
+    )
+
+
+def elsewhere() -> table.Panel:
+    """
+    What else fails with it.
+    """
+    own = f"{of(metrics.CERTIFICATE, THIS)} and on ({ITEM}) {of(metrics.NOT_AFTER, THIS, SPEAKING)}"
+    same = f"{of(metrics.CERTIFICATE)} and on (fingerprint_sha256) ({own})"
+    return panels.table_panel(
+        Place(
+            "Targets with the same certificate",
+            "Everything that fails when this certificate ends, this target included. They are renewed"
+            " together, and must be deployed everywhere.",
+            10,
+            9,
+        ),
+        [f"topk({ROWS}, count by (target, subject) (count by (target, subject, endpoint) ({same})))"],
+        [
+            Column(
+                "target",
+                "Target",
+                links={
+                    "This target's dashboard": shell.TO_TARGET,
+                    "The exporter's status page": shell.TO_STATUS,
+                },
+            ),
+            Column("Value", "Endpoints", unit="short", width=95),
+            Column("subject", "Subject"),
+        ],
+        sorted_by=[("Endpoints", True), ("Target", False)],
+        no_value="No certificate was ever seen here.",
+    )

@@ -1,0 +1,66 @@
+"""
+What the dashboards cost a real Prometheus: every query over a large fleet.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from tests.benchmarks.fleet import Fleet
+from tests.benchmarks.row import Row, Sizes
+from tests.grafana.worlds import large
+from tests.grafana.written import DASHBOARDS, Query, interpolated, queries
+from tests.support.exposed import exposed
+from tests.support.processes import wait_until
+from tests.support.prometheus import Prometheus, prometheus
+
+INTERVAL = 5
+"""Seconds between two scrapes."""
+
+SCRAPES = 4
+
+TARGET = "https://host-3.example.com"
+"""The target that the Target dashboard shows."""
+
+
+def dashboards(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
+    """
+    Seconds of the slowest query of each dashboard, the best of some tries.
+
+    A graph has as many points as in Grafana, but over the seconds that were scraped: what counts is the
+    number of points.
+    """
+    begin = time.time()
+    with exposed(large(sizes.fleet, begin)) as address:
+        configuration = {
+            "global": {"scrape_interval": f"{INTERVAL}s"},
+            "scrape_configs": [{"job_name": "expiry", "static_configs": [{"targets": [address]}]}],
+        }
+        with prometheus(nginx.directory, configuration) as made:
+            wait_until(
+                lambda: sum(one.value for one in made.query("count_over_time(up[1h])")) >= SCRAPES,
+                deadline=4 * SCRAPES * INTERVAL,
+                what="the fleet is scraped some times",
+            )
+            for name in DASHBOARDS:
+                # The slowest first; its time says nothing about others, so the name stands in the table.
+                seconds, slowest = max(
+                    (min(_seconds(made, query, begin) for _ in range(sizes.repeats)), str(query))
+                    for query in queries(name)
+                )
+                what = f"dashboards over {sizes.fleet} targets, the slowest query: {slowest}"
+                yield Row(what, seconds, "s", at_most=2)
+
+
+def _seconds(made: Prometheus, query: Query, begin: float) -> float:
+    """
+    How long Prometheus takes for a query as a panel asks it.
+    """
+    expression = interpolated(query.expression, DASHBOARDS[query.dashboard], {"target": TARGET})
+    started = time.perf_counter()
+    if query.instant:
+        made.query(expression)
+    else:
+        end = time.time()
+        step = (end - begin) / query.points
+        made.api("query_range", query=expression, start=str(begin), end=str(end), step=f"{step:.3f}")
+    return time.perf_counter() - started

@@ -1,0 +1,101 @@
+"""
+The browser, and the servers whose pages it is shown.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Dialog, Page, ViewportSize, sync_playwright
+
+from tests.browser import scenes
+from tests.support.pages import serving
+
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+SCREENSHOTS = Path(__file__).parents[2] / ".tests" / "screenshots"
+"""Where pictures of the pages are put."""
+
+WIDE = ViewportSize(width=1280, height=900)
+NARROW = ViewportSize(width=360, height=740)
+
+Open = Callable[..., Page]
+"""Opens a tab: `width`, `scheme`, `script`."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """
+    Debian's Chromium.
+    """
+    program = shutil.which("chromium")
+    assert program is not None, "chromium is not installed: tests/run installs it"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open]:
+    """
+    Opens tabs, in which nothing may be refused by the policy or fail in a script.
+
+    At the end there is a picture of each.
+    """
+    opened: list[Page] = []
+    said: list[str] = []
+
+    def dismiss(dialog: Dialog) -> None:
+        said.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def open_tab(*, size: ViewportSize = WIDE, scheme: str = "light", script: bool = True) -> Page:
+        context = browser.new_context(
+            viewport=size,
+            color_scheme="dark" if scheme == "dark" else "light",
+            java_script_enabled=script,
+        )
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", dismiss)
+        opened.append(page)
+        return page
+
+    yield open_tab
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w-]+", "-", request.node.name).strip("-")
+    for number, page in enumerate(opened):
+        page.screenshot(path=SCREENSHOTS / f"{name}{f'-{number}' if number else ''}.png")
+        page.context.close()
+    assert said == []
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Iterator[str]:
+    """
+    The address of the pages of a fleet with something of everything.
+    """
+    with serving(scenes.mixed()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[str]:
+    """
+    The address of the pages of 2,500 targets.
+    """
+    with serving(scenes.large(2500)) as url:
+        yield url

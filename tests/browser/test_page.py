@@ -1,0 +1,277 @@
+"""
+The status page and the pages of targets, as people use them.
+"""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # it has no types
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+
+from tests.browser import scenes
+from tests.browser.conftest import NARROW, WIDE, Open
+from tests.golden.values import Scene
+from tests.support.pages import serving
+
+LIST = "/"
+TARGETS = {
+    "shop": "https://shop.example.com",
+    "script": scenes.SCRIPT,
+    "right-to-left": "https://rtl.example.com",
+    "many-names": "many names",
+    "held": "renewed, now down",
+    "never-seen": "https://ldap.example.com:636",
+}
+PATHS = {"list": LIST, **{key: f"/targets/{quote(name, safe='')}" for key, name in TARGETS.items()}}
+
+
+def faults(page: Page) -> list[str]:
+    """
+    What axe finds that is serious or critical.
+    """
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+        for node in one["nodes"]
+    ]
+
+
+def overflow(page: Page) -> int:
+    """
+    Pixels by which the page is wider than its window.
+    """
+    wider: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return wider
+
+
+def names(page: Page) -> list[str]:
+    """
+    The targets in the list, from the top.
+    """
+    return page.locator("table.list tbody a.target").all_inner_texts()
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_nothing_keeps_anybody_out(mixed: str, tab: Open, path: str, scheme: str, size: ViewportSize) -> None:
+    """
+    Neither who hears the page, nor who sees little, nor who has a window of 360 pixels.
+    """
+    page = tab(size=size, scheme=scheme)
+    page.goto(mixed + path)
+    assert faults(page) == []
+    assert overflow(page) <= 0
+
+
+@pytest.mark.parametrize("scene", [Scene(), scenes.failing()], ids=["no-targets", "all-failing"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_extremes_are_pages_too(tab: Open, scene: Scene, size: ViewportSize) -> None:
+    """
+    Nothing configured; nothing to be seen.
+    """
+    with serving(scene) as url:
+        page = tab(size=size)
+        page.goto(url)
+        assert faults(page) == []
+        assert overflow(page) <= 0
+
+
+def test_a_missing_target_is_a_page_too(mixed: str, browser: Browser) -> None:
+    """
+    With a way back. (Not in a tab where nothing may be said: the browser tells of the 404.)
+    """
+    page = browser.new_page()
+    page.goto(f"{mixed}/targets/nowhere")
+    assert faults(page) == []
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such target")
+    page.get_by_role("main").get_by_role("link", name="All targets").click()
+    expect(page).to_have_url(f"{mixed}/")
+    page.close()
+
+
+def test_a_name_that_is_a_script_does_not_run(mixed: str, tab: Open) -> None:
+    """
+    It is shown in the list, found by the search, and has its page.
+    """
+    page = tab()
+    page.goto(mixed)
+    page.get_by_role("searchbox").fill("alert(1)")
+    expect(page.get_by_role("status")).to_have_text("1 to 1 of 1 endpoint")
+    page.get_by_role("link", name=scenes.SCRIPT, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(scenes.SCRIPT)
+
+
+def test_the_policy_refuses_what_is_not_ours(mixed: str, browser: Browser) -> None:
+    """
+    Even if a script got into the page. (Not in a tab where nothing may be said: the browser tells of it.)
+    """
+    page = browser.new_page()
+    page.goto(mixed)
+    ran = page.evaluate(
+        """async () => {
+            const refused = new Promise((done) =>
+                document.addEventListener("securitypolicyviolation", (one) => done(one.effectiveDirective)));
+            const script = document.createElement("script");
+            script.textContent = "window.ran = true";
+            document.body.append(script);
+            return [await refused, window.ran === true];
+        }"""
+    )
+    assert ran == ["script-src-elem", False]
+    page.close()
+
+
+def test_text_from_right_to_left_turns_nothing_round(mixed: str, tab: Open) -> None:
+    """
+    What stands beside it stays beside it.
+    """
+    page = tab()
+    page.goto(mixed + PATHS["right-to-left"])
+    leaf = page.locator(".chain > li").first
+    place, subject = leaf.locator(".place"), leaf.locator("strong bdi").first
+    left, right = place.bounding_box(), subject.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert left["x"] + left["width"] <= right["x"]
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_the_list_is_searched_filtered_sorted_and_paged(large: str, tab: Open, *, script: bool) -> None:
+    """
+    With a script and without.
+    """
+    page = tab(script=script)
+    page.goto(large)
+    status = page.get_by_role("status")
+    expect(status).to_have_text("1 to 100 of 2,500 endpoints")
+    assert names(page)[0] == "https://host-00000.example.com"
+
+    page.get_by_role("link", name="Next").click()
+    expect(status).to_have_text("101 to 200 of 2,500 endpoints")
+    page.get_by_role("link", name="Last").click()
+    expect(status).to_have_text("2,401 to 2,500 of 2,500 endpoints")
+
+    page.get_by_role("searchbox").fill("host-0011")
+    page.get_by_role("button", name="Show").click()
+    expect(status).to_have_text("1 to 10 of 10 endpoints")
+
+    page.get_by_role("combobox", name="Label").select_option("team=platform")
+    page.get_by_role("button", name="Show").click()
+    expect(status).to_have_text("1 to 3 of 3 endpoints")
+    expect(page).to_have_url(re.compile(r"\?q=host-0011&label=team%3Dplatform$"))
+
+    page.get_by_role("columnheader", name="Target").get_by_role("link").click()
+    expect(page.get_by_role("columnheader", name="Target")).to_have_attribute("aria-sort", "ascending")
+    assert names(page) == [f"https://host-0011{last}.example.com" for last in (0, 4, 8)]
+    page.get_by_role("columnheader", name="Target").get_by_role("link").click()
+    expect(page.get_by_role("columnheader", name="Target")).to_have_attribute("aria-sort", "descending")
+    assert names(page) == [f"https://host-0011{last}.example.com" for last in (8, 4, 0)]
+
+    page.get_by_role("link", name="Remove the filter team=platform").click()
+    expect(status).to_have_text("1 to 10 of 10 endpoints")
+    page.get_by_role("navigation", name="Filter by state").get_by_role("link", name="warning").click()
+    expect(status).to_have_text("1 to 1 of 1 endpoint")
+    assert names(page) == ["https://host-00110.example.com"]
+
+
+def test_a_label_in_a_row_leads_to_all_that_have_it(mixed: str, tab: Open) -> None:
+    """
+    Also from the page of a target.
+    """
+    page = tab(script=False)
+    page.goto(mixed + PATHS["shop"])
+    page.get_by_role("link", name="team=payments").click()
+    expect(page.get_by_role("status")).to_have_text("1 to 8 of 8 endpoints")
+
+
+def test_the_list_follows_what_is_typed(large: str, tab: Open) -> None:
+    """
+    Without a button, and the cursor stays where it is.
+    """
+    page = tab()
+    page.goto(large)
+    search = page.get_by_role("searchbox")
+    search.press_sequentially("host-02499")
+    expect(page.get_by_role("status")).to_have_text("1 to 1 of 1 endpoint")
+    expect(search).to_be_focused()
+    expect(search).to_have_value("host-02499")
+    expect(page).to_have_url(f"{large}/?q=host-02499")
+    page.reload()
+    assert names(page) == ["https://host-02499.example.com"]
+
+
+def test_the_page_is_used_with_the_keyboard(mixed: str, tab: Open) -> None:
+    """
+    The first stop skips to the content, `/` goes to the search, and every link of the list is reached.
+    """
+    page = tab()
+    page.goto(mixed)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("/")
+    search = page.get_by_role("searchbox")
+    expect(search).to_be_focused()
+    expect(search).to_have_value("")
+    page.keyboard.type("git.example")
+    expect(page.get_by_role("status")).to_have_text("1 to 1 of 1 endpoint")
+    link = page.get_by_role("link", name="https://git.example.com")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if link.evaluate("one => one === document.activeElement"):
+            break
+    expect(link).to_be_focused()
+    outline = link.evaluate("one => getComputedStyle(one).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("https://git.example.com")
+
+
+def test_the_page_renews_itself(mixed: str, tab: Open) -> None:
+    """
+    After a minute, unless somebody is in the list with the keyboard.
+    """
+    page = tab()
+    page.clock.install()
+    page.goto(mixed)
+    old = page.locator("#results").element_handle()
+    with page.expect_response(f"{mixed}/"):
+        page.clock.run_for(60_000)
+    expect(page.locator("#results")).to_have_count(1)
+    page.wait_for_function("old => !old.isConnected", arg=old)
+    kept = page.locator("#results a").first
+    kept.focus()
+    with page.expect_response(f"{mixed}/"):
+        page.clock.run_for(60_000)
+    expect(kept).to_be_focused()
+
+
+def test_a_narrow_window_has_cards_that_are_still_a_table(mixed: str, tab: Open) -> None:
+    """
+    One below the other; a screen reader hears rows and cells.
+    """
+    page = tab(size=NARROW)
+    page.goto(mixed)
+    row = page.get_by_role("row").nth(1)
+    boxes = [cell.bounding_box() for cell in row.get_by_role("cell").all()]
+    tops = [box["y"] for box in boxes if box is not None]
+    assert tops == sorted(set(tops))
+    assert len(tops) == 5
+
+
+def test_dates_have_the_time_of_the_reader_in_their_tips(mixed: str, tab: Open) -> None:
+    """
+    And are in UTC without a script.
+    """
+    page = tab()
+    page.goto(mixed)
+    when = page.locator("tbody time").first
+    expect(when).to_have_text("2027-01-15 07:16 UTC")
+    expect(when).to_have_attribute("datetime", "2027-01-15T07:16:40Z")
+    assert when.get_attribute("title")

@@ -1,0 +1,3 @@
+"""
+The Grafana dashboards: their rules, and every query against a real Prometheus.
+"""

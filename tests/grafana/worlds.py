@@ -1,0 +1,105 @@
+"""
+Expositions, made by the exporter's own code, of what the demo does not show and of a large fleet.
+"""
+
+from dataclasses import replace
+
+from exporter import metrics
+from exporter.metrics import Samples
+from exporter.observation import Certificate, Facts, Fault, FoundHazard, Hazard, Reason, Renewal
+from exporter.policies import AUTOMATIC, MANUAL
+from tests.golden.scenes import failed, seen
+from tests.golden.values import Scene, certificate, facts, intermediate, target
+from tests.support.certificates import DAY
+
+NAMES = ("not-deployed", "deployed", "by-people", "chain-first", "unseen-and-due", "will-fail", "renewed")
+"""The targets of `unusual`."""
+
+KEYS = ("rsa-2048", "ecdsa-256", "rsa-4096")
+
+
+def unusual(now: float) -> str:
+    """
+    A target for each problem, and a value for each column, that the demo's endpoints do not give.
+
+    The names of the targets say which.
+    """
+    above = intermediate(begin=now - 365 * DAY, end=now + 999 * DAY)
+
+    def leaf(name: str, left: float) -> Certificate:
+        end = now + left * DAY
+        return certificate(f"{name}.example.com", begin=end - 90 * DAY, end=end)
+
+    scene = Scene()
+    # The new one is seen at one target, the old one is still served at another.
+    for name, left in (("not-deployed", 20), ("deployed", 85)):
+        scene.see(target(name=name), seen(facts(leaf("shop", left), above)), at=now)
+    scene.see(target(name="by-people", policy=MANUAL), seen(facts(leaf("by-people", 40), above)), at=now)
+    ends_first = intermediate(begin=now - 365 * DAY, end=now + 30 * DAY)
+    scene.see(target(name="chain-first"), seen(facts(leaf("chain-first", 60), ends_first)), at=now)
+    # Seen an hour ago, with two days left, and not since.
+    gone = target(name="unseen-and-due")
+    scene.see(gone, seen(facts(leaf("gone", 2), above)), at=now - 3600)
+    scene.see(gone, failed(Reason.CONNECT_TIMEOUT), at=now)
+    scene.see(target(name="will-fail"), seen(_asked_for(facts(leaf("will-fail", 70), above), now)), at=now)
+    changed = target(name="renewed")
+    scene.see(changed, seen(facts(leaf("renewed", 10), above)), at=now - 3600)
+    scene.see(changed, seen(facts(leaf("renewed", 80), above)), at=now)
+    return scene.text(_own(now))
+
+
+def _asked_for(found: Facts, now: float) -> Facts:
+    """
+    The facts when the issuer says when and why it wants the certificate renewed, and CAA records forbid that.
+    """
+    renewal = Renewal(now + 40 * DAY, now + 38 * DAY, "https://ca.example/why")
+    hazard = FoundHazard(Hazard.CAA_FORBIDS_ISSUER, "words about it")
+    first, *others = found.items
+    return replace(found, items=(replace(first, renewal=renewal), *others), hazards=(hazard,))
+
+
+def large(count: int, now: float) -> str:
+    """
+    So many targets of forty issuers: three share a certificate, a twelfth ends within a month, some fail.
+    """
+    above = intermediate(begin=now - 365 * DAY, end=now + 999 * DAY)
+    scene = Scene()
+    for number in range(count):
+        served = number // 3
+        end = now + (served * 7919 % 3650) / 10 * DAY - 2 * DAY
+        leaf = certificate(
+            f"host-{served}.example.com",
+            begin=end - 90 * DAY,
+            end=end,
+            key=KEYS[served % len(KEYS)],
+            issuer=f"CN=Issuer {served % 40}",
+        )
+        of = target(
+            f"https://host-{number}.example.com",
+            policy=MANUAL if number % 5 == 0 else AUTOMATIC,
+            labels=(("team", f"team-{number % 20}"),),
+        )
+        if number % 50 == 1:
+            scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=now)
+        else:
+            found = [Fault.NAME_MISMATCH] if number % 40 == 2 else []
+            scene.see(of, seen(facts(leaf, above)), found=found, at=now)
+    return scene.text(_own(now))
+
+
+def _own(now: float) -> Samples:
+    values = {
+        metrics.SWEEP_DURATION: 4.5,
+        metrics.SWEEP_TIMEOUT: 9.5,
+        metrics.SWEEP_COMPLETE: 1.0,
+        metrics.SWEEP_TIME: now,
+        metrics.SWEEP_TARGETS: 7.0,
+        metrics.SWEEP_ENDPOINTS: 7.0,
+        metrics.SWEEP_FAILURES: 1.0,
+        metrics.RELOAD_SUCCESS: 1.0,
+        metrics.RELOAD_TIME: now,
+        metrics.STATE_SUCCESS: 1.0,
+    }
+    own: Samples = {family: [((), value)] for family, value in values.items()}
+    own[metrics.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
+    return own

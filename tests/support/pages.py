@@ -1,0 +1,85 @@
+"""
+The pages of a fleet that was made by hand, served for real.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from exporter.config import Config
+from exporter.memory import Result
+from exporter.service import Options, Service
+from exporter.watch import Scrape
+from exporter.web import application
+from tests.golden.values import Scene
+from tests.support.certificates import NOW
+
+EXTERNAL_URL = "https://expiry.example.com/pages"
+
+
+def scrape(scene: Scene, *, at: float = NOW - 12, complete: bool = True) -> Scrape:
+    """
+    The scene as a scrape.
+    """
+    results = tuple(
+        Result(of, (), located=True, left_out=scene.memory.known(of).left_out) for of in scene.faults
+    )
+    return Scrape(tuple(scene.targets()), tuple(scene.rows()), results, 0.1, 9.5, complete=complete, at=at)
+
+
+def service(
+    scene: Scene,
+    loop: asyncio.AbstractEventLoop,
+    *,
+    external_url: str | None = None,
+    complete: bool = True,
+) -> Service:
+    """
+    A service that has just seen this scene; its clock stands still.
+    """
+    made = Service(Config, Options(external_url=external_url), loop, clock=lambda: NOW)
+    made.last = scrape(scene, complete=complete)
+    return made
+
+
+@contextlib.contextmanager
+def serving(scene: Scene, *, external_url: str | None = None) -> Iterator[str]:
+    """
+    The address of a server with the pages of this scene, in a thread of its own.
+    """
+    loop = asyncio.new_event_loop()
+    started: list[str] = []
+    ready = threading.Event()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        seen = service(scene, loop, external_url=external_url)
+        runner = web.AppRunner(application(seen, 0.5), access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        started.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        ready.set()
+        try:
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+            await seen.close()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            ready.set()
+            loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    ready.wait()
+    try:
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
