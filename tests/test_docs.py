@@ -136,9 +136,14 @@ def commands() -> list[list[str]]:
 
 def yaml_blocks(*, prometheus: bool) -> list[str]:
     """
-    The YAML of the README: Prometheus's configurations, or ours.
+    The YAML of the README: Prometheus's configurations, or ours. What others provision by has an `apiVersion`.
     """
-    return [block for block in fenced("yaml") if ("scrape_configs" in yaml.safe_load(block)) is prometheus]
+    return [
+        block
+        for block in fenced("yaml")
+        if (first := next(yaml.safe_load_all(block))).keys().isdisjoint({"apiVersion"})
+        and ("scrape_configs" in first) is prometheus
+    ]
 
 
 def test_each_flag_is_described_with_its_commands_and_its_default() -> None:
@@ -402,7 +407,7 @@ def test_each_configuration_of_the_readme_is_good(block: str) -> None:
     """
     What the README shows as an expiry.yml loads without a fault or a warning.
     """
-    assert config.parse(block.encode(), "expiry.yml", {}).warnings == ()
+    assert config.parse(block.encode(), "expiry.yml", {"PROXY_CREDENTIALS": "user:secret"}).warnings == ()
 
 
 def test_an_exporter_without_targets_of_its_own_is_possible() -> None:

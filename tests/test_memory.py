@@ -142,7 +142,7 @@ def test_a_target_that_means_another_place_starts_anew(other: Target) -> None:
         target(client_certificate_file="client.pem"),
         target("https://LMS.example.com:443/", name="https://lms.example.com"),
     ],
-    ids=str,
+    ids=lambda one: one.url.text + repr((one.timeout, one.labels, one.ca_file)),
 )
 def test_other_settings_keep_what_is_known(other: Target) -> None:
     """
