@@ -8,6 +8,7 @@ WORKDIR /src
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY exporter exporter
 COPY alerts alerts
+COPY grafana grafana
 # Two environments, so that the one which is shipped has neither pip nor what building needs.
 RUN python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/expiry-exporter \
