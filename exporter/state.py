@@ -179,9 +179,14 @@ class State:
         if self._database is None:
             database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
             try:
+                version = database.execute("PRAGMA user_version").fetchone()[0]
+                if version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    raise StateError(  # noqa: TRY301 - the file is closed below
+                        f"{self.path} is the database of another program, and is left alone: "
+                        "choose another file for --state.path"
+                    )
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = NORMAL")
-                version = database.execute("PRAGMA user_version").fetchone()[0]
                 if version not in {0, SCHEMA_VERSION}:
                     raise ValueError(  # noqa: TRY301 - the file is closed below
                         f"it has format {version}, this program writes {SCHEMA_VERSION}"

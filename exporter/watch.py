@@ -149,6 +149,7 @@ def log_changes(results: Iterable[Result], memory: Memory) -> None:
     Log what is worse, or well again, than at the last look. What stays as bad is said at level debug only.
     """
     worse: list[tuple[Target, Look, Failed]] = []
+    better = 0
     for result in results:
         endpoints = memory.known(result.target).endpoints
         for look in result.looks:
@@ -161,7 +162,11 @@ def log_changes(results: Iterable[Result], memory: Memory) -> None:
                 else:
                     log_failure(logging.DEBUG, result.target, look, look.observation)
             elif before is not None and isinstance(before.observation, Failed):
-                logger.info("seen again", extra=fields(target=result.target.name, endpoint=look.label))
+                better += 1
+                if better <= FAILURE_LINES:
+                    logger.info("seen again", extra=fields(target=result.target.name, endpoint=look.label))
+    if better > FAILURE_LINES:
+        logger.info("more were seen again, not logged one by one", extra=fields(count=better - FAILURE_LINES))
     for target, look, failed in worse[:FAILURE_LINES]:
         log_failure(logging.WARNING, target, look, failed)
     if len(worse) > FAILURE_LINES:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -590,3 +591,18 @@ def test_the_certificates_of_facts_are_all_of_them(
     assert list(certificates_of(facts, past.previous.values())) == [ecdsa, above, rsa, above]
     by_fingerprint = {one.fingerprint_sha256: one for one in leaves}
     assert decode(encode(facts), by_fingerprint) == facts
+
+
+def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """
+    Not one byte of it changes, and a person is told.
+    """
+    path = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    before = path.read_bytes()
+
+    with pytest.raises(StateError, match="the database of another program"):
+        State(str(path)).load(NOW)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -99,6 +99,21 @@ def test_a_line_says_what_where_and_why(log: Log) -> None:
 
 
 @pytest.mark.parametrize("count", [FAILURE_LINES, FAILURE_LINES + 1, FAILURE_LINES + 30])
+def test_many_that_are_seen_again_are_counted(log: Log, count: int) -> None:
+    """
+    A network that comes back does not flood the log either.
+    """
+    names = [f"{number}" for number in range(count)]
+    log.after(*(Result(target(name=name), (failed(REFUSED),), located=True) for name in names))
+    lines = log.after(*(Result(target(name=name), (seen(FACTS),), located=True) for name in names))
+
+    assert [line[1] for line in lines[:FAILURE_LINES]] == ["seen again"] * FAILURE_LINES
+    assert [line[1:] for line in lines[FAILURE_LINES:]] == [
+        ("more were seen again, not logged one by one", {"count": count - FAILURE_LINES})
+    ] * (count > FAILURE_LINES)
+
+
+@pytest.mark.parametrize("count", [FAILURE_LINES, FAILURE_LINES + 1, FAILURE_LINES + 30])
 def test_many_failures_are_counted(log: Log, count: int) -> None:
     """
     Twenty lines, and one more for all the rest with their reasons.
