@@ -136,7 +136,7 @@ def commands() -> list[list[str]]:
 
 def yaml_blocks(*, prometheus: bool) -> list[str]:
     """
-    The YAML of the README: Prometheus's configurations, or ours. What others provision by has an `apiVersion`.
+    The YAML of the README: Prometheus's configurations, or ours. Those of others have an `apiVersion`.
     """
     return [
         block

@@ -283,7 +283,7 @@ def leaf(begin: float, end: float) -> Facts:
 
 def test_an_older_one_that_is_back_counts_at_once_or_after_a_deployment() -> None:
     """
-    At once; but three hours later when there was another change shortly before; and no more once a newer one is there.
+    At once; three hours later when there was another change shortly before; not once a newer one is there.
     """
     old, new = leaf(NOW - DAY, NOW + DAY), leaf(NOW, NOW + 2 * DAY)
     past = Past()
