@@ -47,6 +47,10 @@ WHOLE = 24
 
 NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+EVERY_FIELD = "/.*/"
+EMPTY_WHERE_UNKNOWN = [model.DynamicConfigValue("noValue", "")]
+"""What stands in place of a panel without data is not for each empty cell of one that has some."""
+
 
 class _Panel(Protocol):
     def title(self, title: str) -> Self: ...
@@ -208,6 +212,7 @@ def table_panel(
     its name, and the fields of which it is the quotient. `hidden` fields are not shown.
     """
     panel = _placed(table.Panel(), place).unit("none").no_value(no_value)
+    panel = panel.override_by_regexp(EVERY_FIELD, EMPTY_WHERE_UNKNOWN)
     for name, expression in zip(NAMES, queries, strict=False):
         panel = panel.with_target(_query(Series(expression), name, instant=True, table=True))
     # Without a merge Grafana shows one query at a time.
@@ -332,6 +337,7 @@ def calendar_panel(
     Stacked bars over a label that holds a time in milliseconds, in the order of time.
     """
     panel = _placed(barchart.Panel(), place).unit("short").no_value("nothing")
+    panel = panel.override_by_regexp(EVERY_FIELD, EMPTY_WHERE_UNKNOWN)
     for name, one in zip(NAMES, series, strict=False):
         panel = panel.with_target(_query(one, name, instant=True, table=True))
         panel = panel.override_by_name(
