@@ -118,8 +118,17 @@ class Sweeper:
     """
 
     def __init__(
-        self, network: Network, memory: Memory, concurrency: int, clock: Callable[[], float]
+        self,
+        network: Network,
+        memory: Memory,
+        concurrency: int,
+        clock: Callable[[], float],
+        on_seen: Callable[[Target, str, Facts], None] = lambda *_: None,
     ) -> None:
+        """
+        `on_seen` is told of each look that ended well, with the endpoint's label, while others go on.
+        """
+        self._on_seen = on_seen
         self._network = network
         self._memory = memory
         self._concurrency = concurrency
@@ -248,6 +257,7 @@ class Sweeper:
             trace.note(f"failed: {failed.reason}: {failed.detail}")
         else:
             observation = Observed(facts)
+            self._on_seen(target, label, facts)
         steps = tuple((when - started, words) for when, words in trace.steps or ())
         progress.looks[label] = Look(label, observation, loop.time() - started, steps)
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from exporter.anchors import AnchorFiles
-from exporter.judgement import judge_again
+from exporter.judgement import Judged, judge_again
 from exporter.logs import fields
 from exporter.memory import NOT_LOOKED_AT, Held, Look, Memory, Result
 from exporter.metrics import EndpointRow, TargetRow
 from exporter.network import Network
-from exporter.observation import Failed
+from exporter.observation import Facts, Failed
 from exporter.probes import PROBES
 from exporter.sweep import Sweep, Sweeper
 from exporter.targets import Target
@@ -63,8 +63,10 @@ class Watch:
         self.memory = Memory()
         self._network = network
         self._clock = clock
-        self._sweeper = Sweeper(network, self.memory, concurrency, clock)
+        self._sweeper = Sweeper(network, self.memory, concurrency, clock, self._judge_new)
         self._anchors = AnchorFiles()
+        self._new: dict[tuple[str, str], Judged] = {}
+        """The first verdict on endpoints that the sweep under way saw for the first time."""
         self._applied: Sweep | None = None
 
     @property
@@ -115,9 +117,11 @@ class Watch:
             )
             for one in results
         )
+        rows = tuple(self._rows((one.target for one in results), now))
+        self._new.clear()
         return Scrape(
             targets,
-            tuple(self._rows((one.target for one in results), now)),
+            rows,
             results,
             (sweep.finished if sweep.finished is not None else loop_now) - sweep.started,
             timeout,
@@ -125,13 +129,23 @@ class Watch:
             now,
         )
 
+    def _judge_new(self, target: Target, label: str, facts: Facts) -> None:
+        """
+        Judge what is seen for the first time, while others are waited for: a whole fleet at the end takes long.
+        """
+        held = self.memory.known(target).endpoints.get(label)
+        if held is None or held.facts is None:
+            anchors = self._anchors.anchors(target.ca_file)
+            self._new[target.name, label] = judge_again(None, facts, target, anchors, self._clock())
+
     def _rows(self, targets: Iterable[Target], now: float) -> Iterator[EndpointRow]:
         self._anchors.begin()
         for target in targets:
             anchors = self._anchors.anchors(target.ca_file)
             for label, held in self.memory.known(target).endpoints.items():
                 if held.facts is not None:
-                    held.judged = judge_again(held.judged, held.facts, target, anchors, now)
+                    before = held.judged or self._new.get((target.name, label))
+                    held.judged = judge_again(before, held.facts, target, anchors, now)
                 verdict = held.judged.verdict if held.judged is not None else None
                 if (
                     verdict is not None
