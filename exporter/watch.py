@@ -131,7 +131,7 @@ class Watch:
 
     def _judge_new(self, target: Target, label: str, facts: Facts) -> None:
         """
-        Judge what is seen for the first time, while others are waited for: a whole fleet at the end takes long.
+        Judge what is seen for the first time, while others are waited for.
         """
         held = self.memory.known(target).endpoints.get(label)
         if held is None or held.facts is None:
