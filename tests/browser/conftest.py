@@ -34,10 +34,10 @@ Open = Callable[..., Page]
 """Opens a tab: `width`, `scheme`, `script`."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """
-    Debian's Chromium.
+    Debian's Chromium, for one module: while it lives, no other loop can run in this thread.
     """
     program = shutil.which("chromium")
     assert program is not None, "chromium is not installed: tests/run installs it"

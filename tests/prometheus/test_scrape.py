@@ -171,9 +171,14 @@ def test_prometheus_reads_openmetrics(world: World) -> None:
 
 RARE = {
     "expiry_state_last_save_successful",  # needs --state.path
-    "expiry_previous_not_after_timestamp_seconds",  # these three need a certificate that changed
+    "expiry_previous_not_after_timestamp_seconds",  # these four need a certificate that changed
     "expiry_previous_not_before_timestamp_seconds",
     "expiry_identity_changed_timestamp_seconds",
+    "expiry_rolled_back_timestamp_seconds",
+    "expiry_renewal_window_start_timestamp_seconds",  # these two need an issuer that says when to renew
+    "expiry_renewal_explanation_info",
+    "expiry_hazard_info",  # needs a domain or a zone
+    "expiry_web_info",  # needs --web.external-url
 }
 
 
