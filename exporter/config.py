@@ -32,9 +32,12 @@ from exporter.observation import Kind
 from exporter.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, HOUR, Before, Match, Policy, lateness
 from exporter.renewal_information import DIRECTORIES
 from exporter.targets import (
+    HELM_TYPE,
     OPEN_FORMS,
     SCHEMES,
+    Objects,
     Proxy,
+    Resources,
     Target,
     TargetError,
     Url,
@@ -500,6 +503,36 @@ class _Proxy(_Part):
         return replace(self.url, credentials=credentials) if self.url is not None else None
 
 
+def _secret_type(text: str) -> str:
+    """
+    A type of Secrets that is looked at.
+    """
+    if text.startswith(HELM_TYPE):
+        raise ValueError("Helm's releases are not looked at: they hold charts, not what is in use")
+    if not re.fullmatch(r"[A-Za-z0-9._/-]{1,253}", text):
+        raise ValueError(f"{shown(text)} is not a type of Secrets, like kubernetes.io/tls or Opaque")
+    return text
+
+
+class _Kubernetes(_Part):
+    """
+    Which objects of a Kubernetes cluster a target means.
+    """
+
+    kubeconfig: _File | None = None
+    resources: Annotated[list[Resources], Field(min_length=1)] = ["secrets"]
+    types: Annotated[list[Annotated[str, AfterValidator(_secret_type)]], Field(min_length=1)] = []
+    selector: Annotated[_Text, Field(max_length=1000)] = ""
+
+    @property
+    def objects(self) -> Objects:
+        """
+        The same as a setting of a target.
+        """
+        resources, types = tuple(dict.fromkeys(self.resources)), tuple(dict.fromkeys(self.types))
+        return Objects(self.kubeconfig, resources, types, self.selector)
+
+
 class _Settings(_Part):
     """
     What `defaults` may set, and each target for itself. Only what is in `model_fields_set` is read.
@@ -525,6 +558,7 @@ class _Settings(_Part):
     renewal_information: bool | None = None
     dns_checks: bool | None = None
     dns_servers: Annotated[list[_NameServer], Field(min_length=1), AfterValidator(tuple)] | None = None
+    kubernetes: _Kubernetes | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -615,6 +649,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "probe": _Probe,
     "client_certificate": _ClientCertificate,
     "proxy": _Proxy,
+    "kubernetes": _Kubernetes,
     "match": _Match,
 }
 """Models inside models, by key."""
@@ -786,6 +821,9 @@ class _Reading:
         if arguments.keys() & {"password_file", "password_env"}:
             arguments["password"] = arguments.pop("password_env", None) or arguments.pop("password_file")
         files = [((*loc, "ca_file"), settings.ca_file)]
+        if settings.kubernetes is not None:
+            arguments["kubernetes"] = settings.kubernetes.objects
+            files.append(((*loc, "kubernetes", "kubeconfig"), settings.kubernetes.kubeconfig))
         client = settings.client_certificate
         if client is not None:
             loc = (*loc, "client_certificate")

@@ -80,6 +80,7 @@ SCHEMES: dict[str, Scheme] = {
     "pem+https": Scheme(Form.WEB, 443),
     "pem+http": Scheme(Form.WEB, 80),
     "jwks+https": Scheme(Form.WEB, 443),
+    "kubernetes": Scheme(Form.RESOURCE),
 }
 """Schemes that can be probed. `probes.PROBES` says how."""
 
@@ -164,6 +165,29 @@ class Proxy:
         return f"{self.scheme}://{join_host_port(self.host, self.port)}"
 
 
+Resources = Literal["secrets", "configmaps", "webhooks", "certificates"]
+"""What is asked of a Kubernetes cluster: `certificates` are those of cert-manager."""
+
+
+HELM_TYPE = "helm.sh/release."
+"""Begins the type of the Secrets in which Helm keeps its releases. They are large, and nothing uses them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """
+    Which objects of a Kubernetes cluster a target means, besides the names in its URL.
+    """
+
+    kubeconfig: str | None = None
+    """Path; None: $KUBECONFIG, else the cluster that the exporter runs in."""
+    resources: tuple[Resources, ...] = ("secrets",)
+    types: tuple[str, ...] = ()
+    """Of Secrets. Empty: those for TLS and opaque ones, or of any type if the URL has the name of one."""
+    selector: str = ""
+    """Of labels, as kubectl takes it; empty: whatever labels they have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """
@@ -207,6 +231,8 @@ class Target:
     """Look up what DNS says of the names on the presented certificate."""
     dns_servers: tuple[tuple[str, int], ...] = ()
     """Addresses and ports of the recursive name servers to ask; empty: those of the host."""
+    kubernetes: Objects = Objects()
+    """Of a target in a Kubernetes cluster."""
     acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, hash=False, repr=False)
     """ACME directories by organization of the issuer."""
 
@@ -252,7 +278,7 @@ def parse_url(text: str) -> Url:
     if form is Form.PATH:
         return Url(text, scheme, path=_path(rest[2:], scheme))
     if form is Form.RESOURCE:
-        return Url(text, scheme, path=rest[2:].strip("/"))
+        return Url(text, scheme, path=_resource(rest[2:], scheme))
     return _network_url(text, scheme)
 
 
@@ -313,6 +339,22 @@ def _path(rest: str, scheme: str) -> str:
     if "\0" in path:
         raise TargetError("a path can't hold a NUL")
     return path
+
+
+_OBJECT_NAME = re.compile(r"[a-z0-9.*?\[\]!-]{1,253}")
+
+
+def _resource(rest: str, scheme: str) -> str:
+    """
+    `[context/]namespace/name` as written, each of the two a name or a pattern. Raises TargetError.
+    """
+    *_, namespace, name = ("", "", *rest.split("/"))
+    if not _OBJECT_NAME.fullmatch(namespace) or not _OBJECT_NAME.fullmatch(name):
+        raise TargetError(
+            f"{scheme}://{rest} is not {scheme}://[CONTEXT/]NAMESPACE/NAME: "
+            "namespace and name are lower-case, and may be patterns (*/*, prod/tls-*)"
+        )
+    return rest
 
 
 def _network_url(text: str, scheme: str) -> Url:

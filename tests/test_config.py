@@ -1098,7 +1098,7 @@ def example_in(directory: Path) -> Path:
     file = directory / "expiry.yml"
     file.write_bytes(EXAMPLE.read_bytes())
     (directory / "tls").mkdir()
-    for name in ("internal-ca.pem", "exporter.pem", "exporter.key", "ledger.pem"):
+    for name in ("internal-ca.pem", "exporter.pem", "exporter.key", "ledger.pem", "kubeconfig"):
         (directory / "tls" / name).touch()
     (directory / "tls" / "exporter.password").write_text("a\n", encoding="utf-8")
     (directory / "tls" / "kafka.password").write_text("e\n", encoding="utf-8")

@@ -5,7 +5,6 @@ Documents and code say the same: each table of the README is compared with what 
 import argparse
 import asyncio
 import importlib.util
-import io
 import os
 import re
 import shlex
@@ -13,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,8 +22,9 @@ import yaml
 
 from exporter import check, config
 from exporter.cli import _parser
+from exporter.memory import Look
 from exporter.metrics import FAMILIES
-from exporter.observation import Fault, Hazard, Kind, Reason
+from exporter.observation import Facts, Failed, Fault, Hazard, Kind, Reason
 from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
 from exporter.probes import PROBES
 from exporter.service import Options, Service
@@ -31,7 +32,10 @@ from exporter.status import Level, span
 from exporter.targets import ADDRESS_LIMIT, SCHEMES, Form, Target
 from exporter.watch import Scrape
 from exporter.web import PROBE_PARAMETERS, application
+from tests.golden.scenes import seen
+from tests.golden.values import Scene, certificate, facts, target
 from tests.support.readme import README, REPOSITORY, code, fenced, headings, section_table, table
+from tests.support.screen import screen
 
 EXAMPLE = REPOSITORY / "exporter" / "example.yml"
 TEXT = README.read_text(encoding="utf-8")
@@ -209,6 +213,7 @@ def test_each_key_that_defaults_may_set_works_there() -> None:
             "renewal_information": "false",
             "dns_checks": "true",
             "dns_servers": ["192.0.2.53"],
+            "kubernetes": {"resources": ["secrets"]},
         },
         "targets": ["https://www.example.com"],
     }
@@ -380,14 +385,30 @@ def test_the_limit_of_addresses_is_the_described_one() -> None:
     assert f"more than {ADDRESS_LIMIT}, or no route" in TEXT
 
 
-def test_the_output_of_check_has_the_shown_columns() -> None:
+def test_the_shown_output_of_check_is_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The excerpt at the top has the columns that `check` prints.
+    The excerpt at the top, to the letter, for endpoints in these states.
     """
-    printed = io.StringIO()
-    check.print_table(Scrape((), (), (), 0.0, 0.0, complete=True, at=0.0), 0.0, printed)
+    now = datetime(2026, 11, 24, 6, 53, 2, tzinfo=UTC).timestamp()
 
-    assert fenced("console")[0].splitlines()[1].split() == printed.getvalue().splitlines()[0].split()
+    def leaf(host: str, end: datetime) -> Facts:
+        return facts(certificate(host, begin=end.timestamp() - 90 * DAY, end=end.timestamp()))
+
+    new = leaf("shop.example.com", datetime(2027, 2, 3, 6, 53, 2, tzinfo=UTC))
+    old = leaf("shop.example.com", datetime(2026, 11, 28, 9, 53, 2, tzinfo=UTC))
+    over = leaf("learn.example.com", datetime(2026, 11, 24, 6, 9, 59, tzinfo=UTC))
+    down = Failed(
+        Reason.CONNECTION_REFUSED, "192.0.2.30 port 636 refused the connection: nothing listens there"
+    )
+    scene = Scene()
+    scene.see(target("https://shop.example.com"), seen(new, "192.0.2.10:443"), seen(old, "192.0.2.11:443"))
+    scene.see(target("https://learn.example.com"), seen(over, "192.0.2.20:443"), found=[Fault.EXPIRED])
+    scene.see(target("tls://ldap.example.com:636"), Look("192.0.2.30:636", down, 0.1))
+    shown = screen(monkeypatch, 100)
+    rows = tuple(scene.rows())
+    check.print_table(Scrape((), rows, (), 0.1, 10.0, complete=True, at=now), now, shown)
+
+    assert fenced("console")[0].splitlines()[1:] == shown.plain.splitlines()
 
 
 def test_the_shown_metrics_exist() -> None:

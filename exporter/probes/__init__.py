@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from exporter.files import Outcome
 from exporter.network import Network, Trace
 from exporter.observation import Facts
-from exporter.probes import dns, domain, file, quic, url, wire
+from exporter.probes import dns, domain, file, kubernetes, quic, url, wire
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.targets import SCHEMES, Form, Target
 
@@ -49,5 +49,6 @@ PROBES: dict[str, Probe] = {
     "dns": Probe("dns", dns.endpoints, dns.look),
     "file": Probe("file", file.endpoints, file.look, file.look_all),
     **dict.fromkeys(("pem+https", "pem+http", "jwks+https"), Probe("url", url.endpoints, url.look)),
+    "kubernetes": Probe("kubernetes", kubernetes.endpoints, kubernetes.look, kubernetes.look_all),
 }
 """URL scheme to probe."""

@@ -23,6 +23,7 @@ from cryptography.hazmat.backends.openssl.backend import backend
 from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.files import files
 from tests.benchmarks.fleet import fleet
+from tests.benchmarks.kubernetes import kubernetes
 from tests.benchmarks.limits import raise_file_limit
 from tests.benchmarks.row import QUICK, Row, Sizes
 from tests.benchmarks.rules import rules
@@ -37,6 +38,7 @@ SCENARIOS = {
     "memory": memory,
     "rules": rules,
     "files": files,
+    "kubernetes": kubernetes,
     "dashboards": dashboards,
 }
 

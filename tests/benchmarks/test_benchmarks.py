@@ -72,6 +72,7 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "silent targets",
         "peak memory",
         "start until",
+        "Secrets: a scrape",
         "rules over",
         "dashboards over",
     ):

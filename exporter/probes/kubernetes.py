@@ -1,0 +1,65 @@
+"""
+Kubernetes: `kubernetes://[context/]namespace/name` and patterns, each key of a Secret an endpoint.
+
+Nothing is asked at a scrape: what is told of is kept up to date by watches (`exporter.kubernetes`).
+"""
+
+from collections.abc import Callable, Sequence
+
+from exporter.files import LeftOutError, Outcome
+from exporter.kubernetes import kubernetes
+from exporter.network import Network, ProbeError, Trace
+from exporter.observation import Facts, Reason
+from exporter.probes.endpoint import Endpoint, Endpoints
+from exporter.targets import Target
+
+
+async def endpoints(target: Target, network: Network) -> Endpoints:
+    """
+    The keys in which something expires. Raises ProbeError when there is none, or it can't be known.
+    """
+    selection = kubernetes(network).selection(target)
+    try:
+        await selection.ready(target.timeout)
+    except TimeoutError:
+        raise ProbeError(
+            Reason.TIMEOUT,
+            f"the API server sent no whole list in {target.timeout:g} s yet; it goes on listing",
+        ) from None
+    seen = selection.seen(network.clock())
+    return Endpoints(tuple(map(Endpoint, seen.outcomes)), seen.left_out)
+
+
+async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    What is in one key. Raises ProbeError.
+    """
+    trace.phase = "looking at what the watch gave"
+    outcome = _outcomes(target, network).get(endpoint.label)
+    match outcome:
+        case Facts():
+            trace.note("%s things that expire", len(outcome.items))
+            return outcome
+        case ProbeError():
+            # A new one: the same failure is remembered and raised many times.
+            raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
+    raise ProbeError(Reason.NO_MATCH, f"{endpoint.label} was deleted a moment ago")
+
+
+async def look_all(
+    target: Target,
+    endpoints: Sequence[Endpoint],
+    network: Network,
+    tell: Callable[[int, Outcome, float], None],
+) -> None:
+    """
+    What is in all keys. Raises ProbeError.
+    """
+    outcomes = _outcomes(target, network)
+    for position, endpoint in enumerate(endpoints):
+        gone = LeftOutError(f"{endpoint.label} was deleted a moment ago")
+        tell(position, outcomes.get(endpoint.label, gone), 0.0)
+
+
+def _outcomes(target: Target, network: Network) -> "dict[str, Outcome]":
+    return dict(kubernetes(network).selection(target).seen(network.clock()).outcomes)
