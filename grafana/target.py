@@ -75,7 +75,7 @@ def state() -> stat.Panel:
     """
     return panels.stat_panel(
         Place(
-            "State",
+            "Seen, trusted",
             "The target's worst endpoint: whether the last look succeeded, and whether clients accept what"
             " was seen.",
             3,
@@ -172,7 +172,7 @@ def served() -> statetimeline.Panel:
             12,
         ),
         [Series(milliseconds(ends), "{{endpoint}} {{item}}")],
-        unit="dateTimeAsLocal",
+        unit="time:YYYY-MM-DD HH:mm",
     )
 
 
@@ -266,9 +266,9 @@ def addresses() -> table.Panel:
         ],
         [
             Column("endpoint", "Endpoint"),
-            Column("Value #A", "State", words=HEALTH, coloured=True, width=150),
+            Column("Value #A", "Seen, trusted", words=HEALTH, coloured=True, width=150),
             Column("reason", "Why not seen", width=200),
-            Column("Value #B", "Ends", unit="dateTimeAsLocal", width=165),
+            Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=165),
             Column("serial", "Serial", width=200),
             Column("key", "Key", width=95),
             Column("protocol", "Protocol", width=85),
@@ -276,7 +276,7 @@ def addresses() -> table.Panel:
             Column("Value #C", "Last seen", unit="dateTimeFromNow", width=130),
             Column("Value #D", "Took", unit="s", decimals=3, width=90),
         ],
-        sorted_by=[("State", False), ("Endpoint", False)],
+        sorted_by=[("Seen, trusted", False), ("Endpoint", False)],
         hidden=["Value #E", "Value #F", "Value #G"],
         no_value="No endpoint is known.",
     )
@@ -317,14 +317,14 @@ def items() -> table.Panel:
             Column("kind", "Kind", words=KINDS, width=140),
             Column("endpoint", "Endpoint"),
             Column("item", "Item", width=90),
-            Column("Value #A", "Ends", unit="dateTimeAsLocal", width=160),
-            Column("Value #B", "Began", unit="dateTimeAsLocal", width=160),
-            Column("Value #C", "Renewal due", unit="dateTimeAsLocal", width=160),
-            Column("Value #D", "Warning", unit="dateTimeAsLocal", width=160),
-            Column("Value #E", "Critical", unit="dateTimeAsLocal", width=160),
-            Column("Value #F", "Newest", unit="dateTimeAsLocal", width=160),
-            Column("Value #G", "Before this one", unit="dateTimeAsLocal", width=160),
-            Column("Value #H", "Issuer wants it from", unit="dateTimeAsLocal", width=160),
+            Column("Value #A", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #B", "Began", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #C", "Renewal due", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #D", "Warning", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #E", "Critical", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #F", "Newest", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #G", "Before this one", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #H", "Issuer wants it from", unit="time:YYYY-MM-DD HH:mm", width=160),
             Column("explanation_url", "Why", links={"The issuer's page": "${__value.raw}"}, width=120),
         ],
         sorted_by=[("Ends", False)],
@@ -354,7 +354,7 @@ def chain() -> table.Panel:
             Column("item", "Item", width=90),
             Column("subject", "Subject"),
             Column("issuer", "Issuer"),
-            Column("Value #B", "Ends", unit="dateTimeAsLocal", width=160),
+            Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
             Column("key", "Key", width=95),
             Column("Value #A", "Endpoints", unit="short", width=90),
             Column("serial", "Serial", width=130),
