@@ -529,3 +529,16 @@ def test_the_example_configuration_is_good(tmp_path: Path) -> None:
     loaded = config.load(str(file), secrets)
 
     assert all("is not a file that can be read" in warning for warning in loaded.warnings)
+
+
+def test_each_picture_of_the_readme_is_there() -> None:
+    """
+    Every picture that is shown or linked is a PNG file of less than half a megabyte.
+    """
+    pictures = re.findall(r"\]\((grafana/[^)]+\.png)\)", TEXT)
+
+    assert len(pictures) >= 7
+    for picture in pictures:
+        data = (REPOSITORY / picture).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert len(data) < 500_000
