@@ -4,24 +4,55 @@
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from exporter import document
+from exporter.judgement import JudgedItem
 from exporter.metrics import EndpointRow
 from exporter.network import Network
-from exporter.observation import Kind
-from exporter.status import URGENCY, Level, Status, date, span, status, worst
+from exporter.policies import DAY
+from exporter.status import URGENCY, Finding, Level, span, status, worst
 from exporter.targets import Target
+from exporter.terminal import (
+    GAP,
+    STYLES,
+    Terminal,
+    bar,
+    clean,
+    counted,
+    iso,
+    minute,
+    padded,
+    terminal,
+    widest,
+    write_columns,
+)
 from exporter.watch import Scrape, Watch
 
-STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.CRITICAL: "bold red", Level.UNKNOWN: "magenta"}
+HEADINGS = ("STATE", "TARGET", "ENDPOINT", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
+"""Of the plain table."""
+
+MEANINGS = {
+    Level.CRITICAL: "act now",
+    Level.UNKNOWN: "could not be seen",
+    Level.WARNING: "act soon",
+    Level.OK: "fine",
+}
+
+FINE_LINES = 5
+"""Items of one endpoint that a terminal shows though they are fine. The rest are counted."""
+
+WIDE = 110
+"""Columns of a terminal from which on a bar has 20; else 10."""
 
 
 async def look(
@@ -59,43 +90,221 @@ def level(scrape: Scrape, now: float) -> Level:
     return worst(status(row, now).level for row in scrape.endpoints)
 
 
-def print_table(scrape: Scrape, now: float, stream: TextIO) -> None:
+@dataclass(frozen=True, slots=True)
+class Line:
     """
-    The endpoints as a table, the most urgent first. In colour on a terminal, plain elsewhere.
+    One line of the table: an item of an endpoint, or an endpoint of which no item is known.
     """
-    console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
-    rows = [(status(row, now), row) for row in scrape.endpoints]
-    rows.sort(key=lambda pair: -URGENCY.index(pair[0].level))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("STATE", "TARGET", "ENDPOINT", "ENDS", "LEFT", "WHAT TO KNOW"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in {"STATE", "ENDS", "LEFT"})
-    for found, row in rows:
-        _add_rows(table, found, row, now)
-    if not stream.isatty():
-        console.width = 240
-    console.print(table)
-    counts = {one: sum(found.level is one for found, _ in rows) for one in reversed(URGENCY)}
-    console.print(", ".join(f"{count} {one.name.lower()}" for one, count in counts.items()))
+
+    level: Level
+    judged: JudgedItem | None
+    findings: tuple[Finding, ...]
+    """What is to be said about the item; on an endpoint's first line also what is about the endpoint."""
+
+    @property
+    def name(self) -> str:
+        """
+        The item's name; empty when none is known.
+        """
+        return clean(self.judged.item.name) if self.judged is not None else ""
 
 
-def _add_rows(table: Table, found: Status, row: EndpointRow, now: float) -> None:
-    leaves = [
-        judged.item
-        for judged in (row.verdict.items if row.verdict is not None else ())
-        if judged.item.kind is Kind.LEAF
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    One endpoint in the table.
+    """
+
+    level: Level
+    row: EndpointRow
+    lines: tuple[Line, ...]
+    """At least one, the most urgent first."""
+
+
+def entries(scrape: Scrape, now: float) -> list[Entry]:
+    """
+    The endpoints in the order of the table: the most urgent first, and among equals what ends first.
+    """
+    found = [_entry(row, now) for row in scrape.endpoints]
+    found.sort(key=lambda one: (*_rank(one.lines[0]), one.row.target.name, one.row.label))
+    return found
+
+
+def _entry(row: EndpointRow, now: float) -> Entry:
+    """
+    An endpoint with a line for each item that has deadlines or of which there is something to say.
+    """
+    found = status(row, now)
+    named = {one.item for one in found.findings}
+    shown = [
+        one
+        for one in (row.verdict.items if row.verdict is not None else ())
+        if one.deadlines is not None or one.item.name in named
     ]
-    ends = "\n".join(date(item.not_after) for item in leaves)
-    left = "\n".join(span(item.not_after - now) if item.not_after >= now else "none" for item in leaves)
-    words = "\n".join(one.words for one in found.findings) or "fine"
-    # Text, not markup: a target may be named [bold].
-    table.add_row(
-        Text(found.level.name, style=STYLES[found.level]),
-        Text(row.target.name),
-        Text(row.label),
-        Text(ends),
-        Text(left),
-        Text(words),
+    lines = [_line(one, [what for what in found.findings if what.item == one.item.name]) for one in shown]
+    first, *rest = sorted(lines, key=_rank) or [_line(None, [])]
+    names = {one.item.name for one in shown}
+    about_all = [what for what in found.findings if what.item not in names]
+    return Entry(found.level, row, (_line(first.judged, [*about_all, *first.findings]), *rest))
+
+
+def _line(judged: JudgedItem | None, findings: Sequence[Finding]) -> Line:
+    ordered = tuple(sorted(findings, key=lambda one: -URGENCY.index(one.level)))
+    return Line(worst(one.level for one in ordered), judged, ordered)
+
+
+def _rank(line: Line) -> tuple[int, float]:
+    end = line.judged.item.not_after if line.judged is not None else math.inf
+    return -URGENCY.index(line.level), end
+
+
+def print_table(
+    scrape: Scrape, now: float, stream: TextIO, only: Collection[Level] = frozenset(Level)
+) -> None:
+    """
+    The endpoints with one of these levels as a table, the most urgent first, and how many have which level.
+
+    In groups and in colour on a terminal; elsewhere plain, with a line for each item.
+    """
+    found = entries(scrape, now)
+    shown = [one for one in found if one.level in only]
+    counts = Counter(one.level for one in found)
+    summary = ", ".join(f"{counts[one]} {one.name.lower()}" for one in reversed(URGENCY))
+    if len(shown) < len(found):
+        summary += f" ({len(found) - len(shown)} of them not shown)"
+    if not scrape.complete:
+        summary += f"; not all was looked at in {scrape.timeout:g} s: raise --timeout"
+    out = terminal(stream)
+    if out is None:
+        lines = [_cells(one.row, line, now) for one in shown for line in one.lines]
+        write_columns([HEADINGS, *lines], stream)
+        stream.write(f"{summary}\n")
+    else:
+        _Table(out, now, shown).write()
+        out.line(Text(summary, "bold"))
+
+
+def _cells(row: EndpointRow, line: Line, now: float) -> tuple[str, ...]:
+    item = line.judged.item if line.judged is not None else None
+    # Rounded down: what has ended has less than 0, and nothing has more than it really has.
+    days = "" if item is None else f"{math.floor((item.not_after - now) / DAY * 10) / 10:.1f}"
+    return (
+        line.level.name,
+        row.target.name,
+        row.label,
+        item.name if item is not None else "",
+        iso(item.not_after) if item is not None else "",
+        days,
+        "; ".join(one.words for one in line.findings) or "fine",
     )
+
+
+class _Table:
+    """
+    The table on a terminal: a group for each level; below each line what to know, and what to do about it.
+    """
+
+    def __init__(self, out: Terminal, now: float, shown: Sequence[Entry]) -> None:
+        self._out = out
+        self._now = now
+        self._shown = shown
+        # What to do is told once: a hundred servers may need the same.
+        self._told: set[str] = set()
+        self._bar = 20 if out.width >= WIDE else 10
+        self._target = widest(["TARGET", *(clean(one.row.target.name) for one in shown)])
+        self._endpoint = widest(["ENDPOINT", *(clean(one.row.label) for one in shown)])
+        names = {line.name for one in shown for line in one.lines} - {""}
+        # Most endpoints have one item, a leaf. Where all are such, that need not be said.
+        self._item = 0 if names <= {"leaf"} else widest(["ITEM", *names])
+        place = self._target + self._endpoint + 2 * len(GAP)
+        # Where a line has no room for all, the place stands on a line of its own.
+        self._stacked = len(GAP) + place + len(self._values("", "", "", "")) > out.width
+
+    def write(self) -> None:
+        """
+        Write all of it.
+        """
+        if self._shown:
+            place = Text(self._place("TARGET", "ENDPOINT"), "dim")
+            values = self._values("ITEM", padded("LIFE", self._bar), "LEFT", "ENDS (UTC)")
+            self._write_columns(place, values)
+        for level in reversed(URGENCY):
+            group = [one for one in self._shown if one.level is level]
+            if not group:
+                continue
+            title = Text.assemble(
+                (f" {level.name} ", f"bold reverse {STYLES[level]}"),
+                (f" {counted(len(group), 'endpoint')}: {MEANINGS[level]}", STYLES[level]),
+            )
+            self._out.line(title)
+            for one in group:
+                self._write_entry(one)
+            self._out.line()
+        if any(line.judged is not None for one in self._shown for line in one.lines):
+            glyphs = self._out.glyphs
+            sample = f"{glyphs.left * 4}{glyphs.over}{glyphs.due}{glyphs.over * 2}"
+            words = f"{sample}  what is left of its life; shorter than {glyphs.due}: its renewal is overdue"
+            self._out.line(Text(words, "dim"))
+
+    def _place(self, target: str, endpoint: str) -> str:
+        if self._stacked:
+            return f"{target}{GAP}{endpoint}"
+        return f"{padded(target, self._target)}{GAP}{padded(endpoint, self._endpoint)}"
+
+    def _values(self, item: str, life: Text | str, left: str, ends: str) -> Text:
+        name = f"{padded(item, self._item)}{GAP}" if self._item else ""
+        return Text.assemble(name, life or " " * self._bar, f"{GAP}{left:>9}{GAP}{ends:<16}")
+
+    def _write_columns(self, place: Text, values: Text) -> None:
+        if self._stacked:
+            self._out.line(place, 2)
+            self._out.line(values, 4)
+        else:
+            self._out.line(Text.assemble(place, GAP, values), 2)
+
+    def _write_entry(self, entry: Entry) -> None:
+        place = Text(self._place(clean(entry.row.target.name), clean(entry.row.label)))
+        fine = 0
+        for number, line in enumerate(entry.lines):
+            fine += line.level is Level.OK
+            if fine <= FINE_LINES:
+                self._write_line(line, place if number == 0 else None)
+        if fine > FINE_LINES:
+            more = counted(fine - FINE_LINES, "more item")
+            self._out.line(Text(f"{self._out.glyphs.more} {more}, fine, ending later", "dim"), 4)
+
+    def _write_line(self, line: Line, place: Text | None) -> None:
+        """
+        Write an item, below the place if that stands there already (None).
+        """
+        if line.judged is None:
+            self._out.line(place or Text(), 2)
+        else:
+            end = line.judged.item.not_after
+            left = span(end - self._now) if end >= self._now else "ended"
+            life = bar(line.judged, self._now, self._bar, self._out.glyphs)
+            values = self._values(line.name, life, left, minute(end))
+            if place is None and self._stacked:
+                self._out.line(values, 4)
+            else:
+                self._write_columns(place or Text(self._place("", "")), values)
+        for one in line.findings:
+            words = Text(clean(one.words), STYLES[one.level])
+            if one.item is not None:
+                words.append(_subject(line), "dim")
+            self._out.line(words, 4)
+            if one.advice and one.advice not in self._told:
+                self._told.add(one.advice)
+                self._out.line(Text(f"{self._out.glyphs.arrow} {clean(one.advice)}", "dim"), 4)
+
+
+def _subject(line: Line) -> str:
+    """
+    Whose certificate it is, in brackets, where the name of the item does not say that it is the server's.
+    """
+    if line.judged is None or line.judged.item.certificate is None or line.name.startswith("leaf"):
+        return ""
+    return f" ({clean(line.judged.item.certificate.subject)})"
 
 
 def print_json(scrape: Scrape, now: float, stream: TextIO) -> None:

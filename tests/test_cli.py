@@ -102,12 +102,12 @@ def now_ca() -> Minted:
     return root("Now Root", not_before=time.time() - 365 * DAY, not_after=time.time() + 365 * DAY)
 
 
-def leaf(ca: Minted, left: float) -> tuple[Minted, ...]:
+def leaf(ca: Minted, left: float, name: str = "127.0.0.1") -> tuple[Minted, ...]:
     """
-    A 90-day certificate for the loopback address with this much left.
+    A 90-day certificate for the loopback address, or another name, with this much left.
     """
     now = time.time()
-    names = ["127.0.0.1"]
+    names = [name]
     return ca.issue("here", names, not_before=now + left - 90 * DAY, not_after=now + left).chain[:1]
 
 
@@ -147,8 +147,21 @@ def test_help_names_every_flag_and_shows_examples() -> None:
     assert "expiry-exporter --config.file=expiry.yml" in text
     both = text + run("check", "--help").stdout + run("demo", "--help").stdout
     both += run("alerts", "--help").stdout + run("dashboards", "--help").stdout
+    both += run("forecast", "--help").stdout
     assert len(flags()) > 12
     assert [flag for flag in flags() if flag not in both] == []
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("command", ["check", "forecast"])
+def test_the_help_of_a_look_tells_its_exit_codes(command: str) -> None:
+    """
+    And shows examples, in lines that a terminal has room for.
+    """
+    text = run(command, "--help").stdout
+    codes = re.findall(r"^  (\d)  ", text, re.MULTILINE)
+    assert codes == {"check": ["0", "1", "2", "3"], "forecast": ["0", "2", "3"]}[command]
+    assert text.count(f"  expiry-exporter {command} ") >= 4
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
@@ -178,7 +191,15 @@ def test_the_version_is_told() -> None:
         (["--shard.total=0"], "'0' is not a whole number above 0"),
         (["--config.fil=x"], "--config.fil=x"),
         (["--log.level=loud"], "loud"),
-        (["check"], "URL"),
+        (["check"], "name a URL after `check`, or a configuration by --config.file"),
+        (["forecast"], "name a URL after `forecast`"),
+        (["check", "--timeout=0", "https://a.example"], "'0' is not a number of seconds above 0"),
+        (["check", "--timeout=-1", "https://a.example"], "'-1' is not a number of seconds above 0"),
+        (["check", "--timeout=nan", "https://a.example"], "'nan' is not a number of seconds above 0"),
+        (["check", "--timeout=inf", "https://a.example"], "'inf' is not a number of seconds above 0"),
+        (["check", "--only=critical,bad", "https://a.example"], "'bad' is not one of critical, unknown"),
+        (["forecast", "--days=0", "https://a.example"], "'0' is not a whole number of days from 1"),
+        (["forecast", "--days=90d", "https://a.example"], "'90d' is not a whole number of days"),
     ],
 )
 def test_a_wrong_flag_is_refused(
@@ -425,6 +446,185 @@ def test_check_of_bad_urls_only_is_unknown(capsys: pytest.CaptureFixture[str]) -
     Nothing was looked at, which is not fine.
     """
     assert check(capsys, "example.com")[0] == 3
+
+
+def test_check_of_a_documents_levels_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    `--only` would make a document that says less than the exit code.
+    """
+    status, _, errors = check(capsys, "https://a.example", "--output", "json", "--only", "ok")
+    assert status == 2
+    assert "--only is for the table" in errors
+
+
+def test_check_shows_some_levels_and_exits_by_all(
+    tmp_path: Path, now_ca: Minted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    `--only` is about what is printed.
+    """
+    with misbehaving.refusing() as port, nginx(tmp_path, Site([leaf(now_ca, 75 * DAY)])) as server:
+        urls = (f"tls://{server.authority}", f"tls://127.0.0.1:{port}")
+        anchors = ca_file(tmp_path, now_ca)
+        status, output, _ = check(capsys, *urls, "--ca-file", anchors, "--only", "ok,warning")
+    assert status == 3
+    assert [line.split()[0] for line in output.splitlines()[1:]] == ["OK", "0"]
+
+
+def written(directory: Path, name: str, *minted: Minted) -> Path:
+    """
+    Certificates in a PEM file.
+    """
+    file = directory / name
+    file.write_bytes(b"".join(one.pem for one in minted))
+    return file
+
+
+def test_check_reads_files(tmp_path: Path, now_ca: Minted, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    `probe.allow` is about strangers who ask; whoever starts the command may read what it can.
+    """
+    file = written(tmp_path, "server.pem", *leaf(now_ca, 75 * DAY))
+    status, output, _ = check(capsys, f"file://{file}")
+    assert status == 0
+    assert output.splitlines()[1].split()[:4] == ["OK", f"file://{file}", str(file), "leaf"]
+
+
+@pytest.fixture
+def two_files(tmp_path: Path, now_ca: Minted, config: Path) -> Path:
+    """
+    A configuration with a file that is fine, and one that somebody must renew within 40 days.
+    """
+    fine = written(tmp_path, "fine.pem", *leaf(now_ca, 75 * DAY))
+    bought = written(tmp_path, "bought.pem", *leaf(now_ca, 40 * DAY, "bought.example.com"))
+    config.write_text(
+        f"targets: [{{url: 'file://{fine}', name: fine}},"
+        f" {{url: 'file://{bought}', name: bought, policy: manual}}]\n",
+        encoding="utf-8",
+    )
+    return config
+
+
+@pytest.mark.parametrize(
+    ("names", "flags", "expected"),
+    [
+        ([], [], [("WARNING", "bought"), ("OK", "fine")]),
+        (["fine"], [], [("OK", "fine")]),
+        (["bought"], ["--policy=automatic"], [("OK", "bought")]),
+    ],
+)
+def test_check_looks_at_configured_targets(
+    two_files: Path,
+    capsys: pytest.CaptureFixture[str],
+    names: list[str],
+    flags: list[str],
+    expected: list[tuple[str, str]],
+) -> None:
+    """
+    At all of them or at those named, with their own settings unless a flag says otherwise.
+    """
+    _, output, _ = check(capsys, f"--config.file={two_files}", *names, *flags)
+    assert [tuple(line.split()[:2]) for line in output.splitlines()[1:-1]] == expected
+
+
+@pytest.mark.parametrize("command", ["check", "forecast"])
+def test_a_bad_configuration_is_unknown(
+    config: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """
+    With its faults: nothing was looked at, which is not fine.
+    """
+    config.write_text("targets: [nonsense]\n", encoding="utf-8")
+    assert cli.main([command, f"--config.file={config}"]) == 3
+    assert f"{config}:1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "forecast"])
+def test_a_configuration_without_targets_is_unknown(
+    config: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """
+    An empty list is easily written by mistake.
+    """
+    assert cli.main([command, f"--config.file={config}"]) == 3
+    assert capsys.readouterr().err == f"expiry-exporter {command}: {config} has no targets to look at\n"
+
+
+def forecast(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """
+    Status, output and errors of a forecast in this process.
+    """
+    status = cli.main(["forecast", *map(str, arguments)])
+    return (status, *capsys.readouterr())
+
+
+def test_a_forecast_tells_what_will_fire(two_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Of the configured targets, by their policies; it is complete, so the status is 0.
+    """
+    status, output, errors = forecast(capsys, f"--config.file={two_files}", "--days=60")
+    assert (status, errors) == (0, "")
+    told = [tuple(line.split()[:4]) for line in output.splitlines()[1:-1]]
+    assert [(when == "now", *what) for when, *what in told] == [
+        (True, "warning", "ExpirySoon", "bought"),
+        (False, "critical", "ExpirySoon", "bought"),
+        (False, "critical", "ExpiryPassed", "bought"),
+        (False, "warning", "ExpiryRenewalOverdue", "fine"),
+    ]
+
+
+@pytest.mark.parametrize("output", ["text", "json", "csv"])
+def test_a_forecast_that_lacks_something_says_so(capsys: pytest.CaptureFixture[str], output: str) -> None:
+    """
+    By its status, whatever is printed.
+    """
+    with misbehaving.refusing() as port:
+        status, printed, errors = forecast(capsys, f"tls://127.0.0.1:{port}", "--output", output)
+    assert status == 3
+    assert "connection_refused" in printed
+    assert "ExpiryProbeFailing" in printed
+    assert errors.startswith("not seen, so not forecast: ") == (output == "csv")
+
+
+def test_a_forecast_that_ran_out_of_time_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    With what to do: what is missing may be what fires first.
+    """
+    with misbehaving.serving(misbehaving.hang) as port:
+        status, _, errors = forecast(capsys, f"tls://127.0.0.1:{port}", "--timeout=0.3")
+    assert status == 3
+    assert errors == "expiry-exporter forecast: not all was looked at in 0.3 s: raise --timeout\n"
+
+
+def test_a_forecast_looks_at_the_good_urls_when_one_is_bad(
+    tmp_path: Path, now_ca: Minted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The bad one is said, and the forecast is not the whole.
+    """
+    file = written(tmp_path, "server.pem", *leaf(now_ca, 75 * DAY))
+    status, output, errors = forecast(capsys, f"file://{file}", "gopher://x")
+    assert status == 3
+    assert errors.startswith("expiry-exporter forecast: scheme 'gopher' is not known")
+    assert "ExpiryRenewalOverdue" in output
+
+
+def test_names_that_the_output_can_not_write_are_written_otherwise(config: Path, tmp_path: Path) -> None:
+    """
+    A log or terminal in ASCII gets an escape, not a traceback.
+    """
+    config.write_text(
+        f"targets: [{{url: 'file://{tmp_path}/none.pem', name: 'm\u00fcnchen'}}]\n", encoding="utf-8"
+    )
+    done = subprocess.run(
+        [*COMMAND, "check", f"--config.file={config}"],
+        capture_output=True,
+        check=False,
+        timeout=30,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 3
+    assert rb"m\xfcnchen" in done.stdout
 
 
 def told_to_stop(port: int) -> threading.Thread:

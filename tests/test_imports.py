@@ -31,6 +31,7 @@ PURE = {
     "registration",
     "dns_facts",
     "renewal_information",
+    "forecast",
     "formats",
     "yaml_tree",
 }

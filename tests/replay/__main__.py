@@ -14,6 +14,8 @@ def ahead(seconds: float) -> str:
     """
     Time before the outage, for a person.
     """
+    if seconds < -HOUR / 2:
+        return f"{-seconds / HOUR:.0f} hours after it, at the next look"
     if seconds < 0:
         return "with the outage"
     return f"{seconds / DAY:.0f} days" if seconds >= DAY else f"{seconds / HOUR:.0f} hours"
@@ -39,18 +41,15 @@ def table() -> Iterator[str]:
     yield "| " + " | ".join(HEAD) + " |"
     yield "|---" * len(HEAD) + "|"
     for incident in incidents():
-        if incident.later is None:
-            yield "| " + " | ".join(row(incident, replay(SCENARIOS[incident.id]()))) + " |"
+        yield "| " + " | ".join(row(incident, replay(SCENARIOS[incident.id]()))) + " |"
 
 
 def main() -> None:
     """
-    Print the table, then what is not in it.
+    Print the table.
     """
     for line in table():
         print(line, flush=True)
-    later = [f"{one.name} ({one.later})" for one in incidents() if one.later is not None]
-    print(f"\nNot replayed yet: {'; '.join(later)}.")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
 """
 Public incidents as scenarios: what the exporter would have seen before and after each outage.
 
-Files, Secrets and keystores stand here as targets at an address: an item is an item,
-wherever it was read. `blackbox_exporter` sees only what stands on the wire.
+Secrets and keystores stand here as files: an item is an item, wherever it was read.
+`blackbox_exporter` sees only what stands on the wire.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from exporter.dns_facts import Tlsa, tlsa_mismatch
 from exporter.judgement import Anchors, judge_facts
-from exporter.observation import Facts, Observed
-from exporter.policies import AUTHORITY, AUTOMATIC, DAY, HOUR, MANUAL, Policy
+from exporter.minter import Minted, root
+from exporter.observation import Facts, Fault, FoundFault, Observed
+from exporter.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
+from exporter.probes.additions import added
+from exporter.registries import AGAIN_AFTER
 from exporter.trust import TrustStore
 from tests.replay import promtool
 from tests.replay.promtool import Firing, Name
@@ -24,14 +28,17 @@ from tests.replay.timeline import (
     Fleet,
     Place,
     anchor,
+    domain,
     fleet,
     issuer,
-    kept,
     leaf,
     place,
     presented,
     record,
     served,
+    signed,
+    stapled,
+    stored,
 )
 
 FILE = Path(__file__).with_name("incidents.yml")
@@ -56,8 +63,6 @@ class Incident:
     ended: str
     lead: float
     """Seconds before the outage at which the first alert must have fired; 0: right after the fact."""
-    later: str | None
-    """Why it can't be replayed yet; None when it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,12 @@ class Scenario:
     """When what ran out was replaced; None when it never was in the timeline."""
     interval: float = 12 * HOUR
     until: float = OUTAGE + 2 * DAY
+    known_after: float = 0.0
+    """Seconds from the outage to the next look at what is looked up now and then only."""
+    then: str = "ExpiryPassed"
+    """The alert that says from the outage on that it has happened."""
+    handed_over: bool = False
+    """True when the first alert is over with the outage, because `then` takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +127,6 @@ def incidents() -> list[Incident]:
             str(row["date"]),
             row["ended"],
             float(row["lead"].removesuffix("d")) * DAY,
-            row.get("later"),
         )
         for row in rows
     ]
@@ -154,9 +164,11 @@ def blackbox(place: Place | None, now: float) -> str:
     if not isinstance(observation, Observed):
         return GONE
     anchors = Anchors(TrustStore.from_pem(anchor().pem))
-    if judge_facts(observation.facts, place.target, anchors, now).faults:
+    # It asks nobody but the server, and looks at certificates only.
+    shown = replace(observation.facts, faults=())
+    if judge_facts(shown, place.target, anchors, now).faults:
         return GONE
-    left = min(item.not_after for item in observation.facts.items) - now
+    left = min(one.not_after for chain in shown.chains for one in chain.certificates) - now
     if left < 3 * DAY:
         return "< 3 d"
     return "< 20 d" if left < 20 * DAY else NOTHING
@@ -198,24 +210,19 @@ def _automatic(name: str, lifetime: float, url: str = "") -> Scenario:
     )
 
 
-def _stored(
-    name: str, lifetime: float = 2 * YEAR, policy: Policy = MANUAL, outage: float = OUTAGE
-) -> Scenario:
+def _stored(name: str, lifetime: float = 2 * YEAR) -> Scenario:
     """
     A certificate that stands in a file, a Secret or a keystore, and that no handshake shows.
     """
-    old = leaf(name, outage - lifetime, lifetime)
-    one = place(f"tls://{name}:1", [(0, kept(old))], policy=policy)
+    old = leaf(name, OUTAGE - lifetime, lifetime)
+    one = place(f"file:///srv/{name}.pem", [(0, stored(old.pem))], policy=MANUAL)
     return Scenario(
         fleet(one),
         "ExpirySoon",
         "warning",
-        f"Certificate for {name}",
+        f"Certificate for /srv/{name}.pem",
         None,
-        outage=outage,
         fixed=None,
-        until=outage + 2 * DAY,
-        interval=12 * HOUR if outage == OUTAGE else DAY,
     )
 
 
@@ -229,7 +236,9 @@ def _undeployed(
     old, new = leaf(name, begin, lifetime), leaf(name, renewed, lifetime)
     fixed = OUTAGE + DAY
     wire = place(url, [_predecessor(name), (begin, served(old)), (fixed, served(new))], policy=policy)
-    kept_there = place(store, [_predecessor(name), (begin, kept(old)), (renewed, kept(new))], policy=policy)
+    before = leaf(name, OUTAGE - 150 * DAY, 90 * DAY)
+    schedule = [(0.0, stored(before.pem)), (begin, stored(old.pem)), (renewed, stored(new.pem))]
+    kept_there = place(store, schedule, policy=policy)
     return Scenario(
         fleet(wire, kept_there), "ExpiryNotDeployed", "warning", "was renewed but not deployed", wire
     )
@@ -400,25 +409,19 @@ def addtrust() -> Scenario:
     )
 
 
-def dstx3() -> Scenario:
+def _authority(
+    path: str, authority: Minted, outage: float, *others: Place, wire: Place | None = None
+) -> Scenario:
     """
-    The root is a target of its own; leaves were renewed under an intermediate that ended with it.
+    A CA certificate in a file, and what depends on it.
     """
-    outage = 400 * DAY + 7 * MINUTE
-    name, store = "letters.example.com", "anchors.example.com"
-    cross = anchor().cross_sign(issuer(), not_before=-19 * YEAR, not_after=outage)
-    issued = [60 * DAY * number for number in range(8)]
-    one = place(
-        f"https://{name}", [(begin, presented(leaf(name, begin, 90 * DAY), cross)) for begin in issued]
-    )
-    root = leaf(store, outage - 21 * YEAR, 21 * YEAR)
-    anchors = place(f"tls://{store}:1", [(0, kept(root))], policy=AUTHORITY)
+    one = place(f"file://{path}", [(0, stored(authority.pem))])
     return Scenario(
-        fleet(one, anchors),
-        "ExpirySoon",
+        fleet(one, *others),
+        "ExpiryAuthorityEnding",
         "warning",
-        f"Certificate for {store}",
-        one,
+        f"of {path} ends in",
+        wire,
         outage,
         None,
         DAY,
@@ -426,8 +429,178 @@ def dstx3() -> Scenario:
     )
 
 
+def dstx3() -> Scenario:
+    """
+    The root is a file of its own; leaves were renewed under an intermediate that ended with it.
+    """
+    outage = 400 * DAY + 7 * MINUTE
+    name = "letters.example.com"
+    cross = anchor().cross_sign(issuer(), not_before=-19 * YEAR, not_after=outage)
+    issued = [60 * DAY * number for number in range(8)]
+    one = place(
+        f"https://{name}", [(begin, presented(leaf(name, begin, 90 * DAY), cross)) for begin in issued]
+    )
+    old_root = root("Letters Root", not_before=outage - 21 * YEAR, not_after=outage)
+    return _authority("/etc/ssl/letters-root.pem", old_root, outage, one, wire=one)
+
+
 def _chromecast() -> Scenario:
-    return _stored("devices.example.com", 3650 * DAY, AUTHORITY, 400 * DAY + 7 * MINUTE)
+    outage = 400 * DAY + 7 * MINUTE
+    above = root("Devices Root", not_before=outage - 20 * YEAR, not_after=outage + 10 * YEAR)
+    intermediate = above.issue(
+        "Devices Intermediate", ca=True, not_before=outage - 3650 * DAY, not_after=outage
+    )
+    return _authority("/srv/devices-ca.pem", intermediate, outage)
+
+
+def marketo() -> Scenario:
+    """
+    Nobody renewed the domain. The registry moved its date by itself; the registrar took it out of the DNS.
+    """
+    fixed = OUTAGE + DAY
+    terms = [
+        (0.0, OUTAGE, ("client transfer prohibited",)),
+        (OUTAGE, OUTAGE + YEAR, ("auto renew period", "client hold")),
+        (fixed, OUTAGE + YEAR, ("client transfer prohibited",)),
+    ]
+    return Scenario(
+        fleet(domain("example.com", terms)),
+        "ExpiryDomainEnding",
+        "warning",
+        "Registration of the domain example.com ends in",
+        None,
+        interval=2 * HOUR,
+        known_after=AGAIN_AFTER,
+        then="ExpiryDomainStatus",
+        handed_over=True,
+    )
+
+
+def zoom() -> Scenario:
+    """
+    The registry put the domain on hold by mistake, right after it was last asked.
+    """
+    outage = DAY + 30
+    terms = [
+        (0.0, 2 * YEAR, ("active",)),
+        (outage, 2 * YEAR, ("server hold",)),
+        (outage + DAY, 2 * YEAR, ("active",)),
+    ]
+    return Scenario(
+        fleet(domain("example.com", terms)),
+        "ExpiryDomainStatus",
+        "critical",
+        "The registry takes the domain example.com away (domain_hold)",
+        None,
+        outage,
+        outage + DAY,
+        5 * MINUTE,
+        outage + 2 * DAY,
+        AGAIN_AFTER,
+        "ExpiryDomainStatus",
+    )
+
+
+def le_ocsp() -> Scenario:
+    """
+    Responses for seven days, made anew every three days, until the responder made no more.
+    """
+    name = "stapled.example.com"
+    outage = 21 * DAY + 7 * MINUTE
+    fixed = outage + DAY
+    one = leaf(name, -10 * DAY, 90 * DAY)
+    begins = [outage - 7 * DAY - 3 * DAY * number for number in range(6, -1, -1)] + [fixed]
+    wire = place(f"https://{name}", [(begin, stapled(one, begin, begin + 7 * DAY)) for begin in begins])
+    return Scenario(
+        fleet(wire),
+        "ExpirySignatureStale",
+        "warning",
+        f"ocsp signature staple of {name} is stale",
+        wire,
+        outage,
+        fixed,
+        HOUR,
+        fixed + DAY,
+        then="ExpirySignatureStale",
+    )
+
+
+def quad1() -> Scenario:
+    """
+    Signatures for thirteen days, as the root zone has them, made anew daily; one server has an old zone.
+    """
+    outage = 21 * DAY + 7 * MINUTE
+    fixed = outage + DAY
+    days = [number * DAY for number in range(-2, 25)]
+    good = [(day, signed(day, day + 13 * DAY)) for day in days]
+    stale = [one for one in good if one[0] <= outage - 13 * DAY - DAY]
+    stale += [
+        (outage - 13 * DAY, signed(outage - 13 * DAY, outage)),
+        (fixed, signed(fixed, fixed + 13 * DAY)),
+    ]
+    one = place(
+        "dns:example.com",
+        good,
+        stale,
+        good,
+        addresses=[f"ns{number}.example.com (192.0.2.{number})" for number in (1, 2, 3)],
+    )
+    return Scenario(
+        fleet(one),
+        "ExpirySignatureStale",
+        "warning",
+        "dnssec signature dnssec of example.com is stale",
+        None,
+        outage,
+        fixed,
+        HOUR,
+        fixed + DAY,
+        then="ExpirySignatureStale",
+    )
+
+
+def tlsa() -> Scenario:
+    """
+    A renewal came with a new key, and the TLSA record still announces the old one.
+    """
+    name = "mail.example.com"
+    outage = 4 * HOUR + 30
+    fixed = outage + 2 * HOUR
+    old, new = served(leaf(name, -60 * DAY, 90 * DAY)), served(leaf(name, 0, 90 * DAY))
+    records = {
+        when: [Tlsa(3, 1, 1, bytes.fromhex(facts.chains[0].leaf.public_key_sha256))]
+        for when, facts in ((0.0, old), (fixed, new))
+    }
+    wire = place(
+        f"smtp://{name}",
+        [
+            (0.0, _announced(old, records[0.0])),
+            (outage, _announced(new, records[0.0])),
+            (fixed, _announced(new, records[fixed])),
+        ],
+    )
+    return Scenario(
+        fleet(wire),
+        "ExpiryNotTrusted",
+        "critical",
+        f"Clients refuse {name}: tlsa_mismatch",
+        wire,
+        outage,
+        fixed,
+        MINUTE,
+        fixed + HOUR,
+        then="ExpiryNotTrusted",
+    )
+
+
+def _announced(facts: Facts, records: list[Tlsa]) -> Facts:
+    """
+    What a server shows, judged by these TLSA records.
+    """
+    announced = tlsa_mismatch(records, facts.chains[0].certificates)
+    if announced is None:
+        return facts
+    return added(facts, faults=(FoundFault(Fault.TLSA_MISMATCH, f"announced: {announced}"),))
 
 
 SCENARIOS: dict[str, Callable[[], Scenario]] = {
@@ -446,21 +619,21 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "azure-2013": lambda: _undeployed(
         "storage.example.com",
         "https://storage.example.com",
-        "tls://store.example.com:1",
+        "file:///srv/store/storage.pem",
         YEAR,
         OUTAGE - 40 * DAY,
     ),
     "gocardless-2020": lambda: _undeployed(
         "vault.example.com",
         "tls://vault.example.com:8200",
-        "tls://disk.example.com:1",
+        "file:///etc/ssl/current.pem",
         90 * DAY,
         OUTAGE - 30 * DAY,
     ),
     "veres-2018": lambda: _undeployed(
         "ledger.example.com",
         "https://ledger.example.com",
-        "tls://disk.example.com:1",
+        "file:///etc/ssl/current.pem",
         90 * DAY,
         OUTAGE - 30 * DAY,
     ),
@@ -474,5 +647,10 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "chromecast-2025": _chromecast,
     "oculus-2018": lambda: _stored("signing.example.com"),
     "vcenter-2020": lambda: _stored("sts.example.com", 730 * DAY),
+    "marketo-2017": marketo,
+    "zoom-2025": zoom,
+    "le-ocsp-2016": le_ocsp,
+    "quad1-2023": quad1,
+    "tlsa": tlsa,
 }
-"""How each incident that can be replayed is replayed, by its id."""
+"""How each incident is replayed, by its id."""

@@ -16,8 +16,6 @@ from tests.support.readme import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
 
-REPLAYED = [one for one in incidents() if one.later is None]
-
 
 @functools.cache
 def replayed(incident: str) -> Outcome:
@@ -27,35 +25,77 @@ def replayed(incident: str) -> Outcome:
     return replay(SCENARIOS[incident]())
 
 
-def test_every_incident_is_replayed_or_says_why_not() -> None:
+def test_every_incident_is_replayed() -> None:
     """
     Nothing is forgotten, and nothing is replayed that is not in the file.
     """
-    assert {one.id for one in REPLAYED} == set(SCENARIOS)
+    assert {one.id for one in incidents()} == set(SCENARIOS)
 
 
-@pytest.mark.parametrize("incident", REPLAYED, ids=lambda one: one.id)
+SHORT = {
+    "le-ocsp-2016": "the policy `signature` tells of a response for seven days when twelve hours are left",
+    "quad1-2023": "the policy `dnssec` tells of a signature for thirteen days when 45 hours are left",
+}
+"""Incidents that are announced later than they must be, with the reason."""
+
+
+@pytest.mark.parametrize(
+    "incident",
+    [
+        pytest.param(
+            one, marks=pytest.mark.xfail(reason=SHORT[one.id], strict=True) if one.id in SHORT else ()
+        )
+        for one in incidents()
+    ],
+    ids=lambda one: one.id,
+)
 def test_an_incident_is_announced_in_time(incident: Incident) -> None:
     """
-    The alert fires as long before the outage as it must, names the cause, and is in the README's table.
+    The alert fires as long before the outage as it must; without any lead, in the first evaluation of it.
     """
     outcome = replayed(incident.id)
     scenario = outcome.scenario
-    # Without any lead: in the first evaluation after the fact.
-    assert outcome.lead >= (incident.lead or -scenario.interval)
+    assert outcome.lead >= (incident.lead or -scenario.interval - scenario.known_after)
+
+
+@pytest.mark.parametrize("incident", incidents(), ids=lambda one: one.id)
+def test_an_incident_is_told_of_by_its_cause_until_it_is_over(incident: Incident) -> None:
+    """
+    The first alert's title names the cause, nothing goes quiet before the fix, and the README's table has it.
+    """
+    outcome = replayed(incident.id)
+    scenario = outcome.scenario
     assert scenario.title in outcome.title
     assert f"| {' | '.join(row(incident, outcome))} |" in README, (
         "python -m tests.replay writes the table anew"
     )
     end = scenario.until if scenario.fixed is None else scenario.fixed
+    # What is handed over ends when the registry is next asked, and not before the outage.
+    quiet = scenario.outage if scenario.handed_over else end
     for name, firing in outcome.firings.items():
         if (name.target, name.item) == (outcome.first.target, outcome.first.item):
             assert firing.complete, f"{name} went quiet before it was over"
-            assert firing.last >= end - scenario.interval, f"{name} went quiet before the fix"
-    passed = [name for name in outcome.firings if name.alert == "ExpiryPassed"]
-    assert passed or outcome.first.alert == "ExpiryChainEndsBeforeLeaf"
-    for name in passed:
-        assert 0 < outcome.firings[name].first - scenario.outage <= scenario.interval
+            assert firing.last >= quiet - scenario.interval, f"{name} went quiet before the fix"
+    assert then_says(outcome, end) or outcome.first.alert == "ExpiryChainEndsBeforeLeaf"
+
+
+def then_says(outcome: Outcome, end: float) -> bool:
+    """
+    True when what has happened is said from the outage to the fix, in the first evaluations after each.
+    """
+    scenario = outcome.scenario
+    said = [
+        fire
+        for name, fire in outcome.firings.items()
+        if (name.alert, name.severity) == (scenario.then, "critical")
+    ]
+    for firing in said:
+        begun = firing.first - scenario.outage <= scenario.interval + scenario.known_after
+        assert begun, f"{scenario.then} came late"
+        assert firing.last >= end - scenario.interval, f"{scenario.then} went quiet before the fix"
+        # What has its own end is said to have ended when it has, not before.
+        assert scenario.then != "ExpiryPassed" or firing.first > scenario.outage
+    return bool(said)
 
 
 def test_a_name_that_left_the_dns_is_told_of_first() -> None:
@@ -84,6 +124,17 @@ def test_a_chain_that_ends_first_is_told_of_when_it_is_first_served() -> None:
         Name("ExpiryChainEndsBeforeLeaf", "warning", "https://letters.example.com", "chain-1")
     ]
     assert chain.first == 360 * DAY
+
+
+def test_a_domain_that_its_registry_takes_is_never_quiet() -> None:
+    """
+    The registry moves the end by itself: the alert on the end is over when the one on the status begins.
+    """
+    outcome = replayed("marketo-2017")
+    target = outcome.first.target
+    ending = outcome.firings[Name("ExpiryDomainEnding", "critical", target, "registration")]
+    status = outcome.firings[Name("ExpiryDomainStatus", "critical", target, "")]
+    assert status.first == ending.last + outcome.scenario.interval
 
 
 def test_a_rollback_is_told_of_as_such() -> None:

@@ -7,25 +7,35 @@ begins at the epoch, because promtool's does: moments are seconds since 1970.
 """
 
 import functools
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from exporter import metrics
+from exporter import metrics, registration
 from exporter.certificates import certificate
+from exporter.dns_facts import Signature, signature_item
+from exporter.formats import parse
+from exporter.formats.parsed import Given
 from exporter.memory import Look, Result
 from exporter.metrics import Exposition, Samples, TargetRow
 from exporter.minter import Minted, root
 from exporter.observation import Chain, Facts, Failed, Item, Kind, Observation, Observed, Reason, Tls
 from exporter.policies import AUTOMATIC, DAY, Policy
 from exporter.probes import PROBES
+from exporter.probes.additions import added
 from exporter.probes.wire import facts
+from exporter.registries import AGAIN_AFTER
+from exporter.revocation import judge_staple
 from exporter.state import State, snapshot
 from exporter.targets import Target, join_host_port, parse_url
 from exporter.tls import Seen
 from exporter.watch import Watch
+from tests.revocation.making import revocation_list
+from tests.support.certificates import staple
 
 if TYPE_CHECKING:
     from exporter.network import Network
@@ -111,10 +121,83 @@ def served(minted: Minted) -> Facts:
 
 def kept(minted: Minted, name: str = "leaf") -> Facts:
     """
-    The certificate as an item that no handshake shows: in a file, a Secret or a keystore.
+    The certificate as an item that no handshake shows: in a Secret or a keystore.
     """
     one = certificate(minted.der)
     return Facts((Item(name, Kind.LEAF, one.not_before, one.not_after, one),))
+
+
+def stored(content: bytes) -> Facts:
+    """
+    What is in a file with these bytes.
+    """
+    found = parse(content, Given()).facts
+    assert found.items, "the file has nothing in it that expires"
+    return found
+
+
+def revocations(begin: float, end: float, ca: Minted | None = None) -> Facts:
+    """
+    A file with a revocation list that is superseded by its end.
+    """
+    return stored(revocation_list(ca or issuer(), this_update=begin, next_update=end))
+
+
+def stapled(minted: Minted, begin: float, end: float) -> Facts:
+    """
+    What a server shows that staples an OCSP response of this begin and end.
+    """
+    assert minted.issuer is not None
+    response = staple(minted, this_update=begin, next_update=end)
+    judged = judge_staple(response, "staple", minted.der, minted.issuer.der)
+    assert judged.item is not None, judged.faults
+    return added(served(minted), (judged.item,), judged.faults)
+
+
+def signed(begin: float, end: float) -> Facts:
+    """
+    What a name server shows of a zone that was signed with this validity.
+    """
+    item = signature_item([Signature("SOA", 20326, begin, end)], {20326})
+    assert item is not None
+    return Facts((item,))
+
+
+@functools.cache
+def registered(
+    domain: str, end: float, statuses: tuple[str, ...] = ("active",), seen_at: float = 0.0
+) -> Facts:
+    """
+    What the registry of a domain answers, as it was looked up at that time.
+    """
+    events = [("registration", -4 * YEAR), ("expiration", end)]
+    answer = {
+        "ldhName": domain,
+        "status": statuses,
+        "events": [
+            {"eventAction": action, "eventDate": datetime.fromtimestamp(when, UTC).isoformat()}
+            for action, when in events
+        ],
+    }
+    return registration.facts(registration.from_rdap(json.dumps(answer).encode(), domain), seen_at)
+
+
+Terms = Sequence[tuple[float, float, tuple[str, ...]]]
+"""What a registry says from when on, in the order of time: from then, the end, the statuses."""
+
+
+def domain(name: str, terms: Terms) -> Place:
+    """
+    A domain as a target. Its registry is asked every few hours only, so news may be as old as that.
+    """
+    one = target(f"domain:{name}")
+
+    def see(now: float) -> Seeing:
+        asked = now // AGAIN_AFTER * AGAIN_AFTER
+        _, end, statuses = max((term for term in terms if term[0] <= asked), default=terms[0])
+        return {name: Observed(registered(name, end, statuses, asked))}
+
+    return Place(one, see)
 
 
 Schedule = Sequence[tuple[float, Facts]]
@@ -165,11 +248,16 @@ def place(
 ) -> Place:
     """
     A target with one address for each schedule. Looks and look-ups of its name fail in some spans.
+
+    What has no port has its own name for an endpoint, unless `addresses` says what its endpoints are called.
     """
     one = target(url, policy, **labels)
     failing, unresolved = tuple(failing), tuple(unresolved)
-    addresses = addresses or [f"192.0.2.{number}" for number in range(1, len(schedules) + 1)]
-    endpoints = [join_host_port(address, one.url.port) for address in addresses]
+    if one.url.port:
+        addresses = addresses or [f"192.0.2.{number}" for number in range(1, len(schedules) + 1)]
+        endpoints = [join_host_port(address, one.url.port) for address in addresses]
+    else:
+        endpoints = list(addresses) or [one.url.authority]
 
     def see(now: float) -> Seeing:
         if within(unresolved, now):

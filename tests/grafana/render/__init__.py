@@ -1,0 +1,3 @@
+"""
+Pictures of the dashboards, drawn by Grafana's front-end libraries in Chromium.
+"""
