@@ -8,7 +8,7 @@ handshake agreed on are judged here.
 from dataclasses import dataclass
 
 from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Tls
-from exporter.policies import AUTOMATIC, SIGNATURE, Policy, lateness
+from exporter.policies import AUTOMATIC, CRL, SIGNATURE, Policy, lateness
 from exporter.targets import Target
 from exporter.trust import Trust, TrustStore, judge
 
@@ -101,7 +101,7 @@ def policy_for(item: Item, facts: Facts, target: Target) -> Policy:
     otherwise = target.policy
     if kind in {Kind.CRL, Kind.OCSP} and facts.chains:
         # The target's policy says how its certificate is renewed. What tells of that lives for days only.
-        otherwise = SIGNATURE
+        otherwise = CRL if kind is Kind.CRL else SIGNATURE
     return next((match.policy for match in target.matches if match.fits(kind, issuer)), otherwise)
 
 

@@ -121,21 +121,21 @@ DOMAIN = Policy(
 
 SIGNATURE = Policy(
     "signature",
-    # Authorities that publish weekly let old and new lists overlap by a tenth; staples are fetched earlier.
-    renewal_due=Before(share=1 / 10),
-    warning=Before(share=1 / 14),
-    critical=Before(share=1 / 28),
-)
-DNSSEC = Policy(
-    "dnssec",
-    # Signers replace a signature with a fifth (OpenDNSSEC) to a half of its validity left.
+    # Signers replace a signature with a fifth (OpenDNSSEC) or more of its validity left, responders too.
     renewal_due=Before(share=1 / 5),
-    warning=Before(share=1 / 7),
+    warning=Before(share=1 / 6),
     critical=Before(share=1 / 14),
+)
+CRL = Policy(
+    "crl",
+    # A week's list is replaced when a fifteenth of its validity is left (Active Directory), or more.
+    renewal_due=Before(share=1 / 15),
+    warning=Before(share=1 / 20),
+    critical=Before(share=1 / 40),
 )
 
 BUILT_IN: dict[str, Policy] = {
-    policy.name: policy for policy in (AUTOMATIC, MANUAL, AUTHORITY, DOMAIN, SIGNATURE, DNSSEC)
+    policy.name: policy for policy in (AUTOMATIC, MANUAL, AUTHORITY, DOMAIN, SIGNATURE, CRL)
 }
 
 
@@ -167,7 +167,7 @@ class Match:
 BY_KIND = (
     Match(AUTHORITY, frozenset({"authority"})),
     Match(DOMAIN, frozenset({"registration"})),
-    Match(SIGNATURE, frozenset({"crl", "ocsp", "metadata"})),
-    Match(DNSSEC, frozenset({"dnssec"})),
+    Match(SIGNATURE, frozenset({"dnssec", "ocsp"})),
+    Match(CRL, frozenset({"crl", "metadata"})),
 )
 """What holds for these kinds unless the configuration says otherwise."""

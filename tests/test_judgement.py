@@ -20,7 +20,7 @@ from exporter.judgement import (
 )
 from exporter.minter import Minted
 from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Renewal, Tls
-from exporter.policies import AUTHORITY, AUTOMATIC, DOMAIN, MANUAL, SIGNATURE, Match, Policy
+from exporter.policies import AUTHORITY, AUTOMATIC, CRL, DOMAIN, MANUAL, SIGNATURE, Match, Policy
 from exporter.probes import wire
 from exporter.tls import Seen
 from exporter.trust import TrustStore
@@ -174,7 +174,12 @@ def test_kinds_have_policies_of_their_own() -> None:
     """
     Unless the target names one.
     """
-    for kind, policy in ((Kind.REGISTRATION, DOMAIN), (Kind.AUTHORITY, AUTHORITY), (Kind.CRL, SIGNATURE)):
+    for kind, policy in (
+        (Kind.REGISTRATION, DOMAIN),
+        (Kind.AUTHORITY, AUTHORITY),
+        (Kind.CRL, CRL),
+        (Kind.DNSSEC, SIGNATURE),
+    ):
         item = Item("x", kind, NOW, NOW + DAY)
 
         assert policy_for(item, Facts((item,)), target()) is policy

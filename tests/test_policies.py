@@ -167,7 +167,7 @@ def test_the_built_in_policies_have_their_own_names() -> None:
     The key is what a configuration writes.
     """
     assert {name: policy.name for name, policy in BUILT_IN.items()} == {
-        name: name for name in ("automatic", "manual", "authority", "domain", "signature", "dnssec")
+        name: name for name in ("automatic", "manual", "authority", "domain", "signature", "crl")
     }
 
 

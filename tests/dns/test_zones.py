@@ -12,7 +12,7 @@ import pytest
 
 from exporter.judgement import Anchors, judge_facts
 from exporter.observation import Kind, Reason
-from exporter.policies import DNSSEC
+from exporter.policies import SIGNATURE
 from exporter.targets import Target, parse_url
 from tests.dns.asking import DAY, ONE, TWO, facts, failure, look, name_servers
 from tests.support.name_servers import Zone
@@ -73,9 +73,9 @@ def test_a_signature_has_the_deadlines_of_dnssec(tmp_path: Path) -> None:
         (seen,) = look(port, one).looks
 
     (judged,) = judge_facts(facts(seen), one, Anchors(None), now).items
-    assert judged.policy is DNSSEC
+    assert judged.policy is SIGNATURE
     assert judged.deadlines is not None
-    assert judged.deadlines.warning == pytest.approx(now + 13 * DAY - 2 * DAY, abs=2)
+    assert judged.deadlines.warning == pytest.approx(now + 13 * DAY - 14 / 6 * DAY, abs=2)
 
 
 def test_a_name_in_a_zone_means_the_zone(tmp_path: Path) -> None:

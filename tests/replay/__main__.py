@@ -18,7 +18,8 @@ def ahead(seconds: float) -> str:
         return f"{-seconds / HOUR:.0f} hours after it, at the next look"
     if seconds < 0:
         return "with the outage"
-    return f"{seconds / DAY:.0f} days" if seconds >= DAY else f"{seconds / HOUR:.0f} hours"
+    number, unit = (seconds / DAY, "day") if seconds >= DAY else (seconds / HOUR, "hour")
+    return f"{number:.0f} {unit}{'' if round(number) == 1 else 's'}"
 
 
 def row(incident: Incident, outcome: Outcome) -> tuple[str, ...]:

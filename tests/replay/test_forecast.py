@@ -35,7 +35,6 @@ HELD = {
     ("ExpiryNotTrusted", "warning"): 15 * MINUTE,
     ("ExpiryProbeFailing", "critical"): 5 * MINUTE,
     ("ExpiryProbeFailing", "warning"): 5 * MINUTE,
-    ("ExpiryDomainStatus", "critical"): 15 * MINUTE,
     ("ExpiryDomainStatus", "warning"): 15 * MINUTE,
     ("ExpiryRenewalBlocked", "warning"): 15 * MINUTE,
 }

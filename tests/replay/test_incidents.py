@@ -32,23 +32,7 @@ def test_every_incident_is_replayed() -> None:
     assert {one.id for one in incidents()} == set(SCENARIOS)
 
 
-SHORT = {
-    "le-ocsp-2016": "the policy `signature` tells of a response for seven days when twelve hours are left",
-    "quad1-2023": "the policy `dnssec` tells of a signature for thirteen days when 45 hours are left",
-}
-"""Incidents that are announced later than they must be, with the reason."""
-
-
-@pytest.mark.parametrize(
-    "incident",
-    [
-        pytest.param(
-            one, marks=pytest.mark.xfail(reason=SHORT[one.id], strict=True) if one.id in SHORT else ()
-        )
-        for one in incidents()
-    ],
-    ids=lambda one: one.id,
-)
+@pytest.mark.parametrize("incident", incidents(), ids=lambda one: one.id)
 def test_an_incident_is_announced_in_time(incident: Incident) -> None:
     """
     The alert fires as long before the outage as it must; without any lead, in the first evaluation of it.

@@ -35,7 +35,7 @@ export default defineConfig({
       // At its places below __grafana_public_path__.
       closeBundle() {
         cpSync('node_modules/@grafana/ui/dist/public', 'dist/build', { recursive: true });
-        // One that the package uses and lacks.
+        // Those that the package uses and lacks.
         cpSync('icons', 'dist/build/img/icons/unicons', { recursive: true });
         for (const [name, weight] of [['Regular', 400], ['Medium', 500]]) {
           const font = `node_modules/@fontsource/inter/files/inter-latin-${weight}-normal.woff2`;
