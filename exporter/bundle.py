@@ -112,5 +112,6 @@ def _texts(directory: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
     for entry in sorted(directory.iterdir(), key=lambda one: one.name):
         if entry.is_dir():
             yield from _texts(entry, f"{prefix}{entry.name}/")
-        elif not entry.name.endswith(".test.yml"):
+        # Beside the dashboards of a checkout lie pictures of them, and tests beside the rules.
+        elif not entry.name.endswith((".test.yml", ".png")):
             yield f"{prefix}{entry.name}", entry.read_text(encoding="utf-8")
