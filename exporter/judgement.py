@@ -138,7 +138,11 @@ def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
     if item.renewal is not None:
         critical = item.not_after - left.critical
         due = min(item.renewal.due, critical)
-        return Deadlines(due, min(due + lateness(max(lifetime, 0.0)), critical), critical)
+        warning = due + lateness(max(lifetime, 0.0))
+        if due >= item.not_after - left.renewal_due:
+            # No sooner than anyone would renew: renewers that do not ask the issuer are healthy too.
+            warning = max(warning, item.not_after - left.warning)
+        return Deadlines(due, min(warning, critical), critical)
     return Deadlines(
         item.not_after - left.renewal_due, item.not_after - left.warning, item.not_after - left.critical
     )

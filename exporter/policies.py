@@ -66,6 +66,8 @@ class Policy:
     """None: once the renewal is late by more than renewers vary (`lateness`)."""
     renewal_due_short: Before | None = None
     """Replaces `renewal_due` for lifetimes under ten days; None when there is no difference."""
+    warning_short: Before | None = None
+    """Replaces `warning` for lifetimes under ten days; None when there is no difference."""
 
     def time_left(self, lifetime: float) -> TimeLeft:
         """
@@ -73,14 +75,15 @@ class Policy:
         """
         # A lifetime can be zero or negative in a broken certificate: then every deadline is its end.
         lifetime = max(lifetime, 0.0)
-        due = self.renewal_due
-        if self.renewal_due_short is not None and lifetime < 10 * DAY:
-            due = self.renewal_due_short
+        due, warning = self.renewal_due, self.warning
+        if lifetime < 10 * DAY:
+            due = self.renewal_due_short or due
+            warning = self.warning_short or warning
         due_left = min(due.left(lifetime), lifetime / 2)
-        if self.warning is None:
+        if warning is None:
             warning_left = due_left - lateness(lifetime)
         else:
-            warning_left = min(self.warning.left(lifetime), lifetime / 2)
+            warning_left = min(warning.left(lifetime), lifetime / 2)
         # Half of the warning at most: a person who is told needs some time before it is critical.
         critical_left = min(self.critical.left(lifetime), lifetime / 4)
         warning_left = max(warning_left, critical_left)
@@ -89,15 +92,17 @@ class Policy:
 
 def lateness(lifetime: float) -> float:
     """
-    Seconds by which a healthy automatic renewal may be late: a renewer's timer, jitter, an issuer's outage.
+    Seconds by which a healthy automatic renewal may be late: a renewer's daily timer, an issuer's outage.
     """
-    return min(max(6 * HOUR, lifetime / 20), lifetime / 8, 5 * DAY)
+    return min(max(DAY, lifetime / 20), lifetime / 8, 5 * DAY)
 
 
 AUTOMATIC = Policy(
     "automatic",
     renewal_due=Before(duration=30 * DAY, share=1 / 3),
     renewal_due_short=Before(share=1 / 2),
+    # cert-manager and Caddy wait until a third is left here too. Half of that is for outages and deployments.
+    warning_short=Before(share=1 / 6),
     critical=Before(duration=7 * DAY, share=1 / 8),
 )
 MANUAL = Policy(

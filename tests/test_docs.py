@@ -316,11 +316,16 @@ def test_each_policy_is_described_with_its_numbers() -> None:
     described = {code(name)[0]: cells for name, _, *cells in table("Policy", "For")}
 
     def expected(policy: Policy) -> list[set[str]]:
-        short = words(policy.renewal_due_short)
         # Ten days and the numbers of lateness are no fields: the next test holds them.
-        due = words(policy.renewal_due) | short | ({"10 d"} if short else set())
-        late = {"1/20", "6 h", "5 d", "1/8"}
-        return [due, late if policy.warning is None else words(policy.warning), words(policy.critical)]
+        late = {"1/20", "1 d", "5 d", "1/8"} if policy.warning is None else words(policy.warning)
+        return [
+            words(policy.renewal_due) | short(policy.renewal_due_short),
+            late | short(policy.warning_short),
+            words(policy.critical),
+        ]
+
+    def short(before: Before | None) -> set[str]:
+        return set() if before is None else words(before) | {"10 d"}
 
     assert {name: [numbers(cell) for cell in cells] for name, cells in described.items()} == {
         name: expected(policy) for name, policy in BUILT_IN.items()
@@ -329,10 +334,10 @@ def test_each_policy_is_described_with_its_numbers() -> None:
 
 def test_the_numbers_of_lateness_and_of_short_lifetimes_are_the_described_ones() -> None:
     """
-    A late renewal warns after 1/20 of the lifetime, 6 h at least, 5 d or 1/8 at most; half is for under 10 d.
+    A late renewal warns after 1/20 of the lifetime, 1 d at least, 5 d or 1/8 at most; half is for under 10 d.
     """
     assert lateness(60 * DAY) == 60 * DAY / 20
-    assert lateness(4 * DAY) == 6 * HOUR
+    assert lateness(14 * DAY) == DAY
     assert lateness(200 * DAY) == 5 * DAY
     assert lateness(8 * HOUR) == HOUR
     assert AUTOMATIC.time_left(10 * DAY).renewal_due == pytest.approx(10 * DAY / 3)

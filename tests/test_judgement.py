@@ -43,7 +43,7 @@ def deadlines(found: Facts, name: str, policy: Policy = AUTOMATIC) -> Deadlines 
 # Days before the end at which the renewal is due, a person is warned, it is critical. By hand.
 TABLE = [
     (AUTOMATIC, 90, 30, 25.5, 7),
-    (AUTOMATIC, 6, 3, 2.7, 0.75),
+    (AUTOMATIC, 6, 3, 1, 0.75),
     (AUTOMATIC, 398, 30, 25, 7),
     (MANUAL, 398, 45, 45, 21),
     (MANUAL, 90, 45, 45, 21),
@@ -145,6 +145,21 @@ def test_who_issues_an_item_says_when_it_is_due() -> None:
         assert deadlines.renewal_due == NOW + 90 * DAY - max(due_before_end, 7 * DAY)
         assert deadlines.warning == NOW + 90 * DAY - warning_before_end
         assert deadlines.critical == NOW + 83 * DAY
+
+
+def test_an_issuer_that_asks_for_no_hurry_is_no_reason_to_warn_earlier() -> None:
+    """
+    A window in the usual place, the half of six days: who does not ask, and renews when a third is left, is
+    healthy. A window in the first half means hurry.
+    """
+    ending = NOW + 6 * DAY
+    for window_left, warning_left in ((2.97 * DAY, DAY), (5 * DAY, 4.25 * DAY)):
+        item = replace(Item("leaf", Kind.LEAF, NOW, ending), renewal=Renewal(ending - window_left))
+        deadlines = judge_item(item, Facts((item,)), AUTOMATIC)
+
+        assert deadlines is not None
+        assert deadlines.renewal_due == ending - window_left
+        assert deadlines.warning == ending - warning_left
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from exporter.minter import Minted, mint
 from exporter.observation import Facts, Observed
-from exporter.policies import AUTOMATIC, DAY, HOUR, MANUAL, Before, Policy
+from exporter.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
 from tests.replay.promtool import Firing, Name, alerts, firings
 from tests.replay.timeline import (
     MINUTE,
@@ -62,14 +62,15 @@ class Lifetime:
         """
         Seconds from the first to the last server with the new certificate.
         """
-        return min(2 * HOUR, self.seconds / 150)
+        return min(2 * HOUR, self.seconds / 12)
 
 
 LIFETIMES = {
-    # A third for certbot, cert-manager and Caddy, a half under ten days. Clouds: 60, 45 or 30 days.
-    "1h": Lifetime(HOUR, MINUTE, (HOUR / 2,)),
-    "24h": Lifetime(DAY, 4 * MINUTE, (DAY / 2,)),
-    "6d": Lifetime(6 * DAY, HOUR, (3 * DAY,)),
+    # A third for certbot, cert-manager and Caddy, a half where the issuer says so. Clouds: 60, 45 or 30 days.
+    "1h": Lifetime(HOUR, MINUTE, (HOUR / 2, HOUR / 3)),
+    "24h": Lifetime(DAY, 4 * MINUTE, (DAY / 2, DAY / 3)),
+    "6d": Lifetime(6 * DAY, HOUR, (3 * DAY, 2 * DAY)),
+    "14d": Lifetime(14 * DAY, 2 * HOUR, (14 * DAY / 3,)),
     "45d": Lifetime(45 * DAY, 4 * HOUR, (15 * DAY,)),
     "47d": Lifetime(47 * DAY, 4 * HOUR, (47 * DAY / 3,)),
     "90d": Lifetime(90 * DAY, 8 * HOUR, (30 * DAY, 45 * DAY)),
@@ -77,8 +78,8 @@ LIFETIMES = {
     "398d": Lifetime(398 * DAY, 2 * DAY, (398 * DAY / 3, 60 * DAY, 45 * DAY, 30 * DAY)),
     "10y": Lifetime(10 * YEAR, 8 * DAY, (10 * YEAR / 3, 30 * DAY)),
 }
-SURVIVE_OUTAGE = {"45d", "47d", "90d", "200d", "398d", "10y"}
-"""Lifetimes whose renewal may be late by an outage of the authority of 17 hours."""
+SURVIVE_OUTAGE = LIFETIMES.keys() - {"1h", "24h"}
+"""Lifetimes that survive a renewal that is late by an outage of the authority of 17 hours."""
 
 
 def renewals(
@@ -103,7 +104,7 @@ def hiccups(until: float, interval: float, dice: random.Random) -> list[Span]:
 
 
 def healthy(
-    name: str, how: Lifetime, left: float, dice: random.Random, *, outage: bool, policy: Policy = AUTOMATIC
+    name: str, how: Lifetime, left: float, dice: random.Random, *, outage: bool
 ) -> tuple[Place, float]:
     """
     A target with five servers that are renewed three times, and when the last one was.
@@ -118,7 +119,7 @@ def healthy(
     ]
     until = certificates[-1][0] + 4 * how.rollout + 8 * how.interval
     failing = hiccups(until, how.interval, dice)
-    return place(f"https://{host}", *schedules, policy=policy, failing=failing, team="web"), until
+    return place(f"https://{host}", *schedules, failing=failing, team="web"), until
 
 
 @pytest.mark.parametrize("name", LIFETIMES)
@@ -217,29 +218,6 @@ def test_another_authority_at_a_renewal_alerts_nobody() -> None:
         (HOUR, presented(leaf(host, HOUR, 90 * DAY, older), older, elsewhere)),
     ]
     assert firings(record(fleet(place(f"https://{host}", schedule)), 9 * HOUR, 10 * MINUTE)) == {}
-
-
-A_THIRD_LEFT = Policy("a-third-left", renewal_due=Before(share=1 / 3), critical=Before(share=1 / 8))
-"""For renewers that wait for the last third even under ten days; `automatic` expects them at the half."""
-
-
-@pytest.mark.parametrize("name", ["1h", "24h", "6d"])
-def test_short_lifetimes_that_are_renewed_late_need_a_policy_of_their_own(name: str) -> None:
-    """
-    Caddy and cert-manager renew when a third is left, whatever the lifetime.
-    """
-    how, dice = LIFETIMES[name], random.Random(name)
-    one, until = healthy(name, how, how.seconds / 3, dice, outage=False, policy=A_THIRD_LEFT)
-    assert firings(record(fleet(one), until, how.interval)) == {}
-
-
-def test_that_policy_survives_an_outage_of_the_authority_over_six_days() -> None:
-    """
-    Half of the lifetime is left when it begins, and more than a third when it is over.
-    """
-    how, dice = LIFETIMES["6d"], random.Random(3)
-    one, until = healthy("6d", how, 3 * DAY, dice, outage=True, policy=A_THIRD_LEFT)
-    assert firings(record(fleet(one), until, how.interval)) == {}
 
 
 def stopped(name: str, lifetime: float, policy: Policy) -> tuple[Recording, float, float]:
