@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter import __version__, cli
+from exporter import __version__, cli, command_line
 from exporter.minter import Minted, root
 from tests.support import misbehaving
 from tests.support.certificates import DAY
@@ -124,7 +124,7 @@ def flags() -> list[str]:
     """
     Every flag of the parser and its commands.
     """
-    parser = cli._parser()
+    parser = command_line.parser()
     (commands,) = (one for one in parser._actions if isinstance(one.choices, dict))
     assert isinstance(commands.choices, dict)
     return sorted(
@@ -227,7 +227,7 @@ def test_an_address_to_listen_on_is_read(text: str, address: tuple[str | None, i
     """
     Without a host it is every address.
     """
-    assert cli._address(text) == address
+    assert command_line._address(text) == address
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_an_external_url_is_read_without_its_last_slash(text: str, url: str) -> 
     """
     What follows it always begins with one.
     """
-    assert cli._external_url(text) == url
+    assert command_line._external_url(text) == url
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1.5", 1.5), ("2s", 2.0), ("0", 0.0)])
@@ -250,7 +250,7 @@ def test_seconds_are_read_with_and_without_their_unit(text: str, seconds: float)
     """
     As people write them.
     """
-    assert cli._seconds(text) == seconds
+    assert command_line._seconds(text) == seconds
 
 
 def test_a_good_configuration_is_called_good(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

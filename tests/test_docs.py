@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from exporter import check, config
-from exporter.cli import _parser
+from exporter import check, command_line, config
 from exporter.memory import Look
 from exporter.metrics import FAMILIES
 from exporter.observation import Facts, Failed, Fault, Hazard, Kind, Reason
@@ -45,7 +44,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     """
     The parser of each command; `serve` is what happens without one.
     """
-    parser = _parser()
+    parser = command_line.parser()
     (commands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     return {"serve": parser, **commands.choices}
 
@@ -469,7 +468,7 @@ def test_each_command_of_the_readme_exists(command: list[str]) -> None:
     match Path(program).name:
         case "expiry-exporter":
             # Ends the test (SystemExit) when a flag or a command does not exist.
-            _parser().parse_args(arguments)
+            command_line.parser().parse_args(arguments)
         case "python":
             assert arguments[0] == "-m"
             assert importlib.util.find_spec(arguments[1]) is not None

@@ -5,6 +5,7 @@ Answers what people ask: pages, JSON, the calendar, and the three files that pag
 import asyncio
 import gzip
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -13,8 +14,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from exporter import agenda, document
-from exporter.fleet import Fleet
+from exporter import document
+from exporter.fleet import Entry, Fleet
 from exporter.pages import overview, target
 from exporter.pages.overview import Situation
 from exporter.selection import (
@@ -128,7 +129,7 @@ class Site:
         entries = fleet.select(selection, self._service.clock())
         # Beside the loop for the same reason: each event takes a third of a millisecond.
         body = await asyncio.to_thread(
-            agenda.render, entries, fleet.scrape.at, self._service.external_url, _calendar_name(selection)
+            _calendar, entries, fleet.scrape.at, self._service.external_url, _calendar_name(selection)
         )
         return await _answer(request, body, "text/calendar")
 
@@ -176,6 +177,12 @@ def _asked(request: web.Request, allowed: tuple[str, ...]) -> Selection:
 
 def _json(fleet: Fleet, selection: Selection, now: float) -> bytes:
     return json.dumps(document.items(fleet, selection, now)).encode("ascii")
+
+
+def _calendar(entries: Iterable[Entry], seen_at: float, external_url: str | None, name: str) -> bytes:
+    from exporter import agenda  # noqa: PLC0415 - its library is large, and many never ask for a calendar
+
+    return agenda.render(entries, seen_at, external_url, name)
 
 
 def _calendar_name(selection: Selection) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli import _parser
+from exporter.command_line import parser
 from exporter.metrics import FAMILIES
 from exporter.observation import Fault, Reason
 from tests.support.readme import REPOSITORY
@@ -98,7 +98,7 @@ def test_runbook_names_only_what_exists(runbook: Path) -> None:
     """
     text = read(runbook)
     assert set(re.findall(r"\bexpiry_\w+", text)) <= {family.name for family in FAMILIES}
-    flags = {flag for action in _parser()._actions for flag in action.option_strings}
+    flags = {flag for action in parser()._actions for flag in action.option_strings}
     assert set(re.findall(r"--(?:config|log|shard|state|sweep|web)\.[a-z-]+", text)) <= flags
     cells = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
     assert {reason for cell in cells for reason in re.findall(r"`(\w+)`", cell)} <= {*Reason, *Fault}

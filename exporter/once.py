@@ -1,0 +1,119 @@
+"""
+The commands that look once and print: `check` and `forecast`.
+"""
+
+import argparse
+import asyncio
+import io
+import logging
+import os
+import sys
+import time
+from dataclasses import replace
+
+from rich.console import Console
+
+from exporter import check, outlook
+from exporter.config import Config, ConfigError, load, target_for
+from exporter.forecast import forecast
+from exporter.service import CONCURRENCY
+from exporter.status import Level, worst
+from exporter.targets import SCHEMES, Target, TargetError
+from exporter.watch import Scrape
+
+
+def print_check(options: argparse.Namespace) -> int:
+    """
+    Look, print what is found, and return the exit code.
+    """
+    if options.only is not None and options.output != "table":
+        return _misused("check", "--only is for the table: choose by `level` in the JSON document")
+    found = _looked("check", options)
+    if found is None:
+        return int(Level.UNKNOWN)
+    scrape, refused = found
+    now = time.time()
+    if options.output == "json":
+        check.print_json(scrape, now, sys.stdout)
+    else:
+        check.print_table(scrape, now, sys.stdout, options.only or frozenset(Level))
+    levels = [check.level(scrape, now)] + [Level.UNKNOWN] * refused
+    return int(worst(levels))
+
+
+def print_forecast(options: argparse.Namespace) -> int:
+    """
+    Look, print which alerts will fire on which day, and return the exit code.
+    """
+    found = _looked("forecast", options)
+    if found is None:
+        return int(Level.UNKNOWN)
+    scrape, refused = found
+    foretold = forecast(scrape.endpoints, scrape.at, options.days)
+    write = {"json": outlook.print_json, "csv": outlook.print_csv, "text": outlook.print_text}
+    write[options.output](foretold, sys.stdout)
+    if options.output == "csv":
+        # Its lines have no place for this.
+        sys.stderr.writelines(f"{line}\n" for line in outlook.unseen(foretold))
+    if not scrape.complete:
+        _warn("forecast", f"not all was looked at in {options.timeout:g} s: raise --timeout")
+    # What was not seen may be what fires first: a script must not take this for the whole.
+    return int(Level.UNKNOWN if refused or foretold.unseen else Level.OK)
+
+
+def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, bool] | None:
+    """
+    One scrape of what the command is asked to look at, and whether some of it was refused.
+
+    None when there is nothing to look at, which has been said. Ends the process when nothing was asked for.
+    """
+    if not options.urls and options.config_file is None:
+        sys.exit(_misused(command, f"name a URL after `{command}`, or a configuration by --config.file"))
+    try:
+        config = Config() if options.config_file is None else load(options.config_file, os.environ)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return None
+    # `probe.allow` is about strangers. Whoever starts this command may read what the command can.
+    config = replace(config, probe_allow=("*", *(f"{scheme}:*" for scheme in SCHEMES)))
+    if not options.urls and not config.targets:
+        _warn(command, f"{options.config_file} has no targets to look at")
+        return None
+    targets: dict[str, Target] = {}
+    refused = False
+    for name in options.urls or [target.name for target in config.targets]:
+        try:
+            targets[name] = _with_flags(target_for(config, name, options.policy), options)
+        except TargetError as error:
+            _warn(command, str(error))
+            refused = True
+    # Encodings of terminals that lack a character of a name must not stop the rest.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    console = Console(stderr=True) if sys.stderr.isatty() else None
+    # Each failure stands in what is printed: no line of log beside it.
+    logging.getLogger().setLevel(logging.ERROR)
+    scrape = asyncio.run(check.look(tuple(targets.values()), options.timeout, CONCURRENCY, console))
+    return scrape, refused
+
+
+def _with_flags(target: Target, options: argparse.Namespace) -> Target:
+    """
+    The target with what the command line says of all targets.
+    """
+    return replace(
+        target,
+        ca_file=options.ca_file or target.ca_file,
+        server_name=options.server_name or target.server_name,
+        # A configuration has its own. Without one, a single look may take all the time there is.
+        timeout=options.timeout if options.config_file is None else target.timeout,
+    )
+
+
+def _misused(command: str, message: str) -> int:
+    _warn(command, f"error: {message} (expiry-exporter {command} --help shows examples)")
+    return 2
+
+
+def _warn(command: str, message: str) -> None:
+    sys.stderr.write(f"expiry-exporter {command}: {message}\n")
