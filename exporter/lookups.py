@@ -130,6 +130,16 @@ class Lookups:
             entry.known, entry.asked = known, self._clock()
             entry.due = known.at + again_after * spread(key)
 
+    def hurry(self, key: Hashable, again_after: float) -> None:
+        """
+        Look up what is known again once it is so many seconds old, where that is sooner than planned.
+
+        While look-ups fail it changes nothing: who was asked wants to be left alone.
+        """
+        entry = self._entries.get(key)
+        if entry is not None and entry.known is not None and entry.failure is None:
+            entry.due = min(entry.due, entry.known.at + again_after)
+
     async def wait(self, key: Hashable, fetch: Fetch, patience: float, timeout: float) -> Known:
         """
         What is known, waiting for the first look-up within `timeout` seconds.

@@ -2,21 +2,61 @@
 Domain registrations: `domain:example.com`, when it ends and what its registry says of it.
 
 Registries are asked every few hours in the background. While they can't be, what was last seen holds, with
-the time it was seen.
+the time it was seen. A domain that vanishes from the zone above it is asked for at once: that is what a hold,
+a deletion and a lapse look like from outside, and the registry says which of them it is.
 """
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
 from functools import partial
 
-from exporter.lookups import Known, lookups
+from dns import rcode
+
+from exporter.lookups import Answer, Known, lookups
 from exporter.network import Network, ProbeError, Trace
 from exporter.observation import Facts, Kind, Reason
+from exporter.probes import dns
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.registries import AGAIN_AFTER, registrable, registries
-from exporter.targets import Target
+from exporter.resolution import ResolutionError, resolution
+from exporter.targets import Target, parse_url
 
 PATIENCE = 3 * 86400.0
 """Seconds of failed look-ups after which a probe says that it failed. A registration changes slowly."""
+
+DELEGATION_AGAIN = 120.0
+"""Seconds between two questions to the zone above, of two packets each."""
+
+DELEGATION_PAUSE = 900.0
+"""Seconds to the next question when nobody answered."""
+
+VANISHED_AGAIN = 900.0
+"""Seconds after which a registry is asked again about a domain that vanished, or has just come back."""
+
+JUST_BACK = 3600.0
+"""Seconds for which a domain has just come back."""
+
+SERVERS_ASKED = 3
+"""Name servers of the zone above that are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """
+    Whether the zone above knows the domain.
+    """
+
+    there: bool
+    changed_at: float | None = None
+    """When that was first seen to change, in seconds since the epoch; None: it never did."""
+
+    def is_news(self, now: float) -> bool:
+        """
+        True when it vanished, or has just come back. One that the zone never knew has not vanished.
+        """
+        if self.changed_at is None:
+            return False
+        return not self.there or now < self.changed_at + JUST_BACK
 
 
 def restore(domain: str, facts: Facts, seen_at: float, network: Network) -> None:
@@ -57,6 +97,12 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     trace.note("asking for %s, or for what was last heard of it", domain)
     key = _key(domain)
     known = lookups(network)
+    delegation = known.peek(
+        ("delegation", domain, target.dns_servers), partial(_look_above, domain, target, network)
+    )
+    if delegation is not None and delegation.value is not None and delegation.value.is_news(network.clock()):
+        trace.note("it vanished from the zone above, or has just come back: asking the registry sooner")
+        known.hurry(key, VANISHED_AGAIN)
     failure = known.failure(key)
     # A registry that says there is no such domain was reached: that is news, not a failure to wait out.
     gone = failure is not None and failure.reason is Reason.NOT_REGISTERED
@@ -68,3 +114,45 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     )
     assert isinstance(found.value, Facts)
     return found.value
+
+
+async def _look_above(domain: str, target: Target, network: Network) -> Answer:
+    """
+    Whether the zone above knows the domain now, a `Delegation`. What nobody answers is as it was, or None.
+    """
+    before = lookups(network).known(("delegation", domain, target.dns_servers))
+    was = before.value if before is not None else None
+    try:
+        async with asyncio.timeout(target.timeout):
+            there = await _is_delegated(domain, target, network)
+    except (ProbeError, ResolutionError, TimeoutError):
+        # This host may not be allowed to ask other name servers: the registry is asked in its time then.
+        return Answer(was, DELEGATION_PAUSE)
+    if was is None:
+        return Answer(Delegation(there), DELEGATION_AGAIN)
+    if was.there is there:
+        return Answer(was, DELEGATION_AGAIN)
+    return Answer(Delegation(there, network.clock()), DELEGATION_AGAIN)
+
+
+async def _is_delegated(domain: str, target: Target, network: Network) -> bool:
+    """
+    True when a server of the zone above knows the domain. Raises ProbeError, ResolutionError or TimeoutError.
+
+    Servers that others use would still tell what they once heard, for days.
+    """
+    above = domain.partition(".")[2]
+    asking = resolution(network)
+    failure: ResolutionError | None = None
+    servers = await dns.endpoints(replace(target, url=parse_url(f"dns:{above}")), network)
+    for server in servers.found[:SERVERS_ASKED]:
+        try:
+            answer = await asking.exchange(
+                (server.address, asking.authority_port), domain, "NS", recursive=False
+            )
+        except ResolutionError as error:
+            failure = error
+            continue
+        if answer.rcode() in {rcode.NOERROR, rcode.NXDOMAIN}:
+            return answer.rcode() == rcode.NOERROR
+    raise failure or ResolutionError(Reason.DNS_FAILED, f"no server of {above} knows of {domain}")

@@ -21,6 +21,7 @@ from exporter.minter import Minted
 from exporter.network import Network
 from exporter.observation import Facts, Failed, Observed
 from exporter.registries import Places, Registries
+from exporter.resolution import Resolution
 from exporter.targets import Target, parse_url
 from exporter.watch import Watch
 from tests.support.certificates import NOW
@@ -177,12 +178,14 @@ class Watching:
     watch: Watch
     network: Network
     now: list[float]
+    dns_port: int = 0
+    """Where the name server of the zone above listens; 0: the test has none."""
 
     async def look(self, url: str) -> Look:
         """
         One look at the one endpoint of a target.
         """
-        target = Target(parse_url(url), url, timeout=10.0)
+        target = Target(parse_url(url), url, timeout=10.0, dns_servers=(("127.0.0.1", self.dns_port),))
         made = await self.watch.probe(target, 20.0, trace_steps=True)
         (look,) = made.results[0].looks
         return look
@@ -205,7 +208,9 @@ class Watching:
 
 
 @contextlib.asynccontextmanager
-async def asked(ca: Minted, servers: Mapping[str, str] | None = None) -> AsyncIterator[Watching]:
+async def asked(
+    ca: Minted, servers: Mapping[str, str] | None = None, dns_port: int = 0
+) -> AsyncIterator[Watching]:
     """
     Fake registries and a watch over them.
     """
@@ -221,7 +226,8 @@ async def asked(ca: Minted, servers: Mapping[str, str] | None = None) -> AsyncIt
             gap=0.0,
         )
         network.resource(Registries, lambda: Registries(network, places))
+        network.resource(Resolution, lambda: Resolution(network, dns_port))
         try:
-            yield Watching(it, Watch(network, 8, lambda: now[0]), network, now)
+            yield Watching(it, Watch(network, 8, lambda: now[0]), network, now, dns_port)
         finally:
             network.close()

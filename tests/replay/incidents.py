@@ -18,6 +18,7 @@ from exporter.minter import Minted, root
 from exporter.observation import Facts, Fault, FoundFault, Observed
 from exporter.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
 from exporter.probes.additions import added
+from exporter.probes.domain import DELEGATION_AGAIN
 from exporter.registries import AGAIN_AFTER
 from exporter.trust import TrustStore
 from tests.replay import promtool
@@ -478,7 +479,7 @@ def marketo() -> Scenario:
 
 def zoom() -> Scenario:
     """
-    The registry put the domain on hold by mistake, right after it was last asked.
+    The registry put the domain on hold by mistake, right after it was last asked: it vanished from the zone.
     """
     outage = DAY + 30
     terms = [
@@ -496,7 +497,7 @@ def zoom() -> Scenario:
         outage + DAY,
         5 * MINUTE,
         outage + 2 * DAY,
-        AGAIN_AFTER,
+        2 * DELEGATION_AGAIN,
         "ExpiryDomainStatus",
     )
 

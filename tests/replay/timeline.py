@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -27,6 +28,7 @@ from exporter.observation import Chain, Facts, Failed, Item, Kind, Observation, 
 from exporter.policies import AUTOMATIC, DAY, Policy
 from exporter.probes import PROBES
 from exporter.probes.additions import added
+from exporter.probes.domain import DELEGATION_AGAIN
 from exporter.probes.wire import facts
 from exporter.registries import AGAIN_AFTER
 from exporter.revocation import judge_staple
@@ -186,14 +188,24 @@ Terms = Sequence[tuple[float, float, tuple[str, ...]]]
 """What a registry says from when on, in the order of time: from then, the end, the statuses."""
 
 
+GONE = frozenset({"server hold", "client hold", "redemption period", "pending delete"})
+"""Statuses with which a domain is not in the zone above (RFC 5731, RFC 3915)."""
+
+
 def domain(name: str, terms: Terms) -> Place:
     """
     A domain as a target. Its registry is asked every few hours only, so news may be as old as that.
+
+    What takes it out of the zone above, or puts it back, is asked for once that was seen.
     """
     one = target(f"domain:{name}")
 
     def see(now: float) -> Seeing:
         asked = now // AGAIN_AFTER * AGAIN_AFTER
+        for (_, _, before), (begin, _, after) in pairwise(sorted(terms)):
+            seen = begin + 2 * DELEGATION_AGAIN
+            if now >= seen and GONE.isdisjoint(before) != GONE.isdisjoint(after):
+                asked = max(asked, seen)
         _, end, statuses = max((term for term in terms if term[0] <= asked), default=terms[0])
         return {name: Observed(registered(name, end, statuses, asked))}
 
