@@ -5,6 +5,7 @@ What the commands have in common that print for a person: widths, colours, bars,
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
@@ -120,14 +121,14 @@ def bar(judged: JudgedItem, now: float, width: int, glyphs: Glyphs) -> Text:
         # The last hours of ten years can be seen too.
         left = max(left, 1)
     mark = min(cells(item.not_after - due.renewal_due), width - 1) if due is not None else None
+    cells_of = [(glyphs.left, STYLES[_lateness(judged, now)])] * left + [(glyphs.over, "dim")] * (
+        width - left
+    )
+    if mark is not None:
+        cells_of[mark] = (glyphs.due, "bold")
     text = Text()
-    for cell in range(width):
-        if cell == mark:
-            text.append(glyphs.due, "bold")
-        elif cell < left:
-            text.append(glyphs.left, STYLES[_lateness(judged, now)])
-        else:
-            text.append(glyphs.over, "dim")
+    for (glyph, style), run in groupby(cells_of):
+        text.append(glyph * len(list(run)), style)
     return text
 
 

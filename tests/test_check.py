@@ -25,14 +25,8 @@ from exporter.watch import Scrape
 from tests.golden.scenes import failed, seen
 from tests.golden.values import ADDRESS, TLS, Scene, certificate, facts, intermediate, target
 from tests.support.certificates import DAY, NOW
+from tests.support.pages import document_of_leaf, scrape
 from tests.support.screen import Screen, screen
-
-
-def scrape(scene: Scene) -> Scrape:
-    """
-    The scene as a scrape.
-    """
-    return Scrape(tuple(scene.targets()), tuple(scene.rows()), (), 0.1, 9.5, complete=True, at=NOW)
 
 
 def mixed() -> Scene:
@@ -340,22 +334,7 @@ def test_the_document_says_everything() -> None:
                 "probe": {"success": True, "reason": None, "detail": None, "duration_seconds": 0.0125},
                 "verification": {"success": True, "faults": []},
                 "items": [
-                    {
-                        "item": "leaf",
-                        "kind": "leaf",
-                        "not_before": NOW - 15 * DAY,
-                        "not_after": NOW + 75 * DAY,
-                        "renewal_due": NOW + 45 * DAY,
-                        "warning": NOW + 49.5 * DAY,
-                        "critical": NOW + 68 * DAY,
-                        "subject": "CN=lms.example.com",
-                        "issuer": "CN=Test Intermediate",
-                        "serial": "1a2b",
-                        "fingerprint_sha256": leaf.fingerprint_sha256,
-                        "key": "ecdsa-256",
-                        "dns_names": ["lms.example.com"],
-                        "ip_addresses": [],
-                    },
+                    document_of_leaf(leaf),
                     {
                         "item": "chain-1",
                         "kind": "intermediate",

@@ -26,7 +26,7 @@ from tests.golden.values import Scene, certificate, facts, intermediate
 from tests.golden.values import target as made
 from tests.support.certificates import DAY, NOW
 from tests.support.html import Element, read
-from tests.support.pages import EXTERNAL_URL, scrape, service
+from tests.support.pages import EXTERNAL_URL, document_of_leaf, scrape, service
 
 EVIL = "<script>alert('1')</script>\"&\N{RIGHT-TO-LEFT OVERRIDE}"
 
@@ -594,20 +594,7 @@ def test_items_are_told_as_json() -> None:
             "endpoint": "192.0.2.10:443",
             "policy": "automatic",
             "labels": {"team": "a"},
-            "item": "leaf",
-            "kind": "leaf",
-            "not_before": NOW - 15 * DAY,
-            "not_after": NOW + 75 * DAY,
-            "renewal_due": NOW + 45 * DAY,
-            "warning": NOW + 49.5 * DAY,
-            "critical": NOW + 68 * DAY,
-            "subject": "CN=lms.example.com",
-            "issuer": "CN=Test Intermediate",
-            "serial": "1a2b",
-            "fingerprint_sha256": leaf.fingerprint_sha256,
-            "key": "ecdsa-256",
-            "dns_names": ["lms.example.com"],
-            "ip_addresses": [],
+            **document_of_leaf(leaf),
             "newest_not_after": NOW + 75 * DAY,
             "last_seen": NOW,
             "level": "critical",

@@ -2,8 +2,6 @@
 What the alerting rules cost a real Prometheus: one group over all series of a large fleet.
 """
 
-import http.server
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from tests.benchmarks.row import Row, Sizes
 from tests.golden.scenes import seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import DAY
+from tests.support.exposed import exposed
 from tests.support.processes import wait_until
 from tests.support.prometheus import prometheus
 
@@ -25,7 +24,7 @@ INTERVAL = 5
 EVALUATIONS = 6
 
 
-def exposition(count: int, now: float) -> bytes:
+def exposition(count: int, now: float) -> str:
     """
     What an exporter tells of so many targets, one in a hundred of which is due.
     """
@@ -36,7 +35,7 @@ def exposition(count: int, now: float) -> bytes:
         leaf = certificate(name, begin=end - 90 * DAY, end=end)
         found = facts(leaf, intermediate(begin=now - 365 * DAY, end=now + 999 * DAY))
         scene.see(target(f"https://{name}", labels=(("team", f"team-{number % 20}"),)), seen(found), at=now)
-    return scene.text().encode("utf-8")
+    return scene.text()
 
 
 def rules(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
@@ -48,24 +47,11 @@ def rules(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     """
     body = exposition(sizes.fleet, time.time())
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with exposed(body) as address:
         configuration = {
             "global": {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": f"{INTERVAL}s"},
             "rule_files": [str(RULES)],
-            "scrape_configs": [
-                {"job_name": "expiry", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
-            ],
+            "scrape_configs": [{"job_name": "expiry", "static_configs": [{"targets": [address]}]}],
         }
         with prometheus(nginx.directory, configuration) as made:
             made.await_query("count(expiry_target_info)")
@@ -79,6 +65,5 @@ def rules(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
                 )
                 seconds.append(made.own("prometheus_rule_group_last_duration_seconds"))
             firing = int(made.query('count(ALERTS{alertname="ExpirySoon"})')[0].value)
-        server.shutdown()
     what = f"rules over {sizes.fleet} targets, {firing} of them firing: one evaluation"
     yield Row(what, median(seconds), "s", at_most=1)

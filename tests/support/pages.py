@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from aiohttp import web
 
 from exporter.config import Config
 from exporter.memory import Result
+from exporter.observation import Certificate
 from exporter.service import Options, Service
 from exporter.watch import Scrape
 from exporter.web import application
 from tests.golden.values import Scene
-from tests.support.certificates import NOW
+from tests.support.certificates import DAY, NOW
 
 EXTERNAL_URL = "https://expiry.example.com/pages"
 
@@ -28,6 +30,28 @@ def scrape(scene: Scene, *, at: float = NOW - 12, complete: bool = True) -> Scra
         Result(of, (), located=True, left_out=scene.memory.known(of).left_out) for of in scene.faults
     )
     return Scrape(tuple(scene.targets()), tuple(scene.rows()), results, 0.1, 9.5, complete=complete, at=at)
+
+
+def document_of_leaf(leaf: Certificate) -> dict[str, Any]:
+    """
+    What the documents say of the leaf that `certificate()` makes, under the policy `automatic`.
+    """
+    return {
+        "item": "leaf",
+        "kind": "leaf",
+        "not_before": NOW - 15 * DAY,
+        "not_after": NOW + 75 * DAY,
+        "renewal_due": NOW + 45 * DAY,
+        "warning": NOW + 49.5 * DAY,
+        "critical": NOW + 68 * DAY,
+        "subject": "CN=lms.example.com",
+        "issuer": "CN=Test Intermediate",
+        "serial": "1a2b",
+        "fingerprint_sha256": leaf.fingerprint_sha256,
+        "key": "ecdsa-256",
+        "dns_names": ["lms.example.com"],
+        "ip_addresses": [],
+    }
 
 
 def service(
