@@ -155,6 +155,7 @@ REFUSALS: dict[Fault, str] = {
     ),
 }
 """By fault of what is presented."""
+
 HAZARDS: dict[Hazard, str] = {
     Hazard.CAA_FORBIDS_ISSUER: (
         "Add the CA to the CAA records of the zone, or the next renewal will be refused."
@@ -178,7 +179,6 @@ HAZARDS: dict[Hazard, str] = {
     ),
 }
 """By hazard: what stops clients or the next renewal later."""
-
 
 _RENEWALS: dict[Kind, str] = {
     Kind.INTERMEDIATE: (

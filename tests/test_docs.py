@@ -21,9 +21,10 @@ import pytest
 import yaml
 
 from exporter import check, command_line, config
+from exporter.advice import FAILURES, HAZARDS, REFUSALS
 from exporter.memory import Look
 from exporter.metrics import FAMILIES
-from exporter.observation import Facts, Failed, Fault, Hazard, Kind, Reason
+from exporter.observation import Facts, Failed, Fault, Kind, Reason
 from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
 from exporter.probes import PROBES
 from exporter.service import Options, Service
@@ -255,34 +256,26 @@ def test_label_values_are_described_where_the_metrics_are() -> None:
     assert {probe.name for probe in PROBES.values()} <= set(meanings["expiry_target_info"])
 
 
-def test_each_reason_is_described_with_what_to_do() -> None:
+@pytest.mark.parametrize(
+    ("section", "advice"),
+    [
+        ("Why a probe failed", FAILURES),
+        ("Why a client would refuse", REFUSALS),
+        ("What will hurt later", HAZARDS),
+    ],
+)
+def test_each_reason_is_described_with_what_the_exporter_says_to_do(
+    section: str, advice: Mapping[str, str]
+) -> None:
     """
-    The table of reasons has exactly the reasons of failures, in their order, and no empty cell.
+    The tables have exactly the reasons there are, in their order, a meaning each, and the words of the pages.
     """
-    rows = section_table("Why a probe failed")
+    rows = section_table(section)
 
-    assert [code(row[0])[0] for row in rows] == list(Reason)
-    assert all(all(row) for row in rows)
-
-
-def test_each_fault_is_described_with_what_to_do() -> None:
-    """
-    The table of faults has exactly the faults of verification, in their order, and no empty cell.
-    """
-    rows = section_table("Why a client would refuse")
-
-    assert [code(row[0])[0] for row in rows] == list(Fault)
-    assert all(all(row) for row in rows)
-
-
-def test_each_hazard_is_described_with_what_to_do() -> None:
-    """
-    The table of hazards has exactly the hazards there are, in their order, and no empty cell.
-    """
-    rows = section_table("What will hurt later")
-
-    assert [code(row[0])[0] for row in rows] == list(Hazard)
-    assert all(all(row) for row in rows)
+    assert [(code(name)[0], what) for name, _, what in rows] == [
+        (str(reason), what) for reason, what in advice.items()
+    ]
+    assert all(meaning for _, meaning, _ in rows)
 
 
 def test_each_kind_is_described() -> None:
