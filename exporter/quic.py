@@ -13,6 +13,7 @@ from aioquic.tls import AlertDescription
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from exporter import tls
+from exporter.dtls import DATAGRAMS_LIMIT
 from exporter.network import Connection, Network, ProbeError, Trace, connect_error
 from exporter.observation import Reason
 from exporter.targets import Target
@@ -66,7 +67,7 @@ async def _shake_hands(
     """
     Sends and receives until both sides are content. Raises ProbeError and OSError.
     """
-    heard = False
+    came = 0
     quic.connect(address, trace.clock())
     while True:
         _send(quic, connection, trace.clock())
@@ -81,12 +82,17 @@ async def _shake_hands(
             await connection.wait_readable()
         except TimeoutError:
             if trace.clock() >= deadline:
-                raise _silent(heard=heard) from None
+                raise _silent(heard=came > 0) from None
             quic.handle_timer(trace.clock())
+        # One at a time: a flood must not keep the loop from everything else.
         with contextlib.suppress(BlockingIOError):
-            while True:
-                quic.receive_datagram(connection.socket.recv(_DATAGRAM), address, trace.clock())
-                heard = True
+            quic.receive_datagram(connection.socket.recv(_DATAGRAM), address, trace.clock())
+            came += 1
+        if came > DATAGRAMS_LIMIT:
+            raise ProbeError(
+                Reason.HANDSHAKE_REFUSED,
+                f"the server does not end the QUIC handshake: it sent more than {DATAGRAMS_LIMIT} datagrams",
+            )
 
 
 def _send(quic: QuicConnection, connection: Connection, now: float) -> None:

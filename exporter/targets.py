@@ -38,11 +38,19 @@ class Scheme:
     form: Form = Form.HOST
     default_port: int | None = None
     """The port when the URL names none; None: it must name one."""
+    alpn: str = ""
+    """
+    The protocol that a handshake offers (RFC 7301); empty: none.
+
+    Where one port serves several protocols, it decides who answers, with which certificate. It is left out of
+    protocols whose servers do the same without it.
+    """
 
 
 SCHEMES: dict[str, Scheme] = {
     "https": Scheme(default_port=443),
     "tls": Scheme(),
+    "dtls": Scheme(),
     "smtp": Scheme(default_port=25),
     "submission": Scheme(default_port=587),
     "smtps": Scheme(default_port=465),
@@ -57,12 +65,15 @@ SCHEMES: dict[str, Scheme] = {
     "ldap": Scheme(default_port=389),
     "ldaps": Scheme(default_port=636),
     "xmpp": Scheme(default_port=5222),
-    "xmpps": Scheme(default_port=5223),
+    # XEP-0368 section 3: a server may share port 443 with a web server.
+    "xmpps": Scheme(default_port=5223, alpn="xmpp-client"),
     "xmpp-server": Scheme(default_port=5269),
-    "xmpps-server": Scheme(default_port=5270),
+    "xmpps-server": Scheme(default_port=5270, alpn="xmpp-server"),
     "postgres": Scheme(default_port=5432),
     "mysql": Scheme(default_port=3306),
     "mssql": Scheme(default_port=1433),
+    # TDS 8, which drivers call `Encrypt=strict`.
+    "mssqls": Scheme(default_port=1433, alpn="tds/8.0"),
     "rediss": Scheme(default_port=6379),
     "mongodb": Scheme(default_port=27017),
     "amqps": Scheme(default_port=5671),
@@ -71,7 +82,9 @@ SCHEMES: dict[str, Scheme] = {
     "irc": Scheme(default_port=6667),
     "ircs": Scheme(default_port=6697),
     "rdp": Scheme(default_port=3389),
-    "dot": Scheme(default_port=853),
+    # Servers with DNS over HTTPS on the same port tell the two apart by it; zone transfers need it (RFC 9103
+    # section 7.1).
+    "dot": Scheme(default_port=853, alpn="dot"),
     "quic": Scheme(default_port=443),
     "h3": Scheme(default_port=443),
     "domain": Scheme(Form.NAME),

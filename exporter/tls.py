@@ -5,7 +5,7 @@ An expired, misnamed or untrusted certificate, an old protocol or a short key is
 what the exporter exists to report, so nothing here refuses it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -30,6 +30,9 @@ from exporter.observation import Chain, Reason, Tls
 
 SEEN_REMEMBERED = 20_000
 """Different answers of servers that are remembered with what they mean."""
+
+DTLS1_VERSION = 0xFEFF
+"""Numbers of DTLS count down (RFC 6347 section 4.1); pyOpenSSL has no name for this one."""
 
 Keys = Literal["any", "rsa", "ecdsa"]
 """Which kind of server certificate the handshake asks for."""
@@ -152,13 +155,23 @@ def _note_certificate_request(ssl: object, _: object) -> int:
 
 
 @lru_cache(maxsize=256)
-def context(keys: Keys, client: ClientCertificate | None, *, wide: bool = False) -> SSL.Context:
+def context(
+    keys: Keys,
+    client: ClientCertificate | None,
+    *,
+    wide: bool = False,
+    alpn: str = "",
+    datagrams: bool = False,
+) -> SSL.Context:
     """
     A context that refuses nothing. `wide` offers all that the library has, for a second try.
+
+    `alpn` is the one protocol that is offered (RFC 7301); empty: that extension is not sent. With `datagrams`
+    it is for DTLS.
     """
-    made = SSL.Context(SSL.TLS_METHOD)
+    made = SSL.Context(SSL.DTLS_METHOD if datagrams else SSL.TLS_METHOD)
     made.set_verify(SSL.VERIFY_NONE)
-    made.set_min_proto_version(SSL.TLS1_VERSION)
+    made.set_min_proto_version(DTLS1_VERSION if datagrams else SSL.TLS1_VERSION)
     # A resumed session shows no certificate, and the tickets for it are only cost.
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     made.set_options(SSL.OP_NO_TICKET | SSL.OP_LEGACY_SERVER_CONNECT)
@@ -169,6 +182,11 @@ def context(keys: Keys, client: ClientCertificate | None, *, wide: bool = False)
     _check(_lib.SSL_CTX_set1_curves_list(raw, _ALL_GROUPS if wide else _GROUPS))
     if not wide or keys != "any":
         _check(_lib.SSL_CTX_set1_sigalgs_list(raw, _KEY_SIGNATURES[keys]))
+    if datagrams:
+        # Else the library asks its memory how much it takes at a time, and sends 256 bytes.
+        made.set_options(SSL.OP_NO_QUERY_MTU)
+    if alpn:
+        made.set_alpn_protos([alpn.encode("ascii")])
     if client is not None:
         leaf, *rest = client.chain
         made.use_certificate(leaf)
@@ -200,12 +218,21 @@ class Session:
     """
 
     def __init__(
-        self, connection: Connection, tls_context: SSL.Context, server_name: str | None, trace: Trace
+        self,
+        connection: Connection,
+        tls_context: SSL.Context,
+        server_name: str | None,
+        trace: Trace,
+        *,
+        in_memory: bool = False,
     ) -> None:
+        """
+        `in_memory`: the library does not use the socket itself; `_wait_readable` carries its bytes.
+        """
         self._connection = connection
         self._server_name = server_name
         self._trace = trace
-        self._tls = SSL.Connection(tls_context, connection.socket)
+        self._tls = SSL.Connection(tls_context, None if in_memory else connection.socket)
         if server_name is not None:
             self._tls.set_tlsext_host_name(server_name.encode("ascii"))
         self._tls.set_connect_state()
@@ -226,7 +253,7 @@ class Session:
             # Not pyOpenSSL's do_handshake: it raises for each wait, which a handshake has at least one of.
             code = _lib.SSL_get_error(ssl, result)
             if code == _lib.SSL_ERROR_WANT_READ:
-                await self._connection.wait_readable()
+                await self._wait_readable()
             elif code == _lib.SSL_ERROR_WANT_WRITE:
                 await self._connection.wait_writable()
             else:
@@ -275,12 +302,15 @@ class Session:
         if _requested:
             _requested.discard(self._identity())
 
+    def _wait_readable(self) -> Awaitable[None]:
+        return self._connection.wait_readable()
+
     async def _drive(self, step: Callable[[], object]) -> None:
         while True:
             try:
                 step()
             except SSL.WantReadError:
-                await self._connection.wait_readable()
+                await self._wait_readable()
             except SSL.WantWriteError:
                 await self._connection.wait_writable()
             except (SSL.Error, OSError) as error:

@@ -91,7 +91,8 @@ def test_the_names_of_groups_and_algorithms_are_known() -> None:
     kinds: tuple[tls.Keys, ...] = ("any", "rsa", "ecdsa")
     for keys in kinds:
         for wide in (False, True):
-            tls.context(keys, None, wide=wide)
+            for datagrams in (False, True):
+                tls.context(keys, None, wide=wide, datagrams=datagrams)
 
 
 def test_a_list_that_the_library_refuses_is_no_small_matter() -> None:
@@ -110,6 +111,8 @@ def test_contexts_are_remembered(tmp_path: Path, ca: Minted) -> None:
     assert tls.context("any", None) is usual
     assert tls.context("rsa", None) is not usual
     assert tls.context("any", None, wide=True) is not usual
+    assert tls.context("any", None, alpn="dot") is tls.context("any", None, alpn="dot") is not usual
+    assert tls.context("any", None, datagrams=True) is not usual
     certificate, key = (str(file) for file in write_pair(tmp_path, "client", ca.issue("a").chain))
     client = tls.load_client_certificate(certificate, key, None)
     assert tls.load_client_certificate(certificate, key, None) is client

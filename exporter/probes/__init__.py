@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from exporter.files import Outcome
 from exporter.network import Network, Trace
 from exporter.observation import Facts
-from exporter.probes import dns, domain, file, kubernetes, quic, url, wire
+from exporter.probes import dns, domain, dtls, file, kubernetes, quic, url, wire
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.targets import SCHEMES, Form, Target
 
@@ -45,6 +45,7 @@ PROBES: dict[str, Probe] = {
     **{scheme: WIRE for scheme, meaning in SCHEMES.items() if meaning.form is Form.HOST},
     "quic": QUIC,
     "h3": QUIC,
+    "dtls": Probe("dtls", wire.endpoints, dtls.look),
     "domain": Probe("domain", domain.endpoints, domain.look),
     "dns": Probe("dns", dns.endpoints, dns.look),
     "file": Probe("file", file.endpoints, file.look, file.look_all),

@@ -25,6 +25,17 @@ from exporter.starttls import DIALOGUES, Names
 from exporter.targets import Proxy, Target, join_host_port
 
 
+def expect_no_proxy(target: Target, protocol: str) -> None:
+    """
+    Raises ProbeError when a target that is reached by UDP has a proxy: going around it would be no answer.
+    """
+    if target.proxy is not None:
+        raise ProbeError(
+            Reason.PROXY_FAILED,
+            f"{target.proxy} is for TCP, and {protocol} is not: set `proxy: none` for this target",
+        )
+
+
 async def open_connection(
     target: Target, endpoint: Endpoint, network: Network, trace: Trace, deadline: float
 ) -> Connection:

@@ -7,6 +7,7 @@ from exporter.observation import Facts, Reason
 from exporter.probes import wire
 from exporter.probes.endpoint import Endpoint
 from exporter.probes.extras import with_extras
+from exporter.probes.opening import expect_no_proxy
 from exporter.targets import Target
 
 
@@ -20,11 +21,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
         raise ProbeError(
             Reason.INTERNAL_ERROR, "QUIC needs a library: install it with pip install 'expiry-exporter[quic]'"
         ) from None
-    if target.proxy is not None:
-        raise ProbeError(
-            Reason.PROXY_FAILED,
-            f"{target.proxy} is for TCP, and QUIC is not: set `proxy: none` for this target",
-        )
+    expect_no_proxy(target, "QUIC")
     deadline = trace.clock() + target.timeout
     seen = await quic.see(target, endpoint.address, network, trace, deadline)
     return with_extras(wire.facts(seen), target, network)

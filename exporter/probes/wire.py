@@ -2,7 +2,9 @@
 TLS on the wire, from the first byte or after a dialogue, each address of the name an endpoint.
 """
 
-from functools import lru_cache
+from collections.abc import Awaitable
+from functools import lru_cache, partial
+from typing import Protocol
 
 from OpenSSL import SSL
 
@@ -13,7 +15,20 @@ from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours, with_extras
 from exporter.probes.opening import open_connection
 from exporter.starttls import DIALOGUES
-from exporter.targets import Target, join_host_port
+from exporter.targets import SCHEMES, Target, join_host_port
+
+
+class Converse(Protocol):
+    """
+    One conversation with an endpoint, from its beginning.
+    """
+
+    def __call__(
+        self, keys: tls.Keys, client: tls.ClientCertificate | None, deadline: float, *, wide: bool
+    ) -> Awaitable[tls.Seen]:
+        """
+        What the server showed. `wide` offers it more. Raises HandshakeError, ProbeError or OSError.
+        """
 
 
 async def endpoints(target: Target, network: Network) -> Endpoints:
@@ -40,8 +55,16 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     What the server at this address presents, and what else is known of it. Raises ProbeError, OSError or
     TimeoutError.
     """
+    return await look_by(partial(_converse, target, endpoint, network, trace), target, network, trace)
+
+
+async def look_by(converse: Converse, target: Target, network: Network, trace: Trace) -> Facts:
+    """
+    What the server shows in these conversations, and what else is known of it. Raises ProbeError, OSError or
+    TimeoutError.
+    """
     try:
-        seen = await _look(target, endpoint, network, trace)
+        seen = await _look(converse, target, trace)
     except ProbeError as error:
         if error.facts is not None:
             error.facts = with_extras(error.facts, target, network)
@@ -51,20 +74,20 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     return with_extras(seen, target, network)
 
 
-async def _look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+async def _look(converse: Converse, target: Target, trace: Trace) -> Facts:
     """
-    What the server at this address presents. Raises ProbeError, OSError or TimeoutError.
+    What the server presents. Raises ProbeError, OSError or TimeoutError.
     """
     client = client_certificate(target)
     deadline = trace.clock() + target.timeout
     if target.keys == "any":
-        return facts(await _see(target, endpoint, network, trace, "any", client, deadline))
+        return facts(await _see(converse, target, trace, "any", client, deadline))
     seen: list[tls.Seen] = []
     failure: ProbeError | None = None
     kinds: tuple[tls.Keys, ...] = ("rsa", "ecdsa")
     for keys in kinds:
         try:
-            one = await _see(target, endpoint, network, trace, keys, client, deadline)
+            one = await _see(converse, target, trace, keys, client, deadline)
         except ProbeError as error:
             # A server with one kind of certificate refuses the other: that is no failure.
             failure = error if failure is None or error.facts is not None else failure
@@ -87,9 +110,8 @@ def client_certificate(target: Target) -> tls.ClientCertificate | None:
 
 
 async def _see(
+    converse: Converse,
     target: Target,
-    endpoint: Endpoint,
-    network: Network,
     trace: Trace,
     keys: tls.Keys,
     client: tls.ClientCertificate | None,
@@ -99,14 +121,16 @@ async def _see(
     One handshake, and a second one that offers more if the server refused the first unseen.
     """
     try:
-        return await _converse(target, endpoint, network, trace, keys, client, deadline)
+        return await converse(keys, client, deadline, wide=False)
     except tls.HandshakeError as error:
         failure = _failure(error, target, client)
         if failure.reason is not Reason.HANDSHAKE_REFUSED or error.seen is not None:
             raise failure from error
-    trace.note("the server refused; trying again with every group the library has")
+    # Or it refused because it knows another protocol than the one we named.
+    less = ", without ALPN" if SCHEMES[target.url.scheme].alpn else ""
+    trace.note("the server refused; trying again with every group the library has%s", less)
     try:
-        return await _converse(target, endpoint, network, trace, keys, client, deadline, wide=True)
+        return await converse(keys, client, deadline, wide=True)
     except tls.HandshakeError as error:
         raise _failure(error, target, client) from error
 
@@ -134,7 +158,7 @@ async def _converse(
     client: tls.ClientCertificate | None,
     deadline: float,
     *,
-    wide: bool = False,
+    wide: bool,
 ) -> tls.Seen:
     """
     Connect, shake hands, and hear what a server that asked for a certificate says of ours, or of having none.
@@ -143,8 +167,10 @@ async def _converse(
     session: tls.Session | None = None
     sni = target.sni
     try:
-        session = tls.Session(connection, tls.context(keys, client, wide=wide), sni, trace)
-        trace.note("connected; TLS handshake, server name %s", sni or "not sent")
+        alpn = "" if wide else SCHEMES[target.url.scheme].alpn
+        session = tls.Session(connection, tls.context(keys, client, wide=wide, alpn=alpn), sni, trace)
+        offered = f", ALPN {alpn}" if alpn else ""
+        trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
         seen = await session.handshake()
         trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
         if seen.tls.client_certificate_requested:

@@ -15,8 +15,10 @@ import pytest
 from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
 
+from exporter.dtls import DATAGRAMS_LIMIT
 from exporter.minter import Minted
 from exporter.targets import Proxy
+from tests.dtls.servers import flood
 from tests.support.certificates import shared_key, write_pair
 from tests.support.servers import Server
 from tests.wire.probing import NAME, detail, explain, look, see, shown, target, tls, told
@@ -125,6 +127,18 @@ def test_garbage_is_no_answer() -> None:
         thread.join()
     assert told(row) == ("handshake_timeout",)
     assert "did not finish the QUIC handshake" in detail(row)
+
+
+def test_what_has_no_end_is_ended_and_harms_no_other(healthy: Server) -> None:
+    """
+    A server that never stops sending is left before its time is over.
+    """
+    with flood(bytes(1200)) as port:
+        bad, good = look(target(port, scheme="quic", timeout=9.0), target(healthy))
+    assert told(bad) == ("handshake_refused",), bad.held.observation
+    assert f"more than {DATAGRAMS_LIMIT} datagrams" in detail(bad)
+    assert bad.held.duration < 8
+    assert told(good)[0] == "seen"
 
 
 def test_a_proxy_for_tcp_is_no_way_for_quic() -> None:

@@ -32,7 +32,7 @@ SERVERS: dict[str, Serve] = {
     "unbound": daemons.unbound,
 }
 
-SCRIPTED = {"rdp", "mssql", "mongodb", "amqps"}
+SCRIPTED = {"rdp", "mssql", "mssqls", "mongodb", "amqps"}
 """Schemes of servers that Debian does not have, or (RabbitMQ) has with a whole Erlang."""
 
 WITHOUT: dict[str, tuple[Serve, str]] = {

@@ -1,0 +1,3 @@
+"""
+TLS in datagrams.
+"""
