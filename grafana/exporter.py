@@ -2,20 +2,21 @@
 Exporter: whether what the other dashboards show is worth anything.
 """
 
+from collections.abc import Sequence
+
 from grafana_foundation_sdk.builders import stat, table, timeseries
-from grafana_foundation_sdk.models.dashboard import Dashboard
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
+from grafana_foundation_sdk.models.dashboard import Dashboard, ValueMapping
 
 from exporter import metrics
 from exporter.metrics import Family
+from exporter.policies import DAY
 from grafana import panels, shell
 from grafana.meanings import YES
 from grafana.panels import Column, Place, Series
-from grafana.queries import EXPORTERS, milliseconds, of
+from grafana.queries import EXPORTERS, milliseconds, numbered, of
 
 NAME = "exporter"
-
-LINES = 12
-"""As many exporters as a person can tell apart; the most interesting ones are shown."""
 
 ROWS = 100
 
@@ -45,19 +46,40 @@ def dashboard() -> Dashboard:
     )
 
 
+def _tile(
+    title: str,
+    description: str,
+    expression: str,
+    alert: str,
+    *,
+    unit: str = "none",
+    decimals: int | None = None,
+    colours: ThresholdsConfig | None = None,
+    mappings: Sequence[ValueMapping] = (),
+    no_value: str = "no data",
+) -> stat.Panel:
+    """
+    A number of which an alert tells when it is bad.
+    """
+    return panels.stat_panel(
+        Place(title, description, 3, 4),
+        expression,
+        unit=unit,
+        decimals=decimals,
+        colours=colours,
+        mappings=mappings,
+        links={"Runbook": f"{shell.RUNBOOKS}/{alert}.md"},
+        no_value=no_value,
+    )
+
+
 def _worst(
     title: str, description: str, expression: str, alert: str, no_value: str = "no data"
 ) -> stat.Panel:
     """
     1 if it is well with all chosen exporters.
     """
-    return panels.stat_panel(
-        Place(title, description, 3, 4),
-        expression,
-        mappings=YES,
-        links={"Runbook": f"{shell.RUNBOOKS}/{alert}.md"},
-        no_value=no_value,
-    )
+    return _tile(title, description, expression, alert, mappings=YES, no_value=no_value)
 
 
 def answers() -> stat.Panel:
@@ -90,20 +112,16 @@ def budget() -> stat.Panel:
     """
     How near the next incomplete sweep is.
     """
-    return panels.stat_panel(
-        Place(
-            "Budget used",
-            "The part of the scrape's timeout that the slowest exporter's last sweep took. From 80 % on one"
-            " more slow target can make sweeps incomplete: raise scrape_timeout, lower the targets'"
-            " timeout, or share them.",
-            3,
-            4,
-        ),
+    return _tile(
+        "Budget used",
+        "The part of the scrape's timeout that the slowest exporter's last sweep took. From 80 % on one"
+        " more slow target can make sweeps incomplete: raise scrape_timeout, lower the targets'"
+        " timeout, or share them.",
         f"max({of(metrics.SWEEP_DURATION)} / {of(metrics.SWEEP_TIMEOUT)})",
+        "ExpirySweepIncomplete",
         unit="percentunit",
         decimals=0,
         colours=panels.steps(panels.FINE, (0.8, panels.WARNING), (1, panels.CRITICAL)),
-        links={"Runbook": f"{shell.RUNBOOKS}/ExpirySweepIncomplete.md"},
     )
 
 
@@ -128,20 +146,16 @@ def failing() -> stat.Panel:
     """
     How many looks fail.
     """
-    return panels.stat_panel(
-        Place(
-            "Looks that fail",
-            "The part of the endpoints at which the last look failed. A few are servers that are down. Half"
-            " of them and more: the exporter's own network, DNS or firewall.",
-            3,
-            4,
-        ),
+    return _tile(
+        "Looks that fail",
+        "The part of the endpoints at which the last look failed. A few are servers that are down. Half"
+        " of them and more: the exporter's own network, DNS or firewall.",
         f"sum({of(metrics.SWEEP_FAILURES)}) / (sum({of(metrics.SWEEP_ENDPOINTS)}) > 0)",
+        "ExpiryProbeFailing",
         unit="percentunit",
         decimals=0,
         no_value="no endpoints",
         colours=panels.steps(panels.FINE, (0.05, panels.WARNING), (0.5, panels.CRITICAL)),
-        links={"Runbook": f"{shell.RUNBOOKS}/ExpiryProbeFailing.md"},
     )
 
 
@@ -150,7 +164,7 @@ def configuration() -> stat.Panel:
     Whether the configuration in use is the last one.
     """
     return _worst(
-        "Configuration good",
+        "Config good",
         "Whether the configuration was good when it was last loaded. If not, the one before it is still in"
         " use: expiry-exporter --config.check says what is wrong.",
         f"min({of(metrics.RELOAD_SUCCESS)})",
@@ -178,19 +192,15 @@ def clock() -> stat.Panel:
     Whether dates can be compared.
     """
     swept = of(metrics.SWEEP_TIME)
-    return panels.stat_panel(
-        Place(
-            "Clock difference",
-            "How far the clocks of exporter and Prometheus are apart, scrape and sweep included. From a"
-            " minute on alerts come too early or too late: look at the time synchronisation of both hosts.",
-            3,
-            4,
-        ),
+    return _tile(
+        "Clock difference",
+        "How far the clocks of exporter and Prometheus are apart, scrape and sweep included. From a"
+        " minute on alerts come too early or too late: look at the time synchronisation of both hosts.",
         f"max(abs(timestamp({swept}) - {swept}))",
+        "ExpiryClockSkew",
         unit="s",
-        decimals=1,
+        decimals=0,
         colours=panels.steps(panels.FINE, (60, panels.WARNING)),
-        links={"Runbook": f"{shell.RUNBOOKS}/ExpiryClockSkew.md"},
     )
 
 
@@ -201,13 +211,13 @@ def sweeps() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Time of sweeps, and what they may take",
-            "How long looking at all endpoints took, for the slowest exporters, and the least that any of"
+            "How long looking at all endpoints took, for each exporter, and the least that any of"
             " them might have taken (dashed). Lines that reach the dashed one are incomplete sweeps. A line"
             " at the targets' own timeout has silent endpoints.",
             12,
         ),
         [
-            Series(f"topk({LINES}, {_each(metrics.SWEEP_DURATION)})", "{{instance}}"),
+            _compared(_each(metrics.SWEEP_DURATION)),
             Series(f"min({of(metrics.SWEEP_TIMEOUT)})", "budget", panels.CRITICAL, True),
         ],
         unit="s",
@@ -232,6 +242,7 @@ def looks() -> timeseries.Panel:
         ],
         unit="short",
         at_least=0,
+        decimals=0,
     )
 
 
@@ -242,13 +253,14 @@ def watched() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Targets by exporter",
-            "Targets of each exporter, the largest ones. A quarter fewer within six hours is an alert,"
+            "Targets of each exporter. A quarter fewer within six hours is an alert,"
             " since nobody is told about the rest any more.",
             12,
         ),
-        [Series(f"topk({LINES}, {_each(metrics.SWEEP_TARGETS)})", "{{instance}}")],
+        [_compared(_each(metrics.SWEEP_TARGETS))],
         unit="short",
         at_least=0,
+        decimals=0,
         stairs=True,
     )
 
@@ -260,14 +272,24 @@ def failures() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Looks that fail, by reason",
-            "Endpoints by the reason for which the look failed, the most frequent ones. `timeout` is the"
+            "Endpoints by the reason for which the look failed, the most frequent first. `timeout` is the"
             " exporter's own: its sweep was not complete. `dns_…` for many is a resolver. The README"
             " explains each.",
             12,
         ),
-        [Series(f"topk({LINES}, count by (reason) ({of(metrics.FAILURE)}))", "{{reason}}")],
+        [
+            Series(
+                numbered(
+                    f"count by (reason) ({of(metrics.FAILURE)})",
+                    "reason",
+                    f"-1 * count by (reason) ({of(metrics.FAILURE)} @ end())",
+                ),
+                "{{N}} {{reason}}",
+            )
+        ],
         unit="short",
         at_least=0,
+        decimals=0,
         stacked=True,
         points=120,
         no_value="Every look succeeds.",
@@ -281,11 +303,11 @@ def memory() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Memory",
-            "Resident memory of each process, the largest ones. It grows with the number of endpoints and"
+            "Resident memory of each process. It grows with the number of endpoints and"
             " is level after a few sweeps; if it is not, that is a fault worth reporting.",
             6,
         ),
-        [Series(f"topk({LINES}, {_each('process_resident_memory_bytes')})", "{{instance}}")],
+        [_compared(_each("process_resident_memory_bytes"))],
         unit="bytes",
         at_least=0,
     )
@@ -299,13 +321,13 @@ def cpu() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "CPU",
-            "Cores that each process uses, the busiest ones. It works in one thread for the most part: near"
-            " one whole core its sweeps get longer. Share the targets with --shard.total, or scrape less"
+            "The part of one core that each process uses. It works in one thread for the most part: near"
+            " 100 % its sweeps get longer. Share the targets with --shard.total, or scrape less"
             " often.",
             6,
         ),
-        [Series(f"topk({LINES}, sum by ({HERE}) ({busy}))", "{{instance}}")],
-        unit="short",
+        [_compared(f"sum by ({HERE}) ({busy})")],
+        unit="percentunit",
         at_least=0,
     )
 
@@ -323,7 +345,7 @@ def files() -> timeseries.Panel:
             " --sweep.concurrency.",
             6,
         ),
-        [Series(f"topk({LINES}, {used})", "{{instance}}")],
+        [_compared(used)],
         unit="percentunit",
         at_least=0,
     )
@@ -336,14 +358,17 @@ def loaded() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Age of the configuration",
-            "Time since each exporter loaded the configuration that it uses, the oldest ones. It falls to"
+            "Time since each exporter loaded the configuration that it uses. It falls to"
             " zero with each good reload and with each restart. It keeps growing after you reloaded: the"
             " new one is not good.",
             6,
         ),
-        [Series(f"topk({LINES}, time() - {_each(metrics.RELOAD_TIME)})", "{{instance}}")],
-        unit="s",
+        [_compared(f"(time() - {_each(metrics.RELOAD_TIME)}) / {DAY:g}")],
+        # Of seconds Grafana would make hours and days, with two decimals.
+        unit="suffix:days",
         at_least=0,
+        up_to=1,
+        decimals=1,
     )
 
 
@@ -354,12 +379,12 @@ def scrapes() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Time of scrapes",
-            "How long Prometheus waited for each exporter, the slowest ones: the sweep and the writing and"
+            "How long Prometheus waited for each exporter: the sweep and the writing and"
             " sending of the answer. Much longer than the sweep: the network between them, or too little"
             " CPU.",
             8,
         ),
-        [Series(f"topk({LINES}, {_each('scrape_duration_seconds')})", "{{instance}}")],
+        [_compared(_each("scrape_duration_seconds"))],
         unit="s",
         at_least=0,
     )
@@ -372,13 +397,14 @@ def samples() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Samples of a scrape",
-            "Samples that each scrape brings, the largest ones: about twenty for an endpoint with a chain"
+            "Samples that each scrape brings: about twenty for an endpoint with a chain"
             " of two. It is what the exporters cost Prometheus.",
             8,
         ),
-        [Series(f"topk({LINES}, {_each('scrape_samples_scraped')})", "{{instance}}")],
+        [_compared(_each("scrape_samples_scraped"))],
         unit="short",
         at_least=0,
+        decimals=0,
     )
 
 
@@ -399,6 +425,7 @@ def scrape_health() -> timeseries.Panel:
         ],
         unit="short",
         at_least=0,
+        decimals=0,
         stairs=True,
     )
 
@@ -419,6 +446,7 @@ def exporters() -> table.Panel:
             "Each chosen exporter with its version and its last sweep. Replicas should be alike; an older"
             " version was forgotten in an update.",
             24,
+            5,
         ),
         [
             build,
@@ -441,13 +469,21 @@ def exporters() -> table.Panel:
             Column("Value #D", "Failed", unit="short", width=80),
             Column("Value #E", "Sweep", unit="s", decimals=1, width=90),
             Column("Value #F", "Memory", unit="bytes", width=100),
-            Column("Value #G", "Configuration of", unit="dateTimeFromNow", width=150),
-            Column("Value #H", "Started", unit="dateTimeFromNow", width=130),
+            Column("Value #G", "Configuration of", unit="dateTimeFromNow", width=160),
+            Column("Value #H", "Started", unit="dateTimeFromNow", width=160),
         ],
         sorted_by=[("Sweep", True)],
         hidden=["Value #A"],
         no_value="No exporter is known.",
     )
+
+
+def _compared(expression: str) -> Series:
+    """
+    A line for each exporter, those that do not answer first: it has one number and colour in all panels.
+    """
+    order = f"max by ({HERE}) ({of('up')} @ end())"
+    return Series(numbered(expression, HERE, order), "{{N}} {{instance}}")
 
 
 def _each(metric: Family | str) -> str:

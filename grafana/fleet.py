@@ -219,11 +219,11 @@ def urgent() -> table.Panel:
             " mean now, small ones this week. The target leads to its own dashboard, the alert to its"
             " runbook. Empty is good, as long as all exporters answer.",
             24,
-            12,
+            14,
         ),
         [rank(packed), milliseconds(rest(packed))],
         [
-            Column("Value #A", "Problem", words=PROBLEMS, width=165, coloured=True),
+            Column("Value #A", "Problem", words=PROBLEMS, width=160, coloured=True),
             Column(
                 "target",
                 "Target",
@@ -235,7 +235,7 @@ def urgent() -> table.Panel:
             Column("Value #B", "Ends", unit="dateTimeFromNow", words=NEVER_SEEN, width=150),
             Column("reason", "Reason", width=190),
             Column("item", "Item", width=110),
-            Column("kind", "Kind", words=KINDS, width=120),
+            Column("kind", "Kind", words=KINDS, width=160),
             Column("owner", "Owner", width=130, heading="${label}"),
             Column("policy", "Policy", width=110),
             Column("alert", "Runbook", links={"What to do": shell.TO_RUNBOOK}, width=200),
@@ -297,15 +297,15 @@ def issuers() -> table.Panel:
             "Certificates that are served, by who issued them and how they are renewed, and how many of"
             " them are past the deadline at which a healthy renewal would have happened. The worst 25 come"
             " first. Many late ones of one issuer: its client or account is broken, not the hosts.",
-            12,
+            11,
         ),
         [f"{packed} % {COUNTED}", f"floor({packed} / {COUNTED})"],
         [
-            Column("issuer", "Issuer"),
+            Column("issuer", "Issuer", wrapped=True),
             Column("policy", "Policy", width=110),
-            Column("Value #A", "Certificates", unit="short", width=110),
-            Column("Value #B", "Late", unit="short", width=80),
-            Column("share", "Share", unit="percentunit", gauge=True, decimals=0, width=160),
+            Column("Value #A", "Certificates", unit="short", width=115),
+            Column("Value #B", "Late", unit="short", width=75),
+            Column("share", "Share", unit="percentunit", bar=panels.WARNING, decimals=0, width=130),
         ],
         ratio=("share", "Value #B", "Value #A"),
         sorted_by=[("Late", True), ("Certificates", True)],
@@ -329,16 +329,19 @@ def shared() -> table.Panel:
             "The certificates that are served at the most endpoints: if one of these is not renewed, all of"
             " them fail at once. Private keys that are on many hosts are also hard to replace in a hurry."
             " Think of a certificate for each host.",
-            12,
+            13,
         ),
-        [rank(packed), names, milliseconds(rest(packed))],
         [
-            Column("subject", "Subject"),
-            Column("Value #A", "Endpoints", unit="short", width=95),
+            queries.shortened(one, "fingerprint_sha256", 8)
+            for one in (rank(packed), names, milliseconds(rest(packed)))
+        ],
+        [
+            Column("subject", "Subject", wrapped=True),
+            Column("Value #A", "Endpoints", unit="short", width=105),
             Column("Value #B", "Targets", unit="short", width=85),
-            Column("Value #C", "Ends", unit="dateTimeFromNow", width=130),
-            Column("issuer", "Issuer"),
-            Column("fingerprint_sha256", "SHA-256", width=110),
+            Column("Value #C", "Ends", unit="dateTimeFromNow", width=125),
+            Column("issuer", "Issuer", wrapped=True),
+            Column("fingerprint_sha256", "SHA-256", width=105),
         ],
         sorted_by=[("Endpoints", True), ("Ends", False)],
         no_value="No certificate is known.",
@@ -365,14 +368,14 @@ def reasons() -> table.Panel:
             "Endpoints with each reason for which clients refuse them, for which the last look at them"
             " failed, or for which they will fail later. Many with one reason have one cause: look there"
             " first. The README explains each reason.",
-            14,
+            15,
             10,
         ),
         [queries.words("\nor ".join(found), "advice", "$1", "reason")],
         [
-            Column("sort", "What", words=SORTS, coloured=True, width=150),
-            Column("reason", "Reason", links={"Explanation": shell.README}, width=200),
-            Column("Value", "Endpoints", unit="short", width=95),
+            Column("sort", "What", words=SORTS, coloured=True, width=140),
+            Column("reason", "Reason", links={"Explanation": shell.README}, width=195),
+            Column("Value", "Endpoints", unit="short", width=105),
             Column("advice", "What to do", words=ADVICE, wrapped=True),
         ],
         sorted_by=[("Endpoints", True)],
@@ -387,8 +390,8 @@ def history() -> timeseries.Panel:
     failed = f"{of(metrics.SUCCESS)} == 0"
     over = (
         ("expired", f"{of(metrics.NOT_AFTER, OWN)} <= time()", panels.CRITICAL, False),
-        ("refused for another reason", of(metrics.FAULT, 'reason!="expired"'), panels.YELLOW, True),
-        ("renewal late", due("warning", OWN), panels.WARNING, False),
+        ("refused for another reason", of(metrics.FAULT, 'reason!="expired"'), panels.CRITICAL, True),
+        ("renewal late", due("warning", OWN), panels.ORANGE, False),
         ("can't be seen", failed, panels.UNKNOWN, True),
     )
     return panels.lines_panel(
@@ -397,7 +400,7 @@ def history() -> timeseries.Panel:
             "How many targets have each problem. A step up at one moment is one cause: a deployment, a"
             " firewall, a renewer that stopped. The lines come from the metrics themselves, without"
             " recorded series.",
-            10,
+            9,
             10,
         ),
         [
@@ -406,6 +409,7 @@ def history() -> timeseries.Panel:
         ],
         unit="short",
         at_least=0,
+        decimals=0,
         points=60,
         stairs=True,
     )

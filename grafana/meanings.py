@@ -12,13 +12,15 @@ _COLOURS = {
     1: panels.CRITICAL,
     2: panels.CRITICAL,
     3: panels.CRITICAL,
-    4: panels.UNKNOWN,
-    5: panels.WARNING,
+    4: panels.CRITICAL,
+    5: panels.UNKNOWN,
     6: panels.WARNING,
     7: panels.WARNING,
     8: panels.WARNING,
-    9: panels.UNKNOWN,
-    10: panels.YELLOW,
+    9: panels.WARNING,
+    10: panels.UNKNOWN,
+    11: panels.YELLOW,
+    12: panels.YELLOW,
 }
 
 PROBLEMS = panels.words(

@@ -2,7 +2,8 @@
 How panels look: a function for each type, and the colours with what they mean.
 
 The colours are those that people with any colour vision can tell apart (Okabe and Ito, "Color Universal
-Design", 2008), and none stands alone: a word or a number says the same.
+Design", 2008), and none stands alone: a word or a number says the same. Where words stand on a colour it is
+lighter or darker than theirs, so that what Grafana writes on it, nearly white or nearly black, can be read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,20 +28,28 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
+from grafana.queries import NTH
+
 SOURCE = looks.DataSourceRef(type_val="prometheus", uid="$datasource")
 
-CRITICAL = "#D55E00"
+CRITICAL = "#C24D00"
 """A person must act now."""
-WARNING = "#E69F00"
+WARNING = "#FFB20D"
 """A person must act, but not this minute."""
-UNKNOWN = "#CC79A7"
+UNKNOWN = "#AA5585"
 """Nobody can tell, since it can't be seen."""
 FINE = "#0072B2"
 CALM = "#56B4E9"
 """A quantity that is neither good nor bad; also the second of a pair of lines."""
-GREEN = "#009E73"
-YELLOW = "#F0E442"
-QUIET = "#8A8F98"
+YELLOW = "#F6EE8E"
+QUIET = "#5F6570"
+
+ORANGE = "#E69F00"
+"""A line that warns: the colour for words would be too bright on white."""
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", ORANGE, "#D55E00")
+"""Of lines that mean nothing by themselves. Limits look like the last two, which only many lines need."""
+OTHERS = "#8A8F98"
+"""Of lines that are too many to be told apart."""
 
 WHOLE = 24
 """Columns of Grafana's grid."""
@@ -105,9 +114,10 @@ class Column:
     width: int | None = None
     coloured: bool = False
     """The cell has the colour of its word."""
-    gauge: bool = False
     wrapped: bool = False
     decimals: int | None = None
+    bar: str = ""
+    """The colour of a bar from 0 to 1 beside the number; empty: none."""
     heading: str = ""
     """What stands above the column instead of its title; may have variables."""
 
@@ -236,8 +246,10 @@ def table_panel(
     )
     for column in columns:
         panel = panel.override_by_name(column.title, _properties(column))
+    # Grafana measures the value, not the words that stand for it, so two lines of these need room always.
+    tall = any(column.wrapped and column.words for column in columns)
     return (
-        panel.cell_height(looks.TableCellHeight.SM)
+        panel.cell_height(looks.TableCellHeight.LG if tall else looks.TableCellHeight.SM)
         .show_header(show_header=True)
         .filterable(filterable=False)
         .sort_by([common.TableSortByFieldState().display_name(name).desc(desc) for name, desc in sorted_by])
@@ -251,13 +263,18 @@ def lines_panel(
     unit: str,
     stacked: bool = False,
     at_least: float | None = None,
+    up_to: float | None = None,
+    decimals: int | None = None,
     points: int | None = None,
     stairs: bool = False,
     no_value: str = "no data",
     limit: ThresholdsConfig | None = None,
 ) -> timeseries.Panel:
     """
-    Lines over the dashboard's time. `points` bounds how often dear queries are evaluated.
+    Lines over the dashboard's time. `points` bounds how often dear queries are evaluated; the axis goes at
+    least from `at_least` to `up_to`.
+
+    Series without a colour have one by their number, as `queries.numbered` gives it.
     """
     panel = (
         _placed(timeseries.Panel(), place)
@@ -265,9 +282,9 @@ def lines_panel(
         .no_value(no_value)
         .draw_style(looks.GraphDrawStyle.LINE)
         .line_width(2)
-        .fill_opacity(60 if stacked else 8)
+        .fill_opacity(60 if stacked else 0)
         .show_points(looks.VisibilityMode.NEVER)
-        .color_scheme(scheme(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .color_scheme(scheme(model.FieldColorModeId.FIXED, OTHERS))
         .legend(
             common.VizLegendOptions()
             .display_mode(looks.LegendDisplayMode.LIST)
@@ -285,6 +302,10 @@ def lines_panel(
         panel = panel.line_interpolation(looks.LineInterpolation.STEP_AFTER)
     if at_least is not None:
         panel = panel.min(at_least)
+    if up_to is not None:
+        panel = panel.axis_soft_max(up_to)
+    if decimals is not None:
+        panel = panel.decimals(decimals)
     if points is not None:
         panel = panel.max_data_points(points)
     if limit is not None:
@@ -295,6 +316,9 @@ def lines_panel(
         panel = panel.with_target(_query(one, name, instant=False))
         if one.colour:
             panel = panel.override_by_query(name, _line(one))
+    if not all(one.colour for one in series):
+        for number, colour in zip(NTH, COLOURS, strict=True):
+            panel = panel.override_by_regexp(f"/^{number} /", [_fixed(colour)])
     return panel
 
 
@@ -318,6 +342,11 @@ def bars_panel(
         .orientation(looks.VizOrientation.HORIZONTAL)
         .display_mode(looks.BarGaugeDisplayMode.BASIC)
         .value_mode(looks.BarGaugeValueMode.TEXT)
+        # Names have a size by the height of their bar, and room by that size: a fixed one would be cut.
+        .text(common.VizTextDisplayOptions().value_size(18))
+        .sizing(looks.BarGaugeSizing.MANUAL)
+        .min_viz_height(16)
+        .max_viz_height(44)
         .name_placement(looks.BarGaugeNamePlacement.LEFT)
         .show_unfilled(show_unfilled=False)
         .min(0)
@@ -335,14 +364,14 @@ def calendar_panel(
 ) -> barchart.Panel:
     """
     Stacked bars over a label that holds a time in milliseconds, in the order of time.
+
+    When any of the several series has data, the first one has some.
     """
     panel = _placed(barchart.Panel(), place).unit("short").no_value("nothing")
     panel = panel.override_by_regexp(EVERY_FIELD, EMPTY_WHERE_UNKNOWN)
     for name, one in zip(NAMES, series, strict=False):
         panel = panel.with_target(_query(one, name, instant=True, table=True))
-        panel = panel.override_by_name(
-            one.name, [model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": one.colour})]
-        )
+        panel = panel.override_by_name(one.name, [_fixed(one.colour)])
     transformations = [
         ("merge", {}),
         (
@@ -351,13 +380,21 @@ def calendar_panel(
                 "excludeByName": {"Time": True},
                 "indexByName": {label: 0},
                 "renameByName": {
-                    value_of(name, len(series)): one.name for name, one in zip(NAMES, series, strict=False)
+                    # Where the other queries give nothing the first one's values have no letter.
+                    "Value": series[0].name,
+                    **{f"Value #{name}": one.name for name, one in zip(NAMES, series, strict=False)},
                 },
             },
         ),
         (
             "convertFieldType",
-            {"conversions": [{"targetField": label, "destinationType": "time"}], "fields": {}},
+            {
+                # A label is a text, and a text of digits is not read as a time.
+                "conversions": [
+                    {"targetField": label, "destinationType": kind} for kind in ("number", "time")
+                ],
+                "fields": {},
+            },
         ),
         ("sortBy", {"fields": {}, "sort": [{"field": label, "desc": False}]}),
     ]
@@ -397,18 +434,18 @@ def states_panel(
 ) -> statetimeline.Panel:
     """
     A band for each series, whose colour and word change with the value.
+
+    Without words the upper half of the values has one colour, and the lower half another.
     """
     panel = (
         _placed(statetimeline.Panel(), place)
         .unit(unit)
         .no_value(no_value)
         .mappings(list(mappings))
-        .color_scheme(
-            scheme(model.FieldColorModeId.THRESHOLDS)
-            if mappings
-            else scheme(model.FieldColorModeId.PALETTE_CLASSIC)
+        .color_scheme(scheme(model.FieldColorModeId.THRESHOLDS))
+        .thresholds(
+            steps(QUIET) if mappings else steps(QUIET, (50, FINE)).mode(model.ThresholdsMode.PERCENTAGE)
         )
-        .thresholds(steps(QUIET))
         .merge_values(merge_values=True)
         .show_value(looks.VisibilityMode.AUTO)
         .align_value(looks.TimelineValueAlignment.LEFT)
@@ -437,13 +474,6 @@ def text_panel(place: Place, markdown: str) -> text.Panel:
     return _placed(text.Panel(), place).mode(TextMode.MARKDOWN).content(markdown)
 
 
-def value_of(query: str, count: int) -> str:
-    """
-    What Grafana calls the field with the values of this query, of so many in the panel.
-    """
-    return "Value" if count == 1 else f"Value #{query}"
-
-
 def _placed(panel: P, place: Place) -> P:
     return (
         panel.title(place.title)
@@ -462,13 +492,16 @@ def _query(series: Series, name: str, *, instant: bool, table: bool = False) -> 
 
 
 def _line(series: Series) -> list[model.DynamicConfigValue]:
-    found = [model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": series.colour})]
+    found = [_fixed(series.colour)]
     if series.dashed:
         found += [
             model.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 6]}),
-            model.DynamicConfigValue("custom.fillOpacity", 0),
         ]
     return found
+
+
+def _fixed(colour: str) -> model.DynamicConfigValue:
+    return model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
 
 
 def _links(links: Mapping[str, str] | None) -> list[Builder[model.DashboardLink]]:
@@ -500,12 +533,20 @@ def _properties(column: Column) -> list[model.DynamicConfigValue]:
     cell: dict[str, object] | None = None
     if column.coloured:
         cell = {"type": "color-background", "mode": "basic"}
-    elif column.gauge:
+        # Words, though what they stand for are numbers.
+        found.append(model.DynamicConfigValue("custom.align", "left"))
+    elif column.bar:
         cell = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
     if column.wrapped:
         cell = {**(cell or {"type": "auto"}), "wrapText": True}
+        # Where Grafana 12.4 and later look for it.
+        found.append(model.DynamicConfigValue("custom.wrapText", value=True))
     if cell is not None:
         found.append(model.DynamicConfigValue("custom.cellOptions", cell))
-    if column.gauge:
-        found += [model.DynamicConfigValue("min", 0), model.DynamicConfigValue("max", 1)]
+    if column.bar:
+        found += [
+            model.DynamicConfigValue("min", 0),
+            model.DynamicConfigValue("max", 1),
+            _fixed(column.bar),
+        ]
     return found

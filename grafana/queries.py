@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from exporter import metrics
 from exporter.metrics import Family
+from exporter.observation import Hazard
 
 EXPORTERS = 'job=~"$job", instance=~"$instance"'
 
@@ -20,6 +21,12 @@ ITEM = f"{ENDPOINT}, item"
 
 UNSEEN_FOR = 600
 """Seconds after which alerts say that an endpoint can't be seen."""
+
+NTH = "①②③④⑤⑥"
+"""Numbers of the lines that have a colour of their own: as many as all eyes can tell apart."""
+
+LINES = 12
+"""Lines of one graph beside those."""
 
 RANK = 10_000_000_000
 """More than any time in seconds (until the year 2286): what is added to sort by something else first."""
@@ -111,10 +118,14 @@ class Problem:
     words: str
     """Capitals: now."""
     alert: str
-    """Empty: none tells of it yet."""
     sort: Sort
     which: str
     """PromQL for the series that have the problem, or a worse one of the same sort."""
+
+
+LOST = (Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE)
+UNPAID = (Hazard.DOMAIN_AUTO_RENEW,)
+BLOCKED = (Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING)
 
 
 def problems(*matchers: str) -> tuple[Problem, ...]:
@@ -131,29 +142,35 @@ def problems(*matchers: str) -> tuple[Problem, ...]:
     refused = of(metrics.FAULT, 'reason!="expired"', *matchers)
     failed = of(metrics.FAILURE, *matchers)
     chain = of(metrics.ALERT, INTERMEDIATE, 'severity="warning"', *matchers)
+
+    def hazard(reasons: Sequence[Hazard]) -> str:
+        return of(metrics.HAZARD, f'reason=~"{"|".join(reasons)}"', *matchers)
+
     return (
         Problem(1, "EXPIRED", "ExpiryPassed", Sort.END, f"{ends} <= time()"),
         Problem(2, "CLIENTS REFUSE IT", "ExpiryNotTrusted", Sort.ENDPOINT, refused),
-        Problem(3, "ENDS SOON", "ExpirySoon", Sort.END, due("critical", OWN, *matchers)),
+        Problem(3, "DOMAIN LOST", "ExpiryDomainStatus", Sort.ENDPOINT, hazard(LOST)),
+        Problem(4, "ENDS SOON", "ExpirySoon", Sort.END, due("critical", OWN, *matchers)),
         Problem(
-            4,
+            5,
             "UNSEEN AND DUE",
             "ExpiryProbeFailing",
             Sort.UNSEEN,
             f"{failed} and on ({ENDPOINT}) {due('warning', *matchers)}",
         ),
-        Problem(5, "not deployed", "ExpiryNotDeployed", Sort.ITEM, f"{newer} and on ({ITEM}) {late}"),
+        Problem(6, "not deployed", "ExpiryNotDeployed", Sort.ITEM, f"{newer} and on ({ITEM}) {late}"),
         Problem(
-            6,
+            7,
             "renewal overdue",
             "ExpiryRenewalOverdue",
             Sort.END,
             f"{late} > on ({ITEM}) group_left () {renewal_due}",
         ),
-        Problem(7, "renew it now", "ExpirySoon", Sort.END, late),
-        Problem(8, "chain ends first", "ExpiryChainEndsBeforeLeaf", Sort.ITEM, chain),
-        Problem(9, "can't be seen", "ExpiryProbeFailing", Sort.UNSEEN, failed),
-        Problem(10, "will fail later", "", Sort.ENDPOINT, of(metrics.HAZARD, *matchers)),
+        Problem(8, "renew it now", "ExpirySoon", Sort.END, late),
+        Problem(9, "chain ends first", "ExpiryChainEndsBeforeLeaf", Sort.ITEM, chain),
+        Problem(10, "can't be seen", "ExpiryProbeFailing", Sort.UNSEEN, failed),
+        Problem(11, "perhaps unpaid", "ExpiryDomainStatus", Sort.ENDPOINT, hazard(UNPAID)),
+        Problem(12, "will fail later", "ExpiryRenewalBlocked", Sort.ENDPOINT, hazard(BLOCKED)),
     )
 
 
@@ -224,6 +241,29 @@ def _all(parts: Sequence[str]) -> str:
 
 def _ranked(problem: Problem) -> str:
     return words(f"0 * ({problem.which}) + {problem.rank}", "alert", problem.alert)
+
+
+def numbered(expression: str, labels: str, order: str) -> str:
+    """
+    The series with a number in front, as label `N`, of those with the least values of `order`.
+
+    `order` has the same labels, and its selectors are at the end of the graph (`@ end()`): a line keeps its
+    number from one end to the other. Series that are not there any more, or too many, have none.
+    """
+    firsts = f"\n  or on ({labels}) ".join(
+        words(f"bottomk({count}, {order})", "N", number) for count, number in enumerate(NTH, 1)
+    )
+    return (
+        f"({expression}) + on ({labels}) group_left (N) 0 * (\n  {firsts}\n)"
+        f"\nor on ({labels}) topk({LINES}, {expression})"
+    )
+
+
+def shortened(expression: str, label: str, length: int = 16) -> str:
+    """
+    The series with no more than the beginning of a label's value.
+    """
+    return f'label_replace({expression}, "{label}", "$1…", "{label}", "({"." * length})..+")'
 
 
 def rank(packed: str) -> str:

@@ -8,15 +8,28 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from exporter import metrics
 from exporter.metrics import Family
+from exporter.policies import DAY
 from grafana import panels, queries, shell
 from grafana.meanings import ADVICE, HEALTH, KINDS, NEVER_SEEN, PROBLEMS
 from grafana.panels import Column, Place, Series
-from grafana.queries import ENDPOINT, ITEM, OWN, SPEAKING, THIS, milliseconds, of, rank, rest
+from grafana.queries import (
+    ENDPOINT,
+    ITEM,
+    OWN,
+    SPEAKING,
+    THIS,
+    milliseconds,
+    numbered,
+    of,
+    rank,
+    rest,
+    shortened,
+)
 
 NAME = "target"
 
-LINES = 20
-"""As many as a person can tell apart."""
+BANDS = 20
+"""As many as a person can read."""
 
 ROWS = 200
 
@@ -42,11 +55,7 @@ def dashboard() -> Dashboard:
         ),
         _moment("Warning", "When a person is told that it is late.", metrics.ALERT, 'severity="warning"'),
         _moment("Critical", "When a person is told that it is urgent.", metrics.ALERT, 'severity="critical"'),
-        _moment(
-            "Last seen",
-            "When the endpoint was last seen whose facts are the oldest. What is shown for it is as old.",
-            metrics.LAST_SEEN,
-        ),
+        age(),
         endpoints(),
         policy(),
     ]
@@ -91,6 +100,25 @@ def _moment(title: str, description: str, family: Family, *matchers: str) -> sta
         Place(title, description, 3, 4),
         milliseconds(f"min({of(family, THIS, *matchers)})"),
         unit="dateTimeFromNow",
+        no_value="never seen",
+    )
+
+
+def age() -> stat.Panel:
+    """
+    How old the facts are.
+    """
+    return panels.stat_panel(
+        Place(
+            "Age of facts",
+            "For how long the endpoint was not seen whose facts are the oldest. Older than a few scrapes:"
+            " what is shown for it may have changed.",
+            3,
+            4,
+        ),
+        f"clamp_min(floor(time() - min({of(metrics.LAST_SEEN, THIS)})), 0)",
+        unit="s",
+        decimals=0,
         no_value="never seen",
     )
 
@@ -140,17 +168,17 @@ def diagnosis() -> table.Panel:
             "All that is wrong with the target, the most urgent first, with what to do about it. The alert"
             " leads to its runbook, which has the commands.",
             24,
-            8,
+            6,
         ),
         [rank(packed), milliseconds(rest(packed))],
         [
-            Column("Value #A", "Problem", words=PROBLEMS, width=165, coloured=True),
+            Column("Value #A", "Problem", words=PROBLEMS, width=160, coloured=True),
             Column("advice", "What to do", words=ADVICE, wrapped=True),
             Column("reason", "Reason", links={"Explanation": shell.README}, width=190),
             Column("endpoint", "Endpoint", width=190),
             Column("item", "Item", width=90),
-            Column("kind", "Kind", words=KINDS, width=120),
-            Column("Value #B", "Ends", unit="dateTimeFromNow", words=NEVER_SEEN, width=130),
+            Column("kind", "Kind", words=KINDS, width=150),
+            Column("Value #B", "Ends", unit="dateTimeFromNow", words=NEVER_SEEN, width=125),
             Column("alert", "Runbook", links={"What to do": shell.TO_RUNBOOK}, width=190),
         ],
         sorted_by=[("Problem", False), ("Ends", False)],
@@ -162,13 +190,13 @@ def served() -> statetimeline.Panel:
     """
     Renewals, as they became visible.
     """
-    ends = f"bottomk({LINES}, min by (endpoint, item) ({of(metrics.NOT_AFTER, THIS, OWN)}))"
+    ends = f"bottomk({BANDS}, min by (endpoint, item) ({of(metrics.NOT_AFTER, THIS, OWN)}))"
     return panels.states_panel(
         Place(
             "What is served: when it ends",
-            "The end of each item over time. A new date is a renewal that reached this endpoint; addresses"
-            " that change at different times are a deployment that takes its time, or stopped halfway. An"
-            " earlier date than before: an old one is back.",
+            "The end of each item over time; later ones are blue, earlier ones grey. A new date is a renewal"
+            " that reached this endpoint; addresses that change at different times are a deployment that"
+            " takes its time, or stopped halfway. An earlier date than before: an old one is back.",
             12,
         ),
         [Series(milliseconds(ends), "{{endpoint}} {{item}}")],
@@ -187,7 +215,7 @@ def probes() -> statetimeline.Panel:
             " What is shown while it is not seen is what was seen last.",
             12,
         ),
-        [Series(f"bottomk({LINES}, {HEALTHY})", "{{endpoint}}")],
+        [Series(f"bottomk({BANDS}, {HEALTHY})", "{{endpoint}}")],
         mappings=HEALTH,
     )
 
@@ -197,30 +225,30 @@ def time_left() -> timeseries.Panel:
     The saw teeth of renewals.
     """
     own = of(metrics.NOT_AFTER, THIS, OWN)
-    warning, critical = 'severity="warning"', 'severity="critical"'
+    left = f"(min by (endpoint, item) ({own}) - time()) / {DAY:g}"
+
+    def deadline(severity: str, colour: str) -> Series:
+        told = of(metrics.ALERT, THIS, OWN, f'severity="{severity}"')
+        return Series(f"max({own} - on ({ITEM}) {told}) / {DAY:g}", severity, colour, dashed=True)
+
     return panels.lines_panel(
         Place(
             "Time left",
             "How long each item still lives: it falls, and jumps with each renewal. Below the first dashed"
-            " line a person is warned, below the second it is urgent, below zero clients refuse it.",
+            " line a person is warned, below the second it is urgent, below zero clients refuse it. The"
+            " first number ends first.",
             12,
         ),
         [
-            Series(f"bottomk({LINES}, min by (endpoint, item) ({own}) - time())", "{{endpoint}} {{item}}"),
             Series(
-                f"max({own} - on ({ITEM}) {of(metrics.ALERT, THIS, OWN, warning)})",
-                "warning",
-                panels.WARNING,
-                True,
+                numbered(left, "endpoint, item", f"min by (endpoint, item) ({own} @ end())"),
+                "{{N}} {{endpoint}} {{item}}",
             ),
-            Series(
-                f"max({own} - on ({ITEM}) {of(metrics.ALERT, THIS, OWN, critical)})",
-                "critical",
-                panels.CRITICAL,
-                True,
-            ),
+            deadline("warning", panels.ORANGE),
+            deadline("critical", panels.CRITICAL),
         ],
-        unit="s",
+        # Of seconds Grafana would make weeks, with two decimals.
+        unit="suffix:days",
     )
 
 
@@ -231,11 +259,22 @@ def durations() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "How long looks take",
-            "Seconds of each look, the slowest endpoints. Near the target's timeout: raise it, or find out"
+            "Seconds of each look. Near the target's timeout: raise it, or find out"
             " why the server is slow before it stops answering.",
             12,
         ),
-        [Series(f"topk({LINES}, max by (endpoint) ({of(metrics.DURATION, THIS)}))", "{{endpoint}}")],
+        [
+            Series(
+                numbered(
+                    f"max by (endpoint) ({of(metrics.DURATION, THIS)})",
+                    "endpoint",
+                    # What was never seen comes first.
+                    f"(min by (endpoint) ({of(metrics.NOT_AFTER, THIS, OWN)} @ end())"
+                    f" or 0 * max by (endpoint) ({of(metrics.SUCCESS, THIS)} @ end()))",
+                ),
+                "{{N}} {{endpoint}}",
+            )
+        ],
         unit="s",
         at_least=0,
     )
@@ -253,7 +292,7 @@ def addresses() -> table.Panel:
             "What each endpoint gave at the last look. They should be alike: another serial number is"
             " another certificate, an older protocol is a server that was forgotten in an update.",
             24,
-            9,
+            6,
         ),
         [
             f"bottomk({ROWS}, {HEALTHY})",
@@ -262,18 +301,18 @@ def addresses() -> table.Panel:
             f"max by (endpoint) ({of(metrics.DURATION, THIS)}) {few}",
             f"max by (endpoint, reason) ({of(metrics.FAILURE, THIS)}) {few}",
             f"max by (endpoint, protocol, cipher) ({of(metrics.TLS, THIS)}) {few}",
-            f"max by (endpoint, serial, key) ({leaf}) {few}",
+            shortened(f"max by (endpoint, serial, key) ({leaf}) {few}", "serial"),
         ],
         [
             Column("endpoint", "Endpoint"),
             Column("Value #A", "Seen, trusted", words=HEALTH, coloured=True, width=150),
             Column("reason", "Why not seen", width=200),
             Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=165),
-            Column("serial", "Serial", width=200),
+            Column("serial", "Serial", width=170),
             Column("key", "Key", width=95),
-            Column("protocol", "Protocol", width=85),
+            Column("protocol", "Protocol", width=90),
             Column("cipher", "Cipher"),
-            Column("Value #C", "Last seen", unit="dateTimeFromNow", width=130),
+            Column("Value #C", "Last seen", unit="dateTimeFromNow", width=160),
             Column("Value #D", "Took", unit="s", decimals=3, width=90),
         ],
         sorted_by=[("Seen, trusted", False), ("Endpoint", False)],
@@ -300,7 +339,7 @@ def items() -> table.Panel:
             " renewed but not served here. An intermediate without deadlines outlives the certificate that"
             " it accompanies, which is as it should be.",
             24,
-            9,
+            8,
         ),
         [
             milliseconds(ITEMS),
@@ -314,7 +353,7 @@ def items() -> table.Panel:
             why,
         ],
         [
-            Column("kind", "Kind", words=KINDS, width=140),
+            Column("kind", "Kind", words=KINDS, width=150),
             Column("endpoint", "Endpoint"),
             Column("item", "Item", width=90),
             Column("Value #A", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
@@ -346,19 +385,22 @@ def chain() -> table.Panel:
             "The certificates that are presented, each with who issued it. Each issuer should be the next"
             " subject, up to a root that clients have. Several rows with one item: endpoints present"
             " different ones.",
-            14,
-            9,
+            24,
+            6,
         ),
-        [few, milliseconds(f"min by ({who}) ({end}) and on ({who}) {few}")],
+        [
+            shortened(one, "fingerprint_sha256")
+            for one in (few, milliseconds(f"min by ({who}) ({end}) and on ({who}) {few}"))
+        ],
         [
             Column("item", "Item", width=90),
-            Column("subject", "Subject"),
-            Column("issuer", "Issuer"),
+            Column("subject", "Subject", wrapped=True),
+            Column("issuer", "Issuer", wrapped=True),
             Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
             Column("key", "Key", width=95),
-            Column("Value #A", "Endpoints", unit="short", width=90),
-            Column("serial", "Serial", width=130),
-            Column("fingerprint_sha256", "SHA-256", width=130),
+            Column("Value #A", "Endpoints", unit="short", width=105),
+            Column("serial", "Serial", width=370),
+            Column("fingerprint_sha256", "SHA-256", width=175),
         ],
         sorted_by=[("Ends", False)],
         no_value="No certificate was ever seen here.",
@@ -376,8 +418,8 @@ def elsewhere() -> table.Panel:
             "Targets with the same certificate",
             "Everything that fails when this certificate ends, this target included. They are renewed"
             " together, and must be deployed everywhere.",
-            10,
-            9,
+            24,
+            5,
         ),
         [f"topk({ROWS}, count by (target, subject) (count by (target, subject, endpoint) ({same})))"],
         [
@@ -389,8 +431,8 @@ def elsewhere() -> table.Panel:
                     "The exporter's status page": shell.TO_STATUS,
                 },
             ),
-            Column("Value", "Endpoints", unit="short", width=95),
             Column("subject", "Subject"),
+            Column("Value", "Endpoints", unit="short", width=105),
         ],
         sorted_by=[("Endpoints", True), ("Target", False)],
         no_value="No certificate was ever seen here.",

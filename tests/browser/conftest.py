@@ -3,26 +3,15 @@ The browser, and the servers whose pages it is shown.
 """
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, ViewportSize
 
 from tests.browser import scenes
+from tests.support.chromium import chromium
 from tests.support.pages import serving
-
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 SCREENSHOTS = Path(__file__).parents[2] / ".tests" / "screenshots"
 """Where pictures of the pages are put."""
@@ -39,12 +28,8 @@ def browser() -> Iterator[Browser]:
     """
     Debian's Chromium, for one module: while it lives, no other loop can run in this thread.
     """
-    program = shutil.which("chromium")
-    assert program is not None, "chromium is not installed: tests/run installs it"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

@@ -118,7 +118,11 @@ def panel_unit(dashboard: Json) -> Iterator[str]:
         changes = [one for change in config["overrides"] for one in change["properties"]]
         named += [one["value"] for one in changes if one["id"] == "unit"]
         for unit in named:
-            if panel["type"] != "text" and unit not in UNITS and not str(unit).startswith("time:"):
+            if (
+                panel["type"] != "text"
+                and unit not in UNITS
+                and not str(unit).startswith(("time:", "suffix:"))
+            ):
                 yield f"{panel['title']} has the unit {unit}"
 
 
@@ -230,7 +234,8 @@ def table_columns(dashboard: Json) -> Iterator[str]:
         names = [target["refId"] for target in panel.get("targets", ())]
         values = {"Value"} if len(names) == 1 else {f"Value #{name}" for name in names}
         asked = " ".join(target["expr"] for target in panel.get("targets", ()))
-        known = {"Time"} | values | set(re.findall(r"\w+", asked))
+        # `Value` are the values of the only query that gives any.
+        known = {"Time", "Value"} | values | set(re.findall(r"\w+", asked))
         for one in panel.get("transformations", ()):
             if one["id"] == "calculateField":
                 known.add(one["options"]["alias"])

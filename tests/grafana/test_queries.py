@@ -140,10 +140,10 @@ def test_the_most_urgent_comes_first(world: Prometheus) -> None:
         (2, "not-yet-valid", "ExpiryNotTrusted"),
         (2, "untrusted", "ExpiryNotTrusted"),
         (2, "wrong-name", "ExpiryNotTrusted"),
-        (3, "two-days-left", "ExpirySoon"),
-        (6, "renewal-late", "ExpiryRenewalOverdue"),
-        (9, "refused", "ExpiryProbeFailing"),
-        (9, "silent", "ExpiryProbeFailing"),
+        (4, "two-days-left", "ExpirySoon"),
+        (7, "renewal-late", "ExpiryRenewalOverdue"),
+        (10, "refused", "ExpiryProbeFailing"),
+        (10, "silent", "ExpiryProbeFailing"),
     ]
 
 
@@ -153,28 +153,33 @@ def test_every_other_problem_is_recognised(world: Prometheus) -> None:
     """
     rows = [(rank, target) for rank, target, _ in urgent(world, UNUSUAL)]
     assert rows == [
-        (3, "unseen-and-due"),
+        (3, "lost"),
         (4, "unseen-and-due"),
-        (5, "not-deployed"),
-        (7, "by-people"),
-        (8, "chain-first"),
-        (10, "will-fail"),
+        (5, "unseen-and-due"),
+        (6, "not-deployed"),
+        (8, "by-people"),
+        (9, "chain-first"),
+        (11, "unpaid"),
+        (12, "will-fail"),
     ]
-    seen = {rank for rank, _ in rows} | {1, 2, 6, 9}
+    seen = {rank for rank, _ in rows} | {1, 2, 7, 10}
     assert seen == {one.rank for one in builder.problems()}
 
 
 @pytest.mark.parametrize(
     ("target", "ranks"),
     [
-        ("healthy", [11]),
+        ("healthy", [13]),
         ("expired", [1]),
         ("wrong-name", [2]),
-        ("two-days-left", [3]),
-        ("silent", [9]),
-        ("client-certificate", [11]),
-        ("not-deployed", [5, 6]),
-        ("unseen-and-due", [3, 4]),
+        ("two-days-left", [4]),
+        ("silent", [10]),
+        ("client-certificate", [13]),
+        ("not-deployed", [6, 7]),
+        ("unseen-and-due", [4, 5]),
+        ("lost", [3]),
+        ("unpaid", [11]),
+        ("will-fail", [12]),
     ],
 )
 def test_a_diagnosis_has_all_that_is_wrong_and_what_to_do(
@@ -194,7 +199,7 @@ def test_replicas_are_counted_once(world: Prometheus) -> None:
     Two jobs, of which one is not chosen, and all: the number of targets is that of different names.
     """
     (query,) = (one for one in queries("fleet") if one.panel == "Targets")
-    for job, wanted in (([DEMO], 11), ([UNUSUAL], 7), (ALL, 18)):
+    for job, wanted in (([DEMO], 11), ([UNUSUAL], 9), (ALL, 20)):
         (only,) = world.query(interpolated(query.expression, DASHBOARDS["fleet"], {"job": job}))
         assert only.value == wanted
 
@@ -204,6 +209,44 @@ def test_targets_without_the_label_are_shown_unless_a_value_is_chosen(world: Pro
     Nobody configures labels first and looks afterwards.
     """
     (query,) = (one for one in queries("fleet") if one.panel == "Targets")
-    for chosen, wanted in (({}, 18.0), ({"value": "demo"}, 11.0), ({"label": "no_such_label"}, 18.0)):
+    for chosen, wanted in (({}, 20.0), ({"value": "demo"}, 11.0), ({"label": "no_such_label"}, 20.0)):
         (only,) = world.query(interpolated(query.expression, DASHBOARDS["fleet"], chosen))
         assert only.value == wanted
+
+
+def test_an_exporter_has_one_number_in_all_panels(world: Prometheus) -> None:
+    """
+    And so one colour; two of them have two.
+    """
+    lines = [
+        labels
+        for query in queries("exporter")
+        if query.name == "A" and '"N"' in query.expression
+        for labels in asked(world, query, {})
+        if "instance" in labels
+    ]
+    numbers = {(labels["instance"], labels["N"]) for labels in lines}
+    assert {number for _, number in numbers} == {"①", "②"}
+    assert len(numbers) == len({instance for instance, _ in numbers})
+
+
+def test_of_many_lines_those_with_the_least_values_are_numbered(world: Prometheus) -> None:
+    """
+    As many as there are colours, and the others are there without a number.
+    """
+    ends = "min by (target) (expiry_not_after_timestamp_seconds{})"
+    found = world.query(builder.numbered(ends, "target", ends.replace("{}", "@ end()")))
+    numbered = {one.labels["N"]: one.value for one in found if "N" in one.labels}
+    assert list(dict(sorted(numbered.items()))) == list(builder.NTH)
+    assert [numbered[number] for number in builder.NTH] == sorted(one.value for one in found)[: len(numbered)]
+    assert len({one.labels["target"] for one in found}) == len(found) > len(numbered)
+
+
+@pytest.mark.parametrize(("serial", "shown"), [("0123456789", "0123…"), ("01234", "01234")])
+def test_a_long_value_is_shortened(world: Prometheus, serial: str, shown: str) -> None:
+    """
+    With a sign of that, unless the sign takes the room of what it stands for.
+    """
+    made = builder.words("vector(1)", "serial", serial)
+    (only,) = world.query(builder.shortened(made, "serial", 4))
+    assert only.labels["serial"] == shown

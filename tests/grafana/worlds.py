@@ -12,7 +12,17 @@ from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import DAY
 
-NAMES = ("not-deployed", "deployed", "by-people", "chain-first", "unseen-and-due", "will-fail", "renewed")
+NAMES = (
+    "not-deployed",
+    "deployed",
+    "by-people",
+    "chain-first",
+    "unseen-and-due",
+    "will-fail",
+    "lost",
+    "unpaid",
+    "renewed",
+)
 """The targets of `unusual`."""
 
 KEYS = ("rsa-2048", "ecdsa-256", "rsa-4096")
@@ -42,6 +52,9 @@ def unusual(now: float) -> str:
     scene.see(gone, seen(facts(leaf("gone", 2), above)), at=now - 3600)
     scene.see(gone, failed(Reason.CONNECT_TIMEOUT), at=now)
     scene.see(target(name="will-fail"), seen(_asked_for(facts(leaf("will-fail", 70), above), now)), at=now)
+    for name, hazard in (("lost", Hazard.DOMAIN_REDEMPTION), ("unpaid", Hazard.DOMAIN_AUTO_RENEW)):
+        found = replace(facts(leaf(name, 70), above), hazards=(FoundHazard(hazard, "words about it"),))
+        scene.see(target(name=name), seen(found), at=now)
     changed = target(name="renewed")
     scene.see(changed, seen(facts(leaf("renewed", 10), above)), at=now - 3600)
     scene.see(changed, seen(facts(leaf("renewed", 80), above)), at=now)

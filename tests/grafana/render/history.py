@@ -91,15 +91,17 @@ class Simulated(Exporter):
         What it says of its sweeps and its process, without the families that `scrape` has.
         """
         busy = wave(self.instance, now)
+        number = INSTANCES.index(self.instance)
+        loaded = self._began + 0.4 * DAY * number
         values = {
             "expiry_sweep_duration_seconds": self.sweep(now),
             "expiry_sweep_timeout_seconds": 9.5,
-            "expiry_config_last_reload_success_timestamp_seconds": now - (now - self._began) % (2.7 * DAY),
+            "expiry_config_last_reload_success_timestamp_seconds": now - (now - loaded) % (2.7 * DAY),
             "expiry_state_last_save_successful": 1.0,
             f'expiry_build_info{{version="{__version__}",python="3.13.5",openssl="OpenSSL 3.5.1"}}': 1.0,
             "process_resident_memory_bytes": 61e6 + 4e6 * busy,
             "process_cpu_seconds_total": 0.004 * (now - self._began)
-            + 12 * math.sin(2 * math.pi * now / DAY + len(self.instance)),
+            + 12 * math.sin(2 * math.pi * now / DAY + number),
             "process_open_fds": round(14 + 9 * busy),
             "process_max_fds": 1024.0,
             "process_start_time_seconds": self._began,

@@ -58,6 +58,15 @@ def test_every_panel_shows_the_demo(renderer: Renderer, known: Prometheus, name:
         assert shown.blank == set()
 
 
+def test_the_year_ahead_has_its_words_where_all_renews_itself(renderer: Renderer, known: Prometheus) -> None:
+    """
+    One of the panel's two queries gives nothing then.
+    """
+    with renderer.show(DASHBOARDS["fleet"], f"http://{known.address}", "dark", {"job": DEMO}) as shown:
+        assert shown.page.get_by_text("renews itself", exact=True).count() == 1
+        assert shown.page.get_by_text("Value", exact=True).count() == 1, "the variable's label"
+
+
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_without_data_every_panel_says_so(renderer: Renderer, ignorant: Prometheus, name: str) -> None:
     """
