@@ -35,6 +35,7 @@ from exporter.targets import (
     HELM_TYPE,
     OPEN_FORMS,
     SCHEMES,
+    Form,
     Objects,
     Proxy,
     Resources,
@@ -795,6 +796,7 @@ class _Reading:
             model = self.model(_TargetEntry, entry if isinstance(entry, dict | list) else {"url": entry}, loc)
             if model is None:
                 continue
+            self.header(model, loc)
             target = _target(defaults, {**self.arguments(model, loc), "name": model.name}, self.matches)
             first, known = targets.setdefault(target.name, (loc, target))
             line, path = self.document.place(first)
@@ -806,6 +808,19 @@ class _Reading:
                 clash = f"{path} in line {line} has the same name and other settings"
                 self.document.fault(loc, f"{clash}: give one of them a `name:` of its own")
         return tuple(target for _, target in targets.values())
+
+    def header(self, entry: _TargetEntry, loc: Loc) -> None:
+        """
+        Warns of a PROXY protocol header that is never sent. The one of `defaults` is for the other targets.
+        """
+        scheme = SCHEMES[entry.url.scheme]
+        sent = scheme.form is Form.HOST and not scheme.datagrams
+        if not sent and entry.proxy_protocol not in {None, "none"}:
+            self.warn(
+                (*loc, "proxy_protocol"),
+                f"does nothing here: a target with {entry.url.scheme!r} is sent no header of the PROXY "
+                "protocol, only TLS over TCP begins with one; remove the key",
+            )
 
     def arguments(self, settings: _Settings, loc: Loc) -> dict[str, Any]:
         """

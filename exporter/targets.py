@@ -45,12 +45,14 @@ class Scheme:
     Where one port serves several protocols, it decides who answers, with which certificate. It is left out of
     protocols whose servers do the same without it.
     """
+    datagrams: bool = False
+    """Its servers are reached by UDP, not by TCP."""
 
 
 SCHEMES: dict[str, Scheme] = {
     "https": Scheme(default_port=443),
     "tls": Scheme(),
-    "dtls": Scheme(),
+    "dtls": Scheme(datagrams=True),
     "smtp": Scheme(default_port=25),
     "submission": Scheme(default_port=587),
     "smtps": Scheme(default_port=465),
@@ -85,8 +87,8 @@ SCHEMES: dict[str, Scheme] = {
     # Servers with DNS over HTTPS on the same port tell the two apart by it; zone transfers need it (RFC 9103
     # section 7.1).
     "dot": Scheme(default_port=853, alpn="dot"),
-    "quic": Scheme(default_port=443),
-    "h3": Scheme(default_port=443),
+    "quic": Scheme(default_port=443, datagrams=True),
+    "h3": Scheme(default_port=443, datagrams=True),
     "domain": Scheme(Form.NAME),
     "dns": Scheme(Form.NAME),
     "file": Scheme(Form.PATH),

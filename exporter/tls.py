@@ -232,6 +232,7 @@ class Session:
         self._connection = connection
         self._server_name = server_name
         self._trace = trace
+        self._up = False
         self._tls = SSL.Connection(tls_context, None if in_memory else connection.socket)
         if server_name is not None:
             self._tls.set_tlsext_host_name(server_name.encode("ascii"))
@@ -261,6 +262,7 @@ class Session:
                     self._tls._raise_ssl_error(ssl, result)  # noqa: SLF001 - see the import of _lib
                 except (SSL.Error, OSError) as error:
                     raise HandshakeError(error, self._seen()) from error
+        self._up = True
         seen = self._seen()
         if seen is None:
             raise ProbeError(
@@ -297,8 +299,16 @@ class Session:
 
     def close(self) -> None:
         """
-        Forget the conversation. The connection is closed by who made it.
+        Say goodbye, if there is somebody to say it to. The connection is closed by who made it.
+
+        RFC 8446 section 6.1 demands it. Without it RabbitMQ may miss that the client left, and logs an error
+        when it has waited for ten seconds.
         """
+        if self._up:
+            # Nobody waits for an answer, or for room to send it.
+            _lib.SSL_shutdown(self._tls._ssl)  # noqa: SLF001 - see the import of _lib
+            _lib.ERR_clear_error()
+            self._up = False
         if _requested:
             _requested.discard(self._identity())
 
@@ -314,6 +324,8 @@ class Session:
             except SSL.WantWriteError:
                 await self._connection.wait_writable()
             except (SSL.Error, OSError) as error:
+                # After an error nothing more may be sent (SSL_shutdown(3)).
+                self._up = False
                 raise HandshakeError(error, self._seen()) from error
             else:
                 return
@@ -386,7 +398,7 @@ def seen_from(
     except CertificateError as error:
         raise ProbeError(Reason.BAD_CERTIFICATE, f"a presented certificate can't be read: {error}") from None
     return Seen(
-        Chain(certificates),
+        Chain(certificates, staple=staple),
         Tls(protocol, cipher, server_name, client_certificate_requested, staple),
     )
 

@@ -877,6 +877,39 @@ def test_a_missing_certificate_file_is_a_warning(tmp_path: Path) -> None:
     assert config.targets[0].ca_file == str(tmp_path / "no.pem")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("dtls://a:4433", "quic://a", "h3://a"),
+        *("file:///a.pem", "domain:a.example", "dns:a.example", "pem+https://a/b", "kubernetes://a/b"),
+    ],
+)
+def test_a_header_that_is_never_sent_is_a_warning(url: str) -> None:
+    """
+    It is at the target's own key; `defaults` are for all targets, and `none` asks for no header.
+    """
+    scheme = url.partition(":")[0]
+    config = read(f"targets:\n- url: {url}\n  proxy_protocol: v2\n")
+    assert config.warnings == (
+        (
+            f"expiry.yml:3: targets[0].proxy_protocol: does nothing here: a target with {scheme!r} is sent "
+            "no header of the PROXY protocol, only TLS over TCP begins with one; remove the key"
+        ),
+    )
+    assert read(f"defaults: {{proxy_protocol: v2}}\ntargets: ['{url}']").warnings == ()
+    assert read(f"targets: [{{url: '{url}', proxy_protocol: none}}]").warnings == ()
+
+
+@pytest.mark.parametrize("url", ["https://a", "tls://a:1", "smtp://a", "amqps://a"])
+def test_a_header_that_is_sent_is_no_warning(url: str) -> None:
+    """
+    Whatever comes after it, TLS or a dialogue.
+    """
+    config = read(f"targets: [{{url: '{url}', proxy_protocol: v1}}]")
+    assert config.warnings == ()
+    assert config.targets[0].proxy_protocol == "v1"
+
+
 # Pass phrases.
 
 

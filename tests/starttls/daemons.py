@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.minter import Minted
 from tests.support.certificates import write_pair
 from tests.support.processes import ProcessError, free_port, listening, running
 from tests.support.servers import LOOPBACK, Chain
@@ -104,19 +105,29 @@ def place(chain: Chain) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def daemon(here: Place, schemes: Sequence[str], command: Callable[[Ports], Argv]) -> Iterator[Ports]:
+def daemon(
+    here: Place,
+    schemes: Sequence[str],
+    command: Callable[[Ports], Argv],
+    *,
+    ready: Callable[[], bool] | None = None,
+    deadline: float = 20.0,
+) -> Iterator[Ports]:
     """
-    A server that listens on a port for each scheme.
+    A server that listens on a port for each scheme, within `deadline` seconds.
+
+    `ready` tells whether it does; None: each port takes connections.
     """
     # It works in its own directory: InspIRCd dumps core there when it is ended.
     with contextlib.ExitStack() as stack:
         for attempt in range(1, ATTEMPTS + 1):
             ports = {scheme: free_port() for scheme in schemes}
-            ready = [listening(port) for port in ports.values()]
+            taken = [listening(port) for port in ports.values()]
             try:
                 process = running(
                     command(ports),
-                    ready=lambda ready=ready: all(one() for one in ready),  # type: ignore[misc] # of this try
+                    ready=ready or (lambda taken=taken: all(one() for one in taken)),  # type: ignore[misc] # of this try
+                    deadline=deadline,
                     cwd=here.directory,
                 )
                 stack.enter_context(process)
@@ -556,3 +567,91 @@ def inn(chain: Chain, scheme: str) -> Iterator[Ports]:
 
         with daemon(here, (scheme,), command) as ports:
             yield ports
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """
+    A RabbitMQ that runs.
+    """
+
+    port: int
+    log_file: Path
+
+    def log(self) -> str:
+        """
+        What it logged since it was up, from level `debug` on.
+        """
+        return self.log_file.read_text(encoding="utf-8").partition(_UP)[2]
+
+
+_UP = "Server startup complete"
+"""What RabbitMQ logs then."""
+
+
+@contextlib.contextmanager
+def rabbitmq(chain: Chain, client_ca: Minted | None = None) -> Iterator[Broker]:
+    """
+    RabbitMQ with TLS only. With a client CA it demands a client certificate.
+    """
+    start = as_user("rabbitmq")
+    with place(chain) as here:
+        here.give(here.key, "rabbitmq")
+        home, data, logs = (here.make(name, "rabbitmq") for name in ("home", "data", "logs"))
+        log_file = logs / "broker.log"
+        verify = ["ssl_options.verify = verify_none", "ssl_options.fail_if_no_peer_cert = false"]
+        if client_ca is not None:
+            trusted = here.write("clients.pem", client_ca.pem.decode())
+            verify = ["ssl_options.verify = verify_peer", "ssl_options.fail_if_no_peer_cert = true"]
+            verify.append(f"ssl_options.cacertfile = {trusted}")
+
+        def names(ports: Ports) -> Argv:
+            # Erlang's name server. If there were none, RabbitMQ would start one that outlives it.
+            return [*start, "epmd", "-address", LOOPBACK, "-port", str(ports["epmd"])]
+
+        with daemon(here, ("epmd",), names) as name_server:
+
+            def command(ports: Ports) -> Argv:
+                log_file.unlink(missing_ok=True)
+                config = here.write(
+                    "rabbitmq.conf",
+                    "listeners.tcp = none",
+                    f"listeners.ssl.1 = {LOOPBACK}:{ports['amqps']}",
+                    f"ssl_options.certfile = {here.certificate}",
+                    f"ssl_options.keyfile = {here.key}",
+                    *verify,
+                    f"log.file = {log_file.name}",
+                    "log.file.level = debug",
+                    # Milliseconds that it waits for a client's first word.
+                    "handshake_timeout = 3000",
+                )
+                environment = {
+                    # For Erlang's cookie.
+                    "HOME": home,
+                    "ERL_EPMD_ADDRESS": LOOPBACK,
+                    "ERL_EPMD_PORT": name_server["epmd"],
+                    "RABBITMQ_NODENAME": "test@localhost",
+                    "RABBITMQ_DIST_PORT": ports["nodes"],
+                    "RABBITMQ_MNESIA_BASE": data,
+                    "RABBITMQ_LOG_BASE": logs,
+                    "RABBITMQ_CONFIG_FILE": config,
+                    # Nothing of /etc/rabbitmq.
+                    "RABBITMQ_CONFIG_FILES": here.make("more"),
+                    "RABBITMQ_ADVANCED_CONFIG_FILE": here.write("advanced.config", "[]."),
+                    "RABBITMQ_CONF_ENV_FILE": here.write("environment"),
+                    "RABBITMQ_ENABLED_PLUGINS_FILE": here.write("plugins", "[]."),
+                    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+                }
+                set_them = ["env", *(f"{name}={value}" for name, value in environment.items())]
+                return [*set_them, *start, "/usr/lib/rabbitmq/bin/rabbitmq-server"]
+
+            # Asked of its log: a connection to see whether it listens would be an error there.
+            up = daemon(
+                here,
+                ("amqps", "nodes"),
+                command,
+                ready=lambda: log_file.exists() and _UP in log_file.read_text(encoding="utf-8"),
+                deadline=60.0,
+            )
+            with up as ports:
+                yield Broker(ports["amqps"], log_file)

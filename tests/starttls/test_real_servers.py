@@ -3,16 +3,21 @@ The real servers of each protocol: what they present is seen, and those without 
 """
 
 import functools
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from exporter.minter import Minted
 from exporter.probes import PROBES, WIRE
 from tests.starttls import daemons
+from tests.support.certificates import authority, write_pair
+from tests.support.processes import wait_until
 from tests.support.servers import Chain
-from tests.wire.probing import detail, look, shown, target, told
+from tests.wire.probing import detail, look, see, shown, target, tls, told
 
 Serve = Callable[[Chain], AbstractContextManager[daemons.Ports]]
 
@@ -32,8 +37,8 @@ SERVERS: dict[str, Serve] = {
     "unbound": daemons.unbound,
 }
 
-SCRIPTED = {"rdp", "mssql", "mssqls", "mongodb", "amqps"}
-"""Schemes of servers that Debian does not have, or (RabbitMQ) has with a whole Erlang."""
+SCRIPTED = {"rdp", "mssql", "mssqls", "mongodb"}
+"""Schemes of servers that Debian does not have."""
 
 WITHOUT: dict[str, tuple[Serve, str]] = {
     "slapd": (functools.partial(daemons.slapd, with_tls=False), "result 2 (protocolError): unsupported"),
@@ -77,6 +82,64 @@ def test_a_real_server_without_tls_refuses_in_its_words(leaf: Minted, name: str)
     assert words in detail(row)
 
 
+WORSE = re.compile(r"\[(warning|error|critical|alert|emergency)\]")
+"""Levels above `notice` in RabbitMQ's log."""
+
+
+def test_rabbitmq_is_seen_and_logs_no_error(leaf: Minted, anchors: str) -> None:
+    """
+    The whole chain is seen; to RabbitMQ each look is a client that said goodbye.
+    """
+    looks = 30
+    with daemons.rabbitmq(leaf.chain) as broker:
+        rows = [see(broker.port, scheme="amqps", ca_file=anchors) for _ in range(looks)]
+        left = "connection_closed_with_no_data_received"
+        wait_until(
+            lambda: broker.log().count(left) + broker.log().count("handshake_timeout") >= looks,
+            what="the end of each connection in the log",
+        )
+        log = broker.log()
+    for row in rows:
+        assert told(row) == ("seen",)
+        assert shown(row, *leaf.chain)
+        assert not tls(row).client_certificate_requested
+    assert not WORSE.search(log), log
+
+
+def test_rabbitmq_that_demands_a_client_certificate(tmp_path: Path, leaf: Minted, anchors: str) -> None:
+    """
+    With `verify_peer` and `fail_if_no_peer_cert` none is a failure, one by a stranger another, a good one is
+    a success; the chain is always shown, and a refusal is no error of the server's.
+    """
+
+    def client(name: str, ca: Minted) -> dict[str, str]:
+        minted = ca.issue(name, extended_key_usage=[ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string])
+        certificate, key = write_pair(tmp_path, name, minted.chain)
+        return {"client_certificate_file": str(certificate), "client_key_file": str(key)}
+
+    clients = authority("Clients")
+    good, stranger = client("good", clients), client("stranger", authority("Strangers"))
+    with daemons.rabbitmq(leaf.chain, client_ca=clients.issuer) as broker:
+        without, wrong, right = look(
+            *(
+                target(broker.port, scheme="amqps", name=str(number), ca_file=anchors, **shows)
+                for number, shows in enumerate(({}, stranger, good))
+            )
+        )
+        ends = ("Certificate required", "Unknown CA", "connection_closed_with_no_data_received")
+        wait_until(lambda: all(end in broker.log() for end in ends), what="the three ends in the log")
+        log = broker.log()
+    assert told(without) == ("client_certificate_required",)
+    assert "has none configured" in detail(without)
+    assert told(wrong) == ("client_certificate_refused",)
+    assert "refused our client certificate" in detail(wrong)
+    assert told(right) == ("seen",)
+    for row in (without, wrong, right):
+        assert shown(row, *leaf.chain)
+        assert tls(row).client_certificate_requested
+    assert not WORSE.search(log), log
+
+
 def test_each_scheme_of_the_wire_has_a_real_server_or_a_scripted_one() -> None:
     """
     No scheme is added without a server that speaks it.
@@ -84,7 +147,7 @@ def test_each_scheme_of_the_wire_has_a_real_server_or_a_scripted_one() -> None:
     served = {
         *("smtp", "submission", "smtps", "imap", "imaps", "pop3", "pop3s", "sieve", "lmtp", "ldap", "ldaps"),
         *("xmpp", "xmpps", "xmpp-server", "xmpps-server", "ftp", "ftps", "postgres", "mysql", "irc", "ircs"),
-        *("nntp", "nntps", "rediss", "dot"),
+        *("nntp", "nntps", "rediss", "dot", "amqps"),
     }
     wire = {scheme for scheme, probe in PROBES.items() if probe is WIRE}
     assert wire == served | SCRIPTED | {"https", "tls"}
