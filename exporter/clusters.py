@@ -1,22 +1,29 @@
 """
 How a Kubernetes cluster is reached: by a kubeconfig, or from inside by the service account of the pod.
 
-All of it is read again each time it is asked for, since tokens and certificates are rotated in place. Keys
-and tokens stay in what is returned and in OpenSSL; they are never logged, and never written to a disk.
+All of it is read again each time it is asked for, since tokens and certificates are rotated in place. What a
+credential plugin gave is kept until it ends or is refused. Keys and tokens stay in what is returned and in
+OpenSSL; they are never logged, and never written to a disk.
 """
 
 import asyncio
 import base64
 import binascii
 import hashlib
+import json
 import os
 import re
 import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from exporter import credential_plugins
+from exporter.credential_plugins import Credential, Plugin
 from exporter.files import printable, read
 from exporter.network import ProbeError
 from exporter.observation import Reason
@@ -29,6 +36,12 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 SIZE_LIMIT = 1024 * 1024
 """Bytes of a kubeconfig, and of each file that it names."""
+
+EXTENSION = f"{credential_plugins.GROUP}/exec"
+"""The extension of a kubeconfig's cluster that holds settings for credential plugins."""
+
+PLUGIN_PAUSE = 10.0
+"""Seconds from one run of a credential plugin to the next at least, if it failed or its gift was refused."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -46,6 +59,8 @@ class Access:
     server_name: str | None = None
     """Name to verify instead of the URL's host; None: the host."""
     proxy: str | None = None
+    credential: Credential | None = field(default=None, repr=False)
+    """What a credential plugin gave; None when none was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +78,29 @@ class _Read:
     token: str | None = field(default=None, repr=False)
     server_name: str | None = None
     proxy: str | None = None
+    plugin: Plugin | None = None
+    """What gives the token or the certificate; None: they are in the files."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """
+    What a credential plugin gave when it last ran.
+    """
+
+    plugin: Plugin
+    gave: Credential | ProbeError = field(repr=False)
+    at: float
+    """In seconds of the loop's clock."""
+    refused: bool = False
+    """True when the API server does not take it."""
 
 
 class Cluster:
     """
     One cluster: a context of a kubeconfig, or the one that this process runs in.
+
+    `clock` gives seconds since the epoch; `plugin_pause` is PLUGIN_PAUSE.
     """
 
     def __init__(
@@ -76,12 +109,18 @@ class Cluster:
         context: str,
         environ: Mapping[str, str],
         service_account: Path = SERVICE_ACCOUNT,
+        clock: Callable[[], float] = time.time,
+        plugin_pause: float = PLUGIN_PAUSE,
     ) -> None:
         self._kubeconfig = kubeconfig
         self._context = context
         self._environ = environ
         self._service_account = service_account
+        self._clock = clock
+        self._plugin_pause = plugin_pause
         self._tls: tuple[bytes, ssl.SSLContext] | None = None
+        self._run: _Run | None = None
+        self._running = asyncio.Lock()
 
     def __str__(self) -> str:
         """
@@ -93,12 +132,57 @@ class Cluster:
         """
         How to reach the API server now. Raises ProbeError.
         """
-        return await asyncio.to_thread(self._access)
-
-    def _access(self) -> Access:
-        found = self._read()
+        found = await asyncio.to_thread(self._read)
+        credential = None
+        if found.plugin is not None:
+            credential = await self._credential(found.plugin)
+            found = replace(found, token=credential.token, certificate=credential.certificate)
         headers = {} if found.token is None else {"Authorization": f"Bearer {found.token}"}
-        return Access(found.server, headers, self._context_for(found), found.server_name, found.proxy)
+        tls = await asyncio.to_thread(self._context_for, found)
+        return Access(found.server, headers, tls, found.server_name, found.proxy, credential)
+
+    def refused(self, access: Access) -> None:
+        """
+        Note that the API server does not take what it was shown: a credential plugin is asked for another.
+        """
+        if self._run is not None and self._run.gave is access.credential:
+            self._run.refused = True
+
+    async def _credential(self, plugin: Plugin) -> Credential:
+        """
+        What the plugin gave last, while that is good, else what it gives now. Raises ProbeError.
+        """
+        # Several watches ask at a time, and one run serves all.
+        async with self._running:
+            now = asyncio.get_running_loop().time()
+            run = self._run
+            if run is None or run.plugin != plugin or self._is_over(run, now - run.at):
+                gave: Credential | ProbeError
+                try:
+                    gave = self._good(await credential_plugins.run(plugin, self._environ), plugin)
+                except ProbeError as error:
+                    gave = error
+                run = self._run = _Run(plugin, gave, asyncio.get_running_loop().time())
+            if isinstance(run.gave, ProbeError):
+                # A new one, since the same failure may be raised many times.
+                raise ProbeError(run.gave.reason, run.gave.detail)
+            return run.gave
+
+    def _good(self, given: Credential, plugin: Plugin) -> Credential:
+        """
+        The credential, unless it has ended already. Raises ProbeError.
+        """
+        if given.expires is not None and given.expires <= self._clock():
+            words = (
+                f"the credential plugin {Path(plugin.command).name} gave a credential that has ended already"
+            )
+            raise ProbeError(Reason.ACCESS_DENIED, f"{words}: log in again, and look at the clocks")
+        return given
+
+    def _is_over(self, run: _Run, age: float) -> bool:
+        if isinstance(run.gave, ProbeError) or run.refused:
+            return age >= self._plugin_pause
+        return run.gave.expires is not None and self._clock() >= run.gave.expires
 
     def _read(self) -> _Read:
         if self._kubeconfig is not None:
@@ -181,7 +265,7 @@ def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
     Of several files the first that has an entry counts, and those that are missing do not, as with kubectl.
     """
     there = [path for path in paths if Path(path).exists()] or [paths[0]]
-    documents = [(Path(path).parent, _document(path)) for path in there]
+    documents = [(Path(path), _document(path)) for path in there]
     where = printable(there[0])
     if not context:
         found = [one.get("current-context") for _, one in documents]
@@ -192,25 +276,70 @@ def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
             f"{where} has no current-context: write the context in the URL, kubernetes://CONTEXT/NAMESPACE/NAME",
         )
     _, named = _named(documents, "contexts", "context", context, where)
-    cluster_at, cluster = _named(documents, "clusters", "cluster", _text(named, "cluster"), where)
-    user_at, user = cluster_at, dict[str, Any]()
+    file, cluster = _named(documents, "clusters", "cluster", _text(named, "cluster"), where)
+    cluster_at = user_at = file.parent
+    user = dict[str, Any]()
     if _text(named, "user"):
-        user_at, user = _named(documents, "users", "user", _text(named, "user"), where)
+        user_file, user = _named(documents, "users", "user", _text(named, "user"), where)
+        user_at = user_file.parent
     server = _text(cluster, "server").rstrip("/")
     if not server.lower().startswith("https://"):
         raise ProbeError(
             Reason.FORMAT_BROKEN,
             f"the cluster of context {context!r} in {where} has no `server` that begins with https://",
         )
-    return _Read(
+    made = _Read(
         server,
         _data(cluster, "certificate-authority", cluster_at),
-        _text(cluster, "insecure-skip-tls-verify").lower() != "true",
+        not _is_true(cluster, "insecure-skip-tls-verify"),
         _client(user, user_at),
         _user_token(user, user_at, context),
         _text(cluster, "tls-server-name") or None,
         _text(cluster, "proxy-url") or None,
     )
+    asked = user.get("exec")
+    # What stands in the file goes first, as with kubectl.
+    if not isinstance(asked, dict) or made.token is not None or made.certificate is not None:
+        return made
+    told = None
+    if _is_true(asked, "provideClusterInfo"):
+        told = _told(cluster, made, _extension(file, _text(named, "cluster")))
+    words = f"the user of context {context!r} in {where}"
+    return replace(made, plugin=credential_plugins.plugin(asked, user_at, told, words))
+
+
+def _told(cluster: Mapping[str, Any], found: _Read, extension: Any) -> dict[str, Any]:
+    """
+    What a credential plugin is told of the cluster, in the words of ExecCredential.
+    """
+    told: dict[str, Any] = {
+        key: _text(cluster, key) for key in ("server", "tls-server-name", "proxy-url") if _text(cluster, key)
+    }
+    told |= {
+        key: True for key in ("insecure-skip-tls-verify", "disable-compression") if _is_true(cluster, key)
+    }
+    if found.authorities is not None:
+        told["certificate-authority-data"] = base64.b64encode(found.authorities).decode("ascii")
+    return told if extension is None else {**told, "config": extension}
+
+
+def _extension(file: Path, name: str) -> Any:
+    """
+    The settings for credential plugins of a cluster in a kubeconfig that was read; None when it has none.
+    """
+    # Read once more, by the types of YAML: for all else here, all is text.
+    try:
+        document = json.loads(json.dumps(yaml.load(_content(file), yaml.CSafeLoader), default=str))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    _, cluster = _named([(file, document)], "clusters", "cluster", name, printable(str(file)))
+    listed = cluster.get("extensions")
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict) and one.get("name") == EXTENSION:
+            return one.get("extension")
+    return None
 
 
 def _document(path: str) -> dict[str, Any]:
@@ -233,19 +362,23 @@ def _named(
     documents: Sequence[tuple[Path, dict[str, Any]]], entries: str, kind: str, name: str, where: str
 ) -> tuple[Path, dict[str, Any]]:
     """
-    The entry of this name, and the directory of its file. Raises ProbeError.
+    The entry of this name, and its file. Raises ProbeError.
     """
-    for directory, document in documents:
+    for file, document in documents:
         listed = document.get(entries)
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(kind), dict):
-                return directory, entry[kind]
+                return file, entry[kind]
     raise ProbeError(Reason.FORMAT_BROKEN, f"{where} has no {kind} of the name {name[:200]!r}")
 
 
 def _text(settings: Mapping[str, Any], key: str) -> str:
     value = settings.get(key)
     return value.strip() if isinstance(value, str) else ""
+
+
+def _is_true(settings: Mapping[str, Any], key: str) -> bool:
+    return _text(settings, key).lower() == "true"
 
 
 def _data(settings: Mapping[str, Any], key: str, directory: Path) -> bytes | None:
@@ -279,7 +412,7 @@ def _user_token(user: Mapping[str, Any], directory: Path, context: str) -> str |
     if _text(user, "token"):
         return _token(_text(user, "token").encode(), "the kubeconfig")
     if not _text(user, "client-certificate") and not _text(user, "client-certificate-data"):
-        for key in ("exec", "auth-provider", "username"):
+        for key in ("auth-provider", "username"):
             if key in user:
                 raise ProbeError(
                     Reason.ACCESS_DENIED,

@@ -8,7 +8,6 @@ Gone). See https://kubernetes.io/docs/reference/using-api/api-concepts/.
 
 import asyncio
 import fnmatch
-import json
 import logging
 import os
 import random
@@ -22,8 +21,16 @@ from urllib.parse import unquote
 import aiohttp
 
 from exporter import __version__
-from exporter.clusters import SERVICE_ACCOUNT, Access, Cluster
+from exporter.clusters import PLUGIN_PAUSE, SERVICE_ACCOUNT, Access, Cluster
 from exporter.files import Outcome
+from exporter.kubernetes_answers import (
+    Change,
+    GoneError,
+    json_object,
+    message_of,
+    read_events,
+    read_page,
+)
 from exporter.kubernetes_objects import (
     OPAQUE_TYPE,
     RESOURCES,
@@ -39,6 +46,7 @@ from exporter.kubernetes_objects import (
 from exporter.logs import fields
 from exporter.network import Network, ProbeError, connect_error
 from exporter.observation import Facts, Reason
+from exporter.renewal_information import seconds_of
 from exporter.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -46,8 +54,11 @@ logger = logging.getLogger(__name__)
 PAGE = 250
 """Objects that are asked for at a time; fewer once a page was too large."""
 
-PAGE_LIMIT = 32 * 1024 * 1024
-"""Bytes of a page, and of one event of a watch. The server takes no object of more than some megabytes."""
+PAGE_LIMIT = 8 * 1024 * 1024
+"""Bytes of a page, and of one event of a watch. The server takes no object of more than 3 MB.
+
+JSON that is made to fill memory takes thirty times as much of it.
+"""
 
 ERROR_LIMIT = 65536
 """Bytes of an answer that says what is wrong."""
@@ -76,6 +87,9 @@ class Pace:
     first_pause: float = 1.0
     """After a failure. Each further one doubles it."""
     longest_pause: float = 30.0
+    longest_wait: float = 300.0
+    """How long a server is left alone at most that asks for it. Real ones ask for a second."""
+    plugin: float = PLUGIN_PAUSE
 
 
 class RefusedError(ProbeError):
@@ -84,39 +98,21 @@ class RefusedError(ProbeError):
     """
 
 
-class _GoneError(Exception):
+class _BusyError(ProbeError):
     """
-    The server has forgotten the version that was asked for.
+    The server asks to be left alone for some seconds (`Retry-After`, RFC 9110 section 10.2.3).
     """
+
+    def __init__(self, reason: Reason, detail: str, seconds: float) -> None:
+        super().__init__(reason, detail)
+        self.seconds = seconds
+        """0 when it does not say for how long."""
 
 
 class _TooLargeError(Exception):
     """
     A page has more bytes than the limit.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """
-    One part of a list.
-    """
-
-    objects: dict[Key, Stored]
-    next: str
-    """What to ask for the rest with; empty at the end."""
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """
-    One event of a watch. `stored` is None when the object is gone, `key` is None when only time went on.
-    """
-
-    key: Key | None
-    stored: Stored | None
-    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +160,8 @@ class View:
     All objects that one question means, kept up to date by a task.
     """
 
-    def __init__(
-        self, question: Question, cluster: Cluster, loop: asyncio.AbstractEventLoop, pace: Pace
-    ) -> None:
+    def __init__(self, question: Question, cluster: Cluster, network: Network, pace: Pace) -> None:
+        loop = network.loop
         self.question = question
         self.cluster = cluster
         self.objects: dict[Key, Stored] = {}
@@ -177,6 +172,7 @@ class View:
         self.tried = asyncio.Event()
         """Set from the first list, or the first failure, on."""
         self._loop = loop
+        self._clock = network.clock
         self._pace = pace
         self._page = PAGE
         self._version = ""
@@ -224,7 +220,7 @@ class View:
                 if self._loop.time() - begun < min(1.0, self._pace.first_pause):
                     await asyncio.sleep(self._pace.first_pause)
                 continue
-            except _GoneError:
+            except GoneError:
                 self._version = ""
                 if self._failures == 0 and self._loop.time() - begun > self._pace.first_pause:
                     continue
@@ -253,11 +249,15 @@ class View:
                 "can't watch Kubernetes",
                 extra=fields(resource=self.question.place, reason=error.reason, detail=detail),
             )
-        self._failure = type(error)(error.reason, detail)
+        kind = RefusedError if isinstance(error, RefusedError) else ProbeError
+        self._failure = kind(error.reason, detail)
         self.tried.set()
         pause = min(self._pace.first_pause * 2.0**self._failures, self._pace.longest_pause)
         self._failures = min(self._failures + 1, 20)
-        await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads, keeps no secret
+        # What is asked for is a minimum, so it is spread to one side only.
+        wait = min(error.seconds, self._pace.longest_wait) if isinstance(error, _BusyError) else 0.0
+        spread = random.uniform(0.0, 0.4)  # noqa: S311 - spreads, keeps no secret
+        await asyncio.sleep(max(pause * (0.8 + spread), wait * (1.0 + spread / 4)))
 
     def _heard(self) -> None:
         """
@@ -323,7 +323,7 @@ class View:
             asked = {"limit": str(self._page), "continue": position}
             try:
                 async with self._request(session, access, **asked) as answer:
-                    await self._refuse_unless_good(answer)
+                    await self._refuse_unless_good(answer, access)
                     data = await _content(answer, PAGE_LIMIT)
             except _TooLargeError:
                 if self._page == 1:
@@ -331,7 +331,7 @@ class View:
                     raise ProbeError(Reason.FILE_TOO_LARGE, words) from None
                 self._page = max(1, self._page // 8)
                 continue
-            page = await asyncio.to_thread(self._read_page, data)
+            page = await asyncio.to_thread(read_page, data, self._read_object)
             del data
             objects |= page.objects
             position = page.next
@@ -343,31 +343,6 @@ class View:
         self._heard()
         self.tried.set()
 
-    def _read_page(self, data: bytes) -> _Page:
-        """
-        The objects of a page. Raises ProbeError. Runs in a thread, since keystores may take long.
-        """
-        document = _json(data)
-        metadata = document.get("metadata")
-        items = document.get("items")
-        if not isinstance(metadata, dict) or not isinstance(items, list | None):
-            raise ProbeError(Reason.HTTP_FAILED, "what the API server answers is no list of objects")
-        read = [self._read_object(one) for one in items or ()]
-        version, following = metadata.get("resourceVersion"), metadata.get("continue")
-        return _Page(
-            dict(read),
-            following if isinstance(following, str) else "",
-            version if isinstance(version, str) else "",
-        )
-
-    def _read_object(self, obj: Any) -> tuple[Key, Stored]:
-        key = key_of(obj)
-        before = self.objects.get(key)
-        version = version_of(obj)
-        if before is not None and version and before.version == version:
-            return key, before
-        return key, self.question.resource.read(obj, self.question.password, before)
-
     async def _watch(self, session: aiohttp.ClientSession, access: Access) -> None:
         asked = {
             "watch": "1",
@@ -376,7 +351,7 @@ class View:
             "timeoutSeconds": str(max(1, round(self._pace.watch))),
         }
         async with self._request(session, access, **asked) as answer:
-            await self._refuse_unless_good(answer)
+            await self._refuse_unless_good(answer, access)
             self._watching = True
             self._heard()
             buffer = bytearray()
@@ -394,33 +369,26 @@ class View:
             if buffer.strip():
                 raise ProbeError(Reason.CONNECTION_CLOSED, "the watch was cut off in the middle of an event")
 
-    def _read_events(self, data: bytes) -> list[_Change]:
+    def _read_object(self, obj: Any) -> tuple[Key, Stored]:
+        key = key_of(obj)
+        before = self.objects.get(key)
+        version = version_of(obj)
+        if before is not None and version and before.version == version:
+            return key, before
+        return key, self.question.resource.read(obj, self.question.password, before)
+
+    def _read_events(self, data: bytes) -> list[Change]:
         """
-        The events of a watch, one a line. Raises ProbeError. Runs in a thread, as above.
+        The events of a watch. Raises ProbeError and GoneError. Runs in a thread: keystores may take long.
         """
         try:
-            return [self._read_event(_json(line)) for line in data.split(b"\n") if line.strip()]
+            return read_events(data, self._read_object)
         except ProbeError:
             # What is wrong there would be there the next time too.
             self._version = ""
             raise
 
-    def _read_event(self, event: Mapping[str, Any]) -> _Change:
-        kind, obj = event.get("type"), event.get("object")
-        if not isinstance(obj, dict):
-            raise ProbeError(Reason.HTTP_FAILED, "the API server sent an event without an object")
-        if kind == "ERROR":
-            if obj.get("code") == 410:
-                raise _GoneError
-            raise ProbeError(Reason.HTTP_FAILED, f"the watch ended with an error: {_message(obj)}")
-        if kind == "BOOKMARK":
-            return _Change(None, None, version_of(obj))
-        if kind == "DELETED":
-            return _Change(key_of(obj), None, version_of(obj))
-        key, stored = self._read_object(obj)
-        return _Change(key, stored, version_of(obj))
-
-    def _take(self, changes: Iterable[_Change]) -> None:
+    def _take(self, changes: Iterable[Change]) -> None:
         for one in changes:
             if one.stored is not None and one.key is not None:
                 self.objects[one.key] = one.stored
@@ -430,21 +398,22 @@ class View:
                 self.changes += 1
             self._version = one.version or self._version
 
-    async def _refuse_unless_good(self, answer: aiohttp.ClientResponse) -> None:
+    async def _refuse_unless_good(self, answer: aiohttp.ClientResponse, access: Access) -> None:
         """
         Raise what the status of an answer means, unless it is 200.
         """
         if answer.status == 200:
             return
         if answer.status == 410:
-            raise _GoneError
+            raise GoneError
         try:
-            document = _json(await _content(answer, ERROR_LIMIT))
+            message = message_of(json_object(await _content(answer, ERROR_LIMIT)))
         except (ProbeError, _TooLargeError):
-            document = {}
-        says = f": {_message(document)}" if document.get("message") else ""
+            message = ""
+        says = f": {message}" if message else ""
         question = self.question
         if answer.status == 401:
+            self.cluster.refused(access)
             words = f"the API server does not take the token or certificate (401): is it expired?{says}"
             raise ProbeError(Reason.ACCESS_DENIED, words)
         if answer.status == 403:
@@ -457,7 +426,11 @@ class View:
             words = f"the API server has no {question.resource.api}/{question.resource.name} (404)"
             raise RefusedError(Reason.HTTP_FAILED, words)
         reason = Reason.RATE_LIMITED if answer.status == 429 else Reason.HTTP_FAILED
-        raise ProbeError(reason, f"the API server answered with HTTP status {answer.status}{says}")
+        words = f"the API server answered with HTTP status {answer.status}{says}"
+        if answer.status in {429, 503}:
+            wait = seconds_of(answer.headers.get("Retry-After"), self._clock())
+            raise _BusyError(reason, words, wait or 0.0)
+        raise ProbeError(reason, words)
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -479,27 +452,6 @@ async def _content(answer: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(content) > limit:
             raise _TooLargeError
     return bytes(content)
-
-
-def _json(data: bytes) -> dict[str, Any]:
-    """
-    A JSON object. Raises ProbeError, which does not repeat what is in it.
-    """
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise ProbeError(Reason.HTTP_FAILED, "what the API server answers is not the JSON of an object")
-    return document
-
-
-def _message(status: Mapping[str, Any]) -> str:
-    """
-    What a Status object says, bounded and printable.
-    """
-    text = str(status.get("message", ""))[:300]
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def failed(error: aiohttp.ClientError) -> ProbeError:
@@ -753,9 +705,16 @@ class Kubernetes:
         if found is None:
             cluster = self._clusters.setdefault(
                 (question.kubeconfig, question.context),
-                Cluster(question.kubeconfig, question.context, self._environ, self._service_account),
+                Cluster(
+                    question.kubeconfig,
+                    question.context,
+                    self._environ,
+                    self._service_account,
+                    self._network.clock,
+                    self._pace.plugin,
+                ),
             )
-            found = self._views[question] = View(question, cluster, self._network.loop, self._pace)
+            found = self._views[question] = View(question, cluster, self._network, self._pace)
         return found
 
     def _forget(self, now: float) -> None:

@@ -10,6 +10,7 @@ import logging
 import zlib
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from exporter.logs import fields
@@ -20,6 +21,12 @@ logger = logging.getLogger(__name__)
 
 AT_A_TIME = 8
 """Look-ups under way at once."""
+
+WAITING = 256
+"""Look-ups that wait for that. What nobody waits for and is due beyond them is begun at a later scrape.
+
+So ten thousand certificates that are seen for the first time keep no registration from being looked up.
+"""
 
 FIRST_PAUSE = 60.0
 """Seconds after a first failure. Each further one doubles them."""
@@ -96,13 +103,15 @@ class Lookups:
         self._clock = clock
         self._entries: dict[Hashable, _Entry] = {}
         self._turn = asyncio.Semaphore(AT_A_TIME)
+        self._begun = 0
+        """Look-ups that are under way or wait for their turn."""
         self._cleaned = clock()
 
     def peek(self, key: Hashable, fetch: Fetch) -> Known | None:
         """
         What is known by now, None when nothing is; looks up in the background when that is due.
         """
-        return self._asked(key, fetch).known
+        return self._asked(key, fetch, WAITING).known
 
     def known(self, key: Hashable) -> Known | None:
         """
@@ -163,12 +172,13 @@ class Lookups:
             if entry.task is not None:
                 entry.task.cancel()
 
-    def _asked(self, key: Hashable, fetch: Fetch) -> _Entry:
+    def _asked(self, key: Hashable, fetch: Fetch, at_most: float = inf) -> _Entry:
         now = self._clock()
         self._clean(now)
         entry = self._entries.setdefault(key, _Entry())
         entry.asked = now
-        if entry.task is None and entry.due <= now:
+        if entry.task is None and entry.due <= now and self._begun < at_most:
+            self._begun += 1
             entry.task = self._loop.create_task(self._look(key, entry, fetch))
         return entry
 
@@ -189,6 +199,7 @@ class Lookups:
             entry.due = now + answer.again_after * spread(key)
         finally:
             entry.task = None
+            self._begun -= 1
 
     def _failed(self, key: Hashable, entry: _Entry, failure: LookupFailedError) -> None:
         if entry.failure is None or entry.failure.reason is not failure.reason:

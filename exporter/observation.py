@@ -243,6 +243,8 @@ class Chain:
     """`rsa` or `ecdsa` when the server was asked for that kind only; else empty."""
     presented: bool = True
     """False in a file: it accompanies its leaf there, but no client was asked to trust it."""
+    staple: bytes | None = field(default=None, compare=False, repr=False)
+    """The OCSP response that was stapled to it, DER; None when there was none, or it was not kept."""
 
     @property
     def leaf(self) -> Certificate:

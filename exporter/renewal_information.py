@@ -44,7 +44,7 @@ USUAL_PAUSE = 6 * 3600.0
 EXPLANATION_LIMIT = 256
 """Characters of a page's address that is kept; a longer one is left out, since a part leads nowhere."""
 
-REMEMBERED = 20_000
+REMEMBERED = 50_000
 """Certificates whose identifier is remembered."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}")

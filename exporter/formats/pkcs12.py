@@ -10,12 +10,14 @@ import hmac
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from threading import Lock
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from exporter.formats import ber, rc2
 from exporter.formats.parsed import (
@@ -30,7 +32,16 @@ from exporter.formats.parsed import (
 from exporter.observation import Certificate, Kind
 
 ROUNDS_LIMIT = 2_000_000
-"""Rounds of hashing that a keystore may ask for: a second or two. Tools write 1 to 600,000."""
+"""Rounds of hashing that one key may take: a second or two. Tools write 1 to 600,000."""
+
+WORK_LIMIT = 4 * ROUNDS_LIMIT
+"""Rounds for all keys of a keystore: usual are a MAC and one or two parts that are encrypted."""
+
+SCRYPT_MEMORY_LIMIT = 160 * 1024 * 1024
+"""Bytes that scrypt may need for a key: 128 r (N + p) (RFC 7914 section 6). OpenSSL usually takes 16 MiB."""
+
+SCRYPT_BLOCKS_LIMIT = 4_000_000
+"""N r p: each is about the work of a round of hashing."""
 
 BAG_LIMIT = 10_000
 """Bags that are read of one keystore."""
@@ -60,6 +71,7 @@ _KEY_BAGS = {_oid("1.2.840.113549.1.12.10.1.1"), _oid("1.2.840.113549.1.12.10.1.
 _X509 = _oid("1.2.840.113549.1.9.22.1")
 _FRIENDLY_NAME = _oid("1.2.840.113549.1.9.20")
 _PBES2 = _oid("1.2.840.113549.1.5.13")
+_SCRYPT = _oid("1.3.6.1.4.1.11591.4.11")
 _PBKDF2 = _oid("1.2.840.113549.1.5.12")
 _PBMAC1 = _oid("1.2.840.113549.1.5.14")
 
@@ -109,6 +121,37 @@ class _Password:
     utf8: bytes = field(repr=False)
     wide: bytes = field(repr=False)
     """UTF-16 with two zero bytes at its end (RFC 7292 appendix B.1), or nothing at all."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """
+    What deriving keys may still cost, in rounds of hashing.
+    """
+
+    left: int = WORK_LIMIT
+
+    def rounds(self, count: int) -> int:
+        """
+        The count, if it is within the limits. Raises _UnsupportedError.
+        """
+        if not 0 < count <= ROUNDS_LIMIT:
+            raise _UnsupportedError(f"it asks for {count} rounds of hashing; at most {ROUNDS_LIMIT} are done")
+        self.spend(count)
+        return count
+
+    def spend(self, rounds: int) -> None:
+        """
+        Note the work that is about to be done. Raises _UnsupportedError when there was enough.
+        """
+        self.left -= rounds
+        if self.left < 0:
+            words = f"to open all of it takes more than {WORK_LIMIT} rounds of hashing, which are not done"
+            raise _UnsupportedError(words)
+
+
+_ONE_AT_A_TIME = Lock()
+"""Files are read in several threads, and scrypt needs much memory for each key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +204,10 @@ def _read(data: bytes, password: str | None, findings: Findings, bags: list[_Bag
     (octets,) = explicit.parts(ber.OCTET_STRING)
     safe = octets.content
     candidates = _candidates(password)
+    work = _Work()
     proven: _Password | None = None
     if len(fields) > 2:
-        proven = next((one for one in candidates if _mac_fits(fields[2], safe, one)), None)
+        proven = next((one for one in candidates if _mac_fits(fields[2], safe, one, work)), None)
         # The MAC tells; without one, only trying to decrypt does.
         candidates = [proven] if proven is not None else []
     locked = len(fields) > 2 and proven is None and password is not None
@@ -173,7 +217,7 @@ def _read(data: bytes, password: str | None, findings: Findings, bags: list[_Bag
             (octets,) = explicit.parts(ber.OCTET_STRING)
             bags += _bags(ber.element(octets.content), findings, _BAG_DEPTH)
         elif kind.content == _ENCRYPTED_DATA:
-            decrypted = _decrypted(explicit, candidates)
+            decrypted = _decrypted(explicit, candidates, work)
             if decrypted is None and proven is not None:
                 findings.broken("the keystore is damaged: its password is right, and it can't be decrypted")
             elif decrypted is None:
@@ -257,7 +301,7 @@ def _arranged(bags: list[_Bag]) -> Findings:
     return findings
 
 
-def _mac_fits(mac: ber.Element, content: bytes, password: _Password) -> bool:
+def _mac_fits(mac: ber.Element, content: bytes, password: _Password, work: _Work) -> bool:
     """
     True when the password gives the keystore's MAC (RFC 7292 section 5.1). Raises ValueError.
     """
@@ -268,16 +312,16 @@ def _mac_fits(mac: ber.Element, content: bytes, password: _Password) -> bool:
         _, parameters = algorithm.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
         derivation, scheme = parameters.parts(ber.SEQUENCE, ber.SEQUENCE)
         hash_name = _named(_HMACS, scheme, "its message authentication code")
-        key = _pbkdf2(derivation, password, None)
+        key = _key(derivation, password, None, work)
     else:
         hash_name = _named(_HASHES, algorithm, "its message authentication code")
-        rounds = _rounds(more[0].number() if more else 1)
+        rounds = work.rounds(more[0].number() if more else 1)
         size = hashlib.new(hash_name, usedforsecurity=False).digest_size
         key = _derived(password, salt.expect(ber.OCTET_STRING).content, rounds, 3, size, hash_name)
     return hmac.compare_digest(hmac.digest(key, content, hash_name), digest.content)
 
 
-def _decrypted(explicit: ber.Element, candidates: Iterable[_Password]) -> ber.Element | None:
+def _decrypted(explicit: ber.Element, candidates: Iterable[_Password], work: _Work) -> ber.Element | None:
     """
     The SafeContents in EncryptedData (RFC 5652 section 8); None when no password opens it. Raises ValueError.
     """
@@ -286,7 +330,7 @@ def _decrypted(explicit: ber.Element, candidates: Iterable[_Password]) -> ber.El
     _, algorithm, content = info.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE, 0)
     for password in candidates:
         try:
-            plain = _plain(algorithm, content.content, password)
+            plain = _plain(algorithm, content.content, password, work)
             found = ber.element(plain).expect(ber.SEQUENCE)
         except _UnsupportedError:
             raise
@@ -297,7 +341,7 @@ def _decrypted(explicit: ber.Element, candidates: Iterable[_Password]) -> ber.El
     return None
 
 
-def _plain(algorithm: ber.Element, content: bytes, password: _Password) -> bytes:
+def _plain(algorithm: ber.Element, content: bytes, password: _Password, work: _Work) -> bytes:
     """
     The decrypted content. Raises ValueError when the password is not the right one.
     """
@@ -306,10 +350,12 @@ def _plain(algorithm: ber.Element, content: bytes, password: _Password) -> bytes
         derivation, scheme = parameters.parts(ber.SEQUENCE, ber.SEQUENCE)
         name, vector = scheme.parts(ber.OBJECT_IDENTIFIER, ber.OCTET_STRING)
         cipher, size = _cipher(_CIPHERS, name.content)
-        return _unpadded(cipher(_pbkdf2(derivation, password, size)), vector.content, content)
+        return _unpadded(cipher(_key(derivation, password, size, work)), vector.content, content)
     size = _RC2[kind.content] if kind.content in _RC2 else _cipher(_OLD_CIPHERS, kind.content)[1]
     salt, count = parameters.parts(ber.OCTET_STRING, ber.INTEGER)
-    rounds = _rounds(count.number())
+    rounds = work.rounds(count.number())
+    # For the vector, too.
+    work.spend(rounds)
     key = _derived(password, salt.content, rounds, 1, size, "sha1")
     vector_bytes = _derived(password, salt.content, rounds, 2, 8, "sha1")
     if kind.content in _RC2:
@@ -341,13 +387,22 @@ def _without_padding(plain: bytes, block_bits: int) -> bytes:
     return unpadder.update(plain) + unpadder.finalize()
 
 
-def _pbkdf2(derivation: ber.Element, password: _Password, size: int | None) -> bytes:
+def _key(derivation: ber.Element, password: _Password, size: int | None, work: _Work) -> bytes:
     """
-    The key by PBKDF2 (RFC 8018 section 5.2), of that size, or of the one it states. Raises ValueError.
+    The key of a password, of that size, or of the one that is stated. Raises ValueError.
     """
     kind, parameters = derivation.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
-    if kind.content != _PBKDF2:
-        raise _UnsupportedError("its way from the password to the key is not known")
+    if kind.content == _PBKDF2:
+        return _pbkdf2(parameters, password, size, work)
+    if kind.content == _SCRYPT:
+        return _scrypt(parameters, password, size, work)
+    raise _UnsupportedError("its way from the password to the key is not known")
+
+
+def _pbkdf2(parameters: ber.Element, password: _Password, size: int | None, work: _Work) -> bytes:
+    """
+    The key by PBKDF2 (RFC 8018 section 5.2).
+    """
     salt, count, *more = list(islice(parameters, 4))
     hash_name = "sha1"
     for one in more:
@@ -355,10 +410,39 @@ def _pbkdf2(derivation: ber.Element, password: _Password, size: int | None) -> b
             size = one.number()
         elif one.tag == ber.SEQUENCE:
             hash_name = _named(_HMACS, one, "its way from the password to the key")
-    if size is None or not 0 < size <= 1024:
+    rounds = work.rounds(count.number())
+    content = salt.expect(ber.OCTET_STRING).content
+    return hashlib.pbkdf2_hmac(hash_name, password.utf8, content, rounds, _size(size))
+
+
+def _scrypt(parameters: ber.Element, password: _Password, size: int | None, work: _Work) -> bytes:
+    """
+    The key by scrypt (RFC 7914 section 7).
+    """
+    salt, *numbers = list(islice(parameters, 5))
+    if len(numbers) < 3:
+        raise ber.BerError("it has too few parts")
+    cost, block, parallel, *stated = (one.number() for one in numbers)
+    # Section 2. Short of that the numbers are of no use, and beyond it they may be as long as the file is.
+    if cost < 2 or cost & (cost - 1) or block < 1 or parallel < 1:
+        raise _UnsupportedError("its parameters of scrypt are none")
+    if 128 * block * (cost + parallel) > SCRYPT_MEMORY_LIMIT or cost * block * parallel > SCRYPT_BLOCKS_LIMIT:
+        limits = f"{SCRYPT_MEMORY_LIMIT:,} bytes and {SCRYPT_BLOCKS_LIMIT:,} blocks"
+        raise _UnsupportedError(f"it asks for more memory or work for scrypt than is given to it: {limits}")
+    work.spend(cost * block * parallel)
+    content = salt.expect(ber.OCTET_STRING).content
+    derivation = Scrypt(content, _size(stated[0] if size is None and stated else size), cost, block, parallel)
+    with _ONE_AT_A_TIME:
+        return derivation.derive(password.utf8)
+
+
+def _size(stated: int | None) -> int:
+    """
+    The bytes of a key. Raises _UnsupportedError.
+    """
+    if stated is None or not 0 < stated <= 1024:
         raise _UnsupportedError("it states no usable size of the key")
-    rounds = _rounds(count.number())
-    return hashlib.pbkdf2_hmac(hash_name, password.utf8, salt.expect(ber.OCTET_STRING).content, rounds, size)
+    return stated
 
 
 def _named(known: dict[bytes, str], algorithm: ber.Element, what: str) -> str:
@@ -366,12 +450,6 @@ def _named(known: dict[bytes, str], algorithm: ber.Element, what: str) -> str:
     if name.content not in known:
         raise _UnsupportedError(f"{what} uses a hash that is not known")
     return known[name.content]
-
-
-def _rounds(count: int) -> int:
-    if not 0 < count <= ROUNDS_LIMIT:
-        raise _UnsupportedError(f"it asks for {count} rounds of hashing; at most {ROUNDS_LIMIT} are done")
-    return count
 
 
 def _derived(password: _Password, salt: bytes, rounds: int, purpose: int, size: int, hash_name: str) -> bytes:

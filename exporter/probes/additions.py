@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from exporter.observation import Facts, FoundFault, FoundHazard, Item, Renewal
 
-REMEMBERED = 20_000
+REMEMBERED = 50_000
 """Facts that are remembered with what was added to them."""
 
 

@@ -8,6 +8,7 @@ from exporter.files import DIRECTORY_SUFFIX, Files, Outcome, is_pattern, label
 from exporter.network import Network, ProbeError, Trace
 from exporter.observation import Facts, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
+from exporter.probes.issuers import renewals_of
 from exporter.targets import Target
 
 CHUNK = 500
@@ -44,6 +45,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     trace.note("reading %s", endpoint.label)
     files, paths = _files(network), [endpoint.address]
     ((outcome, _),) = await files.look(paths, target.password, target.timeout, by_pattern=False)
+    outcome = renewals_of(outcome, target, network)
     if isinstance(outcome, ProbeError):
         # A new one: the same failure is remembered and raised many times.
         raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
@@ -68,7 +70,7 @@ async def look_all(
         timeout = target.timeout * max(1, len(paths) // 10)
         found = await files.look(paths, target.password, timeout, by_pattern=by_pattern)
         for position, (outcome, duration) in enumerate(found, start):
-            tell(position, outcome, duration)
+            tell(position, renewals_of(outcome, target, network), duration)
 
 
 def _files(network: Network) -> Files:

@@ -11,8 +11,9 @@ from functools import lru_cache, partial
 from exporter import renewal_information as ari
 from exporter.anchors import AnchorFiles
 from exporter.downloads import Downloaded, download
+from exporter.files import Outcome
 from exporter.lookups import Answer, LookupFailedError, lookups
-from exporter.network import Network
+from exporter.network import Network, ProbeError
 from exporter.observation import (
     Certificate,
     Chain,
@@ -102,6 +103,10 @@ class Authorities:
         """
         for chain in facts.chains:
             self._before[chain.leaf.fingerprint_sha256] = facts
+        for item in facts.items:
+            # In files most leaves stand alone.
+            if item.renewal is not None and item.certificate is not None:
+                self._before.setdefault(item.certificate.fingerprint_sha256, facts)
 
     def before(self, leaf: Certificate) -> Facts | None:
         """
@@ -125,24 +130,31 @@ def authorities(network: Network) -> Authorities:
 
 def staple(facts: Facts, target: Target, network: Network) -> Facts:
     """
-    With the stapled response as item `staple`, and what is wrong with it. No staple says nothing.
+    With the stapled response of each handshake as item `staple`, and what is wrong with it.
+
+    No staple says nothing, unless the certificate demands one.
     """
-    if facts.tls is None or not facts.chains:
+    if facts.tls is None:
         return facts
-    # With `keys: both` the staple is that of the first handshake, as the rest of `tls` is.
-    chain = facts.chains[0]
-    leaf = chain.leaf
-    if facts.tls.staple is None:
-        if not must_staple(leaf.der):
-            return facts
-        words = "The certificate demands a stapled OCSP response (must-staple), and the server sent none."
-        return added(facts, faults=(FoundFault(Fault.STAPLE_MISSING, words),))
-    issuer = authorities(network).issuer(leaf, chain, target)
-    if issuer is None:
-        # Whose signature it should bear is not known; that the chain lacks it is found elsewhere.
-        return facts
-    judged = judge_staple(facts.tls.staple, _called("staple", chain), leaf.der, issuer.der)
-    return added(facts, (judged.item,) if judged.item is not None else (), judged.faults)
+    items: list[Item] = []
+    faults: list[FoundFault] = []
+    for chain in facts.chains:
+        leaf = chain.leaf
+        if chain.staple is None:
+            if must_staple(leaf.der):
+                words = (
+                    "The certificate demands a stapled OCSP response (must-staple), and the server sent none."
+                )
+                faults.append(FoundFault(Fault.STAPLE_MISSING, words))
+            continue
+        issuer = authorities(network).issuer(leaf, chain, target)
+        if issuer is None:
+            # Whose signature it should bear is not known; that the chain lacks it is found elsewhere.
+            continue
+        judged = judge_staple(chain.staple, _called("staple", chain), leaf.der, issuer.der)
+        items += [judged.item] if judged.item is not None else []
+        faults += judged.faults
+    return added(facts, tuple(items), tuple(faults))
 
 
 def revocation_lists(facts: Facts, target: Target, network: Network) -> Facts:
@@ -201,17 +213,35 @@ def responder(facts: Facts, target: Target, network: Network) -> Facts:
 
 def renewal_information(facts: Facts, target: Target, network: Network) -> Facts:
     """
-    With the time at which the issuer wants the leaf renewed, if it is one whose ACME server is known.
+    With the time at which their issuers want the leaves renewed, where an issuer's ACME server is known.
+
+    Leaves are what servers present, and what lies in files. A time that is known by now stays: whoever
+    manages a certificate (cert-manager) knows best when it will do it.
     """
     if not target.renewal_information:
         return facts
     renewals: list[tuple[str, Renewal]] = []
-    for chain in facts.chains:
-        directory = target.acme.get(chain.leaf.issuer_organization)
-        window = _window(chain.leaf, directory, network) if directory is not None else None
+    for item in facts.items:
+        leaf = item.certificate
+        if item.kind is not Kind.LEAF or leaf is None or item.renewal is not None:
+            continue
+        directory = target.acme.get(leaf.issuer_organization)
+        window = _window(leaf, directory, network) if directory is not None else None
         if window is not None:
-            renewals.append((chain.leaf.fingerprint_sha256, window))
+            renewals.append((leaf.fingerprint_sha256, window))
     return renewed(facts, tuple(renewals))
+
+
+def renewals_of(outcome: Outcome, target: Target, network: Network) -> Outcome:
+    """
+    The outcome of a look at a file, or the like, with the same.
+    """
+    if isinstance(outcome, Facts):
+        return renewal_information(outcome, target, network)
+    if not isinstance(outcome, ProbeError) or outcome.facts is None:
+        return outcome
+    facts = renewal_information(outcome.facts, target, network)
+    return outcome if facts is outcome.facts else ProbeError(outcome.reason, outcome.detail, facts)
 
 
 def _called(name: str, chain: Chain) -> str:
@@ -321,7 +351,7 @@ def _window(leaf: Certificate, directory: str, network: Network) -> Renewal | No
     asked = lookups(network)
     key = ("renewal information", directory, identifier)
     before = authorities(network).before(leaf)
-    kept = next((item.renewal for item in before.items if item.certificate == leaf), None) if before else None
+    kept = next((one.renewal for one in before.items if one.certificate == leaf), None) if before else None
     if network.clock() < leaf.not_after:
         place = asked.peek(("ACME directory", directory), partial(_get_directory, network, directory))
         if place is not None and place.value:

@@ -11,6 +11,7 @@ from exporter.kubernetes import kubernetes
 from exporter.network import Network, ProbeError, Trace
 from exporter.observation import Facts, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
+from exporter.probes.issuers import renewals_of
 from exporter.targets import Target
 
 
@@ -35,7 +36,8 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     What is in one key. Raises ProbeError.
     """
     trace.phase = "looking at what the watch gave"
-    outcome = _outcomes(target, network).get(endpoint.label)
+    found = _outcomes(target, network).get(endpoint.label)
+    outcome = renewals_of(found, target, network) if found is not None else None
     match outcome:
         case Facts():
             trace.note("%s things that expire", len(outcome.items))
@@ -57,8 +59,10 @@ async def look_all(
     """
     outcomes = _outcomes(target, network)
     for position, endpoint in enumerate(endpoints):
-        gone = LeftOutError(f"{endpoint.label} was deleted a moment ago")
-        tell(position, outcomes.get(endpoint.label, gone), 0.0)
+        outcome = outcomes.get(endpoint.label)
+        if outcome is None:
+            outcome = LeftOutError(f"{endpoint.label} was deleted a moment ago")
+        tell(position, renewals_of(outcome, target, network), 0.0)
 
 
 def _outcomes(target: Target, network: Network) -> "dict[str, Outcome]":

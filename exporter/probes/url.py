@@ -12,25 +12,30 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from exporter import __version__
+from exporter.downloads import REDIRECTING, REDIRECTS, InsecureRedirectError, destination, shown
 from exporter.files import Files, LeftOutError, outcome_of
 from exporter.formats.parsed import Given
 from exporter.network import Network, ProbeError, Trace, connect_error
 from exporter.observation import Facts, Reason
+from exporter.probes.additions import added
 from exporter.probes.endpoint import Endpoint, Endpoints
+from exporter.probes.extras import ours
+from exporter.probes.issuers import renewal_information
 from exporter.targets import Target
+from exporter.tls import load_client_certificate
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes that a document may have."""
 
-REDIRECTS = 3
-"""How often a server may send us elsewhere."""
-
 _CHUNK = 65536
+
+_PAGE = 8192
+"""Bytes of a page that says what is wrong."""
 
 
 async def endpoints(target: Target, _network: Network) -> Endpoints:
@@ -41,6 +46,22 @@ async def endpoints(target: Target, _network: Network) -> Endpoints:
 
 
 async def look(target: Target, _endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    What is in the document, and our own certificate if there is one. Raises ProbeError or TimeoutError.
+    """
+    mine = ours(target) if target.url.scheme.endswith("https") else ()
+    try:
+        found = await _look(target, network, trace)
+    except ProbeError as error:
+        if error.facts is not None:
+            error.facts = added(renewal_information(error.facts, target, network), mine)
+        else:
+            error.aside = mine
+        raise
+    return added(renewal_information(found, target, network), mine)
+
+
+async def _look(target: Target, network: Network, trace: Trace) -> Facts:
     """
     What is in the document. Raises ProbeError or TimeoutError.
     """
@@ -64,38 +85,46 @@ async def _get(url: str, target: Target, trace: Trace) -> tuple[bytes, float | N
     """
     The document, and when it was last modified, None when the server does not say. Raises ProbeError.
     """
+    first = url
     # One for each look: a kept connection would hide that new ones fail.
     async with aiohttp.ClientSession(
         headers={"User-Agent": f"expiry-exporter/{__version__}"}, trust_env=target.proxy is None
     ) as session:
         for _ in range(REDIRECTS + 1):
-            trace.note("GET %s", url)
+            trace.note("GET %s", shown(url))
+            # Where a redirect leads, nobody was told to show our certificate.
+            shows = target.client_certificate_file is not None and _origin(url) == _origin(first)
             try:
-                async with session.get(url, allow_redirects=False, **_options(target)) as answer:
-                    if answer.status in {301, 302, 303, 307, 308}:
-                        url = _redirected(url, answer.headers.get("Location", ""))
+                options = _options(target, shows=shows)
+                async with session.get(url, allow_redirects=False, **options) as answer:
+                    if answer.status in REDIRECTING:
+                        url = destination(url, answer.headers.get("Location", ""))
                         continue
                     if answer.status != 200:
-                        raise _refused(url, answer.status)
+                        raise await _refused(url, answer, shows=shows)
                     return await _content(answer), _modified(answer.headers.get("Last-Modified"))
+            except InsecureRedirectError as error:
+                raise ProbeError(Reason.HTTP_FAILED, str(error)) from None
             except aiohttp.ClientError as error:
-                raise _failed(url, error) from None
-    raise ProbeError(Reason.HTTP_FAILED, f"{url} was reached over more than {REDIRECTS} redirects")
+                raise _failed(url, error, shows=shows) from None
+    raise ProbeError(Reason.HTTP_FAILED, f"{shown(first)} leads over more than {REDIRECTS} redirects")
 
 
-def _options(target: Target) -> dict[str, Any]:
+def _origin(url: str) -> tuple[str, str | None, int | None]:
     """
-    How the request is made: what is trusted, and through which proxy. Raises ProbeError.
+    Scheme, host and port of a URL (RFC 6454).
+    """
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _options(target: Target, *, shows: bool) -> dict[str, Any]:
+    """
+    How a request is made: what is trusted and shown, and through which proxy. Raises ProbeError.
     """
     options: dict[str, Any] = {}
     if target.url.scheme.endswith("https"):
-        stamp = None
-        try:
-            if target.ca_file is not None:
-                stamp = Path(target.ca_file).stat().st_mtime_ns
-            options["ssl"] = _trust(target.ca_file, stamp)
-        except (OSError, ssl.SSLError) as error:
-            raise ProbeError(Reason.HTTP_FAILED, f"ca_file can't be used: {error}") from None
+        options["ssl"] = _tls(target, shows=shows)
     if target.proxy is not None:
         if target.proxy.scheme != "http":
             raise ProbeError(Reason.PROXY_FAILED, "documents are got through HTTP proxies, not through SOCKS")
@@ -108,25 +137,47 @@ def _options(target: Target) -> dict[str, Any]:
     return options
 
 
-@lru_cache(maxsize=32)
-def _trust(ca_file: str | None, _stamp: int | None) -> ssl.SSLContext:
+def _tls(target: Target, *, shows: bool) -> ssl.SSLContext:
     """
-    What is trusted. Remembered until the file changes: to read the system's store takes a while.
+    What is trusted, and what is shown to a server that asks. Raises ProbeError.
     """
-    return ssl.create_default_context(cafile=ca_file)
-
-
-def _redirected(url: str, location: str) -> str:
-    """
-    Where a redirect leads. Raises ProbeError when that is no safe place.
-    """
-    to = urljoin(url, location)
-    schemes = {urlsplit(url).scheme, "https"}
-    if not location or urlsplit(to).scheme not in schemes:
-        raise ProbeError(
-            Reason.HTTP_FAILED, f"{url} redirects to {to[:300]!r}, which is not followed: it is not HTTPS"
+    certificate, key = (target.client_certificate_file, target.client_key_file) if shows else (None, None)
+    if certificate is not None:
+        # It says in good words what is wrong with the files; the library below does not.
+        load_client_certificate(certificate, key, target.client_key_password)
+    try:
+        changed = tuple(
+            Path(file).stat().st_mtime_ns for file in (target.ca_file, certificate, key) if file is not None
         )
-    return to
+        return _context(
+            target.ca_file, certificate, key, target.client_key_password if shows else None, changed
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise ProbeError(Reason.HTTP_FAILED, f"ca_file can't be used: {error}") from None
+
+
+@lru_cache(maxsize=32)
+def _context(
+    ca_file: str | None,
+    certificate: str | None,
+    key: str | None,
+    password: str | None,
+    _changed: tuple[int, ...],
+) -> ssl.SSLContext:
+    """
+    Settings for TLS. Remembered until a file changes: to read the system's store takes a while.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    if certificate is not None:
+        try:
+            # With no pass phrase given, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(certificate, key, password=password or "")
+        except (OSError, ssl.SSLError) as error:
+            words = (
+                f"{certificate} and its key can't be used: {getattr(error, 'reason', None) or 'unreadable'}"
+            )
+            raise ProbeError(Reason.CLIENT_CERTIFICATE_UNUSABLE, words) from None
+    return context
 
 
 async def _content(answer: aiohttp.ClientResponse) -> bytes:
@@ -153,32 +204,73 @@ def _modified(text: str | None) -> float | None:
         return None
 
 
-def _refused(url: str, status: int) -> ProbeError:
+async def _refused(url: str, answer: aiohttp.ClientResponse, *, shows: bool) -> ProbeError:
     """
-    The reason for a status that is not 200.
+    The reason for a status that is not 200. `shows`: we have a certificate to show.
     """
+    status = answer.status
+    if status in {400, 495, 496} and url.startswith("https"):
+        # nginx finishes the handshake, and says so on the page: the statuses are its own, or the usual 400.
+        page = await answer.content.read(_PAGE)
+        if status != 400 or b"SSL certificate" in page:
+            return _certificate_wanted(url, f"it answered with HTTP status {status}", shows=shows)
     reasons = {401: Reason.ACCESS_DENIED, 403: Reason.ACCESS_DENIED, 429: Reason.RATE_LIMITED}
-    return ProbeError(reasons.get(status, Reason.HTTP_FAILED), f"{url} answered with HTTP status {status}")
+    words = f"{shown(url)} answered with HTTP status {status}"
+    return ProbeError(reasons.get(status, Reason.HTTP_FAILED), words)
 
 
-def _failed(url: str, error: aiohttp.ClientError) -> ProbeError:
+def _certificate_wanted(url: str, words: str, *, shows: bool) -> ProbeError:
+    """
+    The reason for a server that wants a client certificate, and does not get one that it takes.
+    """
+    if shows:
+        return ProbeError(
+            Reason.CLIENT_CERTIFICATE_REFUSED, f"{shown(url)} refused our client certificate: {words}"
+        )
+    return ProbeError(
+        Reason.CLIENT_CERTIFICATE_REQUIRED,
+        f"{shown(url)} demands a client certificate and gets none: {words}",
+    )
+
+
+def _failed(url: str, error: aiohttp.ClientError, *, shows: bool) -> ProbeError:
     """
     The reason for a request without an answer.
     """
+    where = shown(url)
+    alert = _alert(error)
+    if alert and (shows or "certificate" in alert):
+        return _certificate_wanted(url, alert, shows=shows)
     match error:
         case aiohttp.ClientConnectorCertificateError():
             words = f"the server's certificate is not trusted ({error.certificate_error})"
-            return ProbeError(Reason.HTTP_FAILED, f"{url}: {words}; a private CA goes in ca_file")
+            return ProbeError(Reason.HTTP_FAILED, f"{where}: {words}; a private CA goes in ca_file")
         case aiohttp.ClientConnectorDNSError():
-            return ProbeError(Reason.DNS_FAILED, f"the name in {url} can't be looked up: {error.os_error}")
+            return ProbeError(Reason.DNS_FAILED, f"the name in {where} can't be looked up: {error.os_error}")
         case aiohttp.ClientHttpProxyError():
-            return ProbeError(Reason.PROXY_FAILED, f"{url}: the proxy answered with status {error.status}")
+            return ProbeError(Reason.PROXY_FAILED, f"{where}: the proxy answered with status {error.status}")
         case aiohttp.ClientProxyConnectionError():
-            return ProbeError(Reason.PROXY_FAILED, f"{url}: the proxy can't be reached: {error.os_error}")
+            return ProbeError(Reason.PROXY_FAILED, f"{where}: the proxy can't be reached: {error.os_error}")
         case aiohttp.ClientSSLError():
-            return ProbeError(Reason.HANDSHAKE_REFUSED, f"{url}: the TLS handshake failed: {error}")
+            return ProbeError(Reason.HANDSHAKE_REFUSED, f"{where}: the TLS handshake failed: {error}")
         case aiohttp.ClientConnectorError():
             return connect_error(error.os_error, error.host, error.port or 0)
         case aiohttp.ServerTimeoutError():
-            return ProbeError(Reason.TIMEOUT, f"{url} did not answer in time")
-    return ProbeError(Reason.HTTP_FAILED, f"{url} can't be got: {str(error) or type(error).__name__}")
+            return ProbeError(Reason.TIMEOUT, f"{where} did not answer in time")
+    return ProbeError(Reason.HTTP_FAILED, f"{where} can't be got: {str(error) or type(error).__name__}")
+
+
+_OF_CERTIFICATES = ("certificate", "unknown ca", "access denied", "decrypt error")
+"""OpenSSL's words in alerts that are about a client certificate (RFC 8446 section 6.2)."""
+
+
+def _alert(error: aiohttp.ClientError) -> str:
+    """
+    What the server says of our certificate, or of having none, as it ends the handshake; empty: nothing.
+    """
+    found: BaseException | None = error
+    # The library's own errors are SSLErrors too, without a reason.
+    while found is not None and not isinstance(getattr(found, "reason", None), str):
+        found = getattr(found, "os_error", None) or found.__cause__
+    words = str(getattr(found, "reason", "")).replace("_", " ").lower()
+    return words if "alert" in words and any(about in words for about in _OF_CERTIFICATES) else ""

@@ -3,6 +3,7 @@ TLS on the wire, from the first byte or after a dialogue, each address of the na
 """
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from OpenSSL import SSL
 
 from exporter import tls
 from exporter.network import Network, ProbeError, Trace
-from exporter.observation import Chain, Facts, Item, Kind, Reason
+from exporter.observation import Facts, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours, with_extras
 from exporter.probes.opening import open_connection
@@ -92,7 +93,7 @@ async def _look(converse: Converse, target: Target, trace: Trace) -> Facts:
             # A server with one kind of certificate refuses the other: that is no failure.
             failure = error if failure is None or error.facts is not None else failure
         else:
-            seen.append(tls.Seen(Chain(one.chain.certificates, keys), one.tls))
+            seen.append(tls.Seen(replace(one.chain, key=keys), one.tls))
     if not seen and failure is not None:
         raise failure
     return facts(*seen)

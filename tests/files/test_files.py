@@ -14,7 +14,6 @@ import pytest
 from exporter import files
 from exporter.config import parse
 from exporter.metrics import NEWEST, NOT_AFTER, VERIFIED, EndpointRow, Exposition
-from exporter.observation import Failed
 from exporter.state import State, snapshot
 from exporter.targets import Target, parse_url
 from tests.formats.samples import (
@@ -28,6 +27,7 @@ from tests.formats.samples import (
     root,
 )
 from tests.support.certificates import DAY, NOW, authority
+from tests.support.rows import detail, items, outcome
 from tests.support.servers import Site, nginx
 from tests.wire.probing import scrape, target, watching
 
@@ -52,34 +52,11 @@ def look(*targets: Target, now: float = NOW) -> list[EndpointRow]:
     return asyncio.run(run())
 
 
-def outcome(row: EndpointRow) -> str:
-    """
-    `seen`, or the reason of the failure.
-    """
-    observation = row.held.observation
-    return str(observation.reason) if isinstance(observation, Failed) else "seen"
-
-
 def told(rows: Sequence[EndpointRow]) -> dict[str, str]:
     """
     What became of each file, by its name.
     """
     return {row.label.rpartition("/")[2]: outcome(row) for row in rows}
-
-
-def names(row: EndpointRow) -> list[str]:
-    """
-    The names of the items that are held.
-    """
-    return [item.name for item in row.held.facts.items] if row.held.facts is not None else []
-
-
-def detail(row: EndpointRow) -> str:
-    """
-    The sentence of a failed look.
-    """
-    assert isinstance(row.held.observation, Failed)
-    return row.held.observation.detail
 
 
 def test_a_file_is_an_endpoint_with_deadlines_and_without_a_clients_verdict(tmp_path: Path) -> None:
@@ -90,7 +67,7 @@ def test_a_file_is_an_endpoint_with_deadlines_and_without_a_clients_verdict(tmp_
     path.write_bytes(leaf().chain_pem)
     (row,) = look(of(path))
     assert row.label == str(path)
-    assert names(row) == ["leaf", "chain-1"]
+    assert items(row) == ["leaf", "chain-1"]
     assert row.verdict is not None
     assert row.verdict.faults == ()
     assert [judged.item.name for judged in row.verdict.items if judged.deadlines is not None] == ["leaf"]
@@ -151,7 +128,7 @@ def test_everything_that_is_no_good_file_has_its_reason_and_harms_no_other(tmp_p
         "n\\xff.pem": "seen",
     }
     by_name = {row.label.rpartition("/")[2]: row for row in rows}
-    assert names(by_name["half.pem"]) == ["leaf"]
+    assert items(by_name["half.pem"]) == ["leaf"]
     assert "nowhere" in detail(by_name["dangling"])
     Exposition().text([], rows, {}).encode("utf-8")
 
@@ -260,19 +237,19 @@ def test_a_file_that_breaks_keeps_what_was_last_read(tmp_path: Path) -> None:
         async with watching() as watch:
             path.write_bytes(leaf().chain_pem)
             (row,) = await scrape(watch, of(path))
-            assert names(row) == ["leaf", "chain-1"]
+            assert items(row) == ["leaf", "chain-1"]
             path.write_bytes(leaf().pem[:200] + b"\n" + issuer().pem)
             (row,) = await scrape(watch, of(path))
             assert outcome(row) == "format_broken"
-            assert {"leaf", "chain-1"} <= set(names(row))
+            assert {"leaf", "chain-1"} <= set(items(row))
             path.unlink()
             (row,) = await scrape(watch, of(path))
             assert outcome(row) == "file_not_found"
-            assert "leaf" in names(row)
+            assert "leaf" in items(row)
             path.write_bytes(leaf().chain_pem)
             (row,) = await scrape(watch, of(path))
             assert outcome(row) == "seen"
-            assert names(row) == ["leaf", "chain-1"]
+            assert items(row) == ["leaf", "chain-1"]
 
     asyncio.run(run())
 
@@ -388,11 +365,11 @@ def test_kubeconfig_is_read_with_the_files_that_it_names(tmp_path: Path) -> None
             (row,) = await scrape(watch, of(tmp_path / "config"))
             assert outcome(row) == "file_not_found"
             assert "user/two" in detail(row)
-            assert sorted(names(row)) == ["cluster/prod", "user/one"]
+            assert sorted(items(row)) == ["cluster/prod", "user/one"]
             (tmp_path / "two.pem").write_bytes(leaf().pem)
             (row,) = await scrape(watch, of(tmp_path / "config"))
             assert outcome(row) == "seen"
-            assert sorted(names(row)) == ["cluster/prod", "user/one", "user/two"]
+            assert sorted(items(row)) == ["cluster/prod", "user/one", "user/two"]
 
     asyncio.run(run())
 
@@ -420,7 +397,7 @@ def test_a_directory_that_becomes_unreadable_hides_nothing(tmp_path: Path) -> No
             "b": "file_unreadable",
             "b/x.pem": "file_unreadable",
         }
-        assert names(held["b/x.pem"]) == ["leaf"]
+        assert items(held["b/x.pem"]) == ["leaf"]
 
     was = os.geteuid()
     if was == 0:

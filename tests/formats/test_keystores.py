@@ -2,14 +2,21 @@
 Keystores: PKCS#12, JKS and JCEKS, with the right password, a wrong one, an empty one and none.
 """
 
+import hashlib
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import cryptography_vectors
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from exporter.formats import pkcs12, rc2
+from exporter.formats import ber, pkcs12, rc2
 from tests.formats.samples import (
     PASSWORD,
     issuer,
@@ -80,6 +87,130 @@ def test_more_rounds_than_the_limit_are_refused() -> None:
     parsed = read(data[:-2] + b"\x00\x00", PASSWORD)
     assert reasons(parsed) == ["format_broken"]
     assert "rounds" in parsed.problems[0].detail
+
+
+SCRYPT = "1.3.6.1.4.1.11591.4.11"
+
+
+def der(tag: int, *parts: bytes) -> bytes:
+    """
+    An element of DER.
+    """
+    content = b"".join(parts)
+    length = len(content)
+    size = bytes([length]) if length < 128 else b"\x84" + length.to_bytes(4)
+    return bytes([tag]) + size + content
+
+
+def integer(number: int) -> bytes:
+    """
+    An INTEGER that is not negative.
+    """
+    return der(ber.INTEGER, number.to_bytes(number.bit_length() // 8 + 1))
+
+
+def oid(text: str) -> bytes:
+    """
+    An OBJECT IDENTIFIER.
+    """
+    return der(ber.OBJECT_IDENTIFIER, pkcs12._oid(text))
+
+
+def scrypt_store(
+    cost: int = 1024, parallel: int = 1, *, says: tuple[int, int, int] | None = None, parts: int = 1
+) -> bytes:
+    """
+    A keystore without a MAC, encrypted by PBES2 with scrypt and AES-256, in so many parts.
+
+    No tool that is at hand writes one. It may state other parameters (N, r and p) than the true ones.
+    """
+    salt, vector = b"salt of a test", bytes(range(16))
+    key = hashlib.scrypt(PASSWORD.encode(), salt=salt, n=cost, r=8, p=parallel, maxmem=2**26, dklen=32)
+    x509 = der(0x30, oid("1.2.840.113549.1.9.22.1"), der(0xA0, der(0x04, leaf().der)))
+    bag = der(0x30, oid("1.2.840.113549.1.12.10.1.3"), der(0xA0, x509))
+    padder = PKCS7(128).padder()
+    plain = padder.update(der(0x30, bag)) + padder.finalize()
+    encryptor = Cipher(AES(key), CBC(vector)).encryptor()
+    encrypted = encryptor.update(plain) + encryptor.finalize()
+    stated = [integer(number) for number in (*(says or (cost, 8, parallel)), 32)]
+    derivation = der(0x30, oid(SCRYPT), der(0x30, der(0x04, salt), *stated))
+    scheme = der(0x30, oid("2.16.840.1.101.3.4.1.42"), der(0x04, vector))
+    algorithm = der(0x30, oid("1.2.840.113549.1.5.13"), der(0x30, derivation, scheme))
+    data = oid("1.2.840.113549.1.7.1")
+    info = der(0x30, data, algorithm, der(0x80, encrypted))
+    content = der(0x30, oid("1.2.840.113549.1.7.6"), der(0xA0, der(0x30, integer(0), info)))
+    return der(0x30, integer(3), der(0x30, data, der(0xA0, der(0x04, der(0x30, *[content] * parts)))))
+
+
+def test_a_pkcs12_store_with_scrypt(tmp_path: Path) -> None:
+    """
+    A made one, which OpenSSL reads too.
+    """
+    store = scrypt_store(16384)
+    (tmp_path / "store.p12").write_bytes(store)
+    command: list[str | Path] = [
+        "openssl",
+        "pkcs12",
+        "-in",
+        tmp_path / "store.p12",
+        "-nokeys",
+        "-passin",
+        f"pass:{PASSWORD}",
+    ]
+    done = subprocess.run([*command, "-nomacver"], check=True, capture_output=True)
+    assert leaf().pem in done.stdout
+    assert told(read(store, PASSWORD)) == {"leaf": "leaf"}
+    assert reasons(read(store, "wrong")) == ["keystore_password_wrong"]
+    assert reasons(read(store)) == ["keystore_locked"]
+
+
+def test_a_key_by_scrypt_is_that_of_openssl(tmp_path: Path) -> None:
+    """
+    OpenSSL writes a private key so; what it encrypted is decrypted in the same way.
+    """
+    (tmp_path / "key.pem").write_bytes(leaf().key_pem)
+    command: list[str | Path] = [
+        "openssl",
+        "pkcs8",
+        "-topk8",
+        "-scrypt",
+        "-in",
+        tmp_path / "key.pem",
+        "-outform",
+        "DER",
+    ]
+    done = subprocess.run([*command, "-passout", f"pass:{PASSWORD}"], check=True, capture_output=True)
+    algorithm, encrypted = ber.element(done.stdout).parts(ber.SEQUENCE, ber.OCTET_STRING)
+    assert pkcs12._oid(SCRYPT) in done.stdout
+    (password,) = pkcs12._candidates(PASSWORD)
+    plain = pkcs12._plain(algorithm, encrypted.content, password, pkcs12._Work())
+    key = leaf().key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    assert plain == key
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [
+        (scrypt_store(says=(2**30, 8, 1)), "memory"),
+        (scrypt_store(says=(2**60, 8, 1)), "memory"),
+        (scrypt_store(says=(2, 1, 2**21)), "memory"),
+        (scrypt_store(says=(2**14, 8, 64)), "work"),
+        (scrypt_store(says=(1025, 8, 1)), "parameters"),
+        (scrypt_store(says=(1, 8, 1)), "parameters"),
+        (scrypt_store(says=(1024, 0, 1)), "parameters"),
+        (scrypt_store(2**14, 8, parts=20), "all of it"),
+    ],
+    ids=["memory", "a long number", "many", "work", "no power of two", "one", "none", "parts"],
+)
+def test_scrypt_is_bounded(store: bytes, words: str) -> None:
+    """
+    In memory and in time, for one key and for all of a keystore.
+    """
+    begin = time.process_time()
+    parsed = read(store, PASSWORD)
+    assert time.process_time() - begin < 30
+    assert reasons(parsed) == ["format_broken"]
+    assert words in parsed.problems[-1].detail
 
 
 @pytest.mark.parametrize(

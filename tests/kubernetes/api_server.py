@@ -52,6 +52,8 @@ class Asked:
     namespace: str
     """Empty: all."""
     query: Mapping[str, str]
+    at: float
+    """When it came, by the clock that only goes on."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,8 @@ class FakeApiServer:
     """Resources that are answered with 404."""
     status: int = 200
     """Of every answer."""
+    retry_after: str = ""
+    """Header of the same name, with such a status; empty: none."""
     garbage: bytes | None = None
     """Sent in place of each list; None: the list."""
     ignores_selectors: bool = False
@@ -180,7 +184,7 @@ class FakeApiServer:
         """
         resource, namespace = self._of(request.path)
         verb = "watch" if request.query.get("watch") else "list"
-        self.asked.append(Asked(verb, resource, namespace, dict(request.query)))
+        self.asked.append(Asked(verb, resource, namespace, dict(request.query), time.monotonic()))
         await self.open.wait()
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         transport = request.transport
@@ -192,7 +196,10 @@ class FakeApiServer:
         if not resource or resource in self.absent:
             return _status(404, "the server could not find the requested resource")
         if self.status != 200:
-            return _status(self.status, "told to")
+            told = _status(self.status, "told to")
+            if self.retry_after:
+                told.headers["Retry-After"] = self.retry_after
+            return told
         if verb == "watch":
             return await self._watch(request, resource, namespace)
         return self._list(request, resource, namespace)

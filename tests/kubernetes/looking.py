@@ -5,21 +5,21 @@ Looks at a fake cluster, through the same watch that a scrape uses.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.kubernetes import Kubernetes, Pace
 from exporter.metrics import EndpointRow
 from exporter.network import Network
-from exporter.observation import Failed
 from exporter.targets import Objects, Resources, Target, parse_url
 from exporter.watch import Watch
 from tests.kubernetes.api_server import TOKEN, FakeApiServer, api_server, kubeconfig
 from tests.support.certificates import NOW
+from tests.support.rows import told
 from tests.wire.probing import scrape
 
-FAST = Pace(watch=30, answer=2, connect=2, first_pause=0.01, longest_pause=0.05)
+FAST = Pace(watch=30, answer=2, connect=2, first_pause=0.01, longest_pause=0.05, plugin=0.05)
 """Tries again at once."""
 
 
@@ -86,16 +86,20 @@ async def world(tmp_path: Path, pace: Pace = FAST) -> AsyncIterator[World]:
 
 @contextlib.asynccontextmanager
 async def seen_by(
-    fake: FakeApiServer, environ: dict[str, str], service_account: Path, pace: Pace = FAST
+    fake: FakeApiServer,
+    environ: dict[str, str],
+    service_account: Path,
+    pace: Pace = FAST,
+    clock: Callable[[], float] = lambda: NOW,
 ) -> AsyncIterator[World]:
     """
     Somebody who looks at a cluster, with this environment.
     """
-    network = Network(asyncio.get_running_loop(), lambda: NOW)
+    network = Network(asyncio.get_running_loop(), clock)
     made = Kubernetes(network, environ, service_account, pace)
     network.resource(Kubernetes, lambda: made)
     try:
-        yield World(fake, Watch(network, 16, lambda: NOW), made, network)
+        yield World(fake, Watch(network, 16, clock), made, network)
     finally:
         network.close()
         # What they had open is closed in the next steps of the loop.
@@ -116,33 +120,3 @@ def of(
     url = parse_url(f"kubernetes://{path}")
     objects = Objects(str(kubeconfig) if kubeconfig else None, resources or ("secrets",), types, selector)
     return replace(Target(url, url.text, kubernetes=objects), **settings)  # type: ignore[arg-type]  # fields
-
-
-def told(rows: Sequence[EndpointRow]) -> dict[str, str]:
-    """
-    `seen` or the reason of the failure, by label.
-    """
-    return {row.label: outcome(row) for row in rows}
-
-
-def outcome(row: EndpointRow) -> str:
-    """
-    `seen`, or the reason of the failure.
-    """
-    observation = row.held.observation
-    return str(observation.reason) if isinstance(observation, Failed) else "seen"
-
-
-def detail(row: EndpointRow) -> str:
-    """
-    The sentence of a failed look.
-    """
-    assert isinstance(row.held.observation, Failed)
-    return row.held.observation.detail
-
-
-def items(row: EndpointRow) -> list[str]:
-    """
-    The names of the items that are held.
-    """
-    return [item.name for item in row.held.facts.items] if row.held.facts is not None else []

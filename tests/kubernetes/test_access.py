@@ -16,8 +16,9 @@ from exporter.minter import Minted
 from exporter.minter import root as new_root
 from tests.formats.samples import leaf
 from tests.kubernetes.api_server import TOKEN, FakeApiServer, Object, api_server, kubeconfig, secret
-from tests.kubernetes.looking import World, detail, eventually, of, seen_by, told
+from tests.kubernetes.looking import World, eventually, of, seen_by
 from tests.support.processes import free_port
+from tests.support.rows import detail, told
 
 WEB = {"prod/web:tls.crt": "seen"}
 
@@ -208,7 +209,7 @@ def with_cluster(settings: Mapping[str, Any]) -> Make:
         (lambda *_: "[]", "format_broken", "not a kubeconfig"),
         (lambda *_: "{}", "format_broken", "no current-context"),
         (lambda *_: "current-context: there", "format_broken", "'there'"),
-        (changed(exec={"command": "aws"}), "access_denied", "`exec`"),
+        (changed(**{"auth-provider": {"name": "gcp"}}), "access_denied", "`auth-provider`"),
         (changed(token="two words"), "format_broken", "not a token"),
         (changed(token="wrong"), "access_denied", "401"),
         (changed(), "access_denied", "401"),
@@ -266,7 +267,8 @@ def test_a_pod_uses_its_service_account_and_reads_its_token_again(tmp_path: Path
         here.fake.cut()
         await eventually(lambda: here.fake.count("watch") >= 2 and here.fake.watching == 1)
         assert here.fake.count("list") == 1
-        assert here.kubernetes.views[0].age == 0
+        # The server sees the watch a moment before it is seen here that the server took it.
+        await eventually(lambda: here.kubernetes.views[0].age == 0)
 
     in_pod(tmp_path, run)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from exporter.metrics import EndpointRow
 from tests.formats.samples import PASSWORD, issuer, leaf, pkcs12_store, root
 from tests.kubernetes.api_server import Object, secret
-from tests.kubernetes.looking import World, detail, eventually, items, of, outcome, told, world
+from tests.kubernetes.looking import World, eventually, of, world
 from tests.support.certificates import DAY, NOW
+from tests.support.rows import detail, items, outcome, told
 
 
 def in_world(tmp_path: Path, run: Callable[[World], Awaitable[None]]) -> None:

@@ -15,8 +15,9 @@ from exporter.kubernetes import PAGE
 from exporter.metrics import EndpointRow
 from tests.formats.samples import leaf
 from tests.kubernetes.api_server import secret
-from tests.kubernetes.looking import FAST, World, detail, eventually, of, told, world
+from tests.kubernetes.looking import FAST, World, eventually, of, world
 from tests.support.certificates import DAY, NOW
+from tests.support.rows import detail, told
 
 WEB = "prod/web:tls.crt"
 
@@ -211,6 +212,54 @@ def test_an_api_server_that_is_down_says_so_at_once_and_after_a_while(tmp_path: 
         assert told([row]) == {"prod/other": "http_failed"}
         here.fake.status = 429
         await here.until(of("prod/other"), lambda rows: rows == {"prod/other": "rate_limited"})
+
+    in_world(tmp_path, run)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("header", "longest_wait", "least"),
+    [
+        ("1", 300.0, 1.0),
+        ("Fri, 15 Jan 2027 08:00:01 GMT", 300.0, 1.0),
+        ("86400", 0.4, 0.4),
+        ("soon", 300.0, 0.0),
+        ("-5", 300.0, 0.0),
+    ],
+)
+def test_a_server_that_asks_to_be_left_alone_is(
+    tmp_path: Path, status: int, header: str, longest_wait: float, least: float
+) -> None:
+    """
+    For as long as it says in Retry-After, in seconds or as a date, within a limit; then all is well.
+    """
+
+    async def run(here: World) -> None:
+        target = of("prod/web")
+        here.fake.status, here.fake.retry_after = status, header
+        await here.look(target)
+        here.fake.status = 200
+        await here.until(target, lambda rows: rows == {WEB: "seen"})
+        refused, again, *_ = here.fake.asked
+        assert least <= again.at - refused.at < least + 20
+
+    in_world(tmp_path, run, longest_wait=longest_wait)
+
+
+def test_a_watch_that_is_told_to_wait_keeps_what_it_gave(tmp_path: Path) -> None:
+    """
+    A busy API server is no news about what expires.
+    """
+
+    async def run(here: World) -> None:
+        target = of("prod/web")
+        await here.look(target)
+        await eventually(lambda: here.fake.watching == 1)
+        here.fake.status, here.fake.retry_after = 429, "60"
+        here.fake.cut()
+        (view,) = here.kubernetes.views
+        await eventually(lambda: here.fake.count("watch") == 2 and view.age > 0)
+        assert told(await here.look(target)) == {WEB: "seen"}
 
     in_world(tmp_path, run)
 

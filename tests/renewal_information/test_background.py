@@ -5,17 +5,19 @@ Renewal information, asked in the background, from an HTTP server to the verdict
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 from cryptography.x509.oid import NameOID
 
 from exporter.config import Config
-from exporter.lookups import lookups
+from exporter.lookups import WAITING, lookups
 from exporter.metrics import EndpointRow
 from exporter.minter import Minted
 from exporter.network import Network
@@ -23,8 +25,10 @@ from exporter.observation import Item, Reason, Renewal
 from exporter.probes.issuers import authorities
 from exporter.renewal_information import certificate_id
 from exporter.service import Options, Service
-from exporter.targets import Target
+from exporter.targets import Target, parse_url
 from exporter.watch import Watch
+from tests.kubernetes.api_server import secret
+from tests.kubernetes.looking import of, world
 from tests.support.certificates import DAY, NOW, authority
 from tests.support.servers import Site, nginx
 from tests.support.web_server import Page, WebServer, web_server
@@ -380,5 +384,170 @@ def test_the_state_file_keeps_the_window(tmp_path: Path, leaf: Minted, server: s
         (row,) = (await service.scrape(10.0)).endpoints
         assert item(row).renewal == Renewal(NOW + DAY, NOW - DAY)
         await service.close()
+
+    asyncio.run(work())
+
+
+def of_file(pattern: Path, web: WebServer, **settings: Any) -> Target:
+    """
+    The target of files whose issuer's ACME server is the web server.
+    """
+    url = parse_url(f"file://{pattern}")
+    return replace(Target(url, url.text, acme={ISSUER: web.url("/directory")}), **settings)
+
+
+def test_a_certificate_in_a_file_is_asked_for_too(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+    """
+    Alone, with its chain, in a keystore, beside something broken; each certificate once.
+    """
+    begin, end = NOW - DAY, NOW + DAY
+    web.pages[path(leaf)] = window(begin, end)
+    (tmp_path / "alone.pem").write_bytes(leaf.pem)
+    (tmp_path / "chain.pem").write_bytes(leaf.chain_pem)
+    (tmp_path / "broken.pem").write_bytes(leaf.pem + leaf.pem[:100])
+    (tmp_path / "store.p12").write_bytes(
+        pkcs12.serialize_key_and_certificates(b"web", None, leaf.certificate, None, NoEncryption())
+    )
+
+    async def work() -> None:
+        network = Network(asyncio.get_running_loop(), Clock())
+        watch = Watch(network, 8, network.clock)
+        pattern = of_file(tmp_path / "*", web)
+        alone = of_file(tmp_path / "broken.pem", web)
+        await until_all(watch, pattern, lambda row: item(row).renewal is not None)
+        first = await scrape(watch, pattern, alone)
+        assert {row.label.rpartition("/")[2] for row in first} == {
+            "alone.pem",
+            "chain.pem",
+            "broken.pem",
+            "store.p12",
+        }
+        for row in first:
+            assert item(row).renewal == Renewal(end, begin)
+            assert due(row) == end
+        again = await scrape(watch, pattern, alone)
+        for before, row in zip(first, again, strict=True):
+            assert row.held.facts is before.held.facts
+        network.close()
+
+    asyncio.run(work())
+    assert [asked for _, asked, _ in web.asked] == ["/directory", path(leaf)]
+
+
+async def until_all(watch: Watch, one: Target, holds: Callable[[EndpointRow], bool]) -> list[EndpointRow]:
+    """
+    The rows of a target, once this holds of each.
+    """
+    async with asyncio.timeout(60):
+        while True:
+            rows = await scrape(watch, one)
+            if all(map(holds, rows)):
+                return rows
+            await asyncio.sleep(0.01)
+
+
+def test_files_are_not_asked_for_when_it_is_off(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+    """
+    Nor when nobody knows the issuer's ACME server.
+    """
+    (tmp_path / "alone.pem").write_bytes(leaf.pem)
+
+    async def work() -> None:
+        network = Network(asyncio.get_running_loop(), Clock())
+        watch = Watch(network, 8, network.clock)
+        await scrape(watch, of_file(tmp_path / "*", web, renewal_information=False))
+        await scrape(watch, of_file(tmp_path / "*", web, acme={}))
+        assert lookups(network)._entries == {}
+        network.close()
+
+    asyncio.run(work())
+    assert web.asked == []
+
+
+def test_a_document_and_a_secret_are_asked_for_too(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+    """
+    What cert-manager says of a Secret goes before what the issuer says.
+    """
+    begin, end = NOW - DAY, NOW + DAY
+    web.pages[path(leaf)] = window(begin, end)
+    web.pages["/bundle.pem"] = Page(leaf.pem)
+    url = parse_url(f"pem+{web.url('/bundle.pem')}")
+    acme = {ISSUER: web.url("/directory")}
+    managed = {
+        "metadata": {"namespace": "prod", "name": "web"},
+        "spec": {"secretName": "web"},
+        "status": {"renewalTime": datetime.fromtimestamp(NOW + 30 * DAY, UTC).isoformat()},
+    }
+
+    async def work() -> None:
+        async with world(tmp_path) as here:
+            here.fake.fill("secrets", secret("prod", "web", tls_crt=leaf.pem))
+            here.fake.fill("certificates", managed)
+            document = Target(url, url.text, acme=acme)
+            assert item(await known(here.watch, document)).renewal == Renewal(end, begin)
+            for of_secret in (of("prod/web", acme=acme), of("prod/*", acme=acme)):
+                assert item(await known(here.watch, of_secret)).renewal == Renewal(end, begin)
+            both = of("prod/web", "secrets", "certificates", acme=acme)
+            (row,) = await scrape(here.watch, both)
+            assert item(row).renewal == Renewal(NOW + 30 * DAY)
+
+    asyncio.run(work())
+    assert web.times(path(leaf)) == 1
+
+
+def test_many_files_are_asked_for_little_by_little(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+    """
+    So many at a time at most, and no more are begun by a scrape than may wait; in the end all are known.
+    """
+    count = WAITING + 50
+    above = leaf.issuer
+    assert above is not None
+    for number in range(count):
+        one = above.issue(f"{number}.example", not_before=NOW - 30 * DAY, not_after=NOW + 60 * DAY)
+        (tmp_path / f"{number}.pem").write_bytes(one.pem)
+        web.pages[path(one)] = window(NOW - DAY, NOW + DAY)
+    most = []
+
+    def under_way(network: Network) -> int:
+        return sum(entry.task is not None for entry in lookups(network)._entries.values())
+
+    async def work() -> None:
+        network = Network(asyncio.get_running_loop(), Clock())
+        watch = Watch(network, 8, network.clock)
+        target = of_file(tmp_path / "*.pem", web)
+
+        def seen(row: EndpointRow) -> bool:
+            most.append(under_way(network))
+            return item(row).renewal is not None
+
+        first = await until_all(watch, target, seen)
+        assert len(first) == count
+        assert 8 < max(most) <= WAITING
+        again = await scrape(watch, target)
+        assert all(row.held.facts is before.held.facts for row, before in zip(again, first, strict=True))
+        network.close()
+
+    asyncio.run(work())
+    assert len(web.asked) == count + 1
+
+
+def test_a_file_keeps_its_window_over_a_restart(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+    """
+    Until the server is heard again.
+    """
+    web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
+    (tmp_path / "alone.pem").write_bytes(leaf.pem)
+    target = of_file(tmp_path / "alone.pem", web)
+
+    async def work() -> None:
+        network = Network(asyncio.get_running_loop(), Clock())
+        row = await known(Watch(network, 8, network.clock), target)
+        network.close()
+        web.pages["/directory"] = Page(status=500)
+        later = Network(asyncio.get_running_loop(), Clock())
+        authorities(later).restore(facts(row))
+        (again,) = await scrape(Watch(later, 8, later.clock), target)
+        assert item(again).renewal == Renewal(NOW + DAY, NOW - DAY)
+        later.close()
 
     asyncio.run(work())

@@ -9,7 +9,7 @@ from exporter.observation import Item, Kind
 from exporter.policies import MANUAL
 from tests.revocation.making import MUST_STAPLE, REVOKED, issuer_of, response
 from tests.support.certificates import DAY, NOW, authority, shared_key
-from tests.support.servers import Site, nginx
+from tests.support.servers import Site, haproxy, nginx
 from tests.wire.probing import NAME, facts, items, see, told
 
 
@@ -127,3 +127,47 @@ def test_the_staple_of_one_of_two_certificates(tmp_path: Path, ca: Minted, ancho
     with nginx(tmp_path, Site([by_rsa.chain], staple=response(by_rsa))) as server:
         row = see(server, ca_file=anchors, keys="both")
     assert items(row) == ["leaf-rsa", "chain-rsa-1", "staple-rsa"]
+
+
+def of_any_day(leaf: Minted) -> bytes:
+    """
+    A response that is valid for long: HAProxy staples none that is not, by the clock of the day.
+    """
+    return response(leaf, this_update=NOW - 2000 * DAY, next_update=NOW + 10_000 * DAY)
+
+
+def test_each_of_two_certificates_has_its_staple(tmp_path: Path, ca: Minted, anchors: str) -> None:
+    """
+    HAProxy staples to each its own; nginx staples one file to both, which clients of the second refuse.
+    """
+    by_rsa = ca.issue(NAME, [NAME], key=shared_key("rsa-2048"))
+    by_ecdsa = ca.issue(NAME, [NAME])
+    for number, one in enumerate((by_rsa, by_ecdsa)):
+        (tmp_path / f"haproxy-{number}.bundle.ocsp").write_bytes(of_any_day(one))
+    with haproxy(tmp_path, by_rsa.chain, by_ecdsa.chain) as server:
+        row = see(server, ca_file=anchors, keys="both")
+    assert told(row) == ("seen",)
+    leaves = ["leaf-rsa", "chain-rsa-1", "leaf-ecdsa", "chain-ecdsa-1"]
+    assert items(row) == [*leaves, "staple-rsa", "staple-ecdsa"]
+    with nginx(tmp_path, Site([by_rsa.chain, by_ecdsa.chain], staple=response(by_rsa))) as server:
+        row = see(server, ca_file=anchors, keys="both")
+    assert told(row) == ("seen", "staple_invalid")
+    assert items(row) == [*leaves, "staple-rsa"]
+
+
+def test_the_second_certificate_may_be_the_revoked_one(tmp_path: Path, ca: Minted, anchors: str) -> None:
+    """
+    Or the one that demands a staple.
+    """
+    by_rsa = ca.issue(NAME, [NAME], key=shared_key("rsa-2048"))
+    by_ecdsa = ca.issue(NAME, [NAME], extensions=[MUST_STAPLE])
+    (tmp_path / "haproxy-0.bundle.ocsp").write_bytes(of_any_day(by_rsa))
+    with haproxy(tmp_path, by_rsa.chain, by_ecdsa.chain) as server:
+        row = see(server, ca_file=anchors, keys="both")
+    assert told(row) == ("seen", "staple_missing")
+    with nginx(
+        tmp_path, Site([by_rsa.chain, by_ecdsa.chain], staple=response(by_ecdsa, status=REVOKED))
+    ) as at:
+        row = see(at, ca_file=anchors, keys="both")
+    assert told(row) == ("seen", "revoked", "staple_invalid")
+    assert items(row)[-1] == "staple-ecdsa"

@@ -56,6 +56,8 @@ class Site:
     """OCSP response to staple, DER."""
     settings: Sequence[str] = ()
     """Further directives: `ssl_protocols TLSv1.2`, `ssl_ciphers ...`."""
+    root: Path | None = None
+    """Directory whose files it serves; None: every request is answered with status 200 and nothing."""
 
 
 @contextlib.contextmanager
@@ -202,7 +204,7 @@ def _site_lines(directory: Path, number: int, site: Site) -> list[str]:
         response = directory / f"nginx-{number}-staple.der"
         response.write_bytes(site.staple)
         lines += ["ssl_stapling on;", f"ssl_stapling_file {response};"]
-    return [*lines, "return 200;"]
+    return [*lines, "return 200;" if site.root is None else f"root {site.root};"]
 
 
 def _client_ca(directory: Path, name: str, ca: Minted) -> Path:
