@@ -254,7 +254,7 @@ def year_ahead() -> barchart.Panel:
     def ends(matcher: str) -> str:
         within = f"{of(metrics.NOT_AFTER, OWN)} > time() < time() + {WEEKS * WEEK}"
         of_policy = of(metrics.TARGET, '$label=~"$value"', matcher)
-        items = f"max by (target, item) ({within} and on ({TARGET}) {of_policy})"
+        items = f"min by (target, item) ({within} and on ({TARGET}) {of_policy})"
         return f'count_values("week", {monday % items})'
 
     automatic = ends('policy="automatic"')

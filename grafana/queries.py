@@ -156,7 +156,7 @@ def problems(*matchers: str) -> tuple[Problem, ...]:
             "UNSEEN AND DUE",
             "ExpiryProbeFailing",
             Sort.UNSEEN,
-            f"{failed} and on ({ENDPOINT}) {due('warning', *matchers)}",
+            f"{failed} and on ({ENDPOINT}) {due('critical', *matchers)}",
         ),
         Problem(6, "not deployed", "ExpiryNotDeployed", Sort.ITEM, f"{newer} and on ({ITEM}) {late}"),
         Problem(
