@@ -104,13 +104,13 @@ def _what(judged: JudgedItem) -> str:
 def _event(one: Moment, when: datetime, seen_at: float, external_url: str | None) -> Event:
     row, judged = one.place.row, one.place.judged
     item, target = judged.item, row.target
-    began = _datetime(min(item.not_before, seen_at))
     event = Event()
     event.add("uid", str(uid(target.name, item.name, one.key)))
     event.add("dtstamp", _datetime(seen_at))
-    # The event has been as it is since this certificate is; a renewed one began later.
-    event.add("last-modified", began or _datetime(seen_at))
-    event.add("sequence", max(0, int(item.not_before // 3600)) if began is not None else 0)
+    # A program ignores what has a lower number than it knows, and of equal ones takes the later DTSTAMP
+    # (RFC 5546 section 2.1.5). So it must not fall: not when an older certificate comes back, a server goes,
+    # a policy changes, or a restart forgets what was before. Time does not. In hours: it has 32 bits.
+    event.add("sequence", max(0, int(seen_at // 3600)))
     event.add("dtstart", when)
     event.add("summary", _clean(f"{target.name}: {one.words}"))
     lines = [

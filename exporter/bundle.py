@@ -6,11 +6,13 @@ the Grafana dashboards.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+EXAMPLE = "alertmanager.yml"
+"""The file that is the user's own once it is written: receivers and routes are theirs."""
 
 _LABELS = re.compile(r"group_left \((team, [a-z, ]+)\)")
 """The place in the rules where the labels stand that alerts carry from `expiry_target_info`."""
@@ -24,6 +26,18 @@ class BundleError(Exception):
     """
     Files that can't be written. The message says which, why, and what to do.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """
+    What came of writing. Files that were the same already are neither.
+    """
+
+    paths: tuple[Path, ...]
+    """What was written."""
+    kept: tuple[Path, ...] = ()
+    """What is the user's own by now and another than would be written; it was left as it is."""
 
 
 def alerts_directory() -> Traversable:
@@ -40,24 +54,22 @@ def dashboards_directory() -> Traversable:
     return _directory("dashboards", "grafana")
 
 
-def write_alerts(directory: Path, labels: Sequence[str], *, force: bool) -> list[Path]:
+def write_alerts(directory: Path, labels: Sequence[str], *, force: bool) -> Written:
     """
     Write the alert files below the directory, and return what was written.
 
-    `labels` replace the labels of targets that alerts carry; empty: the usual ones. Raises
-    BundleError, and then has written nothing, when a file exists and `force` is not set.
+    `labels`, names that targets may have, replace those that alerts carry; empty: the usual ones. Raises
+    BundleError, and then has written nothing, when another file stands in the place of one and `force`
+    is not set. The Alertmanager example is never replaced.
     """
-    for label in labels:
-        if not LABEL_NAME.fullmatch(label):
-            raise BundleError(f"{label!r} is not a label name: letters, digits and underscores")
     wanted = {
         directory / name: with_labels(text, labels) if name == "rules.yml" else text
         for name, text in _texts(alerts_directory(), "")
     }
-    return _write(wanted, force=force)
+    return _write(wanted, directory / EXAMPLE, force=force)
 
 
-def write_dashboards(directory: Path, status_page: str | None, *, force: bool) -> list[Path]:
+def write_dashboards(directory: Path, status_page: str | None, *, force: bool) -> Written:
     """
     Write the Grafana dashboards to the directory, and return what was written.
 
@@ -69,7 +81,7 @@ def write_dashboards(directory: Path, status_page: str | None, *, force: bool) -
         for name, text in _texts(dashboards_directory(), "")
         if name.endswith(".json")
     }
-    return _write(wanted, force=force)
+    return _write(wanted, None, force=force)
 
 
 def _inside_json(text: str) -> str:
@@ -88,17 +100,32 @@ def _directory(installed_name: str, source_name: str) -> Traversable:
     return installed if installed.is_dir() else Path(str(package)).parent / source_name
 
 
-def _write(wanted: Mapping[Path, str], *, force: bool) -> list[Path]:
-    existing = sorted(str(path) for path in wanted if path.exists())
-    if existing and not force:
-        raise BundleError(f"nothing was written, --force replaces what exists: {', '.join(existing)}")
+def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Written:
+    """
+    Write those of the files that are not there already; `own` only where nothing is.
+    """
     try:
-        for path, text in wanted.items():
+        there = {path: path.read_bytes() if path.exists() else None for path in wanted}
+    except OSError as error:
+        raise BundleError(f"can't read what is at {error.filename}: {error.strerror}") from error
+    to_write = {path: text for path, text in wanted.items() if there[path] != text.encode()}
+    kept = own in to_write and there[own] is not None
+    if own is not None and kept:
+        del to_write[own]
+    others = sorted(str(path) for path in to_write if there[path] is not None)
+    if others and not force:
+        never = f"; {EXAMPLE} is never replaced" if own is not None else ""
+        listed = "".join(f"\n  {path}" for path in others)
+        raise BundleError(
+            f"nothing was written, these files are there and differ:{listed}\n--force replaces them{never}"
+        )
+    try:
+        for path, text in to_write.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(text.encode())
     except OSError as error:
         raise BundleError(f"can't write {error.filename}: {error.strerror}") from error
-    return sorted(wanted)
+    return Written(tuple(sorted(to_write)), (own,) if own is not None and kept else ())
 
 
 def with_labels(rules: str, labels: Sequence[str]) -> str:

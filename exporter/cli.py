@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 
 from aiohttp import web
 
@@ -213,16 +212,20 @@ def _write_dashboards(options: argparse.Namespace) -> int:
     )
 
 
-def _tell(write: Callable[[], list[Path]]) -> int:
+def _tell(write: Callable[[], bundle.Written]) -> int:
     """
-    Write files and print their paths.
+    Write files and print their paths; on standard error what was left as it is.
     """
     try:
         written = write()
     except bundle.BundleError as error:
         return _fail(str(error))
-    for path in written:
+    for path in written.paths:
         sys.stdout.write(f"{path}\n")
+    for path in written.kept:
+        sys.stderr.write(
+            f"{path} is yours and was left as it is; another --output-dir gets the new example\n"
+        )
     return 0
 
 

@@ -10,6 +10,7 @@ from exporter import __version__, logs
 from exporter.policies import BUILT_IN
 from exporter.service import CONCURRENCY
 from exporter.status import Level
+from exporter.targets import label_name
 
 DEFAULT_ADDRESS = ":10119"
 """The exporters' range, 9100 to 9999, is fully allocated and its list goes on above 10000: this one is
@@ -116,6 +117,40 @@ examples:
       plain lines when the output is no terminal
 """
 
+ALERTS = """\
+Write the files that turn metrics into alerts: rules.yml for Prometheus,
+alertmanager.yml and templates/ for Alertmanager, and a runbook for each alert.
+
+alertmanager.yml is an example, and yours once it is written: it is never replaced.
+"""
+
+ALERTS_EXAMPLES = """\
+examples:
+  expiry-exporter alerts --output-dir /etc/prometheus/expiry
+      all of them
+
+  expiry-exporter alerts --output-dir /etc/prometheus/expiry --force
+      after an upgrade: replace rules, templates and runbooks
+
+  expiry-exporter alerts --output-dir new
+      elsewhere, to compare the new example with your alertmanager.yml
+
+  expiry-exporter alerts --output-dir . --label team --label squad
+      alerts that carry these labels of your targets
+"""
+
+DASHBOARDS_EXAMPLES = """\
+examples:
+  expiry-exporter dashboards --output-dir /var/lib/grafana/dashboards/expiry
+      where Grafana provisions them from
+
+  expiry-exporter dashboards --output-dir /var/lib/grafana/dashboards/expiry --force
+      after an upgrade
+
+  expiry-exporter dashboards --output-dir . --web.external-url https://expiry.example.com
+      with links to the exporter's pages
+"""
+
 MOST_DAYS = 3660
 """Days that a forecast may have."""
 
@@ -212,10 +247,8 @@ def parser() -> argparse.ArgumentParser:
         "alerts",
         help="write the alerting rules, the Alertmanager example, templates and runbooks",
         formatter_class=raw,
-        description="Write the files that turn metrics into alerts: rules.yml for Prometheus,\n"
-        "alertmanager.yml and templates/ for Alertmanager, and a runbook for each alert.",
-        epilog="examples:\n  expiry-exporter alerts --output-dir /etc/prometheus/expiry\n"
-        "  expiry-exporter alerts --output-dir . --label team --label squad",
+        description=ALERTS,
+        epilog=ALERTS_EXAMPLES,
     )
     writing.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
     writing.add_argument(
@@ -223,9 +256,12 @@ def parser() -> argparse.ArgumentParser:
         dest="labels",
         action="append",
         metavar="NAME",
+        type=_label,
         help="a label of your targets for alerts to carry, instead of the usual ones; may be repeated",
     )
-    writing.add_argument("--force", action="store_true", help="replace files that exist")
+    writing.add_argument(
+        "--force", action="store_true", help="replace files that differ, but never alertmanager.yml"
+    )
     _add_log_flags(writing)
     writing.set_defaults(command="alerts")
     drawing = commands.add_parser(
@@ -234,8 +270,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         description="Write the Grafana dashboards: the whole fleet, one target, the exporter itself.\n"
         "Import them, or let Grafana provision them from the directory.",
-        epilog="examples:\n  expiry-exporter dashboards --output-dir /var/lib/grafana/dashboards/expiry\n"
-        "  expiry-exporter dashboards --output-dir . --web.external-url https://expiry.example.com",
+        epilog=DASHBOARDS_EXAMPLES,
     )
     drawing.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
     drawing.add_argument(
@@ -245,7 +280,7 @@ def parser() -> argparse.ArgumentParser:
         type=_external_url,
         help="where people reach the exporter's pages; the dashboards then link there",
     )
-    drawing.add_argument("--force", action="store_true", help="replace files that exist")
+    drawing.add_argument("--force", action="store_true", help="replace files that differ")
     _add_log_flags(drawing)
     drawing.set_defaults(command="dashboards")
     showing = commands.add_parser(
@@ -362,6 +397,13 @@ def _external_url(text: str) -> str:
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise argparse.ArgumentTypeError("no user, password, '?' or '#' may be in it")
     return text.rstrip("/")
+
+
+def _label(text: str) -> str:
+    try:
+        return label_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

@@ -111,6 +111,13 @@ _BRACKETS = re.compile(r"\[[^\[\]]+\](:[0-9]*)?")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
+_OURS = "target endpoint item kind prober policy severity reason subject issuer serial fingerprint_sha256 key"
+_OF_RULES = "condition heartbeat"
+_OF_PROMETHEUS = "job instance le quantile alertname alertstate"
+RESERVED_LABELS = frozenset(f"{_OURS} {_OF_RULES} {_OF_PROMETHEUS}".split())
+"""Names that a user's label must not have: metrics, alerting rules or Prometheus give them a meaning."""
+
+
 class TargetError(ValueError):
     """
     A URL that can't be a target. The message says what is wrong and what would be right.
@@ -458,3 +465,16 @@ def join_host_port(host: str, port: int) -> str:
     `host:port`, with brackets around an IPv6 address (RFC 3986 section 3.2.2).
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def label_name(text: str) -> str:
+    """
+    The name of a user's label. Raises ValueError when no label of a target may be called so.
+    """
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text):
+        raise ValueError("a label's name has only letters, digits and '_', and does not begin with a digit")
+    if text.startswith("__"):
+        raise ValueError("labels that begin with '__' belong to Prometheus: choose another name")
+    if text in RESERVED_LABELS:
+        raise ValueError(f"the label {text!r} has a meaning already: choose another name")
+    return text

@@ -103,6 +103,13 @@ def clean(text: str) -> str:
     )
 
 
+def joined(texts: Iterable[str]) -> str:
+    """
+    Several things to say on one line: `this; that`. Some of them come as whole sentences, with a full stop.
+    """
+    return "; ".join(text if text.endswith("..") else text.removesuffix(".") for text in texts)
+
+
 def bar(judged: JudgedItem, now: float, width: int, glyphs: Glyphs) -> Text:
     """
     The share of the lifetime that is left, with a mark at what is left when the renewal is due.

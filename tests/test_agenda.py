@@ -13,7 +13,7 @@ from exporter.advice import renewal
 from exporter.agenda import EVENT_LIMIT, render, uid
 from exporter.fleet import Fleet
 from exporter.observation import Kind, Reason
-from exporter.policies import AUTOMATIC
+from exporter.policies import AUTOMATIC, HOUR, MANUAL
 from exporter.selection import Selection
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
@@ -21,11 +21,13 @@ from tests.support.certificates import DAY, NOW
 from tests.support.pages import EXTERNAL_URL, scrape
 
 
-def calendar(scene: Scene, *, external_url: str | None = None, name: str = "Expiry") -> bytes:
+def calendar(
+    scene: Scene, *, external_url: str | None = None, name: str = "Expiry", at: float = NOW
+) -> bytes:
     """
-    The calendar of all of the scene.
+    The calendar of all of the scene, seen at this time.
     """
-    return render(Fleet(scrape(scene)).select(Selection(), NOW), NOW, external_url, name)
+    return render(Fleet(scrape(scene)).select(Selection(), at), at, external_url, name)
 
 
 def events(text: bytes) -> list[Any]:
@@ -91,22 +93,55 @@ def test_an_event_says_where_what_and_what_to_do() -> None:
     assert event["url"] == page
     assert event["transp"] == "TRANSPARENT"
     assert event["dtstamp"].dt == moment(NOW)
-    assert event["last-modified"].dt == moment(NOW - 15 * DAY)
     assert "url" not in events(calendar(scene))[0]
 
 
 def test_a_renewal_moves_the_events() -> None:
     """
-    The same UIDs, later, and with a greater sequence, so that no program shows both.
+    The same UIDs, later, and in a version that replaces the one before, so that no program shows both.
     """
-    before = events(calendar(Scene().see(target(), seen(facts(certificate(end=NOW + DAY, serial="1"))))))
-    renewed = certificate(begin=NOW - 3600, end=NOW + 90 * DAY, serial="2")
-    after = events(calendar(Scene().see(target(), seen(facts(renewed)))))
+    old, renewed = (
+        certificate(end=NOW + DAY, serial="1"),
+        certificate(begin=NOW, end=NOW + 90 * DAY, serial="2"),
+    )
+    before = events(calendar(Scene().see(target(), seen(facts(old)))))
+    after = events(calendar(Scene().see(target(), seen(facts(renewed))), at=NOW + HOUR))
+    assert all(one["dtstart"].dt < two["dtstart"].dt for one, two in zip(before, after, strict=True))
+    assert_replaced(before, after)
+
+
+def assert_replaced(before: list[Any], after: list[Any]) -> None:
+    """
+    A program that knows the events of before takes those of after (RFC 5546 section 2.1.5).
+    """
     assert [event["uid"] for event in before] == [event["uid"] for event in after]
     for old, new in zip(before, after, strict=True):
-        assert old["dtstart"].dt < new["dtstart"].dt
-        assert old["sequence"] < new["sequence"]
-        assert old["last-modified"].dt < new["last-modified"].dt
+        assert (old["sequence"], old["dtstamp"].dt) < (new["sequence"], new["dtstamp"].dt)
+
+
+@pytest.mark.parametrize("later", [60, HOUR, 300 * DAY])
+@pytest.mark.parametrize("change", ["rolled back", "server gone", "policy", "forgotten"])
+def test_no_change_is_ignored(change: str, later: float) -> None:
+    """
+    Programs ignore a version with a lower sequence: it does not fall when what is told of becomes older.
+    """
+    old = certificate(begin=NOW - 80 * DAY, end=NOW + 10 * DAY, serial="1")
+    new = certificate(begin=NOW - HOUR, end=NOW + 89 * DAY, serial="2")
+    newer = certificate(begin=NOW - HOUR, end=NOW + 88 * DAY, serial="3")
+    scene = Scene().see(target(), seen(facts(old), "192.0.2.1:443"), at=NOW - DAY)
+    scene.see(target(), seen(facts(new), "192.0.2.1:443"), seen(facts(newer), "192.0.2.2:443"))
+    before = events(calendar(scene))
+    at = NOW + later
+    match change:
+        case "rolled back":
+            scene.see(target(), seen(facts(old), "192.0.2.1:443"), seen(facts(newer), "192.0.2.2:443"), at=at)
+        case "server gone":
+            scene.see(target(), seen(facts(new), "192.0.2.1:443"), at=at)
+        case "policy":
+            scene = Scene().see(target(policy=MANUAL), seen(facts(newer)), at=at)
+        case _:
+            scene = Scene().see(target(), seen(facts(old)), at=at)
+    assert_replaced(before, events(calendar(scene, at=at)))
 
 
 def test_the_uids_never_change() -> None:

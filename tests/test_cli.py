@@ -193,6 +193,14 @@ def test_the_version_is_told() -> None:
         (["--log.level=loud"], "loud"),
         (["check"], "name a URL after `check`, or a configuration by --config.file"),
         (["forecast"], "name a URL after `forecast`"),
+        (["alerts", "--output-dir=/dev/null/x", "--label=job"], "the label 'job' has a meaning already"),
+        (["alerts", "--output-dir=/dev/null/x", "--label=condition"], "'condition' has a meaning already"),
+        (["alerts", "--output-dir=/dev/null/x", "--label=__name__"], "begin with '__'"),
+        (["alerts", "--output-dir=/dev/null/x", "--label=a-b"], "only letters, digits and '_'"),
+        (["alerts", "--output-dir=/dev/null/x", "--label=1st"], "only letters, digits and '_'"),
+        (["alerts", "--output-dir=/dev/null/x", "--label=team)"], "only letters, digits and '_'"),
+        (["alerts", "--output-dir=/dev/null/x", "--label=ü"], "only letters, digits and '_'"),
+        (["alerts", "--output-dir=/dev/null/x", "--label="], "only letters, digits and '_'"),
         (["check", "--timeout=0", "https://a.example"], "'0' is not a number of seconds above 0"),
         (["check", "--timeout=-1", "https://a.example"], "'-1' is not a number of seconds above 0"),
         (["check", "--timeout=nan", "https://a.example"], "'nan' is not a number of seconds above 0"),
@@ -212,6 +220,38 @@ def test_a_wrong_flag_is_refused(
         cli.main(arguments)
     assert raised.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_alert_files_are_upgraded_by_the_same_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It says what it wrote, what it left as it is, and what it would replace.
+    """
+    arguments = ["alerts", "--output-dir", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    assert f"{tmp_path / 'alertmanager.yml'}\n" in capsys.readouterr().out
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr() == ("", "")
+
+    (tmp_path / "alertmanager.yml").write_text("mine")
+    (tmp_path / "rules.yml").write_text("old")
+    assert cli.main(arguments) == 1
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert errors.splitlines()[1:] == [
+        f"  {tmp_path / 'rules.yml'}",
+        "--force replaces them; alertmanager.yml is never replaced",
+    ]
+
+    assert cli.main([*arguments, "--force"]) == 0
+    out, errors = capsys.readouterr()
+    assert out == f"{tmp_path / 'rules.yml'}\n"
+    assert errors == (
+        f"{tmp_path / 'alertmanager.yml'} is yours and was left as it is; "
+        "another --output-dir gets the new example\n"
+    )
+    assert (tmp_path / "alertmanager.yml").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -439,13 +479,17 @@ def test_check_looks_at_the_good_urls_when_one_is_bad(
     assert status == 3
     assert errors.startswith("expiry-exporter check: scheme 'gopher' is not known")
     assert [line.split()[0] for line in output.splitlines()[1:]] == ["OK", "0"]
+    assert output.endswith("\n0 critical, 1 unknown, 0 warning, 1 ok\n")
 
 
 def test_check_of_bad_urls_only_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Nothing was looked at, which is not fine.
+    Nothing was looked at, which is not fine; said twice it is still one.
     """
-    assert check(capsys, "example.com")[0] == 3
+    status, output, errors = check(capsys, "example.com", "example.com")
+    assert status == 3
+    assert output == "0 critical, 1 unknown, 0 warning, 0 ok\n"
+    assert errors.count("\n") == 1
 
 
 def test_check_of_a_documents_levels_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from exporter import check, command_line, config
+from exporter import check, cli, command_line, config
 from exporter.advice import FAILURES, HAZARDS, REFUSALS
+from exporter.bundle import write_alerts
 from exporter.memory import Look
 from exporter.metrics import FAMILIES
 from exporter.observation import Facts, Failed, Fault, Kind, Reason
@@ -443,12 +444,53 @@ def test_each_prometheus_configuration_of_the_readme_is_good(block: str, tmp_pat
     """
     file = tmp_path / "prometheus.yml"
     file.write_text(block, encoding="utf-8")
+    write_alerts(tmp_path / "expiry", (), force=False)
 
     checked = subprocess.run(
         ["promtool", "check", "config", file], capture_output=True, text=True, check=False
     )
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_alerting_works_as_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The commands under Alert, one after the other beside the prometheus.yml there: what they write is good.
+    """
+    monkeypatch.chdir(tmp_path)
+    section = re.split(r"^### ", TEXT.partition("\n### Alert\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    (block,) = (one for one in yaml_blocks(prometheus=True) if "rule_files" in one)
+    assert block in section
+    Path("prometheus.yml").write_text(block, encoding="utf-8")
+    # Some of them stand under Upgrade again.
+    shown = [one for one in dict.fromkeys(map(tuple, commands())) if f"{shlex.join(one)}\n" in section]
+    for program, *arguments in shown:
+        match program:
+            case "expiry-exporter":
+                assert cli.main(arguments) == 0
+            case "promtool" | "amtool":
+                checked = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+                assert checked.returncode == 0, checked.stdout + checked.stderr
+            case _:
+                (file,) = (one.removeprefix("--config.file=") for one in arguments)
+                assert Path(file).is_file()
+
+    assert [program for program, *_ in shown] == [
+        "expiry-exporter",
+        *["promtool"] * 2,
+        "amtool",
+        "prometheus",
+        "alertmanager",
+    ]
+
+
+def test_alerting_is_shown_with_the_scrape_that_is_shown_first() -> None:
+    """
+    A reader who replaces the one prometheus.yml by the other scrapes as before.
+    """
+    plain, *_, whole = sorted(yaml_blocks(prometheus=True), key=lambda one: "rule_files" in one)
+
+    assert yaml.safe_load(whole)["scrape_configs"] == yaml.safe_load(plain)["scrape_configs"]
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
@@ -462,6 +504,9 @@ def test_each_command_of_the_readme_exists(command: list[str]) -> None:
         case "expiry-exporter":
             # Ends the test (SystemExit) when a flag or a command does not exist.
             command_line.parser().parse_args(arguments)
+        case "promtool" | "amtool" | "prometheus" | "alertmanager":
+            # Run by the test of alerting.
+            assert arguments
         case "python":
             assert arguments[0] == "-m"
             assert importlib.util.find_spec(arguments[1]) is not None

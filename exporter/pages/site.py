@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from aiohttp import web
 
@@ -105,7 +105,9 @@ class Site:
         fleet = await self._fleet()
         root = root_of(request.rel_url.raw_path, self._service.external_url)
         asked = request.match_info["name"]
-        found = fleet.find(asked)
+        # Prometheus's `urlquery` writes a space as `+`, and a plus sign as `%2B`: decoded they are the same.
+        as_query = unquote_plus(request.rel_url.raw_path.removeprefix("/targets/"))
+        found = fleet.targets.get(asked) or fleet.find(as_query) or fleet.find(asked)
         if found is None:
             return await _page(request, target.render_missing(asked, root, versions()), 404)
         return await _page(request, target.render(fleet, found, self._situation(), root, versions()))

@@ -84,7 +84,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         }
         configuration.write_text(yaml.safe_dump(document), encoding="utf-8")
         ours = stack.enter_context(exporter(configuration))
-        metrics, probe, discovered = (block for block in fenced("yaml") if "scrape_configs" in block)
+        # One more, with rules, has the first one's job again.
+        metrics, probe, discovered = (
+            block for block in fenced("yaml") if "scrape_configs" in block and "rule_files" not in block
+        )
         jobs = [
             job(metrics, ours.address),
             job(probe, ours.address, [urls["late"], urls["expired"], urls["refused"]]),
