@@ -4,7 +4,7 @@ Advice: what to do about each reason of a failure, fault, hazard, and end that c
 Pure. Each table has every value of its enum; a test holds that.
 """
 
-from exporter.observation import Fault, Hazard, Kind, Reason
+from exporter.observation import Fault, Hazard, Kind, Lookup, Reason
 from exporter.policies import Policy
 
 FAILURES: dict[Reason, str] = {
@@ -64,6 +64,10 @@ FAILURES: dict[Reason, str] = {
     ),
     Reason.STARTTLS_REFUSED: (
         "Enable TLS in this server, or correct the scheme and the port of the target's URL."
+    ),
+    Reason.SERVER_REFUSED: (
+        "Read the server's words in the log: it has too many connections, is going down, or its access lists "
+        "or block lists do not let the exporter's host in."
     ),
     Reason.STARTTLS_UNEXPECTED: (
         "Correct the scheme or the port of the target's URL: what answers there speaks another protocol, "
@@ -179,6 +183,38 @@ HAZARDS: dict[Hazard, str] = {
     ),
 }
 """By hazard: what stops clients or the next renewal later."""
+
+LOOKUPS: dict[Lookup, str] = {
+    Lookup.CRL: (
+        "Get the list from the exporter's host with `curl`: see whether a firewall or proxy is in between, "
+        "or whether the authority is down. Where none is to be got, remove `crl` from this target."
+    ),
+    Lookup.OCSP: (
+        "See whether a firewall or proxy keeps the exporter's host from the responder, or whether the "
+        "authority is down. Where none answers, remove `ocsp` from this target."
+    ),
+    Lookup.RENEWAL_INFORMATION: (
+        "Nothing is due: the policy decides alone. Let the exporter's host reach the ACME server, or set "
+        "`renewal_information: false`."
+    ),
+    Lookup.DNS: (
+        "Look at the resolvers that the exporter asks (`dns_servers`, or /etc/resolv.conf of its host), and "
+        "at the zone's name servers."
+    ),
+}
+"""By what was asked of others, and could not be learned."""
+
+ROLLED_BACK = (
+    "Put the newer one and its key back, and reload the server; then see what brought the old one back (a "
+    "rollback, a restored backup, an image with a copy of its own)."
+)
+"""For an older certificate that is served again."""
+
+IDENTITY_CHANGED = (
+    "Was it planned (another CA, a CDN, a new load balancer)? Then there is nothing to do. If not, treat it "
+    "as a break-in until you know: see whether addresses, name servers and this key are yours."
+)
+"""For issuer and key that changed together when nobody renews."""
 
 _RENEWALS: dict[Kind, str] = {
     Kind.INTERMEDIATE: (

@@ -24,6 +24,12 @@ class RefusedError(Exception):
     """
 
 
+class TurnedAwayError(RefusedError):
+    """
+    The server serves nobody now, or not us: it refused more than TLS. The message says so in its words.
+    """
+
+
 class UnexpectedError(Exception):
     """
     What was said does not belong to the protocol.
@@ -36,7 +42,10 @@ Cut = Callable[[bytes, int], int]
 Judge = Callable[[list[bytes]], bool]
 """True when the last of these parts completes the answer."""
 
-# Both may raise RefusedError and UnexpectedError. An answer is cut and judged part by part, and each part
+Follow = Callable[[list[bytes]], "Steps"]
+"""The steps after an answer of these parts."""
+
+# All may raise RefusedError and UnexpectedError. An answer is cut and judged part by part, and each part
 # once, so that one which comes byte by byte costs little too.
 
 
@@ -60,6 +69,8 @@ class Step:
     cut: Cut | None
     """None when there is no answer to wait for."""
     judge: Judge = one_part
+    follow: Follow | None = None
+    """What comes next, where that depends on the answer; None: the steps behind this one."""
 
 
 Steps = tuple[Step, ...]
@@ -119,7 +130,9 @@ class Dialogue:
                 raise UnexpectedError(f"{HEARD_LIMIT} bytes and no end of it: {self.heard!r}")
             return len(data)
         used, rest = self._position - before, self._heard[self._position :]
-        self._steps, self._heard, self._parts, self._position = self._steps[1:], b"", [], 0
+        step, *behind = self._steps
+        self._steps = tuple(behind) if step.follow is None else step.follow(self._parts)
+        self._heard, self._parts, self._position = b"", [], 0
         if not self._steps:
             return used
         if rest.strip():

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     CLIENT_CERTIFICATE_UNUSABLE = "client_certificate_unusable"
     TIMEOUT = "timeout"
     STARTTLS_REFUSED = "starttls_refused"
+    SERVER_REFUSED = "server_refused"
     STARTTLS_UNEXPECTED = "starttls_unexpected"
     PROXY_FAILED = "proxy_failed"
     NO_MATCH = "no_match"
@@ -111,6 +112,31 @@ class FoundHazard:
 
     hazard: Hazard
     detail: str
+
+
+class Lookup(StrEnum):
+    """
+    What is asked of others about what is served. The values are label values: they are API.
+    """
+
+    CRL = "crl"
+    OCSP = "ocsp"
+    RENEWAL_INFORMATION = "renewal_information"
+    DNS = "dns"
+
+
+@dataclass(frozen=True, slots=True)
+class FailedLookup:
+    """
+    A look-up that gave nothing the last time.
+    """
+
+    lookup: Lookup
+    reason: Reason
+    detail: str
+    """One sentence for a person: who was asked, and what came of it."""
+    stands: bool = False
+    """True when what was heard before, or the rest of the answer, still says what was asked."""
 
 
 class Kind(StrEnum):
@@ -283,10 +309,14 @@ class Facts:
     faults: tuple[FoundFault, ...] = ()
     """What the look itself found that a normal client would not accept (a revocation)."""
     hazards: tuple[FoundHazard, ...] = ()
+    unanswered: tuple[FailedLookup, ...] = ()
+    """What was asked about it, and could not be learned."""
     seen_at: float | None = field(default=None, compare=False)
     """When that was really seen, for what is looked up now and then only; None: at the time of the look."""
     partial: bool = field(default=False, compare=False)
     """True when there is more that could not be read: what is missing here is not gone."""
+    base: "Facts | None" = field(default=None, compare=False, repr=False)
+    """What the look itself saw, before what is known besides was added; None when nothing was added."""
 
     @property
     def presented(self) -> bool:

@@ -17,16 +17,28 @@ from exporter.targets import parse_ip
 def socks5(host: str, port: int, credentials: str | None) -> Steps:
     """
     The way through a SOCKS5 proxy (RFC 1928) to a host that it resolves. `credentials` are `user:password`.
+
+    They are offered beside no authentication, as usual clients do, and sent to a proxy that chooses them.
     """
-    user, _, password = (credentials or "").partition(":")
-    method = 2 if credentials else 0
     asked = b"\x05\x01\0" + _socks_address(host) + port.to_bytes(2, "big")
-    steps = [Step("answer to the proxy's greeting", bytes([5, 1, method]), _socks_method(method))]
-    if credentials:
+    connect = Step("answer to CONNECT", asked, _socks_connected)
+    methods = _SOCKS_OPEN + _SOCKS_PASSWORD if credentials else _SOCKS_OPEN
+
+    def follow(parts: list[bytes]) -> Steps:
+        if parts[0][1:] == _SOCKS_OPEN:
+            return (connect,)
         # RFC 1929 section 2: each with its length.
+        user, _, password = (credentials or "").partition(":")
         told = b"".join(bytes([len(part)]) + part for part in (user.encode(), password.encode()))
-        steps.append(Step("answer to the password", b"\x01" + told, _socks_password))
-    return (*steps, Step("answer to CONNECT", asked, _socks_connected))
+        return (Step("answer to the password", b"\x01" + told, _socks_password), connect)
+
+    hello = bytes([5, len(methods)]) + methods
+    return (Step("answer to the proxy's greeting", hello, _socks_method(methods), follow=follow),)
+
+
+_SOCKS_OPEN = b"\0"
+_SOCKS_PASSWORD = b"\x02"
+"""Ways to say who one is (RFC 1928 section 3): not at all, and by a password."""
 
 
 def _socks_address(host: str) -> bytes:
@@ -36,15 +48,17 @@ def _socks_address(host: str) -> bytes:
     return bytes([3, len(host)]) + host.encode("ascii")
 
 
-def _socks_method(wanted: int) -> Cut:
+def _socks_method(offered: bytes) -> Cut:
     def cut(data: bytes, _: int) -> int:
         if data[0] != 5:
             raise UnexpectedError(f"no answer of SOCKS5: {words(data)!r}")
         if len(data) < 2:
             return 0
         if data[1] == 0xFF:
-            raise RefusedError("it wants a password" if wanted == 0 else "it takes no password")
-        if data[1] != wanted:
+            raise RefusedError(
+                "it takes no password" if _SOCKS_PASSWORD in offered else "it wants a password"
+            )
+        if data[1] not in offered:
             raise UnexpectedError(f"it chose method {data[1]}, which was not offered")
         return 2
 

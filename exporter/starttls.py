@@ -15,6 +15,7 @@ from exporter.dialogue import (
     RefusedError,
     Step,
     Steps,
+    TurnedAwayError,
     UnexpectedError,
     line,
     up_to,
@@ -34,11 +35,21 @@ class Names:
     """The client's own IP address on this connection."""
 
 
-def _reply(*good: bytes, offers: bytes = b"") -> Judge:
+_ANY = re.compile(rb"[45]..")
+"""Before anything was asked, a refusal is one of all service."""
+
+_CLOSING = re.compile(rb"4(?:21|00)")
+"""May answer any command (RFC 5321 section 3.8, RFC 959 section 4.2.1, RFC 3977 section 3.2.1)."""
+
+_NOT_YOU = re.compile(rb"4[25].|55.")
+"""Answers to EHLO that are about the client, and not about the command (RFC 5321 section 4.2.2)."""
+
+
+def _reply(*good: bytes, offers: bytes = b"", away: re.Pattern[bytes] = _CLOSING) -> Judge:
     """
     A reply with a code, of one line or several: SMTP (RFC 5321 section 4.2.1), FTP (RFC 959 section 4.2).
 
-    `offers` is a keyword that one of its lines must have.
+    `offers` is a keyword that one of its lines must have; `away` has the codes that refuse more than TLS.
     """
 
     def judge(lines: list[bytes]) -> bool:
@@ -50,6 +61,8 @@ def _reply(*good: bytes, offers: bytes = b"") -> Judge:
         if mark == b"-" and not (last[:3] == code and last[3:4] in ends):
             return False
         if code not in good:
+            if away.fullmatch(code):
+                raise TurnedAwayError(words(b"".join(lines)))
             kind = RefusedError if code[:1] in {b"4", b"5"} else UnexpectedError
             raise kind(words(b"".join(lines)))
         if offers and offers not in {one[4:].strip().split(b" ")[0].upper() for one in lines[1:]}:
@@ -59,7 +72,7 @@ def _reply(*good: bytes, offers: bytes = b"") -> Judge:
     return judge
 
 
-def _starting(good: bytes, bad: bytes) -> Judge:
+def _starting(good: bytes, bad: bytes, refusal: type[RefusedError] = RefusedError) -> Judge:
     """
     One line that begins with either word, as in POP3 (RFC 1939 section 3).
     """
@@ -67,7 +80,7 @@ def _starting(good: bytes, bad: bytes) -> Judge:
     def judge(lines: list[bytes]) -> bool:
         said = lines[0].upper()
         if said.startswith(bad):
-            raise RefusedError(words(lines[0]))
+            raise refusal(words(lines[0]))
         if not said.startswith(good):
             raise UnexpectedError(words(lines[0]))
         return True
@@ -84,7 +97,7 @@ def _imap_greeting(lines: list[bytes]) -> bool:
         # RFC 9051 section 6.2.1: STARTTLS is for the state before authentication only.
         raise RefusedError(f"it is logged in already, without TLS: {words(lines[0])}")
     if status.startswith(b"* BYE"):
-        raise RefusedError(words(lines[0]))
+        raise TurnedAwayError(words(lines[0]))
     if not status.startswith(b"* OK"):
         raise UnexpectedError(words(lines[0]))
     return True
@@ -95,9 +108,11 @@ def _imap_starttls(lines: list[bytes]) -> bool:
     RFC 9051 section 6.2.1. Lines that begin with `*` may come at any time.
     """
     tag, _, rest = lines[-1].upper().partition(b" ")
-    if tag == b"*" and not rest.startswith(b"BYE"):
+    if tag == b"*" and rest.startswith(b"BYE"):
+        raise TurnedAwayError(words(lines[-1]))
+    if tag == b"*":
         return False
-    if tag not in {b"*", b"A1"}:
+    if tag != b"A1":
         raise UnexpectedError(words(lines[-1]))
     if not rest.startswith(b"OK"):
         raise RefusedError(words(lines[-1]))
@@ -117,12 +132,17 @@ def _sieve_greeting(lines: list[bytes]) -> bool:
 
 def _sieve_status(lines: list[bytes]) -> bool:
     status = lines[-1].upper().strip().split(b" ")[0]
-    if status in {b"NO", b"BYE"}:
+    if status == b"BYE":
+        raise TurnedAwayError(words(lines[-1]))
+    if status == b"NO":
         raise RefusedError(words(lines[-1]))
     if status != b"OK" and not lines[-1].startswith(b'"'):
         raise UnexpectedError(words(lines[-1]))
     return status == b"OK"
 
+
+_IRC_BANNED = {b"463", b"465", b"466"}
+"""RFC 1459 section 6.1: the server has no room for this host, or banned it."""
 
 _IRC_COMMAND = re.compile(rb"(?:@\S+ +)?(?::\S+ +)?([A-Za-z]+|[0-9]{3})\s")
 """Tags and source may stand before it (IRCv3 message tags, RFC 2812 section 2.3.1)."""
@@ -138,7 +158,9 @@ def _irc_starttls(lines: list[bytes]) -> bool:
     command = found[1].upper()
     if command == b"670":
         return True
-    if command == b"ERROR" or (command.isdigit() and command >= b"400"):
+    if command == b"ERROR" or command in _IRC_BANNED:
+        raise TurnedAwayError(words(lines[-1]))
+    if command.isdigit() and command >= b"400":
         raise RefusedError(words(lines[-1]))
     if command not in {b"NOTICE", b"PING", b"020"}:
         raise UnexpectedError(words(lines[-1]))
@@ -188,7 +210,8 @@ def _xmpp_features(tags: list[bytes]) -> bool:
     """
     name, closes = _read(tags[-1])
     if name in {b"error", b"stream"} and closes:
-        raise RefusedError(words(b"".join(tags)))
+        # No such host here, too many connections, a rule (RFC 6120 section 4.9.3).
+        raise TurnedAwayError(words(b"".join(tags)))
     if len(tags) <= 2 and name not in {b"?xml", b"stream", b"features", b"error"}:
         raise UnexpectedError(words(b"".join(tags)))
     if name != b"features" or not closes:
@@ -209,7 +232,8 @@ def _xmpp_proceed(tags: list[bytes]) -> bool:
     if begun not in {b"failure", b"error", b"stream"}:
         raise UnexpectedError(words(b"".join(tags)))
     if closes and name in {b"failure", b"error", b"stream"}:
-        raise RefusedError(words(b"".join(tags)))
+        kind = RefusedError if begun == b"failure" else TurnedAwayError
+        raise kind(words(b"".join(tags)))
     return False
 
 
@@ -255,10 +279,12 @@ def _element(data: bytes, position: int) -> tuple[int, int, int] | None:
     return (tag, begin, begin + length) if len(data) >= begin + length else None
 
 
+_LDAP_BUSY = 51
+
 _LDAP_RESULTS = {
     1: "operationsError",
     2: "protocolError",
-    51: "busy",
+    _LDAP_BUSY: "busy",
     52: "unavailable",
     53: "unwillingToPerform",
 }
@@ -291,13 +317,18 @@ def _ldap_starttls(data: bytes, _: int = 0) -> int:
     code = int.from_bytes(parts[2][1], "big")
     if code:
         name = _LDAP_RESULTS.get(code, "no success")
-        raise RefusedError(f"result {code} ({name}): {words(parts[4][1])}")
+        # Number 0 is no answer, but the notice that the server hangs up (RFC 4511 section 4.4.1).
+        kind = TurnedAwayError if code == _LDAP_BUSY or not any(parts[0][1]) else RefusedError
+        raise kind(f"result {code} ({name}): {words(parts[4][1])}")
     return end
 
 
 def _postgres_answer(data: bytes, _: int = 0) -> int:
     """
-    One byte: S or N (PostgreSQL documentation, SSLRequest). Older servers answer with an error.
+    One byte: S or N (PostgreSQL documentation, SSLRequest).
+
+    Servers that are too old for it answer with an error, and so do those that can't serve anybody: in the old
+    form, of one text that ends with a zero, or in the new one, with its length before it.
     """
     match data[:1]:
         case b"S":
@@ -305,7 +336,12 @@ def _postgres_answer(data: bytes, _: int = 0) -> int:
         case b"N":
             raise RefusedError("N, which means that TLS is off (ssl = off)")
         case b"E":
-            raise RefusedError(words(data[1:]))
+            old = data[1:2] != b"\0"
+            end = data.find(b"\0", 1) if old else 1 + int.from_bytes(data[1:5], "big")
+            if len(data) < max(5, end) or end < 0:
+                return 0
+            kind = RefusedError if b"unsupported frontend protocol" in data else TurnedAwayError
+            raise kind(words(data[1 if old else 5 : end]))
         case _:
             raise UnexpectedError(f"neither S nor N: {words(data)!r}")
 
@@ -326,7 +362,9 @@ def _mysql_greeting(data: bytes, _: int = 0) -> int:
         return 0
     payload = data[4 : 4 + length]
     if payload[0] == 0xFF:
-        raise RefusedError(words(payload[3:]))
+        # Too many connections (1040), too many errors before (1129), not from there (1130).
+        code = int.from_bytes(payload[1:3], "little")
+        raise TurnedAwayError(f"error {code}: {words(payload[3:])}")
     # After the version: thread 4, first part of the salt 8, a zero, then the lower half of the flags.
     flags = payload[1:].partition(b"\0")[2][13:15]
     if len(flags) < 2:
@@ -339,9 +377,63 @@ def _mysql_greeting(data: bytes, _: int = 0) -> int:
 
 _CLIENT_SSL = 0x0800
 
-_MYSQL_REQUEST = (
-    # CLIENT_PROTOCOL_41, CLIENT_SSL, CLIENT_SECURE_CONNECTION; packets up to 16 MB; utf8mb4.
-    b"\x20\0\0\x01" + (0x0200 | _CLIENT_SSL | 0x8000).to_bytes(4, "little") + b"\0\0\0\x01\x2d" + bytes(23)
+_MYSQL_HEAD = (
+    # CLIENT_PROTOCOL_41, _SSL, _SECURE_CONNECTION, _PLUGIN_AUTH; packets up to 16 MB; utf8mb4.
+    (0x0200 | _CLIENT_SSL | 0x8000 | 0x80000).to_bytes(4, "little") + b"\0\0\0\x01\x2d" + bytes(23)
+)
+"""What the request for TLS and the login inside of it begin with."""
+
+
+def _mysql_packet(number: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "little") + bytes([number & 0xFF]) + payload
+
+
+# A server counts the clients that end a connection before they logged in or were refused, and in the end lets
+# nobody in from their address (max_connect_errors). It does not count refused logins.
+
+MYSQL_USER = "expiry-exporter"
+"""Whose login MySQL's refusal ends the look. There should be no such user."""
+
+_MYSQL_PATIENCE = 12
+"""Numbers of packets in which a login must be over."""
+
+_MYSQL_NATIVE = b"mysql_native_password"
+
+_MYSQL_EMPTY = {_MYSQL_NATIVE: b"", b"mysql_old_password": b"", b"client_ed25519": bytes(64)}
+"""What a client without a password says, by its plugin; for all others a zero. Other lengths would count."""
+
+
+def _mysql_answer(data: bytes, _: int = 0) -> int:
+    """
+    A packet, whatever is in it.
+    """
+    end = 4 + int.from_bytes(data[:3], "little")
+    return end if len(data) >= max(5, end) else 0
+
+
+def _mysql_goes_on(parts: list[bytes]) -> Steps:
+    """
+    Nothing more after a refusal. A server may want another plugin first, and let in whoever comes.
+    """
+    number, kind, content = parts[0][3] + 1, parts[0][4], parts[0][5:]
+    if kind == 0:
+        return (Step("quit", _mysql_packet(0, b"\x01"), None),)
+    if kind not in {1, 0xFE} or number > _MYSQL_PATIENCE:
+        return ()
+    plugin = content.partition(b"\0")[0] if content else _MYSQL_NATIVE
+    said = _MYSQL_EMPTY.get(plugin, b"\0") if kind == 0xFE else b"\0"
+    packet = _mysql_packet(number, said)
+    return (Step("answer to another login", packet, _mysql_answer, follow=_mysql_goes_on),)
+
+
+_MYSQL_FAREWELL = (
+    Step(
+        "answer to the login",
+        # The user, no password, and the plugin that had it (Protocol::HandshakeResponse41).
+        _mysql_packet(2, _MYSQL_HEAD + MYSQL_USER.encode("ascii") + b"\0\0" + _MYSQL_NATIVE + b"\0"),
+        _mysql_answer,
+        follow=_mysql_goes_on,
+    ),
 )
 
 
@@ -471,8 +563,8 @@ def _smtp(hello: str) -> Callable[[Names], Steps]:
         version = "IPv6:" if ":" in names.client else ""
         said = f"{hello} [{version}{names.client.partition('%')[0]}]\r\n".encode("ascii")
         return (
-            Step("greeting", b"", line, _reply(b"220")),
-            Step(f"answer to {hello}", said, line, _reply(b"250", offers=b"STARTTLS")),
+            Step("greeting", b"", line, _reply(b"220", away=_ANY)),
+            Step(f"answer to {hello}", said, line, _reply(b"250", offers=b"STARTTLS", away=_NOT_YOU)),
             Step("answer to STARTTLS", b"STARTTLS\r\n", line, _reply(b"220")),
         )
 
@@ -493,17 +585,17 @@ DIALOGUES: dict[str, Callable[[Names], Steps]] = {
     ),
     # RFC 2595 section 4.
     "pop3": _always(
-        Step("greeting", b"", line, _starting(b"+OK", b"-ERR")),
+        Step("greeting", b"", line, _starting(b"+OK", b"-ERR", TurnedAwayError)),
         Step("answer to STLS", b"STLS\r\n", line, _starting(b"+OK", b"-ERR")),
     ),
     # RFC 4217 section 4.
     "ftp": _always(
-        Step("greeting", b"", line, _reply(b"220")),
+        Step("greeting", b"", line, _reply(b"220", away=_ANY)),
         Step("answer to AUTH TLS", b"AUTH TLS\r\n", line, _reply(b"234")),
     ),
     # RFC 4642 section 2.2.
     "nntp": _always(
-        Step("greeting", b"", line, _reply(b"200", b"201")),
+        Step("greeting", b"", line, _reply(b"200", b"201", away=_ANY)),
         Step("answer to STARTTLS", b"STARTTLS\r\n", line, _reply(b"382")),
     ),
     "irc": _always(Step("answer to STARTTLS", b"STARTTLS\r\n", line, _irc_starttls)),
@@ -523,8 +615,13 @@ DIALOGUES: dict[str, Callable[[Names], Steps]] = {
     "xmpp": _xmpp("jabber:client"),
     "xmpp-server": _xmpp("jabber:server"),
     "postgres": _always(Step("answer to SSLRequest", b"\0\0\0\x08\x04\xd2\x16\x2f", _postgres_answer)),
-    "mysql": _always(Step("greeting", b"", _mysql_greeting), Step("TLS", _MYSQL_REQUEST, None)),
+    "mysql": _always(
+        Step("greeting", b"", _mysql_greeting), Step("TLS", _mysql_packet(1, _MYSQL_HEAD), None)
+    ),
     "rdp": _always(Step("answer to the connection request", _RDP_REQUEST, _rdp_answer)),
     "mssql": _always(Step("answer to PRELOGIN", _TDS_REQUEST, _tds_answer)),
 }
 """The dialogue of each scheme whose TLS begins later."""
+
+FAREWELLS: dict[str, Steps] = {"mysql": _MYSQL_FAREWELL}
+"""What is said inside of TLS, by scheme, where a server takes it amiss when a client just leaves."""

@@ -25,8 +25,9 @@ from OpenSSL import SSL
 from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
 from exporter.certificates import CertificateError, certificate
+from exporter.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
 from exporter.network import Connection, ProbeError, Trace
-from exporter.observation import Chain, Reason, Tls
+from exporter.observation import Certificate, Chain, Reason, Tls
 
 SEEN_REMEMBERED = 20_000
 """Different answers of servers that are remembered with what they mean."""
@@ -112,6 +113,25 @@ def load_client_certificate(cert_file: str, key_file: str | None, password: str 
 
 def _unusable(error: OSError) -> ProbeError:
     return ProbeError(Reason.CLIENT_CERTIFICATE_UNUSABLE, f"can't read {error.filename}: {error.strerror}")
+
+
+def client_leaf(cert_file: str) -> Certificate | None:
+    """
+    The client certificate in this PEM file, whatever its key is; None when there is none that can be read.
+    """
+    try:
+        return _client_leaf(cert_file, Path(cert_file).stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _client_leaf(cert_file: str, _changed: int) -> Certificate | None:
+    try:
+        leaf, *_ = x509.load_pem_x509_certificates(Path(cert_file).read_bytes())
+        return certificate(leaf.public_bytes(serialization.Encoding.DER))
+    except (ValueError, CertificateError):
+        return None
 
 
 @lru_cache(maxsize=256)
@@ -211,6 +231,13 @@ class HandshakeError(Exception):
         self.error = error
         self.seen = seen
 
+    @property
+    def hung_up(self) -> bool:
+        """
+        True when the connection ended without a word of TLS, or with a goodbye.
+        """
+        return isinstance(self.error, SSL.SysCallError | SSL.ZeroReturnError | OSError)
+
 
 class Session:
     """
@@ -284,18 +311,53 @@ class Session:
         self._trace.phase = "client certificate"
         connection = self._connection
         connection.deadline = min(connection.deadline, self._trace.clock() + VERDICT_TIMEOUT)
-        answer: list[bytes] = []
         try:
             if question:
                 await self._drive(lambda: self._tls.send(question))
-            await self._drive(lambda: answer.append(self._tls.recv(4096)))
+            return await self._hear()
         except TimeoutError:
             return b""
         except HandshakeError as error:
-            if question or not isinstance(error.error, SSL.SysCallError | SSL.ZeroReturnError | OSError):
+            if question or not error.hung_up:
                 raise
             return b""
-        return answer[0]
+
+    async def farewell(self, steps: Steps) -> None:
+        """
+        End the protocol that is spoken inside, for servers that take it amiss when a client just leaves.
+
+        Raises HandshakeError if the server refuses our client certificate, as in `verdict`: its first answer
+        is that too. Whatever else comes of it, or nothing in time, is no failure: what was seen is seen.
+        """
+        self._trace.phase = "farewell"
+        connection = self._connection
+        connection.deadline = min(connection.deadline, self._trace.clock() + VERDICT_TIMEOUT)
+        dialogue = Dialogue(steps)
+        try:
+            while (step := dialogue.step) is not None:
+                await self._say(dialogue.say())
+                while dialogue.step is step:
+                    dialogue.hear(await self._hear())
+        except (TimeoutError, RefusedError, UnexpectedError):
+            return
+        except HandshakeError as error:
+            asked = error.seen is not None and error.seen.tls.client_certificate_requested
+            if asked and dialogue.step is steps[0] and not error.hung_up:
+                raise
+
+    async def _say(self, said: bytes) -> None:
+        try:
+            await self._drive(lambda: self._tls.send(said))
+        except HandshakeError as error:
+            if not error.hung_up:
+                raise
+            # Its alert came before the end of the connection, and still waits to be read.
+            await self._hear()
+
+    async def _hear(self) -> bytes:
+        heard: list[bytes] = []
+        await self._drive(lambda: heard.append(self._tls.recv(4096)))
+        return heard[0]
 
     def close(self) -> None:
         """
@@ -404,4 +466,5 @@ def seen_from(
 
 
 VERDICT_TIMEOUT = 1.0
-"""Seconds to wait for a server's refusal of an absent client certificate before its silence is consent."""
+"""Seconds to wait for a server's refusal of an absent client certificate before its silence is consent, and
+for its last words."""

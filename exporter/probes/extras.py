@@ -5,15 +5,12 @@ Each extra takes the facts so far and gives them with more in them, or the same 
 add. They run at each look, so what they ask of others is asked in the background.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from exporter import tls
-from exporter.certificates import CertificateError, certificate
-from exporter.network import Network, ProbeError
-from exporter.observation import Facts, Item, Kind
+from exporter.network import Network
+from exporter.observation import Certificate, Facts, Item, Kind, Lookup
 from exporter.probes import dns, issuers
 from exporter.probes.additions import added
 from exporter.targets import Target
@@ -39,31 +36,59 @@ def client_certificate(facts: Facts, target: Target, _: Network) -> Facts:
 
 def ours(target: Target) -> tuple[Item, ...]:
     """
-    The certificate that we show to the server, as an item; none when there is none that can be used.
+    The certificate that we show to the server, as an item without its chain; none when it can't be read.
+
+    It ends, whether or not it can be used, which is a reason of its own.
     """
     if target.client_certificate_file is None:
         return ()
-    try:
-        item = _client_item(
-            tls.load_client_certificate(
-                target.client_certificate_file, target.client_key_file, target.client_key_password
-            )
-        )
-    except ProbeError:
-        return ()  # which is a reason of its own
-    return (item,) if item is not None else ()
+    leaf = tls.client_leaf(target.client_certificate_file)
+    return (_client_item(leaf),) if leaf is not None else ()
 
 
 @lru_cache(maxsize=256)
-def _client_item(client: tls.ClientCertificate) -> Item | None:
+def _client_item(leaf: Certificate) -> Item:
+    return Item("client", Kind.LEAF, leaf.not_before, leaf.not_after, leaf)
+
+
+def told(facts: Facts, target: Target) -> Iterator[str]:
     """
-    Our certificate as an item, without its chain; None when its dates can't be read.
+    What came of each thing that was asked about the facts, for a person who wants to know each step.
     """
-    try:
-        ours = certificate(client.chain[0].public_bytes(Encoding.DER))
-    except CertificateError:
-        return None
-    return Item("client", Kind.LEAF, ours.not_before, ours.not_after, ours)
+    asked = {
+        Lookup.CRL: target.crl,
+        Lookup.OCSP: target.ocsp,
+        Lookup.RENEWAL_INFORMATION: target.renewal_information,
+        Lookup.DNS: target.dns_checks,
+    }
+    for lookup in (lookup for lookup, wanted in asked.items() if wanted):
+        failed = [one for one in facts.unanswered if one.lookup is lookup]
+        for one in failed:
+            yield f"{NOUNS[lookup]}: {one.reason}: {one.detail}"
+        heard = [item.name for item in facts.items if _is_from(item, lookup)]
+        if heard:
+            yield f"{NOUNS[lookup]}: known for {', '.join(heard)}"
+        elif not failed and lookup in {Lookup.CRL, Lookup.OCSP} and facts.chains:
+            yield f"{NOUNS[lookup]}: the certificate names none, or there is no answer yet"
+
+
+NOUNS = {
+    Lookup.CRL: "revocation list",
+    Lookup.OCSP: "OCSP responder",
+    Lookup.RENEWAL_INFORMATION: "renewal information",
+    Lookup.DNS: "DNS checks",
+}
+"""What is asked, in words."""
+
+
+def _is_from(item: Item, lookup: Lookup) -> bool:
+    """
+    True for an item that the look-up gave, or said something of.
+    """
+    if lookup is Lookup.RENEWAL_INFORMATION:
+        return item.renewal is not None
+    kind = {Lookup.CRL: Kind.CRL, Lookup.OCSP: Kind.OCSP}.get(lookup)
+    return item.kind is kind and item.name.startswith(lookup)
 
 
 EXTRAS: tuple[Extra, ...] = (

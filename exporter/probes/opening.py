@@ -5,7 +5,15 @@ What comes before the handshake: the connection, the way through a proxy, the he
 import socket
 from base64 import b64encode
 
-from exporter.dialogue import Dialogue, RefusedError, Step, Steps, UnexpectedError, words
+from exporter.dialogue import (
+    Dialogue,
+    RefusedError,
+    Step,
+    Steps,
+    TurnedAwayError,
+    UnexpectedError,
+    words,
+)
 from exporter.network import (
     CONNECT_TIMEOUT,
     RESOLVE_TIMEOUT,
@@ -103,6 +111,8 @@ async def _tunnel(
         trace.phase = "proxy"
         trace.note("asking the proxy for %s", target.url.authority)
         await _converse(connection, steps, trace)
+        if target.url.scheme not in DIALOGUES:
+            _expect_tls(connection)
     except (ProbeError, _BrokenOffError, RefusedError, UnexpectedError) as error:
         if connection is not None:
             connection.close()
@@ -112,6 +122,23 @@ async def _tunnel(
             connection.close()
         raise
     return connection
+
+
+def _expect_tls(connection: Connection) -> None:
+    """
+    Raises UnexpectedError when what follows a proxy's go-ahead is there too early to be a server's TLS.
+    """
+    try:
+        early = connection.peek()
+    except OSError as error:
+        raise UnexpectedError(f"the connection broke right after its go-ahead ({error.strerror})") from None
+    if early is None:
+        return
+    if not early:
+        raise UnexpectedError("it closed the connection right after its go-ahead")
+    raise UnexpectedError(
+        f"bytes after its go-ahead, before TLS, its own or of a server that speaks first: {words(early)!r}"
+    )
 
 
 def _without(credentials: str | None, text: str) -> str:
@@ -137,6 +164,9 @@ async def _starttls(connection: Connection, steps: Steps, target: Target, trace:
         _expect_silence(connection)
     except _BrokenOffError as error:
         raise ProbeError(error.reason, f"{scheme}: {error}") from None
+    except TurnedAwayError as error:
+        words = f"{scheme}, {trace.phase}: the server turned us away: {error}"
+        raise ProbeError(Reason.SERVER_REFUSED, words) from None
     except RefusedError as error:
         raise ProbeError(Reason.STARTTLS_REFUSED, f"{scheme}: the server refused TLS: {error}") from None
     except UnexpectedError as error:

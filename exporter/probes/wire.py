@@ -15,7 +15,7 @@ from exporter.observation import Facts, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours, with_extras
 from exporter.probes.opening import open_connection
-from exporter.starttls import DIALOGUES
+from exporter.starttls import DIALOGUES, FAREWELLS
 from exporter.targets import SCHEMES, Target, join_host_port
 
 
@@ -78,8 +78,43 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
 async def _look(converse: Converse, target: Target, trace: Trace) -> Facts:
     """
     What the server presents. Raises ProbeError, OSError or TimeoutError.
+
+    A client certificate that can't be used is a failure, and no reason not to see the server's.
     """
-    client = client_certificate(target)
+    try:
+        client = client_certificate(target)
+    except ProbeError as unusable:
+        trace.note("%s; looking without a client certificate", unusable.detail)
+        raise await _without_client(converse, target, trace, unusable) from None
+    return await _presented(converse, target, trace, client)
+
+
+async def _without_client(
+    converse: Converse, target: Target, trace: Trace, unusable: ProbeError
+) -> ProbeError:
+    """
+    The failure that our certificate can't be used, with what was seen without it.
+
+    When nothing was seen, why not is the reason: it is what keeps a client out first.
+    """
+    try:
+        seen: Facts | None = await _presented(converse, target, trace, None)
+    except ProbeError as error:
+        if error.facts is None:
+            return ProbeError(error.reason, f"{error.detail}; besides, our own: {unusable.detail}")
+        seen = error.facts
+    if seen is not None and not ours(target):
+        # Its dates are those of the last look.
+        seen = replace(seen, partial=True)
+    return ProbeError(unusable.reason, unusable.detail, seen)
+
+
+async def _presented(
+    converse: Converse, target: Target, trace: Trace, client: tls.ClientCertificate | None
+) -> Facts:
+    """
+    What the server presents to who shows this certificate. Raises ProbeError, OSError or TimeoutError.
+    """
     deadline = trace.clock() + target.timeout
     if target.keys == "any":
         return facts(await _see(converse, target, trace, "any", client, deadline))
@@ -174,7 +209,10 @@ async def _converse(
         trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
         seen = await session.handshake()
         trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
-        if seen.tls.client_certificate_requested:
+        if (farewell := FAREWELLS.get(target.url.scheme)) is not None:
+            trace.note("ending the protocol inside of TLS")
+            await session.farewell(farewell)
+        elif seen.tls.client_certificate_requested:
             trace.note("the server asked for a client certificate; waiting for its verdict")
             answer = await session.verdict(_http_question(target))
             if http_refuses(answer):

@@ -174,6 +174,22 @@ def test_a_client_certificate_may_be_demanded_or_refused(tmp_path: Path, leaf: M
     assert "client" in items(bad)
 
 
+def test_a_client_certificate_of_no_use_does_not_hide_the_server(tmp_path: Path, leaf: Minted) -> None:
+    """
+    Whether it is demanded or not: the failure is ours, and what the server shows is seen.
+    """
+    clients = authority("Clients").issuer
+    assert clients is not None
+    settings = client(tmp_path, clients)
+    Path(settings["client_key_file"]).unlink()
+    for demanded in (None, clients):
+        with servers.openssl(tmp_path, leaf.chain, client_ca=demanded) as (port, _):
+            row = see(port, scheme="dtls", **settings)
+        assert told(row)[0] == "client_certificate_unusable"
+        assert shown(row, *leaf.chain)
+        assert items(row)[-1] == "client"
+
+
 def test_a_server_without_a_certificate_says_so(tmp_path: Path, leaf: Minted) -> None:
     """
     An anonymous cipher is agreed on, and there is nothing to report.

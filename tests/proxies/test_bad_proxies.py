@@ -30,6 +30,16 @@ CASES: dict[str, tuple[str, Answer, str]] = {
     "another protocol, http": ("http", misbehaving.saying(b"SSH-2.0-x\r\n"), "no answer of an HTTP proxy"),
     "another protocol, socks5": ("socks5", misbehaving.saying(b"HTTP/1.1 400 no\r\n"), "no answer of SOCKS5"),
     "a method that was not offered": ("socks5", misbehaving.saying(b"\x05\x01"), "not offered"),
+    "a page behind the go-ahead": (
+        "http",
+        misbehaving.saying(b"HTTP/1.1 200 OK\r\n\r\n<html>Please log in"),
+        "speaks first: '<html>Please log in'",
+    ),
+    "bytes behind the go-ahead, socks5": (
+        "socks5",
+        misbehaving.answering(b"\x05\x00", b"\x05\x00\x00\x01\xc0\x00\x02\x01\x1f\x90" + b"220 a\r\n"),
+        "speaks first: '220 a'",
+    ),
     "a refusal": ("http", misbehaving.saying(b"HTTP/1.1 403 \x1b[31mForbidden\r\n\r\n"), "403 [31mForbidden"),
     "a redirection": ("http", misbehaving.saying(b"HTTP/1.0 302 Login\r\n\r\n"), "302 Login"),
     "closed": ("http", misbehaving.close, "closed the connection"),
@@ -98,7 +108,7 @@ def test_a_proxy_that_repeats_the_password_is_not_quoted(secret: str) -> None:
 
 def test_no_credentials_are_sent_to_a_proxy_that_chose_another_method() -> None:
     """
-    SOCKS5: the password only goes to who asked for one.
+    SOCKS5: both methods are offered, and the password only goes to who asked for one.
     """
     heard: list[bytes] = []
 
@@ -110,4 +120,6 @@ def test_no_credentials_are_sent_to_a_proxy_that_chose_another_method() -> None:
     with serving(answer) as port:
         row = see("www.example:443", proxy=Proxy("socks5", "127.0.0.1", port, "me:hunter22"))
     assert told(row) == ("proxy_failed",)
-    assert b"".join(heard) == b"\x05\x01\x02"
+    assert heard[0] == b"\x05\x02\x00\x02"
+    assert b"hunter22" not in b"".join(heard)
+    assert heard[1].startswith(b"\x05\x01\x00\x03\x0bwww.example")

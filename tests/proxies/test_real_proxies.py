@@ -76,6 +76,15 @@ def test_a_proxy_that_wants_a_password_gets_it(healthy: Server, serve: Serve) ->
     assert told(row)[0] == "seen", row.held.observation
 
 
+def test_a_proxy_that_wants_no_password_is_gone_through_with_one(healthy: Server, serve: Serve) -> None:
+    """
+    As other clients do: one setting for an open proxy and a closed one.
+    """
+    with serve() as proxy:
+        row = see(healthy, proxy=replace(proxy, credentials=CREDENTIALS))
+    assert told(row)[0] == "seen", row.held.observation
+
+
 @pytest.mark.parametrize("credentials", [None, "probe:wrong-s3cret"])
 def test_a_proxy_refuses_who_has_no_or_another_password(
     healthy: Server, serve: Serve, credentials: str | None

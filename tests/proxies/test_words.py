@@ -60,7 +60,9 @@ def test_socks_sends_the_password_once_it_is_asked_for() -> None:
     RFC 1929 section 2.
     """
     said = play(WAYS["socks5, password"], [b"\x05\x02", b"\x01\x00", CONNECTED]).said
-    assert said[:2] == (b"\x05\x01\x02", b"\x01\x02me\x06secret")
+    assert said[:2] == (b"\x05\x02\x00\x02", b"\x01\x02me\x06secret")
+    said = play(WAYS["socks5, password"], [b"\x05\x00", CONNECTED]).said
+    assert not any(b"secret" in part for part in said)
 
 
 GOOD: dict[str, tuple[str, Sequence[bytes]]] = {
@@ -71,6 +73,7 @@ GOOD: dict[str, tuple[str, Sequence[bytes]]] = {
     "socks5, by name": ("socks5", (GREETED, b"\x05\x00\x00\x03\x01a\x1f\x90")),
     "socks5, IPv6": ("socks5", (GREETED, b"\x05\x00\x00\x04" + bytes(18))),
     "socks5, password": ("socks5, password", (b"\x05\x02", b"\x01\x00", CONNECTED)),
+    "socks5, password not wanted": ("socks5, password", (GREETED, CONNECTED)),
 }
 
 

@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -307,9 +308,9 @@ def prosody(chain: Chain) -> Iterator[Ports]:
 
 
 @contextlib.contextmanager
-def vsftpd(chain: Chain, scheme: str) -> Iterator[Ports]:
+def vsftpd(chain: Chain, scheme: str, *settings: str) -> Iterator[Ports]:
     """
-    Vsftpd with one of its ways: `ftp`, `ftps` or `ftp-off`.
+    Vsftpd with one of its ways: `ftp`, `ftps` or `ftp-off`; with more settings as in vsftpd.conf(5).
     """
     with place(chain) as here:
 
@@ -328,6 +329,7 @@ def vsftpd(chain: Chain, scheme: str) -> Iterator[Ports]:
                 f"implicit_ssl={'YES' if scheme == 'ftps' else 'NO'}",
                 f"rsa_cert_file={here.certificate}",
                 f"rsa_private_key_file={here.key}",
+                *settings,
             )
             return ["vsftpd", config]
 
@@ -410,6 +412,97 @@ def mariadb(chain: Chain, *, with_tls: bool = True) -> Iterator[Ports]:
 
         with daemon(here, (scheme,), command) as ports:
             yield ports
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """
+    A MariaDB that runs, with users.
+    """
+
+    host: str
+    port: int
+    socket: Path
+
+    def login(self) -> "subprocess.CompletedProcess[str]":
+        """
+        What comes of a login of a user from this host's own address.
+        """
+        return self._client(f"-h{self.host}", f"-P{self.port}", f"-u{_USER}", f"-p{_PASSWORD}", "-eSELECT 1")
+
+    def counted(self) -> int:
+        """
+        Errors that count against this host's own address.
+        """
+        asked = "SELECT sum_connect_errors FROM performance_schema.host_cache"
+        return int(self._as_root("-N", "-e", asked).stdout)
+
+    def make(self, *statements: str) -> None:
+        """
+        Execute these statements.
+        """
+        self._as_root("-e", "; ".join(statements)).check_returncode()
+
+    def _as_root(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        return self._client(f"--socket={self.socket}", "-uroot", *options)
+
+    def _client(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        argv = ["mariadb", "--no-defaults", *options]
+        return subprocess.run(argv, check=False, capture_output=True, text=True)
+
+
+_USER, _PASSWORD = "app", "app"
+
+PATIENCE = 3
+"""Errors of one address after which that database lets nobody in from there."""
+
+
+@contextlib.contextmanager
+def strict_mariadb(chain: Chain) -> Iterator[Database]:
+    """
+    MariaDB at an address of this host that is not loopback, which it trusts, with little patience for errors.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            # Sends nothing: it only asks the routing table which address this host would have.
+            asking.connect(("198.51.100.1", 9))
+        except OSError:
+            pytest.skip("this host has no address but loopback")
+        host = str(asking.getsockname()[0])
+    with place(chain) as here:
+        data, socket_file = here.make("data", "mysql"), here.directory / "socket"
+        here.give(here.key, "mysql")
+        here.give(here.directory, "mysql")
+        made = [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]
+        subprocess.run([*as_user("mysql"), *made], check=True, capture_output=True, cwd=here.directory)
+
+        def command(ports: Ports) -> Argv:
+            return [
+                *as_user("mysql"),
+                "mariadbd",
+                "--no-defaults",
+                f"--datadir={data}",
+                f"--socket={socket_file}",
+                f"--pid-file={here.directory}/pid",
+                f"--bind-address={host}",
+                f"--port={ports['mysql']}",
+                f"--max-connect-errors={PATIENCE}",
+                "--performance-schema=on",
+                "--plugin-load-add=auth_ed25519",
+                f"--ssl-cert={here.certificate}",
+                f"--ssl-key={here.key}",
+            ]
+
+        with daemon(here, ("mysql",), command, ready=socket_file.exists) as ports:
+            database = Database(host, ports["mysql"], socket_file)
+            database.make(f"CREATE USER {_USER} IDENTIFIED BY '{_PASSWORD}'")
+            yield database
 
 
 @contextlib.contextmanager

@@ -17,10 +17,11 @@ from exporter.dialogue import (
     Dialogue,
     RefusedError,
     Steps,
+    TurnedAwayError,
     UnexpectedError,
     words,
 )
-from exporter.starttls import DIALOGUES, Names, tds_data, tds_packet
+from exporter.starttls import DIALOGUES, FAREWELLS, Names, tds_data, tds_packet
 
 NAMES = Names("www.example", "192.0.2.7")
 
@@ -55,6 +56,14 @@ def mysql_greeting(flags: int = 0xFFFF, version: bytes = b"8.0.36") -> bytes:
     payload = b"\x0a" + version + b"\0" + bytes(4) + b"12345678" + b"\0" + flags.to_bytes(2, "little")
     payload += b"\x21\x02\x00\xff\xc1\x15" + bytes(10) + b"123456789012\0mysql_native_password\0"
     return len(payload).to_bytes(3, "little") + b"\0" + payload
+
+
+def postgres_error(said: bytes) -> bytes:
+    """
+    An ErrorResponse of PostgreSQL.
+    """
+    fields = b"SFATAL\0C08P01\0M" + said + b"\0\0"
+    return b"E" + (4 + len(fields)).to_bytes(4, "big") + fields
 
 
 def rdp_answer(kind: int, value: int) -> bytes:
@@ -168,8 +177,6 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
     "smtp: not offered": ("smtp", (b"220 a\r\n", b"250-a\r\n250 SIZE\r\n"), "250 SIZE"),
     "smtp: offered by the name of the host only": ("smtp", (b"220 a\r\n", b"250 STARTTLS\r\n"), "not among"),
     "smtp: crossed out by a firewall": ("smtp", (b"220 a\r\n", b"250-a\r\n250 XXXXXXXA\r\n"), "XXXXXXXA"),
-    "smtp: no service": ("smtp", (b"554 5.7.1 not from you\r\n",), "554 5.7.1 not from you"),
-    "smtp: many lines of no": ("smtp", (b"421-a\r\n421 b\r\n",), "421-a 421 b"),
     "smtp: no EHLO": ("smtp", (b"220 a\r\n", b"502 what\r\n"), "502 what"),
     # RFC 3207 section 4.
     "smtp: not now": (
@@ -180,22 +187,16 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
     "lmtp": ("lmtp", (b"220 a\r\n", b"250 a\r\n"), "not among"),
     "imap: BAD": ("imap", (b"* OK\r\n", b"A1 BAD unknown command\r\n"), "BAD unknown command"),
     "imap: NO": ("imap", (b"* OK\r\n", b"* x\r\nA1 NO not now\r\n"), "NO not now"),
-    "imap: BYE at once": ("imap", (b"* BYE overloaded\r\n",), "BYE overloaded"),
-    "imap: BYE later": ("imap", (b"* OK\r\n", b"* BYE overloaded\r\n"), "BYE overloaded"),
     "imap: PREAUTH": ("imap", (b"* PREAUTH hello\r\n",), "logged in already"),
-    "pop3: at once": ("pop3", (b"-ERR closed\r\n",), "-ERR closed"),
     "pop3": ("pop3", (b"+OK\r\n", b"-ERR what is STLS\r\n"), "what is STLS"),
     "ftp": ("ftp", (b"220 a\r\n", b"530 Please login with USER and PASS.\r\n"), "530 Please login"),
     "ftp: not implemented": ("ftp", (b"220 a\r\n", b"502-no\r\n502 TLS\r\n"), "502-no 502 TLS"),
     "nntp: not now": ("nntp", (b"200 a\r\n", b"580 Can not initiate TLS negotiation\r\n"), "580 Can not"),
-    "nntp: at once": ("nntp", (b"400 NNTP server unavailable\r\n",), "unavailable"),
     "irc: 691": ("irc", (b":a 691 * :STARTTLS failed (Wrong moon phase)\r\n",), "Wrong moon phase"),
     "irc: 421": ("irc", (b":a 421 you STARTTLS :Unknown command\r\n",), "Unknown command"),
     "irc: 451": ("irc", (b":a NOTICE * :hello\r\n:a 451 * :You have not registered\r\n",), "not registered"),
-    "irc: ERROR": ("irc", (b"ERROR :Closing link: banned\r\n",), "banned"),
     "sieve: not offered": ("sieve", (b'"SIEVE" "fileinto"\r\nOK\r\n',), "not among"),
     "sieve: NO": ("sieve", (b'"STARTTLS"\r\nOK\r\n', b'NO "already in TLS"\r\n'), "already in TLS"),
-    "sieve: BYE": ("sieve", (b'BYE "too many"\r\n',), "too many"),
     "ldap": ("ldap", (ldap_result(2, b"unsupported"),), "result 2 (protocolError): unsupported"),
     "ldap: unavailable": ("ldap", (ldap_result(52, b"later"),), "result 52 (unavailable): later"),
     "ldap: another result": ("ldap", (ldap_result(80, b""),), "result 80 (no success)"),
@@ -205,25 +206,9 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
         "<stream:features><bind/>",
     ),
     "xmpp: nothing offered": ("xmpp", (b"<stream:stream><stream:features/>",), "<stream:features/>"),
-    "xmpp: no such host": (
-        "xmpp",
-        (b"<stream:stream><stream:error><host-unknown/></stream:error></stream:stream>",),
-        "host-unknown",
-    ),
     "xmpp: failure": ("xmpp", (FEATURES, b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"), "failure"),
-    "xmpp: error later": (
-        "xmpp",
-        (FEATURES, b"<stream:error><not-now/></stream:error>"),
-        "<not-now/></stream:error>",
-    ),
-    "xmpp: the end": ("xmpp", (b"<stream:stream></stream:stream>",), "</stream:stream>"),
     "postgres": ("postgres", (b"N",), "ssl = off"),
     "mysql": ("mysql", (mysql_greeting(0xFFFF & ~0x0800),), "version 8.0.36"),
-    "mysql: blocked": (
-        "mysql",
-        (b"\x1b\0\0\0\xff\x69\x04Host 'me' is blocked now",),
-        "Host 'me' is blocked",
-    ),
     "rdp: own encryption only": (
         "rdp",
         (bytes([3, 0, 0, 11, 6, 0xD0, 0, 0, 0x12, 0x34, 0]),),
@@ -234,8 +219,65 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
     "rdp: no certificate": ("rdp", (rdp_answer(3, 3),), "SSL_CERT_NOT_ON_SERVER"),
     "rdp: another failure": ("rdp", (rdp_answer(3, 99),), "failure 99"),
     "mssql": ("mssql", (tds_answer(2),), "ENCRYPT_NOT_SUP"),
+    "smtp: EHLO is no command": ("smtp", (b"220 a\r\n", b"500 what\r\n"), "500 what"),
+    "ldap: a fault of its own": ("ldap", (ldap_result(1, b"no"),), "result 1 (operationsError)"),
+    "postgres: too old": (
+        "postgres",
+        (postgres_error(b"unsupported frontend protocol 1234.5679"),),
+        "1234.5679",
+    ),
 }
-"""What the server says, and some of its words in the message."""
+"""What the server says, and some of its words in the message: it does not offer TLS, or refuses it."""
+
+TURNED_AWAY: dict[str, tuple[str, Sequence[bytes], str]] = {
+    "smtp: no service": ("smtp", (b"554 5.7.1 not from you\r\n",), "554 5.7.1 not from you"),
+    "smtp: many lines of no": ("smtp", (b"421-a\r\n421 b\r\n",), "421-a 421 b"),
+    "imap: BYE at once": ("imap", (b"* BYE overloaded\r\n",), "BYE overloaded"),
+    "imap: BYE later": ("imap", (b"* OK\r\n", b"* BYE overloaded\r\n"), "BYE overloaded"),
+    "pop3: at once": ("pop3", (b"-ERR closed\r\n",), "-ERR closed"),
+    "nntp: at once": ("nntp", (b"400 NNTP server unavailable\r\n",), "unavailable"),
+    "irc: ERROR": ("irc", (b"ERROR :Closing link: banned\r\n",), "banned"),
+    "sieve: BYE": ("sieve", (b'BYE "too many"\r\n',), "too many"),
+    "xmpp: no such host": (
+        "xmpp",
+        (b"<stream:stream><stream:error><host-unknown/></stream:error></stream:stream>",),
+        "host-unknown",
+    ),
+    "xmpp: error later": (
+        "xmpp",
+        (FEATURES, b"<stream:error><not-now/></stream:error>"),
+        "<not-now/></stream:error>",
+    ),
+    "xmpp: the end": ("xmpp", (b"<stream:stream></stream:stream>",), "</stream:stream>"),
+    "mysql: blocked": (
+        "mysql",
+        (b"\x1b\0\0\0\xff\x69\x04Host 'me' is blocked now",),
+        "Host 'me' is blocked",
+    ),
+    "smtp: full": ("smtp", (b"421 4.7.0 too many connections\r\n",), "421 4.7.0 too many"),
+    "smtp: going down after EHLO": ("smtp", (b"220 a\r\n", b"421 shutting down\r\n"), "421 shutting down"),
+    "smtp: a client of no good name": ("smtp", (b"220 a\r\n", b"550-listed\r\n550 go\r\n"), "550-listed"),
+    "smtp: going down": ("smtp", (b"220 a\r\n", b"250-a\r\n250 STARTTLS\r\n", b"421 bye\r\n"), "421 bye"),
+    "pop3: busy": ("pop3", (b"-ERR [SYS/TEMP] busy\r\n",), "[SYS/TEMP] busy"),
+    "ftp: full": ("ftp", (b"421 There are too many connected users\r\n",), "too many connected users"),
+    "ftp: blocked": ("ftp", (b"530-no\r\n530 not from there\r\n",), "530-no"),
+    "nntp: later": ("nntp", (b"200 a\r\n", b"400 going down\r\n"), "400 going down"),
+    "nntp: for ever": ("nntp", (b"502 no\r\n",), "502 no"),
+    "irc: throttled": ("irc", (b"ERROR :Closing link [Throttled]\r\n",), "[Throttled]"),
+    "irc: 465": ("irc", (b":a 465 * :You are banned\r\n",), "You are banned"),
+    "sieve: BYE later": ("sieve", (b'"STARTTLS"\r\nOK\r\n', b'BYE "full"\r\n'), "full"),
+    "ldap: busy": ("ldap", (ldap_result(51, b"wait"),), "result 51 (busy): wait"),
+    # RFC 4511 section 4.4.1.
+    "ldap: a notice that it hangs up": (
+        "ldap",
+        (ldap_result(52, b"shutting down").replace(b"\x02\x01\x01", b"\x02\x01\x00"),),
+        "shutting down",
+    ),
+    "postgres: no process": ("postgres", (b"Ecould not fork new process\n\0",), "could not fork"),
+    "postgres: full": ("postgres", (postgres_error(b"no more connections allowed"),), "no more"),
+    "mysql: full": ("mysql", (b"\x17\0\0\0\xff\x10\x04Too many connections",), "error 1040: Too many"),
+}
+"""The same for all service: it is full, goes down, or lets nobody in from here."""
 
 NOT_THIS: Sequence[bytes] = (
     b"SSH-2.0-OpenSSH_9.2\r\n",
@@ -313,7 +355,7 @@ class Played:
     """
 
     verdict: str
-    """`tls`, `waiting`, `refused` or `unexpected`."""
+    """`tls`, `waiting`, `turned away`, `refused` or `unexpected`."""
     message: str = ""
     said: tuple[bytes, ...] = ()
     left: bytes = b""
@@ -336,6 +378,8 @@ def play(steps: Steps, answers: Sequence[bytes], cut: int = 1 << 20) -> Played:
                 piece, rest = waiting[0][:cut], waiting[0][cut:]
                 used = dialogue.hear(piece)
                 waiting[:1] = [one for one in (piece[used:] + rest,) if one]
+    except TurnedAwayError as error:
+        return Played("turned away", str(error), tuple(said))
     except RefusedError as error:
         return Played("refused", str(error), tuple(said))
     except UnexpectedError as error:
@@ -398,6 +442,18 @@ def test_a_refusal_has_the_servers_words(name: str, cut: int) -> None:
     assert said in played.message
 
 
+@pytest.mark.parametrize("name", TURNED_AWAY)
+@pytest.mark.parametrize("cut", [1, 5, 1 << 20])
+def test_who_is_turned_away_before_tls_is_told_so(name: str, cut: int) -> None:
+    """
+    Nothing is wrong with TLS there: to enable it would be no cure.
+    """
+    scheme, answers, said = TURNED_AWAY[name]
+    played = play(DIALOGUES[scheme](NAMES), answers, cut)
+    assert played.verdict == "turned away", played
+    assert said in played.message
+
+
 @pytest.mark.parametrize("name", UNEXPECTED)
 def test_what_is_no_such_dialogue_is_unexpected(name: str) -> None:
     """
@@ -441,7 +497,7 @@ def test_what_the_client_says() -> None:
     assert said["postgres"] == ((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"),)
     greeting, request = said["mysql"]
     assert (greeting, len(request), request[:4]) == (b"", 36, b"\x20\0\0\x01")
-    assert request[4:8] == (0x8A00).to_bytes(4, "little")
+    assert request[4:8] == (0x88A00).to_bytes(4, "little")
     assert said["rdp"] == (bytes.fromhex("030000130ee00000000000010008000b000000"),)
     assert said["mssql"] == (bytes.fromhex("1201001a0000010000000b00060100110001ff10000000000001"),)
 
@@ -479,7 +535,7 @@ def test_an_endless_banner_is_given_up(name: str, cut: int) -> None:
     banner = piece * (2 * HEARD_LIMIT // len(piece))
     started = time.process_time()
     played = play(DIALOGUES[scheme](NAMES), [banner], cut)
-    assert played.verdict in {"unexpected", "refused"}, played
+    assert played.verdict in {"unexpected", "turned away"}, played
     assert len(played.message) < 3 * WORDS_LIMIT
     # It is some hundredths of a second; a cost that grows with the square of the length was minutes.
     assert time.process_time() - started < 2
@@ -519,7 +575,7 @@ def test_no_bytes_lead_anywhere_else(
     scheme: str, answers: list[bytes], cut: int, place: int, value: int
 ) -> None:
     """
-    Whatever a server says, cut off and with a byte of it changed: one of four ends, quickly.
+    Whatever a server says, cut off and with a byte of it changed: one of five ends, quickly.
     """
     if answers and answers[0]:
         where = place % len(answers[0])
@@ -527,10 +583,68 @@ def test_no_bytes_lead_anywhere_else(
     answers = [answer for answer in answers if answer]
     started = time.process_time()
     played = play(DIALOGUES[scheme](NAMES), answers, cut)
-    assert played.verdict in {"tls", "waiting", "refused", "unexpected"}
+    assert played.verdict in {"tls", "waiting", "turned away", "refused", "unexpected"}
     assert len(played.message) < 4 * WORDS_LIMIT
     assert played.message.isprintable()
     assert time.process_time() - started < 1
+
+
+def mysql_packet(number: int, payload: bytes) -> bytes:
+    """
+    A packet of MySQL's protocol.
+    """
+    return len(payload).to_bytes(3, "little") + bytes([number]) + payload
+
+
+DENIED = mysql_packet(
+    3, b"\xff\x15\x04#28000Access denied for user 'expiry-exporter'@'a' (using password: NO)"
+)
+
+
+def switch(plugin: bytes) -> bytes:
+    """
+    Protocol::AuthSwitchRequest, with a challenge.
+    """
+    return mysql_packet(3, b"\xfe" + plugin + b"\0" + b"12345678901234567890\0")
+
+
+@pytest.mark.parametrize(
+    ("answers", "more"),
+    [
+        ((DENIED,), ()),
+        # Whoever comes is let in: it says that it leaves.
+        ((mysql_packet(3, b"\0\0\0\2\0\0\0"),), (mysql_packet(0, b"\x01"),)),
+        ((switch(b"mysql_native_password"), DENIED), (mysql_packet(4, b""),)),
+        ((mysql_packet(3, b"\xfe"), DENIED), (mysql_packet(4, b""),)),
+        ((switch(b"caching_sha2_password"), DENIED), (mysql_packet(4, b"\0"),)),
+        ((switch(b"client_ed25519"), DENIED), (mysql_packet(4, bytes(64)),)),
+        (
+            (switch(b"sha256_password"), mysql_packet(5, b"\x01\x04"), DENIED),
+            (mysql_packet(4, b"\0"), mysql_packet(6, b"\0")),
+        ),
+        ((mysql_packet(3, b"\x2a what is this"),), ()),
+    ],
+)
+@pytest.mark.parametrize("cut", [1, 1 << 20])
+def test_a_login_at_mysql_comes_to_its_end(answers: Sequence[bytes], more: Sequence[bytes], cut: int) -> None:
+    """
+    Each packet has the next number, and each plugin the answer that has the length it wants.
+    """
+    played = play(FAREWELLS["mysql"], answers, cut)
+    assert (played.verdict, played.said[1:], played.left) == ("tls", more, b"")
+    login = played.said[0]
+    assert login[:4] == (len(login) - 4).to_bytes(3, "little") + b"\x02"
+    assert login[36:] == b"expiry-exporter\0\0mysql_native_password\0"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=60), max_size=6), st.integers(1, 50))
+def test_no_bytes_keep_a_login_from_its_end(answers: list[bytes], cut: int) -> None:
+    """
+    It waits for more, or is over; what it says is bounded.
+    """
+    played = play(FAREWELLS["mysql"], answers, cut)
+    assert played.verdict in {"tls", "waiting", "unexpected"}
+    assert all(len(said) < 100 for said in played.said)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.binary(max_size=7))

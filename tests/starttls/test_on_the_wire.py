@@ -2,6 +2,7 @@
 Dialogues over real connections: bad ends, and scripted servers for what Debian does not have.
 """
 
+import contextlib
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -107,6 +108,57 @@ def test_a_scripted_sql_server_is_seen(leaf: Minted, anchors: str, size: int) ->
     with serving(scripted("mssql", tds_end(leaf.chain, size))) as port:
         row = see(port, scheme="mssql", ca_file=anchors)
     assert told(row) == ("seen",), row.held.observation
+    assert shown(row, *leaf.chain)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"\x05\0\0\x03\xffabc", b"\x10\0\0\x03", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 20_000],
+)
+@pytest.mark.parametrize("stays", [True, False])
+def test_what_comes_of_the_login_at_mysql_is_no_failure(
+    leaf: Minted, anchors: str, said: bytes, stays: bool
+) -> None:
+    """
+    Silence, a refusal, half a packet, nonsense or too much, with or without an end: what was seen is seen,
+    and in time.
+    """
+    context = tls_server(leaf.chain)
+
+    def end(connection: socket) -> None:
+        connection.recv(36)
+        with context.wrap_socket(connection, server_side=True) as secure:
+            assert b"expiry-exporter" in secure.recv(1 << 16)
+            secure.sendall(said)
+            if stays:
+                secure.recv(1)
+
+    with serving(scripted("mysql", end)) as port:
+        row = see(port, scheme="mysql", ca_file=anchors, timeout=TIMEOUT)
+    assert told(row) == ("seen",), row.held.observation
+    assert row.held.duration < TIMEOUT + 0.5
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_mysql_that_demands_a_client_certificate(
+    leaf: Minted, anchors: str, version: ssl.TLSVersion
+) -> None:
+    """
+    In TLS 1.3 its refusal comes after the login was sent. It is told as of any other server.
+    """
+    context = tls_server(leaf.chain)
+    context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def end(connection: socket) -> None:
+        connection.recv(36)
+        with contextlib.suppress(ssl.SSLError):
+            context.wrap_socket(connection, server_side=True)
+        hang(connection)
+
+    with serving(scripted("mysql", end)) as port:
+        row = see(port, scheme="mysql", ca_file=anchors)
+    assert told(row) == ("client_certificate_required",), row.held.observation
     assert shown(row, *leaf.chain)
 
 
@@ -232,10 +284,16 @@ ENDS: dict[str, tuple[str, Answer, str, str]] = {
         "began with TLS",
     ),
     "refused": (
+        "imap",
+        misbehaving.saying(b"* PREAUTH hello\r\n", first=True),
+        "starttls_refused",
+        "the server refused TLS: it is logged in already",
+    ),
+    "turned away": (
         "smtp",
         misbehaving.saying(b"554 go away\r\n", first=True),
-        "starttls_refused",
-        "554 go away",
+        "server_refused",
+        "greeting: the server turned us away: 554 go away",
     ),
     "silence after the go-ahead": (
         "smtp",

@@ -2,8 +2,10 @@
 The real servers of each protocol: what they present is seen, and those without TLS say so.
 """
 
+import contextlib
 import functools
 import re
+import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from exporter.minter import Minted
 from exporter.probes import PROBES, WIRE
+from exporter.tls import VERDICT_TIMEOUT
 from tests.starttls import daemons
 from tests.support.certificates import authority, write_pair
 from tests.support.processes import wait_until
@@ -80,6 +83,60 @@ def test_a_real_server_without_tls_refuses_in_its_words(leaf: Minted, name: str)
         (row,) = look(target(port, scheme=scheme.removesuffix("-off")))
     assert told(row) == ("starttls_refused",)
     assert words in detail(row)
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        (),
+        # What answers a login of nobody is the plugin of somebody.
+        tuple(f"CREATE USER u{number} IDENTIFIED VIA ed25519 USING PASSWORD('x')" for number in range(9)),
+        ("CREATE USER ''",),
+    ],
+    ids=["usual", "other plugins", "anybody"],
+)
+def test_looks_at_mariadb_do_not_lock_this_host_out(
+    leaf: Minted, anchors: str, users: tuple[str, ...]
+) -> None:
+    """
+    It counts clients that leave in the middle, and blocks their address. A look goes to its end, at once;
+    where others did not, it is told so.
+    """
+    with daemons.strict_mariadb(leaf.chain) as database:
+        if users:
+            database.make(*users)
+        one = target(f"{database.host}:{database.port}", scheme="mysql", ca_file=anchors)
+        rows = [row for _ in range(3 * daemons.PATIENCE) for row in look(one)]
+        assert [told(row) for row in rows] == [("seen",)] * len(rows)
+        assert all(shown(row, *leaf.chain) for row in rows)
+        assert max(row.held.duration for row in rows) < VERDICT_TIMEOUT
+        assert database.counted() == 0
+        assert database.login().returncode == 0
+
+        for _ in range(daemons.PATIENCE + 1):
+            with socket.create_connection((database.host, database.port)) as leaving:
+                assert leaving.recv(4096)
+        wait_until(lambda: database.login().returncode != 0, what="the block of this host")
+        (row,) = look(one)
+    assert told(row) == ("server_refused",)
+    assert "error 1129: Host" in detail(row)
+
+
+def test_a_real_server_that_is_full_is_not_one_without_tls(leaf: Minted) -> None:
+    """
+    The reason is that it refused all service, in its words.
+    """
+    with daemons.vsftpd(leaf.chain, "ftp", "max_clients=1") as ports, contextlib.ExitStack() as stack:
+
+        def held() -> bool:
+            # The connection that showed that it listens may still have the one place.
+            holding = stack.enter_context(socket.create_connection(("127.0.0.1", ports["ftp"])))
+            return holding.recv(4096).startswith(b"220")
+
+        wait_until(held, what="a place in it")
+        (row,) = look(target(ports["ftp"], scheme="ftp"))
+    assert told(row) == ("server_refused",)
+    assert "421 There are too many connected users" in detail(row)
 
 
 WORSE = re.compile(r"\[(warning|error|critical|alert|emergency)\]")

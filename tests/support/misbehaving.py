@@ -124,6 +124,20 @@ def saying(data: bytes, *, first: bool = False) -> Answer:
     return answer
 
 
+def answering(*answers: bytes) -> Answer:
+    """
+    An answer: one of these for each thing the client says, then silence.
+    """
+
+    def answer(connection: socket.socket, stop: threading.Event) -> None:
+        for data in answers:
+            connection.recv(1 << 16)
+            connection.sendall(data)
+        hang(connection, stop)
+
+    return answer
+
+
 def saying_goodbye(data: bytes) -> Answer:
     """
     An answer: these bytes after the client's first words, then the end of the connection.

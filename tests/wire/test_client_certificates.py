@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from exporter.minter import Minted
-from tests.support.certificates import authority, write_pair
+from tests.support.certificates import NOW, authority, write_pair
+from tests.support.processes import free_port
 from tests.support.servers import Server, Site, haproxy, nginx, s_server, stunnel
-from tests.wire.probing import NAME, detail, see, shown, tls, told
+from tests.wire.probing import NAME, detail, items, leaf_of, see, shown, tls, told
 
 Settings = dict[str, Any]
 """Fields of a target."""
@@ -239,6 +240,7 @@ def _foreign_key(directory: Path, good: Settings) -> Settings:
 def test_client_certificate_files_that_are_of_no_use(
     tmp_path: Path,
     healthy: Server,
+    anchors: str,
     good: Settings,
     broken: Callable[[Path, Settings], Settings],
     names: str,
@@ -246,11 +248,60 @@ def test_client_certificate_files_that_are_of_no_use(
     """
     The failure names the file and the trouble, and nothing of a key or password.
     """
-    row = see(healthy, **broken(tmp_path, good))
+    row = see(healthy, ca_file=anchors, **broken(tmp_path, good))
     assert told(row) == ("client_certificate_unusable",)
+    # The server's own is seen all the same, and judged.
+    assert leaf_of(row).common_name == NAME
+    assert row.held.seen_at == NOW
     assert names in detail(row)
     assert SECRET not in detail(row)
     assert "PRIVATE KEY" not in detail(row)
+
+
+@pytest.mark.parametrize(("scheme", "serve"), SERVERS.values(), ids=list(SERVERS))
+def test_a_server_that_demands_what_can_not_be_used(
+    tmp_path: Path,
+    leaf: Minted,
+    anchors: str,
+    client_ca: Minted,
+    good: Settings,
+    scheme: str,
+    serve: Serve,
+) -> None:
+    """
+    The cause is on our side, and is the one that is told; what the server showed before its refusal is seen.
+    """
+    with serve(tmp_path, leaf.chain, client_ca) as server:
+        row = see(server, scheme=scheme, ca_file=anchors, **_foreign_key(tmp_path, good))
+    assert told(row) == ("client_certificate_unusable",)
+    assert "is not that of" in detail(row)
+    assert shown(row, *leaf.chain)
+    assert items(row) == ["leaf", "chain-1", "client"]
+
+
+def test_an_unusable_certificate_does_not_hide_that_the_server_is_down(
+    tmp_path: Path, good: Settings
+) -> None:
+    """
+    That is what keeps every client out. Both are told.
+    """
+    row = see(free_port(), **_foreign_key(tmp_path, good))
+    assert told(row) == ("connection_refused",)
+    assert "is not that of" in detail(row)
+    assert items(row) == ["client"]
+
+
+@pytest.mark.parametrize("keys", ["any", "both"])
+def test_both_kinds_of_keys_are_seen_without_our_own(
+    tmp_path: Path, healthy: Server, good: Settings, keys: str
+) -> None:
+    """
+    Each handshake is done without it.
+    """
+    row = see(healthy, keys=keys, **_missing(tmp_path, good))
+    assert told(row)[0] == "client_certificate_unusable"
+    assert items(row)[0].startswith("leaf")
+    assert items(row)[-1] == "client"
 
 
 def test_an_encrypted_key_with_its_password(

@@ -38,6 +38,13 @@ def shown_with(directory: Path, minted: Minted) -> dict[str, Any]:
     return {"client_certificate_file": str(certificate_file), "client_key_file": str(key_file)}
 
 
+def remove(file: str) -> None:
+    """
+    Take this file away.
+    """
+    Path(file).unlink()
+
+
 def item_of(minted: Minted) -> Item:
     """
     The item that it is.
@@ -143,10 +150,47 @@ def test_a_file_that_is_not_usable_has_a_reason_of_its_own(
     tmp_path: Path, healthy: Server, break_it: Any
 ) -> None:
     """
-    And no item, as nothing is known of it.
+    And no item, as nothing is known of it. The server's are seen.
     """
     settings = shown_with(tmp_path, client())
     break_it(settings["client_certificate_file"])
     row = see(healthy, **settings)
-    assert told(row) == ("client_certificate_unusable",)
-    assert row.held.facts is None
+    assert told(row)[0] == "client_certificate_unusable"
+    assert items(row) == ["leaf", "chain-1"]
+
+
+@pytest.mark.parametrize("break_it", [os.unlink, lambda path: Path(path).write_text("no key")])
+def test_its_dates_are_told_whatever_its_key_is(tmp_path: Path, healthy: Server, break_it: Any) -> None:
+    """
+    A certificate that ends is to be renewed, also when its key was lost.
+    """
+    ours = client()
+    settings = shown_with(tmp_path, ours)
+    break_it(settings["client_key_file"])
+    row = see(healthy, **settings)
+    assert told(row)[0] == "client_certificate_unusable"
+    assert facts(row).items[-1] == item_of(ours)
+
+
+def test_a_file_that_went_away_does_not_silence_its_end(
+    tmp_path: Path, healthy: Server, anchors: str
+) -> None:
+    """
+    What was last read of it stays, beside what the server shows now.
+    """
+    ours = client()
+
+    async def work() -> None:
+        async with watching() as watch:
+            settings = shown_with(tmp_path, ours)
+            one = target(healthy, ca_file=anchors, **settings)
+            await scrape(watch, one)
+            remove(settings["client_certificate_file"])
+            (row,) = await scrape(watch, one)
+            assert told(row) == ("client_certificate_unusable",)
+            assert items(row) == ["leaf", "chain-1", "client"]
+            assert facts(row).items[-1] == item_of(ours)
+            (again,) = await scrape(watch, one)
+            assert again.held.facts is row.held.facts
+
+    asyncio.run(work())

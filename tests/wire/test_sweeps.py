@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
 from exporter import tls
 from exporter.minter import Minted
@@ -175,15 +176,24 @@ def test_those_that_failed_before_wait_for_the_others(healthy: Server) -> None:
         assert asyncio.run(run()) == ["seen", "seen"]
 
 
+def checksum(name: str) -> int:
+    """
+    What the order of a first sweep goes by.
+    """
+    return crc32(name.encode())
+
+
 def test_one_that_never_had_its_turn_goes_ahead_of_those_that_failed(healthy: Server) -> None:
     """
-    A healthy target listed behind too many silent ones is seen in the second scrape, not never.
+    A healthy target whose turn comes behind too many silent ones is seen in the second scrape, not never.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as silent:
         targets = [
             target(silent.getsockname()[1], name=f"silent-{number}") for number in range(CONCURRENCY + 20)
         ]
-        good = target(healthy)
+        # Turns are taken by a checksum of the name.
+        good = target(healthy, name=max((f"healthy-{number}" for number in range(1000)), key=checksum))
+        assert checksum(good.name) > max(checksum(one.name) for one in targets)
 
         async def run() -> list[str]:
             async with watching() as watch:
