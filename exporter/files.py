@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exporter.formats import failure, is_keystore, kubeconfig, parse
+from exporter.formats import failure, kubeconfig, parse, recognised, without_mark
 from exporter.formats.parsed import Findings, Given, Parsed, Problem
 from exporter.network import ProbeError
 from exporter.observation import Facts, Reason
@@ -37,6 +37,12 @@ SIZE_LIMIT = 16 * 1024 * 1024
 
 MATCH_LIMIT = 20_000
 """Files of one pattern that are looked at."""
+
+TOTAL_LIMIT = 50_000
+"""Files of all patterns together."""
+
+ASKED = 3600.0
+"""Seconds since its last search for which a pattern's files count for that."""
 
 VISIT_LIMIT = 500_000
 """Directory entries that are read for one pattern."""
@@ -99,7 +105,7 @@ class Found:
     unreadable: tuple[tuple[str, str], ...] = ()
     """Directories that could not be read, each with the reason."""
     beyond: int = 0
-    """Files above the limit."""
+    """Files above the limit of one pattern, or of all together."""
 
 
 _Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
@@ -128,11 +134,18 @@ class Files:
     All files of the process.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], limit: int = TOTAL_LIMIT
+    ) -> None:
+        """
+        `limit` is for the files of all patterns together.
+        """
+        self._limit = limit
         self._loop = loop
         self._clock = clock
         self._entries: dict[tuple[str, str | None], _Entry] = {}
         self._matched: dict[str, tuple[str, ...]] = {}
+        self._searched: dict[str, float] = {}
         self._cleaned = clock()
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._under_way: dict[Hashable, asyncio.Future[Any]] = {}
@@ -158,9 +171,21 @@ class Files:
             found = replace(found, paths=tuple(dict.fromkeys((*found.paths, *kept))))
         # The same texts as the last time: they are many, and others hold them already.
         known = {path: path for path in self._matched.get(pattern, ())}
-        found = replace(found, paths=tuple(known.get(path, path) for path in found.paths))
-        self._matched[pattern] = found.paths
-        return found
+        paths = tuple(known.get(path, path) for path in found.paths[: self._room(pattern)])
+        self._matched[pattern] = paths
+        return replace(found, paths=paths, beyond=found.beyond + len(found.paths) - len(paths))
+
+    def _room(self, pattern: str) -> int:
+        """
+        Files that this pattern may have beside those of all others.
+        """
+        now = self._clock()
+        self._searched[pattern] = now
+        for other in [other for other, when in self._searched.items() if when < now - ASKED]:
+            del self._searched[other]
+            self._matched.pop(other, None)
+        others = sum(len(paths) for other, paths in self._matched.items() if other != pattern)
+        return max(0, self._limit - others)
 
     async def look(
         self, paths: Sequence[str], password: str | None, timeout: float, *, by_pattern: bool
@@ -287,7 +312,7 @@ def outcome_of(where: str, parsed: Parsed, *, had_items: bool = False) -> Outcom
     words = f"{where}: {problem.detail}"
     if problem.reason is Reason.NOTHING_EXPIRES and not had_items:
         return LeftOutError(words)
-    return ProbeError(problem.reason, words, parsed.facts if parsed.items else None)
+    return ProbeError(problem.reason, words, parsed.facts if parsed.items or parsed.faults else None)
 
 
 @dataclass(slots=True)
@@ -311,14 +336,15 @@ class _Looking:
             raise _directory_failure(self.path)
         data, modified = self._read(self.path)
         password = self.password
-        if is_keystore(data):
+        found = recognised(data)
+        if found.is_keystore:
             beside = self._sibling()
             password = password if beside is None else beside
-        parsed = parse(data, Given(password, modified))
+        parsed = found.read(Given(password, modified))
         if not parsed.references:
             return parsed
         findings = Findings()
-        findings.add(Parsed(parsed.items, parsed.chains, parsed.problems, parsed.lasting))
+        findings.add(replace(parsed, references=()))
         for reference in parsed.references:
             where = str(Path(self.path).parent / reference.path)
             try:
@@ -326,6 +352,8 @@ class _Looking:
             except ProbeError as error:
                 findings.problems.append(Problem(error.reason, f"{reference.prefix}: {error.detail}"))
                 self.stamps.setdefault(where, None)
+            except ValueError:
+                findings.broken(f"{reference.prefix}: the path that it names can be none")
             else:
                 findings.add(kubeconfig.prefixed(parse(inner, Given(None, modified)), reference.prefix))
         return findings.parsed()
@@ -350,7 +378,7 @@ class _Looking:
         try:
             data, _ = read(path, PASSWORD_LIMIT)
             self.stamps[path] = _stamp_of(path)
-            return data.decode().removesuffix("\n").removesuffix("\r")
+            return without_mark(data).decode().removesuffix("\n").removesuffix("\r")
         except ProbeError as error:
             raise ProbeError(
                 Reason.KEYSTORE_LOCKED, f"the keystore's password can't be read: {error.detail}"
@@ -402,7 +430,7 @@ def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
             try:
                 before = os.fstat(descriptor)
                 _refuse_unless_file(path, before, limit)
-                data = _content(descriptor, path, limit)
+                data = _content(descriptor, path, limit, before.st_size)
                 after = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
@@ -413,7 +441,7 @@ def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
     return data, None
 
 
-def _content(descriptor: int, path: str, limit: int) -> bytes:
+def _content(descriptor: int, path: str, limit: int, stated: int) -> bytes:
     """
     All there is to read. The size that a file states may be none (as in /proc), or grow meanwhile.
     """
@@ -422,6 +450,8 @@ def _content(descriptor: int, path: str, limit: int) -> bytes:
     while part := os.read(descriptor, 1 << 20):
         parts.append(part)
         size += len(part)
+        if size == stated:
+            break  # that it did not grow is seen by its status afterwards
         if size > limit:
             raise _too_large(path, limit)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -433,7 +463,7 @@ def _refuse_unless_file(path: str, status: os.stat_result, limit: int) -> None:
         where = printable(path).rstrip("/")
         raise ProbeError(
             Reason.NOT_A_FILE,
-            f"{where} is a directory: {where}/* means all files in it, {where}/** all files below it",
+            f"{where or '/'} is a directory: {where}/* means all files in it, {where}/** all files below it",
         )
     if not stat.S_ISREG(mode):
         kinds = ((stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"))
@@ -451,10 +481,12 @@ def _too_large(path: str, limit: int, size: int | None = None) -> ProbeError:
 def _unreadable(path: str, error: OSError) -> ProbeError:
     where = printable(path)
     if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
-        if Path(path).is_symlink():
+        try:
             to = printable(str(Path(path).readlink()))
-            return ProbeError(Reason.FILE_NOT_FOUND, f"{where} is a link to {to}, which is not there")
-        return ProbeError(Reason.FILE_NOT_FOUND, f"there is no file {where}")
+        except OSError:
+            # It is no link, or one whose target may not be known (/proc/PID/exe of another's process).
+            return ProbeError(Reason.FILE_NOT_FOUND, f"there is no file {where}")
+        return ProbeError(Reason.FILE_NOT_FOUND, f"{where} is a link to {to}, which is not there")
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         return ProbeError(
             Reason.INTERNAL_ERROR, "this process may open no more files: raise its limit (ulimit -n)"
@@ -501,14 +533,17 @@ def search(pattern: str) -> Found:
     if segments[-1] == "**":
         segments.append("*")
     walk = _Walk()
-    paths = dict.fromkeys(walk.matches("", segments, 0))
-    own = [
-        path
-        for path in paths
-        if not (path.endswith(PASSWORD_SUFFIX) and path.removesuffix(PASSWORD_SUFFIX) in paths)
-    ]
-    beyond = max(0, len(own) - MATCH_LIMIT)
-    return Found(tuple(own[:MATCH_LIMIT]), tuple(walk.unreadable.items()), beyond)
+    paths: dict[str, None] = {}
+    beyond = 0
+    for path in walk.matches("", segments, 0):
+        # In order, a keystore comes before the file of its password.
+        if path.endswith(PASSWORD_SUFFIX) and path.removesuffix(PASSWORD_SUFFIX) in paths:
+            continue
+        if len(paths) < MATCH_LIMIT:
+            paths[path] = None
+        elif path not in paths:
+            beyond += 1
+    return Found(tuple(paths), tuple(walk.unreadable.items()), beyond)
 
 
 @lru_cache(maxsize=1000)

@@ -6,6 +6,8 @@ While an endpoint cannot be seen, its last seen facts are held, so that a warnin
 does not go quiet when the server goes down.
 """
 
+import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,12 +15,31 @@ from exporter.judgement import Judged
 from exporter.observation import Facts, Failed, Item, Kind, Observation, Observed, Reason
 from exporter.targets import ADDRESS_LIMIT, Target
 
+logger = logging.getLogger(__name__)
+
 ROSTER_AGE = 7 * 86400.0
 """Seconds for which a label is remembered after its address was last given for a name."""
 
 
 DEPLOYMENT = 3 * 3600.0
 """Seconds that a deployment over several servers may take."""
+
+RENEWED_EARLY = 60 * 86400.0
+"""Seconds before the end at which the earliest of those renew that do not go by the lifetime."""
+
+_ROTATING = re.compile(r".+#[0-9]+", re.DOTALL)
+"""The label of an endpoint that is another address at each look, see `Memory.labels`."""
+
+GRACE = 3600.0
+"""Seconds for which a file is held that a pattern matched and does not match any more.
+
+One that is renewed by removing and creating it is the same file, and what was seen of it must not go quiet.
+"""
+
+GONE = Failed(
+    Reason.FILE_NOT_FOUND, "it matched the pattern before, and now it is gone: an hour later it is forgotten"
+)
+"""The observation of such a file."""
 
 NOT_LOOKED_AT = Failed(Reason.TIMEOUT, "not looked at since the exporter started")
 """The observation of an endpoint that is only known from before a restart."""
@@ -61,7 +82,7 @@ class Past:
     previous: dict[str, Item] = field(default_factory=dict)
     """By item name, what was there before the last change. No entry before the first change."""
     identity_changed_at: dict[str, float] = field(default_factory=dict)
-    """By item name, when its issuer and key last changed together long before a renewal was due."""
+    """By leaf, when its issuer and key last changed together outside any renewal window."""
     changed_at: dict[str, float] = field(default_factory=dict)
     """By item name, when it last changed."""
     rolled_back_at: dict[str, float] = field(default_factory=dict)
@@ -79,15 +100,17 @@ class Past:
             # When the issuer wants it renewed may change while it is the same.
             if new is None or replace(new, renewal=None) == replace(old, renewal=None):
                 continue
+            before_that = self.previous.get(old.name)
             self.previous[old.name] = old
             last_change = self.changed_at.get(old.name)
             self.changed_at[old.name] = now
             self.rolled_back_at.pop(old.name, None)
+            # Two changes in a short time are a deployment under way, seen through one address of several.
+            under_way = last_change is not None and now - last_change < DEPLOYMENT
             if is_older(new, old):
-                # Two changes in a short time are a deployment under way, seen through one address of several.
-                under_way = last_change is not None and now - last_change < DEPLOYMENT
                 self.rolled_back_at[old.name] = now + DEPLOYMENT if under_way else now
-            if changed_identity(old, new, now):
+            is_back = before_that is not None and is_as_before(new, before_that, under_way=under_way)
+            if changed_identity(old, new, now) and not is_back:
                 self.identity_changed_at[old.name] = now
 
 
@@ -107,6 +130,12 @@ class Held:
     judged: Judged | None = None
     """The latest verdict on the facts; None before the first."""
     past: Past = field(default_factory=Past)
+    logged: Reason | None = None
+    """The reason of a failure that the log was last told of; None when that it is seen, or nothing yet."""
+    unlogged: int = 0
+    """Looks for which a line has been waiting for its turn."""
+    gone_at: float | None = None
+    """When a file was first found to be gone that a pattern matched; None while it is there."""
 
 
 @dataclass(slots=True)
@@ -218,8 +247,11 @@ class Memory:
         known.left_out = result.left_out if result.located else known.left_out
         looks = {look.label: look for look in result.looks}
         if result.located:
-            for label in [label for label in known.endpoints if label not in looks]:
-                del known.endpoints[label]
+            gone = [label for label in known.endpoints if label not in looks]
+            held = _hold_files(known, gone, now) if result.target.url.scheme == "file" and gone else set()
+            for label in gone:
+                if label not in held:
+                    del known.endpoints[label]
         return [label for label, look in looks.items() if self._take(known, look, now)]
 
     def _take(self, known: Known, look: Look, now: float) -> bool:
@@ -228,6 +260,7 @@ class Memory:
             held = known.endpoints[look.label] = Held(look.observation, look.duration)
         held.observation = look.observation
         held.duration = look.duration
+        held.gone_at = None
         facts = seen_facts(look.observation)
         if facts is None:
             return isinstance(look.observation, Failed) and _take_aside(held, look.observation.aside, now)
@@ -240,6 +273,34 @@ class Memory:
             held.past.note_change(held.facts, facts, now)
         held.facts = facts
         return True
+
+
+def _hold_files(known: Known, gone: Iterable[str], now: float) -> set[str]:
+    """
+    Those of a pattern's files that are gone and held for a while: in which something was seen that expires.
+    """
+    kept: set[str] = set()
+    new: list[str] = []
+    over: list[str] = []
+    for label in gone:
+        held = known.endpoints[label]
+        if held.facts is None:
+            continue
+        if held.gone_at is None:
+            held.gone_at = now
+            held.observation, held.duration = GONE, 0.0
+            new.append(label)
+        if now - held.gone_at < GRACE:
+            kept.add(label)
+        else:
+            over.append(label)
+    for words, labels in (("files of a pattern are gone", new), ("files that are gone are forgotten", over)):
+        if labels:
+            name = known.target.name if known.target is not None else ""
+            # The core does not import `exporter.logs`, which makes such fields.
+            said = {"target": name, "files": len(labels), "first": labels[0]}
+            logger.warning(words, extra={"fields": said})
+    return kept
 
 
 def _take_aside(held: Held, aside: tuple[Item, ...], now: float) -> bool:
@@ -258,12 +319,32 @@ def _take_aside(held: Held, aside: tuple[Item, ...], now: float) -> bool:
     return True
 
 
+def is_one_place(label: str) -> bool:
+    """
+    False for an endpoint whose items change because its address does: what came before tells nothing there.
+    """
+    return _ROTATING.fullmatch(label) is None
+
+
 def with_missing(facts: Facts, before: Facts) -> Facts:
     """
     What could be read of an endpoint now, and what was there before and is not among it.
 
-    A file that was half overwritten must not silence the warning about what could not be read.
+    A file that was half overwritten must not silence the warning about what could not be read. A certificate
+    that is there still is what it was: beside what can't be read it may pass for something else.
     """
+    named = {item.name for item in facts.items}
+    was = {
+        item.certificate.fingerprint_sha256: item
+        for item in before.items
+        if item.certificate is not None and item.name not in named
+    }
+    if was:
+        items = tuple(
+            was.get(item.certificate.fingerprint_sha256, item) if item.certificate is not None else item
+            for item in facts.items
+        )
+        facts = replace(facts, items=tuple(dict.fromkeys(items)))
     there = {item.name for item in facts.items}
     missing = tuple(item for item in before.items if item.name not in there)
     if not missing:
@@ -282,19 +363,45 @@ def is_older(new: Item, old: Item) -> bool:
 
 def changed_identity(old: Item, new: Item, now: float) -> bool:
     """
-    True when issuer and key changed together in the first third of the old one's lifetime.
+    True when issuer and key of a leaf changed together, and at a time when nobody renews.
 
-    No renewer renews that early, and each of the two changes alone is usual: new keys come with
-    most renewals, and an authority issues by turns from several certificates of its own.
+    Each of the two changes alone is usual: new keys come with most renewals, and an authority issues by turns
+    from several certificates of its own.
     """
-    if old.certificate is None or new.certificate is None:
+    was, became = _identity(old), _identity(new)
+    if was is None or became is None or was[0] == became[0] or was[1] == became[1]:
         return False
-    early = now < old.not_before + (old.not_after - old.not_before) / 3
-    return (
-        early
-        and old.certificate.issuer_organization != new.certificate.issuer_organization
-        and old.certificate.public_key_sha256 != new.certificate.public_key_sha256
-    )
+    return old.not_after - now > renewal_window(old)
+
+
+def is_as_before(new: Item, before: Item, *, under_way: bool) -> bool:
+    """
+    True when a leaf has the issuer and the key of the one that was there before the last: it was put back.
+
+    Where two changes came in a short time, the issuer is enough: it was put back with a new key.
+    """
+    was, became = _identity(before), _identity(new)
+    return was is not None and became is not None and (was == became or (under_way and was[0] == became[0]))
+
+
+def _identity(item: Item) -> tuple[str, str] | None:
+    """
+    The issuer and the key of a leaf; None for everything else.
+    """
+    if item.kind is not Kind.LEAF or item.certificate is None:
+        return None
+    return item.certificate.issuer_organization, item.certificate.public_key_sha256
+
+
+def renewal_window(item: Item) -> float:
+    """
+    Seconds before the end of an item from which on healthy renewers renew it.
+
+    certbot and cert-manager renew when a third of the lifetime is left, or a half where the issuer says so;
+    clouds 60, 45 or 30 days before the end.
+    """
+    lifetime = item.not_after - item.not_before
+    return min(lifetime / 2, max(lifetime / 3, RENEWED_EARLY))
 
 
 def seen_facts(observation: Observation) -> Facts | None:

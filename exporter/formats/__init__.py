@@ -4,7 +4,10 @@ Formats of files: bytes in, items out. One module each, one line each in the reg
 Pure: they open no file and read no clock. A file's format is told by its content, never by its name.
 """
 
-from dataclasses import replace
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field, replace
 
 from exporter.formats import der, jks, json_keys, kubeconfig, pem, pkcs12, saml, ssh
 from exporter.formats.parsed import Format, Given, Parsed, Problem, renamed
@@ -19,6 +22,8 @@ FORMATS: tuple[Format, ...] = (
     json_keys.FORMAT,
     saml.FORMAT,
     kubeconfig.FORMAT,
+    ssh.KEYS,
+    pem.LOOSE,
 )
 """In the order in which they are tried: the first that recognises the bytes reads them."""
 
@@ -32,29 +37,104 @@ DETAIL_PROBLEMS = 3
 """Problems of a file that are told one by one."""
 
 
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_GZIP = b"\x1f\x8b\x08"
+_BASE64_SEQUENCE = b"MI"
+"""What base64 of a SEQUENCE begins with whose length takes more than one byte."""
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """
+    Bytes whose format was looked for.
+    """
+
+    data: bytes = field(repr=False)
+    """As the format reads them: text is UTF-8 without a byte order mark."""
+    format: Format | None
+    """None when it is none of ours."""
+    words: str = ""
+    """What the bytes are when it is none of ours, for a person."""
+
+    @property
+    def is_keystore(self) -> bool:
+        """
+        True when a password may be needed.
+        """
+        return self.format is not None and self.format.is_keystore
+
+    def read(self, given: Given) -> Parsed:
+        """
+        What is in the bytes: items whose names differ, and problems.
+        """
+        if self.format is None:
+            return Parsed(problems=(Problem(Reason.FORMAT_UNKNOWN, self.words),))
+        return distinct(self.format.read(self.data, given))
+
+
+def recognised(data: bytes) -> Recognised:
+    """
+    The bytes with the format that they are in.
+    """
+    plain = without_mark(data)
+    found = _first(plain)
+    if found is not None:
+        return Recognised(plain, found)
+    decoded = _bare_base64(plain)
+    if decoded is not None and (found := _first(decoded)) is not None:
+        return Recognised(decoded, found)
+    if not plain.strip():
+        return Recognised(plain, None, "the file is empty")
+    if plain.startswith(_GZIP):
+        return Recognised(plain, None, "this is compressed (gzip), and is not unpacked here")
+    kind = "UTF-16 text" if data[:2] in _UTF16_MARKS else "this"
+    return Recognised(plain, None, f"{kind} is no format that is known here")
+
+
+def without_mark(data: bytes) -> bytes:
+    """
+    Text as UTF-8 without the byte order mark that Windows writes; everything else as it is.
+
+    A mark is no part of what it precedes, and UTF-16 (what PowerShell's `>` writes) is told by it.
+    """
+    if data.startswith(_UTF8_MARK):
+        return data[len(_UTF8_MARK) :]
+    if data[:2] in _UTF16_MARKS:
+        return data.decode("utf-16", "replace").encode("utf-8")
+    return data
+
+
 def format_of(data: bytes) -> Format | None:
     """
     The format that the bytes are in; None when it is none of ours.
     """
+    return recognised(data).format
+
+
+def _first(data: bytes) -> Format | None:
     return next((one for one in FORMATS if one.recognises(data)), None)
 
 
-def is_keystore(data: bytes) -> bool:
+def _bare_base64(data: bytes) -> bytes | None:
     """
-    True when a password may be needed to read the bytes.
+    What base64 without BEGIN and END encodes; None unless it is an encoding (DER).
     """
-    return any(one.recognises(data) for one in FORMATS if one.is_keystore)
+    text = data.strip()
+    if not text.startswith(_BASE64_SEQUENCE) or _BASE64.fullmatch(text) is None:
+        return None
+    try:
+        return base64.b64decode(b"".join(text.split()), validate=True)
+    except binascii.Error:
+        return None
 
 
 def parse(data: bytes, given: Given) -> Parsed:
     """
     What is in these bytes, whatever they are: items whose names differ, and problems.
     """
-    found = format_of(data)
-    if found is None:
-        words = "the file is empty" if not data.strip() else "this is no format that is known here"
-        return Parsed(problems=(Problem(Reason.FORMAT_UNKNOWN, words),))
-    return distinct(found.read(data, given))
+    return recognised(data).read(given)
 
 
 def distinct(parsed: Parsed) -> Parsed:
@@ -92,7 +172,7 @@ def failure(parsed: Parsed) -> Problem | None:
         words = "; ".join(one.detail for one in parsed.problems[:DETAIL_PROBLEMS])
         more = len(parsed.problems) - DETAIL_PROBLEMS
         return Problem(first.reason, f"{words}; and {more} more" if more > 0 else words)
-    if not parsed.items:
+    if not parsed.items and not parsed.faults:
         there = ", ".join(parsed.lasting) or "nothing at all"
         return Problem(Reason.NOTHING_EXPIRES, f"there is nothing in it that expires: it holds {there}")
     return None

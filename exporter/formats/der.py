@@ -14,6 +14,7 @@ from exporter.certificates import UNREADABLE
 from exporter.formats import ber
 from exporter.formats.parsed import Findings, Format, Given, Parsed, arranged, numbered
 from exporter.observation import Certificate, Item, Kind
+from exporter.revocation import revoked
 
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 """1.2.840.113549.1.7.2 (RFC 5652 section 5.1)."""
@@ -48,8 +49,7 @@ def read(data: bytes, _given: Given) -> Parsed:
             piece = ber.element(data, position)
         except ber.BerError as error:
             others.broken(f"from byte {position} on: {error}")
-            if position == 0:
-                certificates.append(None)
+            certificates.append(None)
             break
         place = f"at byte {position}"
         match _what(piece):
@@ -144,6 +144,12 @@ def ocsp_response(data: bytes, place: str) -> Parsed:
             findings.lasting[f"an OCSP responder's refusal to answer ({status})"] = None
             return findings.parsed()
         for single in response.responses:
+            if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
+                reason = single.revocation_reason
+                which = f"the certificate with the serial number {single.serial_number:x}"
+                findings.faults.append(
+                    revoked("The OCSP response in the file", reason.value if reason else "", which)
+                )
             begin, end = _seconds(single.this_update_utc), _seconds(single.next_update_utc)
             if begin is None or end is None:
                 findings.lasting["an OCSP response that does not say when a newer one comes"] = None

@@ -6,6 +6,7 @@ Keys and tokens in them are not decoded and not kept.
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +22,9 @@ ENTRY_LIMIT = 1000
 SIZE_LIMIT = 1024 * 1024
 """Bytes of a kubeconfig: YAML takes long to read."""
 
-_LISTS = re.compile(rb"""^[ \t{,]*["']?(?:clusters|users)["']?[ \t]*:""", re.MULTILINE)
+_LISTS = re.compile(rb"""(?:^|[{,])[ \t]*["']?(?:clusters|users)["']?[ \t]*:""", re.MULTILINE)
+_DOCUMENT = re.compile(rb"^---(?:[ \t].*)?\r?$", re.MULTILINE)
+"""What a YAML document begins with (YAML 1.2 section 9.1.4)."""
 _KIND = re.compile(rb"""["']?kind["']?[ \t]*:[ \t]*["']?Config\b""")
 
 
@@ -41,7 +44,7 @@ def read(data: bytes, given: Given) -> Parsed:
         findings.broken(f"a kubeconfig has at most {SIZE_LIMIT:,} bytes")
         return findings.parsed()
     try:
-        document = read_yaml(data, "kubeconfig").value
+        document = _document(data, findings)
     except ConfigError as error:
         # Its words may repeat a value, and values may be secrets.
         findings.broken(f"line {error.faults[0].line} is not YAML")
@@ -63,6 +66,33 @@ def read(data: bytes, given: Given) -> Parsed:
     return findings.parsed()
 
 
+def _document(data: bytes, findings: Findings) -> Any:
+    """
+    The document of the file, the first of several: kubectl reads no other. Raises ConfigError.
+    """
+    if data.lstrip()[:1] == b"{":
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            pass  # YAML has such braces too
+    begin = 0
+    for mark in _DOCUMENT.finditer(data):
+        if _has_content(data[begin : mark.start()]):
+            if _has_content(data[mark.start() :]):
+                findings.broken("it has several YAML documents: only the first was read, as kubectl does")
+            return read_yaml(data[: mark.start()], "kubeconfig").value
+        begin = mark.start()
+    return read_yaml(data, "kubeconfig").value
+
+
+def _has_content(part: bytes) -> bool:
+    """
+    True when there is more in a part of a file than marks, directives and comments.
+    """
+    lines = (line.removeprefix(b"---").strip() for line in part.splitlines())
+    return any(line and line[:1] not in {b"#", b"%"} for line in lines)
+
+
 def _entries(document: Any, list_name: str, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     Name and settings of each user or cluster.
@@ -72,7 +102,8 @@ def _entries(document: Any, list_name: str, kind: str) -> Iterator[tuple[str, di
         settings = entry.get(kind) if isinstance(entry, dict) else None
         if isinstance(settings, dict):
             name = entry.get("name")
-            yield name if isinstance(name, str) else "", settings
+            # JSON may state halves of characters, which are no text.
+            yield name.encode("utf-8", "replace").decode() if isinstance(name, str) else "", settings
 
 
 def _add_embedded(text: str, prefix: str, given: Given, findings: Findings) -> None:

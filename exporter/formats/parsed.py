@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from exporter.certificates import CertificateError, certificate
-from exporter.observation import Certificate, Chain, Facts, Item, Kind, Reason
+from exporter.observation import Certificate, Chain, Facts, FoundFault, Item, Kind, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,15 @@ class Parsed:
     lasting: tuple[str, ...] = ()
     """What else is there and has no end, in words (`a private key`), each once."""
     references: tuple[Reference, ...] = ()
+    faults: tuple[FoundFault, ...] = ()
+    """What the file itself says against what it is about (a revocation)."""
 
     @property
     def facts(self) -> Facts:
         """
         The items as facts of an endpoint, which are partial when there is a problem.
         """
-        return Facts(self.items, self.chains, partial=bool(self.problems))
+        return Facts(self.items, self.chains, faults=self.faults, partial=bool(self.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     lasting: dict[str, None] = field(default_factory=dict)
     references: list[Reference] = field(default_factory=list)
+    faults: list[FoundFault] = field(default_factory=list)
 
     def broken(self, detail: str) -> None:
         """
@@ -117,6 +120,7 @@ class Findings:
         ]
         self.lasting |= dict.fromkeys(other.lasting)
         self.references += other.references
+        self.faults += other.faults
 
     def add_entry(self, name: str, chain: Sequence[Certificate]) -> None:
         """
@@ -145,6 +149,7 @@ class Findings:
             tuple(self.problems),
             tuple(self.lasting),
             tuple(self.references),
+            tuple(self.faults),
         )
 
 
@@ -186,6 +191,9 @@ def arranged(found: Sequence[Certificate | None]) -> Findings:
     Leaves are `leaf`, `leaf-2` and so on. A CA certificate that is above one of them is `chain-N`, counted
     without the leaves; every other is `certificate-N`, counted from the first. What could not be read
     keeps its number, so that no other certificate takes its place. What is there twice is told once.
+
+    Beside what could not be read, no CA certificate stands alone: the leaf that it accompanies may be that.
+    Where no leaf could be read, the first of these has the leaf's place.
     """
     if len(found) == 1 and found[0] is not None and not is_authority(found[0]):
         # Most files are this: it is worth a way of its own.
@@ -208,15 +216,19 @@ def arranged(found: Sequence[Certificate | None]) -> Findings:
             above |= {one.fingerprint_sha256 for one in chain[1:]}
     told: set[str] = set()
     leaf_count = 0
+    is_partial = None in found
     for position, one in enumerate(found, 1):
-        if one is None or one.fingerprint_sha256 in told:
+        if one is None:
+            leaf_count += not leaves and not leaf_count
+            continue
+        if one.fingerprint_sha256 in told:
             continue
         told.add(one.fingerprint_sha256)
         if not is_authority(one):
             leaf_count += 1
             name = "leaf" if leaf_count == 1 else f"leaf-{leaf_count}"
             findings.items.append(item(name, Kind.LEAF, one))
-        elif one.fingerprint_sha256 in above:
+        elif is_partial or one.fingerprint_sha256 in above:
             findings.items.append(item(f"chain-{position - leaf_count}", accompanying(one), one))
         else:
             findings.items.append(item(f"certificate-{position}", Kind.AUTHORITY, one))

@@ -2,6 +2,9 @@
 PEM (RFC 7468): blocks of base64 between BEGIN and END lines, whatever stands around them. Pure.
 
 Blocks of keys are told by their label and passed over: what is in them is not even decoded.
+
+A block that OpenSSL refuses or passes over, because of what else stands in its lines, is read all the same,
+and told: servers would leave out a certificate that is watched here.
 """
 
 import base64
@@ -20,10 +23,16 @@ BLOCK_LIMIT = 10_000
 LABEL_LIMIT = 64
 """Characters that a label may have."""
 
+LINE_LIMIT = 200
+"""Bytes of a line that are looked at before and behind a BEGIN or END."""
+
 _BEGIN = b"-----BEGIN "
+_FIRST = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END "
 _DASHES = b"-----"
 _LABEL = re.compile(rb"[A-Z0-9 .#-]+")
+_MARK = b"\xef\xbb\xbf"
+"""UTF-8's byte order mark. OpenSSL passes over it at the start of any line."""
 
 _CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
 _OTHERS: dict[str, Callable[[bytes, str], Parsed]] = {
@@ -44,12 +53,23 @@ class _Begin:
 
     start: int
     label: str
+    """Empty when the line is damaged."""
     stop: int
+    before: bytes
+    """What stands before it in its line: nothing, blanks, or other text."""
 
 
 def recognises(data: bytes) -> bool:
     """
     True when there is a BEGIN line.
+    """
+    # Most files begin with one.
+    return data.startswith(_FIRST) or any(begin.label and not begin.before.strip() for begin in _begins(data))
+
+
+def _recognises_loosely(data: bytes) -> bool:
+    """
+    True when there is a BEGIN that is damaged, or in a line with other text.
     """
     return next(_begins(data), None) is not None
 
@@ -66,16 +86,28 @@ def read(data: bytes, _given: Given) -> Parsed:
         stop = begins[index].start if index < len(begins) else len(data)
         number += data.count(b"\n", counted, begin.start)
         counted = begin.start
+        if not begin.label:
+            others.broken(f"the BEGIN line in line {number} is damaged")
+            certificates.append(None)
+            continue
         place = f"the {begin.label} block in line {number}"
+        end = data.find(_END, begin.stop, stop)
+        known = len(others.problems)
         if begin.label in _CERTIFICATES:
-            certificates.append(_certificate(data, begin, stop, place, others))
+            certificates.append(_certificate(data, begin, end, place, others))
         elif begin.label in _OTHERS:
             try:
-                others.add(_OTHERS[begin.label](_decoded(data, begin.stop, stop), place))
+                others.add(_OTHERS[begin.label](_decoded(data, begin.stop, end), place))
             except ValueError as error:
                 others.broken(f"{place}: {error}")
         else:
             others.lasting[_words(begin.label)] = None
+            if end < 0 and stop < len(data):
+                others.broken(f"{place} has no END line, so OpenSSL refuses what follows it")
+        if len(others.problems) == known and end >= 0:
+            fault = _fault(data, begin, end, last=stop == len(data))
+            if fault:
+                others.broken(f"{place}: {fault}")
     if len(begins) > BLOCK_LIMIT:
         others.problems.append(
             Problem(Reason.FILE_TOO_LARGE, f"it has {len(begins)} blocks; the first {BLOCK_LIMIT} were read")
@@ -92,31 +124,71 @@ _NOTHING = Findings()
 def _begins(data: bytes) -> Iterator[_Begin]:
     """
     The BEGIN lines. Found with `find`: a pattern takes longer than all else that is done with a certificate.
+
+    Within a line it counts only where it ends the line: else it is in a sentence or a program. One in a
+    comment is none.
     """
     position = data.find(_BEGIN)
     while position >= 0:
         start = position + len(_BEGIN)
         stop = data.find(_DASHES, start, start + LABEL_LIMIT + len(_DASHES))
-        if stop > start and _LABEL.fullmatch(data, start, stop) and _begins_line(data, position):
-            yield _Begin(position, data[start:stop].decode("ascii"), stop + len(_DASHES))
+        before = _before(data, position)
+        is_good = stop > start and _LABEL.fullmatch(data, start, stop) is not None
+        stop += len(_DASHES)
+        if not before.strip():
+            yield _Begin(position, data[start : stop - 5].decode("ascii") if is_good else "", stop, before)
+        elif is_good and not before.lstrip().startswith(b"#") and not _behind(data, stop):
+            yield _Begin(position, data[start : stop - 5].decode("ascii"), stop, before)
         position = data.find(_BEGIN, start)
 
 
-def _begins_line(data: bytes, position: int) -> bool:
+def _before(data: bytes, position: int) -> bytes:
     """
-    True at the start of a line, blanks aside, or right after an END line that lacks its line feed.
+    What stands in the line before a BEGIN or END. An END line that lacks its line feed is another line.
     """
-    while position and data[position - 1] in b" \t":
-        position -= 1
-    return position == 0 or data[position - 1] in b"\r\n" or data[max(0, position - 5) : position] == _DASHES
+    if position == 0 or data[position - 1] in b"\r\n":
+        return b""
+    text = data[max(0, position - LINE_LIMIT) : position]
+    text = text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :].removeprefix(_MARK)
+    return b"" if text.endswith(_DASHES) and _END in text else text
 
 
-def _certificate(data: bytes, begin: _Begin, stop: int, place: str, findings: Findings) -> Certificate | None:
+def _behind(data: bytes, position: int) -> bytes:
+    """
+    What stands in the line behind a BEGIN or END, blanks aside.
+    """
+    if data[position : position + 1] in {b"", b"\n", b"\r"}:
+        return b""
+    text = data[position : position + LINE_LIMIT].lstrip(b" \t")
+    return text[:1].strip()
+
+
+def _fault(data: bytes, begin: _Begin, end: int, *, last: bool) -> str:
+    """
+    Why OpenSSL would not read the block that can be read here, in words; empty when it would.
+    """
+    before_end = _before(data, end)
+    # All of it may be indented, as in a document of another format that it stands in.
+    if begin.before.strip() or (begin.before and begin.before != before_end) or _behind(data, begin.stop):
+        return "its BEGIN is not alone in its line, so OpenSSL passes over the block"
+    label = begin.label.encode("ascii") + _DASHES
+    start = end + len(_END)
+    if not data.startswith(label, start) or _behind(data, start + len(label)):
+        return "its END is not alone in its line, so OpenSSL refuses it (bad end line)"
+    if before_end != begin.before and not last:
+        return "its END is not alone in its line, so OpenSSL passes over the block that follows"
+    text = data[begin.stop : end].lstrip()
+    if (b"\n\n" in text or b"\n\r\n" in text) and b":" not in text:
+        return "there is an empty line in it, so OpenSSL refuses it (bad end line)"
+    return ""
+
+
+def _certificate(data: bytes, begin: _Begin, end: int, place: str, findings: Findings) -> Certificate | None:
     """
     The certificate of a block; None, and the problem noted, when there is none.
     """
     try:
-        decoded = _decoded(data, begin.stop, stop)
+        decoded = _decoded(data, begin.stop, end)
         if begin.label == "TRUSTED CERTIFICATE":
             # OpenSSL puts something behind the certificate (x509(1), `-trustout`).
             decoded = ber.element(decoded).whole
@@ -126,11 +198,10 @@ def _certificate(data: bytes, begin: _Begin, stop: int, place: str, findings: Fi
     return findings.certificate(decoded, place)
 
 
-def _decoded(data: bytes, start: int, stop: int) -> bytes:
+def _decoded(data: bytes, start: int, end: int) -> bytes:
     """
     The bytes of a block. Raises ValueError with words for a person.
     """
-    end = data.find(_END, start, stop)
     if end < 0:
         raise ValueError("there is no END line: the file is cut off or damaged")
     text = data[start:end]
@@ -148,3 +219,6 @@ def _words(label: str) -> str:
 
 
 FORMAT = Format("PEM", recognises, read)
+
+LOOSE = Format("PEM", _recognises_loosely, read)
+"""For what is of no other format: a file whose only BEGIN is damaged, or in a line with other text."""

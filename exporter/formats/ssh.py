@@ -1,5 +1,7 @@
 """
 OpenSSH certificates (PROTOCOL.certkeys of OpenSSH): `*-cert.pub` of hosts and users, one a line. Pure.
+
+Public keys (sshd(8), also in authorized_keys and known_hosts) have no end.
 """
 
 import base64
@@ -20,6 +22,9 @@ LAST_YEAR = 253_402_300_799
 LINE_LIMIT = 10_000
 """Certificates that are read of one file."""
 
+_KEYS_HEAD = 64 * 1024
+"""Bytes in which the first public key stands, comments before it included."""
+
 # Strings and numbers of each kind of key, which stand between the nonce and the serial number.
 _KEY_FIELDS = {
     "ssh-rsa": 2,
@@ -37,6 +42,17 @@ _KEY_FIELDS = {
 _LINE = re.compile(
     rb"(?:^|[ \t])([a-z0-9-]{1,40})-cert-v\d{2}@openssh\.com[ \t]+([A-Za-z0-9+/=]+)", re.MULTILINE
 )
+
+
+# The first line that is no comment: the key may have options or the names of hosts before it.
+_KEY = re.compile(
+    rb"""(?:[ \t]*(?:\#[^\r\n]*)?\r?\n)*
+    (?:[^\r\n\#]{1,500}?[ \t])?
+    (?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp(?:256|384|521)
+    |sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)[ \t]+AAAA[A-Za-z0-9+/=]+(?:[ \t\r\n]|\Z)""",
+    re.VERBOSE,
+)
+_RFC4716 = b"---- BEGIN SSH2 PUBLIC KEY ----"
 
 
 def recognises(data: bytes) -> bool:
@@ -101,4 +117,20 @@ def _after_string(blob: bytes, position: int) -> int:
     return int(position + 4 + length)
 
 
+def _recognises_keys(data: bytes) -> bool:
+    """
+    True when the first line holds a public key, or begins one (RFC 4716 section 3.2).
+    """
+    return data.startswith(_RFC4716) or (b"AAAA" in data and _KEY.match(data[:_KEYS_HEAD]) is not None)
+
+
+def _read_keys(_data: bytes, _given: Given) -> Parsed:
+    """
+    Nothing that expires.
+    """
+    return Parsed(lasting=("SSH public keys",))
+
+
 FORMAT = Format("OpenSSH certificate", recognises, read)
+
+KEYS = Format("SSH public keys", _recognises_keys, _read_keys)

@@ -4,7 +4,7 @@ Files: `file:///path` and patterns of paths, each file an endpoint.
 
 from collections.abc import Callable, Sequence
 
-from exporter.files import DIRECTORY_SUFFIX, Files, Outcome, is_pattern, label
+from exporter.files import DIRECTORY_SUFFIX, TOTAL_LIMIT, Files, Outcome, is_pattern, label
 from exporter.network import Network, ProbeError, Trace
 from exporter.observation import Facts, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
@@ -25,11 +25,14 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     found = await _files(network).search(path)
     left_out = tuple(f"{label(where)}: the directory can't be read: {why}" for where, why in found.unreadable)
     if found.beyond:
-        left_out += tuple(["more files than are looked at for one pattern"] * found.beyond)
+        left_out += tuple(["more files than are looked at for one pattern, or for all"] * found.beyond)
     if not found.paths:
         words = f"no file matches {label(path)}"
         if found.unreadable:
             raise ProbeError(Reason.FILE_UNREADABLE, "; ".join((words, *left_out[:3])))
+        if found.beyond:
+            words = f"other patterns match {TOTAL_LIMIT:,} files already, and no more are looked at"
+            raise ProbeError(Reason.FILE_UNREADABLE, words)
         raise ProbeError(Reason.NO_MATCH, words)
     by_label = {label(one): one for one in found.paths}
     # A directory that can't be read is an endpoint that fails: what is in it may run out unseen.

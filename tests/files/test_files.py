@@ -13,7 +13,9 @@ import pytest
 
 from exporter import files
 from exporter.config import parse
+from exporter.memory import GRACE, Look, Memory, Result
 from exporter.metrics import NEWEST, NOT_AFTER, VERIFIED, EndpointRow, Exposition
+from exporter.observation import Facts, Item, Kind, Observed
 from exporter.state import State, snapshot
 from exporter.targets import Target, parse_url
 from tests.formats.samples import (
@@ -22,6 +24,7 @@ from tests.formats.samples import (
     java_store,
     kubeconfig,
     leaf,
+    ocsp_response,
     old_pkcs12_store,
     pem,
     root,
@@ -254,6 +257,129 @@ def test_a_file_that_breaks_keeps_what_was_last_read(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_broken_leaf_makes_no_authority_of_its_issuer(tmp_path: Path) -> None:
+    """
+    The intermediate is what it was before, and never what stands alone, with deadlines of a year.
+    """
+    held, new, bundle = (tmp_path / name for name in ("held.pem", "new.pem", "bundle.pem"))
+    broken = pem("CERTIFICATE", leaf().der[:-20])
+    held.write_bytes(leaf().chain_pem)
+    bundle.write_bytes(issuer().pem + root().pem)
+    new.write_bytes(broken + issuer().pem)
+
+    async def run() -> None:
+        async with watching() as watch:
+            await scrape(watch, of(held), of(bundle))
+            held.write_bytes(broken + issuer().pem)
+            bundle.write_bytes(broken + root().pem)
+            rows = await scrape(watch, of(held), of(new), of(bundle))
+            assert [outcome(row) for row in rows] == ["format_broken"] * 3
+            kinds = [
+                {item.name: str(item.kind) for item in row.held.facts.items}
+                for row in rows
+                if row.held.facts is not None
+            ]
+            assert kinds == [
+                {"leaf": "leaf", "chain-1": "intermediate"},
+                {"chain-1": "intermediate"},
+                {"certificate-1": "authority", "certificate-2": "authority"},
+            ]
+            assert rows[0].verdict is not None
+            assert [one.item.name for one in rows[0].verdict.items if one.deadlines is not None] == ["leaf"]
+
+    asyncio.run(run())
+
+
+def test_a_file_that_leaves_a_pattern_is_held(tmp_path: Path) -> None:
+    """
+    Removed while others still match: it fails, and its end is still told; back, it has its history.
+    """
+    for name in ("a.pem", "b.pem"):
+        (tmp_path / name).write_bytes(leaf().pem)
+    (tmp_path / "text.pem").write_bytes(b"nothing that was ever seen")
+    renewed = issuer().issue("www.example", ["www.example"], not_before=NOW, not_after=NOW + 90 * DAY)
+
+    async def run() -> None:
+        async with watching() as watch:
+            await scrape(watch, of(tmp_path / "*.pem"))
+            (tmp_path / "a.pem").unlink()
+            (tmp_path / "text.pem").unlink()
+            rows = await scrape(watch, of(tmp_path / "*.pem"))
+            assert told(rows) == {"a.pem": "file_not_found", "b.pem": "seen"}
+            assert [items(row) for row in rows] == [["leaf"], ["leaf"]]
+            (tmp_path / "a.pem").write_bytes(renewed.pem)
+            rows = await scrape(watch, of(tmp_path / "*.pem"))
+            assert told(rows) == {"a.pem": "seen", "b.pem": "seen"}
+            (row,) = (row for row in rows if row.label.endswith("a.pem"))
+            assert row.held.past.previous["leaf"].not_after == NOW + 89 * DAY
+
+    asyncio.run(run())
+
+
+def test_a_file_that_stays_away_is_forgotten_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    An hour after it was first missed, however long ago it was last seen; one line a target each time.
+    """
+    target, memory = of("/x/*"), Memory()
+    facts = Facts((Item("leaf", Kind.LEAF, NOW, NOW + DAY),))
+    there, gone = (Look(label, Observed(facts), 0.1) for label in ("/x/there", "/x/gone"))
+    memory.update(Result(target, (there, gone), located=True), NOW)
+    with caplog.at_level("WARNING"):
+        for after, known in ((0.0, 2), (GRACE - 1, 2), (GRACE, 1), (GRACE + 1, 1)):
+            memory.update(Result(target, (there,), located=True), NOW + 9 * DAY + after)
+            assert len(memory.known(target).endpoints) == known
+    assert [record.getMessage() for record in caplog.records] == [
+        "files of a pattern are gone",
+        "files that are gone are forgotten",
+    ]
+
+
+def test_all_patterns_together_have_a_limit(tmp_path: Path) -> None:
+    """
+    What is beyond it is counted, and a pattern keeps what it had; one that is asked for no more makes room.
+    """
+    for name in ("a/1", "a/2", "b/1", "b/2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    async def run() -> None:
+        now = [NOW]
+        all_files = files.Files(asyncio.get_running_loop(), lambda: now[0], limit=3)
+        for _ in range(2):
+            found = [await all_files.search(f"{tmp_path}/{name}/*") for name in ("a", "b")]
+            assert [(len(one.paths), one.beyond) for one in found] == [(2, 0), (1, 1)]
+        now[0] += files.ASKED + 1
+        found_later = await all_files.search(f"{tmp_path}/b/*")
+        assert (len(found_later.paths), found_later.beyond) == (2, 0)
+
+    asyncio.run(run())
+
+
+def test_what_can_not_be_asked_for_is_no_fault_of_ours(tmp_path: Path) -> None:
+    """
+    A name that is too long, a kubeconfig that names no path, and the root directory, which has no name.
+    """
+    (tmp_path / "config").write_bytes(kubeconfig(one={"client-certificate": "a\0b"}))
+    long, config, directory = look(of(tmp_path / ("a" * 300)), of(tmp_path / "config"), of("/"))
+    assert outcome(long) == "file_not_found"
+    assert outcome(config) == "format_broken"
+    assert "user/one" in detail(config)
+    assert outcome(directory) == "not_a_file"
+    assert detail(directory).startswith("/ is a directory: /* ")
+
+
+def test_a_revoked_certificates_staple_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    """
+    The reason is told, and nothing is said to have been verified.
+    """
+    (tmp_path / "www.ocsp").write_bytes(ocsp_response(revoked_at=NOW - DAY))
+    (row,) = look(of(tmp_path / "www.ocsp"))
+    assert outcome(row) == "seen"
+    text = Exposition().text([], [row], {})
+    assert 'reason="revoked"' in text
+    assert VERIFIED.name + "{" not in text
+
+
 def test_an_unchanged_file_is_not_opened_again(tmp_path: Path) -> None:
     """
     Its stamp is all that is asked for: the outcome is the same object.
@@ -302,11 +428,15 @@ def test_a_keystores_password_may_lie_beside_it(tmp_path: Path, store: Callable[
         async with watching() as watch:
             (row,) = await scrape(watch, of(path, password="wrong"))
             assert outcome(row) == "seen"
+            for encoding in ("utf-8-sig", "utf-16"):
+                beside.write_text(PASSWORD + "\n", encoding)
+                (row,) = await scrape(watch, of(path, password="wrong"))
+                assert outcome(row) == "seen"
             beside.write_bytes(b"")
             (row,) = await scrape(watch, of(path, password=PASSWORD))
             assert outcome(row) == "keystore_password_wrong"
             assert "empty" in detail(row)
-            beside.write_bytes(b"\xff\xfe")
+            beside.write_bytes(b"\xff\x00")
             (row,) = await scrape(watch, of(path, password=PASSWORD))
             assert outcome(row) == "keystore_locked"
             beside.unlink()

@@ -93,11 +93,11 @@ def revocation_list(next_update: float = NOW + 7 * DAY) -> bytes:
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
-def ocsp_response() -> bytes:
+def ocsp_response(revoked_at: float | None = None) -> bytes:
     """
     An OCSP response about the leaf, DER.
     """
-    return staple(leaf(), this_update=NOW - DAY, next_update=NOW + 3 * DAY)
+    return staple(leaf(), this_update=NOW - DAY, next_update=NOW + 3 * DAY, revoked_at=revoked_at)
 
 
 def pem(label: str, data: bytes) -> bytes:
@@ -219,6 +219,15 @@ def ssh_certificate(valid_before: int = int(NOW) + 30 * 86400) -> bytes:
     return built.public_bytes() + b" root@host\n"
 
 
+def ssh_public_key() -> bytes:
+    """
+    The file that `ssh-keygen` writes beside a private key.
+    """
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+    encoded = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return encoded + b" root@host\n"
+
+
 def kubeconfig(**users: dict[str, str]) -> bytes:
     """
     A kubeconfig with an embedded CA, and these users.
@@ -282,6 +291,7 @@ def every() -> dict[str, bytes]:
         "JKS": java_store(),
         "JCEKS": java_store(mark=0xCECECECE, secret=sealed_key()),
         "OpenSSH": ssh_certificate(),
+        "SSH keys": ssh_public_key(),
         "kubeconfig": kubeconfig(admin={"client-certificate-data": base64.b64encode(leaf().pem).decode()}),
         "JWKS": key_set({"kid": "one", "x5c": x5c(leaf(), issuer())}),
         "SAML": metadata(),

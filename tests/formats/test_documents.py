@@ -3,6 +3,7 @@ OpenSSH certificates, kubeconfig, JSON Web Key Sets and SAML metadata.
 """
 
 import base64
+import json
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.formats.samples import (
     reasons,
     root,
     ssh_certificate,
+    ssh_public_key,
     told,
     x5c,
 )
@@ -54,6 +56,67 @@ def test_several_openssh_certificates_and_a_broken_one() -> None:
     assert list(told(parsed)) == ["ssh-1", "ssh-2"]
     assert reasons(parsed) == ["format_broken", "format_broken"]
     assert "line 3" in parsed.problems[0].detail
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ssh_public_key(),
+        b"# a comment\n\n" + ssh_public_key(),
+        b'command="ls",no-pty ' + ssh_public_key(),
+        b"host.example,192.0.2.1 " + ssh_public_key(),
+        b"ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY=",
+        b"sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t me\r\n",
+        b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n",
+    ],
+    ids=range(7),
+)
+def test_ssh_public_keys_are_keys(data: bytes) -> None:
+    """
+    They have no end, and are left out of patterns like all keys.
+    """
+    parsed = read(data)
+    assert (parsed.items, parsed.problems) == ((), ())
+    assert parsed.lasting == ("SSH public keys",)
+
+
+def test_a_kubeconfig_may_be_json_of_any_shape() -> None:
+    """
+    `kubectl config view -o json`, indented or in one line.
+    """
+    user = {"client-certificate-data": base64.b64encode(leaf().pem).decode()}
+    document = json.loads(kubeconfig(admin=user))
+    for text in (
+        json.dumps(document),
+        json.dumps(document, separators=(",", ":")),
+        json.dumps(document, indent="\t"),
+        "---\n" + json.dumps(document),
+    ):
+        parsed = read(text.encode())
+        assert told(parsed) == {"user/admin": "leaf", "cluster/prod": "authority"}
+        assert parsed.problems == ()
+
+
+def test_of_several_yaml_documents_the_first_is_read_and_the_rest_is_told() -> None:
+    """
+    As kubectl does, which reads the first and says nothing of the others.
+    """
+    first, second = kubeconfig(), kubeconfig(late={"token": "t0ken"})
+    parsed = read(b"# mine\n---\n" + first + b"\n---\n" + second)
+    assert told(parsed) == {"cluster/prod": "authority"}
+    assert reasons(parsed) == ["format_broken"]
+    assert "several YAML documents" in parsed.problems[0].detail
+    assert read(first + b"\n---\n# nothing more\n").problems == ()
+
+
+def test_halves_of_characters_in_json_harm_nothing() -> None:
+    """
+    JSON can state what is no text: a name with it is printed, a path with it is none.
+    """
+    document = json.loads(kubeconfig(admin={"client-certificate-data": "!"}))
+    document["users"][0]["name"] = "a\ud800"
+    (problem,) = read(json.dumps(document).encode()).problems
+    assert problem.detail.startswith("user/a?")
 
 
 def test_kubeconfig_names_users_and_clusters() -> None:

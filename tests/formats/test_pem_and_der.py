@@ -2,6 +2,10 @@
 Certificates, revocation lists, PKCS#7 and OCSP responses, as PEM and as DER.
 """
 
+import base64
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from exporter.formats import ITEM_LIMIT, format_of, parse
@@ -120,6 +124,143 @@ def test_pem_of_every_writer_is_read(wrapped: object) -> None:
     """
     assert callable(wrapped)
     assert told(read(wrapped(leaf().pem))) == {"leaf": "leaf"}
+
+
+_LEAF, _ISSUER = leaf().pem, issuer().pem
+_LINES = _LEAF.splitlines(keepends=True)
+_KEY = leaf().key_pem
+
+
+@pytest.mark.parametrize(
+    ("data", "is_told"),
+    [
+        (_LEAF + _ISSUER, False),
+        (b"\xef\xbb\xbf" + _LEAF + _ISSUER, False),
+        (b"\xef\xbb\xbf" + _LEAF + b"\xef\xbb\xbf" + _ISSUER, False),
+        (_LEAF.replace(b"\n", b" \t\n") + _ISSUER, False),
+        (_LINES[0] + b"\n" + b"".join(_LINES[1:]) + _ISSUER, False),
+        (b"# -----BEGIN CERTIFICATE-----\n# abc\n# -----END CERTIFICATE-----\n" + _LEAF + _ISSUER, False),
+        (b"what is in -----BEGIN CERTIFICATE----- lines\n" + _LEAF + _ISSUER, False),
+        (_KEY + _LEAF + _ISSUER, False),
+        (_LEAF.rstrip() + _ISSUER, True),
+        (_KEY.rstrip() + _LEAF + _ISSUER, True),
+        (_KEY.partition(b"-----END")[0] + _LEAF + _ISSUER, True),
+        (b"subject=x " + _LEAF + _ISSUER, True),
+        (_LEAF + b"subject=x " + _ISSUER, True),
+        (b"  " + _LEAF + _ISSUER, True),
+        (b"-" + _LEAF + _ISSUER, True),
+        (_LEAF.replace(b"\n-----END", b"-----END") + _ISSUER, True),
+        (_LEAF.replace(b"-----END", b" -----END") + _ISSUER, True),
+        (_LEAF.rstrip() + b" # mine\n" + _ISSUER, True),
+        (_LEAF.replace(b"END CERT", b"END X509 CERT") + _ISSUER, True),
+        (_LEAF.replace(b"-----\nM", b"-----M") + _ISSUER, True),
+        (b"".join(_LINES[:3]) + b"\n" + b"".join(_LINES[3:]) + _ISSUER, True),
+        (b"".join(_LINES[:3]) + b"\r\n\r\n" + b"".join(_LINES[3:]) + _ISSUER, True),
+    ],
+    ids=range(22),
+)
+def test_what_openssl_leaves_out_is_read_and_told(data: bytes, is_told: bool, tmp_path: Path) -> None:
+    """
+    Servers that read the file with OpenSSL would lack a certificate, or refuse the file: a problem says so.
+    """
+    path = tmp_path / "chain.pem"
+    path.write_bytes(data)
+    command = ["openssl", "crl2pkcs7", "-nocrl", "-certfile", str(path)]
+    collected = subprocess.run(command, capture_output=True, check=False).stdout
+    shown = subprocess.run(
+        ["openssl", "pkcs7", "-print_certs"], input=collected, capture_output=True, check=False
+    )
+    assert (shown.stdout.count(b"BEGIN") != 2) == is_told
+    parsed = read(data)
+    assert told(parsed) == {"leaf": "leaf", "chain-1": "intermediate"}
+    assert reasons(parsed) == ["format_broken"] * is_told
+    assert not is_told or "OpenSSL" in parsed.problems[0].detail
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        _LEAF.replace(b"CERTIFICATE-----", b"certificate-----"),
+        _LEAF.replace(b"BEGIN CERTIFICATE-----", b"BEGIN CERTIFICATE----"),
+        _LEAF.replace(b"CERTIFICATE-----\n", b"CERTIFICATE----- x\n"),
+    ],
+    ids=range(3),
+)
+def test_a_damaged_begin_line_is_told_alone_and_before_others(damaged: bytes) -> None:
+    """
+    It is no block, and no silence: what follows it is read and keeps its place.
+    """
+    assert reasons(read(damaged)) == ["format_broken"]
+    parsed = read(damaged + _ISSUER)
+    assert told(parsed) == {"chain-1": "intermediate"}
+    assert reasons(parsed) == ["format_broken"]
+    assert "line 1" in parsed.problems[0].detail
+
+
+def test_a_block_that_is_indented_as_a_whole_is_read() -> None:
+    """
+    It stands in a document of another format, which no server reads with OpenSSL.
+    """
+    parsed = read(
+        b"data:\n" + b"".join(b"    " + line for line in (_LEAF + _ISSUER).splitlines(keepends=True))
+    )
+    assert told(parsed) == {"leaf": "leaf", "chain-1": "intermediate"}
+    assert parsed.problems == ()
+
+
+@pytest.mark.parametrize("broken", [pem("CERTIFICATE", leaf().der[:-20]), _LEAF[:300] + b"\n"], ids=range(2))
+def test_beside_a_broken_block_no_authority_stands_alone(broken: bytes) -> None:
+    """
+    The leaf of a CA certificate may be what can't be read: it is what it was, and no authority.
+    """
+    assert told(read(broken + issuer().pem + root().pem)) == {"chain-1": "intermediate", "chain-2": "root"}
+    assert told(read(issuer().der + broken[:40])) == {"chain-1": "intermediate"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-16-le"])
+def test_text_of_windows_is_read(encoding: str) -> None:
+    """
+    With a byte order mark, and in UTF-16, which is what PowerShell's `>` writes.
+    """
+    mark = "\ufeff" if encoding[-2:] in {"be", "le"} else ""
+    parsed = read((mark + leaf().chain_pem.decode("ascii")).encode(encoding))
+    assert told(parsed) == {"leaf": "leaf", "chain-1": "intermediate"}
+    assert parsed.problems == ()
+
+
+def test_base64_without_begin_and_end_is_read() -> None:
+    """
+    It is unambiguous: what it encodes begins like DER and is as long as it says.
+    """
+    assert told(read(base64.encodebytes(leaf().der))) == {"leaf": "leaf"}
+    assert told(read(base64.b64encode(ocsp_response()))) == {"ocsp": "ocsp"}
+    assert reasons(read(base64.b64encode(leaf().der[:-30]))) == ["format_broken"]
+    assert reasons(read(b"MIT")) == ["format_unknown"]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"\x1f\x8b\x08\0", "gzip"), ("\ufeffhello".encode("utf-16-le"), "UTF-16")]
+)
+def test_what_is_unknown_is_named_where_it_can_be(data: bytes, words: str) -> None:
+    """
+    A person sees at once why it is not read.
+    """
+    (problem,) = read(data).problems
+    assert problem.reason == "format_unknown"
+    assert words in problem.detail
+
+
+def test_an_ocsp_response_that_says_revoked_is_a_fault() -> None:
+    """
+    What lies beside a certificate for a server to staple tells every client that it is revoked.
+    """
+    parsed = read(ocsp_response(revoked_at=NOW - 2 * DAY))
+    assert told(parsed) == {"ocsp": "ocsp"}
+    (fault,) = parsed.facts.faults
+    assert fault.fault == "revoked"
+    assert f"{leaf().certificate.serial_number:x}" in fault.detail
+    assert not parsed.facts.presented
+    assert read(ocsp_response()).facts.faults == ()
 
 
 def test_a_key_is_passed_over() -> None:
