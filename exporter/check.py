@@ -30,6 +30,7 @@ from exporter.terminal import (
     clean,
     counted,
     iso,
+    joined,
     minute,
     padded,
     terminal,
@@ -43,7 +44,7 @@ HEADINGS = ("STATE", "TARGET", "ENDPOINT", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW
 
 MEANINGS = {
     Level.CRITICAL: "act now",
-    Level.UNKNOWN: "could not be seen",
+    Level.UNKNOWN: "could not be seen or checked",
     Level.WARNING: "act soon",
     Level.OK: "fine",
 }
@@ -59,12 +60,12 @@ async def look(
     targets: Sequence[Target], timeout: float, concurrency: int, console: Console | None
 ) -> Scrape:
     """
-    One scrape of the targets. Shows progress on the console, unless that is None.
+    One scrape of the targets, with all that it asks of others. Shows progress on the console, if any.
     """
     network = Network(asyncio.get_running_loop())
     try:
         watch = Watch(network, concurrency, time.time)
-        scrape = asyncio.ensure_future(watch.scrape(targets, timeout, lambda _: True))
+        scrape = asyncio.ensure_future(watch.look_once(targets, timeout))
         if console is not None:
             await _show_progress(watch, scrape, len(targets), console)
         return await scrape
@@ -83,11 +84,11 @@ async def _show_progress(
             progress.update(task, completed=watch.done)
 
 
-def level(scrape: Scrape, now: float) -> Level:
+def level(scrape: Scrape, now: float, refused: Collection[str] = ()) -> Level:
     """
-    The most urgent level of all endpoints: the exit code.
+    The most urgent level of all endpoints: the exit code. What is no target, `refused`, could not be seen.
     """
-    return worst(status(row, now).level for row in scrape.endpoints)
+    return worst([*(status(row, now).level for row in scrape.endpoints), *[Level.UNKNOWN] * len(refused)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Line:
     level: Level
     judged: JudgedItem | None
     findings: tuple[Finding, ...]
-    """What is to be said about the item; on an endpoint's first line also what is about the endpoint."""
+    """What is to be said about the item; on an endpoint's first leaf also what is about all of it."""
 
     @property
     def name(self) -> str:
@@ -142,10 +143,13 @@ def _entry(row: EndpointRow, now: float) -> Entry:
         if one.deadlines is not None or one.item.name in named
     ]
     lines = [_line(one, [what for what in found.findings if what.item == one.item.name]) for one in shown]
-    first, *rest = sorted(lines, key=_rank) or [_line(None, [])]
+    lines = sorted(lines, key=_rank) or [_line(None, [])]
     names = {one.item.name for one in shown}
     about_all = [what for what in found.findings if what.item not in names]
-    return Entry(found.level, row, (_line(first.judged, [*about_all, *first.findings]), *rest))
+    # What is wrong with the whole is wrong with what speaks for it: no list of its issuer is to be blamed.
+    place = next((at for at, one in enumerate(lines) if one.name.startswith("leaf")), 0)
+    lines[place] = _line(lines[place].judged, [*about_all, *lines[place].findings])
+    return Entry(found.level, row, tuple(sorted(lines, key=_rank)))
 
 
 def _line(judged: JudgedItem | None, findings: Sequence[Finding]) -> Line:
@@ -159,16 +163,22 @@ def _rank(line: Line) -> tuple[int, float]:
 
 
 def print_table(
-    scrape: Scrape, now: float, stream: TextIO, only: Collection[Level] = frozenset(Level)
+    scrape: Scrape,
+    now: float,
+    stream: TextIO,
+    only: Collection[Level] = frozenset(Level),
+    refused: Collection[str] = (),
 ) -> None:
     """
     The endpoints with one of these levels as a table, the most urgent first, and how many have which level.
 
-    In groups and in colour on a terminal; elsewhere plain, with a line for each item.
+    In groups and in colour on a terminal; elsewhere plain, with a line for each item. What is no target,
+    `refused`, has no line, but is counted as unknown.
     """
     found = entries(scrape, now)
     shown = [one for one in found if one.level in only]
     counts = Counter(one.level for one in found)
+    counts[Level.UNKNOWN] += len(refused)
     summary = ", ".join(f"{counts[one]} {one.name.lower()}" for one in reversed(URGENCY))
     if len(shown) < len(found):
         summary += f" ({len(found) - len(shown)} of them not shown)"
@@ -177,7 +187,8 @@ def print_table(
     out = terminal(stream)
     if out is None:
         lines = [_cells(one.row, line, now) for one in shown for line in one.lines]
-        write_columns([HEADINGS, *lines], stream)
+        if found:
+            write_columns([HEADINGS, *lines], stream)
         stream.write(f"{summary}\n")
     else:
         _Table(out, now, shown).write()
@@ -195,7 +206,7 @@ def _cells(row: EndpointRow, line: Line, now: float) -> tuple[str, ...]:
         item.name if item is not None else "",
         iso(item.not_after) if item is not None else "",
         days,
-        "; ".join(one.words for one in line.findings) or "fine",
+        joined(one.words for one in line.findings) or "fine",
     )
 
 
@@ -307,12 +318,15 @@ def _subject(line: Line) -> str:
     return f" ({clean(line.judged.item.certificate.subject)})"
 
 
-def print_json(scrape: Scrape, now: float, stream: TextIO) -> None:
+def print_json(scrape: Scrape, now: float, stream: TextIO, refused: Collection[str] = ()) -> None:
     """
-    The endpoints as JSON: `{"level": ..., "endpoints": [...]}`, times in seconds since the epoch.
+    The endpoints as JSON: `{"level": ..., "refused": [...], "endpoints": [...]}`.
+
+    Times are in seconds since the epoch. `refused` is what is no target.
     """
     found = {
-        "level": level(scrape, now).name.lower(),
+        "level": level(scrape, now, refused).name.lower(),
+        "refused": list(refused),
         "endpoints": [document.endpoint(row, now) for row in scrape.endpoints],
     }
     json.dump(found, stream, indent=2)

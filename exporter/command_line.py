@@ -62,7 +62,7 @@ exit code, the most urgent of all:
   0  fine
   1  warning: the renewal is late or due, or something will hurt later
   2  critical: the end is near or over, or clients refuse it; or wrong usage
-  3  unknown: it could not be seen; or a bad configuration
+  3  unknown: it could not be seen, or not be checked as asked; or a bad configuration
 
 examples:
   expiry-exporter check https://example.com
@@ -101,7 +101,7 @@ FORECAST_EXAMPLES = """\
 exit code:
   0  the forecast is complete, whatever it says
   2  wrong usage
-  3  something could not be seen, so alerts may be missing; or a bad configuration
+  3  something could not be seen or checked, so alerts may be missing; or a bad configuration
 
 examples:
   expiry-exporter forecast https://example.com

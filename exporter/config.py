@@ -42,6 +42,7 @@ from exporter.targets import (
     Target,
     TargetError,
     Url,
+    label_name,
     normal_host,
     parse_name_server,
     parse_proxy,
@@ -53,10 +54,6 @@ __all__ = ["Config", "ConfigError", "ConfigFault", "load", "parse", "target_for"
 
 PASSWORD_LIMIT = 1024
 """Bytes; the longest pass phrase that OpenSSL takes (PEM_BUFSIZE)."""
-
-_OURS = "target endpoint item kind prober policy severity reason subject issuer serial fingerprint_sha256 key"
-RESERVED_LABELS = frozenset(f"{_OURS} job instance le quantile alertname".split())
-"""Names that a user's label must not have, because we or Prometheus give them a meaning."""
 
 _UNIT_SECONDS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in _UNIT_SECONDS))
@@ -300,19 +297,6 @@ def _deadline(value: Any) -> Before:
     return Before(min(durations, default=None), min(shares, default=None))
 
 
-def _label_name(text: str) -> str:
-    """
-    The name of a user's label.
-    """
-    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text):
-        raise ValueError("a label's name has only letters, digits and '_', and does not begin with a digit")
-    if text.startswith("__"):
-        raise ValueError("labels that begin with '__' belong to Prometheus: choose another name")
-    if text in RESERVED_LABELS:
-        raise ValueError(f"the label {text!r} has a meaning already: choose another name")
-    return text
-
-
 def _directory(text: str) -> str:
     """
     The URL of an ACME directory.
@@ -379,7 +363,9 @@ def _password_in_file(path: str) -> str:
                 "there is no regular file of this name; paths are relative to this configuration"
             )
         with Path(path).open("rb") as file:
-            password = file.read(PASSWORD_LIMIT + 3).decode().removesuffix("\n").removesuffix("\r")
+            # A byte order mark, which Windows writes, is no part of it.
+            text = file.read(PASSWORD_LIMIT + 6).decode("utf-8-sig")
+            password = text.removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise ValueError(f"the file can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -540,9 +526,9 @@ class _Settings(_Part):
     """
 
     policy: Annotated[str, AfterValidator(_known_policy)] | None = None
-    labels: (
-        dict[Annotated[str, AfterValidator(_label_name)], Annotated[str, Field(max_length=256)]] | None
-    ) = None
+    labels: dict[Annotated[str, AfterValidator(label_name)], Annotated[str, Field(max_length=256)]] | None = (
+        None
+    )
     timeout: Annotated[float, PlainValidator(_timeout)] | None = None
     server_name: Annotated[_Text, AfterValidator(normal_host)] | None = None
     ca_file: _File | None = None
@@ -643,6 +629,61 @@ class _Sections(_Part):
     targets: list[Any] = []
     probe: _Probe = _Probe()
     acme: dict[_Text, Annotated[str, AfterValidator(_directory)]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """
+    What a setting is for, where that is not every target.
+    """
+
+    schemes: frozenset[str]
+    words: str
+
+
+def _schemes(*forms: Form) -> frozenset[str]:
+    return frozenset(name for name, scheme in SCHEMES.items() if scheme.form in forms)
+
+
+_WIRE = _Use(_schemes(Form.HOST), "servers that speak TLS")
+_WEB = _schemes(Form.WEB)
+_ENCRYPTED = _WIRE.schemes | {name for name in _WEB if name.endswith("https")}
+_STREAMS = frozenset(name for name in _WIRE.schemes if not SCHEMES[name].datagrams)
+_KEYSTORES = _Use(_WEB | _schemes(Form.PATH, Form.RESOURCE), "files, documents and Kubernetes objects")
+
+_USES: Mapping[str, _Use] = MappingProxyType(
+    {
+        "server_name": _WIRE,
+        "ca_file": _Use(_ENCRYPTED, "servers that speak TLS, and documents got by HTTPS"),
+        "client_certificate": _Use(_ENCRYPTED, "servers that speak TLS, and documents got by HTTPS"),
+        "password_file": _KEYSTORES,
+        "password_env": _KEYSTORES,
+        "address_family": _Use(
+            _WIRE.schemes | {"dns", "domain"}, "servers that speak TLS, zones and domains"
+        ),
+        "addresses": _WIRE,
+        "keys": _Use(_WIRE.schemes - {"quic", "h3"}, "servers that speak TLS, but for QUIC"),
+        # With QUIC and DTLS each look fails and says so.
+        "proxy": _Use(_WIRE.schemes | _WEB, "servers that speak TLS over TCP, and documents"),
+        "proxy_protocol": _Use(_STREAMS, "servers that speak TLS over TCP"),
+        "crl": _WIRE,
+        "ocsp": _WIRE,
+        "renewal_information": _Use(_WIRE.schemes | _KEYSTORES.schemes, "certificates"),
+        "dns_checks": _WIRE,
+        "dns_servers": _Use(_WIRE.schemes | {"dns", "domain"}, "servers that speak TLS, zones and domains"),
+        "kubernetes": _Use(frozenset({"kubernetes"}), "objects of a Kubernetes cluster"),
+    }
+)
+"""What each setting is for that not every target uses. The others are for all."""
+
+
+def _is_off(value: Any) -> bool:
+    """
+    True for a value that asks for nothing: such a one may stand anywhere.
+    """
+    if isinstance(value, _Proxy):
+        return value.proxy is None
+    return value in (False, "none", "any", "all")
 
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -796,7 +837,7 @@ class _Reading:
             model = self.model(_TargetEntry, entry if isinstance(entry, dict | list) else {"url": entry}, loc)
             if model is None:
                 continue
-            self.header(model, loc)
+            self.idle(model, loc)
             target = _target(defaults, {**self.arguments(model, loc), "name": model.name}, self.matches)
             first, known = targets.setdefault(target.name, (loc, target))
             line, path = self.document.place(first)
@@ -809,18 +850,19 @@ class _Reading:
                 self.document.fault(loc, f"{clash}: give one of them a `name:` of its own")
         return tuple(target for _, target in targets.values())
 
-    def header(self, entry: _TargetEntry, loc: Loc) -> None:
+    def idle(self, entry: _TargetEntry, loc: Loc) -> None:
         """
-        Warns of a PROXY protocol header that is never sent. The one of `defaults` is for the other targets.
+        Warns of each key of a target that does nothing there. Those of `defaults` are for the other targets.
         """
-        scheme = SCHEMES[entry.url.scheme]
-        sent = scheme.form is Form.HOST and not scheme.datagrams
-        if not sent and entry.proxy_protocol not in {None, "none"}:
-            self.warn(
-                (*loc, "proxy_protocol"),
-                f"does nothing here: a target with {entry.url.scheme!r} is sent no header of the PROXY "
-                "protocol, only TLS over TCP begins with one; remove the key",
-            )
+        scheme = entry.url.scheme
+        for key, use in _USES.items():
+            if (
+                key in entry.model_fields_set
+                and scheme not in use.schemes
+                and not _is_off(getattr(entry, key))
+            ):
+                why = f"it is for {use.words}, and this target has {scheme!r}"
+                self.warn((*loc, key), f"does nothing here: {why}; remove the key")
 
     def arguments(self, settings: _Settings, loc: Loc) -> dict[str, Any]:
         """

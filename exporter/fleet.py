@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from exporter.judgement import JudgedItem
-from exporter.metrics import EndpointRow, TargetRow, names_key
+from exporter.metrics import EndpointRow, Newest, TargetRow, names_key
 from exporter.observation import Certificate, Failed, Kind
 from exporter.selection import Selection, Sort
 from exporter.status import URGENCY, Level, status
@@ -174,6 +174,8 @@ class Fleet:
     def newest_end(self, judged: JudgedItem) -> float | None:
         """
         The latest end of an item of the same names, itself included; None for what has no names.
+
+        Of those that count for it, see `Newest`.
         """
         newest = self._newest(judged)
         return newest.judged.item.not_after if newest is not None else None
@@ -189,12 +191,14 @@ class Fleet:
         certificate = judged.item.certificate
         if certificate is None or judged.item.kind is not Kind.LEAF:
             return None
-        return self._places[1].get(certificate.fingerprint_sha256)
+        _, keys, newest = self._places
+        key = keys.get(certificate.fingerprint_sha256)
+        return newest.of(key, judged.trusted)[1] if key is not None else None
 
     @cached_property
-    def _places(self) -> tuple[dict[str, list[Place]], dict[str, Place]]:
+    def _places(self) -> tuple[dict[str, list[Place]], dict[str, tuple[object, ...]], Newest[Place]]:
         """
-        By fingerprint: every place of that certificate, and the place of the newest for the same names.
+        By fingerprint, every place of that certificate, and the key of its names; by that key, the newest.
         """
         places: dict[str, list[Place]] = defaultdict(list)
         for place in places_of(self.scrape.endpoints):
@@ -202,16 +206,17 @@ class Fleet:
                 places[place.judged.item.certificate.fingerprint_sha256].append(place)
         # Names are compared once for each certificate, not for each place: there may be thousands of both.
         keys: dict[str, tuple[object, ...]] = {}
-        newest: dict[tuple[object, ...], Place] = {}
-        for fingerprint, (first, *_) in places.items():
-            key = names_key(first.judged)
+        newest: Newest[Place] = Newest()
+        for fingerprint, found in places.items():
+            leaves = [place for place in found if place.judged.item.kind is Kind.LEAF]
+            key = names_key(leaves[0].judged) if leaves else None
             if key is None:
                 continue
             keys[fingerprint] = key
-            before = newest.get(key)
-            if before is None or before.judged.item.not_after < first.judged.item.not_after:
-                newest[key] = first
-        return dict(places), {fingerprint: newest[key] for fingerprint, key in keys.items()}
+            # It may be trusted in one place, refused in another (another `ca_file`), and in a file besides.
+            for place in {place.judged.trusted: place for place in reversed(leaves)}.values():
+                newest.add(key, place.judged.trusted, place.judged.item.not_after, place)
+        return dict(places), keys, newest
 
 
 def _squeezed(name: str) -> str:

@@ -3,9 +3,9 @@ The forecast: which alerts will fire, and when, if nothing is renewed and nothin
 
 It says what the shipped rules (alerts/rules.yml) will make of what was seen in one
 look; a test holds it to those rules. Prometheus tells up to one scrape and one
-evaluation later, and what has a `for:` by that much later still. What one look can't
-tell is not foreseen: ExpiryWentBackwards, ExpiryIdentityChanged, and the alerts about
-the exporter itself.
+evaluation later, and what has a `for:` by that much later still. Changes of what is
+served are not foreseen; those that are known to have happened (ExpiryWentBackwards,
+ExpiryIdentityChanged) are told. Of the alerts about the exporter itself, none is.
 """
 
 from collections import defaultdict
@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.judgement import JudgedItem, judge_facts
-from exporter.metrics import EndpointRow, names_key
+from exporter.metrics import EndpointRow, Newest, names_key
 from exporter.observation import Failed, Fault, Hazard, Kind
 from exporter.policies import DAY, Severity
-from exporter.status import LOST
+from exporter.status import LOST, identity_changed_at, rolled_back_at
 
 SIGNED = frozenset({Kind.CRL, Kind.OCSP, Kind.DNSSEC})
 """Kinds that a machine signs anew every few days."""
@@ -157,14 +157,13 @@ def _alert(onsets: Sequence[_Onset], reach: Mapping[str, set[str]], now: float) 
     )
 
 
-def _onsets(
-    row: EndpointRow, newest: Mapping[tuple[object, ...], float], now: float, until: float
-) -> Iterator[_Onset]:
+def _onsets(row: EndpointRow, newest: Newest[None], now: float, until: float) -> Iterator[_Onset]:
     """
     All that an endpoint gives cause for.
     """
     for judged in row.verdict.items if row.verdict is not None else ():
         yield from _of_item(row, judged, newest, now)
+        yield from _of_past(row, judged, now)
     yield from _of_failure(row, now)
     yield from _of_trust(row, now, until)
     for one in row.held.facts.hazards if row.held.facts is not None else ():
@@ -173,9 +172,7 @@ def _onsets(
         yield _Onset(now, name, severity, row, reason=one.hazard)
 
 
-def _of_item(
-    row: EndpointRow, judged: JudgedItem, newest: Mapping[tuple[object, ...], float], now: float
-) -> Iterator[_Onset]:
+def _of_item(row: EndpointRow, judged: JudgedItem, newest: Newest[None], now: float) -> Iterator[_Onset]:
     due, kind = judged.deadlines, judged.item.kind
     if due is None:
         return
@@ -192,9 +189,18 @@ def _of_item(
     if kind not in SIGNED:
         yield _Onset(max(judged.item.not_after, critical), "ExpiryPassed", Severity.CRITICAL, row, judged)
     key = names_key(judged)
-    if key is not None and judged.item.not_after < newest[key]:
+    if key is not None and judged.item.not_after < newest.of(key, judged.trusted)[0]:
         yield _Onset(warned, "ExpiryNotDeployed", Severity.WARNING, row, judged)
         yield _Onset(critical, "ExpiryNotDeployed", Severity.CRITICAL, row, judged)
+
+
+def _of_past(row: EndpointRow, judged: JudgedItem, now: float) -> Iterator[_Onset]:
+    rolled_back = rolled_back_at(row, judged.item)
+    if rolled_back is not None:
+        yield _Onset(rolled_back, "ExpiryWentBackwards", Severity.WARNING, row, judged)
+    changed = identity_changed_at(row, judged.item, now)
+    if changed is not None:
+        yield _Onset(changed, "ExpiryIdentityChanged", Severity.WARNING, row, judged)
 
 
 def _name(kind: Kind, severity: Severity, *, late: bool) -> str:
@@ -247,16 +253,16 @@ def _of_trust(row: EndpointRow, now: float, until: float) -> Iterator[_Onset]:
         verdict = judge_facts(judged.facts, judged.target, judged.anchors, at)
 
 
-def _newest_ends(rows: Iterable[EndpointRow]) -> dict[tuple[object, ...], float]:
+def _newest_ends(rows: Iterable[EndpointRow]) -> Newest[None]:
     """
-    The latest end that is known anywhere for the same names.
+    The latest ends that are known anywhere for the same names.
     """
-    newest: dict[tuple[object, ...], float] = {}
+    newest: Newest[None] = Newest()
     for row in rows:
         for judged in row.verdict.items if row.verdict is not None else ():
             key = names_key(judged)
             if key is not None:
-                newest[key] = max(judged.item.not_after, newest.get(key, judged.item.not_after))
+                newest.add(key, judged.trusted, judged.item.not_after, None)
     return newest
 
 

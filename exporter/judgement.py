@@ -5,6 +5,7 @@ Pure. The path to a trust anchor is judged in `trust`; deadlines and what a
 handshake agreed on are judged here.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Tls
@@ -14,6 +15,24 @@ from exporter.trust import Trust, TrustStore, judge
 
 WEAK_PROTOCOLS = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"})
 """RFC 8996 (TLS 1.0 and 1.1), RFC 7568 (SSL 3.0)."""
+
+UNTRUSTWORTHY = frozenset(
+    {
+        Fault.SELF_SIGNED,
+        Fault.UNTRUSTED_ROOT,
+        Fault.INVALID_CHAIN,
+        Fault.CA_AS_LEAF,
+        Fault.WRONG_KEY_USAGE,
+        Fault.REVOKED,
+    }
+)
+"""
+Faults for which clients refuse a certificate for what it is, wherever and under whichever name it is shown.
+
+Where clients accept another certificate, one of these would lock them out: it is no renewal of that. All
+other faults are of the place or the time (a name, a date, a protocol, a missing intermediate), or of its
+strength: the same certificate may well be the renewed one.
+"""
 
 WEAK_CIPHER_MARKS = ("NULL", "RC4", "RC2", "DES", "EXP", "ADH", "AECDH", "MD5", "SEED", "IDEA")
 
@@ -41,6 +60,8 @@ class JudgedItem:
     """None for what is renewed together with something else, or has no say: see `judge_item`."""
     policy: Policy = AUTOMATIC
     """The policy that the deadlines are made by."""
+    trusted: bool | None = None
+    """False for a leaf that clients refuse for what it is; None when it is shown to none, or not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +91,35 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
     """
     The verdict on an endpoint of this target.
     """
-    items = tuple(_judged_item(item, facts, target) for item in facts.items)
     found: list[FoundFault] = list(facts.faults)
+    trusted: dict[str, bool] = {}
     valid_from, valid_until = float("-inf"), float("inf")
     for chain in facts.chains:
         if not chain.presented:
             continue
         trust = _judge_chain(chain, target, anchors, now)
+        if anchors.store is not None:
+            trusted[chain.leaf.fingerprint_sha256] = trustworthy((*facts.faults, *trust.faults))
         found += trust.faults
         valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
     if facts.tls is not None:
         found += judge_tls(facts.tls)
+    items = tuple(_judged_item(item, facts, target, trusted) for item in facts.items)
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
 
-def _judged_item(item: Item, facts: Facts, target: Target) -> JudgedItem:
+def trustworthy(faults: Iterable[FoundFault]) -> bool:
+    """
+    True when none of the faults lies in the certificate itself.
+    """
+    return UNTRUSTWORTHY.isdisjoint(one.fault for one in faults)
+
+
+def _judged_item(item: Item, facts: Facts, target: Target, trusted: Mapping[str, bool]) -> JudgedItem:
     policy = policy_for(item, facts, target)
-    return JudgedItem(item, judge_item(item, facts, policy), policy)
+    leaf = item.certificate if item.kind is Kind.LEAF else None
+    is_trusted = trusted.get(leaf.fingerprint_sha256) if leaf is not None else None
+    return JudgedItem(item, judge_item(item, facts, policy), policy, is_trusted)
 
 
 def policy_for(item: Item, facts: Facts, target: Target) -> Policy:

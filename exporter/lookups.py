@@ -73,6 +73,18 @@ class Known:
     """Seconds since the epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """
+    What is known of a look-up that nobody waits for, and what came of the last try.
+    """
+
+    known: Known | None = None
+    """None while nothing ever was."""
+    failure: LookupFailedError | None = None
+    """None when the last try did not fail, or there was none yet."""
+
+
 Fetch = Callable[[], Awaitable[Answer]]
 """Looks up once. Raises LookupFailedError; every other exception is a fault of ours."""
 
@@ -83,6 +95,10 @@ class _Entry:
     One thing that is looked up.
     """
 
+    what: str = ""
+    """What is looked up, for a person."""
+    target: str = ""
+    """The name of the target that asked last; empty when it was none."""
     known: Known | None = None
     due: float = 0.0
     """When to look next, in seconds since the epoch."""
@@ -91,6 +107,8 @@ class _Entry:
     task: "asyncio.Task[None] | None" = None
     asked: float = 0.0
     """When somebody last wanted it."""
+    settles: bool = False
+    """True when `settle` waits for it."""
 
 
 class Lookups:
@@ -106,12 +124,56 @@ class Lookups:
         self._begun = 0
         """Look-ups that are under way or wait for their turn."""
         self._cleaned = clock()
+        self._over: str | None = None
+        """What is said of all that has no answer; None while it may come."""
 
-    def peek(self, key: Hashable, fetch: Fetch) -> Known | None:
+    def peek(self, key: Hashable, fetch: Fetch, what: str, target: str = "") -> Known | None:
         """
         What is known by now, None when nothing is; looks up in the background when that is due.
+
+        `what` and the name of the target that asks are for messages.
         """
-        return self._asked(key, fetch, WAITING).known
+        return self._asked(key, fetch, what, target, WAITING).known
+
+    def hear(self, key: Hashable, fetch: Fetch, what: str, target: str = "") -> Heard:
+        """
+        The same, with what came of the last try. `settle` waits for it.
+        """
+        entry = self._asked(key, fetch, what, target, WAITING if self._over is None else 0)
+        entry.settles = True
+        failure = entry.failure
+        if self._over is not None and failure is None and entry.known is None:
+            failure = LookupFailedError(Reason.TIMEOUT, f"{what}: {self._over}")
+        return Heard(entry.known, failure)
+
+    def refuse(self, key: Hashable, detail: str, what: str, target: str = "") -> Heard:
+        """
+        The failure of a look-up that can't be made, for a reason that this sentence gives.
+        """
+        entry = self._entry(key, what, target)
+        if entry.failure is None:
+            self._failed(key, entry, LookupFailedError(Reason.LOOKUP_FAILED, detail))
+        return Heard(None, entry.failure)
+
+    async def settle(self, timeout: float) -> None:
+        """
+        Wait at most so many seconds for all that was asked for by `hear`.
+        """
+        if tasks := self.unsettled:
+            await asyncio.wait(tasks, timeout=timeout)
+
+    @property
+    def unsettled(self) -> "list[asyncio.Task[None]]":
+        """
+        What was asked for by `hear` and is under way.
+        """
+        return [one.task for one in self._entries.values() if one.settles and one.task is not None]
+
+    def give_up(self, why: str) -> None:
+        """
+        Begin no more, and call all that `hear` is asked for and that has no answer by now a failure.
+        """
+        self._over = why
 
     def known(self, key: Hashable) -> Known | None:
         """
@@ -149,20 +211,32 @@ class Lookups:
         if entry is not None and entry.known is not None and entry.failure is None:
             entry.due = min(entry.due, entry.known.at + again_after)
 
-    async def wait(self, key: Hashable, fetch: Fetch, patience: float, timeout: float) -> Known:
+    async def wait(
+        self,
+        key: Hashable,
+        fetch: Fetch,
+        what: str,
+        target: str = "",
+        *,
+        patience: float,
+        timeout: float,
+    ) -> Known:
         """
         What is known, waiting for the first look-up within `timeout` seconds.
 
         What is older than `patience` seconds while look-ups fail counts as not known. Raises ProbeError.
         """
-        entry = self._asked(key, fetch)
+        entry = self._asked(key, fetch, what, target)
         if entry.known is None and entry.task is not None:
             await asyncio.wait([entry.task], timeout=timeout)
         if entry.known is not None and (entry.failure is None or self._clock() - entry.known.at < patience):
             return entry.known
         if entry.failure is not None:
             raise ProbeError(entry.failure.reason, entry.failure.detail)
-        raise ProbeError(Reason.TIMEOUT, "the look-up goes on in the background; the next scrape will tell")
+        raise ProbeError(
+            Reason.TIMEOUT,
+            f"{what}: no answer in {timeout:g} s; while serving, the look-up goes on in the background",
+        )
 
     def close(self) -> None:
         """
@@ -172,14 +246,18 @@ class Lookups:
             if entry.task is not None:
                 entry.task.cancel()
 
-    def _asked(self, key: Hashable, fetch: Fetch, at_most: float = inf) -> _Entry:
+    def _asked(self, key: Hashable, fetch: Fetch, what: str, target: str, at_most: float = inf) -> _Entry:
+        entry = self._entry(key, what, target)
+        if entry.task is None and entry.due <= entry.asked and self._begun < at_most:
+            self._begun += 1
+            entry.task = self._loop.create_task(self._look(key, entry, fetch))
+        return entry
+
+    def _entry(self, key: Hashable, what: str, target: str) -> _Entry:
         now = self._clock()
         self._clean(now)
         entry = self._entries.setdefault(key, _Entry())
-        entry.asked = now
-        if entry.task is None and entry.due <= now and self._begun < at_most:
-            self._begun += 1
-            entry.task = self._loop.create_task(self._look(key, entry, fetch))
+        entry.asked, entry.what, entry.target = now, what, target
         return entry
 
     async def _look(self, key: Hashable, entry: _Entry, fetch: Fetch) -> None:
@@ -190,7 +268,7 @@ class Lookups:
             self._failed(key, entry, failure)
         except Exception:
             # A fault of ours must not be asked for again at each scrape, and must not be quiet either.
-            logger.exception("internal error while looking up", extra=fields(key=str(key)))
+            logger.exception("internal error while looking up", extra=_fields(entry))
             words = "please report it with the traceback in the exporter's log"
             self._failed(key, entry, LookupFailedError(Reason.INTERNAL_ERROR, words))
         else:
@@ -204,7 +282,7 @@ class Lookups:
     def _failed(self, key: Hashable, entry: _Entry, failure: LookupFailedError) -> None:
         if entry.failure is None or entry.failure.reason is not failure.reason:
             logger.warning(
-                "a look-up failed", extra=fields(key=str(key), reason=failure.reason, detail=failure.detail)
+                "a look-up failed", extra=_fields(entry, reason=failure.reason, detail=failure.detail)
             )
         entry.failure = failure
         pause = min(FIRST_PAUSE * 2.0**entry.failures, LONGEST_PAUSE) * spread(key)
@@ -220,6 +298,13 @@ class Lookups:
         self._cleaned = now
         for key in [key for key, one in self._entries.items() if one.asked < now - FORGET_AFTER]:
             del self._entries[key]
+
+
+def _fields(entry: _Entry, **more: str) -> dict[str, dict[str, object]]:
+    """
+    Fields of a line of log about a look-up.
+    """
+    return fields(lookup=entry.what, **({"target": entry.target} if entry.target else {}), **more)
 
 
 def lookups(network: Network) -> Lookups:

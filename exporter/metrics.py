@@ -7,9 +7,10 @@ left to prometheus-client (see `web`). Our families are all gauges, whose lines
 are the same in the text format and in OpenMetrics.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 from exporter.judgement import JudgedItem, Verdict
 from exporter.memory import Held
@@ -60,6 +61,7 @@ ALERT = Family(
 NEWEST = Family(
     "expiry_newest_not_after_timestamp_seconds",
     "The latest end seen anywhere for an item of the same names and kind of key. "
+    "What clients refuse for what it is does not count beside what they accept. "
     "Later than expiry_not_after_timestamp_seconds: renewed but not deployed here.",
     _ITEM,
 )
@@ -75,7 +77,8 @@ PREVIOUS_NOT_BEFORE = Family(
 )
 IDENTITY_CHANGED = Family(
     "expiry_identity_changed_timestamp_seconds",
-    "When issuer and key last changed together in the first third of a lifetime. Absent if they never did.",
+    "When issuer and key of a leaf last changed together outside any renewal window, and not back to those "
+    "before. Absent if they never did.",
     _ITEM,
 )
 ROLLED_BACK = Family(
@@ -140,6 +143,13 @@ HAZARD = Family(
     "expiry_hazard_info",
     "What will stop clients, or the next renewal, though nothing is wrong by now. 1 for each found.",
     (*_ENDPOINT, "reason"),
+)
+LOOKUP_FAILURE = Family(
+    "expiry_lookup_failure_info",
+    "What was asked of others about what is there, and gave nothing the last time: revocation by its list "
+    "(crl) or responder (ocsp), renewal_information, or dns. 1 for each reason, absent otherwise. See if the "
+    "exporter's host may reach whom it asks; the target's page says who that is.",
+    (*_ENDPOINT, "lookup", "reason"),
 )
 TARGET = Family(
     "expiry_target_info",
@@ -212,6 +222,7 @@ ENDPOINT_FAMILIES = (
     LAST_VERIFIED,
     FAULT,
     HAZARD,
+    LOOKUP_FAILURE,
 )
 """Families with series for each endpoint."""
 
@@ -293,7 +304,14 @@ def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str
     return f"{series} {float(value)!r}\n"
 
 
-def names_key(judged: JudgedItem) -> tuple[object, ...] | None:
+Found = TypeVar("Found")
+"""What is told of an item besides its end."""
+
+_Key = tuple[object, ...]
+_Ends = dict[_Key, tuple[float, Found]]
+
+
+def names_key(judged: JudgedItem) -> _Key | None:
     """
     What two items have in common if one may be the renewal of the other; None for items that have no names.
 
@@ -305,6 +323,45 @@ def names_key(judged: JudgedItem) -> tuple[object, ...] | None:
     # Sorted, not a set: a set takes four times the room, and there is one for each leaf.
     names = tuple(sorted({*certificate.dns_names, *certificate.ip_addresses}))
     return (certificate.key_algorithm, names or certificate.subject)
+
+
+class Newest(Generic[Found]):
+    """
+    What ends last for the same names and kind of key, of all that may be the renewal of an item.
+
+    Where clients accept something under these names, what they refuse for what it is renews nothing of it: a
+    self-signed one inside of a split horizon. Where they accept nothing, all is compared with all: a fleet of
+    a private authority whose certificate the exporter was not given.
+    """
+
+    __slots__ = ("_elsewhere", "_refused", "_trusted")
+
+    def __init__(self) -> None:
+        self._trusted: _Ends[Found] = {}
+        self._elsewhere: _Ends[Found] = {}
+        self._refused: _Ends[Found] = {}
+
+    def add(self, key: _Key, trusted: bool | None, end: float, found: Found) -> None:
+        """
+        Take in an item that clients trust, refuse, or are not shown (None). The first of equal ends stays.
+        """
+        ends = self._trusted if trusted else self._elsewhere if trusted is None else self._refused
+        before = ends.get(key)
+        if before is None or before[0] < end:
+            ends[key] = end, found
+
+    def of(self, key: _Key, trusted: bool | None) -> tuple[float, Found]:
+        """
+        The newest end for an item that was taken in, and what was told of it. Of equal ends, a trusted one's.
+        """
+        found = self._trusted.get(key)
+        counts_all = trusted is False or found is None
+        for ends in (self._elsewhere, self._refused) if counts_all else (self._elsewhere,):
+            other = ends.get(key) if ends else None
+            if other is not None and (found is None or found[0] < other[0]):
+                found = other
+        assert found is not None
+        return found
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -347,10 +404,10 @@ class Exposition:
         lines: Lines = {family: [] for family in FAMILIES}
         blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
         self._blocks = blocks
-        newest: dict[tuple[object, ...], float] = {}
+        newest: Newest[None] = Newest()
         for block in blocks.values():
-            for key, end, _ in block.newest:
-                newest[key] = max(end, newest.get(key, end))
+            for key, trusted, end, _ in block.newest:
+                newest.add(key, trusted, end, None)
         for row in endpoints:
             blocks[row.target.name, row.label].add_to(lines, row.held, newest)
         for target in targets:
@@ -385,7 +442,7 @@ class _Block:
         # Family, labels, and what follows them. The lines are put together anew each time: most of each is
         # its labels, which are one text for all lines of an item.
         self._fixed: list[tuple[Family, str, str]] = []
-        self.newest: list[tuple[tuple[object, ...], float, str]] = []
+        self.newest: list[tuple[_Key, bool | None, float, str]] = []
         if row.verdict is not None:
             for judged in row.verdict.items:
                 self._add_item(judged)
@@ -396,6 +453,10 @@ class _Block:
         if row.held.facts is not None:
             for hazard in row.held.facts.hazards:
                 self._add(HAZARD, self._look, 1, f',reason="{hazard.hazard}"')
+            for lookup, reason in dict.fromkeys(
+                (one.lookup, one.reason) for one in row.held.facts.unanswered
+            ):
+                self._add(LOOKUP_FAILURE, self._look, 1, f',lookup="{lookup}",reason="{reason}"')
         if row.held.facts is not None and row.held.facts.tls is not None:
             tls = row.held.facts.tls
             agreed = f',protocol="{escape(tls.protocol)}",cipher="{escape(tls.cipher)}"'
@@ -426,13 +487,14 @@ class _Block:
             self._add(CERTIFICATE, self._look, 1, f',item="{escape(item.name)}"{what}')
         key = names_key(judged)
         if key is not None:
-            self.newest.append((key, item.not_after, labels))
+            self.newest.append((key, judged.trusted, item.not_after, labels))
 
-    def add_to(self, lines: Lines, held: Held, newest: Mapping[tuple[object, ...], float]) -> None:
+    def add_to(self, lines: Lines, held: Held, newest: Newest[None]) -> None:
         for family, labels, tail in self._fixed:
             lines[family].append(f"{family.name}{labels}{tail}")
-        for key, _, labels in self.newest:
-            lines[NEWEST].append(f"{NEWEST.name}{labels}}} {newest[key]!r}\n")
+        for key, trusted, _, labels in self.newest:
+            end, _ = newest.of(key, trusted)
+            lines[NEWEST].append(f"{NEWEST.name}{labels}}} {end!r}\n")
         look = self._look
         self._add_past(lines, held)
         if held.seen_at is not None:

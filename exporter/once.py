@@ -16,10 +16,15 @@ from rich.console import Console
 from exporter import check, outlook
 from exporter.config import Config, ConfigError, load, target_for
 from exporter.forecast import forecast
+from exporter.metrics import EndpointRow
 from exporter.service import CONCURRENCY
-from exporter.status import Level, worst
+from exporter.status import Level, lookup_findings
 from exporter.targets import SCHEMES, Target, TargetError
+from exporter.terminal import clean
 from exporter.watch import Scrape
+
+UNCHECKED_LINES = 5
+"""Endpoints that could not be checked as asked of which a forecast has a line each."""
 
 
 def print_check(options: argparse.Namespace) -> int:
@@ -34,11 +39,10 @@ def print_check(options: argparse.Namespace) -> int:
     scrape, refused = found
     now = time.time()
     if options.output == "json":
-        check.print_json(scrape, now, sys.stdout)
+        check.print_json(scrape, now, sys.stdout, refused)
     else:
-        check.print_table(scrape, now, sys.stdout, options.only or frozenset(Level))
-    levels = [check.level(scrape, now)] + [Level.UNKNOWN] * refused
-    return int(worst(levels))
+        check.print_table(scrape, now, sys.stdout, options.only or frozenset(Level), refused)
+    return int(check.level(scrape, now, refused))
 
 
 def print_forecast(options: argparse.Namespace) -> int:
@@ -58,12 +62,25 @@ def print_forecast(options: argparse.Namespace) -> int:
     if not scrape.complete:
         _warn("forecast", f"not all was looked at in {options.timeout:g} s: raise --timeout")
     # What was not seen may be what fires first: a script must not take this for the whole.
-    return int(Level.UNKNOWN if refused or foretold.unseen else Level.OK)
+    unknown = [row for row in scrape.endpoints if _unchecked(row)]
+    for row in unknown[:UNCHECKED_LINES]:
+        _warn("forecast", f"{row.target.name} {row.label}: {_unchecked(row)}")
+    if len(unknown) > UNCHECKED_LINES:
+        _warn("forecast", f"so it is with {len(unknown) - UNCHECKED_LINES} more")
+    return int(Level.UNKNOWN if refused or foretold.unseen or unknown else Level.OK)
 
 
-def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, bool] | None:
+def _unchecked(row: EndpointRow) -> str:
     """
-    One scrape of what the command is asked to look at, and whether some of it was refused.
+    What was to be checked at an endpoint and could not be, in words; empty when all was.
+    """
+    found = lookup_findings(row.held.facts) if row.held.facts is not None else ()
+    return clean(next((one.words for one in found if one.level is Level.UNKNOWN), ""))
+
+
+def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]] | None:
+    """
+    One scrape of what the command is asked to look at, and what of it is no target, which has been said.
 
     None when there is nothing to look at, which has been said. Ends the process when nothing was asked for.
     """
@@ -80,13 +97,13 @@ def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, bool] | 
         _warn(command, f"{options.config_file} has no targets to look at")
         return None
     targets: dict[str, Target] = {}
-    refused = False
-    for name in options.urls or [target.name for target in config.targets]:
+    refused: list[str] = []
+    for name in dict.fromkeys(options.urls or [target.name for target in config.targets]):
         try:
             targets[name] = _with_flags(target_for(config, name, options.policy), options)
         except TargetError as error:
             _warn(command, str(error))
-            refused = True
+            refused.append(name)
     # Encodings of terminals that lack a character of a name must not stop the rest.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -101,12 +118,14 @@ def _with_flags(target: Target, options: argparse.Namespace) -> Target:
     """
     The target with what the command line says of all targets.
     """
+    soon = options.timeout - min(1.0, options.timeout / 10)
     return replace(
         target,
         ca_file=options.ca_file or target.ca_file,
         server_name=options.server_name or target.server_name,
-        # A configuration has its own. Without one, a single look may take all the time there is.
-        timeout=options.timeout if options.config_file is None else target.timeout,
+        # A configuration has its own. Without one, a single look may take all the time there is. Either ends
+        # before the whole does: a look knows what it waited for, the whole only that its time is over.
+        timeout=soon if options.config_file is None else min(target.timeout, soon),
     )
 
 

@@ -81,6 +81,9 @@ class Pointers:
     crl_urls: tuple[str, ...]
     """Of the lists that have it, any of which will do."""
     ocsp_urls: tuple[str, ...]
+    crl_elsewhere: str = ""
+    """Where else its list is, which is not asked, in words; empty when there is no such place."""
+    ocsp_elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +170,16 @@ def pointers(der: bytes) -> Pointers:
     points = extension(der, x509.CRLDistributionPoints) or ()
     access = extension(der, x509.AuthorityInformationAccess) or ()
     lists = [name for point in points for name in point.full_name or () if point.crl_issuer is None]
+    others = [name for point in points for name in point.full_name or ()]
     responders = [
         one.access_location for one in access if one.access_method == AuthorityInformationAccessOID.OCSP
     ]
-    return Pointers(tuple(_urls(lists)), tuple(_urls(responders)))
+    return Pointers(
+        tuple(_urls(lists)),
+        tuple(_urls(responders)),
+        _elsewhere(others) or ("a name that is no URL" if points else ""),
+        _elsewhere(responders),
+    )
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -202,6 +211,21 @@ def judge_staple(staple: bytes, name: str, leaf_der: bytes, issuer_der: bytes) -
         words = "The stapled OCSP response says that the issuer's responder does not know this certificate."
         return Judged(None, (FoundFault(Fault.STAPLE_INVALID, words),))
     return judge_answer(answer, name, "The stapled OCSP response")
+
+
+def outdated(staple: Item | None, leaf_der: bytes, now: float) -> tuple[FoundFault, ...]:
+    """
+    The fault that a stapled response is over, where the leaf demands one: clients do as if there were none.
+
+    Without that demand most clients do not mind. Its end is told by the item in any case.
+    """
+    if staple is None or now <= staple.not_after or not must_staple(leaf_der):
+        return ()
+    words = (
+        "The stapled OCSP response is past its next update, and the certificate demands one that is not "
+        "(must-staple)."
+    )
+    return (FoundFault(Fault.STAPLE_INVALID, words),)
 
 
 def judge_answer(answer: OcspAnswer, name: str, source: str) -> Judged:
@@ -455,6 +479,17 @@ def _urls(names: Iterable[x509.GeneralName]) -> Iterator[str]:
             scheme = name.value.partition("://")[0]
             if scheme.lower() == "http" and name.value.isprintable():
                 yield name.value
+
+
+def _elsewhere(names: Iterable[x509.GeneralName]) -> str:
+    """
+    The first of the names in words; empty when there is none.
+    """
+    for name in names:
+        if isinstance(name, x509.UniformResourceIdentifier):
+            return "".join(letter if letter.isprintable() else "?" for letter in name.value[:_WORDS])
+        return "a name that is no URL"
+    return ""
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -298,7 +298,7 @@ def certificates_of(facts: Facts, previous: Iterable[Item]) -> Iterable[Certific
 
 def encode(facts: Facts) -> dict[str, Any]:
     """
-    The facts as JSON values, certificates by fingerprint.
+    The facts as JSON values, certificates by fingerprint. What was asked and not learned is asked again.
     """
     tls = None
     if facts.tls is not None:

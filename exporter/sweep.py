@@ -7,22 +7,27 @@ observations.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from exporter.files import LeftOutError, Outcome
 from exporter.logs import fields
-from exporter.memory import Look, Memory, Result
+from exporter.memory import Look, Memory, Result, seen_facts
 from exporter.network import Network, ProbeError, Trace
 from exporter.observation import Facts, Failed, Observation, Observed, Reason
 from exporter.probes import PROBES, LookAll
 from exporter.probes.endpoint import Endpoint
+from exporter.probes.extras import told
 from exporter.targets import Target
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LOCAL_AT_A_TIME = 16
+"""Targets that need no network and are looked at at the same time."""
 
 
 @dataclass(slots=True)
@@ -156,9 +161,7 @@ class Sweeper:
         """
         A new sweep of these targets, whatever else is under way.
         """
-        # Those that failed go last: a thousand silent servers must not take the turn of the healthy.
-        ordered = sorted(targets, key=self._failed_before)
-        progress = [Progress(target) for target in ordered]
+        progress = [Progress(target) for target in targets]
         started = self._network.loop.time()
         sweep: Sweep
         task = self._network.loop.create_task(self._run(progress, deadline, trace_steps=trace_steps))
@@ -175,14 +178,22 @@ class Sweeper:
 
     async def _run(self, progress: list[Progress], deadline: float, *, trace_steps: bool) -> None:
         loop = self._network.loop
-        waiting = iter(progress)
 
-        async def work() -> None:
+        async def work(waiting: Iterator[Progress]) -> None:
             for one in waiting:
                 await self._target(one, trace_steps=trace_steps)
 
         # A task for each target would cost more than its share of a handshake: a few work through them.
-        workers = [loop.create_task(work()) for _ in range(min(self._concurrency, len(progress)))]
+        local = [one for one in progress if PROBES[one.target.url.scheme].local]
+        others = in_turn(
+            [one for one in progress if not PROBES[one.target.url.scheme].local], self._failed_before
+        )
+        workers = [
+            loop.create_task(work(waiting))
+            for all_of_them, at_a_time in ((local, LOCAL_AT_A_TIME), (others, self._concurrency))
+            for waiting in [iter(all_of_them)]
+            for _ in range(min(at_a_time, len(all_of_them)))
+        ]
         if not workers:
             return
         _, pending = await asyncio.wait(workers, timeout=max(0.0, deadline - loop.time()))
@@ -258,8 +269,26 @@ class Sweeper:
         else:
             observation = Observed(facts)
             self._on_seen(target, label, facts)
+        seen = seen_facts(observation)
+        if trace_steps and seen is not None:
+            for words in told(seen, target):
+                trace.note("%s", words)
         steps = tuple((when - started, words) for when, words in trace.steps or ())
         progress.looks[label] = Look(label, observation, loop.time() - started, steps)
+
+
+def in_turn(progress: Iterable[Progress], failed_before: Callable[[Target], bool]) -> list[Progress]:
+    """
+    In the order in which they get their turn.
+
+    Those that failed go last: a thousand silent servers must not take the turn of the healthy. Nor must they
+    at a first look, so the others are mixed, always in the same way: what is of a kind stands together.
+    """
+
+    def place(one: Progress) -> tuple[bool, int]:
+        return failed_before(one.target), zlib.crc32(one.target.name.encode("utf-8", "replace"))
+
+    return sorted(progress, key=place)
 
 
 async def _caught(work: Awaitable[T], target: Target) -> tuple[Failed | None, T | None]:

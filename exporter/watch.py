@@ -9,23 +9,28 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.anchors import AnchorFiles
 from exporter.judgement import Judged, judge_again
 from exporter.logs import fields
-from exporter.memory import NOT_LOOKED_AT, Held, Look, Memory, Result
+from exporter.lookups import lookups
+from exporter.memory import Held, Look, Memory, Result, seen_facts
 from exporter.metrics import EndpointRow, TargetRow
 from exporter.network import Network
-from exporter.observation import Facts, Failed
+from exporter.observation import Facts, Failed, Observed
 from exporter.probes import PROBES
+from exporter.probes.additions import base
 from exporter.sweep import Sweep, Sweeper
 from exporter.targets import Target
 
 logger = logging.getLogger(__name__)
 
+SETTLING = 1.0
+"""Seconds after which more is asked, while some of what was asked has no answer."""
+
 FAILURE_LINES = 20
-"""Changes for the worse that one sweep logs a line each for. The rest are counted in one more line."""
+"""Changes for the worse that one sweep logs a line each for. The rest are counted in one more, and wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,45 @@ class Watch:
         self.memory.keep_only(row.target.name for row in scrape.targets)
         return scrape
 
+    async def look_once(self, targets: Iterable[Target], timeout: float) -> Scrape:
+        """
+        Look at the targets, wait for all that this asked of others, and tell within this many seconds.
+
+        For a process that ends then: what has no answer by that time is called a failure for good.
+        """
+        deadline = self._network.loop.time() + timeout
+        scrape = await self.scrape(targets, timeout, lambda _: True)
+        asked = lookups(self._network)
+        left = deadline - self._network.loop.time()
+        # One answer may lead to the next question (of ACME), and not all are asked at once.
+        while left > 0:
+            await asked.settle(min(SETTLING, left))
+            self._add_what_is_known(scrape)
+            left = deadline - self._network.loop.time() if asked.unsettled else 0.0
+        asked.give_up(f"there was no answer in time ({timeout:g} s for all): raise --timeout")
+        self._add_what_is_known(scrape)
+        now = self._clock()
+        rows = tuple(self._rows((one.target for one in scrape.results), now))
+        return replace(scrape, endpoints=rows, at=now)
+
+    def _add_what_is_known(self, scrape: Scrape) -> None:
+        """
+        Take in what was seen once more, with what is known besides by now.
+        """
+        now = self._clock()
+        for result in scrape.results:
+            looks = tuple(self._with_additions(look, result.target) for look in result.looks)
+            self.memory.update(replace(result, looks=looks), now)
+
+    def _with_additions(self, look: Look, target: Target) -> Look:
+        facts = seen_facts(look.observation)
+        if facts is None:
+            return look
+        facts = PROBES[target.url.scheme].additions(base(facts), target, self._network)
+        if isinstance(look.observation, Failed):
+            return replace(look, observation=replace(look.observation, facts=facts))
+        return replace(look, observation=Observed(facts))
+
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
         """
         Look at this one target, and tell within this many seconds what is known of it.
@@ -105,9 +149,9 @@ class Watch:
         results = tuple(one for one in sweep.results(self.memory, loop_now) if wanted(one.target))
         # Two scrapes that shared a finished sweep learn the same from it: once is enough.
         if self._applied is not sweep:
-            log_changes(results, self.memory)
             for result in results:
                 self.memory.update(result, now)
+            log_changes(results, self.memory)
             self._applied = sweep if sweep.task.done() else None
         targets = tuple(
             TargetRow(
@@ -160,45 +204,54 @@ class Watch:
 
 def log_changes(results: Iterable[Result], memory: Memory) -> None:
     """
-    Log what is worse, or well again, than at the last look. What stays as bad is said at level debug only.
+    Log what is worse than the log was last told, or well again. What stays as bad is said at level debug.
+
+    A change for the worse for which there is no room has its line after one of the next sweeps, before any
+    that comes then: each reason comes into the log, with the server's own words.
     """
-    worse: list[tuple[Target, Look, Failed]] = []
+    worse: list[tuple[Held, Target, Look, Failed]] = []
     better = 0
     for result in results:
         endpoints = memory.known(result.target).endpoints
         for look in result.looks:
-            before = endpoints.get(look.label)
-            if before is not None and before.observation is NOT_LOOKED_AT:
-                before = None
-            if isinstance(look.observation, Failed):
-                if _is_news(before, look.observation):
-                    worse.append((result.target, look, look.observation))
-                else:
-                    log_failure(logging.DEBUG, result.target, look, look.observation)
-            elif before is not None and isinstance(before.observation, Failed):
-                better += 1
-                if better <= FAILURE_LINES:
-                    logger.info("seen again", extra=fields(target=result.target.name, endpoint=look.label))
+            held = endpoints[look.label]
+            if not isinstance(look.observation, Failed):
+                if held.logged is not None:
+                    better += 1
+                    if better <= FAILURE_LINES:
+                        logger.info(
+                            "seen again", extra=fields(target=result.target.name, endpoint=look.label)
+                        )
+                held.logged, held.unlogged = None, 0
+            elif held.logged is not look.observation.reason:
+                worse.append((held, result.target, look, look.observation))
+            else:
+                held.unlogged = 0
+                log_failure(logging.DEBUG, result.target, look, look.observation)
     if better > FAILURE_LINES:
         logger.info("more were seen again, not logged one by one", extra=fields(count=better - FAILURE_LINES))
-    for target, look, failed in worse[:FAILURE_LINES]:
+    _log_worse(worse)
+
+
+def _log_worse(worse: list[tuple[Held, Target, Look, Failed]]) -> None:
+    """
+    A line each for those that have waited longest, and one for all that have to wait.
+    """
+    worse.sort(key=lambda one: one[0].unlogged, reverse=True)
+    for held, target, look, failed in worse[:FAILURE_LINES]:
+        held.logged, held.unlogged = failed.reason, 0
         log_failure(logging.WARNING, target, look, failed)
-    if len(worse) > FAILURE_LINES:
-        rest = Counter(str(failed.reason) for _, _, failed in worse[FAILURE_LINES:])
+    waiting = worse[FAILURE_LINES:]
+    for held, *_ in waiting:
+        held.unlogged += 1
+    if waiting:
+        rest = Counter(str(failed.reason) for *_, failed in waiting)
         logger.warning(
-            "more probes failed, not logged one by one",
+            "more probes failed, logged after the next scrapes",
             extra=fields(
                 count=rest.total(), reasons=", ".join(f"{one}: {many}" for one, many in rest.items())
             ),
         )
-
-
-def _is_news(before: Held | None, failed: Failed) -> bool:
-    return (
-        before is None
-        or not isinstance(before.observation, Failed)
-        or before.observation.reason is not failed.reason
-    )
 
 
 def log_failure(level: int, target: Target, look: Look, failed: Failed) -> None:

@@ -16,10 +16,10 @@ from rich.console import Console
 from exporter import check, demo
 from exporter.advice import FAILURES
 from exporter.memory import Look
-from exporter.observation import Chain, Facts, Failed, Fault, Item, Kind, Observed, Reason
+from exporter.observation import Chain, Facts, Failed, Fault, FoundFault, Item, Kind, Observed, Reason
 from exporter.probes import wire
 from exporter.status import Level
-from exporter.terminal import ASCII, bar
+from exporter.terminal import ASCII, bar, joined
 from exporter.tls import Seen
 from exporter.watch import Scrape
 from tests.golden.scenes import failed, seen
@@ -116,6 +116,44 @@ def test_each_item_with_a_deadline_has_a_line() -> None:
     assert table(several())[-1] == "1 critical, 0 unknown, 0 warning, 0 ok"
 
 
+def test_sentences_do_not_run_together() -> None:
+    """
+    Faults are told in whole sentences, and stand on one line with what is none.
+    """
+    scene = Scene()
+    late = certificate(begin=NOW - 70 * DAY, end=NOW + 20 * DAY)
+    scene.see(target(), seen(facts(late)))
+    scene.faults[target()] = (
+        FoundFault(Fault.WEAK_KEY, "It has a DSA key."),
+        FoundFault(Fault.REVOKED, "It is so."),
+    )
+    (line,) = table(scene)[1:-1]
+    assert "  not trusted: It has a DSA key; not trusted: It is so; certificate ends in 20 d" in line
+
+
+def test_an_ellipsis_is_no_full_stop() -> None:
+    """
+    Words that were cut off stay marked.
+    """
+    assert joined(["One.", "two...", "three", "four."]) == "One; two...; three; four"
+
+
+def test_what_is_no_target_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As unknown, in the counts, in the level and in the document; a table without lines has no headings.
+    """
+    stream = io.StringIO()
+    check.print_table(scrape(Scene()), NOW, stream, refused=["nope", "nor this"])
+    assert stream.getvalue() == "0 critical, 2 unknown, 0 warning, 0 ok\n"
+    shown = screen(monkeypatch)
+    check.print_table(scrape(mixed()), NOW, shown, refused=["nope"])
+    assert shown.plain.endswith("\n1 critical, 2 unknown, 1 warning, 1 ok\n")
+    stream = io.StringIO()
+    check.print_json(scrape(Scene()), NOW, stream, ["nope"])
+    assert json.loads(stream.getvalue()) == {"level": "unknown", "refused": ["nope"], "endpoints": []}
+    assert check.level(scrape(mixed()), NOW, ["nope"]) is Level.CRITICAL
+
+
 def test_only_some_levels_are_shown_and_all_are_counted() -> None:
     """
     What is left out is said.
@@ -167,7 +205,7 @@ def test_a_terminal_gets_groups_with_counts(monkeypatch: pytest.MonkeyPatch, wid
     headings = [line for line in lines if line.startswith(" ") and not line.startswith("  ")]
     assert headings == [
         " CRITICAL  1 endpoint: act now",
-        " UNKNOWN  1 endpoint: could not be seen",
+        " UNKNOWN  1 endpoint: could not be seen or checked",
         " WARNING  1 endpoint: act soon",
         " OK  1 endpoint: fine",
     ]
@@ -324,6 +362,7 @@ def test_the_document_says_everything() -> None:
     found = document(Scene().see(target(name="fine"), seen(facts(leaf, above))))
     assert found == {
         "level": "ok",
+        "refused": [],
         "endpoints": [
             {
                 "target": "fine",
@@ -364,6 +403,7 @@ def test_the_document_says_what_failed() -> None:
     found = document(Scene().see(target(name="gone"), failed(Reason.CONNECTION_REFUSED)))
     assert found == {
         "level": "unknown",
+        "refused": [],
         "endpoints": [
             {
                 "target": "gone",

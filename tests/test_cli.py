@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter import __version__, cli, command_line
 from exporter.minter import Minted, root
+from exporter.service import CONCURRENCY
 from tests.support import misbehaving
 from tests.support.certificates import DAY
 from tests.support.processes import Running, free_port, listening, running, wait_until
@@ -632,12 +633,46 @@ def test_a_forecast_that_lacks_something_says_so(capsys: pytest.CaptureFixture[s
 
 def test_a_forecast_that_ran_out_of_time_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    With what to do: what is missing may be what fires first.
+    With what to do: what is missing may be what fires first. Here one more than are looked at at a time.
+    """
+    with misbehaving.serving(misbehaving.hang, "0.0.0.0") as port:
+        urls = [f"tls://127.0.{number // 200}.{number % 200 + 1}:{port}" for number in range(CONCURRENCY + 1)]
+        status, _, errors = forecast(capsys, *urls, "--timeout=1")
+    assert status == 3
+    assert errors == "expiry-exporter forecast: not all was looked at in 1 s: raise --timeout\n"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason", "words"),
+    [
+        ("tls", "handshake_timeout", "did not finish the TLS handshake in time"),
+        ("smtp", "handshake_timeout", "no greeting came in time"),
+    ],
+)
+def test_check_of_a_silent_server_says_what_it_waited_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scheme: str, reason: str, words: str
+) -> None:
+    """
+    With and without a configuration: the look ends before the whole does, which would not know.
     """
     with misbehaving.serving(misbehaving.hang) as port:
-        status, _, errors = forecast(capsys, f"tls://127.0.0.1:{port}", "--timeout=0.3")
+        url = f"{scheme}://127.0.0.1:{port}"
+        (tmp_path / "expiry.yml").write_text(f"targets: ['{url}']")
+        for arguments in ([url], [f"--config.file={tmp_path / 'expiry.yml'}"]):
+            status, output, _ = check(capsys, *arguments, "--timeout=0.5")
+            assert status == 3
+            assert f"{reason}: " in output
+            assert words in output
+
+
+def test_check_of_a_host_that_drops_packets_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    It is another thing than a server that says nothing.
+    """
+    with misbehaving.unanswering() as port:
+        status, output, _ = check(capsys, f"tls://127.0.0.1:{port}", "--timeout=0.5")
     assert status == 3
-    assert errors == "expiry-exporter forecast: not all was looked at in 0.3 s: raise --timeout\n"
+    assert "connect_timeout: " in output
 
 
 def test_a_forecast_looks_at_the_good_urls_when_one_is_bad(

@@ -21,7 +21,7 @@ from exporter import targets
 from exporter.config import Config, ConfigError, ConfigFault, load, parse, target_for
 from exporter.observation import Kind
 from exporter.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, DOMAIN, HOUR, MANUAL, Before, Match, Policy
-from exporter.targets import Target, TargetError, known_schemes, parse_url
+from exporter.targets import RESERVED_LABELS, Target, TargetError, known_schemes, parse_url
 
 EXAMPLE = Path(module.__file__).parent / "example.yml"
 SCHEMES = known_schemes()
@@ -552,7 +552,7 @@ def test_one_bad_file_gives_one_exact_message(name: str) -> None:
     assert faults(text, {"EMPTY": ""}) == [message]
 
 
-@pytest.mark.parametrize("label", sorted(module.RESERVED_LABELS))
+@pytest.mark.parametrize("label", sorted(RESERVED_LABELS))
 def test_reserved_labels_are_refused(label: str) -> None:
     """
     A user's label never hides one of ours, or one that Prometheus sets.
@@ -877,37 +877,69 @@ def test_a_missing_certificate_file_is_a_warning(tmp_path: Path) -> None:
     assert config.targets[0].ca_file == str(tmp_path / "no.pem")
 
 
+WIRE, DATAGRAMS = ["https://a", "smtp://a", "tls://a:1"], ["quic://a", "dtls://a:4433"]
+FILE, SECRET, DOCUMENT, PLAIN = "file:///a.pem", "kubernetes://a/b", "pem+https://a/b", "pem+http://a/b"
+ZONE, REGISTERED = "dns:a.example", "domain:a.example"
+EVERY = [*WIRE, *DATAGRAMS, FILE, SECRET, DOCUMENT, PLAIN, ZONE, REGISTERED]
+
+USED = [
+    ("server_name: b", [*WIRE, *DATAGRAMS]),
+    (f"ca_file: {__file__}", [*WIRE, *DATAGRAMS, DOCUMENT]),
+    (f"client_certificate: {{cert_file: {__file__}}}", [*WIRE, *DATAGRAMS, DOCUMENT]),
+    (f"password_file: {Path(__file__).with_name('__init__.py')}", [FILE, SECRET, DOCUMENT, PLAIN]),
+    ("password_env: PASS", [FILE, SECRET, DOCUMENT, PLAIN]),
+    ("address_family: ipv4", [*WIRE, *DATAGRAMS, ZONE, REGISTERED]),
+    ("addresses: first", [*WIRE, *DATAGRAMS]),
+    ("keys: both", [*WIRE, "dtls://a:4433"]),
+    ("proxy: http://p:3128", [*WIRE, *DATAGRAMS, DOCUMENT, PLAIN]),
+    ("proxy_protocol: v2", WIRE),
+    ("crl: true", [*WIRE, *DATAGRAMS]),
+    ("ocsp: true", [*WIRE, *DATAGRAMS]),
+    ("renewal_information: true", [*WIRE, *DATAGRAMS, FILE, SECRET, DOCUMENT, PLAIN]),
+    ("dns_checks: true", [*WIRE, *DATAGRAMS]),
+    ("dns_servers: [192.0.2.1]", [*WIRE, *DATAGRAMS, ZONE, REGISTERED]),
+    ("kubernetes: {selector: a=b}", [SECRET]),
+    ("timeout: 3s", EVERY),
+    ("policy: manual", EVERY),
+    ("labels: {team: a}", EVERY),
+]
+"""Each setting with the targets that it is for."""
+
+
+def test_each_setting_is_known_to_be_for_some_targets_or_all() -> None:
+    """
+    A new one is not forgotten above.
+    """
+    assert {setting.partition(":")[0] for setting, _ in USED} == module._Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize(("setting", "used"), USED, ids=[setting.partition(":")[0] for setting, _ in USED])
+def test_a_setting_that_does_nothing_is_a_warning(setting: str, used: list[str]) -> None:
+    """
+    It is at the target's own key; `defaults` are for all targets.
+    """
+    key, environ = setting.partition(":")[0], {"PASS": "phrase"}
+    for url in EVERY:
+        found = read(f"targets:\n- url: {url}\n  {setting}\n", environ).warnings
+        if url in used:
+            assert found == ()
+            continue
+        scheme = url.partition(":")[0]
+        (warning,) = found
+        assert warning.startswith(f"expiry.yml:3: targets[0].{key}: does nothing here: it is for ")
+        assert warning.endswith(f", and this target has {scheme!r}; remove the key")
+        assert read(f"defaults: {{{setting}}}\ntargets: ['{url}']", environ).warnings == ()
+
+
 @pytest.mark.parametrize(
-    "url",
-    [
-        *("dtls://a:4433", "quic://a", "h3://a"),
-        *("file:///a.pem", "domain:a.example", "dns:a.example", "pem+https://a/b", "kubernetes://a/b"),
-    ],
+    "setting",
+    ["proxy_protocol: none", "proxy: none", "crl: false", "dns_checks: false", "keys: any", "addresses: all"],
 )
-def test_a_header_that_is_never_sent_is_a_warning(url: str) -> None:
+def test_a_setting_that_asks_for_nothing_may_stand_anywhere(setting: str) -> None:
     """
-    It is at the target's own key; `defaults` are for all targets, and `none` asks for no header.
+    It says what is so in any case.
     """
-    scheme = url.partition(":")[0]
-    config = read(f"targets:\n- url: {url}\n  proxy_protocol: v2\n")
-    assert config.warnings == (
-        (
-            f"expiry.yml:3: targets[0].proxy_protocol: does nothing here: a target with {scheme!r} is sent "
-            "no header of the PROXY protocol, only TLS over TCP begins with one; remove the key"
-        ),
-    )
-    assert read(f"defaults: {{proxy_protocol: v2}}\ntargets: ['{url}']").warnings == ()
-    assert read(f"targets: [{{url: '{url}', proxy_protocol: none}}]").warnings == ()
-
-
-@pytest.mark.parametrize("url", ["https://a", "tls://a:1", "smtp://a", "amqps://a"])
-def test_a_header_that_is_sent_is_no_warning(url: str) -> None:
-    """
-    Whatever comes after it, TLS or a dialogue.
-    """
-    config = read(f"targets: [{{url: '{url}', proxy_protocol: v1}}]")
-    assert config.warnings == ()
-    assert config.targets[0].proxy_protocol == "v1"
+    assert read(f"targets: [{{url: '{FILE}', {setting}}}]").warnings == ()
 
 
 # Pass phrases.

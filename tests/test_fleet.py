@@ -160,6 +160,35 @@ def test_the_newer_certificate_of_the_same_names_is_found() -> None:
     assert fleet.newest_end(judged["old"].items[1]) is None
 
 
+def test_a_newer_certificate_that_clients_refuse_is_no_renewal_of_one_that_they_accept() -> None:
+    """
+    Behind a split horizon; where it stands it is the newest all the same.
+    """
+    scene = Scene().see(target(name="public"), seen(facts(certificate(end=NOW + 10 * DAY)), "public"))
+    inside = certificate(issuer="CN=lms.example.com", end=NOW + 3000 * DAY)
+    scene.see(target(name="inside"), seen(facts(inside), "inside"), found=[Fault.SELF_SIGNED])
+    fleet = Fleet(scrape(scene))
+    judged = {one.row.label: one.row.verdict.items[0] for one in fleet.entries(NOW) if one.row.verdict}
+    assert fleet.newer(judged["public"]) is None
+    assert fleet.newest_end(judged["public"]) == NOW + 10 * DAY
+    assert fleet.newest_end(judged["inside"]) == NOW + 3000 * DAY
+
+
+def test_a_certificate_that_is_refused_in_one_place_only_is_a_renewal() -> None:
+    """
+    A target without the `ca_file` of its authority refuses what another accepts: that one is told of.
+    """
+    scene = Scene().see(target(name="old"), seen(facts(certificate(end=NOW + 10 * DAY)), "old"))
+    new = facts(certificate(end=NOW + 90 * DAY))
+    scene.see(target(name="blind"), seen(new, "blind"), found=[Fault.UNTRUSTED_ROOT])
+    scene.see(target(name="new"), seen(new, "new"))
+    fleet = Fleet(scrape(scene))
+    judged = {one.row.label: one.row.verdict.items[0] for one in fleet.entries(NOW) if one.row.verdict}
+    newer = fleet.newer(judged["old"])
+    assert newer is not None
+    assert newer.row.label == "new"
+
+
 def test_the_item_that_ends_first_decides() -> None:
     """
     Of those with deadlines; an intermediate that ends after the leaf has none.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from exporter.forecast import Forecast, document, forecast
 from exporter.memory import Look
 from exporter.observation import Facts, Fault, Item, Kind, Observed, Reason
-from exporter.policies import DAY, MANUAL, Severity
+from exporter.policies import DAY, HOUR, MANUAL, Severity
 from tests.golden.scenes import failed, seen
 from tests.golden.values import ADDRESS, Scene, certificate, facts, intermediate, target
 from tests.support.certificates import NOW
@@ -140,6 +140,41 @@ def test_a_newer_certificate_elsewhere_is_one_that_was_not_deployed() -> None:
         ("old", 14.5, Severity.WARNING),
         ("old", 33.0, Severity.CRITICAL),
     ]
+
+
+def test_a_newer_certificate_that_clients_refuse_is_none_that_was_not_deployed() -> None:
+    """
+    Behind a split horizon.
+    """
+    scene = Scene().see(target(name="public"), seen(ending(10 * DAY)))
+    scene.see(target(name="inside"), seen(ending(3000 * DAY, 3650 * DAY)), found=[Fault.SELF_SIGNED])
+    found = forecast(scene.rows(), NOW, 60)
+    assert {one.name for one in found.alerts if one.target == "public"} == {
+        "ExpiryRenewalOverdue",
+        "ExpirySoon",
+        "ExpiryPassed",
+    }
+
+
+def test_what_came_and_should_not_have_come_is_told() -> None:
+    """
+    Another issuer and key at once, for three days; an older one, though not before a deployment is over.
+    """
+    new, old = (
+        certificate(issuer="CN=Other", key="rsa-2048"),
+        certificate(begin=NOW - 60 * DAY, end=NOW + 30 * DAY),
+    )
+    scene = Scene().see(target(), seen(facts(old)), at=NOW - 2 * DAY)
+    scene.see(target(), seen(facts(new)), at=NOW - HOUR).see(target(), seen(facts(old)), at=NOW)
+    assert (0.125, "ExpiryWentBackwards", "warning") in told(forecast(scene.rows(), NOW, 1))
+
+    scene = Scene().see(target(), seen(facts(certificate())), at=NOW - DAY)
+    scene.see(target(), seen(facts(new)), at=NOW - HOUR)
+    found = forecast(scene.rows(), NOW, 1)
+    assert [(one.at, one.name, one.item) for one in found.alerts] == [
+        (NOW - HOUR, "ExpiryIdentityChanged", "leaf")
+    ]
+    assert forecast(scene.rows(), NOW + 3 * DAY - HOUR, 1).alerts == ()
 
 
 def test_an_alert_is_told_once_for_its_worst_endpoint() -> None:

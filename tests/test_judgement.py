@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter import certificates
+from exporter import certificates, minter
 from exporter.judgement import (
     WEAK_PROTOCOLS,
     Anchors,
@@ -22,6 +22,7 @@ from exporter.minter import Minted
 from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Renewal, Tls
 from exporter.policies import AUTHORITY, AUTOMATIC, CRL, DOMAIN, MANUAL, SIGNATURE, Match, Policy
 from exporter.probes import wire
+from exporter.targets import Target
 from exporter.tls import Seen
 from exporter.trust import TrustStore
 from tests.golden.values import TLS, certificate, facts, intermediate, root, target
@@ -394,3 +395,95 @@ def test_a_verdict_is_made_anew_when_what_it_was_made_of_changes(judged: Judged,
         again = judge_again(judged, *changed, NOW)
         assert again is not judged
         assert (again.facts, again.target, again.anchors) == changed
+
+
+def trusted(found: Facts, of: Target, given: Anchors) -> dict[str, bool | None]:
+    """
+    Whether each item is trusted, by its name.
+    """
+    return {one.item.name: one.trusted for one in judge_facts(found, of, given, NOW).items}
+
+
+def alone(minted: Minted) -> Facts:
+    """
+    What a server shows that presents this certificate and nothing else.
+    """
+    return facts(real(minted))
+
+
+def own(*, ca: bool = False) -> Minted:
+    """
+    A certificate that signed itself.
+    """
+    return minter.root("lms.example.com", not_before=NOW - DAY, not_after=NOW + 9 * 365 * DAY, ca=ca)
+
+
+def stranger() -> Minted:
+    """
+    A leaf of a root that nobody knows, which it presents.
+    """
+    above = minter.root("Stranger", not_before=NOW - DAY, not_after=NOW + 365 * DAY)
+    return above.issue("lms.example.com", ["lms.example.com"], not_after=NOW + 90 * DAY)
+
+
+def test_a_leaf_that_is_refused_for_what_it_is_is_not_trusted(ca: Minted, anchors: Anchors) -> None:
+    """
+    Self-signed, of a strange root, of a broken chain, an authority's own, for clients only, revoked.
+    """
+    strange = stranger()
+    assert strange.issuer is not None
+    for_clients = ca.issue(
+        "lms.example.com", ["lms.example.com"], extended_key_usage=["1.3.6.1.5.5.7.3.2"], not_after=END
+    )
+    pathless = ca.issue("Below", ca=True).issue("lms.example.com", ["lms.example.com"])
+    revoked = replace(chain_facts(ca), faults=(FoundFault(Fault.REVOKED, "its list says so"),))
+    for found, fault in (
+        (alone(own()), Fault.SELF_SIGNED),
+        (facts(real(strange), real(strange.issuer)), Fault.UNTRUSTED_ROOT),
+        (facts(*(real(one) for one in pathless.chain)), Fault.INVALID_CHAIN),
+        (alone(ca), Fault.CA_AS_LEAF),
+        (facts(real(for_clients), real(ca)), Fault.WRONG_KEY_USAGE),
+        (revoked, Fault.REVOKED),
+    ):
+        assert fault in {one.fault for one in judge_facts(found, target(), anchors, NOW).faults}
+        assert trusted(found, target(), anchors)["leaf"] is False, fault
+
+
+def test_a_leaf_that_is_refused_for_where_or_when_it_is_is_trusted(ca: Minted, anchors: Anchors) -> None:
+    """
+    Another name, over, not begun, without its intermediate, a small key, an old protocol.
+    """
+    later = ca.issue("lms.example.com", ["lms.example.com"], not_before=NOW + DAY)
+    small = ca.issue("lms.example.com", ["lms.example.com"], key=minter.new_key("rsa-1024"))
+    old = Tls("TLSv1", "RC4-SHA", None, client_certificate_requested=False, staple=None)
+    for found, fault in (
+        (chain_facts(ca, name="other.example.com"), Fault.NAME_MISMATCH),
+        (chain_facts(ca, end=NOW - DAY), Fault.EXPIRED),
+        (facts(real(later), real(ca)), Fault.NOT_YET_VALID),
+        (alone(ca.issue("lms.example.com", ["lms.example.com"])), Fault.MISSING_INTERMEDIATE),
+        (facts(real(small), real(ca)), Fault.WEAK_KEY),
+        (replace(chain_facts(ca), tls=old), Fault.WEAK_PROTOCOL),
+    ):
+        assert fault in {one.fault for one in judge_facts(found, target(), anchors, NOW).faults}
+        assert trusted(found, target(), anchors)["leaf"] is True, fault
+        assert trusted(found, target(), anchors).get("chain-1") is None
+
+
+def test_each_of_two_leaves_is_trusted_by_itself(ca: Minted, anchors: Anchors) -> None:
+    """
+    A server with a self-signed RSA certificate and a good ECDSA one.
+    """
+    good = chain_facts(ca).chains[0].certificates
+    found = wire.facts(Seen(Chain((real(own()),), "rsa"), TLS), Seen(Chain(good, "ecdsa"), TLS))
+    both = trusted(found, target(), anchors)
+    assert (both["leaf-rsa"], both["leaf-ecdsa"]) == (False, True)
+
+
+def test_what_no_client_is_shown_is_neither_trusted_nor_refused(anchors: Anchors) -> None:
+    """
+    In a file, say; nor is what can't be judged, for want of anchors.
+    """
+    shown = alone(own())
+    kept = replace(shown, chains=tuple(replace(one, presented=False) for one in shown.chains), tls=None)
+    assert trusted(kept, target(), anchors) == {"leaf": None}
+    assert trusted(shown, target(), NO_ANCHORS) == {"leaf": None}

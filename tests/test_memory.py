@@ -4,7 +4,18 @@ Memory: what is held while an endpoint cannot be seen, and what is forgotten.
 
 import pytest
 
-from exporter.memory import DEPLOYMENT, ROSTER_AGE, Known, Look, Memory, Past, Result, identity, seen_facts
+from exporter.memory import (
+    DEPLOYMENT,
+    ROSTER_AGE,
+    Known,
+    Look,
+    Memory,
+    Past,
+    Result,
+    identity,
+    is_one_place,
+    seen_facts,
+)
 from exporter.observation import Facts, Failed, Observed, Reason
 from exporter.targets import ADDRESS_LIMIT, Target
 from tests.golden.scenes import failed, seen
@@ -308,3 +319,106 @@ def test_what_began_later_or_ends_later_is_no_older_one(begin: float, end: float
     past.note_change(leaf(NOW, NOW + 2 * DAY), leaf(begin, end), NOW)
 
     assert past.rolled_back_at == {}
+
+
+OURS = certificate(issuer="CN=A")
+"""Of ninety days, 75 of which are left at NOW."""
+
+
+def of(issuer: str, key: str, begin: float = NOW - DAY, end: float = NOW + 89 * DAY) -> Facts:
+    """
+    A leaf of this issuer and key.
+    """
+    return facts(certificate(issuer=f"CN={issuer}", key=key, begin=begin, end=end))
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "left"),
+    [
+        (1 / 24, 1 / 48),
+        (6, 3),
+        (47, 23.5),
+        (90, 45),
+        (120, 60),
+        (150, 60),
+        (200, 200 / 3),
+        (398, 398 / 3),
+        (3650, 3650 / 3),
+    ],
+)
+@pytest.mark.parametrize(("earlier", "counts"), [(60, True), (0, False), (-60, False)])
+def test_issuer_and_key_count_together_before_anybody_renews(
+    lifetime: float, left: float, earlier: float, counts: bool
+) -> None:
+    """
+    On both sides of the moment from which on renewers come: days of lifetime, and of these left.
+    """
+    end = NOW + left * DAY + earlier
+    past = Past()
+    past.note_change(of("A", "rsa-2048", end - lifetime * DAY, end), of("B", "ecdsa-256"), NOW)
+    assert past.identity_changed_at == ({"leaf": NOW} if counts else {})
+
+
+@pytest.mark.parametrize(("issuer", "key"), [("A", "ecdsa-256"), ("B", "rsa-2048"), ("A", "rsa-2048")])
+def test_a_new_issuer_or_a_new_key_alone_is_usual(issuer: str, key: str) -> None:
+    """
+    So is a new certificate for the same two.
+    """
+    past = Past()
+    past.note_change(of("A", "rsa-2048"), of(issuer, key, NOW), NOW)
+    assert past.identity_changed_at == {}
+
+
+def test_what_is_no_leaf_has_no_identity() -> None:
+    """
+    The chain comes with the leaf, and is not compared.
+    """
+    past = Past()
+    one, other = (facts(OURS, certificate(name, issuer=f"CN={name}", is_ca=True)) for name in ("I", "J"))
+    past.note_change(one, other, NOW)
+    assert (list(past.changed_at), past.identity_changed_at) == (["chain-1"], {})
+
+
+def test_putting_back_what_was_there_is_no_change_of_identity() -> None:
+    """
+    However late; the first change stays told, and a third identity counts anew.
+    """
+    ours, theirs, third = of("A", "rsa-2048"), of("B", "ecdsa-256"), of("C", "ed25519")
+    past = Past()
+    past.note_change(ours, theirs, NOW)
+    past.note_change(theirs, ours, NOW + 10 * DAY)
+    assert past.identity_changed_at == {"leaf": NOW}
+    past.note_change(ours, theirs, NOW + 11 * DAY)
+    assert past.identity_changed_at == {"leaf": NOW}
+    past.note_change(theirs, third, NOW + 12 * DAY)
+    assert past.identity_changed_at == {"leaf": NOW + 12 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("later", "counts"), [(DEPLOYMENT - 1, False), (DEPLOYMENT, True), (DEPLOYMENT + 1, True)]
+)
+def test_a_repair_with_a_new_key_is_one_for_three_hours(later: float, counts: bool) -> None:
+    """
+    By the issuer of before: later it may be another one's key.
+    """
+    past = Past()
+    past.note_change(of("A", "rsa-2048"), of("B", "ecdsa-256"), NOW)
+    past.note_change(of("B", "ecdsa-256"), of("A", "ed25519"), NOW + later)
+    assert past.identity_changed_at == {"leaf": NOW + later if counts else NOW}
+
+
+@pytest.mark.parametrize(
+    ("label", "one"),
+    [
+        ("192.0.2.1:443", True),
+        ("lms.example.com:443#1", False),
+        ("lms.example.com:443#12", False),
+        ("#1", True),
+        ("/etc/ssl/#1.pem", True),
+    ],
+)
+def test_a_numbered_endpoint_is_many_places(label: str, one: bool) -> None:
+    """
+    As the alerting rules have it.
+    """
+    assert is_one_place(label) == one

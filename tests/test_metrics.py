@@ -259,6 +259,60 @@ def test_names_count_as_a_set_and_the_subject_stands_in_for_them() -> None:
     }
 
 
+def split(*found: Fault) -> Scene:
+    """
+    Three targets with certificates of the same names: one that clients accept, one with these faults that
+    ends later, and one in a file that ends before both.
+    """
+    scene = Scene().see(target(name="public"), seen(facts(certificate(end=NOW + 10 * DAY))))
+    inside = facts(certificate(issuer="CN=lms.example.com", end=NOW + 3000 * DAY))
+    scene.see(target(name="inside"), seen(inside), found=found)
+    kept = facts(certificate(end=NOW + 5 * DAY, serial="5"))
+    chains = tuple(replace(one, presented=False) for one in kept.chains)
+    return scene.see(target(name="file"), seen(replace(kept, chains=chains, tls=None)))
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_what_clients_refuse_for_what_it_is_renews_nothing_that_they_accept(fault: Fault) -> None:
+    """
+    Neither on the server that they accept, nor in a file with the same names. All other faults are no reason.
+    """
+    own = fault in {
+        Fault.SELF_SIGNED,
+        Fault.UNTRUSTED_ROOT,
+        Fault.INVALID_CHAIN,
+        Fault.CA_AS_LEAF,
+        Fault.WRONG_KEY_USAGE,
+        Fault.REVOKED,
+    }
+    newest = values(split(fault).text(), NEWEST.name, "target")
+    assert newest == {
+        ("public",): NOW + (10 if own else 3000) * DAY,
+        ("file",): NOW + (10 if own else 3000) * DAY,
+        ("inside",): NOW + 3000 * DAY,
+    }
+
+
+def test_what_clients_refuse_is_compared_with_all() -> None:
+    """
+    In a fleet of a private authority that the exporter does not know, what was not deployed is told too.
+    """
+    scene = Scene()
+    for name, days in (("old", 10), ("new", 90)):
+        one = certificate(issuer="CN=Private", end=NOW + days * DAY)
+        scene.see(target(name=name), seen(facts(one)), found=[Fault.UNTRUSTED_ROOT])
+    kept = facts(certificate(issuer="CN=Private", end=NOW + 5 * DAY))
+    chains = tuple(replace(one, presented=False) for one in kept.chains)
+    scene.see(target(name="file"), seen(replace(kept, chains=chains, tls=None)))
+    newest = values(scene.text(), NEWEST.name, "target")
+    assert newest == {(name,): NOW + 90 * DAY for name in ("old", "new", "file")}
+
+    good = certificate(end=NOW + 120 * DAY)
+    scene.see(target(name="good"), seen(facts(good)))
+    newest = values(scene.text(), NEWEST.name, "target")
+    assert newest == {(name,): NOW + 120 * DAY for name in ("old", "new", "file", "good")}
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
+from yarl import URL
 
 from exporter.fleet import Fleet, Rhythm
 from exporter.observation import Fault, Item, Kind, Reason, Renewal
@@ -349,6 +350,48 @@ def test_what_was_there_before_and_what_is_newer_is_told() -> None:
     assert drawn == {"before", "fine", "due", "warned", "late", "newer"}
 
 
+def said_and_advised(html: Element) -> dict[str, str]:
+    """
+    The findings on a page: the first words of each, and what to do.
+    """
+    found = html.one("ul", class_="boxed").all("li")
+    return {
+        " ".join(one.one("p", class_="words").text.split()[:2]): one.one("p", class_="todo").text
+        for one in found
+    }
+
+
+def test_a_newer_certificate_is_the_advice_where_it_would_help() -> None:
+    """
+    For what ends and for what went backwards; not for what may be somebody else's.
+    """
+    new = certificate(serial="1")
+    other = certificate(issuer="CN=Other", key="ecdsa-384", begin=NOW - 80 * DAY, end=NOW + 10 * DAY)
+    of = made(name="a")
+    scene = Scene().see(of, seen(facts(new)), at=NOW - 100).see(of, seen(facts(other)))
+    scene.see(made(name="b"), seen(facts(new), "192.0.2.9:443"))
+    found = said_and_advised(target_page(scene, "a"))
+    install = "It was renewed, but not deployed here: b at 192.0.2.9:443 already has one that ends"
+    assert found.keys() == {"certificate ends", "certificate went", "certificate changed"}
+    assert found["certificate ends"].startswith(install)
+    assert found["certificate went"].startswith(install)
+    assert found["certificate changed"].startswith("Was it planned")
+
+
+def test_what_clients_refuse_is_not_advised_where_they_accept_another() -> None:
+    """
+    A self-signed certificate inside, for the name of a public one that ends.
+    """
+    scene = Scene().see(
+        made(name="public"), seen(facts(certificate(begin=NOW - 80 * DAY, end=NOW + 10 * DAY)))
+    )
+    own = certificate(issuer="CN=lms.example.com", end=NOW + 3000 * DAY)
+    scene.see(made(name="inside"), seen(facts(own)), found=[Fault.SELF_SIGNED])
+    html = target_page(scene, "public")
+    assert said_and_advised(html)["certificate ends"].startswith("Read the log of what renews it")
+    assert "newer" not in {one.attributes["class"] for one in html.one("svg", class_="line").all("rect")}
+
+
 @pytest.mark.parametrize(
     ("address", "linked"), [("https://ca.example/why", True), ("javascript:alert(1)", False), ("", False)]
 )
@@ -517,6 +560,38 @@ def test_the_pages_are_served_with_a_strict_policy() -> None:
             assert "unknown parameter &#x27;colour&#x27;" in await answer.text()
 
     ask(ONE, test)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("C%2B%2B+x", "C++ x"),
+        ("C%2B%2B%20x", "C++ x"),
+        ("D+++x", "D+++x"),
+        ("D%2B%2B%2Bx", "D+++x"),
+        ("https%3A%2Fa%2B+b", "https://a+ b"),
+        ("https:/a%2B+b", "https://a+ b"),
+        ("a%2Bb", "a+b"),
+        ("a+b", "a+b"),
+        ("a%20b", "a b"),
+        ("a+b%2Bc", "a b+c"),
+        ("a%2Bb+c", "a+b c"),
+    ],
+)
+def test_a_plus_sign_in_a_link_means_a_space_where_no_name_has_it(path: str, name: str) -> None:
+    """
+    Alerts write `C++ x` as `C%2B%2B+x`, as in a query. A name that is so to the letter goes before that.
+    """
+    scene = Scene()
+    for one in ("C++ x", "D+++x", "https://a+ b", "a+b", "a b", "a b+c", "a+b c"):
+        scene.see(made(name=one), seen(facts(certificate())))
+
+    async def test(client: Client) -> None:
+        async with client.get(URL(f"/targets/{path}", encoded=True)) as answer:
+            assert answer.status == 200
+            assert read(await answer.text()).one("h1").text == name
+
+    ask(scene, test)
 
 
 @pytest.mark.parametrize("name", ASSETS)

@@ -6,14 +6,38 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.memory import Held
+from exporter import advice
+from exporter.memory import DEPLOYMENT, Held
 from exporter.metrics import EndpointRow
-from exporter.observation import Chain, Facts, Failed, Fault, FoundHazard, Hazard, Kind, Observed, Reason
+from exporter.observation import (
+    Certificate,
+    Chain,
+    Facts,
+    Failed,
+    Fault,
+    FoundHazard,
+    Hazard,
+    Kind,
+    Observed,
+    Reason,
+)
 from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Policy
 from exporter.probes import wire
 from exporter.status import LOST, NOUNS, URGENCY, Finding, Level, Status, ago, date, span, status, worst
 from exporter.tls import Seen
-from tests.golden.values import TLS, certificate, facts, faults, intermediate, root, target, verdict
+from tests.golden.scenes import seen
+from tests.golden.values import (
+    ADDRESS,
+    TLS,
+    Scene,
+    certificate,
+    facts,
+    faults,
+    intermediate,
+    root,
+    target,
+    verdict,
+)
 from tests.support.certificates import NOW
 
 END = NOW + 75 * DAY
@@ -303,3 +327,89 @@ def test_findings_say_what_to_do_and_about_which_item() -> None:
     found = status(one, NOW).findings
     assert [finding.item for finding in found] == ["leaf", None, None]
     assert all(finding.advice for finding in found)
+
+
+OLD = certificate(begin=NOW - 60 * DAY, end=NOW + 30 * DAY, issuer="CN=Theirs", key="rsa-2048")
+NEW = certificate(begin=NOW - 20 * DAY, end=NOW + 70 * DAY, issuer="CN=Ours")
+
+
+def changed(*changes: tuple[float, Certificate], label: str = ADDRESS) -> EndpointRow:
+    """
+    An endpoint that had these certificates from these times on.
+    """
+    scene = Scene()
+    for at, one in changes:
+        scene.see(target(), seen(facts(one, intermediate()), label), at=at)
+    (found,) = scene.rows()
+    return found
+
+
+def test_an_older_one_that_is_back_is_a_warning_until_a_newer_one_is_there() -> None:
+    """
+    With both ends, and what to do.
+    """
+    came = changed((NOW - HOUR, NEW), (NOW, replace(OLD, issuer_organization=NEW.issuer_organization)))
+    (finding,) = status(came, NOW + 2 * HOUR).findings
+    assert (finding.level, finding.words) == (
+        Level.WARNING,
+        (
+            f"certificate went backwards 2 h 0 min ago, on {date(NOW)}: it ends on {date(OLD.not_after)}, "
+            f"the one before it on {date(NEW.not_after)}"
+        ),
+    )
+    assert (finding.advice, finding.item, finding.deploy) == (advice.ROLLED_BACK, "leaf", True)
+    mended = changed((NOW - HOUR, NEW), (NOW, OLD), (NOW + DAY, NEW))
+    assert not any("backwards" in said for _, said in words(mended, NOW + DAY))
+
+
+def test_an_older_one_that_is_back_during_a_deployment_is_told_when_it_should_be_over() -> None:
+    """
+    Then with the time at which it came.
+    """
+    ours = replace(OLD, issuer_organization=NEW.issuer_organization)
+    came = changed((NOW - DAY, ours), (NOW - HOUR, NEW), (NOW, ours))
+    assert words(came, NOW + DEPLOYMENT - 1) == []
+    ((level, said),) = words(came, NOW + DEPLOYMENT)
+    assert level is Level.WARNING
+    assert said.startswith(f"certificate went backwards 3 h 0 min ago, on {date(NOW)}: ")
+
+
+def test_issuer_and_key_that_changed_together_are_a_warning_for_three_days() -> None:
+    """
+    As long as the alert, with both issuers.
+    """
+    other = certificate(issuer="CN=Other", key="rsa-2048")
+    came = changed((NOW - HOUR, NEW), (NOW, other))
+    (finding,) = status(came, NOW + HOUR).findings
+    assert (finding.level, finding.words) == (
+        Level.WARNING,
+        (
+            "certificate changed its issuer from CN=Ours to CN=Other and its key together 1 h 0 min ago, "
+            f"on {date(NOW)}, long before a renewal was due"
+        ),
+    )
+    assert (finding.advice, finding.item, finding.deploy) == (advice.IDENTITY_CHANGED, "leaf", False)
+    assert len(words(came, NOW + 3 * DAY - 1)) == 1
+    assert words(came, NOW + 3 * DAY) == []
+
+
+def test_a_change_that_was_mended_is_still_told_and_is_none_of_its_own() -> None:
+    """
+    Whoever had the name for an hour had it.
+    """
+    other = certificate(issuer="CN=Other", key="rsa-2048", begin=NOW - 30 * DAY)
+    came = changed((NOW - DAY, NEW), (NOW, other), (NOW + HOUR, NEW))
+    ((_, said),) = words(came, NOW + 2 * HOUR)
+    assert said == (
+        "certificate changed its issuer and its key together 2 h 0 min ago, "
+        f"on {date(NOW)}, long before a renewal was due; it has changed again since then"
+    )
+    assert words(came, NOW + 3 * DAY) == []
+
+
+def test_addresses_that_rotate_are_not_compared_with_each_other() -> None:
+    """
+    Each look may be at another server; so have it the alerts.
+    """
+    assert words(changed((NOW - HOUR, NEW), (NOW, OLD)), NOW)
+    assert words(changed((NOW - HOUR, NEW), (NOW, OLD), label="lms.example.com:443#1"), NOW) == []

@@ -8,6 +8,7 @@ made to do on demand.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from zlib import crc32
 
 import pytest
 
@@ -24,7 +25,7 @@ from tests.support.certificates import NOW
 
 FACTS = facts(certificate())
 
-FAKE = "fake"
+FAKE, LOCAL = "fake", "local"
 
 
 def fake_target(name: str) -> Target:
@@ -32,6 +33,20 @@ def fake_target(name: str) -> Target:
     A target of the fake probe.
     """
     return Target(Url(f"{FAKE}://{name}:1", FAKE, name, 1, None), name)
+
+
+def local_target(name: str) -> Target:
+    """
+    A target of the fake probe that needs no network.
+    """
+    return Target(Url(f"{LOCAL}://{name}:1", LOCAL, name, 1, None), name)
+
+
+def in_turn(*names: str) -> list[str]:
+    """
+    These targets in the order in which they get their turn: that of a checksum of their names.
+    """
+    return sorted(names, key=lambda name: crc32(name.encode()))
 
 
 Behaviour = Callable[[Target, Endpoint], Awaitable[Facts]]
@@ -50,7 +65,8 @@ class Fake:
         self.found: Callable[[Target], Endpoints] = lambda target: Endpoints((Endpoint(target.name),))
         self.behaviour: Behaviour = self.good
         PROBES[FAKE] = Probe(FAKE, self.endpoints, self.look)
-        SCHEMES[FAKE] = Scheme()
+        PROBES[LOCAL] = Probe(LOCAL, self.endpoints, self.look, local=True)
+        SCHEMES[FAKE] = SCHEMES[LOCAL] = Scheme()
 
     @staticmethod
     async def good(_: Target, __: Endpoint) -> Facts:
@@ -80,7 +96,8 @@ def fake() -> Iterator[Fake]:
     The fake probe, gone afterwards.
     """
     yield Fake()
-    del PROBES[FAKE], SCHEMES[FAKE]
+    for name in (FAKE, LOCAL):
+        del PROBES[name], SCHEMES[name]
 
 
 def sweep(
@@ -263,15 +280,16 @@ def test_what_is_not_done_at_the_deadline_says_where_it_was(fake: Fake) -> None:
     fake.found = lambda target: Endpoints((Endpoint(f"{target.name}-1"), Endpoint(f"{target.name}-2")))
     fake.behaviour = hang
     results = sweep("a", "b", timeout=0.2, concurrency=1)
-    assert reasons(results["a"]) == {"a-1": Reason.TIMEOUT, "a-2": Reason.TIMEOUT}
-    assert details(results["a"]) == [
+    first, second = in_turn(*results)
+    assert reasons(results[first]) == {f"{first}-1": Reason.TIMEOUT, f"{first}-2": Reason.TIMEOUT}
+    assert details(results[first]) == [
         "the scrape's time was over during this step: pretend",
         "the scrape's time was over during this step: waiting for its turn",
     ]
-    assert reasons(results["b"]) == {"b:1": Reason.TIMEOUT}
-    assert "raise --sweep.concurrency" in details(results["b"])[0]
-    assert results["a"].looks[0].duration >= 0.2
-    assert results["b"].looks[0].duration == 0
+    assert reasons(results[second]) == {f"{second}:1": Reason.TIMEOUT}
+    assert "raise --sweep.concurrency" in details(results[second])[0]
+    assert results[first].looks[0].duration >= 0.2
+    assert results[second].looks[0].duration == 0
 
 
 def test_a_lookup_that_is_not_done_at_the_deadline_says_so(fake: Fake) -> None:
@@ -291,14 +309,57 @@ def test_a_lookup_that_is_not_done_at_the_deadline_says_so(fake: Fake) -> None:
 
 def test_those_that_failed_go_last(fake: Fake) -> None:
     """
-    So that the silent don't take the turn of the healthy; the rest keep their order.
+    So that the silent don't take the turn of the healthy.
     """
     memory = Memory()
     for name in "abcd":
         look = failed(Reason.TIMEOUT, name) if name in "ac" else seen(FACTS, name)
         memory.update(Result(fake_target(name), (look,), located=True), NOW)
     sweep(*"abcde", concurrency=1, memory=memory)
-    assert fake.looked == ["b", "d", "e", "a", "c"]
+    assert fake.looked == [*in_turn("b", "d", "e"), *in_turn("a", "c")]
+
+
+def test_a_first_look_takes_what_stands_together_apart(fake: Fake) -> None:
+    """
+    Else a thousand silent servers that stand first in the file would take all the time of the others. The
+    order is the same each time, and results come in that of the file.
+    """
+    names = [f"{kind}-{number}" for kind in ("silent", "healthy") for number in range(50)]
+    results = sweep(*names, concurrency=1)
+    first, order = fake.looked[:30], fake.looked[:]
+    assert 5 < sum(name.startswith("healthy") for name in first) < 25
+    assert list(results) == names
+    fake.looked.clear()
+    sweep(*reversed(names), concurrency=1)
+    assert fake.looked == order
+
+
+def test_what_needs_no_network_does_not_wait_for_its_turn_there(fake: Fake) -> None:
+    """
+    Files are seen though every server is silent.
+    """
+
+    async def run() -> dict[str, Result]:
+        loop = asyncio.get_running_loop()
+        network, memory = Network(loop), Memory()
+        try:
+            targets = [fake_target("silent"), fake_target("another"), local_target("file")]
+            one = Sweeper(network, memory, 1, lambda: NOW).sweep(targets, loop.time() + 0.2)
+            await one.task
+            return {result.target.name: result for result in one.results(memory, loop.time())}
+        finally:
+            network.close()
+
+    async def hang_on_the_network(target: Target, endpoint: Endpoint) -> Facts:
+        return FACTS if target.url.scheme == LOCAL else await hang(target, endpoint)
+
+    fake.behaviour = hang_on_the_network
+    results = asyncio.run(run())
+    assert {name: [*reasons(result).values()] for name, result in results.items()} == {
+        "silent": ["timeout"],
+        "another": ["timeout"],
+        "file": ["seen"],
+    }
 
 
 def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:

@@ -42,9 +42,9 @@ class Log:
         Level, message and fields of each line.
         """
         self._caplog.clear()
-        log_changes(results, self.memory)
         for result in results:
             self.memory.update(result, NOW)
+        log_changes(results, self.memory)
         return [
             (record.levelname, record.message, record.__dict__["fields"]) for record in self._caplog.records
         ]
@@ -104,7 +104,8 @@ def test_many_that_are_seen_again_are_counted(log: Log, count: int) -> None:
     A network that comes back does not flood the log either.
     """
     names = [f"{number}" for number in range(count)]
-    log.after(*(Result(target(name=name), (failed(REFUSED),), located=True) for name in names))
+    for _ in range(0, count, FAILURE_LINES):
+        log.after(*(Result(target(name=name), (failed(REFUSED),), located=True) for name in names))
     lines = log.after(*(Result(target(name=name), (seen(FACTS),), located=True) for name in names))
 
     assert [line[1] for line in lines[:FAILURE_LINES]] == ["seen again"] * FAILURE_LINES
@@ -116,7 +117,7 @@ def test_many_that_are_seen_again_are_counted(log: Log, count: int) -> None:
 @pytest.mark.parametrize("count", [FAILURE_LINES, FAILURE_LINES + 1, FAILURE_LINES + 30])
 def test_many_failures_are_counted(log: Log, count: int) -> None:
     """
-    Twenty lines, and one more for all the rest with their reasons.
+    Twenty lines, and one more for all the rest with their reasons, which wait for their turn.
     """
     reasons = [REFUSED if number % 2 else Reason.TIMEOUT for number in range(count)]
     lines = log.after(
@@ -130,9 +131,61 @@ def test_many_failures_are_counted(log: Log, count: int) -> None:
         assert len(lines) == FAILURE_LINES
         return
     ((level, message, fields),) = lines[FAILURE_LINES:]
-    assert (level, message) == ("WARNING", "more probes failed, not logged one by one")
+    assert (level, message) == ("WARNING", "more probes failed, logged after the next scrapes")
     assert fields["count"] == count - FAILURE_LINES
     assert "timeout: " in str(fields["reasons"])
+
+
+def failing(log: Log, reasons: dict[str, Reason | None]) -> list[tuple[str, str]]:
+    """
+    Target and reason of each warning that names one, after each target failed so, or was seen.
+    """
+    lines = log.after(
+        *(
+            Result(target(name=name), (seen(FACTS) if reason is None else failed(reason),), located=True)
+            for name, reason in reasons.items()
+        )
+    )
+    return [
+        (str(fields["target"]), str(fields["reason"]))
+        for level, message, fields in lines
+        if (level, message) == ("WARNING", "probe failed")
+    ]
+
+
+def test_each_failure_has_its_line_once(log: Log) -> None:
+    """
+    Those for which there was no room have it after the next scrapes, with their words.
+    """
+    reasons: dict[str, Reason | None] = {f"{number}": REFUSED for number in range(2 * FAILURE_LINES + 5)}
+    told = [failing(log, reasons) for _ in range(4)]
+    assert [len(lines) for lines in told] == [FAILURE_LINES, FAILURE_LINES, 5, 0]
+    assert sorted(one for lines in told for one in lines) == sorted((name, str(REFUSED)) for name in reasons)
+
+
+def test_those_that_wait_longest_go_first(log: Log) -> None:
+    """
+    Others that change their reason at each scrape do not keep them from the log for ever.
+    """
+    restless = [f"restless-{number}" for number in range(FAILURE_LINES)]
+    by_turns = (REFUSED, Reason.TIMEOUT)
+    told = [
+        failing(log, {**dict.fromkeys(restless, by_turns[number % 2]), "steady": Reason.SERVER_REFUSED})
+        for number in range(3)
+    ]
+    assert ("steady", "server_refused") not in told[0]
+    assert told[1][0] == ("steady", "server_refused")
+    assert ("steady", "server_refused") not in told[2]
+
+
+def test_what_changes_while_it_waits_is_told_as_it_is(log: Log) -> None:
+    """
+    The latest reason has the line; what was well again before its line came has none.
+    """
+    first: dict[str, Reason | None] = {f"{number}": REFUSED for number in range(FAILURE_LINES)}
+    failing(log, {**first, "changed": REFUSED, "well": REFUSED})
+    assert failing(log, {**first, "changed": Reason.TIMEOUT, "well": None}) == [("changed", "timeout")]
+    assert log.after(Result(target(name="well"), (seen(FACTS),), located=True)) == []
 
 
 def test_what_was_held_over_a_restart_is_not_seen_again(log: Log) -> None:

@@ -105,9 +105,9 @@ def coded(text: str) -> Child:
 
 def newer_for(found: Finding, fleet: Fleet, items: dict[str, Place]) -> Place | None:
     """
-    The newer one of the item that a finding is about; None when none is known, or it is about none.
+    The newer one of the item that a finding is about; None when none is known, or it would mend nothing.
     """
-    here = items.get(found.item) if found.item is not None else None
+    here = items.get(found.item) if found.deploy and found.item is not None else None
     return fleet.newer(here.judged) if here is not None else None
 
 

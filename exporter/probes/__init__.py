@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from exporter.files import Outcome
 from exporter.network import Network, Trace
 from exporter.observation import Facts
-from exporter.probes import dns, domain, dtls, file, kubernetes, quic, url, wire
+from exporter.probes import dns, domain, dtls, extras, file, issuers, kubernetes, quic, url, wire
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.targets import SCHEMES, Form, Target
 
@@ -20,6 +20,10 @@ Tell = Callable[[int, Outcome, float], None]
 
 LookAll = Callable[[Target, Sequence[Endpoint], Network, Tell], Awaitable[None]]
 """Looks at all places and tells of each. Raises what a look may raise; then the rest was not looked at."""
+
+
+def _nothing(facts: Facts, _target: Target, _network: Network) -> Facts:
+    return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +40,35 @@ class Probe:
     """What is seen at one place. Raises ProbeError, OSError or TimeoutError."""
     look_all: LookAll | None = None
     """The same for all places of a target at once, for kinds with thousands of them; None: one by one."""
+    additions: Callable[[Facts, Target, Network], Facts] = _nothing
+    """What a look saw with what is known besides by now, as the look itself adds it."""
+    local: bool = False
+    """True when nothing is asked of the network, so that a look need not wait for its turn there."""
 
 
-WIRE = Probe("wire", wire.endpoints, wire.look)
-QUIC = Probe("quic", wire.endpoints, quic.look)
+WIRE = Probe("wire", wire.endpoints, wire.look, additions=extras.with_extras)
+QUIC = Probe("quic", wire.endpoints, quic.look, additions=extras.with_extras)
+_FILE = Probe(
+    "file", file.endpoints, file.look, file.look_all, additions=issuers.renewal_information, local=True
+)
+_URL = Probe("url", url.endpoints, url.look, additions=url.additions)
+_KUBERNETES = Probe(
+    "kubernetes",
+    kubernetes.endpoints,
+    kubernetes.look,
+    kubernetes.look_all,
+    additions=issuers.renewal_information,
+)
 
 PROBES: dict[str, Probe] = {
     **{scheme: WIRE for scheme, meaning in SCHEMES.items() if meaning.form is Form.HOST},
     "quic": QUIC,
     "h3": QUIC,
-    "dtls": Probe("dtls", wire.endpoints, dtls.look),
+    "dtls": Probe("dtls", wire.endpoints, dtls.look, additions=extras.with_extras),
     "domain": Probe("domain", domain.endpoints, domain.look),
     "dns": Probe("dns", dns.endpoints, dns.look),
-    "file": Probe("file", file.endpoints, file.look, file.look_all),
-    **dict.fromkeys(("pem+https", "pem+http", "jwks+https"), Probe("url", url.endpoints, url.look)),
-    "kubernetes": Probe("kubernetes", kubernetes.endpoints, kubernetes.look, kubernetes.look_all),
+    "file": _FILE,
+    **dict.fromkeys(("pem+https", "pem+http", "jwks+https"), _URL),
+    "kubernetes": _KUBERNETES,
 }
 """URL scheme to probe."""

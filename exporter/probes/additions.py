@@ -5,10 +5,11 @@ The same additions to the same facts give the same object, since facts that are 
 verdict and their lines.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
-from exporter.observation import Facts, FoundFault, FoundHazard, Item, Renewal
+from exporter.observation import Facts, FailedLookup, FoundFault, FoundHazard, Item, Renewal
 
 REMEMBERED = 50_000
 """Facts that are remembered with what was added to them."""
@@ -36,13 +37,15 @@ def added(
     items: tuple[Item, ...] = (),
     faults: tuple[FoundFault, ...] = (),
     hazards: tuple[FoundHazard, ...] = (),
+    unanswered: Iterable[FailedLookup] = (),
 ) -> Facts:
     """
     The facts with these after their own; the same object when there are none.
     """
-    if not (items or faults or hazards):
+    failed = tuple(dict.fromkeys(unanswered))
+    if not (items or faults or hazards or failed):
         return facts
-    return _added(_Same(facts), items, faults, hazards)
+    return _added(_Same(facts), items, faults, hazards, failed)
 
 
 def renewed(facts: Facts, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
@@ -52,12 +55,20 @@ def renewed(facts: Facts, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
     return _renewed(_Same(facts), renewals) if renewals else facts
 
 
+def base(facts: Facts) -> Facts:
+    """
+    The facts without all that was added to what the look itself saw.
+    """
+    return facts.base if facts.base is not None else facts
+
+
 @lru_cache(maxsize=REMEMBERED)
 def _added(
     same: _Same,
     items: tuple[Item, ...],
     faults: tuple[FoundFault, ...],
     hazards: tuple[FoundHazard, ...],
+    unanswered: tuple[FailedLookup, ...],
 ) -> Facts:
     facts = same.facts
     return replace(
@@ -65,13 +76,16 @@ def _added(
         items=facts.items + items,
         faults=facts.faults + faults,
         hazards=facts.hazards + hazards,
+        unanswered=facts.unanswered + unanswered,
+        base=base(facts),
     )
 
 
 @lru_cache(maxsize=REMEMBERED)
 def _renewed(same: _Same, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
     by_fingerprint = dict(renewals)
-    return replace(same.facts, items=tuple(_with_renewal(item, by_fingerprint) for item in same.facts.items))
+    items = tuple(_with_renewal(item, by_fingerprint) for item in same.facts.items)
+    return replace(same.facts, items=items, base=base(same.facts))
 
 
 def _with_renewal(item: Item, by_fingerprint: dict[str, Renewal]) -> Item:

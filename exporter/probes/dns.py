@@ -7,6 +7,7 @@ signatures while the others are well, and every so many look-ups fail.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -29,10 +30,12 @@ from exporter.network import Network, ProbeError, Trace, choose, has_route
 from exporter.observation import (
     Certificate,
     Facts,
+    FailedLookup,
     Fault,
     FoundFault,
     FoundHazard,
     Hazard,
+    Lookup,
     Reason,
 )
 from exporter.probes.additions import added
@@ -191,7 +194,16 @@ def _signatures(answers: Iterable[dns.message.Message]) -> tuple[list[Signature]
     return signatures, key_tags
 
 
-Found = tuple[tuple[FoundFault, ...], tuple[FoundHazard, ...]]
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    What DNS says of the certificates that are presented.
+    """
+
+    faults: tuple[FoundFault, ...] = ()
+    hazards: tuple[FoundHazard, ...] = ()
+    failed: FailedLookup | None = None
+    """A question among many that nobody answered; None when there was none."""
 
 
 def checks(facts: Facts, target: Target, network: Network) -> Facts:
@@ -203,11 +215,14 @@ def checks(facts: Facts, target: Target, network: Network) -> Facts:
     chains = tuple(chain.certificates for chain in facts.chains)
     presented = tuple(one.fingerprint_sha256 for chain in chains for one in chain)
     key = ("dns", target.url.host, target.url.port, target.server_name, target.dns_servers, presented)
-    known = lookups(network).peek(key, partial(check, chains, target, network))
-    if known is None:
-        return facts
-    faults, hazards = known.value
-    return added(facts, faults=faults, hazards=hazards)
+    what = f"DNS of the names on the certificate of {target.url.authority}"
+    heard = lookups(network).hear(key, partial(check, chains, target, network), what, target.name)
+    found = heard.known.value if heard.known is not None else Found()
+    failed = found.failed
+    if heard.failure is not None:
+        stands = heard.known is not None
+        failed = FailedLookup(Lookup.DNS, heard.failure.reason, heard.failure.detail, stands)
+    return added(facts, (), found.faults, found.hazards, (failed,) if failed is not None else ())
 
 
 async def check(chains: Sequence[Sequence[Certificate]], target: Target, network: Network) -> Answer:
@@ -224,8 +239,10 @@ async def check(chains: Sequence[Sequence[Certificate]], target: Target, network
     fault = await checking.announced(chains)
     if checking.failure is not None and not checking.answered:
         raise LookupFailedError(checking.failure.reason, checking.failure.detail)
-    found: Found = ((fault,) if fault is not None else (), tuple(hazards))
-    return Answer(found, AGAIN_AFTER)
+    failed = None
+    if checking.failure is not None:
+        failed = FailedLookup(Lookup.DNS, checking.failure.reason, checking.failure.detail, stands=True)
+    return Answer(Found((fault,) if fault is not None else (), tuple(hazards), failed), AGAIN_AFTER)
 
 
 class _Check:

@@ -98,7 +98,10 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     key = _key(domain)
     known = lookups(network)
     delegation = known.peek(
-        ("delegation", domain, target.dns_servers), partial(_look_above, domain, target, network)
+        ("delegation", domain, target.dns_servers),
+        partial(_look_above, domain, target, network),
+        f"the zone above {domain}",
+        target.name,
     )
     if delegation is not None and delegation.value is not None and delegation.value.is_news(network.clock()):
         trace.note("it vanished from the zone above, or has just come back: asking the registry sooner")
@@ -109,6 +112,8 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     found = await known.wait(
         key,
         partial(registries(network).look_up, domain),
+        f"the registration of {domain}",
+        target.name,
         patience=0.0 if gone else PATIENCE,
         timeout=target.timeout,
     )

@@ -12,21 +12,24 @@ from exporter import renewal_information as ari
 from exporter.anchors import AnchorFiles
 from exporter.downloads import Downloaded, download
 from exporter.files import Outcome
-from exporter.lookups import Answer, LookupFailedError, lookups
+from exporter.lookups import Answer, Heard, LookupFailedError, lookups
 from exporter.network import Network, ProbeError
 from exporter.observation import (
     Certificate,
     Chain,
     Facts,
+    FailedLookup,
     Fault,
     FoundFault,
     Item,
     Kind,
+    Lookup,
     Reason,
     Renewal,
 )
 from exporter.probes.additions import added, renewed
 from exporter.revocation import (
+    URL_LIMIT,
     OcspAnswer,
     RevocationError,
     RevocationList,
@@ -35,6 +38,7 @@ from exporter.revocation import (
     judge_staple,
     loaded,
     must_staple,
+    outdated,
     pointers,
     read_list,
     read_response,
@@ -153,7 +157,7 @@ def staple(facts: Facts, target: Target, network: Network) -> Facts:
             continue
         judged = judge_staple(chain.staple, _called("staple", chain), leaf.der, issuer.der)
         items += [judged.item] if judged.item is not None else []
-        faults += judged.faults
+        faults += [*judged.faults, *outdated(judged.item, leaf.der, network.clock())]
     return added(facts, tuple(items), tuple(faults))
 
 
@@ -165,14 +169,19 @@ def revocation_lists(facts: Facts, target: Target, network: Network) -> Facts:
         return facts
     items: list[Item] = []
     faults: list[FoundFault] = []
+    unanswered: list[FailedLookup] = []
     for chain in facts.chains:
         name = _called("crl", chain)
         for certificate in chain.certificates:
-            found = _list(certificate, chain, target, network)
-            if found is None:
-                if certificate is chain.leaf:
-                    _keep(name, chain.leaf, network, items, faults)
+            heard = _list(certificate, chain, target, network)
+            stands = heard.known is not None
+            if not stands and certificate is chain.leaf:
+                stands = _keep(name, chain.leaf, network, items, faults)
+            if heard.failure is not None:
+                unanswered.append(_failed(Lookup.CRL, heard.failure, stands=stands))
+            if heard.known is None:
                 continue
+            found: RevocationList = heard.known.value
             if certificate is chain.leaf and found.next_update is not None:
                 items.append(Item(name, Kind.CRL, found.this_update, found.next_update))
             reason = found.reason(certificate)
@@ -183,7 +192,7 @@ def revocation_lists(facts: Facts, target: Target, network: Network) -> Facts:
                     else f"{certificate.subject}, of its chain,"
                 )
                 faults.append(revoked("The issuer's revocation list", reason, which))
-    return added(facts, tuple(items), tuple(faults))
+    return added(facts, tuple(items), tuple(faults), unanswered=unanswered)
 
 
 def responder(facts: Facts, target: Target, network: Network) -> Facts:
@@ -194,21 +203,19 @@ def responder(facts: Facts, target: Target, network: Network) -> Facts:
         return facts
     items: list[Item] = []
     faults: list[FoundFault] = []
+    unanswered: list[FailedLookup] = []
     for chain in facts.chains:
         leaf, name = chain.leaf, _called("ocsp", chain)
-        urls = pointers(leaf.der).ocsp_urls
-        issuer = authorities(network).issuer(leaf, chain, target) if urls else None
-        if issuer is None:
+        heard = _answer(leaf, chain, target, network)
+        stands = heard.known is not None or _keep(name, leaf, network, items, faults)
+        if heard.failure is not None:
+            unanswered.append(_failed(Lookup.OCSP, heard.failure, stands=stands))
+        if heard.known is None:
             continue
-        key = ("ocsp", urls[0], leaf.fingerprint_sha256)
-        known = lookups(network).peek(key, partial(_ask_responder, network, urls[0], leaf, issuer))
-        if known is None:
-            _keep(name, leaf, network, items, faults)
-            continue
-        judged = judge_answer(known.value, name, "The issuer's OCSP responder")
+        judged = judge_answer(heard.known.value, name, "The issuer's OCSP responder")
         items += [judged.item] if judged.item is not None else []
         faults += judged.faults
-    return added(facts, tuple(items), tuple(faults))
+    return added(facts, tuple(items), tuple(faults), unanswered=unanswered)
 
 
 def renewal_information(facts: Facts, target: Target, network: Network) -> Facts:
@@ -221,15 +228,21 @@ def renewal_information(facts: Facts, target: Target, network: Network) -> Facts
     if not target.renewal_information:
         return facts
     renewals: list[tuple[str, Renewal]] = []
+    unanswered: list[FailedLookup] = []
     for item in facts.items:
         leaf = item.certificate
         if item.kind is not Kind.LEAF or leaf is None or item.renewal is not None:
             continue
         directory = target.acme.get(leaf.issuer_organization)
-        window = _window(leaf, directory, network) if directory is not None else None
+        if directory is None:
+            continue
+        window, failure = _window(leaf, directory, target, network)
         if window is not None:
             renewals.append((leaf.fingerprint_sha256, window))
-    return renewed(facts, tuple(renewals))
+        if failure is not None:
+            stands = window is not None
+            unanswered.append(_failed(Lookup.RENEWAL_INFORMATION, failure, stands=stands))
+    return added(renewed(facts, tuple(renewals)), unanswered=unanswered)
 
 
 def renewals_of(outcome: Outcome, target: Target, network: Network) -> Outcome:
@@ -251,30 +264,75 @@ def _called(name: str, chain: Chain) -> str:
     return f"{name}-{chain.key}" if chain.key else name
 
 
+def _failed(lookup: Lookup, failure: LookupFailedError, *, stands: bool) -> FailedLookup:
+    return FailedLookup(lookup, failure.reason, failure.detail, stands)
+
+
 def _keep(
     name: str, leaf: Certificate, network: Network, items: list[Item], faults: list[FoundFault]
-) -> None:
+) -> bool:
     """
-    Add what was known of a leaf before a restart, since its issuer was not heard yet.
+    Add what was known of a leaf before a restart, since its issuer was not heard yet. False: nothing was.
     """
     before = authorities(network).before(leaf)
-    if before is not None:
-        items += [item for item in before.items if item.name == name]
-        faults += [found for found in before.faults if found.fault is Fault.REVOKED]
+    if before is None:
+        return False
+    kept = [item for item in before.items if item.name == name]
+    found = [found for found in before.faults if found.fault is Fault.REVOKED]
+    items += kept
+    faults += found
+    return bool(kept or found)
 
 
-def _list(certificate: Certificate, chain: Chain, target: Target, network: Network) -> RevocationList | None:
+def _list(certificate: Certificate, chain: Chain, target: Target, network: Network) -> Heard:
     """
-    The revocation list for a certificate; None when it names none, or it was not got yet.
+    What is known of the revocation list for a certificate, a `RevocationList`; nothing when it names none.
     """
-    urls = () if certificate.self_issued else pointers(certificate.der).crl_urls[:URLS]
+    if certificate.self_issued:
+        return Heard()
+    found = pointers(certificate.der)
+    urls = found.crl_urls[:URLS]
+    what = f"the revocation list {urls[0] if urls else found.crl_elsewhere}"
+    if not urls and not found.crl_elsewhere:
+        return Heard()
     issuer = authorities(network).issuer(certificate, chain, target) if urls else None
     if issuer is None:
-        return None
+        return _not_asked(Lookup.CRL, certificate, what, target, network, has_urls=bool(urls))
     # By the issuer's key: another authority may name the same place, and its signature would not fit.
     key = ("crl", urls, issuer.subject, issuer.public_key_sha256)
-    known = lookups(network).peek(key, partial(_get_list, network, urls, issuer))
-    return known.value if known is not None else None
+    return lookups(network).hear(key, partial(_get_list, network, urls, issuer), what, target.name)
+
+
+def _answer(leaf: Certificate, chain: Chain, target: Target, network: Network) -> Heard:
+    """
+    What is known from the responder that a leaf names, an `OcspAnswer`; nothing when it names none.
+    """
+    found = pointers(leaf.der)
+    urls = found.ocsp_urls
+    what = f"the OCSP responder {urls[0] if urls else found.ocsp_elsewhere}"
+    if not urls and not found.ocsp_elsewhere:
+        return Heard()
+    issuer = authorities(network).issuer(leaf, chain, target) if urls else None
+    if issuer is None:
+        return _not_asked(Lookup.OCSP, leaf, what, target, network, has_urls=bool(urls))
+    key = ("ocsp", urls[0], leaf.fingerprint_sha256)
+    ask = partial(_ask_responder, network, urls[0], leaf, issuer)
+    return lookups(network).hear(key, ask, what, target.name)
+
+
+def _not_asked(
+    lookup: Lookup, certificate: Certificate, what: str, target: Target, network: Network, *, has_urls: bool
+) -> Heard:
+    """
+    Why a list or a responder that a certificate names is not asked: its issuer is not known, or the URL is
+    not one that is asked.
+    """
+    if has_urls:
+        why = "the issuer is neither presented nor among the trust anchors, so nothing can be verified"
+    else:
+        why = f"only http URLs of at most {URL_LIMIT} characters are asked"
+    key = ("not asked", lookup, certificate.fingerprint_sha256, has_urls)
+    return lookups(network).refuse(key, f"{what} is not asked: {why}", what, target.name)
 
 
 async def _get_list(network: Network, urls: tuple[str, ...], issuer: Certificate) -> Answer:
@@ -341,26 +399,38 @@ def _good(got: Downloaded, url: str, network: Network) -> Downloaded:
     raise LookupFailedError(reason, f"{url} answered with HTTP status {got.status}", wait)
 
 
-def _window(leaf: Certificate, directory: str, network: Network) -> Renewal | None:
+def _window(
+    leaf: Certificate, directory: str, target: Target, network: Network
+) -> tuple[Renewal | None, LookupFailedError | None]:
     """
-    When the issuer with this ACME directory wants the leaf renewed; None while that is not known.
+    When the issuer with this ACME directory wants the leaf renewed, None while that is not known; and why the
+    last question about it failed, None if it did not.
     """
     identifier = ari.certificate_id(leaf.der)
     if identifier is None:
-        return None
+        return None, None
     asked = lookups(network)
     key = ("renewal information", directory, identifier)
     before = authorities(network).before(leaf)
     kept = next((one.renewal for one in before.items if one.certificate == leaf), None) if before else None
+    failure: LookupFailedError | None = None
     if network.clock() < leaf.not_after:
-        place = asked.peek(("ACME directory", directory), partial(_get_directory, network, directory))
-        if place is not None and place.value:
-            url = ari.question(place.value, identifier)
-            asked.peek(key, partial(_get_window, network, url, key, kept))
+        found = asked.hear(
+            ("ACME directory", directory),
+            partial(_get_directory, network, directory),
+            f"the ACME directory {directory}",
+            target.name,
+        )
+        if found.known is None:
+            failure = found.failure
+        elif found.known.value:
+            url = ari.question(found.known.value, identifier)
+            ask = partial(_get_window, network, url, key, kept)
+            failure = asked.hear(key, ask, f"the renewal information {url}", target.name).failure
     # An expired one is not asked for any more (RFC 9773 section 4.3), and what was said of it stays.
     known = asked.known(key)
     window: Renewal | None = known.value if known is not None else kept
-    return window
+    return window, failure
 
 
 async def _get_directory(network: Network, directory: str) -> Answer:

@@ -21,7 +21,7 @@ from exporter.downloads import REDIRECTING, REDIRECTS, InsecureRedirectError, de
 from exporter.files import Files, LeftOutError, outcome_of
 from exporter.formats.parsed import Given
 from exporter.network import Network, ProbeError, Trace, connect_error
-from exporter.observation import Facts, Reason
+from exporter.observation import Facts, Item, Reason
 from exporter.probes.additions import added
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours
@@ -49,16 +49,29 @@ async def look(target: Target, _endpoint: Endpoint, network: Network, trace: Tra
     """
     What is in the document, and our own certificate if there is one. Raises ProbeError or TimeoutError.
     """
-    mine = ours(target) if target.url.scheme.endswith("https") else ()
     try:
         found = await _look(target, network, trace)
     except ProbeError as error:
         if error.facts is not None:
-            error.facts = added(renewal_information(error.facts, target, network), mine)
+            error.facts = additions(error.facts, target, network)
         else:
-            error.aside = mine
+            error.aside = _mine(target)
         raise
-    return added(renewal_information(found, target, network), mine)
+    return additions(found, target, network)
+
+
+def additions(facts: Facts, target: Target, network: Network) -> Facts:
+    """
+    What is in the document, with our own certificate, and with what issuers say of renewals.
+    """
+    return added(renewal_information(facts, target, network), _mine(target))
+
+
+def _mine(target: Target) -> tuple[Item, ...]:
+    """
+    The certificate that we show to the server, as an item; none when none is shown.
+    """
+    return ours(target) if target.url.scheme.endswith("https") else ()
 
 
 async def _look(target: Target, network: Network, trace: Trace) -> Facts:

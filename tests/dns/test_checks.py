@@ -17,10 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from exporter.lookups import LookupFailedError, lookups
+from exporter.metrics import EndpointRow
 from exporter.minter import Minted, root
 from exporter.network import Network
-from exporter.observation import Facts, Fault, Hazard, Reason
+from exporter.observation import Facts, Fault, Hazard, Lookup, Reason
 from exporter.resolution import Resolution
+from exporter.status import Level, status
 from exporter.targets import Target
 from exporter.watch import Watch
 from tests.dns.asking import DAY, ONE, facts, look, looks_until, name_servers
@@ -278,6 +280,63 @@ def test_name_servers_that_do_not_answer_change_nothing(server: Server) -> None:
 
     assert failed is not None
     assert failed.reason is Reason.DNS_TIMEOUT
+
+
+def looked(one: Target, one_try: float) -> EndpointRow:
+    """
+    What a process sees that looks once, and waits so many seconds for each answer of a name server.
+    """
+
+    async def run() -> EndpointRow:
+        network = Network(asyncio.get_running_loop())
+        network.resource(Resolution, lambda: Resolution(network, one_try=one_try))
+        try:
+            (row,) = (await Watch(network, 8, time.time).look_once([one], 10.0)).endpoints
+            return row
+        finally:
+            network.close()
+
+    return asyncio.run(run())
+
+
+def test_one_look_is_enough_to_see_a_hazard(server: Server, tmp_path: Path) -> None:
+    """
+    A process that ends then waits for what it asked.
+    """
+    with name_servers(tmp_path, [zone(['@ CAA 0 issue "digicert.com"'])]) as port:
+        row = looked(target(server, port), 2.0)
+    assert row.held.facts is not None
+    assert told(row.held.facts) == [Hazard.CAA_FORBIDS_ISSUER]
+    assert row.held.facts.unanswered == ()
+
+
+def test_without_any_answer_it_is_not_known_what_dns_says(server: Server) -> None:
+    """
+    It was asked for, and it was not checked.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((ONE, 0))
+        row = looked(target(server, silent.getsockname()[1]), 0.1)
+    (finding,) = [one for one in status(row, time.time()).findings if "DNS" in one.words]
+    assert finding.level is Level.UNKNOWN
+    assert finding.words.startswith(
+        "what DNS says of its names is not known: dns_timeout: name server 127.0.0.1"
+    )
+
+
+def test_a_question_among_many_without_an_answer_is_told(server: Server, tmp_path: Path) -> None:
+    """
+    What the others gave stands: the server has one zone only, and refuses to say anything of another name.
+    """
+    other = Zone("www.example.test", f"@ NS ns1\nns1 A {ONE}\n@ A {ONE}", signed=None)
+    with name_servers(tmp_path, [other]) as port:
+        row = looked(target(server, port), 2.0)
+    assert row.held.facts is not None
+    (failed,) = row.held.facts.unanswered
+    assert (failed.lookup, failed.reason, failed.stands) == (Lookup.DNS, Reason.DNS_FAILED, True)
+    assert [one.level for one in status(row, time.time()).findings if failed.detail in one.words] == [
+        Level.OK
+    ]
 
 
 def test_nothing_is_asked_unless_it_is_set(server: Server, tmp_path: Path) -> None:

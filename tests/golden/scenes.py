@@ -12,9 +12,11 @@ from exporter.observation import (
     Chain,
     Facts,
     Failed,
+    FailedLookup,
     Fault,
     FoundHazard,
     Hazard,
+    Lookup,
     Observed,
     Reason,
     Renewal,
@@ -171,13 +173,22 @@ def weird_label_values() -> str:
 
 def renewal_by_its_issuer() -> str:
     """
-    The issuer says when it wants the leaf renewed, and the zone's CAA records forbid it by now.
+    The issuer says when it wants the leaf renewed, and the zone's CAA records forbid it by now. Neither lists
+    nor the responder can be reached.
     """
     found = facts(certificate(), intermediate())
     leaf = replace(found.items[0], renewal=Renewal(NOW + 40 * DAY, NOW + 38 * DAY, "https://ca.example/why"))
     hazard = FoundHazard(Hazard.CAA_FORBIDS_ISSUER, "words about it")
+    unanswered = (
+        FailedLookup(Lookup.CRL, Reason.HTTP_FAILED, "words about it"),
+        FailedLookup(Lookup.CRL, Reason.HTTP_FAILED, "words about the list of its issuer"),
+        FailedLookup(Lookup.OCSP, Reason.TIMEOUT, "words about it", stands=True),
+    )
+    items = (leaf, *found.items[1:])
     return (
-        Scene().see(target(), seen(replace(found, items=(leaf, *found.items[1:]), hazards=(hazard,)))).text()
+        Scene()
+        .see(target(), seen(replace(found, items=items, hazards=(hazard,), unanswered=unanswered)))
+        .text()
     )
 
 

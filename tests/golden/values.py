@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from exporter.judgement import JudgedItem, Verdict, judge_item
+from exporter.judgement import JudgedItem, Verdict, judge_item, trustworthy
 from exporter.memory import Look, Memory, Result
 from exporter.metrics import EndpointRow, Exposition, Samples, TargetRow
 from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Tls
@@ -112,7 +112,17 @@ def verdict(seen: Facts, of: Target, found: tuple[FoundFault, ...] = ()) -> Verd
     """
     The verdict with deadlines as judged, and these faults.
     """
-    items = tuple(JudgedItem(item, judge_item(item, seen, of.policy)) for item in seen.items)
+    shown = {chain.leaf.fingerprint_sha256 for chain in seen.chains if chain.presented}
+    items = tuple(
+        JudgedItem(
+            item,
+            judge_item(item, seen, of.policy),
+            trusted=trustworthy(found)
+            if item.certificate is not None and item.certificate.fingerprint_sha256 in shown
+            else None,
+        )
+        for item in seen.items
+    )
     return Verdict(items, found, float("-inf"), float("inf"))
 
 

@@ -21,10 +21,11 @@ from exporter.lookups import WAITING, lookups
 from exporter.metrics import EndpointRow
 from exporter.minter import Minted
 from exporter.network import Network
-from exporter.observation import Item, Reason, Renewal
+from exporter.observation import Item, Lookup, Reason, Renewal
 from exporter.probes.issuers import authorities
 from exporter.renewal_information import certificate_id
 from exporter.service import Options, Service
+from exporter.status import Level, status
 from exporter.targets import Target, parse_url
 from exporter.watch import Watch
 from tests.kubernetes.api_server import secret
@@ -551,3 +552,57 @@ def test_a_file_keeps_its_window_over_a_restart(leaf: Minted, web: WebServer, tm
         later.close()
 
     asyncio.run(work())
+
+
+async def looked(*targets: Target) -> list[EndpointRow]:
+    """
+    What a process sees that looks once.
+    """
+    network = Network(asyncio.get_running_loop(), Clock())
+    try:
+        return list((await Watch(network, 8, network.clock).look_once(targets, 10.0)).endpoints)
+    finally:
+        network.close()
+
+
+def test_one_look_is_enough_for_a_window(leaf: Minted, server: str, web: WebServer, tmp_path: Path) -> None:
+    """
+    Though the directory is asked first, for what is served and for what lies in a file, of which one can't be
+    read to its end.
+    """
+    web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
+    (tmp_path / "alone.pem").write_bytes(leaf.pem)
+    (tmp_path / "torn.pem").write_bytes(leaf.pem + b"-----BEGIN CERTIFICATE-----\nAAAA\n")
+    document = parse_url(f"pem+{web.url('/bundle.pem')}")
+    web.pages["/bundle.pem"] = Page(leaf.pem)
+    acme = {ISSUER: web.url("/directory")}
+    rows = asyncio.run(
+        looked(
+            asks(server, web), of_file(tmp_path / "*.pem", web), Target(document, document.text, acme=acme)
+        )
+    )
+    assert [item(row).renewal for row in rows] == [Renewal(NOW + DAY, NOW - DAY)] * 4
+    assert [len(facts(row).items) for row in rows] == [2, 1, 1, 1]
+    assert (web.times(path(leaf)), web.times("/directory")) == (1, 1)
+
+
+@pytest.mark.parametrize("broken", ["/directory", "window"])
+def test_a_server_that_can_not_be_asked_is_told_and_makes_nothing_unknown(
+    leaf: Minted, server: str, web: WebServer, broken: str
+) -> None:
+    """
+    Else a fleet would be unknown whenever its authority is down, and the policy decides well without it.
+    """
+    web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
+    web.pages[path(leaf) if broken == "window" else broken] = Page(status=503)
+    (row,) = asyncio.run(looked(asks(server, web)))
+    (failed,) = facts(row).unanswered
+    assert (failed.lookup, failed.reason, failed.stands) == (
+        Lookup.RENEWAL_INFORMATION,
+        Reason.HTTP_FAILED,
+        False,
+    )
+    (finding,) = [one for one in status(row, NOW).findings if "renewed" in one.words]
+    assert finding.level is Level.OK
+    assert finding.words.startswith("when the issuer wants it renewed is not known: http_failed: ")
+    assert "503" in finding.words

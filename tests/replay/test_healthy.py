@@ -2,6 +2,7 @@
 Healthy fleets never alert, renewers that stop do, and nothing that fires goes quiet before the fix.
 """
 
+import functools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from tests.replay.timeline import (
     Span,
     anchor,
     fleet,
+    issuer,
     leaf,
     place,
     presented,
@@ -87,12 +89,22 @@ def renewals(
 ) -> list[tuple[float, Minted]]:
     """
     A certificate from this moment on, and its renewals: each when so much is left, and late by so much.
+
+    Two authorities issue them by turns, as for those who have a second one ready.
     """
     found = [(begin, leaf(name, begin, lifetime))]
-    for late in lateness:
+    for number, late in enumerate(lateness):
         begin = int(begin + lifetime - left + late)
-        found.append((begin, leaf(name, begin, lifetime)))
+        found.append((begin, leaf(name, begin, lifetime, (other_issuer(), issuer())[number % 2])))
     return found
+
+
+@functools.cache
+def other_issuer() -> Minted:
+    """
+    The intermediate of another authority.
+    """
+    return anchor().issue("Replay Second", ca=True, path_length=0)
 
 
 def hiccups(until: float, interval: float, dice: random.Random) -> list[Span]:

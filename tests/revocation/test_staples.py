@@ -72,6 +72,22 @@ def test_a_staple_that_has_ended_shows_by_its_end(tmp_path: Path, ca: Minted, an
     assert facts(row).items[-1].not_after == NOW - DAY
 
 
+def test_an_ended_staple_is_a_fault_where_one_is_demanded(tmp_path: Path, ca: Minted, anchors: str) -> None:
+    """
+    Clients that enforce must-staple refuse it as if there were none. On its last second it is still good.
+    """
+    leaf = ca.issue(NAME, [NAME], extensions=[MUST_STAPLE])
+    for end, expected in ((NOW - 1, ("seen", "staple_invalid")), (NOW, ("seen",))):
+        staple = response(leaf, this_update=NOW - 8 * DAY, next_update=end)
+        with nginx(tmp_path, Site([leaf.chain], staple=staple)) as server:
+            row = see(server, ca_file=anchors)
+        assert told(row) == expected
+        assert facts(row).items[-1] == Item("staple", Kind.OCSP, NOW - 8 * DAY, end)
+        if len(expected) > 1:
+            assert row.verdict is not None
+            assert "past its next update" in row.verdict.faults[0].detail
+
+
 def test_a_revoked_certificate_is_refused(tmp_path: Path, ca: Minted, anchors: str) -> None:
     """
     The server itself says so.
