@@ -1315,7 +1315,8 @@ def test_deep_nesting_ends_early(opening: str) -> None:
     """
     started = time.process_time()
     [fault] = faults(opening * 1_000_000)
-    assert "nested more than 32 deep" in fault
+    # Ours, or that of a PyYAML that has a limit of its own.
+    assert "nested more than 32 deep" in fault or "maximum nesting depth" in fault
     assert time.process_time() - started < 5
 
 
