@@ -219,9 +219,9 @@ class Service:
 
     def probe_text(self, scrape: Scrape) -> str:
         """
-        A probe of one target as Prometheus text.
+        A probe of one target as Prometheus text, with what tells Prometheus's rules that an exporter answered.
         """
-        return Exposition().text(scrape.targets, scrape.endpoints, {})
+        return Exposition().text(scrape.targets, scrape.endpoints, _build())
 
     def _own(self, scrape: Scrape) -> Samples:
         """
@@ -243,16 +243,7 @@ class Service:
         own: Samples = {family: [((), float(value))] for family, value in values.items()}
         if self.external_url is not None:
             own[metrics.WEB] = [((("external_url", self.external_url),), 1.0)]
-        own[metrics.BUILD] = [
-            (
-                (
-                    ("version", __version__),
-                    ("python", platform.python_version()),
-                    ("openssl", SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace")),
-                ),
-                1.0,
-            )
-        ]
+        own |= _build()
         return own
 
     async def _save(self, kept: state.State) -> None:
@@ -275,3 +266,12 @@ class Service:
         for warning in self.config.warnings:
             logger.warning(warning)
         logger.info("configuration loaded", extra=fields(targets=len(self.config.targets)))
+
+
+def _build() -> Samples:
+    """
+    Which version of what this is.
+    """
+    openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace")
+    labels = (("version", __version__), ("python", platform.python_version()), ("openssl", openssl))
+    return {metrics.BUILD: [(labels, 1.0)]}

@@ -164,7 +164,7 @@ def test_a_probe_of_a_configured_target_is_remembered_with_it(tmp_path: Path) ->
         async with shown(tmp_path) as targets:
             healthy, other = targets["healthy"], replace(targets["healthy"], name="other", policy=MANUAL)
             async with serving(Config((healthy,))) as one:
-                assert "expiry_build_info" not in one.probe_text(await one.probe(healthy, 5.0))
+                assert "expiry_sweep_targets" not in one.probe_text(await one.probe(healthy, 5.0))
                 assert 'policy="manual"' in one.probe_text(await one.probe(other, 5.0))
                 assert [name for name, _ in one._configured.memory] == ["healthy"]
                 assert [name for name, _ in one._asked.memory] == ["other"]

@@ -271,7 +271,7 @@ def test_a_probe_that_can_not_be_is_refused_with_words(tmp_path: Path, query: st
 
 def test_a_probe_of_any_url_that_is_allowed_is_made(tmp_path: Path) -> None:
     """
-    With the policy that is asked for, and without the metrics of the exporter itself.
+    With the policy that is asked for, and of the metrics of the exporter itself with its version only.
     """
 
     async def test(site: Site) -> None:
@@ -280,7 +280,8 @@ def test_a_probe_of_any_url_that_is_allowed_is_made(tmp_path: Path) -> None:
         assert status == 200
         assert values(text)["expiry_probe_success"] == {url: 1}
         assert 'policy="manual"' in text
-        assert "expiry_build_info" not in text
+        assert "expiry_sweep_targets" not in text
+        assert "expiry_build_info" in text
         # It is not configured, so it is nowhere else.
         assert url not in (await site.get("/metrics"))[1]
 
