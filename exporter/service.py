@@ -219,7 +219,7 @@ class Service:
 
     def probe_text(self, scrape: Scrape) -> str:
         """
-        A probe of one target as Prometheus text, with what tells Prometheus's rules that an exporter answered.
+        A probe of one target as Prometheus text, with what tells Prometheus's rules that an exporter answers.
         """
         return Exposition().text(scrape.targets, scrape.endpoints, _build())
 
