@@ -169,8 +169,8 @@ def _run(recording: Recording, tests: Mapping[str, object]) -> str:
             capture_output=True,
             text=True,
             check=False,
-            # Over days promtool's storage compacts beside the rules. On a busy host with several processors it
-            # then loses the first sample of a new series now and then.
+            # Over days promtool's storage compacts beside the rules, and on a busy host with several
+            # processors it then loses the first sample of a new series now and then.
             env={**os.environ, "GOMAXPROCS": "1"},
         )
     output = done.stdout + done.stderr
