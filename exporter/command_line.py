@@ -205,8 +205,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_server_flags(whole)
     _add_log_flags(whole)
+    commands = whole.add_subparsers(title="commands", metavar="", dest="command")
     whole.set_defaults(command="serve")
-    commands = whole.add_subparsers(title="commands", metavar="")
     checking = commands.add_parser(
         "check",
         help="look once and print what is found, the most urgent first",
@@ -226,7 +226,6 @@ def parser() -> argparse.ArgumentParser:
         "--output", choices=("table", "json"), default="table", help="(default: %(default)s)"
     )
     _add_log_flags(checking)
-    checking.set_defaults(command="check")
     foretelling = commands.add_parser(
         "forecast",
         help="look once and tell which alerts will fire on which day",
@@ -242,7 +241,6 @@ def parser() -> argparse.ArgumentParser:
         "--output", choices=("text", "json", "csv"), default="text", help="(default: %(default)s)"
     )
     _add_log_flags(foretelling)
-    foretelling.set_defaults(command="forecast")
     writing = commands.add_parser(
         "alerts",
         help="write the alerting rules, the Alertmanager example, templates and runbooks",
@@ -263,7 +261,6 @@ def parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="replace files that differ, but never alertmanager.yml"
     )
     _add_log_flags(writing)
-    writing.set_defaults(command="alerts")
     drawing = commands.add_parser(
         "dashboards",
         help="write the Grafana dashboards",
@@ -282,7 +279,6 @@ def parser() -> argparse.ArgumentParser:
     )
     drawing.add_argument("--force", action="store_true", help="replace files that differ")
     _add_log_flags(drawing)
-    drawing.set_defaults(command="dashboards")
     showing = commands.add_parser(
         "demo",
         help="serve with embedded endpoints in every state",
@@ -291,7 +287,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_server_flags(showing)
     _add_log_flags(showing)
-    showing.set_defaults(command="demo", state_path=None)
+    showing.set_defaults(state_path=None)
     return whole
 
 

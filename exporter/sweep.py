@@ -269,8 +269,7 @@ class Sweeper:
         else:
             observation = Observed(facts)
             self._on_seen(target, label, facts)
-        seen = seen_facts(observation)
-        if trace_steps and seen is not None:
+        if trace_steps and (seen := seen_facts(observation)) is not None:
             for words in told(seen, target):
                 trace.note("%s", words)
         steps = tuple((when - started, words) for when, words in trace.steps or ())

@@ -2,7 +2,9 @@
 Settings and fixtures that many tests share.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -23,3 +25,17 @@ def ca() -> Minted:
     An intermediate CA; its root is `ca.issuer`. Both are valid for years around `NOW`.
     """
     return authority()
+
+
+@pytest.fixture(autouse=True)
+def _logging_restored() -> Iterator[None]:
+    """
+    The logging of the process is after each test what it was before: commands that run in it change it.
+    """
+    top, access = logging.getLogger(), logging.getLogger("aiohttp.access")
+    handlers, level, disabled = top.handlers[:], top.level, access.disabled
+    yield
+    top.handlers[:] = handlers
+    top.setLevel(level)
+    access.disabled = disabled
+    logging.captureWarnings(capture=False)

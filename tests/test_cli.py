@@ -5,7 +5,6 @@ The command, as a process.
 import contextlib
 import gc
 import json
-import logging
 import os
 import re
 import signal
@@ -29,20 +28,6 @@ from tests.support.processes import Running, free_port, listening, running, wait
 from tests.support.servers import Site, nginx
 
 COMMAND = [sys.executable, "-m", "exporter"]
-
-
-@pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    """
-    The process's logging is after each test what it was before.
-    """
-    top, access = logging.getLogger(), logging.getLogger("aiohttp.access")
-    handlers, level, disabled = top.handlers[:], top.level, access.disabled
-    yield
-    top.handlers[:] = handlers
-    top.setLevel(level)
-    access.disabled = disabled
-    logging.captureWarnings(capture=False)
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

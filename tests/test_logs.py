@@ -8,7 +8,6 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -40,20 +39,6 @@ def with_fields(values: dict[str, object]) -> logging.LogRecord:
     made = record("x")
     made.__dict__["fields"] = values
     return made
-
-
-@pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    """
-    The process's logging is after each test what it was before.
-    """
-    root, access = logging.getLogger(), logging.getLogger("aiohttp.access")
-    handlers, level, disabled = root.handlers[:], root.level, access.disabled
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    access.disabled = disabled
-    logging.captureWarnings(capture=False)
 
 
 GOLDEN = [

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -339,20 +338,6 @@ def test_a_service_shows_it_as_a_metric_and_step_by_step(
 # The command, by the machine's clock.
 
 
-@pytest.fixture
-def _logging_restored() -> Iterator[None]:
-    """
-    The process's logging is after the test what it was before: a command quiets it.
-    """
-    top, access = logging.getLogger(), logging.getLogger("aiohttp.access")
-    handlers, level, disabled = top.handlers[:], top.level, access.disabled
-    yield
-    top.handlers[:] = handlers
-    top.setLevel(level)
-    access.disabled = disabled
-    logging.captureWarnings(capture=False)
-
-
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """
     Status, output and errors of a command in this process.
@@ -362,7 +347,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 
 @pytest.fixture
-def configured(tmp_path: Path, web: WebServer, _logging_restored: None) -> Iterator[tuple[Minted, str]]:
+def configured(tmp_path: Path, web: WebServer) -> Iterator[tuple[Minted, str]]:
     """
     A certificate that is served, valid by the machine's clock, and a configuration that asks for its list.
     """
