@@ -1,0 +1,3 @@
+"""
+The container image: its Dockerfile linted, built and run as it ships.
+"""
