@@ -5,7 +5,6 @@ Configuration: from a YAML file to a `Config`, or to every fault in it at once.
 `_Reading` puts the parts together. Messages never repeat the value of a key that may hold a secret.
 """
 
-import difflib
 import fnmatch
 import os
 import re
@@ -31,6 +30,7 @@ from pydantic import (
 from exporter.observation import Kind
 from exporter.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, HOUR, Before, Match, Policy, lateness
 from exporter.renewal_information import DIRECTORIES
+from exporter.suggestions import closest
 from exporter.targets import (
     HELM_TYPE,
     OPEN_FORMS,
@@ -42,6 +42,7 @@ from exporter.targets import (
     Target,
     TargetError,
     Url,
+    closest_scheme,
     label_name,
     normal_host,
     parse_name_server,
@@ -162,7 +163,7 @@ def target_for(config: Config, url: str, policy: str | None) -> Target:
     if policy is None:
         return target
     if policy not in config.policies:
-        raise TargetError(f"there is no policy {shown(policy)}: {_closest(policy, config.policies)}")
+        raise TargetError(f"there is no policy {shown(policy)}: {closest(policy, config.policies)}")
     return replace(target, policy=config.policies[policy], matches=())
 
 
@@ -202,15 +203,6 @@ def _target(
             arguments["policy"] = whole
         arguments["matches"] = (*fitting, *BY_KIND)
     return Target(**arguments)
-
-
-def _closest(word: str, known: Iterable[str]) -> str:
-    """
-    The end of a message about an unknown word: what was probably meant, or what there is.
-    """
-    known = sorted(filter(str.isprintable, known))
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
 # From text to values: what each key may hold. All raise ValueError with a message for the operator.
@@ -313,7 +305,7 @@ def _scheme(text: str) -> str:
     """
     name = text.lower().removesuffix("//").removesuffix(":")
     if name not in SCHEMES:
-        raise ValueError(f"there is no scheme {shown(text)}: {_closest(name, SCHEMES)}")
+        raise ValueError(f"there is no scheme {shown(text)}: {closest_scheme(name)}")
     return name
 
 
@@ -331,7 +323,7 @@ def _known_policy(text: str, info: ValidationInfo) -> str:
     """
     known = _reading(info).policies
     if text not in known:
-        raise ValueError(f"there is no policy {shown(text)}: {_closest(text, known)}")
+        raise ValueError(f"there is no policy {shown(text)}: {closest(text, known)}")
     return text
 
 
@@ -709,7 +701,7 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
             return "a pass phrase is not written here: use password_file or password_env"
         for step in around:
             model = _MODELS[step]
-        return f"unknown key: {_closest(key, model.model_fields)}"
+        return f"unknown key: {closest(key, model.model_fields)}"
     if error["input"] is None:
         return _NO_VALUE
     return _MESSAGES[error["type"]].format(key=key, **error.get("ctx", {}))

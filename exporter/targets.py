@@ -14,6 +14,7 @@ import idna
 
 from exporter.policies import AUTOMATIC, BY_KIND, Match, Policy
 from exporter.renewal_information import DIRECTORIES
+from exporter.suggestions import closest
 
 
 class Form(Enum):
@@ -98,6 +99,22 @@ SCHEMES: dict[str, Scheme] = {
     "kubernetes": Scheme(Form.RESOURCE),
 }
 """Schemes that can be probed. `probes.PROBES` says how."""
+
+ALL_SCHEMES = "`expiry-exporter check --help` lists all"
+"""Where a person finds every scheme, for messages: they are too many for one."""
+
+_OTHER_NAMES = {
+    "amqp": "amqps",
+    "k8s": "kubernetes",
+    "mariadb": "mysql",
+    "rdap": "domain",
+    "sqlserver": "mssql",
+    "ssl": "tls",
+    "tcp": "tls",
+    "whois": "domain",
+    "wss": "https",
+}
+"""What people call some schemes, where it is spelled too differently, or nearer to another scheme."""
 
 OPEN_FORMS = frozenset({Form.HOST, Form.NAME})
 """Forms that `/probe` may be asked for without being named in `probe.allow`: what anybody can see."""
@@ -289,9 +306,11 @@ def parse_url(text: str) -> Url:
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
     if not separator or (scheme not in SCHEMES and not rest.startswith("//")):
-        raise TargetError(f"{text!r} has no scheme: write https://{text}, or one of {known_schemes()}")
+        raise TargetError(
+            f"{text!r} has no scheme: write https://{text.lstrip('/')}, or another scheme. {ALL_SCHEMES}"
+        )
     if scheme not in SCHEMES:
-        raise TargetError(f"scheme {scheme!r} is not known: use one of {known_schemes()}")
+        raise TargetError(f"scheme {scheme!r} is not known: {closest_scheme(scheme)}")
     form = SCHEMES[scheme].form
     if form is Form.NAME:
         return Url(text, scheme, _name(rest, scheme))
@@ -330,9 +349,19 @@ def parse_proxy(text: str) -> Proxy:
     return Proxy(scheme, normal_host(parts.hostname), port or PROXY_PORTS[scheme])
 
 
+def closest_scheme(unknown: str) -> str:
+    """
+    The end of a message about a scheme that is not known: which was probably meant, and where all are listed.
+    """
+    meant = _OTHER_NAMES.get(unknown)
+    return (
+        f"did you mean {meant!r}? {ALL_SCHEMES}" if meant else closest(unknown, SCHEMES, listed=ALL_SCHEMES)
+    )
+
+
 def known_schemes() -> str:
     """
-    Every scheme as the beginning of a URL, for messages.
+    Every scheme as the beginning of a URL, in the order of the alphabet.
     """
     return ", ".join(
         f"{name}{':' if one.form is Form.NAME else '://'}" for name, one in sorted(SCHEMES.items())

@@ -17,15 +17,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from exporter import config as module
-from exporter import targets
 from exporter.config import Config, ConfigError, ConfigFault, load, parse, target_for
 from exporter.observation import Kind
 from exporter.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, DOMAIN, HOUR, MANUAL, Before, Match, Policy
-from exporter.targets import RESERVED_LABELS, Target, TargetError, known_schemes, parse_url
+from exporter.suggestions import closest
+from exporter.targets import ALL_SCHEMES, RESERVED_LABELS, Target, TargetError, parse_url
 
 EXAMPLE = Path(module.__file__).parent / "example.yml"
-SCHEMES = known_schemes()
-CLOSE_TO_SMPT = module._closest("smpt", targets.SCHEMES)
+SCHEMES = f"another scheme. {ALL_SCHEMES}"
 *_KINDS, _LAST_KIND = (f"'{kind}'" for kind in Kind)
 KINDS = f"{', '.join(_KINDS)} or {_LAST_KIND}"
 """All that can be probed, as messages list them."""
@@ -203,7 +202,7 @@ BAD_FILES = {
     ),
     "url in defaults": (
         "defaults:\n  url: https://a",
-        f"2: defaults.url: unknown key: {module._closest('url', module._Settings.model_fields)}",
+        f"2: defaults.url: unknown key: {closest('url', module._Settings.model_fields)}",
     ),
     # Targets
     "target is nothing": ("targets:\n-", "2: targets[0]: has no value: write one, or remove the key"),
@@ -214,11 +213,11 @@ BAD_FILES = {
     "target without url": ("targets:\n- name: a", "2: targets[0]: the key 'url' is missing"),
     "target without scheme": (
         "targets:\n- a.example",
-        "2: targets[0]: 'a.example' has no scheme: write https://a.example, or one of " + SCHEMES,
+        "2: targets[0]: 'a.example' has no scheme: write https://a.example, or " + SCHEMES,
     ),
     "url without scheme": (
         "targets:\n- name: a\n  url: a.example",
-        "3: targets[0].url: 'a.example' has no scheme: write https://a.example, or one of " + SCHEMES,
+        "3: targets[0].url: 'a.example' has no scheme: write https://a.example, or " + SCHEMES,
     ),
     "url is a list": (
         "targets:\n- url: [https://a]",
@@ -408,7 +407,7 @@ BAD_FILES = {
     ),
     "match of a built-in policy, wrong": (
         "policies: {manual: {match: {schemes: [smpt]}}}",
-        f"1: policies.manual.match.schemes[0]: there is no scheme 'smpt': {CLOSE_TO_SMPT}",
+        f"1: policies.manual.match.schemes[0]: there is no scheme 'smpt': did you mean 'smtp'? {ALL_SCHEMES}",
     ),
     "built-in policy, unknown key": (
         "policies: {manual: {match: {}, matches: {}}}",
@@ -1094,8 +1093,8 @@ def test_a_policy_that_is_asked_for_replaces_the_target_s() -> None:
 @pytest.mark.parametrize(
     ("url", "policy", "message"),
     [
-        ("a", None, "'a' has no scheme: write https://a, or one of " + SCHEMES),
-        ("", None, "'' has no scheme: write https://, or one of " + SCHEMES),
+        ("a", None, "'a' has no scheme: write https://a, or " + SCHEMES),
+        ("", None, "'' has no scheme: write https://, or " + SCHEMES),
         ("https://a.example", "manul", "there is no policy 'manul': did you mean 'manual'?"),
         ("https://" + "a" * 3000, None, "a URL has at most 2048 characters, this one has 3008"),
         (

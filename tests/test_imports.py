@@ -18,6 +18,7 @@ PURE = {
     "status",
     "observation",
     "policies",
+    "suggestions",
     "targets",
     "certificates",
     "trust",

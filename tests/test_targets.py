@@ -15,7 +15,6 @@ from exporter.targets import (
     TargetError,
     Url,
     join_host_port,
-    known_schemes,
     normal_host,
     parse_ip,
     parse_url,
@@ -94,15 +93,24 @@ def test_spaces_around_a_url_are_dropped() -> None:
 
 USERINFO = "a target's URL must not contain a user name or a password, so no '@'"
 PRINTABLE = "is not a URL: it has a space or an unprintable character in it"
-KNOWN = known_schemes()
+LISTED = "`expiry-exporter check --help` lists all"
+OTHER = f"or another scheme. {LISTED}"
 BAD_URLS = {
-    "": f"'' has no scheme: write https://, or one of {KNOWN}",
-    "a.example": f"'a.example' has no scheme: write https://a.example, or one of {KNOWN}",
-    "a.example:443": f"'a.example:443' has no scheme: write https://a.example:443, or one of {KNOWN}",
-    "//a.example": f"'//a.example' has no scheme: write https:////a.example, or one of {KNOWN}",
+    "": f"'' has no scheme: write https://, {OTHER}",
+    "a.example": f"'a.example' has no scheme: write https://a.example, {OTHER}",
+    "a.example:443": f"'a.example:443' has no scheme: write https://a.example:443, {OTHER}",
+    "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",
     "https:a": "'https:a' is not a URL: write https://a",
-    "gopher://a.example": f"scheme 'gopher' is not known: use one of {KNOWN}",
-    "://a.example": f"scheme '' is not known: use one of {KNOWN}",
+    "gopher://a.example": f"scheme 'gopher' is not known: {LISTED}",
+    "htps://a.example": f"scheme 'htps' is not known: did you mean 'https'? {LISTED}",
+    "HTTP://a.example": f"scheme 'http' is not known: did you mean 'https'? {LISTED}",
+    "imap+tls://a.example": f"scheme 'imap+tls' is not known: did you mean 'imaps'? {LISTED}",
+    "postgresql://a.example": f"scheme 'postgresql' is not known: did you mean 'postgres'? {LISTED}",
+    "redis://a.example": f"scheme 'redis' is not known: did you mean 'rediss'? {LISTED}",
+    # Nearest in spelling would be `ftp`, and nothing
+    "tcp://a.example:1": f"scheme 'tcp' is not known: did you mean 'tls'? {LISTED}",
+    "whois://a.example": f"scheme 'whois' is not known: did you mean 'domain'? {LISTED}",
+    "://a.example": f"scheme '' is not known: {LISTED}",
     # No host
     "https://": "'https://' names no host",
     "https:///": "'https:///' names no host",
