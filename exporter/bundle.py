@@ -21,6 +21,9 @@ _LABELS = re.compile(r"group_left \((team, [a-z, ]+)\)")
 _STATUS_PAGE = "http://localhost:10119"
 """Where the dashboards look for the exporter's pages until they are told otherwise."""
 
+_RUNBOOKS = "https://github.com/expiry-exporter/expiry-exporter/blob/main/alerts/runbooks"
+"""Where rules and dashboards say that the runbooks are, until they are told otherwise."""
+
 
 class BundleError(Exception):
     """
@@ -54,34 +57,47 @@ def dashboards_directory() -> Traversable:
     return _directory("dashboards", "grafana")
 
 
-def write_alerts(directory: Path, labels: Sequence[str], *, force: bool) -> Written:
+def write_alerts(
+    directory: Path, labels: Sequence[str], *, runbooks_url: str | None = None, force: bool
+) -> Written:
     """
     Write the alert files below the directory, and return what was written.
 
-    `labels`, names that targets may have, replace those that alerts carry; empty: the usual ones. Raises
-    BundleError, and then has written nothing, when another file stands in the place of one and `force`
-    is not set. The Alertmanager example is never replaced.
+    `labels`, names that targets may have, replace those that alerts carry; empty: the usual ones.
+    `runbooks_url` is where people find the runbooks, to which alerts link; None: the project's repository.
+    It has no character that means something in YAML or in a template. Raises BundleError, and then has
+    written nothing, when another file stands in the place of one and `force` is not set. The Alertmanager
+    example is never replaced.
     """
-    wanted = {
-        directory / name: with_labels(text, labels) if name == "rules.yml" else text
-        for name, text in _texts(alerts_directory(), "")
-    }
+    wanted = {directory / name: text for name, text in _texts(alerts_directory(), "")}
+    rules = directory / "rules.yml"
+    wanted[rules] = _linked(with_labels(wanted[rules], labels), runbooks_url)
     return _write(wanted, directory / EXAMPLE, force=force)
 
 
-def write_dashboards(directory: Path, status_page: str | None, *, force: bool) -> Written:
+def write_dashboards(
+    directory: Path, status_page: str | None, *, runbooks_url: str | None = None, force: bool
+) -> Written:
     """
     Write the Grafana dashboards to the directory, and return what was written.
 
     `status_page` is where people reach the exporter's pages; None: the dashboards ask for it in a text box,
-    in which this machine stands. Raises BundleError like `write_alerts`.
+    in which this machine stands. `runbooks_url` is as in `write_alerts`. Raises BundleError like that.
     """
+    page = _inside_json(status_page or _STATUS_PAGE)
     wanted = {
-        directory / f"expiry-{name}": text.replace(_STATUS_PAGE, _inside_json(status_page or _STATUS_PAGE))
+        directory / f"expiry-{name}": _linked(text.replace(_STATUS_PAGE, page), runbooks_url)
         for name, text in _texts(dashboards_directory(), "")
         if name.endswith(".json")
     }
     return _write(wanted, None, force=force)
+
+
+def _linked(text: str, runbooks_url: str | None) -> str:
+    """
+    The text with links to the runbooks there; None: as it is.
+    """
+    return text if runbooks_url is None else text.replace(_RUNBOOKS, runbooks_url)
 
 
 def _inside_json(text: str) -> str:

@@ -203,12 +203,18 @@ async def _serve_demo(options: argparse.Namespace, directory: str) -> None:
 
 
 def _write_alerts(options: argparse.Namespace) -> int:
-    return _tell(lambda: bundle.write_alerts(options.output_dir, options.labels or (), force=options.force))
+    return _tell(
+        lambda: bundle.write_alerts(
+            options.output_dir, options.labels or (), runbooks_url=options.runbooks_url, force=options.force
+        )
+    )
 
 
 def _write_dashboards(options: argparse.Namespace) -> int:
     return _tell(
-        lambda: bundle.write_dashboards(options.output_dir, options.external_url, force=options.force)
+        lambda: bundle.write_dashboards(
+            options.output_dir, options.external_url, runbooks_url=options.runbooks_url, force=options.force
+        )
     )
 
 

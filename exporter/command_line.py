@@ -3,6 +3,8 @@ What may be written on the command line, and the help that says so.
 """
 
 import argparse
+import re
+import textwrap
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +12,7 @@ from exporter import __version__, logs
 from exporter.policies import BUILT_IN
 from exporter.service import CONCURRENCY
 from exporter.status import Level
-from exporter.targets import label_name
+from exporter.targets import known_schemes, label_name
 
 DEFAULT_ADDRESS = ":10119"
 """The exporters' range, 9100 to 9999, is fully allocated and its list goes on above 10000: this one is
@@ -137,6 +139,9 @@ examples:
 
   expiry-exporter alerts --output-dir . --label team --label squad
       alerts that carry these labels of your targets
+
+  expiry-exporter alerts --output-dir . --runbooks-url https://wiki.example.com/runbooks
+      alerts that link to where you publish runbooks/, such as .../runbooks/ExpirySoon.md
 """
 
 DASHBOARDS_EXAMPLES = """\
@@ -149,6 +154,9 @@ examples:
 
   expiry-exporter dashboards --output-dir . --web.external-url https://expiry.example.com
       with links to the exporter's pages
+
+  expiry-exporter dashboards --output-dir . --runbooks-url https://wiki.example.com/runbooks
+      with links to where you publish the runbooks of `expiry-exporter alerts`
 """
 
 MOST_DAYS = 3660
@@ -212,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
         help="look once and print what is found, the most urgent first",
         formatter_class=raw,
         description=CHECK,
-        epilog=CHECK_EXAMPLES,
+        epilog=f"{CHECK_EXAMPLES}\nschemes:\n{_paragraph(known_schemes())}\n",
     )
     _add_look_flags(checking)
     checking.add_argument(
@@ -257,6 +265,7 @@ def parser() -> argparse.ArgumentParser:
         type=_label,
         help="a label of your targets for alerts to carry, instead of the usual ones; may be repeated",
     )
+    _add_runbooks_flag(writing)
     writing.add_argument(
         "--force", action="store_true", help="replace files that differ, but never alertmanager.yml"
     )
@@ -277,6 +286,7 @@ def parser() -> argparse.ArgumentParser:
         type=_external_url,
         help="where people reach the exporter's pages; the dashboards then link there",
     )
+    _add_runbooks_flag(drawing)
     drawing.add_argument("--force", action="store_true", help="replace files that differ")
     _add_log_flags(drawing)
     showing = commands.add_parser(
@@ -320,6 +330,16 @@ def _add_look_flags(parser: argparse.ArgumentParser) -> None:
         type=_patience,
         default=10.0,
         help="time for all of it (default: %(default)g)",
+    )
+
+
+def _add_runbooks_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runbooks-url",
+        dest="runbooks_url",
+        metavar="URL",
+        type=_runbooks_url,
+        help="where people find the files of runbooks/, to link there (default: the project's repository)",
     )
 
 
@@ -374,6 +394,15 @@ def _add_log_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _paragraph(text: str) -> str:
+    """
+    The text in indented lines, broken between words only.
+    """
+    return textwrap.fill(
+        text, 78, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _address(text: str) -> tuple[str | None, int]:
     host, separator, port = text.rpartition(":")
     if not separator or not port.isascii() or not port.isdigit() or int(port) > 65535:
@@ -393,6 +422,14 @@ def _external_url(text: str) -> str:
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise argparse.ArgumentTypeError("no user, password, '?' or '#' may be in it")
     return text.rstrip("/")
+
+
+def _runbooks_url(text: str) -> str:
+    url = _external_url(text)
+    # In a rule or a dashboard, braces and '$' would begin a template, and quotes end what they stand in.
+    if not re.fullmatch(r"[!%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]+", url):
+        raise argparse.ArgumentTypeError(f"{text!r} has a character that must be percent-encoded in a URL")
+    return url
 
 
 def _label(text: str) -> str:

@@ -4,6 +4,7 @@ The files that ship: written where they are asked for, with the user's labels, a
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,35 @@ def test_the_rules_carry_the_labels_that_are_named(tmp_path: Path) -> None:
     assert text.count("group_left (squad, cost_centre)") == 2
     assert "group_left (team" not in text
     assert yaml.safe_load(text)["groups"]
+
+
+def test_the_rules_link_to_the_runbooks_that_are_named(tmp_path: Path) -> None:
+    """
+    Each alert to its own file there, with labels of the user's own as well, and the rules are still rules.
+    """
+    url = "https://wiki.example.com:8443/it's/~ops/[run]books;a=1,%20b"
+    write_alerts(tmp_path, ("squad",), runbooks_url=url, force=False)
+    text = (tmp_path / "rules.yml").read_text()
+    alerts = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"] if "alert" in rule]
+    links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in alerts}
+    assert links == {path.stem: f"{url}/{path.name}" for path in (tmp_path / "runbooks").iterdir()}
+    assert "github.com" not in text
+    assert "group_left (squad)" in text
+    checked = subprocess.run(
+        ["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_another_place_of_the_runbooks_is_another_file(tmp_path: Path) -> None:
+    """
+    Rules with other links are replaced by --force only; the rest is the same with and without them.
+    """
+    write_alerts(tmp_path, (), force=False)
+    with pytest.raises(BundleError, match=r"are there and differ:\n  .*rules\.yml\n--force"):
+        write_alerts(tmp_path, (), runbooks_url="https://wiki.example.com", force=False)
+    written = write_alerts(tmp_path, (), runbooks_url="https://wiki.example.com", force=True)
+    assert written == Written((tmp_path / "rules.yml",))
 
 
 def test_no_label_of_a_target_takes_the_place_of_one_of_the_rules() -> None:
@@ -144,6 +174,20 @@ def test_the_dashboards_link_to_the_status_page_that_is_named(tmp_path: Path) ->
         (status,) = (one for one in variables if one["name"] == "status")
         assert status["query"] == url
         assert status["current"]["value"] == url
+
+
+def test_the_dashboards_link_to_the_runbooks_that_are_named(tmp_path: Path) -> None:
+    """
+    Every link to a runbook, and nothing else, is another.
+    """
+    url = "https://wiki.example.com/runbooks"
+    usual = "https://github.com/expiry-exporter/expiry-exporter/blob/main/alerts/runbooks"
+    for path in write_dashboards(tmp_path, None, runbooks_url=url, force=False).paths:
+        shipped = (GRAFANA / path.name.removeprefix("expiry-")).read_text()
+        written = path.read_text()
+        assert url in written
+        assert usual not in written
+        assert written.replace(url, usual) == shipped
 
 
 def test_dashboards_that_differ_are_kept(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter import __version__, cli, command_line
 from exporter.minter import Minted, root
 from exporter.service import CONCURRENCY
+from exporter.targets import ALL_SCHEMES, SCHEMES
 from tests.support import misbehaving
 from tests.support.certificates import DAY
 from tests.support.processes import Running, free_port, listening, running, wait_until
@@ -151,6 +152,15 @@ def test_the_help_of_a_look_tells_its_exit_codes(command: str) -> None:
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_the_help_of_check_lists_every_scheme() -> None:
+    """
+    As messages about an unknown one promise.
+    """
+    (listed,) = re.findall(r"\nschemes:\n((?:  .+\n)+)", run("check", "--help").stdout)
+    assert [one.rstrip("/").rstrip(":") for one in re.split(r",\s+", listed.strip())] == sorted(SCHEMES)
+    assert ALL_SCHEMES == "`expiry-exporter check --help` lists all"
+
+
 def test_the_version_is_told() -> None:
     """
     On one line.
@@ -187,6 +197,17 @@ def test_the_version_is_told() -> None:
         (["alerts", "--output-dir=/dev/null/x", "--label=team)"], "only letters, digits and '_'"),
         (["alerts", "--output-dir=/dev/null/x", "--label=ü"], "only letters, digits and '_'"),
         (["alerts", "--output-dir=/dev/null/x", "--label="], "only letters, digits and '_'"),
+        (["alerts", "--output-dir=/dev/null/x", "--runbooks-url=wiki"], "'wiki' is not a URL such as https"),
+        (["alerts", "--output-dir=/dev/null/x", "--runbooks-url=https://a/{{x}}"], "must be percent-encoded"),
+        (["alerts", "--output-dir=/dev/null/x", "--runbooks-url=https://a/ü"], "must be percent-encoded"),
+        (
+            ["dashboards", "--output-dir=/dev/null/x", "--runbooks-url=https://a/$x"],
+            "must be percent-encoded",
+        ),
+        (
+            ["dashboards", "--output-dir=/dev/null/x", "--runbooks-url=https://a/?x"],
+            "'?' or '#' may be in it",
+        ),
         (["check", "--timeout=0", "https://a.example"], "'0' is not a number of seconds above 0"),
         (["check", "--timeout=-1", "https://a.example"], "'-1' is not a number of seconds above 0"),
         (["check", "--timeout=nan", "https://a.example"], "'nan' is not a number of seconds above 0"),
