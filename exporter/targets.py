@@ -104,7 +104,6 @@ ALL_SCHEMES = "`expiry-exporter check --help` lists all"
 """Where a person finds every scheme, for messages: they are too many for one."""
 
 _OTHER_NAMES = {
-    "amqp": "amqps",
     "k8s": "kubernetes",
     "mariadb": "mysql",
     "rdap": "domain",
@@ -353,10 +352,7 @@ def closest_scheme(unknown: str) -> str:
     """
     The end of a message about a scheme that is not known: which was probably meant, and where all are listed.
     """
-    meant = _OTHER_NAMES.get(unknown)
-    return (
-        f"did you mean {meant!r}? {ALL_SCHEMES}" if meant else closest(unknown, SCHEMES, listed=ALL_SCHEMES)
-    )
+    return closest(_OTHER_NAMES.get(unknown, unknown), SCHEMES, listed=ALL_SCHEMES)
 
 
 def known_schemes() -> str:
