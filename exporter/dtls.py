@@ -42,6 +42,7 @@ async def see(
     deadline: float,
     *,
     wide: bool,
+    staple: bool = True,
 ) -> tls.Seen:
     """
     One handshake. Raises HandshakeError and ProbeError.
@@ -56,7 +57,7 @@ async def see(
             sock.connect((address, port))
             connection = Connection(network.readiness, sock, deadline)
             context = tls.context(keys, client, wide=wide, datagrams=True)
-            with contextlib.closing(Session(connection, context, sni, trace)) as session:
+            with contextlib.closing(Session(connection, context, sni, trace, staple=staple)) as session:
                 seen = await session.handshake()
     except OSError as error:
         raise connect_error(error, address, port) from None
@@ -73,9 +74,15 @@ class Session(tls.Session):
     """
 
     def __init__(
-        self, connection: Connection, tls_context: SSL.Context, server_name: str | None, trace: Trace
+        self,
+        connection: Connection,
+        tls_context: SSL.Context,
+        server_name: str | None,
+        trace: Trace,
+        *,
+        staple: bool = True,
     ) -> None:
-        super().__init__(connection, tls_context, server_name, trace, in_memory=True)
+        super().__init__(connection, tls_context, server_name, trace, in_memory=True, staple=staple)
         self._deadline = connection.deadline
         self._came = 0
         self._understood = 0

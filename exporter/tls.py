@@ -24,7 +24,7 @@ from OpenSSL import SSL
 # uses; pyproject.toml keeps its version within what tests/test_tls.py has tried.
 from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
-from exporter.certificates import CertificateError, certificate
+from exporter.certificates import CertificateError, certificate, parse_pem
 from exporter.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
 from exporter.network import Connection, ProbeError, Trace
 from exporter.observation import Certificate, Chain, Reason, Tls
@@ -128,10 +128,10 @@ def client_leaf(cert_file: str) -> Certificate | None:
 @lru_cache(maxsize=256)
 def _client_leaf(cert_file: str, _changed: int) -> Certificate | None:
     try:
-        leaf, *_ = x509.load_pem_x509_certificates(Path(cert_file).read_bytes())
-        return certificate(leaf.public_bytes(serialization.Encoding.DER))
-    except (ValueError, CertificateError):
+        leaf = next(iter(parse_pem(Path(cert_file).read_bytes())), None)
+    except OSError:
         return None
+    return leaf if isinstance(leaf, Certificate) else None
 
 
 @lru_cache(maxsize=256)
@@ -252,9 +252,11 @@ class Session:
         trace: Trace,
         *,
         in_memory: bool = False,
+        staple: bool = True,
     ) -> None:
         """
-        `in_memory`: the library does not use the socket itself; `_wait_readable` carries its bytes.
+        `in_memory`: the library does not use the socket itself; `_wait_readable` carries its bytes. `staple`:
+        an OCSP response is asked for.
         """
         self._connection = connection
         self._server_name = server_name
@@ -264,7 +266,8 @@ class Session:
         if server_name is not None:
             self._tls.set_tlsext_host_name(server_name.encode("ascii"))
         self._tls.set_connect_state()
-        self._tls.request_ocsp()
+        if staple:
+            self._tls.request_ocsp()
 
     async def handshake(self) -> Seen:
         """
@@ -397,7 +400,7 @@ class Session:
 
     def _seen(self) -> Seen | None:
         """
-        What was shown so far; None before a certificate came. Raises ProbeError if one can't be read.
+        What was shown so far; None before a certificate came.
         """
         ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
         presented = _presented(ssl)
@@ -453,14 +456,17 @@ def seen_from(
 ) -> Seen:
     """
     What these bytes and words mean: the same object for the same ones, so that a server which did not change
-    costs no parsing. Raises ProbeError when a certificate can't be read.
+    costs no parsing. A certificate that can't be read hides no other.
     """
-    try:
-        certificates = tuple(certificate(der) for der in presented)
-    except CertificateError as error:
-        raise ProbeError(Reason.BAD_CERTIFICATE, f"a presented certificate can't be read: {error}") from None
+    certificates: list[Certificate] = []
+    unread: list[tuple[int, str]] = []
+    for place, der in enumerate(presented):
+        try:
+            certificates.append(certificate(der))
+        except CertificateError as error:
+            unread.append((place, str(error)))
     return Seen(
-        Chain(certificates, staple=staple),
+        Chain(tuple(certificates), staple=staple, unread=tuple(unread)),
         Tls(protocol, cipher, server_name, client_certificate_requested, staple),
     )
 
