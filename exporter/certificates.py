@@ -71,6 +71,7 @@ _COUNT_LIMIT = 10_000
 
 _VERSION_3 = bytes((_TBS_VERSION, 3, _INTEGER, 1, 2))
 _VERSIONS = (b"", bytes((_TBS_VERSION, 3, _INTEGER, 1, 1)), _VERSION_3)
+_VERSION_2 = bytes((_INTEGER, 1, 1))
 _SOME_TIME = bytes((_UTC_TIME, 13)) + b"500101000000Z"
 _UNKNOWN_KEY = bytes.fromhex("3009300406026900030100")  # object identifier 2.25.0, no bits
 _ENCODINGS = {_UTF8_STRING: "utf-8", _BMP_STRING: "utf-16-be", _UNIVERSAL_STRING: "utf-32-be"}
@@ -111,7 +112,7 @@ _OLD_SIGNATURE_HASHES = {
     "1.3.14.3.2.29": "sha1",
 }
 
-# Times as RFC 5280 section 4.1.2.5 wants them, then as OpenSSL, Go, Java and some devices read and write them.
+# Times as RFC 5280 section 4.1.2.5 wants them, then as OpenSSL, Go, Java and devices read and write them.
 # Seconds, a fraction and the offset from UTC may be there or not.
 _STRICT_TIMES = {
     _UTC_TIME: re.compile(rb"\d{12}Z"),
@@ -317,29 +318,80 @@ def _load_list(der: bytes) -> SignedList:
     """
     A revocation list. Raises one of UNREADABLE.
     """
-    signed, algorithm, signature = _elements(der)
-    fields = _elements(signed)
-    position = 1 if fields[:1] and fields[0][0] == _INTEGER else 0
-    version, (issuer, *others) = fields[: position + 1], fields[position + 1 :]
-    times = [it for it in others[:2] if it[0] in _TIMES]
+    signed = _elements(der)[0]
+    times = _list_fields(signed)[3]
+    if not times:
+        raise ValueError("it does not say when it was made")
     moments = [_moment(it, what) for it, what in zip(times, ("begin", "next update"), strict=False)]
-    if not moments:
-        raise ValueError("it has no date")
-    try:
-        loaded = x509.load_der_x509_crl(der)
-        _ = loaded.issuer
-    except UNREADABLE:
-        rest = [_mended_name(issuer), *(_SOME_TIME for _ in times), *others[len(times) :]]
-        mended = _encode(_SEQUENCE, [*version, *rest])
-        loaded = x509.load_der_x509_crl(_encode(_SEQUENCE, [mended, algorithm, signature]))
-        _ = loaded.issuer
     return SignedList(
-        loaded,
+        _loaded_list(der),
         moments[0][0],
         moments[1][0] if moments[1:] else None,
         signed,
         "; ".join(odd for _, odd in moments if odd),
     )
+
+
+def _loaded_list(der: bytes) -> x509.CertificateRevocationList:
+    """
+    The list as the library sees it, its issuer readable. Raises one of UNREADABLE.
+    """
+    reason: Exception | None = None
+    # What is odd is the issuer's name, most often. A list may have a million entries.
+    for again in (bytes, _mended_list, _mended_list_and_entries):
+        try:
+            loaded = x509.load_der_x509_crl(again(der))
+            _ = loaded.issuer
+            return loaded  # noqa: TRY300 -- reading it is what may raise
+        except UNREADABLE as error:
+            reason = reason or error
+    assert reason is not None
+    raise reason
+
+
+def _mended_list_and_entries(der: bytes) -> bytes:
+    return _mended_list(der, entries=True)
+
+
+def _mended_list(der: bytes, *, entries: bool = False) -> bytes:
+    """
+    The list encoded again: with a version that exists, the issuer's name as UTF-8, and any dates.
+
+    With `entries` so are the dates of the entries. Raises ValueError.
+    """
+    signed, algorithm, signature = _elements(der)
+    version, _, issuer, times, rest = _list_fields(signed)
+    if entries:
+        algorithm = _bare(algorithm)
+        rest = [_mended_entries(it) if it[0] == _SEQUENCE else it for it in rest]
+    tbs = [
+        _VERSION_2 if version else b"",
+        algorithm,
+        _mended_name(issuer),
+        *([_SOME_TIME] * len(times)),
+        *rest,
+    ]
+    return _encode(_SEQUENCE, [_encode(_SEQUENCE, tbs), algorithm, signature])
+
+
+def _mended_entries(entries: bytes) -> bytes:
+    """
+    The entries of a list, each as if of the same date. Raises ValueError.
+    """
+    parts = (_elements(entry) for entry in _elements(entries))
+    return _encode(_SEQUENCE, [_encode(_SEQUENCE, [it[0], _SOME_TIME, *it[2:]]) for it in parts])
+
+
+def _list_fields(signed: bytes) -> tuple[bytes, bytes, bytes, list[bytes], list[bytes]]:
+    """
+    Version (empty when there is none), algorithm, issuer, the one or two dates, and the rest of a
+    TBSCertList (RFC 5280 section 5.1.2). Raises ValueError.
+    """
+    fields = _elements(signed)
+    version = fields.pop(0) if fields and fields[0][0] == _INTEGER else b""
+    algorithm, issuer, *rest = fields
+    count = next((at for at, it in enumerate(rest) if it[0] not in _TIMES), len(rest))
+    return version, algorithm, issuer, rest[:count], rest[count:]
 
 
 def _parse_block(block: bytes, label: bytes | None) -> Certificate | CertificateError:
