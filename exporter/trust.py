@@ -10,7 +10,8 @@ Where clients differ, the strictest counts, unless ordinary certificates would b
 
 - A CA of version 3 needs basic constraints, a trusted root too: Go, Firefox and RFC 5280 section 4.2.1.9 want
   them, OpenSSL is content with a key usage. A trusted root of version 1 is accepted by all, and by us.
-- A wildcard that covers an excluded name is refused, as in Go since 1.25.5; OpenSSL compares texts only.
+- A wildcard that covers an excluded name is refused, as in Go, BoringSSL and rustls (CVE-2025-61727); OpenSSL
+  compares texts only.
 - Name constraints that constrain nothing are refused, as in Go (RFC 5280 section 4.2.1.10 forbids them).
 - An extended key usage that allows nothing, or can't be read, is refused, as in OpenSSL and pyca.
 - What OpenSSL refuses and others do not (duplicate extensions, an unknown critical one, a weak self-signature
