@@ -42,7 +42,7 @@ async def see(
     deadline: float,
     *,
     wide: bool,
-    staple: bool = True,
+    lenient: bool = False,
 ) -> tls.Seen:
     """
     One handshake. Raises HandshakeError and ProbeError.
@@ -56,8 +56,8 @@ async def see(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             sock.connect((address, port))
             connection = Connection(network.readiness, sock, deadline)
-            context = tls.context(keys, client, wide=wide, datagrams=True)
-            with contextlib.closing(Session(connection, context, sni, trace, staple=staple)) as session:
+            context = tls.context(keys, client, wide=wide, lenient=lenient, datagrams=True)
+            with contextlib.closing(Session(connection, context, sni, trace, lenient=lenient)) as session:
                 seen = await session.handshake()
     except OSError as error:
         raise connect_error(error, address, port) from None
@@ -80,9 +80,9 @@ class Session(tls.Session):
         server_name: str | None,
         trace: Trace,
         *,
-        staple: bool = True,
+        lenient: bool = False,
     ) -> None:
-        super().__init__(connection, tls_context, server_name, trace, in_memory=True, staple=staple)
+        super().__init__(connection, tls_context, server_name, trace, in_memory=True, lenient=lenient)
         self._deadline = connection.deadline
         self._came = 0
         self._understood = 0

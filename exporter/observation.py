@@ -280,6 +280,8 @@ class Chain:
     unread: tuple[tuple[int, str], ...] = ()
     """Those presented that could not be read, which `certificates` lacks: the place, the leaf's being 0, and
     why."""
+    refused: str = ""
+    """Why the TLS library did not go on when it saw them, in its words; empty when it did."""
 
     @property
     def places(self) -> tuple[tuple[int, Certificate], ...]:

@@ -174,17 +174,37 @@ def _note_certificate_request(ssl: object, _: object) -> int:
     return 1
 
 
+_kept: dict[int, bytes] = {}
+"""The Certificate message that came, by the address of the SSL object, until the conversation is over."""
+
+_HANDSHAKE, _CERTIFICATE = 22, 11
+"""Types of records and of handshake messages (RFC 8446 sections 5.1 and 4)."""
+
+
+@_ffi.callback("void(int, int, int, void *, size_t, SSL *, void *)")  # type: ignore[untyped-decorator]
+def _keep_certificates(
+    is_ours: int, _version: int, kind: int, data: object, length: int, ssl: object, _: object
+) -> None:
+    # OpenSSL calls this with each message before it reads it.
+    if not is_ours and kind == _HANDSHAKE and length:
+        message = bytes(_ffi.buffer(data, length))
+        if message[0] == _CERTIFICATE:
+            _kept[int(_ffi.cast("uintptr_t", ssl))] = message
+
+
 @lru_cache(maxsize=256)
 def context(
     keys: Keys,
     client: ClientCertificate | None,
     *,
     wide: bool = False,
+    lenient: bool = False,
     alpn: str = "",
     datagrams: bool = False,
 ) -> SSL.Context:
     """
-    A context that refuses nothing. `wide` offers all that the library has, for a second try.
+    A context that refuses nothing. `wide` offers all that the library has, for a second try. `lenient`: see
+    `Session`.
 
     `alpn` is the one protocol that is offered (RFC 7301); empty: that extension is not sent. With `datagrams`
     it is for DTLS.
@@ -202,6 +222,8 @@ def context(
     _check(_lib.SSL_CTX_set1_curves_list(raw, _ALL_GROUPS if wide else _GROUPS))
     if not wide or keys != "any":
         _check(_lib.SSL_CTX_set1_sigalgs_list(raw, _KEY_SIGNATURES[keys]))
+    if lenient:
+        _lib.SSL_CTX_set_msg_callback(raw, _keep_certificates)
     if datagrams:
         # Else the library asks its memory how much it takes at a time, and sends 256 bytes.
         made.set_options(SSL.OP_NO_QUERY_MTU)
@@ -252,11 +274,13 @@ class Session:
         trace: Trace,
         *,
         in_memory: bool = False,
-        staple: bool = True,
+        lenient: bool = False,
     ) -> None:
         """
-        `in_memory`: the library does not use the socket itself; `_wait_readable` carries its bytes. `staple`:
-        an OCSP response is asked for.
+        `in_memory`: the library does not use the socket itself; `_wait_readable` carries its bytes.
+
+        `lenient`: no OCSP response is asked for, and certificates that the library can't read are seen all the
+        same. Its context must be so, too.
         """
         self._connection = connection
         self._server_name = server_name
@@ -266,7 +290,7 @@ class Session:
         if server_name is not None:
             self._tls.set_tlsext_host_name(server_name.encode("ascii"))
         self._tls.set_connect_state()
-        if staple:
+        if not lenient:
             self._tls.request_ocsp()
 
     async def handshake(self) -> Seen:
@@ -376,6 +400,7 @@ class Session:
             self._up = False
         if _requested:
             _requested.discard(self._identity())
+        _kept.pop(self._identity(), None)
 
     def _wait_readable(self) -> Awaitable[None]:
         return self._connection.wait_readable()
@@ -395,6 +420,15 @@ class Session:
             else:
                 return
 
+    def _kept_certificates(self) -> tuple[bytes, ...]:
+        """
+        The certificates in the message that the library could not read.
+        """
+        # A message of DTLS has the longer header (RFC 6347 section 4.2.2).
+        version = self._tls.get_protocol_version_name()
+        body = _kept[self._identity()][12 if version.startswith("DTLS") else 4 :]
+        return certificates_in(body, with_extensions=version.endswith("v1.3"))
+
     def _identity(self) -> int:
         return int(_ffi.cast("uintptr_t", self._tls._ssl))  # noqa: SLF001 - see the import of _lib
 
@@ -404,6 +438,8 @@ class Session:
         """
         ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
         presented = _presented(ssl)
+        if not presented and self._identity() in _kept:
+            presented = self._kept_certificates()
         if not presented:
             return None
         return seen_from(
@@ -414,6 +450,22 @@ class Session:
             bool(_requested) and self._identity() in _requested,
             _staple(ssl),
         )
+
+
+def certificates_in(body: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
+    """
+    The certificates in a Certificate message, as far as it is whole (RFC 5246 section 7.4.2).
+
+    From TLS 1.3 on each has extensions, and a context stands before the list (RFC 8446 section 4.4.2).
+    """
+    position = 3 + (1 + body[0] if with_extensions and body else 0)
+    found = []
+    while position + 3 < len(body):
+        start, position = position + 3, position + 3 + int.from_bytes(body[position : position + 3])
+        found.append(body[start:position])
+        if with_extensions:
+            position += 2 + int.from_bytes(body[position : position + 2])
+    return tuple(found)
 
 
 def _presented(ssl: object) -> tuple[bytes, ...]:

@@ -31,10 +31,10 @@ class Converse(Protocol):
         deadline: float,
         *,
         wide: bool,
-        staple: bool = True,
+        lenient: bool = False,
     ) -> Awaitable[tls.Seen]:
         """
-        What the server showed. `wide` offers it more; with `staple` it is asked for an OCSP response.
+        What the server showed. `wide` offers it more; for `lenient` see `tls.Session`.
 
         Raises HandshakeError, ProbeError or OSError.
         """
@@ -73,7 +73,7 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
     TimeoutError.
     """
     try:
-        seen = await _look(partial(_whatever_is_stapled, converse, trace), target, trace)
+        seen = await _look(partial(_whatever_is_shown, converse, trace), target, trace)
     except ProbeError as error:
         if error.facts is not None:
             error.facts = with_extras(error.facts, target, network)
@@ -83,7 +83,7 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
     return with_extras(seen, target, network)
 
 
-async def _whatever_is_stapled(
+async def _whatever_is_shown(
     converse: Converse,
     trace: Trace,
     keys: tls.Keys,
@@ -91,20 +91,29 @@ async def _whatever_is_stapled(
     deadline: float,
     *,
     wide: bool,
-    staple: bool = True,
+    lenient: bool = False,
 ) -> tls.Seen:
     """
-    The conversation, and once more without asking for an OCSP response where the library can't read that.
+    The conversation, and once more where the library can't read the certificates or what is stapled to them.
 
-    From OpenSSL 3.6 on it ends the handshake then. Clients that do not ask for one see nothing of it.
+    It ends the handshake then. Other clients, and those that do not ask for a staple, see nothing of it.
     """
     try:
-        return await converse(keys, client, deadline, wide=wide, staple=staple)
+        return await converse(keys, client, deadline, wide=wide, lenient=lenient)
     except tls.HandshakeError as error:
-        if BAD_STAPLE not in tls_words(error.error):
+        words = tls_words(error.error)
+        if not any(mark in words for mark in (BAD_STAPLE, *BAD_CERTIFICATE)):
             raise
-        trace.note("the stapled OCSP response can't be read; trying again without asking for one")
-    seen = await converse(keys, client, deadline, wide=wide, staple=False)
+        trace.note("the library can't read what the server shows (%s); trying again without it", words)
+    try:
+        seen = await converse(keys, client, deadline, wide=wide, lenient=True)
+    except tls.HandshakeError as error:
+        if error.seen is None or not any(mark in tls_words(error.error) for mark in BAD_CERTIFICATE):
+            raise
+        why = tls_words(error.error).partition(";")[0]
+        return tls.Seen(replace(error.seen.chain, refused=why), error.seen.tls)
+    if BAD_STAPLE not in words:
+        return seen
     return tls.Seen(replace(seen.chain, staple=b""), replace(seen.tls, staple=b""))
 
 
@@ -240,7 +249,7 @@ async def _converse(
     deadline: float,
     *,
     wide: bool,
-    staple: bool = True,
+    lenient: bool = False,
 ) -> tls.Seen:
     """
     Connect, shake hands, and hear what a server that asked for a certificate says of ours, or of having none.
@@ -250,8 +259,8 @@ async def _converse(
     sni = target.sni
     try:
         alpn = "" if wide else SCHEMES[target.url.scheme].alpn
-        context = tls.context(keys, client, wide=wide, alpn=alpn)
-        session = tls.Session(connection, context, sni, trace, staple=staple)
+        context = tls.context(keys, client, wide=wide, lenient=lenient, alpn=alpn)
+        session = tls.Session(connection, context, sni, trace, lenient=lenient)
         offered = f", ALPN {alpn}" if alpn else ""
         trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
         seen = await session.handshake()
@@ -338,12 +347,15 @@ def facts(*seen: tls.Seen) -> Facts:
                 kind = Kind.ROOT if certificate.self_issued else Kind.INTERMEDIATE
             items.append(Item(name, kind, certificate.not_before, certificate.not_after, certificate))
         faults += (_unread(place, why, one.chain) for place, why in one.chain.unread)
+        if one.chain.refused:
+            words = f"OpenSSL refuses to read the certificates that the server presents: {one.chain.refused}."
+            faults.append(FoundFault(Fault.MALFORMED, words))
     return Facts(
         tuple(items),
         tuple(one.chain for one in seen if not one.chain.lacks_leaf),
         seen[0].tls,
         tuple(faults),
-        partial=bool(faults),
+        partial=any(one.chain.unread for one in seen),
     )
 
 
@@ -353,8 +365,8 @@ def _unread(place: int, why: str, chain: Chain) -> FoundFault:
     """
     count = len(chain.certificates) + len(chain.unread)
     words = (
-        f"Certificate {place + 1} of the {count} that the server presents can't be read, so strict clients "
-        f"(Go, Java) refuse them all: {why}."
+        f"Certificate {place + 1} of the {count} that the server presents can't be read ({why}): strict "
+        "clients (Go, Java) refuse them all."
     )
     return FoundFault(Fault.MALFORMED, words)
 
