@@ -279,8 +279,8 @@ class Session:
         """
         `in_memory`: the library does not use the socket itself; `_wait_readable` carries its bytes.
 
-        `lenient`: no OCSP response is asked for, and certificates that the library can't read are seen all the
-        same. Its context must be so, too.
+        `lenient`: no OCSP response is asked for, and certificates that the library can't read are seen all
+        the same. Its context must be so, too.
         """
         self._connection = connection
         self._server_name = server_name
@@ -400,7 +400,8 @@ class Session:
             self._up = False
         if _requested:
             _requested.discard(self._identity())
-        _kept.pop(self._identity(), None)
+        if _kept:
+            _kept.pop(self._identity(), None)
 
     def _wait_readable(self) -> Awaitable[None]:
         return self._connection.wait_readable()

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from exporter import tls
 from exporter.metrics import EndpointRow, Exposition
 from exporter.minter import Minted, root
 from exporter.status import Level, status
@@ -354,6 +355,7 @@ def test_a_leaf_at_which_the_library_ends_the_handshake_is_seen(
     words = fault_details(row)[1]
     assert words.startswith("OpenSSL refuses to read the certificates that the server presents: ")
     assert words.endswith("time is too short.")
+    assert not tls._kept
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
@@ -399,11 +401,12 @@ def test_an_unreadable_certificate_in_a_chain_hides_no_other(
     assert shown(row, leaf, ca)
     assert items(row) == ["leaf", "chain-2"]
     assert (leaf_of(row).not_before, leaf_of(row).not_after) == (NOW - DAY, NOW + 88 * DAY)
-    assert fault_details(row) == [
+    (words,) = fault_details(row)
+    assert words == (
         "Certificate 2 of the 3 that the server presents can't be read (the certificate cannot be read: its "
         "begin '270230080000Z' is no date: day is out of range for month): strict clients (Go, Java) refuse "
         "them all."
-    ]
+    )
 
 
 def test_an_unreadable_leaf_is_a_failure_with_what_else_was_seen(
