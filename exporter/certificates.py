@@ -27,6 +27,7 @@ from weakref import WeakValueDictionary
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
 from exporter.observation import Certificate
@@ -71,6 +72,8 @@ _COUNT_LIMIT = 10_000
 
 _VERSION_3 = bytes((_TBS_VERSION, 3, _INTEGER, 1, 2))
 _VERSIONS = (b"", bytes((_TBS_VERSION, 3, _INTEGER, 1, 1)), _VERSION_3)
+_RESPONDER_NAME = 0xA1
+_NO_RESPONDER = bytes.fromhex("a2160414") + bytes(20)  # by key, and by none
 _VERSION_2 = bytes((_INTEGER, 1, 1))
 _SOME_TIME = bytes((_UTC_TIME, 13)) + b"500101000000Z"
 _UNKNOWN_KEY = bytes.fromhex("3009300406026900030100")  # object identifier 2.25.0, no bits
@@ -169,6 +172,20 @@ class SignedList:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedResponse:
+    """
+    An OCSP response: what `cryptography` can tell of it, and what is read from the bytes themselves.
+    """
+
+    loaded: ocsp.OCSPResponse
+    """Status and answers. Who responded, certificates and what it is signed over may be others; see below."""
+    signed: bytes
+    """What the signature is made over; empty when the responder refused to answer."""
+    certificates: tuple[bytes, ...]
+    """The certificates in it, DER."""
+
+
+@dataclass(frozen=True, slots=True)
 class NameConstraints:
     """
     For which names a CA may issue (RFC 5280 section 4.2.1.10), as far as OpenSSL does not judge it.
@@ -253,11 +270,22 @@ def load_list(der: bytes) -> SignedList:
         raise CertificateError(str(error) or type(error).__name__) from None
 
 
+def load_response(der: bytes) -> SignedResponse:
+    """
+    An OCSP response (RFC 6960 section 4.2.1). Raises CertificateError.
+    """
+    try:
+        return _load_response(der)
+    except UNREADABLE as error:
+        raise CertificateError(str(error) or type(error).__name__) from None
+
+
 def signed_part(der: bytes) -> bytes:
     """
     What the signature of a certificate is made over, as it is encoded. Raises ValueError.
     """
-    return _elements(der)[0]
+    signed, *_ = _elements(der)
+    return signed
 
 
 def encoded_names(der: bytes) -> tuple[bytes, bytes]:
@@ -279,8 +307,9 @@ def public_key_bits(der: bytes) -> bytes:
     """
     The public key of a certificate without its algorithm, of which hashes are made. Raises ValueError.
     """
+    _, bits, *_ = _elements(encoded_key(der))
     # The first byte of a BIT STRING says how many bits of the last one do not count.
-    return _content(_elements(encoded_key(der))[1])[1:]
+    return _content(bits)[1:]
 
 
 def list_in_pem(data: bytes) -> bytes:
@@ -318,7 +347,7 @@ def _load_list(der: bytes) -> SignedList:
     """
     A revocation list. Raises one of UNREADABLE.
     """
-    signed = _elements(der)[0]
+    signed, *_ = _elements(der)
     times = _list_fields(signed)[3]
     if not times:
         raise ValueError("it does not say when it was made")
@@ -330,6 +359,27 @@ def _load_list(der: bytes) -> SignedList:
         signed,
         "; ".join(odd for _, odd in moments if odd),
     )
+
+
+def _load_response(der: bytes) -> SignedResponse:
+    """
+    An OCSP response. Raises one of UNREADABLE.
+    """
+    status, *rest = _elements(der)
+    if not rest:
+        return SignedResponse(ocsp.load_der_ocsp_response(der), b"", ())
+    kind, octets = _elements(_content(rest[0]))
+    signed, algorithm, signature, *found = _elements(_content(octets))
+    certificates = tuple(_elements(_content(found[0]))) if found else ()
+    try:
+        loaded = ocsp.load_der_ocsp_response(der)
+    except UNREADABLE:
+        # What is odd is the name of the responder, or a certificate, which is read by itself.
+        tbs = [_NO_RESPONDER if it[0] == _RESPONDER_NAME else it for it in _elements(signed)]
+        basic = _encode(_SEQUENCE, [_encode(_SEQUENCE, tbs), algorithm, signature])
+        inner = _encode(_SEQUENCE, [kind, _encode(_OCTET_STRING, [basic])])
+        loaded = ocsp.load_der_ocsp_response(_encode(_SEQUENCE, [status, _encode(rest[0][0], [inner])]))
+    return SignedResponse(loaded, signed, certificates)
 
 
 def _loaded_list(der: bytes) -> x509.CertificateRevocationList:

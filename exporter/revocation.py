@@ -24,10 +24,14 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, CRLEntryExtensionOID, ExtendedKeyUsageOID
 
 from exporter.certificates import (
+    CertificateError,
+    SignedResponse,
+    certificate,
     encoded_names,
     list_in_pem,
     load,
     load_list,
+    load_response,
     public_key_bits,
     signed_part,
 )
@@ -57,6 +61,8 @@ _TLS_FEATURE = bytes.fromhex("06082b06010505070118")
 
 _REASONS = ("", *(flag.value for flag in x509.ReasonFlags))
 """Why an authority revoked (RFC 5280 section 5.3.1), in its words; empty where it does not say."""
+
+_OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     one.name: one
@@ -283,21 +289,22 @@ def unreadable_staple(staple: bytes) -> tuple[FoundFault, ...]:
     The fault that what is stapled is no OCSP response at all, whoever should have signed it; else none.
     """
     try:
-        ocsp.load_der_ocsp_response(staple)
-    except _UNREADABLE as error:
+        load_response(staple)
+    except CertificateError as error:
         words = f"The stapled OCSP response can't be read: {_words(error)}."
         return (FoundFault(Fault.STAPLE_INVALID, words),)
     return ()
 
 
 def _read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
-    response = ocsp.load_der_ocsp_response(data)
+    read = load_response(data)
+    response = read.loaded
     if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise RevocationError(f"the responder answered {response.response_status.name.lower()}")
     single = next((one for one in response.responses if _is_about(one, der, issuer_der)), None)
     if single is None:
         raise RevocationError("it is about another certificate")
-    _verify_response(response, loaded(issuer_der))
+    _verify_response(read, issuer_der)
     status = single.certificate_status
     answer = OcspAnswer(
         single.this_update_utc.timestamp(),
@@ -345,16 +352,20 @@ def _hashed(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
     return made.finalize()
 
 
-def _verify_response(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> None:
+def _verify_response(read: SignedResponse, issuer_der: bytes) -> None:
     """
     Raises RevocationError when neither the issuer nor a responder of its signed the response.
     """
-    for signer in (issuer, *(one for one in response.certificates if _may_respond(one, issuer, response))):
+    response = read.loaded
+    for signer in (
+        issuer_der,
+        *(one for one in read.certificates if _may_respond(one, issuer_der, response)),
+    ):
         try:
             _verify(
-                signer.public_key(),
+                loaded(signer).public_key(),
                 response.signature,
-                response.tbs_response_bytes,
+                read.signed,
                 response.signature_hash_algorithm,
                 padding.PKCS1v15(),
             )
@@ -364,17 +375,17 @@ def _verify_response(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> N
     raise RevocationError("its signature is not that of the certificate's issuer, nor of a responder of its")
 
 
-def _may_respond(signer: x509.Certificate, issuer: x509.Certificate, response: ocsp.OCSPResponse) -> bool:
+def _may_respond(signer_der: bytes, issuer_der: bytes, response: ocsp.OCSPResponse) -> bool:
     """
     True for a certificate by which the issuer lets somebody else sign responses, in time when it was used.
     """
     try:
-        signer.verify_directly_issued_by(issuer)
-        uses = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        in_time = signer.not_valid_before_utc <= response.produced_at_utc <= signer.not_valid_after_utc
-    except _UNREADABLE:
+        signer = certificate(signer_der)
+    except CertificateError:
         return False
-    return in_time and ExtendedKeyUsageOID.OCSP_SIGNING in uses
+    in_time = signer.not_before <= response.produced_at_utc.timestamp() <= signer.not_after
+    uses = signer.extended_key_usage or ()
+    return in_time and _OCSP_SIGNING in uses and issued(signer_der, issuer_der)
 
 
 def _verify(

@@ -9,7 +9,7 @@ from itertools import islice
 
 from cryptography.x509 import ocsp
 
-from exporter.certificates import UNREADABLE, CertificateError, load_list
+from exporter.certificates import UNREADABLE, CertificateError, load_list, load_response
 from exporter.formats import ber
 from exporter.formats.parsed import Findings, Format, Given, Parsed, arranged, numbered
 from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
@@ -139,7 +139,7 @@ def ocsp_response(data: bytes, place: str) -> Parsed:
     findings = Findings()
     times: list[tuple[float, float]] = []
     try:
-        response = ocsp.load_der_ocsp_response(data)
+        response = load_response(data).loaded
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             status = response.response_status.name.lower()
             findings.lasting[f"an OCSP responder's refusal to answer ({status})"] = None

@@ -118,12 +118,12 @@ def forge(
     The signature is right where `signature_hash` is given, else it is the old one, which no longer fits.
     """
     old = minted.certificate
-    parts = _children(old.tbs_certificate_bytes)
+    parts = children(old.tbs_certificate_bytes)
     # TBSCertificate (RFC 5280 section 4.1): version, serial, signature, issuer, validity, ...
     if not_before is not None or not_after is not None:
         times = (not_before or old.not_valid_before_utc, not_after or old.not_valid_after_utc)
         parts[4] = tlv(0x30, b"".join(_der_time(time) for time in times))
-    outer = _children(minted.der)
+    outer = children(minted.der)
     algorithm, signature = outer[1:]
     if signature_hash is not None:
         signer = (minted.issuer or minted).key
@@ -180,7 +180,7 @@ def parts_of(minted: Minted) -> list[bytes]:
     """
     The fields of a TBSCertificate, each with its tag and length.
     """
-    return _children(minted.certificate.tbs_certificate_bytes)
+    return children(minted.certificate.tbs_certificate_bytes)
 
 
 def signed(body: bytes, signer: Minted) -> bytes:
@@ -233,7 +233,7 @@ def extensions_of(minted: Minted, *more: bytes, without: str = "") -> bytes:
     """
     The extensions of a certificate and others, as its field. One may be left out, by its type (DER).
     """
-    present = _children(_children(parts_of(minted)[EXTENSIONS])[0])
+    present = children(children(parts_of(minted)[EXTENSIONS])[0])
     kept = [it for it in present if not without or bytes.fromhex(without) not in it]
     return tlv(0xA3, tlv(0x30, b"".join([*kept, *more])))
 
@@ -289,7 +289,7 @@ def tlv(tag: int, content: bytes) -> bytes:
     return bytes([tag, 0x80 | len(octets)]) + octets + content
 
 
-def _children(sequence: bytes) -> list[bytes]:
+def children(sequence: bytes) -> list[bytes]:
     """
     The values inside a sequence, each with its tag and length.
     """
