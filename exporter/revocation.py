@@ -25,17 +25,14 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, CRLEntryExtensi
 
 from exporter.certificates import (
     CertificateError,
-    SignedResponse,
     certificate,
     encoded_names,
-    list_in_pem,
     load,
-    load_list,
-    load_response,
     public_key_bits,
     signed_part,
 )
 from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
+from exporter.revocation_data import SignedResponse, list_in_pem, load_list, load_response
 
 # What `cryptography` raises for what it can't read, and for signatures that do not fit.
 _UNREADABLE = (

@@ -9,11 +9,12 @@ from itertools import islice
 
 from cryptography.x509 import ocsp
 
-from exporter.certificates import UNREADABLE, CertificateError, load_list, load_response
+from exporter.certificates import UNREADABLE, CertificateError
 from exporter.formats import ber
 from exporter.formats.parsed import Findings, Format, Given, Parsed, arranged, numbered
 from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
 from exporter.revocation import revoked
+from exporter.revocation_data import load_list, load_response
 
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 """1.2.840.113549.1.7.2 (RFC 5652 section 5.1)."""
