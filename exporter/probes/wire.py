@@ -348,8 +348,8 @@ def facts(*seen: tls.Seen) -> Facts:
             items.append(Item(name, kind, certificate.not_before, certificate.not_after, certificate))
         faults += (_unread(place, why, one.chain) for place, why in one.chain.unread)
         if one.chain.refused:
-            words = f"OpenSSL refuses to read the certificates that the server presents: {one.chain.refused}."
-            faults.append(FoundFault(Fault.MALFORMED, words))
+            words = "Strict clients refuse to read the certificates that the server presents"
+            faults.append(FoundFault(Fault.MALFORMED, f"{words}: {one.chain.refused}."))
     return Facts(
         tuple(items),
         tuple(one.chain for one in seen if not one.chain.lacks_leaf),

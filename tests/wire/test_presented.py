@@ -353,7 +353,7 @@ def test_a_leaf_at_which_the_library_ends_the_handshake_is_seen(
     assert items(row) == ["leaf", "chain-1", "chain-2"]
     assert (leaf_of(row).not_before, leaf_of(row).not_after) == (NOW - DAY, NOW + 88 * DAY)
     words = fault_details(row)[1]
-    assert words.startswith("OpenSSL refuses to read the certificates that the server presents: ")
+    assert words.startswith("Strict clients refuse to read the certificates that the server presents: ")
     assert words.endswith("time is too short.")
     assert not tls._kept
 
