@@ -154,6 +154,10 @@ REFUSALS: dict[Fault, str] = {
     Fault.TLSA_MISMATCH: (
         "Publish a TLSA record for this certificate or key, or install the one that the record names."
     ),
+    Fault.MALFORMED: (
+        "Have it issued anew by software that encodes it as RFC 5280 demands; until then, test the clients "
+        "that matter."
+    ),
     Fault.TRUST_STORE_UNUSABLE: (
         "Look at the file named by `ca_file`, or install ca-certificates on the exporter's host."
     ),

@@ -3,15 +3,18 @@ Certificates out of bytes: DER and PEM in, `Certificate` out. Pure.
 
 Bytes come from servers nobody has checked, so every certificate whose dates can be
 read gives its facts. `cryptography` reads all of them; where it refuses a part, the
-certificate is encoded once more without that part (`_mended`) and read again. Nothing
-here judges: a signature is never looked at.
+certificate is encoded once more as DER wants it (`encodings`), then without that part
+(`_mended`), and read again. Dates are not read by it, since OpenSSL, Go and Java read more of
+them. Nothing here judges: a signature is never looked at.
+
+All that loads a certificate does it here, so that all read the same ones.
 """
 
 import base64
 import binascii
 import re
 import warnings
-from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
@@ -24,6 +27,20 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from exporter.encodings import (
+    INTEGER,
+    OCTET_STRING,
+    SEQUENCE,
+    SET,
+    SOME_TIME,
+    UTF8_STRING,
+    as_der,
+    bounds,
+    content,
+    elements,
+    encode,
+    read_time,
+)
 from exporter.observation import Certificate
 
 # What `cryptography` raises for a part that it cannot read.
@@ -37,29 +54,28 @@ UNREADABLE = (
     x509.UnsupportedGeneralNameType,
 )
 
-# Tags of X.690 section 8 and of RFC 5280 section 4.1 and 4.2.1.6.
-_INTEGER = 0x02
-_OCTET_STRING = 0x04
-_UTF8_STRING = 0x0C
+# Tags of X.680 section 8.4 and of RFC 5280 section 4.1 and 4.2.1.6.
 _UNIVERSAL_STRING = 0x1C
 _BMP_STRING = 0x1E
-_SEQUENCE = 0x30
-_SET = 0x31
 _TBS_VERSION = 0xA0
 _TBS_EXTENSIONS = 0xA3
 _DNS_NAME = 0x82
 _IP_ADDRESS = 0x87
+_EXCLUDED_SUBTREES = 0xA1
 
-_VERSION_3 = bytes((_TBS_VERSION, 3, _INTEGER, 1, 2))
+_VERSION_3 = bytes((_TBS_VERSION, 3, INTEGER, 1, 2))
+_VERSIONS = (b"", bytes((_TBS_VERSION, 3, INTEGER, 1, 1)), _VERSION_3)
 _UNKNOWN_KEY = bytes.fromhex("3009300406026900030100")  # object identifier 2.25.0, no bits
-_ENCODINGS = {_UTF8_STRING: "utf-8", _BMP_STRING: "utf-16-be", _UNIVERSAL_STRING: "utf-32-be"}
+_ENCODINGS = {UTF8_STRING: "utf-8", _BMP_STRING: "utf-16-be", _UNIVERSAL_STRING: "utf-32-be"}
 
 _SUBJECT_ALTERNATIVE_NAME = bytes.fromhex("0603551d11")
+_NAME_CONSTRAINTS = bytes.fromhex("0603551d1e")
+_EXTENDED_KEY_USAGE = bytes.fromhex("0603551d25")
 _USED_EXTENSIONS = (
     _SUBJECT_ALTERNATIVE_NAME,
     bytes.fromhex("0603551d0f"),  # key usage
     bytes.fromhex("0603551d13"),  # basic constraints
-    bytes.fromhex("0603551d25"),  # extended key usage
+    _EXTENDED_KEY_USAGE,
 )
 """Encoded object identifiers of the extensions that `Certificate` tells of."""
 
@@ -90,9 +106,13 @@ _OLD_SIGNATURE_HASHES = {
 
 # At the start of a line (of any system), or right after the END line of a file that lacks its last line feed.
 _PEM_BEGIN = re.compile(
-    rb"(?:^[ \t]*|(?<=\r)[ \t]*|(?<=-----))-----BEGIN (?:X509 )?CERTIFICATE-----", re.MULTILINE
+    rb"(?:^[ \t]*|(?<=\r)[ \t]*|(?<=-----))-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE
 )
-_PEM_END = re.compile(rb"-----END (?:X509 )?CERTIFICATE-----")
+_PEM_END = re.compile(rb"-----END (?:X509 |TRUSTED )?CERTIFICATE-----")
+
+_SERVER_USES = frozenset({bytes.fromhex("06082b06010505070301"), bytes.fromhex("0604551d2500")})
+"""Encoded object identifiers of server authentication and of any use (RFC 5280 section 4.2.1.12)."""
+_REJECTED_USES = 0xA0
 
 ISSUERS_REMEMBERED = 1000
 """Names of issuers that are kept as text."""
@@ -106,6 +126,18 @@ class CertificateError(ValueError):
     """
     Bytes that are no certificate, or one whose dates cannot be read. The message says why, for a person.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class NameConstraints:
+    """
+    For which names a CA may issue (RFC 5280 section 4.2.1.10), as far as OpenSSL does not judge it.
+    """
+
+    is_empty: bool
+    """True when it neither permits nor excludes anything, which must not be."""
+    excluded: tuple[str, ...]
+    """DNS names in lower case. They and all below them are excluded, with a leading dot only those below."""
 
 
 def certificate(der: bytes) -> Certificate:
@@ -123,12 +155,15 @@ def parse_pem(data: bytes) -> tuple[Certificate | CertificateError, ...]:
     Every CERTIFICATE block of a PEM file (RFC 7468) in order; empty when there is none.
 
     A block that cannot be read is an error value in its place and hides no other. Text
-    around the blocks, and blocks of other things, are passed over.
+    around the blocks, and blocks of other things, are passed over. So it is with a TRUSTED
+    CERTIFICATE, OpenSSL's own form, that says that it is not trusted for servers.
     """
     begins = list(_PEM_BEGIN.finditer(data))
     ends = [*(begin.start() for begin in begins[1:]), len(data)]
     # Without a block there is an end, but no begin.
-    return tuple(_parse_block(data[begin.end() : end]) for begin, end in zip(begins, ends, strict=False))
+    return tuple(
+        _parse_block(data[begin.end() : end], begin[1]) for begin, end in zip(begins, ends, strict=False)
+    )
 
 
 def parse_der(der: bytes) -> Certificate:
@@ -136,8 +171,8 @@ def parse_der(der: bytes) -> Certificate:
     The facts of one certificate. Raises CertificateError, and nothing else, for any bytes.
 
     A part that cannot be read is as `Certificate` says for unknown. An extension that cannot
-    be read counts as absent, of two extensions of a kind the first counts, and a name
-    that cannot be read at all is empty.
+    be read counts as absent, but an extended key usage as one that allows nothing; of two extensions
+    of a kind the first counts, and a name that cannot be read at all is empty.
     """
     # Countries of three letters and serial numbers that are not positive make `cryptography` warn.
     # They are the issuer's matter, not that of whoever runs this. Filters are the whole process's:
@@ -147,9 +182,80 @@ def parse_der(der: bytes) -> Certificate:
         return _facts(der)
 
 
-def _parse_block(block: bytes) -> Certificate | CertificateError:
+def load(der: bytes) -> x509.Certificate:
     """
-    The certificate in what follows a BEGIN line, or the error that it gives.
+    The certificate as `cryptography` has it, its names readable. Raises CertificateError.
+
+    Its dates and the encoding of its names may be others than in the bytes, so signatures over it and
+    hashes of its names are made of the bytes: see `signed_part` and `encoded_names`.
+    """
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        loaded, readable, _ = _loaded(der)
+        try:
+            _ = loaded.subject, loaded.issuer
+            return loaded  # noqa: TRY300 -- reading them is what may raise
+        except UNREADABLE:
+            pass
+        try:
+            return x509.load_der_x509_certificate(_mended(readable, _ALL))
+        except UNREADABLE as error:
+            raise CertificateError(f"the certificate cannot be read: {error}") from None
+
+
+def signed_part(der: bytes) -> bytes:
+    """
+    What the signature of a certificate is made over, as it is encoded. Raises ValueError.
+    """
+    signed, *_ = elements(der)
+    return signed
+
+
+def encoded_names(der: bytes) -> tuple[bytes, bytes]:
+    """
+    The issuer and the subject of a certificate as they are encoded. Raises ValueError.
+    """
+    fields = _tbs_fields(der)
+    return fields[3], fields[5]
+
+
+def encoded_key(der: bytes) -> bytes:
+    """
+    The SubjectPublicKeyInfo of a certificate as it is encoded. Raises ValueError.
+    """
+    return _tbs_fields(der)[6]
+
+
+def public_key_bits(der: bytes) -> bytes:
+    """
+    The public key of a certificate without its algorithm, of which hashes are made. Raises ValueError.
+    """
+    _, bits, *_ = elements(encoded_key(der))
+    # The first byte of a BIT STRING says how many bits of the last one do not count.
+    return content(bits)[1:]
+
+
+def name_constraints(der: bytes) -> NameConstraints | None:
+    """
+    The name constraints of a certificate; None when it has none that can be read.
+    """
+    if _NAME_CONSTRAINTS not in der:
+        return None
+    try:
+        extension = _extension(as_der(der), _NAME_CONSTRAINTS)
+        if extension is None:
+            return None
+        trees = {part[0]: elements(part) for part in elements(content(elements(extension)[-1]))}
+        bases = [elements(tree)[0] for tree in trees.get(_EXCLUDED_SUBTREES, ())]
+    except (ValueError, IndexError):
+        return None
+    names = (content(base).decode("ascii", "replace").lower() for base in bases if base[0] == _DNS_NAME)
+    return NameConstraints(not any(trees.values()), tuple(names))
+
+
+def _parse_block(block: bytes, label: bytes | None) -> Certificate | CertificateError:
+    """
+    The certificate in what follows a BEGIN line, or the error that it gives. The label is `TRUSTED` for one.
     """
     end = _PEM_END.search(block)
     if end is None:
@@ -157,25 +263,52 @@ def _parse_block(block: bytes) -> Certificate | CertificateError:
     # Lines with a colon are headers of the older format (RFC 1421 section 4.4).
     lines = (line for line in block[: end.start()].splitlines() if b":" not in line)
     try:
-        return certificate(base64.b64decode(b"".join(b"".join(lines).split()), validate=True))
+        der = base64.b64decode(b"".join(b"".join(lines).split()), validate=True)
+        return certificate(der) if label != b"TRUSTED " else _trusted(der)
     except binascii.Error as error:
         return CertificateError(f"the PEM block is not base64: {error}")
     except CertificateError as error:
         return error
 
 
+def _trusted(der: bytes) -> Certificate:
+    """
+    The certificate of a TRUSTED CERTIFICATE block. Raises CertificateError.
+
+    Behind it stands what its owner trusts it for and what not (X509_CERT_AUX, openssl-x509(1) `-addtrust`,
+    `-addreject`), which counts for clients of servers as it does for OpenSSL's. Its alias does not matter.
+    """
+    try:
+        _, _, end = bounds(der, 0)
+        parts = elements(der[end:]) if der[end:] else []
+    except ValueError as error:
+        raise CertificateError(f"what stands behind the certificate cannot be read: {error}") from None
+    for part in parts:
+        if part[0] not in {SEQUENCE, _REJECTED_USES}:
+            continue
+        if _SERVER_USES.isdisjoint(elements(part)) == (part[0] == SEQUENCE):
+            raise CertificateError(
+                "the block says that it is not trusted for servers (`openssl x509 -addtrust`, `-addreject`)"
+            )
+    return certificate(der[:end])
+
+
 def _facts(der: bytes) -> Certificate:
     """
     The facts of one certificate. Raises CertificateError.
     """
-    loaded, readable = _loaded(der)
+    loaded, readable, plain = _loaded(der)
     try:
-        not_before = loaded.not_valid_before_utc.timestamp()
-        not_after = loaded.not_valid_after_utc.timestamp()
         serial = format(loaded.serial_number, "x")
-        encoded = _tbs_fields(der)
+        encoded = _tbs_fields(plain)
+        begin, end = elements(encoded[4])
+        not_before, odd_begin = read_time(begin, "begin")
+        not_after, odd_end = read_time(end, "end")
     except UNREADABLE as error:
         raise CertificateError(f"the certificate cannot be read: {error}") from None
+    oddities = [odd_begin, odd_end]
+    if readable is not der:
+        oddities += _oddities(der, plain, encoded)
     subject = _subject(loaded, readable)
     issuer, organization = _issuer(loaded, readable, encoded[3])
     key_algorithm, key_bits = _key(loaded)
@@ -205,26 +338,57 @@ def _facts(der: bytes) -> Certificate:
             None if purposes is None else _shared(frozenset(oid.dotted_string for oid in purposes))
         ),
         public_key_sha256=sha256(encoded[6]).hexdigest(),
+        irregular="; ".join(odd for odd in oddities if odd),
     )
 
 
-def _loaded(der: bytes) -> tuple[x509.Certificate, bytes]:
+def _loaded(der: bytes) -> tuple[x509.Certificate, bytes, bytes]:
     """
-    The certificate as the library sees it, and the encoding that it could read. Raises CertificateError.
+    The certificate as the library sees it, the encoding that it could read, and the certificate in DER.
+
+    The same bytes where nothing had to be mended. Raises CertificateError.
     """
     try:
-        return x509.load_der_x509_certificate(der), der
+        return x509.load_der_x509_certificate(der), der, der
     except UNREADABLE as error:
         reason = error
+    try:
+        plain = as_der(der)
+    except ValueError:
+        raise CertificateError(f"the bytes are not a certificate: {reason}") from None
+    if plain != der:
+        try:
+            return x509.load_der_x509_certificate(plain), plain, plain
+        except UNREADABLE:
+            pass
     for level in range(4):
         try:
             mended = _mended(
-                der, _NONE if level == 3 else _ALL, bare_signature=level >= 1, unknown_key=level >= 2
+                plain, _NONE if level == 3 else _ALL, bare_signature=level >= 1, unknown_key=level >= 2
             )
-            return x509.load_der_x509_certificate(mended), mended
+            return x509.load_der_x509_certificate(mended), mended, plain
         except UNREADABLE:
             continue
     raise CertificateError(f"the bytes are not a certificate: {reason}")
+
+
+def _oddities(der: bytes, plain: bytes, fields: list[bytes]) -> list[str]:
+    """
+    What strict clients refuse in a certificate that was mended, besides its dates: see `Certificate`.
+    """
+    _, _, end = bounds(der, 0)
+    found = []
+    if end < len(der):
+        found.append(f"{len(der) - end} bytes follow it")
+    if plain != der[:end]:
+        found.append(
+            "it is not DER (the parts of a name are out of order, or lengths, numbers or strings are in a "
+            "form that DER forbids)"
+        )
+    has_extensions = any(field[0] == _TBS_EXTENSIONS for field in fields[7:])
+    if fields[0] not in _VERSIONS or (has_extensions and fields[0] != _VERSION_3):
+        found.append("its version is not 3, and the rest of it is")
+    return found
 
 
 def _subject(loaded: x509.Certificate, der: bytes) -> x509.Name:
@@ -322,7 +486,9 @@ def _extensions(loaded: x509.Certificate, der: bytes) -> dict[type[x509.Extensio
             for extension in x509.load_der_x509_certificate(_mended(der, (oid,))).extensions:
                 found.setdefault(type(extension.value), extension.value)
         except UNREADABLE:
-            continue
+            if oid == _EXTENDED_KEY_USAGE:
+                # It is there, so it limits the use: OpenSSL and others allow none when it is empty.
+                found[x509.ExtendedKeyUsage] = ()
     return found
 
 
@@ -363,44 +529,44 @@ def _mended(
     unknown_key: bool = False,
 ) -> bytes:
     """
-    The certificate encoded again: as version 3, names as UTF-8, with the first extension of each kind named.
+    The certificate encoded again: as version 3, names as UTF-8, with the first extension of each kind named,
+    and with any dates. It is given in DER.
 
     `extensions` are encoded object identifiers; None keeps all extensions as they are. A bare signature
     is one whose algorithm has no parameters; an unknown key is of an algorithm that nobody has.
     The signature no longer fits, and nobody looks at it. Raises ValueError for what is no certificate.
     """
-    if _bounds(der, 0)[1] != len(der):
-        raise ValueError("something follows the certificate")
-    _, algorithm, signature = _elements(der)
-    _, serial, _, issuer, validity, subject, key, *optional = _tbs_fields(der)
+    _, algorithm, signature = elements(der)
+    _, serial, _, issuer, _, subject, key, *optional = _tbs_fields(der)
+    validity = encode(SEQUENCE, [SOME_TIME, SOME_TIME])
     if bare_signature:
-        algorithm = _bare(algorithm)
+        algorithm = bare(algorithm)
     if unknown_key:
         key = _UNKNOWN_KEY
-    tbs = [_VERSION_3, serial, algorithm, _mended_name(issuer), validity, _mended_name(subject), key]
+    tbs = [_VERSION_3, serial, algorithm, mended_name(issuer), validity, mended_name(subject), key]
     present = next((field for field in optional if field[0] == _TBS_EXTENSIONS), None)
     if present is not None and extensions is None:
         tbs.append(present)
     elif present is not None:
         kept = [found for oid in extensions or () if (found := _mended_extension(present, oid)) is not None]
         if kept:
-            tbs.append(_encode(_TBS_EXTENSIONS, [_encode(_SEQUENCE, kept)]))
-    return _encode(_SEQUENCE, [_encode(_SEQUENCE, tbs), algorithm, signature])
+            tbs.append(encode(_TBS_EXTENSIONS, [encode(SEQUENCE, kept)]))
+    return encode(SEQUENCE, [encode(SEQUENCE, tbs), algorithm, signature])
 
 
-def _bare(algorithm: bytes) -> bytes:
+def bare(algorithm: bytes) -> bytes:
     """
     The algorithm without parameters: some issuers give it such as it must not have. Raises ValueError.
     """
-    return _encode(_SEQUENCE, _elements(algorithm)[:1])
+    return encode(SEQUENCE, elements(algorithm)[:1])
 
 
 def _tbs_fields(der: bytes) -> list[bytes]:
     """
     The encoded fields of a TBSCertificate (RFC 5280 section 4.1), version first. Raises ValueError.
     """
-    outer = _elements(der)
-    fields = _elements(outer[0]) if outer else []
+    outer = elements(der)
+    fields = elements(outer[0]) if outer else []
     if fields and fields[0][0] != _TBS_VERSION:
         fields.insert(0, b"")  # version 1 is not encoded
     if len(fields) < 7:
@@ -408,38 +574,50 @@ def _tbs_fields(der: bytes) -> list[bytes]:
     return fields
 
 
-def _mended_name(name: bytes) -> bytes:
+def mended_name(name: bytes) -> bytes:
     """
     The name with every value as readable UTF-8, bytes of no character as U+FFFD. Raises ValueError.
     """
-    parts = [[_mended_attribute(attribute) for attribute in _elements(part)] for part in _elements(name)]
-    return _encode(_SEQUENCE, [_encode(_SET, part) for part in parts])
+    parts = [[_mended_attribute(attribute) for attribute in elements(part)] for part in elements(name)]
+    return encode(SEQUENCE, [encode(SET, sorted(part)) for part in parts])
 
 
 def _mended_attribute(attribute: bytes) -> bytes:
     """
     The type and value of a part of a name, the value as readable UTF-8. Raises ValueError.
     """
-    oid, value = _elements(attribute)  # any other number is a ValueError, too
+    oid, value = elements(attribute)  # any other number is a ValueError, too
     # Strings of the other tags are ASCII, or Latin-1 by custom.
-    text = _content(value).decode(_ENCODINGS.get(value[0], "latin-1"), "replace")
-    return _encode(_SEQUENCE, [oid, _encode(_UTF8_STRING, [text.encode()])])
+    text = content(value).decode(_ENCODINGS.get(value[0], "latin-1"), "replace")
+    return encode(SEQUENCE, [oid, encode(UTF8_STRING, [text.encode()])])
 
 
 def _mended_extension(present: bytes, oid: bytes) -> bytes | None:
     """
     The first of the extensions with that encoded object identifier; None when there is none.
 
-    A subject alternative name keeps only the names that can be read. Raises ValueError.
+    A subject alternative name keeps only the names that can be read, and what is inside of the others is
+    encoded again as DER. Raises ValueError.
     """
-    for extension in _elements(_content(present)):
-        parts = _elements(extension)
-        if parts[:1] != [oid]:
-            continue
-        if oid != _SUBJECT_ALTERNATIVE_NAME:
-            return extension
-        names = [name for name in _elements(_content(parts[-1])) if _usable_name(name)]
-        return _encode(_SEQUENCE, [oid, _encode(_OCTET_STRING, [_encode(_SEQUENCE, names)])])
+    extension = next((one for one in elements(content(present)) if elements(one)[:1] == [oid]), None)
+    if extension is None:
+        return None
+    value = content(elements(extension)[-1])
+    if oid == _SUBJECT_ALTERNATIVE_NAME:
+        inside = encode(SEQUENCE, [name for name in elements(value) if _usable_name(name)])
+    else:
+        inside = as_der(value)
+    return encode(SEQUENCE, [oid, encode(OCTET_STRING, [inside])])
+
+
+def _extension(der: bytes, oid: bytes) -> bytes | None:
+    """
+    The first extension of a certificate in DER with that encoded object identifier. Raises ValueError.
+    """
+    for field in _tbs_fields(der)[7:]:
+        for extension in elements(content(field)) if field[0] == _TBS_EXTENSIONS else ():
+            if elements(extension)[:1] == [oid]:
+                return extension
     return None
 
 
@@ -447,58 +625,5 @@ def _usable_name(name: bytes) -> bool:
     """
     True for a DNS name in ASCII and for an address of either kind. Raises ValueError.
     """
-    content = _content(name)
-    return content.isascii() if name[0] == _DNS_NAME else name[0] == _IP_ADDRESS and len(content) in {4, 16}
-
-
-def _content(encoding: bytes) -> bytes:
-    """
-    What is inside the first encoding. Raises ValueError.
-    """
-    start, end = _bounds(encoding, 0)
-    return encoding[start:end]
-
-
-def _elements(encoding: bytes) -> list[bytes]:
-    """
-    The encodings inside a constructed encoding (X.690 section 8.1). Raises ValueError.
-    """
-    position, end = _bounds(encoding, 0)
-    found = []
-    while position < end:
-        _, following = _bounds(encoding, position)
-        found.append(encoding[position:following])
-        position = following
-    return found
-
-
-def _bounds(data: bytes, position: int) -> tuple[int, int]:
-    """
-    Where the content of the encoding at that position begins and ends. Raises ValueError.
-    """
-    header = data[position : position + 2]
-    if len(header) < 2 or header[0] & 0x1F == 0x1F:
-        raise ValueError("an encoding is cut off or has a tag that certificates do not have")
-    start, length = position + 2, header[1]
-    if length & 0x80:
-        size = length & 0x7F
-        # A length without a size is the indefinite form, which DER forbids (X.690 section 10.1).
-        if not 1 <= size <= 4:
-            raise ValueError("an encoding has a length that DER forbids")
-        length = int.from_bytes(data[start : start + size])
-        start += size
-    if start + length > len(data):
-        raise ValueError("an encoding is cut off")
-    return start, start + length
-
-
-def _encode(tag: int, parts: Iterable[bytes]) -> bytes:
-    """
-    The parts inside an encoding of that tag.
-    """
-    content = b"".join(parts)
-    length = len(content)
-    if length < 0x80:
-        return bytes((tag, length)) + content
-    size = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes((tag, 0x80 | len(size))) + size + content
+    inside = content(name)
+    return inside.isascii() if name[0] == _DNS_NAME else name[0] == _IP_ADDRESS and len(inside) in {4, 16}

@@ -23,11 +23,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-
+from exporter.certificates import parse_pem
 from exporter.files import printable
 from exporter.network import ProbeError
-from exporter.observation import Reason
+from exporter.observation import Certificate, Reason
 
 GROUP = "client.authentication.k8s.io"
 
@@ -349,10 +348,8 @@ def _end_of(pem: bytes | None) -> float | None:
     """
     When a certificate ends; None when there is none, or it can't be read, which is found where it is used.
     """
-    try:
-        return None if pem is None else x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
-    except ValueError:
-        return None
+    found = next(iter(parse_pem(pem or b"")), None)
+    return found.not_after if isinstance(found, Certificate) else None
 
 
 def words_of(said: bytes, asked: Plugin) -> str:

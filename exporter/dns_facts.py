@@ -8,10 +8,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
+from exporter.certificates import encoded_key
 from exporter.observation import Certificate, Item, Kind
 
 ITEM = "dnssec"
@@ -204,14 +201,7 @@ def _matches(record: Tlsa, certificate: Certificate) -> bool:
     """
     if record.selector == 1 and record.matching == 1:
         return record.data.hex() == certificate.public_key_sha256
-    if record.selector == 0:
-        content = certificate.der
-    else:
-        try:
-            key = x509.load_der_x509_certificate(certificate.der).public_key()
-        except (ValueError, UnsupportedAlgorithm):
-            return False
-        content = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    content = certificate.der if record.selector == 0 else encoded_key(certificate.der)
     hashes = {0: lambda: content, 1: lambda: hashlib.sha256(content).digest()}
     return record.data == hashes.get(record.matching, lambda: hashlib.sha512(content).digest())()
 

@@ -42,6 +42,7 @@ async def see(
     deadline: float,
     *,
     wide: bool,
+    lenient: bool = False,
 ) -> tls.Seen:
     """
     One handshake. Raises HandshakeError and ProbeError.
@@ -55,8 +56,8 @@ async def see(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             sock.connect((address, port))
             connection = Connection(network.readiness, sock, deadline)
-            context = tls.context(keys, client, wide=wide, datagrams=True)
-            with contextlib.closing(Session(connection, context, sni, trace)) as session:
+            context = tls.context(keys, client, wide=wide, lenient=lenient, datagrams=True)
+            with contextlib.closing(Session(connection, context, sni, trace, lenient=lenient)) as session:
                 seen = await session.handshake()
     except OSError as error:
         raise connect_error(error, address, port) from None
@@ -73,9 +74,15 @@ class Session(tls.Session):
     """
 
     def __init__(
-        self, connection: Connection, tls_context: SSL.Context, server_name: str | None, trace: Trace
+        self,
+        connection: Connection,
+        tls_context: SSL.Context,
+        server_name: str | None,
+        trace: Trace,
+        *,
+        lenient: bool = False,
     ) -> None:
-        super().__init__(connection, tls_context, server_name, trace, in_memory=True)
+        super().__init__(connection, tls_context, server_name, trace, in_memory=True, lenient=lenient)
         self._deadline = connection.deadline
         self._came = 0
         self._understood = 0

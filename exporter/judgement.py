@@ -104,6 +104,7 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
         valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
     if facts.tls is not None:
         found += judge_tls(facts.tls)
+    found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
     items = tuple(_judged_item(item, facts, target, trusted) for item in facts.items)
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
@@ -186,6 +187,25 @@ def _judge_chain(chain: Chain, target: Target, anchors: Anchors, now: float) -> 
         fault = FoundFault(Fault.TRUST_STORE_UNUSABLE, anchors.problem)
         return Trust((fault,), (), valid_until=float("inf"), valid_from=float("-inf"))
     return judge(chain.certificates, target.expected_name, anchors.store, now)
+
+
+def _is_irregular(item: Item, facts: Facts) -> bool:
+    """
+    True for a certificate of the endpoint that strict clients refuse to read. Our own is none of it.
+    """
+    one = item.certificate
+    if one is None or not one.irregular:
+        return False
+    return facts.tls is None or any(one in chain.certificates for chain in facts.chains)
+
+
+def _malformed(item: Item) -> FoundFault:
+    """
+    The fault that strict clients refuse to read a certificate.
+    """
+    assert item.certificate is not None
+    words = f"Strict clients refuse to read the certificate {item.name}: {item.certificate.irregular}."
+    return FoundFault(Fault.MALFORMED, words)
 
 
 def judge_tls(tls: Tls) -> list[FoundFault]:

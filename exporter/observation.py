@@ -78,6 +78,7 @@ class Fault(StrEnum):
     STAPLE_MISSING = "staple_missing"
     STAPLE_INVALID = "staple_invalid"
     TLSA_MISMATCH = "tlsa_mismatch"
+    MALFORMED = "malformed"
     TRUST_STORE_UNUSABLE = "trust_store_unusable"
 
 
@@ -203,6 +204,8 @@ class Certificate:
     """Dotted object identifiers; None when the extension is absent."""
     public_key_sha256: str
     """Lower-case hexadecimal SHA-256 of the SubjectPublicKeyInfo: the same key has the same value."""
+    irregular: str = ""
+    """Why strict clients refuse to read it, though others do, in words; empty when nothing is odd."""
 
     @property
     def key(self) -> str:
@@ -270,7 +273,31 @@ class Chain:
     presented: bool = True
     """False in a file: it accompanies its leaf there, but no client was asked to trust it."""
     staple: bytes | None = field(default=None, compare=False, repr=False)
-    """The OCSP response that was stapled to it, DER; None when there was none, or it was not kept."""
+    """The OCSP response that was stapled to it, DER; None when there was none, or it was not kept.
+
+    Empty when one came that the TLS library could not read.
+    """
+    unread: tuple[tuple[int, str], ...] = ()
+    """Those presented that could not be read, which `certificates` lacks: the place, the leaf's being 0, and
+    why."""
+    refused: str = ""
+    """Why the TLS library did not go on when it saw them, in its words; empty when it did."""
+
+    @property
+    def places(self) -> tuple[tuple[int, Certificate], ...]:
+        """
+        The certificates with the places in which they were presented; that of the leaf is 0.
+        """
+        unread = {place for place, _ in self.unread}
+        places = (place for place in range(len(self.certificates) + len(unread)) if place not in unread)
+        return tuple(zip(places, self.certificates, strict=True))
+
+    @property
+    def lacks_leaf(self) -> bool:
+        """
+        True when the leaf is among those that could not be read. Then there is no `leaf`.
+        """
+        return any(place == 0 for place, _ in self.unread)
 
     @property
     def leaf(self) -> Certificate:
@@ -293,7 +320,7 @@ class Tls:
     """The name sent as SNI; None when none was sent."""
     client_certificate_requested: bool
     staple: bytes | None
-    """The stapled OCSP response, DER (RFC 6066 section 8); None when nothing was stapled."""
+    """The stapled OCSP response, DER (RFC 6066 section 8); None when nothing was stapled. See `Chain`."""
 
 
 @dataclass(frozen=True, slots=True)

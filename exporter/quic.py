@@ -5,12 +5,12 @@ The handshake of TLS inside of QUIC (RFC 9001), with the optional library aioqui
 import contextlib
 import socket
 import ssl
+from dataclasses import replace
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
-from aioquic.tls import AlertDescription
-from cryptography.hazmat.primitives.serialization import Encoding
+from aioquic.tls import AlertDescription, Certificate
 
 from exporter import tls
 from exporter.dtls import DATAGRAMS_LIMIT
@@ -27,6 +27,27 @@ _CRYPTO_ERROR = 0x100
 _DATAGRAM = 65_535
 
 
+class _Conversation(QuicConnection):
+    """
+    One connection, which keeps the certificates as they come: the library refuses those that it can't read.
+    """
+
+    presented: tuple[bytes, ...] = ()
+    """DER, leaf first; empty before they came."""
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        # aioquic has no public way to see them; pyproject.toml keeps its version within what the tests have
+        # tried. It calls this again where a server wants another version, or asks for a proof of the address.
+        super()._initialize(peer_cid)
+        take = self.tls._set_peer_certificate  # noqa: SLF001
+
+        def keep(message: Certificate) -> None:
+            self.presented = tuple(der for der, _ in message.certificates)
+            take(message)
+
+        self.tls._set_peer_certificate = keep  # type: ignore[method-assign,assignment]  # noqa: SLF001
+
+
 async def see(target: Target, address: str, network: Network, trace: Trace, deadline: float) -> tls.Seen:
     """
     One handshake. Raises ProbeError.
@@ -37,7 +58,7 @@ async def see(target: Target, address: str, network: Network, trace: Trace, dead
     connection = Connection(
         network.readiness, socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK), deadline
     )
-    quic = QuicConnection(
+    quic = _Conversation(
         configuration=QuicConfiguration(
             alpn_protocols=PROTOCOLS[target.url.scheme],
             server_name=target.sni,
@@ -46,8 +67,7 @@ async def see(target: Target, address: str, network: Network, trace: Trace, dead
     )
     try:
         connection.socket.connect((address, target.url.port))
-        await _shake_hands(quic, connection, (address, target.url.port), trace, deadline)
-        seen = _seen(quic, target)
+        seen = await _show(quic, connection, (address, target.url.port), target, trace, deadline)
         # Said goodbye, the server need not wait for us.
         quic.close()
         _send(quic, connection, trace.clock())
@@ -61,8 +81,29 @@ async def see(target: Target, address: str, network: Network, trace: Trace, dead
     return seen
 
 
+async def _show(
+    quic: _Conversation,
+    connection: Connection,
+    address: tuple[str, int],
+    target: Target,
+    trace: Trace,
+    deadline: float,
+) -> tls.Seen | None:
+    """
+    What the server shows, whether or not the library can read it. Raises ProbeError and OSError.
+    """
+    try:
+        await _shake_hands(quic, connection, address, trace, deadline)
+    except ProbeError as error:
+        seen = _seen(quic, target) if error.reason is Reason.BAD_CERTIFICATE else None
+        if seen is None:
+            raise
+        return tls.Seen(replace(seen.chain, refused=error.detail), seen.tls)
+    return _seen(quic, target)
+
+
 async def _shake_hands(
-    quic: QuicConnection, connection: Connection, address: tuple[str, int], trace: Trace, deadline: float
+    quic: _Conversation, connection: Connection, address: tuple[str, int], trace: Trace, deadline: float
 ) -> None:
     """
     Sends and receives until both sides are content. Raises ProbeError and OSError.
@@ -95,7 +136,7 @@ async def _shake_hands(
             )
 
 
-def _send(quic: QuicConnection, connection: Connection, now: float) -> None:
+def _send(quic: _Conversation, connection: Connection, now: float) -> None:
     for data, _ in quic.datagrams_to_send(now):
         # A full queue loses a datagram, as the network may: it is sent again.
         with contextlib.suppress(BlockingIOError):
@@ -128,17 +169,16 @@ def _refused(event: ConnectionTerminated) -> ProbeError:
     return ProbeError(reason, f"the TLS handshake in QUIC failed with the alert {alert}: {what}")
 
 
-def _seen(quic: QuicConnection, target: Target) -> tls.Seen | None:
+def _seen(quic: _Conversation, target: Target) -> tls.Seen | None:
     """
     What the handshake showed; None when there was no certificate.
     """
     # aioquic has no public name for these; pyproject.toml keeps its version within what the tests have tried.
     inner = quic.tls
-    leaf, above = inner._peer_certificate, inner._peer_certificate_chain  # noqa: SLF001
+    presented = quic.presented
     schedule = inner.key_schedule
-    if leaf is None or schedule is None:
+    if not presented or schedule is None:
         return None
-    presented = tuple(one.public_bytes(Encoding.DER) for one in (leaf, *above))
     requested = inner._certificate_request is not None  # noqa: SLF001
     return tls.seen_from(
         presented, "TLSv1.3", f"TLS_{schedule.cipher_suite.name}", target.sni, requested, None

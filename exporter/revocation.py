@@ -16,12 +16,23 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, CRLEntryExtensionOID, ExtendedKeyUsageOID
 
+from exporter.certificates import (
+    CertificateError,
+    certificate,
+    encoded_names,
+    load,
+    public_key_bits,
+    signed_part,
+)
 from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
+from exporter.revocation_data import SignedResponse, list_in_pem, load_list, load_response
 
 # What `cryptography` raises for what it can't read, and for signatures that do not fit.
 _UNREADABLE = (
@@ -47,6 +58,8 @@ _TLS_FEATURE = bytes.fromhex("06082b06010505070118")
 
 _REASONS = ("", *(flag.value for flag in x509.ReasonFlags))
 """Why an authority revoked (RFC 5280 section 5.3.1), in its words; empty where it does not say."""
+
+_OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     one.name: one
@@ -188,7 +201,11 @@ def issued(der: bytes, issuer_der: bytes) -> bool:
     True when the one certificate was signed by the other one's key, and names it as its issuer.
     """
     try:
-        loaded(der).verify_directly_issued_by(loaded(issuer_der))
+        one, issuer = loaded(der), loaded(issuer_der)
+        if one.issuer != issuer.subject:
+            return False
+        key, padded = issuer.public_key(), one.signature_algorithm_parameters
+        _verify(key, one.signature, signed_part(der), one.signature_hash_algorithm, padded)
     except _UNREADABLE:
         return False
     return True
@@ -257,21 +274,34 @@ def read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _read_response(data, loaded(der), loaded(issuer_der))
+            return _read_response(data, der, issuer_der)
     except RevocationError:
         raise
     except _UNREADABLE as error:
         raise RevocationError(f"it can't be read: {_words(error)}") from None
 
 
-def _read_response(data: bytes, certificate: x509.Certificate, issuer: x509.Certificate) -> OcspAnswer:
-    response = ocsp.load_der_ocsp_response(data)
+def unreadable_staple(staple: bytes) -> tuple[FoundFault, ...]:
+    """
+    The fault that what is stapled is no OCSP response at all, whoever should have signed it; else none.
+    """
+    try:
+        load_response(staple)
+    except CertificateError as error:
+        words = f"The stapled OCSP response can't be read: {_words(error)}."
+        return (FoundFault(Fault.STAPLE_INVALID, words),)
+    return ()
+
+
+def _read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
+    read = load_response(data)
+    response = read.loaded
     if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise RevocationError(f"the responder answered {response.response_status.name.lower()}")
-    single = next((one for one in response.responses if _is_about(one, certificate, issuer)), None)
+    single = next((one for one in response.responses if _is_about(one, der, issuer_der)), None)
     if single is None:
         raise RevocationError("it is about another certificate")
-    _verify_response(response, issuer)
+    _verify_response(read, issuer_der)
     status = single.certificate_status
     answer = OcspAnswer(
         single.this_update_utc.timestamp(),
@@ -290,32 +320,51 @@ def _read_response(data: bytes, certificate: x509.Certificate, issuer: x509.Cert
     )
 
 
-def _is_about(
-    single: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate
-) -> bool:
+def _is_about(single: ocsp.OCSPSingleResponse, der: bytes, issuer_der: bytes) -> bool:
     """
     True when the response is about this certificate of this issuer.
     """
-    if single.serial_number != certificate.serial_number:
+    if single.serial_number != loaded(der).serial_number:
         return False
     algorithm = _HASHES.get(single.hash_algorithm.name)
     if algorithm is None:
         return False
-    expected = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, algorithm).build()
-    return (single.issuer_name_hash, single.issuer_key_hash) == (
-        expected.issuer_name_hash,
-        expected.issuer_key_hash,
-    )
+    return (single.issuer_name_hash, single.issuer_key_hash) == _issuer_hashes(der, issuer_der, algorithm)
 
 
-def _verify_response(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> None:
+def _issuer_hashes(der: bytes, issuer_der: bytes, algorithm: hashes.HashAlgorithm) -> tuple[bytes, bytes]:
+    """
+    The hashes of the issuer's name and key by which a certificate is asked for (RFC 6960 section 4.1.1).
+
+    The name is as the certificate encodes it: what had to be mended to be read has another hash.
+    """
+    name, _ = encoded_names(der)
+    key = public_key_bits(issuer_der)
+    return _hashed(name, algorithm), _hashed(key, algorithm)
+
+
+def _hashed(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
+    made = hashes.Hash(algorithm)
+    made.update(data)
+    return made.finalize()
+
+
+def _verify_response(read: SignedResponse, issuer_der: bytes) -> None:
     """
     Raises RevocationError when neither the issuer nor a responder of its signed the response.
     """
-    for signer in (issuer, *(one for one in response.certificates if _may_respond(one, issuer, response))):
+    response = read.loaded
+    for signer in (
+        issuer_der,
+        *(one for one in read.certificates if _may_respond(one, issuer_der, response)),
+    ):
         try:
             _verify(
-                signer, response.signature, response.tbs_response_bytes, response.signature_hash_algorithm
+                loaded(signer).public_key(),
+                response.signature,
+                read.signed,
+                response.signature_hash_algorithm,
+                padding.PKCS1v15(),
             )
         except _UNREADABLE:
             continue
@@ -323,31 +372,37 @@ def _verify_response(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> N
     raise RevocationError("its signature is not that of the certificate's issuer, nor of a responder of its")
 
 
-def _may_respond(signer: x509.Certificate, issuer: x509.Certificate, response: ocsp.OCSPResponse) -> bool:
+def _may_respond(signer_der: bytes, issuer_der: bytes, response: ocsp.OCSPResponse) -> bool:
     """
     True for a certificate by which the issuer lets somebody else sign responses, in time when it was used.
     """
     try:
-        signer.verify_directly_issued_by(issuer)
-        uses = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        in_time = signer.not_valid_before_utc <= response.produced_at_utc <= signer.not_valid_after_utc
-    except _UNREADABLE:
+        signer = certificate(signer_der)
+    except CertificateError:
         return False
-    return in_time and ExtendedKeyUsageOID.OCSP_SIGNING in uses
+    in_time = signer.not_before <= response.produced_at_utc.timestamp() <= signer.not_after
+    uses = signer.extended_key_usage or ()
+    return in_time and _OCSP_SIGNING in uses and issued(signer_der, issuer_der)
 
 
 def _verify(
-    signer: x509.Certificate, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm | None
+    key: CertificatePublicKeyTypes,
+    signature: bytes,
+    signed: bytes,
+    algorithm: hashes.HashAlgorithm | None,
+    parameters: object,
 ) -> None:
     """
-    Raises one of `_UNREADABLE` when the signature is not that of the certificate's key.
+    Raises one of `_UNREADABLE` when the signature is not that of the key. The parameters are an RSA padding.
     """
-    match signer.public_key(), algorithm:
-        case rsa.RSAPublicKey() as key, hashes.HashAlgorithm():
-            key.verify(signature, signed, padding.PKCS1v15(), algorithm)
-        case ec.EllipticCurvePublicKey() as key, hashes.HashAlgorithm():
+    match key, algorithm:
+        case rsa.RSAPublicKey(), hashes.HashAlgorithm() if isinstance(parameters, AsymmetricPadding):
+            key.verify(signature, signed, parameters, algorithm)
+        case ec.EllipticCurvePublicKey(), hashes.HashAlgorithm():
             key.verify(signature, signed, ec.ECDSA(algorithm))
-        case (ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()) as key, _:
+        case dsa.DSAPublicKey(), hashes.HashAlgorithm():
+            key.verify(signature, signed, algorithm)
+        case ((ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()), _):
             key.verify(signature, signed)
         case _:
             raise UnsupportedAlgorithm("the kind of key is not known")
@@ -359,10 +414,9 @@ def request(der: bytes, issuer_der: bytes) -> bytes:
     """
     try:
         # SHA-1: the one hash that every responder knows (RFC 5019 section 2.1.1). It proves nothing here.
-        builder = ocsp.OCSPRequestBuilder().add_certificate(
-            loaded(der),
-            loaded(issuer_der),
-            hashes.SHA1(),  # noqa: S303 - see above
+        algorithm = hashes.SHA1()  # noqa: S303 - see above
+        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+            *_issuer_hashes(der, issuer_der, algorithm), loaded(der).serial_number, algorithm
         )
         return builder.build().public_bytes(Encoding.DER)
     except _UNREADABLE as error:
@@ -385,20 +439,22 @@ def read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList
 
 def _read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList:
     pem = data.lstrip().startswith(b"-----BEGIN")
-    found = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
+    read = load_list(list_in_pem(data) if pem else data)
+    found = read.loaded
     if found.issuer != issuer.subject:
         raise RevocationError("it is the list of another issuer")
     certificates = _scope(found, url)
-    key = issuer.public_key()
-    # What is left out can't sign at all.
-    if not found.is_signature_valid(key):  # type: ignore[arg-type]
-        raise RevocationError("its signature is not that of the issuer")
+    padded = found.signature_algorithm_parameters
+    try:
+        _verify(issuer.public_key(), found.signature, read.signed, found.signature_hash_algorithm, padded)
+    except _UNREADABLE:
+        raise RevocationError("its signature is not that of the issuer") from None
     entries = list(_entries(found))
     width = max((serial.bit_length() + 7) // 8 for serial, _ in entries) + 1 if entries else 1
     rows = sorted(serial.to_bytes(width - 1) + bytes((reason,)) for serial, reason in entries)
     return RevocationList(
-        found.last_update_utc.timestamp(),
-        _seconds(found.next_update_utc),
+        read.this_update,
+        read.next_update,
         certificates,
         width,
         b"".join(rows),
@@ -450,12 +506,9 @@ def _scope(found: x509.CertificateRevocationList, url: str) -> str:
 @lru_cache(maxsize=1024)
 def loaded(der: bytes) -> x509.Certificate:
     """
-    The certificate as the library has it. Raises ValueError.
+    The certificate as the library has it, remembered: see `load`. Raises ValueError.
     """
-    with warnings.catch_warnings():
-        # Of odd serial numbers, which are the issuer's matter.
-        warnings.simplefilter("ignore")
-        return x509.load_der_x509_certificate(der)
+    return load(der)
 
 
 def extension(der: bytes, kind: type[_Kind]) -> _Kind | None:

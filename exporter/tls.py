@@ -24,7 +24,7 @@ from OpenSSL import SSL
 # uses; pyproject.toml keeps its version within what tests/test_tls.py has tried.
 from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
-from exporter.certificates import CertificateError, certificate
+from exporter.certificates import CertificateError, certificate, parse_pem
 from exporter.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
 from exporter.network import Connection, ProbeError, Trace
 from exporter.observation import Certificate, Chain, Reason, Tls
@@ -128,10 +128,10 @@ def client_leaf(cert_file: str) -> Certificate | None:
 @lru_cache(maxsize=256)
 def _client_leaf(cert_file: str, _changed: int) -> Certificate | None:
     try:
-        leaf, *_ = x509.load_pem_x509_certificates(Path(cert_file).read_bytes())
-        return certificate(leaf.public_bytes(serialization.Encoding.DER))
-    except (ValueError, CertificateError):
+        leaf = next(iter(parse_pem(Path(cert_file).read_bytes())), None)
+    except OSError:
         return None
+    return leaf if isinstance(leaf, Certificate) else None
 
 
 @lru_cache(maxsize=256)
@@ -174,17 +174,37 @@ def _note_certificate_request(ssl: object, _: object) -> int:
     return 1
 
 
+_kept: dict[int, bytes] = {}
+"""The Certificate message that came, by the address of the SSL object, until the conversation is over."""
+
+_HANDSHAKE, _CERTIFICATE = 22, 11
+"""Types of records and of handshake messages (RFC 8446 sections 5.1 and 4)."""
+
+
+@_ffi.callback("void(int, int, int, void *, size_t, SSL *, void *)")  # type: ignore[untyped-decorator]
+def _keep_certificates(
+    is_ours: int, _version: int, kind: int, data: object, length: int, ssl: object, _: object
+) -> None:
+    # OpenSSL calls this with each message before it reads it.
+    if not is_ours and kind == _HANDSHAKE and length:
+        message = bytes(_ffi.buffer(data, length))
+        if message[0] == _CERTIFICATE:
+            _kept[int(_ffi.cast("uintptr_t", ssl))] = message
+
+
 @lru_cache(maxsize=256)
 def context(
     keys: Keys,
     client: ClientCertificate | None,
     *,
     wide: bool = False,
+    lenient: bool = False,
     alpn: str = "",
     datagrams: bool = False,
 ) -> SSL.Context:
     """
-    A context that refuses nothing. `wide` offers all that the library has, for a second try.
+    A context that refuses nothing. `wide` offers all that the library has, for a second try. `lenient`: see
+    `Session`.
 
     `alpn` is the one protocol that is offered (RFC 7301); empty: that extension is not sent. With `datagrams`
     it is for DTLS.
@@ -202,6 +222,8 @@ def context(
     _check(_lib.SSL_CTX_set1_curves_list(raw, _ALL_GROUPS if wide else _GROUPS))
     if not wide or keys != "any":
         _check(_lib.SSL_CTX_set1_sigalgs_list(raw, _KEY_SIGNATURES[keys]))
+    if lenient:
+        _lib.SSL_CTX_set_msg_callback(raw, _keep_certificates)
     if datagrams:
         # Else the library asks its memory how much it takes at a time, and sends 256 bytes.
         made.set_options(SSL.OP_NO_QUERY_MTU)
@@ -252,9 +274,13 @@ class Session:
         trace: Trace,
         *,
         in_memory: bool = False,
+        lenient: bool = False,
     ) -> None:
         """
         `in_memory`: the library does not use the socket itself; `_wait_readable` carries its bytes.
+
+        `lenient`: no OCSP response is asked for, and certificates that the library can't read are seen all
+        the same. Its context must be so, too.
         """
         self._connection = connection
         self._server_name = server_name
@@ -264,7 +290,8 @@ class Session:
         if server_name is not None:
             self._tls.set_tlsext_host_name(server_name.encode("ascii"))
         self._tls.set_connect_state()
-        self._tls.request_ocsp()
+        if not lenient:
+            self._tls.request_ocsp()
 
     async def handshake(self) -> Seen:
         """
@@ -373,6 +400,8 @@ class Session:
             self._up = False
         if _requested:
             _requested.discard(self._identity())
+        if _kept:
+            _kept.pop(self._identity(), None)
 
     def _wait_readable(self) -> Awaitable[None]:
         return self._connection.wait_readable()
@@ -392,15 +421,26 @@ class Session:
             else:
                 return
 
+    def _kept_certificates(self) -> tuple[bytes, ...]:
+        """
+        The certificates in the message that the library could not read.
+        """
+        # A message of DTLS has the longer header (RFC 6347 section 4.2.2).
+        version = self._tls.get_protocol_version_name()
+        body = _kept[self._identity()][12 if version.startswith("DTLS") else 4 :]
+        return certificates_in(body, with_extensions=version.endswith("v1.3"))
+
     def _identity(self) -> int:
         return int(_ffi.cast("uintptr_t", self._tls._ssl))  # noqa: SLF001 - see the import of _lib
 
     def _seen(self) -> Seen | None:
         """
-        What was shown so far; None before a certificate came. Raises ProbeError if one can't be read.
+        What was shown so far; None before a certificate came.
         """
         ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
         presented = _presented(ssl)
+        if not presented and self._identity() in _kept:
+            presented = self._kept_certificates()
         if not presented:
             return None
         return seen_from(
@@ -411,6 +451,22 @@ class Session:
             bool(_requested) and self._identity() in _requested,
             _staple(ssl),
         )
+
+
+def certificates_in(body: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
+    """
+    The certificates in a Certificate message, as far as it is whole (RFC 5246 section 7.4.2).
+
+    From TLS 1.3 on each has extensions, and a context stands before the list (RFC 8446 section 4.4.2).
+    """
+    position = 3 + (1 + body[0] if with_extensions and body else 0)
+    found = []
+    while position + 3 < len(body):
+        start, position = position + 3, position + 3 + int.from_bytes(body[position : position + 3])
+        found.append(body[start:position])
+        if with_extensions:
+            position += 2 + int.from_bytes(body[position : position + 2])
+    return tuple(found)
 
 
 def _presented(ssl: object) -> tuple[bytes, ...]:
@@ -453,14 +509,17 @@ def seen_from(
 ) -> Seen:
     """
     What these bytes and words mean: the same object for the same ones, so that a server which did not change
-    costs no parsing. Raises ProbeError when a certificate can't be read.
+    costs no parsing. A certificate that can't be read hides no other.
     """
-    try:
-        certificates = tuple(certificate(der) for der in presented)
-    except CertificateError as error:
-        raise ProbeError(Reason.BAD_CERTIFICATE, f"a presented certificate can't be read: {error}") from None
+    certificates: list[Certificate] = []
+    unread: list[tuple[int, str]] = []
+    for place, der in enumerate(presented):
+        try:
+            certificates.append(certificate(der))
+        except CertificateError as error:
+            unread.append((place, str(error)))
     return Seen(
-        Chain(certificates, staple=staple),
+        Chain(tuple(certificates), staple=staple, unread=tuple(unread)),
         Tls(protocol, cipher, server_name, client_certificate_requested, staple),
     )
 

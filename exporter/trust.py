@@ -5,6 +5,17 @@ OpenSSL verifies (through pyOpenSSL), service-identity compares names. Every loo
 OpenSSL takes is without its clock: the certificates that are valid at the time in
 question are chosen beforehand. So one expired certificate hides no other fault, and
 nothing depends on how a platform counts years.
+
+Where clients differ, the strictest counts, unless ordinary certificates would be refused for it:
+
+- A CA of version 3 needs basic constraints, a trusted root too: Go, Firefox and RFC 5280 section 4.2.1.9 want
+  them, OpenSSL is content with a key usage. A trusted root of version 1 is accepted by all, and by us.
+- A wildcard that covers an excluded name is refused, as in Go, BoringSSL and rustls (CVE-2025-61727); OpenSSL
+  compares texts only.
+- Name constraints that constrain nothing are refused, as in Go (RFC 5280 section 4.2.1.10 forbids them).
+- An extended key usage that allows nothing, or can't be read, is refused, as in OpenSSL and pyca.
+- What OpenSSL refuses and others do not (duplicate extensions, an unknown critical one, a weak self-signature
+  aside) is refused.
 """
 
 from bisect import bisect_right
@@ -20,7 +31,7 @@ from OpenSSL._util import lib  # pyOpenSSL has no public way to empty the error 
 from service_identity import CertificateError as PatternError
 from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern
 
-from exporter.certificates import parse_pem
+from exporter.certificates import name_constraints, parse_pem
 from exporter.observation import Certificate, Fault, FoundFault
 from exporter.targets import TargetError, normal_host, parse_ip
 
@@ -120,14 +131,15 @@ class TrustStore:
     @classmethod
     def from_pem(cls, data: bytes) -> "TrustStore":
         """
-        The certificates of a PEM file. Raises TrustStoreError when none can be read.
+        The certificates of a PEM file. Raises TrustStoreError when none can be used.
         """
         blocks = parse_pem(data)
         anchors = [block for block in blocks if isinstance(block, Certificate)]
         store = cls(anchors, len(blocks) - len(anchors))
         if not store.anchors:
+            why = next((f" ({block})" for block in blocks if not isinstance(block, Certificate)), "")
             raise TrustStoreError(
-                f"none of its {len(blocks)} certificates can be read: is the file whole?"
+                f"none of its {len(blocks)} certificates can be used{why}: is the file whole?"
                 if blocks
                 else "it holds no certificate: a PEM file with -----BEGIN CERTIFICATE----- lines is needed"
             )
@@ -199,6 +211,7 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
     presented = sorted(set(chain) - {leaf}, key=lambda it: (not _valid(it, now), -it.not_after, it.der))
     faults = _Faults()
     path, in_time = _find_path(leaf, presented, store, now, faults)
+    _judge_issuers(path, faults)
     used = path or _follow_names(leaf, presented)
     _judge_leaf_dates(leaf, now, faults)
     _judge_chain_dates(used[1:], now, faults)
@@ -391,6 +404,50 @@ def _refusal_detail(fault: Fault, refusal: _Refusal) -> str:
     if fault is Fault.UNTRUSTED_ROOT:
         return f"The chain ends in {subject}, which is not trusted."
     return f"OpenSSL refuses {subject}: {refusal.words}."
+
+
+def _judge_issuers(path: Sequence[Certificate], faults: _Faults) -> None:
+    """
+    Adds a fault when one that issued must not have, though OpenSSL lets it: see above.
+    """
+    for it in path[1:]:
+        constraints = name_constraints(it.der)
+        if not it.is_ca and _is_version_3(it):
+            faults.add(
+                Fault.INVALID_CHAIN,
+                f"{_shown(it)} issued a certificate, and its basic constraints do not say that it is a CA.",
+            )
+        elif constraints is not None and constraints.is_empty:
+            faults.add(Fault.INVALID_CHAIN, f"The name constraints of {_shown(it)} are empty.")
+        elif constraints is not None and (covered := _covered(path[0], constraints.excluded)):
+            faults.add(
+                Fault.INVALID_CHAIN,
+                f"{_clean(covered[0])} covers {_clean(covered[1])}, which {_shown(it)} must not issue for.",
+            )
+
+
+def _is_version_3(certificate: Certificate) -> bool:
+    """
+    False for certificates of a time that knew no basic constraints, and for what OpenSSL can't read.
+    """
+    loaded = _openssl(certificate.der)
+    return loaded is not None and loaded.get_version() == 2  # as encoded: version 1 is 0
+
+
+def _covered(leaf: Certificate, excluded: Sequence[str]) -> tuple[str, str] | None:
+    """
+    A wildcard of the leaf and the excluded name that it stands for, too; None when there is none.
+
+    It stands for one label (RFC 9525 section 6.3), so it covers what is right below its domain.
+    """
+    for name in leaf.dns_names:
+        if name.startswith("*."):
+            domain = name[1:].lower()
+            for other in excluded:
+                head, dot, tail = other.partition(".")
+                if head and dot + tail == domain:
+                    return name, other
+    return None
 
 
 def _follow_names(leaf: Certificate, presented: Sequence[Certificate]) -> tuple[Certificate, ...]:

@@ -21,6 +21,25 @@ from hypothesis import strategies as st
 from exporter.certificates import CertificateError, certificate, parse_der, parse_pem
 from exporter.minter import Minted, mint, new_key, root
 from exporter.observation import Certificate
+from exporter.revocation import issued
+from tests.support.certificates import (
+    EXTENSIONS,
+    SERIAL,
+    SUBJECT,
+    VALIDITY,
+    extension,
+    extensions_of,
+    generalized_time,
+    long_length,
+    name_of,
+    no_length,
+    parts_of,
+    pem,
+    remade,
+    tlv,
+    utc_time,
+    validity,
+)
 
 BEGIN = 1_700_000_000.0
 END = 1_800_000_000.0
@@ -312,7 +331,8 @@ def test_odd_version_gives_all_facts(leaf: Minted, number: int) -> None:
     usual = parse_der(leaf.der)
     odd = parse_der(patched(leaf.der, VERSION + b"\x02", VERSION + bytes((number,))))
     assert odd.fingerprint_sha256 != usual.fingerprint_sha256
-    assert replace(odd, der=usual.der, fingerprint_sha256=usual.fingerprint_sha256) == usual
+    assert odd.irregular == "its version is not 3, and the rest of it is"
+    assert replace(odd, der=usual.der, fingerprint_sha256=usual.fingerprint_sha256, irregular="") == usual
 
 
 @pytest.mark.parametrize(("encoded", "serial"), [(b"\x85", "-7b"), (b"\x00", "0"), (b"\x0f", "f")])
@@ -441,7 +461,7 @@ def test_unreadable_dates_are_an_error(leaf: Minted) -> None:
     """
     A certificate with a thirteenth month is an error: without dates there is nothing to watch.
     """
-    with pytest.raises(CertificateError, match="not a certificate"):
+    with pytest.raises(CertificateError, match="its begin '231314221320Z' is no date: month"):
         parse_der(patched(leaf.der, b"231114221320Z", b"231314221320Z"))
 
 
@@ -456,21 +476,262 @@ def test_no_certificate_is_an_error(der: bytes) -> None:
         parse_der(der)
 
 
-def test_year_without_a_calendar_is_an_error() -> None:
-    """
-    The year 0 is an error with words for a person.
-    """
-    minted = mint("a", not_before=BEGIN, not_after=2_600_000_000)
-    with pytest.raises(CertificateError, match="year 0"):
-        parse_der(patched(minted.der, b"\x18\x0f2052", b"\x18\x0f0000"))
+NOT_DER = (
+    "it is not DER (the parts of a name are out of order, or lengths, numbers or strings are in a form that "
+    "DER forbids)"
+)
+
+ODD_DATES = {
+    "UTCTime with an offset": (
+        utc_time("231114231320+0100"),
+        utc_time("270115030000-0500"),
+        (
+            "its begin 231114231320+0100 is not of the form YYMMDDhhmmssZ; "
+            "its end 270115030000-0500 is not of the form YYMMDDhhmmssZ"
+        ),
+    ),
+    "UTCTime with an offset of hours": (
+        utc_time("231114231320+01"),
+        utc_time("270115080000Z"),
+        "its begin 231114231320+01 is not of the form YYMMDDhhmmssZ",
+    ),
+    "UTCTime with a fraction": (
+        utc_time("231114221320.75Z"),
+        utc_time("270115080000.999Z"),
+        (
+            "its begin 231114221320.75Z is not of the form YYMMDDhhmmssZ; "
+            "its end 270115080000.999Z is not of the form YYMMDDhhmmssZ"
+        ),
+    ),
+    "UTCTime without a zone": (
+        utc_time("231114221320"),
+        utc_time("270115080000Z"),
+        "its begin 231114221320 is not of the form YYMMDDhhmmssZ",
+    ),
+    "UTCTime without seconds": (
+        utc_time("231114221320Z"),
+        utc_time("2701150800Z"),
+        "its end 2701150800Z is not of the form YYMMDDhhmmssZ",
+    ),
+    "UTCTime without seconds, with an offset": (
+        utc_time("231114221320Z"),
+        utc_time("2701151330+0530"),
+        "its end 2701151330+0530 is not of the form YYMMDDhhmmssZ",
+    ),
+    "GeneralizedTime with an offset": (
+        generalized_time("20231114181320-0400"),
+        generalized_time("20270115080000+0000"),
+        (
+            "its begin 20231114181320-0400 is not of the form YYYYMMDDhhmmssZ; "
+            "its end 20270115080000+0000 is not of the form YYYYMMDDhhmmssZ"
+        ),
+    ),
+    "GeneralizedTime with a fraction": (
+        generalized_time("20231114221320.123456Z"),
+        generalized_time("20270115080000,5Z"),
+        (
+            "its begin 20231114221320.123456Z is not of the form YYYYMMDDhhmmssZ; "
+            "its end 20270115080000,5Z is not of the form YYYYMMDDhhmmssZ"
+        ),
+    ),
+    "GeneralizedTime without minutes": (
+        generalized_time("20231114221320Z"),
+        generalized_time("2027011508Z"),
+        "its end 2027011508Z is not of the form YYYYMMDDhhmmssZ",
+    ),
+    "GeneralizedTime where UTCTime belongs": (
+        generalized_time("20231114221320Z"),
+        generalized_time("20270115080000Z"),
+        "",  # no client minds
+    ),
+    "in several parts": (
+        tlv(0x37, utc_time("2311142213") + utc_time("20Z")),
+        utc_time("270115080000Z"),
+        NOT_DER,
+    ),
+}
+"""Begin and end as encoded, both the usual ones, and what is odd about them. OpenSSL shows most of them."""
 
 
-def test_something_after_the_certificate_is_an_error(leaf: Minted) -> None:
+@pytest.mark.parametrize(("begin", "end", "odd"), ODD_DATES.values(), ids=list(ODD_DATES))
+def test_dates_of_every_form_are_read(
+    authority: Minted, leaf: Minted, begin: bytes, end: bytes, odd: str
+) -> None:
     """
-    Bytes after the certificate are an error: what they are is not known.
+    Dates as devices write them are read to the second, and what strict clients refuse is told.
+    """
+    found = parse_der(remade(leaf, {VALIDITY: validity(begin, end)}).der)
+    assert (found.not_before, found.not_after, found.irregular) == (BEGIN, END, odd)
+    assert found.dns_names == ("www.example.com", "*.example.org")
+    assert (found.subject, found.key, found.signature_hash) == ("CN=www.example.com", "ecdsa-256", "sha256")
+    assert issued(found.der, authority.der)
+
+
+@pytest.mark.parametrize("text", ["20231114240000Z", "20230230000000Z", "2023111422132 Z", "", "2023", "now"])
+def test_what_is_no_date_is_an_error(leaf: Minted, text: str) -> None:
+    """
+    An hour, a day or a text that no calendar has is an error that shows it.
+    """
+    odd = remade(leaf, {VALIDITY: validity(generalized_time(text), utc_time("270115080000Z"))})
+    with pytest.raises(CertificateError, match=f"its begin '{text}' is no date"):
+        parse_der(odd.der)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment", "odd"),
+    [
+        ("00000101000000Z", -62_167_219_200.0, "its begin is in the year 0"),
+        ("00001231235959Z", -62_135_596_801.0, "its begin is in the year 0"),
+        ("00000229000000Z", -62_162_121_600.0, "its begin is in the year 0"),
+        ("00010101000000Z", -62_135_596_800.0, ""),
+        ("99991231235959Z", 253_402_300_799.0, ""),
+        (
+            "99991231235959-0100",
+            253_402_304_399.0,
+            "its begin 99991231235959-0100 is not of the form YYYYMMDDhhmmssZ",
+        ),
+    ],
+)
+def test_years_without_a_calendar_are_read(leaf: Minted, text: str, moment: float, odd: str) -> None:
+    """
+    The year 0, which was a leap year of the same calendar, and the first hour of the year 10000.
+    """
+    dates = validity(generalized_time(text), utc_time("270115080000Z"))
+    found = parse_der(remade(leaf, {VALIDITY: dates}).der)
+    assert (found.not_before, found.not_after, found.irregular) == (moment, END, odd)
+
+
+def test_short_years_turn_at_fifty(leaf: Minted) -> None:
+    """
+    In UTCTime 50 is 1950, as RFC 5280 section 4.1.2.5.1 has it and OpenSSL shows it, and 49 is 2049.
+    """
+    dates = validity(utc_time("500101000000Z"), utc_time("491231235959Z"))
+    found = parse_der(remade(leaf, {VALIDITY: dates}).der)
+    assert (found.not_before, found.not_after, found.irregular) == (-631_152_000.0, 2_524_607_999.0, "")
+
+
+def out_of_order(leaf: Minted) -> bytes:
+    """
+    With a common name before a unit, which DER wants first: it is the shorter one.
+    """
+    name = name_of([("0603550403", 0x0C, b"localhost"), ("060355040b", 0x0C, b"ops")])
+    return remade(leaf, {SUBJECT: name}).der
+
+
+def with_long_lengths(leaf: Minted) -> bytes:
+    """
+    With lengths of more bytes than they need, at several depths.
+    """
+    usual = parts_of(leaf)
+    return long_length(remade(leaf, {place: long_length(usual[place]) for place in (4, 5, 6, 7)}).der)
+
+
+def without_lengths(leaf: Minted) -> bytes:
+    """
+    With lengths that are known at the end only.
+    """
+    usual = parts_of(leaf)
+    return no_length(remade(leaf, {place: no_length(usual[place]) for place in (3, 4, 5)}).der)
+
+
+def with_a_padded_number(leaf: Minted) -> bytes:
+    """
+    With a serial number that begins with zeros, which Java and GnuTLS read.
+    """
+    return remade(leaf, {SERIAL: tlv(0x02, b"\0\0\x05")}).der
+
+
+@pytest.mark.parametrize("make", [out_of_order, with_long_lengths, without_lengths, with_a_padded_number])
+def test_what_is_not_der_is_read(leaf: Minted, authority: Minted, make: Callable[[Minted], bytes]) -> None:
+    """
+    BER, as OpenSSL, GnuTLS or Java read it, gives all facts and is told.
+    """
+    found, usual = parse_der(make(leaf)), parse_der(leaf.der)
+    assert (found.not_before, found.not_after, found.irregular) == (BEGIN, END, NOT_DER)
+    assert (found.dns_names, found.ip_addresses) == (usual.dns_names, usual.ip_addresses)
+    assert (found.issuer, found.key, found.key_usage) == (usual.issuer, usual.key, usual.key_usage)
+    assert found.extended_key_usage == usual.extended_key_usage
+    assert issued(found.der, authority.der)
+
+
+def test_a_name_out_of_order_is_read(leaf: Minted) -> None:
+    """
+    Its parts are told in the order of DER.
+    """
+    assert parse_der(out_of_order(leaf)).subject == "OU=ops+CN=localhost"
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x30\x80" * 50_000, b"\x30\x80" * 40 + b"\0\0" * 40, b"\x30\x00" * 30_000]
+)
+def test_nesting_without_end_is_an_error(data: bytes) -> None:
+    """
+    What is nested deep or has thousands of parts is given up, not followed.
     """
     with pytest.raises(CertificateError):
-        parse_der(leaf.der + b"\0")
+        parse_der(data)
+    with pytest.raises(CertificateError):
+        parse_der(tlv(0x30, data))
+
+
+def test_something_after_the_certificate_is_told(leaf: Minted) -> None:
+    """
+    Bytes after the certificate, which OpenSSL passes over in PEM, hide no dates, and are told.
+    """
+    found = parse_der(leaf.der + b"junk")
+    assert (found.not_after, found.irregular) == (END, "4 bytes follow it")
+
+
+@pytest.mark.parametrize("value", [b"\x30\x00", b"junk"])
+def test_extended_key_usage_that_allows_nothing_is_not_absent(leaf: Minted, value: bytes) -> None:
+    """
+    An empty one, and one that can't be read, allow nothing: OpenSSL refuses both.
+    """
+    extensions = extensions_of(leaf, extension("0603551d25", value), without="0603551d25")
+    found = parse_der(remade(leaf, {EXTENSIONS: extensions}).der)
+    assert found.extended_key_usage == frozenset()
+    assert found.dns_names == ("www.example.com", "*.example.org")
+
+
+def test_basic_constraints_in_ber_are_read(authority: Minted) -> None:
+    """
+    Any byte but zero is true in BER.
+    """
+    issuer = authority.issue("Issuer", ca=True)
+    odd = extension("0603551d13", bytes.fromhex("3003010101"))
+    found = parse_der(remade(issuer, {EXTENSIONS: extensions_of(issuer, odd, without="0603551d13")}).der)
+    assert found.is_ca
+
+
+TRUST = bytes.fromhex("06082b06010505070301")
+MAIL = bytes.fromhex("06082b06010505070304")
+ANY_USE = bytes.fromhex("0604551d2500")
+
+
+@pytest.mark.parametrize(
+    ("behind", "counts"),
+    [
+        (b"", True),
+        (tlv(0x30, b""), True),
+        (tlv(0x30, tlv(0x0C, b"an alias")), True),
+        (tlv(0x30, tlv(0x30, TRUST)), True),
+        (tlv(0x30, tlv(0x30, MAIL + ANY_USE)), True),
+        (tlv(0x30, tlv(0x30, MAIL)), False),
+        (tlv(0x30, tlv(0xA0, TRUST)), False),
+        (tlv(0x30, tlv(0x30, TRUST) + tlv(0xA0, ANY_USE)), False),
+        (tlv(0x30, tlv(0xA0, MAIL)), True),
+        (b"junk", False),
+    ],
+)
+def test_trusted_certificate_blocks_are_read(authority: Minted, behind: bytes, *, counts: bool) -> None:
+    """
+    OpenSSL's own blocks are certificates, unless they say that they are not trusted for servers.
+    """
+    (found,) = parse_pem(pem("TRUSTED CERTIFICATE", authority.der + behind))
+    if counts:
+        assert found == parse_der(authority.der)
+    else:
+        assert isinstance(found, CertificateError)
 
 
 def test_same_bytes_give_the_same_object_while_it_lives(leaf: Minted) -> None:

@@ -487,3 +487,21 @@ def test_what_no_client_is_shown_is_neither_trusted_nor_refused(anchors: Anchors
     kept = replace(shown, chains=tuple(replace(one, presented=False) for one in shown.chains), tls=None)
     assert trusted(kept, target(), anchors) == {"leaf": None}
     assert trusted(shown, target(), NO_ANCHORS) == {"leaf": None}
+
+
+def test_a_certificate_that_strict_clients_refuse_is_a_fault_wherever_it_is() -> None:
+    """
+    Served, above a leaf, or in a file; but not where it is ours, which the server does not show.
+    """
+    leaf, above = certificate(), intermediate()
+    odd = replace(leaf, irregular="its end is odd")
+    served = facts(odd, above)
+    in_file = Facts((Item("leaf", Kind.LEAF, odd.not_before, odd.not_after, odd),))
+    for found in (served, in_file):
+        verdict = judge_facts(found, target(), NO_ANCHORS, NOW)
+        fault = next(one for one in verdict.faults if one.fault is Fault.MALFORMED)
+        assert fault.detail == "Strict clients refuse to read the certificate leaf: its end is odd."
+    ours = Item("client", Kind.LEAF, odd.not_before, odd.not_after, replace(odd, der=b"another"))
+    usual = facts(leaf, above)
+    with_ours = judge_facts(replace(usual, items=(*usual.items, ours)), target(), NO_ANCHORS, NOW)
+    assert Fault.MALFORMED not in {one.fault for one in with_ours.faults}

@@ -196,3 +196,30 @@ def test_a_server_without_a_certificate_says_so(tmp_path: Path, ca: Minted) -> N
     ):
         asyncio.run(shake(server.port))
     assert caught.value.reason is Reason.NO_CERTIFICATE
+
+
+ENTRY = b"\0\0\3one"
+"""A certificate in a message, with its length."""
+
+
+@pytest.mark.parametrize(
+    ("body", "with_extensions", "found"),
+    [
+        (b"\0\0\x0c" + ENTRY + b"\0\0\3two", False, (b"one", b"two")),
+        (b"\0\0\0\x12" + ENTRY + b"\0\0" + b"\0\0\3two" + b"\0\2xx", True, (b"one", b"two")),
+        (b"\2cc\0\0\x08" + ENTRY + b"\0\0", True, (b"one",)),
+        (b"\0\0\0", False, ()),
+        (b"", False, ()),
+        (b"", True, ()),
+        (b"\xff", True, ()),
+        (b"\0\0\xff" + ENTRY + b"\xff\xff\xffcut off", False, (b"one", b"cut off")),
+        (b"\0\0\xff" + ENTRY + b"\0\0\0\0\0\1", False, (b"one", b"")),
+    ],
+)
+def test_certificates_are_found_in_their_message(
+    body: bytes, found: tuple[bytes, ...], *, with_extensions: bool
+) -> None:
+    """
+    In the message of both versions, whole or damaged.
+    """
+    assert tls.certificates_in(body, with_extensions=with_extensions) == found

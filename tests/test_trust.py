@@ -19,7 +19,7 @@ from exporter.certificates import CertificateError, certificate
 from exporter.minter import Minted, mint, new_key, root
 from exporter.observation import Certificate, Fault
 from exporter.trust import Trust, TrustStore, TrustStoreError, judge
-from tests.support.certificates import DAY, NOW, forge, shared_key
+from tests.support.certificates import DAY, NOW, forge, parts_of, pem, shared_key, signed, tlv
 
 NAME = "www.example.com"
 BEGIN = NOW - 1000 * DAY
@@ -584,6 +584,51 @@ def bad_signature() -> list[Minted]:
     return [forge(LEAF, not_after=LEAF.certificate.not_valid_before_utc.replace(year=2050)), ISSUER]
 
 
+NAME_CONSTRAINTS = x509.ObjectIdentifier("2.5.29.30")
+EMPTY_CONSTRAINTS = (x509.UnrecognizedExtension(NAME_CONSTRAINTS, b"\x30\x00"), True)
+
+
+def excluding(*names: str) -> tuple[x509.NameConstraints, bool]:
+    """
+    The extension of a CA that may issue for all names but these and what is below them.
+    """
+    return x509.NameConstraints(None, [x509.DNSName(name) for name in names]), True
+
+
+def empty_constraints() -> list[Minted]:
+    """
+    A CA with name constraints that neither permit nor exclude, which Go does not even read.
+    """
+    issuer = ROOT.issue("Empty", ca=True, extensions=[EMPTY_CONSTRAINTS])
+    return [issuer.issue(NAME, [NAME]), issuer]
+
+
+def empty_subtrees() -> list[Minted]:
+    """
+    The same with empty lists in it.
+    """
+    empty = x509.UnrecognizedExtension(NAME_CONSTRAINTS, bytes.fromhex("3004a000a100"))
+    issuer = ROOT.issue("Empty lists", ca=True, extensions=[(empty, True)])
+    return [issuer.issue(NAME, [NAME]), issuer]
+
+
+def excluded_by_wildcard() -> list[Minted]:
+    """
+    A leaf with a wildcard that stands for an excluded name, too.
+    """
+    issuer = ROOT.issue("Excluding", ca=True, extensions=[excluding("other.org", "Secret.example.com")])
+    return [issuer.issue(NAME, [NAME, "*.Example.com"]), issuer]
+
+
+def excluded_above() -> list[Minted]:
+    """
+    The same where the CA above the issuer excludes.
+    """
+    upper = ROOT.issue("Excluding", ca=True, extensions=[excluding("secret.example.com")])
+    lower = upper.issue("Below", ca=True)
+    return [lower.issue(NAME, [NAME, "*.example.com"]), lower, upper]
+
+
 INVALID = [
     not_a_ca,
     without_constraints,
@@ -592,7 +637,14 @@ INVALID = [
     outside_constraints,
     critical_in_leaf,
     bad_signature,
+    empty_constraints,
+    empty_subtrees,
+    excluded_by_wildcard,
+    excluded_above,
 ]
+
+STRICTER = {empty_constraints, empty_subtrees, excluded_by_wildcard, excluded_above}
+"""Of these, OpenSSL accepts them."""
 
 
 @pytest.mark.parametrize("make", INVALID)
@@ -605,7 +657,98 @@ def test_invalid_chain(make: Callable[[], list[Minted]]) -> None:
     assert lib.ERR_peek_error() == 0
 
 
-@pytest.mark.parametrize("make", INVALID)
+@pytest.mark.parametrize(
+    ("names", "excluded"),
+    [
+        # A wildcard stands for one label: what is excluded is deeper, higher up but beside it, or another.
+        (["*.example.com"], ["deep.secret.example.com"]),
+        (["*.example.com"], ["example.org"]),
+        (["*.example.com"], ["com.example.com.example"]),
+        (["*.example.com"], [".secret.example.com"]),
+        (["*.example.com"], ["ecret.xexample.com"]),
+        (["*.sub.example.com"], ["secret.example.com"]),
+        (["www.example.com"], ["secret.example.com"]),
+    ],
+)
+def test_wildcard_beside_an_excluded_name_is_accepted(names: list[str], excluded: list[str]) -> None:
+    """
+    A wildcard is refused only for a name that it stands for.
+    """
+    issuer = ROOT.issue("Excluding", ca=True, extensions=[excluding(*excluded)])
+    assert faults(issuer.issue(NAME, [NAME, *names]), issuer) == []
+
+
+def test_the_words_name_the_wildcard_and_what_is_excluded() -> None:
+    """
+    The detail says which name of the leaf, which name is excluded, and by whom.
+    """
+    (found,) = judged(*excluded_by_wildcard()).faults
+    assert found.detail == ("*.Example.com covers secret.example.com, which CN=Excluding must not issue for.")
+
+
+def version_1(minted: Minted) -> Minted:
+    """
+    The same certificate in version 1, without extensions, as authorities made them before 1997.
+    """
+    made = signed(tlv(0x30, b"".join(parts_of(minted)[1:7])), minted.issuer or minted)
+    return Minted(x509.load_der_x509_certificate(made), minted.key, minted.issuer)
+
+
+def test_root_of_version_1_is_accepted() -> None:
+    """
+    It can't have basic constraints, and all clients take it where they are told to trust it.
+    """
+    anchor = version_1(root("Old Root", not_before=BEGIN, not_after=END))
+    assert faults(anchor.issue(NAME, [NAME], key_identifiers=False), anchors=store(anchor)) == []
+
+
+def test_intermediate_of_version_1_is_refused() -> None:
+    """
+    Below a root nobody takes a certificate for that of a CA that does not say so.
+    """
+    issuer = version_1(ROOT.issue("Old Issuer", ca=True))
+    assert faults(issuer.issue(NAME, [NAME], key_identifiers=False), issuer) == [Fault.INVALID_CHAIN]
+
+
+@pytest.mark.parametrize("extensions", [[], [excluding("example.org")]])
+def test_root_of_version_3_without_constraints_is_refused(
+    extensions: list[tuple[x509.ExtensionType, bool]],
+) -> None:
+    """
+    Go and Firefox refuse a trusted root that does not say that it is a CA; OpenSSL trusts its key usage.
+    """
+    anchor = mint(
+        "No CA", not_before=BEGIN, not_after=END, ca=None, key_usage=["keyCertSign"], extensions=extensions
+    )
+    trust = judged(anchor.issue(NAME, [NAME]), anchors=store(anchor))
+    assert [it.fault for it in trust.faults] == [Fault.INVALID_CHAIN]
+    assert trust.faults[0].detail == (
+        "CN=No CA issued a certificate, and its basic constraints do not say that it is a CA."
+    )
+
+
+def test_root_with_empty_constraints_is_refused() -> None:
+    """
+    Constraints of a trusted root count as those of every CA: Go reads neither.
+    """
+    anchor = root("Empty Root", not_before=BEGIN, not_after=END, extensions=[EMPTY_CONSTRAINTS])
+    assert faults(anchor.issue(NAME, [NAME]), anchors=store(anchor)) == [Fault.INVALID_CHAIN]
+
+
+EMPTY_USE = (x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.37"), b"\x30\x00"), False)
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_empty_extended_key_usage_is_refused(*, above: bool) -> None:
+    """
+    An extended key usage that names no use allows none, in a leaf and in a CA.
+    """
+    issuer = ROOT.issue("Empty", ca=True, extensions=[EMPTY_USE] if above else ())
+    leaf = issuer.issue(NAME, [NAME], extended_key_usage=(), extensions=() if above else [EMPTY_USE])
+    assert faults(leaf, issuer) == [Fault.WRONG_KEY_USAGE]
+
+
+@pytest.mark.parametrize("make", [make for make in INVALID if make not in STRICTER])
 def test_invalid_chain_that_is_not_trusted_has_both_faults(make: Callable[[], list[Minted]]) -> None:
     """
     Where the end of the chain is not trusted, what else is wrong with it is still found.
@@ -803,11 +946,26 @@ def test_trust_store_skips_what_it_can_not_read() -> None:
     assert faults(LEAF, ISSUER, anchors=anchors) == []
 
 
+MAIL_ONLY = bytes.fromhex("300c300a06082b06010505070304")
+"""What `openssl x509 -addtrust emailProtection` puts behind a certificate."""
+
+
+def test_trusted_certificate_blocks_are_anchors() -> None:
+    """
+    OpenSSL's own blocks count, but for one that is trusted for mail only.
+    """
+    usual = pem("TRUSTED CERTIFICATE", ROOT.der + bytes.fromhex("300c300a06082b06010505070301"))
+    anchors = TrustStore.from_pem(usual + pem("TRUSTED CERTIFICATE", STRANGER.der + MAIL_ONLY))
+    assert (anchors.anchors, anchors.skipped) == (seen(ROOT), 1)
+    assert faults(LEAF, ISSUER, anchors=anchors) == []
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         (b"", "holds no certificate"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "none of its 1 certificates"),
+        (pem("TRUSTED CERTIFICATE", ROOT.der + MAIL_ONLY), "not trusted for servers"),
     ],
 )
 def test_trust_store_without_certificate_is_an_error(data: bytes, words: str) -> None:

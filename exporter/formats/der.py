@@ -7,14 +7,14 @@ What the bytes are is told by their structure. A key is told too, and then left 
 from datetime import datetime
 from itertools import islice
 
-from cryptography import x509
 from cryptography.x509 import ocsp
 
-from exporter.certificates import UNREADABLE
+from exporter.certificates import UNREADABLE, CertificateError
 from exporter.formats import ber
 from exporter.formats.parsed import Findings, Format, Given, Parsed, arranged, numbered
-from exporter.observation import Certificate, Item, Kind
+from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
 from exporter.revocation import revoked
+from exporter.revocation_data import load_list, load_response
 
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 """1.2.840.113549.1.7.2 (RFC 5652 section 5.1)."""
@@ -119,15 +119,17 @@ def revocation_list(data: bytes, place: str) -> Parsed:
     """
     findings = Findings()
     try:
-        found = x509.load_der_x509_crl(data)
-        begin, end = _seconds(found.last_update_utc), _seconds(found.next_update_utc)
-    except UNREADABLE as error:
+        found = load_list(data)
+    except CertificateError as error:
         findings.broken(f"{place}: the revocation list can't be read: {error}")
         return findings.parsed()
-    if end is None or begin is None:
+    if found.irregular:
+        words = f"Strict clients refuse to read the revocation list: {found.irregular}."
+        findings.faults.append(FoundFault(Fault.MALFORMED, words))
+    if found.next_update is None:
         findings.lasting["a revocation list that does not say when the next one comes"] = None
     else:
-        findings.items.append(Item("crl", Kind.CRL, begin, end))
+        findings.items.append(Item("crl", Kind.CRL, found.this_update, found.next_update))
     return findings.parsed()
 
 
@@ -138,7 +140,7 @@ def ocsp_response(data: bytes, place: str) -> Parsed:
     findings = Findings()
     times: list[tuple[float, float]] = []
     try:
-        response = ocsp.load_der_ocsp_response(data)
+        response = load_response(data).loaded
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             status = response.response_status.name.lower()
             findings.lasting[f"an OCSP responder's refusal to answer ({status})"] = None

@@ -44,6 +44,7 @@ from exporter.revocation import (
     read_response,
     request,
     revoked,
+    unreadable_staple,
 )
 from exporter.targets import Target
 from exporter.trust import TrustStore
@@ -154,6 +155,7 @@ def staple(facts: Facts, target: Target, network: Network) -> Facts:
         issuer = authorities(network).issuer(leaf, chain, target)
         if issuer is None:
             # Whose signature it should bear is not known; that the chain lacks it is found elsewhere.
+            faults += unreadable_staple(chain.staple)
             continue
         judged = judge_staple(chain.staple, _called("staple", chain), leaf.der, issuer.der)
         items += [judged.item] if judged.item is not None else []

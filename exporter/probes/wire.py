@@ -11,7 +11,7 @@ from OpenSSL import SSL
 
 from exporter import tls
 from exporter.network import Network, ProbeError, Trace
-from exporter.observation import Facts, Item, Kind, Reason
+from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours, with_extras
 from exporter.probes.opening import open_connection
@@ -25,10 +25,18 @@ class Converse(Protocol):
     """
 
     def __call__(
-        self, keys: tls.Keys, client: tls.ClientCertificate | None, deadline: float, *, wide: bool
+        self,
+        keys: tls.Keys,
+        client: tls.ClientCertificate | None,
+        deadline: float,
+        *,
+        wide: bool,
+        lenient: bool = False,
     ) -> Awaitable[tls.Seen]:
         """
-        What the server showed. `wide` offers it more. Raises HandshakeError, ProbeError or OSError.
+        What the server showed. `wide` offers it more; for `lenient` see `tls.Session`.
+
+        Raises HandshakeError, ProbeError or OSError.
         """
 
 
@@ -65,7 +73,7 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
     TimeoutError.
     """
     try:
-        seen = await _look(converse, target, trace)
+        seen = await _look(partial(_whatever_is_shown, converse, trace), target, trace)
     except ProbeError as error:
         if error.facts is not None:
             error.facts = with_extras(error.facts, target, network)
@@ -73,6 +81,40 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
             error.aside = ours(target)
         raise
     return with_extras(seen, target, network)
+
+
+async def _whatever_is_shown(
+    converse: Converse,
+    trace: Trace,
+    keys: tls.Keys,
+    client: tls.ClientCertificate | None,
+    deadline: float,
+    *,
+    wide: bool,
+    lenient: bool = False,
+) -> tls.Seen:
+    """
+    The conversation, and once more where the library can't read the certificates or what is stapled to them.
+
+    It ends the handshake then. Other clients, and those that do not ask for a staple, see nothing of it.
+    """
+    try:
+        return await converse(keys, client, deadline, wide=wide, lenient=lenient)
+    except tls.HandshakeError as error:
+        words = tls_words(error.error)
+        if not any(mark in words for mark in (BAD_STAPLE, *BAD_CERTIFICATE)):
+            raise
+        trace.note("the library can't read what the server shows (%s); trying again without it", words)
+    try:
+        seen = await converse(keys, client, deadline, wide=wide, lenient=True)
+    except tls.HandshakeError as error:
+        if error.seen is None or not any(mark in tls_words(error.error) for mark in BAD_CERTIFICATE):
+            raise
+        why = tls_words(error.error).partition(";")[0]
+        return tls.Seen(replace(error.seen.chain, refused=why), error.seen.tls)
+    if BAD_STAPLE not in words:
+        return seen
+    return tls.Seen(replace(seen.chain, staple=b""), replace(seen.tls, staple=b""))
 
 
 async def _look(converse: Converse, target: Target, trace: Trace) -> Facts:
@@ -117,7 +159,7 @@ async def _presented(
     """
     deadline = trace.clock() + target.timeout
     if target.keys == "any":
-        return facts(await _see(converse, target, trace, "any", client, deadline))
+        return with_leaves(await _see(converse, target, trace, "any", client, deadline))
     seen: list[tls.Seen] = []
     failure: ProbeError | None = None
     kinds: tuple[tls.Keys, ...] = ("rsa", "ecdsa")
@@ -131,7 +173,19 @@ async def _presented(
             seen.append(tls.Seen(replace(one.chain, key=keys), one.tls))
     if not seen and failure is not None:
         raise failure
-    return facts(*seen)
+    return with_leaves(*seen)
+
+
+def with_leaves(*seen: tls.Seen) -> Facts:
+    """
+    The facts of these handshakes. Raises ProbeError, with what else was seen, when a leaf can't be read.
+    """
+    unread = [why for one in seen for place, why in one.chain.unread if place == 0]
+    found = facts(*seen)
+    if unread:
+        words = f"the server's own certificate can't be read: {unread[0]}"
+        raise ProbeError(Reason.BAD_CERTIFICATE, words, found if found.items else None)
+    return found
 
 
 def client_certificate(target: Target) -> tls.ClientCertificate | None:
@@ -195,6 +249,7 @@ async def _converse(
     deadline: float,
     *,
     wide: bool,
+    lenient: bool = False,
 ) -> tls.Seen:
     """
     Connect, shake hands, and hear what a server that asked for a certificate says of ours, or of having none.
@@ -204,7 +259,8 @@ async def _converse(
     sni = target.sni
     try:
         alpn = "" if wide else SCHEMES[target.url.scheme].alpn
-        session = tls.Session(connection, tls.context(keys, client, wide=wide, alpn=alpn), sni, trace)
+        context = tls.context(keys, client, wide=wide, lenient=lenient, alpn=alpn)
+        session = tls.Session(connection, context, sni, trace, lenient=lenient)
         offered = f", ALPN {alpn}" if alpn else ""
         trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
         seen = await session.handshake()
@@ -272,20 +328,47 @@ def http_refuses(answer: bytes) -> bool:
 def facts(*seen: tls.Seen) -> Facts:
     """
     The handshakes of one endpoint as items: `leaf`, `chain-1`, or `leaf-rsa`, `chain-rsa-1` if asked for.
+
+    What could not be read is a fault. A chain without its leaf gives items only.
     """
     items: list[Item] = []
+    faults: list[FoundFault] = []
     for one in seen:
         suffix = f"-{one.chain.key}" if one.chain.key else ""
-        for position, certificate in enumerate(one.chain.certificates):
-            if position == 0:
-                name, kind = f"leaf{suffix}", Kind.LEAF
-            elif certificate in one.chain.certificates[:position]:
+        told: set[Certificate] = set()
+        for place, certificate in one.chain.places:
+            if certificate in told:
                 continue  # presented twice, which some servers do with the leaf
+            told.add(certificate)
+            if place == 0:
+                name, kind = f"leaf{suffix}", Kind.LEAF
             else:
-                name = f"chain{suffix}-{position}"
+                name = f"chain{suffix}-{place}"
                 kind = Kind.ROOT if certificate.self_issued else Kind.INTERMEDIATE
             items.append(Item(name, kind, certificate.not_before, certificate.not_after, certificate))
-    return Facts(tuple(items), tuple(one.chain for one in seen), seen[0].tls)
+        faults += (_unread(place, why, one.chain) for place, why in one.chain.unread)
+        if one.chain.refused:
+            words = "Strict clients refuse to read the certificates that the server presents"
+            faults.append(FoundFault(Fault.MALFORMED, f"{words}: {one.chain.refused}."))
+    return Facts(
+        tuple(items),
+        tuple(one.chain for one in seen if not one.chain.lacks_leaf),
+        seen[0].tls,
+        tuple(faults),
+        partial=any(one.chain.unread for one in seen),
+    )
+
+
+def _unread(place: int, why: str, chain: Chain) -> FoundFault:
+    """
+    The fault that a presented certificate can't be read.
+    """
+    count = len(chain.certificates) + len(chain.unread)
+    words = (
+        f"Certificate {place + 1} of the {count} that the server presents can't be read ({why}): strict "
+        "clients (Go, Java) refuse them all."
+    )
+    return FoundFault(Fault.MALFORMED, words)
 
 
 def refusal(error: tls.HandshakeError, *, has_client_certificate: bool) -> ProbeError:
@@ -339,6 +422,9 @@ NOT_TLS = (
 
 BAD_CERTIFICATE = ("asn1", "decode error", "cert length mismatch", "x509 lib")
 """OpenSSL's words for a certificate message that it can't parse."""
+
+BAD_STAPLE = "bad certificate status response"
+"""OpenSSL's words for a stapled OCSP response that it can't parse (RFC 6066 section 8)."""
 
 TOO_LARGE = "excessive message size"
 """OpenSSL's words for a message longer than it takes: of those a server sends, a list of certificates."""

@@ -33,6 +33,7 @@ from exporter.dns_facts import (
 )
 from exporter.minter import Minted
 from exporter.resolution import Reply, ResolutionError, read
+from tests.support.certificates import VALIDITY, remade, utc_time, validity
 
 OURS = frozenset({"letsencrypt.org"})
 
@@ -195,6 +196,16 @@ def test_records_of_an_authority_are_compared_with_what_is_presented(ca: Minted)
     assert tlsa_mismatch([record(2, ca.issuer)], chain) is not None
     assert tlsa_mismatch([record(2, ca.issuer, matching=0)], chain) is None
     assert tlsa_mismatch([record(0, ca.issuer)], chain) is None
+
+
+def test_the_key_of_a_certificate_that_strict_clients_refuse_is_compared(ca: Minted) -> None:
+    """
+    Whatever else of it is odd, the record is about its key.
+    """
+    dates = validity(utc_time("2701140800Z"), utc_time("270413080000+0000"))
+    odd = remade(ca.issue("a", ["a.test"]), {VALIDITY: dates})
+    record = Tlsa(3, 1, 2, hashlib.sha512(spki(odd)).digest())
+    assert tlsa_mismatch([record], [certificate(odd.der)]) is None
 
 
 @pytest.mark.parametrize("odd", [Tlsa(4, 1, 1, b""), Tlsa(3, 2, 1, b""), Tlsa(3, 1, 9, b"")])

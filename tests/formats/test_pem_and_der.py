@@ -10,6 +10,7 @@ import pytest
 
 from exporter.formats import ITEM_LIMIT, format_of, parse
 from exporter.formats.parsed import Given
+from exporter.observation import Fault
 from tests.formats.samples import (
     issuer,
     leaf,
@@ -22,7 +23,20 @@ from tests.formats.samples import (
     signed_data,
     told,
 )
-from tests.support.certificates import DAY, NOW, forge
+from tests.support.certificates import (
+    DAY,
+    ECDSA_WITH_SHA256,
+    NOW,
+    VALIDITY,
+    forge,
+    generalized_time,
+    name_of,
+    remade,
+    signed,
+    tlv,
+    utc_time,
+    validity,
+)
 
 
 def test_a_chain_is_a_leaf_with_what_is_above_it() -> None:
@@ -316,6 +330,33 @@ def test_lists_and_responses_end_when_the_next_is_due() -> None:
     assert (crl.not_before, crl.not_after) == (NOW - DAY, NOW + 5 * DAY)
     (response,) = read(ocsp_response()).items
     assert (response.not_before, response.not_after) == (NOW - DAY, NOW + 3 * DAY)
+
+
+def test_a_list_with_an_odd_issuer_and_odd_dates_is_read() -> None:
+    """
+    As OpenSSL reads it; that strict clients refuse its dates is a fault.
+    """
+    name = name_of([("0603550403", 0x13, b"AT&T_CA"), ("060355040b", 0x0C, b"ops")])
+    fields = [bytes.fromhex("020101"), ECDSA_WITH_SHA256, name]
+    usual = [*fields, utc_time("270114080000Z"), utc_time("270120080000Z")]
+    odd = [*fields, utc_time("2701140800Z"), generalized_time("20270120090000+0100")]
+    for times, faults in ((usual, []), (odd, [Fault.MALFORMED])):
+        parsed = read(pem("X509 CRL", signed(tlv(0x30, b"".join(times)), issuer())))
+        (crl,) = parsed.items
+        assert (crl.not_before, crl.not_after) == (NOW - DAY, NOW + 5 * DAY)
+        assert [one.fault for one in parsed.faults] == faults
+
+
+def test_certificates_that_strict_clients_refuse_are_read() -> None:
+    """
+    In PEM and DER, alone, beside others and in OpenSSL's own form.
+    """
+    odd = remade(leaf(), {VALIDITY: validity(utc_time("2701140800Z"), utc_time("270120090000+0100"))})
+    for data in (odd.der, odd.pem, odd.pem + issuer().pem, pem("TRUSTED CERTIFICATE", odd.der + b"0\0")):
+        item = read(data).items[0]
+        assert (item.name, item.not_before, item.not_after) == ("leaf", NOW - DAY, NOW + 5 * DAY)
+        assert item.certificate is not None
+        assert item.certificate.irregular
 
 
 def test_several_lists_are_told_apart() -> None:

@@ -14,26 +14,33 @@ from pathlib import Path
 import pytest
 from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from exporter.dtls import DATAGRAMS_LIMIT
 from exporter.minter import Minted
 from exporter.targets import Proxy
 from tests.dtls.servers import flood
-from tests.support.certificates import shared_key, write_pair
+from tests.support.certificates import VALIDITY, remade, shared_key, utc_time, validity, write_pair
 from tests.support.servers import Server
-from tests.wire.probing import NAME, detail, explain, look, see, shown, target, tls, told
+from tests.wire.probing import NAME, detail, explain, items, leaf_of, look, see, shown, target, tls, told
 
 TIMEOUT = 0.6
 
 
 @contextlib.contextmanager
-def quic_server(directory: Path, chain: Sequence[Minted], protocol: str = "h3") -> Iterator[int]:
+def quic_server(
+    directory: Path, chain: Sequence[Minted], protocol: str = "h3", above: "Sequence[Shown]" = ()
+) -> Iterator[int]:
     """
     The port of a server with this chain that knows this protocol (ALPN), in a thread of its own.
+
+    Above the leaf it shows what it is told to.
     """
     certificate, key = write_pair(directory, "quic", chain)
     configuration = QuicConfiguration(is_client=False, alpn_protocols=[protocol])
     configuration.load_cert_chain(certificate, key)
+    if above:
+        configuration.certificate_chain = list(above)
     loop = asyncio.new_event_loop()
     stop = loop.create_future()
     ports: queue.Queue[int] = queue.Queue()
@@ -77,6 +84,42 @@ def test_an_expired_rsa_certificate_is_seen(tmp_path: Path, ca: Minted, anchors:
     with quic_server(tmp_path, old.chain) as port:
         row = see(port, scheme="h3", ca_file=anchors)
     assert told(row) == ("seen", "expired"), row.held.observation
+
+
+class Shown:
+    """
+    Stands for a certificate that a server shows and the library can't read: it has these bytes.
+    """
+
+    def __init__(self, encoded: bytes) -> None:
+        self._encoded = encoded
+
+    def public_bytes(self, _: Encoding) -> bytes:
+        """
+        The bytes, whatever they are.
+        """
+        return self._encoded
+
+
+@pytest.mark.parametrize(
+    ("end", "found", "names"),
+    [
+        ("2701220800Z", ("seen", "malformed"), ["leaf", "chain-1", "chain-2"]),
+        ("270230080000Z", ("seen", "malformed"), ["leaf", "chain-2"]),
+    ],
+)
+def test_a_certificate_that_the_library_can_not_read_hides_no_leaf(
+    tmp_path: Path, ca: Minted, leaf: Minted, anchors: str, end: str, found: tuple[str, ...], names: list[str]
+) -> None:
+    """
+    What can be read is facts and the rest a fault, as over TCP.
+    """
+    odd = remade(ca, {VALIDITY: validity(utc_time("270114080000Z"), utc_time(end))})
+    with quic_server(tmp_path, leaf.chain, above=[Shown(odd.der), Shown(ca.der)]) as port:
+        row = see(port, scheme="h3", ca_file=anchors)
+    assert told(row) == found, row.held.observation
+    assert items(row) == names
+    assert leaf_of(row).der == leaf.der
 
 
 def test_a_server_of_another_protocol_refuses(tmp_path: Path, leaf: Minted) -> None:

@@ -31,9 +31,21 @@ from tests.revocation.making import (
     response,
     revocation_list,
 )
-from tests.support.certificates import DAY, NOW, authority, write_pair
+from tests.support.certificates import (
+    DAY,
+    ISSUER,
+    NOW,
+    SUBJECT,
+    authority,
+    children,
+    name_of,
+    remade,
+    signed,
+    tlv,
+    write_pair,
+)
 from tests.support.processes import free_port, running
-from tests.support.servers import Site, nginx
+from tests.support.servers import Site, nginx, s_server
 from tests.support.web_server import Page, WebServer
 from tests.wire.probing import NAME, facts, items, scrape, target, told, until
 
@@ -307,24 +319,66 @@ def test_what_was_known_before_a_restart_stays_until_the_issuer_is_heard(
     run(work())
 
 
+ODD_NAMES = {
+    "an underline": name_of([("0603550403", 0x13, b"CORP_ISSUING_CA")]),
+    "out of order": name_of([("0603550403", 0x0C, b"Issuing CA"), ("060355040b", 0x0C, b"ops")]),
+}
+"""Names as many authorities have them, though no DER and no PrintableString is so."""
+
+
+def renamed(ca: Minted, leaf: Minted, name: bytes) -> tuple[Minted, Minted]:
+    """
+    The leaf and its issuer where that one has this name, encoded.
+    """
+    return remade(leaf, {ISSUER: name}), remade(ca, {SUBJECT: name})
+
+
+@pytest.mark.parametrize("name", ODD_NAMES.values(), ids=list(ODD_NAMES))
+def test_the_list_of_an_issuer_with_an_odd_name_is_asked_for(
+    tmp_path: Path, ca: Minted, leaf: Minted, web: WebServer, anchors: str, name: bytes
+) -> None:
+    """
+    Certificate and list are read as OpenSSL reads them, and what the list says counts.
+    """
+    chain = renamed(ca, leaf, name)
+    plain = x509.load_der_x509_crl(revocation_list(ca, {leaf.certificate.serial_number: None}))
+    fields = children(plain.tbs_certlist_bytes)
+    web.pages[LIST] = Page(signed(tlv(0x30, b"".join([*fields[:2], name, *fields[3:]])), ca))
+
+    async def work(authority: str) -> None:
+        async with watching() as (watch, _):
+            row = await until(watch, target(authority, ca_file=anchors, crl=True), has("crl"))
+            assert facts(row).items[-1] == Item("crl", Kind.CRL, NOW - DAY, NOW + 6 * DAY)
+            assert "revoked" in told(row)
+
+    with s_server(tmp_path, chain) as running_server:
+        run(work(running_server.authority))
+
+
 @pytest.mark.parametrize("revoked", [False, True])
-def test_a_real_responder_is_asked(tmp_path: Path, ca: Minted, anchors: str, revoked: bool) -> None:
+@pytest.mark.parametrize("name", [None, *ODD_NAMES.values()], ids=["usual", *ODD_NAMES])
+def test_a_real_responder_is_asked(
+    tmp_path: Path, ca: Minted, anchors: str, revoked: bool, name: bytes | None
+) -> None:
     """
     `openssl ocsp` as a server, with a certificate of its own that the issuer gave it for this.
     """
     port = free_port()
     leaf = ca.issue(NAME, [NAME], extensions=[responders_at(f"http://127.0.0.1:{port}/")])
+    chain = leaf.chain if name is None else renamed(ca, leaf, name)
     serial = format(leaf.certificate.serial_number, "X")
     serial = serial if len(serial) % 2 == 0 else f"0{serial}"
     state = "R\t350101000000Z\t250101000000Z,keyCompromise" if revoked else "V\t350101000000Z\t"
     (tmp_path / "index.txt").write_text(f"{state}\t{serial}\tunknown\t/CN={NAME}\n")
-    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    (tmp_path / "ca.pem").write_bytes(chain[1].pem)
     signer = ca.issue(
         "Responder",
         not_before=0.0,
         not_after=NOW + 36_500 * DAY,
         extended_key_usage=[ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string],
     )
+    if name is not None:
+        signer = remade(signer, {ISSUER: name})
     certificate, key = write_pair(tmp_path, "responder", [signer])
     command: list[str | Path] = ["openssl", "ocsp", "-index", tmp_path / "index.txt", "-port", str(port)]
     command += ["-CA", tmp_path / "ca.pem", "-rsigner", certificate, "-rkey", key, "-ndays", "7"]
@@ -336,11 +390,12 @@ def test_a_real_responder_is_asked(tmp_path: Path, ca: Minted, anchors: str, rev
             item = facts(row).items[-1]
             assert item.kind is Kind.OCSP
             assert item.not_after - item.not_before == 7 * DAY
-            assert told(row) == (("seen", "revoked") if revoked else ("seen",))
+            assert ("revoked" in told(row)) is revoked
+            assert name is not None or told(row) == (("seen", "revoked") if revoked else ("seen",))
 
     with (
         running(command, ready=lambda: is_bound(port)),
-        nginx(tmp_path, Site([leaf.chain])) as running_server,
+        s_server(tmp_path, chain) as running_server,
     ):
         run(work(running_server.authority))
 

@@ -8,9 +8,21 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from exporter.certificates import certificate
 from exporter.minter import Minted
-from exporter.revocation import RevocationError, RevocationList, read_list
+from exporter.revocation import RevocationError, RevocationList, loaded, read_list
 from tests.revocation.making import issuer_of, place, revocation_list
-from tests.support.certificates import DAY, NOW, authority
+from tests.support.certificates import (
+    DAY,
+    ECDSA_WITH_SHA256,
+    NOW,
+    authority,
+    generalized_time,
+    name_of,
+    parts_of,
+    remade,
+    signed,
+    tlv,
+    utc_time,
+)
 
 URL = "http://crl.example/a.crl"
 KEY_COMPROMISE = x509.ReasonFlags.key_compromise
@@ -177,3 +189,85 @@ def test_a_cut_list_is_none_to_go_by(ca: Minted, leaf: Minted) -> None:
     whole = revocation_list(ca, {leaf.certificate.serial_number: None})
     for end in range(0, len(whole), 7):
         refused(whole[:end], ca)
+
+
+# Lists that the library does not read, and OpenSSL does.
+
+COMMON_NAME, UNIT = "0603550403", "060355040b"
+PRINTABLE, UTF8 = 0x13, 0x0C
+
+ODD_NAMES = {
+    "an ampersand": (name_of([(COMMON_NAME, PRINTABLE, b"AT&T Issuing CA")]), "CN=AT&T Issuing CA"),
+    "an underline": (name_of([(COMMON_NAME, PRINTABLE, b"CORP_ISSUING_CA")]), "CN=CORP_ISSUING_CA"),
+    "an at sign": (name_of([(COMMON_NAME, PRINTABLE, b"ca@corp")]), "CN=ca@corp"),
+    "out of order": (
+        name_of([(COMMON_NAME, UTF8, b"Issuing CA"), (UNIT, UTF8, b"ops")]),
+        "OU=ops+CN=Issuing CA",
+    ),
+}
+"""Names of authorities as encoded, and how they are told."""
+
+
+def listed(
+    ca: Minted, issuer: bytes, *entries: bytes, times: bytes = b"", algorithm: bytes = ECDSA_WITH_SHA256
+) -> bytes:
+    """
+    A revocation list, encoded by hand, with the usual dates unless the test says otherwise.
+    """
+    times = times or utc_time("270114080000Z") + utc_time("270121080000Z")
+    revoked = tlv(0x30, b"".join(entries)) if entries else b""
+    return signed(tlv(0x30, bytes.fromhex("020101") + algorithm + issuer + times + revoked), ca)
+
+
+def entry(minted: Minted, time: bytes) -> bytes:
+    """
+    The entry of a revoked certificate.
+    """
+    return tlv(0x30, parts_of(minted)[1] + time)
+
+
+@pytest.mark.parametrize(("name", "told"), ODD_NAMES.values(), ids=list(ODD_NAMES))
+def test_a_list_of_an_issuer_with_an_odd_name_is_read(
+    ca: Minted, leaf: Minted, name: bytes, told: str
+) -> None:
+    """
+    Many authorities have such a name: their lists are read as their certificates are, and count.
+    """
+    issuer = remade(ca, {5: name})
+    assert certificate(issuer.der).subject == told
+    found = read_list(listed(ca, name, entry(leaf, utc_time("270114080000Z"))), loaded(issuer.der), URL)
+    assert (found.this_update, found.next_update) == (NOW - DAY, NOW + 6 * DAY)
+    assert found.reason(certificate(leaf.der)) == ""
+    with pytest.raises(RevocationError, match="signature"):
+        read_list(listed(authority(), name), loaded(issuer.der), URL)
+    with pytest.raises(RevocationError, match="another issuer"):
+        read_list(listed(ca, name), ca.certificate, URL)
+
+
+@pytest.mark.parametrize(
+    ("this_update", "next_update"),
+    [
+        (utc_time("270114090000+0100"), utc_time("270121080000Z")),
+        (utc_time("2701140800Z"), utc_time("2701210800Z")),
+        (generalized_time("20270114080000.5Z"), generalized_time("20270121080000.25Z")),
+    ],
+)
+def test_a_list_with_odd_dates_is_read(
+    ca: Minted, leaf: Minted, this_update: bytes, next_update: bytes
+) -> None:
+    """
+    Its own dates and those of its entries may have the forms that those of certificates have.
+    """
+    issuer = parts_of(ca)[5]
+    data = listed(ca, issuer, entry(leaf, this_update), times=this_update + next_update)
+    found = read(data, ca)
+    assert (found.this_update, found.next_update) == (NOW - DAY, NOW + 6 * DAY)
+    assert reason(found, leaf) == ""
+    assert reason(found, ca.issue("other", ["other"])) is None
+
+
+def test_a_list_without_a_date_is_refused(ca: Minted) -> None:
+    """
+    It can't be told from an old one.
+    """
+    assert "does not say when it was made" in refused(listed(ca, parts_of(ca)[5], times=tlv(0x05, b"")), ca)

@@ -1,5 +1,5 @@
 """
-Real TLS servers on loopback with minted certificates: nginx, HAProxy, stunnel, `openssl s_server`.
+Real TLS servers with minted certificates: nginx, HAProxy, stunnel, `openssl s_server`, `gnutls-serv`.
 
 Each is a context manager that gives the running server, which listens before the block is entered.
 """
@@ -189,6 +189,26 @@ def s_server(
         return [*accept, "-no-CAfile", "-no-CApath", "-no-CAstore", *arguments, *options]
 
     with _listening(host, command) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def gnutls(directory: Path, chain: Chain, *options: str, staple: bytes) -> Iterator[Server]:
+    """
+    A `gnutls-serv` that staples these bytes, whatever they are: other servers look at them before.
+
+    It can't be told to listen on loopback only.
+    """
+    certificate, key = write_pair(directory, "gnutls", chain)
+    response = directory / "gnutls-staple.der"
+    response.write_bytes(staple)
+
+    def command(port: int) -> list[str | Path]:
+        files: list[str | Path] = ["--x509certfile", certificate, "--x509keyfile", key]
+        staples: list[str | Path] = ["--ocsp-response", response, "--ignore-ocsp-response-errors"]
+        return ["gnutls-serv", "--http", "--port", str(port), *files, *staples, *options]
+
+    with _listening(LOOPBACK, command) as server:
         yield server
 
 

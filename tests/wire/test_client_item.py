@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from exporter.certificates import certificate
 from exporter.minter import Minted
 from exporter.observation import Item, Kind
-from tests.support.certificates import DAY, NOW, authority, write_pair
+from tests.support.certificates import DAY, NOW, VALIDITY, authority, remade, utc_time, validity, write_pair
 from tests.support.processes import free_port
 from tests.support.servers import Server, Site, nginx
 from tests.wire.probing import NAME, alerting, facts, items, scrape, see, target, told, watching
@@ -51,6 +51,18 @@ def item_of(minted: Minted) -> Item:
     """
     ours = certificate(minted.der)
     return Item("client", Kind.LEAF, ours.not_before, ours.not_after, ours)
+
+
+def test_one_that_strict_clients_refuse_is_an_item(tmp_path: Path, healthy: Server, anchors: str) -> None:
+    """
+    The library that shows it can't use it, and its end is told all the same.
+    """
+    odd = remade(client(), {VALIDITY: validity(utc_time("2701140800Z"), utc_time("2702140800Z"))})
+    row = see(healthy, ca_file=anchors, **shown_with(tmp_path, odd))
+    # It is no fault of the server's.
+    assert told(row) == ("client_certificate_unusable",)
+    assert items(row) == ["leaf", "chain-1", "client"]
+    assert facts(row).items[-1].not_after == NOW + 30 * DAY
 
 
 def test_it_is_an_item_with_deadlines_after_the_servers(

@@ -2,6 +2,9 @@
 Certificates of every age and shape, each as a real server presents it.
 """
 
+import asyncio
+import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,10 +14,46 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from exporter import tls
+from exporter.metrics import EndpointRow, Exposition
 from exporter.minter import Minted, root
-from tests.support.certificates import DAY, NOW, authority, forge, odd_subject, shared_key
+from exporter.status import Level, status
+from tests.support.certificates import (
+    DAY,
+    EXTENSIONS,
+    NOW,
+    SERIAL,
+    SUBJECT,
+    VALIDITY,
+    authority,
+    extensions_of,
+    forge,
+    generalized_time,
+    name_of,
+    odd_subject,
+    remade,
+    shared_key,
+    tlv,
+    utc_time,
+    validity,
+)
+from tests.support.misbehaving import serving
 from tests.support.servers import s_server
-from tests.wire.probing import NAME, alerting, detail, facts, items, leaf_of, see, shown, told
+from tests.wire.probing import (
+    NAME,
+    alerting,
+    detail,
+    facts,
+    items,
+    leaf_of,
+    scrape,
+    see,
+    shown,
+    target,
+    tls_server,
+    told,
+    watching,
+)
 
 YEAR = 365 * DAY
 
@@ -234,3 +273,199 @@ def test_a_certificate_message_over_100_kilobytes_says_so(tmp_path: Path, ca: Mi
         row = see(server, ca_file=anchors)
     assert told(row) == ("bad_certificate",)
     assert "100 kB" in detail(row)
+
+
+# Certificates that OpenSSL reads, and strict clients do not.
+
+BEGIN, END = utc_time("270114080000Z"), utc_time("270413080000Z")
+"""The usual dates of the leaves above."""
+
+NO_DATE = validity(utc_time("270230080000Z"), END)
+"""February has no 30th: OpenSSL shows "Bad time value", and gnutls-cli and curl connect all the same."""
+
+
+def fault_details(row: EndpointRow) -> list[str]:
+    """
+    The sentences of the faults.
+    """
+    assert row.verdict is not None
+    return [found.detail for found in row.verdict.faults]
+
+
+def usual(ca: Minted) -> Minted:
+    """
+    A good leaf with the usual dates.
+    """
+    return ca.issue(NAME, [NAME], not_before=NOW - DAY, not_after=NOW + 88 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({VALIDITY: validity(utc_time("270114090000+0100"), END)}, "its begin 270114090000+0100 is not"),
+        (
+            {VALIDITY: validity(BEGIN, generalized_time("20270413080000.5Z"))},
+            "its end 20270413080000.5Z is not",
+        ),
+        (
+            {SUBJECT: name_of([("0603550403", 0x0C, b"localhost"), ("060355040b", 0x0C, b"ops")])},
+            "it is not DER",
+        ),
+    ],
+)
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_leaf_that_strict_clients_refuse_is_seen(
+    tmp_path: Path, ca: Minted, anchors: str, fields: dict[int, bytes], words: str, version: str
+) -> None:
+    """
+    Its dates are facts, and a fault says that strict clients refuse it.
+    """
+    leaf = remade(usual(ca), fields)
+    with s_server(tmp_path, [leaf, ca], version) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("seen", "malformed"), row.held.observation
+    assert shown(row, leaf, ca)
+    assert (leaf_of(row).not_before, leaf_of(row).not_after) == (NOW - DAY, NOW + 88 * DAY)
+    (words_told,) = fault_details(row)
+    assert words_told.startswith(f"Strict clients refuse to read the certificate leaf: {words}")
+
+
+TOO_SHORT = {
+    "UTCTime": validity(BEGIN, utc_time("2704130800Z")),
+    "GeneralizedTime": validity(BEGIN, generalized_time("202704130800Z")),
+}
+"""Dates without seconds: OpenSSL 3, GnuTLS and Java read them, OpenSSL 4 ends the handshake."""
+
+
+@pytest.mark.parametrize("dates", TOO_SHORT.values(), ids=list(TOO_SHORT))
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_leaf_at_which_the_library_ends_the_handshake_is_seen(
+    tmp_path: Path, ca: Minted, anchors: str, dates: bytes, version: str
+) -> None:
+    """
+    The message with the certificates is read all the same: they are facts, and that OpenSSL refuses a fault.
+    """
+    leaf = remade(usual(ca), {VALIDITY: dates})
+    with s_server(tmp_path, [leaf, ca, above(ca)], version) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("seen", "invalid_chain", "malformed"), row.held.observation
+    assert shown(row, leaf, ca, above(ca))
+    assert items(row) == ["leaf", "chain-1", "chain-2"]
+    assert (leaf_of(row).not_before, leaf_of(row).not_after) == (NOW - DAY, NOW + 88 * DAY)
+    words = fault_details(row)[1]
+    assert words.startswith("Strict clients refuse to read the certificates that the server presents: ")
+    assert words.endswith("time is too short.")
+    assert not tls._kept
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_certificate_at_which_the_library_ends_the_handshake_hides_no_leaf(
+    tmp_path: Path, ca: Minted, anchors: str, version: str
+) -> None:
+    """
+    The same where it stands above the leaf.
+    """
+    leaf, odd = usual(ca), remade(ca, {VALIDITY: TOO_SHORT["UTCTime"]})
+    with s_server(tmp_path, [leaf, odd, ca], version) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("seen", "malformed"), row.held.observation
+    assert shown(row, leaf, odd, ca)
+
+
+def test_a_begin_in_the_year_0_is_seen(tmp_path: Path, ca: Minted, anchors: str) -> None:
+    """
+    No calendar of Python has that year, and its metrics and words are made all the same.
+    """
+    leaf = remade(usual(ca), {VALIDITY: validity(generalized_time("00000101000000Z"), END)})
+    with s_server(tmp_path, [leaf, ca]) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("seen", "malformed")
+    assert (leaf_of(row).not_before, leaf_of(row).not_after) == (-62_167_219_200.0, NOW + 88 * DAY)
+    assert alerting(row) == ["leaf"]
+    text = Exposition().text([], [row], {})
+    assert 'item="leaf",kind="leaf"} -62167219200.0\n' in text
+    assert status(row, NOW).level is Level.CRITICAL
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_an_unreadable_certificate_in_a_chain_hides_no_other(
+    tmp_path: Path, ca: Minted, anchors: str, version: str
+) -> None:
+    """
+    What can be read is facts, in its place, and the rest is a fault that says where it stands and why.
+    """
+    leaf, broken = usual(ca), remade(above(ca).issue("Broken", ca=True), {VALIDITY: NO_DATE})
+    with s_server(tmp_path, [leaf, broken, ca], version) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("seen", "malformed"), row.held.observation
+    assert shown(row, leaf, ca)
+    assert items(row) == ["leaf", "chain-2"]
+    assert (leaf_of(row).not_before, leaf_of(row).not_after) == (NOW - DAY, NOW + 88 * DAY)
+    (words,) = fault_details(row)
+    assert words == (
+        "Certificate 2 of the 3 that the server presents can't be read (the certificate cannot be read: its "
+        "begin '270230080000Z' is no date: day is out of range for month): strict clients (Go, Java) refuse "
+        "them all."
+    )
+
+
+def test_an_unreadable_leaf_is_a_failure_with_what_else_was_seen(
+    tmp_path: Path, ca: Minted, anchors: str
+) -> None:
+    """
+    The dates that matter are not known, so the look has failed; those of the chain are.
+    """
+    leaf = remade(usual(ca), {VALIDITY: NO_DATE})
+    with s_server(tmp_path, [leaf, ca]) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("bad_certificate", "malformed")
+    assert detail(row).startswith("the server's own certificate can't be read: ")
+    assert items(row) == ["chain-1"]
+    assert facts(row).chains == ()
+
+
+def test_a_lone_unreadable_leaf_is_a_failure(tmp_path: Path, ca: Minted) -> None:
+    """
+    Where nothing can be read there are no facts.
+    """
+    with s_server(tmp_path, [remade(usual(ca), {VALIDITY: NO_DATE})]) as server:
+        row = see(server)
+    assert told(row) == ("bad_certificate",)
+    assert row.held.facts is None
+
+
+def test_a_leaf_that_can_not_be_read_any_more_stays(ca: Minted, anchors: str) -> None:
+    """
+    What was seen of it before keeps its alerts until another can be read.
+    """
+    good = usual(ca)
+    contexts = [tls_server([leaf, ca]) for leaf in (good, remade(good, {VALIDITY: NO_DATE}))]
+
+    def answer(connection: socket.socket, _: threading.Event) -> None:
+        with contexts.pop(0).wrap_socket(connection, server_side=True) as conversation:
+            conversation.recv(1)
+
+    async def run(port: int) -> EndpointRow:
+        one = target(port, ca_file=anchors)
+        async with watching() as watch:
+            await scrape(watch, one)
+            (row,) = await scrape(watch, one)
+        return row
+
+    with serving(answer) as port:
+        row = asyncio.run(run(port))
+    assert told(row)[0] == "bad_certificate"
+    assert items(row) == ["chain-1", "leaf"]
+    assert leaf_of(row).der == good.der
+    assert "leaf" in alerting(row)
+
+
+def test_unreadable_parts_that_do_not_matter_are_no_fault(tmp_path: Path, ca: Minted, anchors: str) -> None:
+    """
+    A negative serial number, and an extension that nobody can read and nobody must.
+    """
+    leaf = usual(ca)
+    junk = tlv(0x30, bytes.fromhex("06042a030405") + tlv(0x04, b"junk"))
+    odd = remade(leaf, {SERIAL: tlv(0x02, b"\x85"), EXTENSIONS: extensions_of(leaf, junk)})
+    with s_server(tmp_path, [odd, ca]) as server:
+        assert told(see(server, ca_file=anchors)) == ("seen",)

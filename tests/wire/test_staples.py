@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.minter import Minted
+from exporter.minter import Minted, root
 from tests.support.certificates import DAY, NOW, staple
-from tests.support.servers import Server, Site, nginx, s_server
-from tests.wire.probing import see, tls, told
+from tests.support.servers import Server, Site, gnutls, nginx, s_server
+from tests.wire.probing import NAME, items, see, shown, tls, told
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
@@ -41,3 +41,30 @@ def test_no_staple(healthy: Server) -> None:
     None stands for a server that staples nothing.
     """
     assert tls(see(healthy)).staple is None
+
+
+@pytest.mark.parametrize("versions", ["NORMAL:-VERS-TLS1.3", "NORMAL"])
+@pytest.mark.parametrize("junk", [b"junk", b"\x30\x80", b"\0", b"x" * 10_000])
+def test_junk_as_staple_hides_no_certificate(
+    tmp_path: Path, leaf: Minted, anchors: str, versions: str, junk: bytes
+) -> None:
+    """
+    What is no OCSP response, at which the library ends the handshake, is a fault beside the certificates.
+    """
+    with gnutls(tmp_path, leaf.chain, "--priority", versions, staple=junk) as server:
+        row = see(server, ca_file=anchors)
+    assert told(row) == ("seen", "staple_invalid"), row.held.observation
+    assert shown(row, *leaf.chain)
+    assert items(row) == ["leaf", "chain-1"]
+    assert tls(row).staple == b""
+
+
+def test_junk_as_staple_is_told_where_the_issuer_is_not_known(tmp_path: Path) -> None:
+    """
+    A response that nobody can read is one whoever should have signed it.
+    """
+    lone = root(not_before=NOW - DAY, not_after=NOW + DAY).issue(NAME, [NAME])
+    with gnutls(tmp_path, [lone], staple=b"junk") as server:
+        row = see(server)
+    assert "staple_invalid" in told(row)
+    assert shown(row, lone)
