@@ -7,6 +7,7 @@ at a time, less and less often while they fail. A failed look-up never takes awa
 
 import asyncio
 import logging
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
@@ -100,30 +101,41 @@ class _Entry:
     target: str = ""
     """The name of the target that asked last; empty when it was none."""
     known: Known | None = None
-    due: float = 0.0
-    """When to look next, in seconds since the epoch."""
+    heard: float = -inf
+    """When what is known was heard, by the monotonic clock, which may have begun later."""
+    due: float = -inf
+    """When to look next, by the monotonic clock."""
     failures: int = 0
     failure: LookupFailedError | None = None
     task: "asyncio.Task[None] | None" = None
-    asked: float = 0.0
-    """When somebody last wanted it."""
+    asked: float = -inf
+    """When somebody last wanted it, by the monotonic clock."""
     settles: bool = False
     """True when `settle` waits for it."""
 
 
 class Lookups:
     """
-    All look-ups of the process, by key. `clock` gives seconds since the epoch.
+    All look-ups of the process, by key.
+
+    `clock` gives seconds since the epoch: it says when something was heard, for people and for the state that
+    is kept. When to ask again goes by `monotonic` alone, since the time of day may be set at any moment.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._loop = loop
         self._clock = clock
+        self._monotonic = monotonic
         self._entries: dict[Hashable, _Entry] = {}
         self._turn = asyncio.Semaphore(AT_A_TIME)
         self._begun = 0
         """Look-ups that are under way or wait for their turn."""
-        self._cleaned = clock()
+        self._cleaned = monotonic()
         self._over: str | None = None
         """What is said of all that has no answer; None while it may come."""
 
@@ -182,7 +194,7 @@ class Lookups:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        entry.asked = self._clock()
+        entry.asked = self._monotonic()
         return entry.known
 
     def failure(self, key: Hashable) -> LookupFailedError | None:
@@ -198,8 +210,11 @@ class Lookups:
         """
         entry = self._entries.setdefault(key, _Entry())
         if entry.known is None:
-            entry.known, entry.asked = known, self._clock()
-            entry.due = known.at + again_after * spread(key)
+            now = self._monotonic()
+            # What was heard in the future was heard while the time of day was wrong: it counts as new.
+            age = max(0.0, self._clock() - known.at)
+            entry.known, entry.asked, entry.heard = known, now, now - age
+            entry.due = entry.heard + again_after * spread(key)
 
     def hurry(self, key: Hashable, again_after: float) -> None:
         """
@@ -209,7 +224,7 @@ class Lookups:
         """
         entry = self._entries.get(key)
         if entry is not None and entry.known is not None and entry.failure is None:
-            entry.due = min(entry.due, entry.known.at + again_after)
+            entry.due = min(entry.due, entry.heard + again_after)
 
     async def wait(
         self,
@@ -229,7 +244,7 @@ class Lookups:
         entry = self._asked(key, fetch, what, target)
         if entry.known is None and entry.task is not None:
             await asyncio.wait([entry.task], timeout=timeout)
-        if entry.known is not None and (entry.failure is None or self._clock() - entry.known.at < patience):
+        if entry.known is not None and (entry.failure is None or self._monotonic() - entry.heard < patience):
             return entry.known
         if entry.failure is not None:
             raise ProbeError(entry.failure.reason, entry.failure.detail)
@@ -254,7 +269,7 @@ class Lookups:
         return entry
 
     def _entry(self, key: Hashable, what: str, target: str) -> _Entry:
-        now = self._clock()
+        now = self._monotonic()
         self._clean(now)
         entry = self._entries.setdefault(key, _Entry())
         entry.asked, entry.what, entry.target = now, what, target
@@ -272,9 +287,9 @@ class Lookups:
             words = "please report it with the traceback in the exporter's log"
             self._failed(key, entry, LookupFailedError(Reason.INTERNAL_ERROR, words))
         else:
-            now = self._clock()
-            entry.known, entry.failure, entry.failures = Known(answer.value, now), None, 0
-            entry.due = now + answer.again_after * spread(key)
+            entry.known, entry.failure, entry.failures = Known(answer.value, self._clock()), None, 0
+            entry.heard = self._monotonic()
+            entry.due = entry.heard + answer.again_after * spread(key)
         finally:
             entry.task = None
             self._begun -= 1
@@ -287,7 +302,7 @@ class Lookups:
         entry.failure = failure
         pause = min(FIRST_PAUSE * 2.0**entry.failures, LONGEST_PAUSE) * spread(key)
         entry.failures = min(entry.failures + 1, 20)
-        entry.due = self._clock() + max(pause, failure.retry_after or 0.0)
+        entry.due = self._monotonic() + max(pause, failure.retry_after or 0.0)
 
     def _clean(self, now: float) -> None:
         """
@@ -311,7 +326,7 @@ def lookups(network: Network) -> Lookups:
     """
     The look-ups of the process.
     """
-    return network.resource(Lookups, lambda: Lookups(network.loop, network.clock))
+    return network.resource(Lookups, lambda: Lookups(network.loop, network.clock, network.monotonic))
 
 
 def spread(key: Hashable) -> float:

@@ -219,6 +219,9 @@ class Memory:
         if target.url.ip is not None or not target.url.port:
             return tuple(found)
         roster = self.known(target).roster
+        # Given in the future: before the time of day was set back. It is to be forgotten in time, too.
+        for label in [label for label, given in roster.items() if given > now]:
+            roster[label] = now
         for label in [label for label, given in roster.items() if given < now - ROSTER_AGE]:
             del roster[label]
         for label in found:
@@ -290,6 +293,8 @@ def _hold_files(known: Known, gone: Iterable[str], now: float) -> set[str]:
             held.gone_at = now
             held.observation, held.duration = GONE, 0.0
             new.append(label)
+        # The time of day may have been set back since.
+        held.gone_at = min(held.gone_at, now)
         if now - held.gone_at < GRACE:
             kept.add(label)
         else:

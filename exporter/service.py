@@ -66,14 +66,16 @@ class Service:
         options: Options,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self.clock = clock
+        self._monotonic = monotonic
         self.config = load()
         self._loaded_at = clock()
         self._load_succeeded = True
         self._names = {target.name for target in self.config.targets}
-        self._network = Network(loop, clock)
+        self._network = Network(loop, clock, monotonic)
         self._configured = Watch(self._network, options.concurrency, clock)
         self._asked = Watch(self._network, options.concurrency, clock)
         self._exposition = Exposition()
@@ -84,6 +86,9 @@ class Service:
         self.external_url = options.external_url
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
         self._asked_at: deque[float] = deque(maxlen=5)
+        """By the monotonic clock, as `_looked_at`."""
+        self._asked_last = 0.0
+        self._looked_at = 0.0
         self._fleet: Fleet | None = None
         self.last: Scrape | None = None
         """The latest scrape of all targets; None before the first one of this configuration."""
@@ -145,7 +150,8 @@ class Service:
         """
         Look at every configured target and answer within this many seconds.
         """
-        self._asked_at.append(self.clock())
+        self._asked_at.append(self._monotonic())
+        self._asked_last = self.clock()
         return await self._look(timeout)
 
     async def recent(self) -> Scrape:
@@ -153,7 +159,7 @@ class Service:
         The last scrape, for a person; a new one when that is old.
         """
         patience = max(PEOPLE_AGE, 2 * self.rhythm.every) if self.rhythm is not None else PEOPLE_AGE
-        if self.last is not None and self.clock() - self.last.at <= patience:
+        if self.last is not None and self._monotonic() - self._looked_at <= patience:
             return self.last
         return await self._look(PEOPLE_TIMEOUT)
 
@@ -172,8 +178,7 @@ class Service:
         """
         if len(self._asked_at) < 2:
             return None
-        times = list(self._asked_at)
-        return Rhythm(times[-1], max(b - a for a, b in pairwise(times)))
+        return Rhythm(self._asked_last, max(b - a for a, b in pairwise(self._asked_at)))
 
     @property
     def load_succeeded(self) -> bool:
@@ -186,7 +191,7 @@ class Service:
         scrape = await self._configured.scrape(
             self.config.targets, timeout, lambda target: target.name in self._names
         )
-        self.last = scrape
+        self.last, self._looked_at = scrape, self._monotonic()
         if self._state is not None and (self._saving is None or self._saving.done()):
             self._saving = self._loop.create_task(self._save(self._state))
         return scrape

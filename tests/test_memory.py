@@ -257,6 +257,16 @@ def test_an_address_that_is_given_again_is_remembered_from_then() -> None:
     assert set(memory.known(of).roster.values()) == {NOW + 29 * 86400}
 
 
+def test_the_roster_goes_on_when_the_clock_is_set_back() -> None:
+    """
+    Addresses that were given while the clock was a month ahead are forgotten as others are, a week later.
+    """
+    memory, of = Memory(), target()
+    memory.labels(of, addresses(ADDRESS_LIMIT), NOW + 30 * DAY)
+    assert memory.labels(of, addresses(1, 100), NOW) == ("lms.example.com:443#1",)
+    assert memory.labels(of, addresses(1, 100), NOW + ROSTER_AGE + 1) == tuple(addresses(1, 100))
+
+
 def test_the_roster_stays_small() -> None:
     """
     Whatever a name gives; those given last are kept.
