@@ -2,25 +2,56 @@
 State: what survives a restart, and what happens to a file that can't be used.
 """
 
+import contextlib
+import json
 import logging
 import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exporter import certificates
+from exporter.judgement import Anchors, judge_facts
 from exporter.memory import Held, Known, Look, Memory, Past, Result, identity
+from exporter.metrics import EndpointRow, Exposition, TargetRow
 from exporter.minter import Minted
-from exporter.observation import Certificate, Chain, Facts, Failed, Item, Kind, Observed, Tls
+from exporter.observation import (
+    Certificate,
+    Chain,
+    Facts,
+    Failed,
+    Fault,
+    FoundFault,
+    FoundHazard,
+    Hazard,
+    Item,
+    Kind,
+    Observed,
+    Renewal,
+    Tls,
+)
 from exporter.probes import wire
-from exporter.state import SCHEMA_VERSION, State, StateError, certificates_of, decode, encode, snapshot
+from exporter.state import (
+    BAD_ROWS_LOGGED,
+    SCHEMA_VERSION,
+    Reading,
+    State,
+    StateError,
+    certificates_of,
+    decode,
+    encode,
+    snapshot,
+)
 from exporter.targets import Target
 from exporter.tls import Seen
+from exporter.trust import TrustStore
 from tests.golden.values import target
 from tests.support.certificates import DAY, NOW, shared_key
 
@@ -430,8 +461,12 @@ def test_changed_bytes_never_do_more_harm_than_a_lost_file(
         known, refused = load(path), ""
     except StateError as error:
         known, refused = {}, str(error)
-    assert known == {} or not damaged_files(path.parent)
     assert not refused or str(path) in refused
+    shown(known)
+    # What was damaged is beside it now, once.
+    aside = damaged_files(path.parent)
+    assert load(path).keys() == known.keys()
+    assert damaged_files(path.parent) == aside
 
 
 def changed(path: Path, statement: str) -> None:
@@ -448,38 +483,227 @@ def changed(path: Path, statement: str) -> None:
     "statement",
     [
         f"PRAGMA user_version = {SCHEMA_VERSION + 1}",
-        "UPDATE certificate SET der = x'3000'",
-        "UPDATE certificate SET der = 'text'",
-        "DELETE FROM certificate",
-        "UPDATE endpoint SET facts = '{'",
-        "UPDATE endpoint SET facts = '[]'",
-        "UPDATE endpoint SET facts = '{}'",
-        'UPDATE endpoint SET facts = \'{"items": [[1]], "chains": [], "tls": null}\'',
-        'UPDATE endpoint SET facts = \'{"items": [], "chains": [7], "tls": null}\'',
-        'UPDATE endpoint SET facts = \'{"items": [], "chains": [], "tls": {"staple": "!"}}\'',
-        'UPDATE endpoint SET facts = \'{"items": [], "chains": [], "tls": 7}\'',
-        "UPDATE endpoint SET facts = replace(facts, 'leaf', 'leav')",
-        "UPDATE target SET roster = 'x'",
-        "UPDATE target SET roster = '[1]'",
-        'UPDATE target SET roster = \'{"a": "b"}\'',
-        "UPDATE target SET roster = '7'",
         "ALTER TABLE endpoint RENAME COLUMN facts TO other",
+        "DROP TABLE certificate",
     ],
 )
-def test_a_file_that_says_something_else_is_set_aside(
+def test_a_file_of_another_format_is_set_aside(
     path: Path,
     leaves: tuple[Certificate, Certificate, Certificate],
     statement: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
-    Another format, or values that no version of this program wrote.
+    Nothing in it is guessed at.
     """
     save(path, remembered({"a": wire.facts(handshake(*leaves))}))
     changed(path, statement)
-    assert load(path) == {}
+    assert (load(path) == {}) == (not statement.startswith("DROP"))
     assert len(damaged_files(path.parent)) == 1
     assert "damaged" in caplog.text
+
+
+DEEP = "[" * 100_000
+
+BAD_VALUES = [
+    "7",
+    "-1e300",
+    "1e999",
+    "NaN",
+    "1" * 400,
+    "1" * 5000,
+    "true",
+    "null",
+    '"text"',
+    '"\\ud800"',
+    '"\\u0000"',
+    "[]",
+    "[7]",
+    "[[1]]",
+    "{}",
+    '{"a": "b"}',
+    '{"leaf": NaN}',
+    DEEP,
+    DEEP + "]" * 100_000,
+    '{"a":' * 100_000,
+]
+"""Values in JSON that may stand where another one is meant to."""
+
+
+def places(value: object, before: tuple[int | str, ...] = ()) -> Iterator[tuple[int | str, ...]]:
+    """
+    The way to every value in a JSON value, the whole first.
+    """
+    yield before
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from places(one, (*before, key))
+    if isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from places(one, (*before, number))
+
+
+def with_other(text: str, place: tuple[int | str, ...], other: str) -> str:
+    """
+    The JSON text with another value in that place.
+    """
+    mark = "a mark that is nowhere else"
+    whole = [json.loads(text)]
+    there: Any = whole
+    way: tuple[int | str, ...] = (0, *place)
+    for step in way[:-1]:
+        there = there[step]
+    there[way[-1]] = mark
+    return json.dumps(whole[0]).replace(json.dumps(mark), other)
+
+
+def shown(known: Mapping[str, Known]) -> str:
+    """
+    All that was loaded, judged and written as for Prometheus.
+    """
+    endpoints, targets = [], []
+    for name, one in known.items():
+        of = target(name=name)
+        targets.append(TargetRow(of, "wire", 0))
+        for label, held in one.endpoints.items():
+            assert held.facts is not None
+            verdict = judge_facts(held.facts, of, Anchors(TrustStore([])), NOW)
+            endpoints.append(EndpointRow(of, label, held, verdict))
+    text = Exposition().text(targets, endpoints, {})
+    text.encode()
+    return text
+
+
+def rich(path: Path, leaves: tuple[Certificate, Certificate, Certificate]) -> None:
+    """
+    A file with two targets, of which one has a value in every place.
+    """
+    ecdsa, rsa, above = leaves
+    renewal = Renewal(NOW, NOW - 1, "https://why.example/")
+    made = replace(
+        wire.facts(handshake(ecdsa, above, staple=b"staple")),
+        faults=(FoundFault(Fault.REVOKED, "it is revoked"),),
+        hazards=(FoundHazard(Hazard.DOMAIN_HOLD, "it is on hold"),),
+    )
+    facts = replace(made, items=(replace(made.items[0], renewal=renewal), *made.items[1:]))
+    memory = remembered({"a": facts}, target(name="rich"))
+    held = memory.known(target(name="rich")).endpoints["a"]
+    held.past = Past(
+        {"leaf": Item("leaf", Kind.LEAF, 1.0, 2.0, rsa)}, {"leaf": 1.0}, {"leaf": 2.0}, {"leaf": 3.0}, NOW
+    )
+    memory.labels(target(name="rich"), ["a", "b"], NOW)
+    remember(memory, {"a": wire.facts(handshake(rsa))}, target(name="good"))
+    save(path, memory)
+
+
+@pytest.mark.parametrize("column", ["facts", "past", "roster"])
+def test_a_row_with_any_other_value_in_any_place_harms_no_other(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate], column: str
+) -> None:
+    """
+    It is read, or left out; what was read can be judged and shown. The other target is always there.
+    """
+    rich(path, leaves)
+    table, key = ("target", "name") if column == "roster" else ("endpoint", "target")
+    ((text,),) = rows(path, f"SELECT {column} FROM {table} WHERE {key} = 'rich'")
+    assert isinstance(text, str)
+    left_out = 0
+    with closing(sqlite3.connect(path)) as database:
+        for place in places(json.loads(text)):
+            for other in BAD_VALUES:
+                changed_text = with_other(text, place, other)
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? WHERE {key} = 'rich'",
+                    (changed_text,),
+                )
+                read = Reading(database)
+                assert "good" in shown(read.found)
+                assert [one.what.partition(",")[0] for one in read.bad] in ([], ["target 'rich'"])
+                left_out += len(read.bad)
+                if other.startswith((DEEP, '{"a":{')):
+                    assert len(read.bad) == 1
+    assert left_out > 50
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, 7.5, b"", b"\xff\x00", "", "\x00", "text", 2**62, -1e300, float("inf")]
+)
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("certificate", "fingerprint"),
+        ("certificate", "der"),
+        ("target", "name"),
+        ("target", "identity"),
+        ("target", "roster"),
+        ("endpoint", "target"),
+        ("endpoint", "label"),
+        ("endpoint", "seen_at"),
+        ("endpoint", "facts"),
+        ("endpoint", "past"),
+    ],
+)
+def test_a_row_with_any_other_value_in_a_column_harms_no_other(
+    path: Path,
+    leaves: tuple[Certificate, Certificate, Certificate],
+    table: str,
+    column: str,
+    value: object,
+) -> None:
+    """
+    Bytes that are no UTF-8 too. After it was loaded once, the file is good.
+    """
+    rich(path, leaves)
+    which = {"certificate": f"fingerprint = '{leaves[2].fingerprint_sha256}'", "target": "name = 'rich'"}
+    other = "target = 'rich'"
+    database = sqlite3.connect(path)
+    with closing(database):
+        query = f"UPDATE {table} SET {column} = ? WHERE {which.get(table, other)}"
+        with contextlib.suppress(sqlite3.IntegrityError):  # it may not be NULL
+            database.execute(query, (value,))
+        database.commit()
+        if isinstance(value, bytes):
+            database.execute(query.replace("?", "CAST(? AS TEXT)"), (value,))
+            database.commit()
+    known = load(path)
+    assert "good" in shown(known)
+    assert len(damaged_files(path.parent)) <= 1
+    aside = damaged_files(path.parent)
+    assert load(path).keys() == known.keys()
+    assert damaged_files(path.parent) == aside
+
+
+def test_a_damaged_row_is_told_once_with_whose_it_is_and_kept_in_a_copy(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate], caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The others are used, and the next start has nothing to say.
+    """
+    rich(path, leaves)
+    changed(path, f"UPDATE endpoint SET facts = '{DEEP}' WHERE target = 'rich'")
+    known = load(path)
+    assert {name: list(one.endpoints) for name, one in known.items()} == {"rich": [], "good": ["a"]}
+    row, whole = (getattr(record, "fields") for record in caplog.records)  # noqa: B009 - no such field
+    assert (row["row"], row["cause"]) == ("target 'rich', endpoint 'a'", "it is nested too deeply")
+    (aside,) = damaged_files(path.parent)
+    assert (whole["rows"], whole["aside"]) == (1, f"a copy was kept as {aside}")
+    assert rows(aside, "SELECT facts FROM endpoint WHERE target = 'rich'") == [(DEEP,)]
+    caplog.clear()
+    load(path)
+    assert caplog.records == []
+
+
+def test_many_damaged_rows_are_counted(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate], caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Not told one by one.
+    """
+    good_bytes(path, leaves)
+    changed(path, "UPDATE endpoint SET past = 'x'")
+    load(path)
+    assert len(caplog.records) == BAD_ROWS_LOGGED + 1
+    assert getattr(caplog.records[-1], "fields")["rows"] == 40  # noqa: B009 - no such field
 
 
 def test_an_endpoint_without_its_target_is_left_out(
