@@ -183,9 +183,16 @@ class Memory:
 
     def restore(self, name: str, known: Known) -> None:
         """
-        Take back what was known before a restart.
+        Take back what was known before a restart. What was seen since goes before it.
         """
-        self._known[name] = known
+        there = self._known.setdefault(name, known)
+        if there is known or there.identity != known.identity:
+            return
+        there.roster = known.roster | there.roster
+        for label, before in known.endpoints.items():
+            held = there.endpoints.setdefault(label, before)
+            if held.facts is None:
+                held.facts, held.seen_at, held.past = before.facts, before.seen_at, before.past
 
     def __iter__(self) -> Iterator[tuple[str, Known]]:
         return iter(self._known.items())

@@ -9,20 +9,23 @@ import logging
 import platform
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from OpenSSL import SSL
 
-from exporter import __version__, metrics, state
+from exporter import __version__, metrics
 from exporter.config import Config, ConfigError
 from exporter.fleet import Fleet, Rhythm
 from exporter.logs import fields
+from exporter.memory import Known
 from exporter.metrics import Exposition, Samples
 from exporter.network import Network
 from exporter.probes import domain
 from exporter.probes.issuers import authorities
+from exporter.saving import Saving
+from exporter.state import State
 from exporter.targets import Target
 from exporter.watch import Scrape, Watch
 
@@ -79,10 +82,11 @@ class Service:
         self._configured = Watch(self._network, options.concurrency, clock)
         self._asked = Watch(self._network, options.concurrency, clock)
         self._exposition = Exposition()
-        self._loop = loop
-        self._state = state.State(options.state_path) if options.state_path is not None else None
-        self._state_works = True
-        self._saving: asyncio.Future[None] | None = None
+        self.saving: Saving | None = None
+        """None when nothing is kept over a restart."""
+        if options.state_path is not None:
+            kept = State(options.state_path, clock)
+            self.saving = Saving(kept, self._configured.memory, self._restore, loop, clock)
         self.external_url = options.external_url
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
         self._asked_at: deque[float] = deque(maxlen=5)
@@ -98,13 +102,10 @@ class Service:
         Take back what was known before a restart, and say what is odd in the configuration.
         """
         self._log_config()
-        if self._state is None:
-            return
-        try:
-            known = self._state.load(self.clock())
-        except state.StateError as error:
-            self._state_fails(error)
-            return
+        if self.saving is not None:
+            self.saving.load()
+
+    def _restore(self, known: Mapping[str, Known]) -> None:
         for name in known.keys() & self._names:
             self._configured.memory.restore(name, known[name])
             for label, held in known[name].endpoints.items():
@@ -116,13 +117,8 @@ class Service:
         """
         Save what is known and let go of the network.
         """
-        if self._saving is not None:
-            # Before the first scrape there is nothing that the file does not hold already.
-            await self._saving
-            assert self._state is not None
-            await self._save(self._state)
-        if self._state is not None:
-            self._state.close()
+        if self.saving is not None:
+            await self.saving.close()
         self._network.close()
 
     async def reload(self) -> None:
@@ -192,8 +188,8 @@ class Service:
             self.config.targets, timeout, lambda target: target.name in self._names
         )
         self.last, self._looked_at = scrape, self._monotonic()
-        if self._state is not None and (self._saving is None or self._saving.done()):
-            self._saving = self._loop.create_task(self._save(self._state))
+        if self.saving is not None:
+            self.saving.begin()
         return scrape
 
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
@@ -243,29 +239,13 @@ class Service:
             metrics.RELOAD_SUCCESS: self._load_succeeded,
             metrics.RELOAD_TIME: self._loaded_at,
         }
-        if self._state is not None:
-            values[metrics.STATE_SUCCESS] = self._state_works
+        if self.saving is not None:
+            values[metrics.STATE_SUCCESS] = self.saving.works
         own: Samples = {family: [((), float(value))] for family, value in values.items()}
         if self.external_url is not None:
             own[metrics.WEB] = [((("external_url", self.external_url),), 1.0)]
         own |= _build()
         return own
-
-    async def _save(self, kept: state.State) -> None:
-        taken = state.snapshot(self._configured.memory)
-        try:
-            await asyncio.to_thread(kept.save, taken)
-        except state.StateError as error:
-            self._state_fails(error)
-        else:
-            if not self._state_works:
-                logger.info("state can be kept again", extra=fields(path=str(kept.path)))
-            self._state_works = True
-
-    def _state_fails(self, error: state.StateError) -> None:
-        if self._state_works:
-            logger.error(str(error))
-        self._state_works = False
 
     def _log_config(self) -> None:
         for warning in self.config.warnings:

@@ -440,8 +440,9 @@ class State:
         The error for a person, with what it means and what to do.
         """
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         return StateError(
-            f"can't keep state in {self.path}: {error}. Held facts will not survive a restart: "
+            f"can't keep state in {self.path}: {words}. Held facts will not survive a restart: "
             + _ADVICE.get(code, _USUAL_ADVICE)
         )
 

@@ -196,8 +196,24 @@ def test_what_was_known_before_a_restart_is_taken_back() -> None:
     before = Known(identity(of), roster={"a": NOW})
     memory.restore(of.name, before)
     assert memory.known(of) is before
-    memory.restore(of.name, Known("another place", roster={"a": NOW}))
-    assert memory.known(of).roster == {}
+    other = Memory()
+    other.restore(of.name, Known("another place", roster={"a": NOW}))
+    assert other.known(of).roster == {}
+
+
+def test_what_was_known_before_a_restart_may_come_late() -> None:
+    """
+    What was seen since goes before it, and what failed since is as it was last seen.
+    """
+    before, memory, of = Memory(), Memory(), target()
+    take(before, of, seen(FACTS, "a"), seen(FACTS, "b"), seen(FACTS, "c"))
+    take(memory, of, seen(RENEWED, "a"), failed(Reason.TIMEOUT, "b"), at=NOW + 60)
+    memory.restore(of.name, before.known(of))
+    endpoints = memory.known(of).endpoints
+    found = {label: (held.facts, held.seen_at) for label, held in endpoints.items()}
+    assert found == {"a": (RENEWED, NOW + 60), "b": (FACTS, NOW), "c": (FACTS, NOW)}
+    memory.restore(of.name, Known("another place", endpoints=dict(endpoints)))
+    assert memory.known(of).endpoints is endpoints
 
 
 def test_an_address_has_its_own_label() -> None:

@@ -3,8 +3,10 @@ State: what survives a restart, and what happens to a file that can't be used.
 """
 
 import contextlib
+import errno
 import json
 import logging
+import os
 import random
 import sqlite3
 import subprocess
@@ -334,8 +336,6 @@ def test_what_was_removed_while_saving_failed_does_not_spoil_the_file(
     state = State(str(path))
     state.load(NOW)
     state.save(snapshot(memory))
-    # Not five seconds, as usual, for the other process to finish.
-    state._open().execute("PRAGMA busy_timeout = 1")
     other = blocked(path)
     with pytest.raises(StateError, match="locked"):
         state.save(snapshot(memory))
@@ -764,6 +764,208 @@ def test_a_damaged_file_that_can_not_be_renamed_is_refused(path: Path) -> None:
     with pytest.raises(StateError, match=r"Is a directory|directory not empty"):
         load(path)
     assert path.read_bytes() == b"no database" * 100
+
+
+HOLDS = """
+import os, signal, sys
+from exporter.memory import Known, Memory
+from exporter.state import State, snapshot
+state = State(sys.argv[1])
+state.load(0)
+memory = Memory()
+memory.restore("theirs", Known("x"))
+state.save(snapshot(memory))
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def other_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """
+    A process that keeps its state in this file, until its input ends or it is killed.
+    """
+    command = [sys.executable, "-c", HOLDS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holds\n"
+        yield process
+        process.kill()
+
+
+def named(*names: str) -> Memory:
+    """
+    A memory that knows these targets.
+    """
+    memory = Memory()
+    for name in names:
+        memory.restore(name, Known("x"))
+    return memory
+
+
+@pytest.mark.parametrize("by", ["its own name", "a link"])
+def test_a_second_process_writes_nothing_and_takes_over_from_the_first(path: Path, by: str) -> None:
+    """
+    It reads what the first one knew, and says why it does not write, however the file is named. The first one
+    is killed: it can't tidy up.
+    """
+    mine = path
+    with other_process(path) as process:
+        if by == "a link":
+            mine = path.with_name("link")
+            mine.symlink_to(path)
+        state = State(str(mine))
+        assert list(state.load(NOW)) == ["theirs"]
+        assert state.refused is not None
+        assert str(state.refused).startswith(f"another process keeps its state in {mine}, so this one writes")
+        with pytest.raises(StateError, match="another process keeps its state"):
+            state.save(snapshot(named("mine")))
+        assert rows(path, "SELECT name FROM target") == [("theirs",)]
+        process.kill()
+        process.wait()
+        state.save(snapshot(named("mine")))
+        state.close()
+    assert list(load(path)) == ["mine"]
+
+
+def test_what_one_state_saved_is_written_anew_by_the_next(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    The second one does not take its own rows for written, because it once read them.
+    """
+    facts = wire.facts(handshake(*leaves))
+    save(path, remembered({"a": facts}))
+    first, second = State(str(path)), State(str(path))
+    first.load(NOW)
+    known = second.load(NOW)
+    assert second.refused is not None
+    first.save(snapshot(Memory()))
+    first.close()
+    memory = Memory()
+    memory.restore(target().name, known[target().name])
+    second.save(snapshot(memory))
+    second.close()
+    assert len(endpoints(path)) == 1
+
+
+def test_a_lock_that_somebody_removed_is_made_again(path: Path) -> None:
+    """
+    The process whose lock was removed finds out before it writes.
+    """
+    first, second = State(str(path)), State(str(path))
+    first.load(NOW)
+    path.with_name("state.sqlite.lock").unlink()
+    second.load(NOW)
+    assert second.refused is None
+    second.save(snapshot(named("second")))
+    with pytest.raises(StateError, match="another process keeps its state"):
+        first.save(snapshot(named("first")))
+    second.close()
+    first.save(snapshot(named("first")))
+    first.close()
+    assert list(load(path)) == ["first"]
+
+
+@pytest.mark.parametrize("instead", ["nothing", "another file"])
+def test_a_file_that_somebody_removed_is_made_again(path: Path, instead: str) -> None:
+    """
+    What goes into a file without a name would be lost, and nobody would know.
+    """
+    state = State(str(path))
+    state.load(NOW)
+    state.save(snapshot(named("a")))
+    for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        file.unlink()
+    if instead == "another file":
+        other = State(str(path.with_name("other.sqlite")))
+        other.save(snapshot(named("b")))
+        other.close()
+        path.with_name("other.sqlite").rename(path)
+    state.save(snapshot(named("a", "c")))
+    state.close()
+    assert sorted(load(path)) == ["a", "c"]
+
+
+def test_a_file_that_is_damaged_while_it_is_used_is_set_aside(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    Else each save would fail until the restart.
+    """
+    good = bytearray(good_bytes(path, leaves))
+    state = State(str(path), clock=lambda: NOW)
+    state.load(NOW)
+    state._close_database()
+    good[4096:] = b"\xff" * (len(good) - 4096)
+    path.write_bytes(good)
+    state.save(snapshot(named("a")))
+    state.close()
+    assert list(load(path)) == ["a"]
+    assert [file.name for file in damaged_files(path.parent)] == ["state.sqlite.damaged-20270115T080000Z"]
+
+
+def test_any_name_of_a_file_will_do(tmp_path: Path) -> None:
+    """
+    Also for the process that only reads.
+    """
+    path = tmp_path / "a dir" / "my state?100%#é.db"
+    path.parent.mkdir()
+    first, second = State(str(path)), State(str(path))
+    first.save(snapshot(named("a")))
+    assert list(second.load(NOW)) == ["a"]
+    assert second.refused is not None
+    first.close()
+    second.close()
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.lock"]
+
+
+def test_what_a_killed_process_left_beside_the_file_is_read(path: Path) -> None:
+    """
+    SQLite's write-ahead log holds what the file itself does not yet.
+    """
+    with other_process(path) as process:
+        process.kill()
+    assert path.with_name("state.sqlite-wal").stat().st_size > 0
+    assert list(load(path)) == ["theirs"]
+
+
+def test_what_can_be_read_only_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Nothing can be made beside it, as on a file system that is read-only (fake: root may write everywhere).
+    """
+    save(path, named("a"))
+
+    def refuse(name: Path, *_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(name))
+
+    monkeypatch.setattr("exporter.state.os.open", refuse)
+    state = State(str(path))
+    assert list(state.load(NOW)) == ["a"]
+    assert "Read-only file system" in str(state.refused)
+    with pytest.raises(StateError, match="Read-only file system"):
+        state.save(snapshot(named("b")))
+    state.close()
+
+
+def test_a_full_disk_is_called_that(path: Path) -> None:
+    """
+    What was saved before is still there, and once there is room all is saved. (The limit is SQLite's own,
+    which it reports as it does the disk's.)
+    """
+    state = State(str(path))
+    state.save(snapshot(named("a")))
+    ((pages,),) = state._open().execute("PRAGMA page_count")
+    state._open().execute(f"PRAGMA max_page_count = {pages + 2}")
+    many = snapshot(named(*(f"target {number}" for number in range(5000))))
+    with pytest.raises(
+        StateError, match=r"database or disk is full.*: the disk is full\. What was saved before is"
+    ):
+        state.save(many)
+    assert list(State(str(path)).load(NOW)) == ["a"]
+    state.save(many)
+    state.close()
+    assert len(load(path)) == 5000
 
 
 FULL = """
