@@ -12,7 +12,6 @@ import binascii
 import re
 import warnings
 from collections.abc import Iterable
-from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from threading import Lock
@@ -24,6 +23,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from exporter.caches import Cache, remembered, size
 from exporter.observation import Certificate
 
 # What `cryptography` raises for a part that it cannot read.
@@ -94,10 +94,7 @@ _PEM_BEGIN = re.compile(
 )
 _PEM_END = re.compile(rb"-----END (?:X509 )?CERTIFICATE-----")
 
-ISSUERS_REMEMBERED = 1000
-"""Names of issuers that are kept as text."""
-
-_issuers: dict[bytes, tuple[str, str]] = {}
+_issuers: Cache[tuple[str, str]] = Cache("parsed")
 _one_at_a_time = Lock()
 _remembered: WeakValueDictionary[bytes, Certificate] = WeakValueDictionary()
 
@@ -256,9 +253,8 @@ def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, 
         except UNREADABLE:
             name = x509.Name([])
     text = name.rfc4514_string()
-    if len(_issuers) >= ISSUERS_REMEMBERED:
-        _issuers.clear()
-    known = _issuers[encoded] = (text, _last(name, NameOID.ORGANIZATION_NAME) or text)
+    known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text)
+    _issuers.put(encoded, known, size(encoded, known))
     return known
 
 
@@ -347,7 +343,7 @@ def _key_usage(usage: x509.KeyUsage) -> frozenset[str]:
     return _shared(frozenset(names))
 
 
-@lru_cache(maxsize=256)
+@remembered("parsed")
 def _shared(words: frozenset[str]) -> frozenset[str]:
     """
     The same words as one object: thousands of certificates say the same few things.

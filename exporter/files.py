@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from exporter.caches import remembered
 from exporter.formats import failure, kubeconfig, parse, recognised, without_mark
 from exporter.formats.parsed import Findings, Given, Parsed, Problem
 from exporter.network import ProbeError
@@ -551,7 +551,7 @@ def search(pattern: str) -> Found:
     return Found(tuple(paths), tuple(walk.unreadable.items()), beyond)
 
 
-@lru_cache(maxsize=1000)
+@remembered("patterns")
 def _matcher(segment: str) -> "re.Pattern[str]":
     return re.compile(translate(segment))
 

@@ -9,11 +9,13 @@ import asyncio
 import logging
 import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from exporter.caches import size
 from exporter.logs import fields
 from exporter.network import Network, ProbeError
 from exporter.observation import Reason
@@ -39,6 +41,16 @@ FORGET_AFTER = 2 * 86400.0
 """Seconds after which what nobody asks for any more is forgotten."""
 
 
+HELD_LIMIT = 256 * 1024 * 1024
+"""Bytes of all that is kept: what nobody asked for longest goes first.
+
+Servers that show another certificate each time name ever new lists and responders.
+"""
+
+ENTRY = 2000
+"""Bytes of what is kept of a look-up besides its key, its name and a large answer."""
+
+
 class LookupFailedError(Exception):
     """
     A look-up gave nothing: for this reason, with this sentence for a person.
@@ -61,6 +73,8 @@ class Answer:
     value: Any
     again_after: float
     """Seconds."""
+    weight: int = 0
+    """Bytes that the value takes in memory, where that is more than a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +119,8 @@ class _Entry:
     """When what is known was heard, by the monotonic clock, which may have begun later."""
     due: float = -inf
     """When to look next, by the monotonic clock."""
+    weight: int = 0
+    """Bytes."""
     failures: int = 0
     failure: LookupFailedError | None = None
     task: "asyncio.Task[None] | None" = None
@@ -131,7 +147,9 @@ class Lookups:
         self._loop = loop
         self._clock = clock
         self._monotonic = monotonic
-        self._entries: dict[Hashable, _Entry] = {}
+        # In the order in which they were last asked for.
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._held = 0
         self._turn = asyncio.Semaphore(AT_A_TIME)
         self._begun = 0
         """Look-ups that are under way or wait for their turn."""
@@ -195,6 +213,7 @@ class Lookups:
         if entry is None:
             return None
         entry.asked = self._monotonic()
+        self._entries.move_to_end(key)
         return entry.known
 
     def failure(self, key: Hashable) -> LookupFailedError | None:
@@ -208,7 +227,7 @@ class Lookups:
         """
         Take in what was known before a restart, so that it is not asked for before it is due.
         """
-        entry = self._entries.setdefault(key, _Entry())
+        entry = self._entries.get(key) or self._entry(key, "", "")
         if entry.known is None:
             now = self._monotonic()
             # What was heard in the future was heard while the time of day was wrong: it counts as new.
@@ -271,7 +290,12 @@ class Lookups:
     def _entry(self, key: Hashable, what: str, target: str) -> _Entry:
         now = self._monotonic()
         self._clean(now)
-        entry = self._entries.setdefault(key, _Entry())
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+            self._weigh(key, entry, ENTRY + size(key, what))
+        else:
+            self._entries.move_to_end(key)
         entry.asked, entry.what, entry.target = now, what, target
         return entry
 
@@ -288,6 +312,7 @@ class Lookups:
             self._failed(key, entry, LookupFailedError(Reason.INTERNAL_ERROR, words))
         else:
             entry.known, entry.failure, entry.failures = Known(answer.value, self._clock()), None, 0
+            self._weigh(key, entry, ENTRY + size(key, entry.what) + answer.weight)
             entry.heard = self._monotonic()
             entry.due = entry.heard + answer.again_after * spread(key)
         finally:
@@ -312,7 +337,26 @@ class Lookups:
             return
         self._cleaned = now
         for key in [key for key, one in self._entries.items() if one.asked < now - FORGET_AFTER]:
-            del self._entries[key]
+            self._forget(key)
+
+    def _forget_beyond(self) -> None:
+        """
+        Forget what nobody asked for longest, as far as there is more than may be kept.
+        """
+        while self._held > HELD_LIMIT and len(self._entries) > 1:
+            self._forget(next(iter(self._entries)))
+
+    def _forget(self, key: Hashable) -> None:
+        """
+        Forget a look-up. One that is under way comes to its end, and nobody hears of it.
+        """
+        self._held -= self._entries.pop(key).weight
+
+    def _weigh(self, key: Hashable, entry: _Entry, weight: int) -> None:
+        if self._entries.get(key) is entry:
+            self._held += weight - entry.weight
+            entry.weight = weight
+            self._forget_beyond()
 
 
 def _fields(entry: _Entry, **more: str) -> dict[str, dict[str, object]]:

@@ -16,6 +16,7 @@ from itertools import pairwise
 from OpenSSL import SSL
 
 from exporter import __version__, metrics
+from exporter.caches import BUDGET
 from exporter.config import Config, ConfigError
 from exporter.fleet import Fleet, Rhythm
 from exporter.logs import fields
@@ -102,6 +103,7 @@ class Service:
         Take back what was known before a restart, and say what is odd in the configuration.
         """
         self._log_config()
+        BUDGET.fit(len(self.config.targets))
         if self.saving is not None:
             self.saving.load()
 
@@ -140,6 +142,7 @@ class Service:
         self._load_succeeded = True
         self._configured.memory.keep_only(self._names)
         self.last = None
+        BUDGET.fit(len(config.targets))
         self._log_config()
 
     async def scrape(self, timeout: float) -> Scrape:
@@ -241,9 +244,13 @@ class Service:
         }
         if self.saving is not None:
             values[metrics.STATE_SUCCESS] = self.saving.works
+        values[metrics.CACHE_LIMIT] = BUDGET.limit
         own: Samples = {family: [((), float(value))] for family, value in values.items()}
         if self.external_url is not None:
             own[metrics.WEB] = [((("external_url", self.external_url),), 1.0)]
+        for cache, (things, weight) in sorted(BUDGET.held.items()):
+            own.setdefault(metrics.CACHE_BYTES, []).append(((("cache", cache),), float(weight)))
+            own.setdefault(metrics.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
         own |= _build()
         return own
 

@@ -19,6 +19,7 @@ PURE = {
     "observation",
     "policies",
     "targets",
+    "caches",
     "certificates",
     "trust",
     "judgement",

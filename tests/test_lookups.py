@@ -354,3 +354,28 @@ def test_what_nobody_asks_for_is_forgotten_in_its_time() -> None:
         assert known.known("list") is None
 
     run(work, clocks)
+
+
+def test_what_is_kept_has_a_limit_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Of lists that are named anew at each look those go first that nobody asked for longest.
+    """
+    monkeypatch.setattr("exporter.lookups.HELD_LIMIT", 1_000_000)
+
+    async def large() -> Answer:
+        return Answer(bytes(100_000), DAY, 100_000)
+
+    async def work(known: Lookups) -> None:
+        for number in range(100):
+            first = await heard(known, large)
+            assert first is not None
+            known.hear(number, large, f"the list {number}")
+            await known.settle(5.0)
+            assert known._held < 1_000_000
+        assert known.known(99) is not None
+        assert known.known(80) is None
+        for number in range(1000):
+            known.refuse(("not asked", number), "it is not asked", "a list")
+        assert 300 < len(known._entries) < 600
+
+    run(work)

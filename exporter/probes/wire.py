@@ -4,14 +4,15 @@ TLS on the wire, from the first byte or after a dialogue, each address of the na
 
 from collections.abc import Awaitable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Protocol
 
 from OpenSSL import SSL
 
 from exporter import tls
+from exporter.caches import remembered
 from exporter.network import Network, ProbeError, Trace
-from exporter.observation import Facts, Item, Kind, Reason
+from exporter.observation import Certificate, Facts, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours, with_extras
 from exporter.probes.opening import open_connection
@@ -268,7 +269,7 @@ def http_refuses(answer: bytes) -> bool:
     )
 
 
-@lru_cache(maxsize=tls.SEEN_REMEMBERED)
+@remembered("facts", apart=(tls.Seen, Certificate))
 def facts(*seen: tls.Seen) -> Facts:
     """
     The handshakes of one endpoint as items: `leaf`, `chain-1`, or `leaf-rsa`, `chain-rsa-1` if asked for.
