@@ -15,7 +15,6 @@ import binascii
 import re
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from threading import Lock
@@ -27,6 +26,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from exporter.caches import Cache, remembered, size
 from exporter.encodings import (
     INTEGER,
     OCTET_STRING,
@@ -114,10 +114,7 @@ _SERVER_USES = frozenset({bytes.fromhex("06082b06010505070301"), bytes.fromhex("
 """Encoded object identifiers of server authentication and of any use (RFC 5280 section 4.2.1.12)."""
 _REJECTED_USES = 0xA0
 
-ISSUERS_REMEMBERED = 1000
-"""Names of issuers that are kept as text."""
-
-_issuers: dict[bytes, tuple[str, str]] = {}
+_issuers: Cache[tuple[str, str]] = Cache("parsed")
 _one_at_a_time = Lock()
 _remembered: WeakValueDictionary[bytes, Certificate] = WeakValueDictionary()
 
@@ -420,9 +417,8 @@ def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, 
         except UNREADABLE:
             name = x509.Name([])
     text = name.rfc4514_string()
-    if len(_issuers) >= ISSUERS_REMEMBERED:
-        _issuers.clear()
-    known = _issuers[encoded] = (text, _last(name, NameOID.ORGANIZATION_NAME) or text)
+    known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text)
+    _issuers.put(encoded, known, size(encoded, known))
     return known
 
 
@@ -513,7 +509,7 @@ def _key_usage(usage: x509.KeyUsage) -> frozenset[str]:
     return _shared(frozenset(names))
 
 
-@lru_cache(maxsize=256)
+@remembered("parsed")
 def _shared(words: frozenset[str]) -> frozenset[str]:
     """
     The same words as one object: thousands of certificates say the same few things.

@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from exporter.caches import remembered
 from exporter.formats import failure, kubeconfig, parse, recognised, without_mark
 from exporter.formats.parsed import Findings, Given, Parsed, Problem
 from exporter.network import ProbeError
@@ -135,7 +135,11 @@ class Files:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], limit: int = TOTAL_LIMIT
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        limit: int = TOTAL_LIMIT,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         `limit` is for the files of all patterns together.
@@ -143,10 +147,11 @@ class Files:
         self._limit = limit
         self._loop = loop
         self._clock = clock
+        self._monotonic = monotonic
         self._entries: dict[tuple[str, str | None], _Entry] = {}
         self._matched: dict[str, tuple[str, ...]] = {}
         self._searched: dict[str, float] = {}
-        self._cleaned = clock()
+        self._cleaned = monotonic()
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._under_way: dict[Hashable, asyncio.Future[Any]] = {}
         self._threads = 0
@@ -179,7 +184,7 @@ class Files:
         """
         Files that this pattern may have beside those of all others.
         """
-        now = self._clock()
+        now = self._monotonic()
         self._searched[pattern] = now
         for other in [other for other, when in self._searched.items() if when < now - ASKED]:
             del self._searched[other]
@@ -254,7 +259,7 @@ class Files:
         self, paths: Sequence[str], password: str | None, *, by_pattern: bool
     ) -> list[tuple[Outcome, float]]:
         now = self._clock()
-        self._clean(now)
+        self._clean(self._monotonic())
         found: list[tuple[Outcome, float]] = []
         begin = time.perf_counter()
         for path in paths:
@@ -269,7 +274,7 @@ class Files:
     def _look(self, path: str, password: str | None, now: float) -> Outcome:
         entry = self._entries.get((path, password))
         if entry is not None and entry.stamps:
-            entry.used = now
+            entry.used = self._monotonic()
             if all(_stamp_of(where) == stamp for where, stamp in entry.stamps):
                 return entry.outcome
         try:
@@ -286,7 +291,7 @@ class Files:
         outcome = outcome_of(printable(path), parsed, had_items=had_items)
         # Without stamps it is read again the next time, and only what it once held is remembered.
         stamps = tuple(looked.stamps.items()) if looked.settled else ()
-        self._entries[path, password] = _Entry(stamps, outcome, had_items, now)
+        self._entries[path, password] = _Entry(stamps, outcome, had_items, self._monotonic())
         return outcome
 
     def _clean(self, now: float) -> None:
@@ -546,7 +551,7 @@ def search(pattern: str) -> Found:
     return Found(tuple(paths), tuple(walk.unreadable.items()), beyond)
 
 
-@lru_cache(maxsize=1000)
+@remembered("patterns")
 def _matcher(segment: str) -> "re.Pattern[str]":
     return re.compile(translate(segment))
 

@@ -7,12 +7,15 @@ at a time, less and less often while they fail. A failed look-up never takes awa
 
 import asyncio
 import logging
+import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from exporter.caches import size
 from exporter.logs import fields
 from exporter.network import Network, ProbeError
 from exporter.observation import Reason
@@ -38,6 +41,16 @@ FORGET_AFTER = 2 * 86400.0
 """Seconds after which what nobody asks for any more is forgotten."""
 
 
+HELD_LIMIT = 256 * 1024 * 1024
+"""Bytes of all that is kept: what nobody asked for longest goes first.
+
+Servers that show another certificate each time name ever new lists and responders.
+"""
+
+ENTRY = 2000
+"""Bytes of what is kept of a look-up besides its key, its name and a large answer."""
+
+
 class LookupFailedError(Exception):
     """
     A look-up gave nothing: for this reason, with this sentence for a person.
@@ -60,6 +73,8 @@ class Answer:
     value: Any
     again_after: float
     """Seconds."""
+    weight: int = 0
+    """Bytes that the value takes in memory, where that is more than a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +115,45 @@ class _Entry:
     target: str = ""
     """The name of the target that asked last; empty when it was none."""
     known: Known | None = None
-    due: float = 0.0
-    """When to look next, in seconds since the epoch."""
+    heard: float = -inf
+    """When what is known was heard, by the monotonic clock, which may have begun later."""
+    due: float = -inf
+    """When to look next, by the monotonic clock."""
+    weight: int = 0
+    """Bytes."""
     failures: int = 0
     failure: LookupFailedError | None = None
     task: "asyncio.Task[None] | None" = None
-    asked: float = 0.0
-    """When somebody last wanted it."""
+    asked: float = -inf
+    """When somebody last wanted it, by the monotonic clock."""
     settles: bool = False
     """True when `settle` waits for it."""
 
 
 class Lookups:
     """
-    All look-ups of the process, by key. `clock` gives seconds since the epoch.
+    All look-ups of the process, by key.
+
+    `clock` gives seconds since the epoch: it says when something was heard, for people and for the state that
+    is kept. When to ask again goes by `monotonic` alone, since the time of day may be set at any moment.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._loop = loop
         self._clock = clock
-        self._entries: dict[Hashable, _Entry] = {}
+        self._monotonic = monotonic
+        # In the order in which they were last asked for.
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._held = 0
         self._turn = asyncio.Semaphore(AT_A_TIME)
         self._begun = 0
         """Look-ups that are under way or wait for their turn."""
-        self._cleaned = clock()
+        self._cleaned = monotonic()
         self._over: str | None = None
         """What is said of all that has no answer; None while it may come."""
 
@@ -182,7 +212,8 @@ class Lookups:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        entry.asked = self._clock()
+        entry.asked = self._monotonic()
+        self._entries.move_to_end(key)
         return entry.known
 
     def failure(self, key: Hashable) -> LookupFailedError | None:
@@ -196,10 +227,13 @@ class Lookups:
         """
         Take in what was known before a restart, so that it is not asked for before it is due.
         """
-        entry = self._entries.setdefault(key, _Entry())
+        entry = self._entries.get(key) or self._entry(key, "", "")
         if entry.known is None:
-            entry.known, entry.asked = known, self._clock()
-            entry.due = known.at + again_after * spread(key)
+            now = self._monotonic()
+            # What was heard in the future was heard while the time of day was wrong: it counts as new.
+            age = max(0.0, self._clock() - known.at)
+            entry.known, entry.asked, entry.heard = known, now, now - age
+            entry.due = entry.heard + again_after * spread(key)
 
     def hurry(self, key: Hashable, again_after: float) -> None:
         """
@@ -209,7 +243,7 @@ class Lookups:
         """
         entry = self._entries.get(key)
         if entry is not None and entry.known is not None and entry.failure is None:
-            entry.due = min(entry.due, entry.known.at + again_after)
+            entry.due = min(entry.due, entry.heard + again_after)
 
     async def wait(
         self,
@@ -229,7 +263,7 @@ class Lookups:
         entry = self._asked(key, fetch, what, target)
         if entry.known is None and entry.task is not None:
             await asyncio.wait([entry.task], timeout=timeout)
-        if entry.known is not None and (entry.failure is None or self._clock() - entry.known.at < patience):
+        if entry.known is not None and (entry.failure is None or self._monotonic() - entry.heard < patience):
             return entry.known
         if entry.failure is not None:
             raise ProbeError(entry.failure.reason, entry.failure.detail)
@@ -254,9 +288,14 @@ class Lookups:
         return entry
 
     def _entry(self, key: Hashable, what: str, target: str) -> _Entry:
-        now = self._clock()
+        now = self._monotonic()
         self._clean(now)
-        entry = self._entries.setdefault(key, _Entry())
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+            self._weigh(key, entry, ENTRY + size(key, what))
+        else:
+            self._entries.move_to_end(key)
         entry.asked, entry.what, entry.target = now, what, target
         return entry
 
@@ -272,9 +311,10 @@ class Lookups:
             words = "please report it with the traceback in the exporter's log"
             self._failed(key, entry, LookupFailedError(Reason.INTERNAL_ERROR, words))
         else:
-            now = self._clock()
-            entry.known, entry.failure, entry.failures = Known(answer.value, now), None, 0
-            entry.due = now + answer.again_after * spread(key)
+            entry.known, entry.failure, entry.failures = Known(answer.value, self._clock()), None, 0
+            self._weigh(key, entry, ENTRY + size(key, entry.what) + answer.weight)
+            entry.heard = self._monotonic()
+            entry.due = entry.heard + answer.again_after * spread(key)
         finally:
             entry.task = None
             self._begun -= 1
@@ -287,7 +327,7 @@ class Lookups:
         entry.failure = failure
         pause = min(FIRST_PAUSE * 2.0**entry.failures, LONGEST_PAUSE) * spread(key)
         entry.failures = min(entry.failures + 1, 20)
-        entry.due = self._clock() + max(pause, failure.retry_after or 0.0)
+        entry.due = self._monotonic() + max(pause, failure.retry_after or 0.0)
 
     def _clean(self, now: float) -> None:
         """
@@ -297,7 +337,26 @@ class Lookups:
             return
         self._cleaned = now
         for key in [key for key, one in self._entries.items() if one.asked < now - FORGET_AFTER]:
-            del self._entries[key]
+            self._forget(key)
+
+    def _forget_beyond(self) -> None:
+        """
+        Forget what nobody asked for longest, as far as there is more than may be kept.
+        """
+        while self._held > HELD_LIMIT and len(self._entries) > 1:
+            self._forget(next(iter(self._entries)))
+
+    def _forget(self, key: Hashable) -> None:
+        """
+        Forget a look-up. One that is under way comes to its end, and nobody hears of it.
+        """
+        self._held -= self._entries.pop(key).weight
+
+    def _weigh(self, key: Hashable, entry: _Entry, weight: int) -> None:
+        if self._entries.get(key) is entry:
+            self._held += weight - entry.weight
+            entry.weight = weight
+            self._forget_beyond()
 
 
 def _fields(entry: _Entry, **more: str) -> dict[str, dict[str, object]]:
@@ -311,7 +370,7 @@ def lookups(network: Network) -> Lookups:
     """
     The look-ups of the process.
     """
-    return network.resource(Lookups, lambda: Lookups(network.loop, network.clock))
+    return network.resource(Lookups, lambda: Lookups(network.loop, network.clock, network.monotonic))
 
 
 def spread(key: Hashable) -> float:

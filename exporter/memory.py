@@ -183,9 +183,16 @@ class Memory:
 
     def restore(self, name: str, known: Known) -> None:
         """
-        Take back what was known before a restart.
+        Take back what was known before a restart. What was seen since goes before it.
         """
-        self._known[name] = known
+        there = self._known.setdefault(name, known)
+        if there is known or there.identity != known.identity:
+            return
+        there.roster = known.roster | there.roster
+        for label, before in known.endpoints.items():
+            held = there.endpoints.setdefault(label, before)
+            if held.facts is None:
+                held.facts, held.seen_at, held.past = before.facts, before.seen_at, before.past
 
     def __iter__(self) -> Iterator[tuple[str, Known]]:
         return iter(self._known.items())
@@ -219,6 +226,9 @@ class Memory:
         if target.url.ip is not None or not target.url.port:
             return tuple(found)
         roster = self.known(target).roster
+        # Given in the future: before the time of day was set back. It is to be forgotten in time, too.
+        for label in [label for label, given in roster.items() if given > now]:
+            roster[label] = now
         for label in [label for label, given in roster.items() if given < now - ROSTER_AGE]:
             del roster[label]
         for label in found:
@@ -290,6 +300,8 @@ def _hold_files(known: Known, gone: Iterable[str], now: float) -> set[str]:
             held.gone_at = now
             held.observation, held.duration = GONE, 0.0
             new.append(label)
+        # The time of day may have been set back since.
+        held.gone_at = min(held.gone_at, now)
         if now - held.gone_at < GRACE:
             kept.add(label)
         else:

@@ -9,7 +9,6 @@ are the same in the text format and in OpenMetrics.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Generic, TypeVar
 
 from exporter.judgement import JudgedItem, Verdict
@@ -17,9 +16,6 @@ from exporter.memory import Held
 from exporter.observation import Certificate, Failed, Kind
 from exporter.policies import Severity
 from exporter.targets import Target
-
-REMEMBERED = 20_000
-"""Lines of targets that are remembered."""
 
 LABEL_LIMIT = 256
 """Characters of a label value that comes from a certificate."""
@@ -189,6 +185,16 @@ STATE_SUCCESS = Family(
     "expiry_state_last_save_successful",
     "1 if held facts could be written to --state.path last time, else 0. Absent without --state.path.",
 )
+CACHE_BYTES = Family(
+    "expiry_cache_bytes",
+    "Bytes that are remembered of what was made of certificates and answers, by cache.",
+    ("cache",),
+)
+CACHE_ENTRIES = Family("expiry_cache_entries", "How many things are remembered, by cache.", ("cache",))
+CACHE_LIMIT = Family(
+    "expiry_cache_limit_bytes",
+    "Bytes that all caches together may hold; what was not asked for longest goes first.",
+)
 WEB = Family(
     "expiry_web_info",
     "Where people reach the exporter's pages (--web.external-url). Always 1. Absent without that flag.",
@@ -240,6 +246,9 @@ FAMILIES = (
     RELOAD_SUCCESS,
     RELOAD_TIME,
     STATE_SUCCESS,
+    CACHE_BYTES,
+    CACHE_ENTRIES,
+    CACHE_LIMIT,
     WEB,
     BUILD,
 )
@@ -364,7 +373,6 @@ class Newest(Generic[Found]):
         return found
 
 
-@lru_cache(maxsize=REMEMBERED)
 def target_line(target: Target, prober: str) -> str:
     """
     The line of `expiry_target_info`.
@@ -373,12 +381,11 @@ def target_line(target: Target, prober: str) -> str:
     return line(TARGET, labels, 1)
 
 
-@lru_cache(maxsize=REMEMBERED)
 def left_out_line(name: str, count: int) -> str:
     """
     The line of `expiry_target_left_out_endpoints`.
     """
-    return line(LEFT_OUT, (("target", name),), count)
+    return f'{LEFT_OUT.name}{{target="{escape(name)}"}} {count}.0\n'
 
 
 class Exposition:

@@ -261,7 +261,9 @@ class Network:
 
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], float] = time.time
-    """Seconds since the epoch."""
+    """Seconds since the epoch. It may be set at any moment: for what is shown or kept over a restart."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds since some moment; it only goes on. For all that is due some time after something else."""
     readiness: Readiness = field(init=False)
     resolver: Resolver = field(init=False)
     _resources: dict[type, Closable] = field(init=False, default_factory=dict)

@@ -122,8 +122,8 @@ class _Manners:
     """
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    refuses_until: float = 0.0
-    """Seconds since the epoch; it said that it will answer nothing before."""
+    refuses_until: float = float("-inf")
+    """By the monotonic clock; it said that it will answer nothing before."""
     asked_at: float = float("-inf")
     """When it was asked last, by the loop's clock."""
 
@@ -168,7 +168,7 @@ class Registries:
         """
         Who has RDAP servers, as IANA last said. Waits for a fetch only where the shipped part has no answer.
         """
-        if self._fetching is None and self._network.clock() >= self._fetch_due:
+        if self._fetching is None and self._network.monotonic() >= self._fetch_due:
             self._fetching = self._network.loop.create_task(self._fetch())
         fetching = self._fetching
         if fetching is not None and self._fetched is None and not rdap_servers(self._known(), domain):
@@ -182,12 +182,12 @@ class Registries:
         """
         Fetch IANA's file. What was known before stays when that fails.
         """
-        url, now = self._places.bootstrap_url, self._network.clock()
-        self._fetch_due = now + BOOTSTRAP_RETRY
+        url, begun = self._places.bootstrap_url, self._network.monotonic()
+        self._fetch_due = begun + BOOTSTRAP_RETRY
         try:
             answer = await download(url, BOOTSTRAP_LIMIT, trust=self._places.trust)
             self._fetched = read_bootstrap(answer.body)
-            self._fetch_due = now + age(answer, now)
+            self._fetch_due = begun + age(answer, self._network.clock())
         except (LookupFailedError, ValueError) as error:
             logger.warning(
                 "the list of RDAP servers can't be fetched; the one before it, or the shipped one, is used",
@@ -229,7 +229,7 @@ class Registries:
         if answer.status == 429:
             detail = f"{base} wants to be asked less often from this address (status 429)"
             # Nor do the other domains that this registry has ask before.
-            self._manners[base].refuses_until = self._network.clock() + (wait or FIRST_PAUSE)
+            self._manners[base].refuses_until = self._network.monotonic() + (wait or FIRST_PAUSE)
             raise LookupFailedError(Reason.RATE_LIMITED, detail, wait)
         detail = f"{base} answered with status {answer.status} when asked for {domain}"
         raise LookupFailedError(Reason.HTTP_FAILED, detail, wait)
@@ -241,7 +241,7 @@ class Registries:
         """
         manners = self._manners.setdefault(server, _Manners())
         async with manners.turn:
-            wait = manners.refuses_until - self._network.clock()
+            wait = manners.refuses_until - self._network.monotonic()
             if wait > 0:
                 detail = f"{server} refused us lately and is left alone for another {wait:.0f} s"
                 raise LookupFailedError(Reason.RATE_LIMITED, detail, wait)

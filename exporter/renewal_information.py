@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from exporter.caches import remembered
 from exporter.observation import Renewal
 from exporter.revocation import extension, loaded
 
@@ -44,9 +44,6 @@ USUAL_PAUSE = 6 * 3600.0
 EXPLANATION_LIMIT = 256
 """Characters of a page's address that is kept; a longer one is left out, since a part leads nowhere."""
 
-REMEMBERED = 50_000
-"""Certificates whose identifier is remembered."""
-
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -56,7 +53,7 @@ class RenewalInformationError(ValueError):
     """
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered("extensions")
 def certificate_id(der: bytes) -> str | None:
     """
     What a certificate is called in questions (RFC 9773 section 4.1); None when it can't be asked for.

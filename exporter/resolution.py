@@ -20,6 +20,7 @@ import dns.rdatatype
 import dns.resolver
 from dns.rdata import Rdata
 
+from exporter.caches import Cache
 from exporter.network import Network
 from exporter.observation import Reason
 
@@ -37,9 +38,6 @@ TTL = (30.0, 900.0)
 
 STALE = 86400.0
 """Seconds for which an old answer is used while there is no new one (RFC 8767)."""
-
-REMEMBERED = 50_000
-"""Answers that are remembered; the oldest goes first."""
 
 PORT = 53
 
@@ -92,7 +90,7 @@ class Resolution:
 
     def __init__(self, network: Network, authority_port: int = PORT, one_try: float = ONE_TRY) -> None:
         self._loop = network.loop
-        self._kept: dict[tuple[tuple[Server, ...], str, str], _Kept] = {}
+        self._kept: Cache[_Kept] = Cache("dns")
         self._turn = asyncio.Semaphore(AT_A_TIME)
         self._backend = dns.asyncbackend.get_backend("asyncio")
         self._one_try = one_try
@@ -120,10 +118,8 @@ class Resolution:
             if kept is not None and now < kept.at + STALE:
                 return kept.reply
             raise
-        self._kept.pop(key, None)
-        self._kept[key] = _Kept(reply, now + min(max(seconds, TTL[0]), TTL[1]), now)
-        if len(self._kept) > REMEMBERED:
-            del self._kept[next(iter(self._kept))]
+        new = _Kept(reply, now + min(max(seconds, TTL[0]), TTL[1]), now)
+        self._kept.put(key, new, _weight(reply) + len(name))
         return reply
 
     async def _ask(self, servers: Sequence[Server], name: str, kind: str) -> tuple[Reply, float]:
@@ -199,6 +195,13 @@ def read(answer: dns.message.Message) -> tuple[Reply, float]:
         signed and bool(records),
     )
     return reply, float(found.minimum_ttl)
+
+
+def _weight(reply: Reply) -> int:
+    """
+    Bytes that a reply takes in memory, by what was measured: some hundred for a record, and what is in it.
+    """
+    return 1000 + sum(500 + 4 * len(record.to_wire() or b"") for record in reply.records)
 
 
 def system_servers() -> tuple[Server, ...]:

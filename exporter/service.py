@@ -9,20 +9,24 @@ import logging
 import platform
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from OpenSSL import SSL
 
-from exporter import __version__, metrics, state
+from exporter import __version__, metrics
+from exporter.caches import BUDGET
 from exporter.config import Config, ConfigError
 from exporter.fleet import Fleet, Rhythm
 from exporter.logs import fields
+from exporter.memory import Known
 from exporter.metrics import Exposition, Samples
 from exporter.network import Network
 from exporter.probes import domain
 from exporter.probes.issuers import authorities
+from exporter.saving import Saving
+from exporter.state import State
 from exporter.targets import Target
 from exporter.watch import Scrape, Watch
 
@@ -66,24 +70,30 @@ class Service:
         options: Options,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self.clock = clock
+        self._monotonic = monotonic
         self.config = load()
         self._loaded_at = clock()
         self._load_succeeded = True
         self._names = {target.name for target in self.config.targets}
-        self._network = Network(loop, clock)
+        self._network = Network(loop, clock, monotonic)
         self._configured = Watch(self._network, options.concurrency, clock)
         self._asked = Watch(self._network, options.concurrency, clock)
         self._exposition = Exposition()
-        self._loop = loop
-        self._state = state.State(options.state_path) if options.state_path is not None else None
-        self._state_works = True
-        self._saving: asyncio.Future[None] | None = None
+        self.saving: Saving | None = None
+        """None when nothing is kept over a restart."""
+        if options.state_path is not None:
+            kept = State(options.state_path, clock)
+            self.saving = Saving(kept, self._configured.memory, self._restore, loop, clock)
         self.external_url = options.external_url
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
         self._asked_at: deque[float] = deque(maxlen=5)
+        """By the monotonic clock, as `_looked_at`."""
+        self._asked_last = 0.0
+        self._looked_at = 0.0
         self._fleet: Fleet | None = None
         self.last: Scrape | None = None
         """The latest scrape of all targets; None before the first one of this configuration."""
@@ -93,13 +103,11 @@ class Service:
         Take back what was known before a restart, and say what is odd in the configuration.
         """
         self._log_config()
-        if self._state is None:
-            return
-        try:
-            known = self._state.load(self.clock())
-        except state.StateError as error:
-            self._state_fails(error)
-            return
+        BUDGET.fit(len(self.config.targets))
+        if self.saving is not None:
+            self.saving.load()
+
+    def _restore(self, known: Mapping[str, Known]) -> None:
         for name in known.keys() & self._names:
             self._configured.memory.restore(name, known[name])
             for label, held in known[name].endpoints.items():
@@ -111,13 +119,8 @@ class Service:
         """
         Save what is known and let go of the network.
         """
-        if self._saving is not None:
-            # Before the first scrape there is nothing that the file does not hold already.
-            await self._saving
-            assert self._state is not None
-            await self._save(self._state)
-        if self._state is not None:
-            self._state.close()
+        if self.saving is not None:
+            await self.saving.close()
         self._network.close()
 
     async def reload(self) -> None:
@@ -139,13 +142,15 @@ class Service:
         self._load_succeeded = True
         self._configured.memory.keep_only(self._names)
         self.last = None
+        BUDGET.fit(len(config.targets))
         self._log_config()
 
     async def scrape(self, timeout: float) -> Scrape:
         """
         Look at every configured target and answer within this many seconds.
         """
-        self._asked_at.append(self.clock())
+        self._asked_at.append(self._monotonic())
+        self._asked_last = self.clock()
         return await self._look(timeout)
 
     async def recent(self) -> Scrape:
@@ -153,7 +158,7 @@ class Service:
         The last scrape, for a person; a new one when that is old.
         """
         patience = max(PEOPLE_AGE, 2 * self.rhythm.every) if self.rhythm is not None else PEOPLE_AGE
-        if self.last is not None and self.clock() - self.last.at <= patience:
+        if self.last is not None and self._monotonic() - self._looked_at <= patience:
             return self.last
         return await self._look(PEOPLE_TIMEOUT)
 
@@ -172,8 +177,7 @@ class Service:
         """
         if len(self._asked_at) < 2:
             return None
-        times = list(self._asked_at)
-        return Rhythm(times[-1], max(b - a for a, b in pairwise(times)))
+        return Rhythm(self._asked_last, max(b - a for a, b in pairwise(self._asked_at)))
 
     @property
     def load_succeeded(self) -> bool:
@@ -186,9 +190,9 @@ class Service:
         scrape = await self._configured.scrape(
             self.config.targets, timeout, lambda target: target.name in self._names
         )
-        self.last = scrape
-        if self._state is not None and (self._saving is None or self._saving.done()):
-            self._saving = self._loop.create_task(self._save(self._state))
+        self.last, self._looked_at = scrape, self._monotonic()
+        if self.saving is not None:
+            self.saving.begin()
         return scrape
 
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
@@ -238,29 +242,17 @@ class Service:
             metrics.RELOAD_SUCCESS: self._load_succeeded,
             metrics.RELOAD_TIME: self._loaded_at,
         }
-        if self._state is not None:
-            values[metrics.STATE_SUCCESS] = self._state_works
+        if self.saving is not None:
+            values[metrics.STATE_SUCCESS] = self.saving.works
+        values[metrics.CACHE_LIMIT] = BUDGET.limit
         own: Samples = {family: [((), float(value))] for family, value in values.items()}
         if self.external_url is not None:
             own[metrics.WEB] = [((("external_url", self.external_url),), 1.0)]
+        for cache, (things, weight) in sorted(BUDGET.held.items()):
+            own.setdefault(metrics.CACHE_BYTES, []).append(((("cache", cache),), float(weight)))
+            own.setdefault(metrics.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
         own |= _build()
         return own
-
-    async def _save(self, kept: state.State) -> None:
-        taken = state.snapshot(self._configured.memory)
-        try:
-            await asyncio.to_thread(kept.save, taken)
-        except state.StateError as error:
-            self._state_fails(error)
-        else:
-            if not self._state_works:
-                logger.info("state can be kept again", extra=fields(path=str(kept.path)))
-            self._state_works = True
-
-    def _state_fails(self, error: state.StateError) -> None:
-        if self._state_works:
-            logger.error(str(error))
-        self._state_works = False
 
     def _log_config(self) -> None:
         for warning in self.config.warnings:

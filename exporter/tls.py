@@ -24,13 +24,11 @@ from OpenSSL import SSL
 # uses; pyproject.toml keeps its version within what tests/test_tls.py has tried.
 from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
+from exporter.caches import remembered
 from exporter.certificates import CertificateError, certificate, parse_pem
 from exporter.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
 from exporter.network import Connection, ProbeError, Trace
 from exporter.observation import Certificate, Chain, Reason, Tls
-
-SEEN_REMEMBERED = 20_000
-"""Different answers of servers that are remembered with what they mean."""
 
 DTLS1_VERSION = 0xFEFF
 """Numbers of DTLS count down (RFC 6347 section 4.1); pyOpenSSL has no name for this one."""
@@ -498,7 +496,7 @@ def _staple(ssl: object) -> bytes | None:
     return bytes(_ffi.buffer(start[0], length)) if length > 0 else None
 
 
-@lru_cache(maxsize=SEEN_REMEMBERED)
+@remembered("chains")
 def seen_from(
     presented: tuple[bytes, ...],
     protocol: str,

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -802,6 +803,42 @@ def test_a_state_path_that_can_not_be_written_does_not_stop_it(config: Path) -> 
     with serving(f"--config.file={config}", f"--state.path={config}/state.sqlite") as (process, port):
         assert values(port)["expiry_state_last_save_successful"] == {"": 0}
         assert "can't keep state in" in process.output()
+
+
+def test_two_processes_with_one_state_path_do_not_write_over_each_other(config: Path, tmp_path: Path) -> None:
+    """
+    The second one says so and serves all the same; when the first one ends it takes over.
+    """
+    arguments = [f"--config.file={config}", f"--state.path={tmp_path / 'state.sqlite'}"]
+    works = "expiry_state_last_save_successful"
+    with serving(*arguments) as (first, port):
+        assert values(port)[works] == {"": 1}
+        with serving(*arguments) as (second, other_port):
+            assert values(other_port)[works] == {"": 0}
+            assert "another process keeps its state in" in second.output()
+            assert values(port)[works] == {"": 1}
+            first.signal(signal.SIGKILL)
+            first.wait()
+            wait_until(lambda: values(other_port)[works] == {"": 1}, what="the second one's save")
+            assert "state can be kept again" in second.output()
+
+
+def test_a_locked_state_file_does_not_delay_the_end(config: Path, tmp_path: Path) -> None:
+    """
+    Somebody looks at it with another program, and forgot to end that.
+    """
+    path = tmp_path / "state.sqlite"
+    with serving(f"--config.file={config}", f"--state.path={path}") as (process, port):
+        fetch(port)
+        wait_until(path.exists, what="the state file")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            fetch(port)
+            began = time.monotonic()
+            process.signal(signal.SIGTERM)
+            assert process.wait() == 0
+            assert time.monotonic() - began < 4
+        assert "has locked the file" in process.output()
 
 
 def test_shards_cover_every_target_once(config: Path) -> None:

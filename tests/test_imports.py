@@ -21,6 +21,7 @@ PURE = {
     "suggestions",
     "targets",
     "encodings",
+    "caches",
     "certificates",
     "trust",
     "judgement",

@@ -196,8 +196,24 @@ def test_what_was_known_before_a_restart_is_taken_back() -> None:
     before = Known(identity(of), roster={"a": NOW})
     memory.restore(of.name, before)
     assert memory.known(of) is before
-    memory.restore(of.name, Known("another place", roster={"a": NOW}))
-    assert memory.known(of).roster == {}
+    other = Memory()
+    other.restore(of.name, Known("another place", roster={"a": NOW}))
+    assert other.known(of).roster == {}
+
+
+def test_what_was_known_before_a_restart_may_come_late() -> None:
+    """
+    What was seen since goes before it, and what failed since is as it was last seen.
+    """
+    before, memory, of = Memory(), Memory(), target()
+    take(before, of, seen(FACTS, "a"), seen(FACTS, "b"), seen(FACTS, "c"))
+    take(memory, of, seen(RENEWED, "a"), failed(Reason.TIMEOUT, "b"), at=NOW + 60)
+    memory.restore(of.name, before.known(of))
+    endpoints = memory.known(of).endpoints
+    found = {label: (held.facts, held.seen_at) for label, held in endpoints.items()}
+    assert found == {"a": (RENEWED, NOW + 60), "b": (FACTS, NOW), "c": (FACTS, NOW)}
+    memory.restore(of.name, Known("another place", endpoints=dict(endpoints)))
+    assert memory.known(of).endpoints is endpoints
 
 
 def test_an_address_has_its_own_label() -> None:
@@ -255,6 +271,16 @@ def test_an_address_that_is_given_again_is_remembered_from_then() -> None:
         found = addresses(ADDRESS_LIMIT)
         assert memory.labels(of, found, NOW + day * 86400) == tuple(found)
     assert set(memory.known(of).roster.values()) == {NOW + 29 * 86400}
+
+
+def test_the_roster_goes_on_when_the_clock_is_set_back() -> None:
+    """
+    Addresses that were given while the clock was a month ahead are forgotten as others are, a week later.
+    """
+    memory, of = Memory(), target()
+    memory.labels(of, addresses(ADDRESS_LIMIT), NOW + 30 * DAY)
+    assert memory.labels(of, addresses(1, 100), NOW) == ("lms.example.com:443#1",)
+    assert memory.labels(of, addresses(1, 100), NOW + ROSTER_AGE + 1) == tuple(addresses(1, 100))
 
 
 def test_the_roster_stays_small() -> None:

@@ -19,7 +19,7 @@ from exporter.observation import Observed
 from exporter.policies import MANUAL
 from exporter.service import Options, Service
 from exporter.targets import Target
-from tests.support.certificates import NOW
+from tests.support.certificates import DAY, NOW
 
 
 @contextlib.asynccontextmanager
@@ -208,14 +208,18 @@ class Clock:
         return self.now
 
 
-def ticking(test: Callable[[Service, Clock], Awaitable[None]], options: Options | None = None) -> None:
+def ticking(
+    test: Callable[[Service, Clock], Awaitable[None]],
+    options: Options | None = None,
+    day: Clock | None = None,
+) -> None:
     """
-    Run the test against a service without targets.
+    Run the test against a service without targets. The time of day is the test's clock, or one of its own.
     """
 
     async def run() -> None:
         clock = Clock()
-        one = Service(Config, options or Options(), asyncio.get_running_loop(), clock)
+        one = Service(Config, options or Options(), asyncio.get_running_loop(), day or clock, clock)
         try:
             await test(one, clock)
         finally:
@@ -261,6 +265,28 @@ def test_the_rhythm_is_the_longest_gap_of_the_last_few() -> None:
         assert one.rhythm == Rhythm(clock.now, 53)
 
     ticking(test)
+
+
+def test_setting_the_clock_makes_no_rhythm_and_keeps_no_old_scrape() -> None:
+    """
+    When it was last scraped is told by the time of day; how often, and how old that is, by one that goes on.
+    """
+    day = Clock()
+
+    async def test(one: Service, clock: Clock) -> None:
+        day.now += 30 * DAY
+        await one.scrape(5.0)
+        day.now -= 30 * DAY
+        clock.now += 60
+        day.now += 60
+        scraped = await one.scrape(5.0)
+        assert one.rhythm == Rhythm(day.now, 60)
+        day.now -= DAY
+        assert await one.recent() is scraped
+        clock.now += 121
+        assert await one.recent() is not scraped
+
+    ticking(test, day=day)
 
 
 def test_a_fleet_is_made_once_for_each_scrape() -> None:

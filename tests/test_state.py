@@ -2,25 +2,58 @@
 State: what survives a restart, and what happens to a file that can't be used.
 """
 
+import contextlib
+import errno
+import json
 import logging
+import os
 import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exporter import certificates
+from exporter.judgement import Anchors, judge_facts
 from exporter.memory import Held, Known, Look, Memory, Past, Result, identity
+from exporter.metrics import EndpointRow, Exposition, TargetRow
 from exporter.minter import Minted
-from exporter.observation import Certificate, Chain, Facts, Failed, Item, Kind, Observed, Tls
+from exporter.observation import (
+    Certificate,
+    Chain,
+    Facts,
+    Failed,
+    Fault,
+    FoundFault,
+    FoundHazard,
+    Hazard,
+    Item,
+    Kind,
+    Observed,
+    Renewal,
+    Tls,
+)
 from exporter.probes import wire
-from exporter.state import SCHEMA_VERSION, State, StateError, certificates_of, decode, encode, snapshot
+from exporter.state import (
+    BAD_ROWS_LOGGED,
+    SCHEMA_VERSION,
+    Reading,
+    State,
+    StateError,
+    certificates_of,
+    decode,
+    encode,
+    snapshot,
+)
 from exporter.targets import Target
 from exporter.tls import Seen
+from exporter.trust import TrustStore
 from tests.golden.values import target
 from tests.support.certificates import DAY, NOW, shared_key
 
@@ -303,8 +336,6 @@ def test_what_was_removed_while_saving_failed_does_not_spoil_the_file(
     state = State(str(path))
     state.load(NOW)
     state.save(snapshot(memory))
-    # Not five seconds, as usual, for the other process to finish.
-    state._open().execute("PRAGMA busy_timeout = 1")
     other = blocked(path)
     with pytest.raises(StateError, match="locked"):
         state.save(snapshot(memory))
@@ -430,8 +461,12 @@ def test_changed_bytes_never_do_more_harm_than_a_lost_file(
         known, refused = load(path), ""
     except StateError as error:
         known, refused = {}, str(error)
-    assert known == {} or not damaged_files(path.parent)
     assert not refused or str(path) in refused
+    shown(known)
+    # What was damaged is beside it now, once.
+    aside = damaged_files(path.parent)
+    assert load(path).keys() == known.keys()
+    assert damaged_files(path.parent) == aside
 
 
 def changed(path: Path, statement: str) -> None:
@@ -448,38 +483,227 @@ def changed(path: Path, statement: str) -> None:
     "statement",
     [
         f"PRAGMA user_version = {SCHEMA_VERSION + 1}",
-        "UPDATE certificate SET der = x'3000'",
-        "UPDATE certificate SET der = 'text'",
-        "DELETE FROM certificate",
-        "UPDATE endpoint SET facts = '{'",
-        "UPDATE endpoint SET facts = '[]'",
-        "UPDATE endpoint SET facts = '{}'",
-        'UPDATE endpoint SET facts = \'{"items": [[1]], "chains": [], "tls": null}\'',
-        'UPDATE endpoint SET facts = \'{"items": [], "chains": [7], "tls": null}\'',
-        'UPDATE endpoint SET facts = \'{"items": [], "chains": [], "tls": {"staple": "!"}}\'',
-        'UPDATE endpoint SET facts = \'{"items": [], "chains": [], "tls": 7}\'',
-        "UPDATE endpoint SET facts = replace(facts, 'leaf', 'leav')",
-        "UPDATE target SET roster = 'x'",
-        "UPDATE target SET roster = '[1]'",
-        'UPDATE target SET roster = \'{"a": "b"}\'',
-        "UPDATE target SET roster = '7'",
         "ALTER TABLE endpoint RENAME COLUMN facts TO other",
+        "DROP TABLE certificate",
     ],
 )
-def test_a_file_that_says_something_else_is_set_aside(
+def test_a_file_of_another_format_is_set_aside(
     path: Path,
     leaves: tuple[Certificate, Certificate, Certificate],
     statement: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
-    Another format, or values that no version of this program wrote.
+    Nothing in it is guessed at.
     """
     save(path, remembered({"a": wire.facts(handshake(*leaves))}))
     changed(path, statement)
-    assert load(path) == {}
+    assert (load(path) == {}) == (not statement.startswith("DROP"))
     assert len(damaged_files(path.parent)) == 1
     assert "damaged" in caplog.text
+
+
+DEEP = "[" * 100_000
+
+BAD_VALUES = [
+    "7",
+    "-1e300",
+    "1e999",
+    "NaN",
+    "1" * 400,
+    "1" * 5000,
+    "true",
+    "null",
+    '"text"',
+    '"\\ud800"',
+    '"\\u0000"',
+    "[]",
+    "[7]",
+    "[[1]]",
+    "{}",
+    '{"a": "b"}',
+    '{"leaf": NaN}',
+    DEEP,
+    DEEP + "]" * 100_000,
+    '{"a":' * 100_000,
+]
+"""Values in JSON that may stand where another one is meant to."""
+
+
+def places(value: object, before: tuple[int | str, ...] = ()) -> Iterator[tuple[int | str, ...]]:
+    """
+    The way to every value in a JSON value, the whole first.
+    """
+    yield before
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from places(one, (*before, key))
+    if isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from places(one, (*before, number))
+
+
+def with_other(text: str, place: tuple[int | str, ...], other: str) -> str:
+    """
+    The JSON text with another value in that place.
+    """
+    mark = "a mark that is nowhere else"
+    whole = [json.loads(text)]
+    there: Any = whole
+    way: tuple[int | str, ...] = (0, *place)
+    for step in way[:-1]:
+        there = there[step]
+    there[way[-1]] = mark
+    return json.dumps(whole[0]).replace(json.dumps(mark), other)
+
+
+def shown(known: Mapping[str, Known]) -> str:
+    """
+    All that was loaded, judged and written as for Prometheus.
+    """
+    endpoints, targets = [], []
+    for name, one in known.items():
+        of = target(name=name)
+        targets.append(TargetRow(of, "wire", 0))
+        for label, held in one.endpoints.items():
+            assert held.facts is not None
+            verdict = judge_facts(held.facts, of, Anchors(TrustStore([])), NOW)
+            endpoints.append(EndpointRow(of, label, held, verdict))
+    text = Exposition().text(targets, endpoints, {})
+    text.encode()
+    return text
+
+
+def rich(path: Path, leaves: tuple[Certificate, Certificate, Certificate]) -> None:
+    """
+    A file with two targets, of which one has a value in every place.
+    """
+    ecdsa, rsa, above = leaves
+    renewal = Renewal(NOW, NOW - 1, "https://why.example/")
+    made = replace(
+        wire.facts(handshake(ecdsa, above, staple=b"staple")),
+        faults=(FoundFault(Fault.REVOKED, "it is revoked"),),
+        hazards=(FoundHazard(Hazard.DOMAIN_HOLD, "it is on hold"),),
+    )
+    facts = replace(made, items=(replace(made.items[0], renewal=renewal), *made.items[1:]))
+    memory = remembered({"a": facts}, target(name="rich"))
+    held = memory.known(target(name="rich")).endpoints["a"]
+    held.past = Past(
+        {"leaf": Item("leaf", Kind.LEAF, 1.0, 2.0, rsa)}, {"leaf": 1.0}, {"leaf": 2.0}, {"leaf": 3.0}, NOW
+    )
+    memory.labels(target(name="rich"), ["a", "b"], NOW)
+    remember(memory, {"a": wire.facts(handshake(rsa))}, target(name="good"))
+    save(path, memory)
+
+
+@pytest.mark.parametrize("column", ["facts", "past", "roster"])
+def test_a_row_with_any_other_value_in_any_place_harms_no_other(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate], column: str
+) -> None:
+    """
+    It is read, or left out; what was read can be judged and shown. The other target is always there.
+    """
+    rich(path, leaves)
+    table, key = ("target", "name") if column == "roster" else ("endpoint", "target")
+    ((text,),) = rows(path, f"SELECT {column} FROM {table} WHERE {key} = 'rich'")
+    assert isinstance(text, str)
+    left_out = 0
+    with closing(sqlite3.connect(path)) as database:
+        for place in places(json.loads(text)):
+            for other in BAD_VALUES:
+                changed_text = with_other(text, place, other)
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? WHERE {key} = 'rich'",
+                    (changed_text,),
+                )
+                read = Reading(database)
+                assert "good" in shown(read.found)
+                assert [one.what.partition(",")[0] for one in read.bad] in ([], ["target 'rich'"])
+                left_out += len(read.bad)
+                if other.startswith((DEEP, '{"a":{')):
+                    assert len(read.bad) == 1
+    assert left_out > 50
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, 7.5, b"", b"\xff\x00", "", "\x00", "text", 2**62, -1e300, float("inf")]
+)
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("certificate", "fingerprint"),
+        ("certificate", "der"),
+        ("target", "name"),
+        ("target", "identity"),
+        ("target", "roster"),
+        ("endpoint", "target"),
+        ("endpoint", "label"),
+        ("endpoint", "seen_at"),
+        ("endpoint", "facts"),
+        ("endpoint", "past"),
+    ],
+)
+def test_a_row_with_any_other_value_in_a_column_harms_no_other(
+    path: Path,
+    leaves: tuple[Certificate, Certificate, Certificate],
+    table: str,
+    column: str,
+    value: object,
+) -> None:
+    """
+    Bytes that are no UTF-8 too. After it was loaded once, the file is good.
+    """
+    rich(path, leaves)
+    which = {"certificate": f"fingerprint = '{leaves[2].fingerprint_sha256}'", "target": "name = 'rich'"}
+    other = "target = 'rich'"
+    database = sqlite3.connect(path)
+    with closing(database):
+        query = f"UPDATE {table} SET {column} = ? WHERE {which.get(table, other)}"
+        with contextlib.suppress(sqlite3.IntegrityError):  # it may not be NULL
+            database.execute(query, (value,))
+        database.commit()
+        if isinstance(value, bytes):
+            database.execute(query.replace("?", "CAST(? AS TEXT)"), (value,))
+            database.commit()
+    known = load(path)
+    assert "good" in shown(known)
+    assert len(damaged_files(path.parent)) <= 1
+    aside = damaged_files(path.parent)
+    assert load(path).keys() == known.keys()
+    assert damaged_files(path.parent) == aside
+
+
+def test_a_damaged_row_is_told_once_with_whose_it_is_and_kept_in_a_copy(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate], caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The others are used, and the next start has nothing to say.
+    """
+    rich(path, leaves)
+    changed(path, f"UPDATE endpoint SET facts = '{DEEP}' WHERE target = 'rich'")
+    known = load(path)
+    assert {name: list(one.endpoints) for name, one in known.items()} == {"rich": [], "good": ["a"]}
+    row, whole = (getattr(record, "fields") for record in caplog.records)  # noqa: B009 - no such field
+    assert (row["row"], row["cause"]) == ("target 'rich', endpoint 'a'", "it is nested too deeply")
+    (aside,) = damaged_files(path.parent)
+    assert (whole["rows"], whole["aside"]) == (1, f"a copy was kept as {aside}")
+    assert rows(aside, "SELECT facts FROM endpoint WHERE target = 'rich'") == [(DEEP,)]
+    caplog.clear()
+    load(path)
+    assert caplog.records == []
+
+
+def test_many_damaged_rows_are_counted(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate], caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Not told one by one.
+    """
+    good_bytes(path, leaves)
+    changed(path, "UPDATE endpoint SET past = 'x'")
+    load(path)
+    assert len(caplog.records) == BAD_ROWS_LOGGED + 1
+    assert getattr(caplog.records[-1], "fields")["rows"] == 40  # noqa: B009 - no such field
 
 
 def test_an_endpoint_without_its_target_is_left_out(
@@ -540,6 +764,208 @@ def test_a_damaged_file_that_can_not_be_renamed_is_refused(path: Path) -> None:
     with pytest.raises(StateError, match=r"Is a directory|directory not empty"):
         load(path)
     assert path.read_bytes() == b"no database" * 100
+
+
+HOLDS = """
+import os, signal, sys
+from exporter.memory import Known, Memory
+from exporter.state import State, snapshot
+state = State(sys.argv[1])
+state.load(0)
+memory = Memory()
+memory.restore("theirs", Known("x"))
+state.save(snapshot(memory))
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def other_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """
+    A process that keeps its state in this file, until its input ends or it is killed.
+    """
+    command = [sys.executable, "-c", HOLDS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holds\n"
+        yield process
+        process.kill()
+
+
+def named(*names: str) -> Memory:
+    """
+    A memory that knows these targets.
+    """
+    memory = Memory()
+    for name in names:
+        memory.restore(name, Known("x"))
+    return memory
+
+
+@pytest.mark.parametrize("by", ["its own name", "a link"])
+def test_a_second_process_writes_nothing_and_takes_over_from_the_first(path: Path, by: str) -> None:
+    """
+    It reads what the first one knew, and says why it does not write, however the file is named. The first one
+    is killed: it can't tidy up.
+    """
+    mine = path
+    with other_process(path) as process:
+        if by == "a link":
+            mine = path.with_name("link")
+            mine.symlink_to(path)
+        state = State(str(mine))
+        assert list(state.load(NOW)) == ["theirs"]
+        assert state.refused is not None
+        assert str(state.refused).startswith(f"another process keeps its state in {mine}, so this one writes")
+        with pytest.raises(StateError, match="another process keeps its state"):
+            state.save(snapshot(named("mine")))
+        assert rows(path, "SELECT name FROM target") == [("theirs",)]
+        process.kill()
+        process.wait()
+        state.save(snapshot(named("mine")))
+        state.close()
+    assert list(load(path)) == ["mine"]
+
+
+def test_what_one_state_saved_is_written_anew_by_the_next(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    The second one does not take its own rows for written, because it once read them.
+    """
+    facts = wire.facts(handshake(*leaves))
+    save(path, remembered({"a": facts}))
+    first, second = State(str(path)), State(str(path))
+    first.load(NOW)
+    known = second.load(NOW)
+    assert second.refused is not None
+    first.save(snapshot(Memory()))
+    first.close()
+    memory = Memory()
+    memory.restore(target().name, known[target().name])
+    second.save(snapshot(memory))
+    second.close()
+    assert len(endpoints(path)) == 1
+
+
+def test_a_lock_that_somebody_removed_is_made_again(path: Path) -> None:
+    """
+    The process whose lock was removed finds out before it writes.
+    """
+    first, second = State(str(path)), State(str(path))
+    first.load(NOW)
+    path.with_name("state.sqlite.lock").unlink()
+    second.load(NOW)
+    assert second.refused is None
+    second.save(snapshot(named("second")))
+    with pytest.raises(StateError, match="another process keeps its state"):
+        first.save(snapshot(named("first")))
+    second.close()
+    first.save(snapshot(named("first")))
+    first.close()
+    assert list(load(path)) == ["first"]
+
+
+@pytest.mark.parametrize("instead", ["nothing", "another file"])
+def test_a_file_that_somebody_removed_is_made_again(path: Path, instead: str) -> None:
+    """
+    What goes into a file without a name would be lost, and nobody would know.
+    """
+    state = State(str(path))
+    state.load(NOW)
+    state.save(snapshot(named("a")))
+    for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        file.unlink()
+    if instead == "another file":
+        other = State(str(path.with_name("other.sqlite")))
+        other.save(snapshot(named("b")))
+        other.close()
+        path.with_name("other.sqlite").rename(path)
+    state.save(snapshot(named("a", "c")))
+    state.close()
+    assert sorted(load(path)) == ["a", "c"]
+
+
+def test_a_file_that_is_damaged_while_it_is_used_is_set_aside(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    Else each save would fail until the restart.
+    """
+    good = bytearray(good_bytes(path, leaves))
+    state = State(str(path), clock=lambda: NOW)
+    state.load(NOW)
+    state._close_database()
+    good[4096:] = b"\xff" * (len(good) - 4096)
+    path.write_bytes(good)
+    state.save(snapshot(named("a")))
+    state.close()
+    assert list(load(path)) == ["a"]
+    assert [file.name for file in damaged_files(path.parent)] == ["state.sqlite.damaged-20270115T080000Z"]
+
+
+def test_any_name_of_a_file_will_do(tmp_path: Path) -> None:
+    """
+    Also for the process that only reads.
+    """
+    path = tmp_path / "a dir" / "my state?100%#é.db"
+    path.parent.mkdir()
+    first, second = State(str(path)), State(str(path))
+    first.save(snapshot(named("a")))
+    assert list(second.load(NOW)) == ["a"]
+    assert second.refused is not None
+    first.close()
+    second.close()
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.lock"]
+
+
+def test_what_a_killed_process_left_beside_the_file_is_read(path: Path) -> None:
+    """
+    SQLite's write-ahead log holds what the file itself does not yet.
+    """
+    with other_process(path) as process:
+        process.kill()
+    assert path.with_name("state.sqlite-wal").stat().st_size > 0
+    assert list(load(path)) == ["theirs"]
+
+
+def test_what_can_be_read_only_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Nothing can be made beside it, as on a file system that is read-only (fake: root may write everywhere).
+    """
+    save(path, named("a"))
+
+    def refuse(name: Path, *_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(name))
+
+    monkeypatch.setattr("exporter.state.os.open", refuse)
+    state = State(str(path))
+    assert list(state.load(NOW)) == ["a"]
+    assert "Read-only file system" in str(state.refused)
+    with pytest.raises(StateError, match="Read-only file system"):
+        state.save(snapshot(named("b")))
+    state.close()
+
+
+def test_a_full_disk_is_called_that(path: Path) -> None:
+    """
+    What was saved before is still there, and once there is room all is saved. (The limit is SQLite's own,
+    which it reports as it does the disk's.)
+    """
+    state = State(str(path))
+    state.save(snapshot(named("a")))
+    ((pages,),) = state._open().execute("PRAGMA page_count")
+    state._open().execute(f"PRAGMA max_page_count = {pages + 2}")
+    many = snapshot(named(*(f"target {number}" for number in range(5000))))
+    with pytest.raises(
+        StateError, match=r"database or disk is full.*: the disk is full\. What was saved before is"
+    ):
+        state.save(many)
+    assert list(State(str(path)).load(NOW)) == ["a"]
+    state.save(many)
+    state.close()
+    assert len(load(path)) == 5000
 
 
 FULL = """

@@ -535,8 +535,8 @@ def test_state_that_can_not_be_kept_is_a_metric_and_logged_once(
 
     async def saved(site: Site) -> float:
         await site.metrics()
-        assert site.service._saving is not None
-        await site.service._saving
+        assert site.service.saving is not None
+        await site.service.saving.settle()
         return (await site.metrics())["expiry_state_last_save_successful"][""]
 
     async def test(site: Site) -> None:

@@ -7,12 +7,17 @@ verdict and their lines.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 
-from exporter.observation import Facts, FailedLookup, FoundFault, FoundHazard, Item, Renewal
-
-REMEMBERED = 50_000
-"""Facts that are remembered with what was added to them."""
+from exporter.caches import remembered
+from exporter.observation import (
+    Certificate,
+    Facts,
+    FailedLookup,
+    FoundFault,
+    FoundHazard,
+    Item,
+    Renewal,
+)
 
 
 class _Same:
@@ -62,7 +67,7 @@ def base(facts: Facts) -> Facts:
     return facts.base if facts.base is not None else facts
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered("facts", apart=(Certificate,))
 def _added(
     same: _Same,
     items: tuple[Item, ...],
@@ -81,7 +86,7 @@ def _added(
     )
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered("facts", apart=(Certificate,))
 def _renewed(same: _Same, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
     by_fingerprint = dict(renewals)
     items = tuple(_with_renewal(item, by_fingerprint) for item in same.facts.items)

@@ -48,7 +48,7 @@ class Delegation:
 
     there: bool
     changed_at: float | None = None
-    """When that was first seen to change, in seconds since the epoch; None: it never did."""
+    """When that was first seen to change, by the monotonic clock; None: it never did."""
 
     def is_news(self, now: float) -> bool:
         """
@@ -103,7 +103,11 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
         f"the zone above {domain}",
         target.name,
     )
-    if delegation is not None and delegation.value is not None and delegation.value.is_news(network.clock()):
+    if (
+        delegation is not None
+        and delegation.value is not None
+        and delegation.value.is_news(network.monotonic())
+    ):
         trace.note("it vanished from the zone above, or has just come back: asking the registry sooner")
         known.hurry(key, VANISHED_AGAIN)
     failure = known.failure(key)
@@ -137,7 +141,7 @@ async def _look_above(domain: str, target: Target, network: Network) -> Answer:
         return Answer(Delegation(there), DELEGATION_AGAIN)
     if was.there is there:
         return Answer(was, DELEGATION_AGAIN)
-    return Answer(Delegation(there, network.clock()), DELEGATION_AGAIN)
+    return Answer(Delegation(there, network.monotonic()), DELEGATION_AGAIN)
 
 
 async def _is_delegated(domain: str, target: Target, network: Network) -> bool:

@@ -6,7 +6,7 @@ background, so a first look does not have their answers. While a question fails,
 """
 
 import asyncio
-from functools import lru_cache, partial
+from functools import partial
 
 from exporter import renewal_information as ari
 from exporter.anchors import AnchorFiles
@@ -120,7 +120,6 @@ class Authorities:
         return self._before.get(leaf.fingerprint_sha256)
 
 
-@lru_cache(maxsize=4096)
 def _anchor(der: bytes, issuer: str, store: TrustStore) -> Certificate | None:
     fitting = (anchor for anchor in store.anchors if anchor.subject == issuer)
     return next((anchor for anchor in fitting if issued(der, anchor.der)), None)
@@ -352,7 +351,7 @@ async def _get_list(network: Network, urls: tuple[str, ...], issuer: Certificate
             words = f"what {url} gives is no revocation list to go by: {error}"
             failure = failure or LookupFailedError(Reason.FORMAT_BROKEN, words)
         else:
-            return Answer(found, again(found.next_update, network.clock()))
+            return Answer(found, again(found.next_update, network.clock()), len(found.rows))
     assert failure is not None
     raise failure
 

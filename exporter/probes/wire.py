@@ -4,12 +4,13 @@ TLS on the wire, from the first byte or after a dialogue, each address of the na
 
 from collections.abc import Awaitable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Protocol
 
 from OpenSSL import SSL
 
 from exporter import tls
+from exporter.caches import remembered
 from exporter.network import Network, ProbeError, Trace
 from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
@@ -324,7 +325,7 @@ def http_refuses(answer: bytes) -> bool:
     )
 
 
-@lru_cache(maxsize=tls.SEEN_REMEMBERED)
+@remembered("facts", apart=(tls.Seen, Certificate))
 def facts(*seen: tls.Seen) -> Facts:
     """
     The handshakes of one endpoint as items: `leaf`, `chain-1`, or `leaf-rsa`, `chain-rsa-1` if asked for.

@@ -178,8 +178,17 @@ class Watching:
     watch: Watch
     network: Network
     now: list[float]
+    stepped: list[float]
+    """By how many seconds somebody set the time of day since the beginning: no time went by with it."""
     dns_port: int = 0
     """Where the name server of the zone above listens; 0: the test has none."""
+
+    def set_clock(self, by: float) -> None:
+        """
+        Somebody sets the time of day.
+        """
+        self.now[0] += by
+        self.stepped[0] += by
 
     async def look(self, url: str) -> Look:
         """
@@ -214,9 +223,9 @@ async def asked(
     """
     Fake registries and a watch over them.
     """
-    now = [NOW]
+    now, stepped = [NOW], [0.0]
     async with registry(ca) as (it, trust):
-        network = Network(asyncio.get_running_loop(), lambda: now[0])
+        network = Network(asyncio.get_running_loop(), lambda: now[0], lambda: now[0] - stepped[0])
         places = Places(
             f"{it.base}/dns.json",
             servers if servers is not None else {"it": "127.0.0.1"},
@@ -228,6 +237,6 @@ async def asked(
         network.resource(Registries, lambda: Registries(network, places))
         network.resource(Resolution, lambda: Resolution(network, dns_port))
         try:
-            yield Watching(it, Watch(network, 8, lambda: now[0]), network, now, dns_port)
+            yield Watching(it, Watch(network, 8, lambda: now[0]), network, now, stepped, dns_port)
         finally:
             network.close()

@@ -338,6 +338,35 @@ def test_a_registry_that_refuses_is_left_alone_as_long_as_it_asks(ca: Minted) ->
     play(ca, scene)
 
 
+@pytest.mark.parametrize("step", [30 * DAY, -30 * DAY])
+def test_a_registry_that_refused_while_the_clock_was_wrong_is_asked_in_its_time(
+    ca: Minted, step: float
+) -> None:
+    """
+    As is the list of registries that was fetched then: neither is left alone until that time of day comes.
+    """
+
+    async def scene(watching: Watching) -> None:
+        watching.registry.rdap["example.test"] = web.Response(status=429, headers={"Retry-After": "7200"})
+        watching.set_clock(step)
+        await watching.failed("domain:example.test")
+        watching.set_clock(-step)
+        watching.registry.rdap["example.test"] = rdap("example.test")
+        watching.now[0] += 7100
+        assert (await watching.failed("domain:example.test")).reason is Reason.RATE_LIMITED
+        watching.now[0] += 1000
+        await settled(watching, "domain:example.test", lambda look: isinstance(look.observation, Observed))
+        assert watching.registry.asked == ["bootstrap", *["rdap example.test"] * 2]
+
+        watching.registry.rdap["other.test"] = rdap("other.test")
+        watching.now[0] += 1.1 * DAY
+        await settled(
+            watching, "domain:other.test", lambda _: watching.registry.asked.count("bootstrap") == 2
+        )
+
+    play(ca, scene)
+
+
 def test_no_server_silences_us_for_longer_than_a_day(ca: Minted) -> None:
     """
     A Retry-After of years would be the end of watching that registry.

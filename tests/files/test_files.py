@@ -334,6 +334,18 @@ def test_a_file_that_stays_away_is_forgotten_with_a_line(caplog: pytest.LogCaptu
     ]
 
 
+def test_a_file_that_stays_away_is_forgotten_though_the_clock_was_set_back() -> None:
+    """
+    It was missed while the clock was a month ahead: an hour after it was set back it is forgotten.
+    """
+    target, memory = of("/x/*"), Memory()
+    look = Look("/x/gone", Observed(Facts((Item("leaf", Kind.LEAF, NOW, NOW + DAY),))), 0.1)
+    memory.update(Result(target, (look,), located=True), NOW)
+    for after, known in ((30 * DAY, 1), (0.0, 1), (GRACE - 1, 1), (GRACE, 0)):
+        memory.update(Result(target, (), located=True), NOW + after)
+        assert len(memory.known(target).endpoints) == known
+
+
 def test_all_patterns_together_have_a_limit(tmp_path: Path) -> None:
     """
     What is beyond it is counted, and a pattern keeps what it had; one that is asked for no more makes room.
@@ -344,7 +356,7 @@ def test_all_patterns_together_have_a_limit(tmp_path: Path) -> None:
 
     async def run() -> None:
         now = [NOW]
-        all_files = files.Files(asyncio.get_running_loop(), lambda: now[0], limit=3)
+        all_files = files.Files(asyncio.get_running_loop(), lambda: NOW, limit=3, monotonic=lambda: now[0])
         for _ in range(2):
             found = [await all_files.search(f"{tmp_path}/{name}/*") for name in ("a", "b")]
             assert [(len(one.paths), one.beyond) for one in found] == [(2, 0), (1, 1)]

@@ -257,8 +257,11 @@ def the_exporter_itself() -> str:
         (metrics.RELOAD_SUCCESS, 0),
         (metrics.RELOAD_TIME, NOW),
         (metrics.STATE_SUCCESS, 1),
+        (metrics.CACHE_LIMIT, 64 * 1024 * 1024),
     )
     own: metrics.Samples = {family: [((), float(value))] for family, value in values}
+    own[metrics.CACHE_BYTES] = [((("cache", "chains"),), 7300.0)]
+    own[metrics.CACHE_ENTRIES] = [((("cache", "chains"),), 1.0)]
     own[metrics.WEB] = [((("external_url", "https://expiry.example.com"),), 1.0)]
     own[metrics.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
     return Scene().text(own)

@@ -173,7 +173,7 @@ def test_it_is_asked_again_when_the_server_wants(leaf: Minted, server: str, web:
     clock = Clock()
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock)
+        network = Network(asyncio.get_running_loop(), clock, clock)
         watch = Watch(network, 8, clock)
         one = asks(server, web)
         await known(watch, one)
@@ -214,7 +214,7 @@ def test_the_last_window_stays_while_the_next_can_not_be_got(
     clock = Clock()
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock)
+        network = Network(asyncio.get_running_loop(), clock, clock)
         watch = Watch(network, 8, clock)
         one = asks(server, web)
         before = await known(watch, one)
@@ -244,7 +244,7 @@ def test_a_certificate_that_the_server_does_not_know_is_no_failure(
     clock = Clock()
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock)
+        network = Network(asyncio.get_running_loop(), clock, clock)
         watch = Watch(network, 8, clock)
         one = asks(server, web)
         await until(watch, one, lambda _: web.times(path(leaf)) == 1)
@@ -307,7 +307,7 @@ def test_an_expired_certificate_is_not_asked_for(leaf: Minted, server: str, web:
     clock = Clock()
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock)
+        network = Network(asyncio.get_running_loop(), clock, clock)
         watch = Watch(network, 8, clock)
         one = asks(server, web)
         await known(watch, one)
@@ -330,7 +330,7 @@ def test_an_expired_certificate_is_never_asked_for(leaf: Minted, server: str, we
     clock.now = leaf.certificate.not_valid_after_utc.timestamp() + 1
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock)
+        network = Network(asyncio.get_running_loop(), clock, clock)
         watch = Watch(network, 8, clock)
         await scrape(watch, asks(server, web))
         assert lookups(network)._entries == {}

@@ -79,12 +79,14 @@ def is_bound(port: int) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def watching(clock: Clock | None = None) -> AsyncIterator[tuple[Watch, Network]]:
+async def watching(
+    clock: Clock | None = None, monotonic: Clock | None = None
+) -> AsyncIterator[tuple[Watch, Network]]:
     """
-    A watch by this clock, and its network.
+    A watch by this clock, and its network. One clock is for both purposes unless there are two.
     """
     clock = clock or Clock()
-    network = Network(asyncio.get_running_loop(), clock)
+    network = Network(asyncio.get_running_loop(), clock, monotonic or clock)
     try:
         yield Watch(network, 8, clock), network
     finally:
@@ -155,6 +157,28 @@ def test_a_list_is_an_item_and_asked_for_once(ca: Minted, server: str, web: WebS
 
     run(work())
     assert web.times(LIST) == 1
+
+
+def test_a_list_is_asked_for_in_time_though_the_clock_was_set(
+    ca: Minted, server: str, web: WebServer, anchors: str
+) -> None:
+    """
+    Thirty days on, and back once the list was fetched: the next one is fetched within a day.
+    """
+    web.pages[LIST] = Page(revocation_list(ca, {1: None}))
+
+    async def work() -> None:
+        clock, monotonic = Clock(), Clock()
+        async with watching(clock, monotonic) as (watch, _):
+            one = target(server, ca_file=anchors, crl=True)
+            clock.now += 30 * DAY
+            await until(watch, one, has("crl"))
+            clock.now -= 30 * DAY
+            monotonic.now += 1.2 * DAY
+            clock.now += 1.2 * DAY
+            await until(watch, one, lambda _: web.times(LIST) == 2)
+
+    run(work())
 
 
 def test_without_the_settings_nobody_is_asked(server: str, web: WebServer, anchors: str) -> None:

@@ -266,7 +266,7 @@ def test_a_list_that_was_got_before_stands(tmp_path: Path, ca: Minted, web: WebS
     now = [NOW]
 
     async def run(server: str) -> None:
-        network = Network(asyncio.get_running_loop(), lambda: now[0])
+        network = Network(asyncio.get_running_loop(), lambda: now[0], lambda: now[0])
         watch = Watch(network, 8, network.clock)
         one = target(server, ca_file=anchors, crl=True)
 

@@ -1,0 +1,236 @@
+"""
+Caches: what is remembered, what it weighs, and what goes first.
+"""
+
+import gc
+import os
+import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from exporter import caches, revocation, tls, trust
+from exporter.caches import LEAST_LIMIT, LIMIT_PER_TARGET, OVERHEAD, Budget, Cache, remembered, size
+from exporter.certificates import certificate
+from exporter.memory import Look, Memory, Result
+from exporter.minter import Minted
+from exporter.observation import Certificate, Kind, Observed
+from exporter.probes import wire
+from tests.golden.values import target
+from tests.support.certificates import NOW, shared_key
+
+MEGABYTE = 1_000_000
+
+
+def test_a_function_is_called_once_for_the_same_bytes() -> None:
+    """
+    Equal ones: each handshake brings its own. The answer is the same object, and may be None.
+    """
+    asked: list[bytes] = []
+
+    @remembered("words", budget=Budget())
+    def words(data: bytes) -> list[str] | None:
+        asked.append(data)
+        return data.decode().split() or None
+
+    first = words(b"two words")
+    assert first == ["two", "words"]
+    assert words(bytes(bytearray(b"two words"))) is first
+    assert [words(b""), words(b"")] == [None, None]
+    assert asked == [b"two words", b""]
+
+
+def test_an_exception_is_not_remembered() -> None:
+    """
+    It is raised anew, by a new call.
+    """
+    asked: list[int] = []
+
+    @remembered("broken", budget=Budget())
+    def broken(number: int) -> None:
+        asked.append(number)
+        raise ValueError
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^$"):
+            broken(1)
+    assert asked == [1, 1]
+
+
+def test_all_caches_share_one_budget_and_what_was_used_stays() -> None:
+    """
+    What nobody asks for goes first, whichever cache it is in, and the sum never passes the limit.
+    """
+    budget = Budget(MEGABYTE)
+    made: list[int] = []
+
+    @remembered("used", lambda _value, _number: 10_000, budget=budget)
+    def used(number: int) -> int:
+        made.append(number)
+        return number
+
+    @remembered("new", lambda _value, _number: 30_000, budget=budget)
+    def new(number: int) -> int:
+        return number
+
+    for number in range(300):
+        for steady in range(20):
+            used(steady)
+        new(number)
+        assert sum(weight for _, weight in budget.held.values()) <= MEGABYTE
+    assert made == list(range(20))
+    assert budget.held["used"] == (20, 20 * (10_000 + OVERHEAD))
+    things, _ = budget.held["new"]
+    assert things == (MEGABYTE - 20 * (10_000 + OVERHEAD)) // (30_000 + OVERHEAD)
+
+
+def test_what_is_too_large_pushes_nothing_out() -> None:
+    """
+    It is made anew each time.
+    """
+    budget = Budget(MEGABYTE)
+    cache: Cache[bytes] = Cache("any", budget)
+    cache.put("small", b"x", 1000)
+    cache.put("large", b"x", 900_000)
+    assert (cache.get("small"), cache.get("large")) == (b"x", None)
+
+
+def test_another_value_takes_the_place_of_the_first() -> None:
+    """
+    And its weight. However often that happens, nothing piles up.
+    """
+    budget = Budget(MEGABYTE)
+    cache: Cache[int] = Cache("any", budget)
+    for number in range(10_000):
+        cache.put("key", number, number)
+    assert cache.get("key") == 9999
+    assert budget.held["any"] == (1, 9999 + OVERHEAD)
+    assert len(budget._turns) == 1
+
+
+def test_the_budget_fits_the_number_of_targets() -> None:
+    """
+    With fewer targets what is too much goes at once.
+    """
+    budget = Budget()
+    assert budget.limit == LEAST_LIMIT
+    budget.fit(100_000)
+    assert budget.limit == 100_000 * LIMIT_PER_TARGET
+    cache: Cache[int] = Cache("any", budget)
+    for number in range(200):
+        cache.put(number, number, MEGABYTE)
+    assert budget.held["any"][0] == 200
+    budget.fit(1)
+    assert budget.limit == LEAST_LIMIT
+    assert 60 < budget.held["any"][0] <= LEAST_LIMIT / MEGABYTE
+
+
+def test_threads_may_use_it_at_a_time() -> None:
+    """
+    Nothing is counted twice or lost.
+    """
+    budget = Budget(100_000)
+
+    @remembered("any", lambda _value, _number: 1000, budget=budget)
+    def double(number: int) -> int:
+        return 2 * number
+
+    def use(seed: int) -> bool:
+        return all(double(number * seed % 211) == 2 * (number * seed % 211) for number in range(5000))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(1, 9)))
+    things, weight = budget.held["any"]
+    assert weight == things * (1000 + OVERHEAD) <= 100_000
+    assert things == len(budget._turns)
+
+
+def test_a_size_counts_each_object_once_and_what_is_apart_not_at_all() -> None:
+    """
+    By what Python says of each.
+    """
+    text, data = "x" * 1000, b"y" * 2000
+    alone = sys.getsizeof(text) + sys.getsizeof(data)
+    assert size(text, data, None, True) == alone
+    whole = (text, [text, {data: text}], Kind.LEAF)
+    shells = sum(sys.getsizeof(one) for one in (whole, whole[1], {data: text}))
+    assert size(whole) == alone + shells
+    assert size((text, data), apart=(bytes,)) == sys.getsizeof((text, data)) + sys.getsizeof(text)
+
+
+def leaves(ca: Minted, count: int, names: int) -> list[bytes]:
+    """
+    So many different certificates with so many names each.
+    """
+    key = shared_key("ecdsa-256")
+    return [
+        ca.issue(f"{one}", [f"{one}-{name}.long-name.example.com" for name in range(names)], key=key).der
+        for one in range(count)
+    ]
+
+
+def look(presented: tuple[bytes, ...], memory: Memory) -> None:
+    """
+    All that is remembered of a look at a server that presents these.
+    """
+    seen = tls.seen_from(presented, "TLSv1.3", "TLS_AES_128_GCM_SHA256", "x", False, None)
+    facts = wire.facts(seen)
+    leaf = seen.chain.leaf.der
+    revocation.must_staple(leaf)
+    revocation.pointers(leaf)
+    revocation.issued(leaf, presented[-1])
+    trust._openssl(leaf)
+    memory.update(Result(target(), (Look("a", Observed(facts), 0.1),), located=True), NOW)
+
+
+def test_a_new_large_certificate_at_each_handshake_does_not_grow_the_process(
+    ca: Minted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What is remembered stays within the budget, by its own count and by what Python has allocated.
+    """
+    limit = 20 * MEGABYTE
+    monkeypatch.setattr(caches.BUDGET, "_limit", limit)
+    ders = leaves(ca, 10, 3200)
+    assert len(ders[0]) > 90_000
+    memory = Memory()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(300):
+            # A new one each time, as far as anybody can tell who does not verify the signature at its end.
+            presented = ders[number % 10][:-8] + os.urandom(8)
+            look((presented, ca.der), memory)
+            assert sum(weight for _, weight in caches.BUDGET.held.values()) <= limit
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1.3 * limit
+
+
+def test_an_ordinary_fleet_fits_the_budget(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Chains of two certificates with all that is asked about them: a second round parses nothing. (Five hundred
+    targets, in their share of the budget, beside some certificates that nobody shows any more.)
+    """
+    count = 500
+    monkeypatch.setattr(caches.BUDGET, "_limit", count * LIMIT_PER_TARGET)
+    memory = Memory()
+    for der in leaves(ca, 3, 2300):
+        look((der, ca.der), memory)
+    ders = leaves(ca, count, 3)
+    for _ in range(2):
+        for der in ders:
+            look((der, ca.der), memory)
+    parsed: list[bytes] = []
+
+    def parse(der: bytes) -> Certificate:
+        parsed.append(der)
+        return certificate(der)
+
+    monkeypatch.setattr(tls, "certificate", parse)
+    for der in ders:
+        look((bytes(bytearray(der)), bytes(bytearray(ca.der))), memory)
+    assert parsed == []
