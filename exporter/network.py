@@ -34,6 +34,9 @@ RESOLVER_THREADS = 32
 PEEKED = 16_384
 """Bytes that are looked at in one go."""
 
+BITE = 8
+"""Sockets that are gone on with before the loop looks at its clock and at others again."""
+
 TICK = 0.05
 """Seconds between two looks for waits that are past their deadline."""
 
@@ -50,6 +53,12 @@ class ProbeError(Exception):
         self.facts = facts
         self.aside: tuple[Item, ...] = ()
         """What expires on our side, if nothing was seen: see `Failed`."""
+
+
+class NoDescriptorError(ProbeError):
+    """
+    The process may open no more files by now: others have to close theirs first.
+    """
 
 
 @dataclass(slots=True)
@@ -115,7 +124,8 @@ class Readiness:
         return future
 
     def _dispatch(self) -> None:
-        for fd, _ in self._epoll.poll(0):
+        # What else is ready stays so, and comes after what the loop has to do besides.
+        for fd, _ in self._epoll.poll(0, BITE):
             future, _ = self._waiting.pop(fd)
             if not future.done():
                 future.set_result(None)
@@ -460,7 +470,7 @@ def connect_error(error: OSError, address: str, port: int) -> ProbeError:
     if error.errno == errno.ETIMEDOUT:
         return ProbeError(Reason.CONNECT_TIMEOUT, f"{where} did not answer the TCP connection")
     if error.errno in {errno.EMFILE, errno.ENFILE}:
-        return ProbeError(
+        return NoDescriptorError(
             Reason.INTERNAL_ERROR,
             "this process may open no more files: raise its limit (ulimit -n) or lower --sweep.concurrency",
         )

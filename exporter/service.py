@@ -9,13 +9,14 @@ import logging
 import platform
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from OpenSSL import SSL
 
 from exporter import __version__, metrics, state
+from exporter.bodies import Bodies, join
 from exporter.config import Config, ConfigError
 from exporter.fleet import Fleet, Rhythm
 from exporter.logs import fields
@@ -23,10 +24,14 @@ from exporter.metrics import Exposition, Samples
 from exporter.network import Network
 from exporter.probes import domain
 from exporter.probes.issuers import authorities
+from exporter.reserve import Reserve
 from exporter.targets import Target
 from exporter.watch import Scrape, Watch
 
 logger = logging.getLogger(__name__)
+
+FEW = 64
+"""Endpoints up to which the body of a probe's answer is made at once: more would hold up the event loop."""
 
 ASKED_TARGETS = 10_000
 """Targets only asked for by /probe that are remembered; the one not asked for longest goes first."""
@@ -74,9 +79,11 @@ class Service:
         self._load_succeeded = True
         self._names = {target.name for target in self.config.targets}
         self._network = Network(loop, clock)
-        self._configured = Watch(self._network, options.concurrency, clock)
-        self._asked = Watch(self._network, options.concurrency, clock)
         self._exposition = Exposition()
+        self._configured = Watch(self._network, options.concurrency, clock, self._exposition.prepare)
+        self._asked = Watch(self._network, options.concurrency, clock)
+        self._bodies = Bodies(loop)
+        self._reserve = Reserve()
         self._loop = loop
         self._state = state.State(options.state_path) if options.state_path is not None else None
         self._state_works = True
@@ -118,6 +125,7 @@ class Service:
             await self._save(self._state)
         if self._state is not None:
             self._state.close()
+        self._bodies.close()
         self._network.close()
 
     async def reload(self) -> None:
@@ -143,10 +151,11 @@ class Service:
 
     async def scrape(self, timeout: float) -> Scrape:
         """
-        Look at every configured target and answer within this many seconds.
+        Look at every configured target, so that an answer can be made and sent within this many seconds.
         """
         self._asked_at.append(self.clock())
-        return await self._look(timeout)
+        endpoints = max(len(self.config.targets), len(self.last.endpoints) if self.last is not None else 0)
+        return await self._look(timeout - self._reserve.seconds(endpoints, timeout))
 
     async def recent(self) -> Scrape:
         """
@@ -197,6 +206,7 @@ class Service:
         """
         configured = target.name in self._names
         watch = self._configured if configured else self._asked
+        timeout -= self._reserve.seconds(len(watch.memory.known(target).endpoints), timeout)
         scrape = await watch.probe(target, timeout, trace_steps=trace_steps)
         if not configured:
             self._asked.memory.keep_newest(ASKED_TARGETS)
@@ -208,14 +218,38 @@ class Service:
         """
         return self._exposition.text(scrape.targets, scrape.endpoints, self._own(scrape))
 
-    def body(self, scrape: Scrape) -> bytearray:
+    async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
-        The same in UTF-8, made part by part: a large fleet has tens of megabytes of it.
+        The same in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
+
+        All who ask for the same scrape in the same kind have the same object.
         """
-        body = bytearray()
-        for part in self._exposition.parts(scrape.targets, scrape.endpoints, self._own(scrape)):
-            body += part.encode("utf-8")
-        return body
+        own = self._own(scrape)
+
+        def parts() -> Iterator[bytes]:
+            for part in self._exposition.parts(scrape.targets, scrape.endpoints, own):
+                yield part.encode("utf-8")
+            yield rest()
+
+        return await self._bodies.get((id(scrape), kind, zipped), lambda: join(parts(), zipped=zipped))
+
+    def note_answer(self, scrape: Scrape, made: float, sent: float) -> None:
+        """
+        Take in at which loop times an answer was made and sent: the next ones have that much time for it.
+        """
+        self._reserve.note(len(scrape.endpoints), made - scrape.ended, sent - made)
+
+    async def probe_body(self, scrape: Scrape, rest: Callable[[], bytes], *, zipped: bool) -> bytes:
+        """
+        A probe of one target in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
+        """
+
+        def make() -> bytes:
+            return join((self.probe_text(scrape).encode("utf-8"), rest()), zipped=zipped)
+
+        if len(scrape.endpoints) <= FEW:
+            return make()
+        return await self._bodies.get((id(scrape), zipped), make)
 
     def probe_text(self, scrape: Scrape) -> str:
         """

@@ -24,6 +24,8 @@ PURE = {
     "judgement",
     "memory",
     "metrics",
+    "reserve",
+    "turns",
     "dialogue",
     "starttls",
     "proxies",

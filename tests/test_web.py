@@ -202,7 +202,8 @@ def test_an_answer_is_compressed_for_who_takes_it(tmp_path: Path, accepted: str,
         ("-3", 9.5),
         ("nan", 9.5),
         ("inf", 9.5),
-        ("3600", 9.5),
+        ("3600", 119.5),
+        ("120.5", 119.5),
         ("soon", 9.5),
         ("", 9.5),
         (None, 9.5),
@@ -483,7 +484,7 @@ def test_a_target_that_is_removed_during_a_sweep_is_gone(tmp_path: Path) -> None
 
     async def test(site: Site) -> None:
         scrape = asyncio.create_task(site.metrics())
-        while site.service._configured._sweeper._current is None:  # noqa: ASYNC110 - there is no event for it
+        while site.service._configured._sweeper._latest is None:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
         site.write("healthy")
         await site.service.reload()
