@@ -299,14 +299,14 @@ class Memory:
         if not result.located:
             return
         known.left_out = result.left_out
-        if len(known.endpoints) == len(result.looks):
+        labels = [look.label for look in result.looks]
+        if list(known.endpoints) == labels:
             return
-        labels = {look.label for look in result.looks}
-        gone = [label for label in known.endpoints if label not in labels]
-        held = _hold_files(known, gone, now) if result.target.url.scheme == "file" and gone else set()
-        for label in gone:
-            if label not in held:
-                del known.endpoints[label]
+        gone = known.endpoints.keys() - labels
+        held = _hold_files(known, sorted(gone), now) if result.target.url.scheme == "file" and gone else ()
+        endpoints = known.endpoints
+        # It may have been forgotten meanwhile: then only what was seen since is known.
+        known.endpoints = {label: endpoints[label] for label in (*labels, *held) if label in endpoints}
 
 
 def _take(held: Held, look: Look, now: float) -> None:
@@ -331,11 +331,11 @@ def _take(held: Held, look: Look, now: float) -> None:
     held.facts = facts
 
 
-def _hold_files(known: Known, gone: Iterable[str], now: float) -> set[str]:
+def _hold_files(known: Known, gone: Iterable[str], now: float) -> list[str]:
     """
     Those of a pattern's files that are gone and held for a while: in which something was seen that expires.
     """
-    kept: set[str] = set()
+    kept: list[str] = []
     new: list[str] = []
     over: list[str] = []
     for label in gone:
@@ -347,7 +347,7 @@ def _hold_files(known: Known, gone: Iterable[str], now: float) -> set[str]:
             held.observation, held.duration = GONE, 0.0
             new.append(label)
         if now - held.gone_at < GRACE:
-            kept.add(label)
+            kept.append(label)
         else:
             over.append(label)
     for words, labels in (("files of a pattern are gone", new), ("files that are gone are forgotten", over)):

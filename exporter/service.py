@@ -7,6 +7,7 @@ It is what lives as long as the process. The web server is a thin layer over it.
 import asyncio
 import logging
 import platform
+import resource
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from OpenSSL import SSL
 from exporter import __version__, metrics, state
 from exporter.bodies import Bodies, join
 from exporter.config import Config, ConfigError
+from exporter.descriptors import probe_slots
 from exporter.fleet import Fleet, Rhythm
 from exporter.logs import fields
 from exporter.metrics import Exposition, Samples
@@ -80,8 +82,9 @@ class Service:
         self._names = {target.name for target in self.config.targets}
         self._network = Network(loop, clock)
         self._exposition = Exposition()
-        self._configured = Watch(self._network, options.concurrency, clock, self._exposition.prepare)
-        self._asked = Watch(self._network, options.concurrency, clock)
+        concurrency = fitting(options.concurrency)
+        self._configured = Watch(self._network, concurrency, clock, self._exposition.prepare)
+        self._asked = Watch(self._network, concurrency, clock)
         self._bodies = Bodies(loop)
         self._reserve = Reserve()
         self._loop = loop
@@ -300,6 +303,22 @@ class Service:
         for warning in self.config.warnings:
             logger.warning(warning)
         logger.info("configuration loaded", extra=fields(targets=len(self.config.targets)))
+
+
+def fitting(concurrency: int) -> int:
+    """
+    So many looks at a time, or as many as the limit of open files allows. Says so if these are fewer.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    slots = probe_slots(limit) if limit != resource.RLIM_INFINITY else concurrency
+    if concurrency <= slots:
+        return concurrency
+    logger.warning(
+        "the limit of open files allows fewer looks at a time than --sweep.concurrency: "
+        "raise it (ulimit -n, LimitNOFILE= of systemd)",
+        extra=fields(open_files=limit, asked_for=concurrency, looks_at_a_time=slots),
+    )
+    return slots
 
 
 def _build() -> Samples:

@@ -264,6 +264,11 @@ class Sweeper:
             try:
                 if progress.ended is None:
                     await self._do(job.work)
+            except Exception:
+                # As below: one target must not take the others with it.
+                logger.exception(
+                    "internal error while taking in what was seen", extra=fields(target=progress.target.name)
+                )
             finally:
                 progress.workers.remove(worker)
                 turns.over(job)
@@ -394,8 +399,9 @@ class Sweeper:
 
     def _settle(self, progress: Progress, *, located: bool) -> None:
         progress.ended = self._network.loop.time()
-        result = Result(progress.target, tuple(progress.looks.values()), located, progress.left_out)
-        progress.final = result
+        # In the order in which they were found, whichever ended first.
+        looks = (progress.looks[label] for label in progress.labels or progress.looks)
+        progress.final = result = Result(progress.target, tuple(looks), located, progress.left_out)
         self._memory.settle(result, self._clock())
         self._on_end(result)
 

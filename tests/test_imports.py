@@ -24,6 +24,7 @@ PURE = {
     "judgement",
     "memory",
     "metrics",
+    "descriptors",
     "reserve",
     "turns",
     "dialogue",

@@ -6,6 +6,7 @@ made to do on demand.
 """
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from zlib import crc32
 import pytest
 
 from exporter.memory import Memory, Result
-from exporter.network import Network, ProbeError, Trace
+from exporter.network import Network, ProbeError, Trace, connect_error
 from exporter.observation import Facts, Failed, Observed, Reason
 from exporter.probes import PROBES, Probe
 from exporter.probes.endpoint import Endpoint, Endpoints
@@ -393,6 +394,31 @@ def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:
     sweep(*"abcdefgh", concurrency=3)
     assert len(fake.looked) == 80
     assert most == Turns(3).most == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        connect_error(OSError(errno.EMFILE, "Too many open files"), "192.0.2.1", 443),
+        OSError(errno.ENFILE, "Too many open files in system"),
+    ],
+)
+def test_a_look_without_a_descriptor_waits_for_one(fake: Fake, error: Exception) -> None:
+    """
+    It is no failure as long as there is time; after that the words say what it waited for.
+    """
+    lacking = {"a": 2, "b": 1_000_000}
+
+    async def need_one(target: Target, _: Endpoint) -> Facts:
+        lacking[target.name] -= 1
+        if lacking[target.name] >= 0:
+            raise error
+        return FACTS
+
+    fake.behaviour = need_one
+    results = sweep("a", "b", timeout=1.0)
+    assert (reasons(results["a"]), reasons(results["b"])) == ({"a": "seen"}, {"b": Reason.TIMEOUT})
+    assert "waiting for a free file descriptor (raise ulimit -n" in details(results["b"])[0]
 
 
 def test_no_targets_are_done_at_once(fake: Fake) -> None:
