@@ -3,17 +3,22 @@ Sweeps over real servers: shared by scrapes, ended at the deadline, leaving noth
 """
 
 import asyncio
+import json
+import re
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from exporter import tls
+from exporter.descriptors import probe_slots
 from exporter.metrics import EndpointRow
 from exporter.minter import Minted
 from exporter.network import Network
@@ -23,7 +28,7 @@ from exporter.watch import Scrape, Watch
 from tests.support import misbehaving
 from tests.support.certificates import DAY, NOW
 from tests.support.misbehaving import serving
-from tests.support.processes import wait_until
+from tests.support.processes import answers, free_port, running, wait_until
 from tests.support.servers import Server, Site, nginx, s_server
 from tests.wire.probing import NAME, Names, look, scrape, target, tls_server, told, watching
 
@@ -322,6 +327,49 @@ def test_one_address_that_is_silent_takes_no_time_of_another(leaf: Minted, tmp_p
 
         made = asyncio.run(run())
     assert made[-1] == ["seen"] * 10 + ["timeout"] * 10
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/probe"])
+def test_looks_fit_below_the_limit_of_open_files(path: str, tmp_path: Path, healthy: Server) -> None:
+    """
+    With `ulimit -n 256` and many more targets, each is probed; the log says that fewer are at a time.
+    """
+    names = [f"t{number}" for number in range(600)]
+    config = tmp_path / "expiry.yml"
+    entries = [{"url": f"tls://{healthy.authority}", "name": name, "timeout": 30} for name in names]
+    config.write_text(json.dumps({"targets": entries}), encoding="utf-8")
+    port = free_port()
+    argv = [
+        "prlimit",
+        "--nofile=256:256",
+        sys.executable,
+        "-m",
+        "exporter",
+        f"--config.file={config}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    base = f"http://127.0.0.1:{port}"
+    header = {"X-Prometheus-Scrape-Timeout-Seconds": "60"}
+
+    async def get(session: aiohttp.ClientSession, path: str) -> str:
+        async with session.get(f"{base}{path}", headers=header) as answer:
+            assert answer.status == 200
+            return await answer.text()
+
+    async def ask() -> str:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=24)) as session:
+            if path == "/metrics":
+                return await get(session, path)
+            one_each = (get(session, f"/probe?target={name}") for name in names)
+            return "".join(await asyncio.gather(*one_each))
+
+    with running(argv, ready=answers(f"{base}/-/healthy")) as exporter:
+        text = asyncio.run(ask())
+        log = exporter.output()
+    assert len(re.findall(r"^expiry_probe_success\{.*\} 1\.0$", text, re.MULTILINE)) == len(names)
+    assert "expiry_probe_failure_info{" not in text
+    assert "the limit of open files allows fewer looks" in log
+    assert f"looks_at_a_time={probe_slots(256)}" in log
 
 
 def descriptors() -> int:
