@@ -165,7 +165,8 @@ SWEEP_DURATION = Family(
     "expiry_sweep_duration_seconds", "How long looking at all endpoints took in this scrape."
 )
 SWEEP_TIMEOUT = Family(
-    "expiry_sweep_timeout_seconds", "How long it might have taken: the scrape's timeout less an offset."
+    "expiry_sweep_timeout_seconds",
+    "How long it might have taken: the scrape's timeout less an offset and what the answer takes.",
 )
 SWEEP_COMPLETE = Family(
     "expiry_sweep_complete", "1 if every endpoint was looked at before the scrape's deadline, else 0."

@@ -47,7 +47,7 @@ NAMES_REMEMBERED = 50_000
 PEEKED = 16_384
 """Bytes that are looked at in one go."""
 
-BITE = 8
+BITE = 32
 """Sockets that are gone on with before the loop looks at its clock and at others again."""
 
 TICK = 0.05

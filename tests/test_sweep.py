@@ -396,6 +396,40 @@ def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:
     assert most == Turns(3).most == 2
 
 
+def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:
+    """
+    Strangers may ask /probe for many targets at once: no more are looked at than allowed, and each is.
+    """
+    under_way, most = 0, 0
+
+    async def count(*_: object) -> Facts:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return FACTS
+
+    fake.behaviour = count
+
+    async def run() -> list[bool]:
+        loop = asyncio.get_running_loop()
+        network = Network(loop)
+        try:
+            sweeper = Sweeper(network, Memory(), 4, lambda: NOW)
+            sweeps = [
+                sweeper.sweep([fake_target(f"{number}")], loop.time() + 5, trace_steps=number % 2 == 0)
+                for number in range(50)
+            ]
+            await asyncio.wait([one.over for one in sweeps])
+            return [one.complete for one in sweeps]
+        finally:
+            network.close()
+
+    assert asyncio.run(run()) == [True] * 50
+    assert most <= 4
+
+
 @pytest.mark.parametrize(
     "error",
     [
