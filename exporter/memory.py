@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from exporter.judgement import Judged
 from exporter.observation import Facts, Failed, Item, Kind, Observation, Observed, Reason
 from exporter.targets import ADDRESS_LIMIT, Target
+from exporter.turns import NEVER
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,12 @@ GONE = Failed(
 )
 """The observation of such a file."""
 
+QUICK = 2.0
+"""Seconds up to which a look that is answered counts as quick."""
+
+SILENT = frozenset({Reason.TIMEOUT, Reason.DNS_TIMEOUT, Reason.CONNECT_TIMEOUT, Reason.HANDSHAKE_TIMEOUT})
+"""Reasons of what did not answer."""
+
 NOT_LOOKED_AT = Failed(Reason.TIMEOUT, "not looked at since the exporter started")
 """The observation of an endpoint that is only known from before a restart."""
 
@@ -57,6 +64,8 @@ class Look:
     """Seconds."""
     steps: tuple[tuple[float, str], ...] = ()
     """What was done, each with the seconds since the look began; empty when nobody asked."""
+    turn: float | None = None
+    """Monotonic time at which it began; None when it had no turn, or too little time to count as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,8 @@ class Result:
     """True when the endpoints of the target are known: then those without a look exist no more."""
     left_out: tuple[str, ...] = ()
     """Places that are not looked at, each with the reason in words."""
+    going_on: frozenset[str] = frozenset()
+    """Labels of looks that were cut off for one scrape only: they go on for others."""
 
 
 @dataclass(slots=True)
@@ -136,6 +147,28 @@ class Held:
     """Looks for which a line has been waiting for its turn."""
     gone_at: float | None = None
     """When a file was first found to be gone that a pattern matched; None while it is there."""
+    turn: float = NEVER
+    """Monotonic time at which the last look began that had its turn."""
+    quick: bool = False
+    """True when that look was answered, and soon."""
+
+    def copy(self) -> "Held":
+        """
+        What is known now, whatever later looks give.
+        """
+        return Held(
+            self.observation,
+            self.duration,
+            self.facts,
+            self.seen_at,
+            self.judged,
+            self.past,
+            self.logged,
+            self.unlogged,
+            self.gone_at,
+            self.turn,
+            self.quick,
+        )
 
 
 @dataclass(slots=True)
@@ -247,49 +280,72 @@ class Memory:
         """
         return tuple(self.known(target).endpoints) or (target.url.authority,)
 
-    def update(self, result: Result, now: float) -> list[str]:
+    def update(self, result: Result, now: float) -> None:
         """
-        Take in what a sweep gave for a target. Returns the labels of endpoints whose facts changed.
+        Take in all that was seen of a target at this time.
+        """
+        for look in result.looks:
+            self.take(result.target, look, now)
+        self.settle(result, now)
+
+    def take(self, target: Target, look: Look, now: float) -> Held:
+        """
+        Take in a look that ended at this time. Returns what is known of the endpoint now.
+        """
+        known = self.known(target)
+        held = known.endpoints.get(look.label)
+        if held is None:
+            held = known.endpoints[look.label] = Held(look.observation, look.duration)
+        _take(held, look, now)
+        return held
+
+    def settle(self, result: Result, now: float) -> None:
+        """
+        Take in that all of a target was looked at: what is not among the looks exists no more.
         """
         known = self.known(result.target)
         # To the end: `keep_newest` forgets from the beginning.
         self._known[result.target.name] = self._known.pop(result.target.name)
-        known.left_out = result.left_out if result.located else known.left_out
-        looks = {look.label: look for look in result.looks}
-        if result.located:
-            gone = [label for label in known.endpoints if label not in looks]
-            held = _hold_files(known, gone, now) if result.target.url.scheme == "file" and gone else set()
-            for label in gone:
-                if label not in held:
-                    del known.endpoints[label]
-        return [label for label, look in looks.items() if self._take(known, look, now)]
-
-    def _take(self, known: Known, look: Look, now: float) -> bool:
-        held = known.endpoints.get(look.label)
-        if held is None:
-            held = known.endpoints[look.label] = Held(look.observation, look.duration)
-        held.observation = look.observation
-        held.duration = look.duration
-        held.gone_at = None
-        facts = seen_facts(look.observation)
-        if facts is None:
-            return isinstance(look.observation, Failed) and _take_aside(held, look.observation.aside, now)
-        held.seen_at = now if facts.seen_at is None else facts.seen_at
-        if facts.partial and held.facts is not None:
-            facts = with_missing(facts, held.facts)
-        if facts is held.facts or facts == held.facts:
-            return False
-        if held.facts is not None:
-            held.past.note_change(held.facts, facts, now)
-        held.facts = facts
-        return True
+        if not result.located:
+            return
+        known.left_out = result.left_out
+        labels = [look.label for look in result.looks]
+        if list(known.endpoints) == labels:
+            return
+        gone = known.endpoints.keys() - labels
+        held = _hold_files(known, sorted(gone), now) if result.target.url.scheme == "file" and gone else ()
+        endpoints = known.endpoints
+        # It may have been forgotten meanwhile: then only what was seen since is known.
+        known.endpoints = {label: endpoints[label] for label in (*labels, *held) if label in endpoints}
 
 
-def _hold_files(known: Known, gone: Iterable[str], now: float) -> set[str]:
+def _take(held: Held, look: Look, now: float) -> None:
+    held.observation = look.observation
+    held.duration = look.duration
+    held.gone_at = None
+    if look.turn is not None:
+        held.turn = look.turn
+        held.quick = look.duration < QUICK and not is_silent(look.observation)
+    facts = seen_facts(look.observation)
+    if facts is None:
+        if isinstance(look.observation, Failed):
+            _take_aside(held, look.observation.aside, now)
+        return
+    held.seen_at = now if facts.seen_at is None else facts.seen_at
+    if facts.partial and held.facts is not None:
+        facts = with_missing(facts, held.facts)
+    if facts is held.facts or facts == held.facts:
+        return
+    if held.facts is not None:
+        held.past.note_change(held.facts, facts, now)
+    held.facts = facts
+
+
+def _hold_files(known: Known, gone: Iterable[str], now: float) -> list[str]:
     """
     Those of a pattern's files that are gone and held for a while: in which something was seen that expires.
     """
-    kept: set[str] = set()
+    kept: list[str] = []
     new: list[str] = []
     over: list[str] = []
     for label in gone:
@@ -303,7 +359,7 @@ def _hold_files(known: Known, gone: Iterable[str], now: float) -> set[str]:
         # The time of day may have been set back since.
         held.gone_at = min(held.gone_at, now)
         if now - held.gone_at < GRACE:
-            kept.add(label)
+            kept.append(label)
         else:
             over.append(label)
     for words, labels in (("files of a pattern are gone", new), ("files that are gone are forgotten", over)):
@@ -315,20 +371,19 @@ def _hold_files(known: Known, gone: Iterable[str], now: float) -> set[str]:
     return kept
 
 
-def _take_aside(held: Held, aside: tuple[Item, ...], now: float) -> bool:
+def _take_aside(held: Held, aside: tuple[Item, ...], now: float) -> None:
     """
-    Take in what expires on our side, beside what was last seen of the endpoint. True when that is a change.
+    Take in what expires on our side, beside what was last seen of the endpoint.
     """
     if not aside:
-        return False
+        return
     names = {item.name for item in aside}
     before = held.facts if held.facts is not None else Facts(())
     facts = replace(before, items=(*(item for item in before.items if item.name not in names), *aside))
     if facts == before:
-        return False
+        return
     held.past.note_change(before, facts, now)
     held.facts = facts
-    return True
 
 
 def is_one_place(label: str) -> bool:
@@ -414,6 +469,13 @@ def renewal_window(item: Item) -> float:
     """
     lifetime = item.not_after - item.not_before
     return min(lifetime / 2, max(lifetime / 3, RENEWED_EARLY))
+
+
+def is_silent(observation: Observation) -> bool:
+    """
+    True when there was no answer in the time that was given.
+    """
+    return isinstance(observation, Failed) and observation.reason in SILENT
 
 
 def seen_facts(observation: Observation) -> Facts | None:

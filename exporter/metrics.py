@@ -161,7 +161,8 @@ SWEEP_DURATION = Family(
     "expiry_sweep_duration_seconds", "How long looking at all endpoints took in this scrape."
 )
 SWEEP_TIMEOUT = Family(
-    "expiry_sweep_timeout_seconds", "How long it might have taken: the scrape's timeout less an offset."
+    "expiry_sweep_timeout_seconds",
+    "How long it might have taken: the scrape's timeout less an offset and what the answer takes.",
 )
 SWEEP_COMPLETE = Family(
     "expiry_sweep_complete", "1 if every endpoint was looked at before the scrape's deadline, else 0."
@@ -428,6 +429,12 @@ class Exposition:
             if found:
                 yield f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n{''.join(found)}"
 
+    def prepare(self, row: EndpointRow) -> None:
+        """
+        Make the lines of an endpoint, before the text that they will be part of.
+        """
+        self._blocks[row.target.name, row.label] = self._block(row)
+
     def _block(self, row: EndpointRow) -> "_Block":
         block = self._blocks.get((row.target.name, row.label))
         if block is None or block.verdict is not row.verdict or block.facts is not row.held.facts:
@@ -526,11 +533,12 @@ class _Block:
             labels = f'{self._look},item="{escape(item.name)}",kind="{item.kind}"}}'
             lines[PREVIOUS_NOT_AFTER].append(f"{PREVIOUS_NOT_AFTER.name}{labels} {before.not_after!r}\n")
             lines[PREVIOUS_NOT_BEFORE].append(f"{PREVIOUS_NOT_BEFORE.name}{labels} {before.not_before!r}\n")
-            if item.name in past.rolled_back_at:
-                when = past.rolled_back_at[item.name]
+            # Each is asked for once: a look may end meanwhile, in another thread.
+            when = past.rolled_back_at.get(item.name)
+            if when is not None:
                 lines[ROLLED_BACK].append(f"{ROLLED_BACK.name}{labels} {when:.3f}\n")
-            if item.name in past.identity_changed_at:
-                when = past.identity_changed_at[item.name]
+            when = past.identity_changed_at.get(item.name)
+            if when is not None:
                 lines[IDENTITY_CHANGED].append(f"{IDENTITY_CHANGED.name}{labels} {when:.3f}\n")
 
 

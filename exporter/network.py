@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 
 from exporter.observation import Facts, Item, Reason
 from exporter.targets import ADDRESS_LIMIT, IPAddress, Target
+from exporter.turns import NEVER, Job, Turns
 
 RESOLVE_TIMEOUT = 4.0
 """Seconds a look-up may take. A system's resolver gives up later than a person would want to know."""
@@ -31,8 +32,23 @@ CONNECT_TIMEOUT = 3.5
 RESOLVER_THREADS = 32
 """Look-ups at a time. Each blocks a thread while a name server is silent."""
 
+QUICK_ANSWER = 1.0
+"""Seconds up to which a look-up counts as quick."""
+
+LATE = 120.0
+"""Seconds for which an answer is of use that came after nobody waited for it any more."""
+
+NAMES_WAITING = 10_000
+"""Names that wait for a thread at most."""
+
+NAMES_REMEMBERED = 50_000
+"""Names of which is known how their last look-up went. The one that was not asked for longest goes first."""
+
 PEEKED = 16_384
 """Bytes that are looked at in one go."""
+
+BITE = 32
+"""Sockets that are gone on with before the loop looks at its clock and at others again."""
 
 TICK = 0.05
 """Seconds between two looks for waits that are past their deadline."""
@@ -50,6 +66,12 @@ class ProbeError(Exception):
         self.facts = facts
         self.aside: tuple[Item, ...] = ()
         """What expires on our side, if nothing was seen: see `Failed`."""
+
+
+class NoDescriptorError(ProbeError):
+    """
+    The process may open no more files by now: others have to close theirs first.
+    """
 
 
 @dataclass(slots=True)
@@ -115,7 +137,8 @@ class Readiness:
         return future
 
     def _dispatch(self) -> None:
-        for fd, _ in self._epoll.poll(0):
+        # What else is ready stays so, and comes after what the loop has to do besides.
+        for fd, _ in self._epoll.poll(0, BITE):
             future, _ = self._waiting.pop(fd)
             if not future.done():
                 future.set_result(None)
@@ -156,12 +179,46 @@ def look_up(host: str, family: int) -> tuple[IPAddress, ...]:
     return tuple(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
 
 
+Answer = tuple[IPAddress, ...] | ProbeError
+"""What a look-up gives: the addresses, or why there are none."""
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """
+    A name that is being looked up, or waits to be.
+    """
+
+    host: str
+    family: int
+    answer: "asyncio.Future[Answer]"
+    waiting: int = 0
+    """Those who still want to know."""
+    asked_at: float | None = None
+    """Loop time; None while it waits for a thread."""
+
+
+@dataclass(slots=True)
+class _Name:
+    """
+    What was learnt of a name by its last look-up.
+    """
+
+    asked_at: float
+    quick: bool
+    late: Answer | None
+    """An answer that came when nobody waited any more; None when somebody had it."""
+    answered_at: float
+
+
 class Resolver:
     """
     Looks names up the way every other program on this host does (getaddrinfo), in threads of its own.
 
     The threads are daemons: a name server that never answers must not keep the
-    process from ending. Equal look-ups under way at the same time are one.
+    process from ending. Equal look-ups under way at the same time are one. Names
+    without an answer never hold all threads, see `turns`, and are asked for in the
+    background too: an answer that comes late is there for the next one who asks.
     """
 
     def __init__(
@@ -171,61 +228,112 @@ class Resolver:
         ask: Callable[[str, int], tuple[IPAddress, ...]] = look_up,
     ) -> None:
         self._loop = loop
-        self._limit = threads
         self._ask = ask
         self._threads = 0
         self._idle = 0
-        self._jobs: queue.SimpleQueue[tuple[str, int, asyncio.Future[tuple[IPAddress, ...]]]] = (
-            queue.SimpleQueue()
-        )
-        self._under_way: dict[tuple[str, int], asyncio.Future[tuple[IPAddress, ...]]] = {}
+        self._turns: Turns[_Question] = Turns(threads)
+        self._jobs: queue.SimpleQueue[Job[_Question]] = queue.SimpleQueue()
+        self._under_way: dict[tuple[str, int], _Question] = {}
+        self._names: dict[tuple[str, int], _Name] = {}
 
     async def resolve(self, host: str, family: int, timeout: float) -> tuple[IPAddress, ...]:
         """
         The addresses of a name, in the system's order of preference, each once. Raises ProbeError.
         """
-        key = (host, family)
-        future = self._under_way.get(key)
-        if future is None:
-            future = self._under_way[key] = self._loop.create_future()
-            future.add_done_callback(lambda _: self._under_way.pop(key, None))
-            self._submit(host, family, future)
-        done, _ = await asyncio.wait([future], timeout=timeout)
-        if not done:
-            raise ProbeError(
-                Reason.DNS_TIMEOUT, f"no answer for {host!r} from the system's resolver in {timeout:g} s"
-            )
-        return future.result()
+        found = self._late(host, family)
+        if found is None:
+            found = await self._wait(self._question(host, family), timeout)
+        if isinstance(found, ProbeError):
+            # A new one: several may wait for the same, and each adds its own to what it raises.
+            raise ProbeError(found.reason, found.detail)
+        return found
 
-    def _submit(self, host: str, family: int, future: asyncio.Future[tuple[IPAddress, ...]]) -> None:
-        if self._idle == 0 and self._threads < self._limit:
-            self._threads += 1
-            threading.Thread(target=self._work, name=f"resolver-{self._threads}", daemon=True).start()
-        else:
-            self._idle = max(0, self._idle - 1)
-        self._jobs.put((host, family, future))
+    def _late(self, host: str, family: int) -> Answer | None:
+        """
+        The answer that came after nobody waited for it any more, once; None when there is none of late.
+        """
+        name = self._names.get((host, family))
+        if name is None or name.late is None:
+            return None
+        late, name.late = name.late, None
+        return late if self._loop.time() - name.answered_at <= LATE else None
+
+    def _question(self, host: str, family: int) -> _Question:
+        """
+        The look-up of this name that is under way, or a new one.
+        """
+        key = (host, family)
+        question = self._under_way.get(key)
+        if question is None:
+            if len(self._turns) >= NAMES_WAITING:
+                raise ProbeError(
+                    Reason.DNS_TIMEOUT,
+                    f"{host!r} can't be asked for: the system's resolver has no answer for "
+                    f"{NAMES_WAITING:,} other names",
+                )
+            question = self._under_way[key] = _Question(host, family, self._loop.create_future())
+            name = self._names.get(key)
+            last_turn, quick = (name.asked_at, name.quick) if name is not None else (NEVER, False)
+            self._turns.add(question, last_turn, 0, quick=quick)
+            self._go_on()
+        return question
+
+    async def _wait(self, question: _Question, timeout: float) -> Answer:
+        question.waiting += 1
+        try:
+            done, _ = await asyncio.wait([question.answer], timeout=timeout)
+        finally:
+            question.waiting -= 1
+        if done:
+            return question.answer.result()
+        words = f"no answer for {question.host!r} from the system's resolver in {timeout:g} s"
+        if question.asked_at is None:
+            words += ": it was busy with other names that have no answer"
+        return ProbeError(Reason.DNS_TIMEOUT, words)
+
+    def _go_on(self) -> None:
+        """
+        Ask for the names whose turn it is.
+        """
+        while (job := self._turns.next()) is not None:
+            job.work.asked_at = self._loop.time()
+            if self._idle:
+                self._idle -= 1
+            else:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"resolver-{self._threads}", daemon=True).start()
+            self._jobs.put(job)
 
     def _work(self) -> None:
         while True:
-            host, family, future = self._jobs.get()
+            job = self._jobs.get()
             try:
-                answer: tuple[IPAddress, ...] | ProbeError = self._ask(host, family)
+                answer: Answer = self._ask(job.work.host, job.work.family)
             except ProbeError as error:
                 answer = error
             try:
-                self._loop.call_soon_threadsafe(self._deliver, future, answer)
+                self._loop.call_soon_threadsafe(self._deliver, job, answer)
             except RuntimeError:
                 return  # the loop is closed: nobody waits for an answer any more
 
-    def _deliver(
-        self, future: asyncio.Future[tuple[IPAddress, ...]], answer: tuple[IPAddress, ...] | ProbeError
-    ) -> None:
+    def _deliver(self, job: Job[_Question], answer: Answer) -> None:
+        question, now = job.work, self._loop.time()
+        assert question.asked_at is not None
         self._idle += 1
-        if isinstance(answer, ProbeError):
-            future.set_exception(answer)
-            future.exception()  # those who asked may have stopped waiting
-        else:
-            future.set_result(answer)
+        self._turns.over(job)
+        key = (question.host, question.family)
+        del self._under_way[key]
+        self._names.pop(key, None)
+        self._names[key] = _Name(
+            question.asked_at,
+            now - question.asked_at < QUICK_ANSWER,
+            None if question.waiting else answer,
+            now,
+        )
+        if len(self._names) > NAMES_REMEMBERED:
+            del self._names[next(iter(self._names))]
+        question.answer.set_result(answer)
+        self._go_on()
 
 
 class Closable(Protocol):
@@ -333,8 +441,9 @@ def has_route(address: IPAddress) -> bool:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((str(address), 9))
-    except OSError:
-        return False
+    except OSError as error:
+        # Without a free descriptor it can't be known; then the look itself waits for one.
+        return error.errno in {errno.EMFILE, errno.ENFILE}
     return True
 
 
@@ -462,7 +571,7 @@ def connect_error(error: OSError, address: str, port: int) -> ProbeError:
     if error.errno == errno.ETIMEDOUT:
         return ProbeError(Reason.CONNECT_TIMEOUT, f"{where} did not answer the TCP connection")
     if error.errno in {errno.EMFILE, errno.ENFILE}:
-        return ProbeError(
+        return NoDescriptorError(
             Reason.INTERNAL_ERROR,
             "this process may open no more files: raise its limit (ulimit -n) or lower --sweep.concurrency",
         )

@@ -17,7 +17,7 @@ from exporter import check, outlook
 from exporter.config import Config, ConfigError, load, target_for
 from exporter.forecast import forecast
 from exporter.metrics import EndpointRow
-from exporter.service import CONCURRENCY
+from exporter.service import CONCURRENCY, fitting
 from exporter.status import Level, lookup_findings
 from exporter.targets import SCHEMES, Target, TargetError
 from exporter.terminal import clean
@@ -110,7 +110,7 @@ def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str
     console = Console(stderr=True) if sys.stderr.isatty() else None
     # Each failure stands in what is printed: no line of log beside it.
     logging.getLogger().setLevel(logging.ERROR)
-    scrape = asyncio.run(check.look(tuple(targets.values()), options.timeout, CONCURRENCY, console))
+    scrape = asyncio.run(check.look(tuple(targets.values()), options.timeout, fitting(CONCURRENCY), console))
     return scrape, refused
 
 

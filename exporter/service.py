@@ -7,17 +7,20 @@ It is what lives as long as the process. The web server is a thin layer over it.
 import asyncio
 import logging
 import platform
+import resource
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from OpenSSL import SSL
 
 from exporter import __version__, metrics
+from exporter.bodies import Bodies, join
 from exporter.caches import BUDGET
 from exporter.config import Config, ConfigError
+from exporter.descriptors import probe_slots
 from exporter.fleet import Fleet, Rhythm
 from exporter.logs import fields
 from exporter.memory import Known
@@ -25,12 +28,16 @@ from exporter.metrics import Exposition, Samples
 from exporter.network import Network
 from exporter.probes import domain
 from exporter.probes.issuers import authorities
+from exporter.reserve import Reserve
 from exporter.saving import Saving
 from exporter.state import State
 from exporter.targets import Target
 from exporter.watch import Scrape, Watch
 
 logger = logging.getLogger(__name__)
+
+FEW = 64
+"""Endpoints up to which the body of a probe's answer is made at once: more would hold up the event loop."""
 
 ASKED_TARGETS = 10_000
 """Targets only asked for by /probe that are remembered; the one not asked for longest goes first."""
@@ -80,9 +87,12 @@ class Service:
         self._load_succeeded = True
         self._names = {target.name for target in self.config.targets}
         self._network = Network(loop, clock, monotonic)
-        self._configured = Watch(self._network, options.concurrency, clock)
-        self._asked = Watch(self._network, options.concurrency, clock)
         self._exposition = Exposition()
+        concurrency = fitting(options.concurrency)
+        self._configured = Watch(self._network, concurrency, clock, self._exposition.prepare)
+        self._asked = Watch(self._network, concurrency, clock)
+        self._bodies = Bodies(loop)
+        self._reserve = Reserve()
         self.saving: Saving | None = None
         """None when nothing is kept over a restart."""
         if options.state_path is not None:
@@ -121,6 +131,7 @@ class Service:
         """
         if self.saving is not None:
             await self.saving.close()
+        self._bodies.close()
         self._network.close()
 
     async def reload(self) -> None:
@@ -147,11 +158,12 @@ class Service:
 
     async def scrape(self, timeout: float) -> Scrape:
         """
-        Look at every configured target and answer within this many seconds.
+        Look at every configured target, so that an answer can be made and sent within this many seconds.
         """
         self._asked_at.append(self._monotonic())
         self._asked_last = self.clock()
-        return await self._look(timeout)
+        endpoints = max(len(self.config.targets), len(self.last.endpoints) if self.last is not None else 0)
+        return await self._look(timeout - self._reserve.seconds(endpoints, timeout))
 
     async def recent(self) -> Scrape:
         """
@@ -201,6 +213,7 @@ class Service:
         """
         configured = target.name in self._names
         watch = self._configured if configured else self._asked
+        timeout -= self._reserve.seconds(len(watch.memory.known(target).endpoints), timeout)
         scrape = await watch.probe(target, timeout, trace_steps=trace_steps)
         if not configured:
             self._asked.memory.keep_newest(ASKED_TARGETS)
@@ -212,14 +225,38 @@ class Service:
         """
         return self._exposition.text(scrape.targets, scrape.endpoints, self._own(scrape))
 
-    def body(self, scrape: Scrape) -> bytearray:
+    async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
-        The same in UTF-8, made part by part: a large fleet has tens of megabytes of it.
+        The same in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
+
+        All who ask for the same scrape in the same kind have the same object.
         """
-        body = bytearray()
-        for part in self._exposition.parts(scrape.targets, scrape.endpoints, self._own(scrape)):
-            body += part.encode("utf-8")
-        return body
+        own = self._own(scrape)
+
+        def parts() -> Iterator[bytes]:
+            for part in self._exposition.parts(scrape.targets, scrape.endpoints, own):
+                yield part.encode("utf-8")
+            yield rest()
+
+        return await self._bodies.get((id(scrape), kind, zipped), lambda: join(parts(), zipped=zipped))
+
+    def note_answer(self, scrape: Scrape, made: float, sent: float) -> None:
+        """
+        Take in at which loop times an answer was made and sent: the next ones have that much time for it.
+        """
+        self._reserve.note(len(scrape.endpoints), made - scrape.ended, sent - made)
+
+    async def probe_body(self, scrape: Scrape, rest: Callable[[], bytes], *, zipped: bool) -> bytes:
+        """
+        A probe of one target in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
+        """
+
+        def make() -> bytes:
+            return join((self.probe_text(scrape).encode("utf-8"), rest()), zipped=zipped)
+
+        if len(scrape.endpoints) <= FEW:
+            return make()
+        return await self._bodies.get((id(scrape), zipped), make)
 
     def probe_text(self, scrape: Scrape) -> str:
         """
@@ -258,6 +295,22 @@ class Service:
         for warning in self.config.warnings:
             logger.warning(warning)
         logger.info("configuration loaded", extra=fields(targets=len(self.config.targets)))
+
+
+def fitting(concurrency: int) -> int:
+    """
+    So many looks at a time, or as many as the limit of open files allows. Says so if these are fewer.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    slots = probe_slots(limit) if limit != resource.RLIM_INFINITY else concurrency
+    if concurrency <= slots:
+        return concurrency
+    logger.warning(
+        "the limit of open files allows fewer looks at a time than --sweep.concurrency: "
+        "raise it (ulimit -n, LimitNOFILE= of systemd)",
+        extra=fields(open_files=limit, asked_for=concurrency, looks_at_a_time=slots),
+    )
+    return slots
 
 
 def _build() -> Samples:

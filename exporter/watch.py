@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from exporter.anchors import AnchorFiles
-from exporter.judgement import Judged, judge_again
+from exporter.judgement import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups import lookups
 from exporter.memory import Held, Look, Memory, Result, seen_facts
 from exporter.metrics import EndpointRow, TargetRow
 from exporter.network import Network
-from exporter.observation import Facts, Failed, Observed
+from exporter.observation import Failed, Observed
 from exporter.probes import PROBES
 from exporter.probes.additions import base
-from exporter.sweep import Sweep, Sweeper
+from exporter.sweep import FRESH, Sweeper
 from exporter.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ class Scrape:
     """True when every endpoint was looked at."""
     at: float
     """When it was made, in seconds since the epoch."""
+    ended: float = 0.0
+    """Loop time at which its sweep ended, or was to end: what follows is the making of the answer."""
 
     @property
     def failures(self) -> int:
@@ -59,25 +61,47 @@ class Scrape:
         return sum(isinstance(row.held.observation, Failed) for row in self.endpoints)
 
 
-class Watch:
+@dataclass(frozen=True, slots=True)
+class _Scraping:
     """
-    Sweeps targets, remembers what was seen, and judges it.
+    A scrape under way, whose answer others may have too.
     """
 
-    def __init__(self, network: Network, concurrency: int, clock: Callable[[], float]) -> None:
+    targets: tuple[Target, ...]
+    began: float
+    deadline: float
+    task: "asyncio.Task[Scrape]"
+
+
+class Watch:
+    """
+    Looks at targets, remembers what was seen, and judges it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        concurrency: int,
+        clock: Callable[[], float],
+        on_judged: Callable[[EndpointRow], None] = lambda _: None,
+    ) -> None:
+        """
+        `on_judged` is told of each new verdict, while others are looked at.
+        """
         self.memory = Memory()
         self._network = network
         self._clock = clock
-        self._sweeper = Sweeper(network, self.memory, concurrency, clock, self._judge_new)
+        self._on_judged = on_judged
+        self._sweeper = Sweeper(network, self.memory, concurrency, clock, self._judge_look, self._note_end)
         self._anchors = AnchorFiles()
-        self._new: dict[tuple[str, str], Judged] = {}
-        """The first verdict on endpoints that the sweep under way saw for the first time."""
-        self._applied: Sweep | None = None
+        self._unlogged: list[Result] = []
+        """What targets gave since the log was last told."""
+        self._scraping: _Scraping | None = None
 
     @property
     def done(self) -> int:
         """
-        Targets that the sweep under way, or the last one, is done with.
+        Targets that the latest sweep is done with.
         """
         return self._sweeper.done
 
@@ -85,13 +109,30 @@ class Watch:
         self, targets: Iterable[Target], timeout: float, wanted: Callable[[Target], bool]
     ) -> Scrape:
         """
-        Look at the targets, or join a sweep under way, and tell within this many seconds what is known.
+        Look at the targets, or join the looks under way, and tell within this many seconds what is known.
 
-        Targets that are not wanted any more by then, since the configuration changed, are left out.
+        Who comes a moment after another one, and has as much time, gets the same answer. Targets that are not
+        wanted any more by then, since the configuration changed, are left out.
         """
-        sweep = self._sweeper.sweep(targets, self._network.loop.time() + timeout)
-        await asyncio.wait([sweep.task], timeout=timeout)
-        scrape = self._take(sweep, timeout, wanted)
+        all_of_them = tuple(targets)
+        now = self._network.loop.time()
+        shared = self._scraping
+        if (
+            shared is None
+            or shared.task.done()
+            or now - shared.began > FRESH
+            or not 0 <= now + timeout - shared.deadline <= FRESH
+            or shared.targets != all_of_them
+        ):
+            # A task of its own: when one who asked goes away, the others still want the answer.
+            task = self._network.loop.create_task(self._scrape(all_of_them, timeout, wanted))
+            self._scraping = shared = _Scraping(all_of_them, now, now + timeout, task)
+        return await asyncio.shield(shared.task)
+
+    async def _scrape(
+        self, targets: tuple[Target, ...], timeout: float, wanted: Callable[[Target], bool]
+    ) -> Scrape:
+        scrape = await self._sweep(targets, timeout, wanted)
         self.memory.keep_only(row.target.name for row in scrape.targets)
         return scrape
 
@@ -113,7 +154,7 @@ class Watch:
         asked.give_up(f"there was no answer in time ({timeout:g} s for all): raise --timeout")
         self._add_what_is_known(scrape)
         now = self._clock()
-        rows = tuple(self._rows((one.target for one in scrape.results), now))
+        rows = tuple(self._rows(scrape.results, now))
         return replace(scrape, endpoints=rows, at=now)
 
     def _add_what_is_known(self, scrape: Scrape) -> None:
@@ -138,22 +179,28 @@ class Watch:
         """
         Look at this one target, and tell within this many seconds what is known of it.
         """
-        deadline = self._network.loop.time() + timeout
-        sweep = self._sweeper.begin([target], deadline, trace_steps=trace_steps)
-        await asyncio.wait([sweep.task], timeout=timeout)
-        return self._take(sweep, timeout, lambda _: True)
+        return await self._sweep([target], timeout, lambda _: True, trace_steps=trace_steps)
 
-    def _take(self, sweep: Sweep, timeout: float, wanted: Callable[[Target], bool]) -> Scrape:
+    async def _sweep(
+        self,
+        targets: Iterable[Target],
+        timeout: float,
+        wanted: Callable[[Target], bool],
+        *,
+        trace_steps: bool = False,
+    ) -> Scrape:
+        self._anchors.begin()
+        deadline = self._network.loop.time() + timeout
+        sweep = self._sweeper.sweep(targets, deadline, trace_steps=trace_steps)
+        # Not awaited itself: whoever stops waiting must not end it.
+        await asyncio.wait([sweep.over])
         now = self._clock()
-        loop_now = self._network.loop.time()
-        results = tuple(one for one in sweep.results(self.memory, loop_now) if wanted(one.target))
-        # Two scrapes that shared a finished sweep learn the same from it: once is enough.
-        if self._applied is not sweep:
-            for result in results:
-                self.memory.update(result, now)
-            log_changes(results, self.memory)
-            self._applied = sweep if sweep.task.done() else None
-        targets = tuple(
+        results = tuple(
+            one for one in sweep.results(self.memory, self._network.loop.time()) if wanted(one.target)
+        )
+        log_changes(self._unlogged, self.memory)
+        self._unlogged.clear()
+        targets_shown = tuple(
             TargetRow(
                 one.target,
                 PROBES[one.target.url.scheme].name,
@@ -161,45 +208,59 @@ class Watch:
             )
             for one in results
         )
-        rows = tuple(self._rows((one.target for one in results), now))
-        self._new.clear()
+        rows = tuple(self._rows(results, now))
+        assert sweep.finished is not None
         return Scrape(
-            targets,
+            targets_shown,
             rows,
             results,
-            (sweep.finished if sweep.finished is not None else loop_now) - sweep.started,
+            sweep.finished - sweep.started,
             timeout,
             sweep.complete,
             now,
+            min(sweep.finished, deadline),
         )
 
-    def _judge_new(self, target: Target, label: str, facts: Facts) -> None:
+    def _judge_look(self, target: Target, label: str, held: Held) -> None:
         """
-        Judge what is seen for the first time, while others are waited for.
+        Judge what a look gave, while others are waited for.
         """
-        held = self.memory.known(target).endpoints.get(label)
-        if held is None or held.facts is None:
-            anchors = self._anchors.anchors(target.ca_file)
-            self._new[target.name, label] = judge_again(None, facts, target, anchors, self._clock())
+        before = held.judged
+        self._judge(target, held, self._clock())
+        if held.judged is not before and held.judged is not None:
+            self._on_judged(EndpointRow(target, label, held, held.judged.verdict))
 
-    def _rows(self, targets: Iterable[Target], now: float) -> Iterator[EndpointRow]:
-        self._anchors.begin()
-        for target in targets:
-            anchors = self._anchors.anchors(target.ca_file)
+    def _note_end(self, result: Result) -> None:
+        self._unlogged.append(result)
+
+    def _judge(self, target: Target, held: Held, now: float) -> Verdict | None:
+        """
+        The verdict on what is known of an endpoint; None when nothing ever was seen there.
+        """
+        if held.facts is None:
+            return held.judged.verdict if held.judged is not None else None
+        anchors = self._anchors.anchors(target.ca_file)
+        held.judged = judge_again(held.judged, held.facts, target, anchors, now)
+        verdict = held.judged.verdict
+        if not verdict.faults and held.facts.presented and seen_facts(held.observation) is not None:
+            held.past.trusted_at = held.seen_at
+        return verdict
+
+    def _rows(self, results: Iterable[Result], now: float) -> Iterator[EndpointRow]:
+        """
+        What is known of each target's endpoints now, whatever later looks give.
+        """
+        for result in results:
+            target = result.target
+            cut = {look.label: look for look in result.looks if look.label in result.going_on}
             for label, held in self.memory.known(target).endpoints.items():
-                if held.facts is not None:
-                    before = held.judged or self._new.get((target.name, label))
-                    held.judged = judge_again(before, held.facts, target, anchors, now)
-                verdict = held.judged.verdict if held.judged is not None else None
-                if (
-                    verdict is not None
-                    and not verdict.faults
-                    and held.seen_at == now
-                    and held.facts is not None
-                    and held.facts.presented
-                ):
-                    held.past.trusted_at = now
-                yield EndpointRow(target, label, held, verdict)
+                verdict, shown = self._judge(target, held, now), held.copy()
+                look = cut.pop(label, None)
+                if look is not None:
+                    shown.observation, shown.duration = look.observation, look.duration
+                yield EndpointRow(target, label, shown, verdict)
+            for label, look in cut.items():
+                yield EndpointRow(target, label, Held(look.observation, look.duration), None)
 
 
 def log_changes(results: Iterable[Result], memory: Memory) -> None:
@@ -214,7 +275,9 @@ def log_changes(results: Iterable[Result], memory: Memory) -> None:
     for result in results:
         endpoints = memory.known(result.target).endpoints
         for look in result.looks:
-            held = endpoints[look.label]
+            held = endpoints.get(look.label)
+            if held is None:
+                continue  # another look since then found that it is gone
             if not isinstance(look.observation, Failed):
                 if held.logged is not None:
                     better += 1

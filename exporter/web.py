@@ -3,9 +3,9 @@ The web server: a thin layer that turns requests into calls of the service.
 """
 
 import asyncio
-import gzip
 import json
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -25,6 +25,12 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds a scrape may take when the request does not say: Prometheus's own default."""
+
+MOST_TIMEOUT = 120.0
+"""Seconds that a scrape may take at most, whatever the request says."""
+
+CHUNK = 65536
+"""Bytes that are handed to a connection in one go, and wait there for a client that reads slowly."""
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
@@ -82,8 +88,9 @@ def scrape_timeout(request: web.Request) -> float:
         stated = float(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", DEFAULT_TIMEOUT))
     except ValueError:
         stated = DEFAULT_TIMEOUT
-    if not 0 < stated < 3600:
+    if not 0 < stated < math.inf:
         stated = DEFAULT_TIMEOUT
+    stated = min(stated, MOST_TIMEOUT)
     # A timeout of a second or less is not eaten up by the offset.
     return max(stated - request.app[OFFSET], stated / 2)
 
@@ -93,22 +100,41 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
     Look at every configured target and tell all.
     """
     service = request.app[SERVICE]
+    loop = asyncio.get_running_loop()
     scrape = await service.scrape(scrape_timeout(request))
-    encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+    encoder, kind = choose_encoder(request.headers.get("Accept", ""))
+    zipped = takes_gzip(request)
     # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
-    body = service.body(scrape)
-    body += encoder(request.app[REGISTRY])
-    return await _answer(request, body, content_type)
+    body = await service.body(scrape, lambda: encoder(request.app[REGISTRY]), kind, zipped=zipped)
+    made = loop.time()
+    answer = await _send(request, body, kind, zipped=zipped)
+    service.note_answer(scrape, made, loop.time())
+    return answer
 
 
-async def _answer(request: web.Request, body: bytes | bytearray, content_type: str) -> web.Response:
-    headers = {"Content-Type": content_type, "Vary": "Accept-Encoding"}
+def takes_gzip(request: web.Request) -> bool:
+    """
+    True for a client that understands gzip (RFC 9110 section 12.5.3).
+    """
     accepted = request.headers.get("Accept-Encoding", "").replace(" ", "")
-    if "gzip" in accepted and "gzip;q=0" not in accepted and len(body) > 1024:
-        # The lowest level: the text is so repetitive that more effort gains little.
-        body = await asyncio.to_thread(gzip.compress, body, 1)
+    return "gzip" in accepted and "gzip;q=0" not in accepted
+
+
+async def _send(request: web.Request, body: bytes, kind: str, *, zipped: bool) -> web.StreamResponse:
+    """
+    Send a body as the client reads it. It may be that of many clients, and is copied for none of them.
+    """
+    headers = {"Content-Type": kind, "Vary": "Accept-Encoding", "Content-Length": str(len(body))}
+    if zipped:
         headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, headers=headers)
+    answer = web.StreamResponse(headers=headers)
+    await answer.prepare(request)
+    if request.method != "HEAD":
+        view = memoryview(body)
+        for start in range(0, len(view), CHUNK):
+            await answer.write(view[start : start + CHUNK])
+        await answer.write_eof()
+    return answer
 
 
 async def show_probe(request: web.Request) -> web.StreamResponse:
@@ -119,11 +145,12 @@ async def show_probe(request: web.Request) -> web.StreamResponse:
     target = _asked_target(request, service)
     debug = request.query.get("debug", "false").lower() in {"true", "1", "yes"}
     scrape = await service.probe(target, scrape_timeout(request), trace_steps=debug)
-    text = service.probe_text(scrape)
     if debug:
-        return web.Response(text=explain(scrape, text, time.time()))
-    encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return await _answer(request, text.encode("utf-8") + encoder(CollectorRegistry()), content_type)
+        return web.Response(text=explain(scrape, service.probe_text(scrape), time.time()))
+    encoder, kind = choose_encoder(request.headers.get("Accept", ""))
+    zipped = takes_gzip(request)
+    body = await service.probe_body(scrape, lambda: encoder(CollectorRegistry()), zipped=zipped)
+    return await _send(request, body, kind, zipped=zipped)
 
 
 def _asked_target(request: web.Request, service: Service) -> Target:

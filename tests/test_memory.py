@@ -30,7 +30,10 @@ def take(memory: Memory, of: Target, *looks: Look, at: float = NOW, located: boo
     """
     The labels of endpoints whose facts changed by this sweep.
     """
-    return memory.update(Result(of, looks, located), at)
+    before = {label: held.facts for label, held in memory.known(of).endpoints.items()}
+    memory.update(Result(of, looks, located), at)
+    after = {label: held.facts for label, held in memory.known(of).endpoints.items()}
+    return [label for label, found in after.items() if found is not before.get(label)]
 
 
 def addresses(count: int, first: int = 0) -> list[str]:

@@ -29,7 +29,9 @@ from exporter.network import (
 )
 from exporter.observation import Reason
 from exporter.targets import ADDRESS_LIMIT, IPAddress
+from exporter.turns import Turns
 from tests.support import misbehaving
+from tests.support.processes import wait_until
 
 T = TypeVar("T")
 
@@ -174,6 +176,81 @@ def test_more_names_than_threads_are_all_resolved() -> None:
         assert threading.active_count() - before <= 3
 
     run(resolve())
+
+
+def test_names_without_an_answer_do_not_keep_others_from_theirs() -> None:
+    """
+    A hundred names hang, more than there are threads: one that answered before is answered at once.
+    """
+    zones = Zones()
+
+    async def resolve() -> None:
+        resolver = Resolver(asyncio.get_running_loop(), threads=4, ask=zones.look_up)
+        assert await resolver.resolve("answers", 0, 5) == (V4,)
+        hanging = [asyncio.create_task(resolver.resolve(f"hang-{number}", 0, 0.3)) for number in range(100)]
+        await asyncio.sleep(0)
+        for _ in range(3):
+            assert await resolver.resolve("answers", 0, 5) == (V4,)
+        said = [str(one) for one in await asyncio.gather(*hanging, return_exceptions=True)]
+        assert sum("busy with other names" in words for words in said) == 100 - Turns(4).most
+        assert all("no answer for" in words for words in said)
+
+    try:
+        run(resolve())
+    finally:
+        zones.released.set()
+
+
+def test_an_answer_that_comes_late_is_there_for_the_next_who_asks() -> None:
+    """
+    Once, and without asking again: names that wait behind many others come to theirs.
+    """
+    zones = Zones()
+
+    async def resolve() -> None:
+        resolver = Resolver(asyncio.get_running_loop(), threads=2, ask=zones.look_up)
+        for name in ("hang", "behind it"):
+            with pytest.raises(ProbeError, match="no answer"):
+                await resolver.resolve(name, 0, 0.05)
+        zones.released.set()
+        await asyncio.to_thread(
+            wait_until, lambda: zones.asked == ["hang", "behind it"], what="both look-ups"
+        )
+        while resolver._under_way:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)
+        for name in ("hang", "behind it"):
+            assert await resolver.resolve(name, 0, 5) == (V4,)
+        assert zones.asked == ["hang", "behind it"]
+        assert await resolver.resolve("hang", 0, 5) == (V4,)
+        assert zones.asked == ["hang", "behind it", "hang"]
+
+    try:
+        run(resolve())
+    finally:
+        zones.released.set()
+
+
+def test_names_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Strangers may ask /probe for any name: one too many is told so at once.
+    """
+    monkeypatch.setattr("exporter.network.NAMES_WAITING", 3)
+    zones = Zones()
+
+    async def resolve() -> None:
+        resolver = Resolver(asyncio.get_running_loop(), threads=2, ask=zones.look_up)
+        waiting = [asyncio.create_task(resolver.resolve(f"hang-{number}", 0, 5)) for number in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(ProbeError, match="no answer for 3 other names") as caught:
+            await resolver.resolve("one too many", 0, 5)
+        assert caught.value.reason is Reason.DNS_TIMEOUT
+        zones.released.set()
+        assert await asyncio.gather(*waiting) == [(V4,)] * 4
+
+    try:
+        run(resolve())
+    finally:
+        zones.released.set()
 
 
 def test_a_look_up_that_hangs_does_not_keep_the_process() -> None:

@@ -6,19 +6,22 @@ made to do on demand.
 """
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from zlib import crc32
 
 import pytest
 
 from exporter.memory import Memory, Result
-from exporter.network import Network, ProbeError, Trace
+from exporter.network import Network, ProbeError, Trace, connect_error
 from exporter.observation import Facts, Failed, Observed, Reason
 from exporter.probes import PROBES, Probe
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.sweep import Sweeper
 from exporter.targets import SCHEMES, Scheme, Target, Url
+from exporter.turns import Turns
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts
 from tests.support.certificates import NOW
@@ -114,7 +117,7 @@ def sweep(
             sweeper = Sweeper(network, known, concurrency, lambda: NOW)
             assert sweeper.done == 0
             one = sweeper.sweep([fake_target(name) for name in names], loop.time() + timeout)
-            await one.task
+            await one.over
             assert one.complete == all(progress.done for progress in one.progress)
             return one.results(known, loop.time())
         finally:
@@ -307,16 +310,26 @@ def test_a_lookup_that_is_not_done_at_the_deadline_says_so(fake: Fake) -> None:
     assert not result.located
 
 
-def test_those_that_failed_go_last(fake: Fake) -> None:
+def test_what_answered_goes_first_and_of_the_rest_what_waited_longest(fake: Fake) -> None:
     """
-    So that the silent don't take the turn of the healthy.
+    What never had a turn is ahead of what was silent; a place or two are for the rest in any case.
     """
     memory = Memory()
-    for name in "abcd":
-        look = failed(Reason.TIMEOUT, name) if name in "ac" else seen(FACTS, name)
-        memory.update(Result(fake_target(name), (look,), located=True), NOW)
-    sweep(*"abcde", concurrency=1, memory=memory)
-    assert fake.looked == [*in_turn("b", "d", "e"), *in_turn("a", "c")]
+    for turn, name in enumerate("abcdefgh"):
+        look = failed(Reason.TIMEOUT, name) if name in "aceg" else seen(FACTS, name)
+        memory.update(Result(fake_target(name), (replace(look, turn=float(-turn)),), located=True), NOW)
+
+    async def others_meanwhile(*_: object) -> Facts:
+        await asyncio.sleep(0)
+        return FACTS
+
+    fake.behaviour = others_meanwhile
+    sweep(*"abcdefghi", concurrency=2, memory=memory)
+    quick = [name for name in fake.looked if name in "bdfh"]
+    rest = [name for name in fake.looked if name in "acegi"]
+    assert quick == ["h", "f", "d", "b"]
+    assert rest == ["i", "g", "e", "c", "a"]
+    assert set(fake.looked[:2]) == {"h", "i"}
 
 
 def test_a_first_look_takes_what_stands_together_apart(fake: Fake) -> None:
@@ -345,7 +358,7 @@ def test_what_needs_no_network_does_not_wait_for_its_turn_there(fake: Fake) -> N
         try:
             targets = [fake_target("silent"), fake_target("another"), local_target("file")]
             one = Sweeper(network, memory, 1, lambda: NOW).sweep(targets, loop.time() + 0.2)
-            await one.task
+            await one.over
             return {result.target.name: result for result in one.results(memory, loop.time())}
         finally:
             network.close()
@@ -380,7 +393,66 @@ def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:
     fake.found = lambda target: Endpoints(tuple(Endpoint(f"{target.name}-{n}") for n in range(10)))
     sweep(*"abcdefgh", concurrency=3)
     assert len(fake.looked) == 80
-    assert most == 3
+    assert most == Turns(3).most == 2
+
+
+def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:
+    """
+    Strangers may ask /probe for many targets at once: no more are looked at than allowed, and each is.
+    """
+    under_way, most = 0, 0
+
+    async def count(*_: object) -> Facts:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return FACTS
+
+    fake.behaviour = count
+
+    async def run() -> list[bool]:
+        loop = asyncio.get_running_loop()
+        network = Network(loop)
+        try:
+            sweeper = Sweeper(network, Memory(), 4, lambda: NOW)
+            sweeps = [
+                sweeper.sweep([fake_target(f"{number}")], loop.time() + 5, trace_steps=number % 2 == 0)
+                for number in range(50)
+            ]
+            await asyncio.wait([one.over for one in sweeps])
+            return [one.complete for one in sweeps]
+        finally:
+            network.close()
+
+    assert asyncio.run(run()) == [True] * 50
+    assert most <= 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        connect_error(OSError(errno.EMFILE, "Too many open files"), "192.0.2.1", 443),
+        OSError(errno.ENFILE, "Too many open files in system"),
+    ],
+)
+def test_a_look_without_a_descriptor_waits_for_one(fake: Fake, error: Exception) -> None:
+    """
+    It is no failure as long as there is time; after that the words say what it waited for.
+    """
+    lacking = {"a": 2, "b": 1_000_000}
+
+    async def need_one(target: Target, _: Endpoint) -> Facts:
+        lacking[target.name] -= 1
+        if lacking[target.name] >= 0:
+            raise error
+        return FACTS
+
+    fake.behaviour = need_one
+    results = sweep("a", "b", timeout=1.0)
+    assert (reasons(results["a"]), reasons(results["b"])) == ({"a": "seen"}, {"b": Reason.TIMEOUT})
+    assert "waiting for a free file descriptor (raise ulimit -n" in details(results["b"])[0]
 
 
 def test_no_targets_are_done_at_once(fake: Fake) -> None:
@@ -391,7 +463,7 @@ def test_no_targets_are_done_at_once(fake: Fake) -> None:
     assert fake.looked == []
 
 
-def test_a_sweep_under_way_is_shared_and_a_done_one_is_not(fake: Fake) -> None:
+def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake: Fake) -> None:
     """
     Scrapes that come together look once; the next one looks again.
     """
@@ -402,15 +474,18 @@ def test_a_sweep_under_way_is_shared_and_a_done_one_is_not(fake: Fake) -> None:
         try:
             sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
             first = sweeper.sweep([fake_target("a")], loop.time() + 5)
-            assert sweeper.sweep([fake_target("a")], loop.time() + 5) is first
+            second = sweeper.sweep([fake_target("a")], loop.time() + 5)
             assert (first.complete, sweeper.done, first.finished) == (False, 0, None)
-            await first.task
-            await asyncio.sleep(0)
-            assert (first.complete, sweeper.done) == (True, 1)
+            await first.over
+            await second.over
+            assert first.complete
+            assert second.complete
+            assert sweeper.done == 1
             assert first.finished is not None
-            assert sweeper.sweep([fake_target("a")], loop.time() + 5) is not first
+            assert len(fake.looked) == 1
+            await sweeper.sweep([fake_target("a")], loop.time() + 5).over
         finally:
             network.close()
 
     asyncio.run(run())
-    assert len(fake.looked) == 1
+    assert len(fake.looked) == 2

@@ -8,9 +8,10 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -21,7 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter import demo
 from exporter.config import load
+from exporter.metrics import Exposition
 from exporter.pages.site import versions
+from exporter.reserve import FIXED
 from exporter.service import Options, Service
 from exporter.targets import Target
 from exporter.web import application
@@ -202,7 +205,8 @@ def test_an_answer_is_compressed_for_who_takes_it(tmp_path: Path, accepted: str,
         ("-3", 9.5),
         ("nan", 9.5),
         ("inf", 9.5),
-        ("3600", 9.5),
+        ("3600", 119.5),
+        ("120.5", 119.5),
         ("soon", 9.5),
         ("", 9.5),
         (None, 9.5),
@@ -223,6 +227,78 @@ def test_the_scrape_timeout_is_what_prometheus_says_less_an_offset(
         assert found["expiry_sweep_timeout_seconds"] == {"": timeout}
 
     serve(tmp_path, test)
+
+
+def test_the_time_that_the_answer_takes_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A fake of the text is slow: the next scrapes end their looks that much earlier.
+    """
+    slow, parts = 0.5, Exposition.parts
+
+    def take_time(self: Exposition, *of: Any) -> Iterator[str]:
+        time.sleep(slow)
+        return parts(self, *of)
+
+    monkeypatch.setattr(Exposition, "parts", take_time)
+
+    async def test(site: Site) -> None:
+        timeouts = []
+        for _ in range(2):
+            began = time.monotonic()
+            _, text = await site.get("/metrics", X_Prometheus_Scrape_Timeout_Seconds="5")
+            took = time.monotonic() - began
+            timeouts.append(values(text)["expiry_sweep_timeout_seconds"][""])
+        assert timeouts[0] > 4.4
+        # Half as much again is kept free, and half of the time at most.
+        assert 2.25 <= timeouts[1] <= 4.5 - 1.5 * (slow - FIXED)
+        # The silent target has a timeout of its own.
+        assert took < 5
+
+    serve(tmp_path, test, "healthy", "silent")
+
+
+def test_who_asks_at_the_same_time_has_the_same_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The text is written once for a hundred, one of whom goes away.
+    """
+    written, parts = 0, Exposition.parts
+
+    def count(self: Exposition, *of: Any) -> Iterator[str]:
+        nonlocal written
+        written += 1
+        return parts(self, *of)
+
+    monkeypatch.setattr(Exposition, "parts", count)
+
+    async def test(site: Site) -> None:
+        asked = [asyncio.create_task(site.get("/metrics")) for _ in range(100)]
+        while site.service._configured._sweeper._latest is None:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+        asked[0].cancel()
+        texts = [text for _, text in await asyncio.gather(*asked[1:])]
+        assert len(set(texts)) == 1
+        assert values(texts[0])["expiry_probe_success"] == {"healthy": 1, "silent": 0}
+        assert written == 1
+        await site.get("/metrics")
+        assert written == 2
+
+    serve(tmp_path, test, "healthy", "silent")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/probe?target=healthy"])
+def test_a_head_request_has_no_body(tmp_path: Path, path: str) -> None:
+    """
+    But all that is said of it.
+    """
+
+    async def test(site: Site) -> None:
+        async with site.client.head(path) as answer:
+            assert answer.status == 200
+            assert int(answer.headers["Content-Length"]) > 100
+            assert await answer.read() == b""
+        assert (await site.get("/-/healthy"))[0] == 200
+
+    serve(tmp_path, test, "healthy")
 
 
 def test_a_scrape_answers_before_prometheus_gives_up(tmp_path: Path) -> None:
@@ -483,7 +559,7 @@ def test_a_target_that_is_removed_during_a_sweep_is_gone(tmp_path: Path) -> None
 
     async def test(site: Site) -> None:
         scrape = asyncio.create_task(site.metrics())
-        while site.service._configured._sweeper._current is None:  # noqa: ASYNC110 - there is no event for it
+        while site.service._configured._sweeper._latest is None:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
         site.write("healthy")
         await site.service.reload()

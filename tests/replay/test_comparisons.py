@@ -106,7 +106,7 @@ def test_what_is_told_on_the_page_and_foretold_is_what_fires() -> None:
         looking = Exporter([one])
         for hour in range(9):
             looking.scrape(hour * HOUR)
-            (row,) = looking._watch._rows([one.target], hour * HOUR)
+            (row,) = looking.rows(hour * HOUR)
             said = {" ".join(what.words.split()[1:3]) for what in status(row, hour * HOUR).findings}
             firing = {name.alert for name, fire in found.items() if fire.first <= hour * HOUR <= fire.last}
             assert ("went backwards" in said) == ("ExpiryWentBackwards" in firing)

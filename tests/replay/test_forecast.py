@@ -304,8 +304,7 @@ def foretold(scenario: Scenario) -> Forecast:
     """
     looking = Exporter(scenario.places)
     looking.scrape(0.0)
-    rows = list(looking._watch._rows((one.target for one in scenario.places), 0.0))
-    return forecast(rows, 0.0, scenario.days)
+    return forecast(looking.rows(0.0), 0.0, scenario.days)
 
 
 @pytest.mark.parametrize("make", SCENARIOS, ids=lambda make: make.__name__)
@@ -346,8 +345,7 @@ def test_a_forecast_stays_true_while_time_passes() -> None:
     early = foretold(scenario)
     looking = Exporter(scenario.places)
     looking.scrape(10 * DAY)
-    rows = list(looking._watch._rows((one.target for one in scenario.places), 10 * DAY))
-    late = forecast(rows, 10 * DAY, scenario.days - 10)
+    late = forecast(looking.rows(10 * DAY), 10 * DAY, scenario.days - 10)
 
     assert late.until == early.until
     assert late.alerts == early.alerts

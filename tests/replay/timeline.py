@@ -22,7 +22,7 @@ from exporter.dns_facts import Signature, signature_item
 from exporter.formats import parse
 from exporter.formats.parsed import Given
 from exporter.memory import Look, Result
-from exporter.metrics import Exposition, Samples, TargetRow
+from exporter.metrics import EndpointRow, Exposition, Samples, TargetRow
 from exporter.minter import Minted, root
 from exporter.observation import Chain, Facts, Failed, Item, Kind, Observation, Observed, Reason, Tls
 from exporter.policies import AUTOMATIC, DAY, Policy
@@ -325,7 +325,7 @@ class Exporter:
         for one in self.places:
             memory.update(self._result(one, now), now)
         targets = [one.target for one in self.places]
-        rows = list(self._watch._rows(targets, now))
+        rows = self.rows(now)
         failures = sum(isinstance(row.held.observation, Failed) for row in rows)
         own: Samples = {
             family: [((), float(value))]
@@ -341,6 +341,12 @@ class Exporter:
         return self._exposition.text(
             [TargetRow(one, PROBES[one.url.scheme].name, 0) for one in targets], rows, own
         )
+
+    def rows(self, now: float) -> list[EndpointRow]:
+        """
+        What is known of each endpoint at this time, without another look.
+        """
+        return list(self._watch._rows([Result(one.target, (), located=True) for one in self.places], now))
 
     def _result(self, one: Place, now: float) -> Result:
         memory = self._watch.memory

@@ -3,24 +3,34 @@ Sweeps over real servers: shared by scrapes, ended at the deadline, leaving noth
 """
 
 import asyncio
+import json
+import re
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from zlib import crc32
+from urllib.request import Request, urlopen
+
+import pytest
 
 from exporter import tls
+from exporter.descriptors import probe_slots
+from exporter.metrics import EndpointRow
 from exporter.minter import Minted
+from exporter.network import Network
 from exporter.targets import Target
+from exporter.turns import Turns
 from exporter.watch import Scrape, Watch
 from tests.support import misbehaving
+from tests.support.certificates import DAY, NOW
 from tests.support.misbehaving import serving
-from tests.support.processes import wait_until
+from tests.support.processes import answers, free_port, running, wait_until
 from tests.support.servers import Server, Site, nginx, s_server
-from tests.wire.probing import CONCURRENCY, look, scrape, target, tls_server, told, watching
+from tests.wire.probing import NAME, Names, look, scrape, target, tls_server, told, watching
 
 
 @dataclass(slots=True)
@@ -154,57 +164,199 @@ def test_the_deadline_holds_with_silent_servers(healthy: Server) -> None:
     assert took < 2
 
 
-def test_those_that_failed_before_wait_for_the_others(healthy: Server) -> None:
+PLACES = 32
+"""Looks at a time where more targets are silent than that."""
+
+
+def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Server, ca: Minted) -> None:
     """
-    With more silent servers than there are looks at a time, one that was seen before has its turn first.
+    Healthy targets among more silent ones than there are looks at a time are seen within the number of
+    scrapes that the README states, and from then on in every one. So is a certificate that expired.
     """
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as silent:
-        targets = [
-            target(silent.getsockname()[1], name=f"silent-{number}") for number in range(CONCURRENCY + 20)
+    expired = ca.issue(NAME, [NAME], not_before=NOW - 90 * DAY, not_after=NOW - DAY)
+    with (
+        nginx(tmp_path, Site([expired.chain])) as bad,
+        socket.create_server(("127.0.0.1", 0), backlog=2048) as silent,
+    ):
+        port = silent.getsockname()[1]
+        targets = [target(port, name=f"silent-{number}", timeout=60.0) for number in range(4 * PLACES)]
+        targets += [target(healthy, name=f"healthy-{number}") for number in range(7)]
+        targets += [target(bad, name="healthy-but-expired")]
+        turns = Turns[str](PLACES)
+        scrapes = -(-len(targets) // turns.most)
+
+        async def run() -> list[dict[str, EndpointRow]]:
+            network = Network(asyncio.get_running_loop(), lambda: NOW)
+            watch = Watch(network, PLACES, lambda: NOW)
+            made = []
+            for _ in range(scrapes + 3):
+                scraped = await watch.scrape(targets, 1.0, lambda _: True)
+                made.append({row.target.name: row for row in scraped.endpoints})
+            network.close()
+            return made
+
+        made = asyncio.run(run())
+    for rows in made[scrapes:]:
+        assert [name for name, row in rows.items() if told(row)[0] == "seen"] == [
+            one.name for one in targets if one.name.startswith("healthy")
         ]
-        good = target(healthy)
-
-        async def run() -> list[str]:
-            async with watching() as watch:
-                found = []
-                for order in ([good, *targets], [*targets, good]):
-                    made = await watch.scrape(order, 0.4, lambda _: True)
-                    found.append(next(told(row)[0] for row in made.endpoints if row.target is good))
-                    await settled()
-                return found
-
-        assert asyncio.run(run()) == ["seen", "seen"]
+        assert told(rows["healthy-but-expired"])[:2] == ("seen", "expired")
+    # All have said why they are not seen, and none of them for lack of a turn: each had one.
+    assert all(row.held.turn > 0 for row in made[-1].values())
 
 
-def checksum(name: str) -> int:
+@dataclass(slots=True)
+class Clock:
     """
-    What the order of a first sweep goes by.
+    A clock that goes when it is told to.
     """
-    return crc32(name.encode())
+
+    now: float = NOW
+
+    def __call__(self) -> float:
+        """
+        The time.
+        """
+        return self.now
 
 
-def test_one_that_never_had_its_turn_goes_ahead_of_those_that_failed(healthy: Server) -> None:
+def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, anchors: str) -> None:
     """
-    A healthy target whose turn comes behind too many silent ones is seen in the second scrape, not never.
+    Not that of the scrape, which waits for another one.
     """
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as silent:
-        targets = [
-            target(silent.getsockname()[1], name=f"silent-{number}") for number in range(CONCURRENCY + 20)
-        ]
-        # Turns are taken by a checksum of the name.
-        good = target(healthy, name=max((f"healthy-{number}" for number in range(1000)), key=checksum))
-        assert checksum(good.name) > max(checksum(one.name) for one in targets)
 
-        async def run() -> list[str]:
-            async with watching() as watch:
-                found = []
-                for _ in range(2):
-                    made = await watch.scrape([*targets, good], 0.4, lambda _: True)
-                    found.append(next(told(row)[0] for row in made.endpoints if row.target is good))
-                    await settled()
-                return found
+    async def run(gate: Gate) -> tuple[Scrape, Scrape]:
+        network, clock = Network(asyncio.get_running_loop()), Clock()
+        watch = Watch(network, 8, clock)
+        targets = [target(healthy, name="quick", ca_file=anchors), target(gate.port, name="slow")]
+        made = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+        while watch.done < 1:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)
+        clock.now += 100
+        short = await watch.scrape(targets, 0.3, lambda _: True)
+        clock.now += 100
+        gate.open.set()
+        long = await made
+        network.close()
+        return short, long
 
-        assert asyncio.run(run()) == ["timeout", "seen"]
+    with gated(leaf.chain) as gate:
+        short, long = asyncio.run(run(gate))
+    for one in (short, long):
+        (quick,) = (row for row in one.endpoints if row.target.name == "quick")
+        assert quick.held.seen_at == quick.held.past.trusted_at == NOW
+    assert (short.at, long.at) == (NOW + 100, NOW + 200)
+    (slow,) = (row for row in long.endpoints if row.target.name == "slow")
+    assert slow.held.seen_at == NOW + 200
+    # A scrape's answer is not changed by what is seen after it.
+    assert reasons(short) == ["seen", "timeout"]
+
+
+def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
+    tmp_path: Path, leaf: Minted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    While it waits for a silent target, others look anew, and see that a server went down.
+    """
+    monkeypatch.setattr("exporter.sweep.FRESH", -1.0)
+
+    async def run(gate: Gate) -> tuple[Scrape, list[Scrape]]:
+        clock = Clock()
+        network = Network(asyncio.get_running_loop())
+        watch = Watch(network, 8, clock)
+        with s_server(tmp_path, leaf.chain) as server:
+            targets = [target(server, name="goes down"), target(gate.port, name="silent", timeout=600.0)]
+            patient = asyncio.create_task(watch.scrape(targets, 100.0, lambda _: True))
+            while watch.done < 1:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.001)
+        later = []
+        for _ in range(2):
+            clock.now += 60
+            later.append(await watch.scrape(targets, 0.5, lambda _: True))
+        gate.open.set()
+        await patient
+        network.close()
+        return await patient, later
+
+    with gated(leaf.chain) as gate:
+        patient, later = asyncio.run(run(gate))
+    assert gate.connections == 1
+    assert reasons(patient) == ["connection_refused", "seen"]
+    for made in later:
+        assert reasons(made) == ["connection_refused", "timeout"]
+        assert [row.held.seen_at for row in made.endpoints] == [NOW, None]
+
+
+def test_a_longer_scrape_has_its_time_after_a_shorter_one(leaf: Minted) -> None:
+    """
+    The look goes on for it when the first scrape's time is over.
+    """
+
+    async def run(gate: Gate) -> tuple[list[str], list[str]]:
+        one = target(gate.port)
+        async with watching() as watch:
+            short = asyncio.create_task(watch.scrape([one], 0.3, lambda _: True))
+            await until(gate, 1)
+            long = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            first = reasons(await short)
+            gate.open.set()
+            return first, reasons(await long)
+
+    with gated(leaf.chain) as gate:
+        assert asyncio.run(run(gate)) == (["timeout"], ["seen"])
+        assert gate.connections == 1
+
+
+def test_one_address_that_is_silent_takes_no_time_of_another(leaf: Minted, tmp_path: Path) -> None:
+    """
+    Of names with several addresses, each address waits for a turn of its own.
+    """
+    names = Names(**{f"two_{number}": ["127.0.0.1", "127.0.0.2"] for number in range(10)})
+    with nginx(tmp_path, Site([leaf.chain])) as server, socket.socket() as silent:
+        silent.bind(("127.0.0.2", server.port))
+        silent.listen(2048)
+        targets = [target(f"two-{number}.example:{server.port}", timeout=60.0) for number in range(10)]
+
+        async def run() -> list[list[str]]:
+            network = Network(asyncio.get_running_loop())
+            object.__setattr__(network, "resolver", names)
+            watch = Watch(network, 8, lambda: NOW)
+            made = [reasons(await watch.scrape(targets, 1.0, lambda _: True)) for _ in range(4)]
+            network.close()
+            return made
+
+        made = asyncio.run(run())
+    assert made[-1] == ["seen"] * 10 + ["timeout"] * 10
+
+
+def test_looks_fit_below_the_limit_of_open_files(tmp_path: Path, healthy: Server) -> None:
+    """
+    With `ulimit -n 256` and many more targets, each is probed; the log says that fewer are at a time.
+    """
+    names = [f"t{number}" for number in range(600)]
+    config = tmp_path / "expiry.yml"
+    entries = [{"url": f"tls://{healthy.authority}", "name": name, "timeout": 30} for name in names]
+    config.write_text(json.dumps({"targets": entries}), encoding="utf-8")
+    port = free_port()
+    argv = [
+        "prlimit",
+        "--nofile=256:256",
+        sys.executable,
+        "-m",
+        "exporter",
+        f"--config.file={config}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    base = f"http://127.0.0.1:{port}"
+    with running(argv, ready=answers(f"{base}/-/healthy")) as exporter:
+        asked = Request(f"{base}/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": "60"})
+        with urlopen(asked, timeout=60) as answer:
+            text = answer.read().decode()
+        log = exporter.output()
+    assert len(re.findall(r"^expiry_probe_success\{.*\} 1\.0$", text, re.MULTILINE)) == len(names)
+    assert "expiry_probe_failure_info{" not in text
+    assert "the limit of open files allows fewer looks" in log
+    assert f"looks_at_a_time={probe_slots(256)}" in log
 
 
 def descriptors() -> int:

@@ -1,0 +1,36 @@
+"""
+Descriptors: what each part may open fits below the limit.
+"""
+
+import pytest
+
+from exporter.descriptors import CLIENTS, OWN, WATCHES, client_slots, probe_slots
+from exporter.service import CONCURRENCY
+from tests.support.readme import README
+
+
+@pytest.mark.parametrize("limit", [256, 512, 1024, 4096, 65_536, 1_048_576])
+def test_all_parts_fit_below_the_limit(limit: int) -> None:
+    """
+    Looks of both sets of targets, clients, and what else there is.
+    """
+    assert OWN + client_slots(limit) + WATCHES * probe_slots(limit) <= limit
+    assert client_slots(limit) <= CLIENTS
+
+
+def test_usual_limits_allow_the_default() -> None:
+    """
+    With 1,024 open files nothing has to be said. With 256, looks and clients are fewer. The README says
+    where that begins.
+    """
+    assert probe_slots(810) >= CONCURRENCY > probe_slots(809)
+    assert "(`ulimit -n`) is below 810 |" in README.read_text("utf-8")
+    assert (probe_slots(256), client_slots(256)) == (48, 32)
+
+
+@pytest.mark.parametrize("limit", [0, 64, 128])
+def test_a_limit_that_is_too_low_leaves_a_few(limit: int) -> None:
+    """
+    Then looks wait for each other's descriptors.
+    """
+    assert (probe_slots(limit), client_slots(limit)) == (2, 8)

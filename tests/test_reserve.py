@@ -1,0 +1,55 @@
+"""
+The reserve: an answer has the time that answers were seen to take.
+"""
+
+import pytest
+
+from exporter.reserve import FIRST, FIXED, MEASURED, SHARE, SLACK, Reserve
+
+
+def test_nothing_is_kept_free_for_an_empty_answer() -> None:
+    """
+    An exporter for /probe only.
+    """
+    assert Reserve().seconds(0, 10.0) == 0.0
+
+
+def test_before_the_first_answer_it_is_guessed() -> None:
+    """
+    By the number of endpoints: two seconds and more for ten thousand.
+    """
+    assert Reserve().seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * 10_000 * FIRST)
+    assert Reserve().seconds(10_000, 10.0) > 2
+
+
+def test_it_is_what_was_measured_and_half_as_much_again() -> None:
+    """
+    For each endpoint, so that a fleet that grew has more; the slowest of the latest few counts.
+    """
+    reserve = Reserve()
+    reserve.note(1000, FIXED + 0.2, 0.0)
+    reserve.note(1000, FIXED + 0.1, 0.0)
+    assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.2)
+    assert reserve.seconds(3000, 100.0) == pytest.approx(FIXED + SLACK * 0.6)
+    for _ in range(MEASURED):
+        reserve.note(1000, FIXED + 0.1, 0.0)
+    assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.1)
+
+
+def test_one_who_reads_slowly_takes_no_time_of_the_looks() -> None:
+    """
+    Of the times that sending took the least counts: what even the quickest needs.
+    """
+    reserve = Reserve()
+    for sending in (30.0, 0.25, 30.0):
+        reserve.note(1000, 0.0, sending)
+    assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + 0.25)
+
+
+def test_looks_have_half_of_the_time_at_least() -> None:
+    """
+    However slow the machine.
+    """
+    reserve = Reserve()
+    reserve.note(10, 60.0, 5.0)
+    assert reserve.seconds(10, 9.5) == 9.5 * SHARE
