@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, CRLEntryExtensionOID, ExtendedKeyUsageOID
 
+from exporter.foreign_text import bounded, clean
 from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
 
 # What `cryptography` raises for what it can't read, and for signatures that do not fit.
@@ -487,7 +488,7 @@ def _elsewhere(names: Iterable[x509.GeneralName]) -> str:
     """
     for name in names:
         if isinstance(name, x509.UniformResourceIdentifier):
-            return "".join(letter if letter.isprintable() else "?" for letter in name.value[:_WORDS])
+            return bounded(name.value, _WORDS)
         return "a name that is no URL"
     return ""
 
@@ -503,4 +504,4 @@ def _words(error: Exception) -> str:
     """
     The library's words for an error, short.
     """
-    return (str(error) or type(error).__name__)[:_WORDS]
+    return clean(str(error), _WORDS) or type(error).__name__
