@@ -105,6 +105,10 @@ FAILURES: dict[Reason, str] = {
         "Try the same request from the exporter's host; the service may be down or the proxy in the way."
     ),
     Reason.RATE_LIMITED: "Wait: it is asked again later. If it stays, look this target up less often.",
+    Reason.ADDRESS_NOT_ALLOWED: (
+        "See why the name leads there. If that is meant, add the address or its network to `probe.allow`, or "
+        "configure the target."
+    ),
     Reason.NOT_REGISTERED: "Correct the name. If it was yours, it has lapsed: register it again at once.",
     Reason.LOOKUP_FAILED: "Try the same look-up from the exporter's host; the service asked may be down.",
     Reason.INTERNAL_ERROR: (

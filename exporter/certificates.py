@@ -41,6 +41,7 @@ from exporter.encodings import (
     encode,
     read_time,
 )
+from exporter.foreign_text import printable
 from exporter.observation import Certificate
 
 # What `cryptography` raises for a part that it cannot read.
@@ -317,7 +318,7 @@ def _facts(der: bytes) -> Certificate:
     return Certificate(
         fingerprint_sha256=sha256(der).hexdigest(),
         der=der,
-        subject=subject.rfc4514_string(),
+        subject=printable(subject.rfc4514_string()),
         issuer=issuer,
         issuer_organization=organization,
         common_name=_last(subject, NameOID.COMMON_NAME),
@@ -327,7 +328,7 @@ def _facts(der: bytes) -> Certificate:
         key_algorithm=key_algorithm,
         key_bits=key_bits,
         signature_hash=_signature_hash(loaded),
-        dns_names=tuple(alternative.get_values_for_type(x509.DNSName)) if alternative else (),
+        dns_names=tuple(map(printable, alternative.get_values_for_type(x509.DNSName))) if alternative else (),
         ip_addresses=_ip_addresses(alternative) if alternative else (),
         is_ca=constraints is not None and constraints.ca,
         key_usage=None if key_usage is None else _key_usage(key_usage),
@@ -416,7 +417,7 @@ def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, 
             name = x509.load_der_x509_certificate(_mended(der, _NONE)).issuer
         except UNREADABLE:
             name = x509.Name([])
-    text = name.rfc4514_string()
+    text = printable(name.rfc4514_string())
     known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text)
     _issuers.put(encoded, known, size(encoded, known))
     return known
@@ -428,7 +429,7 @@ def _last(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
     """
     found = name.get_attributes_for_oid(oid)
     value = found[-1].value if found else ""
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+    return printable(value if isinstance(value, str) else value.decode("utf-8", "replace"))
 
 
 def _key(loaded: x509.Certificate) -> tuple[str, int | None]:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from exporter import document
+from exporter.foreign_text import printable
 from exporter.judgement import JudgedItem
 from exporter.metrics import EndpointRow
 from exporter.network import Network
@@ -27,7 +28,6 @@ from exporter.terminal import (
     STYLES,
     Terminal,
     bar,
-    clean,
     counted,
     iso,
     joined,
@@ -107,7 +107,7 @@ class Line:
         """
         The item's name; empty when none is known.
         """
-        return clean(self.judged.item.name) if self.judged is not None else ""
+        return printable(self.judged.item.name) if self.judged is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +222,8 @@ class _Table:
         # What to do is told once: a hundred servers may need the same.
         self._told: set[str] = set()
         self._bar = 20 if out.width >= WIDE else 10
-        self._target = widest(["TARGET", *(clean(one.row.target.name) for one in shown)])
-        self._endpoint = widest(["ENDPOINT", *(clean(one.row.label) for one in shown)])
+        self._target = widest(["TARGET", *(printable(one.row.target.name) for one in shown)])
+        self._endpoint = widest(["ENDPOINT", *(printable(one.row.label) for one in shown)])
         names = {line.name for one in shown for line in one.lines} - {""}
         # Most endpoints have one item, a leaf. Where all are such, that need not be said.
         self._item = 0 if names <= {"leaf"} else widest(["ITEM", *names])
@@ -274,7 +274,7 @@ class _Table:
             self._out.line(Text.assemble(place, GAP, values), 2)
 
     def _write_entry(self, entry: Entry) -> None:
-        place = Text(self._place(clean(entry.row.target.name), clean(entry.row.label)))
+        place = Text(self._place(printable(entry.row.target.name), printable(entry.row.label)))
         fine = 0
         for number, line in enumerate(entry.lines):
             fine += line.level is Level.OK
@@ -300,13 +300,13 @@ class _Table:
             else:
                 self._write_columns(place or Text(self._place("", "")), values)
         for one in line.findings:
-            words = Text(clean(one.words), STYLES[one.level])
+            words = Text(printable(one.words), STYLES[one.level])
             if one.item is not None:
                 words.append(_subject(line), "dim")
             self._out.line(words, 4)
             if one.advice and one.advice not in self._told:
                 self._told.add(one.advice)
-                self._out.line(Text(f"{self._out.glyphs.arrow} {clean(one.advice)}", "dim"), 4)
+                self._out.line(Text(f"{self._out.glyphs.arrow} {printable(one.advice)}", "dim"), 4)
 
 
 def _subject(line: Line) -> str:
@@ -315,7 +315,7 @@ def _subject(line: Line) -> str:
     """
     if line.judged is None or line.judged.item.certificate is None or line.name.startswith("leaf"):
         return ""
-    return f" ({clean(line.judged.item.certificate.subject)})"
+    return f" ({printable(line.judged.item.certificate.subject)})"
 
 
 def print_json(scrape: Scrape, now: float, stream: TextIO, refused: Collection[str] = ()) -> None:

@@ -19,12 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
 from exporter import credential_plugins
 from exporter.credential_plugins import Credential, Plugin
-from exporter.files import printable, read
+from exporter.files import read
+from exporter.foreign_text import credentials, printable
 from exporter.network import ProbeError
 from exporter.observation import Reason
 from exporter.targets import join_host_port
@@ -58,9 +60,11 @@ class Access:
     tls: ssl.SSLContext
     server_name: str | None = None
     """Name to verify instead of the URL's host; None: the host."""
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     credential: Credential | None = field(default=None, repr=False)
     """What a credential plugin gave; None when none was asked."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What the API server and the proxy are told in confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class _Read:
     """Our certificate and its key, PEM; None: none is shown."""
     token: str | None = field(default=None, repr=False)
     server_name: str | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     plugin: Plugin | None = None
     """What gives the token or the certificate; None: they are in the files."""
 
@@ -139,7 +143,8 @@ class Cluster:
             found = replace(found, token=credential.token, certificate=credential.certificate)
         headers = {} if found.token is None else {"Authorization": f"Bearer {found.token}"}
         tls = await asyncio.to_thread(self._context_for, found)
-        return Access(found.server, headers, tls, found.server_name, found.proxy, credential)
+        secrets = (*((found.token,) if found.token is not None else ()), *_of_url(found.proxy or ""))
+        return Access(found.server, headers, tls, found.server_name, found.proxy, credential, secrets)
 
     def refused(self, access: Access) -> None:
         """
@@ -212,6 +217,14 @@ class Cluster:
         if self._tls is None or self._tls[0] != digest:
             self._tls = (digest, _tls(found))
         return self._tls[1]
+
+
+def _of_url(url: str) -> tuple[str, ...]:
+    """
+    What is secret in a proxy's URL.
+    """
+    userinfo = urlsplit(url).netloc.rpartition("@")[0]
+    return credentials(unquote(userinfo))
 
 
 def _tls(found: _Read) -> ssl.SSLContext:

@@ -5,11 +5,11 @@ Configuration: from a YAML file to a `Config`, or to every fault in it at once.
 `_Reading` puts the parts together. Messages never repeat the value of a key that may hold a secret.
 """
 
-import fnmatch
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -29,11 +29,11 @@ from pydantic import (
 
 from exporter.observation import Kind
 from exporter.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, HOUR, Before, Match, Policy, lateness
+from exporter.probe_allow import allowed
 from exporter.renewal_information import DIRECTORIES
 from exporter.suggestions import closest
 from exporter.targets import (
     HELM_TYPE,
-    OPEN_FORMS,
     SCHEMES,
     Form,
     Objects,
@@ -51,7 +51,7 @@ from exporter.targets import (
 )
 from exporter.yaml_tree import SIZE_LIMIT, ConfigError, ConfigFault, Document, Loc, read, shown
 
-__all__ = ["Config", "ConfigError", "ConfigFault", "load", "parse", "target_for"]
+__all__ = ["Config", "ConfigError", "ConfigFault", "NotAllowedError", "load", "parse", "target_for"]
 
 PASSWORD_LIMIT = 1024
 """Bytes; the longest pass phrase that OpenSSL takes (PEM_BUFSIZE)."""
@@ -91,13 +91,19 @@ class Config:
     policies: Mapping[str, Policy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
     """The built-in and the user's policies, by name."""
     probe_allow: tuple[str, ...] = ("*",)
-    """Patterns (fnmatch) of the URLs that `/probe` accepts besides configured targets."""
+    """What `/probe` accepts besides configured targets: see `probe_allow.allowed`."""
     warnings: tuple[str, ...] = ()
     """What is allowed but probably not meant, each with file and line."""
     matches: tuple["SchemeMatch", ...] = ()
     """Which policies fit which targets, in the order of the file."""
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """What `defaults` sets, for `_target`. Not shown: a pass phrase may be among it."""
+
+
+class NotAllowedError(TargetError):
+    """
+    A target that `/probe` must not be asked for. The message says why, for a person.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,39 +154,26 @@ def target_for(config: Config, url: str, policy: str | None) -> Target:
     The target that `/probe?target=URL&policy=NAME` asks for.
 
     A configured target of that name, with all its settings; else a new one with the settings of
-    `defaults`, if `probe.allow` permits its URL. `policy` replaces the target's policy; None keeps it.
-    Raises TargetError with a message for the person who asked.
+    `defaults`, if `probe.allow` permits its URL; its addresses are judged when they are known, by `forbids`.
+    `policy` replaces the target's policy; None keeps it. Raises TargetError with a message for the person who
+    asked, NotAllowedError where it is not permitted.
     """
     target = next((target for target in config.targets if target.name == url), None)
     if target is None:
         parsed = _url(url)
+        permitted = allowed(config.probe_allow)
+        settings = {"url": parsed, "name": _name(parsed.text), "forbids": partial(permitted.refusal, parsed)}
+        target = _target(config.defaults, settings, config.matches)
         # The normal form is matched, not the text, so that no spelling of a host slips past a pattern.
-        if not _allowed(parsed, config.probe_allow):
-            raise TargetError(
+        if not permitted.may_ask(parsed, by_proxy=target.proxy is not None):
+            raise NotAllowedError(
                 f"{url!r} is not a configured target, and probe.allow of the configuration does not permit it"
             )
-        target = _target(config.defaults, {"url": parsed, "name": _name(parsed.text)}, config.matches)
     if policy is None:
         return target
     if policy not in config.policies:
         raise TargetError(f"there is no policy {shown(policy)}: {closest(policy, config.policies)}")
     return replace(target, policy=config.policies[policy], matches=())
-
-
-def _allowed(url: Url, patterns: Iterable[str]) -> bool:
-    """
-    True when one of the patterns of `probe.allow` fits the URL.
-
-    What reads this host's files, or asks in its name, must be named by its scheme: `*` does not mean it.
-    """
-    scheme = SCHEMES[url.scheme]
-    forms = [url.normal]
-    if url.port and url.port == scheme.default_port:
-        forms.append(url.normal.replace(f":{url.port}", "", 1))
-    lowered = [pattern.lower() for pattern in patterns]
-    if scheme.form not in OPEN_FORMS:
-        lowered = [pattern for pattern in lowered if pattern.startswith(f"{url.scheme}:")]
-    return any(fnmatch.fnmatchcase(form.lower(), pattern) for form in forms for pattern in lowered)
 
 
 def _target(

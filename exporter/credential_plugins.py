@@ -17,14 +17,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from exporter.certificates import parse_pem
-from exporter.files import printable
+from exporter.foreign_text import HIDDEN, bounded, clean, printable
 from exporter.network import ProbeError
 from exporter.observation import Certificate, Reason
 
@@ -54,7 +54,11 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 _SECRET_NAME = re.compile(r"secret|token|password|passphrase|key|credential", re.IGNORECASE)
 
-_HIDDEN = "[hidden]"
+_PLACE_NAME = re.compile(r"(file|path|dir)$", re.IGNORECASE)
+"""`AWS_WEB_IDENTITY_TOKEN_FILE` says where a secret is, which a message should tell."""
+
+_SHORTEST_VALUE = 8
+"""Characters that the value of a variable named like a secret has at least to be one."""
 
 _OPAQUE = re.compile(r"[A-Za-z0-9_+=-]*\d[A-Za-z0-9_+=-]*")
 """What a token may look like: a run without a space, a slash or a dot, with a digit in it."""
@@ -79,7 +83,7 @@ class Plugin:
     """One of VERSIONS."""
     info: str = field(repr=False)
     """What it is told in $KUBERNETES_EXEC_INFO, JSON."""
-    hint: str = ""
+    hint: str = field(default="", repr=False)
     """How to install it, in the words of the kubeconfig; empty when it has none."""
 
 
@@ -136,7 +140,7 @@ def plugin(
         tuple((str(name), str(value)) for name, value in pairs),
         version,
         json.dumps({"kind": "ExecCredential", "apiVersion": version, "spec": spec}),
-        " ".join(hint.split())[:DETAIL_LIMIT] if isinstance(hint, str) else "",
+        hint if isinstance(hint, str) else "",
     )
 
 
@@ -154,11 +158,11 @@ async def run(asked: Plugin, environ: Mapping[str, str], timeout: float = TIMEOU
     """
     What the plugin gives now. Raises ProbeError.
     """
-    name = Path(asked.command).name
+    name = printable(Path(asked.command).name)
     found = shutil.which(asked.command, path=environ.get("PATH"))
     if found is None:
         hint = (
-            f": {_printable(asked.hint)}"
+            f": {clean(asked.hint, DETAIL_LIMIT, tuple(_secrets(asked, environ)))}"
             if asked.hint
             else "; install it where the exporter runs, or use a token"
         )
@@ -181,7 +185,7 @@ async def run(asked: Plugin, environ: Mapping[str, str], timeout: float = TIMEOU
         raise _broken(f"the credential plugin {name} prints more than {OUTPUT_LIMIT:,} bytes")
     if job.status != 0:
         how = f"with status {job.status}" if job.status > 0 else f"by signal {-job.status}"
-        says = words_of(bytes(job.said), asked)
+        says = words_of(bytes(job.said), asked, environ, bytes(job.output))
         words = f"the credential plugin {name} ended {how}{': ' if says else ', and said nothing'}{says}"
         raise ProbeError(Reason.ACCESS_DENIED, words)
     return credential(bytes(job.output), asked.version, name)
@@ -352,32 +356,49 @@ def _end_of(pem: bytes | None) -> float | None:
     return found.not_after if isinstance(found, Certificate) else None
 
 
-def words_of(said: bytes, asked: Plugin) -> str:
+def words_of(said: bytes, asked: Plugin, environ: Mapping[str, str], output: bytes = b"") -> str:
     """
     What a plugin said on standard error, for a message: bounded, on one line, without what may be a secret.
 
-    That is what the kubeconfig gives it by `env` and after options that are named like secrets, and every
-    long run of letters and digits.
+    That is what the kubeconfig gives it by `env` and after options that are named like secrets, what the
+    environment has under such names, what it printed as a credential, and every long run of letters and
+    digits.
     """
-    text = " ".join(said.decode("utf-8", "replace").split())
-    hidden = [value for _, value in asked.variables]
+    text = clean(said, WORDS_LIMIT, (*_secrets(asked, environ), *_printed(output)))
+    text = _JWT.sub(HIDDEN, text)
+    text = _OPAQUE.sub(lambda found: HIDDEN if len(found[0]) >= _OPAQUE_LENGTH else found[0], text)
+    return bounded(text, DETAIL_LIMIT)
+
+
+def _secrets(asked: Plugin, environ: Mapping[str, str]) -> Iterator[str]:
+    """
+    What the plugin was told in confidence, by its environment and its arguments.
+    """
+    for _, value in asked.variables:
+        yield value
+    for name, value in environ.items():
+        # Shorter ones are settings: `SSH_ASKPASS_REQUIRE=prefer` is no secret, nor is `true`.
+        if _SECRET_NAME.search(name) and not _PLACE_NAME.search(name) and len(value) >= _SHORTEST_VALUE:
+            yield value
     for before, argument in zip(("", *asked.arguments), asked.arguments, strict=False):
         option, separator, value = argument.partition("=")
         if separator and _SECRET_NAME.search(option):
-            hidden.append(value)
+            yield value
         if before.startswith("-") and "=" not in before and _SECRET_NAME.search(before):
-            hidden.append(argument)
-    for value in sorted(hidden, key=len, reverse=True):
-        # Shorter ones are in every other word.
-        if len(value) >= 4:
-            text = text.replace(" ".join(value.split()), _HIDDEN)
-    text = _JWT.sub(_HIDDEN, text)
-    text = _OPAQUE.sub(lambda found: _HIDDEN if len(found[0]) >= _OPAQUE_LENGTH else found[0], text)
-    return _printable(text if len(text) <= DETAIL_LIMIT else f"{text[:DETAIL_LIMIT]}...")
+            yield argument
 
 
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+def _printed(output: bytes) -> tuple[str, ...]:
+    """
+    The token and the key in what the plugin printed, also of one that failed then.
+    """
+    try:
+        document = json.loads(output)
+    except (ValueError, RecursionError):
+        return ()
+    status = document.get("status") if isinstance(document, dict) else None
+    named = (status.get(key) for key in ("token", "clientKeyData")) if isinstance(status, dict) else ()
+    return tuple(one for one in named if isinstance(one, str))
 
 
 def _broken(words: str) -> ProbeError:

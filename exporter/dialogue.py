@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from exporter.foreign_text import clean
+
 HEARD_LIMIT = 16_384
 """Bytes that one answer may have. Greetings with legal notices have a few thousand."""
 
@@ -18,7 +20,39 @@ WORDS_LIMIT = 200
 """Characters of a server's own words that are repeated to a person."""
 
 
-class RefusedError(Exception):
+class SaidError(Exception):
+    """
+    What somebody said does not lead on. The message is ours, with `{}` where it repeats the other's words.
+    """
+
+    def __init__(self, message: str, said: bytes | str | None = None) -> None:
+        super().__init__(message, said)
+        self._message = message
+        self._said = said
+
+    def words(self, *, quoted: bool = True, secrets: tuple[str, ...] = ()) -> str:
+        """
+        The sentence for a person. Not `quoted`: with the code of the answer at most, for who must not read
+        what a server says to others. `secrets` were told to who said it, and are left out: see `clean`.
+        """
+        if self._said is None:
+            return self._message
+        if quoted:
+            return self._message.format(words(self._said, secrets))
+        code = _CODE.match(self._said) if isinstance(self._said, bytes) else None
+        return self._message.format(f"{code[0].decode('ascii')} ({NOT_SHOWN})" if code else NOT_SHOWN)
+
+    def __str__(self) -> str:
+        return self.words()
+
+
+NOT_SHOWN = "its words are shown for configured targets only"
+
+_CODE = re.compile(rb"[1-5][0-9]{2}(?=[ \r\n-]|$)")
+"""The code that an answer of SMTP, FTP, NNTP or HTTP begins with."""
+
+
+class RefusedError(SaidError):
     """
     The server speaks the protocol, and does not offer TLS or refused it. The message says so in its words.
     """
@@ -30,7 +64,7 @@ class TurnedAwayError(RefusedError):
     """
 
 
-class UnexpectedError(Exception):
+class UnexpectedError(SaidError):
     """
     What was said does not belong to the protocol.
     """
@@ -103,11 +137,11 @@ class Dialogue:
         return self._steps[0] if self._steps else None
 
     @property
-    def heard(self) -> str:
+    def heard(self) -> bytes:
         """
-        What was heard of an answer that is not complete yet, for messages.
+        What was heard of an answer that is not complete yet.
         """
-        return words(self._heard)
+        return self._heard
 
     def say(self) -> bytes:
         """
@@ -127,7 +161,7 @@ class Dialogue:
         before, self._heard = len(self._heard), self._heard + data
         if not self._complete():
             if len(self._heard) >= HEARD_LIMIT:
-                raise UnexpectedError(f"{HEARD_LIMIT} bytes and no end of it: {self.heard!r}")
+                raise UnexpectedError(f"{HEARD_LIMIT} bytes and no end of it: '{{}}'", self._heard)
             return len(data)
         used, rest = self._position - before, self._heard[self._position :]
         step, *behind = self._steps
@@ -136,7 +170,7 @@ class Dialogue:
         if not self._steps:
             return used
         if rest.strip():
-            raise UnexpectedError(f"the server went on without being asked: {words(rest)!r}")
+            raise UnexpectedError("the server went on without being asked: '{}'", rest)
         return len(data)
 
     def _complete(self) -> bool:
@@ -153,13 +187,11 @@ class Dialogue:
         return False
 
 
-def words(data: bytes) -> str:
+def words(data: bytes | str, secrets: tuple[str, ...] = ()) -> str:
     """
     What a server said, for a person: its first characters, one line, nothing unprintable.
     """
-    text = data[: 4 * WORDS_LIMIT].decode("utf-8", "replace")
-    text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    return text if len(text) <= WORDS_LIMIT else f"{text[:WORDS_LIMIT]}..."
+    return clean(data, WORDS_LIMIT, secrets)
 
 
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]")
@@ -180,12 +212,12 @@ def up_to(end: bytes, data: bytes, position: int) -> int:
         if _TLS_RECORD.match(data):
             raise UnexpectedError("the server began with TLS instead of words")
         if data[0] >= 0x80:
-            raise UnexpectedError(f"no text: {words(data)!r}")
+            raise UnexpectedError("no text: '{}'", data)
     stop = data.find(end, position) + 1
     if found := _NOT_TEXT.search(data, position, stop or position + _BEGIN):
-        raise UnexpectedError(f"no text: byte {found[0][0]:#04x} in {words(data)!r}")
+        raise UnexpectedError(f"no text: byte {found[0][0]:#04x} in '{{}}'", data)
     if (stop or len(data)) - position > LINE_LIMIT:
-        raise UnexpectedError(f"a line of more than {LINE_LIMIT} bytes: {words(data)!r}")
+        raise UnexpectedError(f"a line of more than {LINE_LIMIT} bytes: '{{}}'", data)
     return stop
 
 

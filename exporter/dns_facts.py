@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from exporter.certificates import encoded_key
+from exporter.foreign_text import bounded
 from exporter.observation import Certificate, Item, Kind
 
 ITEM = "dnssec"
@@ -212,5 +213,5 @@ def some(names: Sequence[str]) -> str:
 
     They come from others: what is not printable is shown as what it is, and endless ones are cut.
     """
-    shown = ", ".join(name[:100] if name.isprintable() else repr(name[:100]) for name in names[:3])
+    shown = ", ".join(bounded(name, 100) for name in names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

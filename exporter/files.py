@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exporter.caches import remembered
+from exporter.foreign_text import printable
 from exporter.formats import failure, kubeconfig, parse, recognised, without_mark
 from exporter.formats.parsed import Findings, Given, Parsed, Problem
 from exporter.network import ProbeError
@@ -400,14 +401,6 @@ def is_pattern(path: str) -> bool:
     True when the path has characters that stand for others.
     """
     return _MAGIC.search(path) is not None
-
-
-def printable(path: str) -> str:
-    r"""
-    A path as text that is valid UTF-8, what is not as `\xff`.
-    """
-    # Most paths are good as they are, and are not copied.
-    return path if path.isprintable() else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def label(path: str) -> str:

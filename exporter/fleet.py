@@ -266,7 +266,7 @@ class _Search:
         True when each word is in something of this row.
         """
         target, observation = row.target, row.held.observation
-        parts = [target.name, row.label, target.url.text, target.policy.name]
+        parts = [target.name, row.label, target.url.shown, target.policy.name]
         parts += [f"{name}={value}" for name, value in target.labels]
         if isinstance(observation, Failed):
             parts.append(observation.reason)

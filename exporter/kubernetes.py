@@ -12,7 +12,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import aiohttp
 from exporter import __version__
 from exporter.clusters import PLUGIN_PAUSE, SERVICE_ACCOUNT, Access, Cluster
 from exporter.files import Outcome
+from exporter.foreign_text import clean, holds
 from exporter.kubernetes_answers import (
     Change,
     GoneError,
@@ -44,7 +45,7 @@ from exporter.kubernetes_objects import (
     with_renewal,
 )
 from exporter.logs import fields
-from exporter.network import Network, ProbeError, connect_error
+from exporter.network import DETAIL_LIMIT, Network, ProbeError, connect_error
 from exporter.observation import Facts, Reason
 from exporter.renewal_information import seconds_of
 from exporter.targets import Target
@@ -180,6 +181,8 @@ class View:
         self._contact = loop.time()
         self._failure: ProbeError | None = None
         self._failures = 0
+        self._secrets: tuple[str, ...] = ()
+        """What the API server was told in confidence last."""
         self._task = loop.create_task(self._run(), name=f"kubernetes {question.place}")
 
     def close(self) -> None:
@@ -243,7 +246,7 @@ class View:
             await self._fail(error)
 
     async def _fail(self, error: ProbeError) -> None:
-        detail = f"{self.question} of {self.cluster}: {error.detail}"
+        detail = f"{self.question} of {self.cluster}: {clean(error.detail, DETAIL_LIMIT, self._secrets)}"
         if self._failure is None or self._failure.reason is not error.reason:
             logger.warning(
                 "can't watch Kubernetes",
@@ -274,6 +277,7 @@ class View:
         """
         # Each time, so that rotated tokens and certificates are taken up.
         access = await self.cluster.access()
+        self._secrets = access.secrets
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self._pace.connect, sock_read=self._pace.answer
         )
@@ -375,7 +379,11 @@ class View:
         version = version_of(obj)
         if before is not None and version and before.version == version:
             return key, before
-        return key, self.question.resource.read(obj, self.question.password, before)
+        stored = self.question.resource.read(obj, self.question.password, before)
+        if any(holds(name, self._secrets) for name in _names(key, stored)):
+            words = "the API server repeats the token that it was shown, in the name of something"
+            raise ProbeError(Reason.HTTP_FAILED, words)
+        return key, stored
 
     def _read_events(self, data: bytes) -> list[Change]:
         """
@@ -407,7 +415,7 @@ class View:
         if answer.status == 410:
             raise GoneError
         try:
-            message = message_of(json_object(await _content(answer, ERROR_LIMIT)))
+            message = message_of(json_object(await _content(answer, ERROR_LIMIT)), access.secrets)
         except (ProbeError, _TooLargeError):
             message = ""
         says = f": {message}" if message else ""
@@ -431,6 +439,23 @@ class View:
             wait = seconds_of(answer.headers.get("Retry-After"), self._clock())
             raise _BusyError(reason, words, wait or 0.0)
         raise ProbeError(reason, words)
+
+
+def _names(key: Key, stored: Stored) -> Iterator[str]:
+    """
+    All that becomes a label or stands in a message of what is stored of an object.
+    """
+    yield from key
+    for label, outcome in stored.outcomes.items():
+        yield label
+        facts = outcome.facts if isinstance(outcome, ProbeError) else outcome
+        if isinstance(outcome, ProbeError):
+            yield outcome.detail
+        for item in facts.items if isinstance(facts, Facts) else ():
+            yield item.name
+            if item.certificate is not None:
+                yield item.certificate.subject
+                yield item.certificate.issuer
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from exporter.foreign_text import clean
 from exporter.kubernetes_objects import Key, Stored, key_of, version_of
 from exporter.network import ProbeError
 from exporter.observation import Reason
@@ -101,10 +102,9 @@ def json_object(data: bytes) -> dict[str, Any]:
     return document
 
 
-def message_of(status: Mapping[str, Any]) -> str:
+def message_of(status: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> str:
     """
-    What a Status object says, bounded and printable; empty when it says nothing.
+    What a Status object says, bounded, printable and without secrets; empty when it says nothing.
     """
     message = status.get("message")
-    text = message[:MESSAGE_LIMIT] if isinstance(message, str) else ""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return clean(message, MESSAGE_LIMIT, secrets) if isinstance(message, str) else ""

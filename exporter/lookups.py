@@ -16,8 +16,9 @@ from math import inf
 from typing import Any
 
 from exporter.caches import size
+from exporter.foreign_text import bounded
 from exporter.logs import fields
-from exporter.network import Network, ProbeError
+from exporter.network import DETAIL_LIMIT, Network, ProbeError
 from exporter.observation import Reason
 
 logger = logging.getLogger(__name__)
@@ -57,9 +58,9 @@ class LookupFailedError(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str, retry_after: float | None = None) -> None:
-        super().__init__(detail)
         self.reason = reason
-        self.detail = detail
+        self.detail = bounded(detail, DETAIL_LIMIT)
+        super().__init__(self.detail)
         self.retry_after = retry_after
         """Seconds that the server asked to be left alone; None when it did not say."""
 

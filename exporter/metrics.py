@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from exporter.foreign_text import printable_lines
 from exporter.judgement import JudgedItem, Verdict
 from exporter.memory import Held
 from exporter.observation import Certificate, Failed, Kind
@@ -292,7 +293,7 @@ def escape(value: str) -> str:
     A label value as the text format wants it, valid UTF-8 whatever it was.
     """
     if not value.isprintable():
-        value = value.encode("utf-8", "replace").decode("utf-8")
+        value = printable_lines(value)
     elif '"' not in value and "\\" not in value:
         return value
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

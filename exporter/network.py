@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from exporter.foreign_text import bounded
 from exporter.observation import Facts, Item, Reason
 from exporter.targets import ADDRESS_LIMIT, IPAddress, Target
 from exporter.turns import NEVER, Job, Turns
@@ -49,6 +50,8 @@ PEEKED = 16_384
 
 BITE = 32
 """Sockets that are gone on with before the loop looks at its clock and at others again."""
+DETAIL_LIMIT = 2000
+"""Characters of the sentence of a failure: others may have a part in it, and it goes into logs and pages."""
 
 TICK = 0.05
 """Seconds between two looks for waits that are past their deadline."""
@@ -60,9 +63,9 @@ class ProbeError(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str, facts: Facts | None = None) -> None:
-        super().__init__(detail)
         self.reason = reason
-        self.detail = detail
+        self.detail = bounded(detail, DETAIL_LIMIT)
+        super().__init__(self.detail)
         self.facts = facts
         self.aside: tuple[Item, ...] = ()
         """What expires on our side, if nothing was seen: see `Failed`."""
@@ -406,7 +409,12 @@ class Network:
         found = await self.resolver.resolve(
             target.url.host, family[target.address_family], min(RESOLVE_TIMEOUT, target.timeout)
         )
-        return choose(found, target.addresses, has_route)
+        chosen = choose(found, target.addresses, has_route)
+        if target.forbids is not None:
+            for address in chosen.probed:
+                if why := target.forbids(address):
+                    raise ProbeError(Reason.ADDRESS_NOT_ALLOWED, why)
+        return chosen
 
 
 def choose(found: tuple[IPAddress, ...], addresses: str, routable: Callable[[IPAddress], bool]) -> Addresses:

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     ACCESS_DENIED = "access_denied"
     HTTP_FAILED = "http_failed"
     RATE_LIMITED = "rate_limited"
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
     NOT_REGISTERED = "not_registered"
     LOOKUP_FAILED = "lookup_failed"
     INTERNAL_ERROR = "internal_error"

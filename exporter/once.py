@@ -16,11 +16,11 @@ from rich.console import Console
 from exporter import check, outlook
 from exporter.config import Config, ConfigError, load, target_for
 from exporter.forecast import forecast
+from exporter.foreign_text import printable
 from exporter.metrics import EndpointRow
 from exporter.service import CONCURRENCY, fitting
 from exporter.status import Level, lookup_findings
 from exporter.targets import SCHEMES, Target, TargetError
-from exporter.terminal import clean
 from exporter.watch import Scrape
 
 UNCHECKED_LINES = 5
@@ -75,7 +75,7 @@ def _unchecked(row: EndpointRow) -> str:
     What was to be checked at an endpoint and could not be, in words; empty when all was.
     """
     found = lookup_findings(row.held.facts) if row.held.facts is not None else ()
-    return clean(next((one.words for one in found if one.level is Level.UNKNOWN), ""))
+    return printable(next((one.words for one in found if one.level is Level.UNKNOWN), ""))
 
 
 def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]] | None:
@@ -121,6 +121,8 @@ def _with_flags(target: Target, options: argparse.Namespace) -> Target:
     soon = options.timeout - min(1.0, options.timeout / 10)
     return replace(
         target,
+        # Whoever starts this command named it, and may read what servers say.
+        forbids=None,
         ca_file=options.ca_file or target.ca_file,
         server_name=options.server_name or target.server_name,
         # A configuration has its own. Without one, a single look may take all the time there is. Either ends

@@ -14,6 +14,7 @@ from typing import TextIO
 from rich.text import Text
 
 from exporter.forecast import Alert, Forecast, document
+from exporter.foreign_text import printable
 from exporter.observation import Failed, Kind
 from exporter.policies import DAY, Severity
 from exporter.status import NOUNS, Level, ago, span
@@ -21,7 +22,6 @@ from exporter.terminal import (
     GAP,
     STYLES,
     Terminal,
-    clean,
     counted,
     iso,
     minute,
@@ -131,7 +131,7 @@ def unseen(found: Forecast) -> list[str]:
     begin = "not seen, so not forecast:"
     if len(failures) <= UNSEEN:
         return [
-            clean(f"{begin} {row.target.name} at {row.label} ({failed.reason}: {failed.detail})")
+            printable(f"{begin} {row.target.name} at {row.label} ({failed.reason}: {failed.detail})")
             for row, failed in failures
         ]
     reasons = Counter(failed.reason for _, failed in failures)
@@ -240,7 +240,7 @@ class _List:
         self._told |= about
         when = moment(one.at)
         told = "" if self._found.firing(one) or when is None else f"{when:%a} {when.day:>2} {when:%b %H:%M}"
-        named = [clean(each.target) for each in same]
+        named = [printable(each.target) for each in same]
         if len(named) > NAMED + 1 or (len(named) > 1 and not news):
             first = named[: NAMED if news else 1]
             subject = f"{', '.join(first)} and {counted(len(named) - len(first), 'more target')}"
@@ -251,12 +251,12 @@ class _List:
     def _details(self, same: Sequence[Alert]) -> str:
         one = same[0]
         more = f" and {counted(one.endpoints - 1, 'other endpoint')}" if one.endpoints > 1 else ""
-        where = f"at {clean(one.endpoint)}{more}"
+        where = f"at {printable(one.endpoint)}{more}"
         if len(same) > 1:
             where = f"at {sum(each.endpoints for each in same)} endpoints of {len(same)} targets"
         if one.end is None or one.kind is None:
-            return f"{clean(', '.join(one.reasons))} {where}"
-        what = NOUNS[one.kind] if one.item == one.kind else f"{NOUNS[one.kind]} {clean(one.item)}"
+            return f"{printable(', '.join(one.reasons))} {where}"
+        what = NOUNS[one.kind] if one.item == one.kind else f"{NOUNS[one.kind]} {printable(one.item)}"
         what = "" if one.item == one.kind == Kind.LEAF else f"{what} "
         now = self._found.now
         if one.end <= now:

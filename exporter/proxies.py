@@ -7,7 +7,7 @@ Pure: bytes in, bytes and verdicts out.
 import base64
 import ipaddress
 
-from exporter.dialogue import Cut, RefusedError, Step, Steps, UnexpectedError, line, words
+from exporter.dialogue import Cut, RefusedError, Step, Steps, UnexpectedError, line
 from exporter.targets import parse_ip
 
 # Proxies. python-socks, the kept library for this, takes the first bytes that come for the whole answer to
@@ -51,7 +51,7 @@ def _socks_address(host: str) -> bytes:
 def _socks_method(offered: bytes) -> Cut:
     def cut(data: bytes, _: int) -> int:
         if data[0] != 5:
-            raise UnexpectedError(f"no answer of SOCKS5: {words(data)!r}")
+            raise UnexpectedError("no answer of SOCKS5: '{}'", data)
         if len(data) < 2:
             return 0
         if data[1] == 0xFF:
@@ -67,7 +67,7 @@ def _socks_method(offered: bytes) -> Cut:
 
 def _socks_password(data: bytes, _: int) -> int:
     if data[0] != 1:
-        raise UnexpectedError(f"no answer to a password: {words(data)!r}")
+        raise UnexpectedError("no answer to a password: '{}'", data)
     if len(data) < 2:
         return 0
     if data[1] != 0:
@@ -90,7 +90,7 @@ _SOCKS_REPLIES = {
 
 def _socks_connected(data: bytes, _: int) -> int:
     if data[0] != 5:
-        raise UnexpectedError(f"no answer of SOCKS5: {words(data)!r}")
+        raise UnexpectedError("no answer of SOCKS5: '{}'", data)
     if len(data) < 5:
         return 0
     if data[1] != 0:
@@ -118,9 +118,9 @@ def http_connect(authority: str, credentials: str | None) -> Steps:
 def _http_connected(lines: list[bytes]) -> bool:
     version, _, status = lines[0].partition(b" ")
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
-        raise UnexpectedError(f"no answer of an HTTP proxy: {words(lines[0])!r}")
+        raise UnexpectedError("no answer of an HTTP proxy: '{}'", lines[0])
     if status[:1] != b"2":
-        raise RefusedError(words(status))
+        raise RefusedError("{}", status)
     return not lines[-1].strip()
 
 

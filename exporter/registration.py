@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from exporter.foreign_text import clean
 from exporter.observation import Facts, FoundHazard, Hazard, Item, Kind, Reason
 
 ITEM = "registration"
@@ -446,6 +447,4 @@ def _clean(text: str) -> str:
     """
     A registry's words in printable characters, not many of them.
     """
-    printable = "".join(one if one.isprintable() else " " for one in text[:200])
-    # Half of a surrogate pair, which JSON can hold, is no Unicode.
-    return " ".join(printable.encode("utf-8", "replace").decode("utf-8").split())[:100]
+    return clean(text, 100)

@@ -24,6 +24,7 @@ from typing import Any
 from publicsuffixlist import PublicSuffixList
 
 from exporter import registration
+from exporter.destinations import Range, range_of, refusal
 from exporter.downloads import Downloaded, download
 from exporter.logs import fields
 from exporter.lookups import FIRST_PAUSE, Answer, LookupFailedError
@@ -140,6 +141,8 @@ class Registries:
         self._fetch_due = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
         self._referrals: dict[str, str] = {}
+        self._root = frozenset({Range.PUBLIC})
+        """Where the WHOIS server is that names the others."""
         self._manners: dict[str, _Manners] = {}
 
     def close(self) -> None:
@@ -257,7 +260,10 @@ class Registries:
         The registry's WHOIS answer. Raises LookupFailedError or RegistrationError.
         """
         top = domain.rpartition(".")[2]
-        server = self._places.whois_servers.get(top) or self._referrals.get(top)
+        server = self._places.whois_servers.get(top)
+        # What only an answer in clear text names must not lead where its teller could not go himself.
+        referred = server is None
+        server = server or self._referrals.get(top)
         if server is None:
             server = registration.whois_referral(await self._whois(self._places.whois_root, top))
             if server is None:
@@ -265,21 +271,22 @@ class Registries:
                 raise LookupFailedError(Reason.LOOKUP_FAILED, detail)
             self._referrals[top] = server
         try:
-            text = await self._whois(server, WHOIS_QUESTIONS.get(top, "{}").format(domain))
+            question = WHOIS_QUESTIONS.get(top, "{}").format(domain)
+            text = await self._whois(server, question, referred=referred)
         except LookupFailedError:
             # It may have moved.
             self._referrals.pop(top, None)
             raise
         return registration.from_whois(text, domain)
 
-    async def _whois(self, server: str, question: str) -> str:
+    async def _whois(self, server: str, question: str, *, referred: bool = False) -> str:
         """
         What a WHOIS server answers. Raises LookupFailedError.
         """
         place = f"the WHOIS server {server}, port {self._places.whois_port}"
         try:
             async with self._turn(server), asyncio.timeout(WHOIS_TIMEOUT):
-                data = await self._converse(server, question)
+                data = await self._converse(server, question, referred=referred)
         except TimeoutError:
             detail = f"{place} did not answer in {WHOIS_TIMEOUT:g} s; a firewall may drop the connection"
             raise LookupFailedError(Reason.TIMEOUT, detail) from None
@@ -297,10 +304,16 @@ class Registries:
             # Dates are ASCII wherever names are not.
             return data.decode("latin-1")
 
-    async def _converse(self, server: str, question: str) -> bytes:
+    async def _converse(self, server: str, question: str, *, referred: bool) -> bytes:
         addresses = await self._network.resolver.resolve(server, socket.AF_UNSPEC, WHOIS_TIMEOUT)
         # IPv4 first: a host without IPv6 would wait for nothing.
         address = min(addresses, key=lambda one: one.version)
+        if server == self._places.whois_root:
+            self._root = frozenset({range_of(address)})
+        if referred and (why := refusal(address, self._root)):
+            raise ProbeError(
+                Reason.LOOKUP_FAILED, f"it is not asked: it has {why}, and who named it is not there"
+            )
         reader, writer = await asyncio.open_connection(str(address), self._places.whois_port)
         try:
             writer.write(f"{question}\r\n".encode("ascii"))

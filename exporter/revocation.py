@@ -31,6 +31,7 @@ from exporter.certificates import (
     public_key_bits,
     signed_part,
 )
+from exporter.foreign_text import bounded, clean
 from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
 from exporter.revocation_data import SignedResponse, list_in_pem, load_list, load_response
 
@@ -541,7 +542,7 @@ def _elsewhere(names: Iterable[x509.GeneralName]) -> str:
     """
     for name in names:
         if isinstance(name, x509.UniformResourceIdentifier):
-            return "".join(letter if letter.isprintable() else "?" for letter in name.value[:_WORDS])
+            return bounded(name.value, _WORDS)
         return "a name that is no URL"
     return ""
 
@@ -557,4 +558,4 @@ def _words(error: Exception) -> str:
     """
     The library's words for an error, short.
     """
-    return (str(error) or type(error).__name__)[:_WORDS]
+    return clean(str(error), _WORDS) or type(error).__name__

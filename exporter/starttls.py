@@ -19,7 +19,6 @@ from exporter.dialogue import (
     UnexpectedError,
     line,
     up_to,
-    words,
 )
 
 
@@ -56,17 +55,17 @@ def _reply(*good: bytes, offers: bytes = b"", away: re.Pattern[bytes] = _CLOSING
         first, last = lines[0], lines[-1]
         code, mark, ends = first[:3], first[3:4], {b" ", b"\r", b"\n"}
         if not (code.isdigit() and mark in {b"-", *ends}):
-            raise UnexpectedError(f"no reply with a code: {words(first)!r}")
+            raise UnexpectedError("no reply with a code: '{}'", first)
         # In FTP only the first and the last line of several need the code.
         if mark == b"-" and not (last[:3] == code and last[3:4] in ends):
             return False
         if code not in good:
             if away.fullmatch(code):
-                raise TurnedAwayError(words(b"".join(lines)))
+                raise TurnedAwayError("{}", b"".join(lines))
             kind = RefusedError if code[:1] in {b"4", b"5"} else UnexpectedError
-            raise kind(words(b"".join(lines)))
+            raise kind("{}", b"".join(lines))
         if offers and offers not in {one[4:].strip().split(b" ")[0].upper() for one in lines[1:]}:
-            raise RefusedError(f"{offers.decode()} is not among what it offers: {words(b''.join(lines))}")
+            raise RefusedError(f"{offers.decode()} is not among what it offers: {{}}", b"".join(lines))
         return True
 
     return judge
@@ -80,9 +79,9 @@ def _starting(good: bytes, bad: bytes, refusal: type[RefusedError] = RefusedErro
     def judge(lines: list[bytes]) -> bool:
         said = lines[0].upper()
         if said.startswith(bad):
-            raise refusal(words(lines[0]))
+            raise refusal("{}", lines[0])
         if not said.startswith(good):
-            raise UnexpectedError(words(lines[0]))
+            raise UnexpectedError("{}", lines[0])
         return True
 
     return judge
@@ -95,11 +94,11 @@ def _imap_greeting(lines: list[bytes]) -> bool:
     status = lines[0].upper()
     if status.startswith(b"* PREAUTH"):
         # RFC 9051 section 6.2.1: STARTTLS is for the state before authentication only.
-        raise RefusedError(f"it is logged in already, without TLS: {words(lines[0])}")
+        raise RefusedError("it is logged in already, without TLS: {}", lines[0])
     if status.startswith(b"* BYE"):
-        raise TurnedAwayError(words(lines[0]))
+        raise TurnedAwayError("{}", lines[0])
     if not status.startswith(b"* OK"):
-        raise UnexpectedError(words(lines[0]))
+        raise UnexpectedError("{}", lines[0])
     return True
 
 
@@ -109,13 +108,13 @@ def _imap_starttls(lines: list[bytes]) -> bool:
     """
     tag, _, rest = lines[-1].upper().partition(b" ")
     if tag == b"*" and rest.startswith(b"BYE"):
-        raise TurnedAwayError(words(lines[-1]))
+        raise TurnedAwayError("{}", lines[-1])
     if tag == b"*":
         return False
     if tag != b"A1":
-        raise UnexpectedError(words(lines[-1]))
+        raise UnexpectedError("{}", lines[-1])
     if not rest.startswith(b"OK"):
-        raise RefusedError(words(lines[-1]))
+        raise RefusedError("{}", lines[-1])
     return True
 
 
@@ -126,18 +125,18 @@ def _sieve_greeting(lines: list[bytes]) -> bool:
     if not _sieve_status(lines[-1:]):
         return False
     if not any(one.upper().startswith(b'"STARTTLS"') for one in lines):
-        raise RefusedError(f"STARTTLS is not among what it offers: {words(b''.join(lines))}")
+        raise RefusedError("STARTTLS is not among what it offers: {}", b"".join(lines))
     return True
 
 
 def _sieve_status(lines: list[bytes]) -> bool:
     status = lines[-1].upper().strip().split(b" ")[0]
     if status == b"BYE":
-        raise TurnedAwayError(words(lines[-1]))
+        raise TurnedAwayError("{}", lines[-1])
     if status == b"NO":
-        raise RefusedError(words(lines[-1]))
+        raise RefusedError("{}", lines[-1])
     if status != b"OK" and not lines[-1].startswith(b'"'):
-        raise UnexpectedError(words(lines[-1]))
+        raise UnexpectedError("{}", lines[-1])
     return status == b"OK"
 
 
@@ -154,16 +153,16 @@ def _irc_starttls(lines: list[bytes]) -> bool:
     """
     found = _IRC_COMMAND.match(lines[-1])
     if found is None:
-        raise UnexpectedError(words(lines[-1]))
+        raise UnexpectedError("{}", lines[-1])
     command = found[1].upper()
     if command == b"670":
         return True
     if command == b"ERROR" or command in _IRC_BANNED:
-        raise TurnedAwayError(words(lines[-1]))
+        raise TurnedAwayError("{}", lines[-1])
     if command.isdigit() and command >= b"400":
-        raise RefusedError(words(lines[-1]))
+        raise RefusedError("{}", lines[-1])
     if command not in {b"NOTICE", b"PING", b"020"}:
-        raise UnexpectedError(words(lines[-1]))
+        raise UnexpectedError("{}", lines[-1])
     return False
 
 
@@ -181,9 +180,9 @@ def _tag(data: bytes, position: int) -> int:
     A tag, with the text before it.
     """
     if not position and data.lstrip()[:1] not in {b"<", b""}:
-        raise UnexpectedError(f"no XML: {words(data)!r}")
+        raise UnexpectedError("no XML: '{}'", data)
     if _DECLARATION.match(data, position):
-        raise UnexpectedError(f"XML that no stream may have: {words(data[position:])!r}")
+        raise UnexpectedError("XML that no stream may have: '{}'", data[position:])
     if not up_to(b">", data, position):
         return 0
     tag = _TAG.match(data, position)
@@ -191,7 +190,7 @@ def _tag(data: bytes, position: int) -> int:
         return tag.end()
     # The bracket may stand in an attribute.
     if len(data) - position > LINE_LIMIT:
-        raise UnexpectedError(f"no XML: {words(data)!r}")
+        raise UnexpectedError("no XML: '{}'", data)
     return 0
 
 
@@ -211,13 +210,13 @@ def _xmpp_features(tags: list[bytes]) -> bool:
     name, closes = _read(tags[-1])
     if name in {b"error", b"stream"} and closes:
         # No such host here, too many connections, a rule (RFC 6120 section 4.9.3).
-        raise TurnedAwayError(words(b"".join(tags)))
+        raise TurnedAwayError("{}", b"".join(tags))
     if len(tags) <= 2 and name not in {b"?xml", b"stream", b"features", b"error"}:
-        raise UnexpectedError(words(b"".join(tags)))
+        raise UnexpectedError("{}", b"".join(tags))
     if name != b"features" or not closes:
         return False
     if not any(_read(tag)[0] == b"starttls" for tag in tags):
-        raise RefusedError(f"starttls is not among what it offers: {words(b''.join(tags[-20:]))}")
+        raise RefusedError("starttls is not among what it offers: {}", b"".join(tags[-20:]))
     return True
 
 
@@ -230,10 +229,10 @@ def _xmpp_proceed(tags: list[bytes]) -> bool:
     if begun == b"proceed" and name == begun:
         return closes
     if begun not in {b"failure", b"error", b"stream"}:
-        raise UnexpectedError(words(b"".join(tags)))
+        raise UnexpectedError("{}", b"".join(tags))
     if closes and name in {b"failure", b"error", b"stream"}:
         kind = RefusedError if begun == b"failure" else TurnedAwayError
-        raise kind(words(b"".join(tags)))
+        raise kind("{}", b"".join(tags))
     return False
 
 
@@ -269,13 +268,13 @@ def _element(data: bytes, position: int) -> tuple[int, int, int] | None:
     if length & 0x80:
         octets = length & 0x7F
         if not 1 <= octets <= 4:
-            raise UnexpectedError(f"no LDAP message: {data[:16].hex(' ')}")
+            raise UnexpectedError("no LDAP message: {}", data[:16].hex(" "))
         if len(data) < begin + octets:
             return None
         length = int.from_bytes(data[begin : begin + octets], "big")
         begin += octets
     if length > HEARD_LIMIT:
-        raise UnexpectedError(f"an LDAP message of {length} bytes")
+        raise UnexpectedError("an LDAP message of {} bytes", str(length))
     return (tag, begin, begin + length) if len(data) >= begin + length else None
 
 
@@ -295,7 +294,7 @@ def _ldap_starttls(data: bytes, _: int = 0) -> int:
     An ExtendedResponse (RFC 4511 section 4.12) with the result `success` (section 4.14.2).
     """
     if data[0] != 0x30:
-        raise UnexpectedError(f"no LDAP message: {words(data)!r}")
+        raise UnexpectedError("no LDAP message: '{}'", data)
     message = _element(data, 0)
     if message is None:
         return 0
@@ -306,20 +305,20 @@ def _ldap_starttls(data: bytes, _: int = 0) -> int:
     while len(parts) < 5:
         part = _element(inside, begin)
         if part is None:
-            raise UnexpectedError(f"an LDAP message that can't be read: {data[:32].hex(' ')}")
+            raise UnexpectedError("an LDAP message that can't be read: {}", data[:32].hex(" "))
         tag, inner, begin = part
         parts.append((tag, inside[inner:begin]))
         if tag == 0x78:
             begin = inner
     tags = [tag for tag, _ in parts]
     if tags != [0x02, 0x78, 0x0A, 0x04, 0x04]:
-        raise UnexpectedError(f"another LDAP message than the answer: {data[:32].hex(' ')}")
+        raise UnexpectedError("another LDAP message than the answer: {}", data[:32].hex(" "))
     code = int.from_bytes(parts[2][1], "big")
     if code:
         name = _LDAP_RESULTS.get(code, "no success")
         # Number 0 is no answer, but the notice that the server hangs up (RFC 4511 section 4.4.1).
         kind = TurnedAwayError if code == _LDAP_BUSY or not any(parts[0][1]) else RefusedError
-        raise kind(f"result {code} ({name}): {words(parts[4][1])}")
+        raise kind(f"result {code} ({name}): {{}}", parts[4][1])
     return end
 
 
@@ -341,9 +340,9 @@ def _postgres_answer(data: bytes, _: int = 0) -> int:
             if len(data) < max(5, end) or end < 0:
                 return 0
             kind = RefusedError if b"unsupported frontend protocol" in data else TurnedAwayError
-            raise kind(words(data[1 if old else 5 : end]))
+            raise kind("{}", data[1 if old else 5 : end])
         case _:
-            raise UnexpectedError(f"neither S nor N: {words(data)!r}")
+            raise UnexpectedError("neither S nor N: '{}'", data)
 
 
 def _mysql_greeting(data: bytes, _: int = 0) -> int:
@@ -351,27 +350,27 @@ def _mysql_greeting(data: bytes, _: int = 0) -> int:
     A handshake packet of version 10 with the flag CLIENT_SSL (MySQL's client/server protocol).
     """
     if len(data) >= 5 and data[4] not in {10, 0xFF}:
-        raise UnexpectedError(f"no MySQL greeting of version 10: {words(data)!r}")
+        raise UnexpectedError("no MySQL greeting of version 10: '{}'", data)
     if len(data) < 4:
         return 0
     length = int.from_bytes(data[:3], "little")
     # The number of the packet is 0, as the first of both sides is.
     if not 1 < length < HEARD_LIMIT or data[3] != 0:
-        raise UnexpectedError(f"no MySQL greeting: {words(data)!r}")
+        raise UnexpectedError("no MySQL greeting: '{}'", data)
     if len(data) < 4 + length:
         return 0
     payload = data[4 : 4 + length]
     if payload[0] == 0xFF:
         # Too many connections (1040), too many errors before (1129), not from there (1130).
         code = int.from_bytes(payload[1:3], "little")
-        raise TurnedAwayError(f"error {code}: {words(payload[3:])}")
+        raise TurnedAwayError(f"error {code}: {{}}", payload[3:])
     # After the version: thread 4, first part of the salt 8, a zero, then the lower half of the flags.
     flags = payload[1:].partition(b"\0")[2][13:15]
     if len(flags) < 2:
-        raise UnexpectedError(f"a MySQL greeting that is too short: {words(data)!r}")
+        raise UnexpectedError("a MySQL greeting that is too short: '{}'", data)
     if not int.from_bytes(flags, "little") & _CLIENT_SSL:
-        version = words(payload[1:].partition(b"\0")[0])
-        raise RefusedError(f"the server (version {version}) has TLS switched off")
+        version = payload[1:].partition(b"\0")[0]
+        raise RefusedError("the server (version {}) has TLS switched off", version)
     return 4 + length
 
 
@@ -458,14 +457,14 @@ def _rdp_answer(data: bytes, _: int = 0) -> int:
     An X.224 connection confirm with RDP_NEG_RSP ([MS-RDPBCGR] section 2.2.1.2).
     """
     if not bytes([3, 0, 0]).startswith(data[:3]) or (len(data) > 5 and data[5] & 0xF0 != 0xD0):
-        raise UnexpectedError(f"no answer of RDP: {words(data)!r}")
+        raise UnexpectedError("no answer of RDP: '{}'", data)
     if len(data) < 4 or len(data) < data[3]:
         return 0
     length = data[3]
     if length == 11:
         raise RefusedError("the server knows RDP's own encryption only")
     if length != 19 or data[11] not in {2, 3}:
-        raise UnexpectedError(f"an answer of RDP that can't be read: {data[:length].hex(' ')}")
+        raise UnexpectedError("an answer of RDP that can't be read: {}", data[:length].hex(" "))
     value = int.from_bytes(data[15:19], "little")
     if data[11] == 3:
         raise RefusedError(_RDP_FAILURES.get(value, f"failure {value}"))
@@ -504,12 +503,12 @@ def tds_data(data: bytes) -> tuple[bytes, bytes]:
     inside: list[bytes] = []
     while data:
         if data[0] not in {_TDS_PRELOGIN, _TDS_ANSWER}:
-            raise UnexpectedError(f"no packet of TDS: {words(data)!r}")
+            raise UnexpectedError("no packet of TDS: '{}'", data)
         if len(data) < _TDS_HEADER:
             break
         length = int.from_bytes(data[2:4], "big")
         if length < _TDS_HEADER:
-            raise UnexpectedError(f"a packet of TDS with {length} bytes")
+            raise UnexpectedError("a packet of TDS with {} bytes", str(length))
         if len(data) < length:
             break
         inside.append(data[_TDS_HEADER:length])
@@ -528,12 +527,12 @@ def _tds_answer(data: bytes, _: int = 0) -> int:
     A PRELOGIN answer whose option ENCRYPTION permits it ([MS-TDS] section 2.2.6.5).
     """
     if data[0] != _TDS_ANSWER or (len(data) > 1 and data[1] != 1):
-        raise UnexpectedError(f"no answer of TDS: {words(data)!r}")
+        raise UnexpectedError("no answer of TDS: '{}'", data)
     if len(data) < _TDS_HEADER:
         return 0
     length = int.from_bytes(data[2:4], "big")
     if not _TDS_HEADER < length < HEARD_LIMIT:
-        raise UnexpectedError(f"a packet of TDS with {length} bytes")
+        raise UnexpectedError("a packet of TDS with {} bytes", str(length))
     if len(data) < length:
         return 0
     options = data[_TDS_HEADER:length]
@@ -550,7 +549,7 @@ def _tds_answer(data: bytes, _: int = 0) -> int:
                 raise RefusedError("the server has no encryption (ENCRYPT_NOT_SUP)")
             return length
         position += 5
-    raise UnexpectedError(f"an answer of TDS without encryption: {options[:32].hex(' ')}")
+    raise UnexpectedError("an answer of TDS without encryption: {}", options[:32].hex(" "))
 
 
 def _smtp(hello: str) -> Callable[[Names], Steps]:

@@ -4,7 +4,7 @@ Targets: what the user configured, as values. Pure; the YAML around them is read
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -168,6 +168,16 @@ class Url:
         return self.host or self.path
 
     @property
+    def shown(self) -> str:
+        """
+        As the user wrote it, without the query of a document, which may be a secret.
+        """
+        if SCHEMES[self.scheme].form is not Form.WEB:
+            return self.text
+        before, question, _ = self.text.partition("?")
+        return f"{before}?..." if question else before
+
+    @property
     def normal(self) -> str:
         """
         The URL in the one form that patterns are compared with, whatever its spelling was.
@@ -273,6 +283,18 @@ class Target:
     """Of a target in a Kubernetes cluster."""
     acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, hash=False, repr=False)
     """ACME directories by organization of the issuer."""
+
+    forbids: Callable[[IPAddress], str] | None = field(default=None, compare=False, repr=False)
+    """
+    Why `/probe` must not be led to an address, in words, empty when it may; None: the target is configured.
+    """
+
+    @property
+    def configured(self) -> bool:
+        """
+        False for what only a caller of `/probe` named.
+        """
+        return self.forbids is None
 
     @property
     def expected_name(self) -> str:

@@ -12,6 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from exporter.foreign_text import printable
 from exporter.judgement import JudgedItem
 from exporter.status import Level
 
@@ -88,21 +89,6 @@ def _can_write(stream: TextIO, glyphs: Glyphs) -> bool:
     return True
 
 
-def clean(text: str) -> str:
-    """
-    The text on one line, without anything that a terminal would act on.
-
-    Names and the words of servers come from elsewhere: they may hold control and
-    direction characters.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
-        for char in text
-    )
-
-
 def joined(texts: Iterable[str]) -> str:
     """
     Several things to say on one line: `this; that`. Some of them come as whole sentences, with a full stop.
@@ -166,7 +152,7 @@ def write_columns(rows: Sequence[Sequence[str]], stream: TextIO) -> None:
 
     An empty cell is `-`, so that the others keep their numbers.
     """
-    rows = [[clean(cell) or "-" for cell in row] for row in rows]
+    rows = [[printable(cell) or "-" for cell in row] for row in rows]
     widths = [widest(column) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [padded(cell, width) for cell, width in zip(row, widths, strict=True)]

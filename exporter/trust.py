@@ -32,6 +32,7 @@ from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressP
 
 from exporter.caches import remembered
 from exporter.certificates import name_constraints, parse_pem
+from exporter.foreign_text import bounded
 from exporter.observation import Certificate, Fault, FoundFault
 from exporter.targets import TargetError, normal_host, parse_ip
 
@@ -392,7 +393,7 @@ def _refusal_detail(fault: Fault, refusal: _Refusal) -> str:
     """
     A sentence on what OpenSSL refused.
     """
-    subject, issuer = _shown(refusal.certificate), _clean(refusal.certificate.issuer)
+    subject, issuer = _shown(refusal.certificate), bounded(refusal.certificate.issuer, _LENGTH_SHOWN)
     if fault is Fault.SELF_SIGNED:
         return f"{subject} signed itself and is not trusted."
     if fault is Fault.MISSING_INTERMEDIATE:
@@ -421,10 +422,9 @@ def _judge_issuers(path: Sequence[Certificate], faults: _Faults) -> None:
         elif constraints is not None and constraints.is_empty:
             faults.add(Fault.INVALID_CHAIN, f"The name constraints of {_shown(it)} are empty.")
         elif constraints is not None and (covered := _covered(path[0], constraints.excluded)):
-            faults.add(
-                Fault.INVALID_CHAIN,
-                f"{_clean(covered[0])} covers {_clean(covered[1])}, which {_shown(it)} must not issue for.",
-            )
+            wildcard, forbidden = (bounded(name, _LENGTH_SHOWN) for name in covered)
+            words = f"{wildcard} covers {forbidden}, which {_shown(it)} must not issue for."
+            faults.add(Fault.INVALID_CHAIN, words)
 
 
 def _is_version_3(certificate: Certificate) -> bool:
@@ -499,12 +499,12 @@ def _judge_name(leaf: Certificate, expected_name: str, faults: _Faults) -> None:
     """
     if _good_for(leaf, expected_name):
         return
-    names = [_clean(name) for name in (*leaf.dns_names, *leaf.ip_addresses)]
+    names = [bounded(name, _LENGTH_SHOWN) for name in (*leaf.dns_names, *leaf.ip_addresses)]
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     instead = f"it is good for {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "it has no such names"
     faults.add(
         Fault.NAME_MISMATCH,
-        f"{_clean(expected_name)} is not among the subject alternative names: {instead}.",
+        f"{bounded(expected_name, _LENGTH_SHOWN)} is not among the subject alternative names: {instead}.",
     )
 
 
@@ -630,15 +630,8 @@ def _shown(certificate: Certificate) -> str:
     """
     A certificate for a person: its subject, or its serial number when it names none.
     """
-    return _clean(certificate.subject) or f"the certificate {_clean(certificate.serial)} without a subject"
-
-
-def _clean(text: str) -> str:
-    """
-    Text from a certificate, fit for a line of a log: short, and without control characters.
-    """
-    short = text if len(text) <= _LENGTH_SHOWN else f"{text[:_LENGTH_SHOWN]}..."
-    return "".join(it if it.isprintable() else "\ufffd" for it in short)
+    subject = bounded(certificate.subject, _LENGTH_SHOWN)
+    return subject or f"the certificate {bounded(certificate.serial, _LENGTH_SHOWN)} without a subject"
 
 
 def _date(moment: float) -> str:

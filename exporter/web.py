@@ -13,8 +13,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from exporter.config import ConfigError, target_for
+from exporter.config import ConfigError, NotAllowedError, target_for
+from exporter.foreign_text import printable
 from exporter.logs import fields
+from exporter.observation import Failed, Reason
 from exporter.pages.site import Site
 from exporter.service import Service
 from exporter.status import date, status
@@ -145,6 +147,8 @@ async def show_probe(request: web.Request) -> web.StreamResponse:
     target = _asked_target(request, service)
     debug = request.query.get("debug", "false").lower() in {"true", "1", "yes"}
     scrape = await service.probe(target, scrape_timeout(request), trace_steps=debug)
+    if (why := _not_allowed(scrape)) is not None:
+        raise web.HTTPForbidden(text=f"{why}\n")
     if debug:
         return web.Response(text=explain(scrape, service.probe_text(scrape), time.time()))
     encoder, kind = choose_encoder(request.headers.get("Accept", ""))
@@ -164,9 +168,23 @@ def _asked_target(request: web.Request, service: Service) -> Target:
         raise web.HTTPBadRequest(text="say what to probe: /probe?target=https://example.com\n")
     try:
         target = target_for(service.config, url, request.query.get("policy"))
+    except NotAllowedError as error:
+        raise web.HTTPForbidden(text=f"{error}\n") from None
     except TargetError as error:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
     return target
+
+
+def _not_allowed(scrape: Scrape) -> str | None:
+    """
+    Why the addresses of what was asked for are not permitted; None when they are, or are not known.
+    """
+    for result in scrape.results:
+        for look in result.looks:
+            failed = look.observation
+            if isinstance(failed, Failed) and failed.reason is Reason.ADDRESS_NOT_ALLOWED:
+                return failed.detail
+    return None
 
 
 def explain(scrape: Scrape, text: str, now: float) -> str:
@@ -181,11 +199,11 @@ def explain(scrape: Scrape, text: str, now: float) -> str:
         lines.append(f"expects   a certificate for {target.expected_name}")
         lines += [f"left out  {words}" for words in result.left_out]
         for look in result.looks:
-            lines.append(f"\nendpoint {look.label}, {look.duration:.3f} s")
+            lines += ["", f"endpoint {look.label}, {look.duration:.3f} s"]
             lines += [f"  {when:7.3f} s  {words}" for when, words in look.steps]
     for row in scrape.endpoints:
         found = status(row, now)
-        lines.append(f"\n{row.label} is {found.level.name}")
+        lines += ["", f"{row.label} is {found.level.name}"]
         lines += [f"  {one.level.name.lower()}: {one.words}" for one in found.findings]
         if row.verdict is not None:
             for judged in row.verdict.items:
@@ -196,7 +214,8 @@ def explain(scrape: Scrape, text: str, now: float) -> str:
                         f"    renewal due {date(due.renewal_due)}, warning {date(due.warning)}, "
                         f"critical {date(due.critical)}"
                     )
-    return "\n".join(lines) + f"\n\nmetrics:\n{text}"
+    # Names and words come from others: none begins a line, or acts on the terminal of who reads it.
+    return "\n".join(map(printable, lines)) + f"\n\nmetrics:\n{text}"
 
 
 async def show_targets(request: web.Request) -> web.StreamResponse:
@@ -207,7 +226,7 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
         {
             "targets": [target.name],
             "labels": {
-                "__meta_expiry_url": target.url.text,
+                "__meta_expiry_url": target.url.shown,
                 "__meta_expiry_policy": target.policy.name,
                 **{f"__meta_expiry_label_{name}": value for name, value in target.labels},
             },

@@ -256,8 +256,10 @@ def test_thousands_of_names_are_all_told(authority: Minted) -> None:
 @pytest.mark.parametrize(
     ("encoded", "common_name"),
     [
-        (b"ab\ncdefgh", "ab\ncdefgh"),
-        (b"ab\0cdefgh", "ab\0cdefgh"),
+        (b"ab\ncdefgh", r"ab\ncdefgh"),
+        (b"ab\0cdefgh", r"ab\u0000cdefgh"),
+        (b"ab\x1bcdefgh", r"ab\u001bcdefgh"),
+        ("ab\u202eefgh".encode(), r"ab\u202eefgh"),
         (b"ab\xffcdefgh", "ab\ufffdcdefgh"),
         (b"ab\xed\xa0\x80efgh", "ab\ufffd\ufffd\ufffdefgh"),  # a surrogate, which UTF-8 forbids
         ("äöücde".encode()[:9], "äöücde"),
@@ -265,13 +267,15 @@ def test_thousands_of_names_are_all_told(authority: Minted) -> None:
 )
 def test_any_bytes_in_a_name_give_valid_text(encoded: bytes, common_name: str) -> None:
     """
-    Line feeds stay, and bytes that are no UTF-8 become replacement characters: names are always valid text.
+    What can't be printed is shown as an escape, and bytes that are no UTF-8 become replacement characters:
+    names are always one line of valid text.
     """
     found = parse_der(patched(mint("abcdefghi", not_before=BEGIN, not_after=END).der, b"abcdefghi", encoded))
     assert found.common_name == common_name
     for text in (found.subject, found.issuer):
         assert text.startswith("CN=")
         assert text.encode().decode() == text
+        assert text.isprintable()
 
 
 @pytest.mark.parametrize(

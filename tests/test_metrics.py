@@ -19,6 +19,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from exporter.foreign_text import printable_lines
 from exporter.memory import Look
 from exporter.metrics import (
     ENDPOINT_FAMILIES,
@@ -321,14 +322,15 @@ def test_what_clients_refuse_is_compared_with_all() -> None:
         ("\\", r"\\"),
         ("\n", r"\n"),
         ('\\n"', r"\\n\""),
-        ("\udcff", "?"),
+        ("\udcff", r"\\xff"),
+        ("\x1b\x07\r\x85\u202e", r"\\u001b\\u0007\\r\\u0085\\u202e"),
         ("é\N{SNOWMAN}", "é\N{SNOWMAN}"),
         ("", ""),
     ],
 )
 def test_label_values_are_escaped(value: str, written: str) -> None:
     """
-    As the text format says, and what UTF-8 can't encode is replaced.
+    As the text format says, and what a terminal acts on or UTF-8 can't encode is shown as an escape.
     """
     assert escape(value) == written
 
@@ -336,11 +338,11 @@ def test_label_values_are_escaped(value: str, written: str) -> None:
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_label_value_comes_back_from_the_parsers(value: str) -> None:
     """
-    Whatever it is; lone surrogates as question marks.
+    Whatever it is; what can't be printed as its escape.
     """
     text = f"# HELP {TARGET.name} x\n# TYPE {TARGET.name} gauge\n{line(TARGET, [('target', value)], 1)}"
     (family,) = parsed(text.encode("utf-8").decode("utf-8"))
-    assert family.samples[0].labels["target"] == re.sub("[\ud800-\udfff]", "?", value)
+    assert family.samples[0].labels["target"] == printable_lines(value)
 
 
 @pytest.mark.parametrize("length", [LABEL_LIMIT - 1, LABEL_LIMIT, LABEL_LIMIT + 1, 10_000])

@@ -333,12 +333,12 @@ def test_a_scrape_answers_before_prometheus_gives_up(tmp_path: Path) -> None:
 )
 def test_a_probe_that_can_not_be_is_refused_with_words(tmp_path: Path, query: str, said: str) -> None:
     """
-    Status 400, what is wrong, and no password.
+    Status 400, or 403 where it is not permitted, what is wrong, and no password.
     """
 
     async def test(site: Site) -> None:
         status, text = await site.get(f"/probe{query}")
-        assert status == 400
+        assert status == (403 if "probe.allow" in said else 400)
         assert said in text
         assert "secret" not in text
 

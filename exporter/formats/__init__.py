@@ -9,6 +9,7 @@ import binascii
 import re
 from dataclasses import dataclass, field, replace
 
+from exporter.foreign_text import printable
 from exporter.formats import der, jks, json_keys, kubeconfig, pem, pkcs12, saml, ssh
 from exporter.formats.parsed import Format, Given, Parsed, Problem, renamed
 from exporter.observation import Item, Reason
@@ -145,9 +146,7 @@ def distinct(parsed: Parsed) -> Parsed:
     used: dict[str, int] = {}
     for one in parsed.items[:ITEM_LIMIT]:
         # Printable, since it is shown to people; a file may hold anything.
-        name = one.name[:NAME_LIMIT] or "?"
-        if not name.isprintable():
-            name = "".join(letter if letter.isprintable() else "?" for letter in name)
+        name = printable(one.name[:NAME_LIMIT])[:NAME_LIMIT] or "?"
         plain = name
         while name in named:
             used[plain] = used.get(plain, 1) + 1

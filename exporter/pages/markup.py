@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from exporter import __version__
+from exporter.foreign_text import printable_lines
 
 VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
 """Elements that have no end tag (HTML Standard, section 13.1.2)."""
@@ -44,7 +45,7 @@ def together(*children: Child) -> Markup:
         if isinstance(child, Markup):
             parts.append(child)
         elif isinstance(child, str):
-            parts.append(escape(child))
+            parts.append(escape(printable_lines(child)))
         else:
             parts.append(together(*child))
     return Markup("".join(parts))
@@ -54,7 +55,7 @@ def _attribute(key: str, value: str | float | bool | None) -> str:
     if value is None or value is False:
         return ""
     name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{escape(printable_lines(str(value)))}"'
 
 
 def foreign(text: str, /, **attributes: str | None) -> Markup:

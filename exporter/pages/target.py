@@ -111,7 +111,7 @@ def _about(fleet: Fleet, of: TargetRow, situation: Situation, root: str) -> Mark
     target = of.target
     query = urlencode({"target": target.name}, errors="replace")
     rows: list[tuple[str, Child]] = [
-        ("Looks at", foreign(target.url.text)),
+        ("Looks at", foreign(target.url.shown)),
         # Files and domains are not told by the name of a server.
         ("Expects", ("a certificate for ", foreign(target.expected_name)) if target.url.port else None),
         ("Renewal", f"by the policy {target.policy.name}"),

@@ -19,4 +19,4 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     """
     expect_no_proxy(target, "DTLS")
     converse = partial(dtls.see, target, endpoint.address, network, trace)
-    return await wire.look_by(converse, target, network, trace)
+    return await wire.look_by(converse, target, endpoint, network, trace)

@@ -18,10 +18,14 @@ from exporter.targets import Target
 Extra = Callable[[Facts, Target, Network], Facts]
 
 
-def with_extras(facts: Facts, target: Target, network: Network) -> Facts:
+def with_extras(facts: Facts, target: Target, network: Network, address: str | None = None) -> Facts:
     """
     The facts of a look with all that is known besides; the same object while nothing changed.
+
+    `address` is where it was seen: empty when only a proxy knows, None when this is no new look.
     """
+    if address is not None and (target.crl or target.ocsp):
+        issuers.authorities(network).seen_at(facts, address or target.url.host)
     for extra in EXTRAS:
         facts = extra(facts, target, network)
     return facts

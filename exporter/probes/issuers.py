@@ -7,10 +7,12 @@ background, so a first look does not have their answers. While a question fails,
 
 import asyncio
 from functools import partial
+from urllib.parse import urlsplit
 
 from exporter import renewal_information as ari
 from exporter.anchors import AnchorFiles
-from exporter.downloads import Downloaded, download
+from exporter.destinations import Range, host_range
+from exporter.downloads import Downloaded, download, shown
 from exporter.files import Outcome
 from exporter.lookups import Answer, Heard, LookupFailedError, lookups
 from exporter.network import Network, ProbeError
@@ -65,6 +67,9 @@ SHORTEST_PAUSE = 600.0
 LONGEST_PAUSE = 86400.0
 """Seconds between two looks at the same list or responder, at least and at most."""
 
+PLACES_LIMIT = 20_000
+"""Leaves at other than public addresses of which it is remembered where they were seen."""
+
 ANCHORS_AGE = 60.0
 """Seconds after which files of trust anchors are looked at again."""
 
@@ -82,6 +87,7 @@ class Authorities:
         self._files = AnchorFiles()
         self._begun = float("-inf")
         self._before: dict[str, Facts] = {}
+        self._places: dict[str, frozenset[Range]] = {}
 
     def close(self) -> None:
         """
@@ -101,6 +107,27 @@ class Authorities:
             self._begun = now
         store = self._files.anchors(target.ca_file).store
         return _anchor(certificate.der, certificate.issuer, store) if store is not None else None
+
+    def seen_at(self, facts: Facts, host: str) -> None:
+        """
+        Note where the leaves of a look were found: what they name may be near that, and nowhere else.
+        """
+        place = host_range(host.partition("%")[0])
+        if place is Range.PUBLIC:
+            # As is taken of all that nothing is noted of.
+            return
+        for chain in facts.chains:
+            leaf = chain.leaf.fingerprint_sha256
+            # To the end: the one not seen for longest is forgotten first.
+            self._places[leaf] = self._places.pop(leaf, frozenset()) | {place}
+        while len(self._places) > PLACES_LIMIT:
+            del self._places[next(iter(self._places))]
+
+    def places(self, leaf: Certificate) -> frozenset[Range]:
+        """
+        At what kinds of addresses a leaf was seen that are not public.
+        """
+        return self._places.get(leaf.fingerprint_sha256, frozenset())
 
     def restore(self, facts: Facts) -> None:
         """
@@ -293,15 +320,17 @@ def _list(certificate: Certificate, chain: Chain, target: Target, network: Netwo
         return Heard()
     found = pointers(certificate.der)
     urls = found.crl_urls[:URLS]
-    what = f"the revocation list {urls[0] if urls else found.crl_elsewhere}"
+    what = f"the revocation list {shown(urls[0]) if urls else found.crl_elsewhere}"
     if not urls and not found.crl_elsewhere:
         return Heard()
     issuer = authorities(network).issuer(certificate, chain, target) if urls else None
     if issuer is None:
         return _not_asked(Lookup.CRL, certificate, what, target, network, has_urls=bool(urls))
     # By the issuer's key: another authority may name the same place, and its signature would not fit.
-    key = ("crl", urls, issuer.subject, issuer.public_key_sha256)
-    return lookups(network).hear(key, partial(_get_list, network, urls, issuer), what, target.name)
+    # And by where it was seen: what an internal server may name, another's certificate may not.
+    own = authorities(network).places(chain.leaf)
+    key = ("crl", urls, issuer.subject, issuer.public_key_sha256, own)
+    return lookups(network).hear(key, partial(_get_list, network, urls, issuer, own), what, target.name)
 
 
 def _answer(leaf: Certificate, chain: Chain, target: Target, network: Network) -> Heard:
@@ -310,14 +339,15 @@ def _answer(leaf: Certificate, chain: Chain, target: Target, network: Network) -
     """
     found = pointers(leaf.der)
     urls = found.ocsp_urls
-    what = f"the OCSP responder {urls[0] if urls else found.ocsp_elsewhere}"
+    what = f"the OCSP responder {shown(urls[0]) if urls else found.ocsp_elsewhere}"
     if not urls and not found.ocsp_elsewhere:
         return Heard()
     issuer = authorities(network).issuer(leaf, chain, target) if urls else None
     if issuer is None:
         return _not_asked(Lookup.OCSP, leaf, what, target, network, has_urls=bool(urls))
-    key = ("ocsp", urls[0], leaf.fingerprint_sha256)
-    ask = partial(_ask_responder, network, urls[0], leaf, issuer)
+    own = authorities(network).places(leaf)
+    key = ("ocsp", urls[0], leaf.fingerprint_sha256, own)
+    ask = partial(_ask_responder, network, urls[0], leaf, issuer, own)
     return lookups(network).hear(key, ask, what, target.name)
 
 
@@ -336,19 +366,21 @@ def _not_asked(
     return lookups(network).refuse(key, f"{what} is not asked: {why}", what, target.name)
 
 
-async def _get_list(network: Network, urls: tuple[str, ...], issuer: Certificate) -> Answer:
+async def _get_list(
+    network: Network, urls: tuple[str, ...], issuer: Certificate, own: frozenset[Range]
+) -> Answer:
     """
     The list at the first of the URLs that has a good one. Raises LookupFailedError.
     """
     failure: LookupFailedError | None = None
     for url in urls:
         try:
-            got = _good(await download(url, LIST_LIMIT, timeout=LIST_TIMEOUT), url, network)
+            got = _good(await download(url, LIST_LIMIT, timeout=LIST_TIMEOUT, own=own), url, network)
             found = await asyncio.to_thread(read_list, got.body, loaded(issuer.der), url)
         except LookupFailedError as error:
             failure = failure or error
         except RevocationError as error:
-            words = f"what {url} gives is no revocation list to go by: {error}"
+            words = f"what {shown(url)} gives is no revocation list to go by: {error}"
             failure = failure or LookupFailedError(Reason.FORMAT_BROKEN, words)
         else:
             return Answer(found, again(found.next_update, network.clock()), len(found.rows))
@@ -356,7 +388,9 @@ async def _get_list(network: Network, urls: tuple[str, ...], issuer: Certificate
     raise failure
 
 
-async def _ask_responder(network: Network, url: str, leaf: Certificate, issuer: Certificate) -> Answer:
+async def _ask_responder(
+    network: Network, url: str, leaf: Certificate, issuer: Certificate, own: frozenset[Range]
+) -> Answer:
     """
     What an OCSP responder says of a certificate. Raises LookupFailedError.
     """
@@ -366,13 +400,14 @@ async def _ask_responder(network: Network, url: str, leaf: Certificate, issuer: 
             ANSWER_LIMIT,
             body=request(leaf.der, issuer.der),
             headers={"Content-Type": "application/ocsp-request"},
+            own=own,
         )
         answer: OcspAnswer = read_response(_good(got, url, network).body, leaf.der, issuer.der)
     except RevocationError as error:
-        words = f"what the OCSP responder {url} answers is no good: {error}"
+        words = f"what the OCSP responder {shown(url)} answers is no good: {error}"
         raise LookupFailedError(Reason.FORMAT_BROKEN, words) from None
     if not answer.known:
-        words = f"the OCSP responder {url} does not know the certificate {leaf.serial}"
+        words = f"the OCSP responder {shown(url)} does not know the certificate {leaf.serial}"
         raise LookupFailedError(Reason.LOOKUP_FAILED, words)
     return Answer(answer, again(answer.next_update, network.clock()))
 
@@ -397,7 +432,7 @@ def _good(got: Downloaded, url: str, network: Network) -> Downloaded:
     wait = ari.seconds_of(got.retry_after, network.clock())
     # A server can't keep us away for longer than this.
     wait = None if wait is None else min(wait, LONGEST_PAUSE)
-    raise LookupFailedError(reason, f"{url} answered with HTTP status {got.status}", wait)
+    raise LookupFailedError(reason, f"{shown(url)} answered with HTTP status {got.status}", wait)
 
 
 def _window(
@@ -419,15 +454,15 @@ def _window(
         found = asked.hear(
             ("ACME directory", directory),
             partial(_get_directory, network, directory),
-            f"the ACME directory {directory}",
+            f"the ACME directory {shown(directory)}",
             target.name,
         )
         if found.known is None:
             failure = found.failure
         elif found.known.value:
             url = ari.question(found.known.value, identifier)
-            ask = partial(_get_window, network, url, key, kept)
-            failure = asked.hear(key, ask, f"the renewal information {url}", target.name).failure
+            ask = partial(_get_window, network, url, key, kept, _own(url, directory))
+            failure = asked.hear(key, ask, f"the renewal information {shown(url)}", target.name).failure
     # An expired one is not asked for any more (RFC 9773 section 4.3), and what was said of it stays.
     known = asked.known(key)
     window: Renewal | None = known.value if known is not None else kept
@@ -442,29 +477,43 @@ async def _get_directory(network: Network, directory: str) -> Answer:
     try:
         place = ari.read_directory(got.body, directory)
     except ari.RenewalInformationError as error:
-        words = f"what {directory} gives is no ACME directory to go by: {error}"
+        words = f"what {shown(directory)} gives is no ACME directory to go by: {error}"
         raise LookupFailedError(Reason.FORMAT_BROKEN, words, ari.USUAL_PAUSE) from None
     return Answer(place, ari.LONGEST_PAUSE)
 
 
-async def _get_window(network: Network, url: str, key: tuple[str, str, str], kept: Renewal | None) -> Answer:
+def _own(url: str, directory: str) -> frozenset[Range] | None:
+    """
+    Where a URL may lead that an ACME directory names: on the directory's own host anywhere, which is None.
+    """
+    host, named = urlsplit(directory).hostname or "", urlsplit(url).hostname
+    return None if named == host else frozenset({host_range(host)})
+
+
+async def _get_window(
+    network: Network,
+    url: str,
+    key: tuple[str, str, str],
+    kept: Renewal | None,
+    own: frozenset[Range] | None,
+) -> Answer:
     """
     The window in which a certificate is to be renewed; None if the server has none for it, and never had.
 
     Raises LookupFailedError.
     """
-    got = await download(url, ANSWER_LIMIT)
+    got = await download(url, ANSWER_LIMIT, own=own)
     known = lookups(network).known(key)
     had = known.value if known is not None else kept
     if 400 <= got.status < 500 and got.status not in {408, 429}:
         if had is None:
             # It was issued in another way than by ACME, as many of the same authority are: no failure.
             return Answer(None, ari.USUAL_PAUSE)
-        words = f"{url} answered with HTTP status {got.status}, and gave a window before"
+        words = f"{shown(url)} answered with HTTP status {got.status}, and gave a window before"
         raise LookupFailedError(Reason.HTTP_FAILED, words, ari.USUAL_PAUSE)
     try:
         window = ari.read_window(_good(got, url, network).body)
     except ari.RenewalInformationError as error:
-        words = f"what {url} gives is no renewal information to go by: {error}"
+        words = f"what {shown(url)} gives is no renewal information to go by: {error}"
         raise LookupFailedError(Reason.FORMAT_BROKEN, words, ari.USUAL_PAUSE) from None
     return Answer(window, ari.pause(got.retry_after, network.clock()) * ROUNDED_UP)

@@ -3,17 +3,17 @@ What comes before the handshake: the connection, the way through a proxy, the he
 """
 
 import socket
-from base64 import b64encode
 
 from exporter.dialogue import (
     Dialogue,
     RefusedError,
+    SaidError,
     Step,
     Steps,
     TurnedAwayError,
     UnexpectedError,
-    words,
 )
+from exporter.foreign_text import credentials
 from exporter.network import (
     CONNECT_TIMEOUT,
     RESOLVE_TIMEOUT,
@@ -113,10 +113,11 @@ async def _tunnel(
         await _converse(connection, steps, trace)
         if target.url.scheme not in DIALOGUES:
             _expect_tls(connection)
-    except (ProbeError, _BrokenOffError, RefusedError, UnexpectedError) as error:
+    except (ProbeError, SaidError) as error:
         if connection is not None:
             connection.close()
-        raise ProbeError(Reason.PROXY_FAILED, f"{where}: {_without(proxy.credentials, str(error))}") from None
+        words = error.detail if isinstance(error, ProbeError) else _words(error, target)
+        raise ProbeError(Reason.PROXY_FAILED, f"{where}: {words}") from None
     except BaseException:
         if connection is not None:
             connection.close()
@@ -137,21 +138,20 @@ def _expect_tls(connection: Connection) -> None:
     if not early:
         raise UnexpectedError("it closed the connection right after its go-ahead")
     raise UnexpectedError(
-        f"bytes after its go-ahead, before TLS, its own or of a server that speaks first: {words(early)!r}"
+        "bytes after its go-ahead, before TLS, its own or of a server that speaks first: '{}'", early
     )
 
 
-def _without(credentials: str | None, text: str) -> str:
+def _words(error: SaidError, target: Target) -> str:
     """
-    The text, unless a proxy repeats in it what it was told in confidence.
+    What went wrong in a dialogue, in words.
+
+    Who asks for a target that nobody configured could read what services say to no stranger: not shown. What
+    a proxy was told in confidence it may repeat, in its own answer or in that of the server behind it.
     """
-    if credentials is None:
-        return text
-    _, _, password = credentials.partition(":")
-    secrets = (password, b64encode(credentials.encode()).decode())
-    # What is shorter than four characters is in many a sentence.
-    found = any(len(one) > 3 and one in text for one in secrets)
-    return "its answer holds the credentials, so it is not shown" if found else text
+    proxy = target.proxy
+    secrets = credentials(proxy.credentials if proxy is not None else None)
+    return error.words(quoted=target.configured, secrets=secrets)
 
 
 async def _starttls(connection: Connection, steps: Steps, target: Target, trace: Trace) -> None:
@@ -163,14 +163,16 @@ async def _starttls(connection: Connection, steps: Steps, target: Target, trace:
         await _converse(connection, steps, trace)
         _expect_silence(connection)
     except _BrokenOffError as error:
-        raise ProbeError(error.reason, f"{scheme}: {error}") from None
+        raise ProbeError(error.reason, f"{scheme}: {_words(error, target)}") from None
     except TurnedAwayError as error:
-        words = f"{scheme}, {trace.phase}: the server turned us away: {error}"
+        words = f"{scheme}, {trace.phase}: the server turned us away: {_words(error, target)}"
         raise ProbeError(Reason.SERVER_REFUSED, words) from None
     except RefusedError as error:
-        raise ProbeError(Reason.STARTTLS_REFUSED, f"{scheme}: the server refused TLS: {error}") from None
+        words = f"{scheme}: the server refused TLS: {_words(error, target)}"
+        raise ProbeError(Reason.STARTTLS_REFUSED, words) from None
     except UnexpectedError as error:
-        raise ProbeError(Reason.STARTTLS_UNEXPECTED, f"{scheme}, {trace.phase}: {error}") from None
+        words = f"{scheme}, {trace.phase}: {_words(error, target)}"
+        raise ProbeError(Reason.STARTTLS_UNEXPECTED, words) from None
     trace.note("%s: TLS may begin", scheme)
 
 
@@ -182,16 +184,16 @@ def _expect_silence(connection: Connection) -> None:
     """
     early = connection.peek()
     if early:
-        raise UnexpectedError(f"bytes after the server's go-ahead, before TLS: {words(early)!r}")
+        raise UnexpectedError("bytes after the server's go-ahead, before TLS: '{}'", early)
 
 
-class _BrokenOffError(Exception):
+class _BrokenOffError(SaidError):
     """
     A dialogue without an end: for this reason, with this sentence.
     """
 
-    def __init__(self, reason: Reason, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: Reason, sentence: str, said: bytes | None = None) -> None:
+        super().__init__(sentence, said)
         self.reason = reason
 
 
@@ -224,13 +226,13 @@ async def _converse(connection: Connection, steps: Steps, trace: Trace) -> None:
 def _broken_off(
     step: Step, dialogue: Dialogue, what: str, reason: Reason = Reason.CONNECTION_CLOSED
 ) -> _BrokenOffError:
-    heard = f"; heard until then: {dialogue.heard!r}" if dialogue.heard else ""
-    return _BrokenOffError(reason, f"{what} instead of its {step.name}{heard}")
+    heard = "; heard until then: '{}'" if dialogue.heard else ""
+    return _BrokenOffError(reason, f"{what} instead of its {step.name}{heard}", dialogue.heard or None)
 
 
 def _timed_out(step: Step, dialogue: Dialogue) -> _BrokenOffError:
     if dialogue.heard:
-        sentence = f"the server did not finish its {step.name} in time; heard until then: {dialogue.heard!r}"
+        sentence = f"the server did not finish its {step.name} in time; heard until then: '{{}}'"
     elif step.say:
         sentence = f"no {step.name} came in time"
     else:
@@ -239,4 +241,4 @@ def _timed_out(step: Step, dialogue: Dialogue) -> _BrokenOffError:
             f"no {step.name} came in time: the server may delay it on purpose (then raise `timeout`), or "
             "wait for TLS from the first byte (then use the scheme for that: smtps, imaps and so on)"
         )
-    return _BrokenOffError(Reason.HANDSHAKE_TIMEOUT, sentence)
+    return _BrokenOffError(Reason.HANDSHAKE_TIMEOUT, sentence, dialogue.heard or None)

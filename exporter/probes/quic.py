@@ -24,4 +24,4 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     expect_no_proxy(target, "QUIC")
     deadline = trace.clock() + target.timeout
     seen = await quic.see(target, endpoint.address, network, trace, deadline)
-    return with_extras(wire.with_leaves(seen), target, network)
+    return with_extras(wire.with_leaves(seen), target, network, endpoint.address)

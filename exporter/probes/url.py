@@ -6,7 +6,6 @@ have. The certificate of the web server itself is another target (`https://`).
 """
 
 import asyncio
-import base64
 import ssl
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -16,8 +15,20 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from exporter import __version__
-from exporter.downloads import REDIRECTING, REDIRECTS, InsecureRedirectError, destination, shown
+from exporter.downloads import (
+    REDIRECTING,
+    REDIRECTS,
+    ForbiddenAddressError,
+    Gate,
+    RefusedRedirectError,
+    WebProxy,
+    destination,
+    environment_proxy,
+    error_words,
+    not_followed,
+    shown,
+    web_proxy,
+)
 from exporter.files import Files, LeftOutError, outcome_of
 from exporter.formats.parsed import Given
 from exporter.network import Network, ProbeError, Trace, connect_error
@@ -99,27 +110,34 @@ async def _get(url: str, target: Target, trace: Trace) -> tuple[bytes, float | N
     The document, and when it was last modified, None when the server does not say. Raises ProbeError.
     """
     first = url
+    gate = Gate(target.forbids)
     # One for each look: a kept connection would hide that new ones fail.
-    async with aiohttp.ClientSession(
-        headers={"User-Agent": f"expiry-exporter/{__version__}"}, trust_env=target.proxy is None
-    ) as session:
+    async with gate.session() as session:
         for _ in range(REDIRECTS + 1):
             trace.note("GET %s", shown(url))
             # Where a redirect leads, nobody was told to show our certificate.
             shows = target.client_certificate_file is not None and _origin(url) == _origin(first)
+            proxy = _proxy(url, target)
             try:
-                options = _options(target, shows=shows)
+                gate.expect(url, by_proxy=proxy is not None)
+                options = _options(url, target, proxy, shows=shows)
                 async with session.get(url, allow_redirects=False, **options) as answer:
                     if answer.status in REDIRECTING:
-                        url = destination(url, answer.headers.get("Location", ""))
+                        secrets = proxy.secrets if proxy is not None else ()
+                        url = destination(url, answer.headers.get("Location", ""), secrets)
+                        gate.redirected()
                         continue
                     if answer.status != 200:
                         raise await _refused(url, answer, shows=shows)
                     return await _content(answer), _modified(answer.headers.get("Last-Modified"))
-            except InsecureRedirectError as error:
+            except RefusedRedirectError as error:
                 raise ProbeError(Reason.HTTP_FAILED, str(error)) from None
+            except ForbiddenAddressError as error:
+                raise _forbidden(str(error), redirected=url != first) from None
             except aiohttp.ClientError as error:
-                raise _failed(url, error, shows=shows) from None
+                if why := gate.refused(url):
+                    raise _forbidden(why, redirected=url != first) from None
+                raise _failed(url, error, proxy, shows=shows) from None
     raise ProbeError(Reason.HTTP_FAILED, f"{shown(first)} leads over more than {REDIRECTS} redirects")
 
 
@@ -131,22 +149,33 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _options(target: Target, *, shows: bool) -> dict[str, Any]:
+def _forbidden(why: str, *, redirected: bool) -> ProbeError:
+    """
+    The reason for a place that was not connected to: where a redirect led, or what `/probe` asked for.
+    """
+    if redirected:
+        return ProbeError(Reason.HTTP_FAILED, not_followed(why, redirected=True))
+    return ProbeError(Reason.ADDRESS_NOT_ALLOWED, why)
+
+
+def _proxy(url: str, target: Target) -> WebProxy | None:
+    """
+    The target's proxy, else that of the environment; None for none. Raises ProbeError.
+    """
+    proxy = target.proxy
+    found = environment_proxy(url) if proxy is None else web_proxy(str(proxy), proxy.credentials)
+    if found is not None and not found.url.startswith("http:"):
+        raise ProbeError(Reason.PROXY_FAILED, "documents are got through HTTP proxies, not through SOCKS")
+    return found
+
+
+def _options(url: str, target: Target, proxy: WebProxy | None, *, shows: bool) -> dict[str, Any]:
     """
     How a request is made: what is trusted and shown, and through which proxy. Raises ProbeError.
     """
-    options: dict[str, Any] = {}
+    options = proxy.options(url) if proxy is not None else {}
     if target.url.scheme.endswith("https"):
         options["ssl"] = _tls(target, shows=shows)
-    if target.proxy is not None:
-        if target.proxy.scheme != "http":
-            raise ProbeError(Reason.PROXY_FAILED, "documents are got through HTTP proxies, not through SOCKS")
-        options["proxy"] = f"{target.proxy.scheme}://{target.proxy.host}:{target.proxy.port}"
-        if target.proxy.credentials is not None:
-            encoded = base64.b64encode(target.proxy.credentials.encode()).decode("ascii")
-            # To a proxy that is not asked to connect through, they are a header of the request itself.
-            key = "proxy_headers" if target.url.scheme.endswith("https") else "headers"
-            options[key] = {"Proxy-Authorization": f"Basic {encoded}"}
     return options
 
 
@@ -202,7 +231,8 @@ async def _content(answer: aiohttp.ClientResponse) -> bytes:
         content += chunk
         if len(content) > SIZE_LIMIT:
             raise ProbeError(
-                Reason.FILE_TOO_LARGE, f"what {answer.url} answers has more than {SIZE_LIMIT:,} bytes"
+                Reason.FILE_TOO_LARGE,
+                f"what {shown(str(answer.url))} answers has more than {SIZE_LIMIT:,} bytes",
             )
     return bytes(content)
 
@@ -246,7 +276,7 @@ def _certificate_wanted(url: str, words: str, *, shows: bool) -> ProbeError:
     )
 
 
-def _failed(url: str, error: aiohttp.ClientError, *, shows: bool) -> ProbeError:
+def _failed(url: str, error: aiohttp.ClientError, proxy: WebProxy | None, *, shows: bool) -> ProbeError:
     """
     The reason for a request without an answer.
     """
@@ -270,7 +300,8 @@ def _failed(url: str, error: aiohttp.ClientError, *, shows: bool) -> ProbeError:
             return connect_error(error.os_error, error.host, error.port or 0)
         case aiohttp.ServerTimeoutError():
             return ProbeError(Reason.TIMEOUT, f"{where} did not answer in time")
-    return ProbeError(Reason.HTTP_FAILED, f"{where} can't be got: {str(error) or type(error).__name__}")
+    secrets = proxy.secrets if proxy is not None else ()
+    return ProbeError(Reason.HTTP_FAILED, f"{where} can't be got: {error_words(error, secrets)}")
 
 
 _OF_CERTIFICATES = ("certificate", "unknown ca", "access denied", "decrypt error")

@@ -65,10 +65,14 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     What the server at this address presents, and what else is known of it. Raises ProbeError, OSError or
     TimeoutError.
     """
-    return await look_by(partial(_converse, target, endpoint, network, trace), target, network, trace)
+    return await look_by(
+        partial(_converse, target, endpoint, network, trace), target, endpoint, network, trace
+    )
 
 
-async def look_by(converse: Converse, target: Target, network: Network, trace: Trace) -> Facts:
+async def look_by(
+    converse: Converse, target: Target, endpoint: Endpoint, network: Network, trace: Trace
+) -> Facts:
     """
     What the server shows in these conversations, and what else is known of it. Raises ProbeError, OSError or
     TimeoutError.
@@ -77,11 +81,11 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
         seen = await _look(partial(_whatever_is_shown, converse, trace), target, trace)
     except ProbeError as error:
         if error.facts is not None:
-            error.facts = with_extras(error.facts, target, network)
+            error.facts = with_extras(error.facts, target, network, endpoint.address)
         else:
             error.aside = ours(target)
         raise
-    return with_extras(seen, target, network)
+    return with_extras(seen, target, network, endpoint.address)
 
 
 async def _whatever_is_shown(

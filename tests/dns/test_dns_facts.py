@@ -69,7 +69,7 @@ def issue(value: str, tag: str = "issue", flags: int = 0) -> Caa:
          "nobody who does not understand the critical property 'tbs'"),
         ([issue(f"ca{number}.example") for number in range(1, 6)], False,
          "only ca1.example, ca2.example, ca3.example and 2 more"),
-        ([issue("ca\n.example")], False, "only 'ca\\n.example'"),
+        ([issue("ca\n.example")], False, r"only ca\n.example"),
     ],
 )  # fmt: skip
 def test_who_may_issue(records: list[Caa], wildcard: bool, refusal: str | None) -> None:

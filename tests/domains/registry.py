@@ -240,3 +240,7 @@ async def asked(
             yield Watching(it, Watch(network, 8, lambda: now[0]), network, now, stepped, dns_port)
         finally:
             network.close()
+            # Servers know nothing of connections that this cut off in the handshake: those end first.
+            current = asyncio.current_task()
+            if under_way := [one for one in asyncio.all_tasks() if one is not current]:
+                await asyncio.wait(under_way, timeout=0.5)

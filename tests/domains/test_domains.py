@@ -124,6 +124,22 @@ def test_iana_names_the_whois_server_of_other_registries(ca: Minted) -> None:
     play(ca, scene)
 
 
+def test_a_whois_server_is_not_named_where_its_teller_could_not_go(ca: Minted) -> None:
+    """
+    The referral comes in clear text: whoever is on the way can write it.
+    """
+
+    async def scene(watching: Watching) -> None:
+        watching.registry.whois["zz"] = b"domain: ZZ\r\n\r\nwhois:  169.254.169.254\r\n"
+
+        failed = await watching.failed("domain:one.zz")
+
+        assert failed.reason is Reason.LOOKUP_FAILED
+        assert "it is not asked: it has 169.254.169.254, a link-local address" in failed.detail
+
+    play(ca, scene)
+
+
 def test_a_top_level_domain_without_any_server_is_said_to_have_none(ca: Minted) -> None:
     """
     Where IANA knows of no server there is nothing to ask, and the failure says so.

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import Config, target_for
-from exporter.downloads import InsecureRedirectError, destination, download
+from exporter.downloads import RefusedRedirectError, destination, download
 from exporter.lookups import LookupFailedError
 from exporter.metrics import EndpointRow
 from exporter.minter import Minted
@@ -271,7 +271,7 @@ def test_no_location_is_a_surprise(url: str, location: str) -> None:
     Whatever a server writes there, it is followed by HTTPS, or refused.
     """
     for base in ("https://a.example/x", f"https://a.example/{url}"):
-        with contextlib.suppress(InsecureRedirectError):
+        with contextlib.suppress(RefusedRedirectError):
             assert destination(base, location).startswith("https://")
 
 

@@ -78,6 +78,8 @@ class FakeApiServer:
     """Header of the same name, with such a status; empty: none."""
     garbage: bytes | None = None
     """Sent in place of each list; None: the list."""
+    echoes: bool = False
+    """Every answer is a refusal that repeats the token, as it came and encoded."""
     ignores_selectors: bool = False
     open: asyncio.Event = field(default_factory=asyncio.Event)
     """Requests wait while it is not set."""
@@ -189,6 +191,11 @@ class FakeApiServer:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         transport = request.transport
         shown = transport is not None and transport.get_extra_info("peercert")
+        if self.echoes:
+            sent = base64.b64encode(bearer.encode()).decode()
+            return _status(
+                403, f"denied:\r\n Authorization: Bearer {bearer} {sent} {bearer[:20]}\x1b[31m \u202e"
+            )
         if not shown and bearer not in self.tokens:
             return _status(401, "Unauthorized")
         if any(fnmatch.fnmatch(f"{verb} {resource}", one) for one in self.forbidden):

@@ -374,7 +374,7 @@ def play(steps: Steps, answers: Sequence[bytes], cut: int = 1 << 20) -> Played:
             said.append(dialogue.say())
             while dialogue.step is step:
                 if not waiting:
-                    return Played("waiting", dialogue.heard, tuple(said))
+                    return Played("waiting", repr(dialogue.heard), tuple(said))
                 piece, rest = waiting[0][:cut], waiting[0][cut:]
                 used = dialogue.hear(piece)
                 waiting[:1] = [one for one in (piece[used:] + rest,) if one]
@@ -554,7 +554,10 @@ def test_words_are_bounded_and_printable() -> None:
     """
     A server's words can't break a line of a log, colour a terminal or fill a disk.
     """
-    assert words(b"  \x1b[31mred\r\nINFO forged \x00\xff\xe2\x80\xae ") == "[31mred INFO forged \ufffd"
+    assert (
+        words(b"  \x1b[31mred\r\nINFO forged \x00\xff\xe2\x80\xae ")
+        == r"\u001b[31mred INFO forged \u0000\xff\u202e"
+    )
     assert len(words(b"x" * 10_000)) == WORDS_LIMIT + 3
 
 
