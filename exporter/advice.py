@@ -87,6 +87,10 @@ FAILURES: dict[Reason, str] = {
     Reason.FORMAT_UNKNOWN: (
         "Point the target at a certificate, keystore, revocation list or what else the README names."
     ),
+    Reason.FORMAT_UNSUPPORTED: (
+        "Convert the file to a format that the README names (a PKCS#12 keystore with AES, say), or watch the "
+        "place that serves the certificate."
+    ),
     Reason.FORMAT_BROKEN: (
         "Write the file anew: it is cut off or damaged. A tool that writes in place may have been "
         "interrupted."

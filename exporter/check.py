@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -51,6 +51,9 @@ MEANINGS = {
 
 FINE_LINES = 5
 """Items of one endpoint that a terminal shows though they are fine. The rest are counted."""
+
+LEFT_OUT_REASONS = 5
+"""Reasons for leaving something out of a target that are told one by one."""
 
 WIDE = 110
 """Columns of a terminal from which on a bar has 20; else 10."""
@@ -189,10 +192,27 @@ def print_table(
         lines = [_cells(one.row, line, now) for one in shown for line in one.lines]
         if found:
             write_columns([HEADINGS, *lines], stream)
+        stream.writelines(f"{words}\n" for words in _left_out(scrape))
         stream.write(f"{summary}\n")
     else:
         _Table(out, now, shown).write()
+        for words in _left_out(scrape):
+            out.line(Text(words, "dim"))
         out.line(Text(summary, "bold"))
+
+
+def _left_out(scrape: Scrape) -> Iterator[str]:
+    """
+    A line for each target of which something is left out: how much, and why.
+    """
+    for one in scrape.results:
+        # Each is told with its place before the reason.
+        whys = Counter(words.partition(": ")[2] or words for words in one.left_out)
+        told = whys.most_common(LEFT_OUT_REASONS)
+        more = sum(whys.values()) - sum(count for _, count in told)
+        reasons = [f"{count} ({printable(why)})" for why, count in told] + [f"{more} more"] * bool(more)
+        if reasons:
+            yield f"left out of {printable(one.target.name)}: {'; '.join(reasons)}"
 
 
 def _cells(row: EndpointRow, line: Line, now: float) -> tuple[str, ...]:

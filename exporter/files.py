@@ -1,8 +1,8 @@
 """
 Files on this host: found by pattern, read within limits, and parsed again only when they changed.
 
-A file system may hang (a network mount), so all of it is done in threads of its own, which do not keep the
-process from ending. A pipe or a device is never opened.
+A file system may hang (a network mount), so all of it is done in threads of its own (`file_threads`). A pipe
+or a device is never opened.
 """
 
 import asyncio
@@ -10,28 +10,28 @@ import errno
 import hashlib
 import logging
 import os
-import queue
 import re
 import stat
 import struct
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from fnmatch import translate
 from pathlib import Path
-from typing import Any, TypeVar
 
+from exporter import left_out
 from exporter.caches import remembered
+from exporter.file_threads import PATIENCE, Job, Progress, Threads
 from exporter.foreign_text import printable
-from exporter.formats import failure, kubeconfig, parse, recognised, without_mark
+from exporter.formats import distinct, failure, kubeconfig, parse, recognised, without_mark
 from exporter.formats.parsed import Findings, Given, Parsed, Problem
 from exporter.network import ProbeError
 from exporter.observation import Facts, Reason
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes that a file may have. The largest revocation lists have some megabytes."""
@@ -60,8 +60,19 @@ PASSWORD_LIMIT = 1024
 LABEL_LIMIT = 512
 """Characters of a path as a label."""
 
-THREADS = 8
-"""Threads that read. Each hangs with the file system it reads from."""
+SEARCH_PATIENCE = 3.0
+"""Seconds that a file system may take to list one directory before others are searched without it."""
+
+HUNG_TOGETHER = 4
+"""Paths of one mount that may hang before the others on it are not even asked for."""
+
+HUNG_LIMIT = 64
+"""Paths that may hang, each with a thread, before nothing is read any more."""
+
+CHUNK = 500
+"""Outcomes that are told in one go, before others get their turn."""
+
+MOUNTS = "/proc/self/mountinfo"
 
 TRIES = 3
 """How often a file is read that changes meanwhile."""
@@ -79,6 +90,9 @@ DIRECTORY_SUFFIX = "/."
 """Ends the path of a directory that could not be read when a pattern was searched."""
 
 _MAGIC = re.compile(r"[*?\[]")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_HASHED = re.compile(r"[0-9a-f]{8}\.r?\d+")
+"""What OpenSSL looks up a CA certificate or list by (openssl-rehash(1))."""
 
 _STAMP = struct.Struct("=QQqqq")
 
@@ -96,6 +110,28 @@ Outcome = Facts | ProbeError | LeftOutError
 """What a look at a file gave."""
 
 
+class Tolerance(Enum):
+    """
+    What somebody who names files bears among them.
+    """
+
+    NONE = auto()
+    """A file that is named is to hold something that expires."""
+    KEYS = auto()
+    """The pattern names its files (`live/*/cert`): keys may be among them."""
+    ALL = auto()
+    """The pattern means what there is: what is no certificate at all is left out, and trust stores are."""
+
+
+def tolerance_of(path: str) -> Tolerance:
+    """
+    What a path or pattern bears.
+    """
+    if not is_pattern(path):
+        return Tolerance.NONE
+    return Tolerance.ALL if is_pattern(path.rstrip("/").rpartition("/")[2]) else Tolerance.KEYS
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """
@@ -107,10 +143,6 @@ class Found:
     """Directories that could not be read, each with the reason."""
     beyond: int = 0
     """Files above the limit of one pattern, or of all together."""
-
-
-_Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
-"""Work for a thread, and where what it gives goes."""
 
 
 @dataclass(slots=True)
@@ -127,7 +159,30 @@ class _Entry:
     outcome: Outcome
     had_items: bool
     """True when there was ever something in it that expires."""
+    left_out: str = ""
+    """Why a pattern leaves it out; empty when it does not."""
     used: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Hung:
+    """
+    A path that a file system was asked for, and did not answer for yet.
+    """
+
+    path: str
+    since: float
+    """By the monotonic clock."""
+    job: Job
+    group: str
+    """What probably hangs with it."""
+
+
+Tell = Callable[[int, Outcome, float], None]
+"""Takes the position of a path, what a look at it gave, and its seconds."""
+
+_parsing = threading.Semaphore(2)
+"""Computing is no faster in more threads, and they would take turns from all others."""
 
 
 class Files:
@@ -153,23 +208,29 @@ class Files:
         self._matched: dict[str, tuple[str, ...]] = {}
         self._searched: dict[str, float] = {}
         self._cleaned = monotonic()
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._under_way: dict[Hashable, asyncio.Future[Any]] = {}
-        self._threads = 0
-        self._idle = 0
-        self._done: list[tuple[asyncio.Future[Any], Any]] = []
-        self._lock = threading.Lock()
+        self._threads = Threads(loop)
+        self._hung: dict[str, _Hung] = {}
+        self._searches: dict[str, asyncio.Task[Found]] = {}
+        self._slow: set[str] = set()
+        """Files that took long when they were last read. They come last, whenever they change."""
 
     def close(self) -> None:
         """
-        Nothing to let go of: files are never left open, and threads end with the process.
+        Nobody waits any more. Files are never left open, and threads end with the process.
         """
+        for task in self._searches.values():
+            task.cancel()
 
     async def search(self, pattern: str) -> Found:
         """
         The files that match a pattern now.
         """
-        found = await self._call(("search", pattern), lambda: search(pattern))
+        task = self._searches.get(pattern)
+        if task is None:
+            # One for all who ask: it goes on when a scrape's time is over.
+            task = self._searches[pattern] = self._loop.create_task(self._search(pattern))
+            task.add_done_callback(lambda _: self._searches.pop(pattern, None))
+        found = await asyncio.shield(task)
         if found.unreadable:
             # What was found in a directory that can't be read now is not gone: looking at it fails.
             hidden = tuple(f"{where}/" for where, _ in found.unreadable)
@@ -193,107 +254,189 @@ class Files:
         others = sum(len(paths) for other, paths in self._matched.items() if other != pattern)
         return max(0, self._limit - others)
 
+    async def _search(self, pattern: str) -> Found:
+        """
+        What the pattern matches. Directories that hang are told, and not gone into.
+        """
+        while True:
+            progress = Progress()
+            job = self._threads.begin(lambda: search(pattern, progress, self._may_ask))  # noqa: B023 - of this turn
+            if await self._ends(job, progress, lambda: None):
+                found: Found = job.future.result()
+                return found
+
+    async def _ends(self, job: Job, progress: Progress, meanwhile: Callable[[], None]) -> bool:
+        """
+        True when the job has ended; False when a path hangs, which is noted, and its thread left behind.
+        """
+        while True:
+            done, _ = await asyncio.wait([job.future], timeout=PATIENCE / 2)
+            meanwhile()
+            if done:
+                return True
+            if progress.hangs and self._threads.leave(job):
+                progress.unwanted = True
+                self._note_hung(job, progress)
+                return False
+
+    def _note_hung(self, job: Job, progress: Progress) -> None:
+        path = progress.path
+        self._hung[path] = _Hung(path, progress.since, job, _group(path, _mounts()))
+        job.future.add_done_callback(lambda _: self._hung.pop(path, None))
+
     async def look(
-        self, paths: Sequence[str], password: str | None, timeout: float, *, by_pattern: bool
-    ) -> list[tuple[Outcome, float]]:
+        self, paths: Sequence[str], password: str | None, timeout: float, tell: Tell, *, tolerance: Tolerance
+    ) -> None:
         """
-        What is in each of these files, with the seconds that it took. Raises TimeoutError.
+        Tell what is in each of these files. One that hangs hinders no other, and fails after so many seconds.
         """
-        key = ("look", tuple(paths), password)
-        return await self._call(key, lambda: self._look_all(paths, password, by_pattern=by_pattern), timeout)
+        self._clean(self._monotonic())
+        left = list(range(len(paths)))
+        if self._slow:
+            left.sort(key=lambda position: paths[position] in self._slow)
+        while left:
+            behind = self._behind([paths[position] for position in left]) if self._hung else {}
+            free = [position for position in left if paths[position] not in behind]
+            if free:
+                done = await self._run(paths, free, password, tell, tolerance)
+                left = [position for position in left if position not in done]
+                continue
+            now = time.monotonic()
+            waits = [one.since + timeout - now for one in behind.values()]
+            if max(waits) <= 0:
+                for position in left:
+                    tell(position, _timeout(paths[position], behind[paths[position]], now), 0.0)
+                return
+            jobs = {one.job.future for one in behind.values()}
+            await asyncio.wait(jobs, timeout=max(waits), return_when=asyncio.FIRST_COMPLETED)
+
+    def _behind(self, paths: Sequence[str]) -> dict[str, _Hung]:
+        """
+        Those of the paths that are not to be asked for now, each with what hangs before it.
+        """
+        hanging = tuple(self._hung.values())
+        groups = Counter(one.group for one in hanging)
+        full = {one.group: one for one in hanging if groups[one.group] >= HUNG_TOGETHER}
+        mounts = _mounts() if full else ()
+        found: dict[str, _Hung] = {}
+        for path in paths:
+            hung = next((one for one in hanging if f"{path}/".startswith(f"{one.path}/")), None)
+            if hung is None and full:
+                hung = full.get(_group(path, mounts))
+            if hung is None and len(hanging) >= HUNG_LIMIT:
+                hung = hanging[0]
+            if hung is not None:
+                found[path] = hung
+        return found
+
+    def _may_ask(self, path: str) -> bool:
+        """
+        False for what hangs, or probably would.
+        """
+        return not self._hung or not self._behind([path])
+
+    async def _run(
+        self,
+        paths: Sequence[str],
+        positions: list[int],
+        password: str | None,
+        tell: Tell,
+        tolerance: Tolerance,
+    ) -> set[int]:
+        """
+        Look at these until one hangs, or there is no other left. Those that were told of.
+        """
+        progress = Progress()
+        made: list[tuple[int, Outcome, float]] = []
+        told: set[int] = set()
+
+        def tell_some() -> None:
+            for position, outcome, duration in made[len(told) : len(told) + CHUNK]:
+                told.add(position)
+                tell(position, outcome, duration)
+
+        some = {position: paths[position] for position in positions}
+        job = self._threads.begin(lambda: self._look_all(some, password, tolerance, progress, made))
+        try:
+            ended = await self._ends(job, progress, tell_some)
+            while len(told) < len(made):
+                await asyncio.sleep(0)
+                tell_some()
+            if ended:
+                job.future.result()
+        finally:
+            progress.unwanted = True
+        return told
 
     async def parse(self, data: bytes, given: Given) -> Parsed:
         """
         What is in bytes that came from elsewhere. Done in a thread, since a keystore may take its time.
         """
-        return await self._call(object(), lambda: parse(data, given))
 
-    async def _call(self, key: Hashable, work: Callable[[], T], timeout: float | None = None) -> T:
-        """
-        What the work gives, done in a thread. The same work is not begun again while it goes on.
-        """
-        future = self._under_way.get(key)
-        if future is None:
-            future = self._under_way[key] = self._loop.create_future()
-            future.add_done_callback(lambda _: self._under_way.pop(key, None))
-            if self._idle == 0 and self._threads < THREADS:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"files-{self._threads}", daemon=True).start()
-            else:
-                self._idle = max(0, self._idle - 1)
-            self._jobs.put((work, future))
-        done, _ = await asyncio.wait([future], timeout=timeout)
-        if not done:
-            raise TimeoutError
-        result: T = future.result()
-        return result
+        def work() -> Parsed:
+            with _parsing:
+                return parse(data, given)
 
-    def _work(self) -> None:
-        while True:
-            work, future = self._jobs.get()
-            try:
-                made = work()
-            except Exception as error:  # noqa: BLE001 - raised where it is waited for
-                made = error
-            with self._lock:
-                first = not self._done
-                self._done.append((future, made))
-            if not first:
-                continue  # the loop is told already
-            try:
-                self._loop.call_soon_threadsafe(self._deliver)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
-
-    def _deliver(self) -> None:
-        with self._lock:
-            done, self._done = self._done, []
-        for future, made in done:
-            self._idle += 1
-            if isinstance(made, Exception):
-                future.set_exception(made)
-                future.exception()  # those who asked may have stopped waiting
-            else:
-                future.set_result(made)
+        parsed: Parsed = await self._threads.begin(work).future
+        return parsed
 
     def _look_all(
-        self, paths: Sequence[str], password: str | None, *, by_pattern: bool
-    ) -> list[tuple[Outcome, float]]:
+        self,
+        paths: Mapping[int, str],
+        password: str | None,
+        tolerance: Tolerance,
+        progress: Progress,
+        made: list[tuple[int, Outcome, float]],
+    ) -> None:
+        """
+        Look at one after the other, in a thread, as long as somebody waits for it.
+        """
         now = self._clock()
-        self._clean(self._monotonic())
-        found: list[tuple[Outcome, float]] = []
         begin = time.perf_counter()
-        for path in paths:
-            outcome = self._look(path, password, now)
-            if isinstance(outcome, LeftOutError) and not by_pattern:
-                outcome = ProbeError(Reason.NOTHING_EXPIRES, str(outcome))
+        for position, path in paths.items():
+            progress.ask(path)
+            outcome, why = self._look(path, password, now, progress)
+            outcome = _tolerated(path, outcome, why, tolerance)
+            progress.answered()
             end = time.perf_counter()
-            found.append((outcome, end - begin))
+            if end - begin > PATIENCE:
+                self._slow.add(path)
+            elif self._slow:
+                self._slow.discard(path)
+            made.append((position, outcome, end - begin))
             begin = end
-        return found
+            if progress.unwanted:
+                return
 
-    def _look(self, path: str, password: str | None, now: float) -> Outcome:
+    def _look(self, path: str, password: str | None, now: float, progress: Progress) -> tuple[Outcome, str]:
+        """
+        What is in a file, and why a pattern leaves it out; empty when it does not.
+        """
         entry = self._entries.get((path, password))
         if entry is not None and entry.stamps:
             entry.used = self._monotonic()
             if all(_stamp_of(where) == stamp for where, stamp in entry.stamps):
-                return entry.outcome
+                return entry.outcome, entry.left_out
+        had_items = entry is not None and entry.had_items
         try:
-            looked = _Looking(path, password, now)
+            looked = _Looking(path, password, now, progress)
             parsed = looked.parsed()
         except ProbeError as error:
-            return error
+            return error, "" if had_items else left_out.why(path, Parsed(), error)
         except Exception as error:
             # A fault of ours in one file must not take the others with it, and must not be quiet either.
             logger.exception("internal error while reading a file")
             words = f"{type(error).__name__}: please report it with the traceback in the exporter's log"
-            return ProbeError(Reason.INTERNAL_ERROR, words)
-        had_items = bool(parsed.items) or (entry is not None and entry.had_items)
+            return ProbeError(Reason.INTERNAL_ERROR, words), ""
         outcome = outcome_of(printable(path), parsed, had_items=had_items)
+        problem = outcome if isinstance(outcome, ProbeError) else None
+        progress.ask(path)
+        why = "" if problem is not None and had_items else left_out.why(path, parsed, problem)
         # Without stamps it is read again the next time, and only what it once held is remembered.
         stamps = tuple(looked.stamps.items()) if looked.settled else ()
-        self._entries[path, password] = _Entry(stamps, outcome, had_items, self._monotonic())
-        return outcome
+        had_items = had_items or bool(parsed.items)
+        self._entries[path, password] = _Entry(stamps, outcome, had_items, why, self._monotonic())
+        return outcome, why
 
     def _clean(self, now: float) -> None:
         """
@@ -321,6 +464,57 @@ def outcome_of(where: str, parsed: Parsed, *, had_items: bool = False) -> Outcom
     return ProbeError(problem.reason, words, parsed.facts if parsed.items or parsed.faults else None)
 
 
+def _tolerated(path: str, outcome: Outcome, why: str, tolerance: Tolerance) -> Outcome:
+    """
+    The outcome as it is told, by whether somebody named the file.
+    """
+    if tolerance is Tolerance.ALL and why and not isinstance(outcome, LeftOutError):
+        return LeftOutError(f"{printable(path)}: {why}")
+    if tolerance is Tolerance.NONE and isinstance(outcome, LeftOutError):
+        return ProbeError(Reason.NOTHING_EXPIRES, str(outcome))
+    return outcome
+
+
+def _timeout(path: str, hung: _Hung, now: float) -> ProbeError:
+    """
+    The failure of a file that is not waited for any longer.
+    """
+    words = f"the file system did not answer for {printable(hung.path)} in {now - hung.since:,.0f} s"
+    if path != hung.path:
+        words += f", and {printable(path)} stands behind it"
+    return ProbeError(Reason.TIMEOUT, f"{words}: see whether a network mount hangs (stat, findmnt)")
+
+
+def _mounts() -> tuple[str, ...]:
+    """
+    Where file systems are mounted, the deepest first, without the root; nothing where that is not known.
+    """
+    try:
+        # Told by the kernel: no file system is asked.
+        lines = Path(MOUNTS).read_bytes().splitlines()
+    except OSError:
+        return ()
+    points = {
+        os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4])) for line in lines
+    }
+    return tuple(sorted(points - {"/"}, key=len, reverse=True))
+
+
+def _group(path: str, mounts: Sequence[str]) -> str:
+    """
+    The mount that a path, or what it links to, is on; where that is the root, its directory.
+    """
+    mount = next((one for one in mounts if path.startswith(f"{one}/")), None)
+    if mount is None:
+        try:
+            # As text: nothing further is asked.
+            target = os.path.normpath(Path(path).parent / Path(path).readlink())
+        except OSError:
+            target = path
+        mount = next((one for one in mounts if f"{target}/".startswith(f"{one}/")), None)
+    return mount or path.rpartition("/")[0]
+
+
 @dataclass(slots=True)
 class _Looking:
     """
@@ -330,6 +524,7 @@ class _Looking:
     path: str
     password: str | None = field(repr=False)
     now: float
+    progress: Progress = field(repr=False)
     stamps: dict[str, Stamp | None] = field(default_factory=dict)
     settled: bool = True
     """False when a stamp does not tell yet whether a file changes again."""
@@ -342,30 +537,50 @@ class _Looking:
             raise _directory_failure(self.path)
         data, modified = self._read(self.path)
         password = self.password
-        found = recognised(data)
+        with _parsing:
+            found = recognised(data)
         if found.is_keystore:
             beside = self._sibling()
             password = password if beside is None else beside
-        parsed = found.read(Given(password, modified))
+        given = Given(password, modified)
+        with _parsing:
+            parsed = found.read(given)
         if not parsed.references:
             return parsed
-        findings = Findings()
+        findings = Findings(given.budget)
         findings.add(replace(parsed, references=()))
-        for reference in parsed.references:
+        known: dict[str, Parsed] = {}
+        left = SIZE_LIMIT
+        for reference in given.budget.each(parsed.references, 10):
             where = str(Path(self.path).parent / reference.path)
-            try:
-                inner, modified = self._read(where)
-            except ProbeError as error:
-                findings.problems.append(Problem(error.reason, f"{reference.prefix}: {error.detail}"))
-                self.stamps.setdefault(where, None)
-            except ValueError:
-                findings.broken(f"{reference.prefix}: the path that it names can be none")
-            else:
-                findings.add(kubeconfig.prefixed(parse(inner, Given(None, modified)), reference.prefix))
-        return findings.parsed()
+            if where not in known:
+                known[where], size = self._named(where, given, left)
+                left -= size
+            findings.add(kubeconfig.prefixed(known[where], reference.prefix, given.budget))
+        return distinct(findings.parsed(), given.budget)
 
-    def _read(self, path: str) -> tuple[bytes, float]:
-        data, status = read(path, SIZE_LIMIT)
+    def _named(self, path: str, given: Given, limit: int) -> tuple[Parsed, int]:
+        """
+        What is in a file that another one names, and the bytes that were read for it.
+        """
+        try:
+            data, modified = self._read(path, limit)
+        except ProbeError as error:
+            self.stamps.setdefault(path, None)
+            words = error.detail
+            if error.reason is Reason.FILE_TOO_LARGE:
+                words += f" ({SIZE_LIMIT:,} of all files that one file names)"
+            return Parsed(problems=(Problem(error.reason, words),)), 0
+        except ValueError:
+            problem = Problem(Reason.FORMAT_BROKEN, "the path that it names can be none")
+            return Parsed(problems=(problem,)), 0
+        with _parsing:
+            return parse(data, replace(given, password=None, modified=modified)), len(data)
+
+    def _read(self, path: str, limit: int = SIZE_LIMIT) -> tuple[bytes, float]:
+        self.progress.ask(self.path)
+        data, status = read(path, limit)
+        self.progress.answered()
         if status is None or self.now - max(status.st_mtime, status.st_ctime) < SETTLED:
             self.settled = False
         if status is None:
@@ -379,11 +594,13 @@ class _Looking:
         """
         path = self.path + PASSWORD_SUFFIX
         self.stamps[path] = None
+        self.progress.ask(self.path)
         if not os.path.lexists(path):
             return None
         try:
             data, _ = read(path, PASSWORD_LIMIT)
             self.stamps[path] = _stamp_of(path)
+            self.progress.answered()
             return without_mark(data).decode().removesuffix("\n").removesuffix("\r")
         except ProbeError as error:
             raise ProbeError(
@@ -520,17 +737,17 @@ def _stamp_of(path: str) -> Stamp | None:
         return None
 
 
-def search(pattern: str) -> Found:
+def search(pattern: str, progress: Progress, may_ask: Callable[[str], bool] = lambda _: True) -> Found:
     """
     The files that match a whole path with `*`, `?`, `[...]` and `**`, in order. Blocks.
 
     As in a shell: names that begin with a dot are matched only by what begins with one, and `**` does not
-    follow links to directories. Directories are no matches.
+    follow links to directories. Directories are no matches. What may not be asked for is taken for a file.
     """
     segments = [one for one in pattern.split("/") if one]
     if segments[-1] == "**":
         segments.append("*")
-    walk = _Walk()
+    walk = _Walk(progress, may_ask)
     paths: dict[str, None] = {}
     beyond = 0
     for path in walk.matches("", segments, 0):
@@ -541,7 +758,22 @@ def search(pattern: str) -> Found:
             paths[path] = None
         elif path not in paths:
             beyond += 1
-    return Found(tuple(paths), tuple(walk.unreadable.items()), beyond)
+    twice = {path for path in paths if _is_hash_of(path, paths)}
+    found = tuple(path for path in paths if path not in twice) if twice else tuple(paths)
+    return Found(found, tuple(walk.unreadable.items()), beyond)
+
+
+def _is_hash_of(path: str, paths: Mapping[str, None]) -> bool:
+    """
+    True for a link by which OpenSSL finds a file of the same directory that is there under its own name.
+    """
+    directory, _, name = path.rpartition("/")
+    if _HASHED.fullmatch(name) is None:
+        return False
+    try:
+        return f"{directory}/{os.readlink(path)}" in paths  # noqa: PTH115 - a Path for each costs more
+    except OSError:
+        return False
 
 
 @remembered("patterns")
@@ -555,6 +787,8 @@ class _Walk:
     One walk through directories.
     """
 
+    progress: Progress
+    may_ask: Callable[[str], bool]
     unreadable: dict[str, str] = field(default_factory=dict)
     left: int = VISIT_LIMIT
 
@@ -574,7 +808,7 @@ class _Walk:
             path = f"{base}/{first}"
             if rest:
                 yield from self.matches(path, rest, depth)
-            elif os.path.lexists(path) and not Path(path).is_dir():
+            elif self._is_file(path):
                 yield path
             return
         fits = _matcher(first).match
@@ -583,11 +817,12 @@ class _Walk:
             name = entry.name
             if fits(name) is None or (not hidden and name.startswith(".")):
                 continue
+            path = f"{base}/{name}"
             if rest:
-                if _is_directory(entry):
-                    yield from self.matches(f"{base}/{name}", rest, depth)
-            elif not _is_directory(entry):
-                yield f"{base}/{name}"
+                if self._is_directory(path, entry):
+                    yield from self.matches(path, rest, depth)
+            elif not self._is_directory(path, entry):
+                yield path
 
     def _entries(self, base: str) -> list["os.DirEntry[str]"]:
         """
@@ -595,9 +830,13 @@ class _Walk:
         """
         if self.left <= 0:
             return []
+        if not self._may_ask(base or "/", SEARCH_PATIENCE):
+            self.unreadable[base or "/"] = "its file system does not answer (a network mount that hangs?)"
+            return []
         try:
             with os.scandir(base or "/") as found:
                 entries = sorted(found, key=lambda entry: entry.name)
+            self.progress.answered()
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -608,9 +847,29 @@ class _Walk:
             self.unreadable[base or "/"] = f"more than {VISIT_LIMIT:,} names would have to be read"
         return entries
 
+    def _may_ask(self, path: str, patience: float = PATIENCE) -> bool:
+        """
+        Note that a file system is asked for this; False for what must not be asked for.
+        """
+        if not self.may_ask(path):
+            return False
+        self.progress.ask(path, patience)
+        return True
 
-def _is_directory(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
+    def _is_file(self, path: str) -> bool:
+        """
+        True when there is something that is no directory; also for what must not be asked for.
+        """
+        try:
+            return not self._may_ask(path) or (os.path.lexists(path) and not Path(path).is_dir())
+        finally:
+            self.progress.answered()
+
+    def _is_directory(self, path: str, entry: "os.DirEntry[str]") -> bool:
+        try:
+            # What is no link is known already. A link that hangs is taken for one to a file.
+            return (not entry.is_symlink() or self._may_ask(path)) and entry.is_dir()
+        except OSError:
+            return False
+        finally:
+            self.progress.answered()

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     FILE_TOO_LARGE = "file_too_large"
     NOT_A_FILE = "not_a_file"
     FORMAT_UNKNOWN = "format_unknown"
+    FORMAT_UNSUPPORTED = "format_unsupported"
     FORMAT_BROKEN = "format_broken"
     NOTHING_EXPIRES = "nothing_expires"
     KEYSTORE_LOCKED = "keystore_locked"

@@ -31,7 +31,7 @@ _TAGS = {
 _TOO_DEEP = (
     f"lists and mappings are nested more than {DEPTH_LIMIT} deep, counting what aliases (*name) repeat"
 )
-_TOO_MANY = f"there are more than {VALUE_LIMIT:,} values, counting what aliases (*name) repeat"
+_TOO_MANY = "there are more than {:,} values, counting what aliases (*name) repeat"
 
 # What the parser says, and what to do about it.
 _HINTS = {
@@ -87,11 +87,12 @@ class Document:
     A YAML document: its value, the lines of it, and its faults so far.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, value_limit: int) -> None:
         """
         Starts without a value. `file` is the name in messages.
         """
         self.file = file
+        self.value_limit = value_limit
         self.value: Any = None
         """Text, lists, dicts with text as keys, and None."""
         self.lines: dict[Loc, int] = {(): 1}
@@ -127,8 +128,8 @@ class Document:
         What a node stands for. An alias is the same node as its anchor: it is written out here, and counted.
         """
         self.count += 1
-        if self.count > VALUE_LIMIT:
-            self.refuse(loc, _TOO_MANY)
+        if self.count > self.value_limit:
+            self.refuse(loc, _TOO_MANY.format(self.value_limit))
         # This also ends an alias that stands inside the value it is an alias of.
         if len(loc) > DEPTH_LIMIT:
             self.refuse(loc[:2], _TOO_DEEP)
@@ -167,11 +168,11 @@ class Document:
         return mapping
 
 
-def read(data: bytes, file: str) -> Document:
+def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
     """
     The YAML document in these bytes. Raises ConfigError for faults that leave no value.
     """
-    document = Document(file)
+    document = Document(file, value_limit)
     if len(data) > SIZE_LIMIT:
         message = f"is larger than {SIZE_LIMIT // 1024 // 1024} MiB: is this the right file?"
         raise ConfigError([ConfigFault(file, 0, "", message)])
@@ -180,8 +181,9 @@ def read(data: bytes, file: str) -> Document:
         # First, since `compose` recurses as deep as the document does, until the process dies.
         for count, event in enumerate(yaml.parse(data, yaml.CSafeLoader)):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEPTH_LIMIT or count > VALUE_LIMIT:
-                document.refuse((), _TOO_DEEP if depth > DEPTH_LIMIT else _TOO_MANY, _line(event))
+            if depth > DEPTH_LIMIT or count > value_limit:
+                words = _TOO_DEEP if depth > DEPTH_LIMIT else _TOO_MANY.format(value_limit)
+                document.refuse((), words, _line(event))
         node = yaml.compose(data, yaml.CSafeLoader)
     except yaml.reader.ReaderError as error:
         line = data.count(b"\n", 0, error.position) + 1

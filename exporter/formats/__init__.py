@@ -4,19 +4,21 @@ Formats of files: bytes in, items out. One module each, one line each in the reg
 Pure: they open no file and read no clock. A file's format is told by its content, never by its name.
 """
 
-import base64
-import binascii
-import re
+import logging
 from dataclasses import dataclass, field, replace
 
 from exporter.foreign_text import printable
-from exporter.formats import der, jks, json_keys, kubeconfig, pem, pkcs12, saml, ssh
-from exporter.formats.parsed import Format, Given, Parsed, Problem, renamed
+from exporter.formats import bouncy_castle, der, jks, json_keys, kubeconfig, pem, pkcs12, saml, ssh
+from exporter.formats.budget import Budget
+from exporter.formats.parsed import Format, Given, Parsed, Problem, from_base64, renamed
 from exporter.observation import Item, Reason
+
+logger = logging.getLogger(__name__)
 
 FORMATS: tuple[Format, ...] = (
     pem.FORMAT,
     jks.FORMAT,
+    bouncy_castle.FORMAT,
     pkcs12.FORMAT,
     der.FORMAT,
     ssh.FORMAT,
@@ -39,11 +41,24 @@ DETAIL_PROBLEMS = 3
 
 
 _UTF8_MARK = b"\xef\xbb\xbf"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_UTF16_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_DAMAGED = 10
+"""Damaged places of UTF-16 that are read over."""
 _GZIP = b"\x1f\x8b\x08"
 _BASE64_SEQUENCE = b"MI"
 """What base64 of a SEQUENCE begins with whose length takes more than one byte."""
-_BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]+")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\n\r\v\f"
+
+_ENDED = Problem(
+    Reason.FILE_TOO_LARGE,
+    "reading it takes too long and was ended: what stands further behind is not watched",
+)
+
+_REPORTS = 100
+"""Faults of our own that are logged."""
+
+_reported: set[tuple[str, str, int]] = set()
+"""Where which errors came from that were logged already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,17 @@ class Recognised:
         """
         if self.format is None:
             return Parsed(problems=(Problem(Reason.FORMAT_UNKNOWN, self.words),))
-        return distinct(self.format.read(self.data, given))
+        try:
+            parsed = self.format.read(self.data, given)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            # No file may stop the others from being seen, whatever we overlooked.
+            _report(error)
+            words = (
+                f"the exporter failed at reading this as {self.format.name} ({type(error).__name__}): "
+                "please report it with the traceback in the exporter's log"
+            )
+            parsed = Parsed(problems=(Problem(Reason.FORMAT_BROKEN, words),))
+        return distinct(parsed, given.budget)
 
 
 def recognised(data: bytes) -> Recognised:
@@ -102,9 +127,25 @@ def without_mark(data: bytes) -> bytes:
     """
     if data.startswith(_UTF8_MARK):
         return data[len(_UTF8_MARK) :]
-    if data[:2] in _UTF16_MARKS:
-        return data.decode("utf-16", "replace").encode("utf-8")
+    encoding = _UTF16_MARKS.get(data[:2])
+    if encoding is not None:
+        return _text(memoryview(data)[2:], encoding).encode()
     return data
+
+
+def _text(data: memoryview, encoding: str) -> str:
+    """
+    The text in these bytes, with a mark for what is damaged. After much damage it is given up.
+    """
+    parts: list[str] = []
+    for _ in range(_DAMAGED):
+        try:
+            parts.append(str(data, encoding))
+            break
+        except UnicodeDecodeError as error:
+            parts += (str(data[: error.start], encoding), "\ufffd")
+            data = data[error.end :]
+    return "".join(parts)
 
 
 def format_of(data: bytes) -> Format | None:
@@ -115,7 +156,29 @@ def format_of(data: bytes) -> Format | None:
 
 
 def _first(data: bytes) -> Format | None:
-    return next((one for one in FORMATS if one.recognises(data)), None)
+    return next((one for one in FORMATS if _recognises(one, data)), None)
+
+
+def _recognises(one: Format, data: bytes) -> bool:
+    try:
+        return one.recognises(data)
+    except Exception as error:  # noqa: BLE001 - it is logged
+        _report(error)
+        return False
+
+
+def _report(error: Exception) -> None:
+    """
+    Log a fault of ours: once for each place, however often files lead there.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = trace.tb_frame.f_code.co_filename if trace is not None else ""
+    key = (type(error).__name__, place, trace.tb_lineno if trace is not None else 0)
+    if key not in _reported and len(_reported) < _REPORTS:
+        _reported.add(key)
+        logger.error("internal error while reading a format", exc_info=error)
 
 
 def _bare_base64(data: bytes) -> bytes | None:
@@ -123,11 +186,11 @@ def _bare_base64(data: bytes) -> bytes | None:
     What base64 without BEGIN and END encodes; None unless it is an encoding (DER).
     """
     text = data.strip()
-    if not text.startswith(_BASE64_SEQUENCE) or _BASE64.fullmatch(text) is None:
+    if not text.startswith(_BASE64_SEQUENCE) or text.translate(None, _BASE64):
         return None
     try:
-        return base64.b64decode(b"".join(text.split()), validate=True)
-    except binascii.Error:
+        return from_base64(text)
+    except ValueError:
         return None
 
 
@@ -138,9 +201,11 @@ def parse(data: bytes, given: Given) -> Parsed:
     return recognised(data).read(given)
 
 
-def distinct(parsed: Parsed) -> Parsed:
+def distinct(parsed: Parsed, budget: Budget) -> Parsed:
     """
     The same with names of items that are bounded and differ, and no more items than the limit.
+
+    That the budget is spent is told, once.
     """
     named: dict[str, Item] = {}
     used: dict[str, int] = {}
@@ -153,6 +218,8 @@ def distinct(parsed: Parsed) -> Parsed:
             name = f"{plain}-{used[plain]}"
         named[name] = one if name == one.name else renamed(one, name)
     problems = parsed.problems
+    if budget.is_spent and _ENDED not in problems:
+        problems = (*problems, _ENDED)
     if len(parsed.items) > ITEM_LIMIT:
         words = f"it holds {len(parsed.items)} things that expire; the first {ITEM_LIMIT} are watched"
         problems = (*problems, Problem(Reason.FILE_TOO_LARGE, words))

@@ -6,7 +6,7 @@ Java write keystores and PKCS#7 with.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 INTEGER = 0x02
 BIT_STRING = 0x03
@@ -23,8 +23,8 @@ CONSTRUCTED = 0x20
 DEPTH_LIMIT = 64
 """How deep encodings without a length may be nested."""
 
-COUNT_LIMIT = 100_000
-"""Encodings that are read inside of one."""
+COUNT_LIMIT = 250_000
+"""Encodings that are read in the same bytes, all in all."""
 
 
 class BerError(ValueError):
@@ -33,13 +33,72 @@ class BerError(ValueError):
     """
 
 
+@dataclass(slots=True)
+class _Reading:
+    """
+    The bytes in which encodings are read, and what is known of them by now.
+
+    The end of an encoding without a length is found once, however deep it is nested and however often what is
+    around it is read: that makes all reading linear in the number of encodings.
+    """
+
+    data: bytes
+    ends: dict[int, int] = field(default_factory=dict)
+    """Where the content ends of encodings without a length, by where they begin."""
+    left: int = COUNT_LIMIT
+
+    def element(self, begin: int, limit: int, depth: int = DEPTH_LIMIT) -> "Element":
+        """
+        The encoding at this position, which ends before the limit. Raises BerError.
+        """
+        self.left -= 1
+        if self.left < 0:
+            raise BerError(f"more than {COUNT_LIMIT:,} encodings are nested in one")
+        if begin + 2 > limit:
+            raise BerError("an encoding is cut off")
+        tag, length = self.data[begin], self.data[begin + 1]
+        if tag & 0x1F == 0x1F:
+            raise BerError("an encoding has a tag of several bytes")
+        start = begin + 2
+        if length == 0x80:
+            end = self._end(begin, limit, depth)
+            return Element(self, tag, begin, start, end, end + 2)
+        if length > 0x80:
+            size = length & 0x7F
+            if size > 4:
+                raise BerError("an encoding has a length of more than four bytes")
+            if start + size > limit:
+                raise BerError("an encoding is cut off")
+            length = int.from_bytes(self.data[start : start + size])
+            start += size
+        if start + length > limit:
+            raise BerError("an encoding is cut off")
+        return Element(self, tag, begin, start, start + length, start + length)
+
+    def _end(self, begin: int, limit: int, depth: int) -> int:
+        """
+        Where two zero bytes end an encoding of indefinite length (X.690 section 8.1.3.6). Raises BerError.
+        """
+        if not self.data[begin] & CONSTRUCTED or depth == 0:
+            raise BerError("an encoding has no length, or is nested too deep")
+        position = self.ends.get(begin)
+        if position is None:
+            position = begin + 2
+            while self.data[position : position + 2] != b"\0\0":
+                position = self.element(position, limit, depth - 1).end
+            self.ends[begin] = position
+        if position + 2 > limit:
+            raise BerError("an encoding is cut off")
+        return position
+
+
 @dataclass(frozen=True, slots=True)
 class Element:
     """
     One encoding inside of some bytes.
     """
 
-    data: bytes
+    reading: _Reading = field(repr=False)
     tag: int
     """The identifier octet: class, whether it is constructed, and number."""
     begin: int
@@ -55,7 +114,7 @@ class Element:
         """
         The encoding with its tag and length.
         """
-        return self.data[self.begin : self.end]
+        return self.reading.data[self.begin : self.end]
 
     @property
     def content(self) -> bytes:
@@ -63,7 +122,7 @@ class Element:
         What is inside; of a string in several parts, these together. Raises BerError.
         """
         if self.tag & ~CONSTRUCTED not in {OCTET_STRING, 0x80} or not self.tag & CONSTRUCTED:
-            return self.data[self.start : self.stop]
+            return self.reading.data[self.start : self.stop]
         return b"".join(self._parts(DEPTH_LIMIT))
 
     def _parts(self, depth: int) -> Iterator[bytes]:
@@ -73,20 +132,17 @@ class Element:
             if part.tag & CONSTRUCTED:
                 yield from part._parts(depth - 1)  # noqa: SLF001 - of the same class
             else:
-                yield part.data[part.start : part.stop]
+                yield self.reading.data[part.start : part.stop]
 
     def __iter__(self) -> Iterator["Element"]:
         """
         The encodings inside. Raises BerError.
         """
         position = self.start
-        for _ in range(COUNT_LIMIT):
-            if position >= self.stop:
-                return
-            found = _element(self.data, position, self.stop, DEPTH_LIMIT)
+        while position < self.stop:
+            found = self.reading.element(position, self.stop)
             yield found
             position = found.end
-        raise BerError(f"more than {COUNT_LIMIT} encodings are inside of one")
 
     def parts(self, *tags: int) -> list["Element"]:
         """
@@ -123,41 +179,18 @@ def element(data: bytes, position: int = 0) -> Element:
     """
     The encoding at this position. Raises BerError.
     """
-    return _element(data, position, len(data), DEPTH_LIMIT)
+    return _Reading(data).element(position, len(data))
 
 
-def _element(data: bytes, begin: int, limit: int, depth: int) -> Element:
-    if begin + 2 > limit:
-        raise BerError("an encoding is cut off")
-    tag, length = data[begin], data[begin + 1]
-    if tag & 0x1F == 0x1F:
-        raise BerError("an encoding has a tag of several bytes")
-    start = begin + 2
-    if length == 0x80:
-        return _endless(data, begin, limit, depth)
-    if length > 0x80:
-        size = length & 0x7F
-        if size > 4:
-            raise BerError("an encoding has a length of more than four bytes")
-        if start + size > limit:
-            raise BerError("an encoding is cut off")
-        length = int.from_bytes(data[start : start + size])
-        start += size
-    if start + length > limit:
-        raise BerError("an encoding is cut off")
-    return Element(data, tag, begin, start, start + length, start + length)
-
-
-def _endless(data: bytes, begin: int, limit: int, depth: int) -> Element:
+def dotted(identifier: bytes) -> str:
     """
-    An encoding of indefinite length, which two zero bytes end (X.690 section 8.1.3.6).
+    The content of an OBJECT IDENTIFIER as people write it (X.690 section 8.19); a long one is cut.
     """
-    tag = data[begin]
-    if not tag & CONSTRUCTED or depth == 0:
-        raise BerError("an encoding has no length, or is nested too deep")
-    position = begin + 2
-    for _ in range(COUNT_LIMIT):
-        if data[position : position + 2] == b"\0\0":
-            return Element(data, tag, begin, begin + 2, position, position + 2)
-        position = _element(data, position, limit, depth - 1).end
-    raise BerError(f"more than {COUNT_LIMIT} encodings are inside of one")
+    numbers, number = [], 0
+    for octet in identifier[:64]:
+        number = number << 7 | octet & 0x7F
+        if not octet & 0x80:
+            numbers.append(number)
+            number = 0
+    first = min(numbers[0] // 40, 2) if numbers else 0
+    return ".".join(map(str, [first, numbers[0] - 40 * first, *numbers[1:]])) if numbers else "none"

@@ -11,6 +11,7 @@ from cryptography.x509 import ocsp
 
 from exporter.certificates import UNREADABLE, CertificateError
 from exporter.formats import ber
+from exporter.formats.budget import Budget
 from exporter.formats.parsed import Findings, Format, Given, Parsed, arranged, numbered
 from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
 from exporter.revocation import revoked
@@ -35,14 +36,14 @@ def recognises(data: bytes) -> bool:
     return 0x80 <= data[1] <= 0x84 or len(data) == 2 + data[1]
 
 
-def read(data: bytes, _given: Given) -> Parsed:
+def read(data: bytes, given: Given) -> Parsed:
     """
     Every encoding of the file.
     """
-    others = Findings()
+    others = Findings(given.budget)
     certificates: list[Certificate | None] = []
     position = 0
-    for _ in range(PIECE_LIMIT):
+    for _ in given.budget.each(range(PIECE_LIMIT), 10):
         if not data[position : position + 64].strip(b"\0\r\n\t "):
             break
         try:
@@ -56,17 +57,22 @@ def read(data: bytes, _given: Given) -> Parsed:
             case "certificate":
                 certificates.append(others.certificate(piece.whole, place))
             case "revocation list":
-                others.add(revocation_list(piece.whole, place))
+                others.add(revocation_list(piece.whole, place, given.budget))
             case "signed data":
-                others.add(signed_data(piece.whole, place))
+                others.add(signed_data(piece.whole, place, given.budget))
             case "OCSP response":
-                others.add(ocsp_response(piece.whole, place))
+                others.add(ocsp_response(piece.whole, place, given.budget))
+            case "BCFKS":
+                others.unsupported(
+                    f"{place}: this is a keystore of Bouncy Castle (BCFKS), which is not supported: "
+                    "keytool -importkeystore makes a PKCS12 of it, which is"
+                )
             case "":
                 others.broken(f"{place}: this is an encoding (BER), but of nothing that is known here")
             case words:
                 others.lasting[words] = None
         position = piece.end
-    findings = arranged(certificates)
+    findings = arranged(certificates, given.budget)
     findings.add(others.parsed())
     return findings.parsed()
 
@@ -88,6 +94,8 @@ def _what(piece: ber.Element) -> str:
             return "a private key"
         if tags == (ber.SEQUENCE, ber.OCTET_STRING):
             return "a private key"
+        if tags == (ber.SEQUENCE, ber.SEQUENCE) and _tags(parts[0]) == (ber.SEQUENCE, ber.OCTET_STRING):
+            return "BCFKS"
         if tags == (ber.SEQUENCE, ber.BIT_STRING):
             return "a public key"
         if tags == (ber.SEQUENCE, ber.SEQUENCE, ber.BIT_STRING):
@@ -95,6 +103,10 @@ def _what(piece: ber.Element) -> str:
     except ber.BerError:
         pass
     return ""
+
+
+def _tags(piece: ber.Element) -> tuple[int, ...]:
+    return tuple(part.tag for part in islice(piece, 4))
 
 
 def _what_is_signed(body: ber.Element) -> str:
@@ -113,11 +125,13 @@ def _what_is_signed(body: ber.Element) -> str:
     return "certificate" if tags[:1] == [ber.INTEGER] else ""
 
 
-def revocation_list(data: bytes, place: str) -> Parsed:
+def revocation_list(data: bytes, place: str, budget: Budget) -> Parsed:
     """
     A revocation list (RFC 5280 section 5): it ends when the next one is due.
     """
-    findings = Findings()
+    findings = Findings(budget)
+    # Some microseconds for the smallest; what is revoked is only passed over.
+    budget.spend(20 + len(data) // 128)
     try:
         found = load_list(data)
     except CertificateError as error:
@@ -133,11 +147,12 @@ def revocation_list(data: bytes, place: str) -> Parsed:
     return findings.parsed()
 
 
-def ocsp_response(data: bytes, place: str) -> Parsed:
+def ocsp_response(data: bytes, place: str, budget: Budget) -> Parsed:
     """
     An OCSP response (RFC 6960 section 4.2): each answer in it ends when a newer one is due.
     """
-    findings = Findings()
+    findings = Findings(budget)
+    budget.spend(20 + len(data) // 128)
     times: list[tuple[float, float]] = []
     try:
         response = load_response(data).loaded
@@ -145,10 +160,12 @@ def ocsp_response(data: bytes, place: str) -> Parsed:
             status = response.response_status.name.lower()
             findings.lasting[f"an OCSP responder's refusal to answer ({status})"] = None
             return findings.parsed()
-        for single in response.responses:
+        for single in budget.each(response.responses, 20):
             if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
                 reason = single.revocation_reason
-                which = f"the certificate with the serial number {single.serial_number:x}"
+                # RFC 5280 section 4.1.2.2 allows 20 bytes.
+                serial = f"{single.serial_number:x}"[:40]
+                which = f"the certificate with the serial number {serial}"
                 findings.faults.append(
                     revoked("The OCSP response in the file", reason.value if reason else "", which)
                 )
@@ -164,11 +181,11 @@ def ocsp_response(data: bytes, place: str) -> Parsed:
     return findings.parsed()
 
 
-def signed_data(data: bytes, place: str) -> Parsed:
+def signed_data(data: bytes, place: str, budget: Budget) -> Parsed:
     """
     The certificates and revocation lists of PKCS#7 or CMS signed data (RFC 5652 section 5.1).
     """
-    others = Findings()
+    others = Findings(budget)
     certificates: list[Certificate | None] = []
     try:
         kind, content = ber.element(data).expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
@@ -177,14 +194,15 @@ def signed_data(data: bytes, place: str) -> Parsed:
             return others.parsed()
         (signed,) = content.parts(ber.SEQUENCE)
         for field in signed:
-            for number, one in enumerate(field if field.tag in {0xA0, 0xA1} else (), 1):
+            parts = field if field.tag in {0xA0, 0xA1} else ()
+            for number, one in enumerate(budget.each(parts, 5), 1):
                 if field.tag == 0xA1:
-                    others.add(revocation_list(one.whole, f"{place}, list {number}"))
+                    others.add(revocation_list(one.whole, f"{place}, list {number}", budget))
                 elif one.tag == ber.SEQUENCE:
                     certificates.append(others.certificate(one.whole, f"{place}, certificate {number}"))
     except ber.BerError as error:
         others.broken(f"{place}: the PKCS#7 structure can't be read: {error}")
-    findings = arranged(certificates)
+    findings = arranged(certificates, budget)
     findings.add(others.parsed())
     return findings.parsed()
 

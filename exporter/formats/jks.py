@@ -8,9 +8,10 @@ was changed (a SHA-1 sum over password and content), so that it is needed for no
 import hashlib
 import hmac
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from exporter.formats.budget import Budget
 from exporter.formats.parsed import Findings, Format, Given, Parsed, wrong_password
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 JKS = 0xFEEDFEED
 JCEKS = 0xCECECECE
-
-ENTRY_LIMIT = 10_000
-"""Entries that are read of one keystore."""
 
 CHAIN_LIMIT = 100
 """Certificates that one entry may have."""
@@ -43,16 +41,14 @@ def read(data: bytes, given: Given) -> Parsed:
     """
     The certificates of all entries under their aliases.
     """
-    findings = Findings()
-    reader = _Reader(data, 4, len(data) - _DIGEST_SIZE)
+    findings = Findings(given.budget)
+    reader = _Reader(data, 4, len(data) - _DIGEST_SIZE, given.budget)
     try:
         version = reader.number()
         if version not in {1, 2}:
             findings.broken(f"the keystore has version {version}; known are 1 and 2")
             return findings.parsed()
-        for number in range(1, reader.number() + 1):
-            if number > ENTRY_LIMIT:
-                break
+        for number in given.budget.each(range(1, reader.number() + 1), 10):
             _read_entry(reader, version, number, findings)
     except (ValueError, struct.error) as error:
         words = str(error) if not isinstance(error, struct.error) else "it is cut off"
@@ -90,7 +86,7 @@ def _read_entry(reader: "_Reader", version: int, number: int, findings: Findings
         if count > CHAIN_LIMIT:
             raise ValueError(f"entry {number} has more than {CHAIN_LIMIT} certificates")
     chain: list[Certificate] = []
-    for position in range(1, count + 1):
+    for position in findings.budget.each(range(1, count + 1), 5):
         sort = reader.text() if version == 2 else "X.509"
         encoded = reader.take(reader.number())
         if sort not in {"X.509", "X509"}:
@@ -116,6 +112,7 @@ class _Reader:
     data: bytes
     position: int
     stop: int
+    budget: Budget = field(repr=False)
 
     def number(self) -> int:
         """
@@ -154,9 +151,9 @@ class _Reader:
         """
         Passes over certificates.
         """
-        for _ in range(count):
+        for _ in self.budget.each(range(count), 2):
             if version == 2:
-                self.text()
+                self.skip(int.from_bytes(self.take(2)))
             self.skip(self.number())
 
 
@@ -171,6 +168,9 @@ _PRIMITIVES = {"B": 1, "C": 2, "D": 8, "F": 4, "I": 4, "J": 8, "S": 2, "Z": 1}
 """Bytes of a value of each primitive type."""
 
 _OBJECT_DEPTH = 20
+
+_VALUE_STEPS = 5
+"""For a value of an object, with the classes above its own."""
 
 
 @dataclass(slots=True)
@@ -210,6 +210,9 @@ class _Objects:
         if depth == 0:
             raise ValueError("a serialised object is nested too deep")
         reader = self._reader
+        reader.budget.spend(_VALUE_STEPS)
+        if reader.budget.is_spent:
+            raise ValueError("a serialised object has too many parts")
         match reader.take(1)[0]:
             case mark if mark == _NULL:
                 pass

@@ -2,19 +2,17 @@
 JSON Web Key Sets (RFC 7517): the certificates that keys carry (`x5c`), as in SPIFFE trust bundles. Pure.
 """
 
-import base64
-import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
-from exporter.certificates import CertificateError, certificate
-from exporter.formats.parsed import Findings, Format, Given, Parsed
+from exporter.formats.parsed import Findings, Format, Given, Parsed, Problem, from_base64
+from exporter.observation import Reason
 
 if TYPE_CHECKING:
     from exporter.observation import Certificate
 
-KEY_LIMIT = 5000
-"""Keys that are read of one set."""
+SIZE_LIMIT = 4 * 1024 * 1024
+"""Bytes of a key set: read as JSON it needs a hundred times as much memory."""
 
 
 def recognises(data: bytes) -> bool:
@@ -24,11 +22,14 @@ def recognises(data: bytes) -> bool:
     return data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and (b'"keys"' in data or b'"x5c"' in data)
 
 
-def read(data: bytes, _given: Given) -> Parsed:
+def read(data: bytes, given: Given) -> Parsed:
     """
     The certificates of each key, under the key's identifier (`kid`), or `key-N` where it has none.
     """
-    findings = Findings()
+    findings = Findings(given.budget)
+    if len(data) > SIZE_LIMIT:
+        findings.broken(f"a key set has at most {SIZE_LIMIT:,} bytes, this has {len(data):,}")
+        return findings.parsed()
     try:
         document = json.loads(data.decode("utf-8-sig"))
     # RecursionError: nested deeper than Python goes.
@@ -38,9 +39,10 @@ def read(data: bytes, _given: Given) -> Parsed:
         return findings.parsed()
     keys = document.get("keys", [document] if "x5c" in document else None)
     if not isinstance(keys, list):
-        findings.broken("the member `keys` is not a list")
+        words = "this is JSON, but no key set: the member `keys` is not a list"
+        findings.problems.append(Problem(Reason.FORMAT_UNKNOWN, words))
         return findings.parsed()
-    for number, key in enumerate(keys[:KEY_LIMIT], 1):
+    for number, key in enumerate(given.budget.each(keys, 5), 1):
         if not isinstance(key, dict):
             findings.broken(f"key {number} is not an object")
             continue
@@ -56,18 +58,30 @@ def _read_key(key: dict[str, Any], number: int, findings: Findings) -> None:
         findings.lasting["a key without a certificate"] = None
         return
     chain: list[Certificate] = []
-    for position, text in enumerate(encoded if isinstance(encoded, list) else [None], 1):
-        try:
-            if not isinstance(text, str):
-                raise CertificateError("x5c is not a list of texts")  # noqa: TRY301 - told as the others are
-            chain.append(certificate(base64.b64decode("".join(text.split()), validate=True)))
-        except (CertificateError, binascii.Error, ValueError) as error:
-            findings.broken(f"certificate {position} of key {name[:64]!r}: {error}")
-            if position == 1:
-                # Without its first certificate the rest of the key would pass for something else.
-                return
+    texts = encoded if isinstance(encoded, list) else [None]
+    for position, text in enumerate(findings.budget.each(texts, 5), 1):
+        one = _certificate(text, f"certificate {position} of key {name[:64]!r}", findings)
+        if one is not None:
+            chain.append(one)
+        elif position == 1:
+            # Without its first certificate the rest of the key would pass for something else.
+            return
     if chain:
         findings.add_entry(name, chain)
+
+
+def _certificate(text: Any, place: str, findings: Findings) -> "Certificate | None":
+    """
+    A certificate of a key (RFC 7517 section 4.7); None, and the problem noted, when there is none.
+    """
+    if not isinstance(text, str):
+        findings.broken(f"{place}: x5c is not a list of texts")
+        return None
+    try:
+        return findings.certificate(from_base64(text), place)
+    except ValueError as error:
+        findings.broken(f"{place}: {error}")
+        return None
 
 
 FORMAT = Format("JSON Web Key Set", recognises, read)

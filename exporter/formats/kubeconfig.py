@@ -4,15 +4,14 @@ kubeconfig files: the certificates of users and of clusters' authorities, embedd
 Keys and tokens in them are not decoded and not kept.
 """
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from exporter.formats import pem
-from exporter.formats.parsed import Findings, Format, Given, Parsed, Reference, renamed
+from exporter.formats.budget import Budget
+from exporter.formats.parsed import Findings, Format, Given, Parsed, Reference, from_base64, renamed
 from exporter.yaml_tree import ConfigError
 from exporter.yaml_tree import read as read_yaml
 
@@ -21,6 +20,9 @@ ENTRY_LIMIT = 1000
 
 SIZE_LIMIT = 1024 * 1024
 """Bytes of a kubeconfig: YAML takes long to read."""
+
+VALUE_LIMIT = 60_000
+"""Values in it, keys included: 1,000 contexts with their users and clusters are half of that."""
 
 _LISTS = re.compile(rb"""(?:^|[{,])[ \t]*["']?(?:clusters|users)["']?[ \t]*:""", re.MULTILINE)
 _DOCUMENT = re.compile(rb"^---(?:[ \t].*)?\r?$", re.MULTILINE)
@@ -32,16 +34,18 @@ def recognises(data: bytes) -> bool:
     """
     True for text that has lists of clusters or users and says that it is a Config.
     """
-    return b"\0" not in data[:4096] and _KIND.search(data) is not None and _LISTS.search(data) is not None
+    # Further behind it would not be read, and the patterns take long.
+    head = data[:SIZE_LIMIT]
+    return b"\0" not in data[:4096] and _KIND.search(head) is not None and _LISTS.search(head) is not None
 
 
 def read(data: bytes, given: Given) -> Parsed:
     """
     The certificates of the file as `user/NAME` and `cluster/NAME`.
     """
-    findings = Findings()
+    findings = Findings(given.budget)
     if len(data) > SIZE_LIMIT:
-        findings.broken(f"a kubeconfig has at most {SIZE_LIMIT:,} bytes")
+        findings.broken(f"a kubeconfig has at most {SIZE_LIMIT:,} bytes, this has {len(data):,}")
         return findings.parsed()
     try:
         document = _document(data, findings)
@@ -53,7 +57,8 @@ def read(data: bytes, given: Given) -> Parsed:
         ("users", "user", "client-certificate-data", "client-certificate"),
         ("clusters", "cluster", "certificate-authority-data", "certificate-authority"),
     ):
-        for number, (name, entry) in enumerate(_entries(document, list_name, kind), 1):
+        entries = given.budget.each(_entries(document, list_name, kind), 10)
+        for number, (name, entry) in enumerate(entries, 1):
             prefix = f"{kind}/{name or number}"
             embedded, path = entry.get(data_key), entry.get(file_key)
             # Embedded data goes before a file, as in kubectl.
@@ -80,9 +85,9 @@ def _document(data: bytes, findings: Findings) -> Any:
         if _has_content(data[begin : mark.start()]):
             if _has_content(data[mark.start() :]):
                 findings.broken("it has several YAML documents: only the first was read, as kubectl does")
-            return read_yaml(data[: mark.start()], "kubeconfig").value
+            return read_yaml(data[: mark.start()], "kubeconfig", VALUE_LIMIT).value
         begin = mark.start()
-    return read_yaml(data, "kubeconfig").value
+    return read_yaml(data, "kubeconfig", VALUE_LIMIT).value
 
 
 def _has_content(part: bytes) -> bool:
@@ -108,21 +113,23 @@ def _entries(document: Any, list_name: str, kind: str) -> Iterator[tuple[str, di
 
 def _add_embedded(text: str, prefix: str, given: Given, findings: Findings) -> None:
     try:
-        data = base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
+        data = from_base64(text)
+    except ValueError:
         findings.broken(f"{prefix}: the embedded certificate is not base64")
         return
     if not pem.recognises(data):
         findings.broken(f"{prefix}: the embedded certificate is not PEM")
         return
-    findings.add(prefixed(pem.read(data, given), prefix))
+    findings.add(prefixed(pem.read(data, given), prefix, given.budget))
 
 
-def prefixed(parsed: Parsed, prefix: str) -> Parsed:
+def prefixed(parsed: Parsed, prefix: str, budget: Budget) -> Parsed:
     """
     The same as items of this user or cluster: its first certificate has the name alone.
     """
-    findings = Findings()
+    # A file that many name is read once, but its items are told for each.
+    budget.spend(10 + 2 * len(parsed.items))
+    findings = Findings(budget)
     findings.add(parsed, f"{prefix}/")
     for index, one in enumerate(findings.items):
         if one.name in {f"{prefix}/leaf", f"{prefix}/certificate-1"}:

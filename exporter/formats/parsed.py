@@ -2,11 +2,22 @@
 What a parser gives: items, and what is wrong beside them. Pure.
 """
 
+import base64
+import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from exporter.certificates import CertificateError, certificate
+from exporter.formats.budget import Budget
 from exporter.observation import Certificate, Chain, Facts, FoundFault, Item, Kind, Reason
+
+CERTIFICATE_LIMIT = 256 * 1024
+"""Bytes of one certificate in a file. OpenSSL's servers may send 100 kB in all."""
+
+PATH_LIMIT = 100
+"""Certificates of one chain in a file."""
+
+_BLANKS = b" \t\n\r\v\f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,8 @@ class Given:
     """Of a keystore; None: none is configured, which is another thing than an empty one."""
     modified: float | None = None
     """When the bytes were last written, in seconds since the epoch; None when unknown."""
+    budget: Budget = field(default_factory=Budget, compare=False, repr=False)
+    """What reading them may cost, and what they lead to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,7 @@ class Format:
     name: str
     recognises: Callable[[bytes], bool]
     read: Callable[[bytes, Given], Parsed]
-    """Raises nothing, whatever the bytes."""
+    """Should raise nothing, whatever the bytes. What it raises all the same becomes a problem of the file."""
     is_keystore: bool = False
     """True where a password may be needed."""
 
@@ -86,6 +99,7 @@ class Findings:
     Collects what a parser finds.
     """
 
+    budget: Budget = field(default_factory=Budget, compare=False)
     items: list[Item] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -97,12 +111,26 @@ class Findings:
         """
         Note a part that can't be read.
         """
+        self.budget.spend(3)
         self.problems.append(Problem(Reason.FORMAT_BROKEN, detail))
+
+    def unsupported(self, detail: str) -> None:
+        """
+        Note a part that is known for what it is, and can't be read here.
+        """
+        self.problems.append(Problem(Reason.FORMAT_UNSUPPORTED, detail))
 
     def certificate(self, der: bytes, place: str) -> Certificate | None:
         """
         The certificate in these bytes; None, and the problem noted, when there is none.
         """
+        # Only lists of names make them large, and each name is an object.
+        self.budget.spend(100 + len(der) // 8 + max(0, len(der) - 8192) // 2)
+        if len(der) > CERTIFICATE_LIMIT:
+            self.broken(
+                f"{place}: a certificate has at most {CERTIFICATE_LIMIT:,} bytes, this has {len(der):,}"
+            )
+            return None
         try:
             return certificate(der)
         except CertificateError as error:
@@ -131,13 +159,13 @@ class Findings:
             self.items.append(item(name, Kind.AUTHORITY, first))
         else:
             self.items.append(item(name, Kind.LEAF, first))
-        kept = [first]
+        kept = {first.fingerprint_sha256: first}
         for position, one in enumerate(above, 1):
-            if one not in kept:
-                kept.append(one)
+            if one.fingerprint_sha256 not in kept:
+                kept[one.fingerprint_sha256] = one
                 self.items.append(item(f"{name}/chain-{position}", accompanying(one), one))
         if len(kept) > 1:
-            self.chains.append(Chain(tuple(kept), presented=False))
+            self.chains.append(Chain(tuple(kept.values())[:PATH_LIMIT], presented=False))
 
     def parsed(self) -> Parsed:
         """
@@ -184,7 +212,7 @@ def accompanying(one: Certificate) -> Kind:
     return Kind.ROOT if one.self_issued else Kind.INTERMEDIATE
 
 
-def arranged(found: Sequence[Certificate | None]) -> Findings:
+def arranged(found: Sequence[Certificate | None], budget: Budget) -> Findings:
     """
     The certificates of one file, in its order, as items; None stands where one could not be read.
 
@@ -197,7 +225,7 @@ def arranged(found: Sequence[Certificate | None]) -> Findings:
     """
     if len(found) == 1 and found[0] is not None and not is_authority(found[0]):
         # Most files are this: it is worth a way of its own.
-        return Findings([item("leaf", Kind.LEAF, found[0])])
+        return Findings(budget, [item("leaf", Kind.LEAF, found[0])])
     leaves: list[Certificate] = []
     by_subject: dict[str, list[Certificate]] = {}
     for one in found:
@@ -207,10 +235,10 @@ def arranged(found: Sequence[Certificate | None]) -> Findings:
             by_subject.setdefault(one.subject, []).append(one)
         else:
             leaves.append(one)
-    findings = Findings()
+    findings = Findings(budget)
     above: set[str] = set()
     for leaf in {one.fingerprint_sha256: one for one in leaves}.values():
-        chain = _path(leaf, by_subject)
+        chain = _path(leaf, by_subject, budget)
         if len(chain) > 1:
             findings.chains.append(Chain(tuple(chain), presented=False))
             above |= {one.fingerprint_sha256 for one in chain[1:]}
@@ -235,7 +263,7 @@ def arranged(found: Sequence[Certificate | None]) -> Findings:
     return findings
 
 
-def _path(leaf: Certificate, by_subject: dict[str, list[Certificate]]) -> list[Certificate]:
+def _path(leaf: Certificate, by_subject: dict[str, list[Certificate]], budget: Budget) -> list[Certificate]:
     """
     The leaf and every CA certificate above it, by names alone: whether they signed is not asked.
     """
@@ -245,11 +273,26 @@ def _path(leaf: Certificate, by_subject: dict[str, list[Certificate]]) -> list[C
         if not one.issuer or one.self_issued:
             continue
         # Two of one name are a CA and its cross-signed twin: clients may use either.
-        for issuer in by_subject.get(one.issuer, ()):
+        for issuer in budget.each(by_subject.get(one.issuer, ())):
+            if len(chain) == PATH_LIMIT:
+                return chain
             if issuer.fingerprint_sha256 not in seen:
                 seen.add(issuer.fingerprint_sha256)
                 chain.append(issuer)
     return chain
+
+
+def from_base64(text: bytes | str) -> bytes:
+    """
+    What base64 in any number of lines encodes. Raises ValueError with words for a person.
+    """
+    try:
+        if isinstance(text, str):
+            text = text.encode("ascii")
+        # Not by splitting it: of a file of blanks that would make millions of pieces.
+        return base64.b64decode(text.translate(None, _BLANKS), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise ValueError(f"it is not base64: {error}") from None
 
 
 def numbered(name: str, count: int) -> list[str]:

@@ -7,14 +7,14 @@ A block that OpenSSL refuses or passes over, because of what else stands in its 
 and told: servers would leave out a certificate that is watched here.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from exporter.formats import ber, der
-from exporter.formats.parsed import Findings, Format, Given, Parsed, Problem, arranged
+from exporter.formats.budget import Budget
+from exporter.formats.parsed import Findings, Format, Given, Parsed, Problem, arranged, from_base64
 from exporter.observation import Certificate, Reason
 
 BLOCK_LIMIT = 10_000
@@ -22,6 +22,9 @@ BLOCK_LIMIT = 10_000
 
 LABEL_LIMIT = 64
 """Characters that a label may have."""
+
+BEGIN_LIMIT = 200_000
+"""BEGINs that are looked at, lines or not."""
 
 LINE_LIMIT = 200
 """Bytes of a line that are looked at before and behind a BEGIN or END."""
@@ -35,7 +38,7 @@ _MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark. OpenSSL passes over it at the start of any line."""
 
 _CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
-_OTHERS: dict[str, Callable[[bytes, str], Parsed]] = {
+_OTHERS: dict[str, Callable[[bytes, str, Budget], Parsed]] = {
     "X509 CRL": der.revocation_list,
     "PKCS7": der.signed_data,
     "PKCS #7 SIGNED DATA": der.signed_data,
@@ -74,15 +77,16 @@ def _recognises_loosely(data: bytes) -> bool:
     return next(_begins(data), None) is not None
 
 
-def read(data: bytes, _given: Given) -> Parsed:
+def read(data: bytes, given: Given) -> Parsed:
     """
     Every block of the file.
     """
-    begins = list(_begins(data))
-    others = Findings()
+    # One more than are read, which tells where the last of these ends.
+    begins = list(islice(_begins(data), BLOCK_LIMIT + 1))
+    others = Findings(given.budget)
     certificates: list[Certificate | None] = []
     number, counted = 1, 0
-    for index, begin in enumerate(begins[:BLOCK_LIMIT], 1):
+    for index, begin in enumerate(given.budget.each(begins[:BLOCK_LIMIT], 5), 1):
         stop = begins[index].start if index < len(begins) else len(data)
         number += data.count(b"\n", counted, begin.start)
         counted = begin.start
@@ -97,7 +101,7 @@ def read(data: bytes, _given: Given) -> Parsed:
             certificates.append(_certificate(data, begin, end, place, others))
         elif begin.label in _OTHERS:
             try:
-                others.add(_OTHERS[begin.label](_decoded(data, begin.stop, end), place))
+                others.add(_OTHERS[begin.label](_decoded(data, begin.stop, end), place, given.budget))
             except ValueError as error:
                 others.broken(f"{place}: {error}")
         else:
@@ -110,9 +114,9 @@ def read(data: bytes, _given: Given) -> Parsed:
                 others.broken(f"{place}: {fault}")
     if len(begins) > BLOCK_LIMIT:
         others.problems.append(
-            Problem(Reason.FILE_TOO_LARGE, f"it has {len(begins)} blocks; the first {BLOCK_LIMIT} were read")
+            Problem(Reason.FILE_TOO_LARGE, f"it has more than {BLOCK_LIMIT:,} blocks; the first were read")
         )
-    findings = arranged(certificates)
+    findings = arranged(certificates, given.budget)
     if others != _NOTHING:
         findings.add(others.parsed())
     return findings.parsed()
@@ -129,7 +133,9 @@ def _begins(data: bytes) -> Iterator[_Begin]:
     comment is none.
     """
     position = data.find(_BEGIN)
-    while position >= 0:
+    for _ in range(BEGIN_LIMIT):
+        if position < 0:
+            return
         start = position + len(_BEGIN)
         stop = data.find(_DASHES, start, start + LABEL_LIMIT + len(_DASHES))
         before = _before(data, position)
@@ -206,12 +212,9 @@ def _decoded(data: bytes, start: int, end: int) -> bytes:
         raise ValueError("there is no END line: the file is cut off or damaged")
     text = data[start:end]
     if b":" in text:
-        # Lines with a colon are headers of the older format (RFC 1421 section 4.4).
-        text = b"".join(line for line in text.splitlines() if b":" not in line)
-    try:
-        return base64.b64decode(b"".join(text.split()), validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"it is not base64: {error}") from None
+        # Lines with a colon are headers of the older format (RFC 1421 section 4.4), and stand first.
+        text = text[text.find(b"\n", text.rfind(b":")) + 1 :]
+    return from_base64(text)
 
 
 def _words(label: str) -> str:

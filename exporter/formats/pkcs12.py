@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from exporter.formats import ber, rc2
+from exporter.formats.budget import Budget
 from exporter.formats.parsed import (
     Findings,
     Format,
@@ -31,20 +32,11 @@ from exporter.formats.parsed import (
 )
 from exporter.observation import Certificate, Kind
 
-ROUNDS_LIMIT = 2_000_000
-"""Rounds of hashing that one key may take: a second or two. Tools write 1 to 600,000."""
-
-WORK_LIMIT = 4 * ROUNDS_LIMIT
-"""Rounds for all keys of a keystore: usual are a MAC and one or two parts that are encrypted."""
-
 SCRYPT_MEMORY_LIMIT = 160 * 1024 * 1024
 """Bytes that scrypt may need for a key: 128 r (N + p) (RFC 7914 section 6). OpenSSL usually takes 16 MiB."""
 
-SCRYPT_BLOCKS_LIMIT = 4_000_000
-"""N r p: each is about the work of a round of hashing."""
-
-BAG_LIMIT = 10_000
-"""Bags that are read of one keystore."""
+SALT_LIMIT = 4096
+"""Bytes of a salt. Usual are 8 to 32."""
 
 _BAG_DEPTH = 8
 
@@ -102,8 +94,11 @@ _OLD_CIPHERS: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]] =
     _oid("1.2.840.113549.1.12.1.3"): (TripleDES, 24),
     _oid("1.2.840.113549.1.12.1.4"): (TripleDES, 16),
 }
-_RC2 = {_oid("1.2.840.113549.1.12.1.5"): 16, _oid("1.2.840.113549.1.12.1.6"): 5}
+_OLD_RC2 = {_oid("1.2.840.113549.1.12.1.5"): 16, _oid("1.2.840.113549.1.12.1.6"): 5}
 """RC2 with keys of 128 and of 40 bits, likewise."""
+_RC2 = _oid("1.2.840.113549.3.2")
+_RC2_BITS = {160: 40, 120: 64, 58: 128}
+"""The effective bits of an RC2 key by the version that stands for them (RFC 8018 appendix B.2.3)."""
 
 
 class _UnsupportedError(ValueError):
@@ -121,33 +116,6 @@ class _Password:
     utf8: bytes = field(repr=False)
     wide: bytes = field(repr=False)
     """UTF-16 with two zero bytes at its end (RFC 7292 appendix B.1), or nothing at all."""
-
-
-@dataclass(slots=True)
-class _Work:
-    """
-    What deriving keys may still cost, in rounds of hashing.
-    """
-
-    left: int = WORK_LIMIT
-
-    def rounds(self, count: int) -> int:
-        """
-        The count, if it is within the limits. Raises _UnsupportedError.
-        """
-        if not 0 < count <= ROUNDS_LIMIT:
-            raise _UnsupportedError(f"it asks for {count} rounds of hashing; at most {ROUNDS_LIMIT} are done")
-        self.spend(count)
-        return count
-
-    def spend(self, rounds: int) -> None:
-        """
-        Note the work that is about to be done. Raises _UnsupportedError when there was enough.
-        """
-        self.left -= rounds
-        if self.left < 0:
-            words = f"to open all of it takes more than {WORK_LIMIT} rounds of hashing, which are not done"
-            raise _UnsupportedError(words)
 
 
 _ONE_AT_A_TIME = Lock()
@@ -181,15 +149,15 @@ def read(data: bytes, given: Given) -> Parsed:
     """
     The certificates of the keystore, those of entries under their aliases.
     """
-    findings = Findings()
+    findings = Findings(given.budget)
     bags: list[_Bag] = []
     try:
         _read(data, given.password, findings, bags)
     except _UnsupportedError as error:
-        findings.broken(f"the keystore is of a kind that can't be read: {error}")
+        findings.unsupported(f"the keystore is of a kind that can't be read: {error}")
     except (ber.BerError, ValueError, UnsupportedAlgorithm) as error:
         findings.broken(f"the keystore is damaged: {error}")
-    result = _arranged(bags)
+    result = _arranged(bags, given.budget)
     result.add(findings.parsed())
     return result.parsed()
 
@@ -204,20 +172,24 @@ def _read(data: bytes, password: str | None, findings: Findings, bags: list[_Bag
     (octets,) = explicit.parts(ber.OCTET_STRING)
     safe = octets.content
     candidates = _candidates(password)
-    work = _Work()
+    work = findings.budget
     proven: _Password | None = None
     if len(fields) > 2:
         proven = next((one for one in candidates if _mac_fits(fields[2], safe, one, work)), None)
         # The MAC tells; without one, only trying to decrypt does.
         candidates = [proven] if proven is not None else []
     locked = len(fields) > 2 and proven is None and password is not None
-    for content in islice(ber.element(safe).expect(ber.SEQUENCE), BAG_LIMIT):
+    for content in work.each(ber.element(safe).expect(ber.SEQUENCE), 20):
         kind, explicit = content.expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
         if kind.content == _DATA:
             (octets,) = explicit.parts(ber.OCTET_STRING)
             bags += _bags(ber.element(octets.content), findings, _BAG_DEPTH)
         elif kind.content == _ENCRYPTED_DATA:
-            decrypted = _decrypted(explicit, candidates, work)
+            try:
+                decrypted = _decrypted(explicit, candidates, work)
+            except _UnsupportedError as error:
+                findings.unsupported(f"a part of the keystore can't be read: {error}")
+                continue
             if decrypted is None and proven is not None:
                 findings.broken("the keystore is damaged: its password is right, and it can't be decrypted")
             elif decrypted is None:
@@ -244,7 +216,8 @@ def _bags(found: ber.Element, findings: Findings, depth: int) -> Iterator[_Bag]:
     """
     The certificates in SafeContents (RFC 7292 section 4.2). Raises BerError.
     """
-    for number, bag in enumerate(islice(found.expect(ber.SEQUENCE), BAG_LIMIT), 1):
+    bags = findings.budget.each(found.expect(ber.SEQUENCE), 20)
+    for number, bag in enumerate(bags, 1):
         kind, value = bag.expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
         if kind.content == _CERTIFICATE_BAG:
             (inner,) = value.parts(ber.SEQUENCE)
@@ -275,11 +248,11 @@ def _friendly_name(attributes: ber.Element) -> str:
     return ""
 
 
-def _arranged(bags: list[_Bag]) -> Findings:
+def _arranged(bags: list[_Bag], budget: Budget) -> Findings:
     """
     The certificates as items. Leaves, and CA certificates that stand alone, have their aliases.
     """
-    findings = arranged([bag.certificate for bag in bags])
+    findings = arranged([bag.certificate for bag in bags], budget)
     names = {
         bag.certificate.fingerprint_sha256: bag.name
         for bag in bags
@@ -301,7 +274,7 @@ def _arranged(bags: list[_Bag]) -> Findings:
     return findings
 
 
-def _mac_fits(mac: ber.Element, content: bytes, password: _Password, work: _Work) -> bool:
+def _mac_fits(mac: ber.Element, content: bytes, password: _Password, work: Budget) -> bool:
     """
     True when the password gives the keystore's MAC (RFC 7292 section 5.1). Raises ValueError.
     """
@@ -315,13 +288,13 @@ def _mac_fits(mac: ber.Element, content: bytes, password: _Password, work: _Work
         key = _key(derivation, password, None, work)
     else:
         hash_name = _named(_HASHES, algorithm, "its message authentication code")
-        rounds = work.rounds(more[0].number() if more else 1)
+        rounds = more[0].number() if more else 1
         size = hashlib.new(hash_name, usedforsecurity=False).digest_size
-        key = _derived(password, salt.expect(ber.OCTET_STRING).content, rounds, 3, size, hash_name)
+        key = _derived(password, _salt(salt), rounds, 3, size, hash_name, work)
     return hmac.compare_digest(hmac.digest(key, content, hash_name), digest.content)
 
 
-def _decrypted(explicit: ber.Element, candidates: Iterable[_Password], work: _Work) -> ber.Element | None:
+def _decrypted(explicit: ber.Element, candidates: Iterable[_Password], work: Budget) -> ber.Element | None:
     """
     The SafeContents in EncryptedData (RFC 5652 section 8); None when no password opens it. Raises ValueError.
     """
@@ -341,35 +314,63 @@ def _decrypted(explicit: ber.Element, candidates: Iterable[_Password], work: _Wo
     return None
 
 
-def _plain(algorithm: ber.Element, content: bytes, password: _Password, work: _Work) -> bytes:
+def _plain(algorithm: ber.Element, content: bytes, password: _Password, work: Budget) -> bytes:
     """
     The decrypted content. Raises ValueError when the password is not the right one.
     """
-    kind, parameters = algorithm.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
+    work.spend(20 + len(content) // 64)
+    (kind,) = algorithm.parts(ber.OBJECT_IDENTIFIER)
     if kind.content == _PBES2:
-        derivation, scheme = parameters.parts(ber.SEQUENCE, ber.SEQUENCE)
-        name, vector = scheme.parts(ber.OBJECT_IDENTIFIER, ber.OCTET_STRING)
-        cipher, size = _cipher(_CIPHERS, name.content)
-        return _unpadded(cipher(_key(derivation, password, size, work)), vector.content, content)
-    size = _RC2[kind.content] if kind.content in _RC2 else _cipher(_OLD_CIPHERS, kind.content)[1]
+        return _plain_by_scheme(algorithm, content, password, work)
+    rc2_size = _OLD_RC2.get(kind.content)
+    size = rc2_size or _cipher(_OLD_CIPHERS, kind.content)[1]
+    _, parameters = algorithm.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
     salt, count = parameters.parts(ber.OCTET_STRING, ber.INTEGER)
-    rounds = work.rounds(count.number())
-    # For the vector, too.
-    work.spend(rounds)
-    key = _derived(password, salt.content, rounds, 1, size, "sha1")
-    vector_bytes = _derived(password, salt.content, rounds, 2, 8, "sha1")
-    if kind.content in _RC2:
-        return _without_padding(rc2.decrypt_cbc(key, vector_bytes, content), 64)
+    rounds = count.number()
+    key = _derived(password, _salt(salt), rounds, 1, size, "sha1", work)
+    vector = _derived(password, _salt(salt), rounds, 2, 8, "sha1", work)
+    if rc2_size is not None:
+        return _plain_rc2(key, vector, content, 8 * rc2_size, work)
     # Two keys of the three are the first one.
     key = key + key[:8] if size == 16 else key
-    return _unpadded(_OLD_CIPHERS[kind.content][0](key), vector_bytes, content)
+    return _unpadded(_OLD_CIPHERS[kind.content][0](key), vector, content)
+
+
+def _plain_by_scheme(algorithm: ber.Element, content: bytes, password: _Password, work: Budget) -> bytes:
+    """
+    The content decrypted by PBES2 (RFC 8018 section 6.2). Raises as `_plain` does.
+    """
+    _, parameters = algorithm.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
+    derivation, scheme = parameters.parts(ber.SEQUENCE, ber.SEQUENCE)
+    (name,) = scheme.parts(ber.OBJECT_IDENTIFIER)
+    if name.content == _RC2:
+        _, settings = scheme.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
+        *version, vector = list(islice(settings, 2))
+        number = version[0].number() if version else 0
+        bits = _RC2_BITS.get(number, number if number >= 256 else 32)
+        # Where it is not said how long the key is, it is as long as what of it counts.
+        key = _key(derivation, password, None, work, usual=bits // 8)
+        if not 1 <= len(key) <= 128 or bits > 1024:
+            raise _UnsupportedError(f"its RC2 key has {len(key)} bytes, {bits} bits effective")
+        return _plain_rc2(key, vector.content, content, bits, work)
+    cipher, size = _cipher(_CIPHERS, name.content)
+    _, vector = scheme.parts(ber.OBJECT_IDENTIFIER, ber.OCTET_STRING)
+    return _unpadded(cipher(_key(derivation, password, size, work)), vector.content, content)
+
+
+def _plain_rc2(key: bytes, vector: bytes, content: bytes, bits: int, work: Budget) -> bytes:
+    steps = 200 + len(content) // 8
+    if steps > work.left:
+        raise _UnsupportedError(f"{len(content):,} bytes are encrypted with RC2, which takes too long")
+    work.spend(steps)
+    return _without_padding(rc2.decrypt_cbc(key, vector, content, bits), 64)
 
 
 def _cipher(
     known: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]], name: bytes
 ) -> tuple[Callable[[bytes], BlockCipherAlgorithm], int]:
     if name not in known:
-        raise _UnsupportedError("its cipher is not known")
+        raise _UnsupportedError(f"the algorithm {ber.dotted(name)}, which encrypts it, is not supported")
     return known[name]
 
 
@@ -387,19 +388,24 @@ def _without_padding(plain: bytes, block_bits: int) -> bytes:
     return unpadder.update(plain) + unpadder.finalize()
 
 
-def _key(derivation: ber.Element, password: _Password, size: int | None, work: _Work) -> bytes:
+def _key(
+    derivation: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None = None
+) -> bytes:
     """
-    The key of a password, of that size, or of the one that is stated. Raises ValueError.
+    The key of a password, of that size, or of the one that is stated, or else the usual. Raises ValueError.
     """
-    kind, parameters = derivation.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
-    if kind.content == _PBKDF2:
-        return _pbkdf2(parameters, password, size, work)
-    if kind.content == _SCRYPT:
-        return _scrypt(parameters, password, size, work)
-    raise _UnsupportedError("its way from the password to the key is not known")
+    (kind,) = derivation.parts(ber.OBJECT_IDENTIFIER)
+    if kind.content not in {_PBKDF2, _SCRYPT}:
+        words = f"the algorithm {ber.dotted(kind.content)}, which makes a key of the password"
+        raise _UnsupportedError(f"{words}, is not supported")
+    _, parameters = derivation.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
+    derive = _pbkdf2 if kind.content == _PBKDF2 else _scrypt
+    return derive(parameters, password, size, work, usual)
 
 
-def _pbkdf2(parameters: ber.Element, password: _Password, size: int | None, work: _Work) -> bytes:
+def _pbkdf2(
+    parameters: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None
+) -> bytes:
     """
     The key by PBKDF2 (RFC 8018 section 5.2).
     """
@@ -410,12 +416,14 @@ def _pbkdf2(parameters: ber.Element, password: _Password, size: int | None, work
             size = one.number()
         elif one.tag == ber.SEQUENCE:
             hash_name = _named(_HMACS, one, "its way from the password to the key")
-    rounds = work.rounds(count.number())
-    content = salt.expect(ber.OCTET_STRING).content
-    return hashlib.pbkdf2_hmac(hash_name, password.utf8, content, rounds, _size(size))
+    rounds, length = count.number(), _size(usual if size is None else size)
+    _allow(work, rounds, length, hash_name)
+    return hashlib.pbkdf2_hmac(hash_name, password.utf8, _salt(salt), rounds, length)
 
 
-def _scrypt(parameters: ber.Element, password: _Password, size: int | None, work: _Work) -> bytes:
+def _scrypt(
+    parameters: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None
+) -> bytes:
     """
     The key by scrypt (RFC 7914 section 7).
     """
@@ -426,12 +434,14 @@ def _scrypt(parameters: ber.Element, password: _Password, size: int | None, work
     # Section 2. Short of that the numbers are of no use, and beyond it they may be as long as the file is.
     if cost < 2 or cost & (cost - 1) or block < 1 or parallel < 1:
         raise _UnsupportedError("its parameters of scrypt are none")
-    if 128 * block * (cost + parallel) > SCRYPT_MEMORY_LIMIT or cost * block * parallel > SCRYPT_BLOCKS_LIMIT:
-        limits = f"{SCRYPT_MEMORY_LIMIT:,} bytes and {SCRYPT_BLOCKS_LIMIT:,} blocks"
-        raise _UnsupportedError(f"it asks for more memory or work for scrypt than is given to it: {limits}")
-    work.spend(cost * block * parallel)
-    content = salt.expect(ber.OCTET_STRING).content
-    derivation = Scrypt(content, _size(stated[0] if size is None and stated else size), cost, block, parallel)
+    if 128 * block * (cost + parallel) > SCRYPT_MEMORY_LIMIT:
+        words = f"it asks for more memory for scrypt than the {SCRYPT_MEMORY_LIMIT:,} bytes that it may have"
+        raise _UnsupportedError(words)
+    length = _size(stated[0] if size is None and stated else size or usual)
+    # Each of these blocks is about the work of a round of hashing.
+    if not work.allows_rounds(cost * block * parallel):
+        raise _UnsupportedError(_TOO_MUCH.format(cost * block * parallel))
+    derivation = Scrypt(_salt(salt), length, cost, block, parallel)
     with _ONE_AT_A_TIME:
         return derivation.derive(password.utf8)
 
@@ -448,14 +458,36 @@ def _size(stated: int | None) -> int:
 def _named(known: dict[bytes, str], algorithm: ber.Element, what: str) -> str:
     (name,) = algorithm.parts(ber.OBJECT_IDENTIFIER)
     if name.content not in known:
-        raise _UnsupportedError(f"{what} uses a hash that is not known")
+        raise _UnsupportedError(f"{what} uses the hash {ber.dotted(name.content)}, which is not supported")
     return known[name.content]
 
 
-def _derived(password: _Password, salt: bytes, rounds: int, purpose: int, size: int, hash_name: str) -> bytes:
+def _salt(salt: ber.Element) -> bytes:
+    content = salt.expect(ber.OCTET_STRING).content
+    if len(content) > SALT_LIMIT:
+        raise _UnsupportedError(f"it has a salt of {len(content):,} bytes; at most {SALT_LIMIT:,} are used")
+    return content
+
+
+_TOO_MUCH = "to open it takes {:,} rounds of hashing, more than is done for one file"
+
+
+def _allow(work: Budget, rounds: int, size: int, hash_name: str) -> None:
+    """
+    Note the rounds for so many bytes, made with one hash after another. Raises _UnsupportedError.
+    """
+    blocks = -(-size // hashlib.new(hash_name, usedforsecurity=False).digest_size)
+    if not work.allows_rounds(rounds * blocks):
+        raise _UnsupportedError(_TOO_MUCH.format(rounds * blocks))
+
+
+def _derived(
+    password: _Password, salt: bytes, rounds: int, purpose: int, size: int, hash_name: str, work: Budget
+) -> bytes:
     """
     Bytes out of a password (RFC 7292 appendix B.2): a key (purpose 1), a vector (2) or a MAC's key (3).
     """
+    _allow(work, rounds, size, hash_name)
     block = hashlib.new(hash_name, usedforsecurity=False).block_size
     made = bytearray()
     mixed = bytearray(_filled(salt, block) + _filled(password.wide, block))

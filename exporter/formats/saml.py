@@ -4,13 +4,11 @@ SAML metadata (OASIS saml-metadata-2.0-os): how long it is valid, and the certif
 A document type is refused, and with it every entity: that is what makes XML of strangers dangerous.
 """
 
-import base64
-import binascii
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.parsers import expat
 
-from exporter.certificates import CertificateError, certificate
-from exporter.formats.parsed import Findings, Format, Given, Parsed
+from exporter.formats.parsed import Findings, Format, Given, Parsed, from_base64
 from exporter.observation import Item, Kind
 
 METADATA = "urn:oasis:names:tc:SAML:2.0:metadata"
@@ -26,16 +24,45 @@ DEPTH_LIMIT = 100
 TEXT_LIMIT = 100_000
 """Characters of one certificate."""
 
-_ENTITY = f"{METADATA} EntityDescriptor"
-_ENTITIES = f"{METADATA} EntitiesDescriptor"
-_KEY = f"{METADATA} KeyDescriptor"
-_CERTIFICATE = f"{SIGNATURE} X509Certificate"
-_INFO = f"{PUBLICATION} PublicationInfo"
+PREFIX_LIMIT = 1000
+"""Prefixes of namespaces that are known at the same place."""
+
+TAG_LIMIT = 1024 * 1024
+"""Bytes of one tag with its attributes. The parser reads it anew whenever more of it comes."""
+
+_PIECE = 256 * 1024
+"""Bytes that are parsed at once."""
+
+_ENTITY = "EntityDescriptor"
+_ENTITIES = "EntitiesDescriptor"
+_KEY = "KeyDescriptor"
+_CERTIFICATE = "X509Certificate"
+_INFO = "PublicationInfo"
+_ELEMENTS = {METADATA: (_ENTITY, _ENTITIES, _KEY), PUBLICATION: (_INFO,), SIGNATURE: (_CERTIFICATE,)}
+"""What is looked at, by its namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """
+    What the namespaces that are declared at a place mean there.
+    """
+
+    prefixes: dict[str, str]
+    """Namespaces by prefix; empty for one that is none of ours."""
+    elements: dict[str, str]
+    """The elements that are looked at, by their names with the prefix."""
 
 
 class _RefusedError(ValueError):
     """
     XML that is not read on.
+    """
+
+
+class _SpentError(Exception):
+    """
+    The budget is spent: what was found by now is all.
     """
 
 
@@ -53,10 +80,19 @@ def read(data: bytes, given: Given) -> Parsed:
     """
     reading = _Reading(given)
     try:
-        reading.parser.Parse(data, True)
+        for start in range(0, len(data), _PIECE):
+            # What a handler raises is raised here, but only when the parser has read what it was given.
+            reading.parser.Parse(data[start : start + _PIECE], start + _PIECE >= len(data))
+            if start + _PIECE - reading.parser.CurrentByteIndex > TAG_LIMIT + _PIECE:
+                raise _RefusedError(f"a tag has more than {TAG_LIMIT:,} bytes")
+    except _SpentError:
+        reading.end()
     except expat.ExpatError as error:
         reading.findings.broken(f"this is not well-formed XML: {error}")
-    except (_RefusedError, ValueError) as error:
+    except LookupError as error:
+        # It is Python that is asked for encodings that the XML parser does not know itself.
+        reading.findings.broken(f"its XML declaration names an encoding that is not known: {error}")
+    except ValueError as error:
         reading.findings.broken(f"line {reading.parser.CurrentLineNumber}: {error}")
     return reading.findings.parsed()
 
@@ -67,14 +103,19 @@ class _Reading:
     """
 
     def __init__(self, given: Given) -> None:
-        self.findings = Findings()
-        self.parser = expat.ParserCreate(namespace_separator=" ")
+        self.findings = Findings(given.budget)
+        # Prefixes are looked up here: the parser would put a namespace, which may be as long as the file,
+        # before the name of each element and attribute.
+        self.parser = expat.ParserCreate()
+        # Else each line of text is handed over on its own.
+        self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self._refuse
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._characters
         self._given = given
-        self._depth = 0
+        self._scopes = [_Scope({}, {})]
+        """Of each element that is open, after that of the document."""
         self._single = True
         """True for the metadata of one entity: its items need not say whose they are."""
         self._entity = ""
@@ -91,9 +132,45 @@ class _Reading:
         raise _RefusedError("it has a document type, which metadata has not and which may be an attack")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
+        budget = self.findings.budget
+        budget.spend(3 + len(attributes))
+        if budget.is_spent:
+            raise _SpentError
+        scope = self._scopes[-1]
+        if attributes and any(one.startswith("xmlns") for one in attributes):
+            scope = self._declared(scope, attributes)
+        self._scopes.append(scope)
         if self._depth > DEPTH_LIMIT:
             raise _RefusedError(f"elements are nested more than {DEPTH_LIMIT} deep")
+        known = scope.elements.get(name)
+        if known is not None or self._depth == 1:
+            self._begin(known, attributes)
+
+    def _declared(self, around: _Scope, attributes: dict[str, str]) -> _Scope:
+        """
+        The scope of an element that declares namespaces (Namespaces in XML section 3).
+        """
+        prefixes = around.prefixes | {
+            name.removeprefix("xmlns").removeprefix(":"): value if value in _ELEMENTS else ""
+            for name, value in attributes.items()
+            if name == "xmlns" or name.startswith("xmlns:")
+        }
+        if len(prefixes) > PREFIX_LIMIT:
+            raise _RefusedError(f"it declares more than {PREFIX_LIMIT:,} namespaces")
+        self.findings.budget.spend(3 + len(prefixes) // 4)
+        elements = {
+            f"{prefix}:{name}" if prefix else name: name
+            for prefix, namespace in prefixes.items()
+            if namespace
+            for name in _ELEMENTS[namespace]
+        }
+        return _Scope(prefixes, elements)
+
+    @property
+    def _depth(self) -> int:
+        return len(self._scopes) - 1
+
+    def _begin(self, name: str | None, attributes: dict[str, str]) -> None:
         if self._depth == 1:
             if name not in {_ENTITY, _ENTITIES}:
                 raise _RefusedError("the outermost element is not one of SAML's metadata")
@@ -112,14 +189,14 @@ class _Reading:
             self._text, self._length = [], 0
 
     def _end(self, name: str) -> None:
-        self._depth -= 1
-        if name == _CERTIFICATE and self._text is not None:
+        known = self._scopes.pop().elements.get(name)
+        if known == _CERTIFICATE and self._text is not None:
             self._add_certificate("".join(self._text))
             self._text = None
-        elif name == _KEY:
+        elif known == _KEY:
             self._use = None
         if self._depth == 0:
-            self._add_validity()
+            self.end()
 
     def _characters(self, text: str) -> None:
         if self._text is None:
@@ -130,27 +207,34 @@ class _Reading:
         self._text.append(text)
 
     def _note_validity(self, place: str, text: str) -> None:
+        self.findings.budget.spend(8)
         moment = _moment(text)
         if moment is None:
             self.findings.broken(f"line {self.parser.CurrentLineNumber}: validUntil is not a time")
         else:
             self._valid.append((place, moment))
 
-    def _add_validity(self) -> None:
-        for place, end in self._valid:
+    def end(self) -> None:
+        """
+        Put what states a validity before the certificates.
+        """
+        stated: list[Item] = []
+        for place, end in reversed(self._valid):
             begin = self._created if self._created is not None else self._given.modified
             if begin is None or begin >= end:
                 begin = end - USUAL_VALIDITY
-            self.findings.items.insert(0, Item(place, Kind.METADATA, begin, end))
+            stated.append(Item(place, Kind.METADATA, begin, end))
+        self.findings.items[:0] = stated
 
     def _add_certificate(self, text: str) -> None:
         assert self._use is not None
+        place = f"the certificate that ends in line {self.parser.CurrentLineNumber} can't be read"
         try:
-            found = certificate(base64.b64decode("".join(text.split()), validate=True))
-        except (binascii.Error, CertificateError, ValueError) as error:
-            self.findings.broken(
-                f"the certificate that ends in line {self.parser.CurrentLineNumber} can't be read: {error}"
-            )
+            found = self.findings.certificate(from_base64(text), place)
+        except ValueError as error:
+            self.findings.broken(f"{place}: {error}")
+            return
+        if found is None:
             return
         if (self._entity, found.fingerprint_sha256) in self._seen:
             return  # entities repeat it for each of their roles

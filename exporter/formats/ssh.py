@@ -4,13 +4,11 @@ OpenSSH certificates (PROTOCOL.certkeys of OpenSSH): `*-cert.pub` of hosts and u
 Public keys (sshd(8), also in authorized_keys and known_hosts) have no end.
 """
 
-import base64
-import binascii
 import re
 import struct
-from itertools import islice
+from collections.abc import Iterator
 
-from exporter.formats.parsed import Findings, Format, Given, Parsed, numbered
+from exporter.formats.parsed import Findings, Format, Given, Parsed, from_base64, numbered
 from exporter.observation import Item, Kind
 
 FOR_EVER = 2**64 - 1
@@ -18,9 +16,6 @@ FOR_EVER = 2**64 - 1
 
 LAST_YEAR = 253_402_300_799
 """The end of the year 9999. What ends later is said to have no end: no calendar shows it."""
-
-LINE_LIMIT = 10_000
-"""Certificates that are read of one file."""
 
 _KEYS_HEAD = 64 * 1024
 """Bytes in which the first public key stands, comments before it included."""
@@ -39,9 +34,13 @@ _KEY_FIELDS = {
     "sk-ssh-ed25519": 2,
 }
 
-_LINE = re.compile(
-    rb"(?:^|[ \t])([a-z0-9-]{1,40})-cert-v\d{2}@openssh\.com[ \t]+([A-Za-z0-9+/=]+)", re.MULTILINE
-)
+_MARK = b"@openssh.com"
+_MARK_LIMIT = 100_000
+"""Names of kinds of keys that are looked at: hardware keys have such names, too."""
+_LEAD = re.compile(rb"(?:^|[ \t])([a-z0-9-]{1,40})-cert-v\d{2}@openssh\.com[ \t]+", re.MULTILINE)
+_LEAD_SIZE = 1 + 40 + len("-cert-v01")
+_BLANKS = 100
+_BLOB = re.compile(rb"[A-Za-z0-9+/=]+")
 
 
 # The first line that is no comment: the key may have options or the names of hosts before it.
@@ -59,21 +58,41 @@ def recognises(data: bytes) -> bool:
     """
     True when a line holds a certificate.
     """
-    return b"@openssh.com" in data and _LINE.search(data) is not None
+    return next(_lines(data), None) is not None
 
 
-def read(data: bytes, _given: Given) -> Parsed:
+def _lines(data: bytes) -> Iterator[tuple[int, str, bytes]]:
+    """
+    For each certificate: where its line is, its kind of key, and its base64.
+
+    What all have is found first: to search for the pattern takes long, and nothing else goes on meanwhile.
+    """
+    position = data.find(_MARK)
+    for _ in range(_MARK_LIMIT):
+        if position < 0:
+            return
+        begin = max(0, position - _LEAD_SIZE)
+        end = position + len(_MARK)
+        lead = _LEAD.search(data, begin, end + _BLANKS)
+        blob = _BLOB.match(data, lead.end()) if lead is not None else None
+        if lead is not None and blob is not None:
+            yield lead.start(1), lead[1].decode("ascii"), blob[0]
+            end = blob.end()
+        position = data.find(_MARK, end)
+
+
+def read(data: bytes, given: Given) -> Parsed:
     """
     Every certificate of the file, as items of kind `ssh`.
     """
-    findings = Findings()
+    findings = Findings(given.budget)
     times: list[tuple[int, int]] = []
     number, counted = 1, 0
-    for line in islice(_LINE.finditer(data), LINE_LIMIT):
-        number += data.count(b"\n", counted, line.start(1))
-        counted = line.start(1)
+    for start, kind, encoded in given.budget.each(_lines(data), 10):
+        number += data.count(b"\n", counted, start)
+        counted = start
         try:
-            times.append(_validity(line[1].decode("ascii"), line[2]))
+            times.append(_validity(kind, encoded))
         except (ValueError, struct.error) as error:
             findings.broken(f"the certificate in line {number} can't be read: {error}")
     for name, (begin, end) in zip(numbered("ssh", len(times)), times, strict=True):
@@ -91,10 +110,7 @@ def _validity(kind: str, encoded: bytes) -> tuple[int, int]:
     fields = _KEY_FIELDS.get(kind)
     if fields is None:
         raise ValueError(f"its kind of key is not known: {kind}")
-    try:
-        blob = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"it is not base64: {error}") from None
+    blob = from_base64(encoded)
     position = 0
     # Its type, the nonce, and the key.
     for _ in range(2 + fields):

@@ -4,15 +4,21 @@ Files: `file:///path` and patterns of paths, each file an endpoint.
 
 from collections.abc import Callable, Sequence
 
-from exporter.files import DIRECTORY_SUFFIX, TOTAL_LIMIT, Files, Outcome, is_pattern, label
+from exporter.files import (
+    DIRECTORY_SUFFIX,
+    TOTAL_LIMIT,
+    Files,
+    Outcome,
+    Tolerance,
+    is_pattern,
+    label,
+    tolerance_of,
+)
 from exporter.network import Network, ProbeError, Trace
 from exporter.observation import Facts, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.issuers import renewals_of
 from exporter.targets import Target
-
-CHUNK = 500
-"""Files that are looked at in one go. What is done of a pattern is told when a scrape's time is over."""
 
 
 async def endpoints(target: Target, network: Network) -> Endpoints:
@@ -46,9 +52,14 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     """
     trace.phase = "reading the file"
     trace.note("reading %s", endpoint.label)
-    files, paths = _files(network), [endpoint.address]
-    ((outcome, _),) = await files.look(paths, target.password, target.timeout, by_pattern=False)
-    outcome = renewals_of(outcome, target, network)
+    found: list[Outcome] = []
+
+    def tell(_: int, outcome: Outcome, _seconds: float) -> None:
+        found.append(outcome)
+
+    paths = [endpoint.address]
+    await _files(network).look(paths, target.password, target.timeout, tell, tolerance=Tolerance.NONE)
+    outcome = renewals_of(found[0], target, network)
     if isinstance(outcome, ProbeError):
         # A new one: the same failure is remembered and raised many times.
         raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
@@ -64,16 +75,15 @@ async def look_all(
     tell: Callable[[int, Outcome, float], None],
 ) -> None:
     """
-    What is in all files of a target. Raises TimeoutError when a file system does not answer.
+    What is in all files of a target. Each is told of when it is known.
     """
-    files = _files(network)
-    by_pattern = is_pattern(target.url.path)
-    for start in range(0, len(endpoints), CHUNK):
-        paths = [one.address for one in endpoints[start : start + CHUNK]]
-        timeout = target.timeout * max(1, len(paths) // 10)
-        found = await files.look(paths, target.password, timeout, by_pattern=by_pattern)
-        for position, (outcome, duration) in enumerate(found, start):
-            tell(position, renewals_of(outcome, target, network), duration)
+
+    def tell_all(position: int, outcome: Outcome, duration: float) -> None:
+        tell(position, renewals_of(outcome, target, network), duration)
+
+    paths = [one.address for one in endpoints]
+    tolerance = tolerance_of(target.url.path)
+    await _files(network).look(paths, target.password, target.timeout, tell_all, tolerance=tolerance)
 
 
 def _files(network: Network) -> Files:

@@ -3,18 +3,24 @@ The file probe on real files: patterns, passwords, links that are swapped, and a
 """
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import socket
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from exporter import files
+from exporter import files, left_out
 from exporter.config import parse
+from exporter.file_threads import THREADS, Progress
 from exporter.memory import GRACE, Look, Memory, Result
 from exporter.metrics import NEWEST, NOT_AFTER, VERIFIED, EndpointRow, Exposition
+from exporter.minter import mint
 from exporter.observation import Facts, Item, Kind, Observed
 from exporter.state import State, snapshot
 from exporter.targets import Target, parse_url
@@ -101,10 +107,10 @@ def test_everything_that_is_no_good_file_has_its_reason_and_harms_no_other(tmp_p
     (tmp_path / "good.pem").write_bytes(leaf().pem)
     (tmp_path / "half.pem").write_bytes(leaf().pem + pem("CERTIFICATE", b"nothing"))
     (tmp_path / "broken.pem").write_bytes(leaf().pem[:300])
-    (tmp_path / "text").write_bytes(b"hello")
-    (tmp_path / "empty").touch()
-    (tmp_path / "huge").touch()
-    os.truncate(tmp_path / "huge", 100_000_000)
+    (tmp_path / "text.pem").write_bytes(b"hello")
+    (tmp_path / "empty.pem").touch()
+    (tmp_path / "huge.pem").touch()
+    os.truncate(tmp_path / "huge.pem", 100_000_000)
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to("loop")
@@ -119,15 +125,12 @@ def test_everything_that_is_no_good_file_has_its_reason_and_harms_no_other(tmp_p
         "good.pem": "seen",
         "half.pem": "format_broken",
         "broken.pem": "format_broken",
-        "text": "format_unknown",
-        "empty": "format_unknown",
-        "huge": "file_too_large",
-        "fifo": "not_a_file",
+        "text.pem": "format_unknown",
+        "empty.pem": "format_unknown",
+        "huge.pem": "file_too_large",
         "dangling": "file_not_found",
         "loop": "file_unreadable",
-        "device": "not_a_file",
         "unreadable": "file_unreadable",
-        "socket": "not_a_file",
         "n\\xff.pem": "seen",
     }
     by_name = {row.label.rpartition("/")[2]: row for row in rows}
@@ -190,7 +193,8 @@ def test_patterns_are_those_of_a_shell(tmp_path: Path) -> None:
     (tmp_path / "b" / "up").symlink_to(tmp_path)
 
     def found(pattern: str) -> list[str]:
-        return [path.removeprefix(f"{tmp_path}/") for path in files.search(f"{tmp_path}/{pattern}").paths]
+        there = files.search(f"{tmp_path}/{pattern}", Progress())
+        return [path.removeprefix(f"{tmp_path}/") for path in there.paths]
 
     assert found("*.pem") == ["a.pem"]
     assert found("**/*.pem") == ["a.pem", "b/a.pem", "b/c/a.pem"]
@@ -402,11 +406,11 @@ def test_an_unchanged_file_is_not_opened_again(tmp_path: Path) -> None:
 
     loop = asyncio.new_event_loop()
     remembered = files.Files(loop, lambda: later)
-    ((one, _),) = remembered._look_all([str(path)], None, by_pattern=False)
-    ((two, _),) = remembered._look_all([str(path)], None, by_pattern=False)
+    one, _ = remembered._look(str(path), None, later, Progress())
+    two, _ = remembered._look(str(path), None, later, Progress())
     assert one is two
     path.write_bytes(leaf().chain_pem)
-    ((three, _),) = remembered._look_all([str(path)], None, by_pattern=False)
+    three, _ = remembered._look(str(path), None, later, Progress())
     assert three != one
     loop.close()
 
@@ -418,9 +422,10 @@ def test_a_file_that_changed_a_moment_ago_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a.pem"
     path.write_bytes(leaf().pem)
     loop = asyncio.new_event_loop()
-    fresh = files.Files(loop, lambda: path.stat().st_ctime + 0.5)
-    ((one, _),) = fresh._look_all([str(path)], None, by_pattern=False)
-    ((two, _),) = fresh._look_all([str(path)], None, by_pattern=False)
+    now = path.stat().st_ctime + 0.5
+    fresh = files.Files(loop, lambda: now)
+    one, _ = fresh._look(str(path), None, now, Progress())
+    two, _ = fresh._look(str(path), None, now, Progress())
     assert one is not two
     assert one == two
     loop.close()
@@ -614,3 +619,232 @@ def test_many_files_are_looked_at_in_parts(tmp_path: Path) -> None:
     assert {name for name, found in told(rows).items() if found == "seen"} == {
         f"{number:04}.pem" for number in range(1, count, 2)
     }
+
+
+def test_a_pattern_leaves_out_what_is_no_certificate_at_all(tmp_path: Path) -> None:
+    """
+    Configuration, text, keys, sockets; a container that is broken fails, and so does what held something.
+    """
+    (tmp_path / "private").mkdir()
+    (tmp_path / "openssl.cnf").write_text("[req]\n", "utf-8")
+    (tmp_path / "random").write_bytes(bytes(range(256)))
+    (tmp_path / "empty").touch()
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 100_000_000)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "source.zip").symlink_to("nowhere")
+    (tmp_path / "other.json").write_text('{"keys": {"a": 1}}', "utf-8")
+    (tmp_path / "site").write_bytes(leaf().pem)
+    (tmp_path / "broken").write_bytes(leaf().der[:-20])
+    (tmp_path / "empty.crt").touch()
+
+    async def run() -> None:
+        async with watching() as watch:
+            made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+            assert told(made.endpoints) == {
+                "site": "seen",
+                "broken": "format_broken",
+                "empty.crt": "format_unknown",
+            }
+            assert made.targets[0].left_out == 8
+            (words,) = {one for one in made.results[0].left_out if "openssl.cnf" in one}
+            assert (
+                words
+                == f"{tmp_path}/openssl.cnf: it is no certificate, neither by its content nor by its name"
+            )
+            (tmp_path / "site").write_bytes(b"anything else")
+            made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+            assert told(made.endpoints)["site"] == "format_unknown"
+
+    asyncio.run(run())
+    # What is named is to be a certificate: alone, or at the end of a pattern.
+    for path in ("openssl.cnf", "fifo", "empty"):
+        (alone,) = look(of(tmp_path / path))
+        (by_pattern,) = look(of(f"{str(tmp_path)[:-1]}?/{path}"))
+        assert outcome(alone) == outcome(by_pattern) == ("not_a_file" if path == "fifo" else "format_unknown")
+
+
+def test_a_pattern_leaves_out_trust_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    By their place, through links too, or by holding many roots. A root of one's own is watched.
+    """
+    roots = [
+        mint(f"Root {number}", ca=True, not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+        for number in range(left_out.MANY_ROOTS)
+    ]
+    store, local, certs = (tmp_path / name for name in ("store", "local", "certs"))
+    for directory in (store, local, certs):
+        directory.mkdir()
+    (store / "theirs.crt").write_bytes(roots[0].pem)
+    (store / "broken.crt").write_bytes(roots[0].pem[:300])
+    (local / "ours.crt").write_bytes(root().pem)
+    (certs / "theirs.pem").symlink_to(store / "theirs.crt")
+    (certs / "ours.pem").symlink_to(local / "ours.crt")
+    (certs / "0123abcd.0").symlink_to("ours.pem")
+    (certs / "bundle").write_bytes(b"".join(one.pem for one in roots))
+    (certs / "few").write_bytes(roots[0].pem + roots[1].pem)
+    (certs / "cacerts").write_bytes(java_store([(f"{at}", None) for at in range(left_out.MANY_ROOTS)]))
+    monkeypatch.setattr(left_out, "STORES", (f"{store}/",))
+
+    async def run() -> None:
+        async with watching() as watch:
+            made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+            assert told(made.endpoints) == {
+                "broken.crt": "format_broken",
+                "ours.crt": "seen",
+                "ours.pem": "seen",
+                "few": "seen",
+            }
+            assert {one.partition(": ")[2] for one in made.results[0].left_out} == {left_out.TRUST_STORE}
+            assert made.targets[0].left_out == 4
+
+    asyncio.run(run())
+    (row,) = look(of(certs / "theirs.pem"))
+    assert outcome(row) == "seen"
+    assert [str(one.kind) for one in row.held.facts.items] == ["authority"] if row.held.facts else False
+    (row,) = look(of(certs / "0123abcd.*"))
+    assert outcome(row) == "seen"
+
+
+@contextlib.contextmanager
+def hung_mount(path: Path) -> Iterator[Callable[[], None]]:
+    """
+    A file system of which nobody answers what the kernel asks: a FUSE mount whose other side is never read.
+
+    Gives what ends the hanging: who waits then has an error.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        other_side = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"FUSE is not there: {error}")
+    options = f"fd={other_side},rootmode=40000,user_id=0,group_id=0"
+    if libc.mount(b"fuse", os.fsencode(path), b"fuse", 0, options.encode()):
+        os.close(other_side)
+        pytest.skip(f"nothing may be mounted here: {os.strerror(ctypes.get_errno())}")
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, other_side)
+            yield stack.close
+    finally:
+        libc.umount2(os.fsencode(path), 2)
+
+
+def file_threads() -> int:
+    """
+    Threads that read files, now.
+    """
+    return sum(one.name == "files" for one in threading.enumerate())
+
+
+def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
+    """
+    What is on it fails with `timeout`, later at once and without new threads, until it answers.
+    """
+    mount, links = tmp_path / "mount", tmp_path / "links"
+    mount.mkdir()
+    links.mkdir()
+    for number in range(20):
+        (links / f"{number:02}-away.pem").symlink_to(mount / f"{number}.pem")
+    (links / "good.pem").write_bytes(leaf().pem)
+    (tmp_path / "z.pem").write_bytes(leaf().pem)
+
+    async def run(end: Callable[[], None]) -> None:
+        async with watching() as watch:
+            targets = [
+                of(tmp_path / "**", timeout=1.0),
+                of(mount / "0.pem", timeout=1.0),
+                of(tmp_path / "z.pem"),
+            ]
+            made = await watch.scrape(targets, 60, lambda _: True)
+            found = told(made.endpoints)
+            assert found["good.pem"] == found["z.pem"] == "seen"
+            assert {name for name, what in found.items() if what == "timeout"} == {
+                "mount",
+                "0.pem",
+                *(f"{number:02}-away.pem" for number in range(20)),
+            }
+            (words,) = (detail(row) for row in made.endpoints if row.label == f"{mount}/0.pem")
+            assert "did not answer" in words
+            begin = time.monotonic()
+            for _ in range(5):
+                made = await watch.scrape(targets, 60, lambda _: True)
+                assert told(made.endpoints) == found
+            assert time.monotonic() - begin < 20
+            # Of the others, a directory, a file and some links hang with a thread each.
+            assert file_threads() <= before + THREADS + files.HUNG_TOGETHER + 2
+            end()
+            deadline = time.monotonic() + 30
+            while "timeout" in told(made.endpoints).values():
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+                made = await watch.scrape(targets, 60, lambda _: True)
+            assert told(made.endpoints)["00-away.pem"] == "file_unreadable"
+
+    before = file_threads()
+    with hung_mount(mount) as end:
+        asyncio.run(run(end))
+
+
+def test_a_slow_file_is_waited_for_and_hinders_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A faked file system, which gives one file only after all others were told of.
+    """
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.pem").write_bytes(leaf().pem)
+    go_on = threading.Event()
+    real = files.read
+
+    def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
+        if path.endswith("/a.pem"):
+            assert go_on.wait(60)
+        return real(path, limit)
+
+    monkeypatch.setattr(files, "read", read)
+    order: list[int] = []
+
+    async def run() -> None:
+        remembered = files.Files(asyncio.get_running_loop(), lambda: NOW)
+
+        def tell(position: int, _outcome: files.Outcome, _seconds: float) -> None:
+            order.append(position)
+            if len(order) == 2:
+                go_on.set()
+
+        paths = [str(tmp_path / f"{name}.pem") for name in ("a", "b", "c")]
+        await remembered.look(paths, None, 60, tell, tolerance=files.Tolerance.ALL)
+
+    asyncio.run(run())
+    assert order == [1, 2, 0]
+
+
+def test_a_file_that_many_entries_name_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    900 users of a kubeconfig with the same certificate; and what they name together has a limit.
+    """
+    (tmp_path / "one.pem").write_bytes(leaf().chain_pem)
+    users = {f"u{number}": {"client-certificate": "one.pem"} for number in range(900)}
+    (tmp_path / "config").write_bytes(kubeconfig(**users))
+    reads: list[str] = []
+    real = files.read
+
+    def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
+        reads.append(path)
+        return real(path, limit)
+
+    monkeypatch.setattr(files, "read", read)
+    (row,) = look(of(tmp_path / "config"))
+    assert outcome(row) == "seen"
+    assert len(items(row)) == 1 + 2 * 900
+    assert len(reads) == 2
+    monkeypatch.setattr(files, "SIZE_LIMIT", 200_000)
+    for number in range(900):
+        (tmp_path / f"{number}.pem").write_bytes(leaf().pem + b" " * 1000)
+    users = {f"u{number}": {"client-certificate": f"{number}.pem"} for number in range(900)}
+    (tmp_path / "config").write_bytes(kubeconfig(**users))
+    (row,) = look(of(tmp_path / "config"))
+    assert outcome(row) == "file_too_large"
+    assert 50 < len(items(row)) < 200

@@ -108,6 +108,16 @@ def pem(label: str, data: bytes) -> bytes:
     return f"-----BEGIN {label}-----\n{text}-----END {label}-----\n".encode("ascii")
 
 
+def der(tag: int, *parts: bytes) -> bytes:
+    """
+    An element of DER.
+    """
+    content = b"".join(parts)
+    length = len(content)
+    size = bytes([length]) if length < 128 else b"\x84" + length.to_bytes(4)
+    return bytes([tag]) + size + content
+
+
 def pkcs12_store(name: bytes | None = b"web", password: str | None = PASSWORD) -> bytes:
     """
     A PKCS#12 keystore with key, leaf and its chain.
@@ -296,3 +306,47 @@ def every() -> dict[str, bytes]:
         "JWKS": key_set({"kid": "one", "x5c": x5c(leaf(), issuer())}),
         "SAML": metadata(),
     }
+
+
+# Made by Bouncy Castle 1.72 with keytool, a certificate each.
+_BOUNCY_CASTLE = {
+    "BKS": (
+        "AAAAAgAAABQgcHcSOQH0W6fRUPQhT0JRXQyCRwAABjQBAAN3ZWIAAAGiIYksogAAAAAABVguNTA5AAABhTCCAYEwggEnoAMC"
+        "AQICFFvmXzk3AmS0OqEQOaCJCrDqsb+oMAoGCCqGSM49BAMCMBYxFDASBgNVBAMMC2Jrcy5leGFtcGxlMB4XDTI2MTEyODA5"
+        "NDI0NloXDTI2MTIyODA5NDI0NlowFjEUMBIGA1UEAwwLYmtzLmV4YW1wbGUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQf"
+        "NMQitaXikogiKzMiB+lKoqQ1Zq1vuwfisiw2C1xUXXgypFFWdjp4su94/oP2+aEd/KlIzpSa4RUq/b5JQZ/Ao1MwUTAdBgNV"
+        "HQ4EFgQUJTxFr20KhySygSAqWKYa4X+SvCQwHwYDVR0jBBgwFoAUJTxFr20KhySygSAqWKYa4X+SvCQwDwYDVR0TAQH/BAUw"
+        "AwEB/zAKBggqhkjOPQQDAgNIADBFAiAxtGNS3QW+bM/Ev25+Jr8ODq/poEoZ5n0rpMhM4g6pngIhANHj4SweBd9Vcdive27e"
+        "/VC+Z87HOPr5w/4Z087PlWUIACsERUjeCoPQJ3FRwk6oF8Q6LHQt"
+    ),
+    "UBER": (
+        "AAAAAQAAABSBUW3mRDKCZAFabNCwCpnLOPXJdAAABXbEbXZf24lhjqKC1awiiyjZm7fVsDkGOGbyW0in1n6iKuTOoyUFZag9"
+        "R8lKyrtpAwG4X27AyRAyK/IcU8Z+rRPdG8o6XOjP+T+Q+JJiD8fagVnz7oInRkxep/s/G0BPQ0L8t3tTjf/+o8nCknkovxTa"
+        "jvuhZjri6Y0rdKS0FOBcZGhYQFbbAqFiqZSaVT7y/0RfcdWTPLUiPq/9woFKktMAFxPrsxNJD6hmh0j2TFfa9SUd/cO1XCGk"
+        "GJEtxQxvOG9bQdrYpoypp7S/k2OiRTLXtTTns+Y17GxBAtccsb4N/w+y7QNP0ckBpnKM4CCb/2cfiINpRN2ZWV4UWP6EI+O3"
+        "Nb30CWpexghtK7dQtOe1lTi4gooyDVTWDSBDrjc4L0W5lxazVJ1OKg3En0niEu47IufSDGUhKWj0MyUh1d0ULVx9foPjQyMO"
+        "5zDCm0+3hHJxywjDdZUgF6bbcKGqIQJxUYHunrjyYFEWkDRLdUlTrjESV4VpWVRpN6aEC1JpvY6mGkgOxj6zV3lhCWKiLADR"
+        "HmH1HkZYTWsOygqOzQMdaBY+fxvkOPx737DyL755C7J8aw155HGaR0OvVpmvh7HI"
+    ),
+    "BCFKS": (
+        "MIIDVDCCApYwgZUGCSqGSIb3DQEFDTCBhzBlBgkqhkiG9w0BBQwwWARAS7/mIA688DRDmCwz7NuWJYBHZ+PaNMY0S6SwAWK2"
+        "TUtvwqrAR2JdziCF4Xy6rdY5/ok7bSwONdW83PswNV5vOgIDAMgAAgEgMAwGCCqGSIb3DQILBQAwHgYJYIZIAWUDBAEvMBEE"
+        "DA3s9yrDCYT/k5qVkQIBCASCAfpjfWdiZ1oz4kthYcuonoZLgE2BuhryRv9aeBNjDZuGhLLUywdYclP80cXA0vtV0JUgcr4x"
+        "5SuxALzHRdoQKRn/UIqdrbuuX4mintYhxvFXainFg/DgXhOfy6x8h68SbIU7Si9siwFJgRNKmIjnzexHbCqMfXncXLqRHdUJ"
+        "evzHlZBk6OOF4kXBzkt6hNp3UF2nda9LOWsy55Qkqc8riY40ycj86+Wc1pVkj7Ef19lsImSME9D4djZJWE+pAK3Z4F3ewIKa"
+        "aCsn5o500TTClp7mdJUpFV7xqYuxWSZNHcbmZpsJt2EkCgbVSHy1mv8KNlxWs8zbRc4Y+xFeXuHTskoGIPBBCY9DXMJ4+//L"
+        "eU9gAps3aSL4lLStQ1GMc5wPOH1lyZ043enosJR/I/J0Ydw9mNY2NIUQHeTwoxk1nl3+407kvuPhpD/Dlo6M3O5mxisNb/sy"
+        "f9hbiLQfdcNWPon8Bm0Y7cQCYhIuB+ypAM6HwZS2l0P8jHrbqkl1+gedaRGKg/MtCMQPJ1NhXn5OD/izArrKhteWTOF2B0Yk"
+        "xYp+EJbHoDhPXQ9mCAG3sIX1jg7KVYqSET4TXT0/S4oRRifRpeY8eLBB13MiBB3GpMLUuE6siaGI4M01pPsIIMx65Jj/m3ys"
+        "hE7TyoJ8p6fwS02X8NXzZ7xWUcUiSzCBtzAMBggqhkiG9w0CCwUAMGUGCSqGSIb3DQEFDDBYBED++D1PkfgNSbalJEghF8ys"
+        "ooGMm3GyBnOgBSolPWfl+pL9Ry5m18S9qjfa9+Bmy4zEX3ylGp+TGfPBlx2jV4v5AgMAyAACAUAwDAYIKoZIhvcNAgsFAARA"
+        "4BfAdAUtmDIdhPMXezlDvd3fWXA11kPbckUtRCPmPyrqQV0UJ/hwPzhRXPsouPTyxO7Vv2298JtQk6dF2IcYVw=="
+    ),
+}
+
+
+def unsupported() -> dict[str, bytes]:
+    """
+    Files that are known by name and not read.
+    """
+    return {name: base64.b64decode(text) for name, text in _BOUNCY_CASTLE.items()}

@@ -3,23 +3,32 @@ Bad input: whatever the bytes, a parser gives problems of the closed list and ra
 """
 
 import contextlib
+import encodings.aliases
 import os
 import random
+import struct
 import time
+from dataclasses import replace
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter.formats import FORMATS, ber, failure, format_of
+from exporter import formats
+from exporter.formats import FORMATS, ber, failure, format_of, pkcs12
+from exporter.formats.parsed import Given, Parsed
 from exporter.observation import Kind, Reason
-from tests.formats.samples import PASSWORD, every, leaf, read
+from tests.formats.samples import PASSWORD, der, every, leaf, metadata, read, unsupported
 
-SAMPLES = every()
+GOOD = every()
+
+SAMPLES = GOOD | unsupported()
 
 EXPECTED = {
     Reason.FORMAT_BROKEN,
     Reason.FORMAT_UNKNOWN,
+    Reason.FORMAT_UNSUPPORTED,
     Reason.KEYSTORE_LOCKED,
     Reason.KEYSTORE_PASSWORD_WRONG,
     Reason.FILE_TOO_LARGE,
@@ -44,6 +53,7 @@ def check(data: bytes) -> None:
         found = failure(parsed)
         assert found is None or found.detail
         for problem in parsed.problems:
+            assert "exporter failed" not in problem.detail
             problem.detail.encode("utf-8")
 
 
@@ -53,7 +63,7 @@ def test_every_format_has_a_sample() -> None:
     """
     found = {name: format_of(data) for name, data in SAMPLES.items()}
     assert {one.name for one in found.values() if one is not None} == {one.name for one in FORMATS}
-    for data in SAMPLES.values():
+    for data in GOOD.values():
         assert read(data, PASSWORD, 1_800_000_000.0).problems == ()
 
 
@@ -101,6 +111,43 @@ def test_files_glued_together(names: list[str]) -> None:
     check(b"".join(SAMPLES[name] for name in names))
 
 
+SAML = b"<md:EntitiesDescriptor xmlns:md='urn:oasis:names:tc:SAML:2.0:metadata'>"
+
+
+def nested_octets() -> bytes:
+    """
+    PKCS#12 whose content is a string in 600,000 parts, within 60 others without a length.
+    """
+    string = b"\x04\x01\x00" * 600_000
+    for _ in range(60):
+        string = b"\x24\x80" + string + b"\0\0"
+    data = der(ber.OBJECT_IDENTIFIER, pkcs12._DATA)
+    return b"\x30\x80\x02\x01\x03\x30\x80" + data + b"\xa0\x80" + string + b"\0" * 6
+
+
+def rc2_parts(count: int, size: int) -> bytes:
+    """
+    PKCS#12 with so many parts of so many bytes each that are encrypted with RC2.
+    """
+    kind = der(ber.OBJECT_IDENTIFIER, pkcs12._oid("1.2.840.113549.1.12.1.6"))
+    salt_and_rounds = der(ber.SEQUENCE, der(ber.OCTET_STRING, bytes(8)), der(ber.INTEGER, b"\1"))
+    data = der(ber.OBJECT_IDENTIFIER, pkcs12._DATA)
+    info = der(ber.SEQUENCE, data, der(ber.SEQUENCE, kind, salt_and_rounds), der(0x80, bytes(size)))
+    encrypted = der(ber.OBJECT_IDENTIFIER, pkcs12._ENCRYPTED_DATA)
+    part = der(ber.SEQUENCE, encrypted, der(0xA0, der(ber.SEQUENCE, der(ber.INTEGER, b"\0"), info)))
+    safe = der(0xA0, der(ber.OCTET_STRING, der(ber.SEQUENCE, part * count)))
+    return der(ber.SEQUENCE, der(ber.INTEGER, b"\3"), der(ber.SEQUENCE, data, safe))
+
+
+def broken_chains() -> bytes:
+    """
+    A Java keystore with 8,000 chains of 100 certificates each, of which none can be read.
+    """
+    certificate = b"\0\5X.509" + struct.pack(">I", 5) + b"\x30\3\2\1\1"
+    entry = struct.pack(">I", 1) + b"\0\0" + bytes(8) + struct.pack(">II", 0, 100) + certificate * 100
+    return b"\xfe\xed\xfe\xed" + struct.pack(">II", 2, 2**32 - 1) + entry * 8000
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -128,8 +175,21 @@ def test_files_glued_together(names: list[str]) -> None:
         b"kind: Config\nusers:\n" + b"---\n" * 200_000,
         b"# ssh-rsa AAAA\n \n" * 100_000 + b"AAAA",
         b"x " * 100_000 + b"ssh-rsa AAAA",
+        broken_chains(),
+        b"-----BEGIN CERTIFICATE-----\n" + b"a:\n" * 5_000_000 + b"-----END CERTIFICATE-----\n",
+        b"kind: Config\nusers: [" + b"a," * 500_000 + b"]",
+        b"kind" * 4_000_000 + b"Config",
+        b'{"keys":[' + b"[]," * 1_300_000 + b"{}]}",
+        SAML + b'<md:EntityDescriptor validUntil="2030-01-01T00:00:00Z"/>' * 230_000,
+        SAML + b'<a xmlns:x="' + b"u" * 1_000_000 + b'">' + b"<x:a/>" * 100_000,
+        SAML + b"<a " + b" ".join(b'a%d=""' % number for number in range(300_000)) + b"/>",
+        SAML + b"\n" * 15_000_000,
+        b"@openssh.com " + b"a " * 8_000_000,
+        nested_octets(),
+        rc2_parts(20, 512 * 1024),
+        rc2_parts(100_000, 8),
     ],
-    ids=range(24),
+    ids=count(),
 )
 def test_nested_and_huge_input_takes_bounded_time(data: bytes) -> None:
     """
@@ -195,3 +255,45 @@ def test_fuzz() -> None:
             check(bytes(data))
         except Exception as error:
             raise AssertionError(f"these bytes are not borne: {bytes(data).hex()}") from error
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*encodings.aliases.aliases.values(), "UTF-9", "UTF-88", "none", "\u00fc"})
+)
+def test_a_document_in_any_encoding(name: str) -> None:
+    """
+    Python is asked for what the XML parser does not know: text, no text at all, or nothing by that name.
+    """
+    check(metadata().replace(b"?>", f' encoding="{name}"?>'.encode(), 1))
+
+
+def test_an_encoding_that_is_none_is_told() -> None:
+    """
+    As damage of the file, with its name.
+    """
+    parsed = read(metadata().replace(b"?>", b' encoding="UTF-9"?>', 1))
+    assert [str(one.reason) for one in parsed.problems] == ["format_broken"]
+    assert "UTF-9" in parsed.problems[0].detail
+
+
+def test_a_fault_of_ours_is_one_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Whatever a parser raises, the others are seen; it is logged once.
+    """
+
+    def fails(_data: bytes, _given: Given) -> Parsed:
+        raise LookupError("nobody thought of this")
+
+    failing = replace(formats.saml.FORMAT, read=fails)
+    monkeypatch.setattr(formats, "FORMATS", (failing,))
+    monkeypatch.setattr(formats, "_reported", set())
+    for _ in range(2):
+        parsed = read(metadata())
+        assert [str(one.reason) for one in parsed.problems] == ["format_broken"]
+        assert "LookupError" in parsed.problems[0].detail
+    assert [record.getMessage() for record in caplog.records] == ["internal error while reading a format"]
+    failing = replace(failing, recognises=lambda data: bool(fails(data, Given())))
+    monkeypatch.setattr(formats, "FORMATS", (failing, formats.der.FORMAT))
+    assert read(leaf().der).problems == ()

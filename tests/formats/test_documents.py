@@ -205,12 +205,20 @@ def test_a_broken_key_hides_no_other(key: object) -> None:
     assert reasons(parsed) == ["format_broken"]
 
 
-@pytest.mark.parametrize("data", [b'{"keys": 3}', b'{"keys": [', b'{"keys":' + b"[" * 100_000])
-def test_json_that_is_no_key_set_is_broken(data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"keys": 3}', "format_unknown"),
+        (b'{"keys": [', "format_broken"),
+        (b'{"keys":' + b"[" * 100_000, "format_broken"),
+    ],
+    ids=range(3),
+)
+def test_json_that_is_no_key_set(data: bytes, reason: str) -> None:
     """
-    Not a list, cut off, or nested to exhaust the stack.
+    No list is something else's JSON; cut off, or nested to exhaust the stack, is damage.
     """
-    assert reasons(read(data)) == ["format_broken"]
+    assert reasons(read(data)) == [reason]
 
 
 def test_metadata_has_its_validity_and_each_key_once() -> None:
