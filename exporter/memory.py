@@ -112,7 +112,8 @@ class Past:
             if new is None or replace(new, renewal=None) == replace(old, renewal=None):
                 continue
             before_that = self.previous.get(old.name)
-            self.previous[old.name] = old
+            # Of what accompanies a leaf only the dates are told; its certificate may be large.
+            self.previous[old.name] = old if old.kind is Kind.LEAF else replace(old, certificate=None)
             last_change = self.changed_at.get(old.name)
             self.changed_at[old.name] = now
             self.rolled_back_at.pop(old.name, None)

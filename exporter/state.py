@@ -306,7 +306,7 @@ class State:
         """
         aside = self._aside(now)
         try:
-            self.path.replace(aside)
+            self._beside("").replace(aside)
         except OSError as refused:
             raise self._unusable(refused) from refused
         for leftover in ("-wal", "-shm"):
@@ -319,9 +319,7 @@ class State:
         )
 
     def _aside(self, now: float) -> Path:
-        return self.path.with_name(
-            self.path.name + time.strftime(".damaged-%Y%m%dT%H%M%SZ", time.gmtime(now))
-        )
+        return self._beside(time.strftime(".damaged-%Y%m%dT%H%M%SZ", time.gmtime(now)))
 
     def _load(self, now: float) -> dict[str, Known]:
         database = self._open()
@@ -461,17 +459,18 @@ _ADVICE = {
 }
 """What SQLite's errors mean, by their code."""
 
+_DAMAGED = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+
 
 def _is_damage(error: Exception) -> bool:
     """
     True when the file itself is at fault.
 
-    All that is wrong with the world is an OperationalError. So is a column that is not there, with the
-    general code.
+    The general code is that of a column that is not there.
     """
-    if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode == sqlite3.SQLITE_ERROR
-    return isinstance(error, sqlite3.DatabaseError | FormatError | UnicodeDecodeError)
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+    return True
 
 
 def _identity(file: int | Path) -> tuple[int, int] | None:

@@ -2,6 +2,8 @@
 Memory: what is held while an endpoint cannot be seen, and what is forgotten.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from exporter.memory import (
@@ -16,7 +18,7 @@ from exporter.memory import (
     is_one_place,
     seen_facts,
 )
-from exporter.observation import Facts, Failed, Observed, Reason
+from exporter.observation import Facts, Failed, Item, Kind, Observed, Reason
 from exporter.targets import ADDRESS_LIMIT, Target
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts, target
@@ -274,6 +276,21 @@ def test_an_address_that_is_given_again_is_remembered_from_then() -> None:
         found = addresses(ADDRESS_LIMIT)
         assert memory.labels(of, found, NOW + day * 86400) == tuple(found)
     assert set(memory.known(of).roster.values()) == {NOW + 29 * 86400}
+
+
+def test_of_what_accompanied_a_leaf_only_the_dates_are_kept() -> None:
+    """
+    A server that shows large certificates in ever other places of its chain would fill the memory.
+    """
+    memory, of = Memory(), target()
+    above = replace(certificate(serial="3"), is_ca=True)
+    chain = replace(FACTS, items=(*FACTS.items, Item("chain-1", Kind.INTERMEDIATE, 1.0, 2.0, above)))
+    take(memory, of, seen(chain, "a"))
+    new = replace(RENEWED, items=(*RENEWED.items, Item("chain-1", Kind.INTERMEDIATE, 3.0, 4.0, above)))
+    take(memory, of, seen(new, "a"))
+    previous = memory.known(of).endpoints["a"].past.previous
+    assert previous["chain-1"] == Item("chain-1", Kind.INTERMEDIATE, 1.0, 2.0)
+    assert previous["leaf"] == FACTS.items[0]
 
 
 def test_the_roster_goes_on_when_the_clock_is_set_back() -> None:

@@ -430,6 +430,20 @@ def test_random_bytes_are_set_aside(path: Path, caplog: pytest.LogCaptureFixture
     assert len(damaged_files(path.parent)) == 1
 
 
+def test_a_damaged_file_that_a_link_names_is_set_aside_where_it_is(path: Path) -> None:
+    """
+    The link stays, and leads to the new one.
+    """
+    link = path.with_name("link")
+    link.symlink_to(path)
+    path.write_bytes(b"no database" * 100)
+    assert load(link) == {}
+    assert [file.name for file in damaged_files(path.parent)] == ["state.sqlite.damaged-20270115T080000Z"]
+    assert link.is_symlink()
+    save(link, named("a"))
+    assert list(load(path)) == ["a"]
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_truncated_file_is_set_aside(
     path: Path, leaves: tuple[Certificate, Certificate, Certificate], share: float

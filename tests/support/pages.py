@@ -62,9 +62,9 @@ def service(
     complete: bool = True,
 ) -> Service:
     """
-    A service that has just seen this scene; its clock stands still.
+    A service that has just seen this scene; its clocks stand still.
     """
-    made = Service(Config, Options(external_url=external_url), loop, clock=lambda: NOW)
+    made = Service(Config, Options(external_url=external_url), loop, clock=lambda: NOW, monotonic=lambda: 0.0)
     made.last = scrape(scene, complete=complete)
     return made
 
