@@ -279,12 +279,12 @@ def _trusted(der: bytes) -> Certificate:
     try:
         _, _, end = bounds(der, 0)
         parts = elements(der[end:]) if der[end:] else []
+        uses = [(part[0], elements(part)) for part in parts if part[0] in {SEQUENCE, _REJECTED_USES}]
     except ValueError as error:
         raise CertificateError(f"what stands behind the certificate cannot be read: {error}") from None
-    for part in parts:
-        if part[0] not in {SEQUENCE, _REJECTED_USES}:
-            continue
-        if _SERVER_USES.isdisjoint(elements(part)) == (part[0] == SEQUENCE):
+    for kind, named in uses:
+        # Of those it is trusted for, servers must be one; of the rejected ones they must not.
+        if _SERVER_USES.isdisjoint(named) == (kind == SEQUENCE):
             raise CertificateError(
                 "the block says that it is not trusted for servers (`openssl x509 -addtrust`, `-addreject`)"
             )

@@ -725,6 +725,7 @@ ANY_USE = bytes.fromhex("0604551d2500")
         (tlv(0x30, tlv(0x30, TRUST) + tlv(0xA0, ANY_USE)), False),
         (tlv(0x30, tlv(0xA0, MAIL)), True),
         (b"junk", False),
+        (tlv(0x30, tlv(0x30, b"junk")), False),
     ],
 )
 def test_trusted_certificate_blocks_are_read(authority: Minted, behind: bytes, *, counts: bool) -> None:
