@@ -10,7 +10,7 @@ from typing import Protocol
 from OpenSSL import SSL
 
 from exporter import tls
-from exporter.network import Network, ProbeError, Trace
+from exporter.network import EndlessError, Network, ProbeError, Trace
 from exporter.observation import Facts, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours, with_extras
@@ -25,10 +25,10 @@ class Converse(Protocol):
     """
 
     def __call__(
-        self, keys: tls.Keys, client: tls.ClientCertificate | None, deadline: float, *, wide: bool
+        self, keys: tls.Keys, client: tls.ClientCertificate | None, deadline: float, *, offer: tls.Offer
     ) -> Awaitable[tls.Seen]:
         """
-        What the server showed. `wide` offers it more. Raises HandshakeError, ProbeError or OSError.
+        What the server showed. Raises HandshakeError, ProbeError or OSError.
         """
 
 
@@ -154,21 +154,48 @@ async def _see(
     deadline: float,
 ) -> tls.Seen:
     """
-    One handshake, and a second one that offers more if the server refused the first unseen.
+    One handshake. If the server ends it unseen, another one that offers more, and a last anonymous one.
+
+    What a further try shows counts. One that shows nothing either is no news: then the first failure does.
     """
     try:
-        return await converse(keys, client, deadline, wide=False)
+        return await converse(keys, client, deadline, offer="usual")
     except tls.HandshakeError as error:
         failure = _failure(error, target, client)
-        if failure.reason is not Reason.HANDSHAKE_REFUSED or error.seen is not None:
+        if error.seen is not None or failure.reason not in _ENDED_BY_THE_SERVER:
             raise failure from error
-    # Or it refused because it knows another protocol than the one we named.
+    # Or it ended it because it knows another protocol than the one we named.
     less = ", without ALPN" if SCHEMES[target.url.scheme].alpn else ""
-    trace.note("the server refused; trying again with every group the library has%s", less)
+    trace.note("%s; trying again with all that the library has%s", failure.detail, less)
     try:
-        return await converse(keys, client, deadline, wide=True)
-    except tls.HandshakeError as error:
-        raise _failure(error, target, client) from error
+        return await converse(keys, client, deadline, offer="wide")
+    except (tls.HandshakeError, ProbeError) as error:
+        further = _news(error, target, client)
+    if further is Reason.HANDSHAKE_REFUSED and keys == "any":
+        trace.note("refused again; trying without a certificate")
+        try:
+            return await converse(keys, client, deadline, offer="anonymous")
+        except (tls.HandshakeError, ProbeError) as error:
+            _news(error, target, client)
+    raise failure
+
+
+_ENDED_BY_THE_SERVER = frozenset(
+    {Reason.HANDSHAKE_REFUSED, Reason.CONNECTION_CLOSED, Reason.CONNECTION_RESET}
+)
+"""Some servers close without an alert when they share nothing with us."""
+
+
+def _news(
+    error: tls.HandshakeError | ProbeError, target: Target, client: tls.ClientCertificate | None
+) -> Reason:
+    """
+    Why a further try failed, if that says nothing of a certificate; else raises it as ProbeError.
+    """
+    failure = _failure(error, target, client) if isinstance(error, tls.HandshakeError) else error
+    if failure.facts is not None or failure.reason in {Reason.BAD_CERTIFICATE, Reason.NO_CERTIFICATE}:
+        raise failure from error
+    return failure.reason
 
 
 def _failure(error: tls.HandshakeError, target: Target, client: tls.ClientCertificate | None) -> ProbeError:
@@ -194,7 +221,7 @@ async def _converse(
     client: tls.ClientCertificate | None,
     deadline: float,
     *,
-    wide: bool,
+    offer: tls.Offer,
 ) -> tls.Seen:
     """
     Connect, shake hands, and hear what a server that asked for a certificate says of ours, or of having none.
@@ -203,8 +230,8 @@ async def _converse(
     session: tls.Session | None = None
     sni = target.sni
     try:
-        alpn = "" if wide else SCHEMES[target.url.scheme].alpn
-        session = tls.Session(connection, tls.context(keys, client, wide=wide, alpn=alpn), sni, trace)
+        alpn = SCHEMES[target.url.scheme].alpn if offer == "usual" else ""
+        session = tls.Session(connection, tls.context(keys, client, offer=offer, alpn=alpn), sni, trace)
         offered = f", ALPN {alpn}" if alpn else ""
         trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
         seen = await session.handshake()
@@ -228,11 +255,6 @@ async def _converse(
                     f"{first_line!r}",
                     facts(seen),
                 )
-    except TimeoutError:
-        raise ProbeError(
-            Reason.HANDSHAKE_TIMEOUT,
-            "the server accepted the TCP connection but did not finish the TLS handshake in time",
-        ) from None
     finally:
         if session is not None:
             session.close()
@@ -294,6 +316,26 @@ def refusal(error: tls.HandshakeError, *, has_client_certificate: bool) -> Probe
     """
     seen = facts(error.seen) if error.seen is not None else None
     words = tls_words(error.error)
+    match error.error:
+        case TimeoutError():
+            return ProbeError(
+                Reason.HANDSHAKE_TIMEOUT,
+                "the server accepted the TCP connection but did not finish the TLS handshake in time",
+                seen,
+            )
+        case EndlessError() as endless:
+            return ProbeError(
+                Reason.HANDSHAKE_ENDLESS,
+                f"the server does not end the handshake: it sent {endless}",
+                seen,
+            )
+        case tls.LargeGroupError():
+            return ProbeError(
+                Reason.HANDSHAKE_REFUSED,
+                "we gave up the TLS handshake: the server wants a Diffie-Hellman key exchange with more than "
+                f"{tls.GROUP_LIMIT * 8} bits, which takes too long",
+                seen,
+            )
     if error.seen is not None and error.seen.tls.client_certificate_requested:
         if has_client_certificate:
             return ProbeError(
@@ -344,7 +386,7 @@ TOO_LARGE = "excessive message size"
 """OpenSSL's words for a message longer than it takes: of those a server sends, a list of certificates."""
 
 
-def tls_words(error: SSL.Error | OSError) -> str:
+def tls_words(error: Exception) -> str:
     """
     The library's words for an error, lower case, with `; ` between several.
     """

@@ -15,8 +15,8 @@ import pytest
 from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
 
-from exporter.dtls import DATAGRAMS_LIMIT
 from exporter.minter import Minted
+from exporter.quic import BYTES_LIMIT
 from exporter.targets import Proxy
 from tests.dtls.servers import flood
 from tests.support.certificates import shared_key, write_pair
@@ -135,8 +135,8 @@ def test_what_has_no_end_is_ended_and_harms_no_other(healthy: Server) -> None:
     """
     with flood(bytes(1200)) as port:
         bad, good = look(target(port, scheme="quic", timeout=9.0), target(healthy))
-    assert told(bad) == ("handshake_refused",), bad.held.observation
-    assert f"more than {DATAGRAMS_LIMIT} datagrams" in detail(bad)
+    assert told(bad) == ("handshake_endless",), bad.held.observation
+    assert f"more than {BYTES_LIMIT // 1024} kB" in detail(bad)
     assert bad.held.duration < 8
     assert told(good)[0] == "seen"
 
