@@ -202,8 +202,9 @@ def _load_client_certificate(
 _requested: set[int] = set()
 """Addresses of the SSL objects whose server asked for a client certificate, until their handshake is over."""
 
+_plain: set[int] = set()
 _too_large: set[int] = set()
-"""Addresses of those whose server named a group that we do not calculate with."""
+"""Addresses of those whose server chose plain Diffie-Hellman, and a group that we do not calculate with."""
 
 
 @_ffi.callback("int(SSL *, void *)")  # type: ignore[untyped-decorator]
@@ -214,8 +215,8 @@ def _note_certificate_request(ssl: object, _: object) -> int:
 
 
 _HANDSHAKE_CONTENT = 22
-_SERVER_KEY_EXCHANGE = bytes([12])
-"""A type of records, and a type of message in them (RFC 5246 sections 6.2.1 and 7.4)."""
+_SERVER_HELLO, _SERVER_KEY_EXCHANGE = 2, 12
+"""A type of records, and types of messages in them (RFC 5246 sections 6.2.1 and 7.4)."""
 
 
 @_ffi.callback("void(int, int, int, void *, size_t, SSL *, void *)")  # type: ignore[untyped-decorator]
@@ -226,19 +227,27 @@ def _refuse_large_group(
     if sent or content != _HANDSHAKE_CONTENT:
         return
     message = _ffi.buffer(data, length)
-    # The prime comes first behind the message's header, which is longer in DTLS (RFC 6347 section 4.2.2).
+    kind = message[:1][0]
+    # The header of a message is longer in DTLS (RFC 6347 section 4.2.2).
     begin = 12 if version >> 8 == DTLS1_VERSION >> 8 else 4
-    size = message[begin : begin + 2]
-    if message[:1] != _SERVER_KEY_EXCHANGE or not _uses_plain_diffie_hellman(ssl):
-        return
-    if int.from_bytes(size, "big") > GROUP_LIMIT:
-        # It has no way to say no. So the prime is said to be longer than the message is, which it refuses.
-        message[begin : begin + 2] = b"\xff\xff"
-        _too_large.add(int(_ffi.cast("uintptr_t", ssl)))
+    this = int(_ffi.cast("uintptr_t", ssl))
+    if kind == _SERVER_HELLO:
+        # Behind the version, 32 random bytes and the session, which has its length before it.
+        suite = begin + 35 + message[begin + 34 : begin + 35][0] if length > begin + 34 else length
+        if suite + 2 <= length and _is_plain(_lib.SSL_CIPHER_find(ssl, message[suite : suite + 2])):
+            _plain.add(this)
+    elif kind == _SERVER_KEY_EXCHANGE and this in _plain:
+        # The prime is first, with its length before it.
+        if int.from_bytes(message[begin : begin + 2], "big") > GROUP_LIMIT:
+            # There is no way to say no: so the prime gets longer than the message, which the library refuses.
+            message[begin : begin + 2] = b"\xff\xff"
+            _too_large.add(this)
 
 
-def _uses_plain_diffie_hellman(ssl: object) -> bool:
-    cipher = _lib.SSL_get_current_cipher(ssl)
+def _is_plain(cipher: object) -> bool:
+    """
+    True for a cipher suite whose keys come from plain Diffie-Hellman.
+    """
     name: bytes = b"" if cipher == _ffi.NULL else _ffi.string(_lib.SSL_CIPHER_get_name(cipher))
     return name.startswith((b"DHE-", b"ADH-"))
 
@@ -485,9 +494,9 @@ class Session:
             _lib.ERR_clear_error()
             self._up = False
             self._part()
-        if _requested or _too_large:
-            _requested.discard(self._identity())
-            _too_large.discard(self._identity())
+        if _requested or _plain:
+            for noted in (_requested, _plain, _too_large):
+                noted.discard(self._identity())
 
     async def _more(self) -> None:
         """
