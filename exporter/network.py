@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import math
 import os
 import queue
 import select
@@ -67,6 +68,8 @@ class Trace:
 
     clock: Callable[[], float]
     phase: str = "start"
+    deadline: float = math.inf
+    """A time of this clock, when whoever asked for the look stops waiting for it."""
     steps: list[tuple[float, str]] | None = None
     """`(time, words)` of each step; None when nobody asked."""
 
@@ -301,7 +304,7 @@ class Network:
         """
         family = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
         found = await self.resolver.resolve(
-            target.url.host, family[target.address_family], min(RESOLVE_TIMEOUT, target.timeout)
+            target.url.host, family[target.address_family], min(RESOLVE_TIMEOUT, target.patience)
         )
         return choose(found, target.addresses, has_route)
 

@@ -7,6 +7,7 @@ observations.
 
 import asyncio
 import logging
+import math
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class Progress:
     """
 
     target: Target
+    deadline: float = math.inf
+    """Loop time at which the sweep ends."""
     started: float | None = None
     """Loop time; None while it waits for its turn."""
     labels: tuple[str, ...] | None = None
@@ -161,7 +164,7 @@ class Sweeper:
         """
         A new sweep of these targets, whatever else is under way.
         """
-        progress = [Progress(target) for target in targets]
+        progress = [Progress(target, deadline) for target in targets]
         started = self._network.loop.time()
         sweep: Sweep
         task = self._network.loop.create_task(self._run(progress, deadline, trace_steps=trace_steps))
@@ -257,7 +260,9 @@ class Sweeper:
     async def _look(self, progress: Progress, label: str, endpoint: Endpoint, *, trace_steps: bool) -> None:
         target = progress.target
         loop = self._network.loop
-        trace = progress.traces[label] = Trace(loop.time, steps=[] if trace_steps else None)
+        trace = progress.traces[label] = Trace(
+            loop.time, deadline=progress.deadline, steps=[] if trace_steps else None
+        )
         started = loop.time()
         probe = PROBES[target.url.scheme]
         failed, facts = await _caught(probe.look(target, endpoint, self._network, trace), target)

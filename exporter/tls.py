@@ -237,11 +237,12 @@ def _refuse_large_group(
         if suite + 2 <= length and _is_plain(_lib.SSL_CIPHER_find(ssl, message[suite : suite + 2])):
             _plain.add(this)
     elif kind == _SERVER_KEY_EXCHANGE and this in _plain:
-        # The prime is first, with its length before it.
-        if int.from_bytes(message[begin : begin + 2], "big") > GROUP_LIMIT:
-            # There is no way to say no: so the prime gets longer than the message, which the library refuses.
-            message[begin : begin + 2] = b"\xff\xff"
-            _too_large.add(this)
+        # The prime is first, with its length before it. There is no way to say no to a long one: so it gets
+        # longer than the message, which the library refuses.
+        if int.from_bytes(message[begin : begin + 2], "big") <= GROUP_LIMIT:
+            return
+        message[begin : begin + 2] = b"\xff\xff"
+        _too_large.add(this)
 
 
 def _is_plain(cipher: object) -> bool:
@@ -372,7 +373,8 @@ class Session:
         if seen is None:
             raise ProbeError(
                 Reason.NO_CERTIFICATE,
-                f"the server agreed on {self._tls.get_cipher_name()}, which shows no certificate",
+                f"the server agrees on {self._tls.get_cipher_name()}, which shows no certificate, "
+                "and on none that shows one",
             )
         return seen
 

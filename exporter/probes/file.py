@@ -47,7 +47,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     trace.phase = "reading the file"
     trace.note("reading %s", endpoint.label)
     files, paths = _files(network), [endpoint.address]
-    ((outcome, _),) = await files.look(paths, target.password, target.timeout, by_pattern=False)
+    ((outcome, _),) = await files.look(paths, target.password, target.patience, by_pattern=False)
     outcome = renewals_of(outcome, target, network)
     if isinstance(outcome, ProbeError):
         # A new one: the same failure is remembered and raised many times.
@@ -70,7 +70,7 @@ async def look_all(
     by_pattern = is_pattern(target.url.path)
     for start in range(0, len(endpoints), CHUNK):
         paths = [one.address for one in endpoints[start : start + CHUNK]]
-        timeout = target.timeout * max(1, len(paths) // 10)
+        timeout = target.patience * max(1, len(paths) // 10)
         found = await files.look(paths, target.password, timeout, by_pattern=by_pattern)
         for position, (outcome, duration) in enumerate(found, start):
             tell(position, renewals_of(outcome, target, network), duration)

@@ -236,7 +236,8 @@ def _timed_out(step: Step, dialogue: Dialogue) -> _BrokenOffError:
     else:
         # Mail servers may keep unknown clients waiting to see whether they speak too soon.
         sentence = (
-            f"no {step.name} came in time: the server may delay it on purpose (then raise `timeout`), or "
-            "wait for TLS from the first byte (then use the scheme for that: smtps, imaps and so on)"
+            f"no {step.name} came in time: the server may delay it on purpose (then raise Prometheus's "
+            "`scrape_timeout`, and this target's `timeout` if it has one), or wait for TLS from the first "
+            "byte (then use the scheme for that: smtps, imaps and so on)"
         )
     return _BrokenOffError(Reason.HANDSHAKE_TIMEOUT, sentence)

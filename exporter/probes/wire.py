@@ -2,6 +2,7 @@
 TLS on the wire, from the first byte or after a dialogue, each address of the name an endpoint.
 """
 
+import math
 from collections.abc import Awaitable
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -16,7 +17,7 @@ from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours, with_extras
 from exporter.probes.opening import open_connection
 from exporter.starttls import DIALOGUES, FAREWELLS
-from exporter.targets import SCHEMES, Target, join_host_port
+from exporter.targets import SCHEMES, USUAL_PATIENCE, Target, join_host_port
 
 
 class Converse(Protocol):
@@ -115,7 +116,7 @@ async def _presented(
     """
     What the server presents to who shows this certificate. Raises ProbeError, OSError or TimeoutError.
     """
-    deadline = trace.clock() + target.timeout
+    deadline = _deadline(target, trace)
     if target.keys == "any":
         return facts(await _see(converse, target, trace, "any", client, deadline))
     seen: list[tls.Seen] = []
@@ -132,6 +133,23 @@ async def _presented(
     if not seen and failure is not None:
         raise failure
     return facts(*seen)
+
+
+def _deadline(target: Target, trace: Trace) -> float:
+    """
+    When a look that begins now is given up.
+
+    Where the scrape's own end counts it is a little earlier: a look knows what it waited for. One that began
+    too late to know it is cut off by the scrape.
+    """
+    now = trace.clock()
+    if target.patience < math.inf:
+        return now + target.patience
+    return max(now + USUAL_PATIENCE, trace.deadline - _SPARE)
+
+
+_SPARE = 0.25
+"""Seconds that a failure is known before the scrape ends."""
 
 
 def client_certificate(target: Target) -> tls.ClientCertificate | None:

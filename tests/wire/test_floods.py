@@ -9,7 +9,8 @@ import socket
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,6 @@ from exporter.starttls import tds_packet
 from exporter.targets import Proxy, Target
 from tests.dtls import servers as dtls_servers
 from tests.starttls.test_on_the_wire import scripted
-from tests.support import misbehaving
 from tests.support.certificates import shared_key
 from tests.support.misbehaving import Answer, flooding, serving
 from tests.support.servers import s_server
@@ -40,6 +40,13 @@ DEAREST = 1.5
 
 TIMEOUT = 8.0
 """Far more than it takes; well below what a test may take."""
+
+
+def longest(turns: Iterable[float]) -> float:
+    """
+    The longest time between one turn and the next.
+    """
+    return max(after - before for before, after in pairwise(turns))
 
 
 def probed(one: Target) -> Look:
@@ -68,7 +75,7 @@ def probed(one: Target) -> Look:
             finally:
                 ticking.cancel()
         turns.append(time.thread_time())
-        assert max(b - a for a, b in zip(turns, turns[1:], strict=False)) < LONGEST
+        assert longest(turns) < LONGEST
         assert turns[-1] - turns[0] < DEAREST
         return made.results[0].looks[0]
 
@@ -179,7 +186,7 @@ def test_many_at_once_leave_room_for_the_others() -> None:
                 made = await watch.scrape(targets, TIMEOUT, lambda _: True)
                 ticking.cancel()
         assert {told(row) for row in made.endpoints} == {("handshake_endless",)}
-        return max(b - a for a, b in zip(turns, turns[1:], strict=False))
+        return longest(turns)
 
     assert asyncio.run(run()) < 5 * LONGEST
 
@@ -370,7 +377,7 @@ def test_datagrams_that_never_stop_are_left(name: str, scheme: str) -> None:
 
 
 @pytest.fixture
-def large_group(tmp_path: Path) -> Iterator[Path]:
+def large_group(tmp_path: Path) -> Path:
     """
     Parameters with a number of 10,000 bits, the largest that the library calculates with. It is no prime,
     which no client looks at.
@@ -385,7 +392,7 @@ def large_group(tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / "large.pem"
     lines = ["-----BEGIN DH PARAMETERS-----", *textwrap.wrap(text, 64), "-----END DH PARAMETERS-----"]
     file.write_text("\n".join([*lines, ""]), encoding="ascii")
-    yield file
+    return file
 
 
 def test_a_group_that_takes_a_second_is_refused_and_the_leaf_is_seen(
