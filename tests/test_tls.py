@@ -63,13 +63,16 @@ def test_a_private_name_exists(name: str) -> None:
 
 def test_private_attributes_exist() -> None:
     """
-    A context's and a connection's C objects, the foreign function interface, and the maker of errors.
+    The C objects of a context and a connection, its memory, the foreign functions, and the maker of errors.
     """
     context = SSL.Context(SSL.TLS_METHOD)
     assert _ffi.typeof(context._context) is _ffi.typeof("SSL_CTX *")
     connection = SSL.Connection(context, None)
     assert _ffi.typeof(connection._ssl) is _ffi.typeof("SSL *")
     assert callable(connection._raise_ssl_error)
+    for memory in (connection._into_ssl, connection._from_ssl):
+        assert _ffi.typeof(memory) is _ffi.typeof("BIO *")
+        assert _lib.BIO_get_mem_data(memory, _ffi.NULL) == 0
 
 
 def test_private_calls_give_what_public_ones_do(tmp_path: Path, ca: Minted) -> None:
