@@ -39,6 +39,10 @@ FAILURES: dict[Reason, str] = {
         "The server hangs or is overloaded, or this port speaks another protocol than TLS. If it is only "
         "slow, raise the target's `timeout`."
     ),
+    Reason.HANDSHAKE_ENDLESS: (
+        "No proper server does this: see what answers at this port, and whether it was taken over. "
+        "Clients that do not stop reading hang on it."
+    ),
     Reason.HANDSHAKE_REFUSED: (
         "Read the server's log: it may know no such name (set `server_name`), or share no protocol or "
         "cipher with usual clients."

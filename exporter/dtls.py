@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from OpenSSL import SSL
 
 from exporter import tls
-from exporter.network import Connection, Network, ProbeError, Trace, connect_error
+from exporter.network import Connection, EndlessError, Network, ProbeError, Trace, connect_error
 from exporter.observation import Reason
 from exporter.targets import Target
 
@@ -18,6 +18,9 @@ PAYLOAD = 1232
 
 DATAGRAMS_LIMIT = 2000
 """Datagrams that are taken from a server. The largest list of certificates comes in a tenth of that."""
+
+BYTES_LIMIT = 1024 * 1024
+"""Bytes that are taken from a server: the largest list of certificates ten times."""
 
 _HEADER = 13
 """Bytes before the content of each record (RFC 6347 section 4.1)."""
@@ -41,7 +44,7 @@ async def see(
     client: tls.ClientCertificate | None,
     deadline: float,
     *,
-    wide: bool,
+    offer: tls.Offer,
     lenient: bool = False,
 ) -> tls.Seen:
     """
@@ -56,11 +59,15 @@ async def see(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             sock.connect((address, port))
             connection = Connection(network.readiness, sock, deadline)
-            context = tls.context(keys, client, wide=wide, lenient=lenient, datagrams=True)
+            context = tls.context(keys, client, offer=offer, lenient=lenient, datagrams=True)
             with contextlib.closing(Session(connection, context, sni, trace, lenient=lenient)) as session:
                 seen = await session.handshake()
     except OSError as error:
         raise connect_error(error, address, port) from None
+    except tls.HandshakeError as error:
+        if isinstance(error.error, OSError):
+            raise connect_error(error.error, address, port) from None
+        raise
     trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
     return seen
 
@@ -68,9 +75,6 @@ async def see(
 class Session(tls.Session):
     """
     One DTLS conversation over a connected UDP socket.
-
-    The library reads and writes memory. Were it given the socket, it would stay in there for as long as
-    datagrams come that it drops.
     """
 
     def __init__(
@@ -82,45 +86,38 @@ class Session(tls.Session):
         *,
         lenient: bool = False,
     ) -> None:
-        super().__init__(connection, tls_context, server_name, trace, in_memory=True, lenient=lenient)
+        super().__init__(connection, tls_context, server_name, trace, lenient=lenient)
         self._deadline = connection.deadline
+        connection.allow(BYTES_LIMIT)
         self._came = 0
         self._understood = 0
         """Datagrams, and those of them that begin with a record of DTLS."""
         self._tls.set_ciphertext_mtu(PAYLOAD)
 
-    def close(self) -> None:
+    async def _more(self) -> None:
         """
-        Say goodbye, so that the server need not wait for us, and forget the conversation.
-        """
-        with contextlib.suppress(SSL.Error):
-            self._tls.shutdown()
-        # One that refused the datagrams before will refuse these.
-        with contextlib.suppress(OSError):
-            self._flush()
-        super().close()
+        Send what the library wrote, and again, until it was given a datagram.
 
-    async def _wait_readable(self) -> None:
+        Raises ProbeError when no handshake will come of it, EndlessError and OSError.
         """
-        Returns when the library was given a datagram. Until then what it wrote is sent, and sent again.
-
-        Raises ProbeError when no handshake will come of it, and OSError.
-        """
-        self._flush()
+        await self._flush()
         while True:
             timer = self._tls.DTLSv1_get_timeout()
             soon = self._deadline if timer is None else self._trace.clock() + timer
             self._connection.deadline = min(self._deadline, soon)
             try:
-                await self._connection.wait_readable()
+                # An empty datagram is no end.
+                datagram = await self._connection.receive(_DATAGRAM)
+            except EndlessError as error:
+                raise self._endless(error) from None
             except TimeoutError:
-                if self._trace.clock() >= self._deadline or not self._sent_again():
+                if self._trace.clock() >= self._deadline or not await self._sent_again():
                     raise self._unfinished() from None
             else:
-                if self._take():
+                if self._took(datagram):
                     return
 
-    def _sent_again(self) -> bool:
+    async def _sent_again(self) -> bool:
         """
         False when the library gave up, which it does after twelve timers: seven minutes.
         """
@@ -128,36 +125,36 @@ class Session(tls.Session):
             self._tls.DTLSv1_handle_timeout()
         except SSL.Error:
             return False
-        self._flush()
+        await self._flush()
         return True
 
-    def _take(self) -> bool:
+    def _took(self, datagram: bytes) -> bool:
         """
-        True when the library was given a datagram. Raises ProbeError when too many came.
+        True when the library was given the datagram. Raises ProbeError or EndlessError when too many came.
         """
-        try:
-            datagram = self._connection.socket.recv(_DATAGRAM)
-        except BlockingIOError:
-            return False  # its checksum was wrong
         self._came += 1
         if self._came > DATAGRAMS_LIMIT:
-            raise self._endless()
+            raise self._endless(EndlessError(f"more than {DATAGRAMS_LIMIT} datagrams"))
         # What is no record is dropped without a word (RFC 6347 section 4.1.2.7): anybody may have sent it.
         if not is_record(datagram):
             return False
         self._understood += 1
-        self._tls.bio_write(datagram)
+        self._take(datagram)
         return True
 
-    def _flush(self) -> None:
-        written = b""
-        with contextlib.suppress(SSL.WantReadError):
-            while True:
-                written += self._tls.bio_read(_DATAGRAM)
-        for record in records(written):
-            # A full queue loses a datagram, as the network may: it is sent again.
-            with contextlib.suppress(BlockingIOError):
-                self._connection.socket.send(record)
+    def _endless(self, error: EndlessError) -> EndlessError | ProbeError:
+        if self._understood:
+            return error
+        words = f"what answers at this port does not speak DTLS: it sent {error}"
+        return ProbeError(Reason.NOT_TLS, words)
+
+    async def _flush(self) -> None:
+        self._part()
+
+    def _part(self) -> None:
+        # A full queue loses a datagram, as the network may: it is sent again.
+        for record in records(self._written()):
+            self._connection.send_at_once(record)
 
     def _unfinished(self) -> ProbeError:
         if self._understood:
@@ -170,14 +167,6 @@ class Session(tls.Session):
             Reason.CONNECT_TIMEOUT,
             "no answer by UDP: a firewall drops the packets, the host is down, or nothing speaks DTLS there",
         )
-
-    def _endless(self) -> ProbeError:
-        words = f"it sent more than {DATAGRAMS_LIMIT} datagrams"
-        if self._understood:
-            return ProbeError(
-                Reason.HANDSHAKE_REFUSED, f"the server does not end the DTLS handshake: {words}"
-            )
-        return ProbeError(Reason.NOT_TLS, f"what answers at this port does not speak DTLS: {words}")
 
 
 def is_record(datagram: bytes) -> bool:

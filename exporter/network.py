@@ -7,8 +7,10 @@ the conversation it has.
 """
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
+import math
 import os
 import queue
 import select
@@ -71,6 +73,12 @@ class ProbeError(Exception):
         """What expires on our side, if nothing was seen: see `Failed`."""
 
 
+class EndlessError(Exception):
+    """
+    The other end sent more than belongs to what it was in the middle of. The message says how much.
+    """
+
+
 class NoDescriptorError(ProbeError):
     """
     The process may open no more files by now: others have to close theirs first.
@@ -85,6 +93,8 @@ class Trace:
 
     clock: Callable[[], float]
     phase: str = "start"
+    deadline: float = math.inf
+    """A time of this clock, when whoever asked for the look stops waiting for it."""
     steps: list[tuple[float, str]] | None = None
     """`(time, words)` of each step; None when nobody asked."""
 
@@ -407,7 +417,7 @@ class Network:
         """
         family = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
         found = await self.resolver.resolve(
-            target.url.host, family[target.address_family], min(RESOLVE_TIMEOUT, target.timeout)
+            target.url.host, family[target.address_family], min(RESOLVE_TIMEOUT, target.patience)
         )
         chosen = choose(found, target.addresses, has_route)
         if target.forbids is not None:
@@ -457,16 +467,24 @@ def has_route(address: IPAddress) -> bool:
 
 class Connection:
     """
-    One TCP connection, non-blocking, whose every wait ends at its deadline.
+    One connection, non-blocking, whose every wait ends at its deadline, and whose every phase takes so many
+    bytes at most.
     """
 
-    __slots__ = ("_readiness", "_registered", "deadline", "socket")
+    __slots__ = ("_allowed", "_left", "_readiness", "_registered", "deadline", "socket")
 
     def __init__(self, readiness: Readiness, sock: socket.socket, deadline: float) -> None:
         self._readiness = readiness
         self._registered = False
+        self._allowed = self._left = 0
         self.socket = sock
         self.deadline = deadline
+
+    def allow(self, limit: int) -> None:
+        """
+        Begin a phase in which so many bytes are received at most.
+        """
+        self._allowed = self._left = limit
 
     def wait_readable(self) -> asyncio.Future[None]:
         """
@@ -493,6 +511,31 @@ class Connection:
                 data = data[self.socket.send(data) :]
             except BlockingIOError:
                 await self.wait_writable()
+
+    def send_at_once(self, data: bytes) -> None:
+        """
+        Send what can be sent without waiting. That nobody takes it any more is no error.
+        """
+        with contextlib.suppress(OSError):
+            self.socket.send(data)
+
+    async def receive(self, limit: int) -> bytes:
+        """
+        What came next, as far as it was not read yet; empty at the end of the connection.
+
+        Waits its turn even if there is something already: one who always has something to say must not keep
+        the others from theirs. Raises OSError, TimeoutError at the deadline, or EndlessError.
+        """
+        while True:
+            await self.wait_readable()
+            try:
+                data = self.socket.recv(limit)
+            except BlockingIOError:
+                continue  # a datagram whose checksum was wrong
+            self._left -= len(data)
+            if self._left < 0:
+                raise EndlessError(f"more than {self._allowed // 1024} kB")
+            return data
 
     def peek(self) -> bytes | None:
         """

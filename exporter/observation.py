@@ -24,6 +24,7 @@ class Reason(StrEnum):
     CONNECT_TIMEOUT = "connect_timeout"
     NETWORK_UNREACHABLE = "network_unreachable"
     HANDSHAKE_TIMEOUT = "handshake_timeout"
+    HANDSHAKE_ENDLESS = "handshake_endless"
     HANDSHAKE_REFUSED = "handshake_refused"
     NOT_TLS = "not_tls"
     BAD_CERTIFICATE = "bad_certificate"

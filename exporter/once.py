@@ -127,7 +127,7 @@ def _with_flags(target: Target, options: argparse.Namespace) -> Target:
         server_name=options.server_name or target.server_name,
         # A configuration has its own. Without one, a single look may take all the time there is. Either ends
         # before the whole does: a look knows what it waited for, the whole only that its time is over.
-        timeout=soon if options.config_file is None else min(target.timeout, soon),
+        timeout=soon if options.config_file is None else min(target.patience, soon),
     )
 
 

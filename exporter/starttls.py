@@ -501,19 +501,20 @@ def tds_data(data: bytes) -> tuple[bytes, bytes]:
     What is in the complete packets that these bytes begin with, and the bytes after those.
     """
     inside: list[bytes] = []
-    while data:
-        if data[0] not in {_TDS_PRELOGIN, _TDS_ANSWER}:
-            raise UnexpectedError("no packet of TDS: '{}'", data)
-        if len(data) < _TDS_HEADER:
+    begin = 0
+    while begin < len(data):
+        if data[begin] not in {_TDS_PRELOGIN, _TDS_ANSWER}:
+            raise UnexpectedError("no packet of TDS: '{}'", data[begin:])
+        if len(data) < begin + _TDS_HEADER:
             break
-        length = int.from_bytes(data[2:4], "big")
+        length = int.from_bytes(data[begin + 2 : begin + 4], "big")
         if length < _TDS_HEADER:
             raise UnexpectedError("a packet of TDS with {} bytes", str(length))
-        if len(data) < length:
+        if len(data) < begin + length:
             break
-        inside.append(data[_TDS_HEADER:length])
-        data = data[length:]
-    return b"".join(inside), data
+        inside.append(data[begin + _TDS_HEADER : begin + length])
+        begin += length
+    return b"".join(inside), data[begin:]
 
 
 _TDS_REQUEST = tds_packet(

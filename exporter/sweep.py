@@ -9,6 +9,7 @@ way for one is joined by the next.
 import asyncio
 import errno
 import logging
+import math
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ class Progress:
     target: Target
     since: float
     """Loop time at which it was first asked for."""
+    deadline: float
+    """Loop time at which the sweep ends that asked for it first."""
     trace_steps: bool = False
     started: float | None = None
     """Loop time; None while it waits for its turn."""
@@ -205,9 +208,9 @@ class Sweeper:
         loop = self._network.loop
         self._latest = sweep = Sweep(loop, deadline)
         for target in targets:
-            progress = None if trace_steps else self._shared(target, sweep.started)
+            progress = None if trace_steps else self._shared(target, sweep)
             if progress is None:
-                progress = Progress(target, sweep.started, trace_steps)
+                progress = Progress(target, sweep.started, deadline, trace_steps)
                 if not trace_steps:
                     self._current[target.name] = progress
                 self._wait(progress)
@@ -221,11 +224,14 @@ class Sweeper:
             self._end(sweep)
         return sweep
 
-    def _shared(self, target: Target, now: float) -> Progress | None:
+    def _shared(self, target: Target, sweep: Sweep) -> Progress | None:
         found = self._current.get(target.name)
         if found is None or (found.target is not target and found.target != target):
             return None
-        return found if found.ended is None or now - found.ended <= FRESH else None
+        if target.patience == math.inf and found.deadline < sweep.deadline - FRESH:
+            # It waits only as long as the scrape did that began it, and this one has more time.
+            return None
+        return found if found.ended is None or sweep.started - found.ended <= FRESH else None
 
     def _wait(self, progress: Progress) -> None:
         """
@@ -354,7 +360,7 @@ class Sweeper:
     async def _look(self, progress: Progress, label: str, endpoint: Endpoint) -> None:
         target = progress.target
         loop = self._network.loop
-        trace = Trace(loop.time, steps=[] if progress.trace_steps else None)
+        trace = Trace(loop.time, deadline=progress.deadline, steps=[] if progress.trace_steps else None)
         started = loop.time()
         progress.begun[label] = (trace, started)
         probe = PROBES[target.url.scheme]

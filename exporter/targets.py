@@ -3,6 +3,7 @@ Targets: what the user configured, as values. Pure; the YAML around them is read
 """
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,43 +49,45 @@ class Scheme:
     """
     datagrams: bool = False
     """Its servers are reached by UDP, not by TCP."""
+    dialogue: bool = False
+    """TLS begins after a dialogue, in which some servers keep strangers waiting on purpose."""
 
 
 SCHEMES: dict[str, Scheme] = {
     "https": Scheme(default_port=443),
     "tls": Scheme(),
     "dtls": Scheme(datagrams=True),
-    "smtp": Scheme(default_port=25),
-    "submission": Scheme(default_port=587),
+    "smtp": Scheme(default_port=25, dialogue=True),
+    "submission": Scheme(default_port=587, dialogue=True),
     "smtps": Scheme(default_port=465),
-    "lmtp": Scheme(default_port=24),
-    "imap": Scheme(default_port=143),
+    "lmtp": Scheme(default_port=24, dialogue=True),
+    "imap": Scheme(default_port=143, dialogue=True),
     "imaps": Scheme(default_port=993),
-    "pop3": Scheme(default_port=110),
+    "pop3": Scheme(default_port=110, dialogue=True),
     "pop3s": Scheme(default_port=995),
-    "sieve": Scheme(default_port=4190),
-    "ftp": Scheme(default_port=21),
+    "sieve": Scheme(default_port=4190, dialogue=True),
+    "ftp": Scheme(default_port=21, dialogue=True),
     "ftps": Scheme(default_port=990),
-    "ldap": Scheme(default_port=389),
+    "ldap": Scheme(default_port=389, dialogue=True),
     "ldaps": Scheme(default_port=636),
-    "xmpp": Scheme(default_port=5222),
+    "xmpp": Scheme(default_port=5222, dialogue=True),
     # XEP-0368 section 3: a server may share port 443 with a web server.
     "xmpps": Scheme(default_port=5223, alpn="xmpp-client"),
-    "xmpp-server": Scheme(default_port=5269),
+    "xmpp-server": Scheme(default_port=5269, dialogue=True),
     "xmpps-server": Scheme(default_port=5270, alpn="xmpp-server"),
-    "postgres": Scheme(default_port=5432),
-    "mysql": Scheme(default_port=3306),
-    "mssql": Scheme(default_port=1433),
+    "postgres": Scheme(default_port=5432, dialogue=True),
+    "mysql": Scheme(default_port=3306, dialogue=True),
+    "mssql": Scheme(default_port=1433, dialogue=True),
     # TDS 8, which drivers call `Encrypt=strict`.
     "mssqls": Scheme(default_port=1433, alpn="tds/8.0"),
     "rediss": Scheme(default_port=6379),
     "mongodb": Scheme(default_port=27017),
     "amqps": Scheme(default_port=5671),
-    "nntp": Scheme(default_port=119),
+    "nntp": Scheme(default_port=119, dialogue=True),
     "nntps": Scheme(default_port=563),
-    "irc": Scheme(default_port=6667),
+    "irc": Scheme(default_port=6667, dialogue=True),
     "ircs": Scheme(default_port=6697),
-    "rdp": Scheme(default_port=3389),
+    "rdp": Scheme(default_port=3389, dialogue=True),
     # Servers with DNS over HTTPS on the same port tell the two apart by it; zone transfers need it (RFC 9103
     # section 7.1).
     "dot": Scheme(default_port=853, alpn="dot"),
@@ -117,6 +120,9 @@ _OTHER_NAMES = {
 
 OPEN_FORMS = frozenset({Form.HOST, Form.NAME})
 """Forms that `/probe` may be asked for without being named in `probe.allow`: what anybody can see."""
+
+USUAL_PATIENCE = 5.0
+"""Seconds that one look may take unless its target or its scheme says otherwise."""
 
 ADDRESS_LIMIT = 16
 """How many addresses of one name are probed at most."""
@@ -250,8 +256,8 @@ class Target:
     """The first that fits an item has its policy; empty when the configuration names this target's policy."""
     labels: tuple[tuple[str, str], ...] = ()
     """The user's labels, sorted by name; exported on `expiry_target_info` only."""
-    timeout: float = 5.0
-    """Seconds that one look at one endpoint may take, after the name was resolved."""
+    timeout: float | None = None
+    """Seconds that one look at one endpoint may take, after the name was resolved; None: see `patience`."""
     server_name: str | None = None
     """Name to send as SNI and to verify instead of the URL's host; None: the host."""
     ca_file: str | None = None
@@ -295,6 +301,15 @@ class Target:
         False for what only a caller of `/probe` named.
         """
         return self.forbids is None
+
+    @property
+    def patience(self) -> float:
+        """
+        Seconds that one look at one endpoint may take; without an end where only the scrape's own counts.
+        """
+        if self.timeout is not None:
+            return self.timeout
+        return math.inf if SCHEMES[self.url.scheme].dialogue else USUAL_PATIENCE
 
     @property
     def expected_name(self) -> str:

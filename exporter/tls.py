@@ -5,12 +5,11 @@ An expired, misnamed or untrusted certificate, an old protocol or a short key is
 what the exporter exists to report, so nothing here refuses it.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,27 +17,48 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL
 
-# pyOpenSSL has no public call for groups, for signature algorithms, and for learning
-# that a certificate was asked for; its calls for the chain and the staple copy each
-# certificate several times. Those five go through the binding that pyOpenSSL itself
-# uses; pyproject.toml keeps its version within what tests/test_tls.py has tried.
+# pyOpenSSL has no public call for groups, for signature algorithms, for learning that a certificate was
+# asked for, and for looking at messages; its calls for the chain and the staple copy each certificate
+# several times, and those for its memory raise for each wait. They go through the binding that pyOpenSSL
+# itself uses; pyproject.toml keeps its version within what tests/test_tls.py has tried.
 from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
 from exporter.caches import remembered
 from exporter.certificates import CertificateError, certificate, parse_pem
 from exporter.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
-from exporter.network import Connection, ProbeError, Trace
+from exporter.network import Connection, EndlessError, ProbeError, Trace
 from exporter.observation import Certificate, Chain, Reason, Tls
 
 DTLS1_VERSION = 0xFEFF
-"""Numbers of DTLS count down (RFC 6347 section 4.1); pyOpenSSL has no name for this one."""
+DTLS1_2_VERSION = 0xFEFD
+"""Numbers of DTLS count down (RFC 6347 section 4.1); pyOpenSSL has no names for these."""
+
+BITE = 8192
+"""Bytes that the library is given at a time, at most. Of the cheapest messages it reads through as many in
+half a millisecond, and nothing else gets its turn meanwhile. What a usual server shows is one bite."""
+
+HANDSHAKE_LIMIT = 256 * 1024
+"""Bytes that are taken from a server in one handshake. The library takes 100 kB of certificates, and as
+much of the names that a server wants client certificates from; the rest is small."""
+
+AFTER_LIMIT = 64 * 1024
+"""Bytes that are taken after the handshake: tickets, changes of keys, a verdict, last words."""
 
 Keys = Literal["any", "rsa", "ecdsa"]
 """Which kind of server certificate the handshake asks for."""
 
-# What the first try offers is what servers choose in practice; a second one offers all the library has. A
-# server must look through all that is offered, and one that prefers a post-quantum group would ask for a key
-# of that kind, which costs a round trip and more arithmetic than the whole rest.
+Offer = Literal["usual", "wide", "anonymous"]
+"""
+What a handshake offers. No offer may hide what an ordinary client sees, since the server chooses from it.
+
+`usual`: what ordinary clients offer, and no more. A server with a preference of its own might choose another
+certificate for more, or none at all. `wide`: all the library has by which a server shows a certificate, for
+those that refused the usual. `anonymous`: all the library has by which it shows none, which tells that it can
+do no better.
+"""
+
+# A server must look through all that is offered, and one that prefers a post-quantum group would ask for a
+# key of that kind, which costs a round trip and more arithmetic than the whole rest.
 
 _GROUPS = b"X25519:P-256:P-384:P-521"
 """The first group is the one a key is sent for."""
@@ -46,22 +66,31 @@ _GROUPS = b"X25519:P-256:P-384:P-521"
 _ALL_GROUPS = (
     b"?X25519:?P-256:?P-384:?P-521:?X448:?X25519MLKEM768:?SecP256r1MLKEM768:?SecP384r1MLKEM1024:?ffdhe2048:"
     b"?ffdhe3072:?ffdhe4096:?ffdhe6144:?ffdhe8192:?brainpoolP256r1:?brainpoolP384r1:?brainpoolP512r1:"
-    b"?brainpoolP256r1tls13:?brainpoolP384r1tls13:?brainpoolP512r1tls13:?MLKEM512:?MLKEM768:?MLKEM1024"
+    b"?brainpoolP256r1tls13:?brainpoolP384r1tls13:?brainpoolP512r1tls13:?MLKEM512:?MLKEM768:?MLKEM1024:"
+    b"?P-224:?secp256k1:?P-192"
 )
 """The library's default leaves out some that it has. It passes over those it has not (`?`, OpenSSL 3.3)."""
 
 _TLS13_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
-_CIPHERS = b"ALL:COMPLEMENTOFALL:!PSK:!SRP:!ARIA:!CAMELLIA:!AESCCM:@SECLEVEL=0"
-"""Old ciphers too, at the level that refuses no key and no hash: old servers are to be seen."""
+_ALL_TLS13_SUITES = _TLS13_SUITES + b":TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256"
 
-_ALL_CIPHERS = b"ALL:COMPLEMENTOFALL:@SECLEVEL=0"
+# At the level that refuses no key and no hash: old servers are to be seen. Without the plain Diffie-Hellman
+# exchange (kDHE), which browsers do not offer: the server says how long it takes.
 
-_KEY_CIPHERS: dict[Keys, bytes] = {
-    "any": _CIPHERS,
-    "rsa": b"aRSA:@SECLEVEL=0",
-    "ecdsa": b"aECDSA:@SECLEVEL=0",
+_CIPHERS: dict[tuple[Offer, Keys], bytes] = {
+    ("usual", "any"): b"DEFAULT:!kDHE:!PSK:!SRP:@SECLEVEL=0",
+    ("usual", "rsa"): b"DEFAULT:!kDHE:!PSK:!SRP:!aECDSA:@SECLEVEL=0",
+    ("usual", "ecdsa"): b"DEFAULT:!kDHE:!PSK:!SRP:!aRSA:@SECLEVEL=0",
+    ("wide", "any"): b"ALL:COMPLEMENTOFALL:!aNULL:@SECLEVEL=0",
+    ("wide", "rsa"): b"aRSA:@SECLEVEL=0",
+    ("wide", "ecdsa"): b"aECDSA:@SECLEVEL=0",
+    ("anonymous", "any"): b"aNULL:@SECLEVEL=0",
 }
+
+GROUP_LIMIT = 4096 // 8
+"""Bytes of the largest prime that we calculate with, if a server names one (RFC 5246 section 7.4.3). That
+takes a twelfth of a second; the 10,000 bits that the library takes are more than a second."""
 
 _RSA_SIGNATURES = (
     b"rsa_pss_rsae_sha256:RSA+SHA256:rsa_pss_rsae_sha384:RSA+SHA384:rsa_pss_rsae_sha512:RSA+SHA512:"
@@ -74,6 +103,13 @@ _KEY_SIGNATURES: dict[Keys, bytes] = {
     "rsa": _RSA_SIGNATURES,
     "ecdsa": _ECDSA_SIGNATURES,
 }
+
+_MORE_SIGNATURES: dict[Keys, bytes] = {
+    "rsa": b"",
+    "ecdsa": b":?ecdsa_brainpoolP256r1tls13_sha256:?ecdsa_brainpoolP384r1tls13_sha384"
+    b":?ecdsa_brainpoolP512r1tls13_sha512",
+}
+"""What the wide offer has besides where it names them; for keys of any kind it has the library's own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,6 +200,10 @@ def _load_client_certificate(
 _requested: set[int] = set()
 """Addresses of the SSL objects whose server asked for a client certificate, until their handshake is over."""
 
+_plain: set[int] = set()
+_too_large: set[int] = set()
+"""Addresses of those whose server chose plain Diffie-Hellman, and a group that we do not calculate with."""
+
 
 @_ffi.callback("int(SSL *, void *)")  # type: ignore[untyped-decorator]
 def _note_certificate_request(ssl: object, _: object) -> int:
@@ -175,19 +215,55 @@ def _note_certificate_request(ssl: object, _: object) -> int:
 _kept: dict[int, bytes] = {}
 """The Certificate message that came, by the address of the SSL object, until the conversation is over."""
 
-_HANDSHAKE, _CERTIFICATE = 22, 11
-"""Types of records and of handshake messages (RFC 8446 sections 5.1 and 4)."""
+_HANDSHAKE_CONTENT = 22
+_SERVER_HELLO, _CERTIFICATE, _SERVER_KEY_EXCHANGE = 2, 11, 12
+"""A type of records, and types of messages in them (RFC 5246 sections 6.2.1 and 7.4)."""
 
 
 @_ffi.callback("void(int, int, int, void *, size_t, SSL *, void *)")  # type: ignore[untyped-decorator]
-def _keep_certificates(
-    is_ours: int, _version: int, kind: int, data: object, length: int, ssl: object, _: object
+def _look_at_message(
+    sent: int, version: int, content: int, data: object, length: int, ssl: object, _: object
 ) -> None:
-    # OpenSSL calls this with each message before it reads it.
-    if not is_ours and kind == _HANDSHAKE and length:
-        message = bytes(_ffi.buffer(data, length))
-        if message[0] == _CERTIFICATE:
-            _kept[int(_ffi.cast("uintptr_t", ssl))] = message
+    # OpenSSL calls this with each message that is whole, before it looks into it.
+    if sent or content != _HANDSHAKE_CONTENT or not length:
+        return
+    message = _ffi.buffer(data, length)
+    this = int(_ffi.cast("uintptr_t", ssl))
+    kind = message[:1][0]
+    if kind == _CERTIFICATE:
+        _kept[this] = bytes(message)
+    else:
+        # The header of a message is longer in DTLS (RFC 6347 section 4.2.2).
+        _refuse_large_group(kind, message, 12 if version >> 8 == DTLS1_VERSION >> 8 else 4, ssl, this)
+
+
+def _refuse_large_group(kind: int, message: Any, begin: int, ssl: object, this: int) -> None:
+    """
+    Make the library refuse a group of plain Diffie-Hellman that takes seconds to calculate with.
+
+    `begin` is where the message's content begins, `this` the address of the SSL object.
+    """
+    length = len(message)
+    if kind == _SERVER_HELLO:
+        # Behind the version, 32 random bytes and the session, which has its length before it.
+        suite = begin + 35 + message[begin + 34 : begin + 35][0] if length > begin + 34 else length
+        if suite + 2 <= length and _is_plain(_lib.SSL_CIPHER_find(ssl, message[suite : suite + 2])):
+            _plain.add(this)
+    elif kind == _SERVER_KEY_EXCHANGE and this in _plain:
+        # The prime is first, with its length before it. There is no way to say no to a long one: so it gets
+        # longer than the message, which the library refuses.
+        if int.from_bytes(message[begin : begin + 2], "big") <= GROUP_LIMIT:
+            return
+        message[begin : begin + 2] = b"\xff\xff"
+        _too_large.add(this)
+
+
+def _is_plain(cipher: object) -> bool:
+    """
+    True for a cipher suite whose keys come from plain Diffie-Hellman.
+    """
+    name: bytes = b"" if cipher == _ffi.NULL else _ffi.string(_lib.SSL_CIPHER_get_name(cipher))
+    return name.startswith((b"DHE-", b"ADH-"))
 
 
 @lru_cache(maxsize=256)
@@ -195,13 +271,13 @@ def context(
     keys: Keys,
     client: ClientCertificate | None,
     *,
-    wide: bool = False,
+    offer: Offer = "usual",
     lenient: bool = False,
     alpn: str = "",
     datagrams: bool = False,
 ) -> SSL.Context:
     """
-    A context that refuses nothing. `wide` offers all that the library has, for a second try. `lenient`: see
+    A context that refuses nothing. The offer `anonymous` goes with keys of `any` kind only. `lenient`: see
     `Session`.
 
     `alpn` is the one protocol that is offered (RFC 7301); empty: that extension is not sent. With `datagrams`
@@ -213,15 +289,19 @@ def context(
     # A resumed session shows no certificate, and the tickets for it are only cost.
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     made.set_options(SSL.OP_NO_TICKET | SSL.OP_LEGACY_SERVER_CONNECT)
-    made.set_cipher_list(_ALL_CIPHERS if wide and keys == "any" else _KEY_CIPHERS[keys])
-    made.set_tls13_ciphersuites(_TLS13_SUITES)
+    made.set_cipher_list(_CIPHERS[offer, keys])
+    made.set_tls13_ciphersuites(_TLS13_SUITES if offer == "usual" else _ALL_TLS13_SUITES)
+    if offer == "anonymous":
+        made.set_max_proto_version(DTLS1_2_VERSION if datagrams else SSL.TLS1_2_VERSION)
     raw = made._context  # noqa: SLF001 - see the import of _lib
     _lib.SSL_CTX_set_cert_cb(raw, _note_certificate_request, _ffi.NULL)
-    _check(_lib.SSL_CTX_set1_curves_list(raw, _ALL_GROUPS if wide else _GROUPS))
-    if not wide or keys != "any":
+    if offer != "usual" or lenient:
+        _lib.SSL_CTX_set_msg_callback(raw, _look_at_message)
+    _check(_lib.SSL_CTX_set1_curves_list(raw, _GROUPS if offer == "usual" else _ALL_GROUPS))
+    if offer == "usual":
         _check(_lib.SSL_CTX_set1_sigalgs_list(raw, _KEY_SIGNATURES[keys]))
-    if lenient:
-        _lib.SSL_CTX_set_msg_callback(raw, _keep_certificates)
+    elif keys != "any":
+        _check(_lib.SSL_CTX_set1_sigalgs_list(raw, _KEY_SIGNATURES[keys] + _MORE_SIGNATURES[keys]))
     if datagrams:
         # Else the library asks its memory how much it takes at a time, and sends 256 bytes.
         made.set_options(SSL.OP_NO_QUERY_MTU)
@@ -241,12 +321,20 @@ def _check(result: int) -> None:
         raise AssertionError("the TLS library refused a list of names that this module holds")
 
 
-class HandshakeError(Exception):
+class LargeGroupError(Exception):
     """
-    A handshake ended early, or its server took it back: with the library's error and what was seen before.
+    A server wants a calculation of us that would hold up everything else.
     """
 
-    def __init__(self, error: SSL.Error | OSError, seen: Seen | None) -> None:
+
+class HandshakeError(Exception):
+    """
+    A handshake ended early, or its server took it back: with the error and what was seen before.
+
+    The error is the library's, that of the connection, TimeoutError, EndlessError or LargeGroupError.
+    """
+
+    def __init__(self, error: Exception, seen: Seen | None) -> None:
         super().__init__(str(error))
         self.error = error
         self.seen = seen
@@ -256,12 +344,17 @@ class HandshakeError(Exception):
         """
         True when the connection ended without a word of TLS, or with a goodbye.
         """
-        return isinstance(self.error, SSL.SysCallError | SSL.ZeroReturnError | OSError)
+        ends = isinstance(self.error, SSL.SysCallError | SSL.ZeroReturnError | OSError)
+        return ends and not isinstance(self.error, TimeoutError)
 
 
 class Session:
     """
     One TLS conversation over a connection.
+
+    The library never has the socket: it reads and writes memory, and is given what came in bites. With the
+    socket it would stay in one call for as long as bytes come that lead nowhere, and so would this process.
+    Each bite waits for its turn among all that is ready, and for the connection's deadline.
     """
 
     def __init__(
@@ -271,12 +364,9 @@ class Session:
         server_name: str | None,
         trace: Trace,
         *,
-        in_memory: bool = False,
         lenient: bool = False,
     ) -> None:
         """
-        `in_memory`: the library does not use the socket itself; `_wait_readable` carries its bytes.
-
         `lenient`: no OCSP response is asked for, and certificates that the library can't read are seen all
         the same. Its context must be so, too.
         """
@@ -284,7 +374,8 @@ class Session:
         self._server_name = server_name
         self._trace = trace
         self._up = False
-        self._tls = SSL.Connection(tls_context, None if in_memory else connection.socket)
+        connection.allow(HANDSHAKE_LIMIT)
+        self._tls = SSL.Connection(tls_context, None)
         if server_name is not None:
             self._tls.set_tlsext_host_name(server_name.encode("ascii"))
         self._tls.set_connect_state()
@@ -293,9 +384,27 @@ class Session:
 
     async def handshake(self) -> Seen:
         """
-        What the server showed. Raises HandshakeError, ProbeError, or TimeoutError at the deadline.
+        What the server showed. Raises HandshakeError or ProbeError.
         """
         self._trace.phase = "handshake"
+        try:
+            await self._shake_hands()
+        except (SSL.Error, OSError, EndlessError) as error:
+            # The alert that says why.
+            self._part()
+            raise HandshakeError(self._meant(error), self._seen()) from error
+        self._up = True
+        self._connection.allow(AFTER_LIMIT)
+        seen = self._seen()
+        if seen is None:
+            raise ProbeError(
+                Reason.NO_CERTIFICATE,
+                f"the server agrees on {self._tls.get_cipher_name()}, which shows no certificate, "
+                "and on none that shows one",
+            )
+        return seen
+
+    async def _shake_hands(self) -> None:
         ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
         while True:
             # Errors that others left in the thread's queue would be taken for this connection's.
@@ -304,24 +413,13 @@ class Session:
             if result == 1:
                 break
             # Not pyOpenSSL's do_handshake: it raises for each wait, which a handshake has at least one of.
-            code = _lib.SSL_get_error(ssl, result)
-            if code == _lib.SSL_ERROR_WANT_READ:
-                await self._wait_readable()
-            elif code == _lib.SSL_ERROR_WANT_WRITE:
-                await self._connection.wait_writable()
-            else:
-                try:
-                    self._tls._raise_ssl_error(ssl, result)  # noqa: SLF001 - see the import of _lib
-                except (SSL.Error, OSError) as error:
-                    raise HandshakeError(error, self._seen()) from error
-        self._up = True
-        seen = self._seen()
-        if seen is None:
-            raise ProbeError(
-                Reason.NO_CERTIFICATE,
-                f"the server agreed on {self._tls.get_cipher_name()}, which shows no certificate",
-            )
-        return seen
+            if _lib.SSL_get_error(ssl, result) != _lib.SSL_ERROR_WANT_READ:
+                self._tls._raise_ssl_error(ssl, result)  # noqa: SLF001 - see the import of _lib
+            await self._more()
+        await self._flush()
+
+    def _meant(self, error: Exception) -> Exception:
+        return LargeGroupError() if _too_large and self._identity() in _too_large else error
 
     async def verdict(self, question: bytes) -> bytes:
         """
@@ -334,13 +432,12 @@ class Session:
         was asked nothing may have its own reasons, as a proxy with nobody behind it.
         """
         self._trace.phase = "client certificate"
-        connection = self._connection
-        connection.deadline = min(connection.deadline, self._trace.clock() + VERDICT_TIMEOUT)
+        self._limit_time()
         try:
             if question:
-                await self._drive(lambda: self._tls.send(question))
+                await self._say(question)
             return await self._hear()
-        except TimeoutError:
+        except (TimeoutError, EndlessError):
             return b""
         except HandshakeError as error:
             if question or not error.hung_up:
@@ -355,34 +452,63 @@ class Session:
         is that too. Whatever else comes of it, or nothing in time, is no failure: what was seen is seen.
         """
         self._trace.phase = "farewell"
-        connection = self._connection
-        connection.deadline = min(connection.deadline, self._trace.clock() + VERDICT_TIMEOUT)
+        self._limit_time()
         dialogue = Dialogue(steps)
         try:
             while (step := dialogue.step) is not None:
                 await self._say(dialogue.say())
                 while dialogue.step is step:
                     dialogue.hear(await self._hear())
-        except (TimeoutError, RefusedError, UnexpectedError):
+        except (TimeoutError, EndlessError, RefusedError, UnexpectedError):
             return
         except HandshakeError as error:
             asked = error.seen is not None and error.seen.tls.client_certificate_requested
             if asked and dialogue.step is steps[0] and not error.hung_up:
                 raise
 
+    def _limit_time(self) -> None:
+        connection = self._connection
+        connection.deadline = min(connection.deadline, self._trace.clock() + VERDICT_TIMEOUT)
+
     async def _say(self, said: bytes) -> None:
+        """
+        Send this. Raises HandshakeError, TimeoutError or EndlessError.
+        """
         try:
-            await self._drive(lambda: self._tls.send(said))
-        except HandshakeError as error:
-            if not error.hung_up:
-                raise
+            self._tls.send(said)
+            await self._flush()
+        except TimeoutError:
+            raise
+        except (SSL.Error, OSError) as error:
+            failure = self._broken(error)
+            if not failure.hung_up:
+                raise failure from error
             # Its alert came before the end of the connection, and still waits to be read.
             await self._hear()
+            raise failure from error
 
     async def _hear(self) -> bytes:
-        heard: list[bytes] = []
-        await self._drive(lambda: heard.append(self._tls.recv(4096)))
-        return heard[0]
+        """
+        What the server says next. Raises HandshakeError, TimeoutError or EndlessError.
+        """
+        while True:
+            try:
+                return self._tls.recv(4096)
+            except SSL.WantReadError:
+                pass
+            except SSL.Error as error:
+                raise self._broken(error) from error
+            try:
+                await self._more()
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> HandshakeError:
+        # After an error nothing more may be sent (SSL_shutdown(3)).
+        self._up = False
+        return HandshakeError(error, self._seen())
 
     def close(self) -> None:
         """
@@ -392,32 +518,59 @@ class Session:
         when it has waited for ten seconds.
         """
         if self._up:
-            # Nobody waits for an answer, or for room to send it.
             _lib.SSL_shutdown(self._tls._ssl)  # noqa: SLF001 - see the import of _lib
             _lib.ERR_clear_error()
             self._up = False
-        if _requested:
-            _requested.discard(self._identity())
+            self._part()
+        if _requested or _plain:
+            for noted in (_requested, _plain, _too_large):
+                noted.discard(self._identity())
         if _kept:
             _kept.pop(self._identity(), None)
 
-    def _wait_readable(self) -> Awaitable[None]:
-        return self._connection.wait_readable()
+    async def _more(self) -> None:
+        """
+        Send what the library wrote, and give it the next bite, or the end of the connection.
 
-    async def _drive(self, step: Callable[[], object]) -> None:
-        while True:
-            try:
-                step()
-            except SSL.WantReadError:
-                await self._wait_readable()
-            except SSL.WantWriteError:
-                await self._connection.wait_writable()
-            except (SSL.Error, OSError) as error:
-                # After an error nothing more may be sent (SSL_shutdown(3)).
-                self._up = False
-                raise HandshakeError(error, self._seen()) from error
-            else:
-                return
+        Raises OSError, TimeoutError, EndlessError or ProbeError.
+        """
+        await self._flush()
+        data = await self._connection.receive(BITE)
+        if data:
+            self._take(data)
+        else:
+            self._tls.bio_shutdown()
+
+    def _take(self, data: bytes) -> None:
+        """
+        Give this to the library.
+        """
+        _lib.BIO_write(self._tls._into_ssl, data, len(data))  # noqa: SLF001 - see the import of _lib
+
+    async def _flush(self) -> None:
+        """
+        Send what the library wrote. Raises OSError or TimeoutError.
+        """
+        if written := self._written():
+            await self._connection.send(written)
+
+    def _part(self) -> None:
+        """
+        Send what the library wrote last. Nobody waits for room to send it.
+        """
+        if written := self._written():
+            self._connection.send_at_once(written)
+
+    def _written(self) -> bytes:
+        """
+        What the library wrote and was not sent yet.
+        """
+        memory = self._tls._from_ssl  # noqa: SLF001 - see the import of _lib
+        length = _lib.BIO_get_mem_data(memory, _ffi.NULL)
+        if not length:
+            return b""
+        room = _ffi.new("char[]", length)
+        return bytes(_ffi.buffer(room, _lib.BIO_read(memory, room, length)))
 
     def _kept_certificates(self) -> tuple[bytes, ...]:
         """

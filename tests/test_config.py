@@ -854,7 +854,7 @@ def test_the_same_target_twice_is_one_target_and_a_warning() -> None:
     """
     However it is written, if all settings are equal.
     """
-    config = read("targets:\n- https://a\n- https://b\n- url: https://a\n  timeout: 5s\n")
+    config = read("targets:\n- https://a\n- https://b\n- url: https://a\n  addresses: all\n")
     assert [target.name for target in config.targets] == ["https://a", "https://b"]
     assert config.warnings == (
         "expiry.yml:4: targets[2]: the same target as targets[0] in line 2: it is probed once",

@@ -30,7 +30,7 @@ from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Se
 from exporter.probes import PROBES
 from exporter.service import Options, Service
 from exporter.status import Level, span
-from exporter.targets import ADDRESS_LIMIT, SCHEMES, Form, Target
+from exporter.targets import ADDRESS_LIMIT, SCHEMES, USUAL_PATIENCE, Form, Target
 from exporter.watch import Scrape
 from exporter.web import PROBE_PARAMETERS, application
 from tests.golden.scenes import seen
@@ -186,7 +186,7 @@ def test_the_defaults_of_keys_are_those_of_a_target() -> None:
         assert described[f"targets[].{key}"] == defaults[key]
     for key in ("crl", "ocsp", "renewal_information", "dns_checks"):
         assert described[f"targets[].{key}"] == str(defaults[key]).lower()
-    assert described["targets[].timeout"] == f"{defaults['timeout']:g}s"
+    assert described["targets[].timeout"] == f"{USUAL_PATIENCE:g}s"
     assert described["targets[].policy"] == AUTOMATIC.name
     assert yaml.safe_load(described["probe.allow"]) == list(config.Config().probe_allow)
 

@@ -18,6 +18,7 @@ import pytest
 
 from exporter.network import (
     Connection,
+    EndlessError,
     ProbeError,
     Readiness,
     Resolver,
@@ -481,6 +482,64 @@ def test_a_cancelled_wait_leaves_nothing() -> None:
         while readiness._waiting or readiness._timer is not None:
             assert time.monotonic() < end
             await asyncio.sleep(0.01)
+        readiness.close()
+
+    run(work())
+
+
+def test_a_wake_without_anything_to_read_is_nothing() -> None:
+    """
+    As when the system dropped a datagram whose checksum was wrong after it had told of it.
+    """
+
+    class Woken(Connection):
+        """
+        One that is told too early, twice.
+        """
+
+        told = 0
+
+        def wait_readable(self) -> asyncio.Future[None]:
+            self.told += 1
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done if self.told <= 2 else super().wait_readable()
+
+    async def work() -> bytes:
+        loop = asyncio.get_running_loop()
+        readiness = Readiness(loop)
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with near, far:
+            near.setblocking(False)
+            connection = Woken(readiness, near, loop.time() + 5)
+            connection.allow(10)
+            loop.call_later(0.01, far.send, b"datagram")
+            received = await connection.receive(100)
+        readiness.close()
+        return received
+
+    assert run(work()) == b"datagram"
+
+
+def test_a_phase_takes_so_many_bytes_at_most() -> None:
+    """
+    The next one may begin anew.
+    """
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        readiness = Readiness(loop)
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            connection = Connection(readiness, near, loop.time() + 5)
+            far.sendall(bytes(5000))
+            connection.allow(2048)
+            assert [len(await connection.receive(1024)) for _ in range(2)] == [1024, 1024]
+            with pytest.raises(EndlessError, match="more than 2 kB"):
+                await connection.receive(1024)
+            connection.allow(2048)
+            assert len(await connection.receive(1024)) == 1024
         readiness.close()
 
     run(work())

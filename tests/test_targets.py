@@ -3,13 +3,16 @@ Targets: what a URL may be, and which name is sent and verified.
 """
 
 import ipaddress
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.starttls import DIALOGUES
 from exporter.targets import (
     SCHEMES,
+    USUAL_PATIENCE,
     Form,
     Target,
     TargetError,
@@ -287,3 +290,14 @@ def test_a_host_s_normal_form_is_its_own_normal_form() -> None:
     """
     for host in ("a.example", "xn--bcher-kva.example", "192.0.2.1", "2001:db8::1", "fe80::1%eth0"):
         assert normal_host(host) == host
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_dialogue_may_take_as_long_as_the_scrape(scheme: str) -> None:
+    """
+    Unless the target says otherwise; everything else has its own few seconds.
+    """
+    assert SCHEMES[scheme].dialogue == (scheme in DIALOGUES)
+    url = Url("", scheme)
+    assert Target(url, "a").patience == (math.inf if scheme in DIALOGUES else USUAL_PATIENCE)
+    assert Target(url, "a", timeout=2.5).patience == 2.5

@@ -22,7 +22,7 @@ from tests.support.servers import Server, s_server
 NAME = "www.example"
 
 
-async def shake(port: int, *, name: str | None = NAME, wide: bool = False) -> tls.Seen:
+async def shake(port: int, *, name: str | None = NAME, offer: tls.Offer = "usual") -> tls.Seen:
     """
     What a server at this port of 127.0.0.1 shows.
     """
@@ -30,7 +30,7 @@ async def shake(port: int, *, name: str | None = NAME, wide: bool = False) -> tl
     readiness = Readiness(loop)
     try:
         connection = await connect(readiness, "127.0.0.1", port, loop.time() + 10)
-        session = tls.Session(connection, tls.context("any", None, wide=wide), name, Trace(loop.time))
+        session = tls.Session(connection, tls.context("any", None, offer=offer), name, Trace(loop.time))
         try:
             return await session.handshake()
         finally:
@@ -63,13 +63,16 @@ def test_a_private_name_exists(name: str) -> None:
 
 def test_private_attributes_exist() -> None:
     """
-    A context's and a connection's C objects, the foreign function interface, and the maker of errors.
+    The C objects of a context and a connection, its memory, the foreign functions, and the maker of errors.
     """
     context = SSL.Context(SSL.TLS_METHOD)
     assert _ffi.typeof(context._context) is _ffi.typeof("SSL_CTX *")
     connection = SSL.Connection(context, None)
     assert _ffi.typeof(connection._ssl) is _ffi.typeof("SSL *")
     assert callable(connection._raise_ssl_error)
+    for memory in (connection._into_ssl, connection._from_ssl):
+        assert _ffi.typeof(memory) is _ffi.typeof("BIO *")
+        assert _lib.BIO_get_mem_data(memory, _ffi.NULL) == 0
 
 
 def test_private_calls_give_what_public_ones_do(tmp_path: Path, ca: Minted) -> None:
@@ -89,10 +92,13 @@ def test_the_names_of_groups_and_algorithms_are_known() -> None:
     Every context can be made: the library takes every list of names.
     """
     kinds: tuple[tls.Keys, ...] = ("any", "rsa", "ecdsa")
+    offers: tuple[tls.Offer, ...] = ("usual", "wide")
     for keys in kinds:
-        for wide in (False, True):
+        for offer in offers:
             for datagrams in (False, True):
-                tls.context(keys, None, wide=wide, datagrams=datagrams)
+                tls.context(keys, None, offer=offer, datagrams=datagrams)
+    for datagrams in (False, True):
+        tls.context("any", None, offer="anonymous", datagrams=datagrams)
 
 
 def test_a_list_that_the_library_refuses_is_no_small_matter() -> None:
@@ -110,7 +116,7 @@ def test_contexts_are_remembered(tmp_path: Path, ca: Minted) -> None:
     usual = tls.context("any", None)
     assert tls.context("any", None) is usual
     assert tls.context("rsa", None) is not usual
-    assert tls.context("any", None, wide=True) is not usual
+    assert tls.context("any", None, offer="wide") is not usual
     assert tls.context("any", None, alpn="dot") is tls.context("any", None, alpn="dot") is not usual
     assert tls.context("any", None, datagrams=True) is not usual
     certificate, key = (str(file) for file in write_pair(tmp_path, "client", ca.issue("a").chain))
@@ -194,7 +200,7 @@ def test_a_server_without_a_certificate_says_so(tmp_path: Path, ca: Minted) -> N
         s_server(tmp_path, ca.issue(NAME, [NAME]).chain, *options) as server,
         pytest.raises(ProbeError, match="ADH-AES128-SHA") as caught,
     ):
-        asyncio.run(shake(server.port))
+        asyncio.run(shake(server.port, offer="anonymous"))
     assert caught.value.reason is Reason.NO_CERTIFICATE
 
 

@@ -60,12 +60,12 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     Each address of each authoritative server of the zone that the target's name is in. Raises ProbeError.
     """
     try:
-        async with asyncio.timeout(target.timeout):
+        async with asyncio.timeout(target.patience):
             return await _endpoints(resolution(network), target)
     except ResolutionError as error:
         raise ProbeError(error.reason, error.detail) from None
     except TimeoutError:
-        detail = f"finding the name servers of {target.url.host} took more than {target.timeout:g} s"
+        detail = f"finding the name servers of {target.url.host} took more than {target.patience:g} s"
         raise ProbeError(Reason.DNS_TIMEOUT, detail) from None
 
 
@@ -135,7 +135,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     asking = resolution(network)
     server = (endpoint.address, asking.authority_port)
     try:
-        async with asyncio.timeout(target.timeout):
+        async with asyncio.timeout(target.patience):
             zone = await apex(asking, target)
             trace.phase = "asking the name server"
             trace.note("asking %s port %s for the signatures of %s", *server, zone)

@@ -119,7 +119,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
         f"the registration of {domain}",
         target.name,
         patience=0.0 if gone else PATIENCE,
-        timeout=target.timeout,
+        timeout=target.patience,
     )
     assert isinstance(found.value, Facts)
     return found.value
@@ -132,7 +132,7 @@ async def _look_above(domain: str, target: Target, network: Network) -> Answer:
     before = lookups(network).known(("delegation", domain, target.dns_servers))
     was = before.value if before is not None else None
     try:
-        async with asyncio.timeout(target.timeout):
+        async with asyncio.timeout(target.patience):
             there = await _is_delegated(domain, target, network)
     except (ProbeError, ResolutionError, TimeoutError):
         # This host may not be allowed to ask other name servers: the registry is asked in its time then.

@@ -58,7 +58,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
         found.append(outcome)
 
     paths = [endpoint.address]
-    await _files(network).look(paths, target.password, target.timeout, tell, tolerance=Tolerance.NONE)
+    await _files(network).look(paths, target.password, target.patience, tell, tolerance=Tolerance.NONE)
     outcome = renewals_of(found[0], target, network)
     if isinstance(outcome, ProbeError):
         # A new one: the same failure is remembered and raised many times.
@@ -83,7 +83,7 @@ async def look_all(
 
     paths = [one.address for one in endpoints]
     tolerance = tolerance_of(target.url.path)
-    await _files(network).look(paths, target.password, target.timeout, tell_all, tolerance=tolerance)
+    await _files(network).look(paths, target.password, target.patience, tell_all, tolerance=tolerance)
 
 
 def _files(network: Network) -> Files:

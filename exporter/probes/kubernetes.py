@@ -21,11 +21,11 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     """
     selection = kubernetes(network).selection(target)
     try:
-        await selection.ready(target.timeout)
+        await selection.ready(target.patience)
     except TimeoutError:
         raise ProbeError(
             Reason.TIMEOUT,
-            f"the API server sent no whole list in {target.timeout:g} s yet; it goes on listing",
+            f"the API server sent no whole list in {target.patience:g} s yet; it goes on listing",
         ) from None
     seen = selection.seen(network.clock())
     return Endpoints(tuple(map(Endpoint, seen.outcomes)), seen.left_out)

@@ -73,7 +73,7 @@ async def open_connection(
         connection.close()
         raise
     if target.url.scheme == "mssql":
-        return TdsConnection(connection, network)
+        return TdsConnection(connection)
     return connection
 
 
@@ -209,13 +209,13 @@ async def _converse(connection: Connection, steps: Steps, trace: Trace) -> None:
         try:
             await connection.send(dialogue.say())
             while dialogue.step is step:
+                # Each time, though there may be something already: see `Connection.receive`.
+                await connection.wait_readable()
                 data = connection.peek()
-                if data is None:
-                    await connection.wait_readable()
-                elif not data:
-                    raise _broken_off(step, dialogue, "the server closed the connection")
-                else:
+                if data:
                     connection.socket.recv(dialogue.hear(data))
+                elif data is not None:
+                    raise _broken_off(step, dialogue, "the server closed the connection")
         except TimeoutError:
             raise _timed_out(step, dialogue) from None
         except OSError as error:
@@ -238,7 +238,8 @@ def _timed_out(step: Step, dialogue: Dialogue) -> _BrokenOffError:
     else:
         # Mail servers may keep unknown clients waiting to see whether they speak too soon.
         sentence = (
-            f"no {step.name} came in time: the server may delay it on purpose (then raise `timeout`), or "
-            "wait for TLS from the first byte (then use the scheme for that: smtps, imaps and so on)"
+            f"no {step.name} came in time: the server may delay it on purpose (then raise Prometheus's "
+            "`scrape_timeout`, and this target's `timeout` if it has one), or wait for TLS from the first "
+            "byte (then use the scheme for that: smtps, imaps and so on)"
         )
     return _BrokenOffError(Reason.HANDSHAKE_TIMEOUT, sentence, dialogue.heard or None)

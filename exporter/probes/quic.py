@@ -22,6 +22,6 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
             Reason.INTERNAL_ERROR, "QUIC needs a library: install it with pip install 'expiry-exporter[quic]'"
         ) from None
     expect_no_proxy(target, "QUIC")
-    deadline = trace.clock() + target.timeout
+    deadline = trace.clock() + target.patience
     seen = await quic.see(target, endpoint.address, network, trace, deadline)
     return with_extras(wire.with_leaves(seen), target, network, endpoint.address)

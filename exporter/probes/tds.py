@@ -2,11 +2,8 @@
 TLS inside packets of TDS, as SQL Server wants its handshake.
 """
 
-import asyncio
-import socket
-
 from exporter.dialogue import UnexpectedError
-from exporter.network import Connection, Network, ProbeError
+from exporter.network import Connection, ProbeError
 from exporter.observation import Reason
 from exporter.starttls import TDS_DATA_LIMIT, tds_data, tds_packet
 
@@ -14,77 +11,42 @@ from exporter.starttls import TDS_DATA_LIMIT, tds_data, tds_packet
 class TdsConnection(Connection):
     """
     A connection on which the handshake travels in packets ([MS-TDS] section 3.2.5.2).
-
-    TLS has one end of a pair of sockets. Each time it waits, what it wrote is packed and sent, and what came
-    is unpacked for it.
     """
 
-    __slots__ = ("_coming", "_far", "_outer")
+    __slots__ = ("_coming",)
 
-    def __init__(self, outer: Connection, network: Network) -> None:
-        near, self._far = socket.socketpair()
-        near.setblocking(False)
-        self._far.setblocking(False)
-        super().__init__(network.readiness, near, outer.deadline)
-        self._outer = outer
+    def __init__(self, outer: Connection) -> None:
+        """
+        Takes the place of `outer`.
+        """
+        super().__init__(outer._readiness, outer.socket, outer.deadline)  # noqa: SLF001 - of its own kind
+        self._registered = outer._registered  # noqa: SLF001
         self._coming = b""
         """What came of a packet that is not complete yet."""
 
-    def wait_readable(self) -> asyncio.Future[None]:
+    async def send(self, data: bytes) -> None:
         """
-        Done when there is something to read for TLS, or an end; TimeoutError at the deadline.
+        Send all of it, packed. Raises OSError, or TimeoutError at the deadline.
         """
-        return asyncio.ensure_future(self._exchange())
+        for begin in range(0, len(data), TDS_DATA_LIMIT):
+            await super().send(tds_packet(data[begin : begin + TDS_DATA_LIMIT]))
 
-    def wait_writable(self) -> asyncio.Future[None]:
+    def send_at_once(self, data: bytes) -> None:
         """
-        Done when what TLS wrote was sent.
+        Send nothing: the end of a conversation has no packets.
         """
-        return asyncio.ensure_future(self._flush())
 
-    def close(self) -> None:
+    async def receive(self, limit: int) -> bytes:
         """
-        Close all sockets.
-        """
-        super().close()
-        self._far.close()
-        self._outer.close()
+        What is in the packets that came next; empty at the end of the connection.
 
-    async def _exchange(self) -> None:
-        self._outer.deadline = self.deadline
-        await self._flush()
-        ready = False
-        while not ready:
+        Raises ProbeError when they are none, OSError, or TimeoutError at the deadline.
+        """
+        while came := await super().receive(limit):
             try:
-                ready = self._take()
+                data, self._coming = tds_data(self._coming + came)
             except UnexpectedError as error:
                 raise ProbeError(Reason.STARTTLS_UNEXPECTED, f"mssql, TLS handshake: {error}") from None
-            except OSError as error:
-                words = f"the connection broke during the TLS handshake: {error.strerror}"
-                raise ProbeError(Reason.CONNECTION_RESET, words) from None
-            if not ready:
-                await self._outer.wait_readable()
-
-    async def _flush(self) -> None:
-        while True:
-            try:
-                written = self._far.recv(TDS_DATA_LIMIT)
-            except BlockingIOError:
-                return
-            await self._outer.send(tds_packet(written))
-
-    def _take(self) -> bool:
-        """
-        True when TLS was given something, or the end.
-        """
-        came = self._outer.peek()
-        if came is None:
-            return False
-        if not came:
-            self._far.shutdown(socket.SHUT_WR)
-            return True
-        self._outer.socket.recv(len(came))
-        data, self._coming = tds_data(self._coming + came)
-        if data:
-            self._far.send(data)
-        return bool(data)
+            if data:
+                return data
+        return b""

@@ -91,7 +91,7 @@ async def _look(target: Target, network: Network, trace: Trace) -> Facts:
     """
     url = f"{target.url.scheme.partition('+')[2]}://{target.url.authority}{target.url.path}"
     trace.phase = "getting the document"
-    async with asyncio.timeout(target.timeout):
+    async with asyncio.timeout(target.patience):
         data, modified = await _get(url, target, trace)
         trace.note("%s bytes", len(data))
         trace.phase = "reading the document"

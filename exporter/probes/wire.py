@@ -2,6 +2,7 @@
 TLS on the wire, from the first byte or after a dialogue, each address of the name an endpoint.
 """
 
+import math
 from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
@@ -11,13 +12,13 @@ from OpenSSL import SSL
 
 from exporter import tls
 from exporter.caches import remembered
-from exporter.network import Network, ProbeError, Trace
+from exporter.network import EndlessError, Network, ProbeError, Trace
 from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Item, Kind, Reason
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours, with_extras
 from exporter.probes.opening import open_connection
 from exporter.starttls import DIALOGUES, FAREWELLS
-from exporter.targets import SCHEMES, Target, join_host_port
+from exporter.targets import SCHEMES, USUAL_PATIENCE, Target, join_host_port
 
 
 class Converse(Protocol):
@@ -31,11 +32,11 @@ class Converse(Protocol):
         client: tls.ClientCertificate | None,
         deadline: float,
         *,
-        wide: bool,
+        offer: tls.Offer,
         lenient: bool = False,
     ) -> Awaitable[tls.Seen]:
         """
-        What the server showed. `wide` offers it more; for `lenient` see `tls.Session`.
+        What the server showed. For `lenient` see `tls.Session`.
 
         Raises HandshakeError, ProbeError or OSError.
         """
@@ -95,7 +96,7 @@ async def _whatever_is_shown(
     client: tls.ClientCertificate | None,
     deadline: float,
     *,
-    wide: bool,
+    offer: tls.Offer,
     lenient: bool = False,
 ) -> tls.Seen:
     """
@@ -104,14 +105,14 @@ async def _whatever_is_shown(
     It ends the handshake then. Other clients, and those that do not ask for a staple, see nothing of it.
     """
     try:
-        return await converse(keys, client, deadline, wide=wide, lenient=lenient)
+        return await converse(keys, client, deadline, offer=offer, lenient=lenient)
     except tls.HandshakeError as error:
         words = tls_words(error.error)
         if not any(mark in words for mark in (BAD_STAPLE, *BAD_CERTIFICATE)):
             raise
         trace.note("the library can't read what the server shows (%s); trying again without it", words)
     try:
-        seen = await converse(keys, client, deadline, wide=wide, lenient=True)
+        seen = await converse(keys, client, deadline, offer=offer, lenient=True)
     except tls.HandshakeError as error:
         if error.seen is None or not any(mark in tls_words(error.error) for mark in BAD_CERTIFICATE):
             raise
@@ -162,7 +163,7 @@ async def _presented(
     """
     What the server presents to who shows this certificate. Raises ProbeError, OSError or TimeoutError.
     """
-    deadline = trace.clock() + target.timeout
+    deadline = _deadline(target, trace)
     if target.keys == "any":
         return with_leaves(await _see(converse, target, trace, "any", client, deadline))
     seen: list[tls.Seen] = []
@@ -193,6 +194,23 @@ def with_leaves(*seen: tls.Seen) -> Facts:
     return found
 
 
+def _deadline(target: Target, trace: Trace) -> float:
+    """
+    When a look that begins now is given up.
+
+    Where the scrape's own end counts it is a little earlier: a look knows what it waited for. One that began
+    too late to know it is cut off by the scrape.
+    """
+    now = trace.clock()
+    if target.patience < math.inf:
+        return now + target.patience
+    return max(now + USUAL_PATIENCE, trace.deadline - _SPARE)
+
+
+_SPARE = 0.25
+"""Seconds that a failure is known before the scrape ends."""
+
+
 def client_certificate(target: Target) -> tls.ClientCertificate | None:
     """
     The target's client certificate as its files are now; None when it has none. Raises ProbeError.
@@ -213,21 +231,48 @@ async def _see(
     deadline: float,
 ) -> tls.Seen:
     """
-    One handshake, and a second one that offers more if the server refused the first unseen.
+    One handshake. If the server ends it unseen, another one that offers more, and a last anonymous one.
+
+    What a further try shows counts. One that shows nothing either is no news: then the first failure does.
     """
     try:
-        return await converse(keys, client, deadline, wide=False)
+        return await converse(keys, client, deadline, offer="usual")
     except tls.HandshakeError as error:
         failure = _failure(error, target, client)
-        if failure.reason is not Reason.HANDSHAKE_REFUSED or error.seen is not None:
+        if error.seen is not None or failure.reason not in _ENDED_BY_THE_SERVER:
             raise failure from error
-    # Or it refused because it knows another protocol than the one we named.
+    # Or it ended it because it knows another protocol than the one we named.
     less = ", without ALPN" if SCHEMES[target.url.scheme].alpn else ""
-    trace.note("the server refused; trying again with every group the library has%s", less)
+    trace.note("%s; trying again with all that the library has%s", failure.detail, less)
     try:
-        return await converse(keys, client, deadline, wide=True)
-    except tls.HandshakeError as error:
-        raise _failure(error, target, client) from error
+        return await converse(keys, client, deadline, offer="wide")
+    except (tls.HandshakeError, ProbeError) as error:
+        further = _news(error, target, client)
+    if further is Reason.HANDSHAKE_REFUSED and keys == "any":
+        trace.note("refused again; trying without a certificate")
+        try:
+            return await converse(keys, client, deadline, offer="anonymous")
+        except (tls.HandshakeError, ProbeError) as error:
+            _news(error, target, client)
+    raise failure
+
+
+_ENDED_BY_THE_SERVER = frozenset(
+    {Reason.HANDSHAKE_REFUSED, Reason.CONNECTION_CLOSED, Reason.CONNECTION_RESET}
+)
+"""Some servers close without an alert when they share nothing with us."""
+
+
+def _news(
+    error: tls.HandshakeError | ProbeError, target: Target, client: tls.ClientCertificate | None
+) -> Reason:
+    """
+    Why a further try failed, if that says nothing of a certificate; else raises it as ProbeError.
+    """
+    failure = _failure(error, target, client) if isinstance(error, tls.HandshakeError) else error
+    if failure.facts is not None or failure.reason in {Reason.BAD_CERTIFICATE, Reason.NO_CERTIFICATE}:
+        raise failure from error
+    return failure.reason
 
 
 def _failure(error: tls.HandshakeError, target: Target, client: tls.ClientCertificate | None) -> ProbeError:
@@ -253,7 +298,7 @@ async def _converse(
     client: tls.ClientCertificate | None,
     deadline: float,
     *,
-    wide: bool,
+    offer: tls.Offer,
     lenient: bool = False,
 ) -> tls.Seen:
     """
@@ -263,8 +308,8 @@ async def _converse(
     session: tls.Session | None = None
     sni = target.sni
     try:
-        alpn = "" if wide else SCHEMES[target.url.scheme].alpn
-        context = tls.context(keys, client, wide=wide, lenient=lenient, alpn=alpn)
+        alpn = SCHEMES[target.url.scheme].alpn if offer == "usual" else ""
+        context = tls.context(keys, client, offer=offer, lenient=lenient, alpn=alpn)
         session = tls.Session(connection, context, sni, trace, lenient=lenient)
         offered = f", ALPN {alpn}" if alpn else ""
         trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
@@ -289,11 +334,6 @@ async def _converse(
                     f"{first_line!r}",
                     facts(seen),
                 )
-    except TimeoutError:
-        raise ProbeError(
-            Reason.HANDSHAKE_TIMEOUT,
-            "the server accepted the TCP connection but did not finish the TLS handshake in time",
-        ) from None
     finally:
         if session is not None:
             session.close()
@@ -382,6 +422,26 @@ def refusal(error: tls.HandshakeError, *, has_client_certificate: bool) -> Probe
     """
     seen = facts(error.seen) if error.seen is not None else None
     words = tls_words(error.error)
+    match error.error:
+        case TimeoutError():
+            return ProbeError(
+                Reason.HANDSHAKE_TIMEOUT,
+                "the server accepted the TCP connection but did not finish the TLS handshake in time",
+                seen,
+            )
+        case EndlessError() as endless:
+            return ProbeError(
+                Reason.HANDSHAKE_ENDLESS,
+                f"the server does not end the handshake: it sent {endless}",
+                seen,
+            )
+        case tls.LargeGroupError():
+            return ProbeError(
+                Reason.HANDSHAKE_REFUSED,
+                "we gave up the TLS handshake: the server wants a Diffie-Hellman key exchange with more than "
+                f"{tls.GROUP_LIMIT * 8} bits, which takes too long",
+                seen,
+            )
     if error.seen is not None and error.seen.tls.client_certificate_requested:
         if has_client_certificate:
             return ProbeError(
@@ -435,7 +495,7 @@ TOO_LARGE = "excessive message size"
 """OpenSSL's words for a message longer than it takes: of those a server sends, a list of certificates."""
 
 
-def tls_words(error: SSL.Error | OSError) -> str:
+def tls_words(error: Exception) -> str:
     """
     The library's words for an error, lower case, with `; ` between several.
     """

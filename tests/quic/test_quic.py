@@ -14,15 +14,19 @@ from pathlib import Path
 import pytest
 from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.packet import QuicProtocolVersion
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from exporter.dtls import DATAGRAMS_LIMIT
 from exporter.minter import Minted
+from exporter.observation import Failed
+from exporter.quic import BYTES_LIMIT
 from exporter.targets import Proxy
 from tests.dtls.servers import flood
 from tests.support.certificates import VALIDITY, remade, shared_key, utc_time, validity, write_pair
 from tests.support.servers import Server
 from tests.wire.probing import NAME, detail, explain, items, leaf_of, look, see, shown, target, tls, told
+from tests.wire.test_floods import probed
 
 TIMEOUT = 0.6
 
@@ -178,10 +182,51 @@ def test_what_has_no_end_is_ended_and_harms_no_other(healthy: Server) -> None:
     """
     with flood(bytes(1200)) as port:
         bad, good = look(target(port, scheme="quic", timeout=9.0), target(healthy))
-    assert told(bad) == ("handshake_refused",), bad.held.observation
-    assert f"more than {DATAGRAMS_LIMIT} datagrams" in detail(bad)
+    assert told(bad) == ("handshake_endless",), bad.held.observation
+    assert f"more than {BYTES_LIMIT // 1024} kB" in detail(bad)
     assert bad.held.duration < 8
     assert told(good)[0] == "seen"
+
+
+def pings(hello: bytes) -> Iterator[bytes]:
+    """
+    Large datagrams for the client whose first one this is: packets that it understands, full of PING frames
+    (RFC 9000 section 19.2), each of which is work.
+    """
+    size = hello[5]
+    server_id, client_id = hello[6 : 6 + size], hello[7 + size : 7 + size + hello[6 + size]]
+    keys = CryptoPair()
+    keys.setup_initial(cid=server_id, is_client=False, version=QuicProtocolVersion.VERSION_1)
+    frames = b"\1" * 3900
+    for number in range(1 << 16):
+        length = (0x80000000 | 2 + len(frames) + 16).to_bytes(4, "big")
+        ids = bytes([len(client_id)]) + client_id + b"\x08" + bytes(8)
+        header = b"\xc1\0\0\0\1" + ids + b"\0" + length + number.to_bytes(2, "big")
+        yield keys.encrypt_packet(header, frames, number)
+
+
+def test_what_is_understood_and_has_no_end_is_ended_too() -> None:
+    """
+    Within its time, at a bounded cost, and nothing else waits for it.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+
+        def answer() -> None:
+            hello, client = server.recvfrom(2000)
+            # It is over when the client is gone, which a second datagram to its closed port tells.
+            server.connect(client)
+            with contextlib.suppress(OSError):
+                for datagram in pings(hello):
+                    server.send(datagram)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        seen = probed(target(server.getsockname()[1], scheme="quic", timeout=8.0))
+        thread.join()
+    assert isinstance(seen.observation, Failed)
+    assert seen.observation.reason == "handshake_endless", seen.observation
 
 
 def test_a_proxy_for_tcp_is_no_way_for_quic() -> None:

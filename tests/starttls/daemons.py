@@ -141,9 +141,10 @@ def daemon(
 
 
 @contextlib.contextmanager
-def postfix(chain: Chain) -> Iterator[Ports]:
+def postfix(chain: Chain, *settings: str, screened: bool = False) -> Iterator[Ports]:
     """
-    Postfix.
+    Postfix; with more settings in its main.cf. If screened, a postscreen is in front of its `smtp`, which is
+    all there is then, and takes nobody for known.
     """
     needs_root("Postfix")
     with place(chain) as here:
@@ -166,19 +167,28 @@ def postfix(chain: Chain) -> Iterator[Ports]:
                 f"smtpd_tls_chain_files = {both}",
                 "smtpd_tls_security_level = may",
                 "maillog_file = /dev/stdout",
+                # Else who is on this host need not wait.
+                "postscreen_access_list =",
+                *settings,
             )
-            services = {
-                "smtp": "",
-                "submission": " -o smtpd_tls_security_level=encrypt",
-                "smtps": " -o smtpd_tls_wrappermode=yes",
-                "smtp-off": " -o smtpd_tls_security_level=none",
-            }
+            services = (
+                {}
+                if screened
+                else {
+                    "smtp": "",
+                    "submission": " -o smtpd_tls_security_level=encrypt",
+                    "smtps": " -o smtpd_tls_wrappermode=yes",
+                    "smtp-off": " -o smtpd_tls_security_level=none",
+                }
+            )
             here.write(
                 "master.cf",
                 *(
                     f"{LOOPBACK}:{ports[name]} inet n - n - - smtpd{options}"
                     for name, options in services.items()
                 ),
+                *([f"{LOOPBACK}:{ports['smtp']} inet n - n - 1 postscreen"] if screened else []),
+                "smtpd pass - - n - - smtpd",
                 "tlsmgr unix - - n 1000? 1 tlsmgr",
                 "anvil unix - - n - 1 anvil",
                 "postlog unix-dgram n - n - 1 postlogd",
@@ -186,7 +196,8 @@ def postfix(chain: Chain) -> Iterator[Ports]:
             return ["postfix", "-c", here.directory, "start-fg"]
 
         try:
-            with daemon(here, ("smtp", "submission", "smtps", "smtp-off"), command) as ports:
+            schemes = ("smtp",) if screened else ("smtp", "submission", "smtps", "smtp-off")
+            with daemon(here, schemes, command) as ports:
                 yield ports
         finally:
             # Its master leaves the group of the process that started it, and makes one of its own.

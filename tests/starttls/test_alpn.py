@@ -68,7 +68,7 @@ def test_a_server_that_knows_another_protocol_is_seen_all_the_same(
         steps = [words for _, words in explain(target(server, scheme=scheme)).steps]
     assert told(row) == ("seen",), row.held.observation
     assert f"connected; TLS handshake, server name {NAME}, ALPN {OFFERED[scheme]}" in steps
-    assert any(words.endswith("every group the library has, without ALPN") for words in steps)
+    assert any(words.endswith("all that the library has, without ALPN") for words in steps)
     assert f"connected; TLS handshake, server name {NAME}" in steps
 
 

@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from exporter.minter import Minted
 from exporter.probes import PROBES, WIRE
+from exporter.targets import USUAL_PATIENCE
 from exporter.tls import VERDICT_TIMEOUT
 from tests.starttls import daemons
 from tests.support.certificates import authority, write_pair
@@ -70,6 +71,32 @@ def test_a_real_server_is_seen(leaf: Minted, anchors: str, name: str) -> None:
         else:
             assert told(row) == ("seen",), (scheme, row.held.observation)
             assert shown(row, *leaf.chain), scheme
+
+
+def test_a_postfix_that_prefers_anonymous_ciphers_is_seen(leaf: Minted, anchors: str) -> None:
+    """
+    As TLS 1.2 at most and its own order of ciphers make it: its usual list begins with anonymous ones.
+    """
+    limits = [f"smtpd_tls_{kind}protocols = <=TLSv1.2" for kind in ("", "mandatory_")]
+    with daemons.postfix(leaf.chain, *limits, "tls_preempt_cipherlist = yes") as ports:
+        rows = [see(ports[scheme], scheme=scheme, ca_file=anchors) for scheme in ("smtp", "smtps")]
+    for row in rows:
+        assert told(row) == ("seen",), row.held.observation
+        assert shown(row, *leaf.chain)
+        assert tls(row).protocol == "TLSv1.2"
+
+
+def test_a_postscreen_that_lets_strangers_wait_is_seen(leaf: Minted, anchors: str) -> None:
+    """
+    Within a usual scrape, and with nothing configured: it begins a greeting at once, whose end comes after
+    six seconds.
+    """
+    wait = "postscreen_greet_wait = 6s"
+    with daemons.postfix(leaf.chain, wait, screened=True) as ports:
+        row = see(ports["smtp"], scheme="smtp", ca_file=anchors)
+    assert told(row) == ("seen",), row.held.observation
+    assert shown(row, *leaf.chain)
+    assert row.held.duration > USUAL_PATIENCE
 
 
 @pytest.mark.parametrize("name", WITHOUT)

@@ -166,6 +166,22 @@ def dripping(data: bytes, interval: float = 1.0) -> Answer:
     return answer
 
 
+def flooding(data: bytes, begin: bytes = b"", *, first: bool = False) -> Answer:
+    """
+    An answer: `begin`, then `data` over and over, as fast as the client takes it.
+    """
+
+    def answer(connection: socket.socket, stop: threading.Event) -> None:
+        if not first:
+            connection.recv(1 << 16)
+        connection.sendall(begin)
+        lot = data * max(1, (1 << 16) // len(data))
+        while not stop.is_set():
+            connection.sendall(lot)
+
+    return answer
+
+
 def alert(description: int = HANDSHAKE_FAILURE) -> Answer:
     """
     An answer: a fatal alert (RFC 8446 section 6).

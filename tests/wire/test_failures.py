@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from exporter.network import Trace
+from exporter.probes import wire
 from tests.support import misbehaving
 from tests.support.misbehaving import serving
 from tests.support.servers import Server
@@ -119,3 +121,39 @@ def test_all_failures_at_once(healthy: Server) -> None:
         rows = look(*targets)
     assert [told(row)[0] for row in rows] == ["seen"] + ["handshake_timeout"] * 20 + ["connect_timeout"] * 20
     assert max(row.held.duration for row in rows) < TIMEOUT + 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "timeout", "ends", "expected"),
+    [
+        # (target's own timeout, when the scrape ends): when the look ends, if it begins at 100
+        ("smtp", None, 109.5, 109.25),
+        ("smtp", None, 130.0, 129.75),
+        ("smtp", 3.0, 109.5, 103.0),
+        ("smtp", 30.0, 109.5, 130.0),
+        # It began too late: the scrape cuts it off.
+        ("smtp", None, 101.0, 105.0),
+        ("tls", None, 109.5, 105.0),
+        ("tls", 7.0, 109.5, 107.0),
+    ],
+)
+def test_a_dialogue_ends_by_itself_just_before_the_scrape(
+    scheme: str, timeout: float | None, ends: float, expected: float
+) -> None:
+    """
+    So that its failure says what it waited for.
+    """
+    one = target(25, scheme=scheme, timeout=timeout)
+    assert wire._deadline(one, Trace(lambda: 100.0, deadline=ends)) == expected
+
+
+def test_a_greeting_that_never_comes_has_its_reason(healthy: Server) -> None:
+    """
+    When the scrape's time is nearly over, with nothing configured.
+    """
+    with serving(misbehaving.hang) as port:
+        bad, good = look(target(port, scheme="smtp"), target(healthy), timeout=6.0)
+    assert told(bad) == ("handshake_timeout",)
+    assert "no greeting came in time" in detail(bad)
+    assert 5.5 < bad.held.duration < 6.0
+    assert told(good)[0] == "seen"
