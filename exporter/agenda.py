@@ -7,7 +7,7 @@ when the last endpoint has the renewed certificate. Its UID names target, item a
 moment and no certificate, so a renewal moves the event and makes no new one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -46,9 +46,27 @@ class Moment:
     """Other endpoints of the target that have an item of this name."""
 
 
+_END = b"END:VCALENDAR\r\n"
+
+
 def render(entries: Iterable[Entry], seen_at: float, external_url: str | None, name: str) -> bytes:
     """
     The calendar of these endpoints, as seen at this time. Links need the external URL; None: there are none.
+    """
+    return b"".join(parts(entries, seen_at, external_url, name, {}))
+
+
+def parts(
+    entries: Iterable[Entry],
+    seen_at: float,
+    external_url: str | None,
+    name: str,
+    known: MutableMapping[Hashable, bytes],
+) -> Iterator[bytes]:
+    """
+    The same piece by piece, an event at a time: each takes up to a millisecond.
+
+    `known` has the events of the same scrape that were made before, for whichever selection; more are added.
     """
     moments = sorted(_moments(entries), key=lambda one: (one.when < seen_at - PAST, one.when))
     calendar = Calendar()
@@ -65,13 +83,19 @@ def render(entries: Iterable[Entry], seen_at: float, external_url: str | None, n
         calendar.add(key, vText(words))
     calendar.add("refresh-interval", REFRESH, parameters={"VALUE": "DURATION"})
     calendar.add("x-published-ttl", "PT1H")
+    yield calendar.to_ical().removesuffix(_END)
     for one in moments[:EVENT_LIMIT]:
         when = _datetime(one.when)
         # A moment that no calendar can say (before the year 1, after 9999) is no event.
-        if when is not None:
-            calendar.add_component(_event(one, when, seen_at, external_url))
-    text: bytes = calendar.to_ical()
-    return text
+        if when is None:
+            continue
+        row = one.place.row
+        same = row.target.name, row.label, one.place.judged.item.name, one.key, one.others
+        event = known.get(same)
+        if event is None:
+            event = known[same] = _event(one, when, seen_at, external_url).to_ical()
+        yield event
+    yield _END
 
 
 def _moments(entries: Iterable[Entry]) -> Iterator[Moment]:

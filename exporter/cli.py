@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,7 +22,9 @@ from hashlib import sha256
 from aiohttp import web
 
 from exporter import bundle, command_line, demo, logs
+from exporter.clients import Clients
 from exporter.config import Config, ConfigError, load
+from exporter.descriptors import client_slots
 from exporter.logs import fields
 from exporter.policies import BUILT_IN
 from exporter.service import Options, Service
@@ -32,6 +35,18 @@ logger = logging.getLogger(__name__)
 
 SHUTDOWN_TIMEOUT = 0.3
 """Seconds that answers under way get when the process is told to stop. Whoever asked will ask again."""
+
+STOP_TIMEOUT = 3.0
+"""Seconds after which a process that was told to stop ends, whatever still hangs."""
+
+SWITCH_INTERVAL = 0.001
+"""Seconds that a thread may keep the interpreter from the others (Python's own choice is 0.005).
+
+The event loop gives it up with every system call: this is what it waits beside a thread that is busy.
+"""
+
+LINGERING = 1.0
+"""Seconds in which the rest of a body may come that nobody wants."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +114,7 @@ def _fail(message: str) -> int:
 
 def _run_server(options: argparse.Namespace, configuration: Callable[[], Config]) -> int:
     try:
-        asyncio.run(_server(options, configuration))
+        asyncio.run(_server(options, configuration)).cancel()
     except (ConfigError, ListenError) as error:
         return _fail(str(error))
     return 0
@@ -111,12 +126,15 @@ class ListenError(Exception):
     """
 
 
-async def _server(options: argparse.Namespace, configuration: Callable[[], Config]) -> None:
+async def _server(options: argparse.Namespace, configuration: Callable[[], Config]) -> threading.Timer:
     """
     Serve until a signal says to stop. Raises ConfigError and ListenError.
+
+    Gives what ends the process soon: to be cancelled when all has come to its end.
     """
     loop = asyncio.get_running_loop()
     _calm_collector()
+    sys.setswitchinterval(SWITCH_INTERVAL)
     service = Service(
         configuration, Options(options.concurrency, options.state_path, options.external_url), loop
     )
@@ -124,6 +142,8 @@ async def _server(options: argparse.Namespace, configuration: Callable[[], Confi
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clients = Clients(client_slots(limit))
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
@@ -133,16 +153,39 @@ async def _server(options: argparse.Namespace, configuration: Callable[[], Confi
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     runner = web.AppRunner(
-        application(service, options.timeout_offset), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT
+        application(service, options.timeout_offset, clients),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        keepalive_timeout=clients.patience.idle,
+        lingering_time=LINGERING,
     )
     try:
         await runner.setup()
-        await _listen(runner, *options.listen_address)
+        assert runner.server is not None
+        listening = await _listen(clients, runner.server, *options.listen_address)
+        watching = loop.create_task(clients.watch())
         await stop.wait()
         logger.info("stopping")
+        last = threading.Timer(STOP_TIMEOUT, _end)
+        last.daemon = True
+        last.start()
+        listening.close()
+        watching.cancel()
     finally:
         await runner.cleanup()
         await service.close()
+    return last
+
+
+def _end() -> None:
+    """
+    End the process: it was told to stop, and something in it hangs.
+    """
+    logger.error(
+        "it did not stop in time and was ended: something hangs, as a disk or a resolver may; what was seen "
+        "last may not be saved"
+    )
+    os._exit(1)
 
 
 def _calm_collector() -> None:
@@ -163,10 +206,11 @@ async def _reload(service: Service) -> None:
         await service.reload()
 
 
-async def _listen(runner: web.AppRunner, host: str | None, port: int) -> None:
-    site = web.TCPSite(runner, host, port)
+async def _listen(
+    clients: Clients, server: Callable[[], asyncio.Protocol], host: str | None, port: int
+) -> asyncio.Server:
     try:
-        await site.start()
+        listening = await clients.listen(server, host, port)
     except OSError as error:
         where = f"{host or ''}:{port}"
         if error.errno == errno.EADDRINUSE:
@@ -176,28 +220,30 @@ async def _listen(runner: web.AppRunner, host: str | None, port: int) -> None:
             ) from error
         raise ListenError(f"can't listen on {where}: {error.strerror or error}") from error
     # With port 0 the system chooses: say what it chose.
-    for name in runner.addresses:
+    for one in listening.sockets:
+        name = one.getsockname()
         everywhere = name[0] in {"0.0.0.0", "::"}  # noqa: S104 - compared
         shown = join_host_port("localhost" if everywhere else name[0], name[1])
         logger.info(
             "listening", extra=fields(address=join_host_port(name[0], name[1]), url=f"http://{shown}/")
         )
+    return listening
 
 
 def _demo(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="expiry-demo-") as directory:
         try:
-            asyncio.run(_serve_demo(options, directory))
+            asyncio.run(_serve_demo(options, directory)).cancel()
         except ListenError as error:
             return _fail(str(error))
     return 0
 
 
-async def _serve_demo(options: argparse.Namespace, directory: str) -> None:
+async def _serve_demo(options: argparse.Namespace, directory: str) -> threading.Timer:
     shown = await demo.start(time.time(), directory)
     try:
         config = Config(shown.targets, BUILT_IN, ("*",), ())
-        await _server(options, lambda: config)
+        return await _server(options, lambda: config)
     finally:
         await shown.close()
 

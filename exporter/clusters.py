@@ -17,6 +17,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,6 +30,7 @@ from exporter.files import read
 from exporter.foreign_text import credentials, printable
 from exporter.network import ProbeError
 from exporter.observation import Reason
+from exporter.pools import Pool
 from exporter.targets import join_host_port
 from exporter.yaml_tree import ConfigError
 from exporter.yaml_tree import read as read_yaml
@@ -44,6 +46,9 @@ EXTENSION = f"{credential_plugins.GROUP}/exec"
 
 PLUGIN_PAUSE = 10.0
 """Seconds from one run of a credential plugin to the next at least, if it failed or its gift was refused."""
+
+# What hangs, on a mount that does not answer, keeps its thread: other clusters have theirs.
+_READING = Pool("kubeconfig", 16)
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -136,13 +141,13 @@ class Cluster:
         """
         How to reach the API server now. Raises ProbeError.
         """
-        found = await asyncio.to_thread(self._read)
+        found = await _READING.run(self._read)
         credential = None
         if found.plugin is not None:
             credential = await self._credential(found.plugin)
             found = replace(found, token=credential.token, certificate=credential.certificate)
         headers = {} if found.token is None else {"Authorization": f"Bearer {found.token}"}
-        tls = await asyncio.to_thread(self._context_for, found)
+        tls = await _READING.run(partial(self._context_for, found))
         secrets = (*((found.token,) if found.token is not None else ()), *_of_url(found.proxy or ""))
         return Access(found.server, headers, tls, found.server_name, found.proxy, credential, secrets)
 

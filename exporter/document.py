@@ -4,6 +4,7 @@ Documents: endpoints and items as JSON values, for `check --output json` and /ap
 Times are seconds since the epoch; what is not known is null. The names are API.
 """
 
+from collections.abc import Iterator
 from itertools import islice
 
 from exporter.fleet import Fleet
@@ -27,9 +28,11 @@ def endpoint(row: EndpointRow, now: float) -> Document:
     }
 
 
-def items(fleet: Fleet, selection: Selection, now: float) -> Document:
+def items(fleet: Fleet, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:
     """
-    The items of the endpoints that fit, in pages. An endpoint without items has one entry, of item null.
+    The items of the endpoints that fit, in pages, behind the document's other values.
+
+    An endpoint without items has one entry, of item null. They are made one by one, since they may be many.
     """
     entries = fleet.select(selection, now)
     total = sum(len(one.row.verdict.items) or 1 if one.row.verdict is not None else 1 for one in entries)
@@ -39,16 +42,15 @@ def items(fleet: Fleet, selection: Selection, now: float) -> Document:
         for judged in ((one.row.verdict.items if one.row.verdict is not None else ()) or (None,))
     )
     begin = (selection.page - 1) * selection.limit
-    return {
+    head: Document = {
         "seen_at": fleet.scrape.at,
         "total": total,
         "page": selection.page,
         "pages": -(-total // selection.limit),
         "limit": selection.limit,
-        "items": [
-            _item_of(row, judged, fleet, now) for row, judged in islice(pairs, begin, begin + selection.limit)
-        ],
     }
+    shown = islice(pairs, begin, begin + selection.limit)
+    return head, (_item_of(row, judged, fleet, now) for row, judged in shown)
 
 
 def _item_of(row: EndpointRow, judged: JudgedItem | None, fleet: Fleet, now: float) -> Document:

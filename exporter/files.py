@@ -366,6 +366,9 @@ class Files:
                 job.future.result()
         finally:
             progress.unwanted = True
+            # Nobody waited long enough to know whether it hangs: it is not asked for again until it answers.
+            if progress.asking and not job.future.done() and self._threads.leave(job):
+                self._note_hung(job, progress)
         return told
 
     async def parse(self, data: bytes, given: Given) -> Parsed:

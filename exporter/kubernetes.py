@@ -14,6 +14,7 @@ import random
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -47,6 +48,7 @@ from exporter.kubernetes_objects import (
 from exporter.logs import fields
 from exporter.network import DETAIL_LIMIT, Network, ProbeError, connect_error
 from exporter.observation import Facts, Reason
+from exporter.pools import Pool
 from exporter.renewal_information import seconds_of
 from exporter.targets import Target
 
@@ -68,6 +70,8 @@ FORGET_AFTER = 3600.0
 """Seconds after which a watch ends that no target asks for."""
 
 _CHUNK = 65536
+
+_READING = Pool("kubernetes", 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +339,7 @@ class View:
                     raise ProbeError(Reason.FILE_TOO_LARGE, words) from None
                 self._page = max(1, self._page // 8)
                 continue
-            page = await asyncio.to_thread(read_page, data, self._read_object)
+            page = await _READING.run(partial(read_page, data, self._read_object))
             del data
             objects |= page.objects
             position = page.next
@@ -369,7 +373,7 @@ class View:
                 if b"\n" in chunk:
                     whole, _, rest = bytes(buffer).rpartition(b"\n")
                     buffer = bytearray(rest)
-                    self._take(await asyncio.to_thread(self._read_events, whole))
+                    self._take(await _READING.run(partial(self._read_events, whole)))
             if buffer.strip():
                 raise ProbeError(Reason.CONNECTION_CLOSED, "the watch was cut off in the middle of an event")
 

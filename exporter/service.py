@@ -17,7 +17,7 @@ from itertools import pairwise
 from OpenSSL import SSL
 
 from exporter import __version__, metrics
-from exporter.bodies import Bodies, join
+from exporter.bodies import Answers, join
 from exporter.caches import BUDGET
 from exporter.config import Config, ConfigError
 from exporter.descriptors import probe_slots
@@ -26,6 +26,7 @@ from exporter.logs import fields
 from exporter.memory import Known
 from exporter.metrics import Exposition, Samples
 from exporter.network import Network
+from exporter.pools import Pool, PoolFullError
 from exporter.probes import domain
 from exporter.probes.issuers import authorities
 from exporter.reserve import Reserve
@@ -33,6 +34,7 @@ from exporter.saving import Saving
 from exporter.state import State
 from exporter.targets import Target
 from exporter.watch import Scrape, Watch
+from exporter.yaml_tree import ConfigFault
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,12 @@ PEOPLE_TIMEOUT = 10.0
 
 PEOPLE_AGE = 60.0
 """Seconds after which people get a new look rather than the last one, unless scrapes are farther apart."""
+
+LOAD_TIMEOUT = 120.0
+"""Seconds that reading the configuration may take: ten thousand targets need eight of a processor."""
+
+LOADS = 4
+"""Loads that may hang, each on a file that does not answer, before no more are begun."""
 
 CONCURRENCY = 256
 """Looks under way at a time. Each holds some 50 kB; more are of use when most servers are far away."""
@@ -78,21 +86,31 @@ class Service:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        load_timeout: float = LOAD_TIMEOUT,
     ) -> None:
         self._load = load
+        self._load_timeout = load_timeout
+        self._loads = Pool("configuration", LOADS, waiting=1)
+        self._loading: asyncio.Task[None] | None = None
+        """The load under way, or the last one."""
+        self._next_load: asyncio.Task[None] | None = None
+        """The one after it, for all who asked since it began; None when nobody did."""
         self.clock = clock
         self._monotonic = monotonic
         self.config = load()
         self._loaded_at = clock()
         self._load_succeeded = True
+        self.loads = 0
+        """How often another configuration was taken since the first one."""
         self._names = {target.name for target in self.config.targets}
         self._network = Network(loop, clock, monotonic)
         self._exposition = Exposition()
         concurrency = fitting(options.concurrency)
         self._configured = Watch(self._network, concurrency, clock, self._exposition.prepare)
         self._asked = Watch(self._network, concurrency, clock)
-        self._bodies = Bodies(loop)
+        self._answers = Answers()
         self._reserve = Reserve()
+        self._loop = loop
         self.saving: Saving | None = None
         """None when nothing is kept over a restart."""
         if options.state_path is not None:
@@ -131,15 +149,24 @@ class Service:
         """
         if self.saving is not None:
             await self.saving.close()
-        self._bodies.close()
         self._network.close()
 
     async def reload(self) -> None:
         """
         Load the configuration anew. Raises ConfigError; then the one before it stays in use.
+
+        One load goes on at a time. All who ask meanwhile share the next one: it begins after they asked.
         """
+        if self._next_load is None:
+            self._next_load = self._loop.create_task(self._load_after(self._loading))
+        await asyncio.shield(self._next_load)
+
+    async def _load_after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        self._loading, self._next_load = self._next_load, None
         try:
-            config = await asyncio.to_thread(self._load)
+            config = await self._loaded()
         except ConfigError as error:
             self._load_succeeded = False
             logger.error(  # noqa: TRY400 - the cause is a field; a traceback says no more
@@ -148,6 +175,7 @@ class Service:
             )
             raise
         self.config = config
+        self.loads += 1
         self._names = {target.name for target in config.targets}
         self._loaded_at = self.clock()
         self._load_succeeded = True
@@ -155,6 +183,20 @@ class Service:
         self.last = None
         BUDGET.fit(len(config.targets))
         self._log_config()
+
+    async def _loaded(self) -> Config:
+        """
+        The configuration as it is on disk, read in a thread: the file may be large, or its disk not answer.
+        """
+        try:
+            async with asyncio.timeout(self._load_timeout):
+                return await self._loads.run(self._load)
+        except (TimeoutError, PoolFullError):
+            why = (
+                f"was not read within {self._load_timeout:g} s: is it, or a file that it names, on a mount "
+                "that does not answer, or a pipe that nobody writes to?"
+            )
+            raise ConfigError([ConfigFault("the configuration", 0, "", why)]) from None
 
     async def scrape(self, timeout: float) -> Scrape:
         """
@@ -238,7 +280,7 @@ class Service:
                 yield part.encode("utf-8")
             yield rest()
 
-        return await self._bodies.get((id(scrape), kind, zipped), lambda: join(parts(), zipped=zipped))
+        return await self._answers.get((id(scrape), kind, zipped), parts, zipped=zipped)
 
     def note_answer(self, scrape: Scrape, made: float, sent: float) -> None:
         """
@@ -251,12 +293,13 @@ class Service:
         A probe of one target in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
         """
 
-        def make() -> bytes:
-            return join((self.probe_text(scrape).encode("utf-8"), rest()), zipped=zipped)
+        def parts() -> Iterator[bytes]:
+            yield self.probe_text(scrape).encode("utf-8")
+            yield rest()
 
         if len(scrape.endpoints) <= FEW:
-            return make()
-        return await self._bodies.get((id(scrape), zipped), make)
+            return join(parts(), zipped=zipped)
+        return await self._answers.get((id(scrape), zipped), parts, zipped=zipped)
 
     def probe_text(self, scrape: Scrape) -> str:
         """

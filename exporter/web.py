@@ -7,17 +7,21 @@ import json
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from exporter.answers import COMPRESSION, Compression, answer, takes_gzip
+from exporter.bodies import Renderings
+from exporter.clients import Clients
 from exporter.config import ConfigError, NotAllowedError, target_for
 from exporter.foreign_text import printable
 from exporter.logs import fields
 from exporter.observation import Failed, Reason
 from exporter.pages.site import Site
+from exporter.pools import PoolFullError
 from exporter.service import Service
 from exporter.status import date, status
 from exporter.targets import Target, TargetError
@@ -31,29 +35,36 @@ DEFAULT_TIMEOUT = 10.0
 MOST_TIMEOUT = 120.0
 """Seconds that a scrape may take at most, whatever the request says."""
 
-CHUNK = 65536
-"""Bytes that are handed to a connection in one go, and wait there for a client that reads slowly."""
-
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
+RENDERINGS: web.AppKey[Renderings] = web.AppKey("renderings", Renderings)
 OFFSET: web.AppKey[float] = web.AppKey("offset", float)
 
 PROBE_PARAMETERS = ("target", "policy", "debug")
 
 
-def application(service: Service, offset: float) -> web.Application:
+BODY_LIMIT = 64 * 1024
+"""Bytes that the body of a request may have. No request of ours needs one."""
+
+
+def application(service: Service, offset: float, clients: Clients | None = None) -> web.Application:
     """
     The server's routes. `offset` is taken off each scrape's timeout, for the answer to arrive in time.
+
+    `clients` are told whose requests are answered.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    app = web.Application(middlewares=[report_errors])
+    noting = [clients.note] if clients is not None else []
+    app = web.Application(middlewares=[*noting, report_errors], client_max_size=BODY_LIMIT)
     app[SERVICE] = service
     app[REGISTRY] = registry
     app[OFFSET] = offset
-    Site(service).add_to(app.router)
+    app[COMPRESSION] = Compression()
+    app[RENDERINGS] = Renderings()
+    Site(service, app[RENDERINGS]).add_to(app.router)
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/probe", show_probe)
     app.router.add_get("/targets", show_targets)
@@ -69,12 +80,18 @@ async def report_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """
-    Log a fault of ours with its traceback and answer 500 without it.
+    Log a fault of ours with its traceback and answer 500 without it; 503 when there is no room for more work.
     """
     try:
         return await handler(request)
     except (web.HTTPException, asyncio.CancelledError):
         raise
+    except PoolFullError:
+        return web.Response(
+            status=503,
+            text="too many others wait for what takes its time: ask again in a few seconds\n",
+            headers={"Retry-After": "5"},
+        )
     except Exception:
         logger.exception("internal error while answering", extra=fields(path=request.path))
         return web.Response(
@@ -105,38 +122,13 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
     loop = asyncio.get_running_loop()
     scrape = await service.scrape(scrape_timeout(request))
     encoder, kind = choose_encoder(request.headers.get("Accept", ""))
-    zipped = takes_gzip(request)
+    zipped = takes_gzip(request.headers.get("Accept-Encoding", ""))
     # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
     body = await service.body(scrape, lambda: encoder(request.app[REGISTRY]), kind, zipped=zipped)
     made = loop.time()
-    answer = await _send(request, body, kind, zipped=zipped)
+    sent = await answer(request, body, kind, zipped=zipped)
     service.note_answer(scrape, made, loop.time())
-    return answer
-
-
-def takes_gzip(request: web.Request) -> bool:
-    """
-    True for a client that understands gzip (RFC 9110 section 12.5.3).
-    """
-    accepted = request.headers.get("Accept-Encoding", "").replace(" ", "")
-    return "gzip" in accepted and "gzip;q=0" not in accepted
-
-
-async def _send(request: web.Request, body: bytes, kind: str, *, zipped: bool) -> web.StreamResponse:
-    """
-    Send a body as the client reads it. It may be that of many clients, and is copied for none of them.
-    """
-    headers = {"Content-Type": kind, "Vary": "Accept-Encoding", "Content-Length": str(len(body))}
-    if zipped:
-        headers["Content-Encoding"] = "gzip"
-    answer = web.StreamResponse(headers=headers)
-    await answer.prepare(request)
-    if request.method != "HEAD":
-        view = memoryview(body)
-        for start in range(0, len(view), CHUNK):
-            await answer.write(view[start : start + CHUNK])
-        await answer.write_eof()
-    return answer
+    return sent
 
 
 async def show_probe(request: web.Request) -> web.StreamResponse:
@@ -152,9 +144,9 @@ async def show_probe(request: web.Request) -> web.StreamResponse:
     if debug:
         return web.Response(text=explain(scrape, service.probe_text(scrape), time.time()))
     encoder, kind = choose_encoder(request.headers.get("Accept", ""))
-    zipped = takes_gzip(request)
+    zipped = takes_gzip(request.headers.get("Accept-Encoding", ""))
     body = await service.probe_body(scrape, lambda: encoder(CollectorRegistry()), zipped=zipped)
-    return await _send(request, body, kind, zipped=zipped)
+    return await answer(request, body, kind, zipped=zipped)
 
 
 def _asked_target(request: web.Request, service: Service) -> Target:
@@ -222,18 +214,32 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
     """
     The configured targets for Prometheus's http_sd_configs.
     """
-    groups = [
-        {
-            "targets": [target.name],
-            "labels": {
-                "__meta_expiry_url": target.url.shown,
-                "__meta_expiry_policy": target.policy.name,
-                **{f"__meta_expiry_label_{name}": value for name, value in target.labels},
-            },
-        }
-        for target in request.app[SERVICE].config.targets
-    ]
-    return web.Response(text=json.dumps(groups), content_type="application/json")
+    service = request.app[SERVICE]
+    targets = service.config.targets
+
+    def parts() -> Iterator[bytes]:
+        before = b"["
+        for target in targets:
+            yield before + json.dumps(_group(target)).encode("ascii")
+            before = b", "
+        yield b"]" if targets else b"[]"
+
+    body = await request.app[RENDERINGS].get(("groups", service.loads), parts)
+    return await answer(request, body, "application/json; charset=utf-8")
+
+
+def _group(target: Target) -> dict[str, object]:
+    """
+    The group of one target, as http_sd_configs has it.
+    """
+    return {
+        "targets": [target.name],
+        "labels": {
+            "__meta_expiry_url": target.url.shown,
+            "__meta_expiry_policy": target.policy.name,
+            **{f"__meta_expiry_label_{name}": value for name, value in target.labels},
+        },
+    }
 
 
 async def show_healthy(_: web.Request) -> web.StreamResponse:

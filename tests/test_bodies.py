@@ -5,10 +5,11 @@ Bodies: made once for all who ask at the same time, whole and compressed.
 import asyncio
 import gzip
 import threading
+from collections.abc import Iterator
 
 import pytest
 
-from exporter.bodies import Bodies, join
+from exporter.bodies import Answers, join
 
 
 def test_a_body_is_made_once_for_all_who_wait() -> None:
@@ -17,16 +18,16 @@ def test_a_body_is_made_once_for_all_who_wait() -> None:
     """
 
     async def run() -> None:
-        bodies = Bodies(asyncio.get_running_loop())
+        answers = Answers()
         go_on, made = threading.Event(), 0
 
-        def make() -> bytes:
+        def make() -> Iterator[bytes]:
             nonlocal made
             made += 1
             go_on.wait(10)
-            return bytes(1000)
+            yield bytes(1000)
 
-        asked = [asyncio.create_task(bodies.get("a", make)) for _ in range(5)]
+        asked = [asyncio.create_task(answers.get("a", make, zipped=False)) for _ in range(5)]
         await asyncio.sleep(0)
         asked[0].cancel()
         go_on.set()
@@ -34,9 +35,8 @@ def test_a_body_is_made_once_for_all_who_wait() -> None:
         assert made == 1
         assert all(one is first for one in others)
         assert asked[0].cancelled()
-        assert await bodies.get("a", make) is not first
+        assert await answers.get("a", make, zipped=True) is not first
         assert made == 2
-        bodies.close()
 
     asyncio.run(run())
 
@@ -47,15 +47,15 @@ def test_a_body_that_can_not_be_made_is_an_error_for_all() -> None:
     """
 
     async def run() -> None:
-        bodies = Bodies(asyncio.get_running_loop())
+        answers = Answers()
 
-        def fail() -> bytes:
+        def fail() -> Iterator[bytes]:
             raise ZeroDivisionError
 
-        found = await asyncio.gather(*(bodies.get("a", fail) for _ in range(3)), return_exceptions=True)
+        asked = (answers.get("a", fail, zipped=False) for _ in range(3))
+        found = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(one) for one in found] == [ZeroDivisionError] * 3
-        assert await bodies.get("a", lambda: b"good") == b"good"
-        bodies.close()
+        assert await answers.get("a", lambda: [b"good"], zipped=False) == b"good"
 
     asyncio.run(run())
 

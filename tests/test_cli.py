@@ -730,10 +730,11 @@ def told_to_stop(port: int) -> threading.Thread:
 @pytest.fixture
 def _collector_restored() -> Iterator[None]:
     """
-    The garbage collector looks afterwards as it did before.
+    The garbage collector looks afterwards as it did before, and threads take turns as before.
     """
-    threshold = gc.get_threshold()
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     yield
+    sys.setswitchinterval(interval)
     gc.set_threshold(*threshold)
     gc.unfreeze()
 

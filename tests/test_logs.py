@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import re
 import sys
 import warnings
 
@@ -13,7 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.logs import FORMATTERS, Format, JsonFormatter, LogfmtFormatter, fields, setup
+from exporter.logs import (
+    EVENT_LINES,
+    EVENT_SECONDS,
+    FORMATTERS,
+    LINE_LIMIT,
+    Format,
+    JsonFormatter,
+    LogfmtFormatter,
+    RationedHandler,
+    fields,
+    setup,
+)
 from exporter.observation import Reason
 
 MOMENT = 1_795_500_000.123456
@@ -255,3 +267,95 @@ def test_unknown_levels_and_formats_are_refused() -> None:
         setup("warning", "logfmt", sys.stderr)
     with pytest.raises(ValueError, match="log format 'xml' is not known: use one of logfmt, json"):
         setup("info", "xml", sys.stderr)  # type: ignore[arg-type]  # what a person may write
+
+
+@pytest.mark.parametrize("format_name", list(FORMATTERS))
+@pytest.mark.parametrize(
+    ("text", "begins", "ends"),
+    [
+        ("".join(f"fault {number}: no such key\n" for number in range(150_000)), "fault 0:", "fault 149999:"),
+        ("\U000e0001" * 90_000, "", ""),
+        ("ü\u2028" * 50_000, "ü", ""),
+    ],
+    ids=["many faults", "what is escaped at length", "what takes several bytes"],
+)
+def test_a_line_is_short_and_says_what_it_lacks(
+    format_name: Format, text: str, begins: str, ends: str
+) -> None:
+    """
+    The beginning and the end of a value stay, with the number of characters in between.
+    """
+    line = FORMATTERS[format_name]().format(record("no", level=logging.ERROR, cause=text, target="lms"))
+    assert len(line.encode()) <= LINE_LIMIT
+    assert len(line.splitlines()) == 1
+    left_out = re.search(r"\[\.\.\. ([0-9,]+) characters are left out \.\.\.\]", line)
+    assert left_out is not None
+    assert len(text) - 4100 <= int(left_out[1].replace(",", "")) < len(text)
+    assert json.dumps(begins)[1:-1] in line or begins in line
+    assert ends in line
+    assert "lms" in line
+
+
+def rationed(*records: logging.LogRecord) -> list[str]:
+    """
+    The lines that these records make.
+    """
+    stream = io.StringIO()
+    handler = RationedHandler(stream)
+    handler.setFormatter(LogfmtFormatter())
+    for one in records:
+        handler.handle(one)
+    handler.close()
+    return stream.getvalue().splitlines()
+
+
+def later(seconds: float, message: str = "bad request from %s", line: int = 7) -> logging.LogRecord:
+    """
+    A record of one place of the code, this long after MOMENT.
+    """
+    made = logging.LogRecord("aiohttp.server", logging.ERROR, "web.py", line, message, ("x",), None)
+    made.created = MOMENT + seconds
+    return made
+
+
+def test_an_event_has_so_many_lines_a_minute() -> None:
+    """
+    What it would have had besides is counted in one line as soon as anything is logged after the minute.
+    """
+    flood = [later(number / 1000) for number in range(1000)]
+    lines = rationed(*flood, later(EVENT_SECONDS + 1, "another thing than %s", line=9))
+    assert len(lines) == EVENT_LINES + 2
+    assert lines[-2] == (
+        'ts=2026-11-24T06:01:01.123Z level=error msg="there were more of these lines than are written" '
+        f'logger=aiohttp.server event="bad request from x" left_out={1000 - EVENT_LINES} '
+        "since=2026-11-24T06:00:00.123Z"
+    )
+    assert "another thing than x" in lines[-1]
+
+
+def test_events_have_their_lines_each_for_itself() -> None:
+    """
+    One that floods takes no line from another, and has lines again after a minute.
+    """
+    flood = [later(number / 1000) for number in range(500)]
+    lines = rationed(*flood, later(1, line=8), later(EVENT_SECONDS + 0.1))
+    assert sum("more of these" in line for line in lines) == 1
+    assert len(lines) == EVENT_LINES + 3
+
+
+def test_what_was_left_out_is_told_at_the_end() -> None:
+    """
+    Also when the process ends within the minute. A clock that was set back does not make the minute longer.
+    """
+    lines = rationed(*[later(0)] * (EVENT_LINES + 5))
+    assert len(lines) == EVENT_LINES + 1
+    assert "left_out=5" in lines[-1]
+    assert len(rationed(*[later(0)] * EVENT_LINES, later(-1000))) == EVENT_LINES + 1
+
+
+def test_a_person_who_debugs_gets_each_line() -> None:
+    """
+    The lines of level debug are not rationed.
+    """
+    made = record("probe failed", level=logging.DEBUG)
+    assert len(rationed(*[made] * 500)) == 500

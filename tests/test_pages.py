@@ -4,14 +4,18 @@ The pages, as HTML: read as a browser would, and asked what they say.
 
 import asyncio
 import re
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 from yarl import URL
 
+from exporter import agenda
+from exporter.bodies import WAITING
 from exporter.fleet import Fleet, Rhythm
 from exporter.observation import Fault, Item, Kind, Reason, Renewal
 from exporter.pages import overview, target
@@ -724,3 +728,64 @@ def test_the_assets_are_the_files_that_are_there() -> None:
     """
     directory = Path(overview.__file__).parent / "assets"
     assert {one.name for one in directory.iterdir()} == set(ASSETS)
+
+
+def test_a_page_is_made_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    For those who ask for the same at the same time and soon after; another question is another page.
+    """
+    made: list[str] = []
+    really = agenda.parts
+
+    def counted(*values: Any) -> Iterator[bytes]:
+        made.append(values[3])
+        return really(*values)
+
+    monkeypatch.setattr(agenda, "parts", counted)
+
+    async def get(client: Client, path: str) -> bytes:
+        async with client.get(path) as answer:
+            assert answer.status == 200
+            return await answer.read()
+
+    async def test(client: Client) -> None:
+        found = await asyncio.gather(*(get(client, "/calendar.ics") for _ in range(60)))
+        assert len(set(found)) == 1
+        assert await get(client, "/calendar.ics") == found[0]
+        assert made == ["Expiry"]
+        await get(client, "/calendar.ics?q=none")
+        assert made == ["Expiry", "Expiry: none"]
+
+    ask(ONE, test)
+
+
+def test_who_asks_for_too_much_is_told_to_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As many different pages wait as there is room for. What is no page is answered meanwhile.
+    """
+    release = threading.Event()
+    really = overview.render
+
+    def slow(*values: Any) -> str:
+        assert release.wait(30)
+        return really(*values)
+
+    monkeypatch.setattr(overview, "render", slow)
+
+    async def status(client: Client, path: str) -> tuple[int, str | None]:
+        async with client.get(path) as answer:
+            await answer.read()
+            return answer.status, answer.headers.get("Retry-After")
+
+    async def test(client: Client) -> None:
+        asked = [asyncio.create_task(status(client, f"/?q={number}")) for number in range(WAITING + 11)]
+        done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 10:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        assert {one.result() for one in done} == {(503, "5")}
+        assert await status(client, "/-/healthy") == (200, None)
+        release.set()
+        assert {await one for one in waiting} == {(200, None)}
+
+    ask(ONE, test)

@@ -5,6 +5,7 @@ The service: what lives as long as the process.
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from exporter.fleet import Rhythm
 from exporter.metrics import EndpointRow
 from exporter.observation import Observed
 from exporter.policies import MANUAL
+from exporter.pools import Pool
 from exporter.service import Options, Service
 from exporter.targets import Target
 from tests.support.certificates import DAY, NOW
@@ -315,3 +317,114 @@ def test_the_external_url_is_a_metric_when_it_is_known(external_url: str | None)
         assert ("expiry_web_info" in text) == (external_url is not None)
 
     ticking(test, Options(external_url=external_url))
+
+
+class Disk:
+    """
+    A configuration on a disk that answers when the test says so.
+    """
+
+    def __init__(self) -> None:
+        self.config = Config()
+        self.answers = threading.Event()
+        self.answers.set()
+        self.reading = threading.Event()
+        self.loads = 0
+
+    def load(self) -> Config:
+        """
+        Read the configuration, which takes until the disk answers.
+        """
+        self.loads += 1
+        config = self.config
+        self.reading.set()
+        assert self.answers.wait(30)
+        if config.warnings:
+            raise ConfigError([ConfigFault("expiry.yml", 1, "", config.warnings[0])])
+        return config
+
+
+@contextlib.asynccontextmanager
+async def loading(disk: Disk, load_timeout: float = 30) -> AsyncIterator[Service]:
+    """
+    A service with the configuration of this disk, which is read anew and does not answer.
+    """
+    one = Service(disk.load, Options(), asyncio.get_running_loop(), lambda: NOW, load_timeout=load_timeout)
+    disk.answers.clear()
+    disk.reading.clear()
+    first = asyncio.create_task(one.reload())
+    await Pool("test", 1).run(disk.reading.wait)
+    try:
+        yield one
+        await asyncio.wait([first])
+    finally:
+        disk.answers.set()
+        await one.close()
+
+
+def test_reloads_are_one_at_a_time_and_shared(tmp_path: Path) -> None:
+    """
+    Five hundred who ask while one goes on share the next one, which begins after they asked.
+    """
+    disk = Disk()
+
+    async def run() -> None:
+        async with shown(tmp_path) as targets, loading(disk) as one:
+            # What is written now, the load under way has not read.
+            disk.config = Config((targets["healthy"],))
+            asked = [asyncio.create_task(one.reload()) for _ in range(500)]
+            await asyncio.sleep(0)
+            assert disk.loads == 2
+            disk.answers.set()
+            await asyncio.gather(*asked)
+            assert disk.loads == 3
+            assert one.config.targets == (targets["healthy"],)
+            await one.reload()
+            assert disk.loads == 4
+
+    asyncio.run(run())
+
+
+def test_all_who_asked_are_told_what_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    And the log once. The next good one is taken.
+    """
+    disk = Disk()
+
+    async def run() -> None:
+        async with loading(disk) as one:
+            disk.config = Config(warnings=("no such key",))
+            asked = [asyncio.create_task(one.reload()) for _ in range(3)]
+            await asyncio.sleep(0)
+            disk.answers.set()
+            outcomes = await asyncio.gather(*asked, return_exceptions=True)
+            assert [str(outcome) for outcome in outcomes] == ["expiry.yml:1: no such key"] * 3
+            assert not one.load_succeeded
+            disk.config = Config()
+            await one.reload()
+            assert one.load_succeeded
+
+    asyncio.run(run())
+    assert sum("not usable" in record.message for record in caplog.records) == 1
+
+
+def test_a_configuration_on_a_disk_that_does_not_answer_is_told_in_time() -> None:
+    """
+    And read again once there is one that answers, while the first one still hangs.
+    """
+    disk = Disk()
+
+    async def run() -> None:
+        async with loading(disk, 0.1) as one:
+            with pytest.raises(
+                ConfigError, match=r"was not read within 0.1 s: is it, or a file that it names"
+            ):
+                await one.reload()
+            assert "expiry_config_last_reload_successful 0.0" in one.text(await one.scrape(1))
+            hanging, disk.answers = disk.answers, threading.Event()
+            disk.answers.set()
+            await one.reload()
+            assert one.load_succeeded
+            hanging.set()
+
+    asyncio.run(run())

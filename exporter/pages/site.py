@@ -2,11 +2,9 @@
 Answers what people ask: pages, JSON, the calendar, and the three files that pages need.
 """
 
-import asyncio
-import gzip
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
@@ -15,7 +13,9 @@ from urllib.parse import unquote_plus, urlsplit
 from aiohttp import web
 
 from exporter import document
-from exporter.fleet import Entry, Fleet
+from exporter.answers import answer
+from exporter.bodies import Renderings
+from exporter.fleet import FRESH, Fleet
 from exporter.pages import overview, target
 from exporter.pages.overview import Situation
 from exporter.selection import (
@@ -27,6 +27,9 @@ from exporter.selection import (
     parse,
 )
 from exporter.service import Service
+
+EVENTS = 10_000
+"""Events of the calendar that are remembered until the next scrape; each has about a kilobyte."""
 
 HEADERS = {
     # Nothing but our own three files, and no style or script within a page.
@@ -74,8 +77,11 @@ class Site:
     The pages over a service.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, renderings: Renderings) -> None:
         self._service = service
+        self._renderings = renderings
+        self._events_of: Fleet | None = None
+        self._events: dict[Hashable, bytes] = {}
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """
@@ -95,45 +101,60 @@ class Site:
             selection = parse(request.query.items(), PAGE_PARAMETERS)
         except ParameterError as error:
             return await _page(request, target.render_refused(str(error), "./", versions()), 400)
-        fleet = await self._fleet()
-        return await _page(request, overview.render(fleet, selection, self._situation(), "./", versions()))
+        fleet, situation = await self._fleet(), self._situation()
+
+        def parts() -> Iterator[bytes]:
+            yield _encoded(overview.render(fleet, selection, situation, "./", versions()))
+
+        body = await self._rendered(fleet, ("overview", selection), parts)
+        return await _told(request, body, "text/html")
 
     async def show_target(self, request: web.Request) -> web.StreamResponse:
         """
         The page of one target.
         """
-        fleet = await self._fleet()
+        fleet, situation = await self._fleet(), self._situation()
         root = root_of(request.rel_url.raw_path, self._service.external_url)
         asked = request.match_info["name"]
         # Prometheus's `urlquery` writes a space as `+`, and a plus sign as `%2B`: decoded they are the same.
         as_query = unquote_plus(request.rel_url.raw_path.removeprefix("/targets/"))
-        found = fleet.targets.get(asked) or fleet.find(as_query) or fleet.find(asked)
+        found = await self._renderings.run(
+            lambda: fleet.targets.get(asked) or fleet.find(as_query) or fleet.find(asked)
+        )
         if found is None:
             return await _page(request, target.render_missing(asked, root, versions()), 404)
-        return await _page(request, target.render(fleet, found, self._situation(), root, versions()))
+
+        def parts() -> Iterator[bytes]:
+            yield _encoded(target.render(fleet, found, situation, root, versions()))
+
+        body = await self._rendered(fleet, ("target", found.target.name, root), parts)
+        return await _told(request, body, "text/html")
 
     async def show_items(self, request: web.Request) -> web.StreamResponse:
         """
         The items as JSON.
         """
         selection = _asked(request, API_PARAMETERS)
-        fleet = await self._fleet()
-        # Ten thousand items take a third of a second: beside the loop, which may have a scrape to answer.
-        body = await asyncio.to_thread(_json, fleet, selection, self._service.clock())
-        return await _answer(request, body, "application/json")
+        fleet, now = await self._fleet(), self._service.clock()
+        body = await self._rendered(fleet, ("items", selection), lambda: _json(fleet, selection, now))
+        return await _told(request, body, "application/json")
 
     async def show_calendar(self, request: web.Request) -> web.StreamResponse:
         """
         The deadlines as a calendar.
         """
         selection = _asked(request, FILTERS)
-        fleet = await self._fleet()
-        entries = fleet.select(selection, self._service.clock())
-        # Beside the loop for the same reason: each event takes a third of a millisecond.
-        body = await asyncio.to_thread(
-            _calendar, entries, fleet.scrape.at, self._service.external_url, _calendar_name(selection)
-        )
-        return await _answer(request, body, "text/calendar")
+        fleet, now = await self._fleet(), self._service.clock()
+
+        def parts() -> Iterator[bytes]:
+            from exporter import agenda  # noqa: PLC0415 - its library is large, and many never need it
+
+            entries, name = fleet.select(selection, now), _calendar_name(selection)
+            known = self._events_known(fleet)
+            yield from agenda.parts(entries, fleet.scrape.at, self._service.external_url, name, known)
+
+        body = await self._rendered(fleet, ("calendar", selection), parts)
+        return await _told(request, body, "text/calendar")
 
     async def show_asset(self, request: web.Request) -> web.StreamResponse:
         """
@@ -149,6 +170,20 @@ class Site:
         return web.Response(
             body=found.body, content_type=found.content_type, charset="utf-8", headers=headers
         )
+
+    def _events_known(self, fleet: Fleet) -> dict[Hashable, bytes]:
+        if self._events_of is not fleet or len(self._events) > EVENTS:
+            self._events_of, self._events = fleet, {}
+        return self._events
+
+    async def _rendered(
+        self, fleet: Fleet, what: tuple[Hashable, ...], parts: Callable[[], Iterable[bytes]]
+    ) -> bytes:
+        """
+        The parts as one, made once for all who ask for this of the same fleet within a few seconds.
+        """
+        situation = replace(self._situation(), now=self._service.clock() // FRESH)
+        return await self._renderings.get((fleet, situation, *what), parts)
 
     async def _fleet(self) -> Fleet:
         return self._service.fleet_of(await self._service.recent())
@@ -177,16 +212,6 @@ def _asked(request: web.Request, allowed: tuple[str, ...]) -> Selection:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
 
 
-def _json(fleet: Fleet, selection: Selection, now: float) -> bytes:
-    return json.dumps(document.items(fleet, selection, now)).encode("ascii")
-
-
-def _calendar(entries: Iterable[Entry], seen_at: float, external_url: str | None, name: str) -> bytes:
-    from exporter import agenda  # noqa: PLC0415 - its library is large, and many never ask for a calendar
-
-    return agenda.render(entries, seen_at, external_url, name)
-
-
 def _calendar_name(selection: Selection) -> str:
     """
     What a program shows the calendar as.
@@ -198,14 +223,23 @@ def _calendar_name(selection: Selection) -> str:
     return f"Expiry: {', '.join(parts)}" if parts else "Expiry"
 
 
-async def _page(request: web.Request, html: str, status: int = 200) -> web.Response:
+async def _page(request: web.Request, html: str, status: int = 200) -> web.StreamResponse:
+    return await _told(request, _encoded(html), "text/html", status)
+
+
+async def _told(request: web.Request, body: bytes, kind: str, status: int = 200) -> web.StreamResponse:
+    return await answer(request, body, f"{kind}; charset=utf-8", status=status, headers=HEADERS)
+
+
+def _encoded(html: str) -> bytes:
     # A name may hold what is no character (half of a surrogate pair): that must not be an error here.
-    return await _answer(request, html.encode("utf-8", "replace"), "text/html", status)
+    return html.encode("utf-8", "replace")
 
 
-async def _answer(request: web.Request, body: bytes, content_type: str, status: int = 200) -> web.Response:
-    headers = {**HEADERS, "Vary": "Accept-Encoding"}
-    if "gzip" in request.headers.get("Accept-Encoding", "") and len(body) > 1024:
-        body = await asyncio.to_thread(gzip.compress, body, 1)
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, status=status, content_type=content_type, charset="utf-8", headers=headers)
+def _json(fleet: Fleet, selection: Selection, now: float) -> Iterator[bytes]:
+    head, items = document.items(fleet, selection, now)
+    before = json.dumps(head).removesuffix("}") + ', "items": ['
+    for one in items:
+        yield (before + json.dumps(one)).encode("ascii")
+        before = ", "
+    yield ("]}" if before == ", " else f"{before}]}}").encode("ascii")

@@ -140,10 +140,14 @@ def _left_out(fleet: Fleet, of: TargetRow) -> Child:
     if not of.left_out:
         return None
     words = fleet.left_out.get(of.target.name, ())
-    return (
-        f"{counted(of.left_out, 'address').removesuffix('s') + 'es' if of.left_out > 1 else '1 address'}",
-        element("ul", (element("li", foreign(one)) for one in words)) if words else None,
-    )
+    if of.target.url.scheme == "file":
+        count = counted(of.left_out, "file")
+    else:
+        count = f"{of.left_out} addresses" if of.left_out > 1 else "1 address"
+    shown = [element("li", foreign(one)) for one in words[:SHOWN_LINES]]
+    if len(words) > len(shown):
+        shown.append(element("li", f"and {len(words) - len(shown)} more"))
+    return count, element("ul", shown) if shown else None
 
 
 def _endpoint(entry: Entry, fleet: Fleet, now: float, root: str, *, alone: bool) -> Markup:

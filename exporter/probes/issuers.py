@@ -5,7 +5,6 @@ A staple is judged as it comes. Revocation lists, OCSP responders and ACME serve
 background, so a first look does not have their answers. While a question fails, the last answer stays.
 """
 
-import asyncio
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -29,6 +28,7 @@ from exporter.observation import (
     Reason,
     Renewal,
 )
+from exporter.pools import Pool
 from exporter.probes.additions import added, renewed
 from exporter.revocation import (
     URL_LIMIT,
@@ -75,6 +75,8 @@ ANCHORS_AGE = 60.0
 
 ROUNDED_UP = 1 / 0.9
 """Look-ups are spread by a tenth to both sides. With this, none comes before the server wants it."""
+
+_READING = Pool("revocation lists", 2)
 
 
 class Authorities:
@@ -376,7 +378,7 @@ async def _get_list(
     for url in urls:
         try:
             got = _good(await download(url, LIST_LIMIT, timeout=LIST_TIMEOUT, own=own), url, network)
-            found = await asyncio.to_thread(read_list, got.body, loaded(issuer.der), url)
+            found = await _READING.run(partial(read_list, got.body, loaded(issuer.der), url))
         except LookupFailedError as error:
             failure = failure or error
         except RevocationError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from exporter import files, left_out
+from exporter.cli import main
 from exporter.config import parse
 from exporter.file_threads import THREADS, Progress
 from exporter.memory import GRACE, Look, Memory, Result
@@ -821,6 +822,44 @@ def test_a_slow_file_is_waited_for_and_hinders_no_other(
     assert order == [1, 2, 0]
 
 
+def test_looks_that_are_cut_off_leave_one_thread_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A faked file system that hangs, and scrapes that end before anybody knows: it is asked once.
+    """
+    path = tmp_path / "a.pem"
+    path.write_bytes(leaf().pem)
+    go_on = threading.Event()
+    asked: list[str] = []
+
+    def read(path: str, _limit: int) -> tuple[bytes, os.stat_result | None]:
+        asked.append(path)
+        assert go_on.wait(60)
+        return leaf().pem, None
+
+    monkeypatch.setattr(files, "read", read)
+
+    async def run() -> None:
+        remembered = files.Files(asyncio.get_running_loop(), lambda: NOW)
+        outcomes: list[files.Outcome] = []
+
+        def tell(_: int, outcome: files.Outcome, _seconds: float) -> None:
+            outcomes.append(outcome)
+
+        for _ in range(2 * THREADS):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await remembered.look([str(path)], None, 60, tell, tolerance=files.Tolerance.NONE)
+        assert outcomes == []
+        assert len(asked) == 1
+        go_on.set()
+        await remembered.look([str(path)], None, 60, tell, tolerance=files.Tolerance.NONE)
+        assert isinstance(outcomes[0], Facts)
+
+    asyncio.run(run())
+
+
 def test_a_file_that_many_entries_name_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     900 users of a kubeconfig with the same certificate; and what they name together has a limit.
@@ -848,3 +887,17 @@ def test_a_file_that_many_entries_name_is_read_once(tmp_path: Path, monkeypatch:
     (row,) = look(of(tmp_path / "config"))
     assert outcome(row) == "file_too_large"
     assert 50 < len(items(row)) < 200
+
+
+def test_check_says_what_a_pattern_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    How much and why, in one line a target, and no level for it.
+    """
+    (tmp_path / "key.pem").write_bytes(leaf().key_pem)
+    for name in ("a.conf", "b.conf"):
+        (tmp_path / name).write_text("text", "utf-8")
+    assert main(["check", f"file://{tmp_path}/**"]) == 0
+    told_lines = capsys.readouterr().out.splitlines()
+    assert told_lines[0].startswith(f"left out of file://{tmp_path}/**: 2 (it is no certificate")
+    assert told_lines[0].endswith("1 (there is nothing in it that expires: it holds a private key)")
+    assert told_lines[1] == "0 critical, 0 unknown, 0 warning, 0 ok"

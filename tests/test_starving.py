@@ -1,0 +1,217 @@
+"""
+Nobody who asks keeps the others from their answers: the command as a process, and many clients.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from exporter.logs import LINE_LIMIT
+from exporter.minter import root
+from tests.support.certificates import DAY
+from tests.support.processes import Running, free_port, listening, running, wait_until
+
+GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"
+
+PATIENCE = 10.0
+"""Seconds in which an answer must come that comes in milliseconds: the machine may be busy."""
+
+
+@contextlib.contextmanager
+def serving(config: Path, *, files: int | None = None) -> Iterator[tuple[Running, int]]:
+    """
+    A process that serves, and its port; `files` is how many it may open.
+    """
+    port = free_port()
+    limited = ["sh", "-c", f'ulimit -n {files or "$(ulimit -n)"} && exec "$@"', "sh"]
+    command = [*limited, sys.executable, "-m", "exporter", f"--web.listen-address=127.0.0.1:{port}"]
+    with running([*command, f"--config.file={config}"], ready=listening(port)) as process:
+        yield process, port
+
+
+def fetch(port: int, path: str, method: str = "GET", timeout: float = PATIENCE, **headers: str) -> bytes:
+    """
+    The body at this path. Raises OSError.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        method=method,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+    )
+    with opener.open(asked, timeout=timeout) as answer:
+        return bytes(answer.read())
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """
+    A configuration without targets.
+    """
+    file = tmp_path / "expiry.yml"
+    file.write_text("targets: []\n", encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def _many_files() -> Iterator[None]:
+    """
+    As many files may be open in the tests' own process as the system lets it.
+    """
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def certificates(directory: Path, names: Sequence[str]) -> str:
+    """
+    The YAML of targets of these names, all of them one file with a good certificate.
+    """
+    now = time.time()
+    ca = root("Now Root", not_before=now - 365 * DAY, not_after=now + 365 * DAY)
+    file = directory / "one.pem"
+    file.write_bytes(ca.issue("here", ["here"], not_before=now - DAY, not_after=now + 89 * DAY).chain[0].pem)
+    return "targets:\n" + "".join(f"- {{url: 'file://{file}', name: {name}}}\n" for name in names)
+
+
+@pytest.mark.usefixtures("_many_files")
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        GET,
+        GET + b"\r\n",
+        b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\nx",
+        METRICS,
+    ],
+    ids=["silent", "half a head", "idle", "half a body", "unread"],
+)
+def test_slow_clients_keep_nobody_out(config: Path, sent: bytes) -> None:
+    """
+    More of them than the process may open files: it serves on, and its log stays small.
+    """
+    with serving(config, files=1024) as (process, port), contextlib.ExitStack() as stack:
+        for _ in range(1100):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            # One that was let go already refuses what is sent.
+            with contextlib.suppress(ConnectionError):
+                client.sendall(sent)
+        for _ in range(3):
+            assert b"healthy" in fetch(port, "/-/healthy")
+            assert b"expiry_build_info" in fetch(port, "/metrics")
+        assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < 512
+        log = process.output()
+        assert "Traceback" not in log
+        assert "all places for clients were taken" in log
+        assert len(log) < 100_000
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def test_calendars_and_items_do_not_keep_others_out(config: Path) -> None:
+    """
+    Sixty who ask for the same are told the same, made once; health is answered meanwhile.
+    """
+    config.write_text(certificates(config.parent, [f"t{number}" for number in range(100)]), encoding="utf-8")
+    with serving(config) as (_, port), ThreadPoolExecutor(120) as clients:
+        assert b"expiry_build_info" in fetch(port, "/metrics", timeout=60)
+        paths = ["/calendar.ics", "/api/v1/items?limit=10000"] * 60
+        asked = [clients.submit(fetch, port, path, timeout=60) for path in paths]
+        slowest = 0.0
+        while not all(one.done() for one in asked):
+            began = time.monotonic()
+            assert b"healthy" in fetch(port, "/-/healthy")
+            slowest = max(slowest, time.monotonic() - began)
+        assert slowest < 2
+        assert len({one.result() for one in asked}) == 2
+        assert asked[0].result().count(b"BEGIN:VEVENT") == 300
+        assert len(json.loads(asked[1].result())["items"]) == 100
+
+
+def test_many_signals_are_few_reloads(config: Path) -> None:
+    """
+    The last one's configuration is taken, and scrapes are answered meanwhile.
+    """
+    with serving(config) as (process, port):
+        for number in range(500):
+            if number == 499:
+                config.write_text("targets: [{url: 'tls://127.0.0.1:1', name: new}]\n", encoding="utf-8")
+            process.signal(signal.SIGHUP)
+        assert b"expiry_build_info" in fetch(port, "/metrics")
+        wait_until(lambda: b'target="new"' in fetch(port, "/metrics"), what="the last reload")
+        assert process.output().count("configuration loaded") < 250
+
+
+def test_a_configuration_that_does_not_answer_holds_up_nothing(config: Path) -> None:
+    """
+    Neither scrapes, compressed ones too, nor pages, nor the end of the process.
+    """
+    config.write_text(certificates(config.parent, ["a"]), encoding="utf-8")
+    with serving(config) as (process, port), contextlib.ExitStack() as stack:
+        # Nobody writes to it: reading it waits for ever, as on a mount whose server is gone.
+        config.unlink()
+        os.mkfifo(config)
+        asking = [
+            threading.Thread(target=_ask_in_vain, args=(port, "/-/reload", "POST"), daemon=True)
+            for _ in range(40)
+        ]
+        for one in asking:
+            one.start()
+        process.signal(signal.SIGHUP)
+        wait_until(lambda: opened(config, stack), what="the load")
+        assert fetch(port, "/metrics", Accept_Encoding="gzip").startswith(b"\x1f\x8b")
+        assert b"BEGIN:VEVENT" in fetch(port, "/calendar.ics")
+        assert b"healthy" in fetch(port, "/-/healthy")
+        began = time.monotonic()
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+        # Usual is half a second.
+        assert time.monotonic() - began < 5
+        for one in asking:
+            one.join(PATIENCE)
+
+
+def opened(pipe: Path, stack: contextlib.ExitStack) -> bool:
+    """
+    Open the pipe for writing and keep it so; False while nobody reads.
+    """
+    try:
+        stack.callback(os.close, os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
+def _ask_in_vain(port: int, path: str, method: str) -> None:
+    with contextlib.suppress(OSError):
+        fetch(port, path, method, timeout=60)
+
+
+def test_many_faults_are_one_short_line(config: Path) -> None:
+    """
+    The log has the first and the last of them; who asked for the reload gets all.
+    """
+    with serving(config) as (process, port):
+        config.write_text("targets:\n" + "- gopher://x\n" * 10_000, encoding="utf-8")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            fetch(port, "/-/reload", "POST", timeout=60)
+        with refused.value as answer:
+            assert answer.read().count(b"scheme 'gopher'") == 10_000
+        line = next(one for one in process.output().splitlines() if "not usable" in one)
+        assert len(line) <= LINE_LIMIT
+        assert "characters are left out" in line
+        assert f"{config}:10001" in line
