@@ -60,6 +60,8 @@ class Progress:
     labels: tuple[str, ...] | None = None
     """What the target's endpoints are called; None until they are known."""
     left_out: tuple[str, ...] = ()
+    omitted: dict[str, str] = field(default_factory=dict)
+    """By label, why an endpoint is left out after all, which only a look could tell."""
     looks: dict[str, Look] = field(default_factory=dict)
     begun: dict[str, tuple[Trace, float]] = field(default_factory=dict)
     """By label, what the look is doing, and the loop time at which it began."""
@@ -81,10 +83,25 @@ class Progress:
         """
         if self.final is not None:
             return self.final
-        labels = memory.unlocated(self.target) if self.labels is None else self.labels
+        labels = memory.unlocated(self.target) if self.labels is None else self.shown
         looks = tuple(self.looks.get(label) or self._cut_off(label, now) for label in labels)
         going_on = frozenset(label for label in labels if label not in self.looks)
-        return Result(self.target, looks, self.labels is not None, self.left_out, going_on)
+        return Result(self.target, looks, self.labels is not None, self.all_left_out, going_on)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """
+        Labels of the endpoints that are not left out.
+        """
+        labels = self.labels or ()
+        return tuple(one for one in labels if one not in self.omitted) if self.omitted else labels
+
+    @property
+    def all_left_out(self) -> tuple[str, ...]:
+        """
+        Places that are not looked at, each with the reason in words.
+        """
+        return (*self.left_out, *self.omitted.values())
 
     def _cut_off(self, label: str, now: float) -> Look:
         """
@@ -336,24 +353,20 @@ class Sweeper:
         target, labels = progress.target, progress.labels
         assert labels is not None
         progress.together = True
-        left_out: dict[str, str] = {}
 
         def tell(position: int, outcome: Outcome, duration: float) -> None:
             label = labels[position]
             if progress.ended is not None:
                 return
             if isinstance(outcome, LeftOutError):
-                left_out[label] = str(outcome)
+                progress.omitted[label] = str(outcome)
             else:
                 observation = Observed(outcome) if isinstance(outcome, Facts) else failure(outcome, target)
                 self._take(progress, Look(label, observation, duration, turn=progress.started))
 
         failed, _ = await _caught(partial(look_all, target, endpoints, self._network, tell), target)
-        if left_out:
-            progress.labels = tuple(label for label in labels if label not in left_out)
-            progress.left_out = (*progress.left_out, *left_out.values())
         if failed is not None:
-            for label in progress.labels or ():
+            for label in progress.shown:
                 if label not in progress.looks:
                     self._take(progress, Look(label, failed, 0.0, turn=progress.started))
 
@@ -389,7 +402,7 @@ class Sweeper:
         self._on_look(progress.target, look.label, self._memory.take(progress.target, look, self._clock()))
 
     def _end_if_done(self, progress: Progress) -> None:
-        if progress.ended is None and len(progress.looks) == len(progress.labels or ()):
+        if progress.ended is None and len(progress.looks) == len(progress.shown):
             self._finish(progress, located=True)
 
     def _finish(self, progress: Progress, *, located: bool) -> None:
@@ -406,8 +419,9 @@ class Sweeper:
     def _settle(self, progress: Progress, *, located: bool) -> None:
         progress.ended = self._network.loop.time()
         # In the order in which they were found, whichever ended first.
-        looks = (progress.looks[label] for label in progress.labels or progress.looks)
-        progress.final = result = Result(progress.target, tuple(looks), located, progress.left_out)
+        labels = progress.looks if progress.labels is None else progress.shown
+        looks = tuple(progress.looks[label] for label in labels)
+        progress.final = result = Result(progress.target, looks, located, progress.all_left_out)
         self._memory.settle(result, self._clock())
         self._on_end(result)
 
