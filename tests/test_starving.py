@@ -26,7 +26,7 @@ from tests.support.processes import Running, free_port, listening, running, wait
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds in which an answer must come that comes in milliseconds: the machine may be busy."""
 
 
