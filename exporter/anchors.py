@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporter.judgement import Anchors
 from exporter.logs import fields
+from exporter.regular_files import content
 from exporter.trust import TrustStore, TrustStoreError
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class AnchorFiles:
     @staticmethod
     def _load(name: str) -> Anchors:
         try:
-            return Anchors(TrustStore.from_pem(Path(name).read_bytes()))
+            return Anchors(TrustStore.from_pem(content(name)))
         except OSError as error:
             return Anchors(None, f"can't read the trust anchors in {name}: {error.strerror}")
         except TrustStoreError as error:

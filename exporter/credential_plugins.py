@@ -67,6 +67,11 @@ _OPAQUE_LENGTH = 32
 
 _JWT = re.compile(r"\beyJ[\w.=-]*")
 
+_ASSIGNED = re.compile(
+    r"((?:secret|token|password|passphrase|credential)\w*[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]{8,}", re.IGNORECASE
+)
+"""`password=...` and the like, with a value that is long enough to be no word about it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
@@ -361,10 +366,11 @@ def words_of(said: bytes, asked: Plugin, environ: Mapping[str, str], output: byt
     What a plugin said on standard error, for a message: bounded, on one line, without what may be a secret.
 
     That is what the kubeconfig gives it by `env` and after options that are named like secrets, what the
-    environment has under such names, what it printed as a credential, and every long run of letters and
-    digits.
+    environment has under such names, what it printed as a credential, what stands behind `password=` and
+    the like, and every long run of letters and digits.
     """
     text = clean(said, WORDS_LIMIT, (*_secrets(asked, environ), *_printed(output)))
+    text = _ASSIGNED.sub(lambda found: f"{found[1]}{HIDDEN}", text)
     text = _JWT.sub(HIDDEN, text)
     text = _OPAQUE.sub(lambda found: HIDDEN if len(found[0]) >= _OPAQUE_LENGTH else found[0], text)
     return bounded(text, DETAIL_LIMIT)

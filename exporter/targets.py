@@ -2,6 +2,7 @@
 Targets: what the user configured, as values. Pure; the YAML around them is read in `config`.
 """
 
+import difflib
 import ipaddress
 import math
 import re
@@ -342,9 +343,7 @@ def parse_url(text: str) -> Url:
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
     if not separator or (scheme not in SCHEMES and not rest.startswith("//")):
-        raise TargetError(
-            f"{text!r} has no scheme: write https://{text.lstrip('/')}, or another scheme. {ALL_SCHEMES}"
-        )
+        raise TargetError(f"{text!r} has no scheme: {_with_scheme(text)} {ALL_SCHEMES}")
     if scheme not in SCHEMES:
         raise TargetError(f"scheme {scheme!r} is not known: {closest_scheme(scheme)}")
     form = SCHEMES[scheme].form
@@ -390,6 +389,22 @@ def closest_scheme(unknown: str) -> str:
     The end of a message about a scheme that is not known: which was probably meant, and where all are listed.
     """
     return closest(_OTHER_NAMES.get(unknown, unknown), SCHEMES, listed=ALL_SCHEMES)
+
+
+def _with_scheme(text: str) -> str:
+    """
+    What to write instead of a text that has no scheme, or one that is misspelt.
+    """
+    scheme, slashes, rest = text.partition("//")
+    if slashes and scheme.lower() in SCHEMES:
+        return f"a colon is missing, write {scheme.lower()}://{rest}."
+    name, colon, rest = text.partition(":")
+    near = difflib.get_close_matches(name.lower(), SCHEMES, n=1, cutoff=0.8) if colon else []
+    if near:
+        return f"did you mean {near[0]}:{rest}?"
+    if text.startswith("/") and not slashes:
+        return f"write file://{text}, or another scheme."
+    return f"write https://{text.lstrip('/')}, or another scheme."
 
 
 def known_schemes() -> str:

@@ -28,6 +28,7 @@ from exporter.certificates import CertificateError, certificate, parse_pem
 from exporter.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
 from exporter.network import Connection, EndlessError, ProbeError, Trace
 from exporter.observation import Certificate, Chain, Reason, Tls
+from exporter.regular_files import content
 
 DTLS1_VERSION = 0xFEFF
 DTLS1_2_VERSION = 0xFEFD
@@ -162,7 +163,7 @@ def client_leaf(cert_file: str) -> Certificate | None:
 @lru_cache(maxsize=256)
 def _client_leaf(cert_file: str, _changed: int) -> Certificate | None:
     try:
-        leaf = next(iter(parse_pem(Path(cert_file).read_bytes())), None)
+        leaf = next(iter(parse_pem(content(cert_file))), None)
     except OSError:
         return None
     return leaf if isinstance(leaf, Certificate) else None
@@ -173,9 +174,9 @@ def _load_client_certificate(
     cert_file: str, key_file: str | None, password: str | None, _changed: tuple[int, ...]
 ) -> ClientCertificate:
     try:
-        chain = tuple(x509.load_pem_x509_certificates(Path(cert_file).read_bytes()))
+        chain = tuple(x509.load_pem_x509_certificates(content(cert_file)))
         key = serialization.load_pem_private_key(
-            Path(key_file or cert_file).read_bytes(), password.encode() if password is not None else None
+            content(key_file or cert_file), password.encode() if password is not None else None
         )
         fits = chain[0].public_key() == key.public_key()
     except OSError as error:

@@ -133,3 +133,14 @@ def test_without_the_environment_the_interpreter_and_the_distribution_say_it(
     """
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     assert system_file() in {ssl.get_default_verify_paths().cafile, *SYSTEM_FILES}
+
+
+def test_a_pipe_holds_no_anchors(tmp_path: Path) -> None:
+    """
+    It is refused, not opened: nobody may ever write to it.
+    """
+    pipe = tmp_path / "ca.pem"
+    os.mkfifo(pipe)
+    found = AnchorFiles().anchors(str(pipe))
+    assert found.store is None
+    assert "it is no regular file" in found.problem

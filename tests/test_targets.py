@@ -100,6 +100,10 @@ LISTED = "`expiry-exporter check --help` lists all"
 OTHER = f"or another scheme. {LISTED}"
 BAD_URLS = {
     "": f"'' has no scheme: write https://, {OTHER}",
+    "domian:a.example": f"'domian:a.example' has no scheme: did you mean domain:a.example? {LISTED}",
+    "https//a.example": "'https//a.example' has no scheme: a colon is missing, write https://a.example. "
+    + LISTED,
+    "/etc/a.pem": f"'/etc/a.pem' has no scheme: write file:///etc/a.pem, {OTHER}",
     "a.example": f"'a.example' has no scheme: write https://a.example, {OTHER}",
     "a.example:443": f"'a.example:443' has no scheme: write https://a.example:443, {OTHER}",
     "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",

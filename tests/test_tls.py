@@ -3,6 +3,7 @@ The TLS library as `exporter.tls` uses it: also what is private there, so that a
 """
 
 import asyncio
+import os
 import re
 from pathlib import Path
 
@@ -229,3 +230,15 @@ def test_certificates_are_found_in_their_message(
     In the message of both versions, whole or damaged.
     """
     assert tls.certificates_in(body, with_extensions=with_extensions) == found
+
+
+def test_a_pipe_is_no_client_certificate(tmp_path: Path) -> None:
+    """
+    It is refused, not opened: nobody may ever write to it, and nothing else would have its turn meanwhile.
+    """
+    pipe = tmp_path / "client.pem"
+    os.mkfifo(pipe)
+    with pytest.raises(ProbeError, match="it is no regular file") as caught:
+        tls.load_client_certificate(str(pipe), None, None)
+    assert caught.value.reason is Reason.CLIENT_CERTIFICATE_UNUSABLE
+    assert tls.client_leaf(str(pipe)) is None

@@ -106,7 +106,8 @@ def read(data: bytes, given: Given) -> Parsed:
                 others.broken(f"{place}: {error}")
         else:
             others.lasting[_words(begin.label)] = None
-            if end < 0 and stop < len(data):
+            # What is signed in clear (RFC 9580 section 7) has an END line of another label.
+            if end < 0 and stop < len(data) and not begin.label.startswith("PGP "):
                 others.broken(f"{place} has no END line, so OpenSSL refuses what follows it")
         if len(others.problems) == known and end >= 0:
             fault = _fault(data, begin, end, last=stop == len(data))

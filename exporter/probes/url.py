@@ -37,6 +37,7 @@ from exporter.probes.additions import added
 from exporter.probes.endpoint import Endpoint, Endpoints
 from exporter.probes.extras import ours
 from exporter.probes.issuers import renewal_information
+from exporter.regular_files import expect_regular
 from exporter.targets import Target
 from exporter.tls import load_client_certificate
 
@@ -188,6 +189,9 @@ def _tls(target: Target, *, shows: bool) -> ssl.SSLContext:
         # It says in good words what is wrong with the files; the library below does not.
         load_client_certificate(certificate, key, target.client_key_password)
     try:
+        if target.ca_file is not None:
+            # The library would wait for a pipe, and all of this process with it.
+            expect_regular(target.ca_file)
         changed = tuple(
             Path(file).stat().st_mtime_ns for file in (target.ca_file, certificate, key) if file is not None
         )

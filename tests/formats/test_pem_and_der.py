@@ -394,3 +394,15 @@ def test_more_items_than_the_limit_are_a_problem() -> None:
     parsed = parse(pem("X509 CRL", revocation_list()) * (ITEM_LIMIT + 1), Given())
     assert len(parsed.items) == ITEM_LIMIT
     assert reasons(parsed) == ["file_too_large"]
+
+
+def test_a_text_that_is_signed_in_clear_is_no_damaged_certificate() -> None:
+    """
+    Its first block never has an END line of the same label (RFC 9580 section 7): nothing in it expires.
+    """
+    text = (
+        b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\n-----BEGIN PGP SIGNATURE-----\n"
+    )
+    found = parse(text + b"\niQIz\n-----END PGP SIGNATURE-----\n", Given())
+    assert found.items == ()
+    assert found.problems == ()

@@ -490,3 +490,5 @@ def test_what_a_plugin_says_is_one_printable_line() -> None:
     assert words.isprintable()
     assert words == r"\u001b[31mred\u0007 \xff\xfe two three \u202e"
     assert len(words_of(b"word " * 10_000, made, {})) < 500
+    said = words_of(b"login failed: password=hunter2verysecret token: expired", made, {})
+    assert said == "login failed: password=[hidden] token: expired"
