@@ -4,7 +4,7 @@ Makes ``python -m exporter`` the same command as ``expiry-exporter``.
 
 import sys
 
-from exporter.cli import main
+from exporter.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,26 +25,37 @@ LEVELS = MappingProxyType(
 )
 """The level names that `setup` takes and the lines show. There is no level above `error`."""
 
+
 Format: TypeAlias = Literal["logfmt", "json"]
+
+
 Plain: TypeAlias = str | int | float | bool | None
 """What JSON can say without nesting. None: the value is not known (`null`)."""
+
 
 LINE_LIMIT = 8192
 """Bytes that a line may have. Values that are too long for it have a note in the place of their middle."""
 
+
 EVENT_LINES = 100
 """Lines that one event may have within EVENT_SECONDS; the others are counted in one line after them."""
+
 
 EVENT_SECONDS = 60.0
 """How long lines of an event are counted together."""
 
+
 _EVENT_SHOWN = 200
 """Characters of a line that was left out which the line that counts them shows."""
+
 
 _VALUE_LIMITS = (4000, 2000, 1000, 500, 250, 120, 60)
 """Characters that a value may have: the first of these with which the line is short enough."""
 
+
 _KEY_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.-]")
+
+
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 

@@ -8,9 +8,9 @@ from grafana_foundation_sdk.builders import stat, table, timeseries
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import Dashboard, ValueMapping
 
-from exporter import metrics
-from exporter.metrics import Family
-from exporter.policies import DAY
+from exporter.model.policies import DAY
+from exporter.report import families
+from exporter.report.families import Family
 from grafana import panels, shell
 from grafana.meanings import YES
 from grafana.panels import Column, Place, Series
@@ -41,7 +41,7 @@ def dashboard() -> Dashboard:
             ("Scrapes, as Prometheus sees them", [scrapes(), samples(), scrape_health()]),
             ("All exporters", [exporters()]),
         ],
-        known_by=metrics.BUILD,
+        known_by=families.BUILD,
         labelled=False,
     )
 
@@ -103,7 +103,7 @@ def complete() -> stat.Panel:
         "Sweep complete",
         "Whether the last scrape had time to look at every endpoint. If not, the rest said `timeout`: raise"
         " scrape_timeout, or share the targets among several exporters with --shard.total.",
-        f"min({of(metrics.SWEEP_COMPLETE)})",
+        f"min({of(families.SWEEP_COMPLETE)})",
         "ExpirySweepIncomplete",
     )
 
@@ -117,7 +117,7 @@ def budget() -> stat.Panel:
         "The part of the scrape's timeout that the slowest exporter's last sweep took. From 80 % on one"
         " more slow target can make sweeps incomplete: raise scrape_timeout, lower the targets'"
         " timeout, or share them.",
-        f"max({of(metrics.SWEEP_DURATION)} / {of(metrics.SWEEP_TIMEOUT)})",
+        f"max({of(families.SWEEP_DURATION)} / {of(families.SWEEP_TIMEOUT)})",
         "ExpirySweepIncomplete",
         unit="percentunit",
         decimals=0,
@@ -137,7 +137,7 @@ def targets() -> stat.Panel:
             3,
             4,
         ),
-        f"sum({of(metrics.SWEEP_TARGETS)})",
+        f"sum({of(families.SWEEP_TARGETS)})",
         unit="short",
     )
 
@@ -150,7 +150,7 @@ def failing() -> stat.Panel:
         "Looks that fail",
         "The part of the endpoints at which the last look failed. A few are servers that are down. Half"
         " of them and more: the exporter's own network, DNS or firewall.",
-        f"sum({of(metrics.SWEEP_FAILURES)}) / (sum({of(metrics.SWEEP_ENDPOINTS)}) > 0)",
+        f"sum({of(families.SWEEP_FAILURES)}) / (sum({of(families.SWEEP_ENDPOINTS)}) > 0)",
         "ExpiryProbeFailing",
         unit="percentunit",
         decimals=0,
@@ -167,7 +167,7 @@ def configuration() -> stat.Panel:
         "Config good",
         "Whether the configuration was good when it was last loaded. If not, the one before it is still in"
         " use: expiry-exporter --config.check says what is wrong.",
-        f"min({of(metrics.RELOAD_SUCCESS)})",
+        f"min({of(families.RELOAD_SUCCESS)})",
         "ExpiryConfigReloadFailed",
     )
 
@@ -181,7 +181,7 @@ def state() -> stat.Panel:
         "Whether what was last seen could be written to --state.path, from where it is read after a"
         " restart. If not: is the disk full, or the file not writable? `not kept`: the flag is not set, and"
         " a restart forgets what can't be seen then.",
-        f"min({of(metrics.STATE_SUCCESS)})",
+        f"min({of(families.STATE_SUCCESS)})",
         "ExpiryProbeFailing",
         no_value="not kept",
     )
@@ -191,7 +191,7 @@ def clock() -> stat.Panel:
     """
     Whether dates can be compared.
     """
-    swept = of(metrics.SWEEP_TIME)
+    swept = of(families.SWEEP_TIME)
     return _tile(
         "Clock difference",
         "How far the clocks of exporter and Prometheus are apart, scrape and sweep included. From a"
@@ -217,8 +217,8 @@ def sweeps() -> timeseries.Panel:
             12,
         ),
         [
-            _compared(_each(metrics.SWEEP_DURATION)),
-            Series(f"min({of(metrics.SWEEP_TIMEOUT)})", "budget", panels.CRITICAL, True),
+            _compared(_each(families.SWEEP_DURATION)),
+            Series(f"min({of(families.SWEEP_TIMEOUT)})", "budget", panels.CRITICAL, True),
         ],
         unit="s",
         at_least=0,
@@ -237,8 +237,8 @@ def looks() -> timeseries.Panel:
             12,
         ),
         [
-            Series(f"sum({of(metrics.SWEEP_ENDPOINTS)})", "endpoints", panels.CALM),
-            Series(f"sum({of(metrics.SWEEP_FAILURES)})", "failed", panels.CRITICAL),
+            Series(f"sum({of(families.SWEEP_ENDPOINTS)})", "endpoints", panels.CALM),
+            Series(f"sum({of(families.SWEEP_FAILURES)})", "failed", panels.CRITICAL),
         ],
         unit="short",
         at_least=0,
@@ -257,7 +257,7 @@ def watched() -> timeseries.Panel:
             " since nobody is told about the rest any more.",
             12,
         ),
-        [_compared(_each(metrics.SWEEP_TARGETS))],
+        [_compared(_each(families.SWEEP_TARGETS))],
         unit="short",
         at_least=0,
         decimals=0,
@@ -280,9 +280,9 @@ def failures() -> timeseries.Panel:
         [
             Series(
                 numbered(
-                    f"count by (reason) ({of(metrics.FAILURE)})",
+                    f"count by (reason) ({of(families.FAILURE)})",
                     "reason",
-                    f"-1 * count by (reason) ({of(metrics.FAILURE)} @ end())",
+                    f"-1 * count by (reason) ({of(families.FAILURE)} @ end())",
                 ),
                 "{{N}} {{reason}}",
             )
@@ -363,7 +363,7 @@ def loaded() -> timeseries.Panel:
             " new one is not good.",
             6,
         ),
-        [_compared(f"(time() - {_each(metrics.RELOAD_TIME)}) / {DAY:g}")],
+        [_compared(f"(time() - {_each(families.RELOAD_TIME)}) / {DAY:g}")],
         # Of seconds Grafana would make hours and days, with two decimals.
         unit="suffix:days",
         at_least=0,
@@ -434,7 +434,7 @@ def exporters() -> table.Panel:
     """
     One row for each.
     """
-    build = f"topk({ROWS}, max by ({HERE}, version, python, openssl) ({of(metrics.BUILD)}))"
+    build = f"topk({ROWS}, max by ({HERE}, version, python, openssl) ({of(families.BUILD)}))"
     few = f"and on ({HERE}) {build}"
 
     def each(metric: Family | str) -> str:
@@ -450,12 +450,12 @@ def exporters() -> table.Panel:
         ),
         [
             build,
-            each(metrics.SWEEP_TARGETS),
-            each(metrics.SWEEP_ENDPOINTS),
-            each(metrics.SWEEP_FAILURES),
-            each(metrics.SWEEP_DURATION),
+            each(families.SWEEP_TARGETS),
+            each(families.SWEEP_ENDPOINTS),
+            each(families.SWEEP_FAILURES),
+            each(families.SWEEP_DURATION),
             each("process_resident_memory_bytes"),
-            milliseconds(each(metrics.RELOAD_TIME)),
+            milliseconds(each(families.RELOAD_TIME)),
             milliseconds(each("process_start_time_seconds")),
         ],
         [

@@ -5,7 +5,7 @@ Fleet: what needs a person today, and what the year ahead brings.
 from grafana_foundation_sdk.builders import barchart, bargauge, stat, table, timeseries
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from exporter import metrics
+from exporter.report import families
 from grafana import panels, queries, shell
 from grafana.meanings import ADVICE, KINDS, NEVER_SEEN, PROBLEMS, SORTS
 from grafana.panels import Column, Place, Series, Word
@@ -129,7 +129,7 @@ def expired() -> stat.Panel:
     return _count(
         "Expired",
         "Items that have ended: clients refuse them now. Renew and deploy, then look at what is served.",
-        f"{of(metrics.NOT_AFTER, OWN)} <= time()",
+        f"{of(families.NOT_AFTER, OWN)} <= time()",
         panels.CRITICAL,
         "ExpiryPassed",
     )
@@ -143,7 +143,7 @@ def refused() -> stat.Panel:
         "Refused",
         "Targets with an endpoint that a normal client refuses though nothing has ended: another name, an"
         " unknown root, a missing intermediate. The table below says which.",
-        of(metrics.FAULT, 'reason!="expired"'),
+        of(families.FAULT, 'reason!="expired"'),
         panels.CRITICAL,
         "ExpiryNotTrusted",
     )
@@ -157,7 +157,7 @@ def ends_soon() -> stat.Panel:
         "Ends soon",
         "Items that have not ended and are past their critical deadline, which their policy sets."
         " A person must renew them now.",
-        f"{of(metrics.NOT_AFTER, OWN)} > time() and on ({ITEM}) {due('critical', OWN)}",
+        f"{of(families.NOT_AFTER, OWN)} > time() and on ({ITEM}) {due('critical', OWN)}",
         panels.CRITICAL,
         "ExpirySoon",
     )
@@ -181,7 +181,7 @@ def not_deployed() -> stat.Panel:
     """
     What was renewed and is not served.
     """
-    newer = f"{of(metrics.NEWEST)} > on ({ITEM}) {of(metrics.NOT_AFTER, OWN)}"
+    newer = f"{of(families.NEWEST)} > on ({ITEM}) {of(families.NOT_AFTER, OWN)}"
     return _count(
         "Not deployed",
         "Items past their warning deadline of which a newer one is known from elsewhere: it was renewed,"
@@ -200,7 +200,7 @@ def unseen() -> stat.Panel:
         "Can't be seen",
         "Targets with an endpoint at which the last look failed. What was seen there last is still shown"
         " and still warns; what was never seen may end at any time. The table below says why.",
-        f"{of(metrics.SUCCESS)} == 0",
+        f"{of(families.SUCCESS)} == 0",
         panels.UNKNOWN,
         "ExpiryProbeFailing",
     )
@@ -252,8 +252,8 @@ def year_ahead() -> barchart.Panel:
     monday = f"{1000 * WEEK} * floor((%s - {MONDAY}) / {WEEK}) + {1000 * MONDAY}"
 
     def ends(matcher: str) -> str:
-        within = f"{of(metrics.NOT_AFTER, OWN)} > time() < time() + {WEEKS * WEEK}"
-        of_policy = of(metrics.TARGET, '$label=~"$value"', matcher)
+        within = f"{of(families.NOT_AFTER, OWN)} > time() < time() + {WEEKS * WEEK}"
+        of_policy = of(families.TARGET, '$label=~"$value"', matcher)
         items = f"min by (target, item) ({within} and on ({TARGET}) {of_policy})"
         return f'count_values("week", {monday % items})'
 
@@ -287,8 +287,8 @@ def issuers() -> table.Panel:
     """
     Who renews in time.
     """
-    deadline = of(metrics.ALERT, LEAF, 'severity="warning"')
-    late = f"{of(metrics.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () ({deadline} <= bool time())"
+    deadline = of(families.ALERT, LEAF, 'severity="warning"')
+    late = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () ({deadline} <= bool time())"
     each = f"max by (issuer, policy, fingerprint_sha256) ({late} * on ({TARGET}) group_left (policy) {INFO})"
     packed = f"topk(25, sum by (issuer, policy) (1 + {COUNTED} * {each}))"
     return panels.table_panel(
@@ -318,10 +318,10 @@ def shared() -> table.Panel:
     What one missed renewal takes down.
     """
     who = "fingerprint_sha256, subject, issuer"
-    ends = f"{of(metrics.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () {of(metrics.NOT_AFTER, LEAF)}"
+    ends = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () {of(families.NOT_AFTER, LEAF)}"
     each = f"max by ({who}, target, endpoint) ({chosen(ends)})"
     packed = f"topk(25, {RANK} * count by ({who}) ({each}) + min by ({who}) ({each}))"
-    by_target = f"count by ({who}, target) ({of(metrics.CERTIFICATE, NOT_ABOVE)})"
+    by_target = f"count by ({who}, target) ({of(families.CERTIFICATE, NOT_ABOVE)})"
     names = f"count by ({who}) ({by_target}) and on ({who}) {packed}"
     return panels.table_panel(
         Place(
@@ -357,9 +357,9 @@ def reasons() -> table.Panel:
             f"count by (reason) (count by (target, endpoint, reason) ({chosen(of(family))}))", "sort", sort
         )
         for family, sort in (
-            (metrics.FAULT, "refused"),
-            (metrics.FAILURE, "unseen"),
-            (metrics.HAZARD, "later"),
+            (families.FAULT, "refused"),
+            (families.FAILURE, "unseen"),
+            (families.HAZARD, "later"),
         )
     ]
     return panels.table_panel(
@@ -387,10 +387,10 @@ def history() -> timeseries.Panel:
     """
     Whether it gets better.
     """
-    failed = f"{of(metrics.SUCCESS)} == 0"
+    failed = f"{of(families.SUCCESS)} == 0"
     over = (
-        ("expired", f"{of(metrics.NOT_AFTER, OWN)} <= time()", panels.CRITICAL, False),
-        ("refused for another reason", of(metrics.FAULT, 'reason!="expired"'), panels.CRITICAL, True),
+        ("expired", f"{of(families.NOT_AFTER, OWN)} <= time()", panels.CRITICAL, False),
+        ("refused for another reason", of(families.FAULT, 'reason!="expired"'), panels.CRITICAL, True),
         ("renewal late", due("warning", OWN), panels.ORANGE, False),
         ("can't be seen", failed, panels.UNKNOWN, True),
     )
@@ -419,7 +419,7 @@ def protocols() -> bargauge.Panel:
     """
     What handshakes agree on.
     """
-    each = f"count by (target, endpoint, protocol) ({chosen(of(metrics.TLS))})"
+    each = f"count by (target, endpoint, protocol) ({chosen(of(families.TLS))})"
     return panels.bars_panel(
         Place(
             "Protocols",
@@ -435,7 +435,7 @@ def keys() -> bargauge.Panel:
     """
     What certificates are made of.
     """
-    leaf = f"{of(metrics.CERTIFICATE, NOT_ABOVE)} and on ({ITEM}) {of(metrics.NOT_AFTER, LEAF)}"
+    leaf = f"{of(families.CERTIFICATE, NOT_ABOVE)} and on ({ITEM}) {of(families.NOT_AFTER, LEAF)}"
     each = f"count by (key, fingerprint_sha256) ({chosen(leaf)})"
     return panels.bars_panel(
         Place(
@@ -452,7 +452,7 @@ def kinds() -> bargauge.Panel:
     """
     What is watched.
     """
-    each = f"count by (target, item, kind) ({chosen(of(metrics.NOT_AFTER))})"
+    each = f"count by (target, item, kind) ({chosen(of(families.NOT_AFTER))})"
     return panels.bars_panel(
         Place(
             "Kinds of items",

@@ -2,8 +2,8 @@
 What values are called on the dashboards.
 """
 
-from exporter import advice
-from exporter.observation import Kind
+from exporter.model.reasons import Kind
+from exporter.report import advice
 from grafana import panels
 from grafana.panels import Word
 from grafana.queries import problems

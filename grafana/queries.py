@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from exporter import metrics
-from exporter.metrics import Family
-from exporter.observation import Hazard
+from exporter.model.reasons import Hazard
+from exporter.report import families
+from exporter.report.families import Family
 
 EXPORTERS = 'job=~"$job", instance=~"$instance"'
 
@@ -51,7 +51,7 @@ SPEAKING = 'kind!~"intermediate|ocsp|crl"'
 NOT_ABOVE = 'item!~"chain-.+"'
 """Without the certificates above a leaf. What is left is half, and joins of certificates are dear."""
 
-CHOSEN = of(metrics.TARGET, '$label=~"$value"')
+CHOSEN = of(families.TARGET, '$label=~"$value"')
 """The targets that the variables choose."""
 
 INFO = f"topk by ({TARGET}) (1, {CHOSEN})"
@@ -73,7 +73,7 @@ def due(severity: str, *matchers: str) -> str:
     The items about which a person should have been told by now.
     """
     which = f'severity="{severity}"'
-    return f"{of(metrics.ALERT, which, *matchers)} <= time()"
+    return f"{of(families.ALERT, which, *matchers)} <= time()"
 
 
 def words(expression: str, label: str, value: str, of_label: str = "") -> str:
@@ -135,16 +135,16 @@ def problems(*matchers: str) -> tuple[Problem, ...]:
     Selecting ten thousand series takes Prometheus as long as anything that is done with them, so each
     of these selects as few as can be.
     """
-    ends = of(metrics.NOT_AFTER, OWN, *matchers)
+    ends = of(families.NOT_AFTER, OWN, *matchers)
     late = due("warning", OWN, *matchers)
-    renewal_due = of(metrics.RENEWAL_DUE, *matchers)
-    newer = f"{of(metrics.NEWEST, *matchers)} > on ({ITEM}) group_left () {ends}"
-    refused = of(metrics.FAULT, 'reason!="expired"', *matchers)
-    failed = of(metrics.FAILURE, *matchers)
-    chain = of(metrics.ALERT, INTERMEDIATE, 'severity="warning"', *matchers)
+    renewal_due = of(families.RENEWAL_DUE, *matchers)
+    newer = f"{of(families.NEWEST, *matchers)} > on ({ITEM}) group_left () {ends}"
+    refused = of(families.FAULT, 'reason!="expired"', *matchers)
+    failed = of(families.FAILURE, *matchers)
+    chain = of(families.ALERT, INTERMEDIATE, 'severity="warning"', *matchers)
 
     def hazard(reasons: Sequence[Hazard]) -> str:
-        return of(metrics.HAZARD, f'reason=~"{"|".join(reasons)}"', *matchers)
+        return of(families.HAZARD, f'reason=~"{"|".join(reasons)}"', *matchers)
 
     return (
         Problem(1, "EXPIRED", "ExpiryPassed", Sort.END, f"{ends} <= time()"),
@@ -198,7 +198,7 @@ def diagnosis(limit: int) -> str:
         [words(_ranked(one), "advice", one.alert) for one in found if one.sort is sort]
         for sort in (Sort.END, Sort.ITEM)
     )
-    nothing = f"{len(found) + 1} * {RANK} * max by (target) ({of(metrics.TARGET, THIS)})"
+    nothing = f"{len(found) + 1} * {RANK} * max by (target) ({of(families.TARGET, THIS)})"
     by = "endpoint, item, kind, alert, reason, advice"
     return (
         f"bottomk({limit}, min by ({by}) (\n{_packed(_all([_worst(ITEM, ends), *others]), THIS)}\n))"
@@ -211,16 +211,16 @@ def _packed(items: str, *matchers: str) -> str:
     The ranks of these items and of endpoints, each with its end: one join for all, since joins are dear.
     """
     found = problems(*matchers)
-    fresh = f"{of(metrics.LAST_SEEN, *matchers)} >= time() - {UNSEEN_FOR}"
+    fresh = f"{of(families.LAST_SEEN, *matchers)} >= time() - {UNSEEN_FOR}"
     unseen = _worst(ENDPOINT, [_ranked(one) for one in found if one.sort is Sort.UNSEEN])
     others = [_ranked(one) for one in found if one.sort is Sort.ENDPOINT]
     endpoints = _all([*others, f"({unseen}) unless on ({ENDPOINT}) {fresh}"])
     # Of what was never seen the end is not known: 0 says so.
     first_end = (
-        f"min by ({ENDPOINT}) ({of(metrics.NOT_AFTER, SPEAKING, *matchers)})"
-        f" or 0 * max by ({ENDPOINT}) ({of(metrics.FAILURE, *matchers)})"
+        f"min by ({ENDPOINT}) ({of(families.NOT_AFTER, SPEAKING, *matchers)})"
+        f" or 0 * max by ({ENDPOINT}) ({of(families.FAILURE, *matchers)})"
     )
-    with_ends = f"{RANK} * (\n{items}\n) + on ({ITEM}) group_left () {of(metrics.NOT_AFTER, *matchers)}"
+    with_ends = f"{RANK} * (\n{items}\n) + on ({ITEM}) group_left () {of(families.NOT_AFTER, *matchers)}"
     explained = words(f"(\n{endpoints}\n)", "advice", "$1", "reason")
     return f"{with_ends}\nor {RANK} * {explained} + on ({ENDPOINT}) group_left () ({first_end})"
 

@@ -17,8 +17,8 @@ from grafana_foundation_sdk.builders.dashboard import (
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as model
 
-from exporter import metrics
-from exporter.metrics import Family
+from exporter.report import families
+from exporter.report.families import Family
 from grafana.panels import CRITICAL, SOURCE
 from grafana.queries import of
 
@@ -58,7 +58,7 @@ def dashboard(
     alerts: str,
     rows: Sequence[tuple[str, Sequence[Builder[model.Panel]]]],
     *,
-    known_by: Family = metrics.TARGET,
+    known_by: Family = families.TARGET,
     labelled: bool = True,
     target: bool = False,
     refresh: str = "1m",
@@ -147,7 +147,7 @@ def _variables(known_by: Family, *, labelled: bool, target: bool) -> list[Builde
         ),
     ]
     if labelled:
-        value = f"label_values({of(metrics.TARGET)}, $label)"
+        value = f"label_values({of(families.TARGET)}, $label)"
         found += [
             CustomVariable("label")
             .label("By label")
@@ -171,7 +171,7 @@ def _variables(known_by: Family, *, labelled: bool, target: bool) -> list[Builde
             .label("Target")
             .description("One target, by its name in the configuration.")
             .datasource(SOURCE)
-            .query(f"label_values({of(metrics.TARGET, of_label)}, target)")
+            .query(f"label_values({of(families.TARGET, of_label)}, target)")
             .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
             .sort(model.VariableSort.ALPHABETICAL_ASC)
             .multi(multi=False)

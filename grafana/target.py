@@ -6,9 +6,9 @@ from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseri
 from grafana_foundation_sdk.models.common import BigValueTextMode
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from exporter import metrics
-from exporter.metrics import Family
-from exporter.policies import DAY
+from exporter.model.policies import DAY
+from exporter.report import families
+from exporter.report.families import Family
 from grafana import panels, queries, shell
 from grafana.meanings import ADVICE, HEALTH, KINDS, NEVER_SEEN, PROBLEMS
 from grafana.panels import Column, Place, Series
@@ -33,11 +33,11 @@ BANDS = 20
 
 ROWS = 200
 
-_VERIFIED = f"({of(metrics.VERIFIED, THIS)} or 0 * {of(metrics.SUCCESS, THIS)})"
-HEALTHY = f"max by (endpoint) (2 * {of(metrics.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
+_VERIFIED = f"({of(families.VERIFIED, THIS)} or 0 * {of(families.SUCCESS, THIS)})"
+HEALTHY = f"max by (endpoint) (2 * {of(families.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
 """By endpoint: 2 when the last look succeeded, and 1 more when clients would accept what was seen last."""
 
-ITEMS = f"bottomk({ROWS}, min by (endpoint, item, kind) ({of(metrics.NOT_AFTER, THIS)}))"
+ITEMS = f"bottomk({ROWS}, min by (endpoint, item, kind) ({of(families.NOT_AFTER, THIS)}))"
 
 
 def dashboard() -> Dashboard:
@@ -46,15 +46,17 @@ def dashboard() -> Dashboard:
     """
     stats = [
         state(),
-        _moment("Ends", "When the first item ends that speaks for the target.", metrics.NOT_AFTER, SPEAKING),
+        _moment("Ends", "When the first item ends that speaks for the target.", families.NOT_AFTER, SPEAKING),
         _moment(
             "Renewal due",
             "When a healthy renewer would have replaced it, by the policy or by what its issuer says. In"
             " the past: it is late, though that is no reason for an alert yet.",
-            metrics.RENEWAL_DUE,
+            families.RENEWAL_DUE,
         ),
-        _moment("Warning", "When a person is told that it is late.", metrics.ALERT, 'severity="warning"'),
-        _moment("Critical", "When a person is told that it is urgent.", metrics.ALERT, 'severity="critical"'),
+        _moment("Warning", "When a person is told that it is late.", families.ALERT, 'severity="warning"'),
+        _moment(
+            "Critical", "When a person is told that it is urgent.", families.ALERT, 'severity="critical"'
+        ),
         age(),
         endpoints(),
         policy(),
@@ -116,7 +118,7 @@ def age() -> stat.Panel:
             3,
             4,
         ),
-        f"clamp_min(floor(time() - min({of(metrics.LAST_SEEN, THIS)})), 0)",
+        f"clamp_min(floor(time() - min({of(families.LAST_SEEN, THIS)})), 0)",
         unit="s",
         decimals=0,
         no_value="never seen",
@@ -135,7 +137,7 @@ def endpoints() -> stat.Panel:
             3,
             4,
         ),
-        f"count(count by (endpoint) ({of(metrics.SUCCESS, THIS)}))",
+        f"count(count by (endpoint) ({of(families.SUCCESS, THIS)}))",
     )
 
 
@@ -151,7 +153,7 @@ def policy() -> stat.Panel:
             3,
             4,
         ),
-        f"count by (policy) ({of(metrics.TARGET, THIS)})",
+        f"count by (policy) ({of(families.TARGET, THIS)})",
         name="{{policy}}",
         text_mode=BigValueTextMode.NAME,
     )
@@ -190,7 +192,7 @@ def served() -> statetimeline.Panel:
     """
     Renewals, as they became visible.
     """
-    ends = f"bottomk({BANDS}, min by (endpoint, item) ({of(metrics.NOT_AFTER, THIS, OWN)}))"
+    ends = f"bottomk({BANDS}, min by (endpoint, item) ({of(families.NOT_AFTER, THIS, OWN)}))"
     return panels.states_panel(
         Place(
             "What is served: when it ends",
@@ -224,11 +226,11 @@ def time_left() -> timeseries.Panel:
     """
     The saw teeth of renewals.
     """
-    own = of(metrics.NOT_AFTER, THIS, OWN)
+    own = of(families.NOT_AFTER, THIS, OWN)
     left = f"(min by (endpoint, item) ({own}) - time()) / {DAY:g}"
 
     def deadline(severity: str, colour: str) -> Series:
-        told = of(metrics.ALERT, THIS, OWN, f'severity="{severity}"')
+        told = of(families.ALERT, THIS, OWN, f'severity="{severity}"')
         return Series(f"max({own} - on ({ITEM}) {told}) / {DAY:g}", severity, colour, dashed=True)
 
     return panels.lines_panel(
@@ -266,11 +268,11 @@ def durations() -> timeseries.Panel:
         [
             Series(
                 numbered(
-                    f"max by (endpoint) ({of(metrics.DURATION, THIS)})",
+                    f"max by (endpoint) ({of(families.DURATION, THIS)})",
                     "endpoint",
                     # What was never seen comes first.
-                    f"(min by (endpoint) ({of(metrics.NOT_AFTER, THIS, OWN)} @ end())"
-                    f" or 0 * max by (endpoint) ({of(metrics.SUCCESS, THIS)} @ end()))",
+                    f"(min by (endpoint) ({of(families.NOT_AFTER, THIS, OWN)} @ end())"
+                    f" or 0 * max by (endpoint) ({of(families.SUCCESS, THIS)} @ end()))",
                 ),
                 "{{N}} {{endpoint}}",
             )
@@ -285,7 +287,7 @@ def addresses() -> table.Panel:
     What differs between endpoints that should be alike.
     """
     few = f"and on (endpoint) bottomk({ROWS}, {HEALTHY})"
-    leaf = f"{of(metrics.CERTIFICATE, THIS)} and on ({ITEM}) {of(metrics.NOT_AFTER, THIS, SPEAKING)}"
+    leaf = f"{of(families.CERTIFICATE, THIS)} and on ({ITEM}) {of(families.NOT_AFTER, THIS, SPEAKING)}"
     return panels.table_panel(
         Place(
             "Endpoints side by side",
@@ -296,11 +298,11 @@ def addresses() -> table.Panel:
         ),
         [
             f"bottomk({ROWS}, {HEALTHY})",
-            milliseconds(f"min by (endpoint) ({of(metrics.NOT_AFTER, THIS, SPEAKING)}) {few}"),
-            milliseconds(f"min by (endpoint) ({of(metrics.LAST_SEEN, THIS)}) {few}"),
-            f"max by (endpoint) ({of(metrics.DURATION, THIS)}) {few}",
-            f"max by (endpoint, reason) ({of(metrics.FAILURE, THIS)}) {few}",
-            f"max by (endpoint, protocol, cipher) ({of(metrics.TLS, THIS)}) {few}",
+            milliseconds(f"min by (endpoint) ({of(families.NOT_AFTER, THIS, SPEAKING)}) {few}"),
+            milliseconds(f"min by (endpoint) ({of(families.LAST_SEEN, THIS)}) {few}"),
+            f"max by (endpoint) ({of(families.DURATION, THIS)}) {few}",
+            f"max by (endpoint, reason) ({of(families.FAILURE, THIS)}) {few}",
+            f"max by (endpoint, protocol, cipher) ({of(families.TLS, THIS)}) {few}",
             shortened(f"max by (endpoint, serial, key) ({leaf}) {few}", "serial"),
         ],
         [
@@ -330,7 +332,7 @@ def items() -> table.Panel:
     def moment(family: Family, *matchers: str) -> str:
         return milliseconds(f"min by (endpoint, item, kind) ({of(family, THIS, *matchers)}) {few}")
 
-    why = f"max by (endpoint, item, kind, explanation_url) ({of(metrics.RENEWAL_EXPLANATION, THIS)}) {few}"
+    why = f"max by (endpoint, item, kind, explanation_url) ({of(families.RENEWAL_EXPLANATION, THIS)}) {few}"
     return panels.table_panel(
         Place(
             "Items and their deadlines",
@@ -343,13 +345,13 @@ def items() -> table.Panel:
         ),
         [
             milliseconds(ITEMS),
-            moment(metrics.NOT_BEFORE),
-            moment(metrics.RENEWAL_DUE),
-            moment(metrics.ALERT, 'severity="warning"'),
-            moment(metrics.ALERT, 'severity="critical"'),
-            moment(metrics.NEWEST),
-            moment(metrics.PREVIOUS_NOT_AFTER),
-            moment(metrics.RENEWAL_WINDOW),
+            moment(families.NOT_BEFORE),
+            moment(families.RENEWAL_DUE),
+            moment(families.ALERT, 'severity="warning"'),
+            moment(families.ALERT, 'severity="critical"'),
+            moment(families.NEWEST),
+            moment(families.PREVIOUS_NOT_AFTER),
+            moment(families.RENEWAL_WINDOW),
             why,
         ],
         [
@@ -377,8 +379,8 @@ def chain() -> table.Panel:
     The certificates, from the server's own upwards.
     """
     who = "item, subject, issuer, key, serial, fingerprint_sha256"
-    end = f"{of(metrics.CERTIFICATE, THIS)} * on ({ITEM}) group_left () {of(metrics.NOT_AFTER, THIS)}"
-    few = f"topk({ROWS}, count by ({who}) ({of(metrics.CERTIFICATE, THIS)}))"
+    end = f"{of(families.CERTIFICATE, THIS)} * on ({ITEM}) group_left () {of(families.NOT_AFTER, THIS)}"
+    few = f"topk({ROWS}, count by ({who}) ({of(families.CERTIFICATE, THIS)}))"
     return panels.table_panel(
         Place(
             "Chain",
@@ -411,8 +413,8 @@ def elsewhere() -> table.Panel:
     """
     What else fails with it.
     """
-    own = f"{of(metrics.CERTIFICATE, THIS)} and on ({ITEM}) {of(metrics.NOT_AFTER, THIS, SPEAKING)}"
-    same = f"{of(metrics.CERTIFICATE)} and on (fingerprint_sha256) ({own})"
+    own = f"{of(families.CERTIFICATE, THIS)} and on ({ITEM}) {of(families.NOT_AFTER, THIS, SPEAKING)}"
+    same = f"{of(families.CERTIFICATE)} and on (fingerprint_sha256) ({own})"
     return panels.table_panel(
         Place(
             "Targets with the same certificate",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from exporter.minter import Minted
+from exporter.demo.minter import Minted
 from tests.support.certificates import authority
 
 # No deadline: how long one example takes says more about the machine than about the code.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.bodies import Answers, join
+from exporter.server.bodies import Answers, join
 
 
 def test_a_body_is_made_once_for_all_who_wait() -> None:

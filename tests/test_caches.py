@@ -10,13 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from exporter import caches, revocation, tls, trust
-from exporter.caches import LEAST_LIMIT, LIMIT_PER_TARGET, OVERHEAD, Budget, Cache, remembered, size
-from exporter.certificates import certificate
-from exporter.memory import Look, Memory, Result
-from exporter.minter import Minted
-from exporter.observation import Certificate, Kind, Observed
-from exporter.probes import wire
+from exporter.demo.minter import Minted
+from exporter.engine.memory import Memory
+from exporter.engine.results import ProbeResult, TargetResult
+from exporter.model import caches
+from exporter.model.caches import LEAST_LIMIT, LIMIT_PER_TARGET, OVERHEAD, Budget, Cache, remembered, size
+from exporter.model.observation import Certificate, Observed
+from exporter.model.reasons import Kind
+from exporter.pki import ocsp, revocation, trust
+from exporter.pki.certificates import certificate
+from exporter.probes.tls import handshake, refusals
 from tests.golden.values import target
 from tests.support.certificates import NOW, shared_key
 
@@ -174,14 +177,14 @@ def look(presented: tuple[bytes, ...], memory: Memory) -> None:
     """
     All that is remembered of a look at a server that presents these.
     """
-    seen = tls.seen_from(presented, "TLSv1.3", "TLS_AES_128_GCM_SHA256", "x", False, None)
-    facts = wire.facts(seen)
+    seen = handshake.seen_from(presented, "TLSv1.3", "TLS_AES_128_GCM_SHA256", "x", False, None)
+    facts = refusals.facts(seen)
     leaf = seen.chain.leaf.der
-    revocation.must_staple(leaf)
+    ocsp.must_staple(leaf)
     revocation.pointers(leaf)
     revocation.issued(leaf, presented[-1])
     trust._openssl(leaf)
-    memory.update(Result(target(), (Look("a", Observed(facts), 0.1),), located=True), NOW)
+    memory.update(TargetResult(target(), (ProbeResult("a", Observed(facts), 0.1),), located=True), NOW)
 
 
 def test_a_new_large_certificate_at_each_handshake_does_not_grow_the_process(
@@ -230,7 +233,7 @@ def test_an_ordinary_fleet_fits_the_budget(ca: Minted, monkeypatch: pytest.Monke
         parsed.append(der)
         return certificate(der)
 
-    monkeypatch.setattr(tls, "certificate", parse)
+    monkeypatch.setattr(handshake, "certificate", parse)
     for der in ders:
         look((bytes(bytearray(der)), bytes(bytearray(ca.der))), memory)
     assert parsed == []

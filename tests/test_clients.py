@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from exporter import answers
-from exporter.answers import COMPRESSION, PIECE, Compression, answer, takes_gzip
-from exporter.clients import Client, Clients, Patience, network_of
+from exporter.server import answers
+from exporter.server.answers import COMPRESSION, PIECE, Compression, answer, takes_gzip
+from exporter.server.clients import Client, Clients, Patience, network_of
 
 HEAD = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n"
 SHORT = Patience(request=0.3, idle=0.3, read=0.3)

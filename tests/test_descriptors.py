@@ -4,8 +4,8 @@ Descriptors: what each part may open fits below the limit.
 
 import pytest
 
-from exporter.descriptors import CLIENTS, OWN, WATCHES, client_slots, probe_slots
-from exporter.service import CONCURRENCY
+from exporter.engine.descriptors import CLIENTS, OWN, WATCHES, client_slots, probe_slots
+from exporter.server.service import CONCURRENCY
 from tests.support.readme import README
 
 

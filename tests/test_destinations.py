@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.destinations import Range, host_range, range_of, refusal
+from exporter.model.destinations import Range, host_range, range_of, refusal
 
 DOCUMENTATION = [ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")]
 

@@ -20,25 +20,30 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from exporter import check, cli, command_line, config
-from exporter.advice import FAILURES, HAZARDS, REFUSALS
-from exporter.bundle import write_alerts
-from exporter.memory import Look
-from exporter.metrics import FAMILIES
-from exporter.observation import Facts, Failed, Fault, Kind, Reason
-from exporter.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
+from exporter.cli import arguments as command_line
+from exporter.cli import check, main
+from exporter.cli.bundled_files import write_alerts
+from exporter.config import reader, settings
+from exporter.engine.results import ProbeResult
+from exporter.engine.scrape import Scrape
+from exporter.model.observation import Facts, Failed
+from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
+from exporter.model.reasons import Fault, Kind, Reason
+from exporter.model.targets import ADDRESS_LIMIT, USUAL_PATIENCE, Target
+from exporter.model.urls import SCHEMES, Form
 from exporter.probes import PROBES
-from exporter.service import Options, Service
-from exporter.status import Level, span
-from exporter.targets import ADDRESS_LIMIT, SCHEMES, USUAL_PATIENCE, Form, Target
-from exporter.watch import Scrape
-from exporter.web import PROBE_PARAMETERS, application
+from exporter.report.advice import FAILURES, HAZARDS, REFUSALS
+from exporter.report.families import FAMILIES
+from exporter.report.status import Level, span
+from exporter.server.app import PROBE_PARAMETERS, application
+from exporter.server.service import Options, Service
+from exporter.yaml_lines import ConfigError
 from tests.golden.scenes import seen
 from tests.golden.values import Scene, certificate, facts, target
 from tests.support.readme import README, REPOSITORY, code, fenced, headings, section_table, table
 from tests.support.screen import screen
 
-EXAMPLE = REPOSITORY / "exporter" / "example.yml"
+EXAMPLE = REPOSITORY / "exporter" / "config" / "example.yml"
 TEXT = README.read_text(encoding="utf-8")
 
 
@@ -75,7 +80,7 @@ def routes() -> set[str]:
     """
 
     async def look() -> set[str]:
-        service = Service(config.Config, Options(), asyncio.get_running_loop())
+        service = Service(settings.Config, Options(), asyncio.get_running_loop())
         try:
             app = application(service, 0.5)
             return {
@@ -188,7 +193,7 @@ def test_the_defaults_of_keys_are_those_of_a_target() -> None:
         assert described[f"targets[].{key}"] == str(defaults[key]).lower()
     assert described["targets[].timeout"] == f"{USUAL_PATIENCE:g}s"
     assert described["targets[].policy"] == AUTOMATIC.name
-    assert yaml.safe_load(described["probe.allow"]) == list(config.Config().probe_allow)
+    assert yaml.safe_load(described["probe.allow"]) == list(settings.Config().probe_allow)
 
 
 def test_each_key_that_defaults_may_set_works_there() -> None:
@@ -226,13 +231,13 @@ def test_each_key_that_defaults_may_set_works_there() -> None:
         "acme",
     }
 
-    config.parse(yaml.safe_dump(document).encode(), "expiry.yml", {"STORE": "open sesame"})
+    reader.parse(yaml.safe_dump(document).encode(), "expiry.yml", {"STORE": "open sesame"})
     # It excludes password_env, and is read the same way.
     assert set(document["defaults"]) == ours - {"url", "name", "defaults", "password_file"}
     for key in ("url", "name"):
         refused = {"defaults": {key: "https://www.example.com"}, "targets": []}
-        with pytest.raises(config.ConfigError):
-            config.parse(yaml.safe_dump(refused).encode(), "expiry.yml", {})
+        with pytest.raises(ConfigError):
+            reader.parse(yaml.safe_dump(refused).encode(), "expiry.yml", {})
 
 
 def test_each_metric_is_described_with_its_labels() -> None:
@@ -401,7 +406,7 @@ def test_the_shown_output_of_check_is_what_it_prints(monkeypatch: pytest.MonkeyP
     scene = Scene()
     scene.see(target("https://shop.example.com"), seen(new, "192.0.2.10:443"), seen(old, "192.0.2.11:443"))
     scene.see(target("https://learn.example.com"), seen(over, "192.0.2.20:443"), found=[Fault.EXPIRED])
-    scene.see(target("tls://ldap.example.com:636"), Look("192.0.2.30:636", down, 0.1))
+    scene.see(target("tls://ldap.example.com:636"), ProbeResult("192.0.2.30:636", down, 0.1))
     shown = screen(monkeypatch, 100)
     rows = tuple(scene.rows())
     check.print_table(Scrape((), rows, (), 0.1, 10.0, complete=True, at=now), now, shown)
@@ -426,7 +431,7 @@ def test_each_configuration_of_the_readme_is_good(block: str) -> None:
     """
     What the README shows as an expiry.yml loads without a fault or a warning.
     """
-    assert config.parse(block.encode(), "expiry.yml", {"PROXY_CREDENTIALS": "user:secret"}).warnings == ()
+    assert reader.parse(block.encode(), "expiry.yml", {"PROXY_CREDENTIALS": "user:secret"}).warnings == ()
 
 
 def test_an_exporter_without_targets_of_its_own_is_possible() -> None:
@@ -434,7 +439,7 @@ def test_an_exporter_without_targets_of_its_own_is_possible() -> None:
     The empty list that the README advises for /probe loads.
     """
     assert "`targets: []`" in TEXT
-    assert config.parse(b"targets: []\n", "expiry.yml", {}).targets == ()
+    assert reader.parse(b"targets: []\n", "expiry.yml", {}).targets == ()
 
 
 @pytest.mark.parametrize("block", yaml_blocks(prometheus=True))
@@ -467,7 +472,7 @@ def test_alerting_works_as_it_is_shown(tmp_path: Path, monkeypatch: pytest.Monke
     for program, *arguments in shown:
         match program:
             case "expiry-exporter":
-                assert cli.main(arguments) == 0
+                assert main.main(arguments) == 0
             case "promtool" | "amtool":
                 checked = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
                 assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -548,7 +553,7 @@ def test_the_files_that_the_readme_names_exist() -> None:
     """
     assert "[Apache-2.0](LICENSE)" in TEXT
     assert (REPOSITORY / "LICENSE").read_text(encoding="utf-8").lstrip().startswith("Apache License")
-    assert "`exporter/example.yml`" in TEXT
+    assert "`exporter/config/example.yml`" in TEXT
     assert EXAMPLE.is_file()
 
 
@@ -568,7 +573,7 @@ def test_the_example_configuration_is_good(tmp_path: Path) -> None:
         "PROXY_CREDENTIALS": "not:a secret",
         "STORE_PASSWORD": "nor this",
     }
-    loaded = config.load(str(file), secrets)
+    loaded = reader.load(str(file), secrets)
 
     assert all("is not a file that can be read" in warning for warning in loaded.warnings)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.foreign_text import HIDDEN, bounded, clean, credentials, holds, printable, printable_lines
+from exporter.model.foreign_text import HIDDEN, bounded, clean, credentials, holds, printable, printable_lines
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJleHBvcnRlciJ9.c2lnbmF0dXJl"
 PASSWORD = 'pass&word "ü" /+'

@@ -26,7 +26,7 @@ from exporter.logs import (
     fields,
     setup,
 )
-from exporter.observation import Reason
+from exporter.model.reasons import Reason
 
 MOMENT = 1_795_500_000.123456
 """2026-11-24T06:00:00.123456Z."""

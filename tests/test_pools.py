@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from exporter.bodies import Bodies, joined
-from exporter.pools import Pool, PoolFullError
+from exporter.net.pools import Pool, PoolFullError
+from exporter.server.bodies import Bodies, joined
 
 
 def test_work_gives_what_it_gives_and_raises_what_it_raises() -> None:

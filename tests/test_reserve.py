@@ -4,7 +4,7 @@ The reserve: an answer has the time that answers were seen to take.
 
 import pytest
 
-from exporter.reserve import FIRST, FIXED, MEASURED, SHARE, SLACK, Reserve
+from exporter.engine.reserve import FIRST, FIXED, MEASURED, SHARE, SLACK, Reserve
 
 
 def test_nothing_is_kept_free_for_an_empty_answer() -> None:

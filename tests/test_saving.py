@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter import saving
-from exporter.memory import Known, Memory
-from exporter.saving import STUCK_AFTER, Saving
-from exporter.state import Snapshot, State
+from exporter.engine import saving
+from exporter.engine.memory import Memory, TargetMemory
+from exporter.engine.saving import STUCK_AFTER, Saving
+from exporter.engine.state import Snapshot, State
 from tests.support.certificates import NOW
 
 
@@ -28,13 +28,13 @@ def run(kept: State, work: Callable[[Saving, Memory], Awaitable[None]]) -> None:
     async def to_the_end() -> None:
         memory = Memory()
 
-        def restore(known: Mapping[str, Known]) -> None:
+        def restore(known: Mapping[str, TargetMemory]) -> None:
             for name, one in known.items():
                 memory.restore(name, one)
 
         one = Saving(kept, memory, restore, asyncio.get_running_loop(), lambda: NOW)
         one.load()
-        memory.restore("mine", Known("x"))
+        memory.restore("mine", TargetMemory("x"))
         await work(one, memory)
         await one.close()
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from exporter.demo.minter import root
 from exporter.logs import LINE_LIMIT
-from exporter.minter import root
 from tests.support.certificates import DAY
 from tests.support.processes import Running, free_port, listening, running, wait_until
 

@@ -17,24 +17,26 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from exporter import cli
-from exporter.config import Config, NotAllowedError, parse, target_for
-from exporter.destinations import Range
-from exporter.downloads import download
+from exporter.cli import main
+from exporter.config.reader import parse
+from exporter.config.settings import Config, NotAllowedError, target_for
+from exporter.demo.minter import Minted
 from exporter.logs import LogfmtFormatter
-from exporter.lookups import LookupFailedError
-from exporter.minter import Minted
-from exporter.observation import Reason
-from exporter.service import Options, Service
-from exporter.targets import Proxy, Target, parse_ip, parse_url
-from exporter.web import application
-from tests.revocation.making import lists_at, responders_at
+from exporter.model.destinations import Range
+from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.model.urls import Proxy, parse_ip, parse_url
+from exporter.net.background import LookupFailedError
+from exporter.net.http import download
+from exporter.server.app import application
+from exporter.server.service import Options, Service
+from tests.lookups.revocation.making import lists_at, responders_at
+from tests.probes.tls.wire.probing import NAME, Names, look, see, target, told
 from tests.support import misbehaving
 from tests.support.certificates import NOW
 from tests.support.rows import detail
 from tests.support.servers import Site, nginx, s_server
 from tests.support.web_server import Page, WebServer, web_server
-from tests.wire.probing import NAME, Names, look, see, target, told
 
 Client = TestClient[web.Request, web.Application]
 
@@ -123,8 +125,8 @@ def test_a_hostile_subject_is_raw_nowhere(
 
     with s_server(tmp_path, minted.chain) as running:
         run(work(target(running, name="odd")))
-        cli.main(["check", "--output=json", f"tls://{running.authority}"])
-        cli.main(["check", f"tls://{running.authority}"])
+        main.main(["check", "--output=json", f"tls://{running.authority}"])
+        main.main(["check", f"tls://{running.authority}"])
     written = capsys.readouterr()
     assert SHOWN.replace("\\", r"\\") in written.out
     for text in (log(caplog), written.out, written.err):
@@ -186,7 +188,7 @@ def test_the_command_shows_what_a_service_says(capsys: pytest.CaptureFixture[str
     Who starts it reaches the service anyway.
     """
     with misbehaving.serving(misbehaving.saying(BANNERS["smtp"][0], first=True)) as port:
-        cli.main(["check", f"smtp://127.0.0.1:{port}"])
+        main.main(["check", f"smtp://127.0.0.1:{port}"])
     assert "build-agent-7.internal says no" in " ".join(capsys.readouterr().out.split())
 
 

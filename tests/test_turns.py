@@ -4,7 +4,7 @@ Turns: who is next, and that nobody waits for ever.
 
 import pytest
 
-from exporter.turns import NEVER, Turns
+from exporter.net.turns import NEVER, Turns
 
 
 def drain(turns: Turns[str]) -> list[str]:

@@ -6,14 +6,19 @@ Pure: they open no file and read no clock. A file's format is told by its conten
 
 import logging
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from exporter.foreign_text import printable
 from exporter.formats import bouncy_castle, der, jks, json_keys, kubeconfig, pem, pkcs12, saml, ssh
 from exporter.formats.budget import Budget
-from exporter.formats.parsed import Format, Given, Parsed, Problem, from_base64, renamed
-from exporter.observation import Item, Reason
+from exporter.formats.parsed import Format, ParseContext, Parsed, Problem, from_base64, renamed
+from exporter.model.foreign_text import printable
+from exporter.model.reasons import Reason
+
+if TYPE_CHECKING:
+    from exporter.model.observation import Item
 
 logger = logging.getLogger(__name__)
+
 
 FORMATS: tuple[Format, ...] = (
     pem.FORMAT,
@@ -30,32 +35,48 @@ FORMATS: tuple[Format, ...] = (
 )
 """In the order in which they are tried: the first that recognises the bytes reads them."""
 
+
 ITEM_LIMIT = 5000
 """Items that one file may give. A large federation's metadata has more: it is for a program of its own."""
 
+
 NAME_LIMIT = 128
 """Characters of an item's name that comes from a file (an alias)."""
+
 
 DETAIL_PROBLEMS = 3
 """Problems of a file that are told one by one."""
 
 
 _UTF8_MARK = b"\xef\xbb\xbf"
+
+
 _UTF16_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+
+
 _DAMAGED = 10
 """Damaged places of UTF-16 that are read over."""
+
+
 _GZIP = b"\x1f\x8b\x08"
+
+
 _BASE64_SEQUENCE = b"MI"
 """What base64 of a SEQUENCE begins with whose length takes more than one byte."""
+
+
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\n\r\v\f"
+
 
 _ENDED = Problem(
     Reason.FILE_TOO_LARGE,
     "reading it takes too long and was ended: what stands further behind is not watched",
 )
 
+
 _REPORTS = 100
 """Faults of our own that are logged."""
+
 
 _reported: set[tuple[str, str, int]] = set()
 """Where which errors came from that were logged already."""
@@ -81,7 +102,7 @@ class Recognised:
         """
         return self.format is not None and self.format.is_keystore
 
-    def read(self, given: Given) -> Parsed:
+    def read(self, given: ParseContext) -> Parsed:
         """
         What is in the bytes: items whose names differ, and problems.
         """
@@ -194,7 +215,7 @@ def _bare_base64(data: bytes) -> bytes | None:
         return None
 
 
-def parse(data: bytes, given: Given) -> Parsed:
+def parse(data: bytes, given: ParseContext) -> Parsed:
     """
     What is in these bytes, whatever they are: items whose names differ, and problems.
     """
@@ -227,18 +248,3 @@ def distinct(parsed: Parsed, budget: Budget) -> Parsed:
     if items == parsed.items and problems is parsed.problems:
         return parsed
     return replace(parsed, items=items, problems=problems)
-
-
-def failure(parsed: Parsed) -> Problem | None:
-    """
-    All that is wrong with a file in one; None when nothing is.
-    """
-    if parsed.problems:
-        first = parsed.problems[0]
-        words = "; ".join(one.detail for one in parsed.problems[:DETAIL_PROBLEMS])
-        more = len(parsed.problems) - DETAIL_PROBLEMS
-        return Problem(first.reason, f"{words}; and {more} more" if more > 0 else words)
-    if not parsed.items and not parsed.faults:
-        there = ", ".join(parsed.lasting) or "nothing at all"
-        return Problem(Reason.NOTHING_EXPIRES, f"there is nothing in it that expires: it holds {there}")
-    return None

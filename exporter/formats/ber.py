@@ -9,19 +9,41 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 INTEGER = 0x02
+
+
 BIT_STRING = 0x03
+
+
 OCTET_STRING = 0x04
+
+
 OBJECT_IDENTIFIER = 0x06
+
+
 ENUMERATED = 0x0A
+
+
 UTC_TIME = 0x17
+
+
 GENERALIZED_TIME = 0x18
+
+
 BMP_STRING = 0x1E
+
+
 SEQUENCE = 0x30
+
+
 SET = 0x31
+
+
 CONSTRUCTED = 0x20
+
 
 DEPTH_LIMIT = 64
 """How deep encodings without a length may be nested."""
+
 
 COUNT_LIMIT = 250_000
 """Encodings that are read in the same bytes, all in all."""

@@ -4,7 +4,7 @@ Keystores of Bouncy Castle, by name: BKS and UBER. Pure.
 They are told apart from damage, and not read: UBER is encrypted as a whole (Twofish).
 """
 
-from exporter.formats.parsed import Findings, Format, Given, Parsed
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed
 
 _HEADS = {version.to_bytes(4) + (20).to_bytes(4) for version in (0, 1, 2)}
 """Version of the format and length of the salt; behind these come the salt and a count of rounds."""
@@ -17,7 +17,7 @@ def recognises(data: bytes) -> bool:
     return data[:8] in _HEADS and data[28:30] == b"\0\0" and len(data) > 32
 
 
-def read(_data: bytes, given: Given) -> Parsed:
+def read(_data: bytes, given: ParseContext) -> Parsed:
     """
     What it is, and what to do.
     """

@@ -8,8 +8,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+
 STEPS = 2_000_000
 """Steps that one file may take, with all files that it names. A step is about a microsecond, or less."""
+
 
 ROUNDS_PER_STEP = 2
 """Rounds of hashing that are done in the time of a step, at least."""

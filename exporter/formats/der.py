@@ -9,19 +9,22 @@ from itertools import islice
 
 from cryptography.x509 import ocsp
 
-from exporter.certificates import UNREADABLE, CertificateError
 from exporter.formats import ber
 from exporter.formats.budget import Budget
-from exporter.formats.parsed import Findings, Format, Given, Parsed, arranged, numbered
-from exporter.observation import Certificate, Fault, FoundFault, Item, Kind
-from exporter.revocation import revoked
-from exporter.revocation_data import load_list, load_response
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, arranged, numbered
+from exporter.model.observation import Certificate, FoundFault, Item
+from exporter.model.reasons import Fault, Kind
+from exporter.pki.certificates import UNREADABLE, CertificateError
+from exporter.pki.revocation import revoked
+from exporter.pki.revocation_data import load_list, load_response
 
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 """1.2.840.113549.1.7.2 (RFC 5652 section 5.1)."""
 
+
 PIECE_LIMIT = 10_000
 """Encodings in a row that are read of one file."""
+
 
 _TIMES = frozenset({ber.UTC_TIME, ber.GENERALIZED_TIME})
 
@@ -36,7 +39,7 @@ def recognises(data: bytes) -> bool:
     return 0x80 <= data[1] <= 0x84 or len(data) == 2 + data[1]
 
 
-def read(data: bytes, given: Given) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
     Every encoding of the file.
     """

@@ -12,19 +12,27 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from exporter.formats.budget import Budget
-from exporter.formats.parsed import Findings, Format, Given, Parsed, wrong_password
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, wrong_password
 
 if TYPE_CHECKING:
-    from exporter.observation import Certificate
+    from exporter.model.observation import Certificate
+
 
 JKS = 0xFEEDFEED
+
+
 JCEKS = 0xCECECECE
+
 
 CHAIN_LIMIT = 100
 """Certificates that one entry may have."""
 
+
 _KEY, _TRUSTED, _SECRET = 1, 2, 3
+
+
 _DIGEST_SIZE = 20
+
 
 # Put between password and content when the sum is made.
 _WHITENER = b"Mighty Aphrodite"
@@ -37,7 +45,7 @@ def recognises(data: bytes) -> bool:
     return data[:4] in {JKS.to_bytes(4), JCEKS.to_bytes(4)}
 
 
-def read(data: bytes, given: Given) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
     The certificates of all entries under their aliases.
     """
@@ -159,15 +167,26 @@ class _Reader:
 
 # Marks of the Java Object Serialization Specification, section 6.4.2.
 _NULL, _REFERENCE, _CLASS, _OBJECT, _STRING, _ARRAY = 0x70, 0x71, 0x72, 0x73, 0x74, 0x75
+
+
 _BLOCK, _END_BLOCK = 0x77, 0x78
+
+
 _FIRST_HANDLE = 0x7E0000
+
+
 _HAS_OWN_WRITER = 0x01
+
+
 _IS_EXTERNAL = 0x04
+
 
 _PRIMITIVES = {"B": 1, "C": 2, "D": 8, "F": 4, "I": 4, "J": 8, "S": 2, "Z": 1}
 """Bytes of a value of each primitive type."""
 
+
 _OBJECT_DEPTH = 20
+
 
 _VALUE_STEPS = 5
 """For a value of an object, with the classes above its own."""

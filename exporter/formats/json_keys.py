@@ -5,11 +5,12 @@ JSON Web Key Sets (RFC 7517): the certificates that keys carry (`x5c`), as in SP
 import json
 from typing import TYPE_CHECKING, Any
 
-from exporter.formats.parsed import Findings, Format, Given, Parsed, Problem, from_base64
-from exporter.observation import Reason
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, Problem, from_base64
+from exporter.model.reasons import Reason
 
 if TYPE_CHECKING:
-    from exporter.observation import Certificate
+    from exporter.model.observation import Certificate
+
 
 SIZE_LIMIT = 4 * 1024 * 1024
 """Bytes of a key set: read as JSON it needs a hundred times as much memory."""
@@ -22,7 +23,7 @@ def recognises(data: bytes) -> bool:
     return data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and (b'"keys"' in data or b'"x5c"' in data)
 
 
-def read(data: bytes, given: Given) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
     The certificates of each key, under the key's identifier (`kid`), or `key-N` where it has none.
     """

@@ -11,22 +11,29 @@ from typing import Any
 
 from exporter.formats import pem
 from exporter.formats.budget import Budget
-from exporter.formats.parsed import Findings, Format, Given, Parsed, Reference, from_base64, renamed
-from exporter.yaml_tree import ConfigError
-from exporter.yaml_tree import read as read_yaml
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, Reference, from_base64, renamed
+from exporter.yaml_lines import ConfigError
+from exporter.yaml_lines import read as read_yaml
 
 ENTRY_LIMIT = 1000
 """Users and clusters that are read of one file."""
 
+
 SIZE_LIMIT = 1024 * 1024
 """Bytes of a kubeconfig: YAML takes long to read."""
+
 
 VALUE_LIMIT = 60_000
 """Values in it, keys included: 1,000 contexts with their users and clusters are half of that."""
 
+
 _LISTS = re.compile(rb"""(?:^|[{,])[ \t]*["']?(?:clusters|users)["']?[ \t]*:""", re.MULTILINE)
+
+
 _DOCUMENT = re.compile(rb"^---(?:[ \t].*)?\r?$", re.MULTILINE)
 """What a YAML document begins with (YAML 1.2 section 9.1.4)."""
+
+
 _KIND = re.compile(rb"""["']?kind["']?[ \t]*:[ \t]*["']?Config\b""")
 
 
@@ -39,7 +46,7 @@ def recognises(data: bytes) -> bool:
     return b"\0" not in data[:4096] and _KIND.search(head) is not None and _LISTS.search(head) is not None
 
 
-def read(data: bytes, given: Given) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
     The certificates of the file as `user/NAME` and `cluster/NAME`.
     """
@@ -111,7 +118,7 @@ def _entries(document: Any, list_name: str, kind: str) -> Iterator[tuple[str, di
             yield name.encode("utf-8", "replace").decode() if isinstance(name, str) else "", settings
 
 
-def _add_embedded(text: str, prefix: str, given: Given, findings: Findings) -> None:
+def _add_embedded(text: str, prefix: str, given: ParseContext, findings: Findings) -> None:
     try:
         data = from_base64(text)
     except ValueError:

@@ -7,15 +7,18 @@ import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from exporter.certificates import CertificateError, certificate
 from exporter.formats.budget import Budget
-from exporter.observation import Certificate, Chain, Facts, FoundFault, Item, Kind, Reason
+from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Item
+from exporter.model.reasons import Kind, Reason
+from exporter.pki.certificates import CertificateError, certificate
 
 CERTIFICATE_LIMIT = 256 * 1024
 """Bytes of one certificate in a file. OpenSSL's servers may send 100 kB in all."""
 
+
 PATH_LIMIT = 100
 """Certificates of one chain in a file."""
+
 
 _BLANKS = b" \t\n\r\v\f"
 
@@ -66,7 +69,7 @@ class Parsed:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ParseContext:
     """
     What a parser may need to know besides the bytes.
     """
@@ -87,7 +90,7 @@ class Format:
 
     name: str
     recognises: Callable[[bytes], bool]
-    read: Callable[[bytes, Given], Parsed]
+    read: Callable[[bytes, ParseContext], Parsed]
     """Should raise nothing, whatever the bytes. What it raises all the same becomes a problem of the file."""
     is_keystore: bool = False
     """True where a password may be needed."""

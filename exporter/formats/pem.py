@@ -14,30 +14,48 @@ from itertools import islice
 
 from exporter.formats import ber, der
 from exporter.formats.budget import Budget
-from exporter.formats.parsed import Findings, Format, Given, Parsed, Problem, arranged, from_base64
-from exporter.observation import Certificate, Reason
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, Problem, arranged, from_base64
+from exporter.model.observation import Certificate
+from exporter.model.reasons import Reason
 
 BLOCK_LIMIT = 10_000
 """Blocks that are read of one file."""
 
+
 LABEL_LIMIT = 64
 """Characters that a label may have."""
+
 
 BEGIN_LIMIT = 200_000
 """BEGINs that are looked at, lines or not."""
 
+
 LINE_LIMIT = 200
 """Bytes of a line that are looked at before and behind a BEGIN or END."""
 
+
 _BEGIN = b"-----BEGIN "
+
+
 _FIRST = b"-----BEGIN CERTIFICATE-----"
+
+
 _END = b"-----END "
+
+
 _DASHES = b"-----"
+
+
 _LABEL = re.compile(rb"[A-Z0-9 .#-]+")
+
+
 _MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark. OpenSSL passes over it at the start of any line."""
 
+
 _CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
+
+
 _OTHERS: dict[str, Callable[[bytes, str, Budget], Parsed]] = {
     "X509 CRL": der.revocation_list,
     "PKCS7": der.signed_data,
@@ -77,7 +95,7 @@ def _recognises_loosely(data: bytes) -> bool:
     return next(_begins(data), None) is not None
 
 
-def read(data: bytes, given: Given) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
     Every block of the file.
     """
@@ -223,6 +241,7 @@ def _words(label: str) -> str:
 
 
 FORMAT = Format("PEM", recognises, read)
+
 
 LOOSE = Format("PEM", _recognises_loosely, read)
 """For what is of no other format: a file whose only BEGIN is damaged, or in a line with other text."""

@@ -8,80 +8,62 @@ passes over the others, so that no key is ever seen.
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from threading import Lock
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from exporter.formats import ber, rc2
 from exporter.formats.budget import Budget
-from exporter.formats.parsed import (
-    Findings,
-    Format,
-    Given,
-    Parsed,
-    arranged,
-    renamed,
-    wrong_password,
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, arranged, renamed, wrong_password
+from exporter.formats.pkcs12_keys import (
+    _HASHES,
+    _HMACS,
+    _derived,
+    _key,
+    _named,
+    _oid,
+    _Password,
+    _salt,
+    _UnsupportedError,
 )
-from exporter.observation import Certificate, Kind
-
-SCRYPT_MEMORY_LIMIT = 160 * 1024 * 1024
-"""Bytes that scrypt may need for a key: 128 r (N + p) (RFC 7914 section 6). OpenSSL usually takes 16 MiB."""
-
-SALT_LIMIT = 4096
-"""Bytes of a salt. Usual are 8 to 32."""
+from exporter.model.observation import Certificate
+from exporter.model.reasons import Kind
 
 _BAG_DEPTH = 8
 
 
-def _oid(text: str) -> bytes:
-    """
-    The content of an OBJECT IDENTIFIER (X.690 section 8.19).
-    """
-    first, second, *rest = map(int, text.split("."))
-    content = bytearray([40 * first + second])
-    for number in rest:
-        septets = [number & 0x7F]
-        while number := number >> 7:
-            septets.append(0x80 | number & 0x7F)
-        content += bytes(reversed(septets))
-    return bytes(content)
-
-
 _DATA = _oid("1.2.840.113549.1.7.1")
+
+
 _ENCRYPTED_DATA = _oid("1.2.840.113549.1.7.6")
+
+
 _CERTIFICATE_BAG = _oid("1.2.840.113549.1.12.10.1.3")
+
+
 _NESTED_BAGS = _oid("1.2.840.113549.1.12.10.1.6")
+
+
 _KEY_BAGS = {_oid("1.2.840.113549.1.12.10.1.1"), _oid("1.2.840.113549.1.12.10.1.2")}
+
+
 _X509 = _oid("1.2.840.113549.1.9.22.1")
+
+
 _FRIENDLY_NAME = _oid("1.2.840.113549.1.9.20")
+
+
 _PBES2 = _oid("1.2.840.113549.1.5.13")
-_SCRYPT = _oid("1.3.6.1.4.1.11591.4.11")
-_PBKDF2 = _oid("1.2.840.113549.1.5.12")
+
+
 _PBMAC1 = _oid("1.2.840.113549.1.5.14")
 
-_HASHES = {
-    _oid("1.3.14.3.2.26"): "sha1",
-    _oid("2.16.840.1.101.3.4.2.4"): "sha224",
-    _oid("2.16.840.1.101.3.4.2.1"): "sha256",
-    _oid("2.16.840.1.101.3.4.2.2"): "sha384",
-    _oid("2.16.840.1.101.3.4.2.3"): "sha512",
-    _oid("1.2.840.113549.2.5"): "md5",
-}
-_HMACS = {
-    _oid("1.2.840.113549.2.7"): "sha1",
-    _oid("1.2.840.113549.2.8"): "sha224",
-    _oid("1.2.840.113549.2.9"): "sha256",
-    _oid("1.2.840.113549.2.10"): "sha384",
-    _oid("1.2.840.113549.2.11"): "sha512",
-}
+
 # Ciphers of PBES2 (RFC 8018 appendix B.2), each with the bytes of its key.
 _CIPHERS: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]] = {
     _oid("2.16.840.1.101.3.4.1.2"): (AES, 16),
@@ -89,37 +71,24 @@ _CIPHERS: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]] = {
     _oid("2.16.840.1.101.3.4.1.42"): (AES, 32),
     _oid("1.2.840.113549.3.7"): (TripleDES, 24),
 }
+
+
 # Those of RFC 7292 appendix C, likewise.
 _OLD_CIPHERS: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]] = {
     _oid("1.2.840.113549.1.12.1.3"): (TripleDES, 24),
     _oid("1.2.840.113549.1.12.1.4"): (TripleDES, 16),
 }
+
+
 _OLD_RC2 = {_oid("1.2.840.113549.1.12.1.5"): 16, _oid("1.2.840.113549.1.12.1.6"): 5}
 """RC2 with keys of 128 and of 40 bits, likewise."""
+
+
 _RC2 = _oid("1.2.840.113549.3.2")
+
+
 _RC2_BITS = {160: 40, 120: 64, 58: 128}
 """The effective bits of an RC2 key by the version that stands for them (RFC 8018 appendix B.2.3)."""
-
-
-class _UnsupportedError(ValueError):
-    """
-    The keystore is of a kind that can't be read.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class _Password:
-    """
-    A password in the two encodings that keystores use.
-    """
-
-    utf8: bytes = field(repr=False)
-    wide: bytes = field(repr=False)
-    """UTF-16 with two zero bytes at its end (RFC 7292 appendix B.1), or nothing at all."""
-
-
-_ONE_AT_A_TIME = Lock()
-"""Files are read in several threads, and scrypt needs much memory for each key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +114,7 @@ def recognises(data: bytes) -> bool:
     return version.content == b"\x03"
 
 
-def read(data: bytes, given: Given) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
     The certificates of the keystore, those of entries under their aliases.
     """
@@ -386,131 +355,6 @@ def _unpadded(cipher: BlockCipherAlgorithm, vector: bytes, content: bytes) -> by
 def _without_padding(plain: bytes, block_bits: int) -> bytes:
     unpadder = padding.PKCS7(block_bits).unpadder()
     return unpadder.update(plain) + unpadder.finalize()
-
-
-def _key(
-    derivation: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None = None
-) -> bytes:
-    """
-    The key of a password, of that size, or of the one that is stated, or else the usual. Raises ValueError.
-    """
-    (kind,) = derivation.parts(ber.OBJECT_IDENTIFIER)
-    if kind.content not in {_PBKDF2, _SCRYPT}:
-        words = f"the algorithm {ber.dotted(kind.content)}, which makes a key of the password"
-        raise _UnsupportedError(f"{words}, is not supported")
-    _, parameters = derivation.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
-    derive = _pbkdf2 if kind.content == _PBKDF2 else _scrypt
-    return derive(parameters, password, size, work, usual)
-
-
-def _pbkdf2(
-    parameters: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None
-) -> bytes:
-    """
-    The key by PBKDF2 (RFC 8018 section 5.2).
-    """
-    salt, count, *more = list(islice(parameters, 4))
-    hash_name = "sha1"
-    for one in more:
-        if one.tag == ber.INTEGER and size is None:
-            size = one.number()
-        elif one.tag == ber.SEQUENCE:
-            hash_name = _named(_HMACS, one, "its way from the password to the key")
-    rounds, length = count.number(), _size(usual if size is None else size)
-    _allow(work, rounds, length, hash_name)
-    return hashlib.pbkdf2_hmac(hash_name, password.utf8, _salt(salt), rounds, length)
-
-
-def _scrypt(
-    parameters: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None
-) -> bytes:
-    """
-    The key by scrypt (RFC 7914 section 7).
-    """
-    salt, *numbers = list(islice(parameters, 5))
-    if len(numbers) < 3:
-        raise ber.BerError("it has too few parts")
-    cost, block, parallel, *stated = (one.number() for one in numbers)
-    # Section 2. Short of that the numbers are of no use, and beyond it they may be as long as the file is.
-    if cost < 2 or cost & (cost - 1) or block < 1 or parallel < 1:
-        raise _UnsupportedError("its parameters of scrypt are none")
-    if 128 * block * (cost + parallel) > SCRYPT_MEMORY_LIMIT:
-        words = f"it asks for more memory for scrypt than the {SCRYPT_MEMORY_LIMIT:,} bytes that it may have"
-        raise _UnsupportedError(words)
-    length = _size(stated[0] if size is None and stated else size or usual)
-    # Each of these blocks is about the work of a round of hashing.
-    if not work.allows_rounds(cost * block * parallel):
-        raise _UnsupportedError(_TOO_MUCH.format(cost * block * parallel))
-    derivation = Scrypt(_salt(salt), length, cost, block, parallel)
-    with _ONE_AT_A_TIME:
-        return derivation.derive(password.utf8)
-
-
-def _size(stated: int | None) -> int:
-    """
-    The bytes of a key. Raises _UnsupportedError.
-    """
-    if stated is None or not 0 < stated <= 1024:
-        raise _UnsupportedError("it states no usable size of the key")
-    return stated
-
-
-def _named(known: dict[bytes, str], algorithm: ber.Element, what: str) -> str:
-    (name,) = algorithm.parts(ber.OBJECT_IDENTIFIER)
-    if name.content not in known:
-        raise _UnsupportedError(f"{what} uses the hash {ber.dotted(name.content)}, which is not supported")
-    return known[name.content]
-
-
-def _salt(salt: ber.Element) -> bytes:
-    content = salt.expect(ber.OCTET_STRING).content
-    if len(content) > SALT_LIMIT:
-        raise _UnsupportedError(f"it has a salt of {len(content):,} bytes; at most {SALT_LIMIT:,} are used")
-    return content
-
-
-_TOO_MUCH = "to open it takes {:,} rounds of hashing, more than is done for one file"
-
-
-def _allow(work: Budget, rounds: int, size: int, hash_name: str) -> None:
-    """
-    Note the rounds for so many bytes, made with one hash after another. Raises _UnsupportedError.
-    """
-    blocks = -(-size // hashlib.new(hash_name, usedforsecurity=False).digest_size)
-    if not work.allows_rounds(rounds * blocks):
-        raise _UnsupportedError(_TOO_MUCH.format(rounds * blocks))
-
-
-def _derived(
-    password: _Password, salt: bytes, rounds: int, purpose: int, size: int, hash_name: str, work: Budget
-) -> bytes:
-    """
-    Bytes out of a password (RFC 7292 appendix B.2): a key (purpose 1), a vector (2) or a MAC's key (3).
-    """
-    _allow(work, rounds, size, hash_name)
-    block = hashlib.new(hash_name, usedforsecurity=False).block_size
-    made = bytearray()
-    mixed = bytearray(_filled(salt, block) + _filled(password.wide, block))
-    while True:
-        digest = hashlib.new(hash_name, bytes([purpose]) * block + mixed, usedforsecurity=False).digest()
-        step = getattr(hashlib, hash_name)
-        for _ in range(rounds - 1):
-            digest = step(digest).digest()
-        made += digest
-        if len(made) >= size:
-            return bytes(made[:size])
-        adding = int.from_bytes(_filled(digest, block)) + 1
-        for start in range(0, len(mixed), block):
-            total = (int.from_bytes(mixed[start : start + block]) + adding) % (1 << 8 * block)
-            mixed[start : start + block] = total.to_bytes(block)
-
-
-def _filled(text: bytes, block: int) -> bytes:
-    """
-    The text repeated to whole blocks.
-    """
-    length = -(-len(text) // block) * block
-    return (text * (length // max(len(text), 1) + 1))[:length]
 
 
 FORMAT = Format("PKCS#12", recognises, read, is_keystore=True)

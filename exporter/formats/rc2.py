@@ -19,8 +19,10 @@ _PITABLE = bytes.fromhex(
     "0d38341bab33ffb0bb480c5fb9b1cd2ec5f3db47e5a59c770aa62068fe7fc1ad"
 )
 
+
 _PIECE = 64 * 1024
 """Bytes that are decrypted at once: few enough for the processor's cache, and for others' turns."""
+
 
 _SHIFTS = (1, 2, 3, 5)
 

@@ -8,36 +8,58 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.parsers import expat
 
-from exporter.formats.parsed import Findings, Format, Given, Parsed, from_base64
-from exporter.observation import Item, Kind
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, from_base64
+from exporter.model.observation import Item
+from exporter.model.reasons import Kind
 
 METADATA = "urn:oasis:names:tc:SAML:2.0:metadata"
+
+
 PUBLICATION = "urn:oasis:names:tc:SAML:metadata:rpi"
+
+
 SIGNATURE = "http://www.w3.org/2000/09/xmldsig#"
+
 
 USUAL_VALIDITY = 14 * 86400.0
 """Seconds that metadata is taken to be valid for in all when neither it nor its file says since when."""
 
+
 DEPTH_LIMIT = 100
 """How deep elements may be nested."""
+
 
 TEXT_LIMIT = 100_000
 """Characters of one certificate."""
 
+
 PREFIX_LIMIT = 1000
 """Prefixes of namespaces that are known at the same place."""
+
 
 TAG_LIMIT = 1024 * 1024
 """Bytes of one tag with its attributes. The parser reads it anew whenever more of it comes."""
 
+
 _PIECE = 256 * 1024
 """Bytes that are parsed at once."""
 
+
 _ENTITY = "EntityDescriptor"
+
+
 _ENTITIES = "EntitiesDescriptor"
+
+
 _KEY = "KeyDescriptor"
+
+
 _CERTIFICATE = "X509Certificate"
+
+
 _INFO = "PublicationInfo"
+
+
 _ELEMENTS = {METADATA: (_ENTITY, _ENTITIES, _KEY), PUBLICATION: (_INFO,), SIGNATURE: (_CERTIFICATE,)}
 """What is looked at, by its namespace."""
 
@@ -74,7 +96,7 @@ def recognises(data: bytes) -> bool:
     return head[:1] == b"<" and (METADATA.encode("ascii") in data or b"EntitiesDescriptor" in head)
 
 
-def read(data: bytes, given: Given) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
     The validity of the document and of each part that states one, and the certificates of all keys.
     """
@@ -102,7 +124,7 @@ class _Reading:
     One reading of one document.
     """
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: ParseContext) -> None:
         self.findings = Findings(given.budget)
         # Prefixes are looked up here: the parser would put a namespace, which may be as long as the file,
         # before the name of each element and attribute.

@@ -8,17 +8,21 @@ import re
 import struct
 from collections.abc import Iterator
 
-from exporter.formats.parsed import Findings, Format, Given, Parsed, from_base64, numbered
-from exporter.observation import Item, Kind
+from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, from_base64, numbered
+from exporter.model.observation import Item
+from exporter.model.reasons import Kind
 
 FOR_EVER = 2**64 - 1
 """`valid before` of a certificate without an end."""
 
+
 LAST_YEAR = 253_402_300_799
 """The end of the year 9999. What ends later is said to have no end: no calendar shows it."""
 
+
 _KEYS_HEAD = 64 * 1024
 """Bytes in which the first public key stands, comments before it included."""
+
 
 # Strings and numbers of each kind of key, which stand between the nonce and the serial number.
 _KEY_FIELDS = {
@@ -34,12 +38,23 @@ _KEY_FIELDS = {
     "sk-ssh-ed25519": 2,
 }
 
+
 _MARK = b"@openssh.com"
+
+
 _MARK_LIMIT = 100_000
 """Names of kinds of keys that are looked at: hardware keys have such names, too."""
+
+
 _LEAD = re.compile(rb"(?:^|[ \t])([a-z0-9-]{1,40})-cert-v\d{2}@openssh\.com[ \t]+", re.MULTILINE)
+
+
 _LEAD_SIZE = 1 + 40 + len("-cert-v01")
+
+
 _BLANKS = 100
+
+
 _BLOB = re.compile(rb"[A-Za-z0-9+/=]+")
 
 
@@ -51,6 +66,8 @@ _KEY = re.compile(
     |sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)[ \t]+AAAA[A-Za-z0-9+/=]+(?:[ \t\r\n]|\Z)""",
     re.VERBOSE,
 )
+
+
 _RFC4716 = b"---- BEGIN SSH2 PUBLIC KEY ----"
 
 
@@ -81,7 +98,7 @@ def _lines(data: bytes) -> Iterator[tuple[int, str, bytes]]:
         position = data.find(_MARK, end)
 
 
-def read(data: bytes, given: Given) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
     Every certificate of the file, as items of kind `ssh`.
     """
@@ -140,7 +157,7 @@ def _recognises_keys(data: bytes) -> bool:
     return data.startswith(_RFC4716) or (b"AAAA" in data and _KEY.match(data[:_KEYS_HEAD]) is not None)
 
 
-def _read_keys(_data: bytes, _given: Given) -> Parsed:
+def _read_keys(_data: bytes, _given: ParseContext) -> Parsed:
     """
     Nothing that expires.
     """
@@ -148,5 +165,6 @@ def _read_keys(_data: bytes, _given: Given) -> Parsed:
 
 
 FORMAT = Format("OpenSSH certificate", recognises, read)
+
 
 KEYS = Format("SSH public keys", _recognises_keys, _read_keys)

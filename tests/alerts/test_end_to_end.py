@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.minter import Minted, root
+from exporter.demo.minter import Minted, root
 from tests.support.alertmanager import Inbox, alertmanager, inbox, local_configuration
 from tests.support.certificates import DAY, write_pair
 from tests.support.processes import Running, answers, free_port, listening, running, wait_until

@@ -16,8 +16,8 @@ import promql_parser
 import pytest
 import yaml
 
-from exporter import metrics
-from exporter.policies import Severity
+from exporter.model.policies import Severity
+from exporter.report import families
 
 ALERTS = Path(__file__).parents[2] / "alerts"
 RULES = ALERTS / "rules.yml"
@@ -70,7 +70,7 @@ def test_only_metrics_that_exist_are_asked_for() -> None:
     An alert on a metric that nobody exports could never fire.
     """
     recorded = {rule["record"] for rule in ALL if "record" in rule}
-    ours = {family.name for family in metrics.FAMILIES}
+    ours = {family.name for family in families.FAMILIES}
     text = "\n".join(rule["expr"] for rule in ALL) + str([rule["annotations"] for rule in ALERTING])
     asked = set(re.findall(r"\bexpiry[_:][a-z_:]*[a-z]", text))
     assert asked <= ours | recorded
@@ -269,7 +269,7 @@ def labels_of_metrics() -> dict[str, frozenset[str]]:
     The labels of each metric: the exporter's, those of `up`, and those that rules record.
     """
     scraped = frozenset({"job", "instance"})
-    known = {family.name: scraped.union(family.labels) for family in metrics.FAMILIES}
+    known = {family.name: scraped.union(family.labels) for family in families.FAMILIES}
     known["up"] = scraped
     known["expiry_target_info"] |= USERS_LABELS
     recording = [rule for rule in ALL if "record" in rule]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.command_line import parser
-from exporter.metrics import FAMILIES
-from exporter.observation import Fault, Reason
+from exporter.cli.arguments import parser
+from exporter.model.reasons import Fault, Reason
+from exporter.report.families import FAMILIES
 from tests.support.readme import REPOSITORY
 
 RUNBOOKS = sorted((REPOSITORY / "alerts" / "runbooks").glob("*.md"))

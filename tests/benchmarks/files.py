@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from exporter.minter import root
+from exporter.demo.minter import root
 from tests.benchmarks.clients import BenchmarkError, scrape
 from tests.benchmarks.fleet import Fleet
 from tests.benchmarks.row import Row, Sizes

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.minter import root
+from exporter.demo.minter import root
 from tests.support.processes import free_port, listening, running
 
 DAY = 86400.0

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from exporter.minter import root
+from exporter.demo.minter import root
 from tests.benchmarks.clients import BenchmarkError, scrape
 from tests.benchmarks.fleet import Fleet
 from tests.benchmarks.row import Row, Sizes
 from tests.benchmarks.scenarios import MEGABYTE, exporter, settled_cpu
-from tests.kubernetes.api_server import TOKEN, FakeApiServer, api_server, kubeconfig, secret
+from tests.probes.kubernetes.api_server import TOKEN, FakeApiServer, api_server, kubeconfig, secret
 from tests.support.certificates import DAY
 from tests.support.processes import cpu_seconds, peak_rss_bytes, rss_bytes
 

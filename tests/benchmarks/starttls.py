@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from exporter.minter import root
+from exporter.demo.minter import root
 from tests.benchmarks import fleet as fleets
 from tests.benchmarks.fleet import Fleet
 from tests.benchmarks.row import Row, Sizes
 from tests.benchmarks.scenarios import _all_succeeded, exporter, settled_cpu
-from tests.starttls.daemons import dovecot
+from tests.probes.tls.starttls.daemons import dovecot
 from tests.support.processes import Running, cpu_seconds
 
 PAIRS = (("imap", "imaps"), ("submission", "smtps"))

@@ -2,9 +2,10 @@
 Fleets that the browser is shown.
 """
 
-from exporter.memory import Look
-from exporter.observation import Failed, Fault, Reason
-from exporter.policies import AUTOMATIC, MANUAL
+from exporter.engine.results import ProbeResult
+from exporter.model.observation import Failed
+from exporter.model.policies import AUTOMATIC, MANUAL
+from exporter.model.reasons import Fault, Reason
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import DAY, NOW
@@ -31,7 +32,9 @@ def mixed() -> Scene:
     scene = Scene()
     above = intermediate()
 
-    def add(host: str, *looks: Look, team: str = "learning", name: str | None = None, **more: object) -> None:
+    def add(
+        host: str, *looks: ProbeResult, team: str = "learning", name: str | None = None, **more: object
+    ) -> None:
         settings = {
             "policy": more.pop("policy", AUTOMATIC),
             "labels": (("environment", "production"), ("team", team)),
@@ -112,7 +115,7 @@ def failing() -> Scene:
     scene = Scene()
     for number in range(30):
         host = f"host-{number}.example.com"
-        look = Look(
+        look = ProbeResult(
             f"{host}:443", Failed(Reason.DNS_TIMEOUT, "the resolver did not answer in 4 seconds"), 4.0
         )
         scene.see(target(url(host)), look, located=False)

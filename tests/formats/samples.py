@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
+from exporter.demo.minter import Minted
 from exporter.formats import parse
-from exporter.formats.parsed import Given, Parsed
-from exporter.minter import Minted
+from exporter.formats.parsed import ParseContext, Parsed
 from tests.support.certificates import DAY, NOW, authority, staple
 
 PASSWORD = "open sesame ü"
@@ -53,7 +53,7 @@ def read(data: bytes, password: str | None = None, modified: float | None = None
     """
     What is in these bytes.
     """
-    return parse(data, Given(password, modified))
+    return parse(data, ParseContext(password, modified))
 
 
 def told(parsed: Parsed) -> dict[str, str]:

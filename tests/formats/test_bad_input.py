@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter import formats
-from exporter.formats import FORMATS, ber, failure, format_of, pkcs12
-from exporter.formats.parsed import Given, Parsed
-from exporter.observation import Kind, Reason
+from exporter.formats import FORMATS, ber, format_of, pkcs12, pkcs12_keys
+from exporter.formats.outcome import failure
+from exporter.formats.parsed import ParseContext, Parsed
+from exporter.model.reasons import Kind, Reason
 from tests.formats.samples import PASSWORD, der, every, leaf, metadata, read, unsupported
 
 GOOD = every()
@@ -129,7 +130,7 @@ def rc2_parts(count: int, size: int) -> bytes:
     """
     PKCS#12 with so many parts of so many bytes each that are encrypted with RC2.
     """
-    kind = der(ber.OBJECT_IDENTIFIER, pkcs12._oid("1.2.840.113549.1.12.1.6"))
+    kind = der(ber.OBJECT_IDENTIFIER, pkcs12_keys._oid("1.2.840.113549.1.12.1.6"))
     salt_and_rounds = der(ber.SEQUENCE, der(ber.OCTET_STRING, bytes(8)), der(ber.INTEGER, b"\1"))
     data = der(ber.OBJECT_IDENTIFIER, pkcs12._DATA)
     info = der(ber.SEQUENCE, data, der(ber.SEQUENCE, kind, salt_and_rounds), der(0x80, bytes(size)))
@@ -283,7 +284,7 @@ def test_a_fault_of_ours_is_one_of_the_file(
     Whatever a parser raises, the others are seen; it is logged once.
     """
 
-    def fails(_data: bytes, _given: Given) -> Parsed:
+    def fails(_data: bytes, _given: ParseContext) -> Parsed:
         raise LookupError("nobody thought of this")
 
     failing = replace(formats.saml.FORMAT, read=fails)
@@ -294,6 +295,6 @@ def test_a_fault_of_ours_is_one_of_the_file(
         assert [str(one.reason) for one in parsed.problems] == ["format_broken"]
         assert "LookupError" in parsed.problems[0].detail
     assert [record.getMessage() for record in caplog.records] == ["internal error while reading a format"]
-    failing = replace(failing, recognises=lambda data: bool(fails(data, Given())))
+    failing = replace(failing, recognises=lambda data: bool(fails(data, ParseContext())))
     monkeypatch.setattr(formats, "FORMATS", (failing, formats.der.FORMAT))
     assert read(leaf().der).problems == ()

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from exporter.formats import ber, pkcs12, rc2
+from exporter.formats import ber, pkcs12, pkcs12_keys, rc2
 from exporter.formats.budget import Budget
 from tests.formats.samples import (
     PASSWORD,
@@ -106,7 +106,7 @@ def oid(text: str) -> bytes:
     """
     An OBJECT IDENTIFIER.
     """
-    return der(ber.OBJECT_IDENTIFIER, pkcs12._oid(text))
+    return der(ber.OBJECT_IDENTIFIER, pkcs12_keys._oid(text))
 
 
 def scrypt_store(
@@ -174,7 +174,7 @@ def test_a_key_by_scrypt_is_that_of_openssl(tmp_path: Path) -> None:
     ]
     done = subprocess.run([*command, "-passout", f"pass:{PASSWORD}"], check=True, capture_output=True)
     algorithm, encrypted = ber.element(done.stdout).parts(ber.SEQUENCE, ber.OCTET_STRING)
-    assert pkcs12._oid(SCRYPT) in done.stdout
+    assert pkcs12_keys._oid(SCRYPT) in done.stdout
     (password,) = pkcs12._candidates(PASSWORD)
     plain = pkcs12._plain(algorithm, encrypted.content, password, Budget())
     key = leaf().key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
@@ -262,7 +262,7 @@ def test_object_identifiers_are_encoded_as_in_x690() -> None:
     """
     The table of identifiers is written with dots.
     """
-    assert pkcs12._oid("1.2.840.113549") == bytes.fromhex("2a864886f70d")
+    assert pkcs12_keys._oid("1.2.840.113549") == bytes.fromhex("2a864886f70d")
 
 
 def test_jks_tells_by_alias() -> None:

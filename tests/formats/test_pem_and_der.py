@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from exporter.formats import ITEM_LIMIT, format_of, parse
-from exporter.formats.parsed import Given
-from exporter.observation import Fault
+from exporter.formats.parsed import ParseContext
+from exporter.model.reasons import Fault
 from tests.formats.samples import (
     issuer,
     leaf,
@@ -391,7 +391,7 @@ def test_more_items_than_the_limit_are_a_problem() -> None:
     """
     The first are watched, and the file fails: what is left out is not left out silently.
     """
-    parsed = parse(pem("X509 CRL", revocation_list()) * (ITEM_LIMIT + 1), Given())
+    parsed = parse(pem("X509 CRL", revocation_list()) * (ITEM_LIMIT + 1), ParseContext())
     assert len(parsed.items) == ITEM_LIMIT
     assert reasons(parsed) == ["file_too_large"]
 
@@ -403,6 +403,6 @@ def test_a_text_that_is_signed_in_clear_is_no_damaged_certificate() -> None:
     text = (
         b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\n-----BEGIN PGP SIGNATURE-----\n"
     )
-    found = parse(text + b"\niQIz\n-----END PGP SIGNATURE-----\n", Given())
+    found = parse(text + b"\niQIz\n-----END PGP SIGNATURE-----\n", ParseContext())
     assert found.items == ()
     assert found.problems == ()

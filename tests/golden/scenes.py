@@ -6,25 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from exporter import metrics
-from exporter.memory import Look
-from exporter.observation import (
-    Chain,
-    Facts,
-    Failed,
-    FailedLookup,
-    Fault,
-    FoundHazard,
-    Hazard,
-    Lookup,
-    Observed,
-    Reason,
-    Renewal,
-    Tls,
-)
-from exporter.policies import MANUAL
-from exporter.probes import wire
-from exporter.tls import Seen
+from exporter.engine.results import ProbeResult
+from exporter.model.observation import Chain, Facts, Failed, FailedLookup, FoundHazard, Observed, Renewal, Tls
+from exporter.model.policies import MANUAL
+from exporter.model.reasons import Fault, Hazard, Lookup, Reason
+from exporter.probes.tls import refusals
+from exporter.probes.tls.handshake import Seen
+from exporter.report import exposition, families
 from tests.golden.values import ADDRESS, TLS, Scene, certificate, facts, intermediate, root, target
 from tests.support.certificates import DAY, NOW
 
@@ -33,18 +21,18 @@ DIRECTORY = Path(__file__).parent
 OVERRIDE = "\N{RIGHT-TO-LEFT OVERRIDE}"
 
 
-def seen(found: Facts, label: str = ADDRESS) -> Look:
+def seen(found: Facts, label: str = ADDRESS) -> ProbeResult:
     """
     A look that went well and took 12.5 ms.
     """
-    return Look(label, Observed(found), 0.0125)
+    return ProbeResult(label, Observed(found), 0.0125)
 
 
-def failed(reason: Reason, label: str = ADDRESS, found: Facts | None = None) -> Look:
+def failed(reason: Reason, label: str = ADDRESS, found: Facts | None = None) -> ProbeResult:
     """
     A look that failed after a second.
     """
-    return Look(label, Failed(reason, f"words about {reason}", found), 1.0)
+    return ProbeResult(label, Failed(reason, f"words about {reason}", found), 1.0)
 
 
 def ending(end: float) -> str:
@@ -124,7 +112,7 @@ def dual_keys() -> str:
     An RSA and an ECDSA certificate for the same names; neither renews the other.
     """
     above = intermediate()
-    found = wire.facts(
+    found = refusals.facts(
         Seen(Chain((certificate(key="rsa-2048", end=NOW + 40 * DAY), above), "rsa"), TLS),
         Seen(Chain((certificate(key="ecdsa-256"), above), "ecdsa"), TLS),
     )
@@ -247,23 +235,23 @@ def the_exporter_itself() -> str:
     No target is configured.
     """
     values = (
-        (metrics.SWEEP_DURATION, 0.25),
-        (metrics.SWEEP_TIMEOUT, 9.5),
-        (metrics.SWEEP_COMPLETE, 1),
-        (metrics.SWEEP_TIME, NOW + 0.5),
-        (metrics.SWEEP_TARGETS, 0),
-        (metrics.SWEEP_ENDPOINTS, 0),
-        (metrics.SWEEP_FAILURES, 0),
-        (metrics.RELOAD_SUCCESS, 0),
-        (metrics.RELOAD_TIME, NOW),
-        (metrics.STATE_SUCCESS, 1),
-        (metrics.CACHE_LIMIT, 64 * 1024 * 1024),
+        (families.SWEEP_DURATION, 0.25),
+        (families.SWEEP_TIMEOUT, 9.5),
+        (families.SWEEP_COMPLETE, 1),
+        (families.SWEEP_TIME, NOW + 0.5),
+        (families.SWEEP_TARGETS, 0),
+        (families.SWEEP_ENDPOINTS, 0),
+        (families.SWEEP_FAILURES, 0),
+        (families.RELOAD_SUCCESS, 0),
+        (families.RELOAD_TIME, NOW),
+        (families.STATE_SUCCESS, 1),
+        (families.CACHE_LIMIT, 64 * 1024 * 1024),
     )
-    own: metrics.Samples = {family: [((), float(value))] for family, value in values}
-    own[metrics.CACHE_BYTES] = [((("cache", "chains"),), 7300.0)]
-    own[metrics.CACHE_ENTRIES] = [((("cache", "chains"),), 1.0)]
-    own[metrics.WEB] = [((("external_url", "https://expiry.example.com"),), 1.0)]
-    own[metrics.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
+    own: exposition.Samples = {family: [((), float(value))] for family, value in values}
+    own[families.CACHE_BYTES] = [((("cache", "chains"),), 7300.0)]
+    own[families.CACHE_ENTRIES] = [((("cache", "chains"),), 1.0)]
+    own[families.WEB] = [((("external_url", "https://expiry.example.com"),), 1.0)]
+    own[families.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
     return Scene().text(own)
 
 

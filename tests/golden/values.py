@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from exporter.judgement import JudgedItem, Verdict, judge_item, trustworthy
-from exporter.memory import Look, Memory, Result
-from exporter.metrics import EndpointRow, Exposition, Samples, TargetRow
-from exporter.observation import Certificate, Chain, Facts, Fault, FoundFault, Tls
-from exporter.probes import wire
-from exporter.targets import Target, parse_url
-from exporter.tls import Seen
+from exporter.engine.memory import Memory
+from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.scrape import EndpointRow, TargetRow
+from exporter.judgement.verdicts import JudgedItem, Verdict, judge_item, trustworthy
+from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Tls
+from exporter.model.reasons import Fault
+from exporter.model.targets import Target
+from exporter.model.urls import parse_url
+from exporter.probes.tls import refusals
+from exporter.probes.tls.handshake import Seen
+from exporter.report.exposition import Exposition, Samples
 from tests.support.certificates import DAY, NOW
 
 ADDRESS = "192.0.2.10:443"
@@ -91,7 +95,7 @@ def facts(*certificates: Certificate, key: str = "", tls: Tls = TLS) -> Facts:
     """
     What the probe makes of one handshake with this chain.
     """
-    return wire.facts(Seen(Chain(certificates, key), tls))
+    return refusals.facts(Seen(Chain(certificates, key), tls))
 
 
 def target(url: str = "https://lms.example.com", **settings: Any) -> Target:
@@ -138,7 +142,7 @@ class Scene:
     def see(
         self,
         of: Target,
-        *looks: Look,
+        *looks: ProbeResult,
         found: Iterable[Fault] = (),
         left_out: Sequence[str] = (),
         at: float = NOW,
@@ -148,7 +152,7 @@ class Scene:
         The scene after a sweep gave these looks for the target.
         """
         self.faults[of] = faults(*found)
-        self.memory.update(Result(of, looks, located, tuple(left_out)), at)
+        self.memory.update(TargetResult(of, looks, located, tuple(left_out)), at)
         return self
 
     def rows(self) -> list[EndpointRow]:

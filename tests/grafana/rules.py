@@ -11,7 +11,7 @@ from typing import Any
 import promql_parser
 from grafana_foundation_sdk.models import units
 
-from exporter import metrics
+from exporter.report import families
 from tests.grafana.written import DIRECTORY, Json, interpolated, panels
 
 Rule = Callable[[Json], Iterator[str]]
@@ -219,7 +219,7 @@ def target_metrics(dashboard: Json) -> Iterator[str]:
     """
     Only what the exporter, its library or Prometheus exports is asked for.
     """
-    known = {family.name for family in metrics.FAMILIES} | FOREIGN
+    known = {family.name for family in families.FAMILIES} | FOREIGN
     for panel, target in _targets(dashboard):
         for selector in _selectors(target["expr"], dashboard):
             if selector.name not in known:

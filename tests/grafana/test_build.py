@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from exporter.observation import Fault, Hazard, Reason
+from exporter.model.reasons import Fault, Hazard, Reason
 from grafana import meanings, queries
 from grafana.__main__ import texts
 from tests.grafana.written import DASHBOARDS, DIRECTORY

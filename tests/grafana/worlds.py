@@ -4,10 +4,11 @@ Expositions, made by the exporter's own code, of what the demo does not show and
 
 from dataclasses import replace
 
-from exporter import metrics
-from exporter.metrics import Samples
-from exporter.observation import Certificate, Facts, Fault, FoundHazard, Hazard, Reason, Renewal
-from exporter.policies import AUTOMATIC, MANUAL
+from exporter.model.observation import Certificate, Facts, FoundHazard, Renewal
+from exporter.model.policies import AUTOMATIC, MANUAL
+from exporter.model.reasons import Fault, Hazard, Reason
+from exporter.report import families
+from exporter.report.exposition import Samples
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import DAY
@@ -102,17 +103,17 @@ def large(count: int, now: float) -> str:
 
 def _own(now: float) -> Samples:
     values = {
-        metrics.SWEEP_DURATION: 4.5,
-        metrics.SWEEP_TIMEOUT: 9.5,
-        metrics.SWEEP_COMPLETE: 1.0,
-        metrics.SWEEP_TIME: now,
-        metrics.SWEEP_TARGETS: 7.0,
-        metrics.SWEEP_ENDPOINTS: 7.0,
-        metrics.SWEEP_FAILURES: 1.0,
-        metrics.RELOAD_SUCCESS: 1.0,
-        metrics.RELOAD_TIME: now,
-        metrics.STATE_SUCCESS: 1.0,
+        families.SWEEP_DURATION: 4.5,
+        families.SWEEP_TIMEOUT: 9.5,
+        families.SWEEP_COMPLETE: 1.0,
+        families.SWEEP_TIME: now,
+        families.SWEEP_TARGETS: 7.0,
+        families.SWEEP_ENDPOINTS: 7.0,
+        families.SWEEP_FAILURES: 1.0,
+        families.RELOAD_SUCCESS: 1.0,
+        families.RELOAD_TIME: now,
+        families.STATE_SUCCESS: 1.0,
     }
     own: Samples = {family: [((), value)] for family, value in values.items()}
-    own[metrics.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
+    own[families.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
     return own

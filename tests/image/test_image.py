@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.minter import Minted, mint
+from exporter.demo.minter import Minted, mint
 from tests.image import builder
 from tests.support.certificates import DAY, NOW, write_pair
 from tests.support.processes import answers, free_port, running

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter.minter import Minted, root
+from exporter.demo.minter import Minted, root
 from tests.support import misbehaving
 from tests.support.certificates import DAY
 from tests.support.prometheus import Listening, Prometheus, exporter, job, prometheus

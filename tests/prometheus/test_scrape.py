@@ -8,7 +8,7 @@ import signal
 import pytest
 import yaml
 
-from exporter.metrics import FAMILIES
+from exporter.report.families import FAMILIES
 from tests.prometheus.conftest import World
 from tests.support.processes import wait_until
 from tests.support.prometheus import PATIENCE, Sample

@@ -4,7 +4,7 @@ Prints what would have been said before each incident: python -m tests.replay
 
 from collections.abc import Iterator
 
-from exporter.policies import DAY, HOUR
+from exporter.model.policies import DAY, HOUR
 from tests.replay.incidents import SCENARIOS, Incident, Outcome, incidents, replay
 
 HEAD = ("Incident", "First notice before the outage", "Alert", "blackbox_exporter at that time")

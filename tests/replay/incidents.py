@@ -12,15 +12,17 @@ from typing import Any
 
 import yaml
 
-from exporter.dns_facts import Tlsa, tlsa_mismatch
-from exporter.judgement import Anchors, judge_facts
-from exporter.minter import Minted, root
-from exporter.observation import Facts, Fault, FoundFault, Observed
-from exporter.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
-from exporter.probes.additions import added
-from exporter.probes.domain import DELEGATION_AGAIN
-from exporter.registries import AGAIN_AFTER
-from exporter.trust import TrustStore
+from exporter.demo.minter import Minted, root
+from exporter.judgement.verdicts import judge_facts
+from exporter.lookups.merge import added
+from exporter.lookups.tlsa import tlsa_mismatch
+from exporter.model.observation import Facts, FoundFault, Observed
+from exporter.model.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
+from exporter.model.reasons import Fault
+from exporter.net.dns_records import Tlsa
+from exporter.pki.trust import Anchors, TrustStore
+from exporter.probes.domains.probe import DELEGATION_AGAIN
+from exporter.probes.domains.registries import AGAIN_AFTER
 from tests.replay import promtool
 from tests.replay.promtool import Firing, Name
 from tests.replay.timeline import (

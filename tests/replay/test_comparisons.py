@@ -4,10 +4,10 @@ What is compared with what stands elsewhere, and with what was there before, and
 
 import pytest
 
-from exporter.forecast import forecast
-from exporter.minter import Minted, mint, root
-from exporter.policies import DAY, HOUR
-from exporter.status import status
+from exporter.demo.minter import Minted, mint, root
+from exporter.model.policies import DAY, HOUR
+from exporter.report.forecast import forecast
+from exporter.report.status import status
 from tests.replay.promtool import Firing, Name, firings
 from tests.replay.timeline import (
     MINUTE,

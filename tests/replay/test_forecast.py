@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from exporter.forecast import Forecast, forecast
-from exporter.minter import root
-from exporter.observation import Facts, FoundHazard, Hazard, Item, Kind, Renewal
-from exporter.policies import BY_KIND, DAY, HOUR, MANUAL
+from exporter.demo.minter import root
+from exporter.model.observation import Facts, FoundHazard, Item, Renewal
+from exporter.model.policies import BY_KIND, DAY, HOUR, MANUAL
+from exporter.model.reasons import Hazard, Kind
+from exporter.report.forecast import Forecast, forecast
 from tests.replay.promtool import Firing, Name, firings
 from tests.replay.timeline import (
     MINUTE,

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import pytest
 
-from exporter.minter import Minted, mint
-from exporter.observation import Facts, Observed
-from exporter.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
+from exporter.demo.minter import Minted, mint
+from exporter.model.observation import Facts, Observed
+from exporter.model.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
 from tests.replay.promtool import Firing, Name, alerts, firings
 from tests.replay.timeline import (
     MINUTE,

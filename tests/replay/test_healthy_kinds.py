@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from exporter.minter import root
-from exporter.policies import AUTHORITY, CRL, DAY, DOMAIN, HOUR, MANUAL, SIGNATURE, Policy, Severity
-from exporter.registries import AGAIN_AFTER
+from exporter.demo.minter import root
+from exporter.model.policies import AUTHORITY, CRL, DAY, DOMAIN, HOUR, MANUAL, SIGNATURE, Policy, Severity
+from exporter.probes.domains.registries import AGAIN_AFTER
 from tests.replay.promtool import Name, firings
 from tests.replay.timeline import (
     MINUTE,

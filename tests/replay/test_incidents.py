@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from exporter.policies import DAY, HOUR
+from exporter.model.policies import DAY, HOUR
 from tests.replay import promtool
 from tests.replay.__main__ import row
 from tests.replay.incidents import GONE, OUTAGE, SCENARIOS, Incident, Outcome, blackbox, incidents, replay

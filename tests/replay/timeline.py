@@ -16,31 +16,35 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from exporter import metrics, registration
-from exporter.certificates import certificate
-from exporter.dns_facts import Signature, signature_item
+from exporter.demo.minter import Minted, root
+from exporter.engine.monitor import Monitor
+from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.scrape import EndpointRow, TargetRow
+from exporter.engine.state import State, snapshot
 from exporter.formats import parse
-from exporter.formats.parsed import Given
-from exporter.memory import Look, Result
-from exporter.metrics import EndpointRow, Exposition, Samples, TargetRow
-from exporter.minter import Minted, root
-from exporter.observation import Chain, Facts, Failed, Item, Kind, Observation, Observed, Reason, Tls
-from exporter.policies import AUTOMATIC, DAY, Policy
+from exporter.formats.parsed import ParseContext
+from exporter.lookups.merge import added
+from exporter.model.observation import Chain, Facts, Failed, Item, Observation, Observed, Tls
+from exporter.model.policies import AUTOMATIC, DAY, Policy
+from exporter.model.reasons import Kind, Reason
+from exporter.model.targets import Target
+from exporter.model.urls import join_host_port, parse_url
+from exporter.net.dns_records import Signature, signature_item
+from exporter.pki.certificates import certificate
+from exporter.pki.ocsp import judge_staple
 from exporter.probes import PROBES
-from exporter.probes.additions import added
-from exporter.probes.domain import DELEGATION_AGAIN
-from exporter.probes.wire import facts
-from exporter.registries import AGAIN_AFTER
-from exporter.revocation import judge_staple
-from exporter.state import State, snapshot
-from exporter.targets import Target, join_host_port, parse_url
-from exporter.tls import Seen
-from exporter.watch import Watch
-from tests.revocation.making import revocation_list
+from exporter.probes.domains import rdap, registration
+from exporter.probes.domains.probe import DELEGATION_AGAIN
+from exporter.probes.domains.registries import AGAIN_AFTER
+from exporter.probes.tls.handshake import Seen
+from exporter.probes.tls.refusals import facts
+from exporter.report import families
+from exporter.report.exposition import Exposition, Samples
+from tests.lookups.revocation.making import revocation_list
 from tests.support.certificates import staple
 
 if TYPE_CHECKING:
-    from exporter.network import Network
+    from exporter.net.network import Network
 
 MINUTE = 60.0
 YEAR = 365 * DAY
@@ -133,7 +137,7 @@ def stored(content: bytes) -> Facts:
     """
     What is in a file with these bytes.
     """
-    found = parse(content, Given()).facts
+    found = parse(content, ParseContext()).facts
     assert found.items, "the file has nothing in it that expires"
     return found
 
@@ -181,7 +185,7 @@ def registered(
             for action, when in events
         ],
     }
-    return registration.facts(registration.from_rdap(json.dumps(answer).encode(), domain), seen_at)
+    return registration.facts(rdap.from_rdap(json.dumps(answer).encode(), domain), seen_at)
 
 
 Terms = Sequence[tuple[float, float, tuple[str, ...]]]
@@ -296,7 +300,7 @@ class Exporter:
 
     def _begin(self) -> None:
         # No sweep is made, so nothing ever asks the network.
-        self._watch = Watch(cast("Network", None), 1, lambda: self._now)
+        self._watch = Monitor(cast("Network", None), 1, lambda: self._now)
         self._exposition = Exposition()
 
     def restart(self, *, keep_state: bool) -> None:
@@ -330,12 +334,12 @@ class Exporter:
         own: Samples = {
             family: [((), float(value))]
             for family, value in (
-                (metrics.SWEEP_COMPLETE, 1),
-                (metrics.SWEEP_TIME, now),
-                (metrics.SWEEP_TARGETS, len(targets)),
-                (metrics.SWEEP_ENDPOINTS, len(rows)),
-                (metrics.SWEEP_FAILURES, failures),
-                (metrics.RELOAD_SUCCESS, 1),
+                (families.SWEEP_COMPLETE, 1),
+                (families.SWEEP_TIME, now),
+                (families.SWEEP_TARGETS, len(targets)),
+                (families.SWEEP_ENDPOINTS, len(rows)),
+                (families.SWEEP_FAILURES, failures),
+                (families.RELOAD_SUCCESS, 1),
             )
         }
         return self._exposition.text(
@@ -346,19 +350,22 @@ class Exporter:
         """
         What is known of each endpoint at this time, without another look.
         """
-        return list(self._watch._rows([Result(one.target, (), located=True) for one in self.places], now))
+        return list(
+            self._watch._rows([TargetResult(one.target, (), located=True) for one in self.places], now)
+        )
 
-    def _result(self, one: Place, now: float) -> Result:
+    def _result(self, one: Place, now: float) -> TargetResult:
         memory = self._watch.memory
         seen = one.see(now)
         if isinstance(seen, Failed):
-            looks = tuple(Look(label, seen, 0.01) for label in memory.unlocated(one.target))
-            return Result(one.target, looks, located=False)
+            looks = tuple(ProbeResult(label, seen, 0.01) for label in memory.unlocated(one.target))
+            return TargetResult(one.target, looks, located=False)
         labels = memory.labels(one.target, tuple(seen), now)
         looks = tuple(
-            Look(label, observation, 0.01) for label, observation in zip(labels, seen.values(), strict=True)
+            ProbeResult(label, observation, 0.01)
+            for label, observation in zip(labels, seen.values(), strict=True)
         )
-        return Result(one.target, looks, located=True)
+        return TargetResult(one.target, looks, located=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
-from exporter.minter import Minted, PrivateKey, new_key, root
+from exporter.demo.minter import Minted, PrivateKey, new_key, root
 
 NOW = 1_800_000_000.0
 """The time at which tests take place: 2027-01-15 08:00 UTC."""

@@ -10,12 +10,12 @@ from typing import Any
 
 from aiohttp import web
 
-from exporter.config import Config
-from exporter.memory import Result
-from exporter.observation import Certificate
-from exporter.service import Options, Service
-from exporter.watch import Scrape
-from exporter.web import application
+from exporter.config.settings import Config
+from exporter.engine.results import TargetResult
+from exporter.engine.scrape import Scrape
+from exporter.model.observation import Certificate
+from exporter.server.app import application
+from exporter.server.service import Options, Service
 from tests.golden.values import Scene
 from tests.support.certificates import DAY, NOW
 
@@ -27,7 +27,7 @@ def scrape(scene: Scene, *, at: float = NOW - 12, complete: bool = True) -> Scra
     The scene as a scrape.
     """
     results = tuple(
-        Result(of, (), located=True, left_out=scene.memory.known(of).left_out) for of in scene.faults
+        TargetResult(of, (), located=True, left_out=scene.memory.known(of).left_out) for of in scene.faults
     )
     return Scrape(tuple(scene.targets()), tuple(scene.rows()), results, 0.1, 9.5, complete=complete, at=at)
 

@@ -4,8 +4,8 @@ What the rows of a scrape tell, in few words.
 
 from collections.abc import Sequence
 
-from exporter.metrics import EndpointRow
-from exporter.observation import Failed
+from exporter.engine.scrape import EndpointRow
+from exporter.model.observation import Failed
 
 
 def outcome(row: EndpointRow) -> str:

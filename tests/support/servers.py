@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.minter import Minted
-from exporter.targets import join_host_port
+from exporter.demo.minter import Minted
+from exporter.model.urls import join_host_port
 from tests.support.certificates import write_pair
 from tests.support.processes import ProcessError, Running, free_port, listening, running
 

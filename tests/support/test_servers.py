@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.minter import Minted
+from exporter.demo.minter import Minted
 from tests.support import misbehaving
 from tests.support.certificates import DAY, NOW, shared_key, staple
 from tests.support.servers import Server, Site, haproxy, nginx, s_server, stunnel

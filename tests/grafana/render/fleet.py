@@ -8,10 +8,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from exporter.certificates import certificate
-from exporter.minter import Minted, root
-from exporter.observation import Facts, FoundHazard, Hazard, Item, Kind, Observed
-from exporter.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
+from exporter.demo.minter import Minted, root
+from exporter.model.observation import Facts, FoundHazard, Item, Observed
+from exporter.model.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
+from exporter.model.reasons import Hazard, Kind
+from exporter.pki.certificates import certificate
 from tests.replay.timeline import (
     YEAR,
     Place,

@@ -23,8 +23,8 @@ from typing import Any
 import yaml
 
 from exporter import __version__
-from exporter.memory import Result
-from exporter.policies import DAY, HOUR
+from exporter.engine.results import TargetResult
+from exporter.model.policies import DAY, HOUR
 from tests.grafana.render.fleet import PAST, Fleet
 from tests.grafana.written import DIRECTORY
 from tests.replay.timeline import JOB, Exporter, Place
@@ -72,7 +72,7 @@ class Simulated(Exporter):
         super().__init__(places, instance)
         self._began = began
 
-    def _result(self, one: Place, now: float) -> Result:
+    def _result(self, one: Place, now: float) -> TargetResult:
         result = super()._result(one, now)
         looks = tuple(
             replace(look, duration=0.012 + 0.05 * wave((one.target.name, look.label), now) ** 2)

@@ -1,0 +1,162 @@
+"""
+The files that ship with the exporter: alerting rules, the Alertmanager example, templates, runbooks, and
+the Grafana dashboards.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+EXAMPLE = "alertmanager.yml"
+"""The file that is the user's own once it is written: receivers and routes are theirs."""
+
+
+_LABELS = re.compile(r"group_left \((team, [a-z, ]+)\)")
+"""The place in the rules where the labels stand that alerts carry from `expiry_target_info`."""
+
+
+_STATUS_PAGE = "http://localhost:10119"
+"""Where the dashboards look for the exporter's pages until they are told otherwise."""
+
+
+_RUNBOOKS = "https://github.com/expiry-exporter/expiry-exporter/blob/main/alerts/runbooks"
+"""Where rules and dashboards say that the runbooks are, until they are told otherwise."""
+
+
+class BundleError(Exception):
+    """
+    Files that can't be written. The message says which, why, and what to do.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """
+    What came of writing. Files that were the same already are neither.
+    """
+
+    paths: tuple[Path, ...]
+    """What was written."""
+    kept: tuple[Path, ...] = ()
+    """What is the user's own by now and another than would be written; it was left as it is."""
+
+
+def alerts_directory() -> Traversable:
+    """
+    Where the alert files are.
+    """
+    return _directory("alerts", "alerts")
+
+
+def dashboards_directory() -> Traversable:
+    """
+    Where the dashboards are.
+    """
+    return _directory("dashboards", "grafana")
+
+
+def write_alerts(
+    directory: Path, labels: Sequence[str], *, runbooks_url: str | None = None, force: bool
+) -> Written:
+    """
+    Write the alert files below the directory, and return what was written.
+
+    `labels`, names that targets may have, replace those that alerts carry; empty: the usual ones.
+    `runbooks_url` is where people find the runbooks, to which alerts link; None: the project's repository.
+    It has no character that means something in YAML or in a template. Raises BundleError, and then has
+    written nothing, when another file stands in the place of one and `force` is not set. The Alertmanager
+    example is never replaced.
+    """
+    wanted = {directory / name: text for name, text in _texts(alerts_directory(), "")}
+    rules = directory / "rules.yml"
+    wanted[rules] = _linked(with_labels(wanted[rules], labels), runbooks_url)
+    return _write(wanted, directory / EXAMPLE, force=force)
+
+
+def write_dashboards(
+    directory: Path, status_page: str | None, *, runbooks_url: str | None = None, force: bool
+) -> Written:
+    """
+    Write the Grafana dashboards to the directory, and return what was written.
+
+    `status_page` is where people reach the exporter's pages; None: the dashboards ask for it in a text box,
+    in which this machine stands. `runbooks_url` is as in `write_alerts`. Raises BundleError like that.
+    """
+    page = _inside_json(status_page or _STATUS_PAGE)
+    wanted = {
+        directory / f"expiry-{name}": _linked(text.replace(_STATUS_PAGE, page), runbooks_url)
+        for name, text in _texts(dashboards_directory(), "")
+        if name.endswith(".json")
+    }
+    return _write(wanted, None, force=force)
+
+
+def _linked(text: str, runbooks_url: str | None) -> str:
+    """
+    The text with links to the runbooks there; None: as it is.
+    """
+    return text if runbooks_url is None else text.replace(_RUNBOOKS, runbooks_url)
+
+
+def _inside_json(text: str) -> str:
+    """
+    The text as it stands between the quotes of a JSON string.
+    """
+    return json.dumps(text)[1:-1]
+
+
+def _directory(installed_name: str, source_name: str) -> Traversable:
+    """
+    A directory inside the installed package, or beside it in a source tree.
+    """
+    package = files("exporter")
+    installed = package / installed_name
+    return installed if installed.is_dir() else Path(str(package)).parent / source_name
+
+
+def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Written:
+    """
+    Write those of the files that are not there already; `own` only where nothing is.
+    """
+    try:
+        there = {path: path.read_bytes() if path.exists() else None for path in wanted}
+    except OSError as error:
+        raise BundleError(f"can't read what is at {error.filename}: {error.strerror}") from error
+    to_write = {path: text for path, text in wanted.items() if there[path] != text.encode()}
+    kept = own in to_write and there[own] is not None
+    if own is not None and kept:
+        del to_write[own]
+    others = sorted(str(path) for path in to_write if there[path] is not None)
+    if others and not force:
+        never = f"; {EXAMPLE} is never replaced" if own is not None else ""
+        listed = "".join(f"\n  {path}" for path in others)
+        raise BundleError(
+            f"nothing was written, these files are there and differ:{listed}\n--force replaces them{never}"
+        )
+    try:
+        for path, text in to_write.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+    except OSError as error:
+        raise BundleError(f"can't write {error.filename}: {error.strerror}") from error
+    return Written(tuple(sorted(to_write)), (own,) if own is not None and kept else ())
+
+
+def with_labels(rules: str, labels: Sequence[str]) -> str:
+    """
+    The rules with these labels of targets on every alert; with the usual ones when there are none.
+    """
+    return _LABELS.sub(f"group_left ({', '.join(labels)})", rules) if labels else rules
+
+
+def _texts(directory: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
+    for entry in sorted(directory.iterdir(), key=lambda one: one.name):
+        if entry.is_dir():
+            yield from _texts(entry, f"{prefix}{entry.name}/")
+        # Beside the dashboards of a checkout lie pictures of them, and tests beside the rules.
+        elif not entry.name.endswith((".test.yml", ".png")):
+            yield f"{prefix}{entry.name}", entry.read_text(encoding="utf-8")

@@ -1,0 +1,357 @@
+"""
+`expiry-exporter check`: look once, tell a person or a program, exit as monitoring plugins do.
+"""
+
+import asyncio
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from exporter.cli.terminal import (
+    GAP,
+    STYLES,
+    Terminal,
+    bar,
+    counted,
+    iso,
+    joined,
+    minute,
+    padded,
+    terminal,
+    widest,
+    write_columns,
+)
+from exporter.engine.monitor import Monitor
+from exporter.engine.scrape import EndpointRow, Scrape
+from exporter.judgement.verdicts import JudgedItem
+from exporter.model.foreign_text import printable
+from exporter.model.policies import DAY
+from exporter.model.targets import Target
+from exporter.net.network import Network
+from exporter.report import json_items
+from exporter.report.status import URGENCY, Finding, Level, span, status, worst
+
+HEADINGS = ("STATE", "TARGET", "ENDPOINT", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
+"""Of the plain table."""
+
+
+MEANINGS = {
+    Level.CRITICAL: "act now",
+    Level.UNKNOWN: "could not be seen or checked",
+    Level.WARNING: "act soon",
+    Level.OK: "fine",
+}
+
+
+FINE_LINES = 5
+"""Items of one endpoint that a terminal shows though they are fine. The rest are counted."""
+
+
+LEFT_OUT_REASONS = 5
+"""Reasons for leaving something out of a target that are told one by one."""
+
+
+WIDE = 110
+"""Columns of a terminal from which on a bar has 20; else 10."""
+
+
+async def look(
+    targets: Sequence[Target], timeout: float, concurrency: int, console: Console | None
+) -> Scrape:
+    """
+    One scrape of the targets, with all that it asks of others. Shows progress on the console, if any.
+    """
+    network = Network(asyncio.get_running_loop())
+    try:
+        watch = Monitor(network, concurrency, time.time)
+        scrape = asyncio.ensure_future(watch.look_once(targets, timeout))
+        if console is not None:
+            await _show_progress(watch, scrape, len(targets), console)
+        return await scrape
+    finally:
+        network.close()
+
+
+async def _show_progress(
+    watch: Monitor, scrape: "asyncio.Future[Scrape]", count: int, console: Console
+) -> None:
+    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TextColumn("targets"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=count)
+        while not scrape.done():
+            await asyncio.wait([scrape], timeout=0.2)
+            progress.update(task, completed=watch.done)
+
+
+def level(scrape: Scrape, now: float, refused: Collection[str] = ()) -> Level:
+    """
+    The most urgent level of all endpoints: the exit code. What is no target, `refused`, could not be seen.
+    """
+    return worst([*(status(row, now).level for row in scrape.endpoints), *[Level.UNKNOWN] * len(refused)])
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """
+    One line of the table: an item of an endpoint, or an endpoint of which no item is known.
+    """
+
+    level: Level
+    judged: JudgedItem | None
+    findings: tuple[Finding, ...]
+    """What is to be said about the item; on an endpoint's first leaf also what is about all of it."""
+
+    @property
+    def name(self) -> str:
+        """
+        The item's name; empty when none is known.
+        """
+        return printable(self.judged.item.name) if self.judged is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    One endpoint in the table.
+    """
+
+    level: Level
+    row: EndpointRow
+    lines: tuple[Line, ...]
+    """At least one, the most urgent first."""
+
+
+def entries(scrape: Scrape, now: float) -> list[Entry]:
+    """
+    The endpoints in the order of the table: the most urgent first, and among equals what ends first.
+    """
+    found = [_entry(row, now) for row in scrape.endpoints]
+    found.sort(key=lambda one: (*_rank(one.lines[0]), one.row.target.name, one.row.label))
+    return found
+
+
+def _entry(row: EndpointRow, now: float) -> Entry:
+    """
+    An endpoint with a line for each item that has deadlines or of which there is something to say.
+    """
+    found = status(row, now)
+    named = {one.item for one in found.findings}
+    shown = [
+        one
+        for one in (row.verdict.items if row.verdict is not None else ())
+        if one.deadlines is not None or one.item.name in named
+    ]
+    lines = [_line(one, [what for what in found.findings if what.item == one.item.name]) for one in shown]
+    lines = sorted(lines, key=_rank) or [_line(None, [])]
+    names = {one.item.name for one in shown}
+    about_all = [what for what in found.findings if what.item not in names]
+    # What is wrong with the whole is wrong with what speaks for it: no list of its issuer is to be blamed.
+    place = next((at for at, one in enumerate(lines) if one.name.startswith("leaf")), 0)
+    lines[place] = _line(lines[place].judged, [*about_all, *lines[place].findings])
+    return Entry(found.level, row, tuple(sorted(lines, key=_rank)))
+
+
+def _line(judged: JudgedItem | None, findings: Sequence[Finding]) -> Line:
+    ordered = tuple(sorted(findings, key=lambda one: -URGENCY.index(one.level)))
+    return Line(worst(one.level for one in ordered), judged, ordered)
+
+
+def _rank(line: Line) -> tuple[int, float]:
+    end = line.judged.item.not_after if line.judged is not None else math.inf
+    return -URGENCY.index(line.level), end
+
+
+def print_table(
+    scrape: Scrape,
+    now: float,
+    stream: TextIO,
+    only: Collection[Level] = frozenset(Level),
+    refused: Collection[str] = (),
+) -> None:
+    """
+    The endpoints with one of these levels as a table, the most urgent first, and how many have which level.
+
+    In groups and in colour on a terminal; elsewhere plain, with a line for each item. What is no target,
+    `refused`, has no line, but is counted as unknown.
+    """
+    found = entries(scrape, now)
+    shown = [one for one in found if one.level in only]
+    counts = Counter(one.level for one in found)
+    counts[Level.UNKNOWN] += len(refused)
+    summary = ", ".join(f"{counts[one]} {one.name.lower()}" for one in reversed(URGENCY))
+    if len(shown) < len(found):
+        summary += f" ({len(found) - len(shown)} of them not shown)"
+    if not scrape.complete:
+        summary += f"; not all was looked at in {scrape.timeout:g} s: raise --timeout"
+    out = terminal(stream)
+    if out is None:
+        lines = [_cells(one.row, line, now) for one in shown for line in one.lines]
+        if found:
+            write_columns([HEADINGS, *lines], stream)
+        stream.writelines(f"{words}\n" for words in _left_out(scrape))
+        stream.write(f"{summary}\n")
+    else:
+        _Table(out, now, shown).write()
+        for words in _left_out(scrape):
+            out.line(Text(words, "dim"))
+        out.line(Text(summary, "bold"))
+
+
+def _left_out(scrape: Scrape) -> Iterator[str]:
+    """
+    A line for each target of which something is left out: how much, and why.
+    """
+    for one in scrape.results:
+        # Each is told with its place before the reason.
+        whys = Counter(words.partition(": ")[2] or words for words in one.left_out)
+        told = whys.most_common(LEFT_OUT_REASONS)
+        more = sum(whys.values()) - sum(count for _, count in told)
+        reasons = [f"{count} ({printable(why)})" for why, count in told] + [f"{more} more"] * bool(more)
+        if reasons:
+            yield f"left out of {printable(one.target.name)}: {'; '.join(reasons)}"
+
+
+def _cells(row: EndpointRow, line: Line, now: float) -> tuple[str, ...]:
+    item = line.judged.item if line.judged is not None else None
+    # Rounded down: what has ended has less than 0, and nothing has more than it really has.
+    days = "" if item is None else f"{math.floor((item.not_after - now) / DAY * 10) / 10:.1f}"
+    return (
+        line.level.name,
+        row.target.name,
+        row.label,
+        item.name if item is not None else "",
+        iso(item.not_after) if item is not None else "",
+        days,
+        joined(one.words for one in line.findings) or "fine",
+    )
+
+
+class _Table:
+    """
+    The table on a terminal: a group for each level; below each line what to know, and what to do about it.
+    """
+
+    def __init__(self, out: Terminal, now: float, shown: Sequence[Entry]) -> None:
+        self._out = out
+        self._now = now
+        self._shown = shown
+        # What to do is told once: a hundred servers may need the same.
+        self._told: set[str] = set()
+        self._bar = 20 if out.width >= WIDE else 10
+        self._target = widest(["TARGET", *(printable(one.row.target.name) for one in shown)])
+        self._endpoint = widest(["ENDPOINT", *(printable(one.row.label) for one in shown)])
+        names = {line.name for one in shown for line in one.lines} - {""}
+        # Most endpoints have one item, a leaf. Where all are such, that need not be said.
+        self._item = 0 if names <= {"leaf"} else widest(["ITEM", *names])
+        place = self._target + self._endpoint + 2 * len(GAP)
+        # Where a line has no room for all, the place stands on a line of its own.
+        self._stacked = len(GAP) + place + len(self._values("", "", "", "")) > out.width
+
+    def write(self) -> None:
+        """
+        Write all of it.
+        """
+        if self._shown:
+            place = Text(self._place("TARGET", "ENDPOINT"), "dim")
+            values = self._values("ITEM", padded("LIFE", self._bar), "LEFT", "ENDS (UTC)")
+            self._write_columns(place, values)
+        for level in reversed(URGENCY):
+            group = [one for one in self._shown if one.level is level]
+            if not group:
+                continue
+            title = Text.assemble(
+                (f" {level.name} ", f"bold reverse {STYLES[level]}"),
+                (f" {counted(len(group), 'endpoint')}: {MEANINGS[level]}", STYLES[level]),
+            )
+            self._out.line(title)
+            for one in group:
+                self._write_entry(one)
+            self._out.line()
+        if any(line.judged is not None for one in self._shown for line in one.lines):
+            glyphs = self._out.glyphs
+            sample = f"{glyphs.left * 4}{glyphs.over}{glyphs.due}{glyphs.over * 2}"
+            words = f"{sample}  what is left of its life; shorter than {glyphs.due}: its renewal is overdue"
+            self._out.line(Text(words, "dim"))
+
+    def _place(self, target: str, endpoint: str) -> str:
+        if self._stacked:
+            return f"{target}{GAP}{endpoint}"
+        return f"{padded(target, self._target)}{GAP}{padded(endpoint, self._endpoint)}"
+
+    def _values(self, item: str, life: Text | str, left: str, ends: str) -> Text:
+        name = f"{padded(item, self._item)}{GAP}" if self._item else ""
+        return Text.assemble(name, life or " " * self._bar, f"{GAP}{left:>9}{GAP}{ends:<16}")
+
+    def _write_columns(self, place: Text, values: Text) -> None:
+        if self._stacked:
+            self._out.line(place, 2)
+            self._out.line(values, 4)
+        else:
+            self._out.line(Text.assemble(place, GAP, values), 2)
+
+    def _write_entry(self, entry: Entry) -> None:
+        place = Text(self._place(printable(entry.row.target.name), printable(entry.row.label)))
+        fine = 0
+        for number, line in enumerate(entry.lines):
+            fine += line.level is Level.OK
+            if fine <= FINE_LINES:
+                self._write_line(line, place if number == 0 else None)
+        if fine > FINE_LINES:
+            more = counted(fine - FINE_LINES, "more item")
+            self._out.line(Text(f"{self._out.glyphs.more} {more}, fine, ending later", "dim"), 4)
+
+    def _write_line(self, line: Line, place: Text | None) -> None:
+        """
+        Write an item, below the place if that stands there already (None).
+        """
+        if line.judged is None:
+            self._out.line(place or Text(), 2)
+        else:
+            end = line.judged.item.not_after
+            left = span(end - self._now) if end >= self._now else "ended"
+            life = bar(line.judged, self._now, self._bar, self._out.glyphs)
+            values = self._values(line.name, life, left, minute(end))
+            if place is None and self._stacked:
+                self._out.line(values, 4)
+            else:
+                self._write_columns(place or Text(self._place("", "")), values)
+        for one in line.findings:
+            words = Text(printable(one.words), STYLES[one.level])
+            if one.item is not None:
+                words.append(_subject(line), "dim")
+            self._out.line(words, 4)
+            if one.advice and one.advice not in self._told:
+                self._told.add(one.advice)
+                self._out.line(Text(f"{self._out.glyphs.arrow} {printable(one.advice)}", "dim"), 4)
+
+
+def _subject(line: Line) -> str:
+    """
+    Whose certificate it is, in brackets, where the name of the item does not say that it is the server's.
+    """
+    if line.judged is None or line.judged.item.certificate is None or line.name.startswith("leaf"):
+        return ""
+    return f" ({printable(line.judged.item.certificate.subject)})"
+
+
+def print_json(scrape: Scrape, now: float, stream: TextIO, refused: Collection[str] = ()) -> None:
+    """
+    The endpoints as JSON: `{"level": ..., "refused": [...], "endpoints": [...]}`.
+
+    Times are in seconds since the epoch. `refused` is what is no target.
+    """
+    found = {
+        "level": level(scrape, now, refused).name.lower(),
+        "refused": list(refused),
+        "endpoints": [json_items.endpoint(row, now) for row in scrape.endpoints],
+    }
+    json.dump(found, stream, indent=2)
+    stream.write("\n")

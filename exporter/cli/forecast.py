@@ -1,0 +1,295 @@
+"""
+`expiry-exporter forecast`: the alerts to come, for a person, a spreadsheet or a program.
+"""
+
+import csv
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import TextIO
+
+from rich.text import Text
+
+from exporter.cli.terminal import (
+    GAP,
+    STYLES,
+    Terminal,
+    counted,
+    iso,
+    minute,
+    moment,
+    padded,
+    terminal,
+    widest,
+    write_columns,
+)
+from exporter.model.foreign_text import printable
+from exporter.model.observation import Failed
+from exporter.model.policies import DAY, Severity
+from exporter.model.reasons import Kind
+from exporter.report.forecast import Alert, Forecast, document
+from exporter.report.status import NOUNS, Level, ago, span
+
+HEADINGS = (
+    "WHEN",
+    "SEVERITY",
+    "ALERT",
+    "TARGET",
+    "ITEM",
+    "ENDPOINT",
+    "ENDPOINTS",
+    "TARGETS",
+    "ENDS",
+    "REASONS",
+)
+"""Of the plain list, and in lower case of the CSV."""
+
+
+LEVELS = {Severity.CRITICAL: Level.CRITICAL, Severity.WARNING: Level.WARNING}
+
+
+NAMED = 3
+"""Targets with the same certificate that are named. The rest are counted."""
+
+
+UNSEEN = 20
+"""Endpoints that could not be seen of which each has a sentence."""
+
+
+UNFORESEEN = (
+    "Not foreseen: revocations, changes of what is served, and servers that go down. Prometheus tells up to "
+    "a scrape and an evaluation later, and up to 15 minutes later what must last (`for:`)."
+)
+"""What a forecast leaves out."""
+
+
+def print_json(found: Forecast, stream: TextIO) -> None:
+    """
+    The forecast as one JSON document.
+    """
+    json.dump(document(found), stream, indent=2)
+    stream.write("\n")
+
+
+def print_csv(found: Forecast, stream: TextIO) -> None:
+    """
+    The alerts as comma-separated values (RFC 4180), times as in RFC 3339.
+    """
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(heading.lower() for heading in HEADINGS)
+    writer.writerows(_cells(one) for one in found.alerts)
+
+
+def print_text(found: Forecast, stream: TextIO) -> None:
+    """
+    The alerts by day and week on a terminal; elsewhere plain, a line each. Last, what was not seen.
+    """
+    out = terminal(stream)
+    if out is not None:
+        _List(out, found).write()
+        return
+    rows = [("now" if found.firing(one) else iso(one.at), *_cells(one)[1:]) for one in found.alerts]
+    write_columns([HEADINGS, *rows], stream)
+    stream.writelines(f"{line}\n" for line in (_summary(found), *unseen(found)))
+
+
+def _cells(one: Alert) -> tuple[str, ...]:
+    return (
+        iso(one.at),
+        one.severity,
+        one.name,
+        one.target,
+        one.item,
+        one.endpoint,
+        str(one.endpoints),
+        str(one.targets),
+        iso(one.end) if one.end is not None else "",
+        " ".join(one.reasons),
+    )
+
+
+def _summary(found: Forecast) -> str:
+    days = counted(round((found.until - found.now) / DAY), "day")
+    targets = counted(found.targets, "target")
+    if not found.alerts:
+        return f"no alert about {targets} in {days}, even if nothing is renewed"
+    firing = sum(found.firing(one) for one in found.alerts)
+    counts = Counter(one.severity for one in found.alerts)
+    concerned = len({one.target for one in found.alerts})
+    return (
+        f"{counted(len(found.alerts), 'alert')} ({counts[Severity.CRITICAL]} critical, "
+        f"{counts[Severity.WARNING]} warning; {firing} now) in {days} if nothing is renewed, "
+        f"about {concerned} of {targets}"
+    )
+
+
+def unseen(found: Forecast) -> list[str]:
+    """
+    Sentences on what could not be seen: one for each endpoint, or for each reason when there are many.
+    """
+    failures = [
+        (row, row.held.observation) for row in found.unseen if isinstance(row.held.observation, Failed)
+    ]
+    begin = "not seen, so not forecast:"
+    if len(failures) <= UNSEEN:
+        return [
+            printable(f"{begin} {row.target.name} at {row.label} ({failed.reason}: {failed.detail})")
+            for row, failed in failures
+        ]
+    reasons = Counter(failed.reason for _, failed in failures)
+    return [f"{begin} {counted(count, 'endpoint')} ({reason})" for reason, count in reasons.most_common()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """
+    One line of the list on a terminal.
+    """
+
+    when: str
+    """Empty when it fires now."""
+    severity: Severity
+    name: str
+    subject: str
+    details: str
+    news: bool
+    """True for the first alert about a thing."""
+
+    @property
+    def style(self) -> str:
+        """
+        The colour of its severity for news; dim for what says the same again.
+        """
+        return f"bold {STYLES[LEVELS[self.severity]]}" if self.news else "dim"
+
+
+class _List:
+    """
+    The list on a terminal: what fires now, then each week that has alerts, with its days.
+    """
+
+    def __init__(self, out: Terminal, found: Forecast) -> None:
+        self._out = out
+        self._found = found
+        # The first alert about a thing is news; those that follow say the same again, louder.
+        self._told: set[tuple[str, str]] = set()
+
+    def write(self) -> None:
+        """
+        Write all of it.
+        """
+        found = self._found
+        for title, alerts in groupby(found.alerts, key=self._group):
+            self._write_group(title, list(alerts))
+        for words in unseen(found):
+            self._out.line(Text(words, STYLES[Level.UNKNOWN]))
+        self._out.line(Text(_summary(found), "bold"))
+        self._out.line(Text(UNFORESEEN, "dim"))
+
+    def _group(self, one: Alert) -> str:
+        """
+        The heading that an alert stands below: `Now`, or the week of its moment (UTC) by its Monday.
+        """
+        if self._found.firing(one):
+            return "Now"
+        monday = _monday(one.at)
+        if monday == _monday(self._found.now):
+            return "Later this week"
+        if monday == _monday(self._found.now + 7 * DAY):
+            return f"Next week, from Monday {monday}"
+        return f"Week of Monday {monday}"
+
+    def _write_group(self, title: str, alerts: Sequence[Alert]) -> None:
+        counts = Counter(one.severity for one in alerts)
+        said = ", ".join(f"{counts[one]} {one}" for one in reversed(Severity) if counts[one])
+        self._out.line(Text.assemble((title, "bold"), GAP, (said, "dim")))
+        lines = [self._line(same) for same in _together(alerts)]
+        name = widest(one.name for one in alerts)
+        subject = widest(line.subject for line in lines)
+        indent = 2 + widest(line.when + GAP * bool(line.when) for line in lines) + 8 + len(GAP)
+        wide = indent + name + subject + widest(line.details for line in lines) + 2 * len(GAP)
+        day = ""
+        for line in lines:
+            # A day is named once, on the first of its lines.
+            when = line.when if line.when[:10] != day else line.when[10:].rjust(len(line.when))
+            day = line.when[:10]
+            head = Text(f"{when}{GAP}" if when else "")
+            head.append(f"{padded(line.severity, 8)}{GAP}", line.style)
+            head.append(padded(line.name, name), line.style)
+            about = Text(line.subject, "" if line.news else "dim")
+            details = Text(line.details, "dim")
+            if wide <= self._out.width:
+                about.pad_right(subject - about.cell_len)
+                self._out.line(Text.assemble(head, GAP, about, GAP, details), 2)
+                continue
+            # In a narrow window the rest stands below the alert's name. When it ends was told before.
+            if indent + name + len(GAP) + about.cell_len <= self._out.width:
+                self._out.line(Text.assemble(head, GAP, about), 2)
+            else:
+                self._out.line(head, 2)
+                self._out.line(about, indent)
+            if line.news:
+                self._out.line(details, indent)
+        self._out.line()
+
+    def _line(self, same: Sequence[Alert]) -> "_Line":
+        """
+        What is one line to a person: an alert, or the same one for all targets with one certificate.
+        """
+        one = same[0]
+        about = {(each.target, each.item) for each in same}
+        news = not about <= self._told
+        self._told |= about
+        when = moment(one.at)
+        told = "" if self._found.firing(one) or when is None else f"{when:%a} {when.day:>2} {when:%b %H:%M}"
+        named = [printable(each.target) for each in same]
+        if len(named) > NAMED + 1 or (len(named) > 1 and not news):
+            first = named[: NAMED if news else 1]
+            subject = f"{', '.join(first)} and {counted(len(named) - len(first), 'more target')}"
+        else:
+            subject = ", ".join(named)
+        return _Line(told, one.severity, one.name, subject, self._details(same), news)
+
+    def _details(self, same: Sequence[Alert]) -> str:
+        one = same[0]
+        more = f" and {counted(one.endpoints - 1, 'other endpoint')}" if one.endpoints > 1 else ""
+        where = f"at {printable(one.endpoint)}{more}"
+        if len(same) > 1:
+            where = f"at {sum(each.endpoints for each in same)} endpoints of {len(same)} targets"
+        if one.end is None or one.kind is None:
+            return f"{printable(', '.join(one.reasons))} {where}"
+        what = NOUNS[one.kind] if one.item == one.kind else f"{NOUNS[one.kind]} {printable(one.item)}"
+        what = "" if one.item == one.kind == Kind.LEAF else f"{what} "
+        now = self._found.now
+        if one.end <= now:
+            ends = f"ended {ago(now - one.end)} ({minute(one.end)})"
+        elif one.end <= one.at:
+            ends = "ends then"
+        elif self._found.firing(one):
+            ends = f"ends in {span(one.end - now)} ({minute(one.end)})"
+        else:
+            ends = f"ends {span(one.end - one.at)} later ({minute(one.end)})"
+        shared = f"; the same on {one.targets} targets" if one.targets > len(same) else ""
+        return f"{what}{ends} {where}{shared}"
+
+
+def _monday(timestamp: float) -> str:
+    """
+    The Monday of a moment's week (UTC), as a date; empty for moments that no calendar has.
+    """
+    when = moment(timestamp)
+    return "" if when is None else f"{when - timedelta(days=when.weekday()):%Y-%m-%d}"
+
+
+def _together(alerts: Sequence[Alert]) -> Iterator[Sequence[Alert]]:
+    """
+    Alerts that say the same of one certificate on several targets, together; every other by itself.
+    """
+    groups: dict[object, list[Alert]] = defaultdict(list)
+    for number, one in enumerate(alerts):
+        shared = one.fingerprint_sha256 is not None and one.targets > 1
+        groups[(one.at, one.name, one.severity, one.fingerprint_sha256) if shared else number].append(one)
+    yield from groups.values()

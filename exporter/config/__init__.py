@@ -1,0 +1,3 @@
+"""
+The configuration: what may stand in the file, and what it means.
+"""

@@ -1,0 +1,107 @@
+"""
+What `probe.allow` lets callers of `/probe` ask for: URLs by pattern, and addresses by network. Pure.
+
+A name that is permitted must not lead to this host or its cloud's metadata, which nobody permitted: so the
+address that is connected to is judged too, after the name was resolved.
+"""
+
+import fnmatch
+import ipaddress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from exporter.model.destinations import Range, embedded, is_this_host, range_of
+from exporter.model.urls import OPEN_FORMS, SCHEMES, Form, IPAddress, Url
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """
+    The entries of `probe.allow`.
+    """
+
+    patterns: tuple[str, ...]
+    """Lower-case, of URLs in their normal form."""
+    names: tuple[str, ...]
+    """Lower-case patterns of host names."""
+    networks: tuple[Network, ...]
+
+    def may_ask(self, url: Url, *, by_proxy: bool) -> bool:
+        """
+        True when the URL may be asked for, if its addresses may too.
+
+        Where a proxy resolves the name, nothing is known of its addresses: networks do not permit it.
+        """
+        if self._fits(url):
+            return True
+        if not self.networks or SCHEMES[url.scheme].form is not Form.HOST:
+            return False
+        return not by_proxy if url.ip is None else self._is_inside(url.ip)
+
+    def refusal(self, url: Url, address: IPAddress) -> str:
+        """
+        Why the URL must not lead to this address, in words; empty when it may.
+        """
+        if self._is_inside(address) or self._fits(replace(url, host=str(address), ip=address)):
+            return ""
+        where = f"{url.host} has the address {address}"
+        if not self._fits(url):
+            return f"{where}, and probe.allow of the configuration permits neither"
+        place = range_of(address)
+        if place in {Range.PUBLIC, Range.PRIVATE} or (place is Range.LOOPBACK and is_this_host(url.host)):
+            return ""
+        return (
+            f"{where}, {place.value}: probe.allow of the configuration permits the name only; "
+            "if that is meant, add the address to it"
+        )
+
+    def _is_inside(self, address: IPAddress) -> bool:
+        inner = embedded(address)
+        forms = (address,) if inner is None else (address, inner)
+        return any(form in network for form in forms for network in self.networks)
+
+    def _fits(self, url: Url) -> bool:
+        """
+        True when one of the patterns fits the URL.
+
+        What reads this host's files, or asks in its name, must be named by its scheme: `*` does not mean it.
+        """
+        scheme = SCHEMES[url.scheme]
+        forms = [url.normal]
+        if url.port and url.port == scheme.default_port:
+            forms.append(url.normal.replace(f":{url.port}", "", 1))
+        patterns = self.patterns
+        if scheme.form not in OPEN_FORMS:
+            patterns = tuple(pattern for pattern in patterns if pattern.startswith(f"{url.scheme}:"))
+        elif any(fnmatch.fnmatchcase(url.host, name) for name in self.names):
+            return True
+        return any(fnmatch.fnmatchcase(form.lower(), pattern) for form in forms for pattern in patterns)
+
+
+@lru_cache(maxsize=8)
+def allowed(entries: tuple[str, ...]) -> Allowed:
+    """
+    The entries as they are meant: a network or an address (`10.0.0.0/8`, `192.0.2.1`, `2001:db8::/32`), the
+    name of a host (`*.example.com`), else a pattern of URLs (`https://*.example.com`, `*`).
+    """
+    patterns: list[str] = []
+    names: list[str] = []
+    networks: list[Network] = []
+    for entry in map(str.lower, entries):
+        network = _network(entry)
+        if network is not None:
+            networks.append(network)
+            continue
+        patterns.append(entry)
+        if ":" not in entry and "/" not in entry and "." in entry:
+            names.append(entry)
+    return Allowed(tuple(patterns), tuple(names), tuple(networks))
+
+
+def _network(entry: str) -> Network | None:
+    try:
+        return ipaddress.ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return None

@@ -1,0 +1,359 @@
+"""
+From the bytes of a configuration file to a `Config`, or to every fault in it at once.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from exporter.config.schema import (
+    _MESSAGES,
+    _NO_VALUE,
+    _BuiltInEntry,
+    _ClientCertificate,
+    _Kubernetes,
+    _Match,
+    _PolicyEntry,
+    _Probe,
+    _Proxy,
+    _Sections,
+    _Settings,
+    _TargetEntry,
+)
+from exporter.config.settings import Config, SchemeMatch, _target
+from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, Match, Policy, lateness
+from exporter.model.suggestions import closest
+from exporter.model.targets import DIRECTORIES, Target
+from exporter.model.urls import SCHEMES, Form
+from exporter.yaml_lines import SIZE_LIMIT, ConfigError, ConfigFault, Document, Loc, read
+
+
+def load(path: str, environ: Mapping[str, str]) -> Config:
+    """
+    The configuration in a file. Raises ConfigError, also for a file that can't be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(SIZE_LIMIT + 1)
+    # ValueError: a path with a NUL in it.
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}")]) from None
+    return parse(data, path, environ)
+
+
+def parse(data: bytes, file: str, environ: Mapping[str, str]) -> Config:
+    """
+    The configuration in these bytes. Raises ConfigError with all faults.
+
+    `file` is the name in messages, and paths in the document are relative to its directory.
+    `environ` holds the pass phrases that `password_env` names.
+    """
+    document = read(data, file)
+    if document.value is None:
+        document.refuse(
+            (), 'the file is empty: the shortest useful one is "targets: [https://www.example.com]"'
+        )
+    config = _Reading(document, environ).config()
+    if document.faults:
+        raise ConfigError(document.faults)
+    return config
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """
+    What a setting is for, where that is not every target.
+    """
+
+    schemes: frozenset[str]
+    words: str
+
+
+def _schemes(*forms: Form) -> frozenset[str]:
+    return frozenset(name for name, scheme in SCHEMES.items() if scheme.form in forms)
+
+
+_WIRE = _Use(_schemes(Form.HOST), "servers that speak TLS")
+
+
+_WEB = _schemes(Form.WEB)
+
+
+_ENCRYPTED = _WIRE.schemes | {name for name in _WEB if name.endswith("https")}
+
+
+_STREAMS = frozenset(name for name in _WIRE.schemes if not SCHEMES[name].datagrams)
+
+
+_KEYSTORES = _Use(_WEB | _schemes(Form.PATH, Form.RESOURCE), "files, documents and Kubernetes objects")
+
+
+_USES: Mapping[str, _Use] = MappingProxyType(
+    {
+        "server_name": _WIRE,
+        "ca_file": _Use(_ENCRYPTED, "servers that speak TLS, and documents got by HTTPS"),
+        "client_certificate": _Use(_ENCRYPTED, "servers that speak TLS, and documents got by HTTPS"),
+        "password_file": _KEYSTORES,
+        "password_env": _KEYSTORES,
+        "address_family": _Use(
+            _WIRE.schemes | {"dns", "domain"}, "servers that speak TLS, zones and domains"
+        ),
+        "addresses": _WIRE,
+        "keys": _Use(_WIRE.schemes - {"quic", "h3"}, "servers that speak TLS, but for QUIC"),
+        # With QUIC and DTLS each look fails and says so.
+        "proxy": _Use(_WIRE.schemes | _WEB, "servers that speak TLS over TCP, and documents"),
+        "proxy_protocol": _Use(_STREAMS, "servers that speak TLS over TCP"),
+        "crl": _WIRE,
+        "ocsp": _WIRE,
+        "renewal_information": _Use(_WIRE.schemes | _KEYSTORES.schemes, "certificates"),
+        "dns_checks": _WIRE,
+        "dns_servers": _Use(_WIRE.schemes | {"dns", "domain"}, "servers that speak TLS, zones and domains"),
+        "kubernetes": _Use(frozenset({"kubernetes"}), "objects of a Kubernetes cluster"),
+    }
+)
+"""What each setting is for that not every target uses. The others are for all."""
+
+
+def _is_off(value: Any) -> bool:
+    """
+    True for a value that asks for nothing: such a one may stand anywhere.
+    """
+    if isinstance(value, _Proxy):
+        return value.proxy is None
+    return value in (False, "none", "any", "all")
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "defaults": _Settings,
+    "probe": _Probe,
+    "client_certificate": _ClientCertificate,
+    "proxy": _Proxy,
+    "kubernetes": _Kubernetes,
+    "match": _Match,
+}
+"""Models inside models, by key."""
+
+
+def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """
+    One of pydantic's errors as a sentence.
+    """
+    *around, key = error["loc"] or ("",)
+    if error["type"] == "extra_forbidden":
+        if around[-1:] == ["proxy"] and key in {"credentials", "password", "user", "username"}:
+            return "credentials are not written here: use credentials_file or credentials_env"
+        if key in {"password", "passphrase"}:
+            return "a pass phrase is not written here: use password_file or password_env"
+        for step in around:
+            model = _MODELS[step]
+        return f"unknown key: {closest(key, model.model_fields)}"
+    if error["input"] is None:
+        return _NO_VALUE
+    return _MESSAGES[error["type"]].format(key=key, **error.get("ctx", {}))
+
+
+def _order_faults(policy: Policy) -> dict[str, str]:
+    """
+    The message for each key whose deadline does not come after the one before it.
+    """
+    faults: dict[str, str] = {}
+    for lifetime in (DAY, 90 * DAY, 398 * DAY, 3650 * DAY):
+        due, critical = policy.renewal_due.left(lifetime), policy.critical.left(lifetime)
+        warning = policy.warning.left(lifetime) if policy.warning else due - lateness(lifetime)
+        when = f"when the lifetime is {lifetime / DAY:g} d"
+        # What would fall into the first half of a lifetime is moved by the policy: it needs no order.
+        if due < warning <= lifetime / 2:
+            why = f"{warning / DAY:.4g} d against {due / DAY:.4g} d {when}"
+            faults.setdefault("warning", f"must not leave more time than renewal_due: {why}")
+        if warning <= critical <= lifetime / 2:
+            why = f"{critical / DAY:.4g} d against {warning / DAY:.4g} d {when}"
+            if policy.warning is None:
+                why += " (without `warning`, people are warned when the renewal is late)"
+            faults.setdefault("critical", f"must leave less time than the warning: {why}")
+    return faults
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Reading:
+    """
+    One reading of one document: notes faults in it and goes on.
+    """
+
+    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+        """
+        Reads nothing yet.
+        """
+        self.document = document
+        self.directory = Path(document.file).parent
+        self.environ = environ
+        self.policies: dict[str, Policy] = dict(BUILT_IN)
+        self.matches: list[SchemeMatch] = []
+        self.warnings: list[str] = []
+
+    def config(self) -> Config:
+        """
+        The configuration, as far as it is without fault.
+        """
+        written = self.document.value
+        if not isinstance(written, dict):
+            known = ", ".join(_Sections.model_fields)
+            self.document.refuse((), f"must be a mapping with the keys {known}: targets go under 'targets:'")
+        # All of a section may be commented out.
+        written = {
+            key: value
+            for key, value in written.items()
+            if value is not None or key not in _Sections.model_fields
+        }
+        policies = written.get("policies")
+        for name, entry in policies.items() if isinstance(policies, dict) else ():
+            self.policies[name] = self.policy(name, entry)
+        sections = self.model(_Sections, written, ())
+        defaults = self.arguments(sections.defaults, ("defaults",)) if sections else {}
+        if sections and sections.acme:
+            # One mapping for all targets, which is no setting of theirs.
+            defaults["acme"] = MappingProxyType({**DIRECTORIES, **sections.acme})
+        return Config(
+            targets=self.targets(written.get("targets"), defaults),
+            policies=MappingProxyType(self.policies),
+            probe_allow=tuple(sections.probe.allow) if sections else (),
+            warnings=tuple(self.warnings),
+            matches=tuple(self.matches),
+            defaults=MappingProxyType(defaults),
+        )
+
+    def policy(self, name: str, entry: Any) -> Policy:
+        """
+        One of the user's policies; any, if it is at fault: the targets that name it are not.
+        """
+        if name in BUILT_IN:
+            return self.built_in(name, entry)
+        model = self.model(_PolicyEntry, entry, ("policies", name))
+        due = model and (model.renewal_due or model.warning)
+        if not model or not due:
+            return AUTOMATIC
+        policy = Policy(name, renewal_due=due, warning=model.warning, critical=model.critical)
+        for key, message in _order_faults(policy).items():
+            self.document.fault(("policies", name, key), message)
+        self.match(policy, model.match)
+        return policy
+
+    def built_in(self, name: str, entry: Any) -> Policy:
+        """
+        A built-in policy, of which the document may only say what it is for.
+        """
+        if isinstance(entry, dict) and set(entry) & (_PolicyEntry.model_fields.keys() - {"match"}):
+            self.document.fault(
+                ("policies", name),
+                f"the policy {name!r} is built in, only its `match` may be set: choose another name for "
+                "deadlines of your own, and name it in `policy`",
+            )
+        else:
+            model = self.model(_BuiltInEntry, entry, ("policies", name))
+            self.match(BUILT_IN[name], model.match if model is not None else None)
+        return BUILT_IN[name]
+
+    def match(self, policy: Policy, match: _Match | None) -> None:
+        """
+        Notes what a policy is for.
+        """
+        if match is not None:
+            kinds = frozenset(map(str, match.kinds))
+            self.matches.append(
+                SchemeMatch(frozenset(match.schemes), Match(policy, kinds, tuple(match.issuers)))
+            )
+
+    def targets(self, entries: Any, defaults: Mapping[str, Any]) -> tuple[Target, ...]:
+        """
+        The targets without fault, each once.
+        """
+        targets: dict[str, tuple[Loc, Target]] = {}
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            loc = ("targets", index)
+            model = self.model(_TargetEntry, entry if isinstance(entry, dict | list) else {"url": entry}, loc)
+            if model is None:
+                continue
+            self.idle(model, loc)
+            target = _target(defaults, {**self.arguments(model, loc), "name": model.name}, self.matches)
+            first, known = targets.setdefault(target.name, (loc, target))
+            line, path = self.document.place(first)
+            if first == loc:
+                continue
+            if known == target:
+                self.warn(loc, f"the same target as {path} in line {line}: it is probed once")
+            else:
+                clash = f"{path} in line {line} has the same name and other settings"
+                self.document.fault(loc, f"{clash}: give one of them a `name:` of its own")
+        return tuple(target for _, target in targets.values())
+
+    def idle(self, entry: _TargetEntry, loc: Loc) -> None:
+        """
+        Warns of each key of a target that does nothing there. Those of `defaults` are for the other targets.
+        """
+        scheme = entry.url.scheme
+        for key, use in _USES.items():
+            if (
+                key in entry.model_fields_set
+                and scheme not in use.schemes
+                and not _is_off(getattr(entry, key))
+            ):
+                why = f"it is for {use.words}, and this target has {scheme!r}"
+                self.warn((*loc, key), f"does nothing here: {why}; remove the key")
+
+    def arguments(self, settings: _Settings, loc: Loc) -> dict[str, Any]:
+        """
+        What is set, as arguments of Target.
+
+        A file that is missing is a warning only: it may come later, and the other targets do not need it.
+        """
+        arguments = {key: getattr(settings, key) for key in settings.model_fields_set}
+        if settings.policy is not None:
+            arguments["policy"] = self.policies[settings.policy]
+        if settings.proxy is not None:
+            arguments["proxy"] = settings.proxy.proxy
+        if arguments.keys() & {"password_file", "password_env"}:
+            arguments["password"] = arguments.pop("password_env", None) or arguments.pop("password_file")
+        files = [((*loc, "ca_file"), settings.ca_file)]
+        if settings.kubernetes is not None:
+            arguments["kubernetes"] = settings.kubernetes.objects
+            files.append(((*loc, "kubernetes", "kubeconfig"), settings.kubernetes.kubeconfig))
+        client = settings.client_certificate
+        if client is not None:
+            loc = (*loc, "client_certificate")
+            files += [((*loc, "cert_file"), client.cert_file), ((*loc, "key_file"), client.key_file)]
+            del arguments["client_certificate"]
+            # All three, so that nothing of `defaults` is mixed in.
+            arguments["client_certificate_file"] = client.cert_file
+            arguments["client_key_file"] = client.key_file
+            arguments["client_key_password"] = client.password_env or client.password_file
+        for where, path in files:
+            # Asked, not opened: opening a pipe that nobody writes to would wait for ever.
+            if path is not None and not (Path(path).is_file() and os.access(path, os.R_OK)):
+                self.warn(
+                    where, f"{path} is not a file that can be read: probes that need it fail until it is"
+                )
+        return arguments
+
+    def model(self, model: type[_Model], value: Any, loc: Loc) -> _Model | None:
+        """
+        A part of the document as a model; None, and all its faults noted, when it is not one.
+        """
+        try:
+            return model.model_validate(value, context=self)
+        except ValidationError as invalid:
+            for error in invalid.errors(include_url=False):
+                self.document.fault((*loc, *error["loc"]), _message(error, model))
+            return None
+
+    def warn(self, loc: Loc, message: str) -> None:
+        """
+        Notes something that is allowed.
+        """
+        self.warnings.append(str(ConfigFault(self.document.file, *self.document.place(loc), message)))

@@ -1,0 +1,3 @@
+"""
+The demo: servers of our own with certificates in every state.
+"""

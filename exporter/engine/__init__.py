@@ -1,0 +1,3 @@
+"""
+The engine: sweeps over targets, and what is remembered of them.
+"""

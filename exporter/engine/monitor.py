@@ -1,0 +1,233 @@
+"""
+A watch: a set of targets with what is known of them.
+
+The service keeps two: one over the configured targets, one over those that are
+only ever asked for by /probe.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from exporter.engine.failure_log import log_changes
+from exporter.engine.memory import EndpointMemory, Memory
+from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
+from exporter.engine.sweep import FRESH, Sweeper
+from exporter.judgement.verdicts import Verdict, judge_again
+from exporter.lookups.merge import base
+from exporter.model.observation import Failed, Observed
+from exporter.model.targets import Target
+from exporter.net.background import lookups
+from exporter.net.network import Network
+from exporter.pki.anchors import AnchorFiles
+from exporter.probes import PROBES
+
+logger = logging.getLogger(__name__)
+
+
+SETTLING = 1.0
+"""Seconds after which more is asked, while some of what was asked has no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scraping:
+    """
+    A scrape under way, whose answer others may have too.
+    """
+
+    targets: tuple[Target, ...]
+    began: float
+    deadline: float
+    task: "asyncio.Task[Scrape]"
+
+
+class Monitor:
+    """
+    Looks at targets, remembers what was seen, and judges it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        concurrency: int,
+        clock: Callable[[], float],
+        on_judged: Callable[[EndpointRow], None] = lambda _: None,
+    ) -> None:
+        """
+        `on_judged` is told of each new verdict, while others are looked at.
+        """
+        self.memory = Memory()
+        self._network = network
+        self._clock = clock
+        self._on_judged = on_judged
+        self._sweeper = Sweeper(network, self.memory, concurrency, clock, self._judge_look, self._note_end)
+        self._anchors = AnchorFiles()
+        self._unlogged: list[TargetResult] = []
+        """What targets gave since the log was last told."""
+        self._scraping: _Scraping | None = None
+
+    @property
+    def done(self) -> int:
+        """
+        Targets that the latest sweep is done with.
+        """
+        return self._sweeper.done
+
+    async def scrape(
+        self, targets: Iterable[Target], timeout: float, wanted: Callable[[Target], bool]
+    ) -> Scrape:
+        """
+        Look at the targets, or join the looks under way, and tell within this many seconds what is known.
+
+        Who comes a moment after another one, and has as much time, gets the same answer. Targets that are not
+        wanted any more by then, since the configuration changed, are left out.
+        """
+        all_of_them = tuple(targets)
+        now = self._network.loop.time()
+        shared = self._scraping
+        if (
+            shared is None
+            or shared.task.done()
+            or now - shared.began > FRESH
+            or not 0 <= now + timeout - shared.deadline <= FRESH
+            or shared.targets != all_of_them
+        ):
+            # A task of its own: when one who asked goes away, the others still want the answer.
+            task = self._network.loop.create_task(self._scrape(all_of_them, timeout, wanted))
+            self._scraping = shared = _Scraping(all_of_them, now, now + timeout, task)
+        return await asyncio.shield(shared.task)
+
+    async def _scrape(
+        self, targets: tuple[Target, ...], timeout: float, wanted: Callable[[Target], bool]
+    ) -> Scrape:
+        scrape = await self._sweep(targets, timeout, wanted)
+        self.memory.keep_only(row.target.name for row in scrape.targets)
+        return scrape
+
+    async def look_once(self, targets: Iterable[Target], timeout: float) -> Scrape:
+        """
+        Look at the targets, wait for all that this asked of others, and tell within this many seconds.
+
+        For a process that ends then: what has no answer by that time is called a failure for good.
+        """
+        deadline = self._network.loop.time() + timeout
+        scrape = await self.scrape(targets, timeout, lambda _: True)
+        asked = lookups(self._network)
+        left = deadline - self._network.loop.time()
+        # One answer may lead to the next question (of ACME), and not all are asked at once.
+        while left > 0:
+            await asked.settle(min(SETTLING, left))
+            self._add_what_is_known(scrape)
+            left = deadline - self._network.loop.time() if asked.unsettled else 0.0
+        asked.give_up(f"there was no answer in time ({timeout:g} s for all): raise --timeout")
+        self._add_what_is_known(scrape)
+        now = self._clock()
+        rows = tuple(self._rows(scrape.results, now))
+        return replace(scrape, endpoints=rows, at=now)
+
+    def _add_what_is_known(self, scrape: Scrape) -> None:
+        """
+        Take in what was seen once more, with what is known besides by now.
+        """
+        now = self._clock()
+        for result in scrape.results:
+            looks = tuple(self._with_additions(look, result.target) for look in result.looks)
+            self.memory.update(replace(result, looks=looks), now)
+
+    def _with_additions(self, look: ProbeResult, target: Target) -> ProbeResult:
+        facts = seen_facts(look.observation)
+        if facts is None:
+            return look
+        facts = PROBES[target.url.scheme].additions(base(facts), target, self._network)
+        if isinstance(look.observation, Failed):
+            return replace(look, observation=replace(look.observation, facts=facts))
+        return replace(look, observation=Observed(facts))
+
+    async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
+        """
+        Look at this one target, and tell within this many seconds what is known of it.
+        """
+        return await self._sweep([target], timeout, lambda _: True, trace_steps=trace_steps)
+
+    async def _sweep(
+        self,
+        targets: Iterable[Target],
+        timeout: float,
+        wanted: Callable[[Target], bool],
+        *,
+        trace_steps: bool = False,
+    ) -> Scrape:
+        self._anchors.begin()
+        deadline = self._network.loop.time() + timeout
+        sweep = self._sweeper.sweep(targets, deadline, trace_steps=trace_steps)
+        # Not awaited itself: whoever stops waiting must not end it.
+        await asyncio.wait([sweep.over])
+        now = self._clock()
+        results = tuple(
+            one for one in sweep.results(self.memory, self._network.loop.time()) if wanted(one.target)
+        )
+        log_changes(self._unlogged, self.memory)
+        self._unlogged.clear()
+        targets_shown = tuple(
+            TargetRow(
+                one.target,
+                PROBES[one.target.url.scheme].name,
+                len(self.memory.known(one.target).left_out),
+            )
+            for one in results
+        )
+        rows = tuple(self._rows(results, now))
+        assert sweep.finished is not None
+        return Scrape(
+            targets_shown,
+            rows,
+            results,
+            sweep.finished - sweep.started,
+            timeout,
+            sweep.complete,
+            now,
+            min(sweep.finished, deadline),
+        )
+
+    def _judge_look(self, target: Target, label: str, held: EndpointMemory) -> None:
+        """
+        Judge what a look gave, while others are waited for.
+        """
+        before = held.judged
+        self._judge(target, held, self._clock())
+        if held.judged is not before and held.judged is not None:
+            self._on_judged(EndpointRow(target, label, held, held.judged.verdict))
+
+    def _note_end(self, result: TargetResult) -> None:
+        self._unlogged.append(result)
+
+    def _judge(self, target: Target, held: EndpointMemory, now: float) -> Verdict | None:
+        """
+        The verdict on what is known of an endpoint; None when nothing ever was seen there.
+        """
+        if held.facts is None:
+            return held.judged.verdict if held.judged is not None else None
+        anchors = self._anchors.anchors(target.ca_file)
+        held.judged = judge_again(held.judged, held.facts, target, anchors, now)
+        verdict = held.judged.verdict
+        if not verdict.faults and held.facts.presented and seen_facts(held.observation) is not None:
+            held.past.trusted_at = held.seen_at
+        return verdict
+
+    def _rows(self, results: Iterable[TargetResult], now: float) -> Iterator[EndpointRow]:
+        """
+        What is known of each target's endpoints now, whatever later looks give.
+        """
+        for result in results:
+            target = result.target
+            cut = {look.label: look for look in result.looks if look.label in result.going_on}
+            for label, held in self.memory.known(target).endpoints.items():
+                verdict, shown = self._judge(target, held, now), held.copy()
+                look = cut.pop(label, None)
+                if look is not None:
+                    shown.observation, shown.duration = look.observation, look.duration
+                yield EndpointRow(target, label, shown, verdict)
+            for label, look in cut.items():
+                yield EndpointRow(target, label, EndpointMemory(look.observation, look.duration), None)

@@ -1,0 +1,166 @@
+"""
+Saving: what is known goes to the state file in the background, and nobody waits for it.
+
+The file is used in a thread of its own that does not keep the process from ending: a disk that hangs costs
+neither a scrape nor a stop.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from exporter.engine.memory import Memory, TargetMemory
+from exporter.engine.state import State, StateError, snapshot
+from exporter.logs import fields
+
+logger = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
+
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that the last save may take when the process ends."""
+
+
+STUCK_AFTER = 60.0
+"""Seconds after which a save that goes on is called a failure."""
+
+
+class Saving:
+    """
+    What a memory knows, kept in a state file.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        memory: Memory,
+        restore: Callable[[Mapping[str, TargetMemory]], None],
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+    ) -> None:
+        """
+        `restore` gets what was known before a restart. `clock` gives seconds since the epoch.
+        """
+        self.works = True
+        """False when what is known could not be written the last time, or not by now."""
+        self._state = state
+        self._memory = memory
+        self._restore = restore
+        self._loop = loop
+        self._clock = clock
+        self._loaded = False
+        self._said = ""
+        self._begun = 0.0
+        self._under_way: asyncio.Task[None] | None = None
+
+    def load(self) -> None:
+        """
+        Take back what was known before a restart. What can't be read now is read before the first save.
+        """
+        try:
+            known = self._state.load(self._clock())
+        except StateError as error:
+            self._fails(error)
+            return
+        self._take_back(known)
+
+    def begin(self) -> None:
+        """
+        Save what is known now, unless that is under way.
+        """
+        if self._under_way is None or self._under_way.done():
+            self._begun = self._loop.time()
+            self._under_way = self._loop.create_task(self._save())
+        elif self._loop.time() - self._begun > STUCK_AFTER:
+            self._fails(StateError(self._unfinished("for more than a minute")))
+
+    async def settle(self) -> None:
+        """
+        Wait for the save that is under way.
+        """
+        if self._under_way is not None:
+            await asyncio.wait([self._under_way])
+
+    async def close(self) -> None:
+        """
+        Save what is known, and let go of the file, within CLOSE_TIMEOUT.
+        """
+        # Before the first scrape there is nothing that the file does not hold already.
+        if self._under_way is not None:
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self.settle()
+                    await self._save()
+            except TimeoutError:
+                # The thread is still in it: it ends with the process.
+                logger.error(  # noqa: TRY400 - a traceback says no more
+                    "%s. What was seen since the last save will not survive the restart",
+                    self._unfinished(f"after {CLOSE_TIMEOUT:g} s, and the process ends now"),
+                )
+                return
+        self._state.close()
+
+    async def _save(self) -> None:
+        try:
+            if not self._loaded:
+                self._take_back(await self._in_thread(lambda: self._state.load(self._clock())))
+            taken = snapshot(self._memory)
+            await self._in_thread(lambda: self._state.save(taken))
+        except StateError as error:
+            self._fails(error)
+        except Exception:
+            logger.exception("internal error while saving state", extra=fields(path=str(self._state.path)))
+            self.works = False
+        else:
+            if not self.works:
+                logger.info("state can be kept again", extra=fields(path=str(self._state.path)))
+            self.works, self._said = True, ""
+
+    def _take_back(self, known: Mapping[str, TargetMemory]) -> None:
+        self._loaded = True
+        self._restore(known)
+        if self._state.refused is not None:
+            self._fails(self._state.refused)
+
+    def _fails(self, error: StateError) -> None:
+        """
+        Say so, once as long as it is the same.
+        """
+        words = str(error)
+        if words != self._said:
+            logger.error(words)
+        self.works, self._said = False, words
+
+    def _unfinished(self, since: str) -> str:
+        return f"writing to {self._state.path} is not finished {since}: the disk or the file server hangs"
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """
+        What the work gives, done in a thread that nobody waits for when the process ends.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def done(made: T | None, error: Exception | None) -> None:
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(made)  # type: ignore[arg-type] # there is one without an error
+
+        def run() -> None:
+            made, failure = None, None
+            try:
+                made = work()
+            except Exception as error:  # noqa: BLE001 - raised where it is waited for
+                failure = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(done, made, failure)
+
+        threading.Thread(target=run, name="state", daemon=True).start()
+        return await future

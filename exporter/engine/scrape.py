@@ -1,0 +1,63 @@
+"""
+One scrape: the rows that metrics, pages and commands are made from.
+"""
+
+from dataclasses import dataclass
+
+from exporter.engine.memory import EndpointMemory
+from exporter.engine.results import TargetResult
+from exporter.judgement.verdicts import Verdict
+from exporter.model.observation import Failed
+from exporter.model.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRow:
+    """
+    All that is exported for one endpoint.
+    """
+
+    target: Target
+    label: str
+    held: EndpointMemory
+    verdict: Verdict | None
+    """None when nothing was ever seen there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """
+    All that is exported for one target besides its endpoints.
+    """
+
+    target: Target
+    prober: str
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """
+    What one scrape saw: rows to export, and the results behind them.
+    """
+
+    targets: tuple[TargetRow, ...]
+    endpoints: tuple[EndpointRow, ...]
+    results: tuple[TargetResult, ...]
+    duration: float
+    """Seconds that the sweep took, or has taken so far."""
+    timeout: float
+    """Seconds that it might have taken."""
+    complete: bool
+    """True when every endpoint was looked at."""
+    at: float
+    """When it was made, in seconds since the epoch."""
+    ended: float = 0.0
+    """Loop time at which its sweep ended, or was to end: what follows is the making of the answer."""
+
+    @property
+    def failures(self) -> int:
+        """
+        Endpoints whose look failed.
+        """
+        return sum(isinstance(row.held.observation, Failed) for row in self.endpoints)

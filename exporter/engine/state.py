@@ -1,0 +1,489 @@
+"""
+State on disk: what `memory` holds, kept over a restart in one SQLite file.
+
+Facts are kept as the certificates' own bytes and parsed again when they are
+read, so that a new version never trusts what an old one made of them.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from exporter.engine.memory import Memory, TargetMemory
+from exporter.engine.state_rows import Reading, certificates_of, encode, past_text
+from exporter.logs import fields
+from exporter.model.observation import Certificate, Facts, Item
+
+logger = logging.getLogger(__name__)
+
+
+SCHEMA_VERSION = 1
+"""Kept in the file's `user_version`. A file of another version is set aside, not guessed at."""
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS target (name TEXT PRIMARY KEY, identity TEXT NOT NULL, roster TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS endpoint (
+    target TEXT NOT NULL, label TEXT NOT NULL, seen_at REAL NOT NULL, facts TEXT NOT NULL,
+    past TEXT NOT NULL,
+    PRIMARY KEY (target, label)
+);
+CREATE TABLE IF NOT EXISTS certificate (fingerprint TEXT PRIMARY KEY, der BLOB NOT NULL);
+"""
+
+
+BUSY_TIMEOUT = 0.5
+"""Seconds to wait for another program that has locked the file."""
+
+
+BAD_ROWS_LOGGED = 10
+"""Damaged rows that get a line of log each; the others are counted."""
+
+
+class FormatError(ValueError):
+    """
+    A file of another version of this program.
+    """
+
+
+_FROM_SQLITE = (sqlite3.Error, FormatError, UnicodeDecodeError)
+"""What using the file raises. SQLite's words about a damaged one may repeat bytes of it that are no text."""
+
+
+class StateError(Exception):
+    """
+    State can't be kept. The message says where and what to do.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    One endpoint as it is to be saved.
+    """
+
+    target: str
+    label: str
+    seen_at: float
+    facts: Facts
+    past: str
+    """As JSON."""
+    previous: tuple[Item, ...]
+    """What the past refers to."""
+
+    @property
+    def certificates(self) -> Iterable[Certificate]:
+        """
+        All that the facts and the past refer to.
+        """
+        return certificates_of(self.facts, self.previous)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    All that is to be saved, taken on the event loop so that it can be written elsewhere.
+    """
+
+    targets: tuple[tuple[str, str, str], ...]
+    """Name, identity, roster as JSON."""
+    rows: tuple[Row, ...]
+
+
+def snapshot(memory: Memory) -> Snapshot:
+    """
+    What the memory holds now.
+    """
+    targets = tuple((name, known.identity, json.dumps(known.roster)) for name, known in memory)
+    rows = tuple(
+        Row(
+            name,
+            label,
+            held.seen_at,
+            held.facts,
+            past_text(held.past),
+            tuple(held.past.previous.values()),
+        )
+        for name, known in memory
+        for label, held in known.endpoints.items()
+        if held.facts is not None and held.seen_at is not None
+    )
+    return Snapshot(targets, rows)
+
+
+class State:
+    """
+    The state file. Use from one thread at a time.
+
+    A lock beside it keeps a second process from writing: two would delete each other's rows. It ends with the
+    process that has it, however that ends.
+    """
+
+    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
+        """
+        `clock` gives seconds since the epoch, for the names of files that are set aside.
+        """
+        self.path = Path(path)
+        if self.path.is_dir():
+            self.path /= "state.sqlite"
+        self.refused: StateError | None = None
+        """Why nothing can be written to the file from which was loaded; None when it can."""
+        self._clock = clock
+        self._lock: int | None = None
+        self._saved: dict[tuple[str, str], Facts] = {}
+        self._database: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
+
+    def load(self, now: float) -> Mapping[str, TargetMemory]:
+        """
+        What was known when the file was last saved, by target name; empty for a new file.
+
+        A damaged file is renamed, not deleted, and a new one begun; of one with damaged rows a copy is kept,
+        and the other rows are used. A file that can be read and not written (see `refused`) is only read.
+        Raises StateError when the file can be neither read nor made.
+        """
+        self.refused = None
+        try:
+            self._take_lock()
+            return self._load_or_set_aside(now)
+        except StateError as error:
+            known = self._only_read()
+            if known is None:
+                raise
+            self.refused = error
+            return known
+
+    def save(self, taken: Snapshot) -> None:
+        """
+        Make the file hold what the snapshot does. Writes only what changed. Raises StateError.
+        """
+        self._take_lock()
+        self._reopen_if_replaced()
+        try:
+            self._save(self._open(), taken)
+        except _FROM_SQLITE as error:
+            self._close_database()
+            if not _is_damage(error):
+                raise self._unusable(error) from error
+            self._set_aside(self._clock(), error)
+            self._save_anew(taken)
+
+    def close(self) -> None:
+        """
+        Close the file, and let another process have it.
+        """
+        self._close_database()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        """
+        Keep every other process from writing. Raises StateError when one has the file, or none can be kept.
+        """
+        path = self._beside(".lock")
+        if self._lock is not None:
+            if _identity(self._lock) == _identity(path):
+                return
+            # Somebody removed it, and another process may have made a new one.
+            self.close()
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            self._close_database()
+            raise StateError(
+                f"another process keeps its state in {self.path}, so this one writes nothing there, and what "
+                "it sees will not survive a restart, until the other one ends. Give each process a "
+                f"--state.path of its own. `fuser -v {path}` says which process it is"
+            ) from None
+        except OSError:
+            # A file system without locks: the state is worth more than the certainty.
+            pass
+        self._lock = lock
+
+    def _beside(self, suffix: str) -> Path:
+        """
+        The path of a file beside the state file, which may be named by a link.
+        """
+        return Path(os.path.realpath(self.path) + suffix)
+
+    def _reopen_if_replaced(self) -> None:
+        """
+        Let go of a file that was removed or replaced: what is written to it would be lost.
+        """
+        if self._database is not None and self._opened != _identity(self.path):
+            self._close_database()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._database is None:
+            # Another program may write for a moment, a backup for instance. At the end nobody waits for it.
+            database = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT, check_same_thread=False, isolation_level=None
+            )
+            try:
+                version = self._version(database)
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = NORMAL")
+                if version not in {0, SCHEMA_VERSION}:
+                    raise FormatError(  # noqa: TRY301 - the file is closed below
+                        f"it has format {version}, this program writes {SCHEMA_VERSION}"
+                    )
+                database.executescript(SCHEMA)
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            except BaseException as error:
+                database.close()
+                if isinstance(error, StateError):
+                    # Nothing of ours stays beside what is not ours.
+                    self._beside(".lock").unlink(missing_ok=True)
+                    self.close()
+                raise
+            self._database = database
+            self._opened = _identity(self.path)
+        return self._database
+
+    def _version(self, database: sqlite3.Connection) -> int:
+        """
+        The format of the file; 0 for a new one. Raises StateError for the database of another program.
+        """
+        database.text_factory = _text_or_bytes
+        version = int(database.execute("PRAGMA user_version").fetchone()[0])
+        if version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise StateError(
+                f"{self.path} is the database of another program, and is left alone: "
+                "choose another file for --state.path"
+            )
+        return version
+
+    def _close_database(self) -> None:
+        self._saved = {}
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _load_or_set_aside(self, now: float) -> dict[str, TargetMemory]:
+        try:
+            return self._load(now)
+        except _FROM_SQLITE as error:
+            self._close_database()
+            if not _is_damage(error):
+                raise self._unusable(error) from error
+            self._set_aside(now, error)
+            try:
+                return self._load(now)
+            except _FROM_SQLITE as again:
+                raise self._unusable(again) from again
+
+    def _set_aside(self, now: float, cause: Exception) -> None:
+        """
+        Rename the damaged file, and what belongs to it. Raises StateError.
+        """
+        aside = self._aside(now)
+        try:
+            self._beside("").replace(aside)
+        except OSError as refused:
+            raise self._unusable(refused) from refused
+        for leftover in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                self._beside(leftover).replace(aside.with_name(aside.name + leftover))
+        logger.error(
+            "the state file is damaged; it was set aside and a new one begun: "
+            "what was last seen of endpoints that are down now is not known",
+            extra=fields(path=str(self.path), aside=str(aside), cause=str(cause)),
+        )
+
+    def _aside(self, now: float) -> Path:
+        return self._beside(time.strftime(".damaged-%Y%m%dT%H%M%SZ", time.gmtime(now)))
+
+    def _load(self, now: float) -> dict[str, TargetMemory]:
+        database = self._open()
+        read = Reading(database)
+        if read.bad:
+            self._copy_aside(database, read, now)
+        self._saved = {
+            (name, label): held.facts
+            for name, known in read.found.items()
+            for label, held in known.endpoints.items()
+            if held.facts is not None
+        }
+        return read.found
+
+    def _copy_aside(self, database: sqlite3.Connection, read: "Reading", now: float) -> None:
+        """
+        Say which rows are damaged, keep a copy of the file as it is, and remove them from it.
+        """
+        for one in read.bad[:BAD_ROWS_LOGGED]:
+            logger.error(
+                "a row of the state file is damaged and left out",
+                extra=fields(path=str(self.path), row=one.what, cause=one.cause),
+            )
+        aside = self._aside(now)
+        try:
+            database.execute("VACUUM INTO ?", (str(aside),))
+            for one in read.bad:
+                database.execute(f"DELETE FROM {one.table} WHERE rowid = ?", (one.rowid,))  # noqa: S608 - ours
+        except sqlite3.Error as error:
+            kept = f"no copy could be kept: {error}"
+        else:
+            kept = f"a copy was kept as {aside}"
+        logger.error(
+            "rows of the state file are damaged; the others are used",
+            extra=fields(path=str(self.path), rows=len(read.bad), aside=kept),
+        )
+
+    def _only_read(self) -> dict[str, TargetMemory] | None:
+        """
+        What a file holds that can't be written; None when it can't be read either, or there is none.
+        """
+        if not self.path.is_file():
+            return None
+        name = quote(str(self.path.absolute()))
+        # On a file system that can't be written, SQLite reads such a file only when told that nobody does.
+        for how in ("mode=ro", "immutable=1"):
+            try:
+                with contextlib.closing(
+                    sqlite3.connect(f"file:{name}?{how}", uri=True, timeout=BUSY_TIMEOUT)
+                ) as database:
+                    if self._version(database) == SCHEMA_VERSION:
+                        return Reading(database).found
+            except (*_FROM_SQLITE, StateError):
+                continue
+        return None
+
+    def _save_anew(self, taken: Snapshot) -> None:
+        try:
+            self._save(self._open(), taken)
+        except _FROM_SQLITE as error:
+            self._close_database()
+            raise self._unusable(error) from error
+
+    def _save(self, database: sqlite3.Connection, taken: Snapshot) -> None:
+        changed = [row for row in taken.rows if self._saved.get((row.target, row.label)) is not row.facts]
+        keys = {(row.target, row.label) for row in taken.rows}
+        written = {(row.target, row.label) for row in changed}
+        targets = {name: (name, identity, roster) for name, identity, roster in taken.targets}
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            # What is gone is told by the file: after a failed save nothing else knows what it holds.
+            there = database.execute("SELECT rowid, target, label FROM endpoint").fetchall()
+            gone = [rowid for rowid, *key in there if tuple(key) not in keys]
+            stored = {
+                row[1]: row for row in database.execute("SELECT rowid, name, identity, roster FROM target")
+            }
+            _delete(database, "target", [row[0] for name, row in stored.items() if name not in targets])
+            database.executemany(
+                "INSERT OR REPLACE INTO target VALUES (?, ?, ?)",
+                [row for name, row in targets.items() if name not in stored or stored[name][1:] != row],
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO certificate VALUES (?, ?)",
+                ((one.fingerprint_sha256, one.der) for row in changed for one in row.certificates),
+            )
+            _delete(database, "endpoint", gone)
+            database.executemany(
+                "INSERT OR REPLACE INTO endpoint VALUES (?, ?, ?, ?, ?)",
+                (
+                    (row.target, row.label, row.seen_at, json.dumps(encode(row.facts)), row.past)
+                    for row in changed
+                ),
+            )
+            database.executemany(
+                "UPDATE endpoint SET seen_at = ?, past = ? WHERE target = ? AND label = ?",
+                [
+                    (row.seen_at, row.past, row.target, row.label)
+                    for row in taken.rows
+                    if (row.target, row.label) not in written
+                ],
+            )
+            if changed or gone:
+                needed = {one.fingerprint_sha256 for row in taken.rows for one in row.certificates}
+                kept = database.execute("SELECT rowid, fingerprint FROM certificate").fetchall()
+                _delete(database, "certificate", [rowid for rowid, one in kept if one not in needed])
+            database.execute("COMMIT")
+        except BaseException:
+            # After some errors, a full disk for one, SQLite has done so itself.
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        self._saved = {(row.target, row.label): row.facts for row in taken.rows}
+
+    def _unusable(self, error: Exception) -> StateError:
+        """
+        The error for a person, with what it means and what to do.
+        """
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return StateError(
+            f"can't keep state in {self.path}: {words}. Held facts will not survive a restart: "
+            + _ADVICE.get(code, _USUAL_ADVICE)
+        )
+
+
+_USUAL_ADVICE = (
+    "check that the directory exists, that this process may write in it, and that the disk is not full"
+)
+
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full. What was saved before is still there; make room on it",
+    sqlite3.SQLITE_BUSY: "another program (a backup, an open sqlite3) has locked the file; it is tried again "
+    "after the next scrape",
+    sqlite3.SQLITE_READONLY: "the file, or the file system that it is on, is read-only for this process",
+    sqlite3.SQLITE_IOERR: "the disk fails, or a limit of the system on the size of files is reached; the "
+    "system's log may say more",
+}
+"""What SQLite's errors mean, by their code."""
+
+
+_DAMAGED = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+
+
+def _is_damage(error: Exception) -> bool:
+    """
+    True when the file itself is at fault.
+
+    The general code is that of a column that is not there.
+    """
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+    return True
+
+
+def _identity(file: int | Path) -> tuple[int, int] | None:
+    """
+    What tells a file from every other one there is; None when there is none.
+    """
+    try:
+        found = os.fstat(file) if isinstance(file, int) else file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _text_or_bytes(value: bytes) -> str | bytes:
+    """
+    A text of the file; its bytes when they are no UTF-8, which no row of ours has.
+    """
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _delete(database: sqlite3.Connection, table: str, rows: Iterable[int]) -> None:
+    """
+    Delete rows by their number: a damaged one has no name that could be asked for.
+    """
+    database.executemany(f"DELETE FROM {table} WHERE rowid = ?", [(row,) for row in rows])  # noqa: S608 - ours

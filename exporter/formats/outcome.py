@@ -1,0 +1,40 @@
+"""
+What the parsed bytes of a file mean: facts, a failure, or a file that is left out.
+"""
+
+from dataclasses import replace
+
+from exporter.formats import DETAIL_PROBLEMS
+from exporter.formats.parsed import Parsed, Problem
+from exporter.model.errors import LeftOutError, Outcome, ProbeError
+from exporter.model.reasons import Reason
+
+
+def outcome_of(where: str, parsed: Parsed, *, had_items: bool = False) -> Outcome:
+    """
+    What was found as an outcome. What holds nothing that expires is left out, unless it once held something.
+    """
+    if parsed.references:
+        parsed = replace(parsed, references=(), lasting=(*parsed.lasting, "paths of files on another host"))
+    problem = failure(parsed)
+    if problem is None:
+        return parsed.facts
+    words = f"{where}: {problem.detail}"
+    if problem.reason is Reason.NOTHING_EXPIRES and not had_items:
+        return LeftOutError(words)
+    return ProbeError(problem.reason, words, parsed.facts if parsed.items or parsed.faults else None)
+
+
+def failure(parsed: Parsed) -> Problem | None:
+    """
+    All that is wrong with a file in one; None when nothing is.
+    """
+    if parsed.problems:
+        first = parsed.problems[0]
+        words = "; ".join(one.detail for one in parsed.problems[:DETAIL_PROBLEMS])
+        more = len(parsed.problems) - DETAIL_PROBLEMS
+        return Problem(first.reason, f"{words}; and {more} more" if more > 0 else words)
+    if not parsed.items and not parsed.faults:
+        there = ", ".join(parsed.lasting) or "nothing at all"
+        return Problem(Reason.NOTHING_EXPIRES, f"there is nothing in it that expires: it holds {there}")
+    return None

@@ -1,0 +1,3 @@
+"""
+The judgement: what facts mean at a given time under a given policy. Pure.
+"""

@@ -1,0 +1,109 @@
+"""
+What was there before: how the items of an endpoint came to be what they are.
+
+Pure: the clock is an argument.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from exporter.model.observation import Facts, Item
+from exporter.model.reasons import Kind
+
+DEPLOYMENT = 3 * 3600.0
+"""Seconds that a deployment over several servers may take."""
+
+
+RENEWED_EARLY = 60 * 86400.0
+"""Seconds before the end at which the earliest of those renew that do not go by the lifetime."""
+
+
+@dataclass(slots=True)
+class Past:
+    """
+    What was before: how the items of an endpoint came to be what they are.
+    """
+
+    previous: dict[str, Item] = field(default_factory=dict)
+    """By item name, what was there before the last change. No entry before the first change."""
+    identity_changed_at: dict[str, float] = field(default_factory=dict)
+    """By leaf, when its issuer and key last changed together outside any renewal window."""
+    changed_at: dict[str, float] = field(default_factory=dict)
+    """By item name, when it last changed."""
+    rolled_back_at: dict[str, float] = field(default_factory=dict)
+    """By leaf, from when on it counts that an older one came back. No entry while the newest is there."""
+    trusted_at: float | None = None
+    """When a normal client would last have accepted the endpoint; None when never."""
+
+    def note_change(self, before: Facts, after: Facts, now: float) -> None:
+        """
+        Take in that the facts changed.
+        """
+        now_there = {item.name: item for item in after.items}
+        for old in before.items:
+            new = now_there.get(old.name)
+            # When the issuer wants it renewed may change while it is the same.
+            if new is None or replace(new, renewal=None) == replace(old, renewal=None):
+                continue
+            before_that = self.previous.get(old.name)
+            # Of what accompanies a leaf only the dates are told; its certificate may be large.
+            self.previous[old.name] = old if old.kind is Kind.LEAF else replace(old, certificate=None)
+            last_change = self.changed_at.get(old.name)
+            self.changed_at[old.name] = now
+            self.rolled_back_at.pop(old.name, None)
+            # Two changes in a short time are a deployment under way, seen through one address of several.
+            under_way = last_change is not None and now - last_change < DEPLOYMENT
+            if is_older(new, old):
+                self.rolled_back_at[old.name] = now + DEPLOYMENT if under_way else now
+            is_back = before_that is not None and is_as_before(new, before_that, under_way=under_way)
+            if changed_identity(old, new, now) and not is_back:
+                self.identity_changed_at[old.name] = now
+
+
+def is_older(new: Item, old: Item) -> bool:
+    """
+    True when a leaf came that ends and began before the one that was there.
+    """
+    return new.kind is Kind.LEAF and new.not_after < old.not_after and new.not_before < old.not_before
+
+
+def changed_identity(old: Item, new: Item, now: float) -> bool:
+    """
+    True when issuer and key of a leaf changed together, and at a time when nobody renews.
+
+    Each of the two changes alone is usual: new keys come with most renewals, and an authority issues by turns
+    from several certificates of its own.
+    """
+    was, became = _identity(old), _identity(new)
+    if was is None or became is None or was[0] == became[0] or was[1] == became[1]:
+        return False
+    return old.not_after - now > renewal_window(old)
+
+
+def is_as_before(new: Item, before: Item, *, under_way: bool) -> bool:
+    """
+    True when a leaf has the issuer and the key of the one that was there before the last: it was put back.
+
+    Where two changes came in a short time, the issuer is enough: it was put back with a new key.
+    """
+    was, became = _identity(before), _identity(new)
+    return was is not None and became is not None and (was == became or (under_way and was[0] == became[0]))
+
+
+def _identity(item: Item) -> tuple[str, str] | None:
+    """
+    The issuer and the key of a leaf; None for everything else.
+    """
+    if item.kind is not Kind.LEAF or item.certificate is None:
+        return None
+    return item.certificate.issuer_organization, item.certificate.public_key_sha256
+
+
+def renewal_window(item: Item) -> float:
+    """
+    Seconds before the end of an item from which on healthy renewers renew it.
+
+    certbot and cert-manager renew when a third of the lifetime is left, or a half where the issuer says so;
+    clouds 60, 45 or 30 days before the end.
+    """
+    lifetime = item.not_after - item.not_before
+    return min(lifetime / 2, max(lifetime / 3, RENEWED_EARLY))

@@ -1,0 +1,36 @@
+"""
+The certificate that this side shows to the server: it expires too.
+"""
+
+from functools import lru_cache
+
+from exporter.lookups.merge import added
+from exporter.model.observation import Certificate, Facts, Item
+from exporter.model.reasons import Kind
+from exporter.model.targets import Target
+from exporter.net.network import Network
+from exporter.pki.client_certificate import client_leaf
+
+
+def client_certificate(facts: Facts, target: Target, _: Network) -> Facts:
+    """
+    With the certificate that we show to the server, as item `client`.
+    """
+    return added(facts, ours(target))
+
+
+def ours(target: Target) -> tuple[Item, ...]:
+    """
+    The certificate that we show to the server, as an item without its chain; none when it can't be read.
+
+    It ends, whether or not it can be used, which is a reason of its own.
+    """
+    if target.client_certificate_file is None:
+        return ()
+    leaf = client_leaf(target.client_certificate_file)
+    return (_client_item(leaf),) if leaf is not None else ()
+
+
+@lru_cache(maxsize=256)
+def _client_item(leaf: Certificate) -> Item:
+    return Item("client", Kind.LEAF, leaf.not_before, leaf.not_after, leaf)

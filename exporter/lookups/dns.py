@@ -1,0 +1,192 @@
+"""
+DNS checks: the records that the names of a certificate depend on (A, AAAA, CAA, TLSA).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from dns.rdtypes.ANY.CAA import CAA
+from dns.rdtypes.ANY.TLSA import TLSA
+
+from exporter.lookups import tlsa
+from exporter.lookups.merge import added
+from exporter.model.observation import Certificate, Facts, FailedLookup, FoundFault, FoundHazard
+from exporter.model.reasons import Fault, Hazard, Lookup
+from exporter.model.targets import Target
+from exporter.model.urls import parse_ip
+from exporter.net import dns_records
+from exporter.net.background import Answer, LookupFailedError, lookups
+from exporter.net.dns import Reply, Resolution, ResolutionError, _each, _of, resolution
+from exporter.net.dns_records import Caa, Tlsa
+from exporter.net.network import Network
+
+AGAIN_AFTER = 900.0
+"""Seconds between two checks of the names of a certificate."""
+
+
+NAMES_LIMIT = 100
+"""Names of a certificate that are checked; some have hundreds, and a resolver is not ours alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    What DNS says of the certificates that are presented.
+    """
+
+    faults: tuple[FoundFault, ...] = ()
+    hazards: tuple[FoundHazard, ...] = ()
+    failed: FailedLookup | None = None
+    """A question among many that nobody answered; None when there was none."""
+
+
+def checks(facts: Facts, target: Target, network: Network) -> Facts:
+    """
+    With what DNS says about the presented certificates, as it was when it was last looked up.
+    """
+    if not target.dns_checks or not facts.chains:
+        return facts
+    chains = tuple(chain.certificates for chain in facts.chains)
+    presented = tuple(one.fingerprint_sha256 for chain in chains for one in chain)
+    key = ("dns", target.url.host, target.url.port, target.server_name, target.dns_servers, presented)
+    what = f"DNS of the names on the certificate of {target.url.authority}"
+    heard = lookups(network).hear(key, partial(check, chains, target, network), what, target.name)
+    found = heard.known.value if heard.known is not None else Found()
+    failed = found.failed
+    if heard.failure is not None:
+        stands = heard.known is not None
+        failed = FailedLookup(Lookup.DNS, heard.failure.reason, heard.failure.detail, stands)
+    return added(facts, (), found.faults, found.hazards, (failed,) if failed is not None else ())
+
+
+async def check(chains: Sequence[Sequence[Certificate]], target: Target, network: Network) -> Answer:
+    """
+    What DNS says about these certificates, as a `Found`. Raises LookupFailedError when it says nothing.
+    """
+    checking = _Check(resolution(network), target)
+    leaves = [chain[0] for chain in chains]
+    hazards = [
+        found
+        for found in await asyncio.gather(checking.forbidden(leaves), checking.unresolved(leaves))
+        if found is not None
+    ]
+    fault = await checking.announced(chains)
+    if checking.failure is not None and not checking.answered:
+        raise LookupFailedError(checking.failure.reason, checking.failure.detail)
+    failed = None
+    if checking.failure is not None:
+        failed = FailedLookup(Lookup.DNS, checking.failure.reason, checking.failure.detail, stands=True)
+    return Answer(Found((fault,) if fault is not None else (), tuple(hazards), failed), AGAIN_AFTER)
+
+
+class _Check:
+    """
+    One round of questions. What can't be answered is not judged, and does not hinder the rest.
+    """
+
+    def __init__(self, asking: Resolution, target: Target) -> None:
+        self._asking = asking
+        self._target = target
+        self.answered = 0
+        self.failure: ResolutionError | None = None
+
+    async def _ask(self, name: str, kind: str) -> Reply | None:
+        """
+        The reply; None when there is none.
+        """
+        try:
+            reply = await self._asking.ask(self._target.dns_servers, name, kind)
+        except ResolutionError as error:
+            self.failure = error
+            return None
+        self.answered += 1
+        return reply
+
+    async def forbidden(self, leaves: Sequence[Certificate]) -> FoundHazard | None:
+        """
+        The names for which the zone does not permit the issuer to issue again (RFC 8659).
+        """
+        refusals: dict[str, str] = {}
+        for leaf in leaves:
+            identifiers = dns_records.identifiers_of(leaf)
+            if identifiers is None:
+                continue
+
+            async def refusal(name: str, known: frozenset[str] = identifiers) -> str | None:
+                records = await self._caa(name)
+                return dns_records.caa_refusal(records, wildcard=name.startswith("*."), identifiers=known)
+
+            refusals.update(await _each(leaf.dns_names[:NAMES_LIMIT], refusal))
+        if not refusals:
+            return None
+        names = sorted(refusals)
+        return FoundHazard(
+            Hazard.CAA_FORBIDS_ISSUER,
+            f"{leaves[0].issuer_organization} issued this certificate and may not issue the next one for "
+            f"{dns_records.some(names)}: CAA records permit {refusals[names[0]]}",
+        )
+
+    async def _caa(self, name: str) -> list[Caa]:
+        """
+        The CAA records that hold for a name; none when a question on the way has no answer.
+        """
+        for above in dns_records.climb(name):
+            reply = await self._ask(above, "CAA")
+            if reply is None:
+                return []
+            if reply.records:
+                return [
+                    Caa(one.flags, one.tag.decode("ascii", "replace"), one.value.decode("utf-8", "replace"))
+                    for one in _of(reply, CAA)
+                ]
+        return []
+
+    async def unresolved(self, leaves: Sequence[Certificate]) -> FoundHazard | None:
+        """
+        The names that have no address: an authority that checks them over the network can't.
+        """
+        names = dict.fromkeys(name for leaf in leaves for name in leaf.dns_names if not name.startswith("*."))
+
+        async def why(name: str) -> str | None:
+            for kind in ("A", "AAAA"):
+                reply = await self._ask(name, kind)
+                if reply is None or reply.records:
+                    return None
+                if not reply.exists:
+                    return "it does not exist"
+            return "it has no address"
+
+        dead = await _each(list(names)[:NAMES_LIMIT], why)
+        if not dead:
+            return None
+        ordered = sorted(dead)
+        return FoundHazard(
+            Hazard.NAME_NOT_RESOLVING,
+            f"the certificate is also for {dns_records.some(ordered)}, and DNS says of {ordered[0]}: "
+            f"{dead[ordered[0]]}. A renewal with this name in it fails where it is checked",
+        )
+
+    async def announced(self, chains: Sequence[Sequence[Certificate]]) -> FoundFault | None:
+        """
+        The TLSA records that announce another certificate or key than is presented (RFC 6698, RFC 7672).
+        """
+        host = self._target.url.host if self._target.url.ip is None else self._target.server_name
+        if not host or parse_ip(host) is not None:
+            return None
+        name = f"_{self._target.url.port}._tcp.{host}"
+        reply = await self._ask(name, "TLSA")
+        # Without DNSSEC anybody could announce anything: clients don't look at such records.
+        if reply is None or not reply.signed:
+            return None
+        records = [Tlsa(one.usage, one.selector, one.mtype, one.cert) for one in _of(reply, TLSA)]
+        for chain in chains:
+            announced = tlsa.tlsa_mismatch(records, chain)
+            if announced is not None:
+                return FoundFault(
+                    Fault.TLSA_MISMATCH,
+                    f"the TLSA records of {name} announce another certificate or key ({announced}): clients "
+                    "that use DANE, such as mail servers, refuse the connection",
+                )
+        return None

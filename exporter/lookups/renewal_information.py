@@ -1,0 +1,144 @@
+"""
+ACME Renewal Information: when an issuer wants a certificate renewed (RFC 9773).
+"""
+
+from functools import partial
+from urllib.parse import urlsplit
+
+from exporter.lookups.issuers import ANSWER_LIMIT, _failed, _good, authorities
+from exporter.lookups.merge import added, renewed
+from exporter.model.destinations import Range, host_range
+from exporter.model.errors import Outcome, ProbeError
+from exporter.model.observation import Certificate, Facts, FailedLookup, Renewal
+from exporter.model.reasons import Kind, Lookup, Reason
+from exporter.model.targets import Target
+from exporter.net.background import Answer, LookupFailedError, lookups
+from exporter.net.http import download, shown
+from exporter.net.network import Network
+from exporter.pki import renewal_information as ari
+
+ROUNDED_UP = 1 / 0.9
+"""Look-ups are spread by a tenth to both sides. With this, none comes before the server wants it."""
+
+
+def renewal_information(facts: Facts, target: Target, network: Network) -> Facts:
+    """
+    With the time at which their issuers want the leaves renewed, where an issuer's ACME server is known.
+
+    Leaves are what servers present, and what lies in files. A time that is known by now stays: whoever
+    manages a certificate (cert-manager) knows best when it will do it.
+    """
+    if not target.renewal_information:
+        return facts
+    renewals: list[tuple[str, Renewal]] = []
+    unanswered: list[FailedLookup] = []
+    for item in facts.items:
+        leaf = item.certificate
+        if item.kind is not Kind.LEAF or leaf is None or item.renewal is not None:
+            continue
+        directory = target.acme.get(leaf.issuer_organization)
+        if directory is None:
+            continue
+        window, failure = _window(leaf, directory, target, network)
+        if window is not None:
+            renewals.append((leaf.fingerprint_sha256, window))
+        if failure is not None:
+            stands = window is not None
+            unanswered.append(_failed(Lookup.RENEWAL_INFORMATION, failure, stands=stands))
+    return added(renewed(facts, tuple(renewals)), unanswered=unanswered)
+
+
+def renewals_of(outcome: Outcome, target: Target, network: Network) -> Outcome:
+    """
+    The outcome of a look at a file, or the like, with the same.
+    """
+    if isinstance(outcome, Facts):
+        return renewal_information(outcome, target, network)
+    if not isinstance(outcome, ProbeError) or outcome.facts is None:
+        return outcome
+    facts = renewal_information(outcome.facts, target, network)
+    return outcome if facts is outcome.facts else ProbeError(outcome.reason, outcome.detail, facts)
+
+
+def _window(
+    leaf: Certificate, directory: str, target: Target, network: Network
+) -> tuple[Renewal | None, LookupFailedError | None]:
+    """
+    When the issuer with this ACME directory wants the leaf renewed, None while that is not known; and why the
+    last question about it failed, None if it did not.
+    """
+    identifier = ari.certificate_id(leaf.der)
+    if identifier is None:
+        return None, None
+    asked = lookups(network)
+    key = ("renewal information", directory, identifier)
+    before = authorities(network).before(leaf)
+    kept = next((one.renewal for one in before.items if one.certificate == leaf), None) if before else None
+    failure: LookupFailedError | None = None
+    if network.clock() < leaf.not_after:
+        found = asked.hear(
+            ("ACME directory", directory),
+            partial(_get_directory, network, directory),
+            f"the ACME directory {shown(directory)}",
+            target.name,
+        )
+        if found.known is None:
+            failure = found.failure
+        elif found.known.value:
+            url = ari.question(found.known.value, identifier)
+            ask = partial(_get_window, network, url, key, kept, _own(url, directory))
+            failure = asked.hear(key, ask, f"the renewal information {shown(url)}", target.name).failure
+    # An expired one is not asked for any more (RFC 9773 section 4.3), and what was said of it stays.
+    known = asked.known(key)
+    window: Renewal | None = known.value if known is not None else kept
+    return window, failure
+
+
+async def _get_directory(network: Network, directory: str) -> Answer:
+    """
+    Where an ACME server gives renewal information; empty when it does not. Raises LookupFailedError.
+    """
+    got = _good(await download(directory, ANSWER_LIMIT), directory, network)
+    try:
+        place = ari.read_directory(got.body, directory)
+    except ari.RenewalInformationError as error:
+        words = f"what {shown(directory)} gives is no ACME directory to go by: {error}"
+        raise LookupFailedError(Reason.FORMAT_BROKEN, words, ari.USUAL_PAUSE) from None
+    return Answer(place, ari.LONGEST_PAUSE)
+
+
+def _own(url: str, directory: str) -> frozenset[Range] | None:
+    """
+    Where a URL may lead that an ACME directory names: on the directory's own host anywhere, which is None.
+    """
+    host, named = urlsplit(directory).hostname or "", urlsplit(url).hostname
+    return None if named == host else frozenset({host_range(host)})
+
+
+async def _get_window(
+    network: Network,
+    url: str,
+    key: tuple[str, str, str],
+    kept: Renewal | None,
+    own: frozenset[Range] | None,
+) -> Answer:
+    """
+    The window in which a certificate is to be renewed; None if the server has none for it, and never had.
+
+    Raises LookupFailedError.
+    """
+    got = await download(url, ANSWER_LIMIT, own=own)
+    known = lookups(network).known(key)
+    had = known.value if known is not None else kept
+    if 400 <= got.status < 500 and got.status not in {408, 429}:
+        if had is None:
+            # It was issued in another way than by ACME, as many of the same authority are: no failure.
+            return Answer(None, ari.USUAL_PAUSE)
+        words = f"{shown(url)} answered with HTTP status {got.status}, and gave a window before"
+        raise LookupFailedError(Reason.HTTP_FAILED, words, ari.USUAL_PAUSE)
+    try:
+        window = ari.read_window(_good(got, url, network).body)
+    except ari.RenewalInformationError as error:
+        words = f"what {shown(url)} gives is no renewal information to go by: {error}"
+        raise LookupFailedError(Reason.FORMAT_BROKEN, words, ari.USUAL_PAUSE) from None
+    return Answer(window, ari.pause(got.retry_after, network.clock()) * ROUNDED_UP)

@@ -1,0 +1,166 @@
+"""
+Targets: what the user configured, as values. Pure; the YAML around them is read in `config`.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from exporter.model.policies import AUTOMATIC, BY_KIND, Match, Policy
+from exporter.model.urls import SCHEMES, IPAddress, Proxy, Url, parse_ip
+
+USUAL_PATIENCE = 5.0
+"""Seconds that one look may take unless its target or its scheme says otherwise."""
+
+
+ADDRESS_LIMIT = 16
+"""How many addresses of one name are probed at most."""
+
+
+_OURS = "target endpoint item kind prober policy severity reason subject issuer serial fingerprint_sha256 key"
+
+
+_OF_RULES = "condition heartbeat"
+
+
+_OF_PROMETHEUS = "job instance le quantile alertname alertstate"
+
+
+RESERVED_LABELS = frozenset(f"{_OURS} {_OF_RULES} {_OF_PROMETHEUS}".split())
+"""Names that a user's label must not have: metrics, alerting rules or Prometheus give them a meaning."""
+
+
+Resources = Literal["secrets", "configmaps", "webhooks", "certificates"]
+"""What is asked of a Kubernetes cluster: `certificates` are those of cert-manager."""
+
+
+HELM_TYPE = "helm.sh/release."
+"""Begins the type of the Secrets in which Helm keeps its releases. They are large, and nothing uses them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """
+    Which objects of a Kubernetes cluster a target means, besides the names in its URL.
+    """
+
+    kubeconfig: str | None = None
+    """Path; None: $KUBECONFIG, else the cluster that the exporter runs in."""
+    resources: tuple[Resources, ...] = ("secrets",)
+    types: tuple[str, ...] = ()
+    """Of Secrets. Empty: those for TLS and opaque ones, or of any type if the URL has the name of one."""
+    selector: str = ""
+    """Of labels, as kubectl takes it; empty: whatever labels they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    One configured target. Two targets never share a name.
+    """
+
+    url: Url
+    name: str
+    policy: Policy = AUTOMATIC
+    """For items that none of `matches` fits."""
+    matches: tuple[Match, ...] = field(default=BY_KIND, hash=False)
+    """The first that fits an item has its policy; empty when the configuration names this target's policy."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """The user's labels, sorted by name; exported on `expiry_target_info` only."""
+    timeout: float | None = None
+    """Seconds that one look at one endpoint may take, after the name was resolved; None: see `patience`."""
+    server_name: str | None = None
+    """Name to send as SNI and to verify instead of the URL's host; None: the host."""
+    ca_file: str | None = None
+    """PEM file of trust anchors to judge by; None: the system's trust store."""
+    client_certificate_file: str | None = None
+    client_key_file: str | None = None
+    """None: the key is in the certificate's file."""
+    client_key_password: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    """Of the keystores among the target's files; None: they have none, or one in a file beside them."""
+    address_family: Literal["any", "ipv4", "ipv6"] = "any"
+    addresses: Literal["all", "first"] = "all"
+    keys: Literal["any", "both"] = "any"
+    """`both`: ask the server for its RSA and for its ECDSA certificate."""
+    proxy: Proxy | None = None
+    proxy_protocol: Literal["none", "v1", "v2"] = "none"
+    """Version of the PROXY protocol whose header is sent first."""
+    crl: bool = False
+    """Get the revocation lists that the presented certificates name."""
+    ocsp: bool = False
+    """Ask the OCSP responder that the leaf names."""
+    renewal_information: bool = True
+    """Ask the ACME server of the leaf's issuer when it wants the leaf renewed."""
+    dns_checks: bool = False
+    """Look up what DNS says of the names on the presented certificate."""
+    dns_servers: tuple[tuple[str, int], ...] = ()
+    """Addresses and ports of the recursive name servers to ask; empty: those of the host."""
+    kubernetes: Objects = Objects()
+    """Of a target in a Kubernetes cluster."""
+    acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, hash=False, repr=False)
+    """ACME directories by organization of the issuer."""
+
+    forbids: Callable[[IPAddress], str] | None = field(default=None, compare=False, repr=False)
+    """
+    Why `/probe` must not be led to an address, in words, empty when it may; None: the target is configured.
+    """
+
+    @property
+    def configured(self) -> bool:
+        """
+        False for what only a caller of `/probe` named.
+        """
+        return self.forbids is None
+
+    @property
+    def patience(self) -> float:
+        """
+        Seconds that one look at one endpoint may take; without an end where only the scrape's own counts.
+        """
+        if self.timeout is not None:
+            return self.timeout
+        return math.inf if SCHEMES[self.url.scheme].dialogue else USUAL_PATIENCE
+
+    @property
+    def expected_name(self) -> str:
+        """
+        The name or address that the server's certificate must be good for.
+        """
+        return self.server_name or self.url.host
+
+    @property
+    def sni(self) -> str | None:
+        """
+        The name sent as SNI (RFC 6066 section 3: never an IP address); None when there is none.
+        """
+        name = self.server_name or self.url.host
+        return None if parse_ip(name) is not None else name
+
+
+def label_name(text: str) -> str:
+    """
+    The name of a user's label. Raises ValueError when no label of a target may be called so.
+    """
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text):
+        raise ValueError("a label's name has only letters, digits and '_', and does not begin with a digit")
+    if text.startswith("__"):
+        raise ValueError("labels that begin with '__' belong to Prometheus: choose another name")
+    if text in RESERVED_LABELS:
+        raise ValueError(f"the label {text!r} has a meaning already: choose another name")
+    return text
+
+
+DIRECTORIES: Mapping[str, str] = MappingProxyType(
+    {
+        "Let's Encrypt": "https://acme-v02.api.letsencrypt.org/directory",
+        "(STAGING) Let's Encrypt": "https://acme-staging-v02.api.letsencrypt.org/directory",
+        "Google Trust Services": "https://dv.acme-v02.api.pki.goog/directory",
+        "ZeroSSL": "https://acme.zerossl.com/v2/DV90",
+        "Actalis S.p.A.": "https://acme-api.actalis.com/acme/directory",
+    }
+)
+"""Organization of an issuer to its ACME directory, which says whether there is renewal information."""

@@ -1,0 +1,426 @@
+"""
+Target URLs: schemes, hosts, ports and paths, each fault with a message.
+"""
+
+import difflib
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+import idna
+
+from exporter.model.suggestions import closest
+
+
+class Form(Enum):
+    """
+    What stands behind a scheme.
+    """
+
+    HOST = "scheme://host:port"
+    WEB = "scheme://host:port/path?query"
+    NAME = "scheme:name"
+    PATH = "scheme:///path"
+    RESOURCE = "scheme://path"
+    """A path that does not begin at the root: names between slashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """
+    What a scheme means for the URL behind it.
+    """
+
+    form: Form = Form.HOST
+    default_port: int | None = None
+    """The port when the URL names none; None: it must name one."""
+    alpn: str = ""
+    """
+    The protocol that a handshake offers (RFC 7301); empty: none.
+
+    Where one port serves several protocols, it decides who answers, with which certificate. It is left out of
+    protocols whose servers do the same without it.
+    """
+    datagrams: bool = False
+    """Its servers are reached by UDP, not by TCP."""
+    dialogue: bool = False
+    """TLS begins after a dialogue, in which some servers keep strangers waiting on purpose."""
+
+
+SCHEMES: dict[str, Scheme] = {
+    "https": Scheme(default_port=443),
+    "tls": Scheme(),
+    "dtls": Scheme(datagrams=True),
+    "smtp": Scheme(default_port=25, dialogue=True),
+    "submission": Scheme(default_port=587, dialogue=True),
+    "smtps": Scheme(default_port=465),
+    "lmtp": Scheme(default_port=24, dialogue=True),
+    "imap": Scheme(default_port=143, dialogue=True),
+    "imaps": Scheme(default_port=993),
+    "pop3": Scheme(default_port=110, dialogue=True),
+    "pop3s": Scheme(default_port=995),
+    "sieve": Scheme(default_port=4190, dialogue=True),
+    "ftp": Scheme(default_port=21, dialogue=True),
+    "ftps": Scheme(default_port=990),
+    "ldap": Scheme(default_port=389, dialogue=True),
+    "ldaps": Scheme(default_port=636),
+    "xmpp": Scheme(default_port=5222, dialogue=True),
+    # XEP-0368 section 3: a server may share port 443 with a web server.
+    "xmpps": Scheme(default_port=5223, alpn="xmpp-client"),
+    "xmpp-server": Scheme(default_port=5269, dialogue=True),
+    "xmpps-server": Scheme(default_port=5270, alpn="xmpp-server"),
+    "postgres": Scheme(default_port=5432, dialogue=True),
+    "mysql": Scheme(default_port=3306, dialogue=True),
+    "mssql": Scheme(default_port=1433, dialogue=True),
+    # TDS 8, which drivers call `Encrypt=strict`.
+    "mssqls": Scheme(default_port=1433, alpn="tds/8.0"),
+    "rediss": Scheme(default_port=6379),
+    "mongodb": Scheme(default_port=27017),
+    "amqps": Scheme(default_port=5671),
+    "nntp": Scheme(default_port=119, dialogue=True),
+    "nntps": Scheme(default_port=563),
+    "irc": Scheme(default_port=6667, dialogue=True),
+    "ircs": Scheme(default_port=6697),
+    "rdp": Scheme(default_port=3389, dialogue=True),
+    # Servers with DNS over HTTPS on the same port tell the two apart by it; zone transfers need it (RFC 9103
+    # section 7.1).
+    "dot": Scheme(default_port=853, alpn="dot"),
+    "quic": Scheme(default_port=443, datagrams=True),
+    "h3": Scheme(default_port=443, datagrams=True),
+    "domain": Scheme(Form.NAME),
+    "dns": Scheme(Form.NAME),
+    "file": Scheme(Form.PATH),
+    "pem+https": Scheme(Form.WEB, 443),
+    "pem+http": Scheme(Form.WEB, 80),
+    "jwks+https": Scheme(Form.WEB, 443),
+    "kubernetes": Scheme(Form.RESOURCE),
+}
+"""Schemes that can be probed. `probes.PROBES` says how."""
+
+
+ALL_SCHEMES = "`expiry-exporter check --help` lists all"
+"""Where a person finds every scheme, for messages: they are too many for one."""
+
+
+_OTHER_NAMES = {
+    "k8s": "kubernetes",
+    "mariadb": "mysql",
+    "rdap": "domain",
+    "sqlserver": "mssql",
+    "ssl": "tls",
+    "tcp": "tls",
+    "whois": "domain",
+    "wss": "https",
+}
+"""What people call some schemes, where it is spelled too differently, or nearer to another scheme."""
+
+
+OPEN_FORMS = frozenset({Form.HOST, Form.NAME})
+"""Forms that `/probe` may be asked for without being named in `probe.allow`: what anybody can see."""
+
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+_BRACKETS = re.compile(r"\[[^\[\]]+\](:[0-9]*)?")
+
+
+_HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+class TargetError(ValueError):
+    """
+    A URL that can't be a target. The message says what is wrong and what would be right.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """
+    A target's URL in its parts.
+    """
+
+    text: str
+    """As the user wrote it, stripped."""
+    scheme: str
+    host: str = ""
+    """Lower-case A-labels, or an IP address without brackets; empty where the scheme has none."""
+    port: int = 0
+    """0 where the scheme has none."""
+    ip: IPAddress | None = None
+    """The host as an address; None when it is a name."""
+    path: str = ""
+    """What follows the host, with the query; of a file, its whole path or pattern, percent-decoded."""
+
+    @property
+    def authority(self) -> str:
+        """
+        What the URL names in its shortest form: `host:port` (an IPv6 address in brackets), a name, or a path.
+        """
+        if self.port:
+            return join_host_port(self.host, self.port)
+        return self.host or self.path
+
+    @property
+    def shown(self) -> str:
+        """
+        As the user wrote it, without the query of a document, which may be a secret.
+        """
+        if SCHEMES[self.scheme].form is not Form.WEB:
+            return self.text
+        before, question, _ = self.text.partition("?")
+        return f"{before}?..." if question else before
+
+    @property
+    def normal(self) -> str:
+        """
+        The URL in the one form that patterns are compared with, whatever its spelling was.
+        """
+        if self.host and not self.port:
+            return f"{self.scheme}:{self.host}"
+        return f"{self.scheme}://{self.authority if self.port else ''}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """
+    A proxy on the way to a target. `str()` has no secret in it.
+    """
+
+    scheme: Literal["http", "socks5"]
+    host: str
+    port: int
+    credentials: str | None = field(default=None, repr=False)
+    """`user:password`; None when it wants none."""
+
+    @property
+    def ip(self) -> IPAddress | None:
+        """
+        The host as an address; None when it is a name.
+        """
+        return parse_ip(self.host)
+
+    def __str__(self) -> str:
+        """
+        As in a configuration.
+        """
+        return f"{self.scheme}://{join_host_port(self.host, self.port)}"
+
+
+def parse_url(text: str) -> Url:
+    """
+    The parts of a target's URL. Raises TargetError with a message for the person who wrote it.
+    """
+    text = text.strip()
+    # First, because every other message shows the text, and this one may hold a password.
+    # A file's path may have one.
+    if "@" in text and not text.lower().startswith("file:"):
+        raise TargetError("a target's URL must not contain a user name or a password, so no '@'")
+    # urlsplit would drop tabs and line ends without a word.
+    if not text.isprintable() or (" " in text and not text.lower().startswith("file:")):
+        raise TargetError(f"{text!r} is not a URL: it has a space or an unprintable character in it")
+    scheme, separator, rest = text.partition(":")
+    scheme = scheme.lower()
+    if not separator or (scheme not in SCHEMES and not rest.startswith("//")):
+        raise TargetError(f"{text!r} has no scheme: {_with_scheme(text)} {ALL_SCHEMES}")
+    if scheme not in SCHEMES:
+        raise TargetError(f"scheme {scheme!r} is not known: {closest_scheme(scheme)}")
+    form = SCHEMES[scheme].form
+    if form is Form.NAME:
+        return Url(text, scheme, _name(rest, scheme))
+    if not rest.startswith("//"):
+        raise TargetError(f"{text!r} is not a URL: write {scheme}://{rest.lstrip('/')}")
+    if form is Form.PATH:
+        return Url(text, scheme, path=_path(rest[2:], scheme))
+    if form is Form.RESOURCE:
+        return Url(text, scheme, path=_resource(rest[2:], scheme))
+    return _network_url(text, scheme)
+
+
+PROXY_PORTS: dict[str, int] = {"http": 3128, "socks5": 1080}
+"""Schemes of proxies, with the port when the URL names none."""
+
+
+def parse_proxy(text: str) -> Proxy:
+    """
+    The proxy of a URL, without credentials. Raises TargetError with a message that does not repeat the URL.
+    """
+    form = "write http://HOST:PORT or socks5://HOST:PORT"
+    if "@" in text:
+        raise TargetError(
+            "a proxy's URL must not contain a user or a password: use credentials_file or credentials_env"
+        )
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        raise TargetError(f"this is not a URL: {form}") from None
+    if parts.scheme not in PROXY_PORTS or not parts.hostname:
+        raise TargetError(f"a proxy is reached by HTTP (CONNECT) or SOCKS5: {form}")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or port == 0:
+        raise TargetError(f"a proxy's URL has a host and a port only: {form}")
+    scheme: Literal["http", "socks5"] = "http" if parts.scheme == "http" else "socks5"
+    return Proxy(scheme, normal_host(parts.hostname), port or PROXY_PORTS[scheme])
+
+
+def closest_scheme(unknown: str) -> str:
+    """
+    The end of a message about a scheme that is not known: which was probably meant, and where all are listed.
+    """
+    return closest(_OTHER_NAMES.get(unknown, unknown), SCHEMES, listed=ALL_SCHEMES)
+
+
+def _with_scheme(text: str) -> str:
+    """
+    What to write instead of a text that has no scheme, or one that is misspelt.
+    """
+    scheme, slashes, rest = text.partition("//")
+    if slashes and scheme.lower() in SCHEMES:
+        return f"a colon is missing, write {scheme.lower()}://{rest}."
+    name, colon, rest = text.partition(":")
+    near = difflib.get_close_matches(name.lower(), SCHEMES, n=1, cutoff=0.8) if colon else []
+    if near:
+        return f"did you mean {near[0]}:{rest}?"
+    if text.startswith("/") and not slashes:
+        return f"write file://{text}, or another scheme."
+    return f"write https://{text.lstrip('/')}, or another scheme."
+
+
+def known_schemes() -> str:
+    """
+    Every scheme as the beginning of a URL, in the order of the alphabet.
+    """
+    return ", ".join(
+        f"{name}{':' if one.form is Form.NAME else '://'}" for name, one in sorted(SCHEMES.items())
+    )
+
+
+def _name(rest: str, scheme: str) -> str:
+    """
+    The domain name of `scheme:name`. Raises TargetError.
+    """
+    host = normal_host(rest.removeprefix("//"))
+    if parse_ip(host) is not None:
+        raise TargetError(f"{scheme}: takes a domain name, not an address: {host}")
+    return host
+
+
+def _path(rest: str, scheme: str) -> str:
+    """
+    The path of `scheme:///path`, percent-decoded. Raises TargetError.
+    """
+    path = unquote(rest, errors="surrogateescape")
+    if not path.startswith("/"):
+        raise TargetError(
+            f"{scheme}:// takes a whole path, which begins with a third slash: {scheme}:///{rest}"
+        )
+    if "\0" in path:
+        raise TargetError("a path can't hold a NUL")
+    return path
+
+
+_OBJECT_NAME = re.compile(r"[a-z0-9.*?\[\]!-]{1,253}")
+
+
+def _resource(rest: str, scheme: str) -> str:
+    """
+    `[context/]namespace/name` as written, each of the two a name or a pattern. Raises TargetError.
+    """
+    *_, namespace, name = ("", "", *rest.split("/"))
+    if not _OBJECT_NAME.fullmatch(namespace) or not _OBJECT_NAME.fullmatch(name):
+        raise TargetError(
+            f"{scheme}://{rest} is not {scheme}://[CONTEXT/]NAMESPACE/NAME: "
+            "namespace and name are lower-case, and may be patterns (*/*, prod/tls-*)"
+        )
+    return rest
+
+
+def _network_url(text: str, scheme: str) -> Url:
+    """
+    A URL with a host. Raises TargetError.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise TargetError(f"{text!r} is not a URL: {error}") from None
+    if not parts.hostname:
+        raise TargetError(f"{text!r} names no host")
+    path = ""
+    if SCHEMES[scheme].form is Form.WEB:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    elif parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise TargetError(
+            f"{scheme}:// takes a host and a port only: remove what follows {parts.netloc!r} in the URL"
+        )
+    port = SCHEMES[scheme].default_port if port is None else port
+    if port is None:
+        raise TargetError(f"{text!r} names no port: write {text.rstrip(':/')}:PORT")
+    if port == 0:
+        raise TargetError("port 0 can't be connected to: ports are 1 to 65535")
+    # RFC 6874 section 2: in a URL the '%' before an address's zone is written %25.
+    host = normal_host(parts.hostname.replace("%25", "%", 1))
+    if "[" in parts.netloc and not (":" in host and _BRACKETS.fullmatch(parts.netloc)):
+        raise TargetError(f"{text!r} is not a URL: only an IPv6 address stands in brackets")
+    return Url(text, scheme, host, port, parse_ip(host), path)
+
+
+def normal_host(host: str) -> str:
+    """
+    A host name as lower-case A-labels without a final dot (RFC 5891), or an IP address in its usual form.
+
+    Raises TargetError when it is neither.
+    """
+    name = host.removesuffix(".")
+    try:
+        if not name.isascii():
+            name = idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise TargetError(f"{host!r} is not an internationalised domain name: {error}") from None
+    ip = parse_ip(name)
+    if ip is not None:
+        return str(ip)
+    if len(name) > 253 or not all(_HOST_LABEL.fullmatch(label) for label in name.split(".")):
+        raise TargetError(f"{host!r} is not a host name")
+    # No top-level domain is a number (RFC 3696 section 2), but a resolver may read 10.1 as 10.0.0.1.
+    if name.rpartition(".")[2].isdigit():
+        raise TargetError(f"{host!r} is neither a host name nor a complete IPv4 address")
+    return name.lower()
+
+
+def parse_ip(host: str) -> IPAddress | None:
+    """
+    The host as an IP address, or None when it is not one.
+    """
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def parse_name_server(text: str) -> tuple[str, int]:
+    """
+    Address and port of a name server, from `address`, `address:port` or `[address]:port`. Raises TargetError.
+    """
+    host, port = text, "53"
+    bracketed = re.fullmatch(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?", text)
+    if bracketed is not None:
+        host, port = bracketed[1], bracketed[2] or port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    ip = parse_ip(host)
+    if ip is None or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise TargetError(
+            f"{text!r} is not the address of a name server: write it like 192.0.2.53 or [2001:db8::53]:53"
+        )
+    return str(ip), int(port)
+
+
+def join_host_port(host: str, port: int) -> str:
+    """
+    `host:port`, with brackets around an IPv6 address (RFC 3986 section 3.2.2).
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,3 @@
+"""
+The network: connections, names, downloads, DNS, and rationed look-ups in the background.
+"""

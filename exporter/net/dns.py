@@ -1,0 +1,250 @@
+"""
+Resolution: asking name servers, on our loop.
+
+The system's resolver (`network.Resolver`) gives addresses only. This one asks for records of any kind, the
+recursive servers of the host or of a target's own, or one authoritative server.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import dns.resolver
+from dns.rdata import Rdata
+
+from exporter.model.caches import Cache
+from exporter.model.reasons import Reason
+from exporter.net.network import Network
+
+AT_A_TIME = 32
+"""Questions under way at once."""
+
+
+ONE_TRY = 2.0
+"""Seconds that one server may take for one answer."""
+
+
+TRIES = 2
+"""How often each server is asked."""
+
+
+TTL = (30.0, 900.0)
+"""Seconds for which an answer is used, at least and at most, whatever its own time to live is."""
+
+
+STALE = 86400.0
+"""Seconds for which an old answer is used while there is no new one (RFC 8767)."""
+
+
+PORT = 53
+
+
+PAYLOAD = 1232
+"""Bytes of the largest answer over UDP that no network cuts in pieces (DNS flag day 2020)."""
+
+
+Server = tuple[str, int]
+"""IP address and port."""
+
+
+class ResolutionError(Exception):
+    """
+    There is no answer: for this reason, with this sentence for a person.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """
+    The answer to one question, aliases followed.
+    """
+
+    records: tuple[Rdata, ...]
+    """Empty when there are none of this kind, or no such name."""
+    owner: str
+    """Where they are: another name than the one asked for when that is an alias."""
+    exists: bool
+    """False when there is no such name (NXDOMAIN)."""
+    signed: bool
+    """True when the records came with a signature, or were verified by the server that was asked."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    reply: Reply
+    until: float
+    """Loop time."""
+    at: float
+
+
+class Resolution:
+    """
+    Answers by server and question. One for the life of the process.
+    """
+
+    def __init__(self, network: Network, authority_port: int = PORT, one_try: float = ONE_TRY) -> None:
+        self._loop = network.loop
+        self._kept: Cache[_Kept] = Cache("dns")
+        self._turn = asyncio.Semaphore(AT_A_TIME)
+        self._backend = dns.asyncbackend.get_backend("asyncio")
+        self._one_try = one_try
+        self._silent: set[Server] = set()
+        self.authority_port = authority_port
+        """Where authoritative servers listen: always 53 but in tests."""
+
+    def close(self) -> None:
+        """
+        Nothing is open between two questions.
+        """
+
+    async def ask(self, servers: tuple[Server, ...], name: str, kind: str) -> Reply:
+        """
+        The records of a name. Without servers, those of the host are asked. Raises ResolutionError.
+        """
+        key = (servers, name, kind)
+        kept = self._kept.get(key)
+        now = self._loop.time()
+        if kept is not None and now < kept.until:
+            return kept.reply
+        try:
+            reply, seconds = await self._ask(servers or system_servers(), name, kind)
+        except ResolutionError:
+            if kept is not None and now < kept.at + STALE:
+                return kept.reply
+            raise
+        new = _Kept(reply, now + min(max(seconds, TTL[0]), TTL[1]), now)
+        self._kept.put(key, new, _weight(reply) + len(name))
+        return reply
+
+    async def _ask(self, servers: Sequence[Server], name: str, kind: str) -> tuple[Reply, float]:
+        """
+        A fresh reply, and the seconds it may be used for. Raises ResolutionError.
+        """
+        failure = ResolutionError(Reason.DNS_FAILED, "no name server is configured")
+        # Those that did not answer the last question are asked last.
+        for server in sorted(servers, key=self._silent.__contains__) * TRIES:
+            try:
+                answer = await self.exchange(server, name, kind, recursive=True)
+                if answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+                    return read(answer)
+            except ResolutionError as error:
+                failure = error
+            else:
+                words = dns.rcode.to_text(answer.rcode())
+                failure = ResolutionError(
+                    Reason.DNS_FAILED, f"{place(server)} answers {words} when asked for {kind} of {name}"
+                )
+        raise failure
+
+    async def exchange(self, server: Server, name: str, kind: str, *, recursive: bool) -> dns.message.Message:
+        """
+        What one server answers, over TCP if it is too long for UDP. Raises ResolutionError.
+        """
+        try:
+            question = dns.message.make_query(
+                f"{name}.", kind, use_edns=0, want_dnssec=True, payload=PAYLOAD, flags=0
+            )
+        except dns.exception.DNSException as error:
+            raise ResolutionError(Reason.DNS_FAILED, f"{name!r} can't be asked for: {error}") from None
+        question.flags = dns.flags.RD | dns.flags.AD if recursive else 0
+        try:
+            async with self._turn:
+                answer, _ = await dns.asyncquery.udp_with_fallback(
+                    question, server[0], self._one_try, server[1], backend=self._backend
+                )
+        except (dns.exception.Timeout, TimeoutError):
+            self._silent.add(server)
+            raise ResolutionError(
+                Reason.DNS_TIMEOUT, f"{place(server)} does not answer when asked for {kind} of {name}"
+            ) from None
+        except (OSError, EOFError, dns.exception.DNSException) as error:
+            words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise ResolutionError(
+                Reason.DNS_FAILED, f"{place(server)} can't be asked for {kind} of {name}: {words}"
+            ) from None
+        self._silent.discard(server)
+        return answer
+
+
+def read(answer: dns.message.Message) -> tuple[Reply, float]:
+    """
+    A reply, and the seconds it may be used for. Raises ResolutionError for an answer that makes no sense.
+    """
+    if not isinstance(answer, dns.message.QueryMessage):
+        raise ResolutionError(Reason.DNS_FAILED, "the answer is not one to the question")
+    try:
+        found = answer.resolve_chaining()
+    except dns.exception.DNSException as error:
+        raise ResolutionError(Reason.DNS_FAILED, f"the answer makes no sense: {error}") from None
+    records = tuple(found.answer) if found.answer is not None else ()
+    covered = found.answer.rdtype if found.answer is not None else dns.rdatatype.NONE
+    signed = bool(answer.flags & dns.flags.AD) or any(
+        rrset.rdtype == dns.rdatatype.RRSIG and rrset.covers == covered and rrset.name == found.canonical_name
+        for rrset in answer.answer
+    )
+    reply = Reply(
+        records,
+        found.canonical_name.to_text(omit_final_dot=True).lower(),
+        answer.rcode() != dns.rcode.NXDOMAIN,
+        signed and bool(records),
+    )
+    return reply, float(found.minimum_ttl)
+
+
+def _weight(reply: Reply) -> int:
+    """
+    Bytes that a reply takes in memory, by what was measured: some hundred for a record, and what is in it.
+    """
+    return 1000 + sum(500 + 4 * len(record.to_wire() or b"") for record in reply.records)
+
+
+def system_servers() -> tuple[Server, ...]:
+    """
+    The servers of /etc/resolv.conf. Raises ResolutionError when it can't be read.
+    """
+    try:
+        found = dns.resolver.Resolver(configure=True)
+    except dns.exception.DNSException:
+        raise ResolutionError(
+            Reason.DNS_FAILED, "/etc/resolv.conf names no server: set `dns_servers` for this target"
+        ) from None
+    return tuple((str(one), found.port) for one in found.nameservers)
+
+
+def place(server: Server) -> str:
+    """
+    A server in words.
+    """
+    return f"name server {server[0]}" + (f" port {server[1]}" if server[1] != PORT else "")
+
+
+def resolution(network: Network) -> Resolution:
+    """
+    The resolution of the process.
+    """
+    return network.resource(Resolution, lambda: Resolution(network))
+
+
+T = TypeVar("T")
+
+
+async def _each(names: Iterable[str], judge: Callable[[str], Awaitable[str | None]]) -> dict[str, str]:
+    """
+    The names of which there is something to say, with it.
+    """
+    ordered = list(dict.fromkeys(name.lower().rstrip(".") for name in names))
+    said = await asyncio.gather(*map(judge, ordered))
+    return {name: words for name, words in zip(ordered, said, strict=True) if words is not None}
+
+
+def _of(reply: Reply, kind: type[T]) -> list[T]:
+    """
+    The records of this kind.
+    """
+    return [one for one in reply.records if isinstance(one, kind)]

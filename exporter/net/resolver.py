@@ -1,0 +1,272 @@
+"""
+Names to addresses: by the system's resolver, within limits of time and threads.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from exporter.model.errors import ProbeError
+from exporter.model.reasons import Reason
+from exporter.model.targets import ADDRESS_LIMIT
+from exporter.model.urls import IPAddress
+from exporter.net.turns import NEVER, Job, Turns
+
+RESOLVE_TIMEOUT = 4.0
+"""Seconds a look-up may take. A system's resolver gives up later than a person would want to know."""
+
+
+RESOLVER_THREADS = 32
+"""Look-ups at a time. Each blocks a thread while a name server is silent."""
+
+
+QUICK_ANSWER = 1.0
+"""Seconds up to which a look-up counts as quick."""
+
+
+LATE = 120.0
+"""Seconds for which an answer is of use that came after nobody waited for it any more."""
+
+
+NAMES_WAITING = 10_000
+"""Names that wait for a thread at most."""
+
+
+NAMES_REMEMBERED = 50_000
+"""Names of which is known how their last look-up went. The one that was not asked for longest goes first."""
+
+
+def look_up(host: str, family: int) -> tuple[IPAddress, ...]:
+    """
+    The addresses of a name by the system's resolver, each once. Blocks. Raises ProbeError.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        unknown = {
+            socket.EAI_NONAME,
+            getattr(socket, "EAI_NODATA", -5),
+            getattr(socket, "EAI_ADDRFAMILY", -9),
+        }
+        if error.errno in unknown:
+            kinds: dict[int, str] = {socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}
+            kind = kinds.get(family, "")
+            raise ProbeError(
+                Reason.DNS_NOT_FOUND, f"the name {host!r} has no {kind}address: {error.strerror}"
+            ) from None
+        raise ProbeError(Reason.DNS_FAILED, f"looking up {host!r} failed: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        raise ProbeError(Reason.DNS_FAILED, f"looking up {host!r} failed: {error}") from None
+    # A scope identifier (fe80::1%eth0) is kept by ipaddress; order matters for `addresses: first`.
+    return tuple(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
+
+
+Answer = tuple[IPAddress, ...] | ProbeError
+"""What a look-up gives: the addresses, or why there are none."""
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """
+    A name that is being looked up, or waits to be.
+    """
+
+    host: str
+    family: int
+    answer: "asyncio.Future[Answer]"
+    waiting: int = 0
+    """Those who still want to know."""
+    asked_at: float | None = None
+    """Loop time; None while it waits for a thread."""
+
+
+@dataclass(slots=True)
+class _Name:
+    """
+    What was learnt of a name by its last look-up.
+    """
+
+    asked_at: float
+    quick: bool
+    late: Answer | None
+    """An answer that came when nobody waited any more; None when somebody had it."""
+    answered_at: float
+
+
+class Resolver:
+    """
+    Looks names up the way every other program on this host does (getaddrinfo), in threads of its own.
+
+    The threads are daemons: a name server that never answers must not keep the
+    process from ending. Equal look-ups under way at the same time are one. Names
+    without an answer never hold all threads, see `turns`, and are asked for in the
+    background too: an answer that comes late is there for the next one who asks.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        threads: int = RESOLVER_THREADS,
+        ask: Callable[[str, int], tuple[IPAddress, ...]] = look_up,
+    ) -> None:
+        self._loop = loop
+        self._ask = ask
+        self._threads = 0
+        self._idle = 0
+        self._turns: Turns[_Question] = Turns(threads)
+        self._jobs: queue.SimpleQueue[Job[_Question]] = queue.SimpleQueue()
+        self._under_way: dict[tuple[str, int], _Question] = {}
+        self._names: dict[tuple[str, int], _Name] = {}
+
+    async def resolve(self, host: str, family: int, timeout: float) -> tuple[IPAddress, ...]:
+        """
+        The addresses of a name, in the system's order of preference, each once. Raises ProbeError.
+        """
+        found = self._late(host, family)
+        if found is None:
+            found = await self._wait(self._question(host, family), timeout)
+        if isinstance(found, ProbeError):
+            # A new one: several may wait for the same, and each adds its own to what it raises.
+            raise ProbeError(found.reason, found.detail)
+        return found
+
+    def _late(self, host: str, family: int) -> Answer | None:
+        """
+        The answer that came after nobody waited for it any more, once; None when there is none of late.
+        """
+        name = self._names.get((host, family))
+        if name is None or name.late is None:
+            return None
+        late, name.late = name.late, None
+        return late if self._loop.time() - name.answered_at <= LATE else None
+
+    def _question(self, host: str, family: int) -> _Question:
+        """
+        The look-up of this name that is under way, or a new one.
+        """
+        key = (host, family)
+        question = self._under_way.get(key)
+        if question is None:
+            if len(self._turns) >= NAMES_WAITING:
+                raise ProbeError(
+                    Reason.DNS_TIMEOUT,
+                    f"{host!r} can't be asked for: the system's resolver has no answer for "
+                    f"{NAMES_WAITING:,} other names",
+                )
+            question = self._under_way[key] = _Question(host, family, self._loop.create_future())
+            name = self._names.get(key)
+            last_turn, quick = (name.asked_at, name.quick) if name is not None else (NEVER, False)
+            self._turns.add(question, last_turn, 0, quick=quick)
+            self._go_on()
+        return question
+
+    async def _wait(self, question: _Question, timeout: float) -> Answer:
+        question.waiting += 1
+        try:
+            done, _ = await asyncio.wait([question.answer], timeout=timeout)
+        finally:
+            question.waiting -= 1
+        if done:
+            return question.answer.result()
+        words = f"no answer for {question.host!r} from the system's resolver in {timeout:g} s"
+        if question.asked_at is None:
+            words += ": it was busy with other names that have no answer"
+        return ProbeError(Reason.DNS_TIMEOUT, words)
+
+    def _go_on(self) -> None:
+        """
+        Ask for the names whose turn it is.
+        """
+        while (job := self._turns.next()) is not None:
+            job.work.asked_at = self._loop.time()
+            if self._idle:
+                self._idle -= 1
+            else:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"resolver-{self._threads}", daemon=True).start()
+            self._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            try:
+                answer: Answer = self._ask(job.work.host, job.work.family)
+            except ProbeError as error:
+                answer = error
+            try:
+                self._loop.call_soon_threadsafe(self._deliver, job, answer)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits for an answer any more
+
+    def _deliver(self, job: Job[_Question], answer: Answer) -> None:
+        question, now = job.work, self._loop.time()
+        assert question.asked_at is not None
+        self._idle += 1
+        self._turns.over(job)
+        key = (question.host, question.family)
+        del self._under_way[key]
+        self._names.pop(key, None)
+        self._names[key] = _Name(
+            question.asked_at,
+            now - question.asked_at < QUICK_ANSWER,
+            None if question.waiting else answer,
+            now,
+        )
+        if len(self._names) > NAMES_REMEMBERED:
+            del self._names[next(iter(self._names))]
+        question.answer.set_result(answer)
+        self._go_on()
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """
+    The addresses of a target that are to be probed, and how many more there are.
+    """
+
+    probed: tuple[IPAddress, ...]
+    left_out: tuple[tuple[IPAddress, str], ...] = ()
+    """Addresses that are not probed, each with the reason in words."""
+
+
+def choose(found: tuple[IPAddress, ...], addresses: str, routable: Callable[[IPAddress], bool]) -> Addresses:
+    """
+    Which of the addresses found are probed.
+
+    A host without IPv6 can't reach an IPv6 address, and that is no news about the
+    server: such addresses are left out while the name has others.
+    """
+    versions = {address.version for address in found}
+    reachable = found
+    left_out: list[tuple[IPAddress, str]] = []
+    if len(versions) > 1:
+        reachable = tuple(address for address in found if routable(address)) or found
+        left_out = [
+            (address, f"this host has no IPv{address.version} route to it")
+            for address in found
+            if address not in reachable
+        ]
+    if addresses == "first":
+        return Addresses(reachable[:1], tuple(left_out))
+    ordered = sorted(reachable, key=lambda address: (address.version, int(address)))
+    left_out += [(address, f"more than {ADDRESS_LIMIT} addresses") for address in ordered[ADDRESS_LIMIT:]]
+    return Addresses(tuple(ordered[:ADDRESS_LIMIT]), tuple(left_out))
+
+
+def has_route(address: IPAddress) -> bool:
+    """
+    False when this host's own routing table refuses the address. Sends nothing.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+    except OSError as error:
+        # Without a free descriptor it can't be known; then the look itself waits for one.
+        return error.errno in {errno.EMFILE, errno.ENFILE}
+    return True

@@ -1,0 +1,3 @@
+"""
+What X.509 means: certificates, trust, revocation.
+"""

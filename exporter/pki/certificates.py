@@ -1,0 +1,527 @@
+"""
+Certificates out of bytes: DER and PEM in, `Certificate` out. Pure.
+
+Bytes come from servers nobody has checked, so every certificate whose dates can be
+read gives its facts. `cryptography` reads all of them; where it refuses a part, the
+certificate is encoded once more as DER wants it (`encodings`), then without that part
+(`_mended`), and read again. Dates are not read by it, since OpenSSL, Go and Java read more of
+them. Nothing here judges: a signature is never looked at.
+
+All that loads a certificate does it here, so that all read the same ones.
+"""
+
+import base64
+import binascii
+import re
+import warnings
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address
+from threading import Lock
+from typing import Any
+from weakref import WeakValueDictionary
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.x509.oid import NameOID
+
+from exporter.model.caches import Cache, remembered, size
+from exporter.model.foreign_text import printable
+from exporter.model.observation import Certificate
+from exporter.pki.encodings import INTEGER, SEQUENCE, as_der, bounds, content, elements, read_time
+from exporter.pki.mended import (
+    _DNS_NAME,
+    _SUBJECT_ALTERNATIVE_NAME,
+    _TBS_EXTENSIONS,
+    _TBS_VERSION,
+    _VERSION_3,
+    _extension,
+    _mended,
+    _tbs_fields,
+)
+
+# What `cryptography` raises for a part that it cannot read.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,  # a name in a type of string that is none: version 46
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+_EXCLUDED_SUBTREES = 0xA1
+
+
+_VERSIONS = (b"", bytes((_TBS_VERSION, 3, INTEGER, 1, 1)), _VERSION_3)
+
+
+_NAME_CONSTRAINTS = bytes.fromhex("0603551d1e")
+
+
+_EXTENDED_KEY_USAGE = bytes.fromhex("0603551d25")
+
+
+_USED_EXTENSIONS = (
+    _SUBJECT_ALTERNATIVE_NAME,
+    bytes.fromhex("0603551d0f"),  # key usage
+    bytes.fromhex("0603551d13"),  # basic constraints
+    _EXTENDED_KEY_USAGE,
+)
+"""Encoded object identifiers of the extensions that `Certificate` tells of."""
+
+
+_ALL = None
+
+
+_NONE: tuple[bytes, ...] = ()
+
+
+_KEY_USAGES = (
+    ("digital_signature", "digitalSignature"),
+    ("content_commitment", "nonRepudiation"),
+    ("key_encipherment", "keyEncipherment"),
+    ("data_encipherment", "dataEncipherment"),
+    ("key_agreement", "keyAgreement"),
+    ("key_cert_sign", "keyCertSign"),
+    ("crl_sign", "cRLSign"),
+)
+
+
+# Hashes of signature algorithms that `cryptography` no longer knows (RFC 3279 section 2.2, OIW).
+_OLD_SIGNATURE_HASHES = {
+    "1.2.840.113549.1.1.2": "md2",
+    "1.2.840.113549.1.1.3": "md4",
+    "1.3.14.3.2.2": "md4",
+    "1.3.14.3.2.3": "md5",
+    "1.3.14.3.2.4": "md4",
+    "1.3.14.3.2.15": "sha1",
+    "1.3.14.3.2.27": "sha1",
+    "1.3.14.3.2.29": "sha1",
+}
+
+
+# At the start of a line (of any system), or right after the END line of a file that lacks its last line feed.
+_PEM_BEGIN = re.compile(
+    rb"(?:^[ \t]*|(?<=\r)[ \t]*|(?<=-----))-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE
+)
+
+
+_PEM_END = re.compile(rb"-----END (?:X509 |TRUSTED )?CERTIFICATE-----")
+
+
+_SERVER_USES = frozenset({bytes.fromhex("06082b06010505070301"), bytes.fromhex("0604551d2500")})
+"""Encoded object identifiers of server authentication and of any use (RFC 5280 section 4.2.1.12)."""
+
+
+_REJECTED_USES = 0xA0
+
+
+_issuers: Cache[tuple[str, str]] = Cache("parsed")
+
+
+_one_at_a_time = Lock()
+
+
+_remembered: WeakValueDictionary[bytes, Certificate] = WeakValueDictionary()
+
+
+class CertificateError(ValueError):
+    """
+    Bytes that are no certificate, or one whose dates cannot be read. The message says why, for a person.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class NameConstraints:
+    """
+    For which names a CA may issue (RFC 5280 section 4.2.1.10), as far as OpenSSL does not judge it.
+    """
+
+    is_empty: bool
+    """True when it neither permits nor excludes anything, which must not be."""
+    excluded: tuple[str, ...]
+    """DNS names in lower case. They and all below them are excluded, with a leading dot only those below."""
+
+
+def certificate(der: bytes) -> Certificate:
+    """
+    The same as `parse_der`; the same bytes give the same object for as long as somebody holds it.
+    """
+    known = _remembered.get(der)
+    if known is None:
+        known = _remembered[der] = parse_der(der)
+    return known
+
+
+def parse_pem(data: bytes) -> tuple[Certificate | CertificateError, ...]:
+    """
+    Every CERTIFICATE block of a PEM file (RFC 7468) in order; empty when there is none.
+
+    A block that cannot be read is an error value in its place and hides no other. Text
+    around the blocks, and blocks of other things, are passed over. So it is with a TRUSTED
+    CERTIFICATE, OpenSSL's own form, that says that it is not trusted for servers.
+    """
+    begins = list(_PEM_BEGIN.finditer(data))
+    ends = [*(begin.start() for begin in begins[1:]), len(data)]
+    # Without a block there is an end, but no begin.
+    return tuple(
+        _parse_block(data[begin.end() : end], begin[1]) for begin, end in zip(begins, ends, strict=False)
+    )
+
+
+def parse_der(der: bytes) -> Certificate:
+    """
+    The facts of one certificate. Raises CertificateError, and nothing else, for any bytes.
+
+    A part that cannot be read is as `Certificate` says for unknown. An extension that cannot
+    be read counts as absent, but an extended key usage as one that allows nothing; of two extensions
+    of a kind the first counts, and a name that cannot be read at all is empty.
+    """
+    # Countries of three letters and serial numbers that are not positive make `cryptography` warn.
+    # They are the issuer's matter, not that of whoever runs this. Filters are the whole process's:
+    # two threads that set them at a time would leave them as they were inside.
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return _facts(der)
+
+
+def load(der: bytes) -> x509.Certificate:
+    """
+    The certificate as `cryptography` has it, its names readable. Raises CertificateError.
+
+    Its dates and the encoding of its names may be others than in the bytes, so signatures over it and
+    hashes of its names are made of the bytes: see `signed_part` and `encoded_names`.
+    """
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        loaded, readable, _ = _loaded(der)
+        try:
+            _ = loaded.subject, loaded.issuer
+            return loaded  # noqa: TRY300 -- reading them is what may raise
+        except UNREADABLE:
+            pass
+        try:
+            return x509.load_der_x509_certificate(_mended(readable, _ALL))
+        except UNREADABLE as error:
+            raise CertificateError(f"the certificate cannot be read: {error}") from None
+
+
+def signed_part(der: bytes) -> bytes:
+    """
+    What the signature of a certificate is made over, as it is encoded. Raises ValueError.
+    """
+    signed, *_ = elements(der)
+    return signed
+
+
+def encoded_names(der: bytes) -> tuple[bytes, bytes]:
+    """
+    The issuer and the subject of a certificate as they are encoded. Raises ValueError.
+    """
+    fields = _tbs_fields(der)
+    return fields[3], fields[5]
+
+
+def encoded_key(der: bytes) -> bytes:
+    """
+    The SubjectPublicKeyInfo of a certificate as it is encoded. Raises ValueError.
+    """
+    return _tbs_fields(der)[6]
+
+
+def public_key_bits(der: bytes) -> bytes:
+    """
+    The public key of a certificate without its algorithm, of which hashes are made. Raises ValueError.
+    """
+    _, bits, *_ = elements(encoded_key(der))
+    # The first byte of a BIT STRING says how many bits of the last one do not count.
+    return content(bits)[1:]
+
+
+def name_constraints(der: bytes) -> NameConstraints | None:
+    """
+    The name constraints of a certificate; None when it has none that can be read.
+    """
+    if _NAME_CONSTRAINTS not in der:
+        return None
+    try:
+        extension = _extension(as_der(der), _NAME_CONSTRAINTS)
+        if extension is None:
+            return None
+        trees = {part[0]: elements(part) for part in elements(content(elements(extension)[-1]))}
+        bases = [elements(tree)[0] for tree in trees.get(_EXCLUDED_SUBTREES, ())]
+    except (ValueError, IndexError):
+        return None
+    names = (content(base).decode("ascii", "replace").lower() for base in bases if base[0] == _DNS_NAME)
+    return NameConstraints(not any(trees.values()), tuple(names))
+
+
+def _parse_block(block: bytes, label: bytes | None) -> Certificate | CertificateError:
+    """
+    The certificate in what follows a BEGIN line, or the error that it gives. The label is `TRUSTED` for one.
+    """
+    end = _PEM_END.search(block)
+    if end is None:
+        return CertificateError("the PEM block has no END line: the file is cut off or damaged")
+    # Lines with a colon are headers of the older format (RFC 1421 section 4.4).
+    lines = (line for line in block[: end.start()].splitlines() if b":" not in line)
+    try:
+        der = base64.b64decode(b"".join(b"".join(lines).split()), validate=True)
+        return certificate(der) if label != b"TRUSTED " else _trusted(der)
+    except binascii.Error as error:
+        return CertificateError(f"the PEM block is not base64: {error}")
+    except CertificateError as error:
+        return error
+
+
+def _trusted(der: bytes) -> Certificate:
+    """
+    The certificate of a TRUSTED CERTIFICATE block. Raises CertificateError.
+
+    Behind it stands what its owner trusts it for and what not (X509_CERT_AUX, openssl-x509(1) `-addtrust`,
+    `-addreject`), which counts for clients of servers as it does for OpenSSL's. Its alias does not matter.
+    """
+    try:
+        _, _, end = bounds(der, 0)
+        parts = elements(der[end:]) if der[end:] else []
+        uses = [(part[0], elements(part)) for part in parts if part[0] in {SEQUENCE, _REJECTED_USES}]
+    except ValueError as error:
+        raise CertificateError(f"what stands behind the certificate cannot be read: {error}") from None
+    for kind, named in uses:
+        # Of those it is trusted for, servers must be one; of the rejected ones they must not.
+        if _SERVER_USES.isdisjoint(named) == (kind == SEQUENCE):
+            raise CertificateError(
+                "the block says that it is not trusted for servers (`openssl x509 -addtrust`, `-addreject`)"
+            )
+    return certificate(der[:end])
+
+
+def _facts(der: bytes) -> Certificate:
+    """
+    The facts of one certificate. Raises CertificateError.
+    """
+    loaded, readable, plain = _loaded(der)
+    try:
+        serial = format(loaded.serial_number, "x")
+        encoded = _tbs_fields(plain)
+        begin, end = elements(encoded[4])
+        not_before, odd_begin = read_time(begin, "begin")
+        not_after, odd_end = read_time(end, "end")
+    except UNREADABLE as error:
+        raise CertificateError(f"the certificate cannot be read: {error}") from None
+    oddities = [odd_begin, odd_end]
+    if readable is not der:
+        oddities += _oddities(der, plain, encoded)
+    subject = _subject(loaded, readable)
+    issuer, organization = _issuer(loaded, readable, encoded[3])
+    key_algorithm, key_bits = _key(loaded)
+    extensions = _extensions(loaded, readable)
+    alternative = extensions.get(x509.SubjectAlternativeName)
+    constraints = extensions.get(x509.BasicConstraints)
+    key_usage = extensions.get(x509.KeyUsage)
+    purposes = extensions.get(x509.ExtendedKeyUsage)
+    return Certificate(
+        fingerprint_sha256=sha256(der).hexdigest(),
+        der=der,
+        subject=printable(subject.rfc4514_string()),
+        issuer=issuer,
+        issuer_organization=organization,
+        common_name=_last(subject, NameOID.COMMON_NAME),
+        serial=serial,
+        not_before=not_before,
+        not_after=not_after,
+        key_algorithm=key_algorithm,
+        key_bits=key_bits,
+        signature_hash=_signature_hash(loaded),
+        dns_names=tuple(map(printable, alternative.get_values_for_type(x509.DNSName))) if alternative else (),
+        ip_addresses=_ip_addresses(alternative) if alternative else (),
+        is_ca=constraints is not None and constraints.ca,
+        key_usage=None if key_usage is None else _key_usage(key_usage),
+        extended_key_usage=(
+            None if purposes is None else _shared(frozenset(oid.dotted_string for oid in purposes))
+        ),
+        public_key_sha256=sha256(encoded[6]).hexdigest(),
+        irregular="; ".join(odd for odd in oddities if odd),
+    )
+
+
+def _loaded(der: bytes) -> tuple[x509.Certificate, bytes, bytes]:
+    """
+    The certificate as the library sees it, the encoding that it could read, and the certificate in DER.
+
+    The same bytes where nothing had to be mended. Raises CertificateError.
+    """
+    try:
+        return x509.load_der_x509_certificate(der), der, der
+    except UNREADABLE as error:
+        reason = error
+    try:
+        plain = as_der(der)
+    except ValueError:
+        raise CertificateError(f"the bytes are not a certificate: {reason}") from None
+    if plain != der:
+        try:
+            return x509.load_der_x509_certificate(plain), plain, plain
+        except UNREADABLE:
+            pass
+    for level in range(4):
+        try:
+            mended = _mended(
+                plain, _NONE if level == 3 else _ALL, bare_signature=level >= 1, unknown_key=level >= 2
+            )
+            return x509.load_der_x509_certificate(mended), mended, plain
+        except UNREADABLE:
+            continue
+    raise CertificateError(f"the bytes are not a certificate: {reason}")
+
+
+def _oddities(der: bytes, plain: bytes, fields: list[bytes]) -> list[str]:
+    """
+    What strict clients refuse in a certificate that was mended, besides its dates: see `Certificate`.
+    """
+    _, _, end = bounds(der, 0)
+    found = []
+    if end < len(der):
+        found.append(f"{len(der) - end} bytes follow it")
+    if plain != der[:end]:
+        found.append(
+            "it is not DER (the parts of a name are out of order, or lengths, numbers or strings are in a "
+            "form that DER forbids)"
+        )
+    has_extensions = any(field[0] == _TBS_EXTENSIONS for field in fields[7:])
+    if fields[0] not in _VERSIONS or (has_extensions and fields[0] != _VERSION_3):
+        found.append("its version is not 3, and the rest of it is")
+    return found
+
+
+def _subject(loaded: x509.Certificate, der: bytes) -> x509.Name:
+    """
+    Whom the certificate is about.
+    """
+    try:
+        return loaded.subject
+    except UNREADABLE:
+        pass
+    try:
+        return x509.load_der_x509_certificate(_mended(der, _NONE)).subject
+    except UNREADABLE:
+        return x509.Name([])
+
+
+def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, str]:
+    """
+    Who issued it, as in `Certificate`: the name, and the organization. Remembered, since few issue many.
+    """
+    known = _issuers.get(encoded)
+    if known is not None:
+        return known
+    try:
+        name = loaded.issuer
+    except UNREADABLE:
+        try:
+            name = x509.load_der_x509_certificate(_mended(der, _NONE)).issuer
+        except UNREADABLE:
+            name = x509.Name([])
+    text = printable(name.rfc4514_string())
+    known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text)
+    _issuers.put(encoded, known, size(encoded, known))
+    return known
+
+
+def _last(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
+    """
+    The most specific part of that kind, which is the one encoded last; empty when there is none.
+    """
+    found = name.get_attributes_for_oid(oid)
+    value = found[-1].value if found else ""
+    return printable(value if isinstance(value, str) else value.decode("utf-8", "replace"))
+
+
+def _key(loaded: x509.Certificate) -> tuple[str, int | None]:
+    """
+    Algorithm and size of the public key, as in `Certificate`.
+    """
+    try:
+        key = loaded.public_key()
+    except UNREADABLE:
+        return "unknown", None
+    match key:
+        case rsa.RSAPublicKey():
+            return "rsa", key.key_size
+        case ec.EllipticCurvePublicKey():
+            return "ecdsa", key.curve.key_size
+        case ed25519.Ed25519PublicKey():
+            return "ed25519", 256
+        case ed448.Ed448PublicKey():
+            return "ed448", 456
+        case dsa.DSAPublicKey():
+            return "dsa", key.key_size
+        case _:
+            return "unknown", None
+
+
+def _signature_hash(loaded: x509.Certificate) -> str:
+    """
+    Name of the hash in the signature algorithm, as in `Certificate`.
+    """
+    try:
+        algorithm = loaded.signature_hash_algorithm
+    except UNREADABLE:
+        return _OLD_SIGNATURE_HASHES.get(loaded.signature_algorithm_oid.dotted_string, "unknown")
+    return "none" if algorithm is None else algorithm.name
+
+
+def _extensions(loaded: x509.Certificate, der: bytes) -> dict[type[x509.ExtensionType], Any]:
+    """
+    The first of each kind of the extensions that can be read.
+    """
+    found: dict[type[x509.ExtensionType], Any] = {}
+    try:
+        for extension in loaded.extensions:
+            found.setdefault(type(extension.value), extension.value)
+        return found  # noqa: TRY300 -- reading them is what may raise
+    except UNREADABLE:
+        found.clear()
+    # One that cannot be read spoils all others, so each is read from a certificate of its own.
+    for oid in _USED_EXTENSIONS:
+        try:
+            for extension in x509.load_der_x509_certificate(_mended(der, (oid,))).extensions:
+                found.setdefault(type(extension.value), extension.value)
+        except UNREADABLE:
+            if oid == _EXTENDED_KEY_USAGE:
+                # It is there, so it limits the use: OpenSSL and others allow none when it is empty.
+                found[x509.ExtendedKeyUsage] = ()
+    return found
+
+
+def _ip_addresses(alternative: x509.SubjectAlternativeName) -> tuple[str, ...]:
+    """
+    The addresses among the names. A network, which the library reads from eight bytes, is none.
+    """
+    values = alternative.get_values_for_type(x509.IPAddress)
+    return tuple(str(value) for value in values if isinstance(value, (IPv4Address, IPv6Address)))
+
+
+def _key_usage(usage: x509.KeyUsage) -> frozenset[str]:
+    """
+    Names of the uses that are set (RFC 5280 section 4.2.1.3).
+    """
+    names = {name for attribute, name in _KEY_USAGES if getattr(usage, attribute)}
+    # The last two mean nothing without key agreement, and the library raises when asked.
+    if usage.key_agreement and usage.encipher_only:
+        names.add("encipherOnly")
+    if usage.key_agreement and usage.decipher_only:
+        names.add("decipherOnly")
+    return _shared(frozenset(names))
+
+
+@remembered("parsed")
+def _shared(words: frozenset[str]) -> frozenset[str]:
+    """
+    The same words as one object: thousands of certificates say the same few things.
+    """
+    return words

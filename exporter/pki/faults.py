@@ -1,0 +1,245 @@
+"""
+What is wrong with a leaf or its chain apart from the path: dates, names, uses, keys, signatures. Pure.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+from service_identity import CertificateError as PatternError
+from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern
+
+from exporter.model.foreign_text import bounded
+from exporter.model.observation import Certificate, FoundFault
+from exporter.model.reasons import Fault
+from exporter.model.urls import TargetError, normal_host, parse_ip
+
+_SERVER_PURPOSES = frozenset(
+    {
+        "1.3.6.1.5.5.7.3.1",  # server authentication (RFC 5280 section 4.2.1.12)
+        "2.5.29.37.0",  # any
+    }
+)
+
+
+_CA_PURPOSES = _SERVER_PURPOSES | {
+    # Server gated cryptography of Microsoft and Netscape: clients take it in old CA certificates.
+    "1.3.6.1.4.1.311.10.3.3",
+    "2.16.840.1.113730.4.1",
+}
+
+
+_KEY_USES = {
+    "rsa": {"digitalSignature", "keyEncipherment"},
+    "ecdsa": {"digitalSignature", "keyAgreement"},
+    "dsa": {"digitalSignature"},
+    "ed25519": {"digitalSignature"},
+    "ed448": {"digitalSignature"},
+    "unknown": {"digitalSignature", "keyEncipherment", "keyAgreement"},
+}
+"""Of these uses a server's key needs one (RFC 5246 section 7.4.2, RFC 8446 section 4.4.2.2)."""
+
+
+_WEAK_HASHES = {"md2", "md4", "md5", "sha1"}
+
+
+_LEAST_BITS = {"rsa": 2048, "ecdsa": 224}
+
+
+_NAMES_SHOWN = 5
+
+
+_LENGTH_SHOWN = 100
+
+
+class _Faults(dict[Fault, str]):
+    """
+    Details of faults as they are found; of two of a kind the first stays.
+    """
+
+    def add(self, fault: Fault, detail: str) -> None:
+        """
+        Keeps the fault unless there is one of its kind.
+        """
+        self.setdefault(fault, detail)
+
+    def in_order(self) -> tuple[FoundFault, ...]:
+        """
+        The faults in the order of the enum.
+        """
+        return tuple(FoundFault(fault, self[fault]) for fault in Fault if fault in self)
+
+
+def _judge_leaf_dates(leaf: Certificate, now: float, faults: _Faults) -> None:
+    """
+    Adds the faults of the leaf's own dates.
+    """
+    begin, end = _boundaries(leaf)
+    if now >= end:
+        faults.add(Fault.EXPIRED, f"{_shown(leaf)} expired at {_date(leaf.not_after)}.")
+    if now < begin:
+        faults.add(Fault.NOT_YET_VALID, f"{_shown(leaf)} is not valid before {_date(leaf.not_before)}.")
+
+
+def _judge_chain_dates(above: Sequence[Certificate], now: float, faults: _Faults) -> None:
+    """
+    Adds the faults of the dates of the certificates above the leaf.
+    """
+    for it in above:
+        begin, end = _boundaries(it)
+        if now >= end:
+            faults.add(
+                Fault.CHAIN_EXPIRED,
+                f"{_shown(it)}, which the chain needs, expired at {_date(it.not_after)}.",
+            )
+        if now < begin:
+            faults.add(
+                Fault.CHAIN_NOT_YET_VALID,
+                f"{_shown(it)}, which the chain needs, is not valid before {_date(it.not_before)}.",
+            )
+
+
+def _judge_name(leaf: Certificate, expected_name: str, faults: _Faults) -> None:
+    """
+    Adds a fault when the leaf is not good for the name. The common name counts for nothing (RFC 9525).
+    """
+    if _good_for(leaf, expected_name):
+        return
+    names = [bounded(name, _LENGTH_SHOWN) for name in (*leaf.dns_names, *leaf.ip_addresses)]
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    instead = f"it is good for {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "it has no such names"
+    faults.add(
+        Fault.NAME_MISMATCH,
+        f"{bounded(expected_name, _LENGTH_SHOWN)} is not among the subject alternative names: {instead}.",
+    )
+
+
+def _good_for(leaf: Certificate, expected_name: str) -> bool:
+    """
+    True when the certificate is good for that DNS name (RFC 9525 section 6.3) or IP address (section 6.4).
+    """
+    try:
+        name = normal_host(expected_name)
+        if (ip := parse_ip(name)) is not None:
+            # The zone of a link-local address is the client's own (RFC 4007 section 11.2).
+            address = IPAddress_ID(str(ip).partition("%")[0])
+            return any(address.verify(IPAddressPattern(ip_address(it))) for it in leaf.ip_addresses)
+        wanted = DNS_ID(name)
+    except (TargetError, ValueError):
+        return False
+    patterns = _patterns(leaf, name)
+    if any(wanted.verify(pattern) for pattern in patterns):
+        return True
+    head, _, tail = name.partition(".")
+    # service-identity matches no wildcard with an A-label. Clients do: only a wildcard that is part of
+    # an A-label is forbidden (RFC 6125 section 6.4.3). So any other label stands for it.
+    if not (head.startswith("xn--") and tail):
+        return False
+    plain = DNS_ID(f"label.{tail}")
+    return any(plain.verify(pattern) for pattern in patterns)
+
+
+def _patterns(leaf: Certificate, wanted: str) -> list[DNSPattern]:
+    """
+    The DNS names that may match the wanted one, without those that can't be names of hosts.
+    """
+    patterns = []
+    for name in leaf.dns_names:
+        # service-identity takes its time with each, and there may be thousands.
+        if "*" not in name and name.lower() != wanted:
+            continue
+        try:
+            patterns.append(DNSPattern.from_bytes(name.encode(errors="replace")))
+        except PatternError:
+            continue
+    return patterns
+
+
+def _judge_use(leaf: Certificate, untrusted: Sequence[Certificate], faults: _Faults) -> None:
+    """
+    Adds faults when the leaf is not meant for servers, or one above it not for issuing to them. OpenSSL
+    looks at whether those above are CAs at all.
+    """
+    if not _allows(leaf, _SERVER_PURPOSES):
+        faults.add(
+            Fault.WRONG_KEY_USAGE,
+            f"The extended key usage of {_shown(leaf)} does not include server authentication.",
+        )
+    needed = _KEY_USES.get(leaf.key_algorithm, _KEY_USES["unknown"])
+    if leaf.key_usage is not None and leaf.key_usage.isdisjoint(needed):
+        faults.add(
+            Fault.WRONG_KEY_USAGE,
+            f"The key usage of {_shown(leaf)} does not include {' or '.join(sorted(needed))}.",
+        )
+    for it in untrusted:
+        if not _allows(it, _CA_PURPOSES):
+            faults.add(
+                Fault.WRONG_KEY_USAGE,
+                f"The extended key usage of {_shown(it)} does not let it issue to servers.",
+            )
+
+
+def _allows(certificate: Certificate, purposes: frozenset[str]) -> bool:
+    """
+    True when the extended key usage is absent or names one of the purposes.
+    """
+    usage = certificate.extended_key_usage
+    return usage is None or not usage.isdisjoint(purposes)
+
+
+def _judge_key(certificate: Certificate, faults: _Faults) -> None:
+    """
+    Adds a fault when the key is too small or of a kind that clients gave up (RFC 8446 removed DSA).
+    """
+    least = _LEAST_BITS.get(certificate.key_algorithm, 0)
+    if certificate.key_algorithm == "dsa":
+        faults.add(Fault.WEAK_KEY, f"{_shown(certificate)} has a DSA key.")
+    elif certificate.key_bits is not None and certificate.key_bits < least:
+        faults.add(
+            Fault.WEAK_KEY, f"{_shown(certificate)} has the key {certificate.key}; {least} bits are needed."
+        )
+
+
+def _judge_signature(certificate: Certificate, faults: _Faults) -> None:
+    """
+    Adds a fault when the certificate is signed with a hash for which collisions are known.
+    """
+    if certificate.signature_hash in _WEAK_HASHES:
+        faults.add(
+            Fault.WEAK_SIGNATURE, f"{_shown(certificate)} is signed with {certificate.signature_hash}."
+        )
+
+
+def _boundaries(certificate: Certificate) -> tuple[float, float]:
+    """
+    The moment from which a certificate is valid, and the one from which it is not: after its last second.
+    """
+    return certificate.not_before, certificate.not_after + 1
+
+
+def _valid(certificate: Certificate, now: float) -> bool:
+    """
+    True when the time is within the dates.
+    """
+    begin, end = _boundaries(certificate)
+    return begin <= now < end
+
+
+def _shown(certificate: Certificate) -> str:
+    """
+    A certificate for a person: its subject, or its serial number when it names none.
+    """
+    subject = bounded(certificate.subject, _LENGTH_SHOWN)
+    return subject or f"the certificate {bounded(certificate.serial, _LENGTH_SHOWN)} without a subject"
+
+
+def _date(moment: float) -> str:
+    """
+    A moment for a person, in UTC.
+    """
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment)).strftime(
+            "%Y-%m-%d %H:%M:%S UTC"
+        )
+    except OverflowError:
+        return f"{moment:.0f} seconds after 1970"

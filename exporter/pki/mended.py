@@ -1,0 +1,154 @@
+"""
+Certificates encoded once more, without what `cryptography` can't read. Pure.
+"""
+
+from exporter.pki.encodings import (
+    INTEGER,
+    OCTET_STRING,
+    SEQUENCE,
+    SET,
+    SOME_TIME,
+    UTF8_STRING,
+    as_der,
+    content,
+    elements,
+    encode,
+)
+
+# Tags of X.680 section 8.4 and of RFC 5280 section 4.1 and 4.2.1.6.
+_UNIVERSAL_STRING = 0x1C
+
+
+_BMP_STRING = 0x1E
+
+
+_TBS_VERSION = 0xA0
+
+
+_TBS_EXTENSIONS = 0xA3
+
+
+_DNS_NAME = 0x82
+
+
+_IP_ADDRESS = 0x87
+
+
+_VERSION_3 = bytes((_TBS_VERSION, 3, INTEGER, 1, 2))
+
+
+_UNKNOWN_KEY = bytes.fromhex("3009300406026900030100")  # object identifier 2.25.0, no bits
+
+
+_ENCODINGS = {UTF8_STRING: "utf-8", _BMP_STRING: "utf-16-be", _UNIVERSAL_STRING: "utf-32-be"}
+
+
+_SUBJECT_ALTERNATIVE_NAME = bytes.fromhex("0603551d11")
+
+
+def _mended(
+    der: bytes,
+    extensions: tuple[bytes, ...] | None,
+    *,
+    bare_signature: bool = False,
+    unknown_key: bool = False,
+) -> bytes:
+    """
+    The certificate encoded again: as version 3, names as UTF-8, with the first extension of each kind named,
+    and with any dates. It is given in DER.
+
+    `extensions` are encoded object identifiers; None keeps all extensions as they are. A bare signature
+    is one whose algorithm has no parameters; an unknown key is of an algorithm that nobody has.
+    The signature no longer fits, and nobody looks at it. Raises ValueError for what is no certificate.
+    """
+    _, algorithm, signature = elements(der)
+    _, serial, _, issuer, _, subject, key, *optional = _tbs_fields(der)
+    validity = encode(SEQUENCE, [SOME_TIME, SOME_TIME])
+    if bare_signature:
+        algorithm = bare(algorithm)
+    if unknown_key:
+        key = _UNKNOWN_KEY
+    tbs = [_VERSION_3, serial, algorithm, mended_name(issuer), validity, mended_name(subject), key]
+    present = next((field for field in optional if field[0] == _TBS_EXTENSIONS), None)
+    if present is not None and extensions is None:
+        tbs.append(present)
+    elif present is not None:
+        kept = [found for oid in extensions or () if (found := _mended_extension(present, oid)) is not None]
+        if kept:
+            tbs.append(encode(_TBS_EXTENSIONS, [encode(SEQUENCE, kept)]))
+    return encode(SEQUENCE, [encode(SEQUENCE, tbs), algorithm, signature])
+
+
+def bare(algorithm: bytes) -> bytes:
+    """
+    The algorithm without parameters: some issuers give it such as it must not have. Raises ValueError.
+    """
+    return encode(SEQUENCE, elements(algorithm)[:1])
+
+
+def _tbs_fields(der: bytes) -> list[bytes]:
+    """
+    The encoded fields of a TBSCertificate (RFC 5280 section 4.1), version first. Raises ValueError.
+    """
+    outer = elements(der)
+    fields = elements(outer[0]) if outer else []
+    if fields and fields[0][0] != _TBS_VERSION:
+        fields.insert(0, b"")  # version 1 is not encoded
+    if len(fields) < 7:
+        raise ValueError("it has too few fields")
+    return fields
+
+
+def mended_name(name: bytes) -> bytes:
+    """
+    The name with every value as readable UTF-8, bytes of no character as U+FFFD. Raises ValueError.
+    """
+    parts = [[_mended_attribute(attribute) for attribute in elements(part)] for part in elements(name)]
+    return encode(SEQUENCE, [encode(SET, sorted(part)) for part in parts])
+
+
+def _mended_attribute(attribute: bytes) -> bytes:
+    """
+    The type and value of a part of a name, the value as readable UTF-8. Raises ValueError.
+    """
+    oid, value = elements(attribute)  # any other number is a ValueError, too
+    # Strings of the other tags are ASCII, or Latin-1 by custom.
+    text = content(value).decode(_ENCODINGS.get(value[0], "latin-1"), "replace")
+    return encode(SEQUENCE, [oid, encode(UTF8_STRING, [text.encode()])])
+
+
+def _mended_extension(present: bytes, oid: bytes) -> bytes | None:
+    """
+    The first of the extensions with that encoded object identifier; None when there is none.
+
+    A subject alternative name keeps only the names that can be read, and what is inside of the others is
+    encoded again as DER. Raises ValueError.
+    """
+    extension = next((one for one in elements(content(present)) if elements(one)[:1] == [oid]), None)
+    if extension is None:
+        return None
+    value = content(elements(extension)[-1])
+    if oid == _SUBJECT_ALTERNATIVE_NAME:
+        inside = encode(SEQUENCE, [name for name in elements(value) if _usable_name(name)])
+    else:
+        inside = as_der(value)
+    return encode(SEQUENCE, [oid, encode(OCTET_STRING, [inside])])
+
+
+def _extension(der: bytes, oid: bytes) -> bytes | None:
+    """
+    The first extension of a certificate in DER with that encoded object identifier. Raises ValueError.
+    """
+    for field in _tbs_fields(der)[7:]:
+        for extension in elements(content(field)) if field[0] == _TBS_EXTENSIONS else ():
+            if elements(extension)[:1] == [oid]:
+                return extension
+    return None
+
+
+def _usable_name(name: bytes) -> bool:
+    """
+    True for a DNS name in ASCII and for an address of either kind. Raises ValueError.
+    """
+    inside = content(name)
+    return inside.isascii() if name[0] == _DNS_NAME else name[0] == _IP_ADDRESS and len(inside) in {4, 16}

@@ -1,0 +1,256 @@
+"""
+OCSP responses: who signed them, what they say, and how long that holds (RFC 6960).
+
+Pure.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from exporter.model.caches import remembered
+from exporter.model.observation import FoundFault, Item
+from exporter.model.reasons import Fault, Kind
+from exporter.pki.certificates import CertificateError, certificate, encoded_names, public_key_bits
+from exporter.pki.revocation import (
+    _HASHES,
+    _TLS_FEATURE,
+    _UNREADABLE,
+    RevocationError,
+    _seconds,
+    _verify,
+    _words,
+    extension,
+    issued,
+    loaded,
+    revoked,
+)
+from exporter.pki.revocation_data import SignedResponse, load_response
+
+_OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
+
+
+@dataclass(frozen=True, slots=True)
+class OcspAnswer:
+    """
+    What an OCSP response, signed by whom it must be, says of one certificate.
+    """
+
+    this_update: float
+    next_update: float | None
+    """None: the responder has newer information at any time."""
+    known: bool
+    """False when the responder does not know the certificate (status `unknown`)."""
+    revoked_at: float | None = None
+    """None when it is not revoked."""
+    reason: str = ""
+    """Why it was revoked, as RFC 5280 section 5.3.1 names it; empty where the responder does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """
+    What was found out about a certificate: the item that it stands in, and what is wrong.
+    """
+
+    item: Item | None = None
+    faults: tuple[FoundFault, ...] = ()
+
+
+@remembered("extensions")
+def must_staple(der: bytes) -> bool:
+    """
+    True when a certificate demands a stapled OCSP response of its server (RFC 7633 section 4.2.3.1).
+    """
+    # Hardly any has it: what is not there need not be parsed.
+    if _TLS_FEATURE not in der:
+        return False
+    feature = extension(der, x509.TLSFeature)
+    return feature is not None and x509.TLSFeatureType.status_request in feature
+
+
+@remembered("staples")
+def judge_staple(staple: bytes, name: str, leaf_der: bytes, issuer_der: bytes) -> Judged:
+    """
+    What a stapled response says of the leaf that it came with. The item is called by that name.
+
+    There is no item when the response names no next update: it has no end then (RFC 6960 section 4.2.2.1).
+    """
+    try:
+        answer = read_response(staple, leaf_der, issuer_der)
+    except RevocationError as error:
+        return Judged(
+            None, (FoundFault(Fault.STAPLE_INVALID, f"The stapled OCSP response is no good: {error}."),)
+        )
+    if not answer.known:
+        words = "The stapled OCSP response says that the issuer's responder does not know this certificate."
+        return Judged(None, (FoundFault(Fault.STAPLE_INVALID, words),))
+    return judge_answer(answer, name, "The stapled OCSP response")
+
+
+def outdated(staple: Item | None, leaf_der: bytes, now: float) -> tuple[FoundFault, ...]:
+    """
+    The fault that a stapled response is over, where the leaf demands one: clients do as if there were none.
+
+    Without that demand most clients do not mind. Its end is told by the item in any case.
+    """
+    if staple is None or now <= staple.not_after or not must_staple(leaf_der):
+        return ()
+    words = (
+        "The stapled OCSP response is past its next update, and the certificate demands one that is not "
+        "(must-staple)."
+    )
+    return (FoundFault(Fault.STAPLE_INVALID, words),)
+
+
+def judge_answer(answer: OcspAnswer, name: str, source: str) -> Judged:
+    """
+    The item that an OCSP answer is, and the fault that the certificate is revoked.
+    """
+    item = None
+    if answer.next_update is not None:
+        item = Item(name, Kind.OCSP, answer.this_update, answer.next_update)
+    if answer.revoked_at is None:
+        return Judged(item)
+    return Judged(item, (revoked(source, answer.reason),))
+
+
+def read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
+    """
+    What an OCSP response (DER) says of a certificate. Raises RevocationError, and nothing else.
+
+    It must be signed by the issuer, or by a responder that the issuer certified (RFC 6960 section 4.2.2.2).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _read_response(data, der, issuer_der)
+    except RevocationError:
+        raise
+    except _UNREADABLE as error:
+        raise RevocationError(f"it can't be read: {_words(error)}") from None
+
+
+def unreadable_staple(staple: bytes) -> tuple[FoundFault, ...]:
+    """
+    The fault that what is stapled is no OCSP response at all, whoever should have signed it; else none.
+    """
+    try:
+        load_response(staple)
+    except CertificateError as error:
+        words = f"The stapled OCSP response can't be read: {_words(error)}."
+        return (FoundFault(Fault.STAPLE_INVALID, words),)
+    return ()
+
+
+def _read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
+    read = load_response(data)
+    response = read.loaded
+    if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        raise RevocationError(f"the responder answered {response.response_status.name.lower()}")
+    single = next((one for one in response.responses if _is_about(one, der, issuer_der)), None)
+    if single is None:
+        raise RevocationError("it is about another certificate")
+    _verify_response(read, issuer_der)
+    status = single.certificate_status
+    answer = OcspAnswer(
+        single.this_update_utc.timestamp(),
+        _seconds(single.next_update_utc),
+        known=status is not ocsp.OCSPCertStatus.UNKNOWN,
+    )
+    if status is not ocsp.OCSPCertStatus.REVOKED:
+        return answer
+    reason = single.revocation_reason
+    return OcspAnswer(
+        answer.this_update,
+        answer.next_update,
+        known=True,
+        revoked_at=_seconds(single.revocation_time_utc),
+        reason="" if reason is None else reason.value,
+    )
+
+
+def _is_about(single: ocsp.OCSPSingleResponse, der: bytes, issuer_der: bytes) -> bool:
+    """
+    True when the response is about this certificate of this issuer.
+    """
+    if single.serial_number != loaded(der).serial_number:
+        return False
+    algorithm = _HASHES.get(single.hash_algorithm.name)
+    if algorithm is None:
+        return False
+    return (single.issuer_name_hash, single.issuer_key_hash) == _issuer_hashes(der, issuer_der, algorithm)
+
+
+def _issuer_hashes(der: bytes, issuer_der: bytes, algorithm: hashes.HashAlgorithm) -> tuple[bytes, bytes]:
+    """
+    The hashes of the issuer's name and key by which a certificate is asked for (RFC 6960 section 4.1.1).
+
+    The name is as the certificate encodes it: what had to be mended to be read has another hash.
+    """
+    name, _ = encoded_names(der)
+    key = public_key_bits(issuer_der)
+    return _hashed(name, algorithm), _hashed(key, algorithm)
+
+
+def _hashed(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
+    made = hashes.Hash(algorithm)
+    made.update(data)
+    return made.finalize()
+
+
+def _verify_response(read: SignedResponse, issuer_der: bytes) -> None:
+    """
+    Raises RevocationError when neither the issuer nor a responder of its signed the response.
+    """
+    response = read.loaded
+    for signer in (
+        issuer_der,
+        *(one for one in read.certificates if _may_respond(one, issuer_der, response)),
+    ):
+        try:
+            _verify(
+                loaded(signer).public_key(),
+                response.signature,
+                read.signed,
+                response.signature_hash_algorithm,
+                padding.PKCS1v15(),
+            )
+        except _UNREADABLE:
+            continue
+        return
+    raise RevocationError("its signature is not that of the certificate's issuer, nor of a responder of its")
+
+
+def _may_respond(signer_der: bytes, issuer_der: bytes, response: ocsp.OCSPResponse) -> bool:
+    """
+    True for a certificate by which the issuer lets somebody else sign responses, in time when it was used.
+    """
+    try:
+        signer = certificate(signer_der)
+    except CertificateError:
+        return False
+    in_time = signer.not_before <= response.produced_at_utc.timestamp() <= signer.not_after
+    uses = signer.extended_key_usage or ()
+    return in_time and _OCSP_SIGNING in uses and issued(signer_der, issuer_der)
+
+
+def request(der: bytes, issuer_der: bytes) -> bytes:
+    """
+    The question whether a certificate is revoked, DER (RFC 6960 section 4.1). Raises RevocationError.
+    """
+    try:
+        # SHA-1: the one hash that every responder knows (RFC 5019 section 2.1.1). It proves nothing here.
+        algorithm = hashes.SHA1()  # noqa: S303 - see above
+        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+            *_issuer_hashes(der, issuer_der, algorithm), loaded(der).serial_number, algorithm
+        )
+        return builder.build().public_bytes(Encoding.DER)
+    except _UNREADABLE as error:
+        raise RevocationError(f"its serial number or issuer can't be asked for: {_words(error)}") from None

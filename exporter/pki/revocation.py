@@ -1,0 +1,338 @@
+"""
+Revocation: OCSP responses (RFC 6960) and revocation lists (RFC 5280 section 5), read and judged. Pure.
+
+Nothing counts that its issuer did not sign. What can't be read or does not fit raises RevocationError: that
+is never "revoked", and never "good" either.
+"""
+
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import AuthorityInformationAccessOID, CRLEntryExtensionOID
+
+from exporter.model.caches import remembered
+from exporter.model.foreign_text import bounded, clean
+from exporter.model.observation import Certificate, FoundFault
+from exporter.model.reasons import Fault
+from exporter.pki.certificates import load, signed_part
+from exporter.pki.revocation_data import list_in_pem, load_list
+
+# What `cryptography` raises for what it can't read, and for signatures that do not fit.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+SERIAL_LIMIT = 64
+"""Bytes of a serial number on a list: the widest sets all rows. RFC 5280 section 4.1.2.2 permits 20."""
+
+
+URL_LIMIT = 2048
+"""Characters of a URL in a certificate that is asked."""
+
+
+_TLS_FEATURE = bytes.fromhex("06082b06010505070118")
+"""The object identifier of the TLS feature extension, DER (RFC 7633 section 4.2.3)."""
+
+
+_REASONS = ("", *(flag.value for flag in x509.ReasonFlags))
+"""Why an authority revoked (RFC 5280 section 5.3.1), in its words; empty where it does not say."""
+
+
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    one.name: one
+    for one in (
+        hashes.SHA1(),  # noqa: S303 - what most use; it proves nothing here
+        hashes.SHA224(),
+        hashes.SHA256(),
+        hashes.SHA384(),
+        hashes.SHA512(),
+    )
+}
+"""Hashes by which an OCSP response may name the certificate."""
+
+
+_WORDS = 200
+"""Characters of the library's words that are passed on."""
+
+
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+
+
+class RevocationError(ValueError):
+    """
+    A response or list that says nothing of a certificate. The message says why, for a person.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Pointers:
+    """
+    Where a certificate says that its revocation is looked up. Only http: RFC 5280 section 8 warns of https.
+    """
+
+    crl_urls: tuple[str, ...]
+    """Of the lists that have it, any of which will do."""
+    ocsp_urls: tuple[str, ...]
+    crl_elsewhere: str = ""
+    """Where else its list is, which is not asked, in words; empty when there is no such place."""
+    ocsp_elsewhere: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RevocationList:
+    """
+    A revocation list, kept small: some have hundreds of thousands of entries. Each is equal to itself only.
+    """
+
+    this_update: float
+    next_update: float | None
+    """None: RFC 5280 demands it, and some do not have it."""
+    certificates: str
+    """Which it is about: `any`, `user` or `ca`."""
+    width: int
+    """Bytes of a row: the serial number, then which of the reasons."""
+    rows: bytes
+    """Sorted."""
+
+    def __len__(self) -> int:
+        return len(self.rows) // self.width
+
+    def reason(self, certificate: Certificate) -> str | None:
+        """
+        Why the certificate was revoked, empty where the list does not say; None when it is not on the list.
+        """
+        if self.certificates not in {"any", "ca" if certificate.is_ca else "user"}:
+            return None
+        try:
+            serial = int(certificate.serial, 16).to_bytes(self.width - 1)
+        except (ValueError, OverflowError):
+            return None  # negative, or longer than any on the list
+        width = self.width
+        found = bisect_left(
+            range(len(self)), serial, key=lambda at: self.rows[at * width : at * width + width - 1]
+        )
+        row = self.rows[found * width : (found + 1) * width]
+        return _REASONS[row[-1]] if row[:-1] == serial and row else None
+
+
+@remembered("extensions")
+def pointers(der: bytes) -> Pointers:
+    """
+    Where the certificate says that its revocation is to be looked up.
+    """
+    points = extension(der, x509.CRLDistributionPoints) or ()
+    access = extension(der, x509.AuthorityInformationAccess) or ()
+    lists = [name for point in points for name in point.full_name or () if point.crl_issuer is None]
+    others = [name for point in points for name in point.full_name or ()]
+    responders = [
+        one.access_location for one in access if one.access_method == AuthorityInformationAccessOID.OCSP
+    ]
+    return Pointers(
+        tuple(_urls(lists)),
+        tuple(_urls(responders)),
+        _elsewhere(others) or ("a name that is no URL" if points else ""),
+        _elsewhere(responders),
+    )
+
+
+@remembered("signatures")
+def issued(der: bytes, issuer_der: bytes) -> bool:
+    """
+    True when the one certificate was signed by the other one's key, and names it as its issuer.
+    """
+    try:
+        one, issuer = loaded(der), loaded(issuer_der)
+        if one.issuer != issuer.subject:
+            return False
+        key, padded = issuer.public_key(), one.signature_algorithm_parameters
+        _verify(key, one.signature, signed_part(der), one.signature_hash_algorithm, padded)
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def revoked(source: str, reason: str, what: str = "the certificate") -> FoundFault:
+    """
+    The fault that a certificate is revoked, with who says so.
+    """
+    why = f" (reason: {reason})" if reason else ""
+    return FoundFault(Fault.REVOKED, f"{source} says that {what} is revoked{why}.")
+
+
+def _verify(
+    key: CertificatePublicKeyTypes,
+    signature: bytes,
+    signed: bytes,
+    algorithm: hashes.HashAlgorithm | None,
+    parameters: object,
+) -> None:
+    """
+    Raises one of `_UNREADABLE` when the signature is not that of the key. The parameters are an RSA padding.
+    """
+    match key, algorithm:
+        case rsa.RSAPublicKey(), hashes.HashAlgorithm() if isinstance(parameters, AsymmetricPadding):
+            key.verify(signature, signed, parameters, algorithm)
+        case ec.EllipticCurvePublicKey(), hashes.HashAlgorithm():
+            key.verify(signature, signed, ec.ECDSA(algorithm))
+        case dsa.DSAPublicKey(), hashes.HashAlgorithm():
+            key.verify(signature, signed, algorithm)
+        case ((ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()), _):
+            key.verify(signature, signed)
+        case _:
+            raise UnsupportedAlgorithm("the kind of key is not known")
+
+
+def read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList:
+    """
+    A revocation list, DER or PEM, of this issuer, as it was got from the URL. Raises RevocationError only.
+
+    Takes a second or two for 20 MB, so it may be called on another thread, unlike the rest of this module.
+    """
+    try:
+        return _read_list(data, issuer, url)
+    except RevocationError:
+        raise
+    except _UNREADABLE as error:
+        raise RevocationError(f"it is no revocation list that can be read: {_words(error)}") from None
+
+
+def _read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList:
+    pem = data.lstrip().startswith(b"-----BEGIN")
+    read = load_list(list_in_pem(data) if pem else data)
+    found = read.loaded
+    if found.issuer != issuer.subject:
+        raise RevocationError("it is the list of another issuer")
+    certificates = _scope(found, url)
+    padded = found.signature_algorithm_parameters
+    try:
+        _verify(issuer.public_key(), found.signature, read.signed, found.signature_hash_algorithm, padded)
+    except _UNREADABLE:
+        raise RevocationError("its signature is not that of the issuer") from None
+    entries = list(_entries(found))
+    width = max((serial.bit_length() + 7) // 8 for serial, _ in entries) + 1 if entries else 1
+    rows = sorted(serial.to_bytes(width - 1) + bytes((reason,)) for serial, reason in entries)
+    return RevocationList(
+        read.this_update,
+        read.next_update,
+        certificates,
+        width,
+        b"".join(rows),
+    )
+
+
+def _entries(found: x509.CertificateRevocationList) -> Iterator[tuple[int, int]]:
+    """
+    The serial number of each entry, and which of the reasons it has.
+    """
+    for entry in found:
+        serial = entry.serial_number
+        if serial < 0 or serial.bit_length() > 8 * SERIAL_LIMIT:
+            continue  # no certificate has such a one (RFC 5280 section 4.1.2.2)
+        try:
+            extension = entry.extensions.get_extension_for_oid(CRLEntryExtensionOID.CRL_REASON).value
+        except _UNREADABLE:
+            yield serial, 0
+            continue
+        assert isinstance(extension, x509.CRLReason)
+        yield serial, _REASONS.index(extension.reason.value)
+
+
+def _scope(found: x509.CertificateRevocationList, url: str) -> str:
+    """
+    Which certificates the list is about: `any`, `user` or `ca`. Raises RevocationError for other lists.
+
+    The list of another place tells nothing of these certificates (RFC 5280 section 6.3.3 (b)).
+    """
+    for extension in found.extensions:
+        if isinstance(extension.value, x509.IssuingDistributionPoint):
+            continue
+        if extension.critical:
+            raise RevocationError(f"it has a condition that is not known here: {extension.oid.dotted_string}")
+    try:
+        point = found.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+    except x509.ExtensionNotFound:
+        return "any"
+    if point.indirect_crl or point.only_contains_attribute_certs or point.only_some_reasons:
+        raise RevocationError("it is a list for other issuers, other things, or some reasons only")
+    names = list(_urls(point.full_name or ()))
+    if names and url not in names:
+        raise RevocationError(f"it is the list of another place: {names[0]}")
+    if point.only_contains_ca_certs:
+        return "ca"
+    return "user" if point.only_contains_user_certs else "any"
+
+
+# Measured: with its extensions read, such an object takes five times its encoding.
+@remembered("parsed", lambda _, der: 1000 + 6 * len(der))
+def loaded(der: bytes) -> x509.Certificate:
+    """
+    The certificate as the library has it, remembered: see `load`. Raises ValueError.
+    """
+    return load(der)
+
+
+def extension(der: bytes, kind: type[_Kind]) -> _Kind | None:
+    """
+    The extension of a certificate, or None when there is none that can be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return loaded(der).extensions.get_extension_for_class(kind).value
+    except _UNREADABLE:
+        return None
+
+
+def _urls(names: Iterable[x509.GeneralName]) -> Iterator[str]:
+    """
+    The http URLs among the names.
+    """
+    for name in names:
+        if isinstance(name, x509.UniformResourceIdentifier) and len(name.value) <= URL_LIMIT:
+            scheme = name.value.partition("://")[0]
+            if scheme.lower() == "http" and name.value.isprintable():
+                yield name.value
+
+
+def _elsewhere(names: Iterable[x509.GeneralName]) -> str:
+    """
+    The first of the names in words; empty when there is none.
+    """
+    for name in names:
+        if isinstance(name, x509.UniformResourceIdentifier):
+            return bounded(name.value, _WORDS)
+        return "a name that is no URL"
+    return ""
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    """
+    The moment in seconds since the epoch; None for none.
+    """
+    return None if moment is None else moment.timestamp()
+
+
+def _words(error: Exception) -> str:
+    """
+    The library's words for an error, short.
+    """
+    return clean(str(error), _WORDS) or type(error).__name__

@@ -1,0 +1,208 @@
+"""
+Revocation lists and OCSP responses out of bytes: what `cryptography` tells of them, and what it can't. Pure.
+
+As with certificates, where it refuses a part (the name of an issuer, a date), they are encoded once more
+without that part and read again. What signatures are made over is always taken from the bytes themselves.
+
+All that loads a revocation list or a response does it here, so that all read the same ones.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.x509 import ocsp
+
+from exporter.pki.certificates import UNREADABLE, CertificateError
+from exporter.pki.encodings import (
+    INTEGER,
+    OCTET_STRING,
+    SEQUENCE,
+    SOME_TIME,
+    TIMES,
+    content,
+    elements,
+    encode,
+    read_time,
+)
+from exporter.pki.mended import bare, mended_name
+
+_RESPONDER_NAME = 0xA1
+
+
+_NO_RESPONDER = bytes.fromhex("a2160414") + bytes(20)  # by key, and by none
+
+
+_VERSION_2 = bytes((INTEGER, 1, 1))
+
+
+_PEM_LIST = re.compile(rb"-----BEGIN X509 CRL-----([^-]*)-----END X509 CRL-----")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedList:
+    """
+    A revocation list: what `cryptography` can tell of it, and what is read from the bytes themselves.
+    """
+
+    loaded: x509.CertificateRevocationList
+    """Issuer, extensions and entries. Its dates and what it is signed over may be others; see below."""
+    this_update: float
+    next_update: float | None
+    signed: bytes
+    """What the signature is made over."""
+    irregular: str
+    """As in `Certificate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedResponse:
+    """
+    An OCSP response: what `cryptography` can tell of it, and what is read from the bytes themselves.
+    """
+
+    loaded: ocsp.OCSPResponse
+    """Status and answers. Who responded, certificates and what it is signed over may be others; see below."""
+    signed: bytes
+    """What the signature is made over; empty when the responder refused to answer."""
+    certificates: tuple[bytes, ...]
+    """The certificates in it, DER."""
+
+
+def load_list(der: bytes) -> SignedList:
+    """
+    A revocation list (RFC 5280 section 5.1). Raises CertificateError.
+    """
+    try:
+        return _load_list(der)
+    except UNREADABLE as error:
+        raise CertificateError(str(error) or type(error).__name__) from None
+
+
+def load_response(der: bytes) -> SignedResponse:
+    """
+    An OCSP response (RFC 6960 section 4.2.1). Raises CertificateError.
+    """
+    try:
+        return _load_response(der)
+    except UNREADABLE as error:
+        raise CertificateError(str(error) or type(error).__name__) from None
+
+
+def list_in_pem(data: bytes) -> bytes:
+    """
+    The first revocation list of a PEM file, DER. Raises CertificateError.
+    """
+    found = _PEM_LIST.search(data)
+    if found is None:
+        raise CertificateError("there is no X509 CRL block in it")
+    try:
+        return base64.b64decode(b"".join(found[1].split()), validate=True)
+    except binascii.Error as error:
+        raise CertificateError(f"the PEM block is not base64: {error}") from None
+
+
+def _load_list(der: bytes) -> SignedList:
+    """
+    A revocation list. Raises one of UNREADABLE.
+    """
+    signed, *_ = elements(der)
+    times = _list_fields(signed)[3]
+    if not times:
+        raise ValueError("it does not say when it was made")
+    moments = [read_time(it, what) for it, what in zip(times, ("begin", "next update"), strict=False)]
+    return SignedList(
+        _loaded_list(der),
+        moments[0][0],
+        moments[1][0] if moments[1:] else None,
+        signed,
+        "; ".join(odd for _, odd in moments if odd),
+    )
+
+
+def _load_response(der: bytes) -> SignedResponse:
+    """
+    An OCSP response. Raises one of UNREADABLE.
+    """
+    status, *rest = elements(der)
+    if not rest:
+        return SignedResponse(ocsp.load_der_ocsp_response(der), b"", ())
+    kind, octets = elements(content(rest[0]))
+    signed, algorithm, signature, *found = elements(content(octets))
+    certificates = tuple(elements(content(found[0]))) if found else ()
+    try:
+        loaded = ocsp.load_der_ocsp_response(der)
+    except UNREADABLE:
+        # What is odd is the name of the responder, or a certificate, which is read by itself.
+        tbs = [_NO_RESPONDER if it[0] == _RESPONDER_NAME else it for it in elements(signed)]
+        basic = encode(SEQUENCE, [encode(SEQUENCE, tbs), algorithm, signature])
+        inner = encode(SEQUENCE, [kind, encode(OCTET_STRING, [basic])])
+        loaded = ocsp.load_der_ocsp_response(encode(SEQUENCE, [status, encode(rest[0][0], [inner])]))
+    return SignedResponse(loaded, signed, certificates)
+
+
+def _loaded_list(der: bytes) -> x509.CertificateRevocationList:
+    """
+    The list as the library sees it, its issuer readable. Raises one of UNREADABLE.
+    """
+    reason: Exception | None = None
+    # What is odd is the issuer's name, most often. A list may have a million entries.
+    for again in (bytes, _mended_list, _mended_list_and_entries):
+        try:
+            loaded = x509.load_der_x509_crl(again(der))
+            _ = loaded.issuer
+            return loaded  # noqa: TRY300 -- reading it is what may raise
+        except UNREADABLE as error:
+            reason = reason or error
+    assert reason is not None
+    raise reason
+
+
+def _mended_list_and_entries(der: bytes) -> bytes:
+    return _mended_list(der, entries=True)
+
+
+def _mended_list(der: bytes, *, entries: bool = False) -> bytes:
+    """
+    The list encoded again: with a version that exists, the issuer's name as UTF-8, and any dates.
+
+    With `entries` so are the dates of the entries. Raises ValueError.
+    """
+    signed, algorithm, signature = elements(der)
+    version, _, issuer, times, rest = _list_fields(signed)
+    if entries:
+        algorithm = bare(algorithm)
+        rest = [_mended_entries(it) if it[0] == SEQUENCE else it for it in rest]
+    tbs = [
+        _VERSION_2 if version else b"",
+        algorithm,
+        mended_name(issuer),
+        *([SOME_TIME] * len(times)),
+        *rest,
+    ]
+    return encode(SEQUENCE, [encode(SEQUENCE, tbs), algorithm, signature])
+
+
+def _mended_entries(entries: bytes) -> bytes:
+    """
+    The entries of a list, each as if of the same date. Raises ValueError.
+    """
+    found = []
+    for entry in elements(entries):
+        serial, _, *rest = elements(entry)
+        found.append(encode(SEQUENCE, [serial, SOME_TIME, *rest]))
+    return encode(SEQUENCE, found)
+
+
+def _list_fields(signed: bytes) -> tuple[bytes, bytes, bytes, list[bytes], list[bytes]]:
+    """
+    Version (empty when there is none), algorithm, issuer, the one or two dates, and the rest of a
+    TBSCertList (RFC 5280 section 5.1.2). Raises ValueError.
+    """
+    fields = elements(signed)
+    version = fields.pop(0) if fields and fields[0][0] == INTEGER else b""
+    algorithm, issuer, *rest = fields
+    count = next((at for at, it in enumerate(rest) if it[0] not in TIMES), len(rest))
+    return version, algorithm, issuer, rest[:count], rest[count:]

@@ -1,0 +1,453 @@
+"""
+Trust: would a normal client accept this chain for this name at this time? Pure.
+
+OpenSSL verifies (through pyOpenSSL), service-identity compares names. Every look that
+OpenSSL takes is without its clock: the certificates that are valid at the time in
+question are chosen beforehand. So one expired certificate hides no other fault, and
+nothing depends on how a platform counts years.
+
+Where clients differ, the strictest counts, unless ordinary certificates would be refused for it:
+
+- A CA of version 3 needs basic constraints, a trusted root too: Go, Firefox and RFC 5280 section 4.2.1.9 want
+  them, OpenSSL is content with a key usage. A trusted root of version 1 is accepted by all, and by us.
+- A wildcard that covers an excluded name is refused, as in Go, BoringSSL and rustls (CVE-2025-61727); OpenSSL
+  compares texts only.
+- Name constraints that constrain nothing are refused, as in Go (RFC 5280 section 4.2.1.10 forbids them).
+- An extended key usage that allows nothing, or can't be read, is refused, as in OpenSSL and pyca.
+- What OpenSSL refuses and others do not (duplicate extensions, an unknown critical one, a weak self-signature
+  aside) is refused.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from OpenSSL import crypto
+from OpenSSL._util import lib
+
+from exporter.model.caches import remembered
+from exporter.model.foreign_text import bounded
+from exporter.model.observation import Certificate, FoundFault
+from exporter.model.reasons import Fault
+from exporter.pki.certificates import name_constraints, parse_pem
+from exporter.pki.faults import (
+    _LENGTH_SHOWN,
+    _boundaries,
+    _Faults,
+    _judge_chain_dates,
+    _judge_key,
+    _judge_leaf_dates,
+    _judge_name,
+    _judge_signature,
+    _judge_use,
+    _shown,
+    _valid,
+)
+
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name. Partial chains:
+# an anchor need not be a root, as in Go and in browsers; private CA files often hold only an intermediate.
+_FLAGS = 0x200000 | crypto.X509StoreFlags.PARTIAL_CHAIN
+
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h.
+_BAD_SIGNATURE = 7
+
+
+_SELF_SIGNED_LEAF = 18
+
+
+_NO_ISSUER = {2, 20, 21}
+
+
+_NOT_TRUSTED = {19, 27, 28}
+
+
+# A server can present any number of certificates of the same name; more looks than this are not taken.
+_LOOKS = 8
+
+
+class TrustStoreError(ValueError):
+    """
+    A trust store without a certificate that can be read. The message says so for a person.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """
+    What a normal client thinks of a chain at one time, and between which times it stays the same.
+    """
+
+    faults: tuple[FoundFault, ...]
+    """Each fault once, in the order of the enum; empty when a normal client accepts the chain."""
+    path: tuple[Certificate, ...]
+    """Leaf to anchor, dates aside; empty when no path leads to an anchor."""
+    valid_from: float
+    """The faults have been these since this moment; minus infinity when nothing began or ended before."""
+    valid_until: float
+    """Before this moment the faults stay these; infinity when nothing begins or ends later."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchors:
+    """
+    Trust anchors as values, and the same for OpenSSL.
+    """
+
+    certificates: tuple[Certificate, ...]
+    openssl: crypto.X509Store
+    by_encoding: dict[bytes, Certificate]
+    """The anchors by the encoding that OpenSSL gives them."""
+
+
+class TrustStore:
+    """
+    The certificates that a client trusts without further proof. What it holds never changes.
+    """
+
+    __slots__ = ("_at", "_boundaries", "_fingerprints", "anchors", "skipped")
+
+    def __init__(self, anchors: Iterable[Certificate], skipped: int = 0) -> None:
+        """
+        A store of those anchors that OpenSSL can read, each once; the others are counted as skipped.
+        """
+        given = tuple(dict.fromkeys(anchors))
+        self.anchors = tuple(anchor for anchor in given if _openssl(anchor.der) is not None)
+        self.skipped = skipped + len(given) - len(self.anchors)
+        self._fingerprints = {anchor.fingerprint_sha256 for anchor in self.anchors}
+        self._boundaries = _moments(self.anchors)
+        self._at: dict[int | None, _Anchors] = {}
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> "TrustStore":
+        """
+        The certificates of a PEM file. Raises TrustStoreError when none can be used.
+        """
+        blocks = parse_pem(data)
+        anchors = [block for block in blocks if isinstance(block, Certificate)]
+        store = cls(anchors, len(blocks) - len(anchors))
+        if not store.anchors:
+            why = next((f" ({block})" for block in blocks if not isinstance(block, Certificate)), "")
+            raise TrustStoreError(
+                f"none of its {len(blocks)} certificates can be used{why}: is the file whole?"
+                if blocks
+                else "it holds no certificate: a PEM file with -----BEGIN CERTIFICATE----- lines is needed"
+            )
+        return store
+
+    def holds(self, certificate: Certificate) -> bool:
+        """
+        True when the certificate is one of the anchors.
+        """
+        return certificate.fingerprint_sha256 in self._fingerprints
+
+    def _anchors(self, now: float | None) -> _Anchors:
+        """
+        The anchors that are valid at that time; all of them for None.
+        """
+        # A system has hundreds of anchors, and months pass before one of them begins or ends.
+        key = None if now is None else bisect_right(self._boundaries, now)
+        if key not in self._at:
+            if len(self._at) > 2:
+                self._at.clear()
+            self._at[key] = _anchors(it for it in self.anchors if now is None or _valid(it, now))
+        return self._at[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """
+    Why OpenSSL found no path.
+    """
+
+    code: int
+    depth: int
+    """How far above the leaf the certificate at fault is; 0 is the leaf."""
+    words: str
+    certificate: Certificate
+
+
+def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore, now: float) -> Trust:
+    """
+    What a normal client that wants this name thinks of the chain, leaf first, at that time.
+
+    Never raises. Dates, names, use and strength are judged apart from trust, so every
+    independent fault is found. A leaf that is itself an anchor may be a CA or sign itself.
+    """
+    if not chain:
+        nothing = FoundFault(Fault.INVALID_CHAIN, "The server presented no certificate.")
+        return Trust((nothing,), (), -inf, inf)
+    leaf = chain[0]
+    # In an order of our own, so that the server's does not matter: of two certificates of one
+    # name OpenSSL takes the first that fits.
+    presented = sorted(set(chain) - {leaf}, key=lambda it: (not _valid(it, now), -it.not_after, it.der))
+    faults = _Faults()
+    path, in_time = _find_path(leaf, presented, store, now, faults)
+    _judge_issuers(path, faults)
+    used = path or _follow_names(leaf, presented)
+    _judge_leaf_dates(leaf, now, faults)
+    _judge_chain_dates(used[1:], now, faults)
+    _judge_name(leaf, expected_name, faults)
+    if leaf.is_ca and not store.holds(leaf):
+        faults.add(Fault.CA_AS_LEAF, f"{_shown(leaf)} is the certificate of an authority, not of a server.")
+    untrusted = [it for it in used[1:] if not store.holds(it)]
+    _judge_use(leaf, untrusted, faults)
+    for it in (leaf, *untrusted):
+        _judge_key(it, faults)
+    for it in used:
+        # What signs itself proves nothing by its signature, and neither does that of an anchor.
+        if not (store.holds(it) or (it is used[-1] and it.self_issued)):
+            _judge_signature(it, faults)
+    # With a path that is in time nothing outside of it matters; else any anchor may change the judgement.
+    moments = _moments({*chain, *(path if in_time else store.anchors)})
+    position = bisect_right(moments, now)
+    return Trust(
+        faults.in_order(),
+        path,
+        valid_from=moments[position - 1] if position else -inf,
+        valid_until=moments[position] if position < len(moments) else inf,
+    )
+
+
+def _find_path(
+    leaf: Certificate, presented: list[Certificate], store: TrustStore, now: float, faults: _Faults
+) -> tuple[tuple[Certificate, ...], bool]:
+    """
+    The path to an anchor (empty when there is none), and whether it is in time but for the leaf's own dates.
+    """
+    valid = [it for it in presented if _valid(it, now)]
+    valid_anchors = store._anchors(now)  # noqa: SLF001 -- same module
+    outcome = _look(leaf, valid, valid_anchors)
+    if not isinstance(outcome, _Refusal):
+        return outcome, True
+    if len(valid) < len(presented) or len(valid_anchors.certificates) < len(store.anchors):
+        outcome = _look(leaf, presented, store._anchors(None))  # noqa: SLF001 -- same module
+        if not isinstance(outcome, _Refusal):
+            return outcome, False
+    fault = _classify(outcome, leaf)
+    faults.add(fault, _refusal_detail(fault, outcome))
+    if fault is not Fault.INVALID_CHAIN:
+        # Where the end of the chain is not trusted OpenSSL looks no further: once more, as if it were.
+        outcome = _verify(leaf, presented, _anchors([outcome.certificate]))
+        if isinstance(outcome, _Refusal):
+            faults.add(Fault.INVALID_CHAIN, _refusal_detail(Fault.INVALID_CHAIN, outcome))
+    return (), False
+
+
+def _look(
+    leaf: Certificate, presented: Sequence[Certificate], anchors: _Anchors
+) -> tuple[Certificate, ...] | _Refusal:
+    """
+    The path that OpenSSL finds, without what leads it astray; its first refusal when there is no path.
+    """
+    first = outcome = _verify(leaf, presented, anchors)
+    for _ in range(_LOOKS):
+        if not isinstance(outcome, _Refusal):
+            return outcome
+        misleading = _misleading(outcome, presented, anchors.certificates)
+        if not misleading:
+            break
+        presented = [it for it in presented if it not in misleading]
+        if not misleading.isdisjoint(anchors.certificates):
+            anchors = _anchors(it for it in anchors.certificates if it not in misleading)
+        outcome = _verify(leaf, presented, anchors)
+    return first if isinstance(outcome, _Refusal) else outcome
+
+
+def _misleading(
+    refusal: _Refusal, presented: Sequence[Certificate], anchors: Sequence[Certificate]
+) -> set[Certificate]:
+    """
+    Certificates without which another path is possible; empty when there is no choice.
+
+    OpenSSL takes the first issuer whose name fits and goes back to no other, as Go and browsers do.
+    """
+    at_fault = refusal.certificate
+    if refusal.code == _BAD_SIGNATURE:
+        # A CA that changed its key and kept its name (RFC 4158 section 3.5.12).
+        namesakes = {it for it in (*presented, *anchors) if it.subject == at_fault.issuer}
+        impostors = {it for it in namesakes if not _signed(at_fault, it)} if len(namesakes) > 1 else set()
+        return impostors if impostors != namesakes else set()
+    names = {it.subject for it in presented}
+    return {at_fault} if refusal.depth and at_fault in presented and len(names) < len(presented) else set()
+
+
+def _signed(certificate: Certificate, issuer: Certificate) -> bool:
+    """
+    False when the signature is not that of the issuer's key.
+    """
+    outcome = _verify(certificate, (), _anchors([issuer]))
+    return not (isinstance(outcome, _Refusal) and outcome.code == _BAD_SIGNATURE)
+
+
+def _verify(
+    leaf: Certificate, presented: Sequence[Certificate], anchors: _Anchors
+) -> tuple[Certificate, ...] | _Refusal:
+    """
+    The path that OpenSSL finds from leaf to anchor, whatever the dates; or why there is none.
+    """
+    loaded = _openssl(leaf.der)
+    if loaded is None:
+        return _Refusal(0, 0, "it can't be read", leaf)
+    others = [(it, known) for it in presented if (known := _openssl(it.der)) is not None]
+    certificates = anchors.by_encoding | {_encoding(known): it for it, known in others}
+    certificates[_encoding(loaded)] = leaf
+    context = crypto.X509StoreContext(anchors.openssl, loaded, [known for _, known in others])
+    try:
+        return tuple(certificates[_encoding(it)] for it in context.get_verified_chain())
+    except crypto.X509StoreContextError as error:
+        return _refusal(error, certificates, leaf)
+    finally:
+        # What is left in the queue would be taken for a fault of the next connection on this thread.
+        lib.ERR_clear_error()
+
+
+def _refusal(
+    error: crypto.X509StoreContextError, certificates: dict[bytes, Certificate], leaf: Certificate
+) -> _Refusal:
+    """
+    The refusal in our values. The certificates are all that took part, by OpenSSL's encoding.
+    """
+    code, depth, words = error.errors
+    try:
+        return _Refusal(code, depth, words, certificates[_encoding(error.certificate)])
+    except crypto.Error:
+        # Where it can't read the leaf's key OpenSSL stops without saying at which certificate.
+        return _Refusal(code, 0, f"{words} (can its public key be read?)", leaf)
+
+
+def _anchors(certificates: Iterable[Certificate]) -> _Anchors:
+    """
+    These certificates as trust anchors.
+    """
+    store = crypto.X509Store()
+    store.set_flags(_FLAGS)
+    loaded = {it: known for it in certificates if (known := _openssl(it.der)) is not None}
+    for known in loaded.values():
+        store.add_cert(known)
+    return _Anchors(tuple(loaded), store, {_encoding(known): it for it, known in loaded.items()})
+
+
+# Measured: OpenSSL keeps the encoding and what it read of it.
+@remembered("parsed", lambda _, der: 2500 + 3 * len(der))
+def _openssl(der: bytes) -> crypto.X509 | None:
+    """
+    The certificate as OpenSSL sees it, remembered; None when it cannot read it.
+    """
+    try:
+        return crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+    except crypto.Error:
+        return None
+
+
+def _encoding(certificate: crypto.X509) -> bytes:
+    """
+    The encoding that OpenSSL gives a certificate: of lengths encoded oddly it makes usual ones.
+    """
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+def _classify(refusal: _Refusal, leaf: Certificate) -> Fault:
+    """
+    The fault that a refusal means.
+    """
+    if refusal.code == _SELF_SIGNED_LEAF:
+        return Fault.SELF_SIGNED
+    if refusal.code in _NO_ISSUER and refusal.depth == 0:
+        return Fault.SELF_SIGNED if leaf.self_issued else Fault.MISSING_INTERMEDIATE
+    if refusal.code in _NO_ISSUER | _NOT_TRUSTED:
+        return Fault.UNTRUSTED_ROOT
+    return Fault.INVALID_CHAIN
+
+
+def _refusal_detail(fault: Fault, refusal: _Refusal) -> str:
+    """
+    A sentence on what OpenSSL refused.
+    """
+    subject, issuer = _shown(refusal.certificate), bounded(refusal.certificate.issuer, _LENGTH_SHOWN)
+    if fault is Fault.SELF_SIGNED:
+        return f"{subject} signed itself and is not trusted."
+    if fault is Fault.MISSING_INTERMEDIATE:
+        return (
+            f"{issuer}, the issuer of {subject}, was not presented and is not trusted: "
+            "the server lacks an intermediate certificate, or a private authority signed."
+        )
+    if fault is Fault.UNTRUSTED_ROOT and refusal.code in _NO_ISSUER:
+        return f"The chain ends in {subject}; its issuer {issuer} was not presented and is not trusted."
+    if fault is Fault.UNTRUSTED_ROOT:
+        return f"The chain ends in {subject}, which is not trusted."
+    return f"OpenSSL refuses {subject}: {refusal.words}."
+
+
+def _judge_issuers(path: Sequence[Certificate], faults: _Faults) -> None:
+    """
+    Adds a fault when one that issued must not have, though OpenSSL lets it: see above.
+    """
+    for it in path[1:]:
+        constraints = name_constraints(it.der)
+        if not it.is_ca and _is_version_3(it):
+            faults.add(
+                Fault.INVALID_CHAIN,
+                f"{_shown(it)} issued a certificate, and its basic constraints do not say that it is a CA.",
+            )
+        elif constraints is not None and constraints.is_empty:
+            faults.add(Fault.INVALID_CHAIN, f"The name constraints of {_shown(it)} are empty.")
+        elif constraints is not None and (covered := _covered(path[0], constraints.excluded)):
+            wildcard, forbidden = (bounded(name, _LENGTH_SHOWN) for name in covered)
+            words = f"{wildcard} covers {forbidden}, which {_shown(it)} must not issue for."
+            faults.add(Fault.INVALID_CHAIN, words)
+
+
+def _is_version_3(certificate: Certificate) -> bool:
+    """
+    False for certificates of a time that knew no basic constraints, and for what OpenSSL can't read.
+    """
+    loaded = _openssl(certificate.der)
+    return loaded is not None and loaded.get_version() == 2  # as encoded: version 1 is 0
+
+
+def _covered(leaf: Certificate, excluded: Sequence[str]) -> tuple[str, str] | None:
+    """
+    A wildcard of the leaf and the excluded name that it stands for, too; None when there is none.
+
+    It stands for one label (RFC 9525 section 6.3), so it covers what is right below its domain.
+    """
+    for name in leaf.dns_names:
+        if name.startswith("*."):
+            domain = name[1:].lower()
+            for other in excluded:
+                head, dot, tail = other.partition(".")
+                if head and dot + tail == domain:
+                    return name, other
+    return None
+
+
+def _follow_names(leaf: Certificate, presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """
+    The leaf and those above it by the names of issuers: what a path would need if there were one.
+    """
+    used = [leaf]
+    while not used[-1].self_issued:
+        above = next((it for it in presented if it.subject == used[-1].issuer and it not in used), None)
+        if above is None:
+            break
+        used.append(above)
+    return tuple(used)
+
+
+def _moments(certificates: Iterable[Certificate]) -> list[float]:
+    """
+    All moments at which one of the certificates begins or ends, in order.
+    """
+    return sorted({moment for it in certificates for moment in _boundaries(it)})
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """
+    The trust anchors a target is judged by, or why there are none.
+    """
+
+    store: TrustStore | None
+    problem: str = ""

@@ -1,0 +1,65 @@
+"""
+The places of a target, as probes find them.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from exporter.model.errors import Outcome
+from exporter.model.observation import Facts
+from exporter.model.targets import Target
+from exporter.net.network import Network, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """
+    One place of a target. `label` is what it is called in metrics, unless its name's addresses rotate.
+    """
+
+    label: str
+    address: str = ""
+    """An IP address or a path; empty for places that need neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """
+    The places of a target, and those that are left out.
+    """
+
+    found: tuple[Endpoint, ...]
+    left_out: tuple[str, ...] = ()
+    """Places that are not looked at, each with the reason in words."""
+
+
+Tell = Callable[[int, Outcome, float], None]
+"""Takes the position of a place among those of its target, what a look gave, and its seconds."""
+
+
+LookAll = Callable[[Target, Sequence[Endpoint], Network, Tell], Awaitable[None]]
+"""Looks at all places and tells of each. Raises what a look may raise; then the rest was not looked at."""
+
+
+def _nothing(facts: Facts, _target: Target, _network: Network) -> Facts:
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """
+    How one kind of target is looked at.
+    """
+
+    name: str
+    """The `prober` label of `expiry_target_info`."""
+    endpoints: Callable[[Target, Network], Awaitable[Endpoints]]
+    """The places to look at for a target. May raise ProbeError: then none of them can be seen."""
+    look: Callable[[Target, Endpoint, Network, Trace], Awaitable[Facts]]
+    """What is seen at one place. Raises ProbeError, OSError or TimeoutError."""
+    look_all: LookAll | None = None
+    """The same for all places of a target at once, for kinds with thousands of them; None: one by one."""
+    additions: Callable[[Facts, Target, Network], Facts] = _nothing
+    """What a look saw with what is known besides by now, as the look itself adds it."""
+    local: bool = False
+    """True when nothing is asked of the network, so that a look need not wait for its turn there."""

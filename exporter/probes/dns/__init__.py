@@ -1,0 +1,3 @@
+"""
+Zones: `dns:example.com`.
+"""

@@ -1,0 +1,170 @@
+"""
+DNS: the signatures of a zone (`dns:example.com`), and the records that the names of a certificate depend on.
+
+Of a zone each address of each authoritative server is an endpoint: one that was forgotten serves old
+signatures while the others are well, and every so many look-ups fail.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+import dns.rdatatype
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
+from dns.rdtypes.ANY.NS import NS
+from dns.rdtypes.ANY.RRSIG import RRSIG
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
+
+from exporter.model.errors import ProbeError
+from exporter.model.observation import Facts
+from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.model.urls import IPAddress, parse_ip
+from exporter.net import dns_records
+from exporter.net.dns import Resolution, ResolutionError, _of, resolution
+from exporter.net.dns_records import Signature
+from exporter.net.network import Network, Trace
+from exporter.net.resolver import choose, has_route
+from exporter.probes.base import Endpoint, Endpoints
+
+SIGNED = ("SOA", "NS", "DNSKEY")
+"""Records that every signed zone has at its apex."""
+
+
+async def endpoints(target: Target, network: Network) -> Endpoints:
+    """
+    Each address of each authoritative server of the zone that the target's name is in. Raises ProbeError.
+    """
+    try:
+        async with asyncio.timeout(target.patience):
+            return await _endpoints(resolution(network), target)
+    except ResolutionError as error:
+        raise ProbeError(error.reason, error.detail) from None
+    except TimeoutError:
+        detail = f"finding the name servers of {target.url.host} took more than {target.patience:g} s"
+        raise ProbeError(Reason.DNS_TIMEOUT, detail) from None
+
+
+async def _endpoints(asking: Resolution, target: Target) -> Endpoints:
+    """
+    The same. Raises ResolutionError.
+    """
+    zone = await apex(asking, target)
+    servers = await asking.ask(target.dns_servers, zone, "NS")
+    names = sorted({one.target.to_text(omit_final_dot=True).lower() for one in _of(servers, NS)})
+    if not names:
+        raise ResolutionError(Reason.DNS_NOT_FOUND, f"the zone {zone} has no name servers")
+    left_out: list[str] = []
+    found: dict[IPAddress, str] = {}
+    for name, addresses in zip(
+        names, await asyncio.gather(*(_addresses(asking, target, name) for name in names)), strict=True
+    ):
+        if isinstance(addresses, str):
+            left_out.append(addresses)
+        else:
+            for address in addresses:
+                found.setdefault(address, name)
+    if not found:
+        detail = f"no name server of {zone} has an address: {'; '.join(left_out)}"
+        raise ResolutionError(Reason.DNS_NOT_FOUND, detail)
+    chosen = choose(tuple(found), "all", has_route)
+    left_out += [f"{found[address]} ({address}): {reason}" for address, reason in chosen.left_out]
+    return Endpoints(
+        tuple(Endpoint(f"{found[address]} ({address})", str(address)) for address in chosen.probed),
+        tuple(left_out),
+    )
+
+
+async def apex(asking: Resolution, target: Target) -> str:
+    """
+    The zone that the target's name is in. Raises ResolutionError.
+    """
+    host = target.url.host
+    for name in dns_records.climb(host):
+        reply = await asking.ask(target.dns_servers, name, "SOA")
+        if name == host and not reply.exists:
+            raise ResolutionError(Reason.DNS_NOT_FOUND, f"there is no name {host} in DNS")
+        # An alias may lead to the apex of another zone.
+        if reply.records and reply.owner == name:
+            return name
+    raise ResolutionError(Reason.DNS_NOT_FOUND, f"no zone was found that {host} is in")
+
+
+async def _addresses(asking: Resolution, target: Target, name: str) -> list[IPAddress] | str:
+    """
+    The addresses of a name server; a sentence when it has none.
+    """
+    kinds = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}[target.address_family]
+    try:
+        replies = await asyncio.gather(*(asking.ask(target.dns_servers, name, kind) for kind in kinds))
+    except ResolutionError as error:
+        return f"{name}: {error.detail}"
+    texts = [one.address for reply in replies for one in reply.records if isinstance(one, A | AAAA)]
+    found = [address for address in map(parse_ip, texts) if address is not None]
+    return found or f"{name}: it has no address"
+
+
+async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    The signature that ends first, as this server serves it. Raises ProbeError or TimeoutError.
+    """
+    asking = resolution(network)
+    server = (endpoint.address, asking.authority_port)
+    try:
+        async with asyncio.timeout(target.patience):
+            zone = await apex(asking, target)
+            trace.phase = "asking the name server"
+            trace.note("asking %s port %s for the signatures of %s", *server, zone)
+            # One after the other: a server that is silent at the first is not waited for three times.
+            answers = [await asking.exchange(server, zone, kind, recursive=False) for kind in SIGNED]
+    except ResolutionError as error:
+        raise ProbeError(error.reason, error.detail) from None
+    for kind, answer in zip(SIGNED, answers, strict=True):
+        _check_authority(answer, kind, zone, endpoint)
+    signatures, key_tags = _signatures(answers)
+    trace.note("%s signatures, keys %s", len(signatures), ", ".join(map(str, sorted(key_tags))) or "none")
+    item = dns_records.signature_item(signatures, key_tags)
+    if item is None:
+        raise ProbeError(
+            Reason.NOTHING_EXPIRES,
+            f"{endpoint.label} serves {zone} without DNSSEC signatures by its keys; if the zone above has a "
+            "DS record for it, resolvers refuse what this server says",
+        )
+    return Facts((item,))
+
+
+def _check_authority(answer: dns.message.Message, kind: str, zone: str, endpoint: Endpoint) -> None:
+    """
+    Raises ProbeError for an answer that a server of this zone does not give.
+    """
+    code = answer.rcode()
+    if code != dns.rcode.NOERROR:
+        words = f"answers {dns.rcode.to_text(code)}"
+    elif not answer.flags & dns.flags.AA:
+        words = "is not authoritative"
+    else:
+        return
+    raise ProbeError(
+        Reason.DNS_FAILED,
+        f"{endpoint.label} is named as a server of {zone} but {words} when asked for {kind}: it does not "
+        "serve the zone, or could not load or transfer it",
+    )
+
+
+def _signatures(answers: Iterable[dns.message.Message]) -> tuple[list[Signature], set[int]]:
+    """
+    All signatures in these answers, and the tags of the keys in them.
+    """
+    signatures: list[Signature] = []
+    key_tags: set[int] = set()
+    for answer in answers:
+        for rrset in answer.answer:
+            for record in rrset:
+                if isinstance(record, RRSIG):
+                    covered = dns.rdatatype.to_text(record.type_covered)
+                    signatures.append(
+                        Signature(covered, record.key_tag, float(record.inception), float(record.expiration))
+                    )
+                elif isinstance(record, DNSKEY):
+                    key_tags.add(dns_records.key_tag(record.to_digestable()))
+    return signatures, key_tags

@@ -1,0 +1,3 @@
+"""
+Domain registrations: `domain:example.com`.
+"""

@@ -1,0 +1,430 @@
+"""
+Registries: which one knows a domain, and asking it, by RDAP or by WHOIS.
+
+IANA says which registry has which RDAP server (RFC 9224). What it says is fetched rarely; until it was, and
+where it can't be, the part of it that comes with this program is used. A registry that has no RDAP server is
+asked by WHOIS (RFC 3912).
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+from publicsuffixlist import PublicSuffixList
+
+from exporter.logs import fields
+from exporter.model.destinations import Range, range_of, refusal
+from exporter.model.errors import ProbeError
+from exporter.model.reasons import Reason
+from exporter.net.background import FIRST_PAUSE, Answer, LookupFailedError
+from exporter.net.http import Downloaded, download
+from exporter.net.network import Network
+from exporter.pki.renewal_information import seconds_of
+from exporter.probes.domains import rdap, registration, whois
+from exporter.probes.domains.registration import RegistrationError
+
+logger = logging.getLogger(__name__)
+
+
+AGAIN_AFTER = 6 * 3600.0
+"""Seconds between two look-ups of a domain. Registries refuse those who ask often."""
+
+
+LONGEST_WAIT = 86400.0
+"""Seconds that a server's Retry-After is obeyed at most."""
+
+
+BOOTSTRAP_URL = "https://data.iana.org/rdap/dns.json"
+
+
+BOOTSTRAP_AGE = (86400.0, 30 * 86400.0)
+"""Seconds for which a fetched bootstrap file is used, at least and at most, whatever its headers say."""
+
+
+BOOTSTRAP_RETRY = 3600.0
+"""Seconds after which a failed fetch of it is tried again."""
+
+
+BOOTSTRAP_LIMIT = 4_000_000
+"""Bytes; IANA's file has about 100,000."""
+
+
+RDAP_LIMIT = 1_000_000
+"""Bytes of an answer about one domain."""
+
+
+RDAP_TIMEOUT = 20.0
+
+
+WHOIS_PORT = 43
+
+
+WHOIS_LIMIT = 200_000
+
+
+WHOIS_TIMEOUT = 15.0
+
+
+WHOIS_ROOT = "whois.iana.org"
+"""It names the WHOIS server of every top-level domain that has one."""
+
+
+WHOIS_SERVERS = {
+    "at": "whois.nic.at",
+    "be": "whois.dns.be",
+    "ch": "whois.nic.ch",
+    "cl": "whois.nic.cl",
+    "cn": "whois.cnnic.cn",
+    "de": "whois.denic.de",
+    "ee": "whois.tld.ee",
+    "es": "whois.nic.es",
+    "eu": "whois.eu",
+    "hu": "whois.nic.hu",
+    "io": "whois.nic.io",
+    "it": "whois.nic.it",
+    "jp": "whois.jprs.jp",
+    "kr": "whois.kr",
+    "kz": "whois.nic.kz",
+    "lt": "whois.domreg.lt",
+    "lu": "whois.dns.lu",
+    "lv": "whois.nic.lv",
+    "me": "whois.nic.me",
+    "mx": "whois.mx",
+    "nu": "whois.iis.nu",
+    "pt": "whois.dns.pt",
+    "ro": "whois.rotld.ro",
+    "ru": "whois.tcinet.ru",
+    "se": "whois.iis.se",
+    "sk": "whois.sk-nic.sk",
+    "su": "whois.tcinet.ru",
+    "us": "whois.nic.us",
+}
+"""Of registries without RDAP that are asked often: it saves asking IANA first."""
+
+
+WHOIS_QUESTIONS = {"de": "-T dn,ace {}", "jp": "{}/e"}
+"""What these registries want to be asked, other than the name alone: whole answers, in English."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """
+    Whom to ask. Tests name servers of their own.
+    """
+
+    bootstrap_url: str = BOOTSTRAP_URL
+    whois_servers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType(WHOIS_SERVERS))
+    """By top-level domain."""
+    whois_root: str = WHOIS_ROOT
+    whois_port: int = WHOIS_PORT
+    trust: ssl.SSLContext | None = None
+    """By which authorities HTTPS servers are verified; None: by the system's."""
+    gap: float = 0.25
+    """Seconds between two questions to the same server."""
+
+
+Services = Mapping[str, tuple[str, ...]]
+"""Base URLs of RDAP servers by domain (a top-level domain, or one below it), the preferred one first."""
+
+
+@dataclass(slots=True)
+class _Manners:
+    """
+    How one server is to be treated.
+    """
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    refuses_until: float = float("-inf")
+    """By the monotonic clock; it said that it will answer nothing before."""
+    asked_at: float = float("-inf")
+    """When it was asked last, by the loop's clock."""
+
+
+class Registries:
+    """
+    All registries of the world. One for the life of the process.
+    """
+
+    def __init__(self, network: Network, places: Places | None = None) -> None:
+        self._network = network
+        self._places = places or Places()
+        self._fetched: Services | None = None
+        self._fetch_due = float("-inf")
+        self._fetching: asyncio.Task[None] | None = None
+        self._referrals: dict[str, str] = {}
+        self._root = frozenset({Range.PUBLIC})
+        """Where the WHOIS server is that names the others."""
+        self._manners: dict[str, _Manners] = {}
+
+    def close(self) -> None:
+        """
+        Stop what is under way.
+        """
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    async def look_up(self, domain: str) -> Answer:
+        """
+        The registration of a registrable domain, as facts. Raises LookupFailedError.
+        """
+        services = await self._services(domain)
+        urls = rdap_servers(services, domain)
+        try:
+            if urls:
+                found = await self._ask_rdap(urls, domain)
+            else:
+                found = await self._ask_whois(domain)
+        except RegistrationError as error:
+            raise LookupFailedError(error.reason, error.detail) from None
+        return Answer(registration.facts(found, self._network.clock()), AGAIN_AFTER)
+
+    async def _services(self, domain: str) -> Services:
+        """
+        Who has RDAP servers, as IANA last said. Waits for a fetch only where the shipped part has no answer.
+        """
+        if self._fetching is None and self._network.monotonic() >= self._fetch_due:
+            self._fetching = self._network.loop.create_task(self._fetch())
+        fetching = self._fetching
+        if fetching is not None and self._fetched is None and not rdap_servers(self._known(), domain):
+            await asyncio.wait([fetching])
+        return self._known()
+
+    def _known(self) -> Services:
+        return shipped() if self._fetched is None else self._fetched
+
+    async def _fetch(self) -> None:
+        """
+        Fetch IANA's file. What was known before stays when that fails.
+        """
+        url, begun = self._places.bootstrap_url, self._network.monotonic()
+        self._fetch_due = begun + BOOTSTRAP_RETRY
+        try:
+            answer = await download(url, BOOTSTRAP_LIMIT, trust=self._places.trust)
+            self._fetched = read_bootstrap(answer.body)
+            self._fetch_due = begun + age(answer, self._network.clock())
+        except (LookupFailedError, ValueError) as error:
+            logger.warning(
+                "the list of RDAP servers can't be fetched; the one before it, or the shipped one, is used",
+                extra=fields(url=url, cause=str(error)),
+            )
+        finally:
+            self._fetching = None
+
+    async def _ask_rdap(self, urls: tuple[str, ...], domain: str) -> registration.Registration:
+        """
+        The registry's RDAP answer (RFC 9082 section 3.1.3). Raises LookupFailedError or RegistrationError.
+
+        A second server is asked when the first can't be reached, not when it answers.
+        """
+        for position, base in enumerate(urls, start=1):
+            try:
+                async with self._turn(base):
+                    answer = await download(
+                        f"{base}domain/{domain}",
+                        RDAP_LIMIT,
+                        timeout=RDAP_TIMEOUT,
+                        headers={"Accept": "application/rdap+json, application/json;q=0.9"},
+                        trust=self._places.trust,
+                    )
+            except LookupFailedError as error:
+                if position == len(urls) or error.reason is Reason.RATE_LIMITED:
+                    raise
+            else:
+                return self._rdap_answer(answer, base, domain)
+        raise AssertionError("no RDAP server was named")  # pragma: no cover - the caller has one at least
+
+    def _rdap_answer(self, answer: Downloaded, base: str, domain: str) -> registration.Registration:
+        if answer.status == 200:
+            return rdap.from_rdap(answer.body, domain)
+        if answer.status == 404:
+            raise registration.not_registered(domain)
+        wait = seconds_of(answer.retry_after, self._network.clock())
+        wait = min(wait, LONGEST_WAIT) if wait is not None else None
+        if answer.status == 429:
+            detail = f"{base} wants to be asked less often from this address (status 429)"
+            # Nor do the other domains that this registry has ask before.
+            self._manners[base].refuses_until = self._network.monotonic() + (wait or FIRST_PAUSE)
+            raise LookupFailedError(Reason.RATE_LIMITED, detail, wait)
+        detail = f"{base} answered with status {answer.status} when asked for {domain}"
+        raise LookupFailedError(Reason.HTTP_FAILED, detail, wait)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, server: str) -> AsyncIterator[None]:
+        """
+        A time in which nobody else asks this server. Raises LookupFailedError when it wants to be left alone.
+        """
+        manners = self._manners.setdefault(server, _Manners())
+        async with manners.turn:
+            wait = manners.refuses_until - self._network.monotonic()
+            if wait > 0:
+                detail = f"{server} refused us lately and is left alone for another {wait:.0f} s"
+                raise LookupFailedError(Reason.RATE_LIMITED, detail, wait)
+            since = self._network.loop.time() - manners.asked_at
+            await asyncio.sleep(max(0.0, self._places.gap - since))
+            try:
+                yield
+            finally:
+                manners.asked_at = self._network.loop.time()
+
+    async def _ask_whois(self, domain: str) -> registration.Registration:
+        """
+        The registry's WHOIS answer. Raises LookupFailedError or RegistrationError.
+        """
+        top = domain.rpartition(".")[2]
+        server = self._places.whois_servers.get(top)
+        # What only an answer in clear text names must not lead where its teller could not go himself.
+        referred = server is None
+        server = server or self._referrals.get(top)
+        if server is None:
+            server = whois.whois_referral(await self._whois(self._places.whois_root, top))
+            if server is None:
+                detail = f"the registry of .{top} has neither an RDAP nor a WHOIS server that IANA knows of"
+                raise LookupFailedError(Reason.LOOKUP_FAILED, detail)
+            self._referrals[top] = server
+        try:
+            question = WHOIS_QUESTIONS.get(top, "{}").format(domain)
+            text = await self._whois(server, question, referred=referred)
+        except LookupFailedError:
+            # It may have moved.
+            self._referrals.pop(top, None)
+            raise
+        return whois.from_whois(text, domain)
+
+    async def _whois(self, server: str, question: str, *, referred: bool = False) -> str:
+        """
+        What a WHOIS server answers. Raises LookupFailedError.
+        """
+        place = f"the WHOIS server {server}, port {self._places.whois_port}"
+        try:
+            async with self._turn(server), asyncio.timeout(WHOIS_TIMEOUT):
+                data = await self._converse(server, question, referred=referred)
+        except TimeoutError:
+            detail = f"{place} did not answer in {WHOIS_TIMEOUT:g} s; a firewall may drop the connection"
+            raise LookupFailedError(Reason.TIMEOUT, detail) from None
+        except ProbeError as error:
+            raise LookupFailedError(Reason.LOOKUP_FAILED, f"{place}: {error.detail}") from None
+        except OSError as error:
+            detail = f"{place} can't be reached: {error.strerror or error}"
+            raise LookupFailedError(Reason.LOOKUP_FAILED, detail) from None
+        if len(data) > WHOIS_LIMIT:
+            detail = f"{place} answers with more than {WHOIS_LIMIT:,} bytes"
+            raise LookupFailedError(Reason.LOOKUP_FAILED, detail)
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            # Dates are ASCII wherever names are not.
+            return data.decode("latin-1")
+
+    async def _converse(self, server: str, question: str, *, referred: bool) -> bytes:
+        addresses = await self._network.resolver.resolve(server, socket.AF_UNSPEC, WHOIS_TIMEOUT)
+        # IPv4 first: a host without IPv6 would wait for nothing.
+        address = min(addresses, key=lambda one: one.version)
+        if server == self._places.whois_root:
+            self._root = frozenset({range_of(address)})
+        if referred and (why := refusal(address, self._root)):
+            raise ProbeError(
+                Reason.LOOKUP_FAILED, f"it is not asked: it has {why}, and who named it is not there"
+            )
+        reader, writer = await asyncio.open_connection(str(address), self._places.whois_port)
+        try:
+            writer.write(f"{question}\r\n".encode("ascii"))
+            data = bytearray()
+            while len(data) <= WHOIS_LIMIT and (chunk := await reader.read(65536)):
+                data += chunk
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        return bytes(data)
+
+
+def age(answer: Downloaded, now: float) -> float:
+    """
+    Seconds for which a bootstrap file may be used (RFC 9111 section 5), within our own limits.
+    """
+    lifetime: float | None = None
+    found = re.search(r"\bmax-age=(\d{1,9})\b", answer.headers.get("Cache-Control", ""))
+    if found is not None:
+        lifetime = float(found[1])
+    elif "Expires" in answer.headers:
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            lifetime = parsedate_to_datetime(answer.headers["Expires"]).timestamp() - now
+    shortest, longest = BOOTSTRAP_AGE
+    return min(max(lifetime or shortest, shortest), longest)
+
+
+def read_bootstrap(data: bytes) -> Services:
+    """
+    Who has which RDAP servers, from a file in the format of RFC 9224. Raises ValueError when it is not one.
+    """
+    try:
+        document = json.loads(data)
+        found: dict[str, tuple[str, ...]] = {}
+        for entry in document["services"]:
+            names, urls = _texts(entry[0]), _texts(entry[1])
+            # HTTPS first (RFC 9224 section 4); a path without a slash at its end would lose its last part.
+            web = [url for url in urls if re.fullmatch(r"https?://\S+", url)]
+            bases = tuple(
+                f"{url.rstrip('/')}/" for url in sorted(web, key=lambda url: url.startswith("http:"))
+            )
+            found.update((name.lower().strip("."), bases) for name in names if bases)
+    except (KeyError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError(f"not a bootstrap file of RFC 9224: {type(error).__name__} {error}") from None
+    if not found:
+        raise ValueError("a bootstrap file of RFC 9224 that names no server")
+    return MappingProxyType(found)
+
+
+def _texts(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise TypeError("a list is missing")
+    return [one for one in value if isinstance(one, str)]
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Services:
+    """
+    The part of IANA's file that comes with this program.
+    """
+    return read_bootstrap(resources.files("exporter").joinpath("rdap.json").read_bytes())
+
+
+def rdap_servers(services: Services, domain: str) -> tuple[str, ...]:
+    """
+    The RDAP servers for a domain: those of the longest name that it ends in (RFC 9224 section 4); often none.
+    """
+    labels = domain.split(".")
+    names = (".".join(labels[position:]) for position in range(len(labels)))
+    return next((services[name] for name in names if name in services), ())
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> PublicSuffixList:
+    # Only what registries sell below: nobody registers `example.github.io`.
+    return PublicSuffixList(only_icann=True)
+
+
+def registrable(host: str) -> str | None:
+    """
+    The domain that is registered for a name (`example.co.uk` for `www.example.co.uk`); None for a suffix.
+    """
+    found = _suffixes().privatesuffix(host)
+    return str(found) if found else None
+
+
+def registries(network: Network) -> Registries:
+    """
+    The registries, as this process asks them.
+    """
+    return network.resource(Registries, lambda: Registries(network))

@@ -1,0 +1,3 @@
+"""
+Files and documents: `file:///path`, `pem+https://host/path`.
+"""

@@ -1,0 +1,503 @@
+"""
+Files on this host: found by pattern, read within limits, and parsed again only when they changed.
+
+A file system may hang (a network mount), so all of it is done in threads of its own (`file_threads`). A pipe
+or a device is never opened.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from pathlib import Path
+
+from exporter.formats import distinct, kubeconfig, parse, recognised, without_mark
+from exporter.formats.outcome import outcome_of
+from exporter.formats.parsed import Findings, ParseContext, Parsed, Problem
+from exporter.model.errors import LeftOutError, Outcome, ProbeError
+from exporter.model.foreign_text import printable
+from exporter.model.reasons import Reason
+from exporter.probes.files import left_out
+from exporter.probes.files.glob import PASSWORD_SUFFIX, Found, is_pattern, search
+from exporter.probes.files.hung import HUNG_LIMIT, HUNG_TOGETHER, _group, _Hung, _mounts, _timeout
+from exporter.probes.files.reading import Stamp, _stamp, _stamp_of, _unreadable, read
+from exporter.probes.files.threads import PATIENCE, Job, Progress, Threads
+
+logger = logging.getLogger(__name__)
+
+
+SIZE_LIMIT = 16 * 1024 * 1024
+"""Bytes that a file may have. The largest revocation lists have some megabytes."""
+
+
+TOTAL_LIMIT = 50_000
+"""Files of all patterns together."""
+
+
+ASKED = 3600.0
+"""Seconds since its last search for which a pattern's files count for that."""
+
+
+PASSWORD_LIMIT = 1024
+"""Bytes of a password's file."""
+
+
+CHUNK = 500
+"""Outcomes that are told in one go, before others get their turn."""
+
+
+SETTLED = 2.0
+"""Seconds after its last change from which on a file's times tell whether it changed again.
+
+File systems count time in steps; two changes in one of them look like one.
+"""
+
+
+FORGET_AFTER = 86400.0
+"""Seconds after which a file is forgotten that nobody asked for."""
+
+
+DIRECTORY_SUFFIX = "/."
+"""Ends the path of a directory that could not be read when a pattern was searched."""
+
+
+class Tolerance(Enum):
+    """
+    What somebody who names files bears among them.
+    """
+
+    NONE = auto()
+    """A file that is named is to hold something that expires."""
+    KEYS = auto()
+    """The pattern names its files (`live/*/cert`): keys may be among them."""
+    ALL = auto()
+    """The pattern means what there is: what is no certificate at all is left out, and trust stores are."""
+
+
+def tolerance_of(path: str) -> Tolerance:
+    """
+    What a path or pattern bears.
+    """
+    if not is_pattern(path):
+        return Tolerance.NONE
+    return Tolerance.ALL if is_pattern(path.rstrip("/").rpartition("/")[2]) else Tolerance.KEYS
+
+
+@dataclass(slots=True)
+class _Entry:
+    """
+    What is remembered of a file.
+    """
+
+    stamps: tuple[tuple[str, Stamp | None], ...]
+    """Of the file, and of all others that were read with it; None for one that was not there.
+
+    Empty when they would not tell that it changed again.
+    """
+    outcome: Outcome
+    had_items: bool
+    """True when there was ever something in it that expires."""
+    left_out: str = ""
+    """Why a pattern leaves it out; empty when it does not."""
+    used: float = 0.0
+
+
+Tell = Callable[[int, Outcome, float], None]
+"""Takes the position of a path, what a look at it gave, and its seconds."""
+
+
+_parsing = threading.Semaphore(2)
+"""Computing is no faster in more threads, and they would take turns from all others."""
+
+
+class Files:
+    """
+    All files of the process.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        limit: int = TOTAL_LIMIT,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        `limit` is for the files of all patterns together.
+        """
+        self._limit = limit
+        self._loop = loop
+        self._clock = clock
+        self._monotonic = monotonic
+        self._entries: dict[tuple[str, str | None], _Entry] = {}
+        self._matched: dict[str, tuple[str, ...]] = {}
+        self._searched: dict[str, float] = {}
+        self._cleaned = monotonic()
+        self._threads = Threads(loop)
+        self._hung: dict[str, _Hung] = {}
+        self._searches: dict[str, asyncio.Task[Found]] = {}
+        self._slow: set[str] = set()
+        """Files that took long when they were last read. They come last, whenever they change."""
+
+    def close(self) -> None:
+        """
+        Nobody waits any more. Files are never left open, and threads end with the process.
+        """
+        for task in self._searches.values():
+            task.cancel()
+
+    async def search(self, pattern: str) -> Found:
+        """
+        The files that match a pattern now.
+        """
+        task = self._searches.get(pattern)
+        if task is None:
+            # One for all who ask: it goes on when a scrape's time is over.
+            task = self._searches[pattern] = self._loop.create_task(self._search(pattern))
+            task.add_done_callback(lambda _: self._searches.pop(pattern, None))
+        found = await asyncio.shield(task)
+        if found.unreadable:
+            # What was found in a directory that can't be read now is not gone: looking at it fails.
+            hidden = tuple(f"{where}/" for where, _ in found.unreadable)
+            kept = [path for path in self._matched.get(pattern, ()) if path.startswith(hidden)]
+            found = replace(found, paths=tuple(dict.fromkeys((*found.paths, *kept))))
+        # The same texts as the last time: they are many, and others hold them already.
+        known = {path: path for path in self._matched.get(pattern, ())}
+        paths = tuple(known.get(path, path) for path in found.paths[: self._room(pattern)])
+        self._matched[pattern] = paths
+        return replace(found, paths=paths, beyond=found.beyond + len(found.paths) - len(paths))
+
+    def _room(self, pattern: str) -> int:
+        """
+        Files that this pattern may have beside those of all others.
+        """
+        now = self._monotonic()
+        self._searched[pattern] = now
+        for other in [other for other, when in self._searched.items() if when < now - ASKED]:
+            del self._searched[other]
+            self._matched.pop(other, None)
+        others = sum(len(paths) for other, paths in self._matched.items() if other != pattern)
+        return max(0, self._limit - others)
+
+    async def _search(self, pattern: str) -> Found:
+        """
+        What the pattern matches. Directories that hang are told, and not gone into.
+        """
+        while True:
+            progress = Progress()
+            job = self._threads.begin(lambda: search(pattern, progress, self._may_ask))  # noqa: B023 - of this turn
+            if await self._ends(job, progress, lambda: None):
+                found: Found = job.future.result()
+                return found
+
+    async def _ends(self, job: Job, progress: Progress, meanwhile: Callable[[], None]) -> bool:
+        """
+        True when the job has ended; False when a path hangs, which is noted, and its thread left behind.
+        """
+        while True:
+            done, _ = await asyncio.wait([job.future], timeout=PATIENCE / 2)
+            meanwhile()
+            if done:
+                return True
+            if progress.hangs and self._threads.leave(job):
+                progress.unwanted = True
+                self._note_hung(job, progress)
+                return False
+
+    def _note_hung(self, job: Job, progress: Progress) -> None:
+        path = progress.path
+        self._hung[path] = _Hung(path, progress.since, job, _group(path, _mounts()))
+        job.future.add_done_callback(lambda _: self._hung.pop(path, None))
+
+    async def look(
+        self, paths: Sequence[str], password: str | None, timeout: float, tell: Tell, *, tolerance: Tolerance
+    ) -> None:
+        """
+        Tell what is in each of these files. One that hangs hinders no other, and fails after so many seconds.
+        """
+        self._clean(self._monotonic())
+        left = list(range(len(paths)))
+        if self._slow:
+            left.sort(key=lambda position: paths[position] in self._slow)
+        while left:
+            behind = self._behind([paths[position] for position in left]) if self._hung else {}
+            free = [position for position in left if paths[position] not in behind]
+            if free:
+                done = await self._run(paths, free, password, tell, tolerance)
+                left = [position for position in left if position not in done]
+                continue
+            now = time.monotonic()
+            waits = [one.since + timeout - now for one in behind.values()]
+            if max(waits) <= 0:
+                for position in left:
+                    tell(position, _timeout(paths[position], behind[paths[position]], now), 0.0)
+                return
+            jobs = {one.job.future for one in behind.values()}
+            await asyncio.wait(jobs, timeout=max(waits), return_when=asyncio.FIRST_COMPLETED)
+
+    def _behind(self, paths: Sequence[str]) -> dict[str, _Hung]:
+        """
+        Those of the paths that are not to be asked for now, each with what hangs before it.
+        """
+        hanging = tuple(self._hung.values())
+        groups = Counter(one.group for one in hanging)
+        full = {one.group: one for one in hanging if groups[one.group] >= HUNG_TOGETHER}
+        mounts = _mounts() if full else ()
+        found: dict[str, _Hung] = {}
+        for path in paths:
+            hung = next((one for one in hanging if f"{path}/".startswith(f"{one.path}/")), None)
+            if hung is None and full:
+                hung = full.get(_group(path, mounts))
+            if hung is None and len(hanging) >= HUNG_LIMIT:
+                hung = hanging[0]
+            if hung is not None:
+                found[path] = hung
+        return found
+
+    def _may_ask(self, path: str) -> bool:
+        """
+        False for what hangs, or probably would.
+        """
+        return not self._hung or not self._behind([path])
+
+    async def _run(
+        self,
+        paths: Sequence[str],
+        positions: list[int],
+        password: str | None,
+        tell: Tell,
+        tolerance: Tolerance,
+    ) -> set[int]:
+        """
+        Look at these until one hangs, or there is no other left. Those that were told of.
+        """
+        progress = Progress()
+        made: list[tuple[int, Outcome, float]] = []
+        told: set[int] = set()
+
+        def tell_some() -> None:
+            for position, outcome, duration in made[len(told) : len(told) + CHUNK]:
+                told.add(position)
+                tell(position, outcome, duration)
+
+        some = {position: paths[position] for position in positions}
+        job = self._threads.begin(lambda: self._look_all(some, password, tolerance, progress, made))
+        try:
+            ended = await self._ends(job, progress, tell_some)
+            while len(told) < len(made):
+                await asyncio.sleep(0)
+                tell_some()
+            if ended:
+                job.future.result()
+        finally:
+            progress.unwanted = True
+            # Nobody waited long enough to know whether it hangs: it is not asked for again until it answers.
+            if progress.asking and not job.future.done() and self._threads.leave(job):
+                self._note_hung(job, progress)
+        return told
+
+    async def parse(self, data: bytes, given: ParseContext) -> Parsed:
+        """
+        What is in bytes that came from elsewhere. Done in a thread, since a keystore may take its time.
+        """
+
+        def work() -> Parsed:
+            with _parsing:
+                return parse(data, given)
+
+        parsed: Parsed = await self._threads.begin(work).future
+        return parsed
+
+    def _look_all(
+        self,
+        paths: Mapping[int, str],
+        password: str | None,
+        tolerance: Tolerance,
+        progress: Progress,
+        made: list[tuple[int, Outcome, float]],
+    ) -> None:
+        """
+        Look at one after the other, in a thread, as long as somebody waits for it.
+        """
+        now = self._clock()
+        begin = time.perf_counter()
+        for position, path in paths.items():
+            progress.ask(path)
+            outcome, why = self._look(path, password, now, progress)
+            outcome = _tolerated(path, outcome, why, tolerance)
+            progress.answered()
+            end = time.perf_counter()
+            if end - begin > PATIENCE:
+                self._slow.add(path)
+            elif self._slow:
+                self._slow.discard(path)
+            made.append((position, outcome, end - begin))
+            begin = end
+            if progress.unwanted:
+                return
+
+    def _look(self, path: str, password: str | None, now: float, progress: Progress) -> tuple[Outcome, str]:
+        """
+        What is in a file, and why a pattern leaves it out; empty when it does not.
+        """
+        entry = self._entries.get((path, password))
+        if entry is not None and entry.stamps:
+            entry.used = self._monotonic()
+            if all(_stamp_of(where) == stamp for where, stamp in entry.stamps):
+                return entry.outcome, entry.left_out
+        had_items = entry is not None and entry.had_items
+        try:
+            looked = _Looking(path, password, now, progress)
+            parsed = looked.parsed()
+        except ProbeError as error:
+            return error, "" if had_items else left_out.why(path, Parsed(), error)
+        except Exception as error:
+            # A fault of ours in one file must not take the others with it, and must not be quiet either.
+            logger.exception("internal error while reading a file")
+            words = f"{type(error).__name__}: please report it with the traceback in the exporter's log"
+            return ProbeError(Reason.INTERNAL_ERROR, words), ""
+        outcome = outcome_of(printable(path), parsed, had_items=had_items)
+        problem = outcome if isinstance(outcome, ProbeError) else None
+        progress.ask(path)
+        why = "" if problem is not None and had_items else left_out.why(path, parsed, problem)
+        # Without stamps it is read again the next time, and only what it once held is remembered.
+        stamps = tuple(looked.stamps.items()) if looked.settled else ()
+        had_items = had_items or bool(parsed.items)
+        self._entries[path, password] = _Entry(stamps, outcome, had_items, why, self._monotonic())
+        return outcome, why
+
+    def _clean(self, now: float) -> None:
+        """
+        Forget what nobody asks for any more.
+        """
+        if now - self._cleaned < FORGET_AFTER / 8:
+            return
+        self._cleaned = now
+        for key in [key for key, one in list(self._entries.items()) if one.used < now - FORGET_AFTER]:
+            self._entries.pop(key, None)
+
+
+def _tolerated(path: str, outcome: Outcome, why: str, tolerance: Tolerance) -> Outcome:
+    """
+    The outcome as it is told, by whether somebody named the file.
+    """
+    if tolerance is Tolerance.ALL and why and not isinstance(outcome, LeftOutError):
+        return LeftOutError(f"{printable(path)}: {why}")
+    if tolerance is Tolerance.NONE and isinstance(outcome, LeftOutError):
+        return ProbeError(Reason.NOTHING_EXPIRES, str(outcome))
+    return outcome
+
+
+@dataclass(slots=True)
+class _Looking:
+    """
+    One look at one file and all that belongs to it.
+    """
+
+    path: str
+    password: str | None = field(repr=False)
+    now: float
+    progress: Progress = field(repr=False)
+    stamps: dict[str, Stamp | None] = field(default_factory=dict)
+    settled: bool = True
+    """False when a stamp does not tell yet whether a file changes again."""
+
+    def parsed(self) -> Parsed:
+        """
+        What is in the file, and in those that it names. Raises ProbeError.
+        """
+        if self.path.endswith(DIRECTORY_SUFFIX):
+            raise _directory_failure(self.path)
+        data, modified = self._read(self.path)
+        password = self.password
+        with _parsing:
+            found = recognised(data)
+        if found.is_keystore:
+            beside = self._sibling()
+            password = password if beside is None else beside
+        given = ParseContext(password, modified)
+        with _parsing:
+            parsed = found.read(given)
+        if not parsed.references:
+            return parsed
+        findings = Findings(given.budget)
+        findings.add(replace(parsed, references=()))
+        known: dict[str, Parsed] = {}
+        left = SIZE_LIMIT
+        for reference in given.budget.each(parsed.references, 10):
+            where = str(Path(self.path).parent / reference.path)
+            if where not in known:
+                known[where], size = self._named(where, given, left)
+                left -= size
+            findings.add(kubeconfig.prefixed(known[where], reference.prefix, given.budget))
+        return distinct(findings.parsed(), given.budget)
+
+    def _named(self, path: str, given: ParseContext, limit: int) -> tuple[Parsed, int]:
+        """
+        What is in a file that another one names, and the bytes that were read for it.
+        """
+        try:
+            data, modified = self._read(path, limit)
+        except ProbeError as error:
+            self.stamps.setdefault(path, None)
+            words = error.detail
+            if error.reason is Reason.FILE_TOO_LARGE:
+                words += f" ({SIZE_LIMIT:,} of all files that one file names)"
+            return Parsed(problems=(Problem(error.reason, words),)), 0
+        except ValueError:
+            problem = Problem(Reason.FORMAT_BROKEN, "the path that it names can be none")
+            return Parsed(problems=(problem,)), 0
+        with _parsing:
+            return parse(data, replace(given, password=None, modified=modified)), len(data)
+
+    def _read(self, path: str, limit: int = SIZE_LIMIT) -> tuple[bytes, float]:
+        self.progress.ask(self.path)
+        data, status = read(path, limit)
+        self.progress.answered()
+        if status is None or self.now - max(status.st_mtime, status.st_ctime) < SETTLED:
+            self.settled = False
+        if status is None:
+            return data, self.now
+        self.stamps[path] = _stamp(status)
+        return data, status.st_mtime
+
+    def _sibling(self) -> str | None:
+        """
+        The password in the file beside the keystore; None when there is no such file. Raises ProbeError.
+        """
+        path = self.path + PASSWORD_SUFFIX
+        self.stamps[path] = None
+        self.progress.ask(self.path)
+        if not os.path.lexists(path):
+            return None
+        try:
+            data, _ = read(path, PASSWORD_LIMIT)
+            self.stamps[path] = _stamp_of(path)
+            self.progress.answered()
+            return without_mark(data).decode().removesuffix("\n").removesuffix("\r")
+        except ProbeError as error:
+            raise ProbeError(
+                Reason.KEYSTORE_LOCKED, f"the keystore's password can't be read: {error.detail}"
+            ) from None
+        except UnicodeDecodeError:
+            raise ProbeError(
+                Reason.KEYSTORE_LOCKED,
+                f"the keystore's password can't be read: {printable(path)} is not UTF-8 text",
+            ) from None
+
+
+def _directory_failure(path: str) -> ProbeError:
+    """
+    Why a directory could not be searched.
+    """
+    where = path.removesuffix(DIRECTORY_SUFFIX)
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        return _unreadable(where, error)
+    return ProbeError(Reason.FILE_UNREADABLE, f"{printable(where)} could not be read a moment ago")

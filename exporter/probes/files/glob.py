@@ -1,0 +1,197 @@
+"""
+Patterns of paths: which files match, within limits of time, depth and number.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
+from pathlib import Path
+
+from exporter.model.caches import remembered
+from exporter.probes.files.threads import PATIENCE, Progress
+
+MATCH_LIMIT = 20_000
+"""Files of one pattern that are looked at."""
+
+
+VISIT_LIMIT = 500_000
+"""Directory entries that are read for one pattern."""
+
+
+DEPTH_LIMIT = 32
+"""Directories that `**` goes down."""
+
+
+PASSWORD_SUFFIX = ".password"  # noqa: S105 - the end of a name, not a password
+"""A keystore's password may be in a file of its name and this."""
+
+
+SEARCH_PATIENCE = 3.0
+"""Seconds that a file system may take to list one directory before others are searched without it."""
+
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+_HASHED = re.compile(r"[0-9a-f]{8}\.r?\d+")
+"""What OpenSSL looks up a CA certificate or list by (openssl-rehash(1))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    What a pattern matches.
+    """
+
+    paths: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...] = ()
+    """Directories that could not be read, each with the reason."""
+    beyond: int = 0
+    """Files above the limit of one pattern, or of all together."""
+
+
+def is_pattern(path: str) -> bool:
+    """
+    True when the path has characters that stand for others.
+    """
+    return _MAGIC.search(path) is not None
+
+
+def search(pattern: str, progress: Progress, may_ask: Callable[[str], bool] = lambda _: True) -> Found:
+    """
+    The files that match a whole path with `*`, `?`, `[...]` and `**`, in order. Blocks.
+
+    As in a shell: names that begin with a dot are matched only by what begins with one, and `**` does not
+    follow links to directories. Directories are no matches. What may not be asked for is taken for a file.
+    """
+    segments = [one for one in pattern.split("/") if one]
+    if segments[-1] == "**":
+        segments.append("*")
+    walk = _Walk(progress, may_ask)
+    paths: dict[str, None] = {}
+    beyond = 0
+    for path in walk.matches("", segments, 0):
+        # In order, a keystore comes before the file of its password.
+        if path.endswith(PASSWORD_SUFFIX) and path.removesuffix(PASSWORD_SUFFIX) in paths:
+            continue
+        if len(paths) < MATCH_LIMIT:
+            paths[path] = None
+        elif path not in paths:
+            beyond += 1
+    twice = {path for path in paths if _is_hash_of(path, paths)}
+    found = tuple(path for path in paths if path not in twice) if twice else tuple(paths)
+    return Found(found, tuple(walk.unreadable.items()), beyond)
+
+
+def _is_hash_of(path: str, paths: Mapping[str, None]) -> bool:
+    """
+    True for a link by which OpenSSL finds a file of the same directory that is there under its own name.
+    """
+    directory, _, name = path.rpartition("/")
+    if _HASHED.fullmatch(name) is None:
+        return False
+    try:
+        return f"{directory}/{os.readlink(path)}" in paths  # noqa: PTH115 - a Path for each costs more
+    except OSError:
+        return False
+
+
+@remembered("patterns")
+def _matcher(segment: str) -> "re.Pattern[str]":
+    return re.compile(translate(segment))
+
+
+@dataclass(slots=True)
+class _Walk:
+    """
+    One walk through directories.
+    """
+
+    progress: Progress
+    may_ask: Callable[[str], bool]
+    unreadable: dict[str, str] = field(default_factory=dict)
+    left: int = VISIT_LIMIT
+
+    def matches(self, base: str, segments: Sequence[str], depth: int) -> Iterator[str]:
+        """
+        What matches the rest of a pattern below a directory.
+        """
+        first, *rest = segments
+        if first == "**":
+            yield from self.matches(base, rest, depth)
+            if depth < DEPTH_LIMIT:
+                for entry in self._entries(base):
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                        yield from self.matches(f"{base}/{entry.name}", segments, depth + 1)
+            return
+        if not is_pattern(first):
+            path = f"{base}/{first}"
+            if rest:
+                yield from self.matches(path, rest, depth)
+            elif self._is_file(path):
+                yield path
+            return
+        fits = _matcher(first).match
+        hidden = first.startswith(".")
+        for entry in self._entries(base):
+            name = entry.name
+            if fits(name) is None or (not hidden and name.startswith(".")):
+                continue
+            path = f"{base}/{name}"
+            if rest:
+                if self._is_directory(path, entry):
+                    yield from self.matches(path, rest, depth)
+            elif not self._is_directory(path, entry):
+                yield path
+
+    def _entries(self, base: str) -> list["os.DirEntry[str]"]:
+        """
+        What is in a directory, in order; nothing when there is none.
+        """
+        if self.left <= 0:
+            return []
+        if not self._may_ask(base or "/", SEARCH_PATIENCE):
+            self.unreadable[base or "/"] = "its file system does not answer (a network mount that hangs?)"
+            return []
+        try:
+            with os.scandir(base or "/") as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            self.progress.answered()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self.unreadable[base or "/"] = error.strerror or str(error)
+            return []
+        self.left -= len(entries)
+        if self.left <= 0:
+            self.unreadable[base or "/"] = f"more than {VISIT_LIMIT:,} names would have to be read"
+        return entries
+
+    def _may_ask(self, path: str, patience: float = PATIENCE) -> bool:
+        """
+        Note that a file system is asked for this; False for what must not be asked for.
+        """
+        if not self.may_ask(path):
+            return False
+        self.progress.ask(path, patience)
+        return True
+
+    def _is_file(self, path: str) -> bool:
+        """
+        True when there is something that is no directory; also for what must not be asked for.
+        """
+        try:
+            return not self._may_ask(path) or (os.path.lexists(path) and not Path(path).is_dir())
+        finally:
+            self.progress.answered()
+
+    def _is_directory(self, path: str, entry: "os.DirEntry[str]") -> bool:
+        try:
+            # What is no link is known already. A link that hangs is taken for one to a file.
+            return (not entry.is_symlink() or self._may_ask(path)) and entry.is_dir()
+        except OSError:
+            return False
+        finally:
+            self.progress.answered()

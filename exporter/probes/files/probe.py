@@ -1,0 +1,85 @@
+"""
+Files: `file:///path` and patterns of paths, each file an endpoint.
+"""
+
+from collections.abc import Callable, Sequence
+
+from exporter.lookups.renewal_information import renewals_of
+from exporter.model.errors import Outcome, ProbeError
+from exporter.model.observation import Facts
+from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.net.network import Network, Trace
+from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.files.cache import DIRECTORY_SUFFIX, TOTAL_LIMIT, Files, Tolerance, tolerance_of
+from exporter.probes.files.glob import is_pattern
+from exporter.probes.files.reading import label
+
+
+async def endpoints(target: Target, network: Network) -> Endpoints:
+    """
+    The file, or each that matches the pattern. Raises ProbeError when none does.
+    """
+    path = target.url.path
+    if not is_pattern(path):
+        return Endpoints((Endpoint(label(path), path),))
+    found = await _files(network).search(path)
+    left_out = tuple(f"{label(where)}: the directory can't be read: {why}" for where, why in found.unreadable)
+    if found.beyond:
+        left_out += tuple(["more files than are looked at for one pattern, or for all"] * found.beyond)
+    if not found.paths:
+        words = f"no file matches {label(path)}"
+        if found.unreadable:
+            raise ProbeError(Reason.FILE_UNREADABLE, "; ".join((words, *left_out[:3])))
+        if found.beyond:
+            words = f"other patterns match {TOTAL_LIMIT:,} files already, and no more are looked at"
+            raise ProbeError(Reason.FILE_UNREADABLE, words)
+        raise ProbeError(Reason.NO_MATCH, words)
+    by_label = {label(one): one for one in found.paths}
+    # A directory that can't be read is an endpoint that fails: what is in it may run out unseen.
+    by_label |= {label(where): where + DIRECTORY_SUFFIX for where, _ in found.unreadable}
+    return Endpoints(tuple(Endpoint(name, one) for name, one in by_label.items()), left_out)
+
+
+async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    What is in one file. Raises ProbeError.
+    """
+    trace.phase = "reading the file"
+    trace.note("reading %s", endpoint.label)
+    found: list[Outcome] = []
+
+    def tell(_: int, outcome: Outcome, _seconds: float) -> None:
+        found.append(outcome)
+
+    paths = [endpoint.address]
+    await _files(network).look(paths, target.password, target.patience, tell, tolerance=Tolerance.NONE)
+    outcome = renewals_of(found[0], target, network)
+    if isinstance(outcome, ProbeError):
+        # A new one: the same failure is remembered and raised many times.
+        raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
+    assert isinstance(outcome, Facts)  # only a pattern leaves files out
+    trace.note("%s things that expire", len(outcome.items))
+    return outcome
+
+
+async def look_all(
+    target: Target,
+    endpoints: Sequence[Endpoint],
+    network: Network,
+    tell: Callable[[int, Outcome, float], None],
+) -> None:
+    """
+    What is in all files of a target. Each is told of when it is known.
+    """
+
+    def tell_all(position: int, outcome: Outcome, duration: float) -> None:
+        tell(position, renewals_of(outcome, target, network), duration)
+
+    paths = [one.address for one in endpoints]
+    tolerance = tolerance_of(target.url.path)
+    await _files(network).look(paths, target.password, target.patience, tell_all, tolerance=tolerance)
+
+
+def _files(network: Network) -> Files:
+    return network.resource(Files, lambda: Files(network.loop, network.clock))

@@ -1,0 +1,427 @@
+"""
+Credential plugins of a kubeconfig: programs that print a token or a certificate for the API server.
+
+It is the protocol of `client.authentication.k8s.io`, v1 and v1beta1, as kubectl speaks it. A plugin is run
+without a shell and without a terminal, with the environment of this process; how long it may take and how
+much it may print is bounded. See https://kubernetes.io/docs/reference/access-authn-authz/authentication/.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from exporter.model.errors import ProbeError
+from exporter.model.foreign_text import HIDDEN, bounded, clean, printable
+from exporter.model.observation import Certificate
+from exporter.model.reasons import Reason
+from exporter.pki.certificates import parse_pem
+
+GROUP = "client.authentication.k8s.io"
+
+
+VERSIONS = (f"{GROUP}/v1", f"{GROUP}/v1beta1")
+"""What is spoken. v1alpha1 is gone from kubectl too."""
+
+
+TIMEOUT = 30.0
+"""Seconds that a plugin may take. Those of the large clouds ask their servers, and take some."""
+
+
+OUTPUT_LIMIT = 256 * 1024
+"""Bytes of what a plugin prints. A credential has some thousand."""
+
+
+WORDS_LIMIT = 8192
+"""Bytes that are kept of what it says on standard error; what comes after that is dropped."""
+
+
+_CHUNK = 65536
+
+
+_TICK = 0.1
+"""Seconds after which it is looked at whether anybody still waits."""
+
+
+DETAIL_LIMIT = 400
+"""Characters of that in a message."""
+
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+_SECRET_NAME = re.compile(r"secret|token|password|passphrase|key|credential", re.IGNORECASE)
+
+
+_PLACE_NAME = re.compile(r"(file|path|dir)$", re.IGNORECASE)
+"""`AWS_WEB_IDENTITY_TOKEN_FILE` says where a secret is, which a message should tell."""
+
+
+_SHORTEST_VALUE = 8
+"""Characters that the value of a variable named like a secret has at least to be one."""
+
+
+_OPAQUE = re.compile(r"[A-Za-z0-9_+=-]*\d[A-Za-z0-9_+=-]*")
+"""What a token may look like: a run without a space, a slash or a dot, with a digit in it."""
+
+
+_OPAQUE_LENGTH = 32
+
+
+_JWT = re.compile(r"\beyJ[\w.=-]*")
+
+
+_ASSIGNED = re.compile(
+    r"((?:secret|token|password|passphrase|credential)\w*[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]{8,}", re.IGNORECASE
+)
+"""`password=...` and the like, with a value that is long enough to be no word about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """
+    A credential plugin as a kubeconfig describes it. `repr()` has no secret in it.
+    """
+
+    command: str
+    """A path, or a name to be found in $PATH."""
+    arguments: tuple[str, ...] = field(repr=False)
+    variables: tuple[tuple[str, str], ...] = field(repr=False)
+    """What the environment has besides."""
+    version: str
+    """One of VERSIONS."""
+    info: str = field(repr=False)
+    """What it is told in $KUBERNETES_EXEC_INFO, JSON."""
+    hint: str = field(default="", repr=False)
+    """How to install it, in the words of the kubeconfig; empty when it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """
+    What a plugin gave. `repr()` has no secret in it.
+    """
+
+    token: str | None = field(repr=False)
+    certificate: bytes | None = field(repr=False)
+    """Certificate and key, PEM."""
+    expires: float | None
+    """Seconds since the epoch; None: it is good until the API server refuses it."""
+
+
+def plugin(
+    settings: Mapping[str, Any], directory: Path, cluster: Mapping[str, Any] | None, where: str
+) -> Plugin:
+    """
+    The plugin of a user's `exec`. `where` is the user in words. Raises ProbeError.
+
+    `directory` is that of the kubeconfig; `cluster` is what is told of the cluster, None for nothing.
+    """
+    command, version = settings.get("command"), settings.get("apiVersion")
+    if not isinstance(command, str) or not command or "\0" in command:
+        raise _broken(f"`exec` of {where} names no command")
+    if version not in VERSIONS:
+        raise _broken(f"`exec` of {where} must have an apiVersion of {' or '.join(VERSIONS)}")
+    mode = settings.get("interactiveMode", None if version == VERSIONS[0] else "IfAvailable")
+    if mode == "Always":
+        words = f"the credential plugin of {where} wants a terminal (interactiveMode: Always); there is none"
+        raise ProbeError(Reason.ACCESS_DENIED, words)
+    if mode not in {"Never", "IfAvailable"}:
+        raise _broken(f"`exec` of {where} must have an interactiveMode of Never, IfAvailable or Always")
+    arguments, variables = settings.get("args") or [], settings.get("env") or []
+    pairs = [
+        (one.get("name"), one.get("value")) if isinstance(one, dict) else (None, None)
+        for one in (variables if isinstance(variables, list) else [None])
+    ]
+    if (
+        not isinstance(arguments, list)
+        or not all(isinstance(one, str) and "\0" not in one for one in arguments)
+        or not all(_is_variable(name, value) for name, value in pairs)
+    ):
+        raise _broken(f"`exec` of {where}: args are a list of texts, env a list of names and values")
+    spec: dict[str, Any] = {"interactive": False}
+    if cluster is not None:
+        spec["cluster"] = dict(cluster)
+    hint = settings.get("installHint")
+    return Plugin(
+        str((directory / command).absolute()) if "/" in command else command,
+        tuple(arguments),
+        tuple((str(name), str(value)) for name, value in pairs),
+        version,
+        json.dumps({"kind": "ExecCredential", "apiVersion": version, "spec": spec}),
+        hint if isinstance(hint, str) else "",
+    )
+
+
+def _is_variable(name: Any, value: Any) -> bool:
+    return (
+        isinstance(name, str)
+        and bool(name)
+        and "=" not in name
+        and isinstance(value, str)
+        and "\0" not in name + value
+    )
+
+
+async def run(asked: Plugin, environ: Mapping[str, str], timeout: float = TIMEOUT) -> Credential:
+    """
+    What the plugin gives now. Raises ProbeError.
+    """
+    name = printable(Path(asked.command).name)
+    found = shutil.which(asked.command, path=environ.get("PATH"))
+    if found is None:
+        hint = (
+            f": {clean(asked.hint, DETAIL_LIMIT, tuple(_secrets(asked, environ)))}"
+            if asked.hint
+            else "; install it where the exporter runs, or use a token"
+        )
+        raise ProbeError(
+            Reason.FILE_NOT_FOUND,
+            f"the credential plugin {printable(asked.command)} of the kubeconfig is not there, "
+            f"or is no program that may be run{hint}",
+        )
+    job = _Job(
+        [found, *asked.arguments], {**environ, **dict(asked.variables), "KUBERNETES_EXEC_INFO": asked.info}
+    )
+    await job.done(timeout)
+    if job.error is not None:
+        why = (job.error.strerror if isinstance(job.error, OSError) else None) or type(job.error).__name__
+        words = f"the credential plugin {printable(found)} can't be run: {why}"
+        raise ProbeError(Reason.FILE_UNREADABLE, words)
+    if job.late:
+        raise ProbeError(Reason.TIMEOUT, f"the credential plugin {name} did not end in {timeout:g} s")
+    if len(job.output) > OUTPUT_LIMIT:
+        raise _broken(f"the credential plugin {name} prints more than {OUTPUT_LIMIT:,} bytes")
+    if job.status != 0:
+        how = f"with status {job.status}" if job.status > 0 else f"by signal {-job.status}"
+        says = words_of(bytes(job.said), asked, environ, bytes(job.output))
+        words = f"the credential plugin {name} ended {how}{': ' if says else ', and said nothing'}{says}"
+        raise ProbeError(Reason.ACCESS_DENIED, words)
+    return credential(bytes(job.output), asked.version, name)
+
+
+class _Job:
+    """
+    A program that runs, in a thread of its own.
+
+    The subprocesses of asyncio wait for ever when who starts one is cancelled at that moment.
+    """
+
+    def __init__(self, command: list[str], environ: Mapping[str, str]) -> None:
+        self._command = command
+        self._environ = environ
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
+        self.error: OSError | ValueError | None = None
+        """Why it could not be started; None when it was."""
+        self.output = bytearray()
+        """What it printed, until that was too much."""
+        self.said = bytearray()
+        """The begin of what it said on standard error."""
+        self.status = 0
+        self.late = False
+
+    async def done(self, timeout: float) -> None:
+        """
+        Wait for its end, which comes after that many seconds, or when nobody waits any more.
+        """
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+
+        def work() -> None:
+            self._work(timeout)
+            # The loop may be closed: then nobody waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(over.set)
+
+        threading.Thread(target=work, name="credential plugin", daemon=True).start()
+        try:
+            await over.wait()
+        finally:
+            self._stop()
+
+    def _work(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            if self._stopped:
+                return
+            try:
+                process = self._process = subprocess.Popen(  # noqa: S603 - the operator's own kubeconfig names it
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env=self._environ,
+                    # A group of its own, to end what it started too.
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                self.error = error
+                return
+        ended = self._listen(process, deadline)
+        self._stop(whole=not ended)
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
+        self.status = process.wait()
+
+    def _listen(self, process: "subprocess.Popen[bytes]", deadline: float) -> bool:
+        """
+        Take in what it prints. True when it has ended by itself in time.
+        """
+        with selectors.DefaultSelector() as selector:
+            for pipe in (process.stdout, process.stderr):
+                assert pipe is not None
+                selector.register(pipe, selectors.EVENT_READ)
+            while selector.get_map():
+                if self._stopped or len(self.output) > OUTPUT_LIMIT:
+                    return False
+                if time.monotonic() >= deadline:
+                    self.late = True
+                    return False
+                for key, _ in selector.select(min(_TICK, max(0.0, deadline - time.monotonic()))):
+                    chunk = os.read(key.fd, _CHUNK)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    elif key.fileobj is process.stdout:
+                        self.output += chunk
+                    else:
+                        # What comes after the begin is read too, so that it does not wait for a reader.
+                        self.said += chunk[: WORDS_LIMIT - len(self.said)]
+        # It may go on after it closed both; its end is not taken note of here, for the sake of `_stop`.
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if self._stopped or time.monotonic() >= deadline:
+                self.late = not self._stopped
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _stop(self, *, whole: bool = True) -> None:
+        """
+        End the program and all that it started, unless it has ended; not `whole`: note that it has.
+        """
+        with self._lock:
+            # Until its end is taken note of, its number is that of no other process.
+            if not self._stopped and whole and self._process is not None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._stopped = True
+
+
+def credential(output: bytes, version: str, name: str) -> Credential:
+    """
+    The credential that a plugin printed. Raises ProbeError, which does not repeat what was printed.
+    """
+    try:
+        document = json.loads(output)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or document.get("kind") != "ExecCredential":
+        raise _broken(f"the credential plugin {name} printed no ExecCredential")
+    if document.get("apiVersion") != version:
+        raise _broken(f"the credential plugin {name} answered in another version than {version}")
+    status = document.get("status")
+    status = status if isinstance(status, dict) else {}
+    token = status.get("token")
+    certificate, key = status.get("clientCertificateData"), status.get("clientKeyData")
+    if token and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
+        raise _broken(f"the token of the credential plugin {name} is none that can be sent")
+    if (
+        bool(certificate) != bool(key)
+        or not isinstance(certificate, str | None)
+        or not isinstance(key, str | None)
+    ):
+        raise _broken(f"the credential plugin {name} gave half of a certificate and its key")
+    if not token and not certificate:
+        raise _broken(f"the credential plugin {name} gave neither a token nor a certificate")
+    pem = None
+    if certificate and key:
+        pem = f"{certificate}\n{key}".encode("utf-8", "replace")
+    expires = _moment(status.get("expirationTimestamp"), name)
+    return Credential(token or None, pem, _end_of(pem) if expires is None else expires)
+
+
+def _moment(value: Any, name: str) -> float | None:
+    """
+    Seconds since the epoch of an RFC 3339 time; None when there is none. Raises ProbeError.
+    """
+    if value is None or value == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(value.upper())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.timestamp()
+    except (ValueError, OverflowError, AttributeError):
+        raise _broken(f"the expirationTimestamp of the credential plugin {name} is no time") from None
+
+
+def _end_of(pem: bytes | None) -> float | None:
+    """
+    When a certificate ends; None when there is none, or it can't be read, which is found where it is used.
+    """
+    found = next(iter(parse_pem(pem or b"")), None)
+    return found.not_after if isinstance(found, Certificate) else None
+
+
+def words_of(said: bytes, asked: Plugin, environ: Mapping[str, str], output: bytes = b"") -> str:
+    """
+    What a plugin said on standard error, for a message: bounded, on one line, without what may be a secret.
+
+    That is what the kubeconfig gives it by `env` and after options that are named like secrets, what the
+    environment has under such names, what it printed as a credential, what stands behind `password=` and
+    the like, and every long run of letters and digits.
+    """
+    text = clean(said, WORDS_LIMIT, (*_secrets(asked, environ), *_printed(output)))
+    text = _ASSIGNED.sub(lambda found: f"{found[1]}{HIDDEN}", text)
+    text = _JWT.sub(HIDDEN, text)
+    text = _OPAQUE.sub(lambda found: HIDDEN if len(found[0]) >= _OPAQUE_LENGTH else found[0], text)
+    return bounded(text, DETAIL_LIMIT)
+
+
+def _secrets(asked: Plugin, environ: Mapping[str, str]) -> Iterator[str]:
+    """
+    What the plugin was told in confidence, by its environment and its arguments.
+    """
+    for _, value in asked.variables:
+        yield value
+    for name, value in environ.items():
+        # Shorter ones are settings: `SSH_ASKPASS_REQUIRE=prefer` is no secret, nor is `true`.
+        if _SECRET_NAME.search(name) and not _PLACE_NAME.search(name) and len(value) >= _SHORTEST_VALUE:
+            yield value
+    for before, argument in zip(("", *asked.arguments), asked.arguments, strict=False):
+        option, separator, value = argument.partition("=")
+        if separator and _SECRET_NAME.search(option):
+            yield value
+        if before.startswith("-") and "=" not in before and _SECRET_NAME.search(before):
+            yield argument
+
+
+def _printed(output: bytes) -> tuple[str, ...]:
+    """
+    The token and the key in what the plugin printed, also of one that failed then.
+    """
+    try:
+        document = json.loads(output)
+    except (ValueError, RecursionError):
+        return ()
+    status = document.get("status") if isinstance(document, dict) else None
+    named = (status.get(key) for key in ("token", "clientKeyData")) if isinstance(status, dict) else ()
+    return tuple(one for one in named if isinstance(one, str))
+
+
+def _broken(words: str) -> ProbeError:
+    return ProbeError(Reason.FORMAT_BROKEN, words)

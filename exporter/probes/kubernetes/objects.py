@@ -1,0 +1,288 @@
+"""
+Objects of the Kubernetes API: from their JSON to what expires in them. Opens nothing and reads no clock.
+
+What is kept of a Secret are parsed certificates. Keys and everything else in it are not.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from exporter.formats import parse
+from exporter.formats.outcome import outcome_of
+from exporter.formats.parsed import ParseContext
+from exporter.model.errors import LeftOutError, Outcome, ProbeError
+from exporter.model.observation import Facts, Item, Renewal
+from exporter.model.reasons import Kind, Reason
+from exporter.model.targets import HELM_TYPE, Resources
+
+TLS_TYPE = "kubernetes.io/tls"
+
+
+OPAQUE_TYPE = "Opaque"
+
+
+TLS_CERTIFICATE = "tls.crt"
+
+
+_PRIVATE_KEYS = frozenset({"tls.key", "ssh-privatekey"})
+"""Keys of Secrets that hold private keys by the definition of their types: not even decoded."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+
+
+Key = tuple[str, str]
+"""Namespace, empty where there is none, and name of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """
+    When cert-manager renews what is in a Secret.
+    """
+
+    secret: Key
+    due: float
+    not_after: float | None
+    """The end of the certificate that this is about; None when it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """
+    What is kept of one object.
+    """
+
+    version: str
+    """Its resourceVersion."""
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    """By label of the endpoint."""
+    left_out: tuple[str, ...] = ()
+    renewed: Renewed | None = None
+
+
+Read = Callable[[dict[str, Any], str | None, Stored | None], Stored]
+"""Takes an object, the password of keystores, and what was kept of it before. Raises ProbeError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """
+    One kind of object, and how it is read.
+    """
+
+    name: str
+    """As in URLs of the API and in RBAC rules."""
+    api: str
+    """`v1`, or group and version."""
+    read: Read
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """
+        The group as in RBAC rules; empty for the core.
+        """
+        return self.api.rpartition("/")[0]
+
+    def path(self, namespace: str) -> str:
+        """
+        Where the API server has the objects of a namespace; of all, if it is empty.
+        """
+        base = f"/{'apis' if self.group else 'api'}/{self.api}"
+        inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
+        return f"{base}{inside}/{self.name}"
+
+
+def key_of(obj: Any) -> Key:
+    """
+    Namespace and name. Raises ProbeError for what is no object.
+    """
+    metadata = _mapping(obj, "metadata") if isinstance(obj, dict) else {}
+    namespace, name = metadata.get("namespace", ""), metadata.get("name")
+    if not _is_name(name) or not (namespace == "" or _is_name(namespace)):
+        raise ProbeError(Reason.HTTP_FAILED, "the API server sent something that is no object")
+    return str(namespace), str(name)
+
+
+def _is_name(value: Any) -> bool:
+    """
+    True for what an object, or a key in it, may be called, and so can stand in a label.
+    """
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def version_of(obj: Mapping[str, Any]) -> str:
+    """
+    The resourceVersion, empty when there is none.
+    """
+    found = _mapping(obj, "metadata").get("resourceVersion")
+    return found if isinstance(found, str) else ""
+
+
+def read_secret(obj: dict[str, Any], password: str | None, before: Stored | None) -> Stored:
+    """
+    The keys of a Secret that hold something that expires.
+    """
+    namespace, name = key_of(obj)
+    type_ = obj.get("type")
+    reading = _Reading(password, before)
+    # Asked for by type, but not every server in between may have listened.
+    if not (isinstance(type_, str) and type_.startswith(HELM_TYPE)):
+        data = _mapping(obj, "data")
+        for key, value in data.items():
+            if key not in _PRIVATE_KEYS and _is_name(key):
+                must = type_ == TLS_TYPE and key == TLS_CERTIFICATE
+                reading.encoded(f"{namespace}/{name}:{key}", value, must=must)
+        if type_ == TLS_TYPE and TLS_CERTIFICATE not in data:
+            where = f"{namespace}/{name}:{TLS_CERTIFICATE}"
+            words = f"{where}: a Secret of type {TLS_TYPE} without {TLS_CERTIFICATE}"
+            reading.outcomes[where] = ProbeError(Reason.NOTHING_EXPIRES, words)
+    return reading.stored(version_of(obj))
+
+
+def read_config_map(obj: dict[str, Any], password: str | None, before: Stored | None) -> Stored:
+    """
+    The keys of a ConfigMap that hold something that expires.
+    """
+    namespace, name = key_of(obj)
+    reading = _Reading(password, before)
+    for key, text in _mapping(obj, "data").items():
+        if isinstance(text, str) and _is_name(key):
+            reading.data(f"{namespace}/configmap/{name}:{key}", text.encode("utf-8", "replace"))
+    for key, value in _mapping(obj, "binaryData").items():
+        if _is_name(key):
+            reading.encoded(f"{namespace}/configmap/{name}:{key}", value)
+    return reading.stored(version_of(obj))
+
+
+def _read_webhooks(kind: str) -> Read:
+    def read(obj: dict[str, Any], password: str | None, before: Stored | None) -> Stored:
+        _, name = key_of(obj)
+        reading = _Reading(password, before)
+        webhooks = obj.get("webhooks")
+        for number, webhook in enumerate(webhooks if isinstance(webhooks, list) else (), 1):
+            if not isinstance(webhook, dict):
+                continue
+            bundle = _mapping(webhook, "clientConfig").get("caBundle")
+            hook = webhook.get("name")
+            if bundle:
+                reading.encoded(f"{kind}/{name}:{hook if _is_name(hook) else number}", bundle, must=True)
+        return reading.stored(version_of(obj))
+
+    return read
+
+
+def read_certificate(obj: dict[str, Any], _password: str | None, _before: Stored | None) -> Stored:
+    """
+    When cert-manager renews a certificate, and the Secret that it keeps it in.
+    """
+    namespace, _ = key_of(obj)
+    status = _mapping(obj, "status")
+    secret = _mapping(obj, "spec").get("secretName")
+    due = _time(status.get("renewalTime"))
+    renewed = None
+    if isinstance(secret, str) and due is not None:
+        renewed = Renewed((namespace, secret), due, _time(status.get("notAfter")))
+    return Stored(version_of(obj), renewed=renewed)
+
+
+RESOURCES: dict[Resources, tuple[Resource, ...]] = {
+    "secrets": (Resource("secrets", "v1", read_secret),),
+    "configmaps": (Resource("configmaps", "v1", read_config_map),),
+    "webhooks": tuple(
+        Resource(f"{kind}s", "admissionregistration.k8s.io/v1", _read_webhooks(kind), namespaced=False)
+        for kind in ("validatingwebhookconfiguration", "mutatingwebhookconfiguration")
+    ),
+    "certificates": (Resource("certificates", "cert-manager.io/v1", read_certificate),),
+}
+
+
+def with_renewal(outcome: Outcome, renewed: Renewed) -> Outcome:
+    """
+    The same with the time at which cert-manager renews the leaf, if it is about the one that is there.
+    """
+    if isinstance(outcome, ProbeError) and outcome.facts is not None:
+        return ProbeError(outcome.reason, outcome.detail, _renewed_facts(outcome.facts, renewed))
+    return _renewed_facts(outcome, renewed) if isinstance(outcome, Facts) else outcome
+
+
+def _renewed_facts(facts: Facts, renewed: Renewed) -> Facts:
+    def about(item: Item) -> bool:
+        # After a renewal the Secret may be known before the Certificate's status, or after it.
+        return item.kind is Kind.LEAF and renewed.not_after in {None, item.not_after}
+
+    items = tuple(
+        replace(item, renewal=Renewal(renewed.due)) if about(item) else item for item in facts.items
+    )
+    return replace(facts, items=items)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """
+    Collects what is in the keys of one object.
+    """
+
+    password: str | None = field(repr=False)
+    before: Stored | None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def encoded(self, label: str, value: Any, *, must: bool = False) -> None:
+        """
+        Take in a value that is base64; see `data`.
+        """
+        try:
+            data = base64.b64decode(value if isinstance(value, str) else "", validate=True)
+        except (binascii.Error, ValueError):
+            if must:
+                self.outcomes[label] = ProbeError(Reason.FORMAT_BROKEN, f"{label}: it is not base64")
+            return
+        self.data(label, data, must=must)
+
+    def data(self, label: str, data: bytes, *, must: bool = False) -> None:
+        """
+        Take in a value, if it holds something that expires, once did, or must.
+        """
+        had_items = self.before is not None and label in self.before.outcomes
+        parsed = parse(data, ParseContext(self.password))
+        outcome = outcome_of(label, parsed, had_items=had_items or must)
+        if isinstance(outcome, LeftOutError):
+            return
+        if isinstance(outcome, ProbeError) and not parsed.items and not had_items and not must:
+            if outcome.reason is Reason.KEYSTORE_LOCKED:
+                # Nobody said that it is to be read, and the same is usually in the Secret in another form.
+                self.left_out.append(outcome.detail)
+                return
+            wrong = outcome.reason is Reason.KEYSTORE_PASSWORD_WRONG
+            # Anything may be in an opaque Secret. What says that it is a certificate, and is none, is news.
+            if not wrong and b"-----BEGIN " not in data:
+                return
+        self.outcomes[label] = outcome
+
+    def stored(self, version: str) -> Stored:
+        """
+        All that was taken in.
+        """
+        return Stored(version, self.outcomes, tuple(self.left_out))
+
+
+def _mapping(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _time(text: Any) -> float | None:
+    """
+    Seconds since the epoch of an RFC 3339 time; None when it is none.
+    """
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None

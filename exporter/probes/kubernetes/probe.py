@@ -1,0 +1,70 @@
+"""
+Kubernetes: `kubernetes://[context/]namespace/name` and patterns, each key of a Secret an endpoint.
+
+Nothing is asked at a scrape: what is told of is kept up to date by watches (`exporter.probes.kubernetes.watch`).
+"""
+
+from collections.abc import Callable, Sequence
+
+from exporter.lookups.renewal_information import renewals_of
+from exporter.model.errors import LeftOutError, Outcome, ProbeError
+from exporter.model.observation import Facts
+from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.net.network import Network, Trace
+from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.kubernetes.selection import kubernetes
+
+
+async def endpoints(target: Target, network: Network) -> Endpoints:
+    """
+    The keys in which something expires. Raises ProbeError when there is none, or it can't be known.
+    """
+    selection = kubernetes(network).selection(target)
+    try:
+        await selection.ready(target.patience)
+    except TimeoutError:
+        raise ProbeError(
+            Reason.TIMEOUT,
+            f"the API server sent no whole list in {target.patience:g} s yet; it goes on listing",
+        ) from None
+    seen = selection.seen(network.clock())
+    return Endpoints(tuple(map(Endpoint, seen.outcomes)), seen.left_out)
+
+
+async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    What is in one key. Raises ProbeError.
+    """
+    trace.phase = "looking at what the watch gave"
+    found = _outcomes(target, network).get(endpoint.label)
+    outcome = renewals_of(found, target, network) if found is not None else None
+    match outcome:
+        case Facts():
+            trace.note("%s things that expire", len(outcome.items))
+            return outcome
+        case ProbeError():
+            # A new one: the same failure is remembered and raised many times.
+            raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
+    raise ProbeError(Reason.NO_MATCH, f"{endpoint.label} was deleted a moment ago")
+
+
+async def look_all(
+    target: Target,
+    endpoints: Sequence[Endpoint],
+    network: Network,
+    tell: Callable[[int, Outcome, float], None],
+) -> None:
+    """
+    What is in all keys. Raises ProbeError.
+    """
+    outcomes = _outcomes(target, network)
+    for position, endpoint in enumerate(endpoints):
+        outcome = outcomes.get(endpoint.label)
+        if outcome is None:
+            outcome = LeftOutError(f"{endpoint.label} was deleted a moment ago")
+        tell(position, renewals_of(outcome, target, network), 0.0)
+
+
+def _outcomes(target: Target, network: Network) -> "dict[str, Outcome]":
+    return dict(kubernetes(network).selection(target).seen(network.clock()).outcomes)

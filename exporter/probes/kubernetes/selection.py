@@ -1,0 +1,284 @@
+"""
+What a Kubernetes cluster holds that expires: listed once, then watched, so that a scrape asks nothing.
+
+There is one view for each list that is needed, whichever targets share it. A view lists in pages, then
+watches from where the list ended. It lists again only when the server has forgotten where that was (410
+Gone). See https://kubernetes.io/docs/reference/using-api/api-concepts/.
+"""
+
+import asyncio
+import fnmatch
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from exporter.model.errors import Outcome, ProbeError
+from exporter.model.observation import Facts
+from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.net.network import Network
+from exporter.probes.kubernetes.cluster import Cluster
+from exporter.probes.kubernetes.kubeconfig import SERVICE_ACCOUNT
+from exporter.probes.kubernetes.objects import OPAQUE_TYPE, RESOURCES, TLS_TYPE, Key, Renewed, with_renewal
+from exporter.probes.kubernetes.watch import USUAL_PACE, Pace, Question, RefusedError, View
+
+logger = logging.getLogger(__name__)
+
+
+FORGET_AFTER = 3600.0
+"""Seconds after which a watch ends that no target asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    What a target means now.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    """By label, in order."""
+    left_out: tuple[str, ...] = ()
+
+
+_NOTHING = Seen({})
+
+
+@dataclass(slots=True)
+class Selection:
+    """
+    What one target means, and the views that know it.
+    """
+
+    namespace: str
+    """A name or a pattern."""
+    name: str
+    views: tuple[View, ...]
+    asked: float = 0.0
+    _changes: tuple[int, ...] = ()
+    _seen: tuple[Seen, ...] = ()
+    """For each view, without regard to failures."""
+
+    async def ready(self, timeout: float) -> None:
+        """
+        Wait until every view has something to say. Raises TimeoutError.
+        """
+        async with asyncio.timeout(timeout):
+            for view in self.views:
+                await view.tried.wait()
+
+    def seen(self, now: float) -> Seen:
+        """
+        The endpoints and what is in them. Raises ProbeError when that can't be known, or there are none.
+        """
+        failures = [view.failure for view in self.views]
+        for view, error in zip(self.views, failures, strict=True):
+            # What may be there must not be taken for gone. What the server refuses will stay refused.
+            if error is not None and not view.listed and not isinstance(error, RefusedError):
+                raise ProbeError(error.reason, error.detail)
+        if failures[0] is not None and all(failures):
+            raise ProbeError(failures[0].reason, failures[0].detail)
+        outcomes: dict[str, Outcome] = {}
+        left_out: list[str] = []
+        for view, seen, error in zip(self.views, self._current(), failures, strict=True):
+            left_out += seen.left_out
+            if error is None:
+                outcomes |= seen.outcomes if view.age == 0 else _dated(seen.outcomes, now - view.age)
+            else:
+                # A new one for each: the same failure is told many times.
+                labels = tuple(seen.outcomes) or (view.question.place,)
+                outcomes |= {label: ProbeError(error.reason, error.detail) for label in labels}
+        if not outcomes:
+            raise ProbeError(Reason.NO_MATCH, self._no_match(left_out))
+        return Seen(outcomes, tuple(left_out))
+
+    def _no_match(self, left_out: Sequence[str]) -> str:
+        asked = " and ".join(dict.fromkeys(view.question.resource.name for view in self.views))
+        words = f"none of the {asked} with the name {self.namespace}/{self.name} holds anything that expires"
+        return "; ".join((words, *left_out[:3]))
+
+    def _current(self) -> tuple[Seen, ...]:
+        """
+        What each view knows of the target; put together anew only when one of them changed.
+        """
+        changes = tuple(view.changes for view in self.views)
+        if changes != self._changes or not self._seen:
+            renewed: dict[Key, Renewed] = {
+                stored.renewed.secret: stored.renewed
+                for view in self.views
+                for stored in view.objects.values()
+                if stored.renewed is not None
+            }
+            self._seen = tuple(self._of(view, renewed) for view in self.views)
+            self._changes = changes
+        return self._seen
+
+    def _of(self, view: View, renewed: Mapping[Key, Renewed]) -> Seen:
+        resource = view.question.resource
+        outcomes: dict[str, Outcome] = {}
+        left_out: list[str] = []
+        secrets = RESOURCES["secrets"][0]
+        for key in sorted(view.objects):
+            namespace, name = key
+            if not _fits(name, self.name) or (resource.namespaced and not _fits(namespace, self.namespace)):
+                continue
+            stored = view.objects[key]
+            renewal = renewed.get(key) if resource is secrets else None
+            if renewal is None:
+                outcomes |= stored.outcomes
+            else:
+                outcomes |= {label: with_renewal(one, renewal) for label, one in stored.outcomes.items()}
+            left_out += stored.left_out
+        return Seen(outcomes, tuple(left_out))
+
+
+def _dated(outcomes: Mapping[str, Outcome], at: float) -> dict[str, Outcome]:
+    """
+    The same, seen when the server was last heard of.
+    """
+    return {
+        label: replace(one, seen_at=at) if isinstance(one, Facts) else one for label, one in outcomes.items()
+    }
+
+
+def is_pattern(text: str) -> bool:
+    """
+    True when the text has characters that stand for others.
+    """
+    return any(letter in text for letter in "*?[")
+
+
+def _fits(text: str, pattern: str) -> bool:
+    return pattern in {"*", text} or fnmatch.fnmatchcase(text, pattern)
+
+
+def questions(target: Target) -> tuple[Question, ...]:
+    """
+    What has to be asked for a target: as little as its URL and settings permit.
+    """
+    context, namespace, name = parts(target)
+    settings = target.kubernetes
+    inside = "" if is_pattern(namespace) else namespace
+    named = "" if is_pattern(name) else f"metadata.name={name}"
+    found: list[Question] = []
+    for asked in settings.resources:
+        for resource in RESOURCES[asked]:
+            where = inside if resource.namespaced else ""
+            selectors = [named]
+            if asked == "secrets":
+                types = settings.types or (() if named else (TLS_TYPE, OPAQUE_TYPE))
+                # One for each, so that no other Secret is ever sent, least of all the large ones of Helm.
+                selectors = [",".join(filter(None, (named, f"type={one}"))) for one in types] or [named]
+            if asked == "certificates":
+                # Their names and labels are not those of the Secrets.
+                found.append(Question(settings.kubeconfig, context, resource, where, "", ""))
+                continue
+            found += [
+                Question(
+                    settings.kubeconfig, context, resource, where, one, settings.selector, target.password
+                )
+                for one in selectors
+            ]
+    return tuple(found)
+
+
+def parts(target: Target) -> tuple[str, str, str]:
+    """
+    Context, empty when there is none, namespace and name of a target's URL.
+    """
+    rest, _, name = target.url.path.rpartition("/")
+    context, _, namespace = rest.rpartition("/")
+    # A context may have slashes in it, and an '@', which in a URL is %40.
+    return unquote(context), namespace, name
+
+
+class Kubernetes:
+    """
+    All views of the process.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        environ: Mapping[str, str] = os.environ,
+        service_account: Path = SERVICE_ACCOUNT,
+        pace: Pace = USUAL_PACE,
+    ) -> None:
+        self._network = network
+        self._environ = environ
+        self._service_account = service_account
+        self._pace = pace
+        self._clusters: dict[tuple[str | None, str], Cluster] = {}
+        self._views: dict[Question, View] = {}
+        self._selections: dict[tuple[tuple[Question, ...], str], Selection] = {}
+        self._cleaned = network.loop.time()
+
+    def close(self) -> None:
+        """
+        End all watches.
+        """
+        for view in self._views.values():
+            view.close()
+
+    def selection(self, target: Target) -> Selection:
+        """
+        What a target means. What it needs is watched from now on.
+        """
+        asked = questions(target)
+        key = (asked, target.url.path)
+        now = self._network.loop.time()
+        if now > self._cleaned + FORGET_AFTER / 8:
+            self._forget(now)
+        found = self._selections.get(key)
+        if found is None:
+            _, namespace, name = parts(target)
+            found = Selection(namespace, name, tuple(map(self._view, asked)))
+            self._selections[key] = found
+        found.asked = now
+        return found
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """
+        All that is watched.
+        """
+        return tuple(self._views.values())
+
+    def _view(self, question: Question) -> View:
+        found = self._views.get(question)
+        if found is None:
+            cluster = self._clusters.setdefault(
+                (question.kubeconfig, question.context),
+                Cluster(
+                    question.kubeconfig,
+                    question.context,
+                    self._environ,
+                    self._service_account,
+                    self._network.clock,
+                    self._pace.plugin,
+                ),
+            )
+            found = self._views[question] = View(question, cluster, self._network, self._pace)
+        return found
+
+    def _forget(self, now: float) -> None:
+        """
+        End the watches that no target asks for any more.
+        """
+        self._cleaned = now
+        old = [key for key, one in self._selections.items() if one.asked < now - FORGET_AFTER]
+        for key in old:
+            del self._selections[key]
+        if old:
+            used = {id(view) for one in self._selections.values() for view in one.views}
+            for question in [question for question, view in self._views.items() if id(view) not in used]:
+                self._views.pop(question).close()
+
+
+def kubernetes(network: Network) -> Kubernetes:
+    """
+    The watches of the process.
+    """
+    return network.resource(Kubernetes, lambda: Kubernetes(network))

@@ -1,0 +1,496 @@
+"""
+The watch of one kind of object in a cluster: listed once, then kept up to date by its events.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import aiohttp
+
+from exporter import __version__
+from exporter.logs import fields
+from exporter.model.errors import DETAIL_LIMIT, ProbeError
+from exporter.model.foreign_text import clean, holds
+from exporter.model.observation import Facts
+from exporter.model.reasons import Reason
+from exporter.net.connection import connect_error
+from exporter.net.network import Network
+from exporter.net.pools import Pool
+from exporter.pki.renewal_information import seconds_of
+from exporter.probes.kubernetes.api import Change, GoneError, json_object, message_of, read_events, read_page
+from exporter.probes.kubernetes.cluster import PLUGIN_PAUSE, Access, Cluster
+from exporter.probes.kubernetes.objects import Key, Resource, Stored, key_of, version_of
+
+logger = logging.getLogger(__name__)
+
+
+PAGE = 250
+"""Objects that are asked for at a time; fewer once a page was too large."""
+
+
+PAGE_LIMIT = 8 * 1024 * 1024
+"""Bytes of a page, and of one event of a watch. The server takes no object of more than 3 MB.
+
+JSON that is made to fill memory takes thirty times as much of it.
+"""
+
+
+ERROR_LIMIT = 65536
+"""Bytes of an answer that says what is wrong."""
+
+
+_CHUNK = 65536
+
+
+_READING = Pool("kubernetes", 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """
+    How long things may take, in seconds.
+    """
+
+    watch: float = 100.0
+    """A watch is ended by the server after this, and begun again: so it is known to be alive."""
+    silence: float = 10.0
+    """How much longer than that a server may be silent."""
+    answer: float = 30.0
+    """For the headers of an answer, and between two parts of a list."""
+    connect: float = 5.0
+    broken: float = 120.0
+    """From when on what a broken watch last gave is no news any more."""
+    first_pause: float = 1.0
+    """After a failure. Each further one doubles it."""
+    longest_pause: float = 30.0
+    longest_wait: float = 300.0
+    """How long a server is left alone at most that asks for it. Real ones ask for a second."""
+    plugin: float = PLUGIN_PAUSE
+
+
+USUAL_PACE = Pace()
+"""What is used but in tests."""
+
+
+class RefusedError(ProbeError):
+    """
+    The server gives no such objects, while it may give others.
+    """
+
+
+class _BusyError(ProbeError):
+    """
+    The server asks to be left alone for some seconds (`Retry-After`, RFC 9110 section 10.2.3).
+    """
+
+    def __init__(self, reason: Reason, detail: str, seconds: float) -> None:
+        super().__init__(reason, detail)
+        self.seconds = seconds
+        """0 when it does not say for how long."""
+
+
+class _TooLargeError(Exception):
+    """
+    A page has more bytes than the limit.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    What one view asks for.
+    """
+
+    kubeconfig: str | None
+    context: str
+    resource: Resource
+    namespace: str
+    """Empty: all of them."""
+    fields: str
+    """Field selector."""
+    selector: str
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> str:
+        """
+        What is asked for, as a label: `prod/secrets`.
+        """
+        return f"{self.namespace}/{self.resource.name}" if self.namespace else self.resource.name
+
+    @property
+    def name(self) -> str:
+        """
+        The one object that is asked for; empty when it is not one.
+        """
+        found = [one for one in self.fields.split(",") if one.startswith("metadata.name=")]
+        return found[0].partition("=")[2] if found else ""
+
+    def __str__(self) -> str:
+        """
+        What is asked for, in words.
+        """
+        of = f" {self.name!r}" if self.name else ""
+        where = f"namespace {self.namespace!r}" if self.namespace else "all namespaces"
+        return f"{self.resource.name}{of}" + (f" in {where}" if self.resource.namespaced else "")
+
+
+class View:
+    """
+    All objects that one question means, kept up to date by a task.
+    """
+
+    def __init__(self, question: Question, cluster: Cluster, network: Network, pace: Pace) -> None:
+        loop = network.loop
+        self.question = question
+        self.cluster = cluster
+        self.objects: dict[Key, Stored] = {}
+        self.changes = 0
+        """How often the objects changed: the same number, the same objects."""
+        self.listed = False
+        self.lists = 0
+        self.tried = asyncio.Event()
+        """Set from the first list, or the first failure, on."""
+        self._loop = loop
+        self._clock = network.clock
+        self._pace = pace
+        self._page = PAGE
+        self._version = ""
+        self._watching = False
+        self._contact = loop.time()
+        self._failure: ProbeError | None = None
+        self._failures = 0
+        self._secrets: tuple[str, ...] = ()
+        """What the API server was told in confidence last."""
+        self._task = loop.create_task(self._run(), name=f"kubernetes {question.place}")
+
+    def close(self) -> None:
+        """
+        End the watch.
+        """
+        self._task.cancel()
+
+    @property
+    def ended(self) -> bool:
+        """
+        True when the watch has ended, and nothing of it is open any more.
+        """
+        return self._task.done()
+
+    @property
+    def age(self) -> float:
+        """
+        Seconds since the server was last heard of; 0 while it is watched.
+        """
+        return 0.0 if self._watching else self._loop.time() - self._contact
+
+    @property
+    def failure(self) -> ProbeError | None:
+        """
+        Why nothing is known of the objects now; None when it is, or may be in a moment.
+        """
+        if self._failure is None or (self.listed and self.age < self._pace.broken):
+            return None
+        return self._failure
+
+    async def _run(self) -> None:
+        while True:
+            begun = self._loop.time()
+            try:
+                await self._go_on()
+                # One that ends at once, each time, is no watch, and must not become a storm.
+                if self._loop.time() - begun < min(1.0, self._pace.first_pause):
+                    await asyncio.sleep(self._pace.first_pause)
+                continue
+            except GoneError:
+                self._version = ""
+                if self._failures == 0 and self._loop.time() - begun > self._pace.first_pause:
+                    continue
+                words = "the API server forgets its own lists at once (410 Gone)"
+                error = ProbeError(Reason.HTTP_FAILED, words)
+            except ProbeError as caught:
+                error = caught
+            except aiohttp.ClientError as caught:
+                error = failed(caught)
+            except TimeoutError:
+                error = ProbeError(Reason.TIMEOUT, "the API server did not answer in time")
+            except OSError as caught:
+                words = f"the connection to the API server broke: {caught.strerror or type(caught).__name__}"
+                error = ProbeError(Reason.CONNECTION_RESET, words)
+            except Exception as caught:
+                logger.exception("internal error while watching Kubernetes")
+                words = f"{type(caught).__name__}: please report it with the traceback in the exporter's log"
+                error = ProbeError(Reason.INTERNAL_ERROR, words)
+                self._version = ""
+            await self._fail(error)
+
+    async def _fail(self, error: ProbeError) -> None:
+        detail = f"{self.question} of {self.cluster}: {clean(error.detail, DETAIL_LIMIT, self._secrets)}"
+        if self._failure is None or self._failure.reason is not error.reason:
+            logger.warning(
+                "can't watch Kubernetes",
+                extra=fields(resource=self.question.place, reason=error.reason, detail=detail),
+            )
+        kind = RefusedError if isinstance(error, RefusedError) else ProbeError
+        self._failure = kind(error.reason, detail)
+        self.tried.set()
+        pause = min(self._pace.first_pause * 2.0**self._failures, self._pace.longest_pause)
+        self._failures = min(self._failures + 1, 20)
+        # What is asked for is a minimum, so it is spread to one side only.
+        wait = min(error.seconds, self._pace.longest_wait) if isinstance(error, _BusyError) else 0.0
+        spread = random.uniform(0.0, 0.4)  # noqa: S311 - spreads, keeps no secret
+        await asyncio.sleep(max(pause * (0.8 + spread), wait * (1.0 + spread / 4)))
+
+    def _heard(self) -> None:
+        """
+        Note that all is well.
+        """
+        self._contact = self._loop.time()
+        if self._failure is not None:
+            logger.info("Kubernetes can be watched again", extra=fields(resource=self.question.place))
+        self._failure, self._failures = None, 0
+
+    async def _go_on(self) -> None:
+        """
+        List, if need be, and watch until the server ends that.
+        """
+        # Each time, so that rotated tokens and certificates are taken up.
+        access = await self.cluster.access()
+        self._secrets = access.secrets
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._pace.connect, sock_read=self._pace.answer
+        )
+        async with aiohttp.ClientSession(
+            headers={
+                "User-Agent": f"expiry-exporter/{__version__}",
+                "Accept": "application/json",
+                **access.headers,
+            },
+            timeout=timeout,
+            connector=aiohttp.TCPConnector(ssl=access.tls, socket_factory=_socket),
+        ) as session:
+            if not self._version:
+                await self._list(session, access)
+            try:
+                await self._watch(session, access)
+            finally:
+                self._watching = False
+
+    def _request(self, session: aiohttp.ClientSession, access: Access, **more: str) -> Any:
+        """
+        A GET of what is asked for.
+        """
+        asked = {"fieldSelector": self.question.fields, "labelSelector": self.question.selector, **more}
+        options: dict[str, Any] = {}
+        if access.server_name is not None:
+            options["server_hostname"] = access.server_name
+        if "watch" in more:
+            silence = self._pace.watch + self._pace.silence
+            options["timeout"] = aiohttp.ClientTimeout(
+                total=None, sock_connect=self._pace.connect, sock_read=silence
+            )
+        return session.get(
+            access.server + self.question.resource.path(self.question.namespace),
+            params={key: value for key, value in asked.items() if value},
+            # Where they led, the token would go too.
+            allow_redirects=False,
+            proxy=access.proxy,
+            **options,
+        )
+
+    async def _list(self, session: aiohttp.ClientSession, access: Access) -> None:
+        self.lists += 1
+        objects: dict[Key, Stored] = {}
+        position = ""
+        while True:
+            asked = {"limit": str(self._page), "continue": position}
+            try:
+                async with self._request(session, access, **asked) as answer:
+                    await self._refuse_unless_good(answer, access)
+                    data = await _content(answer, PAGE_LIMIT)
+            except _TooLargeError:
+                if self._page == 1:
+                    words = f"one of the objects has more than {PAGE_LIMIT:,} bytes"
+                    raise ProbeError(Reason.FILE_TOO_LARGE, words) from None
+                self._page = max(1, self._page // 8)
+                continue
+            page = await _READING.run(partial(read_page, data, self._read_object))
+            del data
+            objects |= page.objects
+            position = page.next
+            if not position:
+                break
+        self.objects, self._version = objects, page.version
+        self.changes += 1
+        self.listed = True
+        self._heard()
+        self.tried.set()
+
+    async def _watch(self, session: aiohttp.ClientSession, access: Access) -> None:
+        asked = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(max(1, round(self._pace.watch))),
+        }
+        async with self._request(session, access, **asked) as answer:
+            await self._refuse_unless_good(answer, access)
+            self._watching = True
+            self._heard()
+            buffer = bytearray()
+            async for chunk in answer.content.iter_any():
+                self._contact = self._loop.time()
+                buffer += chunk
+                if len(buffer) > PAGE_LIMIT:
+                    self._version = ""
+                    words = f"an event of the watch has more than {PAGE_LIMIT:,} bytes"
+                    raise ProbeError(Reason.FILE_TOO_LARGE, words)
+                if b"\n" in chunk:
+                    whole, _, rest = bytes(buffer).rpartition(b"\n")
+                    buffer = bytearray(rest)
+                    self._take(await _READING.run(partial(self._read_events, whole)))
+            if buffer.strip():
+                raise ProbeError(Reason.CONNECTION_CLOSED, "the watch was cut off in the middle of an event")
+
+    def _read_object(self, obj: Any) -> tuple[Key, Stored]:
+        key = key_of(obj)
+        before = self.objects.get(key)
+        version = version_of(obj)
+        if before is not None and version and before.version == version:
+            return key, before
+        stored = self.question.resource.read(obj, self.question.password, before)
+        if any(holds(name, self._secrets) for name in _names(key, stored)):
+            words = "the API server repeats the token that it was shown, in the name of something"
+            raise ProbeError(Reason.HTTP_FAILED, words)
+        return key, stored
+
+    def _read_events(self, data: bytes) -> list[Change]:
+        """
+        The events of a watch. Raises ProbeError and GoneError. Runs in a thread: keystores may take long.
+        """
+        try:
+            return read_events(data, self._read_object)
+        except ProbeError:
+            # What is wrong there would be there the next time too.
+            self._version = ""
+            raise
+
+    def _take(self, changes: Iterable[Change]) -> None:
+        for one in changes:
+            if one.stored is not None and one.key is not None:
+                self.objects[one.key] = one.stored
+                self.changes += 1
+            elif one.key is not None:
+                self.objects.pop(one.key, None)
+                self.changes += 1
+            self._version = one.version or self._version
+
+    async def _refuse_unless_good(self, answer: aiohttp.ClientResponse, access: Access) -> None:
+        """
+        Raise what the status of an answer means, unless it is 200.
+        """
+        if answer.status == 200:
+            return
+        if answer.status == 410:
+            raise GoneError
+        try:
+            message = message_of(json_object(await _content(answer, ERROR_LIMIT)), access.secrets)
+        except (ProbeError, _TooLargeError):
+            message = ""
+        says = f": {message}" if message else ""
+        question = self.question
+        if answer.status == 401:
+            self.cluster.refused(access)
+            words = f"the API server does not take the token or certificate (401): is it expired?{says}"
+            raise ProbeError(Reason.ACCESS_DENIED, words)
+        if answer.status == 403:
+            where = f"in namespace {question.namespace!r}" if question.namespace else "in the whole cluster"
+            group = f" of the group {question.resource.group}" if question.resource.group else ""
+            what = f"{question.resource.name}{group} {where}"
+            words = f"not permitted (403): grant the verbs list and watch on {what}{says}"
+            raise RefusedError(Reason.ACCESS_DENIED, words)
+        if answer.status == 404:
+            words = f"the API server has no {question.resource.api}/{question.resource.name} (404)"
+            raise RefusedError(Reason.HTTP_FAILED, words)
+        reason = Reason.RATE_LIMITED if answer.status == 429 else Reason.HTTP_FAILED
+        words = f"the API server answered with HTTP status {answer.status}{says}"
+        if answer.status in {429, 503}:
+            wait = seconds_of(answer.headers.get("Retry-After"), self._clock())
+            raise _BusyError(reason, words, wait or 0.0)
+        raise ProbeError(reason, words)
+
+
+def _names(key: Key, stored: Stored) -> Iterator[str]:
+    """
+    All that becomes a label or stands in a message of what is stored of an object.
+    """
+    yield from key
+    for label, outcome in stored.outcomes.items():
+        yield label
+        facts = outcome.facts if isinstance(outcome, ProbeError) else outcome
+        if isinstance(outcome, ProbeError):
+            yield outcome.detail
+        for item in facts.items if isinstance(facts, Facts) else ():
+            yield item.name
+            if item.certificate is not None:
+                yield item.certificate.subject
+                yield item.certificate.issuer
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """
+    A socket that notices a peer which is gone, though a watch may be silent for long.
+    """
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
+
+
+async def _content(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    content = bytearray()
+    async for chunk in answer.content.iter_chunked(_CHUNK):
+        content += chunk
+        if len(content) > limit:
+            raise _TooLargeError
+    return bytes(content)
+
+
+def failed(error: aiohttp.ClientError) -> ProbeError:
+    """
+    The reason for a request without an answer. What was received is not repeated: a Secret may be in it.
+    """
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            words = f"the API server {error.host!r} can't be looked up: {error.os_error}"
+            return ProbeError(Reason.DNS_FAILED, words)
+        case aiohttp.ClientConnectorCertificateError():
+            words = f"the certificate of the API server is not trusted: {error.certificate_error}"
+            return ProbeError(Reason.HTTP_FAILED, words)
+        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
+            return ProbeError(Reason.PROXY_FAILED, "the proxy to the API server can't be used")
+        case aiohttp.ClientSSLError():
+            why = getattr(error.os_error, "reason", None) or type(error.os_error).__name__
+            words = f"the TLS handshake with the API server failed: {why}"
+            return ProbeError(Reason.HANDSHAKE_REFUSED, words)
+        case aiohttp.ClientConnectorError():
+            return connect_error(error.os_error, error.host, error.port or 0)
+        case aiohttp.ConnectionTimeoutError():
+            return ProbeError(Reason.CONNECT_TIMEOUT, "the API server did not answer the connection")
+        case aiohttp.ServerTimeoutError():
+            return ProbeError(Reason.TIMEOUT, "the API server did not answer in time")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            words = "the API server closed the connection before its answer was whole"
+            return ProbeError(Reason.CONNECTION_CLOSED, words)
+        case aiohttp.ClientOSError():
+            words = f"the connection to the API server broke: {error.strerror or type(error).__name__}"
+            return ProbeError(Reason.CONNECTION_RESET, words)
+    return ProbeError(Reason.HTTP_FAILED, f"the API server can't be asked: {type(error).__name__}")

@@ -1,0 +1,374 @@
+"""
+The TLS handshake that never verifies: it is there to see, judgement comes later.
+
+An expired, misnamed or untrusted certificate, an old protocol or a short key is
+what the exporter exists to report, so nothing here refuses it.
+"""
+
+from dataclasses import dataclass
+
+from OpenSSL import SSL
+from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
+
+from exporter.model.caches import remembered
+from exporter.model.errors import ProbeError
+from exporter.model.observation import Certificate, Chain, Tls
+from exporter.model.reasons import Reason
+from exporter.net.connection import Connection, EndlessError
+from exporter.net.network import Trace
+from exporter.pki.certificates import CertificateError, certificate
+from exporter.probes.tls.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
+from exporter.probes.tls.openssl import _kept, _plain, _presented, _requested, _staple, _too_large
+
+BITE = 8192
+"""Bytes that the library is given at a time, at most. Of the cheapest messages it reads through as many in
+half a millisecond, and nothing else gets its turn meanwhile. What a usual server shows is one bite."""
+
+
+HANDSHAKE_LIMIT = 256 * 1024
+"""Bytes that are taken from a server in one handshake. The library takes 100 kB of certificates, and as
+much of the names that a server wants client certificates from; the rest is small."""
+
+
+AFTER_LIMIT = 64 * 1024
+"""Bytes that are taken after the handshake: tickets, changes of keys, a verdict, last words."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """
+    What a handshake showed, whether or not it came to its end. Each is equal to itself only.
+    """
+
+    chain: Chain
+    tls: Tls
+
+
+class LargeGroupError(Exception):
+    """
+    A server wants a calculation of us that would hold up everything else.
+    """
+
+
+class HandshakeError(Exception):
+    """
+    A handshake ended early, or its server took it back: with the error and what was seen before.
+
+    The error is the library's, that of the connection, TimeoutError, EndlessError or LargeGroupError.
+    """
+
+    def __init__(self, error: Exception, seen: Seen | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.seen = seen
+
+    @property
+    def hung_up(self) -> bool:
+        """
+        True when the connection ended without a word of TLS, or with a goodbye.
+        """
+        ends = isinstance(self.error, SSL.SysCallError | SSL.ZeroReturnError | OSError)
+        return ends and not isinstance(self.error, TimeoutError)
+
+
+class Session:
+    """
+    One TLS conversation over a connection.
+
+    The library never has the socket: it reads and writes memory, and is given what came in bites. With the
+    socket it would stay in one call for as long as bytes come that lead nowhere, and so would this process.
+    Each bite waits for its turn among all that is ready, and for the connection's deadline.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        tls_context: SSL.Context,
+        server_name: str | None,
+        trace: Trace,
+        *,
+        lenient: bool = False,
+    ) -> None:
+        """
+        `lenient`: no OCSP response is asked for, and certificates that the library can't read are seen all
+        the same. Its context must be so, too.
+        """
+        self._connection = connection
+        self._server_name = server_name
+        self._trace = trace
+        self._up = False
+        connection.allow(HANDSHAKE_LIMIT)
+        self._tls = SSL.Connection(tls_context, None)
+        if server_name is not None:
+            self._tls.set_tlsext_host_name(server_name.encode("ascii"))
+        self._tls.set_connect_state()
+        if not lenient:
+            self._tls.request_ocsp()
+
+    async def handshake(self) -> Seen:
+        """
+        What the server showed. Raises HandshakeError or ProbeError.
+        """
+        self._trace.phase = "handshake"
+        try:
+            await self._shake_hands()
+        except (SSL.Error, OSError, EndlessError) as error:
+            # The alert that says why.
+            self._part()
+            raise HandshakeError(self._meant(error), self._seen()) from error
+        self._up = True
+        self._connection.allow(AFTER_LIMIT)
+        seen = self._seen()
+        if seen is None:
+            raise ProbeError(
+                Reason.NO_CERTIFICATE,
+                f"the server agrees on {self._tls.get_cipher_name()}, which shows no certificate, "
+                "and on none that shows one",
+            )
+        return seen
+
+    async def _shake_hands(self) -> None:
+        ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
+        while True:
+            # Errors that others left in the thread's queue would be taken for this connection's.
+            _lib.ERR_clear_error()
+            result = _lib.SSL_do_handshake(ssl)
+            if result == 1:
+                break
+            # Not pyOpenSSL's do_handshake: it raises for each wait, which a handshake has at least one of.
+            if _lib.SSL_get_error(ssl, result) != _lib.SSL_ERROR_WANT_READ:
+                self._tls._raise_ssl_error(ssl, result)  # noqa: SLF001 - see the import of _lib
+            await self._more()
+        await self._flush()
+
+    def _meant(self, error: Exception) -> Exception:
+        return LargeGroupError() if _too_large and self._identity() in _too_large else error
+
+    async def verdict(self, question: bytes) -> bytes:
+        """
+        What the server says of our certificate, or of our having none. Raises HandshakeError if it refuses.
+
+        In TLS 1.3 the client has finished before the server has looked (RFC 8446 section
+        4.4.2.4): the refusal comes as an alert, the consent as tickets, data, or silence
+        (then the answer is empty). The question is sent first, for servers that only
+        judge requests. A server that hangs up without an answer to it refuses; one that
+        was asked nothing may have its own reasons, as a proxy with nobody behind it.
+        """
+        self._trace.phase = "client certificate"
+        self._limit_time()
+        try:
+            if question:
+                await self._say(question)
+            return await self._hear()
+        except (TimeoutError, EndlessError):
+            return b""
+        except HandshakeError as error:
+            if question or not error.hung_up:
+                raise
+            return b""
+
+    async def farewell(self, steps: Steps) -> None:
+        """
+        End the protocol that is spoken inside, for servers that take it amiss when a client just leaves.
+
+        Raises HandshakeError if the server refuses our client certificate, as in `verdict`: its first answer
+        is that too. Whatever else comes of it, or nothing in time, is no failure: what was seen is seen.
+        """
+        self._trace.phase = "farewell"
+        self._limit_time()
+        dialogue = Dialogue(steps)
+        try:
+            while (step := dialogue.step) is not None:
+                await self._say(dialogue.say())
+                while dialogue.step is step:
+                    dialogue.hear(await self._hear())
+        except (TimeoutError, EndlessError, RefusedError, UnexpectedError):
+            return
+        except HandshakeError as error:
+            asked = error.seen is not None and error.seen.tls.client_certificate_requested
+            if asked and dialogue.step is steps[0] and not error.hung_up:
+                raise
+
+    def _limit_time(self) -> None:
+        connection = self._connection
+        connection.deadline = min(connection.deadline, self._trace.clock() + VERDICT_TIMEOUT)
+
+    async def _say(self, said: bytes) -> None:
+        """
+        Send this. Raises HandshakeError, TimeoutError or EndlessError.
+        """
+        try:
+            self._tls.send(said)
+            await self._flush()
+        except TimeoutError:
+            raise
+        except (SSL.Error, OSError) as error:
+            failure = self._broken(error)
+            if not failure.hung_up:
+                raise failure from error
+            # Its alert came before the end of the connection, and still waits to be read.
+            await self._hear()
+            raise failure from error
+
+    async def _hear(self) -> bytes:
+        """
+        What the server says next. Raises HandshakeError, TimeoutError or EndlessError.
+        """
+        while True:
+            try:
+                return self._tls.recv(4096)
+            except SSL.WantReadError:
+                pass
+            except SSL.Error as error:
+                raise self._broken(error) from error
+            try:
+                await self._more()
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> HandshakeError:
+        # After an error nothing more may be sent (SSL_shutdown(3)).
+        self._up = False
+        return HandshakeError(error, self._seen())
+
+    def close(self) -> None:
+        """
+        Say goodbye, if there is somebody to say it to. The connection is closed by who made it.
+
+        RFC 8446 section 6.1 demands it. Without it RabbitMQ may miss that the client left, and logs an error
+        when it has waited for ten seconds.
+        """
+        if self._up:
+            _lib.SSL_shutdown(self._tls._ssl)  # noqa: SLF001 - see the import of _lib
+            _lib.ERR_clear_error()
+            self._up = False
+            self._part()
+        if _requested or _plain:
+            for noted in (_requested, _plain, _too_large):
+                noted.discard(self._identity())
+        if _kept:
+            _kept.pop(self._identity(), None)
+
+    async def _more(self) -> None:
+        """
+        Send what the library wrote, and give it the next bite, or the end of the connection.
+
+        Raises OSError, TimeoutError, EndlessError or ProbeError.
+        """
+        await self._flush()
+        data = await self._connection.receive(BITE)
+        if data:
+            self._take(data)
+        else:
+            self._tls.bio_shutdown()
+
+    def _take(self, data: bytes) -> None:
+        """
+        Give this to the library.
+        """
+        _lib.BIO_write(self._tls._into_ssl, data, len(data))  # noqa: SLF001 - see the import of _lib
+
+    async def _flush(self) -> None:
+        """
+        Send what the library wrote. Raises OSError or TimeoutError.
+        """
+        if written := self._written():
+            await self._connection.send(written)
+
+    def _part(self) -> None:
+        """
+        Send what the library wrote last. Nobody waits for room to send it.
+        """
+        if written := self._written():
+            self._connection.send_at_once(written)
+
+    def _written(self) -> bytes:
+        """
+        What the library wrote and was not sent yet.
+        """
+        memory = self._tls._from_ssl  # noqa: SLF001 - see the import of _lib
+        length = _lib.BIO_get_mem_data(memory, _ffi.NULL)
+        if not length:
+            return b""
+        room = _ffi.new("char[]", length)
+        return bytes(_ffi.buffer(room, _lib.BIO_read(memory, room, length)))
+
+    def _kept_certificates(self) -> tuple[bytes, ...]:
+        """
+        The certificates in the message that the library could not read.
+        """
+        # A message of DTLS has the longer header (RFC 6347 section 4.2.2).
+        version = self._tls.get_protocol_version_name()
+        body = _kept[self._identity()][12 if version.startswith("DTLS") else 4 :]
+        return certificates_in(body, with_extensions=version.endswith("v1.3"))
+
+    def _identity(self) -> int:
+        return int(_ffi.cast("uintptr_t", self._tls._ssl))  # noqa: SLF001 - see the import of _lib
+
+    def _seen(self) -> Seen | None:
+        """
+        What was shown so far; None before a certificate came.
+        """
+        ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
+        presented = _presented(ssl)
+        if not presented and self._identity() in _kept:
+            presented = self._kept_certificates()
+        if not presented:
+            return None
+        return seen_from(
+            presented,
+            self._tls.get_protocol_version_name(),
+            self._tls.get_cipher_name() or "",
+            self._server_name,
+            bool(_requested) and self._identity() in _requested,
+            _staple(ssl),
+        )
+
+
+def certificates_in(body: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
+    """
+    The certificates in a Certificate message, as far as it is whole (RFC 5246 section 7.4.2).
+
+    From TLS 1.3 on each has extensions, and a context stands before the list (RFC 8446 section 4.4.2).
+    """
+    position = 3 + (1 + body[0] if with_extensions and body else 0)
+    found = []
+    while position + 3 < len(body):
+        start, position = position + 3, position + 3 + int.from_bytes(body[position : position + 3])
+        found.append(body[start:position])
+        if with_extensions:
+            position += 2 + int.from_bytes(body[position : position + 2])
+    return tuple(found)
+
+
+@remembered("chains")
+def seen_from(
+    presented: tuple[bytes, ...],
+    protocol: str,
+    cipher: str,
+    server_name: str | None,
+    client_certificate_requested: bool,
+    staple: bytes | None,
+) -> Seen:
+    """
+    What these bytes and words mean: the same object for the same ones, so that a server which did not change
+    costs no parsing. A certificate that can't be read hides no other.
+    """
+    certificates: list[Certificate] = []
+    unread: list[tuple[int, str]] = []
+    for place, der in enumerate(presented):
+        try:
+            certificates.append(certificate(der))
+        except CertificateError as error:
+            unread.append((place, str(error)))
+    return Seen(
+        Chain(tuple(certificates), staple=staple, unread=tuple(unread)),
+        Tls(protocol, cipher, server_name, client_certificate_requested, staple),
+    )
+
+
+VERDICT_TIMEOUT = 1.0
+"""Seconds to wait for a server's refusal of an absent client certificate before its silence is consent, and
+for its last words."""

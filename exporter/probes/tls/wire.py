@@ -1,0 +1,359 @@
+"""
+TLS on the wire, from the first byte or after a dialogue, each address of the name an endpoint.
+"""
+
+import math
+from collections.abc import Awaitable
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from exporter.lookups.client_certificate import ours
+from exporter.lookups.enrich import with_extras
+from exporter.model.errors import ProbeError
+from exporter.model.observation import Facts
+from exporter.model.reasons import Reason
+from exporter.model.targets import USUAL_PATIENCE, Target
+from exporter.model.urls import SCHEMES, join_host_port
+from exporter.net.network import Network, Trace
+from exporter.pki.client_certificate import ClientCertificate, load_client_certificate
+from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.tls import handshake, openssl
+from exporter.probes.tls.connect import open_connection
+from exporter.probes.tls.openssl import Keys, Offer
+from exporter.probes.tls.refusals import BAD_CERTIFICATE, BAD_STAPLE, facts, http_refuses, refusal, tls_words
+from exporter.probes.tls.starttls import DIALOGUES, FAREWELLS
+
+
+class Converse(Protocol):
+    """
+    One conversation with an endpoint, from its beginning.
+    """
+
+    def __call__(
+        self,
+        keys: Keys,
+        client: ClientCertificate | None,
+        deadline: float,
+        *,
+        offer: Offer,
+        lenient: bool = False,
+    ) -> Awaitable[handshake.Seen]:
+        """
+        What the server showed. For `lenient` see `tls.Session`.
+
+        Raises HandshakeError, ProbeError or OSError.
+        """
+
+
+async def endpoints(target: Target, network: Network) -> Endpoints:
+    """
+    Each address of the target's name. With `addresses: first` it is one endpoint, called by its name.
+
+    So it is with a proxy, which looks the name up itself.
+    """
+    if target.proxy is not None:
+        return Endpoints((Endpoint(target.url.authority),))
+    if target.url.ip is not None:
+        return Endpoints((Endpoint(target.url.authority, target.url.host),))
+    chosen = await network.addresses(target)
+    left_out = tuple(f"{address}: {reason}" for address, reason in chosen.left_out)
+    if target.addresses == "first":
+        # Whichever address comes first changes from one look-up to the next: the name does not.
+        return Endpoints((Endpoint(target.url.authority, str(chosen.probed[0])),), left_out)
+    texts = [str(address) for address in chosen.probed]
+    return Endpoints(tuple(Endpoint(join_host_port(text, target.url.port), text) for text in texts), left_out)
+
+
+async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+    """
+    What the server at this address presents, and what else is known of it. Raises ProbeError, OSError or
+    TimeoutError.
+    """
+    return await look_by(
+        partial(_converse, target, endpoint, network, trace), target, endpoint, network, trace
+    )
+
+
+async def look_by(
+    converse: Converse, target: Target, endpoint: Endpoint, network: Network, trace: Trace
+) -> Facts:
+    """
+    What the server shows in these conversations, and what else is known of it. Raises ProbeError, OSError or
+    TimeoutError.
+    """
+    try:
+        seen = await _look(partial(_whatever_is_shown, converse, trace), target, trace)
+    except ProbeError as error:
+        if error.facts is not None:
+            error.facts = with_extras(error.facts, target, network, endpoint.address)
+        else:
+            error.aside = ours(target)
+        raise
+    return with_extras(seen, target, network, endpoint.address)
+
+
+async def _whatever_is_shown(
+    converse: Converse,
+    trace: Trace,
+    keys: Keys,
+    client: ClientCertificate | None,
+    deadline: float,
+    *,
+    offer: Offer,
+    lenient: bool = False,
+) -> handshake.Seen:
+    """
+    The conversation, and once more where the library can't read the certificates or what is stapled to them.
+
+    It ends the handshake then. Other clients, and those that do not ask for a staple, see nothing of it.
+    """
+    try:
+        return await converse(keys, client, deadline, offer=offer, lenient=lenient)
+    except handshake.HandshakeError as error:
+        words = tls_words(error.error)
+        if not any(mark in words for mark in (BAD_STAPLE, *BAD_CERTIFICATE)):
+            raise
+        trace.note("the library can't read what the server shows (%s); trying again without it", words)
+    try:
+        seen = await converse(keys, client, deadline, offer=offer, lenient=True)
+    except handshake.HandshakeError as error:
+        if error.seen is None or not any(mark in tls_words(error.error) for mark in BAD_CERTIFICATE):
+            raise
+        why = tls_words(error.error).partition(";")[0]
+        return handshake.Seen(replace(error.seen.chain, refused=why), error.seen.tls)
+    if BAD_STAPLE not in words:
+        return seen
+    return handshake.Seen(replace(seen.chain, staple=b""), replace(seen.tls, staple=b""))
+
+
+async def _look(converse: Converse, target: Target, trace: Trace) -> Facts:
+    """
+    What the server presents. Raises ProbeError, OSError or TimeoutError.
+
+    A client certificate that can't be used is a failure, and no reason not to see the server's.
+    """
+    try:
+        client = client_certificate(target)
+    except ProbeError as unusable:
+        trace.note("%s; looking without a client certificate", unusable.detail)
+        raise await _without_client(converse, target, trace, unusable) from None
+    return await _presented(converse, target, trace, client)
+
+
+async def _without_client(
+    converse: Converse, target: Target, trace: Trace, unusable: ProbeError
+) -> ProbeError:
+    """
+    The failure that our certificate can't be used, with what was seen without it.
+
+    When nothing was seen, why not is the reason: it is what keeps a client out first.
+    """
+    try:
+        seen: Facts | None = await _presented(converse, target, trace, None)
+    except ProbeError as error:
+        if error.facts is None:
+            return ProbeError(error.reason, f"{error.detail}; besides, our own: {unusable.detail}")
+        seen = error.facts
+    if seen is not None and not ours(target):
+        # Its dates are those of the last look.
+        seen = replace(seen, partial=True)
+    return ProbeError(unusable.reason, unusable.detail, seen)
+
+
+async def _presented(
+    converse: Converse, target: Target, trace: Trace, client: ClientCertificate | None
+) -> Facts:
+    """
+    What the server presents to who shows this certificate. Raises ProbeError, OSError or TimeoutError.
+    """
+    deadline = _deadline(target, trace)
+    if target.keys == "any":
+        return with_leaves(await _see(converse, target, trace, "any", client, deadline))
+    seen: list[handshake.Seen] = []
+    failure: ProbeError | None = None
+    kinds: tuple[Keys, ...] = ("rsa", "ecdsa")
+    for keys in kinds:
+        try:
+            one = await _see(converse, target, trace, keys, client, deadline)
+        except ProbeError as error:
+            # A server with one kind of certificate refuses the other: that is no failure.
+            failure = error if failure is None or error.facts is not None else failure
+        else:
+            seen.append(handshake.Seen(replace(one.chain, key=keys), one.tls))
+    if not seen and failure is not None:
+        raise failure
+    return with_leaves(*seen)
+
+
+def with_leaves(*seen: handshake.Seen) -> Facts:
+    """
+    The facts of these handshakes. Raises ProbeError, with what else was seen, when a leaf can't be read.
+    """
+    unread = [why for one in seen for place, why in one.chain.unread if place == 0]
+    found = facts(*seen)
+    if unread:
+        words = f"the server's own certificate can't be read: {unread[0]}"
+        raise ProbeError(Reason.BAD_CERTIFICATE, words, found if found.items else None)
+    return found
+
+
+def _deadline(target: Target, trace: Trace) -> float:
+    """
+    When a look that begins now is given up.
+
+    Where the scrape's own end counts it is a little earlier: a look knows what it waited for. One that began
+    too late to know it is cut off by the scrape.
+    """
+    now = trace.clock()
+    if target.patience < math.inf:
+        return now + target.patience
+    return max(now + USUAL_PATIENCE, trace.deadline - _SPARE)
+
+
+_SPARE = 0.25
+"""Seconds that a failure is known before the scrape ends."""
+
+
+def client_certificate(target: Target) -> ClientCertificate | None:
+    """
+    The target's client certificate as its files are now; None when it has none. Raises ProbeError.
+    """
+    if target.client_certificate_file is None:
+        return None
+    return load_client_certificate(
+        target.client_certificate_file, target.client_key_file, target.client_key_password
+    )
+
+
+async def _see(
+    converse: Converse,
+    target: Target,
+    trace: Trace,
+    keys: Keys,
+    client: ClientCertificate | None,
+    deadline: float,
+) -> handshake.Seen:
+    """
+    One handshake. If the server ends it unseen, another one that offers more, and a last anonymous one.
+
+    What a further try shows counts. One that shows nothing either is no news: then the first failure does.
+    """
+    try:
+        return await converse(keys, client, deadline, offer="usual")
+    except handshake.HandshakeError as error:
+        failure = _failure(error, target, client)
+        if error.seen is not None or failure.reason not in _ENDED_BY_THE_SERVER:
+            raise failure from error
+    # Or it ended it because it knows another protocol than the one we named.
+    less = ", without ALPN" if SCHEMES[target.url.scheme].alpn else ""
+    trace.note("%s; trying again with all that the library has%s", failure.detail, less)
+    try:
+        return await converse(keys, client, deadline, offer="wide")
+    except (handshake.HandshakeError, ProbeError) as error:
+        further = _news(error, target, client)
+    if further is Reason.HANDSHAKE_REFUSED and keys == "any":
+        trace.note("refused again; trying without a certificate")
+        try:
+            return await converse(keys, client, deadline, offer="anonymous")
+        except (handshake.HandshakeError, ProbeError) as error:
+            _news(error, target, client)
+    raise failure
+
+
+_ENDED_BY_THE_SERVER = frozenset(
+    {Reason.HANDSHAKE_REFUSED, Reason.CONNECTION_CLOSED, Reason.CONNECTION_RESET}
+)
+"""Some servers close without an alert when they share nothing with us."""
+
+
+def _news(
+    error: handshake.HandshakeError | ProbeError, target: Target, client: ClientCertificate | None
+) -> Reason:
+    """
+    Why a further try failed, if that says nothing of a certificate; else raises it as ProbeError.
+    """
+    failure = _failure(error, target, client) if isinstance(error, handshake.HandshakeError) else error
+    if failure.facts is not None or failure.reason in {Reason.BAD_CERTIFICATE, Reason.NO_CERTIFICATE}:
+        raise failure from error
+    return failure.reason
+
+
+def _failure(error: handshake.HandshakeError, target: Target, client: ClientCertificate | None) -> ProbeError:
+    """
+    The reason for a handshake that ended early.
+    """
+    failure = refusal(error, has_client_certificate=client is not None)
+    if failure.reason is not Reason.NOT_TLS or target.url.scheme not in DIALOGUES:
+        return failure
+    # The same bytes are found before the handshake when they come a moment earlier.
+    return ProbeError(
+        Reason.STARTTLS_UNEXPECTED,
+        f"{target.url.scheme}: bytes after the server's go-ahead that are not TLS: {tls_words(error.error)}",
+    )
+
+
+async def _converse(
+    target: Target,
+    endpoint: Endpoint,
+    network: Network,
+    trace: Trace,
+    keys: Keys,
+    client: ClientCertificate | None,
+    deadline: float,
+    *,
+    offer: Offer,
+    lenient: bool = False,
+) -> handshake.Seen:
+    """
+    Connect, shake hands, and hear what a server that asked for a certificate says of ours, or of having none.
+    """
+    connection = await open_connection(target, endpoint, network, trace, deadline)
+    session: handshake.Session | None = None
+    sni = target.sni
+    try:
+        alpn = SCHEMES[target.url.scheme].alpn if offer == "usual" else ""
+        context = openssl.context(keys, client, offer=offer, lenient=lenient, alpn=alpn)
+        session = handshake.Session(connection, context, sni, trace, lenient=lenient)
+        offered = f", ALPN {alpn}" if alpn else ""
+        trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
+        seen = await session.handshake()
+        trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
+        if (farewell := FAREWELLS.get(target.url.scheme)) is not None:
+            trace.note("ending the protocol inside of TLS")
+            await session.farewell(farewell)
+        elif seen.tls.client_certificate_requested:
+            trace.note("the server asked for a client certificate; waiting for its verdict")
+            answer = await session.verdict(_http_question(target))
+            if http_refuses(answer):
+                first_line = answer.split(b"\r\n", 1)[0].decode("ascii", "replace")
+                reason, got = (
+                    (Reason.CLIENT_CERTIFICATE_REQUIRED, "none")
+                    if client is None
+                    else (Reason.CLIENT_CERTIFICATE_REFUSED, "ours")
+                )
+                raise ProbeError(
+                    reason,
+                    f"the server asked for a client certificate, got {got}, and answered a request with "
+                    f"{first_line!r}",
+                    facts(seen),
+                )
+    finally:
+        if session is not None:
+            session.close()
+        connection.close()
+    return seen
+
+
+def _http_question(target: Target) -> bytes:
+    """
+    A request whose answer tells whether a web server wants a client certificate. Empty for other protocols.
+
+    nginx and others finish the handshake without one and refuse each request instead.
+    """
+    if target.url.scheme != "https":
+        return b""
+    return (
+        f"HEAD / HTTP/1.1\r\nHost: {target.expected_name}\r\nUser-Agent: expiry-exporter\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode("ascii")

@@ -1,0 +1,3 @@
+"""
+What is reported: metrics, status, advice, forecast, calendar, JSON.
+"""

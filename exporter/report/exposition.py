@@ -1,0 +1,267 @@
+"""
+Metrics: verdicts and held facts as lines of the Prometheus text format.
+
+Pure. The lines of an endpoint that did not change are remembered, since writing
+them costs as much as a handshake's own arithmetic; the process's own metrics are
+left to prometheus-client (see `web`). Our families are all gauges, whose lines
+are the same in the text format and in OpenMetrics.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from exporter.engine.memory import EndpointMemory
+from exporter.engine.scrape import EndpointRow, TargetRow
+from exporter.judgement.newest import Newest, _Key, names_key
+from exporter.judgement.verdicts import JudgedItem
+from exporter.model.foreign_text import printable_lines
+from exporter.model.observation import Certificate, Failed
+from exporter.model.policies import Severity
+from exporter.model.reasons import Kind
+from exporter.model.targets import Target
+from exporter.report.families import (
+    ALERT,
+    CERTIFICATE,
+    DURATION,
+    FAILURE,
+    FAMILIES,
+    FAULT,
+    HAZARD,
+    IDENTITY_CHANGED,
+    LAST_SEEN,
+    LAST_VERIFIED,
+    LEFT_OUT,
+    LOOKUP_FAILURE,
+    NEWEST,
+    NOT_AFTER,
+    NOT_BEFORE,
+    PREVIOUS_NOT_AFTER,
+    PREVIOUS_NOT_BEFORE,
+    RENEWAL_DUE,
+    RENEWAL_EXPLANATION,
+    RENEWAL_WINDOW,
+    ROLLED_BACK,
+    SUCCESS,
+    TARGET,
+    TLS,
+    VERIFIED,
+    Family,
+)
+
+LABEL_LIMIT = 256
+"""Characters of a label value that comes from a certificate."""
+
+
+Samples = dict[Family, list[tuple[tuple[tuple[str, str], ...], float]]]
+"""Labels and value of each series, by family."""
+
+
+Lines = dict[Family, list[str]]
+"""Sample lines by family."""
+
+
+def escape(value: str) -> str:
+    """
+    A label value as the text format wants it, valid UTF-8 whatever it was.
+    """
+    if not value.isprintable():
+        value = printable_lines(value)
+    elif '"' not in value and "\\" not in value:
+        return value
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def bounded(value: str) -> str:
+    """
+    A value from a certificate, cut to a length that a label may have.
+    """
+    return value if len(value) <= LABEL_LIMIT else value[: LABEL_LIMIT - 1] + "…"
+
+
+def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str:
+    """
+    One sample line, with its newline.
+    """
+    inside = ",".join(f'{name}="{escape(text)}"' for name, text in labels)
+    series = f"{family.name}{{{inside}}}" if inside else family.name
+    return f"{series} {float(value)!r}\n"
+
+
+def target_line(target: Target, prober: str) -> str:
+    """
+    The line of `expiry_target_info`.
+    """
+    labels = (("target", target.name), ("prober", prober), ("policy", target.policy.name), *target.labels)
+    return line(TARGET, labels, 1)
+
+
+def left_out_line(name: str, count: int) -> str:
+    """
+    The line of `expiry_target_left_out_endpoints`.
+    """
+    return f'{LEFT_OUT.name}{{target="{escape(name)}"}} {count}.0\n'
+
+
+class Exposition:
+    """
+    Writes the text, and remembers the lines of endpoints that did not change.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[str, str], _Block] = {}
+
+    def text(self, targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], own: Samples) -> str:
+        """
+        The whole text, without what ends an OpenMetrics document.
+        """
+        return "".join(self.parts(targets, endpoints, own))
+
+    def parts(
+        self, targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], own: Samples
+    ) -> Iterator[str]:
+        """
+        The text of each family. Of a large fleet the whole has tens of megabytes: nobody need hold it twice.
+        """
+        lines: Lines = {family: [] for family in FAMILIES}
+        blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
+        self._blocks = blocks
+        newest: Newest[None] = Newest()
+        for block in blocks.values():
+            for key, trusted, end, _ in block.newest:
+                newest.add(key, trusted, end, None)
+        for row in endpoints:
+            blocks[row.target.name, row.label].add_to(lines, row.held, newest)
+        for target in targets:
+            lines[TARGET].append(target_line(target.target, target.prober))
+            lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
+        for family, samples in own.items():
+            lines[family] += [line(family, labels, value) for labels, value in samples]
+        for family in FAMILIES:
+            # Taken out, so that lines that were made for this answer only go with their family.
+            found = lines.pop(family)
+            if found:
+                yield f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n{''.join(found)}"
+
+    def prepare(self, row: EndpointRow) -> None:
+        """
+        Make the lines of an endpoint, before the text that they will be part of.
+        """
+        self._blocks[row.target.name, row.label] = self._block(row)
+
+    def _block(self, row: EndpointRow) -> "_Block":
+        block = self._blocks.get((row.target.name, row.label))
+        if block is None or block.verdict is not row.verdict or block.facts is not row.held.facts:
+            block = _Block(row)
+        return block
+
+
+class _Block:
+    """
+    The lines of one endpoint. All but the newest end, the last look and its time stay while the verdict does.
+    """
+
+    __slots__ = ("_fixed", "_look", "facts", "newest", "verdict")
+
+    def __init__(self, row: EndpointRow) -> None:
+        self.verdict = row.verdict
+        self.facts = row.held.facts
+        self._look = "{" + f'target="{escape(row.target.name)}",endpoint="{escape(row.label)}"'
+        # Family, labels, and what follows them. The lines are put together anew each time: most of each is
+        # its labels, which are one text for all lines of an item.
+        self._fixed: list[tuple[Family, str, str]] = []
+        self.newest: list[tuple[_Key, bool | None, float, str]] = []
+        if row.verdict is not None:
+            for judged in row.verdict.items:
+                self._add_item(judged)
+            if row.held.facts is not None and row.held.facts.presented:
+                self._add(VERIFIED, self._look, not row.verdict.faults)
+            for fault in row.verdict.faults:
+                self._add(FAULT, self._look, 1, f',reason="{fault.fault}"')
+        if row.held.facts is not None:
+            for hazard in row.held.facts.hazards:
+                self._add(HAZARD, self._look, 1, f',reason="{hazard.hazard}"')
+            for lookup, reason in dict.fromkeys(
+                (one.lookup, one.reason) for one in row.held.facts.unanswered
+            ):
+                self._add(LOOKUP_FAILURE, self._look, 1, f',lookup="{lookup}",reason="{reason}"')
+        if row.held.facts is not None and row.held.facts.tls is not None:
+            tls = row.held.facts.tls
+            agreed = f',protocol="{escape(tls.protocol)}",cipher="{escape(tls.cipher)}"'
+            self._add(TLS, self._look, 1, agreed)
+
+    def _add(self, family: Family, labels: str, value: float, more: str = "") -> None:
+        self._fixed.append((family, labels, f"{more}}} {float(value)!r}\n"))
+
+    def _add_item(self, judged: JudgedItem) -> None:
+        item = judged.item
+        labels = f'{self._look},item="{escape(item.name)}",kind="{item.kind}"'
+        if item.kind is not Kind.ROOT:
+            # A root that is served is not what clients use: its end must not look like the server's.
+            self._add(NOT_AFTER, labels, item.not_after)
+            self._add(NOT_BEFORE, labels, item.not_before)
+        if judged.deadlines is not None:
+            due = judged.deadlines
+            self._add(RENEWAL_DUE, labels, due.renewal_due)
+            self._add(ALERT, labels, due.warning, f',severity="{Severity.WARNING}"')
+            self._add(ALERT, labels, due.critical, f',severity="{Severity.CRITICAL}"')
+        if item.renewal is not None and item.renewal.begin is not None:
+            self._add(RENEWAL_WINDOW, labels, item.renewal.begin)
+        if item.renewal is not None and item.renewal.explanation_url:
+            url = escape(bounded(item.renewal.explanation_url))
+            self._add(RENEWAL_EXPLANATION, labels, 1, f',explanation_url="{url}"')
+        if item.certificate is not None:
+            what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
+            self._add(CERTIFICATE, self._look, 1, f',item="{escape(item.name)}"{what}')
+        key = names_key(judged)
+        if key is not None:
+            self.newest.append((key, judged.trusted, item.not_after, labels))
+
+    def add_to(self, lines: Lines, held: EndpointMemory, newest: Newest[None]) -> None:
+        for family, labels, tail in self._fixed:
+            lines[family].append(f"{family.name}{labels}{tail}")
+        for key, trusted, _, labels in self.newest:
+            end, _ = newest.of(key, trusted)
+            lines[NEWEST].append(f"{NEWEST.name}{labels}}} {end!r}\n")
+        look = self._look
+        self._add_past(lines, held)
+        if held.seen_at is not None:
+            lines[LAST_SEEN].append(f"{LAST_SEEN.name}{look}}} {held.seen_at:.3f}\n")
+        lines[DURATION].append(f"{DURATION.name}{look}}} {held.duration:.6f}\n")
+        if isinstance(held.observation, Failed):
+            lines[SUCCESS].append(f"{SUCCESS.name}{look}}} 0.0\n")
+            lines[FAILURE].append(f'{FAILURE.name}{look},reason="{held.observation.reason}"}} 1.0\n')
+        else:
+            lines[SUCCESS].append(f"{SUCCESS.name}{look}}} 1.0\n")
+
+    def _add_past(self, lines: Lines, held: EndpointMemory) -> None:
+        past = held.past
+        if past.trusted_at is not None:
+            lines[LAST_VERIFIED].append(f"{LAST_VERIFIED.name}{self._look}}} {past.trusted_at:.3f}\n")
+        if not past.previous or held.facts is None:
+            return
+        for item in held.facts.items:
+            before = past.previous.get(item.name)
+            if before is None or item.kind is Kind.ROOT:
+                continue
+            labels = f'{self._look},item="{escape(item.name)}",kind="{item.kind}"}}'
+            lines[PREVIOUS_NOT_AFTER].append(f"{PREVIOUS_NOT_AFTER.name}{labels} {before.not_after!r}\n")
+            lines[PREVIOUS_NOT_BEFORE].append(f"{PREVIOUS_NOT_BEFORE.name}{labels} {before.not_before!r}\n")
+            # Each is asked for once: a look may end meanwhile, in another thread.
+            when = past.rolled_back_at.get(item.name)
+            if when is not None:
+                lines[ROLLED_BACK].append(f"{ROLLED_BACK.name}{labels} {when:.3f}\n")
+            when = past.identity_changed_at.get(item.name)
+            if when is not None:
+                lines[IDENTITY_CHANGED].append(f"{IDENTITY_CHANGED.name}{labels} {when:.3f}\n")
+
+
+def certificate_labels(certificate: Certificate) -> tuple[tuple[str, str], ...]:
+    """
+    What tells one certificate from another, as labels.
+    """
+    return (
+        ("subject", bounded(certificate.subject)),
+        ("issuer", bounded(certificate.issuer)),
+        ("serial", bounded(certificate.serial)),
+        ("fingerprint_sha256", certificate.fingerprint_sha256),
+        ("key", certificate.key),
+    )

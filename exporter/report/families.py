@@ -1,0 +1,321 @@
+"""
+The metric families: names, labels and help texts, each in one place.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """
+    One metric: its name, its HELP text, and the labels that its series have. Each is equal to itself only.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_ITEM = ("target", "endpoint", "item", "kind")
+
+
+_ENDPOINT = ("target", "endpoint")
+
+
+NOT_AFTER = Family(
+    "expiry_not_after_timestamp_seconds",
+    "When the item ends, in seconds since the epoch. "
+    "Held at its last seen value while the endpoint cannot be seen.",
+    _ITEM,
+)
+
+
+NOT_BEFORE = Family(
+    "expiry_not_before_timestamp_seconds", "When the item began, in seconds since the epoch.", _ITEM
+)
+
+
+RENEWAL_DUE = Family(
+    "expiry_renewal_due_timestamp_seconds",
+    "When a healthy renewer would have replaced the item, by the target's policy.",
+    _ITEM,
+)
+
+
+ALERT = Family(
+    "expiry_alert_timestamp_seconds",
+    "When a person should be told about the item, by the target's policy and the item's lifetime.",
+    (*_ITEM, "severity"),
+)
+
+
+NEWEST = Family(
+    "expiry_newest_not_after_timestamp_seconds",
+    "The latest end seen anywhere for an item of the same names and kind of key. "
+    "What clients refuse for what it is does not count beside what they accept. "
+    "Later than expiry_not_after_timestamp_seconds: renewed but not deployed here.",
+    _ITEM,
+)
+
+
+PREVIOUS_NOT_AFTER = Family(
+    "expiry_previous_not_after_timestamp_seconds",
+    "When the item ended that was there before the present one. Absent until it changed for the first time.",
+    _ITEM,
+)
+
+
+PREVIOUS_NOT_BEFORE = Family(
+    "expiry_previous_not_before_timestamp_seconds",
+    "When the item began that was there before the present one. Absent until it changed for the first time.",
+    _ITEM,
+)
+
+
+IDENTITY_CHANGED = Family(
+    "expiry_identity_changed_timestamp_seconds",
+    "When issuer and key of a leaf last changed together outside any renewal window, and not back to those "
+    "before. Absent if they never did.",
+    _ITEM,
+)
+
+
+ROLLED_BACK = Family(
+    "expiry_rolled_back_timestamp_seconds",
+    "When an older leaf came back; three hours later after a change shortly before. "
+    "Absent while the newest is there.",
+    _ITEM,
+)
+
+
+RENEWAL_WINDOW = Family(
+    "expiry_renewal_window_start_timestamp_seconds",
+    "When the window begins in which the item's issuer wants it renewed (RFC 9773). "
+    "Absent where the issuer said nothing.",
+    _ITEM,
+)
+
+
+RENEWAL_EXPLANATION = Family(
+    "expiry_renewal_explanation_info",
+    "The page on which the item's issuer says why it wants it renewed then. Always 1.",
+    (*_ITEM, "explanation_url"),
+)
+
+
+LAST_SEEN = Family(
+    "expiry_last_seen_timestamp_seconds",
+    "When the facts exported for the endpoint were really seen. Absent if they never were.",
+    _ENDPOINT,
+)
+
+
+CERTIFICATE = Family(
+    "expiry_certificate_info",
+    "The certificate that is this item now. Always 1.",
+    ("target", "endpoint", "item", "subject", "issuer", "serial", "fingerprint_sha256", "key"),
+)
+
+
+TLS = Family(
+    "expiry_tls_info",
+    "What the last finished handshake agreed on. Always 1.",
+    ("target", "endpoint", "protocol", "cipher"),
+)
+
+
+SUCCESS = Family(
+    "expiry_probe_success", "1 if the endpoint was seen without a failure in this scrape, else 0.", _ENDPOINT
+)
+
+
+DURATION = Family(
+    "expiry_probe_duration_seconds", "How long the look at the endpoint took in this scrape.", _ENDPOINT
+)
+
+
+FAILURE = Family(
+    "expiry_probe_failure_info",
+    "Why the look at the endpoint failed in this scrape. 1 for that reason, absent when it did not.",
+    (*_ENDPOINT, "reason"),
+)
+
+
+VERIFIED = Family(
+    "expiry_verification_success",
+    "1 if a normal client would accept what the endpoint presents, else 0. Absent if nothing was ever seen.",
+    _ENDPOINT,
+)
+
+
+LAST_VERIFIED = Family(
+    "expiry_verification_last_success_timestamp_seconds",
+    "When a normal client would last have accepted the endpoint. Absent if it never would.",
+    _ENDPOINT,
+)
+
+
+FAULT = Family(
+    "expiry_verification_failure_info",
+    "Why a normal client would refuse the endpoint. 1 for each fault found.",
+    (*_ENDPOINT, "reason"),
+)
+
+
+HAZARD = Family(
+    "expiry_hazard_info",
+    "What will stop clients, or the next renewal, though nothing is wrong by now. 1 for each found.",
+    (*_ENDPOINT, "reason"),
+)
+
+
+LOOKUP_FAILURE = Family(
+    "expiry_lookup_failure_info",
+    "What was asked of others about what is there, and gave nothing the last time: revocation by its list "
+    "(crl) or responder (ocsp), renewal_information, or dns. 1 for each reason, absent otherwise. See if the "
+    "exporter's host may reach whom it asks; the target's page says who that is.",
+    (*_ENDPOINT, "lookup", "reason"),
+)
+
+
+TARGET = Family(
+    "expiry_target_info",
+    "Always 1, for every configured target, whatever its probe gave. Carries the user's labels too.",
+    ("target", "prober", "policy"),
+)
+
+
+LEFT_OUT = Family(
+    "expiry_target_left_out_endpoints",
+    "Endpoints of the target that are not probed: addresses above the limit, or without a route from here.",
+    ("target",),
+)
+
+
+SWEEP_DURATION = Family(
+    "expiry_sweep_duration_seconds", "How long looking at all endpoints took in this scrape."
+)
+
+
+SWEEP_TIMEOUT = Family(
+    "expiry_sweep_timeout_seconds",
+    "How long it might have taken: the scrape's timeout less an offset and what the answer takes.",
+)
+
+
+SWEEP_COMPLETE = Family(
+    "expiry_sweep_complete", "1 if every endpoint was looked at before the scrape's deadline, else 0."
+)
+
+
+SWEEP_TIME = Family(
+    "expiry_sweep_timestamp_seconds",
+    "When the sweep of this scrape was over, by the clock of the exporter's host.",
+)
+
+
+SWEEP_TARGETS = Family("expiry_sweep_targets", "Targets that the sweep of this scrape looked at.")
+
+
+SWEEP_ENDPOINTS = Family("expiry_sweep_endpoints", "Endpoints that the sweep of this scrape looked at.")
+
+
+SWEEP_FAILURES = Family("expiry_sweep_failures", "Endpoints whose look failed in this scrape.")
+
+
+RELOAD_SUCCESS = Family(
+    "expiry_config_last_reload_successful",
+    "1 if the configuration was good when it was last loaded; 0: the one before it is still in use.",
+)
+
+
+RELOAD_TIME = Family(
+    "expiry_config_last_reload_success_timestamp_seconds",
+    "When the configuration in use was loaded, in seconds since the epoch.",
+)
+
+
+STATE_SUCCESS = Family(
+    "expiry_state_last_save_successful",
+    "1 if held facts could be written to --state.path last time, else 0. Absent without --state.path.",
+)
+
+
+CACHE_BYTES = Family(
+    "expiry_cache_bytes",
+    "Bytes that are remembered of what was made of certificates and answers, by cache.",
+    ("cache",),
+)
+
+
+CACHE_ENTRIES = Family("expiry_cache_entries", "How many things are remembered, by cache.", ("cache",))
+
+
+CACHE_LIMIT = Family(
+    "expiry_cache_limit_bytes",
+    "Bytes that all caches together may hold; what was not asked for longest goes first.",
+)
+
+
+WEB = Family(
+    "expiry_web_info",
+    "Where people reach the exporter's pages (--web.external-url). Always 1. Absent without that flag.",
+    ("external_url",),
+)
+
+
+BUILD = Family(
+    "expiry_build_info",
+    "The exporter's version and its libraries'. Always 1.",
+    ("version", "python", "openssl"),
+)
+
+
+ENDPOINT_FAMILIES = (
+    NOT_AFTER,
+    NOT_BEFORE,
+    RENEWAL_DUE,
+    ALERT,
+    NEWEST,
+    PREVIOUS_NOT_AFTER,
+    PREVIOUS_NOT_BEFORE,
+    IDENTITY_CHANGED,
+    ROLLED_BACK,
+    RENEWAL_WINDOW,
+    RENEWAL_EXPLANATION,
+    LAST_SEEN,
+    CERTIFICATE,
+    TLS,
+    SUCCESS,
+    DURATION,
+    FAILURE,
+    VERIFIED,
+    LAST_VERIFIED,
+    FAULT,
+    HAZARD,
+    LOOKUP_FAILURE,
+)
+"""Families with series for each endpoint."""
+
+
+FAMILIES = (
+    *ENDPOINT_FAMILIES,
+    TARGET,
+    LEFT_OUT,
+    SWEEP_DURATION,
+    SWEEP_TIMEOUT,
+    SWEEP_COMPLETE,
+    SWEEP_TIME,
+    SWEEP_TARGETS,
+    SWEEP_ENDPOINTS,
+    SWEEP_FAILURES,
+    RELOAD_SUCCESS,
+    RELOAD_TIME,
+    STATE_SUCCESS,
+    CACHE_BYTES,
+    CACHE_ENTRIES,
+    CACHE_LIMIT,
+    WEB,
+    BUILD,
+)
+"""Every family of ours, in the order in which they are exported."""

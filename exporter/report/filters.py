@@ -1,0 +1,151 @@
+"""
+Selections: what the query of a request asks to see of the fleet. Pure.
+
+The status page, /api/v1/items and /calendar.ics take the same filters.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from urllib.parse import urlencode
+
+from exporter.report.status import Level
+
+PAGE_SIZE = 100
+"""Endpoints on a page, and items in an answer that does not say how many."""
+
+
+MOST = 10_000
+"""Items that an answer may have at most."""
+
+
+FILTERS = ("q", "level", "label", "target")
+
+
+PAGE_PARAMETERS = (*FILTERS, "sort", "page")
+
+
+API_PARAMETERS = (*PAGE_PARAMETERS, "limit")
+
+
+class ParameterError(ValueError):
+    """
+    A query that can't be answered. The message says what is wrong and what would be right.
+    """
+
+
+class Sort(StrEnum):
+    """
+    Orders of the list. The values are API.
+    """
+
+    URGENCY = "urgency"
+    """The most urgent first, and among equals what ends first."""
+    TARGET = "target"
+    ENDPOINT = "endpoint"
+    END = "end"
+    """What ends first; what was never seen last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """
+    Which endpoints to show, in which order, and which part of them.
+    """
+
+    text: str = ""
+    """Each of its words must occur in a name, an address, a certificate, a label or a reason."""
+    levels: frozenset[Level] = frozenset()
+    """Empty: all."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """The user's labels that a target must have, all of them."""
+    targets: frozenset[str] = frozenset()
+    """Names of targets; empty: all."""
+    sort: Sort = Sort.URGENCY
+    descending: bool = False
+    page: int = 1
+    limit: int = PAGE_SIZE
+
+    def query(self, **changes: object) -> str:
+        """
+        The query of a link to this selection with these changes, with its question mark.
+
+        On the first page again, unless the changes say otherwise.
+        """
+        one = replace(self, **{"page": 1, **changes})  # type: ignore[arg-type] # fields of this class
+        pairs = [("q", one.text)] if one.text else []
+        pairs += [("level", level.name.lower()) for level in sorted(one.levels)]
+        pairs += [("label", f"{name}={value}") for name, value in one.labels]
+        pairs += [("target", name) for name in sorted(one.targets)]
+        if one.sort is not Sort.URGENCY or one.descending:
+            pairs.append(("sort", f"{'-' * one.descending}{one.sort}"))
+        if one.page > 1:
+            pairs.append(("page", str(one.page)))
+        return f"?{urlencode(pairs, errors='replace')}"
+
+    @property
+    def narrowed(self) -> bool:
+        """
+        True when something may be left out.
+        """
+        return bool(self.text or self.levels or self.labels or self.targets)
+
+
+def parse(pairs: Iterable[tuple[str, str]], allowed: Collection[str]) -> Selection:
+    """
+    The selection that a query means. Raises ParameterError; empty values count as not said.
+    """
+    text, sort, page, limit = "", "", 1, PAGE_SIZE
+    levels: set[Level] = set()
+    labels: dict[tuple[str, str], None] = {}
+    targets: set[str] = set()
+    for name, value in pairs:
+        if name not in allowed:
+            raise ParameterError(f"unknown parameter {name!r}: there are {', '.join(allowed)}")
+        if not value:
+            continue
+        match name:
+            case "q":
+                text = value.strip()
+            case "level":
+                levels.add(_level(value))
+            case "label":
+                key, separator, wanted = value.partition("=")
+                if not separator or not key:
+                    raise ParameterError(f"label {value!r} is not NAME=VALUE, such as label=team=payments")
+                labels[key, wanted] = None
+            case "target":
+                targets.add(value)
+            case "sort":
+                sort = value
+            case "page":
+                page = _whole(name, value, MOST)
+            case _:
+                limit = _whole(name, value, MOST)
+    order = sort.removeprefix("-") or Sort.URGENCY
+    if order not in list(Sort):
+        raise ParameterError(f"sort {sort!r} is not known: use {', '.join(Sort)}, or one of them after '-'")
+    return Selection(
+        text,
+        frozenset(levels),
+        tuple(labels),
+        frozenset(targets),
+        Sort(order),
+        sort.startswith("-"),
+        page,
+        limit,
+    )
+
+
+def _level(value: str) -> Level:
+    try:
+        return Level[value.upper()]
+    except KeyError:
+        known = ", ".join(level.name.lower() for level in Level)
+        raise ParameterError(f"level {value!r} is not known: use {known}") from None
+
+
+def _whole(name: str, value: str, most: int) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 9 or not 1 <= int(value) <= most:
+        raise ParameterError(f"{name} {value!r} is not a whole number from 1 to {most}")
+    return int(value)

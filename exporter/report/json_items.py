@@ -1,0 +1,124 @@
+"""
+Documents: endpoints and items as JSON values, for `check --output json` and /api/v1/items. Pure.
+
+Times are seconds since the epoch; what is not known is null. The names are API.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from exporter.engine.scrape import EndpointRow
+from exporter.judgement.verdicts import JudgedItem
+from exporter.model.observation import Failed
+from exporter.report.filters import Selection
+from exporter.report.inventory import Inventory
+from exporter.report.status import Status, status
+
+Document = dict[str, object]
+
+
+def endpoint(row: EndpointRow, now: float) -> Document:
+    """
+    An endpoint with all its items.
+    """
+    return {
+        **_head(row),
+        **_state(row, status(row, now)),
+        "items": [item(judged) for judged in (row.verdict.items if row.verdict is not None else ())],
+    }
+
+
+def items(fleet: Inventory, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:
+    """
+    The items of the endpoints that fit, in pages, behind the document's other values.
+
+    An endpoint without items has one entry, of item null. They are made one by one, since they may be many.
+    """
+    entries = fleet.select(selection, now)
+    total = sum(len(one.row.verdict.items) or 1 if one.row.verdict is not None else 1 for one in entries)
+    pairs = (
+        (one.row, judged)
+        for one in entries
+        for judged in ((one.row.verdict.items if one.row.verdict is not None else ()) or (None,))
+    )
+    begin = (selection.page - 1) * selection.limit
+    head: Document = {
+        "seen_at": fleet.scrape.at,
+        "total": total,
+        "page": selection.page,
+        "pages": -(-total // selection.limit),
+        "limit": selection.limit,
+    }
+    shown = islice(pairs, begin, begin + selection.limit)
+    return head, (_item_of(row, judged, fleet, now) for row, judged in shown)
+
+
+def _item_of(row: EndpointRow, judged: JudgedItem | None, fleet: Inventory, now: float) -> Document:
+    return {
+        **_head(row),
+        **({"policy": judged.policy.name} if judged is not None else {}),
+        "labels": dict(row.target.labels),
+        **(item(judged) if judged is not None else dict.fromkeys(_ITEM)),
+        "newest_not_after": fleet.newest_end(judged) if judged is not None else None,
+        "last_seen": row.held.seen_at,
+        **_state(row, status(row, now)),
+    }
+
+
+def _head(row: EndpointRow) -> Document:
+    return {"target": row.target.name, "endpoint": row.label, "policy": row.target.policy.name}
+
+
+def _state(row: EndpointRow, found: Status) -> Document:
+    observation = row.held.observation
+    failed = observation if isinstance(observation, Failed) else None
+    return {
+        "level": found.level.name.lower(),
+        "findings": [
+            {"level": one.level.name.lower(), "words": one.words, "advice": one.advice, "item": one.item}
+            for one in found.findings
+        ],
+        "probe": {
+            "success": failed is None,
+            "reason": failed.reason if failed is not None else None,
+            "detail": failed.detail if failed is not None else None,
+            "duration_seconds": round(row.held.duration, 6),
+        },
+        "verification": {
+            "success": not row.verdict.faults if row.verdict is not None else None,
+            "faults": [
+                {"reason": one.fault, "detail": one.detail}
+                for one in (row.verdict.faults if row.verdict is not None else ())
+            ],
+        },
+    }
+
+
+_ITEM = ("item", "kind", "not_before", "not_after", "renewal_due", "warning", "critical")
+
+
+def item(judged: JudgedItem) -> Document:
+    """
+    An item with its deadlines, and with its certificate's own fields if it is one.
+    """
+    one, due, certificate = judged.item, judged.deadlines, judged.item.certificate
+    found: Document = {
+        "item": one.name,
+        "kind": one.kind,
+        "not_before": one.not_before,
+        "not_after": one.not_after,
+        "renewal_due": due.renewal_due if due is not None else None,
+        "warning": due.warning if due is not None else None,
+        "critical": due.critical if due is not None else None,
+    }
+    if certificate is not None:
+        found |= {
+            "subject": certificate.subject,
+            "issuer": certificate.issuer,
+            "serial": certificate.serial,
+            "fingerprint_sha256": certificate.fingerprint_sha256,
+            "key": certificate.key,
+            "dns_names": certificate.dns_names,
+            "ip_addresses": certificate.ip_addresses,
+        }
+    return found

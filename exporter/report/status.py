@@ -1,0 +1,294 @@
+"""
+Status: how urgent an endpoint is and why, in words for a person.
+
+Pure. The status page, `expiry-exporter check` and /probe's debug output show the
+same words.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+
+from exporter.engine.memory import is_one_place
+from exporter.engine.scrape import EndpointRow
+from exporter.judgement.verdicts import JudgedItem, Verdict
+from exporter.model.observation import Facts, Failed, FoundFault, Item
+from exporter.model.policies import DAY, HOUR
+from exporter.model.reasons import Fault, Hazard, Kind, Lookup
+from exporter.report import advice
+from exporter.report.exposition import bounded
+
+
+class Level(IntEnum):
+    """
+    How urgent something is. The values are the exit codes that monitoring plugins use.
+    """
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+URGENCY = (Level.OK, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
+"""From least to most urgent: what can't be seen may be worse than a warning."""
+
+
+NOUNS = {
+    Kind.LEAF: "certificate",
+    Kind.INTERMEDIATE: "intermediate certificate",
+    Kind.ROOT: "root certificate",
+    Kind.AUTHORITY: "CA certificate",
+    Kind.CRL: "revocation list",
+    Kind.OCSP: "OCSP response",
+    Kind.REGISTRATION: "domain registration",
+    Kind.DNSSEC: "DNSSEC signature",
+    Kind.SSH: "SSH certificate",
+    Kind.METADATA: "SAML metadata",
+}
+"""What each kind of item is called in a sentence."""
+
+
+IDENTITY_TOLD = 3 * DAY
+"""Seconds for which it is told that issuer and key changed together, as ExpiryIdentityChanged does."""
+
+
+LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE})
+"""Hazards that are critical: the domain is gone from DNS or about to go to somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    One thing to say about an endpoint.
+    """
+
+    level: Level
+    words: str
+    advice: str = ""
+    """What to do about it."""
+    item: str | None = None
+    """The name of the item that it is about; None when it is about the endpoint."""
+    deploy: bool = False
+    """True when a newer item that is known elsewhere would mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """
+    What there is to say about an endpoint: the most urgent first, empty when all is well.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        """
+        The level of the most urgent finding.
+        """
+        return self.findings[0].level if self.findings else Level.OK
+
+
+def status(row: EndpointRow, now: float) -> Status:
+    """
+    The status of an endpoint at this time.
+    """
+    found = [*_probe_findings(row, now)]
+    if row.verdict is not None:
+        for judged in row.verdict.items:
+            found += _item_findings(judged, now)
+            found += _past_findings(row, judged.item, now)
+        found += [
+            Finding(Level.CRITICAL, f"not trusted: {one.detail}", advice.REFUSALS.get(one.fault, ""))
+            for one in _other_faults(row.verdict)
+        ]
+    if row.held.facts is not None:
+        found += [
+            Finding(
+                Level.CRITICAL if one.hazard in LOST else Level.WARNING,
+                one.detail,
+                advice.HAZARDS.get(one.hazard, ""),
+            )
+            for one in row.held.facts.hazards
+        ]
+        found += lookup_findings(row.held.facts)
+    return Status(tuple(sorted(found, key=lambda one: -URGENCY.index(one.level))))
+
+
+def worst(levels: Iterable[Level]) -> Level:
+    """
+    The most urgent of the levels; OK when there are none.
+    """
+    return max(levels, key=URGENCY.index, default=Level.OK)
+
+
+def _probe_findings(row: EndpointRow, now: float) -> Iterator[Finding]:
+    observation = row.held.observation
+    if not isinstance(observation, Failed):
+        return
+    what_to_do = advice.FAILURES.get(observation.reason, "")
+    if observation.facts is not None:
+        # It was seen, certificate and all, before it turned us away.
+        yield Finding(Level.WARNING, f"{observation.reason}: {observation.detail}", what_to_do)
+        return
+    held = ""
+    if row.held.seen_at is not None:
+        held = f" (last seen {ago(now - row.held.seen_at)})"
+    yield Finding(Level.UNKNOWN, f"{observation.reason}: {observation.detail}{held}", what_to_do)
+
+
+def lookup_findings(facts: Facts) -> Iterator[Finding]:
+    """
+    What was asked about an endpoint and could not be learned. Unknown, unless something else is known of it.
+
+    When an issuer wants a certificate renewed is a help, no duty: then the policy alone decides.
+    """
+    for one in facts.unanswered:
+        unknown = not one.stands and one.lookup is not Lookup.RENEWAL_INFORMATION
+        words = f"{_NOT_KNOWN[one.lookup]}: {one.reason}: {one.detail}"
+        if one.stands:
+            words = f"{_NOT_HEARD[one.lookup]}: {one.reason}: {one.detail}; what is known besides stands"
+        yield Finding(Level.UNKNOWN if unknown else Level.OK, words, advice.LOOKUPS[one.lookup])
+
+
+_NOT_KNOWN = {
+    Lookup.CRL: "revocation is not known from its list",
+    Lookup.OCSP: "revocation is not known from its responder",
+    Lookup.RENEWAL_INFORMATION: "when the issuer wants it renewed is not known",
+    Lookup.DNS: "what DNS says of its names is not known",
+}
+
+
+_NOT_HEARD = {
+    Lookup.CRL: "the revocation list was not got again",
+    Lookup.OCSP: "the OCSP responder gave no new answer",
+    Lookup.RENEWAL_INFORMATION: "the issuer gave no new time for the renewal",
+    Lookup.DNS: "not all that DNS was asked about its names was answered",
+}
+
+
+def _item_findings(judged: JudgedItem, now: float) -> Iterator[Finding]:
+    item, due = judged.item, judged.deadlines
+    if item.kind is Kind.ROOT:
+        return
+    if now <= item.not_after and (due is None or now < due.warning):
+        return
+    what = _named(item)
+    left = item.not_after - now
+    if left < 0:
+        level = Level.CRITICAL if due is not None else Level.WARNING
+        words = f"{what} EXPIRED {ago(-left)}, on {date(item.not_after)}"
+    else:
+        assert due is not None
+        level = Level.CRITICAL if now >= due.critical else Level.WARNING
+        words = f"{what} ends in {span(left)}, on {date(item.not_after)}"
+        if level is Level.WARNING:
+            words += f"; renewal has been due for {span(now - due.renewal_due)}"
+    yield Finding(level, words, advice.renewal(item.kind, judged.policy), item.name, deploy=True)
+
+
+def rolled_back_at(row: EndpointRow, item: Item) -> float | None:
+    """
+    From when on it is told that an older leaf came back (ExpiryWentBackwards); None when it is not.
+    """
+    when = row.held.past.rolled_back_at.get(item.name)
+    return when if when is not None and _is_compared(row, item) else None
+
+
+def identity_changed_at(row: EndpointRow, item: Item, now: float) -> float | None:
+    """
+    When issuer and key changed together, while that is told (ExpiryIdentityChanged); None when it is not.
+    """
+    when = row.held.past.identity_changed_at.get(item.name)
+    if when is None or now >= when + IDENTITY_TOLD:
+        return None
+    return when if _is_compared(row, item) else None
+
+
+def _is_compared(row: EndpointRow, item: Item) -> bool:
+    """
+    True for what the alerts compare with what was there before.
+    """
+    return item.kind is Kind.LEAF and is_one_place(row.label)
+
+
+def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding]:
+    """
+    What is wrong with an item by comparison with what was there before, for as long as the alerts tell it.
+    """
+    past = row.held.past
+    if not (past.rolled_back_at or past.identity_changed_at):
+        return
+    what = _named(item)
+    changed_at, before = past.changed_at.get(item.name), past.previous.get(item.name)
+    rolled_back = rolled_back_at(row, item)
+    if before is not None and rolled_back is not None and rolled_back <= now:
+        when = rolled_back if changed_at is None else changed_at
+        words = (
+            f"{what} went backwards {ago(now - when)}, on {date(when)}: it ends on {date(item.not_after)}, "
+            f"the one before it on {date(before.not_after)}"
+        )
+        yield Finding(Level.WARNING, words, advice.ROLLED_BACK, item.name, deploy=True)
+    became = identity_changed_at(row, item, now)
+    if became is not None:
+        issuers, since = "", "; it has changed again since then"
+        if became == changed_at and before is not None:
+            issuers, since = f" from {_issuer(before)} to {_issuer(item)}", ""
+        words = (
+            f"{what} changed its issuer{issuers} and its key together {ago(now - became)}, "
+            f"on {date(became)}, long before a renewal was due{since}"
+        )
+        yield Finding(Level.WARNING, words, advice.IDENTITY_CHANGED, item.name)
+
+
+def _issuer(item: Item) -> str:
+    return bounded(item.certificate.issuer_organization) if item.certificate is not None else "none"
+
+
+def _named(item: Item) -> str:
+    """
+    What an item is called in a sentence.
+    """
+    # A server with several is asked for each by its kind of key (`leaf-rsa`): then the name says which.
+    return NOUNS[item.kind] if item.name == item.kind else f"{NOUNS[item.kind]} {item.name}"
+
+
+def _other_faults(verdict: Verdict) -> Iterator[FoundFault]:
+    """
+    The faults that an item's own end does not say already.
+    """
+    return (one for one in verdict.faults if one.fault is not Fault.EXPIRED)
+
+
+def date(timestamp: float) -> str:
+    """
+    The moment in UTC to the minute; a far or broken date as good as it can be said.
+    """
+    try:
+        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{timestamp:.0f} s since 1970"
+
+
+def span(seconds: float) -> str:
+    """
+    A duration in the two units that matter: `12 d 3 h`, `3 h 20 min`, `45 s`.
+    """
+    seconds = max(seconds, 0.0)
+    if seconds >= 100 * DAY:
+        return f"{seconds / DAY:.0f} d"
+    if seconds >= DAY:
+        return f"{seconds // DAY:.0f} d {seconds % DAY // HOUR:.0f} h"
+    if seconds >= HOUR:
+        return f"{seconds // HOUR:.0f} h {seconds % HOUR // 60:.0f} min"
+    if seconds >= 60:
+        return f"{seconds // 60:.0f} min"
+    return f"{int(seconds)} s"
+
+
+def ago(seconds: float) -> str:
+    """
+    How long ago something was.
+    """
+    return f"{span(seconds)} ago"

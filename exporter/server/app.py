@@ -1,0 +1,275 @@
+"""
+The web server: a thin layer that turns requests into calls of the service.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from exporter.config.settings import NotAllowedError, target_for
+from exporter.engine.scrape import Scrape
+from exporter.logs import fields
+from exporter.model.foreign_text import printable
+from exporter.model.observation import Failed
+from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.model.urls import TargetError
+from exporter.net.pools import PoolFullError
+from exporter.report.status import date, status
+from exporter.server.answers import COMPRESSION, Compression, answer, takes_gzip
+from exporter.server.bodies import Renderings
+from exporter.server.clients import Clients
+from exporter.server.pages.site import Site
+from exporter.server.service import Service
+from exporter.yaml_lines import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds a scrape may take when the request does not say: Prometheus's own default."""
+
+
+MOST_TIMEOUT = 120.0
+"""Seconds that a scrape may take at most, whatever the request says."""
+
+
+SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+
+
+REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
+
+
+RENDERINGS: web.AppKey[Renderings] = web.AppKey("renderings", Renderings)
+
+
+OFFSET: web.AppKey[float] = web.AppKey("offset", float)
+
+
+PROBE_PARAMETERS = ("target", "policy", "debug")
+
+
+BODY_LIMIT = 64 * 1024
+"""Bytes that the body of a request may have. No request of ours needs one."""
+
+
+def application(service: Service, offset: float, clients: Clients | None = None) -> web.Application:
+    """
+    The server's routes. `offset` is taken off each scrape's timeout, for the answer to arrive in time.
+
+    `clients` are told whose requests are answered.
+    """
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    noting = [clients.note] if clients is not None else []
+    app = web.Application(middlewares=[*noting, report_errors], client_max_size=BODY_LIMIT)
+    app[SERVICE] = service
+    app[REGISTRY] = registry
+    app[OFFSET] = offset
+    app[COMPRESSION] = Compression()
+    app[RENDERINGS] = Renderings()
+    Site(service, app[RENDERINGS]).add_to(app.router)
+    app.router.add_get("/metrics", show_metrics)
+    app.router.add_get("/probe", show_probe)
+    app.router.add_get("/targets", show_targets)
+    app.router.add_get("/-/healthy", show_healthy)
+    app.router.add_get("/-/ready", show_healthy)
+    app.router.add_post("/-/reload", reload)
+    app.router.add_put("/-/reload", reload)
+    return app
+
+
+@web.middleware
+async def report_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """
+    Log a fault of ours with its traceback and answer 500 without it; 503 when there is no room for more work.
+    """
+    try:
+        return await handler(request)
+    except (web.HTTPException, asyncio.CancelledError):
+        raise
+    except PoolFullError:
+        return web.Response(
+            status=503,
+            text="too many others wait for what takes its time: ask again in a few seconds\n",
+            headers={"Retry-After": "5"},
+        )
+    except Exception:
+        logger.exception("internal error while answering", extra=fields(path=request.path))
+        return web.Response(
+            status=500, text="internal error: please report it with the traceback in the log\n"
+        )
+
+
+def scrape_timeout(request: web.Request) -> float:
+    """
+    Seconds in which the scrape must have an answer: the request's own timeout less the offset.
+    """
+    try:
+        stated = float(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", DEFAULT_TIMEOUT))
+    except ValueError:
+        stated = DEFAULT_TIMEOUT
+    if not 0 < stated < math.inf:
+        stated = DEFAULT_TIMEOUT
+    stated = min(stated, MOST_TIMEOUT)
+    # A timeout of a second or less is not eaten up by the offset.
+    return max(stated - request.app[OFFSET], stated / 2)
+
+
+async def show_metrics(request: web.Request) -> web.StreamResponse:
+    """
+    Look at every configured target and tell all.
+    """
+    service = request.app[SERVICE]
+    loop = asyncio.get_running_loop()
+    scrape = await service.scrape(scrape_timeout(request))
+    encoder, kind = choose_encoder(request.headers.get("Accept", ""))
+    zipped = takes_gzip(request.headers.get("Accept-Encoding", ""))
+    # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
+    body = await service.body(scrape, lambda: encoder(request.app[REGISTRY]), kind, zipped=zipped)
+    made = loop.time()
+    sent = await answer(request, body, kind, zipped=zipped)
+    service.note_answer(scrape, made, loop.time())
+    return sent
+
+
+async def show_probe(request: web.Request) -> web.StreamResponse:
+    """
+    Look at the one target that the request names.
+    """
+    service = request.app[SERVICE]
+    target = _asked_target(request, service)
+    debug = request.query.get("debug", "false").lower() in {"true", "1", "yes"}
+    scrape = await service.probe(target, scrape_timeout(request), trace_steps=debug)
+    if (why := _not_allowed(scrape)) is not None:
+        raise web.HTTPForbidden(text=f"{why}\n")
+    if debug:
+        return web.Response(text=explain(scrape, service.probe_text(scrape), time.time()))
+    encoder, kind = choose_encoder(request.headers.get("Accept", ""))
+    zipped = takes_gzip(request.headers.get("Accept-Encoding", ""))
+    body = await service.probe_body(scrape, lambda: encoder(CollectorRegistry()), zipped=zipped)
+    return await answer(request, body, kind, zipped=zipped)
+
+
+def _asked_target(request: web.Request, service: Service) -> Target:
+    unknown = sorted(set(request.query) - set(PROBE_PARAMETERS))
+    if unknown:
+        raise web.HTTPBadRequest(
+            text=f"unknown parameter {unknown[0]!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
+        )
+    url = request.query.get("target", "")
+    if not url:
+        raise web.HTTPBadRequest(text="say what to probe: /probe?target=https://example.com\n")
+    try:
+        target = target_for(service.config, url, request.query.get("policy"))
+    except NotAllowedError as error:
+        raise web.HTTPForbidden(text=f"{error}\n") from None
+    except TargetError as error:
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
+    return target
+
+
+def _not_allowed(scrape: Scrape) -> str | None:
+    """
+    Why the addresses of what was asked for are not permitted; None when they are, or are not known.
+    """
+    for result in scrape.results:
+        for look in result.looks:
+            failed = look.observation
+            if isinstance(failed, Failed) and failed.reason is Reason.ADDRESS_NOT_ALLOWED:
+                return failed.detail
+    return None
+
+
+def explain(scrape: Scrape, text: str, now: float) -> str:
+    """
+    What a probe did step by step, what it means, and the metrics that come of it.
+    """
+    lines: list[str] = []
+    for result in scrape.results:
+        target = result.target
+        lines.append(f"target    {target.name}")
+        lines.append(f"policy    {target.policy.name}")
+        lines.append(f"expects   a certificate for {target.expected_name}")
+        lines += [f"left out  {words}" for words in result.left_out]
+        for look in result.looks:
+            lines += ["", f"endpoint {look.label}, {look.duration:.3f} s"]
+            lines += [f"  {when:7.3f} s  {words}" for when, words in look.steps]
+    for row in scrape.endpoints:
+        found = status(row, now)
+        lines += ["", f"{row.label} is {found.level.name}"]
+        lines += [f"  {one.level.name.lower()}: {one.words}" for one in found.findings]
+        if row.verdict is not None:
+            for judged in row.verdict.items:
+                lines.append(f"  {judged.item.name} ends {date(judged.item.not_after)}")
+                if judged.deadlines is not None:
+                    due = judged.deadlines
+                    lines.append(
+                        f"    renewal due {date(due.renewal_due)}, warning {date(due.warning)}, "
+                        f"critical {date(due.critical)}"
+                    )
+    # Names and words come from others: none begins a line, or acts on the terminal of who reads it.
+    return "\n".join(map(printable, lines)) + f"\n\nmetrics:\n{text}"
+
+
+async def show_targets(request: web.Request) -> web.StreamResponse:
+    """
+    The configured targets for Prometheus's http_sd_configs.
+    """
+    service = request.app[SERVICE]
+    targets = service.config.targets
+
+    def parts() -> Iterator[bytes]:
+        before = b"["
+        for target in targets:
+            yield before + json.dumps(_group(target)).encode("ascii")
+            before = b", "
+        yield b"]" if targets else b"[]"
+
+    body = await request.app[RENDERINGS].get(("groups", service.loads), parts)
+    return await answer(request, body, "application/json; charset=utf-8")
+
+
+def _group(target: Target) -> dict[str, object]:
+    """
+    The group of one target, as http_sd_configs has it.
+    """
+    return {
+        "targets": [target.name],
+        "labels": {
+            "__meta_expiry_url": target.url.shown,
+            "__meta_expiry_policy": target.policy.name,
+            **{f"__meta_expiry_label_{name}": value for name, value in target.labels},
+        },
+    }
+
+
+async def show_healthy(_: web.Request) -> web.StreamResponse:
+    """
+    The process runs and has a configuration.
+    """
+    return web.Response(text="expiry-exporter is healthy\n")
+
+
+async def reload(request: web.Request) -> web.StreamResponse:
+    """
+    Load the configuration anew.
+    """
+    try:
+        await request.app[SERVICE].reload()
+    except ConfigError as error:
+        return web.Response(
+            status=400, text=f"the configuration is not usable, the one before it stays in use:\n{error}\n"
+        )
+    return web.Response(text="configuration loaded\n")

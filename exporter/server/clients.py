@@ -1,0 +1,290 @@
+"""
+Clients: who is connected to our own port, for how long, and who has to go when it is full.
+
+A client that sends nothing, half a request, or does not read costs a place until its time is over. When
+all places are taken, the one that is needed least goes, so that a scrape and a health check always get in.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from exporter.logs import fields
+
+logger = logging.getLogger(__name__)
+
+
+ACCEPTED_AT_ONCE = 16
+"""Connections that are accepted before the loop turns to others, and that may be too many for a moment."""
+
+
+QUEUE = 1024
+"""Connections that the system keeps until they are accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    Seconds that a client may take.
+    """
+
+    request: float = 10.0
+    """For all of a request's head, from when the connection is made or its first byte has come."""
+    idle: float = 330.0
+    """Between two requests. Longer than Prometheus keeps a connection (300 s): it is the one to close."""
+    read: float = 30.0
+    """For the rest of an answer that the server is done with."""
+
+
+class Client(asyncio.Protocol):
+    """
+    A connection to our port: what the server's own protocol is told, with note of how it goes.
+    """
+
+    def __init__(self, clients: "Clients", server: asyncio.Protocol) -> None:
+        self._clients = clients
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._served = False
+        self._asking = False
+        """It has sent part of a request."""
+        self.address = ""
+        self.requests = 0
+        """Requests that are being answered."""
+        self.since = self._loop.time()
+        """Loop time of its connection, its last answer, or the first byte of a request since then."""
+        self.stalled: float | None = None
+        """Loop time since when it does not read; None while it does."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """
+        It is connected.
+        """
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.address = network_of(transport.get_extra_info("peername"))
+        self._clients.add(transport, self)
+        self._server.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """
+        It sends.
+        """
+        if not self.requests and not self._asking:
+            self._asking, self.since = True, self._loop.time()
+        self._server.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """
+        It will send no more.
+        """
+        return self._server.eof_received()
+
+    def pause_writing(self) -> None:
+        """
+        It does not read as fast as it is answered.
+        """
+        self.stalled = self._loop.time()
+        self._server.pause_writing()
+
+    def resume_writing(self) -> None:
+        """
+        It has read.
+        """
+        self.stalled = None
+        self._server.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """
+        It is gone.
+        """
+        if self._transport is not None:
+            self._clients.remove(self._transport)
+        self._server.connection_lost(exc)
+
+    def begin(self) -> None:
+        """
+        A request has come.
+        """
+        self.requests += 1
+        self._asking = False
+
+    def end(self) -> None:
+        """
+        A request was answered.
+        """
+        self.requests -= 1
+        self._served, self.since = True, self._loop.time()
+
+    def overdue(self, patience: Patience, now: float) -> bool:
+        """
+        True when its time is over. While it is answered, the answer has its own limits.
+        """
+        if self.requests:
+            return False
+        if self.buffered:
+            limit = patience.read
+        else:
+            limit = patience.idle if self._served and not self._asking else patience.request
+        return now - self.since >= limit
+
+    @property
+    def buffered(self) -> int:
+        """
+        Bytes that wait in this process for it to read.
+        """
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def drop(self) -> None:
+        """
+        Close the connection now, whatever was not sent.
+        """
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Clients:
+    """
+    All who are connected.
+    """
+
+    def __init__(self, places: int, patience: Patience = Patience()) -> None:
+        self._places = places
+        self.patience = patience
+        self._connected: dict[asyncio.BaseTransport, Client] = {}
+        """The one that is connected longest comes first."""
+
+    def __len__(self) -> int:
+        """
+        How many are connected.
+        """
+        return len(self._connected)
+
+    def __iter__(self) -> Iterator[Client]:
+        """
+        Those who are connected.
+        """
+        return iter(self._connected.values())
+
+    async def listen(
+        self, server: Callable[[], asyncio.Protocol], host: str | None, port: int
+    ) -> asyncio.Server:
+        """
+        Accept clients for this server, which makes a protocol for each. Raises OSError.
+        """
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_explain)
+        # What is called the backlog is also how many are accepted before anything else has its turn.
+        listening = await loop.create_server(
+            lambda: self._client(server), host, port, backlog=ACCEPTED_AT_ONCE
+        )
+        for one in listening.sockets:
+            with one.dup() as same:
+                same.listen(QUEUE)
+        return listening
+
+    async def watch(self) -> None:
+        """
+        Let go of those whose time is over, for as long as the process lives.
+        """
+        while True:
+            await asyncio.sleep(min(1.0, self.patience.request / 4))
+            now = asyncio.get_running_loop().time()
+            for client in [one for one in self._connected.values() if one.overdue(self.patience, now)]:
+                logger.debug("a client took too long", extra=fields(address=client.address))
+                client.drop()
+
+    @web.middleware
+    async def note(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """
+        Note for each request who is answered.
+        """
+        transport = request.transport
+        client = self._connected.get(transport) if transport is not None else None
+        if client is None:
+            return await handler(request)
+        client.begin()
+        try:
+            return await handler(request)
+        finally:
+            client.end()
+
+    def add(self, transport: asyncio.BaseTransport, client: Client) -> None:
+        """
+        Note a new client.
+        """
+        self._connected[transport] = client
+
+    def remove(self, transport: asyncio.BaseTransport) -> None:
+        """
+        Forget a client.
+        """
+        self._connected.pop(transport, None)
+
+    def _client(self, server: Callable[[], asyncio.Protocol]) -> Client:
+        while len(self._connected) >= self._places:
+            transport, client = self._least_needed()
+            self.remove(transport)
+            client.drop()
+            logger.warning(
+                "all places for clients were taken: one was let go for a new one",
+                extra=fields(places=self._places, address=client.address),
+            )
+        return Client(self, server())
+
+    def _least_needed(self) -> tuple[asyncio.BaseTransport, Client]:
+        """
+        Who has to go: who asks nothing for longest, else who does not read for longest, else who came last.
+
+        When one address has more than half of the places, it is one of its own.
+        """
+        address, most = Counter(one.address for one in self._connected.values()).most_common(1)[0]
+        crowd = [
+            (transport, one)
+            for transport, one in self._connected.items()
+            if most <= self._places / 2 or one.address == address
+        ]
+        idle = [pair for pair in crowd if not pair[1].requests]
+        if idle:
+            return min(idle, key=lambda pair: pair[1].since)
+        unread = [
+            (one.stalled, position) for position, (_, one) in enumerate(crowd) if one.stalled is not None
+        ]
+        return crowd[min(unread)[1]] if unread else crowd[-1]
+
+
+def _explain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """
+    Log what went wrong beside all tasks. Having no descriptor left for a client is no fault of the code.
+    """
+    error = context.get("exception")
+    if isinstance(error, OSError) and "accept()" in context.get("message", ""):
+        logger.error(
+            "clients can't be accepted: the process may open no more files, raise `ulimit -n`",
+            extra=fields(cause=error.strerror),
+        )
+    else:
+        loop.default_exception_handler(context)
+
+
+def network_of(peer: Any) -> str:
+    """
+    What stands for one client's address: of IPv6 the first 64 bits, since each host has all of the others.
+    """
+    try:
+        address = ipaddress.ip_address(peer[0].partition("%")[0])
+    except (TypeError, ValueError, IndexError, AttributeError):
+        return ""
+    if address.version == 4:
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped is not None else str(ipaddress.ip_network((address, 64), strict=False))

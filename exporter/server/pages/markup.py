@@ -1,0 +1,108 @@
+"""
+HTML in which text stays text: whatever is not made here is escaped. Pure.
+"""
+
+from collections.abc import Iterable
+from html import escape
+
+from exporter import __version__
+from exporter.model.foreign_text import printable_lines
+
+VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
+"""Elements that have no end tag (HTML Standard, section 13.1.2)."""
+
+
+class Markup(str):
+    """
+    Text that is HTML already. Only this module makes it.
+    """
+
+    __slots__ = ()
+
+
+Child = str | None | Iterable["Child"]
+"""What an element may hold: markup as it is, text to be escaped, nothing, or several of these."""
+
+
+def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
+    """
+    An element. Names of attributes are written `class_`, `aria_label`; False and None leave one out.
+    """
+    written = "".join(_attribute(key, value) for key, value in attributes.items())
+    if name in VOID:
+        return Markup(f"<{name}{written}>")
+    return Markup(f"<{name}{written}>{together(*children)}</{name}>")
+
+
+def together(*children: Child) -> Markup:
+    """
+    These one after the other.
+    """
+    parts: list[str] = []
+    for child in children:
+        if child is None:
+            continue
+        if isinstance(child, Markup):
+            parts.append(child)
+        elif isinstance(child, str):
+            parts.append(escape(printable_lines(child)))
+        else:
+            parts.append(together(*child))
+    return Markup("".join(parts))
+
+
+def _attribute(key: str, value: str | float | bool | None) -> str:
+    if value is None or value is False:
+        return ""
+    name = key.rstrip("_").replace("_", "-")
+    return f" {name}" if value is True else f' {name}="{escape(printable_lines(str(value)))}"'
+
+
+def foreign(text: str, /, **attributes: str | None) -> Markup:
+    """
+    Text from outside. It may be written from right to left, and must not turn its surroundings round.
+    """
+    return element("bdi", text, **attributes)
+
+
+def link(where: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
+    """
+    A link.
+    """
+    return element("a", *children, href=where, **attributes)
+
+
+def document(title: str, root: str, navigation: Child, main: Child, versions: str) -> str:
+    """
+    A whole page. `root` leads to the start of this site, `versions` is the query of its style and script.
+    """
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("link", rel="icon", type="image/svg+xml", href=f"{root}assets/icon.svg{versions}"),
+        element("link", rel="stylesheet", href=f"{root}assets/page.css{versions}"),
+        element("script", src=f"{root}assets/page.js{versions}", defer=True),
+    )
+    body = element(
+        "body",
+        link("#main", "Skip to the content", class_="skip"),
+        element(
+            "header",
+            link(root, "expiry-exporter", class_="brand"),
+            element("nav", navigation, aria_label="Site"),
+            class_="top",
+        ),
+        element("main", main, id="main", tabindex=-1),
+        element(
+            "footer",
+            element("span", f"expiry-exporter {__version__}"),
+            link(f"{root}metrics", "metrics"),
+            link(f"{root}targets", "targets (JSON)"),
+            link(f"{root}api/v1/items", "items (JSON)"),
+            link(f"{root}calendar.ics", "calendar"),
+        ),
+    )
+    return f"<!doctype html>{element('html', head, body, lang='en')}\n"

@@ -1,0 +1,110 @@
+"""
+Pieces that both pages show: levels, moments, labels, what is found. Pure.
+"""
+
+from datetime import UTC, datetime
+
+from exporter.report.filters import Selection
+from exporter.report.inventory import Inventory, Place, target_path
+from exporter.report.status import Finding, Level, ago, date, span
+from exporter.server.pages.markup import Child, Markup, element, foreign, link, together
+
+
+def badge(level: Level) -> Markup:
+    """
+    The level as a word in its colour.
+    """
+    name = level.name.lower()
+    return element("span", name, class_=f"badge {name}")
+
+
+def moment(timestamp: float) -> Markup:
+    """
+    A date for people and for programs.
+    """
+    try:
+        stamp = datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return element("span", date(timestamp))
+    return element("time", date(timestamp), datetime=stamp.rjust(20, "0"))
+
+
+def distance(timestamp: float, now: float) -> str:
+    """
+    How far off a moment is: `in 12 d 3 h`, `3 h 20 min ago`.
+    """
+    return f"in {span(timestamp - now)}" if timestamp >= now else ago(now - timestamp)
+
+
+def target_link(root: str, name: str, **attributes: str | None) -> Markup:
+    """
+    A link to a target's page.
+    """
+    return link(f"{root}{target_path(name)}", foreign(name), **attributes)
+
+
+def label_links(root: str, labels: tuple[tuple[str, str], ...]) -> Child:
+    """
+    The user's labels, each leading to the targets that have it.
+    """
+    if not labels:
+        return None
+    return element(
+        "ul",
+        (
+            element(
+                "li",
+                link(
+                    f"{root}{Selection(labels=((name, value),)).query()}",
+                    foreign(f"{name}={value}"),
+                    class_="chip",
+                ),
+            )
+            for name, value in labels
+        ),
+        class_="chips",
+        aria_label="Labels",
+    )
+
+
+def finding(found: Finding, newer: Place | None, root: str) -> Markup:
+    """
+    What is wrong and what to do. A newer certificate that is known elsewhere is the better advice.
+    """
+    to_do: Child = coded(found.advice) if found.advice else None
+    if newer is not None:
+        to_do = together(
+            "It was renewed, but not deployed here: ",
+            place(newer, root),
+            " already has one that ends ",
+            moment(newer.judged.item.not_after),
+            ". Install that one here, and reload.",
+        )
+    return element(
+        "li",
+        element("p", foreign(found.words), class_="words"),
+        element("p", to_do, class_="todo") if to_do is not None else None,
+        class_=found.level.name.lower(),
+    )
+
+
+def coded(text: str) -> Child:
+    """
+    Words of ours with what stands between backticks as code.
+    """
+    return [element("code", part) if odd % 2 else part for odd, part in enumerate(text.split("`"))]
+
+
+def newer_for(found: Finding, fleet: Inventory, items: dict[str, Place]) -> Place | None:
+    """
+    The newer one of the item that a finding is about; None when none is known, or it would mend nothing.
+    """
+    here = items.get(found.item) if found.deploy and found.item is not None else None
+    return fleet.newer(here.judged) if here is not None else None
+
+
+def place(one: Place, root: str) -> Markup:
+    """
+    Target and endpoint, the target linked.
+    """
+    return together(target_link(root, one.row.target.name), " at ", foreign(one.row.label))

@@ -1,0 +1,373 @@
+"""
+The service: a configuration, the watches over its targets, and the state on disk.
+
+It is what lives as long as the process. The web server is a thin layer over it.
+"""
+
+import asyncio
+import logging
+import platform
+import resource
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from OpenSSL import SSL
+
+from exporter import __version__
+from exporter.config.settings import Config
+from exporter.engine.descriptors import probe_slots
+from exporter.engine.memory import TargetMemory
+from exporter.engine.monitor import Monitor
+from exporter.engine.reserve import Reserve
+from exporter.engine.saving import Saving
+from exporter.engine.scrape import Scrape
+from exporter.engine.state import State
+from exporter.logs import fields
+from exporter.lookups.issuers import authorities
+from exporter.model.caches import BUDGET
+from exporter.model.targets import Target
+from exporter.net.network import Network
+from exporter.net.pools import Pool, PoolFullError
+from exporter.probes.domains import probe as domains
+from exporter.report import families
+from exporter.report.exposition import Exposition, Samples
+from exporter.report.inventory import Inventory, Rhythm
+from exporter.server.bodies import Answers, join
+from exporter.yaml_lines import ConfigError, ConfigFault
+
+logger = logging.getLogger(__name__)
+
+
+FEW = 64
+"""Endpoints up to which the body of a probe's answer is made at once: more would hold up the event loop."""
+
+
+ASKED_TARGETS = 10_000
+"""Targets only asked for by /probe that are remembered; the one not asked for longest goes first."""
+
+
+PEOPLE_TIMEOUT = 10.0
+"""Seconds that a look may take which a person waits for."""
+
+
+PEOPLE_AGE = 60.0
+"""Seconds after which people get a new look rather than the last one, unless scrapes are farther apart."""
+
+
+LOAD_TIMEOUT = 120.0
+"""Seconds that reading the configuration may take: ten thousand targets need eight of a processor."""
+
+
+LOADS = 4
+"""Loads that may hang, each on a file that does not answer, before no more are begun."""
+
+
+CONCURRENCY = 256
+"""Looks under way at a time. Each holds some 50 kB; more are of use when most servers are far away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    What the command line says about how to look.
+    """
+
+    concurrency: int = CONCURRENCY
+    state_path: str | None = None
+    """None: nothing is kept over a restart."""
+    external_url: str | None = None
+    """Where people reach this server, without a slash at the end; None when nobody said."""
+
+
+class Service:
+    """
+    Everything that lives as long as the process. Raises ConfigError when its first configuration is bad.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        options: Options,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        load_timeout: float = LOAD_TIMEOUT,
+    ) -> None:
+        self._load = load
+        self._load_timeout = load_timeout
+        self._loads = Pool("configuration", LOADS, waiting=1)
+        self._loading: asyncio.Task[None] | None = None
+        """The load under way, or the last one."""
+        self._next_load: asyncio.Task[None] | None = None
+        """The one after it, for all who asked since it began; None when nobody did."""
+        self.clock = clock
+        self._monotonic = monotonic
+        self.config = load()
+        self._loaded_at = clock()
+        self._load_succeeded = True
+        self.loads = 0
+        """How often another configuration was taken since the first one."""
+        self._names = {target.name for target in self.config.targets}
+        self._network = Network(loop, clock, monotonic)
+        self._exposition = Exposition()
+        concurrency = fitting(options.concurrency)
+        self._configured = Monitor(self._network, concurrency, clock, self._exposition.prepare)
+        self._asked = Monitor(self._network, concurrency, clock)
+        self._answers = Answers()
+        self._reserve = Reserve()
+        self._loop = loop
+        self.saving: Saving | None = None
+        """None when nothing is kept over a restart."""
+        if options.state_path is not None:
+            kept = State(options.state_path, clock)
+            self.saving = Saving(kept, self._configured.memory, self._restore, loop, clock)
+        self.external_url = options.external_url
+        # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
+        self._asked_at: deque[float] = deque(maxlen=5)
+        """By the monotonic clock, as `_looked_at`."""
+        self._asked_last = 0.0
+        self._looked_at = 0.0
+        self._fleet: Inventory | None = None
+        self.last: Scrape | None = None
+        """The latest scrape of all targets; None before the first one of this configuration."""
+
+    def start(self) -> None:
+        """
+        Take back what was known before a restart, and say what is odd in the configuration.
+        """
+        self._log_config()
+        BUDGET.fit(len(self.config.targets))
+        if self.saving is not None:
+            self.saving.load()
+
+    def _restore(self, known: Mapping[str, TargetMemory]) -> None:
+        for name in known.keys() & self._names:
+            self._configured.memory.restore(name, known[name])
+            for label, held in known[name].endpoints.items():
+                if held.facts is not None and held.seen_at is not None:
+                    authorities(self._network).restore(held.facts)
+                    domains.restore(label, held.facts, held.seen_at, self._network)
+
+    async def close(self) -> None:
+        """
+        Save what is known and let go of the network.
+        """
+        if self.saving is not None:
+            await self.saving.close()
+        self._network.close()
+
+    async def reload(self) -> None:
+        """
+        Load the configuration anew. Raises ConfigError; then the one before it stays in use.
+
+        One load goes on at a time. All who ask meanwhile share the next one: it begins after they asked.
+        """
+        if self._next_load is None:
+            self._next_load = self._loop.create_task(self._load_after(self._loading))
+        await asyncio.shield(self._next_load)
+
+    async def _load_after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        self._loading, self._next_load = self._next_load, None
+        try:
+            config = await self._loaded()
+        except ConfigError as error:
+            self._load_succeeded = False
+            logger.error(  # noqa: TRY400 - the cause is a field; a traceback says no more
+                "the new configuration is not usable; the one before it stays in use",
+                extra=fields(cause=str(error)),
+            )
+            raise
+        self.config = config
+        self.loads += 1
+        self._names = {target.name for target in config.targets}
+        self._loaded_at = self.clock()
+        self._load_succeeded = True
+        self._configured.memory.keep_only(self._names)
+        self.last = None
+        BUDGET.fit(len(config.targets))
+        self._log_config()
+
+    async def _loaded(self) -> Config:
+        """
+        The configuration as it is on disk, read in a thread: the file may be large, or its disk not answer.
+        """
+        try:
+            async with asyncio.timeout(self._load_timeout):
+                return await self._loads.run(self._load)
+        except (TimeoutError, PoolFullError):
+            why = (
+                f"was not read within {self._load_timeout:g} s: is it, or a file that it names, on a mount "
+                "that does not answer, or a pipe that nobody writes to?"
+            )
+            raise ConfigError([ConfigFault("the configuration", 0, "", why)]) from None
+
+    async def scrape(self, timeout: float) -> Scrape:
+        """
+        Look at every configured target, so that an answer can be made and sent within this many seconds.
+        """
+        self._asked_at.append(self._monotonic())
+        self._asked_last = self.clock()
+        endpoints = max(len(self.config.targets), len(self.last.endpoints) if self.last is not None else 0)
+        return await self._look(timeout - self._reserve.seconds(endpoints, timeout))
+
+    async def recent(self) -> Scrape:
+        """
+        The last scrape, for a person; a new one when that is old.
+        """
+        patience = max(PEOPLE_AGE, 2 * self.rhythm.every) if self.rhythm is not None else PEOPLE_AGE
+        if self.last is not None and self._monotonic() - self._looked_at <= patience:
+            return self.last
+        return await self._look(PEOPLE_TIMEOUT)
+
+    def fleet_of(self, scrape: Scrape) -> Inventory:
+        """
+        A scrape as people look at it; the same object as long as the scrape is.
+        """
+        if self._fleet is None or self._fleet.scrape is not scrape:
+            self._fleet = Inventory(scrape)
+        return self._fleet
+
+    @property
+    def rhythm(self) -> Rhythm | None:
+        """
+        How often /metrics is scraped; None before the second time.
+        """
+        if len(self._asked_at) < 2:
+            return None
+        return Rhythm(self._asked_last, max(b - a for a, b in pairwise(self._asked_at)))
+
+    @property
+    def load_succeeded(self) -> bool:
+        """
+        False while the configuration on disk can't be used and the one before it is.
+        """
+        return self._load_succeeded
+
+    async def _look(self, timeout: float) -> Scrape:
+        scrape = await self._configured.scrape(
+            self.config.targets, timeout, lambda target: target.name in self._names
+        )
+        self.last, self._looked_at = scrape, self._monotonic()
+        if self.saving is not None:
+            self.saving.begin()
+        return scrape
+
+    async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
+        """
+        Look at one target, configured or not, and answer within this many seconds.
+        """
+        configured = target.name in self._names
+        watch = self._configured if configured else self._asked
+        timeout -= self._reserve.seconds(len(watch.memory.known(target).endpoints), timeout)
+        scrape = await watch.probe(target, timeout, trace_steps=trace_steps)
+        if not configured:
+            self._asked.memory.keep_newest(ASKED_TARGETS)
+        return scrape
+
+    def text(self, scrape: Scrape) -> str:
+        """
+        A scrape of all targets as Prometheus text, with the exporter's own metrics.
+        """
+        return self._exposition.text(scrape.targets, scrape.endpoints, self._own(scrape))
+
+    async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
+        """
+        The same in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
+
+        All who ask for the same scrape in the same kind have the same object.
+        """
+        own = self._own(scrape)
+
+        def parts() -> Iterator[bytes]:
+            for part in self._exposition.parts(scrape.targets, scrape.endpoints, own):
+                yield part.encode("utf-8")
+            yield rest()
+
+        return await self._answers.get((id(scrape), kind, zipped), parts, zipped=zipped)
+
+    def note_answer(self, scrape: Scrape, made: float, sent: float) -> None:
+        """
+        Take in at which loop times an answer was made and sent: the next ones have that much time for it.
+        """
+        self._reserve.note(len(scrape.endpoints), made - scrape.ended, sent - made)
+
+    async def probe_body(self, scrape: Scrape, rest: Callable[[], bytes], *, zipped: bool) -> bytes:
+        """
+        A probe of one target in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
+        """
+
+        def parts() -> Iterator[bytes]:
+            yield self.probe_text(scrape).encode("utf-8")
+            yield rest()
+
+        if len(scrape.endpoints) <= FEW:
+            return join(parts(), zipped=zipped)
+        return await self._answers.get((id(scrape), zipped), parts, zipped=zipped)
+
+    def probe_text(self, scrape: Scrape) -> str:
+        """
+        A probe of one target as Prometheus text, with what tells Prometheus's rules that an exporter answers.
+        """
+        return Exposition().text(scrape.targets, scrape.endpoints, _build())
+
+    def _own(self, scrape: Scrape) -> Samples:
+        """
+        The metrics of the exporter itself.
+        """
+        values = {
+            families.SWEEP_DURATION: scrape.duration,
+            families.SWEEP_TIMEOUT: scrape.timeout,
+            families.SWEEP_COMPLETE: scrape.complete,
+            families.SWEEP_TIME: scrape.at,
+            families.SWEEP_TARGETS: len(scrape.targets),
+            families.SWEEP_ENDPOINTS: len(scrape.endpoints),
+            families.SWEEP_FAILURES: scrape.failures,
+            families.RELOAD_SUCCESS: self._load_succeeded,
+            families.RELOAD_TIME: self._loaded_at,
+        }
+        if self.saving is not None:
+            values[families.STATE_SUCCESS] = self.saving.works
+        values[families.CACHE_LIMIT] = BUDGET.limit
+        own: Samples = {family: [((), float(value))] for family, value in values.items()}
+        if self.external_url is not None:
+            own[families.WEB] = [((("external_url", self.external_url),), 1.0)]
+        for cache, (things, weight) in sorted(BUDGET.held.items()):
+            own.setdefault(families.CACHE_BYTES, []).append(((("cache", cache),), float(weight)))
+            own.setdefault(families.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
+        own |= _build()
+        return own
+
+    def _log_config(self) -> None:
+        for warning in self.config.warnings:
+            logger.warning(warning)
+        logger.info("configuration loaded", extra=fields(targets=len(self.config.targets)))
+
+
+def fitting(concurrency: int) -> int:
+    """
+    So many looks at a time, or as many as the limit of open files allows. Says so if these are fewer.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    slots = probe_slots(limit) if limit != resource.RLIM_INFINITY else concurrency
+    if concurrency <= slots:
+        return concurrency
+    logger.warning(
+        "the limit of open files allows fewer looks at a time than --sweep.concurrency: "
+        "raise it (ulimit -n, LimitNOFILE= of systemd)",
+        extra=fields(open_files=limit, asked_for=concurrency, looks_at_a_time=slots),
+    )
+    return slots
+
+
+def _build() -> Samples:
+    """
+    Which version of what this is.
+    """
+    openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace")
+    labels = (("version", __version__), ("python", platform.python_version()), ("openssl", openssl))
+    return {families.BUILD: [(labels, 1.0)]}

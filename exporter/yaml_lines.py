@@ -1,0 +1,230 @@
+"""
+YAML as plain text, lists and dicts, with the line of each value and the faults found in it.
+
+Scalars stay the text that was written (`team: 007` is "007", `yes` is "yes"): nothing depends on what YAML
+takes a word for, except that an empty value, `~` and `null` are None.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import yaml
+
+SIZE_LIMIT = 16 * 1024 * 1024
+"""Bytes that a file may have."""
+
+
+VALUE_LIMIT = 1_000_000
+"""Values that a document may have, each alias counted with all it stands for."""
+
+
+DEPTH_LIMIT = 32
+"""How deep lists and mappings may be nested; the deepest that a valid configuration needs is 4."""
+
+
+_PLAIN = "tag:yaml.org,2002:"
+
+
+# All other tags ask for a conversion (!!binary, !!python/...) or for another program (!include, !vault).
+_TAGS = {
+    _PLAIN + name
+    for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge", "map", "seq")
+}
+
+
+_TOO_DEEP = (
+    f"lists and mappings are nested more than {DEPTH_LIMIT} deep, counting what aliases (*name) repeat"
+)
+
+
+_TOO_MANY = "there are more than {:,} values, counting what aliases (*name) repeat"
+
+
+# What the parser says, and what to do about it.
+_HINTS = {
+    "mapping values are not allowed": "a value with ': ' in it needs quotes, else check the indentation",
+    "did not find expected key": "check the indentation: the keys of a mapping start in one column",
+    "did not find expected '-'": "check the indentation: elements of a list start with '- ' in one column",
+    "found character that cannot": "indent with spaces, not tabs; a value that starts like this needs quotes",
+    "found undefined alias": "an alias (*name) needs an anchor (&name) above it; text with '*' needs quotes",
+    "second occurrence": "an anchor (&name) of this name stands above",
+    "but found another document": "it starts with this '---': put everything into one",
+}
+
+
+Loc = tuple[str | int, ...]
+"""The keys and positions that lead to a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFault:
+    """
+    One thing that is wrong in a configuration. `str()` gives `expiry.yml:12: targets[3].timeout: ...`.
+    """
+
+    file: str
+    line: int
+    """Counted from 1; 0 when the fault is of the file as a whole."""
+    path: str
+    """Where in the document, counted from 0 as in `targets[3].timeout`; empty for the document itself."""
+    message: str
+
+    def __str__(self) -> str:
+        """
+        The fault as one line, in the form that editors and compilers share.
+        """
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
+
+class ConfigError(Exception):
+    """
+    A configuration that can't be used, with everything that is wrong in it. `str()` lists all, one a line.
+    """
+
+    def __init__(self, faults: Iterable[ConfigFault]) -> None:
+        """
+        Keeps the faults in the order of the file.
+        """
+        self.faults = tuple(sorted(faults, key=lambda fault: fault.line))
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class Document:
+    """
+    A YAML document: its value, the lines of it, and its faults so far.
+    """
+
+    def __init__(self, file: str, value_limit: int) -> None:
+        """
+        Starts without a value. `file` is the name in messages.
+        """
+        self.file = file
+        self.value_limit = value_limit
+        self.value: Any = None
+        """Text, lists, dicts with text as keys, and None."""
+        self.lines: dict[Loc, int] = {(): 1}
+        """The line of each key and element."""
+        self.faults: list[ConfigFault] = []
+        self.count = 0
+        """Values so far."""
+
+    def place(self, loc: Loc) -> tuple[int, str]:
+        """
+        The line and the path (`targets[3].labels.team`) of a value, or of the nearest one around it.
+        """
+        while loc not in self.lines:
+            loc = loc[:-1]
+        return self.lines[loc], "".join(map(_step, loc)).removeprefix(".")
+
+    def fault(self, loc: Loc, message: str, line: int | None = None) -> None:
+        """
+        Notes a fault. `line` replaces the value's own; None keeps it.
+        """
+        known, path = self.place(loc)
+        self.faults.append(ConfigFault(self.file, line or known, path, message))
+
+    def refuse(self, loc: Loc, message: str, line: int | None = None) -> NoReturn:
+        """
+        Notes a fault, and ends the reading: after this, nothing more can be said about the document.
+        """
+        self.fault(loc, message, line)
+        raise ConfigError(self.faults)
+
+    def take(self, node: yaml.Node, loc: Loc) -> Any:
+        """
+        What a node stands for. An alias is the same node as its anchor: it is written out here, and counted.
+        """
+        self.count += 1
+        if self.count > self.value_limit:
+            self.refuse(loc, _TOO_MANY.format(self.value_limit))
+        # This also ends an alias that stands inside the value it is an alias of.
+        if len(loc) > DEPTH_LIMIT:
+            self.refuse(loc[:2], _TOO_DEEP)
+        if node.tag not in _TAGS:
+            self.fault(loc, "tags such as !!binary or !include are not supported; text with '!' needs quotes")
+        if isinstance(node, yaml.MappingNode):
+            return self.take_mapping(node, loc)
+        if isinstance(node, yaml.SequenceNode):
+            for index, part in enumerate(node.value):
+                self.lines[*loc, index] = _line(part)
+            return [self.take(part, (*loc, index)) for index, part in enumerate(node.value)]
+        if "\0" in node.value:
+            self.fault(loc, "holds the character NUL, which no file name can")
+        return None if node.tag == f"{_PLAIN}null" else node.value.replace("\0", "\ufffd")
+
+    def take_mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
+        """
+        A mapping, without the keys that are at fault.
+        """
+        mapping: dict[str, Any] = {}
+        for key, value in node.value:
+            line = _line(key)
+            name = self.take(key, loc) if isinstance(key, yaml.ScalarNode) else None
+            if name is None:
+                self.fault(loc, "a key must be text; a value that starts with '{' or '[' needs quotes", line)
+            elif key.tag == f"{_PLAIN}merge":
+                self.fault(
+                    loc, "merge keys (<<) are not supported: what targets share goes under 'defaults:'", line
+                )
+            elif name in mapping:
+                first = self.lines[*loc, name]
+                self.fault((*loc, name), f"is written twice, first in line {first}: remove one", line)
+            else:
+                self.lines[*loc, name] = line
+                mapping[name] = self.take(value, (*loc, name))
+        return mapping
+
+
+def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
+    """
+    The YAML document in these bytes. Raises ConfigError for faults that leave no value.
+    """
+    document = Document(file, value_limit)
+    if len(data) > SIZE_LIMIT:
+        message = f"is larger than {SIZE_LIMIT // 1024 // 1024} MiB: is this the right file?"
+        raise ConfigError([ConfigFault(file, 0, "", message)])
+    try:
+        depth = 0
+        # First, since `compose` recurses as deep as the document does, until the process dies.
+        for count, event in enumerate(yaml.parse(data, yaml.CSafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_LIMIT or count > value_limit:
+                words = _TOO_DEEP if depth > DEPTH_LIMIT else _TOO_MANY.format(value_limit)
+                document.refuse((), words, _line(event))
+        node = yaml.compose(data, yaml.CSafeLoader)
+    except yaml.reader.ReaderError as error:
+        line = data.count(b"\n", 0, error.position) + 1
+        document.refuse((), f"is not UTF-8 text: {error.reason}", line)
+    except yaml.MarkedYAMLError as error:
+        problem = str(error.problem)
+        hint = next((f" ({hint})" for start, hint in _HINTS.items() if problem.startswith(start)), "")
+        mark = error.problem_mark
+        document.refuse((), f"is not valid YAML: {problem}{hint}", mark.line + 1 if mark else 1)
+    document.value = None if node is None else document.take(node, ())
+    return document
+
+
+def shown(text: str) -> str:
+    """
+    A value as it may stand in a message: quoted, printable, not long.
+    """
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+def _step(step: str | int) -> str:
+    """
+    A key or position as part of a fault's path.
+    """
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", step) else f"[{shown(step)}]"
+
+
+def _line(place: Any) -> int:
+    """
+    The line that a node or an event begins in, from 1.
+    """
+    return int(place.start_mark.line) + 1

@@ -1,0 +1,329 @@
+"""
+A watch: what it logs, and that what it exports follows what it saw.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from exporter.demo import endpoints
+from exporter.engine.failure_log import FAILURE_LINES, log_changes
+from exporter.engine.memory import NOT_LOOKED_AT, EndpointMemory, Memory
+from exporter.engine.monitor import Monitor
+from exporter.engine.results import ProbeResult, TargetResult
+from exporter.model.observation import Failed, Observed
+from exporter.model.reasons import Fault, Reason
+from exporter.model.targets import Target
+from exporter.net.network import Network
+from tests.golden.scenes import failed, seen
+from tests.golden.values import certificate, facts, target
+from tests.support.certificates import NOW
+
+FACTS = facts(certificate())
+REFUSED = Reason.CONNECTION_REFUSED
+
+
+class Log:
+    """
+    What sweeps over one target made the watch log.
+    """
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        """
+        Begins with an empty memory.
+        """
+        caplog.set_level(logging.DEBUG)
+        self._caplog = caplog
+        self.memory = Memory()
+
+    def after(self, *results: TargetResult) -> list[tuple[str, str, dict[str, object]]]:
+        """
+        Level, message and fields of each line.
+        """
+        self._caplog.clear()
+        for result in results:
+            self.memory.update(result, NOW)
+        log_changes(results, self.memory)
+        return [
+            (record.levelname, record.message, record.__dict__["fields"]) for record in self._caplog.records
+        ]
+
+    def looks(self, *looks: ProbeResult) -> list[tuple[str, str]]:
+        """
+        Level and message of each line after a sweep of the one target.
+        """
+        return [line[:2] for line in self.after(TargetResult(target(), looks, located=True))]
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Log:
+    """
+    A log that is looked at.
+    """
+    return Log(caplog)
+
+
+def test_a_failure_is_news_once(log: Log) -> None:
+    """
+    Then it is said at level debug, until the endpoint is seen again.
+    """
+    assert log.looks(failed(REFUSED)) == [("WARNING", "probe failed")]
+    assert log.looks(failed(REFUSED)) == [("DEBUG", "probe failed")]
+    assert log.looks(failed(REFUSED)) == [("DEBUG", "probe failed")]
+    assert log.looks(seen(FACTS)) == [("INFO", "seen again")]
+    assert log.looks(seen(FACTS)) == []
+    assert log.looks(failed(REFUSED)) == [("WARNING", "probe failed")]
+
+
+def test_another_reason_is_news(log: Log) -> None:
+    """
+    The same endpoint fails differently.
+    """
+    log.looks(failed(REFUSED))
+    assert log.looks(failed(Reason.HANDSHAKE_TIMEOUT)) == [("WARNING", "probe failed")]
+
+
+def test_a_line_says_what_where_and_why(log: Log) -> None:
+    """
+    For a person who has nothing else.
+    """
+    ((_, _, fields),) = log.after(TargetResult(target(), (failed(REFUSED, "192.0.2.1:443"),), located=True))
+    assert fields == {
+        "target": "https://lms.example.com",
+        "endpoint": "192.0.2.1:443",
+        "reason": "connection_refused",
+        "cause": "words about connection_refused",
+        "duration": 1.0,
+    }
+
+
+@pytest.mark.parametrize("count", [FAILURE_LINES, FAILURE_LINES + 1, FAILURE_LINES + 30])
+def test_many_that_are_seen_again_are_counted(log: Log, count: int) -> None:
+    """
+    A network that comes back does not flood the log either.
+    """
+    names = [f"{number}" for number in range(count)]
+    for _ in range(0, count, FAILURE_LINES):
+        log.after(*(TargetResult(target(name=name), (failed(REFUSED),), located=True) for name in names))
+    lines = log.after(*(TargetResult(target(name=name), (seen(FACTS),), located=True) for name in names))
+
+    assert [line[1] for line in lines[:FAILURE_LINES]] == ["seen again"] * FAILURE_LINES
+    assert [line[1:] for line in lines[FAILURE_LINES:]] == [
+        ("more were seen again, not logged one by one", {"count": count - FAILURE_LINES})
+    ] * (count > FAILURE_LINES)
+
+
+@pytest.mark.parametrize("count", [FAILURE_LINES, FAILURE_LINES + 1, FAILURE_LINES + 30])
+def test_many_failures_are_counted(log: Log, count: int) -> None:
+    """
+    Twenty lines, and one more for all the rest with their reasons, which wait for their turn.
+    """
+    reasons = [REFUSED if number % 2 else Reason.TIMEOUT for number in range(count)]
+    lines = log.after(
+        *(
+            TargetResult(target(name=f"{number}"), (failed(reason),), located=True)
+            for number, reason in enumerate(reasons)
+        )
+    )
+    assert [message for _, message, _ in lines[:FAILURE_LINES]] == ["probe failed"] * FAILURE_LINES
+    if count == FAILURE_LINES:
+        assert len(lines) == FAILURE_LINES
+        return
+    ((level, message, fields),) = lines[FAILURE_LINES:]
+    assert (level, message) == ("WARNING", "more probes failed, logged after the next scrapes")
+    assert fields["count"] == count - FAILURE_LINES
+    assert "timeout: " in str(fields["reasons"])
+
+
+def failing(log: Log, reasons: dict[str, Reason | None]) -> list[tuple[str, str]]:
+    """
+    Target and reason of each warning that names one, after each target failed so, or was seen.
+    """
+    lines = log.after(
+        *(
+            TargetResult(
+                target(name=name), (seen(FACTS) if reason is None else failed(reason),), located=True
+            )
+            for name, reason in reasons.items()
+        )
+    )
+    return [
+        (str(fields["target"]), str(fields["reason"]))
+        for level, message, fields in lines
+        if (level, message) == ("WARNING", "probe failed")
+    ]
+
+
+def test_each_failure_has_its_line_once(log: Log) -> None:
+    """
+    Those for which there was no room have it after the next scrapes, with their words.
+    """
+    reasons: dict[str, Reason | None] = {f"{number}": REFUSED for number in range(2 * FAILURE_LINES + 5)}
+    told = [failing(log, reasons) for _ in range(4)]
+    assert [len(lines) for lines in told] == [FAILURE_LINES, FAILURE_LINES, 5, 0]
+    assert sorted(one for lines in told for one in lines) == sorted((name, str(REFUSED)) for name in reasons)
+
+
+def test_those_that_wait_longest_go_first(log: Log) -> None:
+    """
+    Others that change their reason at each scrape do not keep them from the log for ever.
+    """
+    restless = [f"restless-{number}" for number in range(FAILURE_LINES)]
+    by_turns = (REFUSED, Reason.TIMEOUT)
+    told = [
+        failing(log, {**dict.fromkeys(restless, by_turns[number % 2]), "steady": Reason.SERVER_REFUSED})
+        for number in range(3)
+    ]
+    assert ("steady", "server_refused") not in told[0]
+    assert told[1][0] == ("steady", "server_refused")
+    assert ("steady", "server_refused") not in told[2]
+
+
+def test_what_changes_while_it_waits_is_told_as_it_is(log: Log) -> None:
+    """
+    The latest reason has the line; what was well again before its line came has none.
+    """
+    first: dict[str, Reason | None] = {f"{number}": REFUSED for number in range(FAILURE_LINES)}
+    failing(log, {**first, "changed": REFUSED, "well": REFUSED})
+    assert failing(log, {**first, "changed": Reason.TIMEOUT, "well": None}) == [("changed", "timeout")]
+    assert log.after(TargetResult(target(name="well"), (seen(FACTS),), located=True)) == []
+
+
+def test_what_was_held_over_a_restart_is_not_seen_again(log: Log) -> None:
+    """
+    A healthy fleet starts quietly; what fails is news, also when it timed out.
+    """
+    known = log.memory.known(target())
+    known.endpoints["a"] = EndpointMemory(NOT_LOOKED_AT, 0.0, FACTS, NOW)
+    known.endpoints["b"] = EndpointMemory(NOT_LOOKED_AT, 0.0, FACTS, NOW)
+    assert log.looks(seen(FACTS, "a"), failed(Reason.TIMEOUT, "b")) == [("WARNING", "probe failed")]
+
+
+@contextlib.asynccontextmanager
+async def watching(directory: Path, *names: str) -> AsyncIterator[tuple[Monitor, tuple[Target, ...]]]:
+    """
+    A watch and some targets of the demo, whose certificates have their ages at the test's time.
+    """
+    network = Network(asyncio.get_running_loop())
+    shown = await endpoints.start(NOW, str(directory))
+    try:
+        by_name = {one.name: one for one in shown.targets}
+        yield Monitor(network, 8, lambda: NOW), tuple(by_name[name] for name in names)
+    finally:
+        network.close()
+        await shown.close()
+
+
+def test_a_scrape_tells_what_every_target_is(tmp_path: Path) -> None:
+    """
+    Observations, verdicts and the sweep's own figures.
+    """
+
+    async def run() -> None:
+        async with watching(tmp_path, "healthy", "expired", "refused") as (watch, targets):
+            scrape = await watch.scrape(targets, 5.0, lambda _: True)
+        rows = {row.target.name: row for row in scrape.endpoints}
+        assert isinstance(rows["healthy"].held.observation, Observed)
+        verdicts = {name: row.verdict for name, row in rows.items()}
+        assert verdicts["healthy"] is not None
+        assert verdicts["healthy"].faults == ()
+        assert verdicts["expired"] is not None
+        assert [one.fault for one in verdicts["expired"].faults] == [Fault.EXPIRED]
+        assert verdicts["refused"] is None
+        assert (scrape.complete, scrape.failures, scrape.timeout, scrape.at) == (True, 1, 5.0, NOW)
+        assert 0 < scrape.duration < 5
+        assert watch.done == 3
+
+    asyncio.run(run())
+
+
+def test_scrapes_at_once_share_a_sweep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Both have everything; the failure is logged once.
+    """
+
+    async def run() -> None:
+        async with watching(tmp_path, "healthy", "refused") as (watch, targets):
+            one, two = await asyncio.gather(*(watch.scrape(targets, 5.0, lambda _: True) for _ in range(2)))
+        assert one.results == two.results
+        assert [row.held for row in one.endpoints] == [row.held for row in two.endpoints]
+
+    asyncio.run(run())
+    assert caplog.messages == ["probe failed"]
+
+
+def test_a_scrape_that_has_less_time_joins_and_tells_what_is_known(tmp_path: Path) -> None:
+    """
+    The other one goes on to its own end.
+    """
+
+    async def run() -> None:
+        async with watching(tmp_path, "healthy", "silent") as (watch, targets):
+            long = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+            await asyncio.sleep(0)
+            short = await watch.scrape(targets, 0.4, lambda _: True)
+            assert short.complete is False
+            reasons = {
+                row.target.name: row.held.observation.reason
+                for row in short.endpoints
+                if isinstance(row.held.observation, Failed)
+            }
+            assert reasons == {"silent": Reason.TIMEOUT}
+            complete = await long
+        assert complete.complete
+        (silent,) = (row for row in complete.endpoints if row.target.name == "silent")
+        assert isinstance(silent.held.observation, Failed)
+        assert silent.held.observation.reason is Reason.HANDSHAKE_TIMEOUT
+
+    asyncio.run(run())
+
+
+def test_a_target_that_is_not_wanted_any_more_is_left_out_and_forgotten(tmp_path: Path) -> None:
+    """
+    The configuration changed while the sweep was under way.
+    """
+
+    async def run() -> None:
+        async with watching(tmp_path, "healthy", "expired") as (watch, targets):
+            await watch.scrape(targets, 5.0, lambda _: True)
+            scrape = await watch.scrape(targets, 5.0, lambda one: one.name == "expired")
+            assert [row.target.name for row in scrape.targets] == ["expired"]
+            assert [row.target.name for row in scrape.endpoints] == ["expired"]
+            assert [name for name, _ in watch.memory] == ["expired"]
+
+    asyncio.run(run())
+
+
+def test_nothing_to_watch_is_no_error(tmp_path: Path) -> None:
+    """
+    An exporter for /probe only has no targets.
+    """
+
+    async def run() -> None:
+        async with watching(tmp_path) as (watch, _):
+            assert watch.done == 0
+            scrape = await watch.scrape((), 5.0, lambda _: True)
+            assert (scrape.targets, scrape.endpoints, scrape.complete, scrape.failures) == ((), (), True, 0)
+
+    asyncio.run(run())
+
+
+def test_a_probe_can_tell_its_steps(tmp_path: Path) -> None:
+    """
+    When somebody asks.
+    """
+
+    async def run() -> None:
+        async with watching(tmp_path, "healthy") as (watch, (healthy,)):
+            quiet = await watch.probe(healthy, 5.0)
+            told = await watch.probe(healthy, 5.0, trace_steps=True)
+        assert quiet.results[0].looks[0].steps == ()
+        words = [words for _, words in told.results[0].looks[0].steps]
+        assert words[0].startswith("connecting to 127.0.0.1 port")
+        assert words[-1].startswith("handshake done: TLSv1.3")
+
+    asyncio.run(run())

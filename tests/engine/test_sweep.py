@@ -1,0 +1,499 @@
+"""
+The sweep: every endpoint is looked at, in time, and no fault of one harms another.
+
+The probes here are fakes, registered under schemes of their own: they do what no real server can be
+made to do on demand.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from zlib import crc32
+
+import pytest
+
+from exporter.engine.memory import Memory
+from exporter.engine.results import TargetResult
+from exporter.engine.sweep import Sweeper
+from exporter.model.errors import ProbeError
+from exporter.model.observation import Facts, Failed, Observed
+from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.model.urls import SCHEMES, Scheme, Url
+from exporter.net.connection import connect_error
+from exporter.net.network import Network, Trace
+from exporter.net.turns import Turns
+from exporter.probes import PROBES
+from exporter.probes.base import Endpoint, Endpoints, Probe
+from tests.golden.scenes import failed, seen
+from tests.golden.values import certificate, facts
+from tests.support.certificates import NOW
+
+FACTS = facts(certificate())
+
+FAKE, LOCAL = "fake", "local"
+
+
+def fake_target(name: str) -> Target:
+    """
+    A target of the fake probe.
+    """
+    return Target(Url(f"{FAKE}://{name}:1", FAKE, name, 1, None), name)
+
+
+def local_target(name: str) -> Target:
+    """
+    A target of the fake probe that needs no network.
+    """
+    return Target(Url(f"{LOCAL}://{name}:1", LOCAL, name, 1, None), name)
+
+
+def in_turn(*names: str) -> list[str]:
+    """
+    These targets in the order in which they get their turn: that of a checksum of their names.
+    """
+    return sorted(names, key=lambda name: crc32(name.encode()))
+
+
+Behaviour = Callable[[Target, Endpoint], Awaitable[Facts]]
+
+
+class Fake:
+    """
+    A fake probe: what it finds and does is said by each test.
+    """
+
+    def __init__(self) -> None:
+        """
+        Each target has one endpoint, and looking at it gives facts.
+        """
+        self.looked: list[str] = []
+        self.found: Callable[[Target], Endpoints] = lambda target: Endpoints((Endpoint(target.name),))
+        self.behaviour: Behaviour = self.good
+        PROBES[FAKE] = Probe(FAKE, self.endpoints, self.look)
+        PROBES[LOCAL] = Probe(LOCAL, self.endpoints, self.look, local=True)
+        SCHEMES[FAKE] = SCHEMES[LOCAL] = Scheme()
+
+    @staticmethod
+    async def good(_: Target, __: Endpoint) -> Facts:
+        """
+        A look that goes well.
+        """
+        return FACTS
+
+    async def endpoints(self, target: Target, _: Network) -> Endpoints:
+        """
+        The places of a target.
+        """
+        return self.found(target)
+
+    async def look(self, target: Target, endpoint: Endpoint, _: Network, trace: Trace) -> Facts:
+        """
+        What is seen there.
+        """
+        self.looked.append(endpoint.label)
+        trace.phase = "pretend"
+        return await self.behaviour(target, endpoint)
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    """
+    The fake probe, gone afterwards.
+    """
+    yield Fake()
+    for name in (FAKE, LOCAL):
+        del PROBES[name], SCHEMES[name]
+
+
+def sweep(
+    *names: str, timeout: float = 5.0, concurrency: int = 8, memory: Memory | None = None
+) -> dict[str, TargetResult]:
+    """
+    What one sweep of these targets gives, by name.
+    """
+
+    async def run() -> tuple[TargetResult, ...]:
+        loop = asyncio.get_running_loop()
+        network, known = Network(loop), memory or Memory()
+        try:
+            sweeper = Sweeper(network, known, concurrency, lambda: NOW)
+            assert sweeper.done == 0
+            one = sweeper.sweep([fake_target(name) for name in names], loop.time() + timeout)
+            await one.over
+            assert one.complete == all(progress.done for progress in one.progress)
+            return one.results(known, loop.time())
+        finally:
+            network.close()
+
+    return {result.target.name: result for result in asyncio.run(run())}
+
+
+def reasons(result: TargetResult) -> dict[str, str]:
+    """
+    The reason of each endpoint; `seen` for what was.
+    """
+    return {
+        look.label: look.observation.reason if isinstance(look.observation, Failed) else "seen"
+        for look in result.looks
+    }
+
+
+def details(result: TargetResult) -> list[str]:
+    """
+    The words of each failure.
+    """
+    return [look.observation.detail for look in result.looks if isinstance(look.observation, Failed)]
+
+
+def test_every_endpoint_of_every_target_is_looked_at(fake: Fake) -> None:
+    """
+    More targets than looks at a time.
+    """
+    fake.found = lambda target: Endpoints(
+        (Endpoint(f"{target.name}-1"), Endpoint(f"{target.name}-2")), ("left",)
+    )
+    results = sweep(*"abcdefgh", concurrency=3)
+    assert sorted(fake.looked) == sorted(f"{name}-{n}" for name in "abcdefgh" for n in (1, 2))
+    for name, result in results.items():
+        assert result.located
+        assert result.left_out == ("left",)
+        assert {look.label: look.observation for look in result.looks} == {
+            f"{name}-1": Observed(FACTS),
+            f"{name}-2": Observed(FACTS),
+        }
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "detail"),
+    [
+        (ProbeError(Reason.NOT_TLS, "it is not"), Reason.NOT_TLS, "it is not"),
+        (TimeoutError(), Reason.TIMEOUT, "the probe ran out of time"),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            Reason.CONNECTION_RESET,
+            "the connection broke: Connection reset by peer",
+        ),
+        (OSError("odd"), Reason.CONNECTION_RESET, "the connection broke: odd"),
+    ],
+)
+def test_exceptions_of_a_look_become_reasons(
+    fake: Fake, error: Exception, reason: Reason, detail: str
+) -> None:
+    """
+    In one place, for all probes.
+    """
+
+    async def fail(_: Target, __: Endpoint) -> Facts:
+        raise error
+
+    fake.behaviour = fail
+    result = sweep("a")["a"]
+    assert (reasons(result), details(result)) == ({"a": reason}, [detail])
+    assert result.located
+
+
+def test_what_was_seen_before_a_failure_is_told(fake: Fake) -> None:
+    """
+    The failure carries it.
+    """
+
+    async def refuse(_: Target, __: Endpoint) -> Facts:
+        raise ProbeError(Reason.CLIENT_CERTIFICATE_REQUIRED, "ours", FACTS)
+
+    fake.behaviour = refuse
+    (look,) = sweep("a")["a"].looks
+    assert look.observation == Failed(Reason.CLIENT_CERTIFICATE_REQUIRED, "ours", FACTS)
+
+
+def test_an_internal_error_is_logged_and_harms_no_other(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    With its traceback in the log, not in the words.
+    """
+
+    async def break_one(target: Target, _: Endpoint) -> Facts:
+        if target.name == "b":
+            raise ZeroDivisionError("secret of the implementation")
+        return FACTS
+
+    fake.behaviour = break_one
+    results = sweep("a", "b", "c", concurrency=1)
+    assert [reasons(results[name])[name] for name in "abc"] == ["seen", Reason.INTERNAL_ERROR, "seen"]
+    assert details(results["b"]) == [
+        "ZeroDivisionError: please report it with the traceback in the exporter's log"
+    ]
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert record.__dict__["fields"] == {"target": "b"}
+
+
+def test_a_target_without_a_place_keeps_its_endpoints(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Each that was known fails for the reason; an unexpected error is one too.
+    """
+    memory = Memory()
+    memory.update(
+        TargetResult(
+            fake_target("a"), (seen(FACTS, "192.0.2.1:1"), seen(FACTS, "192.0.2.2:1")), located=True
+        ),
+        NOW,
+    )
+
+    def nowhere(target: Target) -> Endpoints:
+        if target.name == "a":
+            raise ProbeError(Reason.DNS_NOT_FOUND, "no such name")
+        raise KeyError(target.name)
+
+    fake.found = nowhere
+    results = sweep("a", "b", memory=memory)
+    assert reasons(results["a"]) == dict.fromkeys(("192.0.2.1:1", "192.0.2.2:1"), Reason.DNS_NOT_FOUND)
+    assert reasons(results["b"]) == {"b:1": Reason.INTERNAL_ERROR}
+    assert not any(result.located for result in results.values())
+    assert len(caplog.records) == 1
+
+
+def test_the_time_of_a_failed_lookup_is_its_own(fake: Fake) -> None:
+    """
+    Not the time that the rest of the sweep took.
+    """
+
+    def nowhere(target: Target) -> Endpoints:
+        if target.name == "quick":
+            raise ProbeError(Reason.DNS_NOT_FOUND, "no such name")
+        return Endpoints((Endpoint("slow"),))
+
+    async def slow(_: Target, __: Endpoint) -> Facts:
+        await asyncio.sleep(0.3)
+        return FACTS
+
+    fake.found, fake.behaviour = nowhere, slow
+    results = sweep("quick", "slow")
+    assert results["slow"].looks[0].duration >= 0.3
+    assert results["quick"].looks[0].duration < 0.3
+
+
+async def hang(*_: object) -> Facts:
+    """
+    A look that never ends.
+    """
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def test_what_is_not_done_at_the_deadline_says_where_it_was(fake: Fake) -> None:
+    """
+    In the middle of a look, between its endpoints, or waiting for a turn.
+    """
+    fake.found = lambda target: Endpoints((Endpoint(f"{target.name}-1"), Endpoint(f"{target.name}-2")))
+    fake.behaviour = hang
+    results = sweep("a", "b", timeout=0.2, concurrency=1)
+    first, second = in_turn(*results)
+    assert reasons(results[first]) == {f"{first}-1": Reason.TIMEOUT, f"{first}-2": Reason.TIMEOUT}
+    assert details(results[first]) == [
+        "the scrape's time was over during this step: pretend",
+        "the scrape's time was over during this step: waiting for its turn",
+    ]
+    assert reasons(results[second]) == {f"{second}:1": Reason.TIMEOUT}
+    assert "raise --sweep.concurrency" in details(results[second])[0]
+    assert results[first].looks[0].duration >= 0.2
+    assert results[second].looks[0].duration == 0
+
+
+def test_a_lookup_that_is_not_done_at_the_deadline_says_so(fake: Fake) -> None:
+    """
+    The endpoints are then not known.
+    """
+
+    async def never(*_: object) -> Endpoints:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    PROBES[FAKE] = Probe(FAKE, never, fake.look)
+    result = sweep("a", timeout=0.1)["a"]
+    assert details(result) == ["the scrape's time was over during this step: looking up the name"]
+    assert not result.located
+
+
+def test_what_answered_goes_first_and_of_the_rest_what_waited_longest(fake: Fake) -> None:
+    """
+    What never had a turn is ahead of what was silent; a place or two are for the rest in any case.
+    """
+    memory = Memory()
+    for turn, name in enumerate("abcdefgh"):
+        look = failed(Reason.TIMEOUT, name) if name in "aceg" else seen(FACTS, name)
+        memory.update(TargetResult(fake_target(name), (replace(look, turn=float(-turn)),), located=True), NOW)
+
+    async def others_meanwhile(*_: object) -> Facts:
+        await asyncio.sleep(0)
+        return FACTS
+
+    fake.behaviour = others_meanwhile
+    sweep(*"abcdefghi", concurrency=2, memory=memory)
+    quick = [name for name in fake.looked if name in "bdfh"]
+    rest = [name for name in fake.looked if name in "acegi"]
+    assert quick == ["h", "f", "d", "b"]
+    assert rest == ["i", "g", "e", "c", "a"]
+    assert set(fake.looked[:2]) == {"h", "i"}
+
+
+def test_a_first_look_takes_what_stands_together_apart(fake: Fake) -> None:
+    """
+    Else a thousand silent servers that stand first in the file would take all the time of the others. The
+    order is the same each time, and results come in that of the file.
+    """
+    names = [f"{kind}-{number}" for kind in ("silent", "healthy") for number in range(50)]
+    results = sweep(*names, concurrency=1)
+    first, order = fake.looked[:30], fake.looked[:]
+    assert 5 < sum(name.startswith("healthy") for name in first) < 25
+    assert list(results) == names
+    fake.looked.clear()
+    sweep(*reversed(names), concurrency=1)
+    assert fake.looked == order
+
+
+def test_what_needs_no_network_does_not_wait_for_its_turn_there(fake: Fake) -> None:
+    """
+    Files are seen though every server is silent.
+    """
+
+    async def run() -> dict[str, TargetResult]:
+        loop = asyncio.get_running_loop()
+        network, memory = Network(loop), Memory()
+        try:
+            targets = [fake_target("silent"), fake_target("another"), local_target("file")]
+            one = Sweeper(network, memory, 1, lambda: NOW).sweep(targets, loop.time() + 0.2)
+            await one.over
+            return {result.target.name: result for result in one.results(memory, loop.time())}
+        finally:
+            network.close()
+
+    async def hang_on_the_network(target: Target, endpoint: Endpoint) -> Facts:
+        return FACTS if target.url.scheme == LOCAL else await hang(target, endpoint)
+
+    fake.behaviour = hang_on_the_network
+    results = asyncio.run(run())
+    assert {name: [*reasons(result).values()] for name, result in results.items()} == {
+        "silent": ["timeout"],
+        "another": ["timeout"],
+        "file": ["seen"],
+    }
+
+
+def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:
+    """
+    Also when each target has many endpoints: those are bounded too.
+    """
+    under_way, most = 0, 0
+
+    async def count(*_: object) -> Facts:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return FACTS
+
+    fake.behaviour = count
+    fake.found = lambda target: Endpoints(tuple(Endpoint(f"{target.name}-{n}") for n in range(10)))
+    sweep(*"abcdefgh", concurrency=3)
+    assert len(fake.looked) == 80
+    assert most == Turns(3).most == 2
+
+
+def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:
+    """
+    Strangers may ask /probe for many targets at once: no more are looked at than allowed, and each is.
+    """
+    under_way, most = 0, 0
+
+    async def count(*_: object) -> Facts:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return FACTS
+
+    fake.behaviour = count
+
+    async def run() -> list[bool]:
+        loop = asyncio.get_running_loop()
+        network = Network(loop)
+        try:
+            sweeper = Sweeper(network, Memory(), 4, lambda: NOW)
+            sweeps = [
+                sweeper.sweep([fake_target(f"{number}")], loop.time() + 5, trace_steps=number % 2 == 0)
+                for number in range(50)
+            ]
+            await asyncio.wait([one.over for one in sweeps])
+            return [one.complete for one in sweeps]
+        finally:
+            network.close()
+
+    assert asyncio.run(run()) == [True] * 50
+    assert most <= 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        connect_error(OSError(errno.EMFILE, "Too many open files"), "192.0.2.1", 443),
+        OSError(errno.ENFILE, "Too many open files in system"),
+    ],
+)
+def test_a_look_without_a_descriptor_waits_for_one(fake: Fake, error: Exception) -> None:
+    """
+    It is no failure as long as there is time; after that the words say what it waited for.
+    """
+    lacking = {"a": 2, "b": 1_000_000}
+
+    async def need_one(target: Target, _: Endpoint) -> Facts:
+        lacking[target.name] -= 1
+        if lacking[target.name] >= 0:
+            raise error
+        return FACTS
+
+    fake.behaviour = need_one
+    results = sweep("a", "b", timeout=1.0)
+    assert (reasons(results["a"]), reasons(results["b"])) == ({"a": "seen"}, {"b": Reason.TIMEOUT})
+    assert "waiting for a free file descriptor (raise ulimit -n" in details(results["b"])[0]
+
+
+def test_no_targets_are_done_at_once(fake: Fake) -> None:
+    """
+    Without a look.
+    """
+    assert sweep() == {}
+    assert fake.looked == []
+
+
+def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake: Fake) -> None:
+    """
+    Scrapes that come together look once; the next one looks again.
+    """
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        network = Network(loop)
+        try:
+            sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
+            first = sweeper.sweep([fake_target("a")], loop.time() + 5)
+            second = sweeper.sweep([fake_target("a")], loop.time() + 5)
+            assert (first.complete, sweeper.done, first.finished) == (False, 0, None)
+            await first.over
+            await second.over
+            assert first.complete
+            assert second.complete
+            assert sweeper.done == 1
+            assert first.finished is not None
+            assert len(fake.looked) == 1
+            await sweeper.sweep([fake_target("a")], loop.time() + 5).over
+        finally:
+            network.close()
+
+    asyncio.run(run())
+    assert len(fake.looked) == 2

@@ -1,0 +1,306 @@
+"""
+Targets: what a URL may be, and which name is sent and verified.
+"""
+
+import ipaddress
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.model.targets import USUAL_PATIENCE, Target
+from exporter.model.urls import (
+    SCHEMES,
+    Form,
+    TargetError,
+    Url,
+    join_host_port,
+    normal_host,
+    parse_ip,
+    parse_url,
+)
+from exporter.probes.tls.starttls import DIALOGUES
+
+GOOD_URLS = {
+    # URL: host, port, authority
+    "https://a.example": ("a.example", 443, "a.example:443"),
+    "https://a.example/": ("a.example", 443, "a.example:443"),
+    "https://a.example:8443": ("a.example", 8443, "a.example:8443"),
+    "https://a.example:": ("a.example", 443, "a.example:443"),
+    "https://a.example:1": ("a.example", 1, "a.example:1"),
+    "https://a.example:65535/": ("a.example", 65535, "a.example:65535"),
+    "https://a.example:00443": ("a.example", 443, "a.example:443"),
+    "tls://a.example:636": ("a.example", 636, "a.example:636"),
+    "https://localhost": ("localhost", 443, "localhost:443"),
+    "HTTPS://A.Example": ("a.example", 443, "a.example:443"),
+    "https://a.example.": ("a.example", 443, "a.example:443"),
+    "https://a_b.example": ("a_b.example", 443, "a_b.example:443"),
+    "https://_dmarc.example": ("_dmarc.example", 443, "_dmarc.example:443"),
+    "https://a--b.example": ("a--b.example", 443, "a--b.example:443"),
+    "https://1.example": ("1.example", 443, "1.example:443"),
+    f"https://{'a' * 63}.example": (f"{'a' * 63}.example", 443, f"{'a' * 63}.example:443"),
+    # Internationalised names (RFC 5891); the full stop of other scripts is a full stop (UTS 46)
+    "https://bücher.example": ("xn--bcher-kva.example", 443, "xn--bcher-kva.example:443"),
+    "https://BÜCHER.example": ("xn--bcher-kva.example", 443, "xn--bcher-kva.example:443"),
+    "https://bücher.example.:8443": ("xn--bcher-kva.example", 8443, "xn--bcher-kva.example:8443"),
+    "https://xn--bcher-kva.example": ("xn--bcher-kva.example", 443, "xn--bcher-kva.example:443"),
+    "https://faß.example": ("xn--fa-hia.example", 443, "xn--fa-hia.example:443"),
+    "https://例え。jp": ("xn--r8jz45g.jp", 443, "xn--r8jz45g.jp:443"),
+    # Addresses
+    "https://192.0.2.1": ("192.0.2.1", 443, "192.0.2.1:443"),
+    "tls://192.0.2.1:1": ("192.0.2.1", 1, "192.0.2.1:1"),
+    "https://\uff11\uff19\uff12.0.2.1": ("192.0.2.1", 443, "192.0.2.1:443"),
+    "https://[2001:db8::1]": ("2001:db8::1", 443, "[2001:db8::1]:443"),
+    "https://[2001:DB8:0:0::1]:8443": ("2001:db8::1", 8443, "[2001:db8::1]:8443"),
+    "https://[fe80::1%25eth0]": ("fe80::1%eth0", 443, "[fe80::1%eth0]:443"),
+    "https://[fe80::1%eth0]:1": ("fe80::1%eth0", 1, "[fe80::1%eth0]:1"),
+}
+
+
+@pytest.mark.parametrize("text", GOOD_URLS)
+def test_a_url_in_its_parts(text: str) -> None:
+    """
+    Hosts are lower-case A-labels or addresses in their usual form; the text stays as written.
+    """
+    url = parse_url(text)
+    assert (url.host, url.port, url.authority) == GOOD_URLS[text]
+    assert url.text == text
+    assert url.scheme == text.partition(":")[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "ip"),
+    [
+        ("https://192.0.2.1", ipaddress.ip_address("192.0.2.1")),
+        ("https://[2001:db8::1]", ipaddress.ip_address("2001:db8::1")),
+        ("https://[::ffff:192.0.2.1]", ipaddress.ip_address("::ffff:c000:201")),
+        ("https://[fe80::1%25eth0]", ipaddress.ip_address("fe80::1%eth0")),
+        ("https://a.example", None),
+    ],
+)
+def test_the_address_of_a_url(text: str, ip: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> None:
+    """
+    None for a name.
+    """
+    assert parse_url(text).ip == ip
+
+
+def test_spaces_around_a_url_are_dropped() -> None:
+    """
+    A YAML block scalar ends with a line end.
+    """
+    assert parse_url(" https://a.example\n") == parse_url("https://a.example")
+
+
+USERINFO = "a target's URL must not contain a user name or a password, so no '@'"
+PRINTABLE = "is not a URL: it has a space or an unprintable character in it"
+LISTED = "`expiry-exporter check --help` lists all"
+OTHER = f"or another scheme. {LISTED}"
+BAD_URLS = {
+    "": f"'' has no scheme: write https://, {OTHER}",
+    "domian:a.example": f"'domian:a.example' has no scheme: did you mean domain:a.example? {LISTED}",
+    "https//a.example": "'https//a.example' has no scheme: a colon is missing, write https://a.example. "
+    + LISTED,
+    "/etc/a.pem": f"'/etc/a.pem' has no scheme: write file:///etc/a.pem, {OTHER}",
+    "a.example": f"'a.example' has no scheme: write https://a.example, {OTHER}",
+    "a.example:443": f"'a.example:443' has no scheme: write https://a.example:443, {OTHER}",
+    "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",
+    "https:a": "'https:a' is not a URL: write https://a",
+    "gopher://a.example": f"scheme 'gopher' is not known: {LISTED}",
+    "htps://a.example": f"scheme 'htps' is not known: did you mean 'https'? {LISTED}",
+    "HTTP://a.example": f"scheme 'http' is not known: did you mean 'https'? {LISTED}",
+    "imap+tls://a.example": f"scheme 'imap+tls' is not known: did you mean 'imaps'? {LISTED}",
+    "postgresql://a.example": f"scheme 'postgresql' is not known: did you mean 'postgres'? {LISTED}",
+    "redis://a.example": f"scheme 'redis' is not known: did you mean 'rediss'? {LISTED}",
+    # Nearest in spelling would be `ftp`, and nothing
+    "tcp://a.example:1": f"scheme 'tcp' is not known: did you mean 'tls'? {LISTED}",
+    "whois://a.example": f"scheme 'whois' is not known: did you mean 'domain'? {LISTED}",
+    "://a.example": f"scheme '' is not known: {LISTED}",
+    # No host
+    "https://": "'https://' names no host",
+    "https:///": "'https:///' names no host",
+    "https:///path": "'https:///path' names no host",
+    "https://:443": "'https://:443' names no host",
+    # Ports
+    "tls://a.example": "'tls://a.example' names no port: write tls://a.example:PORT",
+    "tls://a.example:": "'tls://a.example:' names no port: write tls://a.example:PORT",
+    "tls://a.example/": "'tls://a.example/' names no port: write tls://a.example:PORT",
+    "tls://[::1]": "'tls://[::1]' names no port: write tls://[::1]:PORT",
+    "https://a:0": "port 0 can't be connected to: ports are 1 to 65535",
+    "https://a:65536": "'https://a:65536' is not a URL: Port out of range 0-65535",
+    "https://a:-1": "'https://a:-1' is not a URL: Port could not be cast to integer value as '-1'",
+    "https://a:+1": "'https://a:+1' is not a URL: Port could not be cast to integer value as '+1'",
+    "https://a:1_0": "'https://a:1_0' is not a URL: Port could not be cast to integer value as '1_0'",
+    "https://a:https": "'https://a:https' is not a URL: Port could not be cast to integer value as 'https'",
+    "https://a:\u0661": (
+        "'https://a:\u0661' is not a URL: Port could not be cast to integer value as '\u0661'"
+    ),
+    # User names and passwords are refused before anything of the text is shown
+    "https://user@a.example": USERINFO,
+    "https://user:hunter2@a.example": USERINFO,
+    "https://@a.example": USERINFO,
+    "user:hunter2@a.example": USERINFO,
+    "gopher://user:hunter2@a.example": USERINFO,
+    "https://user:hunter2@[::": USERINFO,
+    "https://user:hunter2/@a.example": USERINFO,
+    "https://user:hunt\ter2@a.example": USERINFO,
+    # What follows the host
+    "https://a/b": "https:// takes a host and a port only: remove what follows 'a' in the URL",
+    "https://a:1//": "https:// takes a host and a port only: remove what follows 'a:1' in the URL",
+    "https://a?b": "https:// takes a host and a port only: remove what follows 'a' in the URL",
+    "tls://a:1#b": "tls:// takes a host and a port only: remove what follows 'a:1' in the URL",
+    # Hosts
+    "https://a b": f"'https://a b' {PRINTABLE}",
+    "https://a\tb": f"'https://a\\tb' {PRINTABLE}",
+    "https://a\nb": f"'https://a\\nb' {PRINTABLE}",
+    "https://a\x00b": f"'https://a\\x00b' {PRINTABLE}",
+    "https://a\u2028b": f"'https://a\\u2028b' {PRINTABLE}",
+    "https://a\ud800b": f"'https://a\\ud800b' {PRINTABLE}",
+    "https://.": "'.' is not a host name",
+    "https://.a": "'.a' is not a host name",
+    "https://a..": "'a..' is not a host name",
+    "https://a..b": "'a..b' is not a host name",
+    "https://-a.example": "'-a.example' is not a host name",
+    "https://a-.example": "'a-.example' is not a host name",
+    "https://*.example": "'*.example' is not a host name",
+    "https://a%41.example": "'a%41.example' is not a host name",
+    "https://a,b": "'a,b' is not a host name",
+    f"https://{'a' * 64}.example": f"'{'a' * 64}.example' is not a host name",
+    f"https://{'a.' * 126}aa": f"'{'a.' * 126}aa' is not a host name",
+    "https://256.0.2.1": "'256.0.2.1' is neither a host name nor a complete IPv4 address",
+    "https://10.1": "'10.1' is neither a host name nor a complete IPv4 address",
+    "https://2130706433": "'2130706433' is neither a host name nor a complete IPv4 address",
+    "https://192.0.2.01": "'192.0.2.01' is neither a host name nor a complete IPv4 address",
+    "https://[::1": "'https://[::1' is not a URL: Invalid IPv6 URL",
+    "https://::1": "'https://::1' is not a URL: Port could not be cast to integer value as ':1'",
+    "https://[v1.x]": "'https://[v1.x]' is not a URL: only an IPv6 address stands in brackets",
+    "https://bücher..example": "'bücher..example' is not an internationalised domain name: Empty Label",
+}
+
+
+@pytest.mark.parametrize("text", BAD_URLS)
+def test_a_bad_url_says_what_would_be_right(text: str) -> None:
+    """
+    One URL, one exact message, and never a password in it.
+    """
+    with pytest.raises(TargetError) as error:
+        parse_url(text)
+    assert str(error.value) == BAD_URLS[text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("https://☃.example", "https://ü--.example", f"https://{'ü' * 70}.example", "https://℀.example"),
+        *("https://[192.0.2.1]", "https://[a.example]", "https://[]", "https://[::1%]"),
+        *("https://[::1]a", "https://a[::1]", "https://[::1][::1]", "https://[::1]a:1"),
+    ],
+)
+def test_other_bad_hosts_are_refused(text: str) -> None:
+    """
+    In words of the standard library or of idna, which may change.
+    """
+    with pytest.raises(TargetError):
+        parse_url(text)
+
+
+@given(st.text() | st.text(alphabet="htps:/tl[]@%.#?-_ab1ü0 \t").map("https://".__add__))
+def test_any_text_is_a_url_or_not_a_target(text: str) -> None:
+    """
+    Never another exception; and what is accepted is canonical, so parsing it again changes nothing.
+    """
+    try:
+        url = parse_url(text)
+    except TargetError:
+        return
+    assert 1 <= url.port <= 65535
+    assert url.host.isascii() or url.ip is not None
+    again = parse_url(f"{url.scheme}://{url.authority}")
+    assert (again.host, again.port, again.ip) == (url.host, url.port, url.ip)
+
+
+@given(st.ip_addresses())
+def test_every_address_is_a_target(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """
+    Written as a URL has it, it comes back.
+    """
+    url = parse_url(f"tls://{join_host_port(str(ip), 1)}")
+    assert (url.ip, url.host) == (ip, str(ip))
+
+
+def test_schemes_without_a_usual_port_must_name_one() -> None:
+    """
+    The table of schemes decides.
+    """
+    for scheme, meaning in SCHEMES.items():
+        if meaning.form not in {Form.HOST, Form.WEB}:
+            continue
+        if meaning.default_port is None:
+            with pytest.raises(TargetError, match="names no port"):
+                parse_url(f"{scheme}://a.example")
+        else:
+            assert parse_url(f"{scheme}://a.example").port == meaning.default_port
+
+
+@pytest.mark.parametrize(
+    ("url", "server_name", "expected", "sni"),
+    [
+        ("https://a.example", None, "a.example", "a.example"),
+        ("https://bücher.example", None, "xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("https://192.0.2.1", None, "192.0.2.1", None),
+        ("https://[2001:db8::1]", None, "2001:db8::1", None),
+        ("https://192.0.2.1", "a.example", "a.example", "a.example"),
+        ("https://[2001:db8::1]", "a.example", "a.example", "a.example"),
+        ("https://a.example", "b.example", "b.example", "b.example"),
+        ("https://a.example", "192.0.2.1", "192.0.2.1", None),
+        ("https://a.example", "2001:db8::1", "2001:db8::1", None),
+    ],
+)
+def test_the_name_that_is_verified_and_the_name_that_is_sent(
+    url: str, server_name: str | None, expected: str, sni: str | None
+) -> None:
+    """
+    An address is verified and never sent (RFC 6066 section 3).
+    """
+    target = Target(parse_url(url), url, server_name=server_name)
+    assert (target.expected_name, target.sni) == (expected, sni)
+
+
+def test_a_pass_phrase_is_not_in_the_repr() -> None:
+    """
+    Targets end up in tracebacks.
+    """
+    target = Target(parse_url("https://a"), "a", client_key_password="hunter2")
+    assert "hunter2" not in repr(target)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "text"),
+    [("a", 1, "a:1"), ("192.0.2.1", 443, "192.0.2.1:443"), ("::1", 443, "[::1]:443")],
+)
+def test_host_and_port_as_one_text(host: str, port: int, text: str) -> None:
+    """
+    With brackets where a colon would be taken for the port's (RFC 3986 section 3.2.2).
+    """
+    assert join_host_port(host, port) == text
+    assert Url(f"tls://{text}", "tls", host, port, parse_ip(host)).authority == text
+
+
+def test_a_host_s_normal_form_is_its_own_normal_form() -> None:
+    """
+    So that it may be compared.
+    """
+    for host in ("a.example", "xn--bcher-kva.example", "192.0.2.1", "2001:db8::1", "fe80::1%eth0"):
+        assert normal_host(host) == host
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_dialogue_may_take_as_long_as_the_scrape(scheme: str) -> None:
+    """
+    Unless the target says otherwise; everything else has its own few seconds.
+    """
+    assert SCHEMES[scheme].dialogue == (scheme in DIALOGUES)
+    url = Url("", scheme)
+    assert Target(url, "a").patience == (math.inf if scheme in DIALOGUES else USUAL_PATIENCE)
+    assert Target(url, "a", timeout=2.5).patience == 2.5

@@ -1,0 +1,251 @@
+"""
+The TLS library as `exporter.tls` uses it: also what is private there, so that an upgrade shows itself here.
+"""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import pytest
+from OpenSSL import SSL
+from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined] # private: what these tests are about
+
+from exporter.demo.minter import Minted
+from exporter.model.errors import ProbeError
+from exporter.model.observation import Tls
+from exporter.model.reasons import Reason
+from exporter.net.connection import Readiness, connect
+from exporter.net.network import Trace
+from exporter.pki.client_certificate import client_leaf, load_client_certificate
+from exporter.probes.tls import handshake, openssl
+from exporter.probes.tls.openssl import Keys, Offer
+from tests.support import misbehaving
+from tests.support.certificates import DAY, NOW, staple, write_pair
+from tests.support.misbehaving import serving
+from tests.support.servers import Server, s_server
+
+NAME = "www.example"
+
+
+async def shake(port: int, *, name: str | None = NAME, offer: Offer = "usual") -> handshake.Seen:
+    """
+    What a server at this port of 127.0.0.1 shows.
+    """
+    loop = asyncio.get_running_loop()
+    readiness = Readiness(loop)
+    try:
+        connection = await connect(readiness, "127.0.0.1", port, loop.time() + 10)
+        session = handshake.Session(
+            connection, openssl.context("any", None, offer=offer), name, Trace(loop.time)
+        )
+        try:
+            return await session.handshake()
+        finally:
+            session.close()
+            connection.close()
+    finally:
+        readiness.close()
+
+
+SOURCE = "".join(Path(str(one.__file__)).read_text(encoding="utf-8") for one in (handshake, openssl))
+
+PRIVATE = sorted(set(re.findall(r"_lib\.(\w+)", SOURCE)))
+"""Names of the binding that the module uses."""
+
+
+def test_the_private_names_are_found() -> None:
+    """
+    The expression above sees what it is meant to see.
+    """
+    assert {"SSL_do_handshake", "SSL_CTX_set_cert_cb", "SSL_get_peer_cert_chain"} <= set(PRIVATE)
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_a_private_name_exists(name: str) -> None:
+    """
+    The installed pyOpenSSL has it.
+    """
+    assert hasattr(_lib, name)
+
+
+def test_private_attributes_exist() -> None:
+    """
+    The C objects of a context and a connection, its memory, the foreign functions, and the maker of errors.
+    """
+    context = SSL.Context(SSL.TLS_METHOD)
+    assert _ffi.typeof(context._context) is _ffi.typeof("SSL_CTX *")
+    connection = SSL.Connection(context, None)
+    assert _ffi.typeof(connection._ssl) is _ffi.typeof("SSL *")
+    assert callable(connection._raise_ssl_error)
+    for memory in (connection._into_ssl, connection._from_ssl):
+        assert _ffi.typeof(memory) is _ffi.typeof("BIO *")
+        assert _lib.BIO_get_mem_data(memory, _ffi.NULL) == 0
+
+
+def test_private_calls_give_what_public_ones_do(tmp_path: Path, ca: Minted) -> None:
+    """
+    The chain in its order and the staple, byte for byte, and that no certificate was asked for.
+    """
+    leaf = ca.issue(NAME, [NAME])
+    response = staple(leaf, this_update=NOW, next_update=NOW + DAY)
+    with s_server(tmp_path, leaf.chain, staple=response) as server:
+        seen = asyncio.run(shake(server.port))
+    assert [one.der for one in seen.chain.certificates] == [one.der for one in leaf.chain]
+    assert seen.tls == Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", NAME, False, response)
+
+
+def test_the_names_of_groups_and_algorithms_are_known() -> None:
+    """
+    Every context can be made: the library takes every list of names.
+    """
+    kinds: tuple[Keys, ...] = ("any", "rsa", "ecdsa")
+    offers: tuple[Offer, ...] = ("usual", "wide")
+    for keys in kinds:
+        for offer in offers:
+            for datagrams in (False, True):
+                openssl.context(keys, None, offer=offer, datagrams=datagrams)
+    for datagrams in (False, True):
+        openssl.context("any", None, offer="anonymous", datagrams=datagrams)
+
+
+def test_a_list_that_the_library_refuses_is_no_small_matter() -> None:
+    """
+    It would be a fault of ours, not of a server.
+    """
+    with pytest.raises(AssertionError, match="refused a list"):
+        openssl._check(0)
+
+
+def test_contexts_are_remembered(tmp_path: Path, ca: Minted) -> None:
+    """
+    One for each combination; a client certificate has its own until its files change.
+    """
+    usual = openssl.context("any", None)
+    assert openssl.context("any", None) is usual
+    assert openssl.context("rsa", None) is not usual
+    assert openssl.context("any", None, offer="wide") is not usual
+    assert openssl.context("any", None, alpn="dot") is openssl.context("any", None, alpn="dot") is not usual
+    assert openssl.context("any", None, datagrams=True) is not usual
+    certificate, key = (str(file) for file in write_pair(tmp_path, "client", ca.issue("a").chain))
+    client = load_client_certificate(certificate, key, None)
+    assert load_client_certificate(certificate, key, None) is client
+    assert openssl.context("any", client) is openssl.context("any", client) is not usual
+    write_pair(tmp_path, "client", ca.issue("b").chain)
+    assert load_client_certificate(certificate, key, None) is not client
+
+
+def test_the_same_answer_is_the_same_object(tmp_path: Path, ca: Minted) -> None:
+    """
+    What a server showed before is not parsed again; another server name is another answer.
+    """
+    with s_server(tmp_path, ca.issue(NAME, [NAME]).chain) as server:
+
+        async def twice() -> None:
+            first = await shake(server.port)
+            assert await shake(server.port) is first
+            assert await shake(server.port, name=None) is not first
+
+        asyncio.run(twice())
+
+
+def hellos(server: Server) -> int:
+    """
+    How many ClientHello messages the server printed (`-msg`).
+    """
+    return server.process.output().count("ClientHello")
+
+
+@pytest.mark.parametrize(("group", "count"), [("X25519", 1), ("P-256", 2), ("P-384", 2), ("P-521", 2)])
+def test_a_server_may_ask_for_another_key_share(tmp_path: Path, ca: Minted, group: str, count: int) -> None:
+    """
+    HelloRetryRequest (RFC 8446 section 4.1.4): a second ClientHello follows on the same connection.
+    """
+    leaf = ca.issue(NAME, [NAME])
+    with s_server(tmp_path, leaf.chain, "-groups", group, "-msg", "-tls1_3") as server:
+        seen = asyncio.run(shake(server.port))
+        assert hellos(server) == count
+    assert seen.chain.leaf.der == leaf.der
+
+
+def test_a_handshake_that_ends_early_has_the_error_and_what_was_seen(tmp_path: Path, ca: Minted) -> None:
+    """
+    Nothing before the certificate, the chain after it; and the note of the request is gone afterwards.
+    """
+    with serving(misbehaving.alert()) as port, pytest.raises(handshake.HandshakeError) as caught:
+        asyncio.run(shake(port))
+    assert caught.value.seen is None
+    leaf = ca.issue(NAME, [NAME])
+    with (
+        s_server(tmp_path, leaf.chain, "-tls1_2", client_ca=ca) as server,
+        pytest.raises(handshake.HandshakeError) as caught,
+    ):
+        asyncio.run(shake(server.port))
+    seen = caught.value.seen
+    assert seen is not None
+    assert [one.der for one in seen.chain.certificates] == [one.der for one in leaf.chain]
+    assert seen.tls.client_certificate_requested
+    assert openssl._requested == set()
+
+
+def test_errors_that_others_left_are_not_taken_for_ours(tmp_path: Path, ca: Minted) -> None:
+    """
+    The library's queue of errors belongs to the thread, not to the connection.
+    """
+    with s_server(tmp_path, ca.issue(NAME, [NAME]).chain) as server:
+        # An error for the queue: a group that nobody has.
+        context = SSL.Context(SSL.TLS_METHOD)
+        assert _lib.SSL_CTX_set1_curves_list(context._context, b"no such group") == 0
+        assert asyncio.run(shake(server.port)).tls.protocol == "TLSv1.3"
+
+
+def test_a_server_without_a_certificate_says_so(tmp_path: Path, ca: Minted) -> None:
+    """
+    An anonymous cipher is agreed on, and there is nothing to report.
+    """
+    options = ("-nocert", "-tls1_2", "-cipher", "ADH-AES128-SHA:@SECLEVEL=0")
+    with (
+        s_server(tmp_path, ca.issue(NAME, [NAME]).chain, *options) as server,
+        pytest.raises(ProbeError, match="ADH-AES128-SHA") as caught,
+    ):
+        asyncio.run(shake(server.port, offer="anonymous"))
+    assert caught.value.reason is Reason.NO_CERTIFICATE
+
+
+ENTRY = b"\0\0\3one"
+"""A certificate in a message, with its length."""
+
+
+@pytest.mark.parametrize(
+    ("body", "with_extensions", "found"),
+    [
+        (b"\0\0\x0c" + ENTRY + b"\0\0\3two", False, (b"one", b"two")),
+        (b"\0\0\0\x12" + ENTRY + b"\0\0" + b"\0\0\3two" + b"\0\2xx", True, (b"one", b"two")),
+        (b"\2cc\0\0\x08" + ENTRY + b"\0\0", True, (b"one",)),
+        (b"\0\0\0", False, ()),
+        (b"", False, ()),
+        (b"", True, ()),
+        (b"\xff", True, ()),
+        (b"\0\0\xff" + ENTRY + b"\xff\xff\xffcut off", False, (b"one", b"cut off")),
+        (b"\0\0\xff" + ENTRY + b"\0\0\0\0\0\1", False, (b"one", b"")),
+    ],
+)
+def test_certificates_are_found_in_their_message(
+    body: bytes, found: tuple[bytes, ...], *, with_extensions: bool
+) -> None:
+    """
+    In the message of both versions, whole or damaged.
+    """
+    assert handshake.certificates_in(body, with_extensions=with_extensions) == found
+
+
+def test_a_pipe_is_no_client_certificate(tmp_path: Path) -> None:
+    """
+    It is refused, not opened: nobody may ever write to it, and nothing else would have its turn meanwhile.
+    """
+    pipe = tmp_path / "client.pem"
+    os.mkfifo(pipe)
+    with pytest.raises(ProbeError, match="it is no regular file") as caught:
+        load_client_certificate(str(pipe), None, None)
+    assert caught.value.reason is Reason.CLIENT_CERTIFICATE_UNUSABLE
+    assert client_leaf(str(pipe)) is None

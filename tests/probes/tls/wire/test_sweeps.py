@@ -1,0 +1,460 @@
+"""
+Sweeps over real servers: shared by scrapes, ended at the deadline, leaving nothing behind.
+"""
+
+import asyncio
+import json
+import re
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from exporter.demo.minter import Minted
+from exporter.engine.descriptors import probe_slots
+from exporter.engine.monitor import Monitor
+from exporter.engine.scrape import EndpointRow, Scrape
+from exporter.model.targets import Target
+from exporter.net.network import Network
+from exporter.net.turns import Turns
+from exporter.probes.tls import openssl
+from tests.probes.tls.wire.probing import NAME, Names, look, scrape, target, tls_server, told, watching
+from tests.support import misbehaving
+from tests.support.certificates import DAY, NOW
+from tests.support.misbehaving import serving
+from tests.support.processes import answers, free_port, running, wait_until
+from tests.support.servers import Server, Site, nginx, s_server
+
+
+@dataclass(slots=True)
+class Gate:
+    """
+    A TLS server that counts its connections and makes handshakes only when it is open.
+    """
+
+    port: int = 0
+    connections: int = 0
+    open: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def gated(chain: tuple[Minted, ...]) -> Iterator[Gate]:
+    """
+    Such a server, closed at first.
+    """
+    context = tls_server(chain)
+    gate = Gate()
+
+    def answer(connection: socket.socket, _stop: threading.Event) -> None:
+        gate.connections += 1
+        gate.open.wait()
+        with suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as session:
+            session.recv(1)
+
+    with serving(answer) as gate.port:
+        try:
+            yield gate
+        finally:
+            gate.open.set()
+
+
+async def until(gate: Gate, connections: int) -> None:
+    """
+    Return when so many connections came.
+    """
+    await asyncio.to_thread(
+        wait_until, lambda: gate.connections >= connections, what=f"connection number {connections}"
+    )
+
+
+def reasons(made: Scrape) -> list[str]:
+    """
+    `seen` or the reason of the failure of each row, sorted.
+    """
+    return sorted(told(row)[0] for row in made.endpoints)
+
+
+async def settled() -> None:
+    """
+    Return when this task is the only one and no wait is left over.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 5
+    while len(asyncio.all_tasks()) > 1:
+        assert loop.time() < end, asyncio.all_tasks()
+        await asyncio.sleep(0.001)
+
+
+def test_scrapes_at_the_same_time_share_a_sweep(leaf: Minted) -> None:
+    """
+    Two scrapes that overlap make one connection and both have its result; the next one makes its own.
+    """
+
+    async def run(gate: Gate) -> list[tuple[list[str], bool]]:
+        one = target(gate.port)
+        async with watching() as watch:
+            first = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            await until(gate, 1)
+            second = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            # Not open before the second one waits, too.
+            await asyncio.sleep(0)
+            gate.open.set()
+            made = [await first, await second]
+            assert gate.connections == 1
+            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            return [(reasons(scraped), scraped.complete) for scraped in made]
+
+    with gated(leaf.chain) as gate:
+        assert asyncio.run(run(gate)) == [(["seen"], True)] * 3
+        assert gate.connections == 2
+
+
+def test_a_scrape_with_less_time_gets_what_is_known(leaf: Minted, healthy: Server) -> None:
+    """
+    It says `timeout` for the rest, with the step that is under way, and the longer one goes on to the end.
+    """
+
+    async def run(gate: Gate) -> tuple[Scrape, Scrape, int]:
+        targets = [target(healthy), target(gate.port)]
+        async with watching() as watch:
+            long = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+            await until(gate, 1)
+            short = await watch.scrape(targets, 0.3, lambda _: True)
+            # Rows show what is held at the moment: look before the longer scrape changes it.
+            assert reasons(short) == ["seen", "timeout"]
+            steps = [str(one.observation) for result in short.results for one in result.looks]
+            assert any("this step: handshake" in step for step in steps)
+            gate.open.set()
+            return short, await long, gate.connections
+
+    with gated(leaf.chain) as gate:
+        short, long, connections = asyncio.run(run(gate))
+    assert not short.complete
+    assert short.duration < 5
+    assert long.complete
+    assert reasons(long) == ["seen", "seen"]
+    assert connections == 1
+
+
+def test_the_deadline_holds_with_silent_servers(healthy: Server) -> None:
+    """
+    Two hundred servers that accept and say nothing: the answer is there in time, with the healthy one.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as silent:
+        targets = [target(silent.getsockname()[1], name=f"silent-{number}") for number in range(200)]
+
+        async def run() -> tuple[Scrape, float]:
+            async with watching() as watch:
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                made = await watch.scrape([*targets, target(healthy)], 0.5, lambda _: True)
+                return made, loop.time() - began
+
+        made, took = asyncio.run(run())
+    assert reasons(made) == ["seen"] + ["timeout"] * 200
+    assert not made.complete
+    # The rest is room for a busy machine; silent targets alone would take five seconds.
+    assert took < 2
+
+
+PLACES = 32
+"""Looks at a time where more targets are silent than that."""
+
+
+def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Server, ca: Minted) -> None:
+    """
+    Healthy targets among more silent ones than there are looks at a time are seen within the number of
+    scrapes that the README states, and from then on in every one. So is a certificate that expired.
+    """
+    expired = ca.issue(NAME, [NAME], not_before=NOW - 90 * DAY, not_after=NOW - DAY)
+    with (
+        nginx(tmp_path, Site([expired.chain])) as bad,
+        socket.create_server(("127.0.0.1", 0), backlog=2048) as silent,
+    ):
+        port = silent.getsockname()[1]
+        targets = [target(port, name=f"silent-{number}", timeout=60.0) for number in range(4 * PLACES)]
+        targets += [target(healthy, name=f"healthy-{number}") for number in range(7)]
+        targets += [target(bad, name="healthy-but-expired")]
+        turns = Turns[str](PLACES)
+        scrapes = -(-len(targets) // turns.most)
+
+        async def run() -> list[dict[str, EndpointRow]]:
+            network = Network(asyncio.get_running_loop(), lambda: NOW)
+            watch = Monitor(network, PLACES, lambda: NOW)
+            made = []
+            for _ in range(scrapes + 3):
+                scraped = await watch.scrape(targets, 1.0, lambda _: True)
+                made.append({row.target.name: row for row in scraped.endpoints})
+            network.close()
+            return made
+
+        made = asyncio.run(run())
+    for rows in made[scrapes:]:
+        assert [name for name, row in rows.items() if told(row)[0] == "seen"] == [
+            one.name for one in targets if one.name.startswith("healthy")
+        ]
+        assert told(rows["healthy-but-expired"])[:2] == ("seen", "expired")
+    # All have said why they are not seen, and none of them for lack of a turn: each had one.
+    assert all(row.held.turn > 0 for row in made[-1].values())
+
+
+@dataclass(slots=True)
+class Clock:
+    """
+    A clock that goes when it is told to.
+    """
+
+    now: float = NOW
+
+    def __call__(self) -> float:
+        """
+        The time.
+        """
+        return self.now
+
+
+def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, anchors: str) -> None:
+    """
+    Not that of the scrape, which waits for another one.
+    """
+
+    async def run(gate: Gate) -> tuple[Scrape, Scrape]:
+        network, clock = Network(asyncio.get_running_loop()), Clock()
+        watch = Monitor(network, 8, clock)
+        targets = [target(healthy, name="quick", ca_file=anchors), target(gate.port, name="slow")]
+        made = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+        while watch.done < 1:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)
+        clock.now += 100
+        short = await watch.scrape(targets, 0.3, lambda _: True)
+        clock.now += 100
+        gate.open.set()
+        long = await made
+        network.close()
+        return short, long
+
+    with gated(leaf.chain) as gate:
+        short, long = asyncio.run(run(gate))
+    for one in (short, long):
+        (quick,) = (row for row in one.endpoints if row.target.name == "quick")
+        assert quick.held.seen_at == quick.held.past.trusted_at == NOW
+    assert (short.at, long.at) == (NOW + 100, NOW + 200)
+    (slow,) = (row for row in long.endpoints if row.target.name == "slow")
+    assert slow.held.seen_at == NOW + 200
+    # A scrape's answer is not changed by what is seen after it.
+    assert reasons(short) == ["seen", "timeout"]
+
+
+def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
+    tmp_path: Path, leaf: Minted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    While it waits for a silent target, others look anew, and see that a server went down.
+    """
+    monkeypatch.setattr("exporter.engine.sweep.FRESH", -1.0)
+
+    async def run(gate: Gate) -> tuple[Scrape, list[Scrape]]:
+        clock = Clock()
+        network = Network(asyncio.get_running_loop())
+        watch = Monitor(network, 8, clock)
+        with s_server(tmp_path, leaf.chain) as server:
+            targets = [target(server, name="goes down"), target(gate.port, name="silent", timeout=600.0)]
+            patient = asyncio.create_task(watch.scrape(targets, 100.0, lambda _: True))
+            while watch.done < 1:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.001)
+        later = []
+        for _ in range(2):
+            clock.now += 60
+            later.append(await watch.scrape(targets, 0.5, lambda _: True))
+        gate.open.set()
+        await patient
+        network.close()
+        return await patient, later
+
+    with gated(leaf.chain) as gate:
+        patient, later = asyncio.run(run(gate))
+    assert gate.connections == 1
+    assert reasons(patient) == ["connection_refused", "seen"]
+    for made in later:
+        assert reasons(made) == ["connection_refused", "timeout"]
+        assert [row.held.seen_at for row in made.endpoints] == [NOW, None]
+
+
+def test_a_longer_scrape_has_its_time_after_a_shorter_one(leaf: Minted) -> None:
+    """
+    The look goes on for it when the first scrape's time is over.
+    """
+
+    async def run(gate: Gate) -> tuple[list[str], list[str]]:
+        one = target(gate.port)
+        async with watching() as watch:
+            short = asyncio.create_task(watch.scrape([one], 0.3, lambda _: True))
+            await until(gate, 1)
+            long = asyncio.create_task(watch.scrape([one], 10.0, lambda _: True))
+            first = reasons(await short)
+            gate.open.set()
+            return first, reasons(await long)
+
+    with gated(leaf.chain) as gate:
+        assert asyncio.run(run(gate)) == (["timeout"], ["seen"])
+        assert gate.connections == 1
+
+
+def test_one_address_that_is_silent_takes_no_time_of_another(leaf: Minted, tmp_path: Path) -> None:
+    """
+    Of names with several addresses, each address waits for a turn of its own.
+    """
+    names = Names(**{f"two_{number}": ["127.0.0.1", "127.0.0.2"] for number in range(10)})
+    with nginx(tmp_path, Site([leaf.chain])) as server, socket.socket() as silent:
+        silent.bind(("127.0.0.2", server.port))
+        silent.listen(2048)
+        targets = [target(f"two-{number}.example:{server.port}", timeout=60.0) for number in range(10)]
+
+        async def run() -> list[list[str]]:
+            network = Network(asyncio.get_running_loop())
+            object.__setattr__(network, "resolver", names)
+            watch = Monitor(network, 8, lambda: NOW)
+            made = [reasons(await watch.scrape(targets, 1.0, lambda _: True)) for _ in range(4)]
+            network.close()
+            return made
+
+        made = asyncio.run(run())
+    assert made[-1] == ["seen"] * 10 + ["timeout"] * 10
+
+
+def test_looks_fit_below_the_limit_of_open_files(tmp_path: Path, healthy: Server) -> None:
+    """
+    With `ulimit -n 256` and many more targets, each is probed; the log says that fewer are at a time.
+    """
+    names = [f"t{number}" for number in range(600)]
+    config = tmp_path / "expiry.yml"
+    entries = [{"url": f"tls://{healthy.authority}", "name": name, "timeout": 30} for name in names]
+    config.write_text(json.dumps({"targets": entries}), encoding="utf-8")
+    port = free_port()
+    argv = [
+        "prlimit",
+        "--nofile=256:256",
+        sys.executable,
+        "-m",
+        "exporter",
+        f"--config.file={config}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    base = f"http://127.0.0.1:{port}"
+    with running(argv, ready=answers(f"{base}/-/healthy")) as exporter:
+        asked = Request(f"{base}/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": "60"})
+        with urlopen(asked, timeout=60) as answer:
+            text = answer.read().decode()
+        log = exporter.output()
+    assert len(re.findall(r"^expiry_probe_success\{.*\} 1\.0$", text, re.MULTILINE)) == len(names)
+    assert "expiry_probe_failure_info{" not in text
+    assert "the limit of open files allows fewer looks" in log
+    assert f"looks_at_a_time={probe_slots(256)}" in log
+
+
+def descriptors() -> int:
+    """
+    Open file descriptors of this process.
+    """
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def other_threads() -> int:
+    """
+    Threads besides the resolver's, which live as long as the process.
+    """
+    return sum(not thread.name.startswith("resolver-") for thread in threading.enumerate())
+
+
+def test_sweeps_leave_nothing_behind(tmp_path: Path, leaf: Minted, ca: Minted, healthy: Server) -> None:
+    """
+    Twenty sweeps with every kind of end: no task, thread, descriptor or note more than after the first.
+    """
+    (tmp_path / "plain").mkdir()
+
+    async def run(targets: list[Target]) -> None:
+        async with watching() as watch:
+            counts = []
+            for number in range(21):
+                # Each second sweep ends before its looks do.
+                rows = await scrape(watch, *targets, timeout=0.05 if number % 2 else 5.0)
+                assert len(rows) >= len(targets)
+                await settled()
+                counts.append((descriptors(), other_threads(), len(openssl._requested)))
+            assert counts[1:] == [counts[0]] * 20
+            assert not watch._network.readiness._waiting
+
+    with (
+        s_server(tmp_path, leaf.chain, client_ca=ca) as demanding,
+        nginx(tmp_path, Site([leaf.chain], client_ca=ca)) as asking,
+        misbehaving.refusing() as refused,
+        misbehaving.unanswering() as unanswered,
+        socket.create_server(("127.0.0.1", 0), backlog=1024) as silent,
+    ):
+        asyncio.run(
+            run(
+                [
+                    target(healthy),
+                    target(asking, scheme="https"),
+                    target(demanding),
+                    target(refused),
+                    target(unanswered, timeout=0.1),
+                    target(silent.getsockname()[1], timeout=0.1),
+                    target("127.0.0.1:1", keys="both"),
+                    target(f"localhost:{healthy.port}"),
+                ]
+            )
+        )
+
+
+def test_a_certificate_that_did_not_change_is_the_same_object(healthy: Server) -> None:
+    """
+    A second look parses nothing anew and judges nothing anew.
+    """
+
+    async def run(watch: Monitor) -> bool:
+        (first,) = await scrape(watch, target(healthy))
+        facts, verdict = first.held.facts, first.verdict
+        (second,) = await scrape(watch, target(healthy))
+        return second.held.facts is facts and second.verdict is verdict
+
+    async def within() -> bool:
+        async with watching() as watch:
+            return await run(watch)
+
+    assert asyncio.run(within())
+
+
+def test_facts_are_held_when_the_server_goes_down(tmp_path: Path, leaf: Minted, anchors: str) -> None:
+    """
+    The look fails, the facts and their verdict stay.
+    """
+
+    async def run() -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+        async with watching() as watch:
+            with s_server(tmp_path, leaf.chain) as server:
+                one = target(server, ca_file=anchors)
+                (up,) = await scrape(watch, one)
+                before, held = told(up), up.held.facts
+            (down,) = await scrape(watch, one)
+            return before, told(down), down.held.facts is held
+
+    assert asyncio.run(run()) == (("seen",), ("connection_refused",), True)
+
+
+def test_one_look_for_each_target_of_the_same_place(leaf: Minted) -> None:
+    """
+    Targets are independent, even when their URLs are the same.
+    """
+    with gated(leaf.chain) as gate:
+        gate.open.set()
+        rows = look(*(target(gate.port, name=f"name-{number}") for number in range(3)))
+        assert gate.connections == 3
+    assert [told(row)[0] for row in rows] == ["seen"] * 3

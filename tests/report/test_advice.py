@@ -1,0 +1,53 @@
+"""
+Advice: there is some for everything that can be wrong.
+"""
+
+import pytest
+
+from exporter.model.policies import AUTOMATIC, BUILT_IN, MANUAL, Policy
+from exporter.model.reasons import Fault, Hazard, Kind, Reason
+from exporter.report.advice import FAILURES, HAZARDS, REFUSALS, renewal
+
+
+def test_every_reason_fault_and_hazard_has_advice() -> None:
+    """
+    And in the order of its enum, so that none is looked for in vain.
+    """
+    assert list(FAILURES) == list(Reason)
+    assert list(REFUSALS) == list(Fault)
+    assert list(HAZARDS) == list(Hazard)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *FAILURES.values(),
+        *REFUSALS.values(),
+        *HAZARDS.values(),
+        *(renewal(kind, policy) for kind in Kind for policy in BUILT_IN.values()),
+    ],
+)
+def test_advice_is_whole_sentences(words: str) -> None:
+    """
+    It is shown as it stands, in a list and in a calendar.
+    """
+    assert words[0].isupper()
+    assert words.endswith(".")
+    assert "  " not in words
+    assert len(words) < 250
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy", "said"),
+    [
+        (Kind.LEAF, AUTOMATIC, "Read the log of what renews it"),
+        (Kind.LEAF, MANUAL, "Renew it now (this takes a person)"),
+        (Kind.INTERMEDIATE, AUTOMATIC, "Install the chain"),
+        (Kind.REGISTRATION, AUTOMATIC, "Renew the domain"),
+    ],
+)
+def test_who_renews_decides_what_is_to_be_done(kind: Kind, policy: Policy, said: str) -> None:
+    """
+    A machine that did not is looked at; a person who should is told to.
+    """
+    assert renewal(kind, policy).startswith(said)

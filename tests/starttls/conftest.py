@@ -1,7 +1,0 @@
-"""
-What these tests share with those of the wire probe.
-"""
-
-from tests.wire.conftest import anchors, healthy, leaf
-
-__all__ = ["anchors", "healthy", "leaf"]
