@@ -4,6 +4,7 @@ SAML metadata (OASIS saml-metadata-2.0-os): how long it is valid, and the certif
 A document type is refused, and with it every entity: that is what makes XML of strangers dangerous.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.parsers import expat
@@ -40,6 +41,11 @@ PREFIX_LIMIT = 1000
 TAG_LIMIT = 1024 * 1024
 """Bytes of one tag with its attributes. The parser reads it anew whenever more of it comes."""
 
+
+_WAS_UTF16 = re.compile(rb"\s*<\?xml[^>]{0,100}encoding\s*=\s*[\"']utf-?16", re.IGNORECASE)
+
+_MULTI_BYTE = "multi-byte encodings are not supported"
+"""The parser's words for encodings of which it knows no table."""
 
 _PIECE = 256 * 1024
 """Bytes that are parsed at once."""
@@ -100,7 +106,8 @@ def read(data: bytes, given: ParseContext) -> Parsed:
     """
     The validity of the document and of each part that states one, and the certificates of all keys.
     """
-    reading = _Reading(given)
+    # Such text is UTF-8 by now (see `without_mark`), and its declaration says what it was before.
+    reading = _Reading(given, "utf-8" if _WAS_UTF16.match(data) else None)
     try:
         for start in range(0, len(data), _PIECE):
             # What a handler raises is raised here, but only when the parser has read what it was given.
@@ -115,7 +122,8 @@ def read(data: bytes, given: ParseContext) -> Parsed:
         # It is Python that is asked for encodings that the XML parser does not know itself.
         reading.findings.broken(f"its XML declaration names an encoding that is not known: {error}")
     except ValueError as error:
-        reading.findings.broken(f"line {reading.parser.CurrentLineNumber}: {error}")
+        note = reading.findings.unsupported if str(error) == _MULTI_BYTE else reading.findings.broken
+        note(f"line {reading.parser.CurrentLineNumber}: {error}")
     return reading.findings.parsed()
 
 
@@ -124,11 +132,14 @@ class _Reading:
     One reading of one document.
     """
 
-    def __init__(self, given: ParseContext) -> None:
+    def __init__(self, given: ParseContext, encoding: str | None) -> None:
+        """
+        `encoding` counts instead of what the document says of it; None: what it says counts.
+        """
         self.findings = Findings(given.budget)
         # Prefixes are looked up here: the parser would put a namespace, which may be as long as the file,
         # before the name of each element and attribute.
-        self.parser = expat.ParserCreate()
+        self.parser = expat.ParserCreate(encoding)
         # Else each line of text is handed over on its own.
         self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self._refuse

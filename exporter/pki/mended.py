@@ -102,9 +102,11 @@ def _tbs_fields(der: bytes) -> list[bytes]:
 def mended_name(name: bytes) -> bytes:
     """
     The name with every value as readable UTF-8, bytes of no character as U+FFFD. Raises ValueError.
+
+    What stands twice in a part is there once, and parts without anything are left out.
     """
-    parts = [[_mended_attribute(attribute) for attribute in elements(part)] for part in elements(name)]
-    return encode(SEQUENCE, [encode(SET, sorted(part)) for part in parts])
+    parts = [{_mended_attribute(attribute) for attribute in elements(part)} for part in elements(name)]
+    return encode(SEQUENCE, [encode(SET, sorted(part)) for part in parts if part])
 
 
 def _mended_attribute(attribute: bytes) -> bytes:

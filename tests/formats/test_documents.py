@@ -8,7 +8,10 @@ import json
 import pytest
 
 from exporter.formats import kubeconfig as module
+from exporter.formats import parse
+from exporter.formats.parsed import ParseContext
 from exporter.formats.ssh import FOR_EVER
+from exporter.model.reasons import Reason
 from tests.formats.samples import (
     issuer,
     key_set,
@@ -262,3 +265,25 @@ def test_metadata_that_is_broken_or_an_attack(data: bytes, words: str) -> None:
     parsed = read(data)
     assert reasons(parsed)[0] == "format_broken"
     assert words in parsed.problems[0].detail
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "reason"),
+    [
+        ("UTF-16", "utf-16", None),
+        ("ISO-8859-1", "latin-1", None),
+        ("Shift_JIS", "shift_jis", Reason.FORMAT_UNSUPPORTED),
+        ("UTF-9", "utf-8", Reason.FORMAT_BROKEN),
+    ],
+)
+def test_metadata_in_other_encodings(declared: str, encoding: str, reason: Reason | None) -> None:
+    """
+    Is read, or told to be what is not read here.
+    """
+    text = (
+        f'<?xml version="1.0" encoding="{declared}"?><EntityDescriptor entityID="a" '
+        'xmlns="urn:oasis:names:tc:SAML:2.0:metadata" validUntil="2027-03-01T00:00:00Z"/>'
+    )
+    found = parse(text.encode(encoding), ParseContext())
+    assert [one.not_after for one in found.items] == ([1_803_859_200.0] if reason is None else [])
+    assert [one.reason for one in found.problems] == ([reason] if reason is not None else [])

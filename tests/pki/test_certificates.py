@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from exporter.demo.minter import Minted, mint, new_key, root
 from exporter.model.observation import Certificate
 from exporter.pki.certificates import CertificateError, certificate, parse_der, parse_pem
+from exporter.pki.mended import mended_name
 from exporter.pki.revocation import issued
 from tests.support.certificates import (
     EXTENSIONS,
@@ -945,3 +946,15 @@ def test_signature_of_the_pss_kind_is_named() -> None:
         (found,) = parse_pem(file.read())
     assert isinstance(found, Certificate)
     assert found.signature_hash == "sha1"
+
+
+def test_a_name_says_each_thing_once() -> None:
+    """
+    Of a part that holds the same twice one is kept, and a part that holds nothing is left out: the library
+    reads neither, and OpenSSL both.
+    """
+    common_name = bytes.fromhex("3008 0603550403 0c0178")
+    twice = bytes((0x31, 2 * len(common_name))) + 2 * common_name
+    once = bytes((0x31, len(common_name))) + common_name
+    odd = twice + b"\x31\x00"
+    assert mended_name(bytes((0x30, len(odd))) + odd) == bytes((0x30, len(once))) + once

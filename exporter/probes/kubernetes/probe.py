@@ -1,7 +1,7 @@
 """
 Kubernetes: `kubernetes://[context/]namespace/name` and patterns, each key of a Secret an endpoint.
 
-Nothing is asked at a scrape: what is told of is kept up to date by watches (`exporter.probes.kubernetes.watch`).
+Nothing is asked at a scrape: what is told of is kept up to date by watches (`watch`, beside this).
 """
 
 from collections.abc import Callable, Sequence
