@@ -26,7 +26,7 @@ async def looks_until(watching: Watching, done: Callable[[], bool]) -> None:
     """
     Looks, as scrapes do, until what goes on in the background has come to that.
     """
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await watching.look(URL)
         while not done():
             await asyncio.sleep(0.02)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 LONGEST = 0.1
 """Seconds of the processor that the loop may spend before everybody had a turn again."""
 
-DEAREST = 1.5
+DEAREST = 6.0
 """Seconds of the processor that one such server may cost."""
 
 TIMEOUT = 8.0
