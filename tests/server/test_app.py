@@ -310,7 +310,7 @@ def test_a_scrape_answers_before_prometheus_gives_up(tmp_path: Path) -> None:
         began = time.monotonic()
         headers = {"X_Prometheus_Scrape_Timeout_Seconds": "0.6"}
         _, text = await site.get("/metrics", **headers)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 0.6
         found = values(text)
         assert found["expiry_probe_success"] == {"silent": 0, "healthy": 1}
         assert 'reason="timeout"' in text
