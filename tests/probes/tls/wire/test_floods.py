@@ -37,7 +37,7 @@ from tests.support.servers import s_server
 if TYPE_CHECKING:
     from exporter.probes.tls.openssl import Offer
 
-LONGEST = 0.4
+LONGEST = 0.1
 """Seconds of the processor that the loop may spend before everybody had a turn again."""
 
 DEAREST = 6.0
