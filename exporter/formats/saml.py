@@ -6,12 +6,12 @@ A document type is refused, and with it every entity: that is what makes XML of 
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from xml.parsers import expat
 
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, from_base64
 from exporter.model.observation import Item
 from exporter.model.reasons import Kind
+from exporter.model.times import rfc3339
 
 METADATA = "urn:oasis:names:tc:SAML:2.0:metadata"
 
@@ -283,11 +283,7 @@ def _moment(text: str) -> float | None:
     """
     Seconds since the epoch of an xs:dateTime, UTC without a zone (saml-core 1.3.3); None when it is none.
     """
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    return rfc3339(text.strip(), utc_without_zone=True)
 
 
 FORMAT = Format("SAML metadata", recognises, read)

@@ -8,7 +8,7 @@ is in `probes.issuers`; here are the names, the answers and the pauses.
 import base64
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from cryptography import x509
 
 from exporter.model.caches import remembered
 from exporter.model.observation import Renewal
+from exporter.model.times import rfc3339
 from exporter.pki.revocation import extension, loaded
 
 SHORTEST_PAUSE = 60.0
@@ -140,16 +141,12 @@ def _mapping(data: bytes, what: str) -> dict[str, Any]:
 
 def _moment(value: object) -> float:
     """
-    The seconds of a time as RFC 3339 writes it. Raises RenewalInformationError.
+    Seconds since the epoch of a time of the window (RFC 3339). Raises RenewalInformationError.
     """
-    try:
-        # RFC 3339 permits small letters.
-        moment = datetime.fromisoformat(value.upper()) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    moment = rfc3339(value)
+    if moment is None:
         raise RenewalInformationError("a time of the suggested window is not one of RFC 3339")
-    return moment.timestamp()
+    return moment
 
 
 def _is_url(value: object, schemes: set[str]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from exporter.model.reasons import Reason
+from exporter.model.times import rfc3339
 from exporter.probes.domains.registration import (
     STATUS_LIMIT,
     Registration,
@@ -83,7 +84,9 @@ def _event_times(events: Iterable[Mapping[str, Any]], action: str) -> list[float
     for event in events:
         said, date = event.get("eventAction"), event.get("eventDate")
         if isinstance(said, str) and isinstance(date, str) and said.strip().lower() == action:
-            times.append(moment(date))
+            time = rfc3339(date.strip())
+            # RFC 9083 section 3 wants RFC 3339. Some registries leave out the zone or the time of the day.
+            times.append(moment(date) if time is None else time)
     return [time for time in times if time is not None]
 
 

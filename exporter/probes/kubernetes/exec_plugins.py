@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import HIDDEN, bounded, clean, printable
 from exporter.model.observation import Certificate
 from exporter.model.reasons import Reason
+from exporter.model.times import rfc3339
 from exporter.pki.certificates import parse_pem
 
 GROUP = "client.authentication.k8s.io"
@@ -356,17 +356,14 @@ def credential(output: bytes, version: str, name: str) -> Credential:
 
 def _moment(value: Any, name: str) -> float | None:
     """
-    Seconds since the epoch of an RFC 3339 time; None when there is none. Raises ProbeError.
+    Seconds since the epoch of an expirationTimestamp (RFC 3339); None when there is none. Raises ProbeError.
     """
     if value is None or value == "":
         return None
-    try:
-        moment = datetime.fromisoformat(value.upper())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return moment.timestamp()
-    except (ValueError, OverflowError, AttributeError):
-        raise _broken(f"the expirationTimestamp of the credential plugin {name} is no time") from None
+    moment = rfc3339(value)
+    if moment is None:
+        raise _broken(f"the expirationTimestamp of the credential plugin {name} is no time of RFC 3339")
+    return moment
 
 
 def _end_of(pem: bytes | None) -> float | None:

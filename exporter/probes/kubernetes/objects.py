@@ -9,7 +9,6 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from exporter.formats import parse
@@ -19,6 +18,7 @@ from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.observation import Facts, Item, Renewal
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import HELM_TYPE, Resources
+from exporter.model.times import rfc3339
 
 TLS_TYPE = "kubernetes.io/tls"
 
@@ -185,10 +185,10 @@ def read_certificate(obj: dict[str, Any], _password: str | None, _before: Stored
     namespace, _ = key_of(obj)
     status = _mapping(obj, "status")
     secret = _mapping(obj, "spec").get("secretName")
-    due = _time(status.get("renewalTime"))
+    due = rfc3339(status.get("renewalTime"))
     renewed = None
     if isinstance(secret, str) and due is not None:
-        renewed = Renewed((namespace, secret), due, _time(status.get("notAfter")))
+        renewed = Renewed((namespace, secret), due, rfc3339(status.get("notAfter")))
     return Stored(version_of(obj), renewed=renewed)
 
 
@@ -276,13 +276,3 @@ class _Reading:
 def _mapping(value: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = value.get(key)
     return found if isinstance(found, dict) else {}
-
-
-def _time(text: Any) -> float | None:
-    """
-    Seconds since the epoch of an RFC 3339 time; None when it is none.
-    """
-    try:
-        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
-    except (ValueError, OverflowError):
-        return None

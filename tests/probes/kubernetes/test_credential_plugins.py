@@ -278,7 +278,16 @@ def test_what_stands_in_the_kubeconfig_goes_before_a_plugin(tmp_path: Path) -> N
             "access_denied",
             "has ended already",
         ),
-        (f"echo '{answer(token=TOKEN, expirationTimestamp='soon')}'", "format_broken", "is no time"),
+        (
+            f"echo '{answer(token=TOKEN, expirationTimestamp='soon')}'",
+            "format_broken",
+            "is no time of RFC 3339",
+        ),
+        (
+            f"echo '{answer(token=TOKEN, expirationTimestamp='2027-01-15T08:00:00')}'",
+            "format_broken",
+            "is no time",
+        ),
         (f"echo '{answer(token=TOKEN, expirationTimestamp=7)}'", "format_broken", "is no time"),
         ("cat /dev/zero", "format_broken", "more than"),
         (f"head -c {OUTPUT_LIMIT + 1} /dev/zero", "format_broken", "more than"),
