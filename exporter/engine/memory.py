@@ -7,7 +7,6 @@ does not go quiet when the server goes down.
 """
 
 import logging
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,10 +23,6 @@ logger = logging.getLogger(__name__)
 
 ROSTER_AGE = 7 * 86400.0
 """Seconds for which a label is remembered after its address was last given for a name."""
-
-
-_ROTATING = re.compile(r".+#[0-9]+", re.DOTALL)
-"""The label of an endpoint that is another address at each look, see `Memory.labels`."""
 
 
 GRACE = 3600.0
@@ -115,6 +110,13 @@ class TargetMemory:
     """Labels that the target's endpoints had, with the time each was last given."""
     left_out: tuple[str, ...] = ()
 
+    @property
+    def rotates(self) -> bool:
+        """
+        True when each probe may be at another address, so that endpoints are numbered: see `Memory.labels`.
+        """
+        return len(self.roster) > ADDRESS_LIMIT
+
 
 def identity(target: Target) -> str:
     """
@@ -188,7 +190,8 @@ class Memory:
         """
         if target.url.ip is not None or not target.url.port:
             return tuple(found)
-        roster = self.known(target).roster
+        known = self.known(target)
+        roster = known.roster
         # Given in the future: before the time of day was set back. It is to be forgotten in time, too.
         for label in [label for label, given in roster.items() if given > now]:
             roster[label] = now
@@ -200,7 +203,7 @@ class Memory:
         # Two limits' worth is enough to know that it rotates; the roster itself must stay small.
         for label in list(roster)[: max(0, len(roster) - 2 * ADDRESS_LIMIT)]:
             del roster[label]
-        if len(roster) <= ADDRESS_LIMIT:
+        if not known.rotates:
             return tuple(found)
         return tuple(f"{target.url.authority}#{number}" for number in range(1, len(found) + 1))
 
@@ -226,7 +229,7 @@ class Memory:
         held = known.endpoints.get(look.label)
         if held is None:
             held = known.endpoints[look.label] = EndpointMemory(look.observation, look.duration)
-        _take(held, look, now)
+        _take(held, look, now, known)
         return held
 
     def settle(self, result: TargetResult, now: float) -> None:
@@ -249,7 +252,7 @@ class Memory:
         known.endpoints = {label: endpoints[label] for label in (*labels, *held) if label in endpoints}
 
 
-def _take(held: EndpointMemory, look: ProbeResult, now: float) -> None:
+def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemory) -> None:
     held.observation = look.observation
     held.duration = look.duration
     held.gone_at = None
@@ -259,7 +262,7 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float) -> None:
     facts = seen_facts(look.observation)
     if facts is None:
         if isinstance(look.observation, Failed):
-            _take_aside(held, look.observation.aside, now)
+            _take_aside(held, look.observation.aside, now, known)
         return
     held.seen_at = now if facts.seen_at is None else facts.seen_at
     if facts.partial and held.facts is not None:
@@ -267,7 +270,7 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float) -> None:
     if facts is held.facts or facts == held.facts:
         return
     if held.facts is not None:
-        held.past.note_change(held.facts, facts, now)
+        held.past.note_change(held.facts, facts, now, rotates=known.rotates)
     held.facts = facts
 
 
@@ -301,7 +304,7 @@ def _hold_files(known: TargetMemory, gone: Iterable[str], now: float) -> list[st
     return kept
 
 
-def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float) -> None:
+def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float, known: TargetMemory) -> None:
     """
     Take in what expires on our side, beside what was last seen of the endpoint.
     """
@@ -312,15 +315,8 @@ def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float) -> No
     facts = replace(before, items=(*(item for item in before.items if item.name not in names), *aside))
     if facts == before:
         return
-    held.past.note_change(before, facts, now)
+    held.past.note_change(before, facts, now, rotates=known.rotates)
     held.facts = facts
-
-
-def is_one_place(label: str) -> bool:
-    """
-    False for an endpoint whose items change because its address does: what came before tells nothing there.
-    """
-    return _ROTATING.fullmatch(label) is None
 
 
 def with_missing(facts: Facts, before: Facts) -> Facts:

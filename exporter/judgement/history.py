@@ -34,9 +34,12 @@ class Past:
     trusted_at: float | None = None
     """When a normal client would last have accepted the endpoint; None when never."""
 
-    def note_change(self, before: Facts, after: Facts, now: float) -> None:
+    def note_change(self, before: Facts, after: Facts, now: float, *, rotates: bool = False) -> None:
         """
-        Take in that the facts changed.
+        Take in that the facts changed at this time, in seconds since the epoch.
+
+        Where the endpoint `rotates`, each probe may be at another server: an older certificate or another
+        issuer then says nothing of what was there before.
         """
         now_there = {item.name: item for item in after.items}
         for old in before.items:
@@ -50,6 +53,8 @@ class Past:
             last_change = self.changed_at.get(old.name)
             self.changed_at[old.name] = now
             self.rolled_back_at.pop(old.name, None)
+            if rotates:
+                continue
             # Two changes in a short time are a deployment under way, seen through one address of several.
             under_way = last_change is not None and now - last_change < DEPLOYMENT
             if is_older(new, old):

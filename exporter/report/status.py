@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 
-from exporter.engine.memory import is_one_place
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Facts, Failed, FoundFault, Item
@@ -192,8 +191,7 @@ def rolled_back_at(row: EndpointRow, item: Item) -> float | None:
     """
     From when on it is told that an older leaf came back (ExpiryWentBackwards); None when it is not.
     """
-    when = row.held.past.rolled_back_at.get(item.name)
-    return when if when is not None and _is_compared(row, item) else None
+    return row.held.past.rolled_back_at.get(item.name) if item.kind is Kind.LEAF else None
 
 
 def identity_changed_at(row: EndpointRow, item: Item, now: float) -> float | None:
@@ -201,16 +199,8 @@ def identity_changed_at(row: EndpointRow, item: Item, now: float) -> float | Non
     When issuer and key changed together, while that is told (ExpiryIdentityChanged); None when it is not.
     """
     when = row.held.past.identity_changed_at.get(item.name)
-    if when is None or now >= when + IDENTITY_TOLD:
-        return None
-    return when if _is_compared(row, item) else None
-
-
-def _is_compared(row: EndpointRow, item: Item) -> bool:
-    """
-    True for what the alerts compare with what was there before.
-    """
-    return item.kind is Kind.LEAF and is_one_place(row.label)
+    told = when is not None and now < when + IDENTITY_TOLD and item.kind is Kind.LEAF
+    return when if told else None
 
 
 def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.engine.memory import ROSTER_AGE, Memory, TargetMemory, identity, is_one_place
+from exporter.engine.memory import ROSTER_AGE, Memory, TargetMemory, identity
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.judgement.history import DEPLOYMENT, Past
 from exporter.model.observation import Facts, Failed, Item, Observed
@@ -446,17 +446,34 @@ def test_a_repair_with_a_new_key_is_one_for_three_hours(later: float, counts: bo
 
 
 @pytest.mark.parametrize(
-    ("label", "one"),
+    ("url", "label"),
     [
-        ("192.0.2.1:443", True),
-        ("lms.example.com:443#1", False),
-        ("lms.example.com:443#12", False),
-        ("#1", True),
-        ("/etc/ssl/#1.pem", True),
+        ("https://lms.example.com", "192.0.2.1:443"),
+        ("file:///etc/ssl/cert.pem#2", "/etc/ssl/cert.pem#2"),
+        ("kubernetes://prod/web", "prod/web:key#1"),
     ],
 )
-def test_a_numbered_endpoint_is_many_places(label: str, one: bool) -> None:
+def test_an_older_one_that_is_back_counts_whatever_its_place_is_called(url: str, label: str) -> None:
     """
-    As the alerting rules have it.
+    A name that ends like the number of a rotating address is a name like others.
     """
-    assert is_one_place(label) == one
+    memory, of = Memory(), target(url)
+    take(memory, of, seen(leaf(NOW, NOW + 2 * DAY), label))
+    take(memory, of, seen(leaf(NOW - DAY, NOW + DAY), label), at=NOW + 60)
+    assert memory.known(of).endpoints[label].past.rolled_back_at == {"leaf": NOW + 60}
+
+
+def test_addresses_that_rotate_are_not_compared_also_after_a_restart() -> None:
+    """
+    Each look may be at another server: an older certificate there, or another issuer, is no news.
+    """
+    memory, site = Memory(), target()
+    roster = dict.fromkeys(addresses(ADDRESS_LIMIT + 1), NOW)
+    memory.restore(site.name, TargetMemory(identity(site), roster=roster))
+    (label,) = memory.labels(site, ["192.0.2.1:443"], NOW)
+    older = of("B", "ecdsa-256", begin=NOW - 2 * DAY, end=NOW + 60 * DAY)
+    take(memory, site, seen(of("A", "rsa-2048"), label))
+    take(memory, site, seen(older, label), at=NOW + 60)
+    past = memory.known(site).endpoints[label].past
+    assert (past.rolled_back_at, past.identity_changed_at) == ({}, {})
+    assert past.changed_at == {"leaf": NOW + 60}

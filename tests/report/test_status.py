@@ -12,6 +12,7 @@ from exporter.judgement.history import DEPLOYMENT
 from exporter.model.observation import Certificate, Chain, Facts, Failed, FoundHazard, Observed
 from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Policy
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
+from exporter.model.targets import ADDRESS_LIMIT
 from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
 from exporter.report import advice
@@ -336,13 +337,17 @@ OLD = certificate(begin=NOW - 60 * DAY, end=NOW + 30 * DAY, issuer="CN=Theirs", 
 NEW = certificate(begin=NOW - 20 * DAY, end=NOW + 70 * DAY, issuer="CN=Ours")
 
 
-def changed(*changes: tuple[float, Certificate], label: str = ADDRESS) -> EndpointRow:
+def changed(
+    *changes: tuple[float, Certificate], url: str = "https://lms.example.com", rotates: bool = False
+) -> EndpointRow:
     """
     An endpoint that had these certificates from these times on.
     """
-    scene = Scene()
+    scene, of, label = Scene(), target(url), ADDRESS if url.startswith("https:") else url
+    for number in range(2 * ADDRESS_LIMIT if rotates else 0):
+        (label,) = scene.memory.labels(of, [f"192.0.2.{number}:443"], NOW)
     for at, one in changes:
-        scene.see(target(), seen(facts(one, intermediate()), label), at=at)
+        scene.see(of, seen(facts(one, intermediate()), label), at=at)
     (found,) = scene.rows()
     return found
 
@@ -415,4 +420,13 @@ def test_addresses_that_rotate_are_not_compared_with_each_other() -> None:
     Each look may be at another server; so have it the alerts.
     """
     assert words(changed((NOW - HOUR, NEW), (NOW, OLD)), NOW)
-    assert words(changed((NOW - HOUR, NEW), (NOW, OLD), label="lms.example.com:443#1"), NOW) == []
+    assert words(changed((NOW - HOUR, NEW), (NOW, OLD), rotates=True), NOW) == []
+
+
+def test_a_file_that_is_called_like_a_number_went_backwards_like_others() -> None:
+    """
+    What a place is called says nothing of it.
+    """
+    came = changed((NOW - HOUR, NEW), (NOW, OLD), url="file:///etc/ssl/cert.pem#2")
+    assert came.label.endswith("#2")
+    assert any("went backwards" in said for _, said in words(came, NOW))
