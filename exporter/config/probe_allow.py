@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from exporter.model.destinations import Range, embedded, is_this_host, range_of
-from exporter.model.urls import OPEN_FORMS, SCHEMES, Form, IPAddress, Url
+from exporter.model.urls import SCHEMES, Form, IPAddress, Url
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -73,7 +73,7 @@ class Allowed:
         if url.port and url.port == scheme.default_port:
             forms.append(url.normal.replace(f":{url.port}", "", 1))
         patterns = self.patterns
-        if scheme.form not in OPEN_FORMS:
+        if not scheme.prober.is_public:
             patterns = tuple(pattern for pattern in patterns if pattern.startswith(f"{url.scheme}:"))
         elif any(fnmatch.fnmatchcase(url.host, name) for name in self.names):
             return True

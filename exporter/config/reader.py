@@ -4,7 +4,6 @@ From the bytes of a configuration file to a `Config`, or to every fault in it at
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -27,9 +26,10 @@ from exporter.config.schema import (
 )
 from exporter.config.settings import Config, SchemeMatch, _target
 from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, Match, Policy, lateness
+from exporter.model.probers import Setting
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
-from exporter.model.urls import SCHEMES, Form
+from exporter.model.urls import SCHEMES
 from exporter.yaml_lines import SIZE_LIMIT, ConfigError, ConfigFault, Document, Loc, read
 
 
@@ -65,59 +65,30 @@ def parse(data: bytes, file: str, environ: Mapping[str, str]) -> Config:
     return config
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """
-    What a setting is for, where that is not every target.
-    """
-
-    schemes: frozenset[str]
-    words: str
+_SERVERS = "servers that speak TLS"
 
 
-def _schemes(*forms: Form) -> frozenset[str]:
-    return frozenset(name for name, scheme in SCHEMES.items() if scheme.form in forms)
-
-
-_WIRE = _Use(_schemes(Form.HOST), "servers that speak TLS")
-
-
-_WEB = _schemes(Form.WEB)
-
-
-_ENCRYPTED = _WIRE.schemes | {name for name in _WEB if name.endswith("https")}
-
-
-_STREAMS = frozenset(name for name in _WIRE.schemes if not SCHEMES[name].datagrams)
-
-
-_KEYSTORES = _Use(_WEB | _schemes(Form.PATH, Form.RESOURCE), "files, documents and Kubernetes objects")
-
-
-_USES: Mapping[str, _Use] = MappingProxyType(
+_USES: Mapping[Setting, str] = MappingProxyType(
     {
-        "server_name": _WIRE,
-        "ca_file": _Use(_ENCRYPTED, "servers that speak TLS, and documents got by HTTPS"),
-        "client_certificate": _Use(_ENCRYPTED, "servers that speak TLS, and documents got by HTTPS"),
-        "password_file": _KEYSTORES,
-        "password_env": _KEYSTORES,
-        "address_family": _Use(
-            _WIRE.schemes | {"dns", "domain"}, "servers that speak TLS, zones and domains"
-        ),
-        "addresses": _WIRE,
-        "keys": _Use(_WIRE.schemes - {"quic", "h3"}, "servers that speak TLS, but for QUIC"),
-        # With QUIC and DTLS each look fails and says so.
-        "proxy": _Use(_WIRE.schemes | _WEB, "servers that speak TLS over TCP, and documents"),
-        "proxy_protocol": _Use(_STREAMS, "servers that speak TLS over TCP"),
-        "crl": _WIRE,
-        "ocsp": _WIRE,
-        "renewal_information": _Use(_WIRE.schemes | _KEYSTORES.schemes, "certificates"),
-        "dns_checks": _WIRE,
-        "dns_servers": _Use(_WIRE.schemes | {"dns", "domain"}, "servers that speak TLS, zones and domains"),
-        "kubernetes": _Use(frozenset({"kubernetes"}), "objects of a Kubernetes cluster"),
+        "server_name": _SERVERS,
+        "ca_file": f"{_SERVERS}, and documents got by HTTPS",
+        "client_certificate": f"{_SERVERS}, and documents got by HTTPS",
+        "password_file": "files, documents and Kubernetes objects",
+        "password_env": "files, documents and Kubernetes objects",
+        "address_family": f"{_SERVERS}, zones and domains",
+        "addresses": _SERVERS,
+        "keys": f"{_SERVERS}, but for QUIC",
+        "proxy": f"{_SERVERS} over TCP, and documents",
+        "proxy_protocol": f"{_SERVERS} over TCP",
+        "crl": _SERVERS,
+        "ocsp": _SERVERS,
+        "renewal_information": "certificates",
+        "dns_checks": _SERVERS,
+        "dns_servers": f"{_SERVERS}, zones and domains",
+        "kubernetes": "objects of a Kubernetes cluster",
     }
 )
-"""What each setting is for that not every target uses. The others are for all."""
+"""What each setting is for that not every prober uses, for messages."""
 
 
 def _is_off(value: Any) -> bool:
@@ -298,13 +269,10 @@ class _Reading:
         Warns of each key of a target that does nothing there. Those of `defaults` are for the other targets.
         """
         scheme = entry.url.scheme
-        for key, use in _USES.items():
-            if (
-                key in entry.model_fields_set
-                and scheme not in use.schemes
-                and not _is_off(getattr(entry, key))
-            ):
-                why = f"it is for {use.words}, and this target has {scheme!r}"
+        used = SCHEMES[scheme].prober.settings
+        for key, words in _USES.items():
+            if key in entry.model_fields_set and key not in used and not _is_off(getattr(entry, key)):
+                why = f"it is for {words}, and this target has {scheme!r}"
                 self.warn((*loc, key), f"does nothing here: {why}; remove the key")
 
     def arguments(self, settings: _Settings, loc: Loc) -> dict[str, Any]:

@@ -12,12 +12,24 @@ from urllib.parse import unquote, urlsplit
 
 import idna
 
+from exporter.model.probers import (
+    DNS,
+    DOMAIN,
+    DTLS,
+    FILE,
+    HTTP_DOCUMENT,
+    HTTPS_DOCUMENT,
+    KUBERNETES,
+    QUIC,
+    WIRE,
+    Prober,
+)
 from exporter.model.suggestions import closest
 
 
 class Form(Enum):
     """
-    What stands behind a scheme.
+    How a URL goes on after its scheme.
     """
 
     HOST = "scheme://host:port"
@@ -31,12 +43,13 @@ class Form(Enum):
 @dataclass(frozen=True, slots=True)
 class Scheme:
     """
-    What a scheme means for the URL behind it.
+    What a scheme means for the URL behind it, and who probes that.
     """
 
-    form: Form = Form.HOST
+    prober: Prober
     default_port: int | None = None
     """The port when the URL names none; None: it must name one."""
+    form: Form = Form.HOST
     alpn: str = ""
     """
     The protocol that a handshake offers (RFC 7301); empty: none.
@@ -44,61 +57,59 @@ class Scheme:
     Where one port serves several protocols, it decides who answers, with which certificate. It is left out of
     protocols whose servers do the same without it.
     """
-    datagrams: bool = False
-    """Its servers are reached by UDP, not by TCP."""
     dialogue: bool = False
     """TLS begins after a dialogue, in which some servers keep strangers waiting on purpose."""
 
 
 SCHEMES: dict[str, Scheme] = {
-    "https": Scheme(default_port=443),
-    "tls": Scheme(),
-    "dtls": Scheme(datagrams=True),
-    "smtp": Scheme(default_port=25, dialogue=True),
-    "submission": Scheme(default_port=587, dialogue=True),
-    "smtps": Scheme(default_port=465),
-    "lmtp": Scheme(default_port=24, dialogue=True),
-    "imap": Scheme(default_port=143, dialogue=True),
-    "imaps": Scheme(default_port=993),
-    "pop3": Scheme(default_port=110, dialogue=True),
-    "pop3s": Scheme(default_port=995),
-    "sieve": Scheme(default_port=4190, dialogue=True),
-    "ftp": Scheme(default_port=21, dialogue=True),
-    "ftps": Scheme(default_port=990),
-    "ldap": Scheme(default_port=389, dialogue=True),
-    "ldaps": Scheme(default_port=636),
-    "xmpp": Scheme(default_port=5222, dialogue=True),
+    "https": Scheme(WIRE, 443),
+    "tls": Scheme(WIRE),
+    "dtls": Scheme(DTLS),
+    "smtp": Scheme(WIRE, 25, dialogue=True),
+    "submission": Scheme(WIRE, 587, dialogue=True),
+    "smtps": Scheme(WIRE, 465),
+    "lmtp": Scheme(WIRE, 24, dialogue=True),
+    "imap": Scheme(WIRE, 143, dialogue=True),
+    "imaps": Scheme(WIRE, 993),
+    "pop3": Scheme(WIRE, 110, dialogue=True),
+    "pop3s": Scheme(WIRE, 995),
+    "sieve": Scheme(WIRE, 4190, dialogue=True),
+    "ftp": Scheme(WIRE, 21, dialogue=True),
+    "ftps": Scheme(WIRE, 990),
+    "ldap": Scheme(WIRE, 389, dialogue=True),
+    "ldaps": Scheme(WIRE, 636),
+    "xmpp": Scheme(WIRE, 5222, dialogue=True),
     # XEP-0368 section 3: a server may share port 443 with a web server.
-    "xmpps": Scheme(default_port=5223, alpn="xmpp-client"),
-    "xmpp-server": Scheme(default_port=5269, dialogue=True),
-    "xmpps-server": Scheme(default_port=5270, alpn="xmpp-server"),
-    "postgres": Scheme(default_port=5432, dialogue=True),
-    "mysql": Scheme(default_port=3306, dialogue=True),
-    "mssql": Scheme(default_port=1433, dialogue=True),
+    "xmpps": Scheme(WIRE, 5223, alpn="xmpp-client"),
+    "xmpp-server": Scheme(WIRE, 5269, dialogue=True),
+    "xmpps-server": Scheme(WIRE, 5270, alpn="xmpp-server"),
+    "postgres": Scheme(WIRE, 5432, dialogue=True),
+    "mysql": Scheme(WIRE, 3306, dialogue=True),
+    "mssql": Scheme(WIRE, 1433, dialogue=True),
     # TDS 8, which drivers call `Encrypt=strict`.
-    "mssqls": Scheme(default_port=1433, alpn="tds/8.0"),
-    "rediss": Scheme(default_port=6379),
-    "mongodb": Scheme(default_port=27017),
-    "amqps": Scheme(default_port=5671),
-    "nntp": Scheme(default_port=119, dialogue=True),
-    "nntps": Scheme(default_port=563),
-    "irc": Scheme(default_port=6667, dialogue=True),
-    "ircs": Scheme(default_port=6697),
-    "rdp": Scheme(default_port=3389, dialogue=True),
+    "mssqls": Scheme(WIRE, 1433, alpn="tds/8.0"),
+    "rediss": Scheme(WIRE, 6379),
+    "mongodb": Scheme(WIRE, 27017),
+    "amqps": Scheme(WIRE, 5671),
+    "nntp": Scheme(WIRE, 119, dialogue=True),
+    "nntps": Scheme(WIRE, 563),
+    "irc": Scheme(WIRE, 6667, dialogue=True),
+    "ircs": Scheme(WIRE, 6697),
+    "rdp": Scheme(WIRE, 3389, dialogue=True),
     # Servers with DNS over HTTPS on the same port tell the two apart by it; zone transfers need it (RFC 9103
     # section 7.1).
-    "dot": Scheme(default_port=853, alpn="dot"),
-    "quic": Scheme(default_port=443, datagrams=True),
-    "h3": Scheme(default_port=443, datagrams=True),
-    "domain": Scheme(Form.NAME),
-    "dns": Scheme(Form.NAME),
-    "file": Scheme(Form.PATH),
-    "pem+https": Scheme(Form.WEB, 443),
-    "pem+http": Scheme(Form.WEB, 80),
-    "jwks+https": Scheme(Form.WEB, 443),
-    "kubernetes": Scheme(Form.RESOURCE),
+    "dot": Scheme(WIRE, 853, alpn="dot"),
+    "quic": Scheme(QUIC, 443),
+    "h3": Scheme(QUIC, 443),
+    "domain": Scheme(DOMAIN, form=Form.NAME),
+    "dns": Scheme(DNS, form=Form.NAME),
+    "file": Scheme(FILE, form=Form.PATH),
+    "pem+https": Scheme(HTTPS_DOCUMENT, 443, form=Form.WEB),
+    "pem+http": Scheme(HTTP_DOCUMENT, 80, form=Form.WEB),
+    "jwks+https": Scheme(HTTPS_DOCUMENT, 443, form=Form.WEB),
+    "kubernetes": Scheme(KUBERNETES, form=Form.RESOURCE),
 }
-"""Schemes that can be probed. `probes.PROBES` says how."""
+"""Schemes that can be probed."""
 
 
 ALL_SCHEMES = "`expiry-exporter check --help` lists all"
@@ -116,10 +127,6 @@ _OTHER_NAMES = {
     "wss": "https",
 }
 """What people call some schemes, where it is spelled too differently, or nearer to another scheme."""
-
-
-OPEN_FORMS = frozenset({Form.HOST, Form.NAME})
-"""Forms that `/probe` may be asked for without being named in `probe.allow`: what anybody can see."""
 
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -1,12 +1,13 @@
 """
-The kinds of targets: one file each, one line each in the registry.
+The kinds of probes: one folder each, one line each in the registry.
 
 A probe returns facts or raises. It does not time itself, and it does not turn
 exceptions into observations: `sweep` does both, for all of them, in one place.
 """
 
-from exporter.lookups import enrich, renewal_information
-from exporter.model.urls import SCHEMES, Form
+from exporter.lookups import enrich
+from exporter.lookups.renewal_information import renewal_information
+from exporter.model.urls import SCHEMES
 from exporter.probes.base import Probe
 from exporter.probes.dns import zone
 from exporter.probes.domains import probe as domains
@@ -15,43 +16,27 @@ from exporter.probes.files import url
 from exporter.probes.kubernetes import probe as kubernetes
 from exporter.probes.tls import dtls, quic, wire
 
-WIRE = Probe("wire", wire.endpoints, wire.look, additions=enrich.with_extras)
-
-
-QUIC = Probe("quic", wire.endpoints, quic.look, additions=enrich.with_extras)
-
-
-_FILE = Probe(
-    "file",
-    files.endpoints,
-    files.look,
-    files.look_all,
-    additions=renewal_information.renewal_information,
-    local=True,
-)
-
-
-_URL = Probe("url", url.endpoints, url.look, additions=url.additions)
-
-
-_KUBERNETES = Probe(
-    "kubernetes",
-    kubernetes.endpoints,
-    kubernetes.look,
-    kubernetes.look_all,
-    additions=renewal_information.renewal_information,
-)
-
-
-PROBES: dict[str, Probe] = {
-    **{scheme: WIRE for scheme, meaning in SCHEMES.items() if meaning.form is Form.HOST},
-    "quic": QUIC,
-    "h3": QUIC,
-    "dtls": Probe("dtls", wire.endpoints, dtls.look, additions=enrich.with_extras),
-    "domain": Probe("domain", domains.endpoints, domains.look),
-    "dns": Probe("dns", zone.endpoints, zone.look),
-    "file": _FILE,
-    **dict.fromkeys(("pem+https", "pem+http", "jwks+https"), _URL),
-    "kubernetes": _KUBERNETES,
+PROBERS: dict[str, Probe] = {
+    probe.name: probe
+    for probe in (
+        Probe("wire", wire.endpoints, wire.look, additions=enrich.with_extras),
+        Probe("dtls", wire.endpoints, dtls.look, additions=enrich.with_extras),
+        Probe("quic", wire.endpoints, quic.look, additions=enrich.with_extras),
+        Probe("domain", domains.endpoints, domains.look),
+        Probe("dns", zone.endpoints, zone.look),
+        Probe("file", files.endpoints, files.look, files.look_all, additions=renewal_information, local=True),
+        Probe("url", url.endpoints, url.look, additions=url.additions),
+        Probe(
+            "kubernetes",
+            kubernetes.endpoints,
+            kubernetes.look,
+            kubernetes.look_all,
+            additions=renewal_information,
+        ),
+    )
 }
-"""URL scheme to probe."""
+"""By name: a line for each `model.probers.Prober`."""
+
+
+PROBES: dict[str, Probe] = {scheme: PROBERS[meaning.prober.name] for scheme, meaning in SCHEMES.items()}
+"""By scheme of the URL, as the scheme says itself. One whose prober is missing ends the import."""

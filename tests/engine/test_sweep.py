@@ -19,6 +19,7 @@ from exporter.engine.results import TargetResult
 from exporter.engine.sweep import Sweeper
 from exporter.model.errors import ProbeError
 from exporter.model.observation import Facts, Failed, Observed
+from exporter.model.probers import WIRE
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Scheme, Url
@@ -74,7 +75,7 @@ class Fake:
         self.behaviour: Behaviour = self.good
         PROBES[FAKE] = Probe(FAKE, self.endpoints, self.look)
         PROBES[LOCAL] = Probe(LOCAL, self.endpoints, self.look, local=True)
-        SCHEMES[FAKE] = SCHEMES[LOCAL] = Scheme()
+        SCHEMES[FAKE] = SCHEMES[LOCAL] = Scheme(WIRE)
 
     @staticmethod
     async def good(_: Target, __: Endpoint) -> Facts:

@@ -14,8 +14,9 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from exporter.demo.minter import Minted
+from exporter.model.probers import WIRE
 from exporter.model.targets import USUAL_PATIENCE
-from exporter.probes import PROBES, WIRE
+from exporter.model.urls import SCHEMES
 from exporter.probes.tls.handshake import VERDICT_TIMEOUT
 from tests.probes.tls.starttls import daemons
 from tests.probes.tls.wire.probing import detail, look, see, shown, target, tls, told
@@ -233,5 +234,5 @@ def test_each_scheme_of_the_wire_has_a_real_server_or_a_scripted_one() -> None:
         *("xmpp", "xmpps", "xmpp-server", "xmpps-server", "ftp", "ftps", "postgres", "mysql", "irc", "ircs"),
         *("nntp", "nntps", "rediss", "dot", "amqps"),
     }
-    wire = {scheme for scheme, probe in PROBES.items() if probe is WIRE}
+    wire = {scheme for scheme, meaning in SCHEMES.items() if meaning.prober == WIRE}
     assert wire == served | SCRIPTED | {"https", "tls"}
