@@ -4,27 +4,27 @@ From the bytes of a configuration file to a `Config`, or to every fault in it at
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from exporter.config import values
 from exporter.config.schema import (
-    _MESSAGES,
-    _NO_VALUE,
-    _BuiltInEntry,
-    _ClientCertificate,
-    _Kubernetes,
-    _Match,
-    _PolicyEntry,
-    _Probe,
-    _Proxy,
-    _Sections,
-    _Settings,
-    _TargetEntry,
+    BuiltInEntry,
+    ClientCertificate,
+    KubernetesEntry,
+    MatchEntry,
+    PolicyEntry,
+    ProbeEntry,
+    ProxyEntry,
+    Sections,
+    Settings,
+    TargetEntry,
 )
-from exporter.config.settings import Config, SchemeMatch, _target
+from exporter.config.settings import Config, SchemeMatch
 from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, Match, Policy, lateness
 from exporter.model.probers import Setting
 from exporter.model.suggestions import closest
@@ -95,20 +95,38 @@ def _is_off(value: Any) -> bool:
     """
     True for a value that asks for nothing: such a one may stand anywhere.
     """
-    if isinstance(value, _Proxy):
+    if isinstance(value, ProxyEntry):
         return value.proxy is None
     return value in (False, "none", "any", "all")
 
 
 _MODELS: dict[str, type[BaseModel]] = {
-    "defaults": _Settings,
-    "probe": _Probe,
-    "client_certificate": _ClientCertificate,
-    "proxy": _Proxy,
-    "kubernetes": _Kubernetes,
-    "match": _Match,
+    "defaults": Settings,
+    "probe": ProbeEntry,
+    "client_certificate": ClientCertificate,
+    "proxy": ProxyEntry,
+    "kubernetes": KubernetesEntry,
+    "match": MatchEntry,
 }
 """Models inside models, by key."""
+
+
+_MESSAGES = {
+    "missing": "the key {key!r} is missing",
+    "model_type": "must be a mapping (lines of 'key: value')",
+    "dict_type": "must be a mapping (lines of 'key: value')",
+    "list_type": "must be a list (lines that start with '- ')",
+    "string_type": values.NOT_TEXT,
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must not be empty: name what it is for, or remove the key",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "value_error": "{error}",
+}
+"""pydantic's errors by type, in words for the person who wrote the file."""
 
 
 def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -125,7 +143,7 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
             model = _MODELS[step]
         return f"unknown key: {closest(key, model.model_fields)}"
     if error["input"] is None:
-        return _NO_VALUE
+        return values.NO_VALUE
     return _MESSAGES[error["type"]].format(key=key, **error.get("ctx", {}))
 
 
@@ -175,30 +193,31 @@ class _Reading:
         """
         written = self.document.value
         if not isinstance(written, dict):
-            known = ", ".join(_Sections.model_fields)
+            known = ", ".join(Sections.model_fields)
             self.document.refuse((), f"must be a mapping with the keys {known}: targets go under 'targets:'")
         # All of a section may be commented out.
         written = {
             key: value
             for key, value in written.items()
-            if value is not None or key not in _Sections.model_fields
+            if value is not None or key not in Sections.model_fields
         }
         policies = written.get("policies")
         for name, entry in policies.items() if isinstance(policies, dict) else ():
             self.policies[name] = self.policy(name, entry)
-        sections = self.model(_Sections, written, ())
-        defaults = self.arguments(sections.defaults, ("defaults",)) if sections else {}
-        if sections and sections.acme:
-            # One mapping for all targets, which is no setting of theirs.
-            defaults["acme"] = MappingProxyType({**DIRECTORIES, **sections.acme})
-        return Config(
-            targets=self.targets(written.get("targets"), defaults),
+        sections = self.model(Sections, written, ())
+        if sections is None:
+            sections = Sections()
+        self.warn_of_files(sections.defaults, ("defaults",))
+        config = Config(
             policies=MappingProxyType(self.policies),
-            probe_allow=tuple(sections.probe.allow) if sections else (),
-            warnings=tuple(self.warnings),
+            probe_allow=tuple(sections.probe.allow),
             matches=tuple(self.matches),
-            defaults=MappingProxyType(defaults),
+            defaults=sections.defaults,
+            # One mapping for all targets.
+            acme=MappingProxyType({**DIRECTORIES, **sections.acme}) if sections.acme else DIRECTORIES,
         )
+        targets = self.targets(written.get("targets"), config)
+        return replace(config, targets=targets, warnings=tuple(self.warnings))
 
     def policy(self, name: str, entry: Any) -> Policy:
         """
@@ -206,7 +225,7 @@ class _Reading:
         """
         if name in BUILT_IN:
             return self.built_in(name, entry)
-        model = self.model(_PolicyEntry, entry, ("policies", name))
+        model = self.model(PolicyEntry, entry, ("policies", name))
         due = model and (model.renewal_due or model.warning)
         if not model or not due:
             return AUTOMATIC
@@ -220,18 +239,18 @@ class _Reading:
         """
         A built-in policy, of which the document may only say what it is for.
         """
-        if isinstance(entry, dict) and set(entry) & (_PolicyEntry.model_fields.keys() - {"match"}):
+        if isinstance(entry, dict) and set(entry) & (PolicyEntry.model_fields.keys() - {"match"}):
             self.document.fault(
                 ("policies", name),
                 f"the policy {name!r} is built in, only its `match` may be set: choose another name for "
                 "deadlines of your own, and name it in `policy`",
             )
         else:
-            model = self.model(_BuiltInEntry, entry, ("policies", name))
+            model = self.model(BuiltInEntry, entry, ("policies", name))
             self.match(BUILT_IN[name], model.match if model is not None else None)
         return BUILT_IN[name]
 
-    def match(self, policy: Policy, match: _Match | None) -> None:
+    def match(self, policy: Policy, match: MatchEntry | None) -> None:
         """
         Notes what a policy is for.
         """
@@ -241,18 +260,19 @@ class _Reading:
                 SchemeMatch(frozenset(match.schemes), Match(policy, kinds, tuple(match.issuers)))
             )
 
-    def targets(self, entries: Any, defaults: Mapping[str, Any]) -> tuple[Target, ...]:
+    def targets(self, entries: Any, config: Config) -> tuple[Target, ...]:
         """
-        The targets without fault, each once.
+        The targets without fault, each once, with what `config` says of all.
         """
         targets: dict[str, tuple[Loc, Target]] = {}
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
             loc = ("targets", index)
-            model = self.model(_TargetEntry, entry if isinstance(entry, dict | list) else {"url": entry}, loc)
+            model = self.model(TargetEntry, entry if isinstance(entry, dict | list) else {"url": entry}, loc)
             if model is None:
                 continue
             self.idle(model, loc)
-            target = _target(defaults, {**self.arguments(model, loc), "name": model.name}, self.matches)
+            self.warn_of_files(model, loc)
+            target = config.target(model.url, model.name, model)
             first, known = targets.setdefault(target.name, (loc, target))
             line, path = self.document.place(first)
             if first == loc:
@@ -264,7 +284,7 @@ class _Reading:
                 self.document.fault(loc, f"{clash}: give one of them a `name:` of its own")
         return tuple(target for _, target in targets.values())
 
-    def idle(self, entry: _TargetEntry, loc: Loc) -> None:
+    def idle(self, entry: TargetEntry, loc: Loc) -> None:
         """
         Warns of each key of a target that does nothing there. Those of `defaults` are for the other targets.
         """
@@ -275,39 +295,23 @@ class _Reading:
                 why = f"it is for {words}, and this target has {scheme!r}"
                 self.warn((*loc, key), f"does nothing here: {why}; remove the key")
 
-    def arguments(self, settings: _Settings, loc: Loc) -> dict[str, Any]:
+    def warn_of_files(self, settings: Settings, loc: Loc) -> None:
         """
-        What is set, as arguments of Target.
-
-        A file that is missing is a warning only: it may come later, and the other targets do not need it.
+        Warns of each file that is missing. It may come later, and the other targets do not need it.
         """
-        arguments = {key: getattr(settings, key) for key in settings.model_fields_set}
-        if settings.policy is not None:
-            arguments["policy"] = self.policies[settings.policy]
-        if settings.proxy is not None:
-            arguments["proxy"] = settings.proxy.proxy
-        if arguments.keys() & {"password_file", "password_env"}:
-            arguments["password"] = arguments.pop("password_env", None) or arguments.pop("password_file")
         files = [((*loc, "ca_file"), settings.ca_file)]
         if settings.kubernetes is not None:
-            arguments["kubernetes"] = settings.kubernetes.objects
             files.append(((*loc, "kubernetes", "kubeconfig"), settings.kubernetes.kubeconfig))
         client = settings.client_certificate
         if client is not None:
             loc = (*loc, "client_certificate")
             files += [((*loc, "cert_file"), client.cert_file), ((*loc, "key_file"), client.key_file)]
-            del arguments["client_certificate"]
-            # All three, so that nothing of `defaults` is mixed in.
-            arguments["client_certificate_file"] = client.cert_file
-            arguments["client_key_file"] = client.key_file
-            arguments["client_key_password"] = client.password_env or client.password_file
         for where, path in files:
             # Asked, not opened: opening a pipe that nobody writes to would wait for ever.
             if path is not None and not (Path(path).is_file() and os.access(path, os.R_OK)):
                 self.warn(
                     where, f"{path} is not a file that can be read: probes that need it fail until it is"
                 )
-        return arguments
 
     def model(self, model: type[_Model], value: Any, loc: Loc) -> _Model | None:
         """

@@ -2,19 +2,21 @@
 The configuration that is in use: targets, policies, and which targets a caller of /probe may name.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
+from exporter.config import values
 from exporter.config.probe_allow import allowed
-from exporter.config.schema import _name, _url
-from exporter.model.policies import BUILT_IN, BY_KIND, Match, Policy
+from exporter.config.schema import Settings
+from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, Match, Policy
 from exporter.model.suggestions import closest
-from exporter.model.targets import Target
-from exporter.model.urls import TargetError
+from exporter.model.targets import DIRECTORIES, Objects, Target
+from exporter.model.urls import IPAddress, TargetError, Url
 from exporter.yaml_lines import shown
+
+_USUAL_OBJECTS = Objects()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,54 @@ class Config:
     """What is allowed but probably not meant, each with file and line."""
     matches: tuple["SchemeMatch", ...] = ()
     """Which policies fit which targets, in the order of the file."""
-    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    """What `defaults` sets, for `_target`. Not shown: a pass phrase may be among it."""
+    defaults: Settings = field(default_factory=Settings, repr=False)
+    """What targets share. Not shown: a pass phrase may be among it."""
+    acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, repr=False)
+    """ACME directories by organization of the issuer."""
+
+    def target(
+        self,
+        url: Url,
+        name: str,
+        own: Settings,
+        forbids: Callable[[IPAddress], str] | None = None,
+    ) -> Target:
+        """
+        A target with its `own` settings, and those of `defaults` for what it does not set.
+
+        Its own policy goes before every match, and each match before the policy of `defaults`.
+        """
+        settings = own.over(self.defaults)
+        client, proxy = settings.client_certificate, settings.proxy
+        fitting = [one.match for one in self.matches if not one.schemes or url.scheme in one.schemes]
+        whole = next((one.policy for one in fitting if not one.kinds and not one.issuers), None)
+        return Target(
+            url,
+            name,
+            own.policy or whole or settings.policy or AUTOMATIC,
+            () if own.policy is not None else (*fitting, *BY_KIND),
+            labels=tuple(sorted(settings.labels.items())),
+            timeout=settings.timeout,
+            server_name=settings.server_name,
+            ca_file=settings.ca_file,
+            client_certificate_file=client.cert_file if client is not None else None,
+            client_key_file=client.key_file if client is not None else None,
+            client_key_password=client.password if client is not None else None,
+            password=settings.password,
+            address_family=settings.address_family,
+            addresses=settings.addresses,
+            keys=settings.keys,
+            proxy=proxy.proxy if proxy is not None else None,
+            proxy_protocol=settings.proxy_protocol,
+            crl=settings.crl,
+            ocsp=settings.ocsp,
+            renewal_information=settings.renewal_information,
+            dns_checks=settings.dns_checks,
+            dns_servers=tuple(settings.dns_servers),
+            kubernetes=settings.kubernetes.objects if settings.kubernetes is not None else _USUAL_OBJECTS,
+            acme=self.acme,
+            forbids=forbids,
+        )
 
 
 class NotAllowedError(TargetError):
@@ -65,10 +113,10 @@ def target_for(config: Config, url: str, policy: str | None) -> Target:
     """
     target = next((target for target in config.targets if target.name == url), None)
     if target is None:
-        parsed = _url(url)
+        parsed = values.url(url)
         permitted = allowed(config.probe_allow)
-        settings = {"url": parsed, "name": _name(parsed.text), "forbids": partial(permitted.refusal, parsed)}
-        target = _target(config.defaults, settings, config.matches)
+        name = values.name(parsed.text)
+        target = config.target(parsed, name, Settings(), partial(permitted.refusal, parsed))
         # The normal form is matched, not the text, so that no spelling of a host slips past a pattern.
         if not permitted.may_ask(parsed, by_proxy=target.proxy is not None):
             raise NotAllowedError(
@@ -79,25 +127,3 @@ def target_for(config: Config, url: str, policy: str | None) -> Target:
     if policy not in config.policies:
         raise TargetError(f"there is no policy {shown(policy)}: {closest(policy, config.policies)}")
     return replace(target, policy=config.policies[policy], matches=())
-
-
-def _target(
-    defaults: Mapping[str, Any], settings: Mapping[str, Any], matches: Iterable["SchemeMatch"]
-) -> Target:
-    """
-    A target with its own settings and those of `defaults` that it does not set; labels are merged.
-
-    Its own policy goes before every match, and each match before the policy of `defaults`.
-    """
-    labels = {**defaults.get("labels", {}), **settings.get("labels", {})}
-    arguments = {**defaults, **settings, "labels": tuple(sorted(labels.items()))}
-    if "policy" in settings:
-        arguments["matches"] = ()
-    else:
-        scheme = settings["url"].scheme
-        fitting = [one.match for one in matches if not one.schemes or scheme in one.schemes]
-        whole = next((one.policy for one in fitting if not one.kinds and not one.issuers), None)
-        if whole is not None:
-            arguments["policy"] = whole
-        arguments["matches"] = (*fitting, *BY_KIND)
-    return Target(**arguments)

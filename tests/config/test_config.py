@@ -217,7 +217,7 @@ BAD_FILES = {
     ),
     "url in defaults": (
         "defaults:\n  url: https://a",
-        f"2: defaults.url: unknown key: {closest('url', schema._Settings.model_fields)}",
+        f"2: defaults.url: unknown key: {closest('url', schema.Settings.model_fields)}",
     ),
     # Targets
     "target is nothing": ("targets:\n-", "2: targets[0]: has no value: write one, or remove the key"),
@@ -924,7 +924,7 @@ def test_each_setting_is_known_to_be_for_some_targets_or_all() -> None:
     """
     A new one is not forgotten above.
     """
-    assert {setting.partition(":")[0] for setting, _ in USED} == schema._Settings.model_fields.keys()
+    assert {setting.partition(":")[0] for setting, _ in USED} == schema.Settings.model_fields.keys()
 
 
 @pytest.mark.parametrize(("setting", "used"), USED, ids=[setting.partition(":")[0] for setting, _ in USED])
@@ -943,6 +943,40 @@ def test_a_setting_that_does_nothing_is_a_warning(setting: str, used: list[str])
         assert warning.startswith(f"expiry.yml:3: targets[0].{key}: does nothing here: it is for ")
         assert warning.endswith(f", and this target has {scheme!r}; remove the key")
         assert read(f"defaults: {{{setting}}}\ntargets: ['{url}']", environ).warnings == ()
+
+
+@pytest.mark.parametrize("setting", [setting for setting, _ in USED], ids=lambda one: one.partition(":")[0])
+def test_each_setting_reaches_the_target(setting: str) -> None:
+    """
+    From the target itself and from `defaults`; without one, a target is as its type says.
+    """
+    # Of those that are on by themselves, the other value is one that does something.
+    written, environ = setting.replace("information: true", "information: false"), {"PASS": "phrase"}
+    plain = read("targets: ['https://a']").targets
+    assert plain == (Target(parse_url("https://a"), "https://a"),)
+
+    own = read(f"targets: [{{url: 'https://a', {written}}}]", environ).targets
+    shared = read(f"defaults: {{{written}}}\ntargets: ['https://a']", environ).targets
+
+    assert own != plain
+    if not setting.startswith("policy:"):  # one of the target's own goes before every match
+        assert own == shared
+
+
+def test_a_password_of_the_target_replaces_one_of_another_source(tmp_path: Path) -> None:
+    """
+    Whether it stands in a file or in the environment.
+    """
+    path = tmp_path / "password"
+    path.write_text("from the file\n")
+    of_file, of_env = f"password_file: {path}", "password_env: PASS"
+    for shared, own, password in (
+        (of_file, of_env, "of the environment"),
+        (of_env, of_file, "from the file"),
+    ):
+        text = f"defaults: {{{shared}}}\ntargets: ['file:///a.p12', {{url: 'file:///b.p12', {own}}}]"
+        first, second = read(text, {"PASS": "of the environment"}).targets
+        assert (first.password != password, second.password) == (True, password)
 
 
 @pytest.mark.parametrize(
@@ -1454,7 +1488,7 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-SETTINGS = st.dictionaries(st.sampled_from(sorted(schema._TargetEntry.model_fields)), VALUES, max_size=4)
+SETTINGS = st.dictionaries(st.sampled_from(sorted(schema.TargetEntry.model_fields)), VALUES, max_size=4)
 
 
 @given(

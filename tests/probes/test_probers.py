@@ -8,7 +8,7 @@ import pytest
 
 from exporter.config.probe_allow import allowed
 from exporter.config.reader import _USES, parse
-from exporter.config.schema import _Settings
+from exporter.config.schema import Settings
 from exporter.model.probers import Prober, Setting
 from exporter.model.urls import SCHEMES, Scheme, parse_url
 from exporter.probes import PROBERS, PROBES
@@ -37,7 +37,7 @@ def test_each_setting_of_a_prober_is_a_key_and_has_words() -> None:
     A key that only some targets use says which, where it does nothing.
     """
     assert set(get_args(Setting)) == _USES.keys()
-    assert _USES.keys() <= _Settings.model_fields.keys()
+    assert _USES.keys() <= Settings.model_fields.keys()
     used = [meaning.prober.settings for meaning in SCHEMES.values()]
     assert set().union(*used) == _USES.keys()
 

@@ -1,0 +1,266 @@
+"""
+From text to values: what each key of a configuration may hold.
+
+All raise ValueError with a message for the person who wrote the file.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from pydantic import ValidationInfo
+
+from exporter.model.policies import DAY, HOUR, Before, Policy
+from exporter.model.suggestions import closest
+from exporter.model.targets import HELM_TYPE
+from exporter.model.urls import (
+    SCHEMES,
+    Proxy,
+    TargetError,
+    Url,
+    closest_scheme,
+    parse_name_server,
+    parse_proxy,
+    parse_url,
+)
+from exporter.yaml_lines import shown
+
+PASSWORD_LIMIT = 1024
+"""Bytes; the longest pass phrase that OpenSSL takes (PEM_BUFSIZE)."""
+
+
+_UNIT_SECONDS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+_DURATION = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in _UNIT_SECONDS))
+
+
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+NO_VALUE = "has no value: write one, or remove the key"
+
+
+NOT_TEXT = "must be a text, not a list or a mapping"
+
+
+def _text(value: Any) -> str:
+    """
+    The value as it is, if it is text.
+    """
+    if not isinstance(value, str):
+        raise ValueError(NOT_TEXT)  # noqa: TRY004 - pydantic wants ValueError
+    return value
+
+
+def name(value: Any) -> str:
+    """
+    A name that can stand in a label, a page and a log. Raises TargetError, which is a ValueError.
+    """
+    text = _text(value)
+    if not text.strip() or len(text) > 200 or not text.isprintable():
+        raise TargetError("a name (without one, the URL) is 1 to 200 printable characters")
+    return text
+
+
+def url(value: Any) -> Url:
+    """
+    A target's URL. Raises TargetError, which is a ValueError.
+    """
+    text = _text(value)
+    if len(text) > 2048:
+        raise TargetError(f"a URL has at most 2048 characters, this one has {len(text)}")
+    return parse_url(text)
+
+
+def _duration(text: str) -> float:
+    """
+    Seconds of a duration in Prometheus's notation (`1m30s`), the larger unit first.
+    """
+    found = _DURATION.fullmatch(text)
+    if not text or not found:
+        raise ValueError(f"{shown(text)} is not a duration: write it like 10s, 1m30s, 500ms, 6h, 30d or 2w")
+    numbers = map(int, found.groups("0"))
+    return sum(number * unit for number, unit in zip(numbers, _UNIT_SECONDS.values(), strict=True))
+
+
+def timeout(value: Any) -> float:
+    """
+    A timeout in seconds, from a duration or a number of seconds.
+    """
+    text = _text(value)
+    seconds = float(text) if _NUMBER.fullmatch(text) else _duration(text)
+    # Prometheus's own scrape timeouts are far below.
+    if not 0 < seconds <= 600:
+        raise ValueError(f"must be more than 0 and at most 10m, not {text}")
+    return seconds
+
+
+def _share(text: str) -> float:
+    """
+    A share of the lifetime, from per cent.
+    """
+    number = text.removesuffix("%")
+    if not _NUMBER.fullmatch(number):
+        raise ValueError(f"{shown(text)} is not a share of the lifetime: write it like 33%")
+    if not 0 < float(number) <= 50:
+        raise ValueError(
+            f"must be more than 0% and at most 50% of the lifetime, not {text}: "
+            "nothing is due before the first half of its lifetime is over"
+        )
+    return float(number) / 100
+
+
+def deadline(value: Any) -> Before:
+    """
+    A moment before the end: `30d`, `33%`, or both in a list.
+    """
+    parts = [_text(part) for part in (value if isinstance(value, list) else [value])]
+    shares = [_share(part) for part in parts if "%" in part]
+    durations = [_duration(part) for part in parts if "%" not in part]
+    if isinstance(value, list) and (len(shares), len(durations)) != (1, 1):
+        raise ValueError("a list must hold one share and one duration, like [33%, 30d]: the lesser counts")
+    if 0 in durations:
+        raise ValueError("must be more than 0: told at the end is told too late")
+    return Before(min(durations, default=None), min(shares, default=None))
+
+
+def directory(text: str) -> str:
+    """
+    The URL of an ACME directory.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must be the URL of an ACME directory, like https://ca.example.com/acme/directory")
+    return text
+
+
+def scheme(text: str) -> str:
+    """
+    A scheme that there is.
+    """
+    name = text.lower().removesuffix("//").removesuffix(":")
+    if name not in SCHEMES:
+        raise ValueError(f"there is no scheme {shown(text)}: {closest_scheme(name)}")
+    return name
+
+
+class Reading(Protocol):
+    """
+    What a value is checked against besides itself: the file that it stands in, and what that has so far.
+    """
+
+    directory: Path
+    environ: Mapping[str, str]
+    policies: dict[str, Policy]
+
+
+def _reading(info: ValidationInfo) -> Reading:
+    """
+    The reading that a value is checked for.
+    """
+    assert info.context is not None
+    reading: Reading = info.context
+    return reading
+
+
+def policy(value: Any, info: ValidationInfo) -> Policy:
+    """
+    The policy of this name.
+    """
+    text, known = _text(value), _reading(info).policies
+    if text not in known:
+        raise ValueError(f"there is no policy {shown(text)}: {closest(text, known)}")
+    return known[text]
+
+
+def absolute(text: str, info: ValidationInfo) -> str:
+    """
+    A path as seen from the directory of the configuration.
+    """
+    return str(_reading(info).directory / text)
+
+
+def password_in_environment(text: str, info: ValidationInfo) -> str:
+    """
+    The pass phrase in a variable. The message does not name it: it may be the pass phrase itself, misplaced.
+    """
+    password = _reading(info).environ.get(text, "")
+    if not password:
+        raise ValueError("the environment variable of this name is not set or empty")
+    return password
+
+
+def password_in_file(path: str) -> str:
+    """
+    The pass phrase in a file, without its line end. As above, messages do not name the file.
+    """
+    try:
+        # Asked before it is opened: opening a pipe that nobody writes to would wait for ever.
+        if not Path(path).is_file():
+            raise ValueError(
+                "there is no regular file of this name; paths are relative to this configuration"
+            )
+        with Path(path).open("rb") as file:
+            # A byte order mark, which Windows writes, is no part of it.
+            text = file.read(PASSWORD_LIMIT + 6).decode("utf-8-sig")
+            password = text.removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise ValueError(f"the file can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("the file is not UTF-8 text: is it the right one?") from None
+    if not 0 < len(password.encode()) <= PASSWORD_LIMIT:
+        raise ValueError(f"the file must hold 1 to {PASSWORD_LIMIT} bytes: is it the right one?")
+    return password
+
+
+def proxy(value: Any) -> Proxy | None:
+    """
+    A proxy's URL, or None for `none`. Raises TargetError, which is a ValueError.
+    """
+    text = _text(value)
+    return None if text == "none" else parse_proxy(text)
+
+
+def name_server(value: Any) -> tuple[str, int]:
+    """
+    Address and port of a name server. Raises TargetError, which is a ValueError.
+    """
+    if value == "":
+        raise ValueError("must not be empty")
+    return parse_name_server(_text(value))
+
+
+def credentials(text: str) -> str:
+    """
+    A user and a password that every kind of proxy takes.
+    """
+    user, colon, password = text.partition(":")
+    # RFC 1929 section 2: one byte for each length.
+    if not colon or not all(0 < len(part.encode()) <= 255 for part in (user, password)):
+        raise ValueError("must be user:password, each of 1 to 255 bytes")
+    if not text.isprintable():
+        raise ValueError("must be user:password in one line")
+    return text
+
+
+def one_password(value: Any) -> Any:
+    """
+    The value as it is, unless it names two sources for one password.
+    """
+    if isinstance(value, dict) and {"password_file", "password_env"} <= value.keys():
+        raise ValueError("password_file and password_env exclude each other: remove one")
+    return value
+
+
+def secret_type(text: str) -> str:
+    """
+    A type of Secrets that is probed.
+    """
+    if text.startswith(HELM_TYPE):
+        raise ValueError("Helm's releases are not looked at: they hold charts, not what is in use")
+    if not re.fullmatch(r"[A-Za-z0-9._/-]{1,253}", text):
+        raise ValueError(f"{shown(text)} is not a type of Secrets, like kubernetes.io/tls or Opaque")
+    return text
