@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from exporter.cli import arguments as command_line
 from exporter.cli import check, main
 from exporter.cli.bundled_files import write_alerts
 from exporter.config import reader, settings
@@ -51,7 +50,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     """
     The parser of each command; `serve` is what happens without one.
     """
-    parser = command_line.parser()
+    parser = main.parser()
     (commands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     return {"serve": parser, **commands.choices}
 
@@ -508,7 +507,7 @@ def test_each_command_of_the_readme_exists(command: list[str]) -> None:
     match Path(program).name:
         case "expiry-exporter":
             # Ends the test (SystemExit) when a flag or a command does not exist.
-            command_line.parser().parse_args(arguments)
+            main.parser().parse_args(arguments)
         case "promtool" | "amtool" | "prometheus" | "alertmanager":
             # Run by the test of alerting.
             assert arguments

@@ -5,7 +5,8 @@ the Grafana dashboards.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -151,6 +152,23 @@ def with_labels(rules: str, labels: Sequence[str]) -> str:
     The rules with these labels of targets on every alert; with the usual ones when there are none.
     """
     return _LABELS.sub(f"group_left ({', '.join(labels)})", rules) if labels else rules
+
+
+def report(write: Callable[[], Written]) -> int:
+    """
+    Write files and print their paths, on standard error those that were left as they are; the exit code.
+    """
+    try:
+        written = write()
+    except BundleError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.writelines(f"{path}\n" for path in written.paths)
+    sys.stderr.writelines(
+        f"{path} is yours and was left as it is; another --output-dir gets the new example\n"
+        for path in written.kept
+    )
+    return 0
 
 
 def _texts(directory: Traversable, prefix: str) -> Iterator[tuple[str, str]]:

@@ -2,19 +2,21 @@
 `expiry-exporter check`: look once, tell a person or a program, exit as monitoring plugins do.
 """
 
-import asyncio
+import argparse
 import json
 import math
+import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from exporter.cli import arguments
+from exporter.cli.one_shot import looked, misused
 from exporter.cli.terminal import (
     GAP,
     STYLES,
@@ -29,15 +31,54 @@ from exporter.cli.terminal import (
     widest,
     write_columns,
 )
-from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
-from exporter.model.targets import Target
-from exporter.net.network import Network
+from exporter.model.urls import known_schemes
 from exporter.report import json_items
 from exporter.report.status import URGENCY, Finding, Level, span, status, worst
+
+DESCRIPTION = """\
+Look once and print what is found, the most urgent first: what ends when, whether
+clients trust it, why it can't be seen, and what to do about it.
+
+In the table, a bar is what is left of a lifetime, and its mark is where the renewal
+is due: a bar shorter than that is overdue. When the output is no terminal, the table
+has one line for each item, for grep, awk and sort.
+"""
+
+
+EXAMPLES = """\
+exit code, the most urgent of all:
+  0  fine
+  1  warning: the renewal is late or due, or something will hurt later
+  2  critical: the end is near or over, or clients refuse it; or wrong usage
+  3  unknown: it could not be seen, or not be checked as asked; or a bad configuration
+
+examples:
+  expiry-exporter check https://example.com
+      all addresses of a name, with its chain
+
+  expiry-exporter check smtp://mail.example.com file:///etc/ssl/www.pem domain:example.com
+      anything that expires: mail servers, files, domain registrations
+
+  expiry-exporter check --config.file=expiry.yml --only critical,unknown,warning
+      what needs a person, among all configured targets
+
+  expiry-exporter check --ca-file ca.pem --server-name db.internal postgres://10.0.0.7
+      one server behind a load balancer, under the name and CA that its clients expect
+
+  expiry-exporter check --policy manual https://shop.example.com
+      with the deadlines of a certificate that somebody must order
+
+  expiry-exporter check --config.file=expiry.yml | awk '$6 < 30 {print $2, $6}'
+      what ends in less than 30 days, and what could not be seen (-)
+
+  expiry-exporter check --output json https://example.com | jq '.endpoints[].findings'
+      for a program
+"""
+
 
 HEADINGS = ("STATE", "TARGET", "ENDPOINT", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
 """Of the plain table."""
@@ -63,32 +104,57 @@ WIDE = 110
 """Columns of a terminal from which on a bar has 20; else 10."""
 
 
-async def look(
-    targets: Sequence[Target], timeout: float, concurrency: int, console: Console | None
-) -> Scrape:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
-    One scrape of the targets, with all that it asks of others. Shows progress on the console, if any.
+    Add the flags and the help.
     """
-    network = Network(asyncio.get_running_loop())
-    try:
-        watch = Monitor(network, concurrency, time.time)
-        scrape = asyncio.ensure_future(watch.look_once(targets, timeout))
-        if console is not None:
-            await _show_progress(watch, scrape, len(targets), console)
-        return await scrape
-    finally:
-        network.close()
+    parser.description = DESCRIPTION
+    parser.epilog = f"{EXAMPLES}\nschemes:\n{_paragraph(known_schemes())}\n"
+    arguments.add_look_flags(parser)
+    parser.add_argument(
+        "--only",
+        metavar="LEVELS",
+        type=_levels,
+        default=None,
+        help="print endpoints of these levels only, such as critical,unknown; the exit code counts all",
+    )
+    parser.add_argument("--output", choices=("table", "json"), default="table", help="(default: %(default)s)")
 
 
-async def _show_progress(
-    watch: Monitor, scrape: "asyncio.Future[Scrape]", count: int, console: Console
-) -> None:
-    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TextColumn("targets"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=count)
-        while not scrape.done():
-            await asyncio.wait([scrape], timeout=0.2)
-            progress.update(task, completed=watch.done)
+def run(options: argparse.Namespace) -> int:
+    """
+    Look, print what is found, and return the exit code.
+    """
+    if options.only is not None and options.output != "table":
+        return misused("check", "--only is for the table: choose by `level` in the JSON document")
+    found = looked("check", options)
+    if found is None:
+        return int(Level.UNKNOWN)
+    scrape, refused = found
+    now = time.time()
+    if options.output == "json":
+        print_json(scrape, now, sys.stdout, refused)
+    else:
+        print_table(scrape, now, sys.stdout, options.only or frozenset(Level), refused)
+    return int(level(scrape, now, refused))
+
+
+def _paragraph(text: str) -> str:
+    """
+    The text in indented lines, broken between words only.
+    """
+    return textwrap.fill(
+        text, 78, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _levels(text: str) -> frozenset[Level]:
+    known = {level.name.lower(): level for level in Level}
+    words = [word.strip().lower() for word in text.split(",")]
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of critical, unknown, warning, ok")
+    return frozenset(known[word] for word in words)
 
 
 def level(scrape: Scrape, now: float, refused: Collection[str] = ()) -> Level:

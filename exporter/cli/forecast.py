@@ -2,8 +2,10 @@
 `expiry-exporter forecast`: the alerts to come, for a person, a spreadsheet or a program.
 """
 
+import argparse
 import csv
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from typing import TextIO
 
 from rich.text import Text
 
+from exporter.cli import arguments
+from exporter.cli.one_shot import looked, warn
 from exporter.cli.terminal import (
     GAP,
     STYLES,
@@ -26,12 +30,53 @@ from exporter.cli.terminal import (
     widest,
     write_columns,
 )
+from exporter.engine.scrape import EndpointRow
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
 from exporter.model.reasons import Kind
-from exporter.report.forecast import Alert, Forecast, document
-from exporter.report.status import NOUNS, Level, ago, span
+from exporter.report.forecast import Alert, Forecast, document, forecast
+from exporter.report.status import NOUNS, Level, ago, lookup_findings, span
+
+MOST_DAYS = 3660
+"""Days that a forecast may have."""
+
+
+UNCHECKED_LINES = 5
+"""Endpoints that could not be checked as asked of which there is a line each."""
+
+
+DESCRIPTION = """\
+Look once and tell which alerts will fire on which day if nothing is renewed and
+nothing else changes, as the rules of `expiry-exporter alerts` would: what fires now,
+then day by day, grouped by week. The first alert about each thing is in colour;
+what follows says the same again, louder.
+
+An alert is told once for a target and item, at the endpoint that is worst. The same
+certificate on several targets is one line.
+"""
+
+
+EXAMPLES = """\
+exit code:
+  0  the forecast is complete, whatever it says
+  2  wrong usage
+  3  something could not be seen or checked, so alerts may be missing; or a bad configuration
+
+examples:
+  expiry-exporter forecast https://example.com
+      the next 90 days
+
+  expiry-exporter forecast --config.file=expiry.yml --days 14
+      before a holiday, a change freeze, or a turn on call
+
+  expiry-exporter forecast --config.file=expiry.yml --days 365 --output csv > alerts.csv
+      the year, for a spreadsheet
+
+  expiry-exporter forecast --config.file=expiry.yml | grep -w critical
+      plain lines when the output is no terminal
+"""
+
 
 HEADINGS = (
     "WHEN",
@@ -64,6 +109,63 @@ UNFORESEEN = (
     "a scrape and an evaluation later, and up to 15 minutes later what must last (`for:`)."
 )
 """What a forecast leaves out."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the flags and the help.
+    """
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    arguments.add_look_flags(parser)
+    parser.add_argument(
+        "--days", metavar="N", type=_days, default=90, help="how far to look ahead (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", choices=("text", "json", "csv"), default="text", help="(default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Look, print which alerts will fire on which day, and return the exit code.
+    """
+    found = looked("forecast", options)
+    if found is None:
+        return int(Level.UNKNOWN)
+    scrape, refused = found
+    foretold = forecast(scrape.endpoints, scrape.at, options.days)
+    write = {
+        "json": print_json,
+        "csv": print_csv,
+        "text": print_text,
+    }
+    write[options.output](foretold, sys.stdout)
+    if options.output == "csv":
+        # Its lines have no place for this.
+        sys.stderr.writelines(f"{line}\n" for line in unseen(foretold))
+    if not scrape.complete:
+        warn("forecast", f"not all was looked at in {options.timeout:g} s: raise --timeout")
+    # What was not seen may be what fires first: a script must not take this for the whole.
+    unknown = [row for row in scrape.endpoints if _unchecked(row)]
+    for row in unknown[:UNCHECKED_LINES]:
+        warn("forecast", f"{row.target.name} {row.label}: {_unchecked(row)}")
+    if len(unknown) > UNCHECKED_LINES:
+        warn("forecast", f"so it is with {len(unknown) - UNCHECKED_LINES} more")
+    return int(Level.UNKNOWN if refused or foretold.unseen or unknown else Level.OK)
+
+
+def _unchecked(row: EndpointRow) -> str:
+    """
+    What was to be checked at an endpoint and could not be, in words; empty when all was.
+    """
+    found = lookup_findings(row.held.facts) if row.held.facts is not None else ()
+    return printable(next((one.words for one in found if one.level is Level.UNKNOWN), ""))
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of days from 1 to {MOST_DAYS}")
+    return int(text)
 
 
 def print_json(found: Forecast, stream: TextIO) -> None:

@@ -3,40 +3,111 @@ The command: which of its parts is run, and with which exit code it ends.
 """
 
 import argparse
-import asyncio
 import contextlib
 import os
 import resource
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
+from importlib import import_module
 
-from exporter import logs
-from exporter.cli import arguments as command_line
-from exporter.cli import bundled_files
-from exporter.cli.serve import ListenError, _fail, _serve, _server
-from exporter.config.settings import Config
-from exporter.demo import endpoints
-from exporter.model.policies import BUILT_IN
+from exporter import __version__, logs
+from exporter.cli import arguments, serve
+
+DESCRIPTION = """\
+Says, before an outage, that a certificate is about to run out.
+
+Without a command, serves metrics to Prometheus: each scrape of /metrics looks at
+every configured target and tells when what it presents ends, when its renewal is
+due, and whether clients trust it.
+"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+EXAMPLES = """\
+examples:
+  expiry-exporter demo
+      try it: servers in every state on this machine, metrics and a status page
+
+  expiry-exporter check https://example.com tls://db.internal:5432
+      look once, print a table, exit 0 (fine), 1 (warning), 2 (critical) or 3 (unknown)
+
+  expiry-exporter forecast --config.file=expiry.yml
+      which alerts will fire on which day of the next 90, if nothing is renewed
+
+  expiry-exporter --config.file=expiry.yml
+      serve; a minimal expiry.yml is:
+          targets:
+            - https://example.com
+
+  expiry-exporter --config.file=expiry.yml --config.check
+      say everything that is wrong with a configuration, and exit
+
+  kill -HUP PID, or curl -X POST http://localhost:10119/-/reload
+      load the configuration anew; a bad one changes nothing
+"""
+
+
+COMMANDS = {
+    "check": "look once and print what is found, the most urgent first",
+    "forecast": "look once and tell which alerts will fire on which day",
+    "alerts": "write the alerting rules, the Alertmanager example, templates and runbooks",
+    "dashboards": "write the Grafana dashboards",
+    "demo": "serve with embedded endpoints in every state",
+}
+"""
+Each command, which is a module beside this one, with its line in the help. Without one, `serve` is run.
+
+The module has `add_arguments`, which takes the command's parser, and `run`, which takes what was parsed and
+gives the exit code.
+"""
+
+
+def main(given: Sequence[str] | None = None) -> int:
     """
-    Run the command and return its exit code.
+    Run the command with these arguments, None: those of the process, and return its exit code.
     """
-    options = command_line.parser().parse_args(arguments)
+    given = sys.argv[1:] if given is None else given
+    options = parser(given).parse_args(given)
     logs.setup(options.log_level, options.log_format, sys.stderr)
     _raise_file_limit()
     try:
-        return _COMMANDS[options.command](options)
+        exit_code: int = options.run(options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader went away (`expiry-exporter check … | head`): nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    return exit_code
+
+
+def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
+    """
+    The parser. What it gives has the function to run as `run`.
+
+    Only commands that are `wanted` have flags, so that others are not imported: a server does not carry what
+    draws on a terminal.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    whole = argparse.ArgumentParser(
+        prog="expiry-exporter",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    whole.add_argument("--version", action="version", version=f"expiry-exporter {__version__}")
+    serve.add_arguments(whole)
+    whole.set_defaults(run=serve.run)
+    arguments.add_log_flags(whole)
+    commands = whole.add_subparsers(title="commands", metavar="", dest="command")
+    for name, words in COMMANDS.items():
+        command = commands.add_parser(name, help=words, formatter_class=raw)
+        if name in wanted:
+            module = import_module(f"exporter.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+            arguments.add_log_flags(command)
+    return whole
 
 
 def _raise_file_limit() -> None:
@@ -46,76 +117,3 @@ def _raise_file_limit() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _demo(options: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory(prefix="expiry-demo-") as directory:
-        try:
-            asyncio.run(_serve_demo(options, directory)).cancel()
-        except ListenError as error:
-            return _fail(str(error))
-    return 0
-
-
-async def _serve_demo(options: argparse.Namespace, directory: str) -> threading.Timer:
-    shown = await endpoints.start(time.time(), directory)
-    try:
-        config = Config(shown.targets, BUILT_IN, ("*",), ())
-        return await _server(options, lambda: config)
-    finally:
-        await shown.close()
-
-
-def _write_alerts(options: argparse.Namespace) -> int:
-    return _tell(
-        lambda: bundled_files.write_alerts(
-            options.output_dir, options.labels or (), runbooks_url=options.runbooks_url, force=options.force
-        )
-    )
-
-
-def _write_dashboards(options: argparse.Namespace) -> int:
-    return _tell(
-        lambda: bundled_files.write_dashboards(
-            options.output_dir, options.external_url, runbooks_url=options.runbooks_url, force=options.force
-        )
-    )
-
-
-def _tell(write: Callable[[], bundled_files.Written]) -> int:
-    """
-    Write files and print their paths; on standard error what was left as it is.
-    """
-    try:
-        written = write()
-    except bundled_files.BundleError as error:
-        return _fail(str(error))
-    for path in written.paths:
-        sys.stdout.write(f"{path}\n")
-    for path in written.kept:
-        sys.stderr.write(
-            f"{path} is yours and was left as it is; another --output-dir gets the new example\n"
-        )
-    return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    from exporter.cli import one_shot as once  # noqa: PLC0415 - a server does not carry what draws on a terminal
-
-    return once.print_check(options)
-
-
-def _forecast(options: argparse.Namespace) -> int:
-    from exporter.cli import one_shot as once  # noqa: PLC0415 - as above
-
-    return once.print_forecast(options)
-
-
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "serve": _serve,
-    "check": _check,
-    "forecast": _forecast,
-    "alerts": _write_alerts,
-    "dashboards": _write_dashboards,
-    "demo": _demo,
-}

@@ -1,5 +1,5 @@
 """
-The commands that look once and print: `check` and `forecast`.
+Look once at what a command is asked to look at: `check` and `forecast`.
 """
 
 import argparse
@@ -9,90 +9,31 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from exporter.cli import check
-from exporter.cli import forecast as forecast_command
 from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
-from exporter.engine.scrape import EndpointRow, Scrape
-from exporter.model.foreign_text import printable
+from exporter.engine.monitor import Monitor
+from exporter.engine.scrape import Scrape
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, TargetError
-from exporter.report.forecast import forecast
-from exporter.report.status import Level, lookup_findings
+from exporter.net.network import Network
 from exporter.server.service import CONCURRENCY, fitting
 from exporter.yaml_lines import ConfigError
 
-UNCHECKED_LINES = 5
-"""Endpoints that could not be checked as asked of which a forecast has a line each."""
 
-
-def print_check(options: argparse.Namespace) -> int:
-    """
-    Look, print what is found, and return the exit code.
-    """
-    if options.only is not None and options.output != "table":
-        return _misused("check", "--only is for the table: choose by `level` in the JSON document")
-    found = _looked("check", options)
-    if found is None:
-        return int(Level.UNKNOWN)
-    scrape, refused = found
-    now = time.time()
-    if options.output == "json":
-        check.print_json(scrape, now, sys.stdout, refused)
-    else:
-        check.print_table(scrape, now, sys.stdout, options.only or frozenset(Level), refused)
-    return int(check.level(scrape, now, refused))
-
-
-def print_forecast(options: argparse.Namespace) -> int:
-    """
-    Look, print which alerts will fire on which day, and return the exit code.
-    """
-    found = _looked("forecast", options)
-    if found is None:
-        return int(Level.UNKNOWN)
-    scrape, refused = found
-    foretold = forecast(scrape.endpoints, scrape.at, options.days)
-    write = {
-        "json": forecast_command.print_json,
-        "csv": forecast_command.print_csv,
-        "text": forecast_command.print_text,
-    }
-    write[options.output](foretold, sys.stdout)
-    if options.output == "csv":
-        # Its lines have no place for this.
-        sys.stderr.writelines(f"{line}\n" for line in forecast_command.unseen(foretold))
-    if not scrape.complete:
-        _warn("forecast", f"not all was looked at in {options.timeout:g} s: raise --timeout")
-    # What was not seen may be what fires first: a script must not take this for the whole.
-    unknown = [row for row in scrape.endpoints if _unchecked(row)]
-    for row in unknown[:UNCHECKED_LINES]:
-        _warn("forecast", f"{row.target.name} {row.label}: {_unchecked(row)}")
-    if len(unknown) > UNCHECKED_LINES:
-        _warn("forecast", f"so it is with {len(unknown) - UNCHECKED_LINES} more")
-    return int(Level.UNKNOWN if refused or foretold.unseen or unknown else Level.OK)
-
-
-def _unchecked(row: EndpointRow) -> str:
-    """
-    What was to be checked at an endpoint and could not be, in words; empty when all was.
-    """
-    found = lookup_findings(row.held.facts) if row.held.facts is not None else ()
-    return printable(next((one.words for one in found if one.level is Level.UNKNOWN), ""))
-
-
-def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]] | None:
+def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]] | None:
     """
     One scrape of what the command is asked to look at, and what of it is no target, which has been said.
 
     None when there is nothing to look at, which has been said. Ends the process when nothing was asked for.
     """
     if not options.urls and options.config_file is None:
-        sys.exit(_misused(command, f"name a URL after `{command}`, or a configuration by --config.file"))
+        sys.exit(misused(command, f"name a URL after `{command}`, or a configuration by --config.file"))
     try:
         config = Config() if options.config_file is None else load(options.config_file, os.environ)
     except ConfigError as error:
@@ -101,7 +42,7 @@ def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str
     # `probe.allow` is about strangers. Whoever starts this command may read what the command can.
     config = replace(config, probe_allow=("*", *(f"{scheme}:*" for scheme in SCHEMES)))
     if not options.urls and not config.targets:
-        _warn(command, f"{options.config_file} has no targets to look at")
+        warn(command, f"{options.config_file} has no targets to look at")
         return None
     targets: dict[str, Target] = {}
     refused: list[str] = []
@@ -109,7 +50,7 @@ def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str
         try:
             targets[name] = _with_flags(target_for(config, name, options.policy), options)
         except TargetError as error:
-            _warn(command, str(error))
+            warn(command, str(error))
             refused.append(name)
     # Encodings of terminals that lack a character of a name must not stop the rest.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -117,8 +58,36 @@ def _looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str
     console = Console(stderr=True) if sys.stderr.isatty() else None
     # Each failure stands in what is printed: no line of log beside it.
     logging.getLogger().setLevel(logging.ERROR)
-    scrape = asyncio.run(check.look(tuple(targets.values()), options.timeout, fitting(CONCURRENCY), console))
+    scrape = asyncio.run(look(tuple(targets.values()), options.timeout, fitting(CONCURRENCY), console))
     return scrape, refused
+
+
+async def look(
+    targets: Sequence[Target], timeout: float, concurrency: int, console: Console | None
+) -> Scrape:
+    """
+    One scrape of the targets, with all that it asks of others. Shows progress on the console, if any.
+    """
+    network = Network(asyncio.get_running_loop())
+    try:
+        watch = Monitor(network, concurrency, time.time)
+        scrape = asyncio.ensure_future(watch.look_once(targets, timeout))
+        if console is not None:
+            await _show_progress(watch, scrape, len(targets), console)
+        return await scrape
+    finally:
+        network.close()
+
+
+async def _show_progress(
+    watch: Monitor, scrape: "asyncio.Future[Scrape]", count: int, console: Console
+) -> None:
+    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TextColumn("targets"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=count)
+        while not scrape.done():
+            await asyncio.wait([scrape], timeout=0.2)
+            progress.update(task, completed=watch.done)
 
 
 def _with_flags(target: Target, options: argparse.Namespace) -> Target:
@@ -138,10 +107,16 @@ def _with_flags(target: Target, options: argparse.Namespace) -> Target:
     )
 
 
-def _misused(command: str, message: str) -> int:
-    _warn(command, f"error: {message} (expiry-exporter {command} --help shows examples)")
+def misused(command: str, message: str) -> int:
+    """
+    Say what is wrong with the command line, and return the exit code.
+    """
+    warn(command, f"error: {message} (expiry-exporter {command} --help shows examples)")
     return 2
 
 
-def _warn(command: str, message: str) -> None:
+def warn(command: str, message: str) -> None:
+    """
+    Say something on standard error.
+    """
     sys.stderr.write(f"expiry-exporter {command}: {message}\n")

@@ -19,6 +19,7 @@ from hashlib import sha256
 
 from aiohttp import web
 
+from exporter.cli import arguments
 from exporter.config.reader import load
 from exporter.config.settings import Config
 from exporter.engine.descriptors import client_slots
@@ -51,9 +52,54 @@ LINGERING = 1.0
 """Seconds in which the rest of a body may come that nobody wants."""
 
 
-def _serve(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the flags.
+    """
+    parser.add_argument(
+        "--config.file",
+        dest="config_file",
+        metavar="FILE",
+        default="expiry.yml",
+        help="the configuration (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config.check",
+        dest="config_check",
+        action="store_true",
+        help="say what is wrong with the configuration, and exit",
+    )
+    parser.add_argument(
+        "--state.path",
+        dest="state_path",
+        metavar="FILE",
+        help="keep what was last seen in this file, so that it survives a restart",
+    )
+    parser.add_argument(
+        "--shard.index",
+        dest="shard_index",
+        metavar="N",
+        type=int,
+        default=0,
+        help="which share of the targets this replica looks at, from 0 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shard.total",
+        dest="shard_total",
+        metavar="N",
+        type=arguments.positive,
+        default=1,
+        help="how many replicas share the targets (default: %(default)s)",
+    )
+    arguments.add_server_flags(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Serve until a signal says to stop, or check the configuration only, and return the exit code.
+    """
     if not 0 <= options.shard_index < options.shard_total:
-        return _fail(f"--shard.index {options.shard_index} is not from 0 to {options.shard_total - 1}")
+        return fail(f"--shard.index {options.shard_index} is not from 0 to {options.shard_total - 1}")
     if options.config_check:
         return _check_config(options.config_file)
 
@@ -62,7 +108,11 @@ def _serve(options: argparse.Namespace) -> int:
         mine = [one for one in config.targets if shard(one.name, options.shard_total) == options.shard_index]
         return replace(config, targets=tuple(mine))
 
-    return _run_server(options, configuration)
+    try:
+        asyncio.run(start(options, configuration)).cancel()
+    except (ConfigError, ListenError) as error:
+        return fail(str(error))
+    return 0
 
 
 def shard(name: str, total: int) -> int:
@@ -76,24 +126,19 @@ def _check_config(file: str) -> int:
     try:
         config = load(file, os.environ)
     except ConfigError as error:
-        return _fail(str(error))
+        return fail(str(error))
     for warning in config.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     sys.stdout.write(f"{file}: good, {len(config.targets)} targets\n")
     return 0
 
 
-def _fail(message: str) -> int:
+def fail(message: str) -> int:
+    """
+    Say why the command ends, and return its exit code.
+    """
     sys.stderr.write(f"{message}\n")
     return 1
-
-
-def _run_server(options: argparse.Namespace, configuration: Callable[[], Config]) -> int:
-    try:
-        asyncio.run(_server(options, configuration)).cancel()
-    except (ConfigError, ListenError) as error:
-        return _fail(str(error))
-    return 0
 
 
 class ListenError(Exception):
@@ -102,7 +147,7 @@ class ListenError(Exception):
     """
 
 
-async def _server(options: argparse.Namespace, configuration: Callable[[], Config]) -> threading.Timer:
+async def start(options: argparse.Namespace, configuration: Callable[[], Config]) -> threading.Timer:
     """
     Serve until a signal says to stop. Raises ConfigError and ListenError.
 

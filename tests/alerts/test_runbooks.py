@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.arguments import parser
+from exporter.cli.main import parser
 from exporter.model.reasons import Fault, Reason
 from exporter.report.families import FAMILIES
 from tests.support.readme import REPOSITORY

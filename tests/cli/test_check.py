@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from exporter.cli import check
+from exporter.cli.one_shot import look
 from exporter.cli.terminal import ASCII, bar, joined
 from exporter.demo import endpoints
 from exporter.engine.results import ProbeResult
@@ -474,7 +475,7 @@ def test_a_look_shows_its_progress_on_a_terminal(tmp_path: Path, terminal: bool)
         shown = await endpoints.start(NOW, str(tmp_path))
         try:
             targets = [one for one in shown.targets if one.name in {"healthy", "refused"}]
-            return await check.look(targets, 5.0, 8, console)
+            return await look(targets, 5.0, 8, console)
         finally:
             await shown.close()
 

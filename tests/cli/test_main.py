@@ -21,7 +21,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter import __version__
-from exporter.cli import arguments as command_line
+from exporter.cli import arguments as types
 from exporter.cli import main, serve
 from exporter.demo.minter import Minted, root
 from exporter.model.urls import ALL_SCHEMES, SCHEMES
@@ -114,7 +114,7 @@ def flags() -> list[str]:
     """
     Every flag of the parser and its commands.
     """
-    parser = command_line.parser()
+    parser = main.parser()
     (commands,) = (one for one in parser._actions if isinstance(one.choices, dict))
     assert isinstance(commands.choices, dict)
     return sorted(
@@ -125,6 +125,19 @@ def flags() -> list[str]:
             for flag in action.option_strings
         }
     )
+
+
+def test_a_server_does_not_carry_what_draws_on_a_terminal() -> None:
+    """
+    Only the command that is run is imported.
+    """
+    words = (
+        "import sys; from exporter.cli import main; main.parser(['--log.level=info']); print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    modules = set(loaded.stdout.split())
+    assert "exporter.cli.serve" in modules
+    assert {"rich", *(f"exporter.cli.{name}" for name in main.COMMANDS)} & modules == set()
 
 
 def test_help_names_every_flag_and_shows_examples() -> None:
@@ -277,7 +290,7 @@ def test_an_address_to_listen_on_is_read(text: str, address: tuple[str | None, i
     """
     Without a host it is every address.
     """
-    assert command_line._address(text) == address
+    assert types._address(text) == address
 
 
 @pytest.mark.parametrize(
@@ -292,7 +305,7 @@ def test_an_external_url_is_read_without_its_last_slash(text: str, url: str) -> 
     """
     What follows it always begins with one.
     """
-    assert command_line._external_url(text) == url
+    assert types.external_url(text) == url
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1.5", 1.5), ("2s", 2.0), ("0", 0.0)])
@@ -300,7 +313,7 @@ def test_seconds_are_read_with_and_without_their_unit(text: str, seconds: float)
     """
     As people write them.
     """
-    assert command_line._seconds(text) == seconds
+    assert types._seconds(text) == seconds
 
 
 def test_a_good_configuration_is_called_good(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,74 @@
+"""
+`expiry-exporter alerts`: the files that turn metrics into alerts.
+"""
+
+import argparse
+from pathlib import Path
+
+from exporter.cli import arguments
+from exporter.cli.bundled_files import report, write_alerts
+from exporter.model.targets import label_name
+
+DESCRIPTION = """\
+Write the files that turn metrics into alerts: rules.yml for Prometheus,
+alertmanager.yml and templates/ for Alertmanager, and a runbook for each alert.
+
+alertmanager.yml is an example, and yours once it is written: it is never replaced.
+"""
+
+
+EXAMPLES = """\
+examples:
+  expiry-exporter alerts --output-dir /etc/prometheus/expiry
+      all of them
+
+  expiry-exporter alerts --output-dir /etc/prometheus/expiry --force
+      after an upgrade: replace rules, templates and runbooks
+
+  expiry-exporter alerts --output-dir new
+      elsewhere, to compare the new example with your alertmanager.yml
+
+  expiry-exporter alerts --output-dir . --label team --label squad
+      alerts that carry these labels of your targets
+
+  expiry-exporter alerts --output-dir . --runbooks-url https://wiki.example.com/runbooks
+      alerts that link to where you publish runbooks/, such as .../runbooks/ExpirySoon.md
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the flags and the help.
+    """
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--label",
+        dest="labels",
+        action="append",
+        metavar="NAME",
+        type=_label,
+        help="a label of your targets for alerts to carry, instead of the usual ones; may be repeated",
+    )
+    arguments.add_runbooks_flag(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="replace files that differ, but never alertmanager.yml"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Write the files, print their paths, and return the exit code.
+    """
+    return report(
+        lambda: write_alerts(
+            options.output_dir, options.labels or (), runbooks_url=options.runbooks_url, force=options.force
+        )
+    )
+
+
+def _label(text: str) -> str:
+    try:
+        return label_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,44 @@
+"""
+`expiry-exporter demo`: a server to try, with endpoints of its own in every state.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import threading
+import time
+
+from exporter.cli import arguments
+from exporter.cli.serve import ListenError, fail, start
+from exporter.config.settings import Config
+from exporter.demo import endpoints
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the flags and the help.
+    """
+    parser.description = "Start TLS endpoints in every state on this machine, and serve their metrics."
+    arguments.add_server_flags(parser)
+    parser.set_defaults(state_path=None)
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Serve until a signal says to stop, and return the exit code.
+    """
+    with tempfile.TemporaryDirectory(prefix="expiry-demo-") as directory:
+        try:
+            asyncio.run(_serve(options, directory)).cancel()
+        except ListenError as error:
+            return fail(str(error))
+    return 0
+
+
+async def _serve(options: argparse.Namespace, directory: str) -> threading.Timer:
+    shown = await endpoints.start(time.time(), directory)
+    try:
+        config = Config(shown.targets)
+        return await start(options, lambda: config)
+    finally:
+        await shown.close()
