@@ -63,7 +63,7 @@ ALERTS = {
 _TEXTS = [
     *ALERTS.items(),
     *advice.FAILURES.items(),
-    *advice.REFUSALS.items(),
+    *advice.FAULTS.items(),
     *advice.HAZARDS.items(),
     ("none", "Nothing to do."),
 ]

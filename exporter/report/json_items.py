@@ -1,7 +1,7 @@
 """
-Documents: endpoints and items as JSON values, for `check --output json` and /api/v1/items. Pure.
+Endpoints and items as JSON values, for `check --output json` and /api/v1/items. Pure.
 
-Times are seconds since the epoch; what is not known is null. The names are API.
+Times are seconds since the epoch; unknown values are null. The names are API.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ Document = dict[str, object]
 
 def endpoint(row: EndpointRow, now: float) -> Document:
     """
-    An endpoint with all its items.
+    Return an endpoint with all its items.
     """
     return {
         **_head(row),
@@ -30,9 +30,10 @@ def endpoint(row: EndpointRow, now: float) -> Document:
 
 def items(fleet: Inventory, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:
     """
-    The items of the endpoints that fit, in pages, behind the document's other values.
+    Return the head of the document, and an iterator of the selected page of items.
 
-    An endpoint without items has one entry, of item null. They are made one by one, since they may be many.
+    An endpoint without items has one entry, whose item is null. Items are made one by one, since there may be
+    many.
     """
     entries = fleet.select(selection, now)
     total = sum(len(one.row.verdict.items) or 1 if one.row.verdict is not None else 1 for one in entries)
@@ -99,7 +100,7 @@ _ITEM = ("item", "kind", "not_before", "not_after", "renewal_due", "warning", "c
 
 def item(judged: JudgedItem) -> Document:
     """
-    An item with its deadlines, and with its certificate's own fields if it is one.
+    Return an item with its deadlines, and with the fields of its certificate if it has one.
     """
     one, due, certificate = judged.item, judged.deadlines, judged.item.certificate
     found: Document = {

@@ -24,7 +24,7 @@ from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.dns import Resolution
 from exporter.net.network import Network
-from exporter.probes.domains.registries import Servers, Registries
+from exporter.probes.domains.registries import Registries, Servers
 from tests.probes.tls.wire.probing import tls_server
 from tests.support.certificates import NOW
 

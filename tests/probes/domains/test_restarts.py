@@ -14,7 +14,7 @@ from exporter.model.observation import Facts, Observed
 from exporter.model.policies import HOUR
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.probes.domains.registries import Servers, Registries
+from exporter.probes.domains.registries import Registries, Servers
 from exporter.server.service import Options, Service
 from tests.probes.domains.registry import END, Registry, rdap, registry
 from tests.support.certificates import NOW
