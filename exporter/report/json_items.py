@@ -28,14 +28,14 @@ def endpoint(row: EndpointRow, now: float) -> Document:
     }
 
 
-def items(fleet: Inventory, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:
+def items(inventory: Inventory, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:
     """
     Return the head of the document, and an iterator of the selected page of items.
 
     An endpoint without items has one entry, whose item is null. Items are made one by one, since there may be
     many.
     """
-    entries = fleet.select(selection, now)
+    entries = inventory.select(selection, now)
     total = sum(len(one.row.verdict.items) or 1 if one.row.verdict is not None else 1 for one in entries)
     pairs = (
         (one.row, judged)
@@ -44,23 +44,23 @@ def items(fleet: Inventory, selection: Selection, now: float) -> tuple[Document,
     )
     begin = (selection.page - 1) * selection.limit
     head: Document = {
-        "seen_at": fleet.scrape.at,
+        "seen_at": inventory.scrape.at,
         "total": total,
         "page": selection.page,
         "pages": -(-total // selection.limit),
         "limit": selection.limit,
     }
     shown = islice(pairs, begin, begin + selection.limit)
-    return head, (_item_of(row, judged, fleet, now) for row, judged in shown)
+    return head, (_item_of(row, judged, inventory, now) for row, judged in shown)
 
 
-def _item_of(row: EndpointRow, judged: JudgedItem | None, fleet: Inventory, now: float) -> Document:
+def _item_of(row: EndpointRow, judged: JudgedItem | None, inventory: Inventory, now: float) -> Document:
     return {
         **_head(row),
         **({"policy": judged.policy.name} if judged is not None else {}),
         "labels": dict(row.target.labels),
         **(item(judged) if judged is not None else dict.fromkeys(_ITEM)),
-        "newest_not_after": fleet.newest_end(judged) if judged is not None else None,
+        "newest_not_after": inventory.newest_end(judged) if judged is not None else None,
         "last_seen": row.held.seen_at,
         **_state(row, status(row, now)),
     }
