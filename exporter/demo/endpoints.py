@@ -30,7 +30,7 @@ _YEAR = 365 * DAY
 _LIFETIME = 90 * DAY
 
 
-_PATIENCE = 30.0
+_CONNECTION_TIMEOUT = 30.0
 """Seconds that a connection may stay open, also at the silent endpoint."""
 
 
@@ -201,7 +201,7 @@ async def _serve(answer: Answer, connection: socket.socket) -> None:
     Serve one connection. A client that breaks it off or takes too long is not an error.
     """
     with contextlib.suppress(OSError):
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_CONNECTION_TIMEOUT):
             await answer(connection)
 
 

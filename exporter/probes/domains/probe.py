@@ -54,18 +54,18 @@ class Delegation:
     The delegation of a domain in its parent zone.
     """
 
-    there: bool
+    exists: bool
     """True when the parent zone has the domain."""
     changed_at: float | None = None
-    """When a change of `there` was first seen, in seconds of the monotonic clock; None: it never changed."""
+    """When a change of `exists` was first seen, in seconds of the monotonic clock; None: it never changed."""
 
-    def is_news(self, now: float) -> bool:
+    def has_changed(self, now: float) -> bool:
         """
         Return True when the domain vanished or has just come back. One that was never there has not vanished.
         """
         if self.changed_at is None:
             return False
-        return not self.there or now < self.changed_at + JUST_BACK
+        return not self.exists or now < self.changed_at + JUST_BACK
 
 
 def restore(domain: str, facts: Facts, seen_at: float, network: Network) -> None:
@@ -121,12 +121,12 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     if (
         delegation is not None
         and delegation.value is not None
-        and delegation.value.is_news(network.monotonic())
+        and delegation.value.has_changed(network.monotonic())
     ):
         trace.note("it vanished from the zone above, or has just come back: asking the registry sooner")
         known.hurry(key, VANISHED_AGAIN)
     failure = known.failure(key)
-    # A registry that says there is no such domain was reached: that is news, not a failure to wait out.
+    # A registry that has no such domain was reached: that is reported at once, unlike other failures.
     gone = failure is not None and failure.reason is Reason.NOT_REGISTERED
     found = await known.wait(
         key,
@@ -148,15 +148,15 @@ async def _query_parent_zone(domain: str, target: Target, network: Network) -> A
     was = before.value if before is not None else None
     try:
         async with asyncio.timeout(target.patience):
-            there = await _is_delegated(domain, target, network)
+            exists = await _is_delegated(domain, target, network)
     except (ProbeError, ResolutionError, TimeoutError):
         # This host may not be allowed to ask other name servers: the registry is asked in its time then.
         return Answer(was, DELEGATION_PAUSE)
     if was is None:
-        return Answer(Delegation(there), DELEGATION_AGAIN)
-    if was.there is there:
+        return Answer(Delegation(exists), DELEGATION_AGAIN)
+    if was.exists is exists:
         return Answer(was, DELEGATION_AGAIN)
-    return Answer(Delegation(there, network.monotonic()), DELEGATION_AGAIN)
+    return Answer(Delegation(exists, network.monotonic()), DELEGATION_AGAIN)
 
 
 async def _is_delegated(domain: str, target: Target, network: Network) -> bool:
