@@ -47,7 +47,7 @@ class Registration:
     begin: float | None = None
     """None when the registry does not publish it."""
     statuses: tuple[str, ...] = ()
-    """As the registry writes them, each once, in its order."""
+    """Statuses in the words and order of the registry, each once."""
     registrar: str = ""
     """The company that renews it; empty when the registry does not publish it."""
 
