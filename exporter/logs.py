@@ -1,8 +1,8 @@
 """
 Logging: one record is one line, whatever it holds, as logfmt for people or as JSON for collectors.
 
-No line is longer than LINE_LIMIT, and no event has more than EVENT_LINES lines a minute: whoever can
-cause a line by what he sends must not fill the disk with it.
+No line is longer than LINE_LIMIT, and no event has more than EVENT_LINES lines a minute: a server or caller
+whose input causes a line must not fill the disk with it.
 
     logger.warning("probe failed", extra=fields(target="lms", reason="timeout"))
     ts=2026-11-24T06:00:00.123Z level=warn msg="probe failed" target=lms reason=timeout
@@ -30,27 +30,27 @@ Format: TypeAlias = Literal["logfmt", "json"]
 
 
 Plain: TypeAlias = str | int | float | bool | None
-"""What JSON can say without nesting. None: the value is not known (`null`)."""
+"""A JSON value without nesting. None: the value is not known (`null`)."""
 
 
 LINE_LIMIT = 8192
-"""Bytes that a line may have. Values that are too long for it have a note in the place of their middle."""
+"""Bytes that a line may have. In a value that is too long for it, a note replaces the middle."""
 
 
 EVENT_LINES = 100
-"""Lines that one event may have within EVENT_SECONDS; the others are counted in one line after them."""
+"""Lines that one event may have within EVENT_SECONDS; one line afterwards has the number of the others."""
 
 
 EVENT_SECONDS = 60.0
-"""How long lines of an event are counted together."""
+"""Seconds for which lines of an event are counted together."""
 
 
 _EVENT_SHOWN = 200
-"""Characters of a line that was left out which the line that counts them shows."""
+"""Characters of the first suppressed message that the line with their number shows."""
 
 
 _VALUE_LIMITS = (4000, 2000, 1000, 500, 250, 120, 60)
-"""Characters that a value may have: the first of these with which the line is short enough."""
+"""Characters that a value may have, tried in this order until the line is within LINE_LIMIT."""
 
 
 _KEY_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.-]")
@@ -61,9 +61,9 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 def setup(level: str, format: Format, stream: TextIO) -> None:  # noqa: A002  named as its flag, --log.format
     """
-    Send all records of the process from `level` on, other libraries' too, to `stream`.
+    Send the log records of the process, also those of libraries, from `level` on to `stream`.
 
-    Raises ValueError for an unknown level or format. May be called again: the last call holds.
+    Raises ValueError for an unknown level or format. A later call replaces the settings of an earlier one.
     """
     if level not in LEVELS:
         raise ValueError(f"log level {level!r} is not known: use one of {', '.join(LEVELS)}")
@@ -72,7 +72,7 @@ def setup(level: str, format: Format, stream: TextIO) -> None:  # noqa: A002  na
     if isinstance(stream, io.TextIOWrapper):
         # A stream in a C locale can't carry every character: the line is then escaped, not lost.
         stream.reconfigure(errors="backslashreplace")
-    handler = RationedHandler(stream)
+    handler = RateLimitedHandler(stream)
     handler.setFormatter(FORMATTERS[format]())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -84,13 +84,13 @@ def setup(level: str, format: Format, stream: TextIO) -> None:  # noqa: A002  na
 
 def fields(**values: object) -> dict[str, dict[str, object]]:
     """
-    The `extra` of a logging call that puts these values on the line, in this order.
+    Return the `extra` of a logging call that adds these values to the line, in this order.
     """
     return {"fields": values}
 
 
 Event: TypeAlias = tuple[str, int, str, int, type[BaseException] | None]
-"""What records that say the same have in common: logger, level, file, line, and class of the exception."""
+"""The key of records that report the same event: logger, level, file, line, class of the exception."""
 
 
 @dataclass(slots=True)
@@ -103,21 +103,22 @@ class _Minute:
     """Seconds since the epoch."""
     lines: int = 0
     left_out: int = 0
+    """Lines that were suppressed."""
     message: str = ""
-    """What the first line that was left out would have said."""
+    """The message of the first line that was suppressed."""
 
 
-class Ration:
+class RateLimiter:
     """
-    Tells which records have a line. The time is that of the records.
+    Limits the lines of each event to EVENT_LINES in EVENT_SECONDS. The clock is the records' own time.
     """
 
     def __init__(self) -> None:
         self._minutes: dict[Event, _Minute] = {}
 
-    def admits(self, record: logging.LogRecord) -> bool:
+    def allows(self, record: logging.LogRecord) -> bool:
         """
-        True when this record has a line. Who asks for level debug wants each of them.
+        Count the record, and return True when it is to be written. Records of level debug always are.
         """
         if record.levelno <= logging.DEBUG:
             return True
@@ -133,7 +134,9 @@ class Ration:
 
     def counted(self, now: float, *, at_end: bool = False) -> Iterator[logging.LogRecord]:
         """
-        A record for each minute that is over by now and had lines left out. At the end all of them are.
+        Yield a record for each event whose minute is over and had lines suppressed, with their number.
+
+        `now` is in seconds since the epoch; `at_end` ends all minutes, since the process ends.
         """
         # A clock that was set back must not make a minute last for longer.
         ended = [
@@ -153,53 +156,53 @@ class Ration:
                 yield counted
 
 
-class RationedHandler(logging.StreamHandler[TextIO]):
+class RateLimitedHandler(logging.StreamHandler[TextIO]):
     """
-    Writes to a stream what its ration admits.
+    Writes records to a stream within the limits of `RateLimiter`.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._ration = Ration()
+        self._limiter = RateLimiter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """
-        Write the record, after what is to be said of those that were left out before it.
+        Write the record if it is allowed, after the numbers of records suppressed in minutes that are over.
         """
-        for counted in self._ration.counted(record.created):
+        for counted in self._limiter.counted(record.created):
             super().emit(counted)
-        if self._ration.admits(record):
+        if self._limiter.allows(record):
             super().emit(record)
 
     def close(self) -> None:
         """
-        Say what was left out until now: the process ends.
+        Write the numbers of suppressed records, since the process ends, and close.
         """
-        for counted in self._ration.counted(time.time(), at_end=True):
+        for counted in self._limiter.counted(time.time(), at_end=True):
             super().emit(counted)
         super().close()
 
 
 class LogfmtFormatter(logging.Formatter):
     """
-    Lines of `key=value`; values with other than plain characters are quoted, as Go and C quote strings.
+    Formats lines of `key=value`; values with other than plain characters are quoted as Go quotes strings.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """
-        The record as one line without its end.
+        Return the record as one line of logfmt, without a newline.
         """
         return _bounded(record, _logfmt)
 
 
 class JsonFormatter(logging.Formatter):
     """
-    One JSON object (RFC 8259) a line, in ASCII, with the keys that the logfmt line has.
+    Formats lines of one JSON object each (RFC 8259), in ASCII, with the same keys as logfmt lines.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """
-        The record as one line without its end.
+        Return the record as one line of JSON, without a newline.
         """
         return _bounded(record, lambda values: json.dumps(values, separators=(",", ":")))
 
@@ -210,7 +213,7 @@ def _logfmt(values: dict[str, Plain]) -> str:
 
 def _bounded(record: logging.LogRecord, write: Callable[[dict[str, Plain]], str]) -> str:
     """
-    The line with as much of each value as it has room for.
+    Return the line that `write` makes, with values cut until it is within LINE_LIMIT.
     """
     for limit in _VALUE_LIMITS:
         line = write(line_values(record, limit))
@@ -226,10 +229,10 @@ FORMATTERS: MappingProxyType[str, type[logging.Formatter]] = MappingProxyType(
 
 def line_values(record: logging.LogRecord, limit: int) -> dict[str, Plain]:
     """
-    What a line says about a record: time, level, message, the logger if it is not ours, fields, traceback.
+    Return the values of a record's line: time, level, message, a library's logger, fields, traceback.
 
-    A field never replaces one of the other keys: it gets a `_` after its name. No text has more characters
-    than the limit, before they are escaped.
+    A field with the name of another key gets a `_` after its name. No text has more characters than `limit`,
+    before they are escaped.
     """
     values: dict[str, Plain] = {
         "ts": _moment(record.created),
@@ -251,14 +254,14 @@ def line_values(record: logging.LogRecord, limit: int) -> dict[str, Plain]:
 
 def _moment(timestamp: float) -> str:
     """
-    A time as lines have it: 2026-11-24T06:00:00.123Z.
+    Return a time in seconds since the epoch as RFC 3339 in UTC, with milliseconds: 2026-11-24T06:00:00.123Z.
     """
     return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _level_name(number: int) -> str:
     """
-    The highest of our levels that is not above this one; `debug` for all below it.
+    Return the name of the highest of LEVELS that is not above this number; `debug` below all of them.
     """
     return [name for name, level in LEVELS.items() if level <= max(number, logging.DEBUG)][-1]
 
@@ -273,7 +276,7 @@ def _message(record: logging.LogRecord) -> str:
 
 def _plain(value: object, limit: int) -> Plain:
     """
-    The value as JSON can say it; all that is no number or boolean becomes text.
+    Return the value as a JSON value; anything but a number, a boolean or None becomes text.
     """
     if value is None or isinstance(value, bool | int):
         return value
@@ -287,9 +290,9 @@ def _plain(value: object, limit: int) -> Plain:
 
 def _valid(text: str, limit: int) -> str:
     r"""
-    Text that UTF-8 can encode: lone surrogates, from names that were no UTF-8, become `\udcXX`.
+    Return text that UTF-8 can encode: lone surrogates, from names that were not UTF-8, become `\udcXX`.
 
-    Of what is too long the beginning and the end: a list's first lines, and the last line of a traceback.
+    A text over the limit keeps its beginning and its end: a list's first lines, a traceback's last line.
     """
     if len(text) > limit:
         beginning, end = limit * 2 // 3, limit // 3
@@ -309,7 +312,7 @@ def _logfmt_value(value: Plain) -> str:
 
 def _escape(character: str) -> str:
     """
-    The character itself when it can be shown. Line ends of any kind, controls and direction marks can't.
+    Return the character, or its escape when it is a line end, a control or a direction mark.
     """
     if character.isprintable():
         return character

@@ -1,8 +1,8 @@
 """
 YAML as plain text, lists and dicts, with the line of each value and the faults found in it.
 
-Scalars stay the text that was written (`team: 007` is "007", `yes` is "yes"): nothing depends on what YAML
-takes a word for, except that an empty value, `~` and `null` are None.
+Scalars stay the text that was written (`team: 007` is "007", `yes` is "yes"), whatever type YAML would give
+them. Only an empty value, `~` and `null` are None.
 """
 
 import re
@@ -17,11 +17,11 @@ SIZE_LIMIT = 16 * 1024 * 1024
 
 
 VALUE_LIMIT = 1_000_000
-"""Values that a document may have, each alias counted with all it stands for."""
+"""Values that a document may have, those that an alias repeats counted each time."""
 
 
 DEPTH_LIMIT = 32
-"""How deep lists and mappings may be nested; the deepest that a valid configuration needs is 4."""
+"""Levels to which lists and mappings may be nested; a valid configuration needs at most 4."""
 
 
 _PLAIN = "tag:yaml.org,2002:"
@@ -42,7 +42,7 @@ _TOO_DEEP = (
 _TOO_MANY = "there are more than {:,} values, counting what aliases (*name) repeat"
 
 
-# What the parser says, and what to do about it.
+# Beginnings of the parser's messages, with advice.
 _HINTS = {
     "mapping values are not allowed": "a value with ': ' in it needs quotes, else check the indentation",
     "did not find expected key": "check the indentation: the keys of a mapping start in one column",
@@ -61,19 +61,19 @@ Loc = tuple[str | int, ...]
 @dataclass(frozen=True, slots=True)
 class ConfigFault:
     """
-    One thing that is wrong in a configuration. `str()` gives `expiry.yml:12: targets[3].timeout: ...`.
+    One fault in a configuration. `str()` returns `expiry.yml:12: targets[3].timeout: ...`.
     """
 
     file: str
     line: int
-    """Counted from 1; 0 when the fault is of the file as a whole."""
+    """Counted from 1; 0 for a fault of the whole file."""
     path: str
-    """Where in the document, counted from 0 as in `targets[3].timeout`; empty for the document itself."""
+    """The path of the value, such as `targets[3].timeout`, counted from 0; empty for the whole document."""
     message: str
 
     def __str__(self) -> str:
         """
-        The fault as one line, in the form that editors and compilers share.
+        Return the fault on one line, as `FILE:LINE: PATH: MESSAGE`, which editors can open.
         """
         place = f"{self.file}:{self.line}" if self.line else self.file
         return ": ".join(part for part in (place, self.path, self.message) if part)
@@ -81,12 +81,12 @@ class ConfigFault:
 
 class ConfigError(Exception):
     """
-    A configuration that can't be used, with everything that is wrong in it. `str()` lists all, one a line.
+    A configuration that can't be used, with all faults in it. `str()` lists them, one on each line.
     """
 
     def __init__(self, faults: Iterable[ConfigFault]) -> None:
         """
-        Keeps the faults in the order of the file.
+        Keep the faults, in the order of their lines.
         """
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line))
         super().__init__("\n".join(str(fault) for fault in self.faults))
@@ -94,26 +94,26 @@ class ConfigError(Exception):
 
 class Document:
     """
-    A YAML document: its value, the lines of it, and its faults so far.
+    A YAML document: its value, the line of each part, and the faults found so far.
     """
 
     def __init__(self, file: str, value_limit: int) -> None:
         """
-        Starts without a value. `file` is the name in messages.
+        Start without a value. `file` is the name in messages; `value_limit` bounds the number of values.
         """
         self.file = file
         self.value_limit = value_limit
         self.value: Any = None
-        """Text, lists, dicts with text as keys, and None."""
+        """Text, lists, dicts with text as keys, or None."""
         self.lines: dict[Loc, int] = {(): 1}
         """The line of each key and element."""
         self.faults: list[ConfigFault] = []
         self.count = 0
-        """Values so far."""
+        """Number of values so far."""
 
     def place(self, loc: Loc) -> tuple[int, str]:
         """
-        The line and the path (`targets[3].labels.team`) of a value, or of the nearest one around it.
+        Return the line and the path (`targets[3].labels.team`) of a value, or of the nearest known parent.
         """
         while loc not in self.lines:
             loc = loc[:-1]
@@ -121,21 +121,23 @@ class Document:
 
     def fault(self, loc: Loc, message: str, line: int | None = None) -> None:
         """
-        Notes a fault. `line` replaces the value's own; None keeps it.
+        Add a fault of the value at `loc`. `line` replaces the value's own line.
         """
         known, path = self.place(loc)
         self.faults.append(ConfigFault(self.file, line or known, path, message))
 
     def refuse(self, loc: Loc, message: str, line: int | None = None) -> NoReturn:
         """
-        Notes a fault, and ends the reading: after this, nothing more can be said about the document.
+        Add a fault and raise ConfigError with all faults so far, since the document can't be read further.
         """
         self.fault(loc, message, line)
         raise ConfigError(self.faults)
 
     def take(self, node: yaml.Node, loc: Loc) -> Any:
         """
-        What a node stands for. An alias is the same node as its anchor: it is written out here, and counted.
+        Return the value of a node. An alias is the node of its anchor: its value is repeated and counted.
+
+        Raises ConfigError when the values are too many or nested too deep.
         """
         self.count += 1
         if self.count > self.value_limit:
@@ -157,7 +159,7 @@ class Document:
 
     def take_mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
         """
-        A mapping, without the keys that are at fault.
+        Return the value of a mapping, without keys that have a fault. Raises ConfigError as `take` does.
         """
         mapping: dict[str, Any] = {}
         for key, value in node.value:
@@ -180,7 +182,7 @@ class Document:
 
 def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
     """
-    The YAML document in these bytes. Raises ConfigError for faults that leave no value.
+    Parse the YAML document in these bytes. Raises ConfigError when it is not YAML, too large or too deep.
     """
     document = Document(file, value_limit)
     if len(data) > SIZE_LIMIT:
@@ -209,14 +211,14 @@ def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
 
 def shown(text: str) -> str:
     """
-    A value as it may stand in a message: quoted, printable, not long.
+    Return a value for a message: quoted, printable, cut to 60 characters.
     """
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 def _step(step: str | int) -> str:
     """
-    A key or position as part of a fault's path.
+    Return a key or position as part of a fault's path.
     """
     if isinstance(step, int):
         return f"[{step}]"
@@ -225,6 +227,6 @@ def _step(step: str | int) -> str:
 
 def _line(place: Any) -> int:
     """
-    The line that a node or an event begins in, from 1.
+    Return the line on which a node or an event begins, counted from 1.
     """
     return int(place.start_mark.line) + 1

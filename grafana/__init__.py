@@ -2,8 +2,8 @@
 Grafana dashboards as code. `python -m grafana` writes the JSON beside the modules.
 
 `fleet`, `target` and `exporter` are a dashboard each, with one function for each panel; `queries` has
-the PromQL that they share, `panels` the looks, `meanings` the words for values, `shell` what every
-dashboard has around its panels.
+the PromQL that they share, `panels` the types and styles of panels, `meanings` the words for values, `shell`
+the variables, links and annotations of every dashboard.
 """
 
 import warnings

@@ -16,7 +16,7 @@ DIRECTORY = Path(__file__).parent
 
 def text(dashboard: Dashboard) -> str:
     """
-    The dashboard as JSON whose bytes depend on nothing but its contents.
+    Return the dashboard as JSON; equal dashboards have equal bytes.
     """
     plain = json.loads(json.dumps(dashboard, cls=JSONEncoder))
     return json.dumps(_unhidden(plain), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -24,7 +24,7 @@ def text(dashboard: Dashboard) -> str:
 
 def _unhidden(value: Any) -> Any:
     """
-    The same without the place that the builder gives to all links: a menu, in which nobody looks.
+    Return the JSON value without `placement`, with which the builder hides all links in a menu.
     """
     if isinstance(value, dict):
         return {key: _unhidden(inner) for key, inner in value.items() if key != "placement"}
@@ -33,7 +33,7 @@ def _unhidden(value: Any) -> Any:
 
 def texts() -> dict[str, str]:
     """
-    What is written, by the name of the file.
+    Return the contents of the files to write, by file name.
     """
     return {f"{module.NAME}.json": text(module.dashboard()) for module in (fleet, target, exporter)}
 

@@ -1,5 +1,5 @@
 """
-Exporter: whether what the other dashboards show is worth anything.
+The Exporter dashboard: whether the exporters see everything in time, and their cost.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ HERE = "job, instance"
 
 def dashboard() -> Dashboard:
     """
-    The whole dashboard.
+    Return the whole dashboard.
     """
     stats = [answers(), complete(), budget(), targets(), failing(), configuration(), state(), clock()]
     return shell.dashboard(
@@ -36,7 +36,7 @@ def dashboard() -> Dashboard:
         shell.ALERTS.replace("{", f"{{{EXPORTERS}, ", 1),
         [
             ("", stats),
-            ("Looking", [sweeps(), looks(), watched(), failures()]),
+            ("Looking", [sweeps(), endpoints(), targets_over_time(), failures()]),
             ("The process", [memory(), cpu(), files(), loaded()]),
             ("Scrapes, as Prometheus sees them", [scrapes(), samples(), scrape_health()]),
             ("All exporters", [exporters()]),
@@ -59,7 +59,7 @@ def _tile(
     no_value: str = "no data",
 ) -> stat.Panel:
     """
-    A number of which an alert tells when it is bad.
+    Return a number with a link to the runbook of the alert that fires when it is bad.
     """
     return panels.stat_panel(
         Place(title, description, 3, 4),
@@ -77,14 +77,14 @@ def _worst(
     title: str, description: str, expression: str, alert: str, no_value: str = "no data"
 ) -> stat.Panel:
     """
-    1 if it is well with all chosen exporters.
+    Return a yes or no: 1 if the condition holds for all chosen exporters.
     """
     return _tile(title, description, expression, alert, mappings=YES, no_value=no_value)
 
 
 def answers() -> stat.Panel:
     """
-    Whether Prometheus gets anything.
+    Exporters that answer scrapes.
     """
     return _worst(
         "All answer",
@@ -97,7 +97,7 @@ def answers() -> stat.Panel:
 
 def complete() -> stat.Panel:
     """
-    Whether everything was looked at.
+    Completeness of the last sweep.
     """
     return _worst(
         "Sweep complete",
@@ -110,7 +110,7 @@ def complete() -> stat.Panel:
 
 def budget() -> stat.Panel:
     """
-    How near the next incomplete sweep is.
+    Share of the scrape's timeout that the slowest sweep took.
     """
     return _tile(
         "Budget used",
@@ -127,7 +127,7 @@ def budget() -> stat.Panel:
 
 def targets() -> stat.Panel:
     """
-    How many are watched.
+    Number of targets.
     """
     return panels.stat_panel(
         Place(
@@ -144,7 +144,7 @@ def targets() -> stat.Panel:
 
 def failing() -> stat.Panel:
     """
-    How many looks fail.
+    Share of probes that fail.
     """
     return _tile(
         "Looks that fail",
@@ -161,7 +161,7 @@ def failing() -> stat.Panel:
 
 def configuration() -> stat.Panel:
     """
-    Whether the configuration in use is the last one.
+    Success of the last reload of the configuration.
     """
     return _worst(
         "Config good",
@@ -174,7 +174,7 @@ def configuration() -> stat.Panel:
 
 def state() -> stat.Panel:
     """
-    Whether a restart forgets.
+    Success of saving the state, without which a restart loses held facts.
     """
     return _worst(
         "State saved",
@@ -189,7 +189,7 @@ def state() -> stat.Panel:
 
 def clock() -> stat.Panel:
     """
-    Whether dates can be compared.
+    Difference between the clocks of exporters and Prometheus.
     """
     swept = of(families.SWEEP_TIME)
     return _tile(
@@ -206,7 +206,7 @@ def clock() -> stat.Panel:
 
 def sweeps() -> timeseries.Panel:
     """
-    Sweep time against its budget.
+    Sweep time and its limit.
     """
     return panels.lines_panel(
         Place(
@@ -225,9 +225,9 @@ def sweeps() -> timeseries.Panel:
     )
 
 
-def looks() -> timeseries.Panel:
+def endpoints() -> timeseries.Panel:
     """
-    Endpoints, and how many of them fail.
+    Number of endpoints, and of those whose probe fails.
     """
     return panels.lines_panel(
         Place(
@@ -246,9 +246,9 @@ def looks() -> timeseries.Panel:
     )
 
 
-def watched() -> timeseries.Panel:
+def targets_over_time() -> timeseries.Panel:
     """
-    Whether targets got lost.
+    Targets of each exporter over time.
     """
     return panels.lines_panel(
         Place(
@@ -267,7 +267,7 @@ def watched() -> timeseries.Panel:
 
 def failures() -> timeseries.Panel:
     """
-    Why looks fail.
+    Failed probes by reason.
     """
     return panels.lines_panel(
         Place(
@@ -298,7 +298,7 @@ def failures() -> timeseries.Panel:
 
 def memory() -> timeseries.Panel:
     """
-    What it holds.
+    Memory of the process.
     """
     return panels.lines_panel(
         Place(
@@ -315,7 +315,7 @@ def memory() -> timeseries.Panel:
 
 def cpu() -> timeseries.Panel:
     """
-    What it costs.
+    CPU time of the process.
     """
     busy = f"rate({of('process_cpu_seconds_total')}[$__rate_interval])"
     return panels.lines_panel(
@@ -334,7 +334,7 @@ def cpu() -> timeseries.Panel:
 
 def files() -> timeseries.Panel:
     """
-    What it holds open.
+    Open files of the process.
     """
     used = f"max by ({HERE}) ({of('process_open_fds')} / {of('process_max_fds')})"
     return panels.lines_panel(
@@ -353,7 +353,7 @@ def files() -> timeseries.Panel:
 
 def loaded() -> timeseries.Panel:
     """
-    When it was changed.
+    Age of the configuration in use.
     """
     return panels.lines_panel(
         Place(
@@ -374,7 +374,7 @@ def loaded() -> timeseries.Panel:
 
 def scrapes() -> timeseries.Panel:
     """
-    How long Prometheus waits.
+    Duration of scrapes.
     """
     return panels.lines_panel(
         Place(
@@ -392,7 +392,7 @@ def scrapes() -> timeseries.Panel:
 
 def samples() -> timeseries.Panel:
     """
-    What Prometheus stores.
+    Samples of each scrape.
     """
     return panels.lines_panel(
         Place(
@@ -410,7 +410,7 @@ def samples() -> timeseries.Panel:
 
 def scrape_health() -> timeseries.Panel:
     """
-    When scrapes failed.
+    Exporters that answer scrapes, over time.
     """
     return panels.lines_panel(
         Place(
@@ -432,7 +432,7 @@ def scrape_health() -> timeseries.Panel:
 
 def exporters() -> table.Panel:
     """
-    One row for each.
+    Table of exporters.
     """
     build = f"topk({ROWS}, max by ({HERE}, version, python, openssl) ({of(families.BUILD)}))"
     few = f"and on ({HERE}) {build}"
@@ -480,7 +480,7 @@ def exporters() -> table.Panel:
 
 def _compared(expression: str) -> Series:
     """
-    A line for each exporter, those that do not answer first: it has one number and colour in all panels.
+    Return a line for each exporter, those that are down first, with the same number and colour in all panels.
     """
     order = f"max by ({HERE}) ({of('up')} @ end())"
     return Series(numbered(expression, HERE, order), "{{N}} {{instance}}")

@@ -1,5 +1,5 @@
 """
-Fleet: what needs a person today, and what the year ahead brings.
+The Fleet dashboard: problems that need a person today, and the renewals of the next year.
 """
 
 from grafana_foundation_sdk.builders import barchart, bargauge, stat, table, timeseries
@@ -34,14 +34,14 @@ MONDAY = 4 * 86400
 WEEKS = 53
 
 COUNTED = 1_000_000
-"""More than any number of certificates or targets: what is sorted by stands before it."""
+"""More than any number of certificates or targets: a factor for the first key of a sort by two keys."""
 
 LEAF = 'kind="leaf"'
 
 
 def dashboard() -> Dashboard:
     """
-    The whole dashboard.
+    Return the whole dashboard.
     """
     stats = [
         exporters(),
@@ -75,7 +75,7 @@ def dashboard() -> Dashboard:
 
 def _count(title: str, description: str, condition: str, colour: str, alert: str) -> stat.Panel:
     """
-    How many items have the condition, in its colour; blue and the word `none` when there are none.
+    Return the number of items that meet the condition, in its colour; `none` in blue without any.
     """
     return panels.stat_panel(
         Place(title, description, 3, 4),
@@ -88,7 +88,7 @@ def _count(title: str, description: str, condition: str, colour: str, alert: str
 
 def exporters() -> stat.Panel:
     """
-    Whether what is shown is current.
+    Exporters that are down, without which the other panels are out of date.
     """
     return panels.stat_panel(
         Place(
@@ -107,7 +107,7 @@ def exporters() -> stat.Panel:
 
 def targets() -> stat.Panel:
     """
-    How many are watched.
+    Number of targets.
     """
     return panels.stat_panel(
         Place(
@@ -124,7 +124,7 @@ def targets() -> stat.Panel:
 
 def expired() -> stat.Panel:
     """
-    What clients refuse since it ended.
+    Number of items that have ended.
     """
     return _count(
         "Expired",
@@ -137,7 +137,7 @@ def expired() -> stat.Panel:
 
 def refused() -> stat.Panel:
     """
-    What clients refuse for other reasons.
+    Number of targets that clients refuse for other reasons than an end.
     """
     return _count(
         "Refused",
@@ -151,7 +151,7 @@ def refused() -> stat.Panel:
 
 def ends_soon() -> stat.Panel:
     """
-    What ends so soon that it is critical.
+    Number of items whose end is critically near.
     """
     return _count(
         "Ends soon",
@@ -165,7 +165,7 @@ def ends_soon() -> stat.Panel:
 
 def renewal_late() -> stat.Panel:
     """
-    What should have been renewed by now.
+    Number of items whose renewal is late.
     """
     return _count(
         "Renewal late",
@@ -179,7 +179,7 @@ def renewal_late() -> stat.Panel:
 
 def not_deployed() -> stat.Panel:
     """
-    What was renewed and is not served.
+    Number of items that were renewed but not deployed.
     """
     newer = f"{of(families.NEWEST)} > on ({ITEM}) {of(families.NOT_AFTER, OWN)}"
     return _count(
@@ -194,7 +194,7 @@ def not_deployed() -> stat.Panel:
 
 def unseen() -> stat.Panel:
     """
-    What nobody can tell.
+    Number of targets whose last probe failed.
     """
     return _count(
         "Can't be seen",
@@ -208,7 +208,7 @@ def unseen() -> stat.Panel:
 
 def urgent() -> table.Panel:
     """
-    The page's first question: what do I do now.
+    Table of the most urgent problems, each with its remedy.
     """
     packed = queries.urgent(100)
     return panels.table_panel(
@@ -247,7 +247,7 @@ def urgent() -> table.Panel:
 
 def year_ahead() -> barchart.Panel:
     """
-    How much work comes when.
+    Ends of items by week of the next year.
     """
     monday = f"{1000 * WEEK} * floor((%s - {MONDAY}) / {WEEK}) + {1000 * MONDAY}"
 
@@ -285,7 +285,7 @@ def year_ahead() -> barchart.Panel:
 
 def issuers() -> table.Panel:
     """
-    Who renews in time.
+    Table of issuers.
     """
     deadline = of(families.ALERT, LEAF, 'severity="warning"')
     late = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () ({deadline} <= bool time())"
@@ -315,7 +315,7 @@ def issuers() -> table.Panel:
 
 def shared() -> table.Panel:
     """
-    What one missed renewal takes down.
+    Table of certificates that several targets share.
     """
     who = "fingerprint_sha256, subject, issuer"
     ends = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () {of(families.NOT_AFTER, LEAF)}"
@@ -350,7 +350,7 @@ def shared() -> table.Panel:
 
 def reasons() -> table.Panel:
     """
-    Why looks fail and clients refuse.
+    Endpoints by reason, fault or hazard.
     """
     found = [
         queries.words(
@@ -385,7 +385,7 @@ def reasons() -> table.Panel:
 
 def history() -> timeseries.Panel:
     """
-    Whether it gets better.
+    Number of problems over time.
     """
     failed = f"{of(families.SUCCESS)} == 0"
     over = (
@@ -417,7 +417,7 @@ def history() -> timeseries.Panel:
 
 def protocols() -> bargauge.Panel:
     """
-    What handshakes agree on.
+    Endpoints by negotiated protocol.
     """
     each = f"count by (target, endpoint, protocol) ({chosen(of(families.TLS))})"
     return panels.bars_panel(
@@ -433,7 +433,7 @@ def protocols() -> bargauge.Panel:
 
 def keys() -> bargauge.Panel:
     """
-    What certificates are made of.
+    Certificates by type of key.
     """
     leaf = f"{of(families.CERTIFICATE, NOT_ABOVE)} and on ({ITEM}) {of(families.NOT_AFTER, LEAF)}"
     each = f"count by (key, fingerprint_sha256) ({chosen(leaf)})"
@@ -450,7 +450,7 @@ def keys() -> bargauge.Panel:
 
 def kinds() -> bargauge.Panel:
     """
-    What is watched.
+    Items by kind.
     """
     each = f"count by (target, item, kind) ({chosen(of(families.NOT_AFTER))})"
     return panels.bars_panel(
@@ -467,7 +467,7 @@ def kinds() -> bargauge.Panel:
 
 def owners() -> table.Panel:
     """
-    Whose work it is.
+    Targets and late renewals by owner.
     """
     late = f"0 * max by ({TARGET}) ({due('warning', OWN)}) + {COUNTED + 1}"
     each = f"max by (owner, target) ({OWNED} * on ({TARGET}) group_left () ({late}) or {OWNED})"

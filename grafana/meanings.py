@@ -1,5 +1,5 @@
 """
-What values are called on the dashboards.
+Words for values on the dashboards.
 """
 
 from exporter.model.reasons import Kind
@@ -58,18 +58,18 @@ ALERTS = {
     "ExpiryRenewalOverdue": "No automatic renewal happened: read the renewer's log, and run it by hand.",
     "ExpiryChainEndsBeforeLeaf": "Renew the certificate: that brings a new intermediate. Deploy both.",
 }
-"""What to do about an item, by the alert that tells of it."""
+"""Advice about an item, by the alert that fires for it."""
 
 _TEXTS = [
     *ALERTS.items(),
     *advice.FAILURES.items(),
-    *advice.REFUSALS.items(),
+    *advice.FAULTS.items(),
     *advice.HAZARDS.items(),
     ("none", "Nothing to do."),
 ]
 
 ADVICE = panels.words({str(value): Word(text.replace("`", "")) for value, text in _TEXTS})
-"""What to do about a reason, or an alert of an item."""
+"""Advice for a reason or an alert of an item."""
 
 HEALTH = panels.words(
     {
@@ -79,7 +79,7 @@ HEALTH = panels.words(
         "3": Word("fine", panels.FINE),
     }
 )
-"""2 when the look succeeded, and 1 more when clients would accept what was seen last."""
+"""2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""
 
 YES = panels.words({"1": Word("yes", panels.FINE), "0": Word("NO", panels.CRITICAL)})
 

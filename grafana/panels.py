@@ -1,9 +1,9 @@
 """
-How panels look: a function for each type, and the colours with what they mean.
+Types and styles of panels: a function for each type, and the colours with their meanings.
 
-The colours are those that people with any colour vision can tell apart (Okabe and Ito, "Color Universal
-Design", 2008), and none stands alone: a word or a number says the same. Where words stand on a colour it is
-lighter or darker than theirs, so that what Grafana writes on it, nearly white or nearly black, can be read.
+People with any colour vision can distinguish the colours (Okabe and Ito, "Color Universal Design", 2008), and
+no colour is the only sign: a word or a number says the same. Behind words the colours are lighter or darker
+than theirs, so that Grafana's text, nearly white or nearly black, can be read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,21 +23,21 @@ from grafana_foundation_sdk.builders import (
 from grafana_foundation_sdk.builders.dashboard import DashboardLink, FieldColor, ThresholdsConfig
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.cog.builder import Builder
-from grafana_foundation_sdk.models import common as looks
+from grafana_foundation_sdk.models import common as styles
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
 from grafana.queries import NTH
 
-SOURCE = looks.DataSourceRef(type_val="prometheus", uid="$datasource")
+SOURCE = styles.DataSourceRef(type_val="prometheus", uid="$datasource")
 
 CRITICAL = "#C24D00"
 """A person must act now."""
 WARNING = "#FFB20D"
 """A person must act, but not this minute."""
 UNKNOWN = "#AA5585"
-"""Nobody can tell, since it can't be seen."""
+"""Unknown, since the endpoint can't be seen."""
 FINE = "#0072B2"
 CALM = "#56B4E9"
 """A quantity that is neither good nor bad; also the second of a pair of lines."""
@@ -47,9 +47,9 @@ QUIET = "#5F6570"
 ORANGE = "#E69F00"
 """A line that warns: the colour for words would be too bright on white."""
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", ORANGE, "#D55E00")
-"""Of lines that mean nothing by themselves. Limits look like the last two, which only many lines need."""
+"""Colours of lines without a meaning of their own. The last two are those of limits too."""
 OTHERS = "#8A8F98"
-"""Of lines that are too many to be told apart."""
+"""The colour of lines that are too many for one each."""
 
 WHOLE = 24
 """Columns of Grafana's grid."""
@@ -58,13 +58,13 @@ NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 EVERY_FIELD = "/.*/"
 EMPTY_WHERE_UNKNOWN = [model.DynamicConfigValue("noValue", "")]
-"""What stands in place of a panel without data is not for each empty cell of one that has some."""
+"""Empty cells are empty: the text for a panel without data is not repeated in them."""
 
 
 class _Panel(Protocol):
     def title(self, title: str) -> Self: ...
     def description(self, description: str) -> Self: ...
-    def datasource(self, datasource: looks.DataSourceRef) -> Self: ...
+    def datasource(self, datasource: styles.DataSourceRef) -> Self: ...
     def span(self, w: int) -> Self: ...
     def height(self, h: int) -> Self: ...
 
@@ -75,7 +75,7 @@ P = TypeVar("P", bound=_Panel)
 @dataclass(frozen=True, slots=True)
 class Place:
     """
-    What stands above a panel, what it teaches, and how large it is in Grafana's grid of 24 columns.
+    The title of a panel, its description, and its size in Grafana's grid of 24 columns.
     """
 
     title: str
@@ -101,7 +101,7 @@ class Series:
 @dataclass(frozen=True, slots=True)
 class Column:
     """
-    A column of a table: the field that it shows, and how.
+    A column of a table: its field, title and style.
     """
 
     field: str
@@ -119,13 +119,13 @@ class Column:
     bar: str = ""
     """The colour of a bar from 0 to 1 beside the number; empty: none."""
     heading: str = ""
-    """What stands above the column instead of its title; may have variables."""
+    """Heading of the column instead of its title; may have variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
     """
-    What a value is called, and the colour that goes with it; no colour: the text's own.
+    The word for a value, with its colour; None: the colour of text.
     """
 
     text: str
@@ -134,7 +134,7 @@ class Word:
 
 def words(values: Mapping[str, Word]) -> list[model.ValueMapping]:
     """
-    Values with their words, in this order.
+    Return a mapping of values to words, in this order.
     """
     return [
         model.ValueMap(
@@ -148,7 +148,7 @@ def words(values: Mapping[str, Word]) -> list[model.ValueMapping]:
 
 def at_least(least: float, suffix: str) -> model.ValueMapping:
     """
-    Words instead of all numbers from here on.
+    Return a mapping of all numbers from `least` on to a word.
     """
     return model.RangeMap(
         model.DashboardRangeMapOptions(from_val=least, to=None, result=model.ValueMappingResult(text=suffix))
@@ -157,7 +157,7 @@ def at_least(least: float, suffix: str) -> model.ValueMapping:
 
 def steps(first: str, *others: tuple[float, str]) -> ThresholdsConfig:
     """
-    The first colour below all thresholds, then that of the highest threshold that is reached.
+    Return thresholds: the first colour below all of them, then that of the highest one that is reached.
     """
     found = [model.Threshold(None, first), *(model.Threshold(value, colour) for value, colour in others)]
     return ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(found)
@@ -165,7 +165,7 @@ def steps(first: str, *others: tuple[float, str]) -> ThresholdsConfig:
 
 def scheme(mode: model.FieldColorModeId, colour: str = "") -> FieldColor:
     """
-    Where a field takes its colour from.
+    Return the colour scheme of a field; `colour` is for the fixed one.
     """
     made = FieldColor().mode(mode)
     return made.fixed_color(colour) if colour else made
@@ -182,10 +182,10 @@ def stat_panel(
     no_value: str = "no data",
     decimals: int | None = None,
     name: str = "",
-    text_mode: looks.BigValueTextMode = looks.BigValueTextMode.VALUE,
+    text_mode: styles.BigValueTextMode = styles.BigValueTextMode.VALUE,
 ) -> stat.Panel:
     """
-    One large number with a word or a colour.
+    Return a panel with one large number, with a word or a colour.
     """
     panel = (
         _placed(stat.Panel(), place)
@@ -193,9 +193,9 @@ def stat_panel(
         .no_value(no_value)
         .with_target(_query(Series(expression, name), "A", instant=True))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False))
-        .graph_mode(looks.BigValueGraphMode.NONE)
-        .color_mode(looks.BigValueColorMode.BACKGROUND_SOLID)
-        .justify_mode(looks.BigValueJustifyMode.CENTER)
+        .graph_mode(styles.BigValueGraphMode.NONE)
+        .color_mode(styles.BigValueColorMode.BACKGROUND_SOLID)
+        .justify_mode(styles.BigValueJustifyMode.CENTER)
         .text_mode(text_mode)
         .color_scheme(scheme(model.FieldColorModeId.THRESHOLDS))
         .thresholds(colours or steps(QUIET))
@@ -216,7 +216,7 @@ def table_panel(
     no_value: str = "nothing",
 ) -> table.Panel:
     """
-    Queries side by side, one row for each set of labels.
+    Return a table with the queries side by side, one row for each set of labels.
 
     `sorted_by` has titles of columns, with True for the largest first. `ratio` is a field that Grafana adds:
     its name, and the fields of which it is the quotient. `hidden` fields are not shown.
@@ -249,7 +249,7 @@ def table_panel(
     # Grafana measures the value, not the words that stand for it, so two lines of these need room always.
     tall = any(column.wrapped and column.words for column in columns)
     return (
-        panel.cell_height(looks.TableCellHeight.LG if tall else looks.TableCellHeight.SM)
+        panel.cell_height(styles.TableCellHeight.LG if tall else styles.TableCellHeight.SM)
         .show_header(show_header=True)
         .filterable(filterable=False)
         .sort_by([common.TableSortByFieldState().display_name(name).desc(desc) for name, desc in sorted_by])
@@ -271,35 +271,35 @@ def lines_panel(
     limit: ThresholdsConfig | None = None,
 ) -> timeseries.Panel:
     """
-    Lines over the dashboard's time. `points` bounds how often dear queries are evaluated; the axis goes at
-    least from `at_least` to `up_to`.
+    Return a graph of lines over the dashboard's time range. `points` bounds the evaluations of expensive
+    queries; the axis goes at least from `at_least` to `up_to`.
 
-    Series without a colour have one by their number, as `queries.numbered` gives it.
+    Series without a colour get one by their number, which is that of `queries.numbered`.
     """
     panel = (
         _placed(timeseries.Panel(), place)
         .unit(unit)
         .no_value(no_value)
-        .draw_style(looks.GraphDrawStyle.LINE)
+        .draw_style(styles.GraphDrawStyle.LINE)
         .line_width(2)
         .fill_opacity(60 if stacked else 0)
-        .show_points(looks.VisibilityMode.NEVER)
+        .show_points(styles.VisibilityMode.NEVER)
         .color_scheme(scheme(model.FieldColorModeId.FIXED, OTHERS))
         .legend(
             common.VizLegendOptions()
-            .display_mode(looks.LegendDisplayMode.LIST)
-            .placement(looks.LegendPlacement.BOTTOM)
+            .display_mode(styles.LegendDisplayMode.LIST)
+            .placement(styles.LegendPlacement.BOTTOM)
             .show_legend(show_legend=True)
             .calcs(["lastNotNull"])
         )
         .tooltip(
-            common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.DESCENDING)
+            common.VizTooltipOptions().mode(styles.TooltipDisplayMode.MULTI).sort(styles.SortOrder.DESCENDING)
         )
     )
     if stacked:
-        panel = panel.stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL).group("A"))
+        panel = panel.stacking(common.StackingConfig().mode(styles.StackingMode.NORMAL).group("A"))
     if stairs:
-        panel = panel.line_interpolation(looks.LineInterpolation.STEP_AFTER)
+        panel = panel.line_interpolation(styles.LineInterpolation.STEP_AFTER)
     if at_least is not None:
         panel = panel.min(at_least)
     if up_to is not None:
@@ -310,7 +310,7 @@ def lines_panel(
         panel = panel.max_data_points(points)
     if limit is not None:
         panel = panel.thresholds(limit).thresholds_style(
-            common.GraphThresholdsStyleConfig().mode(looks.GraphThresholdsStyleMode.LINE)
+            common.GraphThresholdsStyleConfig().mode(styles.GraphThresholdsStyleMode.LINE)
         )
     for name, one in zip(NAMES, series, strict=False):
         panel = panel.with_target(_query(one, name, instant=False))
@@ -331,7 +331,7 @@ def bars_panel(
     no_value: str = "nothing",
 ) -> bargauge.Panel:
     """
-    A horizontal bar for each series, the longest first, with its number.
+    Return a panel with a horizontal bar for each series, the longest first, with its number.
     """
     return (
         _placed(bargauge.Panel(), place)
@@ -339,15 +339,15 @@ def bars_panel(
         .no_value(no_value)
         .with_target(_query(series, "A", instant=True))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False))
-        .orientation(looks.VizOrientation.HORIZONTAL)
-        .display_mode(looks.BarGaugeDisplayMode.BASIC)
-        .value_mode(looks.BarGaugeValueMode.TEXT)
+        .orientation(styles.VizOrientation.HORIZONTAL)
+        .display_mode(styles.BarGaugeDisplayMode.BASIC)
+        .value_mode(styles.BarGaugeValueMode.TEXT)
         # Names have a size by the height of their bar, and room by that size: a fixed one would be cut.
         .text(common.VizTextDisplayOptions().value_size(18))
-        .sizing(looks.BarGaugeSizing.MANUAL)
+        .sizing(styles.BarGaugeSizing.MANUAL)
         .min_viz_height(16)
         .max_viz_height(44)
-        .name_placement(looks.BarGaugeNamePlacement.LEFT)
+        .name_placement(styles.BarGaugeNamePlacement.LEFT)
         .show_unfilled(show_unfilled=False)
         .min(0)
         .thresholds(steps(colour))
@@ -363,9 +363,9 @@ def calendar_panel(
     unit: str,
 ) -> barchart.Panel:
     """
-    Stacked bars over a label that holds a time in milliseconds, in the order of time.
+    Return stacked bars over a label that holds a time in milliseconds, in the order of time.
 
-    When any of the several series has data, the first one has some.
+    The first series must have data whenever another one has.
     """
     panel = _placed(barchart.Panel(), place).unit("short").no_value("nothing")
     panel = panel.override_by_regexp(EVERY_FIELD, EMPTY_WHERE_UNKNOWN)
@@ -403,9 +403,9 @@ def calendar_panel(
     return (
         panel.override_by_name(label, [model.DynamicConfigValue("unit", unit)])
         .x_field(label)
-        .orientation(looks.VizOrientation.VERTICAL)
-        .stacking(looks.StackingMode.NORMAL)
-        .show_value(looks.VisibilityMode.NEVER)
+        .orientation(styles.VizOrientation.VERTICAL)
+        .stacking(styles.StackingMode.NORMAL)
+        .show_value(styles.VisibilityMode.NEVER)
         .x_tick_label_rotation(-45)
         .x_tick_label_spacing(100)
         .bar_width(0.9)
@@ -415,12 +415,12 @@ def calendar_panel(
         .decimals(0)
         .legend(
             common.VizLegendOptions()
-            .display_mode(looks.LegendDisplayMode.LIST)
-            .placement(looks.LegendPlacement.BOTTOM)
+            .display_mode(styles.LegendDisplayMode.LIST)
+            .placement(styles.LegendPlacement.BOTTOM)
             .show_legend(show_legend=True)
             .calcs([])
         )
-        .tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.NONE))
+        .tooltip(common.VizTooltipOptions().mode(styles.TooltipDisplayMode.MULTI).sort(styles.SortOrder.NONE))
     )
 
 
@@ -433,7 +433,7 @@ def states_panel(
     no_value: str = "no data",
 ) -> statetimeline.Panel:
     """
-    A band for each series, whose colour and word change with the value.
+    Return a panel with a band for each series, whose colour and word change with the value.
 
     Without words the upper half of the values has one colour, and the lower half another.
     """
@@ -447,20 +447,22 @@ def states_panel(
             steps(QUIET) if mappings else steps(QUIET, (50, FINE)).mode(model.ThresholdsMode.PERCENTAGE)
         )
         .merge_values(merge_values=True)
-        .show_value(looks.VisibilityMode.AUTO)
-        .align_value(looks.TimelineValueAlignment.LEFT)
+        .show_value(styles.VisibilityMode.AUTO)
+        .align_value(styles.TimelineValueAlignment.LEFT)
         .row_height(0.85)
         .fill_opacity(85)
         .line_width(0)
         .max_data_points(300)
         .legend(
             common.VizLegendOptions()
-            .display_mode(looks.LegendDisplayMode.LIST)
-            .placement(looks.LegendPlacement.BOTTOM)
+            .display_mode(styles.LegendDisplayMode.LIST)
+            .placement(styles.LegendPlacement.BOTTOM)
             .show_legend(bool(mappings))
             .calcs([])
         )
-        .tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.SINGLE).sort(looks.SortOrder.NONE))
+        .tooltip(
+            common.VizTooltipOptions().mode(styles.TooltipDisplayMode.SINGLE).sort(styles.SortOrder.NONE)
+        )
     )
     for name, one in zip(NAMES, series, strict=False):
         panel = panel.with_target(_query(one, name, instant=False))
@@ -469,7 +471,7 @@ def states_panel(
 
 def text_panel(place: Place, markdown: str) -> text.Panel:
     """
-    Words that explain.
+    Return a panel with text.
     """
     return _placed(text.Panel(), place).mode(TextMode.MARKDOWN).content(markdown)
 

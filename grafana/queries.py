@@ -20,21 +20,21 @@ ENDPOINT = f"{TARGET}, endpoint"
 ITEM = f"{ENDPOINT}, item"
 
 UNSEEN_FOR = 600
-"""Seconds after which alerts say that an endpoint can't be seen."""
+"""Seconds after which alerts fire for an endpoint that can't be seen."""
 
 NTH = "①②③④⑤⑥"
-"""Numbers of the lines that have a colour of their own: as many as all eyes can tell apart."""
+"""Numbers of the lines with a colour of their own: as many as people with any colour vision distinguish."""
 
 LINES = 12
 """Lines of one graph beside those."""
 
 RANK = 10_000_000_000
-"""More than any time in seconds (until the year 2286): what is added to sort by something else first."""
+"""More than any time in seconds (until the year 2286): a factor for the first key of a sort by two keys."""
 
 
 def of(metric: Family | str, *matchers: str) -> str:
     """
-    A selector of the chosen exporters' series.
+    Return a selector of the chosen exporters' series, with these matchers.
     """
     name = metric if isinstance(metric, str) else metric.name
     return f"{name}{{{', '.join((EXPORTERS, *matchers))}}}"
@@ -49,28 +49,28 @@ SPEAKING = 'kind!~"intermediate|ocsp|crl"'
 """The kinds of items whose end is the endpoint's own."""
 
 NOT_ABOVE = 'item!~"chain-.+"'
-"""Without the certificates above a leaf. What is left is half, and joins of certificates are dear."""
+"""Without the certificates above a leaf: half of the series, since joins of certificates are expensive."""
 
 CHOSEN = of(families.TARGET, '$label=~"$value"')
 """The targets that the variables choose."""
 
 INFO = f"topk by ({TARGET}) (1, {CHOSEN})"
-"""The same as one series for each: for minutes after a restart of Prometheus a changed one is there twice."""
+"""One series for each chosen target. After a change of labels, old and new series both exist for minutes."""
 
 OWNED = f'label_replace({INFO}, "owner", "$1", "$label", "(.*)")'
-"""The same with the value of the user's label, whatever that is called, as `owner`."""
+"""One series for each chosen target, with the value of the chosen label as `owner`."""
 
 
 def chosen(expression: str) -> str:
     """
-    Those of the series whose target the variables choose.
+    Return the series of the targets that the variables choose.
     """
     return f"({expression}) and on ({TARGET}) {CHOSEN}"
 
 
 def due(severity: str, *matchers: str) -> str:
     """
-    The items about which a person should have been told by now.
+    Return the items whose time for an alert of this severity has come.
     """
     which = f'severity="{severity}"'
     return f"{of(families.ALERT, which, *matchers)} <= time()"
@@ -78,31 +78,31 @@ def due(severity: str, *matchers: str) -> str:
 
 def words(expression: str, label: str, value: str, of_label: str = "") -> str:
     """
-    The series with one label more: the value, in which `$1` is that of another label.
+    Return the series with one more label; in its value `$1` stands for that of another label.
     """
     return f'label_replace({expression}, "{label}", "{value}", "{of_label}", "(.*)")'
 
 
 def total(expression: str) -> str:
     """
-    How many series there are: 0 when there are none but targets are known, and nothing without any target.
+    Return the number of series: 0 when there are none but there are targets, nothing without any target.
 
-    A zero that is shown while nothing is known would be a comfort that is not true.
+    Without targets nothing is known, and a 0 would be a false all-clear.
     """
     return f"count({expression}) or 0 * count({CHOSEN})"
 
 
 class Sort(Enum):
     """
-    What a problem's series are.
+    The sort of series that a problem has.
     """
 
     END = auto()
-    """Items whose end comes near. A worse problem of this sort includes the lesser ones."""
+    """Items whose end is near. A worse problem of this sort includes the lesser ones."""
     ITEM = auto()
-    """Items with something else."""
+    """Items with another problem."""
     UNSEEN = auto()
-    """Endpoints at which the last look failed, with the `reason`."""
+    """Endpoints whose last probe failed, with the `reason`."""
     ENDPOINT = auto()
     """Endpoints with another `reason`."""
 
@@ -110,13 +110,13 @@ class Sort(Enum):
 @dataclass(frozen=True, slots=True)
 class Problem:
     """
-    Something for a person to do, with the alert that tells of it.
+    A problem that a person has to solve, with the alert that fires for it.
     """
 
     rank: int
     """The most urgent has 1."""
     words: str
-    """Capitals: now."""
+    """In capitals when it is urgent."""
     alert: str
     sort: Sort
     which: str
@@ -130,10 +130,10 @@ BLOCKED = (Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING)
 
 def problems(*matchers: str) -> tuple[Problem, ...]:
     """
-    All that may be wrong with the series that match, the most urgent first.
+    Return all problems of the series that match, the most urgent first.
 
-    Selecting ten thousand series takes Prometheus as long as anything that is done with them, so each
-    of these selects as few as can be.
+    Selecting ten thousand series takes Prometheus as long as any computation on them, so each problem selects
+    as few series as possible.
     """
     ends = of(families.NOT_AFTER, OWN, *matchers)
     late = due("warning", OWN, *matchers)
@@ -175,12 +175,12 @@ def problems(*matchers: str) -> tuple[Problem, ...]:
 
 
 WORST = "target, item, kind, alert, reason, policy, owner"
-"""The labels of what needs a person, wherever it is seen."""
+"""The labels of a problem, without the endpoint."""
 
 
 def urgent(limit: int) -> str:
     """
-    What needs a person, the most urgent of it: rank * RANK + end. An item counts with its worst problem.
+    Return the most urgent problems as rank * RANK + end. An item counts with its worst problem.
     """
     items = _worst(ITEM, [_ranked(one) for one in problems() if one.sort in {Sort.END, Sort.ITEM}])
     return (
@@ -191,7 +191,7 @@ def urgent(limit: int) -> str:
 
 def diagnosis(limit: int) -> str:
     """
-    All that is wrong with the one target, in the same form; `advice` has what the advice depends on.
+    Return all problems of the one target as rank * RANK + end. The label `advice` selects the advice.
     """
     found = problems(THIS)
     ends, others = (
@@ -208,7 +208,7 @@ def diagnosis(limit: int) -> str:
 
 def _packed(items: str, *matchers: str) -> str:
     """
-    The ranks of these items and of endpoints, each with its end: one join for all, since joins are dear.
+    Return rank * RANK + end of these items and of endpoints, by one join, since joins are expensive.
     """
     found = problems(*matchers)
     fresh = f"{of(families.LAST_SEEN, *matchers)} >= time() - {UNSEEN_FOR}"
@@ -227,14 +227,14 @@ def _packed(items: str, *matchers: str) -> str:
 
 def _worst(labels: str, parts: Sequence[str]) -> str:
     """
-    For each set of these labels the series of the first part that has it.
+    Return, for each set of these labels, the series of the first part that has it.
     """
     return f"\n  or on ({labels}) ".join(parts)
 
 
 def _all(parts: Sequence[str]) -> str:
     """
-    The series of all parts.
+    Return the series of all parts.
     """
     return "\n  or ".join(parts)
 
@@ -245,10 +245,10 @@ def _ranked(problem: Problem) -> str:
 
 def numbered(expression: str, labels: str, order: str) -> str:
     """
-    The series with a number in front, as label `N`, of those with the least values of `order`.
+    Return the series with a number as label `N`, in the order of the least values of `order`.
 
-    `order` has the same labels, and its selectors are at the end of the graph (`@ end()`): a line keeps its
-    number from one end to the other. Series that are not there any more, or too many, have none.
+    `order` has the same labels, and its selectors are at the end of the graph (`@ end()`), so that a line
+    keeps its number over the whole graph. Series that no longer exist, or are too many, have no number.
     """
     firsts = f"\n  or on ({labels}) ".join(
         words(f"bottomk({count}, {order})", "N", number) for count, number in enumerate(NTH, 1)
@@ -261,27 +261,27 @@ def numbered(expression: str, labels: str, order: str) -> str:
 
 def shortened(expression: str, label: str, length: int = 16) -> str:
     """
-    The series with no more than the beginning of a label's value.
+    Return the series with the first `length` characters of a label's value.
     """
     return f'label_replace({expression}, "{label}", "$1…", "{label}", "({"." * length})..+")'
 
 
 def rank(packed: str) -> str:
     """
-    What was added to sort by.
+    Return the rank in values of the form rank * RANK + end.
     """
     return f"floor(({packed}) / {RANK})"
 
 
 def rest(packed: str) -> str:
     """
-    What it was added to.
+    Return the end in values of the form rank * RANK + end.
     """
     return f"({packed}) % {RANK}"
 
 
 def milliseconds(expression: str) -> str:
     """
-    A time as Grafana wants it.
+    Return a time in seconds as milliseconds, Grafana's unit.
     """
     return f"1000 * ({expression})"

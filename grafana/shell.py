@@ -1,5 +1,5 @@
 """
-What every dashboard has around its panels: variables, links, annotations, time and identity.
+The parts of every dashboard around its panels: variables, links, annotations, time and identity.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ RUNBOOKS = f"{REPOSITORY}/alerts/runbooks"
 README = f"{REPOSITORY}/README.md"
 
 STATUS = "http://localhost:10119"
-"""Where the status page is until somebody says otherwise in the text box."""
+"""The URL of the status page until another one is put into the text box."""
 
 TAG = "expiry-exporter"
 
@@ -35,7 +35,7 @@ LABELS = (
     *("team", "service", "owner", "environment", "env", "cluster", "region", "site", "customer", "tier"),
     *("policy", "prober"),
 )
-"""Labels of targets that the list offers: those that the alerts carry by default, and the exporter's own."""
+"""Labels of targets in the list: those that alerts have by default, and the exporter's own."""
 
 KEPT = "&".join(
     f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance", "label", "value", "status")
@@ -64,10 +64,10 @@ def dashboard(
     refresh: str = "1m",
 ) -> model.Dashboard:
     """
-    The whole dashboard. Panels are numbered in the order of the page.
+    Return the whole dashboard. Panels are numbered in the order of the page.
 
-    `alerts` is the query of its annotations, `known_by` the metric that tells which exporters there are.
-    A row without a title has no heading.
+    `alerts` is the query of its annotations, `known_by` the metric whose series list the exporters. A row
+    without a title has no heading.
     """
     made = (
         Dashboard(title)

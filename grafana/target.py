@@ -1,5 +1,5 @@
 """
-Target: all that is known of one target, and how it came to be so.
+The Target dashboard: the problems of one target, its history, its endpoints and its items.
 """
 
 from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
@@ -29,20 +29,20 @@ from grafana.queries import (
 NAME = "target"
 
 BANDS = 20
-"""As many as a person can read."""
+"""Bands in a graph: as many as a person can read."""
 
 ROWS = 200
 
 _VERIFIED = f"({of(families.VERIFIED, THIS)} or 0 * {of(families.SUCCESS, THIS)})"
 HEALTHY = f"max by (endpoint) (2 * {of(families.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
-"""By endpoint: 2 when the last look succeeded, and 1 more when clients would accept what was seen last."""
+"""By endpoint: 2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""
 
 ITEMS = f"bottomk({ROWS}, min by (endpoint, item, kind) ({of(families.NOT_AFTER, THIS)}))"
 
 
 def dashboard() -> Dashboard:
     """
-    The whole dashboard.
+    Return the whole dashboard.
     """
     stats = [
         state(),
@@ -82,7 +82,7 @@ def dashboard() -> Dashboard:
 
 def state() -> stat.Panel:
     """
-    The worst endpoint, in a word.
+    State of the worst endpoint.
     """
     return panels.stat_panel(
         Place(
@@ -108,7 +108,7 @@ def _moment(title: str, description: str, family: Family, *matchers: str) -> sta
 
 def age() -> stat.Panel:
     """
-    How old the facts are.
+    Age of the facts.
     """
     return panels.stat_panel(
         Place(
@@ -127,7 +127,7 @@ def age() -> stat.Panel:
 
 def endpoints() -> stat.Panel:
     """
-    How many places there are.
+    Number of endpoints.
     """
     return panels.stat_panel(
         Place(
@@ -143,7 +143,7 @@ def endpoints() -> stat.Panel:
 
 def policy() -> stat.Panel:
     """
-    How it is renewed.
+    Policy of the target.
     """
     return panels.stat_panel(
         Place(
@@ -161,7 +161,7 @@ def policy() -> stat.Panel:
 
 def diagnosis() -> table.Panel:
     """
-    The words that a person needs first.
+    Table of problems, each with its remedy.
     """
     packed = queries.diagnosis(50)
     return panels.table_panel(
@@ -190,7 +190,7 @@ def diagnosis() -> table.Panel:
 
 def served() -> statetimeline.Panel:
     """
-    Renewals, as they became visible.
+    Certificates served over time: renewals as they became visible.
     """
     ends = f"bottomk({BANDS}, min by (endpoint, item) ({of(families.NOT_AFTER, THIS, OWN)}))"
     return panels.states_panel(
@@ -208,7 +208,7 @@ def served() -> statetimeline.Panel:
 
 def probes() -> statetimeline.Panel:
     """
-    Looks and what they gave.
+    Results of probes over time.
     """
     return panels.states_panel(
         Place(
@@ -224,7 +224,7 @@ def probes() -> statetimeline.Panel:
 
 def time_left() -> timeseries.Panel:
     """
-    The saw teeth of renewals.
+    Time left over time: a saw tooth for each renewal.
     """
     own = of(families.NOT_AFTER, THIS, OWN)
     left = f"(min by (endpoint, item) ({own}) - time()) / {DAY:g}"
@@ -256,7 +256,7 @@ def time_left() -> timeseries.Panel:
 
 def durations() -> timeseries.Panel:
     """
-    How long looks take.
+    Duration of probes over time.
     """
     return panels.lines_panel(
         Place(
@@ -284,7 +284,7 @@ def durations() -> timeseries.Panel:
 
 def addresses() -> table.Panel:
     """
-    What differs between endpoints that should be alike.
+    Table of endpoints, which should be alike.
     """
     few = f"and on (endpoint) bottomk({ROWS}, {HEALTHY})"
     leaf = f"{of(families.CERTIFICATE, THIS)} and on ({ITEM}) {of(families.NOT_AFTER, THIS, SPEAKING)}"
@@ -325,7 +325,7 @@ def addresses() -> table.Panel:
 
 def items() -> table.Panel:
     """
-    Deadlines of certificates, registrations, revocation lists, signatures.
+    Table of items with their deadlines.
     """
     few = f"and on (endpoint, item) {ITEMS}"
 
@@ -376,7 +376,7 @@ def items() -> table.Panel:
 
 def chain() -> table.Panel:
     """
-    The certificates, from the server's own upwards.
+    Table of the chain's certificates, the leaf first.
     """
     who = "item, subject, issuer, key, serial, fingerprint_sha256"
     end = f"{of(families.CERTIFICATE, THIS)} * on ({ITEM}) group_left () {of(families.NOT_AFTER, THIS)}"
@@ -411,7 +411,7 @@ def chain() -> table.Panel:
 
 def elsewhere() -> table.Panel:
     """
-    What else fails with it.
+    Table of all targets with the same certificates.
     """
     own = f"{of(families.CERTIFICATE, THIS)} and on ({ITEM}) {of(families.NOT_AFTER, THIS, SPEAKING)}"
     same = f"{of(families.CERTIFICATE)} and on (fingerprint_sha256) ({own})"

@@ -31,7 +31,7 @@ from exporter.model.reasons import Fault, Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, USUAL_PATIENCE, Target
 from exporter.model.urls import SCHEMES, Form
 from exporter.probes import PROBES
-from exporter.report.advice import FAILURES, HAZARDS, REFUSALS
+from exporter.report.advice import FAILURES, FAULTS, HAZARDS
 from exporter.report.families import FAMILIES
 from exporter.report.status import Level, span
 from exporter.server.app import PROBE_PARAMETERS, application
@@ -265,7 +265,7 @@ def test_label_values_are_described_where_the_metrics_are() -> None:
     ("section", "advice"),
     [
         ("Why a probe failed", FAILURES),
-        ("Why a client would refuse", REFUSALS),
+        ("Why a client would refuse", FAULTS),
         ("What will hurt later", HAZARDS),
     ],
 )

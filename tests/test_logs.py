@@ -22,7 +22,7 @@ from exporter.logs import (
     Format,
     JsonFormatter,
     LogfmtFormatter,
-    RationedHandler,
+    RateLimitedHandler,
     fields,
     setup,
 )
@@ -301,7 +301,7 @@ def rationed(*records: logging.LogRecord) -> list[str]:
     The lines that these records make.
     """
     stream = io.StringIO()
-    handler = RationedHandler(stream)
+    handler = RateLimitedHandler(stream)
     handler.setFormatter(LogfmtFormatter())
     for one in records:
         handler.handle(one)

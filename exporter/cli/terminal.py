@@ -1,5 +1,5 @@
 """
-What the commands have in common that print for a person: widths, colours, bars, plain columns.
+Terminal output that commands share: widths, colours, bars, plain columns.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,13 +20,13 @@ STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.CRITICAL: "red", Lev
 
 
 GAP = "  "
-"""Between columns."""
+"""Blanks between columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
     """
-    The characters of drawings.
+    The characters that bars and cut texts are drawn with.
     """
 
     left: str
@@ -54,13 +54,13 @@ class Terminal:
     @property
     def width(self) -> int:
         """
-        Its columns.
+        The width in columns.
         """
         return self.console.width
 
     def line(self, text: Text | str = "", indent: int = 0) -> None:
         """
-        Write a line so far from the left; if it is too long, several that all begin there.
+        Write a line after `indent` blanks; a line that is too long is wrapped at the same indent.
         """
         whole = text if isinstance(text, Text) else Text(text)
         room = max(self.width - indent, 20)
@@ -72,7 +72,7 @@ class Terminal:
 
 def terminal(stream: TextIO) -> Terminal | None:
     """
-    The terminal that the stream is; None when it is a file, a pipe, or a terminal that can do nothing.
+    Return the terminal behind the stream; None for a file, a pipe, or a dumb terminal.
 
     Honours NO_COLOR, COLUMNS and TERM=dumb.
     """
@@ -94,17 +94,17 @@ def _can_write(stream: TextIO, glyphs: Glyphs) -> bool:
 
 def joined(texts: Iterable[str]) -> str:
     """
-    Several things to say on one line: `this; that`. Some of them come as whole sentences, with a full stop.
+    Return the texts on one line, as `this; that`, without the full stops of those that are sentences.
     """
     return "; ".join(text if text.endswith("..") else text.removesuffix(".") for text in texts)
 
 
 def bar(judged: JudgedItem, now: float, width: int, glyphs: Glyphs) -> Text:
     """
-    The share of the lifetime that is left, with a mark at what is left when the renewal is due.
+    Return a bar of the share of the lifetime that is left, with a mark where the renewal is due.
 
-    It shrinks to the left. Once it is shorter than the mark, the renewal is overdue. Its
-    colour is that of the deadline that has passed, whatever else may be wrong.
+    The bar shrinks to the left. Once it is shorter than the mark, the renewal is overdue. Its colour is that
+    of the last deadline that has passed, whatever else may be wrong.
     """
     item, due = judged.item, judged.deadlines
     lifetime = item.not_after - item.not_before
@@ -137,23 +137,23 @@ def _lateness(judged: JudgedItem, now: float) -> Level:
 
 def padded(text: str, width: int) -> str:
     """
-    The text with blanks up to this width; a longer one as it is.
+    Return the text padded with blanks to this width; a longer text is returned as it is.
     """
     return text if cell_len(text) >= width else set_cell_size(text, width)
 
 
 def widest(texts: Iterable[str]) -> int:
     """
-    The columns that the widest text takes.
+    Return the columns that the widest text takes; 0 without texts.
     """
     return max(map(cell_len, texts), default=0)
 
 
 def write_columns(rows: Sequence[Sequence[str]], stream: TextIO) -> None:
     """
-    Write rows in columns for grep and awk: a line each, without colour, nothing drawn, no blanks at the end.
+    Write rows in aligned columns for grep and awk: a line each, without colour and trailing blanks.
 
-    An empty cell is `-`, so that the others keep their numbers.
+    An empty cell is `-`, so that the other cells keep their column numbers.
     """
     rows = [[printable(cell) or "-" for cell in row] for row in rows]
     widths = [widest(column) for column in zip(*rows, strict=True)]
@@ -164,14 +164,14 @@ def write_columns(rows: Sequence[Sequence[str]], stream: TextIO) -> None:
 
 def counted(count: int, noun: str) -> str:
     """
-    So many of something: `1 target`, `2 targets`.
+    Return a number with its noun: `1 target`, `2 targets`.
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def moment(timestamp: float) -> datetime | None:
     """
-    The moment in UTC; None when it is before the year 1 or after 9999.
+    Return the time in UTC of a timestamp in seconds since the epoch; None outside the years 1 to 9999.
     """
     try:
         return datetime.fromtimestamp(timestamp, UTC)
@@ -181,7 +181,7 @@ def moment(timestamp: float) -> datetime | None:
 
 def minute(timestamp: float) -> str:
     """
-    The moment in UTC to the minute, for a person: `2027-03-31 08:00`.
+    Return the time in UTC to the minute, for a person: `2027-03-31 08:00`.
     """
     found = moment(timestamp)
     return f"{timestamp:.0f}" if found is None else found.strftime("%Y-%m-%d %H:%M")
@@ -189,7 +189,7 @@ def minute(timestamp: float) -> str:
 
 def iso(timestamp: float) -> str:
     """
-    The moment in UTC to the second, without a blank (RFC 3339): `2027-03-31T08:00:00Z`.
+    Return the time in UTC to the second, without a blank (RFC 3339): `2027-03-31T08:00:00Z`.
     """
     found = moment(timestamp)
     return f"{timestamp:.0f}" if found is None else found.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,3 +1,3 @@
 """
-The demo: servers of our own with certificates in every state.
+The demo: local servers with certificates in every state.
 """

@@ -1,7 +1,7 @@
 """
-Endpoints on this machine's loopback address that show what the exporter finds: one healthy, the rest not.
+Demo endpoints on the loopback address: one is healthy, each of the others has another fault.
 
-Nothing leaves the machine, no privilege is needed, every certificate is minted at the start.
+Nothing leaves the host, no privilege is needed, every certificate is made at the start.
 """
 
 import asyncio
@@ -30,41 +30,42 @@ _YEAR = 365 * DAY
 _LIFETIME = 90 * DAY
 
 
-_PATIENCE = 30.0
-"""Seconds a connection may stay open, also at the endpoint that says nothing."""
+_CONNECTION_TIMEOUT = 30.0
+"""Seconds that a connection may stay open, also at the silent endpoint."""
 
 
 _TARGET_TIMEOUT = 2.0
-"""Seconds one look may take: enough over loopback, and the silent endpoint delays little."""
+"""Seconds that a probe may take: enough over loopback, and the silent endpoint delays little."""
 
 
 Answer = Callable[[socket.socket], Awaitable[None]]
-"""What an endpoint does with a connection, which is closed afterwards."""
+"""Serves one accepted connection of an endpoint, which is closed afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
     """
-    Running demo endpoints. They live until `close`, or as long as the event loop.
+    Running demo endpoints. They listen until `close` or until the event loop ends.
     """
 
     targets: tuple[Target, ...]
     ca_file: str
-    """PEM file with the root that all targets but `untrusted` lead to."""
+    """PEM file with the root of all targets but `untrusted`."""
     _resources: contextlib.AsyncExitStack = field(repr=False)
 
     async def close(self) -> None:
         """
-        Stop listening and end all open connections. A second call changes nothing.
+        Stop listening and close all connections. A second call has no effect.
         """
         await self._resources.aclose()
 
 
 async def start(now: float, directory: str) -> Demo:
     """
-    Demo endpoints whose certificates have their ages at the time `now`; the root is written to `directory`.
+    Start the demo endpoints, with certificates of various ages at `now` (seconds since the epoch).
 
-    Raises OSError when the directory can't be written or the loopback address can't be bound.
+    The root is written to `directory`. Raises OSError when the directory can't be written or the loopback
+    address can't be bound.
     """
     ca = root("Demo Root", not_before=now - 5 * _YEAR, not_after=now + 10 * _YEAR)
     ca_file = Path(directory) / "demo-root.pem"
@@ -96,10 +97,10 @@ def _host(name: str) -> str:
 
 def _contexts(now: float, ca: Minted) -> dict[str, ssl.SSLContext]:
     """
-    Server settings of the endpoints that speak TLS, by the name of the target.
+    Return the TLS contexts of the endpoints that speak TLS, by the name of the target.
     """
     intermediate = _intermediate("Demo Intermediate", now, ca)
-    stranger = root("Somebody's Own Root", not_before=now - _YEAR, not_after=now + 9 * _YEAR)
+    unknown_ca = root("Somebody's Own Root", not_before=now - _YEAR, not_after=now + 9 * _YEAR)
 
     def leaf(name: str, left: float = 75 * DAY, issuer: Minted = intermediate) -> Minted:
         return issuer.issue(
@@ -114,7 +115,7 @@ def _contexts(now: float, ca: Minted) -> dict[str, ssl.SSLContext]:
         "expired": leaf("expired", -3 * DAY).chain,
         "not-yet-valid": leaf("not-yet-valid", _LIFETIME + DAY).chain,
         "wrong-name": leaf("another-name").chain,
-        "untrusted": leaf("untrusted", issuer=_intermediate("Their Intermediate", now, stranger)).chain,
+        "untrusted": leaf("untrusted", issuer=_intermediate("Their Intermediate", now, unknown_ca)).chain,
         "missing-intermediate": leaf("missing-intermediate").chain[:1],
         "client-certificate": leaf("client-certificate").chain,
     }
@@ -129,7 +130,7 @@ def _intermediate(name: str, now: float, ca: Minted) -> Minted:
 
 def _context(chain: tuple[Minted, ...]) -> ssl.SSLContext:
     """
-    Server settings that present this chain.
+    Return a TLS context for a server that presents this chain.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # `ssl` takes a key only from a file: one that others can't read, and that is gone at once.
@@ -142,7 +143,7 @@ def _context(chain: tuple[Minted, ...]) -> ssl.SSLContext:
 
 def _demand_client_certificate(context: ssl.SSLContext, ca: Minted) -> None:
     """
-    From now on no handshake succeeds without a client certificate of this CA.
+    Make the context require a client certificate of this CA.
     """
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=ca.pem.decode("ascii"))
@@ -150,7 +151,9 @@ def _demand_client_certificate(context: ssl.SSLContext, ca: Minted) -> None:
 
 def _listen(answer: Answer, resources: contextlib.AsyncExitStack) -> int:
     """
-    The free port that now answers so, until the resources are given back.
+    Listen on a free port, serve each connection with `answer`, and return the port.
+
+    Closing `resources` stops the listener and its connections.
     """
     # Not `asyncio.start_server`: when that is closed it can lose a connection that it is just accepting.
     loop = asyncio.get_running_loop()
@@ -185,7 +188,7 @@ def _listen(answer: Answer, resources: contextlib.AsyncExitStack) -> int:
 
 def _refuse(resources: contextlib.AsyncExitStack) -> int:
     """
-    A port that refuses connections. It is bound, so that nobody else can begin to listen on it.
+    Return a port that refuses connections. It is bound, so that no other process can listen on it.
     """
     holder = resources.enter_context(socket.socket())
     holder.bind((LOOPBACK, 0))
@@ -195,19 +198,19 @@ def _refuse(resources: contextlib.AsyncExitStack) -> int:
 
 async def _serve(answer: Answer, connection: socket.socket) -> None:
     """
-    Answer one connection. A client that breaks it off, or takes too long, is none of our errors.
+    Serve one connection. A client that breaks it off or takes too long is not an error.
     """
     with contextlib.suppress(OSError):
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_CONNECTION_TIMEOUT):
             await answer(connection)
 
 
 def _handshake(context: ssl.SSLContext) -> Answer:
     """
-    An answer that makes a TLS handshake and says goodbye (close_notify, RFC 8446 section 6.1).
+    Return an answer that makes a TLS handshake and closes it (close_notify, RFC 8446 section 6.1).
     """
 
-    # In memory, not with asyncio's own TLS: that can't be told to drop an unfinished handshake at once.
+    # In memory, not with asyncio's own TLS, which can't drop an unfinished handshake at once.
     async def answer(connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -237,7 +240,7 @@ def _handshake(context: ssl.SSLContext) -> Answer:
 
 async def _silence(connection: socket.socket) -> None:
     """
-    Listen to what the client says, and say nothing.
+    Read until the client closes the connection, and send nothing.
     """
     while await asyncio.get_running_loop().sock_recv(connection, _READ_SIZE):
         pass

@@ -1,8 +1,8 @@
 """
-A minter of certificates: for the demo, and for tests that need a certificate of any age and shape.
+Making certificates: for the demo, and for tests that need a certificate of any age and shape.
 
-It never reads the clock: every certificate begins and ends when the caller says.
-What the library refuses to sign can't be minted: SHA-1 and MD5 signatures, RSA keys
+The clock is never read: every certificate begins and ends when the caller says.
+The library refuses to sign some certificates: with SHA-1 or MD5 signatures, RSA keys
 under 1024 bits, a year before 1950, an end before the beginning.
 """
 
@@ -54,7 +54,7 @@ _KEY_USAGES = {
     "encipherOnly": "encipher_only",
     "decipherOnly": "decipher_only",
 }
-"""Names of RFC 5280 section 4.2.1.3, and what the library calls each."""
+"""The library's names of key usages, by those of RFC 5280 section 4.2.1.3."""
 
 
 _CA_USAGE = ("keyCertSign", "cRLSign")
@@ -68,26 +68,26 @@ _RSA_LEAF_USAGE = ("digitalSignature", "keyEncipherment")
 
 class Options(TypedDict, total=False):
     """
-    What may be said about a certificate besides its names and its time; each has a usual value.
+    Options of a certificate besides its names and its validity; each has a default.
     """
 
     key: PrivateKey | str
-    """A key, or the kind of a new one: `ecdsa-256` (the usual), `rsa-2048`, `ed25519`."""
+    """A key, or the type of a new one: `ecdsa-256` (the default), `rsa-2048`, `ed25519`."""
     ca: bool | None
-    """Basic constraints; False is usual, None leaves the extension out."""
+    """Basic constraints; False by default, None leaves the extension out."""
     path_length: int | None
     key_usage: Iterable[str] | None
-    """Names as in RFC 5280; None is what suits the key, empty leaves the extension out."""
+    """Names as in RFC 5280; None is the usage that suits the key, empty leaves the extension out."""
     extended_key_usage: Iterable[str] | None
     """Dotted object identifiers; None is server authentication for a leaf, empty leaves the extension out."""
     signature_hash: str
-    """`sha256` (the usual), `sha384`, `sha512`; without effect where the issuer's key is Ed25519 or Ed448."""
+    """`sha256` (the default), `sha384`, `sha512`; no effect where the issuer's key is Ed25519 or Ed448."""
     serial: int | None
-    """None: a random one."""
+    """None: a random number."""
     key_identifiers: bool
-    """Subject and authority key identifiers; True is usual."""
+    """Subject and authority key identifiers; True by default."""
     extensions: Sequence[tuple[x509.ExtensionType, bool]]
-    """Further extensions, each with whether it is critical."""
+    """Further extensions, each with True if it is critical."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +99,26 @@ class Minted:
     certificate: x509.Certificate
     key: PrivateKey
     issuer: "Minted | None" = None
-    """Who signed it; None when it signed itself."""
+    """The certificate that signed it; None when it is self-signed."""
 
     @property
     def der(self) -> bytes:
         """
-        The certificate, DER.
+        The certificate in DER.
         """
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
     @property
     def pem(self) -> bytes:
         """
-        The certificate, PEM.
+        The certificate in PEM.
         """
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
     def key_pem(self) -> bytes:
         """
-        The private key, PKCS #8 in PEM, not encrypted.
+        The private key as PKCS #8 in PEM, not encrypted.
         """
         return self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -127,7 +127,7 @@ class Minted:
     @property
     def chain(self) -> tuple["Minted", ...]:
         """
-        What a well configured server presents: this certificate, then its issuers without the root.
+        The chain of a well configured server: this certificate, then its issuers without the root.
         """
         found = [self]
         while (above := found[-1].issuer) is not None and above.issuer is not None:
@@ -137,7 +137,7 @@ class Minted:
     @property
     def chain_pem(self) -> bytes:
         """
-        The chain, PEM, in the order servers want it: this certificate first.
+        The chain in PEM, in the order that servers want: this certificate first.
         """
         return b"".join(minted.pem for minted in self.chain)
 
@@ -151,7 +151,7 @@ class Minted:
         **options: Unpack[Options],
     ) -> "Minted":
         """
-        A new certificate signed by this one. Where no time is given it is this one's own.
+        Issue a new certificate signed by this one. A time that is None is this certificate's own.
         """
         return mint(
             subject,
@@ -166,7 +166,7 @@ class Minted:
         self, other: "Minted", *, not_before: Moment | None = None, not_after: Moment | None = None
     ) -> "Minted":
         """
-        A CA certificate with the subject and key of the other one, signed by this one.
+        Issue a CA certificate with the subject and key of the other one, signed by this one.
         """
         return self.issue(
             other.certificate.subject, not_before=not_before, not_after=not_after, ca=True, key=other.key
@@ -177,7 +177,7 @@ def root(
     subject: str | x509.Name = "Root", *, not_before: Moment, not_after: Moment, **options: Unpack[Options]
 ) -> Minted:
     """
-    A trust anchor: a CA certificate that signed itself.
+    Make a trust anchor: a self-signed CA certificate.
     """
     # Any `ca` in the options wins: a root without basic constraints is a case worth testing.
     usual: Options = {"ca": True}
@@ -202,10 +202,10 @@ def mint(
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
 ) -> Minted:
     """
-    A new certificate, signed by the issuer, or by its own key when that is None. `Options` tells the rest.
+    Make a certificate signed by the issuer; self-signed when that is None. `Options` has the other arguments.
 
-    A subject that is a string is a common name; an empty one is a subject without any part.
-    Names are DNS names and IP addresses of the subject alternative name, which is never critical.
+    A string as subject is a common name; an empty one is a subject without attributes. `names` are DNS names
+    and IP addresses of the subject alternative name, which is never critical.
     """
     key = new_key(key) if isinstance(key, str) else key
     signer = key if issuer is None else issuer.key
@@ -247,9 +247,9 @@ def mint(
 
 def new_key(kind: str = "ecdsa-256") -> PrivateKey:
     """
-    A new private key, its kind written as in `Certificate.key`: `ecdsa-384`, `rsa-4096`, `ed25519`, `ed448`.
+    Make a private key of a type named as in `Certificate.key`: `ecdsa-384`, `rsa-4096`, `ed25519`, `ed448`.
 
-    An elliptic key takes microseconds, an RSA key of 4096 bits about a second.
+    Raises ValueError for an unknown type. An elliptic key takes microseconds, `rsa-4096` about a second.
     """
     if kind in _CURVES:
         return ec.generate_private_key(_CURVES[kind]())
@@ -266,7 +266,9 @@ def new_key(kind: str = "ecdsa-256") -> PrivateKey:
 
 def subject_name(subject: str | x509.Name) -> x509.Name:
     """
-    The subject: a string is a common name of 1 to 64 characters (RFC 5280 appendix A), an empty one no part.
+    Return the subject as a name; a string is a common name of 1 to 64 characters (RFC 5280 appendix A).
+
+    An empty string is a name without attributes.
     """
     if isinstance(subject, x509.Name):
         return subject
@@ -275,7 +277,7 @@ def subject_name(subject: str | x509.Name) -> x509.Name:
 
 def _general_name(name: str | x509.GeneralName) -> x509.GeneralName:
     """
-    An entry of the subject alternative name: an IP address where the text is one, else a DNS name.
+    Return an entry of the subject alternative name: an IP address where the text is one, else a DNS name.
     """
     if isinstance(name, x509.GeneralName):
         return name
@@ -287,7 +289,7 @@ def _general_name(name: str | x509.GeneralName) -> x509.GeneralName:
 
 def _time(moment: Moment) -> datetime:
     """
-    The moment as a datetime. Certificates know whole seconds: a fraction is cut off.
+    Return the moment as a datetime. Certificates have whole seconds: the library cuts off a fraction.
     """
     if isinstance(moment, datetime):
         return moment
@@ -297,7 +299,7 @@ def _time(moment: Moment) -> datetime:
 
 def _usual_key_usage(key: PrivateKey, ca: bool) -> tuple[str, ...]:
     """
-    What the key of such a certificate is used for. Only RSA keys can encipher a session key (RFC 3279).
+    Return the default key usage for this key. Only RSA keys can encipher a session key (RFC 3279).
     """
     if ca:
         return _CA_USAGE
@@ -306,7 +308,7 @@ def _usual_key_usage(key: PrivateKey, ca: bool) -> tuple[str, ...]:
 
 def _key_usage(usages: frozenset[str]) -> x509.KeyUsage:
     """
-    The key usage extension with exactly these uses.
+    Return the key usage extension with exactly these usages. Raises ValueError for an unknown name.
     """
     if unknown := usages - set(_KEY_USAGES):
         raise ValueError(f"no key usage of RFC 5280: {', '.join(sorted(unknown))}")

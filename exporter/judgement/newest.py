@@ -1,7 +1,7 @@
 """
-The newest end that is known anywhere for items of the same names.
+The latest end known at any endpoint for certificates with the same names.
 
-Later than the end of what is served here means: renewed, and not deployed.
+If it is later than the end of the certificate served here, that one was renewed but not deployed here.
 """
 
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ from exporter.judgement.verdicts import JudgedItem
 from exporter.model.reasons import Kind
 
 Found = TypeVar("Found")
-"""What is told of an item besides its end."""
+"""Type of the value that is kept with an end, such as the place of the item."""
 
 
 _Key = tuple[object, ...]
@@ -21,9 +21,10 @@ _Ends = dict[_Key, tuple[float, Found]]
 
 def names_key(judged: JudgedItem) -> _Key | None:
     """
-    What two items have in common if one may be the renewal of the other; None for items that have no names.
+    Return the key shared by a leaf and its possible renewals: type of key and names. None for other items.
 
-    A server may hold an RSA and an ECDSA certificate for the same names: neither renews the other.
+    The type of key counts, since a server may have an RSA and an ECDSA certificate for the same names, and
+    neither renews the other.
     """
     certificate = judged.item.certificate
     if certificate is None or judged.item.kind is not Kind.LEAF:
@@ -35,11 +36,10 @@ def names_key(judged: JudgedItem) -> _Key | None:
 
 class Newest(Generic[Found]):
     """
-    What ends last for the same names and kind of key, of all that may be the renewal of an item.
+    The latest end for each key of `names_key`, among the certificates that may be a renewal.
 
-    Where clients accept something under these names, what they refuse for what it is renews nothing of it: a
-    self-signed one inside of a split horizon. Where they accept nothing, all is compared with all: a fleet of
-    a private authority whose certificate the exporter was not given.
+    A certificate that clients refuse (a self-signed one inside a split horizon) is no renewal of one that
+    they trust. Where none of a key is trusted (a CA that the exporter was not given), all are compared.
     """
 
     __slots__ = ("_elsewhere", "_refused", "_trusted")
@@ -51,7 +51,9 @@ class Newest(Generic[Found]):
 
     def add(self, key: _Key, trusted: bool | None, end: float, found: Found) -> None:
         """
-        Take in an item that clients trust, refuse, or are not shown (None). The first of equal ends stays.
+        Add an item with its end in seconds since the epoch and a value; of equal ends the first stays.
+
+        `trusted` is that of `JudgedItem`: None for an item that no client is shown, as in a file.
         """
         ends = self._trusted if trusted else self._elsewhere if trusted is None else self._refused
         before = ends.get(key)
@@ -60,7 +62,9 @@ class Newest(Generic[Found]):
 
     def of(self, key: _Key, trusted: bool | None) -> tuple[float, Found]:
         """
-        The newest end for an item that was taken in, and what was told of it. Of equal ends, a trusted one's.
+        Return the latest end for an item that was added, and the value added with it.
+
+        Of equal ends, the one of a trusted item wins.
         """
         found = self._trusted.get(key)
         counts_all = trusted is False or found is None

@@ -1,8 +1,8 @@
 """
-Judgement: what the facts of an endpoint mean at a given time under a given policy.
+Judgement: the verdict on the facts of an endpoint, at a given time under a given policy.
 
-Pure. The path to a trust anchor is judged in `trust`; deadlines and what a
-handshake agreed on are judged here.
+Pure. The path to a trust anchor is judged in `pki.trust`; deadlines and the
+parameters of the handshake are judged here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,11 +29,10 @@ UNTRUSTWORTHY = frozenset(
     }
 )
 """
-Faults for which clients refuse a certificate for what it is, wherever and under whichever name it is shown.
+Faults of the certificate itself: clients refuse it at every endpoint and under every name.
 
-Where clients accept another certificate, one of these would lock them out: it is no renewal of that. All
-other faults are of the place or the time (a name, a date, a protocol, a missing intermediate), or of its
-strength: the same certificate may well be the renewed one.
+Such a certificate is not a renewal of one that clients accept. All other faults depend on the endpoint, the
+time or strength (a name, a date, a protocol, a missing intermediate): a renewed certificate may have them.
 """
 
 
@@ -43,11 +42,11 @@ WEAK_CIPHER_MARKS = ("NULL", "RC4", "RC2", "DES", "EXP", "ADH", "AECDH", "MD5", 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
     """
-    Moments of one item, in seconds since the epoch.
+    The deadlines of one item, in seconds since the epoch.
     """
 
     renewal_due: float
-    """When a healthy renewer would have replaced it."""
+    """When a healthy renewer would have replaced the item."""
     warning: float
     critical: float
 
@@ -60,29 +59,29 @@ class JudgedItem:
 
     item: Item
     deadlines: Deadlines | None
-    """None for what is renewed together with something else, or has no say: see `judge_item`."""
+    """None for an item that is renewed together with another one, and for a root: see `judge_item`."""
     policy: Policy = AUTOMATIC
-    """The policy that the deadlines are made by."""
+    """The policy that the deadlines follow."""
     trusted: bool | None = None
-    """False for a leaf that clients refuse for what it is; None when it is shown to none, or not judged."""
+    """False for a leaf with a fault in UNTRUSTWORTHY; None for other items, and when trust was not judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
-    What the facts of one endpoint mean. It holds for `valid_from <= now < valid_until`.
+    The judgement on the facts of one endpoint. It holds for `valid_from <= now < valid_until`.
     """
 
     items: tuple[JudgedItem, ...]
     faults: tuple[FoundFault, ...]
-    """Why a normal client would refuse the endpoint, at most one per fault; empty when it would not."""
+    """The faults for which a normal client refuses the endpoint, each once; empty when it accepts it."""
     valid_from: float
     valid_until: float
 
 
 def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> Verdict:
     """
-    The verdict on an endpoint of this target.
+    Return the verdict on the facts of an endpoint of this target, at `now` in seconds since the epoch.
     """
     found: list[FoundFault] = list(facts.faults)
     trusted: dict[str, bool] = {}
@@ -104,7 +103,7 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
 
 def trustworthy(faults: Iterable[FoundFault]) -> bool:
     """
-    True when none of the faults lies in the certificate itself.
+    Return True when none of the faults is one of the certificate itself (UNTRUSTWORTHY).
     """
     return UNTRUSTWORTHY.isdisjoint(one.fault for one in faults)
 
@@ -118,23 +117,23 @@ def _judged_item(item: Item, facts: Facts, target: Target, trusted: Mapping[str,
 
 def policy_for(item: Item, facts: Facts, target: Target) -> Policy:
     """
-    The policy of an item: that of the first match that fits, or else the target's.
+    Return the policy of an item: that of the first match that fits, or else the target's.
 
-    What accompanies a leaf is renewed by whoever renews the leaf, so the leaf is what must fit.
+    An intermediate comes with the renewal of its leaf, so its kind and issuer are those of the leaf here.
     """
     leaf = _leaf_of(item, facts)
     kind, certificate = (item.kind, item.certificate) if leaf is None else (Kind.LEAF, leaf)
     issuer = certificate.issuer if certificate is not None else None
     otherwise = target.policy
     if kind in {Kind.CRL, Kind.OCSP} and facts.chains:
-        # The target's policy says how its certificate is renewed. What tells of that lives for days only.
+        # The target's policy is for its certificate. Revocation lists and OCSP responses live for days only.
         otherwise = CRL if kind is Kind.CRL else SIGNATURE
     return next((match.policy for match in target.matches if match.fits(kind, issuer)), otherwise)
 
 
 def _leaf_of(item: Item, facts: Facts) -> Certificate | None:
     """
-    The leaf that an intermediate accompanies, the one that ends last; None for everything else.
+    Return the leaf of an intermediate's chain, of several the one that ends last; None for other items.
     """
     if item.kind is not Kind.INTERMEDIATE:
         return None
@@ -145,13 +144,13 @@ def _leaf_of(item: Item, facts: Facts) -> Certificate | None:
 
 def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
     """
-    The deadlines of an item.
+    Return the deadlines of an item by its policy, or None when it has none.
 
-    When its issuer or manager said when it is to be renewed, a person is told once that is late.
+    A renewal time given by the item's issuer or manager replaces the policy's: the warning comes when that
+    renewal is late.
 
-    A root that is served has none: clients use their own copy. A CA certificate that
-    accompanies a leaf comes anew with each renewal of the leaf, so it has deadlines
-    only when it ends before the leaf does, and then those of the leaf's lifetime.
+    A served root has none: clients use their own copy. An intermediate is replaced with each renewal of its
+    leaf, so it has deadlines only when it ends before the leaf, and then those for the leaf's lifetime.
     """
     lifetime = item.not_after - item.not_before
     if item.kind is Kind.ROOT:
@@ -184,7 +183,9 @@ def _judge_chain(chain: Chain, target: Target, anchors: Anchors, now: float) -> 
 
 def _is_irregular(item: Item, facts: Facts) -> bool:
     """
-    True for a certificate of the endpoint that strict clients refuse to read. Our own is none of it.
+    Return True for a certificate of the endpoint that strict clients cannot parse.
+
+    The exporter's own client certificate is not one of the endpoint.
     """
     one = item.certificate
     if one is None or not one.irregular:
@@ -194,7 +195,7 @@ def _is_irregular(item: Item, facts: Facts) -> bool:
 
 def _malformed(item: Item) -> FoundFault:
     """
-    The fault that strict clients refuse to read a certificate.
+    Return the fault of a certificate that strict clients cannot parse.
     """
     assert item.certificate is not None
     words = f"Strict clients refuse to read the certificate {item.name}: {item.certificate.irregular}."
@@ -203,7 +204,7 @@ def _malformed(item: Item) -> FoundFault:
 
 def judge_tls(tls: Tls) -> list[FoundFault]:
     """
-    What a normal client would not agree on with this server.
+    Return the faults of the negotiated protocol and cipher, which a normal client would not accept.
     """
     found = []
     if tls.protocol in WEAK_PROTOCOLS:
@@ -234,7 +235,7 @@ def _once_each(found: list[FoundFault]) -> tuple[FoundFault, ...]:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """
-    A verdict with all that it was made of.
+    A verdict with the facts, the target and the trust anchors that it was made from.
     """
 
     facts: Facts
@@ -245,7 +246,9 @@ class Judged:
 
 def judge_again(before: Judged | None, facts: Facts, target: Target, anchors: Anchors, now: float) -> Judged:
     """
-    The verdict on an endpoint: the same object as before while nothing changed and no certificate ended.
+    Return the verdict on an endpoint, with the same object as `before` while that still holds.
+
+    It holds while facts, target and trust anchors are unchanged and `now` is within the verdict's validity.
     """
     if (
         before is not None

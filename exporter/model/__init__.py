@@ -1,3 +1,3 @@
 """
-The nouns: targets, observations, policies, and the closed lists of what may be said of them.
+The nouns: targets, observations, policies, and the closed lists of reasons, faults, hazards and kinds.
 """

@@ -1,9 +1,9 @@
 """
-Caches: what was made of the bytes of others, remembered by them within one budget for the process. Pure.
+Caches: parsed certificates and answers by their bytes, within one budget for the process. Pure.
 
-A count bounds nothing: certificates have from 400 bytes to 100 kB. So each thing that is remembered weighs
-what it takes in memory, all caches together hold so many bytes, and what was not asked for longest goes
-first, whichever cache it is in.
+The budget is in bytes, since a certificate has from 400 bytes to 100 kB and a limit by count would bound
+nothing. Each entry has a weight, the memory that it takes. When all caches together exceed the budget, the
+entry that was not used for longest is evicted, whichever cache it is in.
 """
 
 from collections import deque
@@ -32,16 +32,16 @@ LIMIT_PER_TARGET = 24 * 1024
 
 
 LARGEST = 1 / 16
-"""Share of the budget that one thing may have; a larger one is not remembered."""
+"""Share of the budget that one entry may have; a larger one is not cached."""
 
 
 OVERHEAD = 350
-"""Bytes that remembering takes besides key and value."""
+"""Bytes that an entry takes besides its key and value."""
 
 
 class _Entry:
     """
-    One thing that is remembered.
+    One cached value with its key and its weight in bytes.
     """
 
     __slots__ = ("cache", "key", "used", "value", "weight")
@@ -52,18 +52,18 @@ class _Entry:
         self.value = value
         self.weight = weight
         self.used = False
-        """True when it was asked for since its turn to go came last."""
+        """True when it was read since it was last considered for eviction."""
 
 
 class Budget:
     """
-    The bytes that caches share. Any thread may use it.
+    The bytes that caches share, with eviction. Safe to use from any thread.
     """
 
     def __init__(self, limit: int = LEAST_LIMIT) -> None:
         self._limit = limit
         self._held = 0
-        # In a circle, as an operating system's pages: what was used since its last turn gets another one. It
+        # The clock algorithm (second chance): an entry that was used since its last turn gets another one. It
         # costs a hit one assignment, where a list in order of use would have to be rearranged.
         self._turns: deque[_Entry] = deque()
         self._names: dict[str, tuple[int, int]] = {}
@@ -72,13 +72,13 @@ class Budget:
     @property
     def limit(self) -> int:
         """
-        Bytes that may be held.
+        Bytes that all entries together may take.
         """
         return self._limit
 
     def fit(self, targets: int) -> None:
         """
-        Make room for so many configured targets.
+        Set the limit for this number of configured targets, and evict entries that exceed it.
         """
         with self._lock:
             self._limit = max(LEAST_LIMIT, LIMIT_PER_TARGET * targets)
@@ -87,23 +87,23 @@ class Budget:
     @property
     def held(self) -> Mapping[str, tuple[int, int]]:
         """
-        The number of things and of bytes that each cache holds, by its name.
+        Entries and bytes that each cache holds, by the cache's name.
         """
         with self._lock:
             return dict(self._names)
 
     def register(self, name: str) -> None:
         """
-        Let a cache of this name be counted.
+        Begin to count the entries and bytes of the cache of this name.
         """
         with self._lock:
             self._names.setdefault(name, (0, 0))
 
     def add(self, entry: _Entry) -> None:
         """
-        Remember one more thing, or another value by a key that is there, and forget others for it.
+        Add an entry, or replace the value of the one with the same key, then evict others beyond the limit.
 
-        What is too large is not remembered.
+        An entry larger than LARGEST of the limit is not added.
         """
         with self._lock:
             there = entry.cache.table.get(entry.key)
@@ -139,12 +139,12 @@ BUDGET = Budget()
 
 class Cache(Generic[V]):
     """
-    One kind of things that are remembered.
+    A cache of one kind of values, within the shared budget.
     """
 
     def __init__(self, name: str, budget: Budget = BUDGET) -> None:
         """
-        The name is the label value of the metrics.
+        Register under this name, which is the label value in the metrics.
         """
         self.name = name
         self.table: dict[Hashable, _Entry] = {}
@@ -153,7 +153,7 @@ class Cache(Generic[V]):
 
     def get(self, key: Hashable) -> V | None:
         """
-        What is remembered by this key; None when nothing is.
+        Return the value cached under this key, or None.
         """
         entry = self.table.get(key)
         if entry is None:
@@ -163,7 +163,7 @@ class Cache(Generic[V]):
 
     def put(self, key: Hashable, value: V, weight: int) -> None:
         """
-        Remember it, in place of what was there. `weight` is in bytes, of key and value.
+        Cache the value in place of an earlier one. `weight` is the size of key and value in bytes.
         """
         self._budget.add(_Entry(cast("Cache[object]", self), key, value, weight + OVERHEAD))
 
@@ -176,10 +176,10 @@ def remembered(
     budget: Budget = BUDGET,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
-    Remember what a function gives, by its arguments, which are positional and hashable.
+    Decorate a function so that its results are cached by its arguments, which are positional and hashable.
 
-    `weigh` gets the result and the arguments, and gives bytes; without it, they are measured but for values
-    of the types that are kept `apart`: others hold those too. An exception is not remembered.
+    `weigh` takes the result and the arguments and returns their size in bytes. Without it, `size` measures
+    them, without values of the types in `apart`: others hold those anyway. An exception is not cached.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -204,9 +204,9 @@ def remembered(
 
 def size(*values: object, apart: tuple[type, ...] = ()) -> int:
     """
-    Bytes that the values take in memory with all that is in them, each object once, without those `apart`.
+    Return the bytes that the values and all they refer to take in memory, each object counted once.
 
-    Of objects of libraries in other languages only the shell is seen.
+    Values of the types in `apart` are left out. Memory that a C or Rust library allocates is not seen.
     """
     total = 0
     counted: set[int] = set()

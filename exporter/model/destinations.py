@@ -1,8 +1,9 @@
 """
-Destinations: which addresses a stranger may make this program connect to. Pure.
+Destinations: which addresses untrusted input may make the exporter connect to. Pure.
 
-A certificate names places to ask, a server redirects, a caller of `/probe` names hosts. What they name must
-not lead to this host, its network or its cloud's metadata, where they could not go themselves.
+A certificate names URLs of responders, a server redirects, a caller of `/probe` names hosts. None of them may
+lead to this host, its network or its cloud's metadata service, unless whoever names it is there too. This
+protects against server-side request forgery.
 """
 
 import ipaddress
@@ -15,7 +16,7 @@ from exporter.model.urls import IPAddress, parse_ip
 
 class Range(Enum):
     """
-    A kind of place that an address stands for, in words.
+    The kind of network that an address belongs to. The values are words for messages.
     """
 
     PUBLIC = "a public address"
@@ -26,7 +27,7 @@ class Range(Enum):
 
 
 _LOOPBACK = ("127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128")
-"""With the unspecified addresses: to connect to them leads to this host too."""
+"""Loopback and unspecified addresses: a connection to either leads to this host."""
 
 
 _LINK_LOCAL = (
@@ -68,7 +69,7 @@ _RANGES = tuple(
     )
     for text in texts
 )
-"""The first that has the address counts."""
+"""Networks with their ranges; the first that contains the address counts."""
 
 
 _EMBEDDING = tuple(
@@ -81,7 +82,7 @@ _EMBEDDING = tuple(
 @lru_cache(maxsize=1024)
 def range_of(address: IPAddress) -> Range:
     """
-    What kind of place the address is; for one with an IPv4 address in it, the closer of the two.
+    Return the range of the address; for one with an embedded IPv4 address, the less public range of the two.
     """
     found = next((kind for network, kind in _RANGES if address in network), Range.PUBLIC)
     inner = embedded(address)
@@ -93,7 +94,9 @@ def range_of(address: IPAddress) -> Range:
 
 def embedded(address: IPAddress) -> ipaddress.IPv4Address | None:
     """
-    The IPv4 address that an IPv6 address leads to by translation (NAT64, 6to4, Teredo) or mapping; else None.
+    Return the IPv4 address that an IPv6 address leads to by translation (NAT64, 6to4, Teredo) or mapping.
+
+    None for IPv4 addresses and for IPv6 addresses that embed none.
     """
     if not isinstance(address, ipaddress.IPv6Address):
         return None
@@ -108,10 +111,10 @@ def embedded(address: IPAddress) -> ipaddress.IPv4Address | None:
 
 def refusal(address: IPAddress, own: Collection[Range]) -> str:
     """
-    Why what a stranger says must not lead to this address, in words; empty when it may.
+    Return why untrusted input must not lead to this address, in words; empty when it may.
 
-    `own` are the places where the stranger is found himself. From a private one to a private one is what
-    internal authorities do; and who is on this host may name what is near it.
+    `own` holds the ranges of the addresses of whoever named it. A private address may name another private
+    one, as internal authorities do, and whoever is on this host may name what is near it.
     """
     place = range_of(address)
     inside = any(one is not Range.PUBLIC for one in own)
@@ -124,7 +127,7 @@ def refusal(address: IPAddress, own: Collection[Range]) -> str:
 
 def host_range(host: str) -> Range:
     """
-    The range of a URL's host as far as it can be told without asking: a name is taken to be public.
+    Return the range of a URL's host without a DNS query: a name other than localhost counts as public.
     """
     if is_this_host(host):
         return Range.LOOPBACK
@@ -134,7 +137,7 @@ def host_range(host: str) -> Range:
 
 def is_this_host(host: str) -> bool:
     """
-    True for the names that always mean this host (RFC 6761 section 6.3).
+    Return True for the names that always mean this host (RFC 6761 section 6.3).
     """
     name = host.lower().removesuffix(".")
     return name == "localhost" or name.endswith(".localhost")

@@ -1,5 +1,5 @@
 """
-What a probe raises: the failure that its exception means, and what was seen all the same.
+Exceptions of probes: each carries the reason of the failure, and the facts seen in spite of it.
 """
 
 from exporter.model.foreign_text import bounded
@@ -7,12 +7,12 @@ from exporter.model.observation import Facts, Item
 from exporter.model.reasons import Reason
 
 DETAIL_LIMIT = 2000
-"""Characters of the sentence of a failure: others may have a part in it, and it goes into logs and pages."""
+"""Characters of a failure's sentence. It may quote a server, and it goes into logs and pages."""
 
 
 class ProbeError(Exception):
     """
-    A probe could not go on: for this reason, with this sentence for a person, having seen these facts.
+    A failed probe: its reason, a sentence for a person, and the facts seen before the failure.
     """
 
     def __init__(self, reason: Reason, detail: str, facts: Facts | None = None) -> None:
@@ -21,20 +21,20 @@ class ProbeError(Exception):
         super().__init__(self.detail)
         self.facts = facts
         self.aside: tuple[Item, ...] = ()
-        """What expires on our side, if nothing was seen: see `Failed`."""
+        """Items on the exporter's side that expire, if nothing was seen: see `Failed.aside`."""
 
 
 class NoDescriptorError(ProbeError):
     """
-    The process may open no more files by now: others have to close theirs first.
+    The process has reached its limit of open files: others have to be closed first.
     """
 
 
 class LeftOutError(Exception):
     """
-    A file that matched a pattern and is no endpoint, with the reason in words.
+    A file that matched a pattern but is not an endpoint, with the reason in words.
     """
 
 
 Outcome = Facts | ProbeError | LeftOutError
-"""What a look at a file gave."""
+"""Result of reading one file."""

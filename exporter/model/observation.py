@@ -1,9 +1,9 @@
 """
-The middle types: what a look at an endpoint gave.
+Observations: the result of probing an endpoint.
 
-Probes and parsers make these values, judgement and metrics read them. This
-module imports nothing of ours, so that both sides depend on it and not on each
-other. All times are seconds since the Unix epoch, UTC.
+Probes and parsers make these values; judgement and metrics read them. Both
+sides depend on this module and not on each other. All times are seconds since
+the Unix epoch, UTC.
 """
 
 from dataclasses import dataclass, field
@@ -34,21 +34,21 @@ class FoundHazard:
 @dataclass(frozen=True, slots=True)
 class FailedLookup:
     """
-    A look-up that gave nothing the last time.
+    A look-up that failed the last time.
     """
 
     lookup: Lookup
     reason: Reason
     detail: str
-    """One sentence for a person: who was asked, and what came of it."""
+    """One sentence for a person: the server asked, and the failure."""
     stands: bool = False
-    """True when what was heard before, or the rest of the answer, still says what was asked."""
+    """True when an earlier answer, or the rest of this one, still answers the question."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Certificate:
     """
-    One X.509 certificate (RFC 5280) in values of no library.
+    One X.509 certificate (RFC 5280) as plain values, without objects of a library.
 
     Two certificates are equal when their fingerprints are; `der` is kept because
     trust is judged, and state is stored, from the bytes themselves.
@@ -61,7 +61,7 @@ class Certificate:
     """RFC 4514 string, most specific part first; empty when the certificate names no subject."""
     issuer: str
     issuer_organization: str
-    """Who issued it: the organization of the issuer, or the whole issuer where that names none."""
+    """The organization in the issuer's name, or the whole name where it has none."""
     common_name: str
     """The most specific common name of the subject; empty when there is none."""
     serial: str
@@ -87,7 +87,7 @@ class Certificate:
     public_key_sha256: str
     """Lower-case hexadecimal SHA-256 of the SubjectPublicKeyInfo: the same key has the same value."""
     irregular: str = ""
-    """Why strict clients refuse to read it, though others do, in words; empty when nothing is odd."""
+    """Why strict clients cannot parse it, though others can, in words; empty when it is well formed."""
 
     @property
     def key(self) -> str:
@@ -108,7 +108,7 @@ class Certificate:
     @property
     def lifetime(self) -> float:
         """
-        Seconds from begin to end; negative for a certificate that ends before it begins.
+        Seconds from `not_before` to `not_after`; negative for a certificate that ends before it begins.
         """
         return self.not_after - self.not_before
 
@@ -116,15 +116,15 @@ class Certificate:
 @dataclass(frozen=True, slots=True)
 class Renewal:
     """
-    When whoever issues or manages an item says that it is to be renewed. It goes before every policy.
+    The renewal time given by an item's issuer or manager. It takes precedence over every policy.
     """
 
     due: float
-    """The end of the window of RFC 9773 section 4.2, or cert-manager's renewal time."""
+    """The end of the renewal window (RFC 9773 section 4.2), or cert-manager's renewal time."""
     begin: float | None = None
-    """The begin of the window; None where there is none."""
+    """The start of the renewal window; None where there is none."""
     explanation_url: str = ""
-    """A page of the issuer that says why; empty when it gave none."""
+    """The issuer's page that explains the window (RFC 9773 section 4.2); empty when it gave none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +138,9 @@ class Item:
     not_before: float
     not_after: float
     certificate: Certificate | None = None
-    """None for things that are no certificates."""
+    """None for items that are not certificates."""
     renewal: Renewal | None = None
-    """None: when it is due is a matter of the policy."""
+    """None when only the policy decides when the renewal is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +151,23 @@ class Chain:
 
     certificates: tuple[Certificate, ...]
     key: str = ""
-    """`rsa` or `ecdsa` when the server was asked for that kind only; else empty."""
+    """`rsa` or `ecdsa` when the probe offered that type of key only; else empty."""
     presented: bool = True
-    """False in a file: it accompanies its leaf there, but no client was asked to trust it."""
+    """False in a file, where no client is asked to trust the chain."""
     staple: bytes | None = field(default=None, compare=False, repr=False)
-    """The OCSP response that was stapled to it, DER; None when there was none, or it was not kept.
+    """The stapled OCSP response, DER; None when nothing was stapled, or it was not kept.
 
-    Empty when one came that the TLS library could not read.
+    Empty when the TLS library could not parse the staple.
     """
     unread: tuple[tuple[int, str], ...] = ()
-    """Those presented that could not be read, which `certificates` lacks: the place, the leaf's being 0, and
-    why."""
+    """Position (the leaf's is 0) and error of each presented certificate that could not be parsed."""
     refused: str = ""
-    """Why the TLS library did not go on when it saw them, in its words; empty when it did."""
+    """Why the TLS library refused the certificates, in its words; empty when it did not."""
 
     @property
     def places(self) -> tuple[tuple[int, Certificate], ...]:
         """
-        The certificates with the places in which they were presented; that of the leaf is 0.
+        The certificates with the positions in which they were presented; the leaf's is 0.
         """
         unread = {place for place, _ in self.unread}
         places = (place for place in range(len(self.certificates) + len(unread)) if place not in unread)
@@ -177,14 +176,14 @@ class Chain:
     @property
     def lacks_leaf(self) -> bool:
         """
-        True when the leaf is among those that could not be read. Then there is no `leaf`.
+        True when the leaf could not be parsed. Then `leaf` must not be used.
         """
         return any(place == 0 for place, _ in self.unread)
 
     @property
     def leaf(self) -> Certificate:
         """
-        The first certificate: the one that speaks for the server.
+        The first certificate, which identifies the server.
         """
         return self.certificates[0]
 
@@ -192,45 +191,45 @@ class Chain:
 @dataclass(frozen=True, slots=True)
 class Tls:
     """
-    What a handshake agreed on.
+    The parameters negotiated in a handshake.
     """
 
     protocol: str
-    """`TLSv1.3` and so on, as OpenSSL names it."""
+    """OpenSSL's name of the version: `TLSv1.3`."""
     cipher: str
     server_name: str | None
     """The name sent as SNI; None when none was sent."""
     client_certificate_requested: bool
     staple: bytes | None
-    """The stapled OCSP response, DER (RFC 6066 section 8); None when nothing was stapled. See `Chain`."""
+    """The stapled OCSP response, DER (RFC 6066 section 8); None when nothing was stapled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """
-    Everything that was seen at an endpoint in one look.
+    Everything that one probe saw at an endpoint.
     """
 
     items: tuple[Item, ...]
     chains: tuple[Chain, ...] = ()
     tls: Tls | None = None
-    """None for endpoints that are not on the wire."""
+    """None for endpoints without a handshake, such as files."""
     faults: tuple[FoundFault, ...] = ()
-    """What the look itself found that a normal client would not accept (a revocation)."""
+    """Faults found by the probe itself (a revocation), not by judgement."""
     hazards: tuple[FoundHazard, ...] = ()
     unanswered: tuple[FailedLookup, ...] = ()
-    """What was asked about it, and could not be learned."""
+    """Look-ups about the endpoint that failed."""
     seen_at: float | None = field(default=None, compare=False)
-    """When that was really seen, for what is looked up now and then only; None: at the time of the look."""
+    """When the facts were seen, if that was before the probe (a domain's registration); else None."""
     partial: bool = field(default=False, compare=False)
-    """True when there is more that could not be read: what is missing here is not gone."""
+    """True when some items could not be read: an item that is missing here may still exist."""
     base: "Facts | None" = field(default=None, compare=False, repr=False)
-    """What the look itself saw, before what is known besides was added; None when nothing was added."""
+    """The facts of the probe alone, without the results of look-ups; None when none were merged."""
 
     @property
     def presented(self) -> bool:
         """
-        True when there is something that a client accepts or refuses; False for files and the like.
+        True when a client accepts or refuses what the endpoint presents; False for files and the like.
         """
         return self.tls is not None or any(chain.presented for chain in self.chains)
 
@@ -238,7 +237,7 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Observed:
     """
-    The endpoint was seen.
+    A successful probe.
     """
 
     facts: Facts
@@ -247,16 +246,16 @@ class Observed:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """
-    The endpoint could not be seen, or ended the conversation after it was.
+    A failed probe: nothing was seen, or the server ended the connection after its certificate was seen.
     """
 
     reason: Reason
     detail: str
-    """One sentence for a person: which step failed, and the words of the system or the server."""
+    """One sentence for a person: the step that failed, and the words of the system or the server."""
     facts: Facts | None = None
-    """What was seen before the failure (the certificate of a server that then demanded ours); else None."""
+    """Facts seen before the failure (the server then demanded a client certificate); else None."""
     aside: tuple[Item, ...] = ()
-    """What expires on our side (the certificate that we would have shown), if nothing was seen."""
+    """Items on the exporter's side (its own client certificate), if nothing was seen."""
 
 
 Observation = Observed | Failed

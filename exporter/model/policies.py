@@ -1,5 +1,5 @@
 """
-Policies: when a renewal is due and when a person should be told.
+Policies: when a renewal is due, and when its delay becomes a warning and critical.
 
 Pure functions of an item's lifetime. All durations are seconds, and all
 deadlines are given as time left before the end, because that is how people
@@ -18,7 +18,7 @@ DAY = 24 * HOUR
 
 class Severity(StrEnum):
     """
-    How urgent a person is told. The values are label values and Alertmanager routes: they are API.
+    The severity of an alert. The values are label values and Alertmanager routes: they are API.
     """
 
     WARNING = "warning"
@@ -28,7 +28,7 @@ class Severity(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Before:
     """
-    A moment before the end: a duration, a share of the lifetime, or whichever of both is less time.
+    A time before the end: a duration in seconds, a share of the lifetime, or the shorter of both.
     """
 
     duration: float | None = None
@@ -36,7 +36,7 @@ class Before:
 
     def left(self, lifetime: float) -> float:
         """
-        Seconds that are left at that moment for an item of this lifetime.
+        Return the seconds left at that time, for an item of this lifetime in seconds.
         """
         candidates = [self.duration] if self.duration is not None else []
         if self.share is not None:
@@ -58,14 +58,14 @@ class TimeLeft:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """
-    How a kind of item is renewed. The built-in ones are below; a configuration may add its own.
+    The deadlines for a kind of item. The built-in ones are below; a configuration may add its own.
     """
 
     name: str
     renewal_due: Before
     critical: Before
     warning: Before | None = None
-    """None: once the renewal is late by more than renewers vary (`lateness`)."""
+    """None: once the renewal is later than a healthy renewer would be (`lateness`)."""
     renewal_due_short: Before | None = None
     """Replaces `renewal_due` for lifetimes under ten days; None when there is no difference."""
     warning_short: Before | None = None
@@ -73,7 +73,9 @@ class Policy:
 
     def time_left(self, lifetime: float) -> TimeLeft:
         """
-        The deadlines for an item of this lifetime, always in order and never before its first half is over.
+        Return the deadlines for an item of this lifetime in seconds.
+
+        They are always in order, and none is before the first half of the lifetime is over.
         """
         # A lifetime can be zero or negative in a broken certificate: then every deadline is its end.
         lifetime = max(lifetime, 0.0)
@@ -86,7 +88,7 @@ class Policy:
             warning_left = due_left - lateness(lifetime)
         else:
             warning_left = min(warning.left(lifetime), lifetime / 2)
-        # Half of the warning at most: a person who is told needs some time before it is critical.
+        # A quarter of the lifetime at most: a person who is warned needs some time before it is critical.
         critical_left = min(self.critical.left(lifetime), lifetime / 4)
         warning_left = max(warning_left, critical_left)
         return TimeLeft(max(due_left, warning_left), warning_left, critical_left)
@@ -94,7 +96,9 @@ class Policy:
 
 def lateness(lifetime: float) -> float:
     """
-    Seconds by which a healthy automatic renewal may be late: a renewer's daily timer, an issuer's outage.
+    Return the seconds by which a healthy automatic renewal may be late, for this lifetime in seconds.
+
+    It allows for a renewer's daily timer and for an outage of the issuer.
     """
     return min(max(DAY, lifetime / 20), lifetime / 8, 5 * DAY)
 
@@ -159,18 +163,18 @@ BUILT_IN: dict[str, Policy] = {
 @dataclass(frozen=True, slots=True)
 class Match:
     """
-    A policy for the items it fits: those of these kinds whose issuer is like one of these patterns.
+    A policy with the kinds and issuers of the items that it is for.
     """
 
     policy: Policy
     kinds: frozenset[str] = frozenset()
     """Values of `Kind`; empty: every kind."""
     issuers: tuple[str, ...] = ()
-    """Patterns (fnmatch, no matter the case) of RFC 4514 names; empty: every issuer, and what has none."""
+    """Patterns (fnmatch, ignoring case) of RFC 4514 names; empty: every item, with or without an issuer."""
 
     def fits(self, kind: str, issuer: str | None) -> bool:
         """
-        True for an item of this kind and issuer; the issuer is None for what is no certificate.
+        Return True for an item of this kind and issuer. The issuer is None for items without a certificate.
         """
         if self.kinds and kind not in self.kinds:
             return False
@@ -187,4 +191,4 @@ BY_KIND = (
     Match(SIGNATURE, frozenset({"dnssec", "ocsp"})),
     Match(CRL, frozenset({"crl", "metadata"})),
 )
-"""What holds for these kinds unless the configuration says otherwise."""
+"""The policies of these kinds unless the configuration says otherwise."""

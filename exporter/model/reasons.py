@@ -1,5 +1,5 @@
 """
-The closed lists: why a probe failed, what clients refuse, what will go wrong, what was asked of others.
+The closed lists: reasons of failed probes, faults, hazards, look-ups and kinds of items.
 
 Their values are the label values of the metrics and the headings of the manual.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 class Reason(StrEnum):
     """
-    Why a probe failed. The values are label values and headings in the README: they are API.
+    The reason of a failed probe. The values are label values and headings in the manual: they are API.
     """
 
     DNS_NOT_FOUND = "dns_not_found"
@@ -56,7 +56,7 @@ class Reason(StrEnum):
 
 class Fault(StrEnum):
     """
-    Why a normal client would refuse what an endpoint presents. The values are label values: they are API.
+    A reason for which a normal client refuses an endpoint. The values are label values: they are API.
     """
 
     EXPIRED = "expired"
@@ -84,7 +84,7 @@ class Fault(StrEnum):
 
 class Hazard(StrEnum):
     """
-    What clients do not mind now, and what will stop them or the next renewal. The values are label values.
+    A condition that will stop clients or the next renewal later. The values are label values: they are API.
     """
 
     CAA_FORBIDS_ISSUER = "caa_forbids_issuer"
@@ -97,7 +97,7 @@ class Hazard(StrEnum):
 
 class Lookup(StrEnum):
     """
-    What is asked of others about what is served. The values are label values: they are API.
+    A look-up about an endpoint at another server. The values are label values: they are API.
     """
 
     CRL = "crl"
@@ -108,22 +108,22 @@ class Lookup(StrEnum):
 
 class Kind(StrEnum):
     """
-    What sort of thing an item is. The values are label values: they are API.
+    The kind of an item. The values are label values: they are API.
     """
 
     LEAF = "leaf"
     INTERMEDIATE = "intermediate"
     ROOT = "root"
     AUTHORITY = "authority"
-    """A CA certificate that stands alone: it accompanies no leaf."""
+    """A CA certificate on its own, without a leaf."""
     CRL = "crl"
     OCSP = "ocsp"
     """An OCSP response, stapled or in a file."""
     REGISTRATION = "registration"
-    """Of a domain."""
+    """The registration of a domain."""
     DNSSEC = "dnssec"
-    """A signature of a DNS zone."""
+    """A signature (RRSIG) of a DNS zone."""
     SSH = "ssh"
     """An OpenSSH certificate, of a host or a user."""
     METADATA = "metadata"
-    """SAML metadata, which states until when it is valid."""
+    """SAML metadata that states until when it is valid."""

@@ -1,3 +1,3 @@
 """
-What is reported: metrics, status, advice, forecast, calendar, JSON.
+Reports on the endpoints: metrics, status, advice, forecast, calendar, JSON.
 """

@@ -1,5 +1,5 @@
 """
-Advice: what to do about each reason of a failure, fault, hazard, and end that comes near.
+Advice: the remedy for each reason of a failed probe, fault, hazard, failed look-up and coming end.
 
 Pure. Each table has every value of its enum; a test holds that.
 """
@@ -126,7 +126,7 @@ FAILURES: dict[Reason, str] = {
 """By reason of a failed probe."""
 
 
-REFUSALS: dict[Fault, str] = {
+FAULTS: dict[Fault, str] = {
     Fault.EXPIRED: "Renew the certificate, install it, and reload the server.",
     Fault.NOT_YET_VALID: (
         "Compare the clocks of the server and of the exporter's host. If both are right, install the "
@@ -175,7 +175,7 @@ REFUSALS: dict[Fault, str] = {
         "Look at the file named by `ca_file`, or install ca-certificates on the exporter's host."
     ),
 }
-"""By fault of what is presented."""
+"""By fault of a presented chain or handshake."""
 
 
 HAZARDS: dict[Hazard, str] = {
@@ -200,7 +200,7 @@ HAZARDS: dict[Hazard, str] = {
         "still give it back."
     ),
 }
-"""By hazard: what stops clients or the next renewal later."""
+"""By hazard."""
 
 
 LOOKUPS: dict[Lookup, str] = {
@@ -221,7 +221,7 @@ LOOKUPS: dict[Lookup, str] = {
         "at the zone's name servers."
     ),
 }
-"""By what was asked of others, and could not be learned."""
+"""By kind of a failed look-up."""
 
 
 ROLLED_BACK = (
@@ -258,12 +258,12 @@ _RENEWALS: dict[Kind, str] = {
     ),
     Kind.SSH: "Have the certificate signed again by the SSH CA, install it, and reload sshd.",
 }
-"""Where the kind decides and not who renews."""
+"""By kind of item, where the advice does not depend on the policy."""
 
 
 def renewal(kind: Kind, policy: Policy) -> str:
     """
-    What to do about an item whose end is near or over.
+    Return the advice for an item whose end is near or over.
     """
     if kind in _RENEWALS:
         return _RENEWALS[kind]

@@ -1,9 +1,9 @@
 """
 Metrics: verdicts and held facts as lines of the Prometheus text format.
 
-Pure. The lines of an endpoint that did not change are remembered, since writing
-them costs as much as a handshake's own arithmetic; the process's own metrics are
-left to prometheus-client (see `web`). Our families are all gauges, whose lines
+Pure. The lines of an endpoint that did not change are reused, since writing
+them costs as much as a handshake's own arithmetic. The process's own metrics are
+left to prometheus-client (see `web`). All families here are gauges, whose lines
 are the same in the text format and in OpenMetrics.
 """
 
@@ -61,7 +61,7 @@ Lines = dict[Family, list[str]]
 
 def escape(value: str) -> str:
     """
-    A label value as the text format wants it, valid UTF-8 whatever it was.
+    Return a label value escaped for the text format, as valid UTF-8 whatever it was.
     """
     if not value.isprintable():
         value = printable_lines(value)
@@ -72,14 +72,14 @@ def escape(value: str) -> str:
 
 def bounded(value: str) -> str:
     """
-    A value from a certificate, cut to a length that a label may have.
+    Return a value from a certificate, cut to LABEL_LIMIT characters.
     """
     return value if len(value) <= LABEL_LIMIT else value[: LABEL_LIMIT - 1] + "…"
 
 
 def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str:
     """
-    One sample line, with its newline.
+    Return one sample line, with its newline.
     """
     inside = ",".join(f'{name}="{escape(text)}"' for name, text in labels)
     series = f"{family.name}{{{inside}}}" if inside else family.name
@@ -88,7 +88,7 @@ def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str
 
 def target_line(target: Target, prober: str) -> str:
     """
-    The line of `expiry_target_info`.
+    Return the line of `expiry_target_info`.
     """
     labels = (("target", target.name), ("prober", prober), ("policy", target.policy.name), *target.labels)
     return line(TARGET, labels, 1)
@@ -96,14 +96,14 @@ def target_line(target: Target, prober: str) -> str:
 
 def left_out_line(name: str, count: int) -> str:
     """
-    The line of `expiry_target_left_out_endpoints`.
+    Return the line of `expiry_target_left_out_endpoints` for the target of this name.
     """
     return f'{LEFT_OUT.name}{{target="{escape(name)}"}} {count}.0\n'
 
 
 class Exposition:
     """
-    Writes the text, and remembers the lines of endpoints that did not change.
+    Writes the text of a scrape, and reuses the lines of endpoints that did not change.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Exposition:
 
     def text(self, targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], own: Samples) -> str:
         """
-        The whole text, without what ends an OpenMetrics document.
+        Return the whole text, without the `# EOF` of OpenMetrics. `own` are the exporter's own samples.
         """
         return "".join(self.parts(targets, endpoints, own))
 
@@ -119,7 +119,7 @@ class Exposition:
         self, targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], own: Samples
     ) -> Iterator[str]:
         """
-        The text of each family. Of a large fleet the whole has tens of megabytes: nobody need hold it twice.
+        Yield the text of each family, since the whole may have tens of megabytes and need not be held twice.
         """
         lines: Lines = {family: [] for family in FAMILIES}
         blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
@@ -143,7 +143,7 @@ class Exposition:
 
     def prepare(self, row: EndpointRow) -> None:
         """
-        Make the lines of an endpoint, before the text that they will be part of.
+        Make the lines of an endpoint ahead of the text that they will be part of.
         """
         self._blocks[row.target.name, row.label] = self._block(row)
 
@@ -156,15 +156,17 @@ class Exposition:
 
 class _Block:
     """
-    The lines of one endpoint. All but the newest end, the last look and its time stay while the verdict does.
+    The lines of one endpoint. They are valid while verdict and facts are the same objects.
+
+    The newest end and the result of the last probe are not among them: `add_to` writes those each time.
     """
 
-    __slots__ = ("_fixed", "_look", "facts", "newest", "verdict")
+    __slots__ = ("_endpoint", "_fixed", "facts", "newest", "verdict")
 
     def __init__(self, row: EndpointRow) -> None:
         self.verdict = row.verdict
         self.facts = row.held.facts
-        self._look = "{" + f'target="{escape(row.target.name)}",endpoint="{escape(row.label)}"'
+        self._endpoint = "{" + f'target="{escape(row.target.name)}",endpoint="{escape(row.label)}"'
         # Family, labels, and what follows them. The lines are put together anew each time: most of each is
         # its labels, which are one text for all lines of an item.
         self._fixed: list[tuple[Family, str, str]] = []
@@ -173,27 +175,27 @@ class _Block:
             for judged in row.verdict.items:
                 self._add_item(judged)
             if row.held.facts is not None and row.held.facts.presented:
-                self._add(VERIFIED, self._look, not row.verdict.faults)
+                self._add(VERIFIED, self._endpoint, not row.verdict.faults)
             for fault in row.verdict.faults:
-                self._add(FAULT, self._look, 1, f',reason="{fault.fault}"')
+                self._add(FAULT, self._endpoint, 1, f',reason="{fault.fault}"')
         if row.held.facts is not None:
             for hazard in row.held.facts.hazards:
-                self._add(HAZARD, self._look, 1, f',reason="{hazard.hazard}"')
+                self._add(HAZARD, self._endpoint, 1, f',reason="{hazard.hazard}"')
             for lookup, reason in dict.fromkeys(
                 (one.lookup, one.reason) for one in row.held.facts.unanswered
             ):
-                self._add(LOOKUP_FAILURE, self._look, 1, f',lookup="{lookup}",reason="{reason}"')
+                self._add(LOOKUP_FAILURE, self._endpoint, 1, f',lookup="{lookup}",reason="{reason}"')
         if row.held.facts is not None and row.held.facts.tls is not None:
             tls = row.held.facts.tls
             agreed = f',protocol="{escape(tls.protocol)}",cipher="{escape(tls.cipher)}"'
-            self._add(TLS, self._look, 1, agreed)
+            self._add(TLS, self._endpoint, 1, agreed)
 
     def _add(self, family: Family, labels: str, value: float, more: str = "") -> None:
         self._fixed.append((family, labels, f"{more}}} {float(value)!r}\n"))
 
     def _add_item(self, judged: JudgedItem) -> None:
         item = judged.item
-        labels = f'{self._look},item="{escape(item.name)}",kind="{item.kind}"'
+        labels = f'{self._endpoint},item="{escape(item.name)}",kind="{item.kind}"'
         if item.kind is not Kind.ROOT:
             # A root that is served is not what clients use: its end must not look like the server's.
             self._add(NOT_AFTER, labels, item.not_after)
@@ -210,42 +212,45 @@ class _Block:
             self._add(RENEWAL_EXPLANATION, labels, 1, f',explanation_url="{url}"')
         if item.certificate is not None:
             what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
-            self._add(CERTIFICATE, self._look, 1, f',item="{escape(item.name)}"{what}')
+            self._add(CERTIFICATE, self._endpoint, 1, f',item="{escape(item.name)}"{what}')
         key = names_key(judged)
         if key is not None:
             self.newest.append((key, judged.trusted, item.not_after, labels))
 
     def add_to(self, lines: Lines, held: EndpointMemory, newest: Newest[None]) -> None:
+        """
+        Append the endpoint's lines to those of each family.
+        """
         for family, labels, tail in self._fixed:
             lines[family].append(f"{family.name}{labels}{tail}")
         for key, trusted, _, labels in self.newest:
             end, _ = newest.of(key, trusted)
             lines[NEWEST].append(f"{NEWEST.name}{labels}}} {end!r}\n")
-        look = self._look
+        endpoint = self._endpoint
         self._add_past(lines, held)
         if held.seen_at is not None:
-            lines[LAST_SEEN].append(f"{LAST_SEEN.name}{look}}} {held.seen_at:.3f}\n")
-        lines[DURATION].append(f"{DURATION.name}{look}}} {held.duration:.6f}\n")
+            lines[LAST_SEEN].append(f"{LAST_SEEN.name}{endpoint}}} {held.seen_at:.3f}\n")
+        lines[DURATION].append(f"{DURATION.name}{endpoint}}} {held.duration:.6f}\n")
         if isinstance(held.observation, Failed):
-            lines[SUCCESS].append(f"{SUCCESS.name}{look}}} 0.0\n")
-            lines[FAILURE].append(f'{FAILURE.name}{look},reason="{held.observation.reason}"}} 1.0\n')
+            lines[SUCCESS].append(f"{SUCCESS.name}{endpoint}}} 0.0\n")
+            lines[FAILURE].append(f'{FAILURE.name}{endpoint},reason="{held.observation.reason}"}} 1.0\n')
         else:
-            lines[SUCCESS].append(f"{SUCCESS.name}{look}}} 1.0\n")
+            lines[SUCCESS].append(f"{SUCCESS.name}{endpoint}}} 1.0\n")
 
     def _add_past(self, lines: Lines, held: EndpointMemory) -> None:
         past = held.past
         if past.trusted_at is not None:
-            lines[LAST_VERIFIED].append(f"{LAST_VERIFIED.name}{self._look}}} {past.trusted_at:.3f}\n")
+            lines[LAST_VERIFIED].append(f"{LAST_VERIFIED.name}{self._endpoint}}} {past.trusted_at:.3f}\n")
         if not past.previous or held.facts is None:
             return
         for item in held.facts.items:
             before = past.previous.get(item.name)
             if before is None or item.kind is Kind.ROOT:
                 continue
-            labels = f'{self._look},item="{escape(item.name)}",kind="{item.kind}"}}'
+            labels = f'{self._endpoint},item="{escape(item.name)}",kind="{item.kind}"}}'
             lines[PREVIOUS_NOT_AFTER].append(f"{PREVIOUS_NOT_AFTER.name}{labels} {before.not_after!r}\n")
             lines[PREVIOUS_NOT_BEFORE].append(f"{PREVIOUS_NOT_BEFORE.name}{labels} {before.not_before!r}\n")
-            # Each is asked for once: a look may end meanwhile, in another thread.
+            # Each is read once: a probe may end meanwhile, in another thread.
             when = past.rolled_back_at.get(item.name)
             if when is not None:
                 lines[ROLLED_BACK].append(f"{ROLLED_BACK.name}{labels} {when:.3f}\n")
@@ -256,7 +261,7 @@ class _Block:
 
 def certificate_labels(certificate: Certificate) -> tuple[tuple[str, str], ...]:
     """
-    What tells one certificate from another, as labels.
+    Return the labels that identify a certificate.
     """
     return (
         ("subject", bounded(certificate.subject)),

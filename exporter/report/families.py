@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """
-    One metric: its name, its HELP text, and the labels that its series have. Each is equal to itself only.
+    One metric family: its name, its HELP text, and the labels of its series. Compared by identity.
     """
 
     name: str
@@ -318,4 +318,4 @@ FAMILIES = (
     WEB,
     BUILD,
 )
-"""Every family of ours, in the order in which they are exported."""
+"""Every family, in the order in which they are exported."""

@@ -1,5 +1,5 @@
 """
-Selections: what the query of a request asks to see of the fleet. Pure.
+Selections: the filters, order and page in the query of a request. Pure.
 
 The status page, /api/v1/items and /calendar.ics take the same filters.
 """
@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from exporter.report.status import Level
 
 PAGE_SIZE = 100
-"""Endpoints on a page, and items in an answer that does not say how many."""
+"""Endpoints on a page, and items in an answer to a request without `limit`."""
 
 
 MOST = 10_000
@@ -30,27 +30,27 @@ API_PARAMETERS = (*PAGE_PARAMETERS, "limit")
 
 class ParameterError(ValueError):
     """
-    A query that can't be answered. The message says what is wrong and what would be right.
+    An invalid query. The message names the fault and what would be valid.
     """
 
 
 class Sort(StrEnum):
     """
-    Orders of the list. The values are API.
+    Orders of the list of endpoints. The values are API.
     """
 
     URGENCY = "urgency"
-    """The most urgent first, and among equals what ends first."""
+    """The most urgent first, and among equals the first to end."""
     TARGET = "target"
     ENDPOINT = "endpoint"
     END = "end"
-    """What ends first; what was never seen last."""
+    """The first to end first, endpoints that were never seen last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """
-    Which endpoints to show, in which order, and which part of them.
+    A selection of endpoints: filters, order and page.
     """
 
     text: str = ""
@@ -58,7 +58,7 @@ class Selection:
     levels: frozenset[Level] = frozenset()
     """Empty: all."""
     labels: tuple[tuple[str, str], ...] = ()
-    """The user's labels that a target must have, all of them."""
+    """The user's labels, all of which a target must have."""
     targets: frozenset[str] = frozenset()
     """Names of targets; empty: all."""
     sort: Sort = Sort.URGENCY
@@ -68,9 +68,9 @@ class Selection:
 
     def query(self, **changes: object) -> str:
         """
-        The query of a link to this selection with these changes, with its question mark.
+        Return the query of a link to this selection with these changes, with its question mark.
 
-        On the first page again, unless the changes say otherwise.
+        The link leads to the first page, unless the changes name another.
         """
         one = replace(self, **{"page": 1, **changes})  # type: ignore[arg-type] # fields of this class
         pairs = [("q", one.text)] if one.text else []
@@ -86,14 +86,16 @@ class Selection:
     @property
     def narrowed(self) -> bool:
         """
-        True when something may be left out.
+        True when a filter is set.
         """
         return bool(self.text or self.levels or self.labels or self.targets)
 
 
 def parse(pairs: Iterable[tuple[str, str]], allowed: Collection[str]) -> Selection:
     """
-    The selection that a query means. Raises ParameterError; empty values count as not said.
+    Parse the names and values of a query, in which only `allowed` names may occur. Empty values are ignored.
+
+    Raises ParameterError for an unknown name or an invalid value.
     """
     text, sort, page, limit = "", "", 1, PAGE_SIZE
     levels: set[Level] = set()

@@ -1,11 +1,11 @@
 """
 The forecast: which alerts will fire, and when, if nothing is renewed and nothing else changes. Pure.
 
-It says what the shipped rules (alerts/rules.yml) will make of what was seen in one
-look; a test holds it to those rules. Prometheus tells up to one scrape and one
-evaluation later, and what has a `for:` by that much later still. Changes of what is
-served are not foreseen; those that are known to have happened (ExpiryWentBackwards,
-ExpiryIdentityChanged) are told. Of the alerts about the exporter itself, none is.
+It applies the shipped rules (alerts/rules.yml) to the results of one probe of each
+endpoint; a test holds it to those rules. Prometheus fires up to one scrape and one
+evaluation later, and an alert with a `for:` by that much later still. Changes that
+were seen already are in it (ExpiryWentBackwards, ExpiryIdentityChanged), future ones
+are not, nor are the alerts about the exporter itself.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ from exporter.model.reasons import Fault, Hazard, Kind
 from exporter.report.status import LOST, identity_changed_at, rolled_back_at
 
 SIGNED = frozenset({Kind.CRL, Kind.OCSP, Kind.DNSSEC})
-"""Kinds that a machine signs anew every few days."""
+"""Kinds that a program signs again every few days."""
 
 
 BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
@@ -29,42 +29,42 @@ BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
 
 
 HELD = 600.0
-"""Seconds for which an endpoint may be unseen before it counts."""
+"""Seconds for which an endpoint may be unseen before ExpiryProbeFailing counts it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
     """
-    One alert as the rules send it: of a target, or of an item of a target, at its worst endpoint.
+    One alert as the rules fire it: for a target, or for an item of a target at its worst endpoint.
     """
 
     at: float
-    """When it fires, in seconds since the epoch. Before the forecast's `now`: it should fire already."""
+    """When it fires, in seconds since the epoch. Not after the forecast's `now`: it fires already."""
     name: str
     severity: Severity
     target: str
     endpoint: str
     """The endpoint that is worst when it fires (or now, if it fires already): there the item ends first."""
     endpoints: int
-    """Endpoints of the target that are concerned by then."""
+    """Number of endpoints of the target that are concerned by then."""
     item: str = ""
-    """Empty when it is about the target."""
+    """Name of the item; empty when the alert is for the target."""
     kind: Kind | None = None
-    """None when it is about the target."""
+    """Kind of the item; None when the alert is for the target."""
     end: float | None = None
-    """When the item ends; None when it is about the target."""
+    """End of the item in seconds since the epoch; None when the alert is for the target."""
     fingerprint_sha256: str | None = None
-    """Of the item's certificate; None when there is none."""
+    """Fingerprint of the item's certificate; None when it has none."""
     targets: int = 1
-    """Targets that have the same certificate: how far it reaches if it ends."""
+    """Number of targets with the same certificate, all of which its end concerns."""
     reasons: tuple[str, ...] = ()
-    """Why it can't be seen, is refused or will be stopped; empty when it is about an end."""
+    """Reasons of failed probes, faults or hazards; empty when the alert is for an end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """
-    The alerts from now until a day, in the order in which they fire.
+    The alerts from `now` to `until` (seconds since the epoch), in the order in which they fire.
     """
 
     now: float
@@ -72,13 +72,13 @@ class Forecast:
     alerts: tuple[Alert, ...]
     """Those that fire already come first, the critical ones before the others."""
     targets: int
-    """Targets that were looked at."""
+    """Number of targets that were probed."""
     unseen: tuple[EndpointRow, ...]
-    """Endpoints of which nothing is known: their ends are missing here."""
+    """Endpoints that were never seen: alerts for their items are missing here."""
 
     def firing(self, one: Alert) -> bool:
         """
-        True when the alert fires already.
+        Return True when the alert fires already.
         """
         return one.at <= self.now
 
@@ -86,7 +86,7 @@ class Forecast:
 @dataclass(frozen=True, slots=True)
 class _Onset:
     """
-    From when on an endpoint gives cause for an alert.
+    The time from which an endpoint causes an alert, in seconds since the epoch.
     """
 
     at: float
@@ -99,21 +99,21 @@ class _Onset:
     @property
     def key(self) -> tuple[str, Severity, str, str]:
         """
-        What makes two causes the same alert.
+        The identity of the alert: causes with the same key make one alert.
         """
         return self.name, self.severity, self.row.target.name, self.judged.item.name if self.judged else ""
 
     @property
     def end(self) -> float:
         """
-        When the item ends; without one, the moment itself.
+        The end of the item in seconds since the epoch; without an item, `at`.
         """
         return self.judged.item.not_after if self.judged is not None else self.at
 
 
 def forecast(rows: Sequence[EndpointRow], now: float, days: float) -> Forecast:
     """
-    The alerts of these endpoints for so many days.
+    Return the alerts for these endpoints within `days` from `now` (seconds since the epoch).
     """
     until = now + days * DAY
     newest = _newest_ends(rows)
@@ -163,7 +163,7 @@ def _alert(onsets: Sequence[_Onset], reach: Mapping[str, set[str]], now: float) 
 
 def _onsets(row: EndpointRow, newest: Newest[None], now: float, until: float) -> Iterator[_Onset]:
     """
-    All that an endpoint gives cause for.
+    Yield all causes for alerts at an endpoint.
     """
     for judged in row.verdict.items if row.verdict is not None else ():
         yield from _of_item(row, judged, newest, now)
@@ -182,11 +182,11 @@ def _of_item(row: EndpointRow, judged: JudgedItem, newest: Newest[None], now: fl
         return
     warned, critical = due.warning, max(due.warning, due.critical)
     if kind is Kind.INTERMEDIATE:
-        # It has deadlines only if it ends before its leaf. That is told at once, whenever it ends.
+        # It has deadlines only if it ends before its leaf. That alert fires at once, whenever it ends.
         yield _Onset(now, "ExpiryChainEndsBeforeLeaf", Severity.WARNING, row, judged)
         yield _Onset(critical, "ExpiryChainEndsBeforeLeaf", Severity.CRITICAL, row, judged)
         return
-    # A warning after the renewal was due tells that an automatic one is late; else, that somebody must do it.
+    # A warning after the renewal was due means that an automatic one is late; else, that a person must renew.
     late = due.warning > due.renewal_due
     yield _Onset(warned, _name(kind, Severity.WARNING, late=late), Severity.WARNING, row, judged)
     yield _Onset(critical, _name(kind, Severity.CRITICAL, late=late), Severity.CRITICAL, row, judged)
@@ -209,7 +209,7 @@ def _of_past(row: EndpointRow, judged: JudgedItem, now: float) -> Iterator[_Onse
 
 def _name(kind: Kind, severity: Severity, *, late: bool) -> str:
     """
-    The alert that tells that the end of an item comes near.
+    Return the name of the alert for the coming end of an item.
     """
     if kind is Kind.AUTHORITY:
         return "ExpiryAuthorityEnding"
@@ -223,7 +223,7 @@ def _name(kind: Kind, severity: Severity, *, late: bool) -> str:
 def _of_failure(row: EndpointRow, now: float) -> Iterator[_Onset]:
     observation, seen_at = row.held.observation, row.held.seen_at
     if not isinstance(observation, Failed) or observation.facts is not None:
-        # One that shows its certificate and then turns us away is seen at each look.
+        # An endpoint that presents its certificate and then refuses the client is seen by each probe.
         return
     name, reason = "ExpiryProbeFailing", observation.reason
     if seen_at is None:
@@ -239,12 +239,12 @@ def _of_failure(row: EndpointRow, now: float) -> Iterator[_Onset]:
 
 def _of_trust(row: EndpointRow, now: float, until: float) -> Iterator[_Onset]:
     """
-    When clients refuse the endpoint for another reason than its own end: now, or when its chain ends.
+    Yield the causes for ExpiryNotTrusted: clients refuse the endpoint now, or when its chain ends.
     """
     verdict, judged = row.verdict, row.held.judged
     at, trusted = now, row.held.past.trusted_at is not None
     while verdict is not None:
-        # It fires with other reasons than its own end only, and says something else if it was trusted before.
+        # The end of the leaf has its own alerts. The severity depends on whether it was ever trusted.
         severity = Severity.CRITICAL if trusted else Severity.WARNING
         for fault in verdict.faults:
             if fault.fault is not Fault.EXPIRED:
@@ -259,7 +259,7 @@ def _of_trust(row: EndpointRow, now: float, until: float) -> Iterator[_Onset]:
 
 def _newest_ends(rows: Iterable[EndpointRow]) -> Newest[None]:
     """
-    The latest ends that are known anywhere for the same names.
+    Return the latest end for each set of names, among all endpoints.
     """
     newest: Newest[None] = Newest()
     for row in rows:
@@ -272,7 +272,7 @@ def _newest_ends(rows: Iterable[EndpointRow]) -> Newest[None]:
 
 def _reach(rows: Iterable[EndpointRow]) -> dict[str, set[str]]:
     """
-    The names of the targets that have each certificate.
+    Return the names of the targets that have each certificate, by its fingerprint.
     """
     reach: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -287,7 +287,7 @@ Document = dict[str, object]
 
 def document(found: Forecast) -> Document:
     """
-    The forecast as JSON values, times in seconds since the epoch. The names are API.
+    Return the forecast as JSON values, with times in seconds since the epoch. The names are API.
     """
     return {
         "now": found.now,

@@ -1,8 +1,8 @@
 """
-The fleet: one scrape as people look at it, and what its endpoints have to do with each other. Pure.
+The inventory: the endpoints of one scrape, to be searched and compared with each other. Pure.
 
 Nothing here is needed to answer Prometheus. All is made when somebody asks for a
-page, and remembered until the next scrape.
+page, and kept until the next scrape.
 """
 
 import re
@@ -22,11 +22,11 @@ from exporter.report.filters import Selection, Sort
 from exporter.report.status import URGENCY, Level, status
 
 FRESH = 5.0
-"""Seconds for which levels are not judged again."""
+"""Seconds for which the levels of endpoints are reused."""
 
 
 NEVER = float("inf")
-"""The end of what was never seen."""
+"""The end of an endpoint that was never seen."""
 
 
 _RANK = {level: -rank for rank, level in enumerate(URGENCY)}
@@ -35,19 +35,19 @@ _RANK = {level: -rank for rank, level in enumerate(URGENCY)}
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """
-    An endpoint in the list.
+    An endpoint in the list, with its level.
     """
 
     row: EndpointRow
     level: Level
     end: float
-    """When the item ends that ends first of those with deadlines; NEVER when there is none."""
+    """The first end among items with deadlines, in seconds since the epoch; NEVER when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """
-    An item where it is.
+    An item with the endpoint that it is at.
     """
 
     row: EndpointRow
@@ -57,18 +57,18 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Rhythm:
     """
-    When the exporter is asked to look, which is up to who scrapes it.
+    The times of scrapes, as observed: the exporter does not know the configured interval.
     """
 
     last: float
-    """When it was last asked, in seconds since the epoch."""
+    """Time of the last scrape, in seconds since the epoch."""
     every: float
-    """Seconds between two scrapes, the longest of the last few."""
+    """Scrape interval in seconds, the longest of the last few."""
 
     @property
     def next(self) -> float:
         """
-        When the next look is due.
+        Expected time of the next scrape, in seconds since the epoch.
         """
         return self.last + self.every
 
@@ -76,16 +76,16 @@ class Rhythm:
 @dataclass(eq=False)
 class Inventory:
     """
-    One scrape, ready to be searched.
+    The endpoints of one scrape, to be searched. All its methods take `now` in seconds since the epoch.
     """
 
     scrape: Scrape
-    # When the levels were judged, and what came of it. One value, since threads read it.
+    # When the levels were judged, and the entries with them. One value, since threads read it.
     _judged: tuple[float, list[Entry]] = field(default=(float("-inf"), []), init=False)
 
     def entries(self, now: float) -> list[Entry]:
         """
-        All endpoints, the most urgent first.
+        Return all endpoints, the most urgent first.
         """
         judged_at, entries = self._judged
         if not 0 <= now - judged_at < FRESH:
@@ -96,14 +96,14 @@ class Inventory:
 
     def counts(self, now: float) -> dict[Level, int]:
         """
-        How many endpoints have each level, the most urgent level first.
+        Return the number of endpoints of each level, the most urgent level first.
         """
         counted = Counter(one.level for one in self.entries(now))
         return {level: counted[level] for level in reversed(URGENCY)}
 
     def select(self, selection: Selection, now: float) -> list[Entry]:
         """
-        The endpoints that fit, in the order asked for, on whichever page.
+        Return the endpoints that pass the filters, in the order of the selection, of all pages.
         """
         found = self.entries(now)
         if selection.levels:
@@ -129,9 +129,9 @@ class Inventory:
 
     def find(self, asked: str) -> TargetRow | None:
         """
-        The target of this name, or None. Forgives what proxies and templates do to names in paths.
+        Return the target of a name from a URL's path, or None.
 
-        Some proxies make `//` to `/`, and Prometheus's `urlquery` writes a space as `+`.
+        It is also found when a proxy made `//` to `/`, or Prometheus's `urlquery` wrote a space as `+`.
         """
         names = self.targets
         return (
@@ -152,41 +152,41 @@ class Inventory:
     @cached_property
     def left_out(self) -> Mapping[str, tuple[str, ...]]:
         """
-        By target name, the places that are not looked at, each with the reason in words.
+        The endpoints that are not probed, each with the reason in words, by target name.
         """
         return {one.target.name: one.left_out for one in self.scrape.results if one.left_out}
 
     @cached_property
     def labels(self) -> list[tuple[tuple[str, str], int]]:
         """
-        The users' labels with how many targets have each, sorted.
+        The users' labels, sorted, each with the number of targets that have it.
         """
         return sorted(Counter(pair for one in self.scrape.targets for pair in one.target.labels).items())
 
     def of_target(self, target: Target, now: float) -> list[Entry]:
         """
-        The endpoints of a target, the most urgent first.
+        Return the endpoints of a target, the most urgent first.
         """
         return [one for one in self.entries(now) if one.row.target.name == target.name]
 
     def sharing(self, certificate: Certificate) -> list[Place]:
         """
-        Every place where this very certificate is.
+        Return every place of this certificate.
         """
         return self._places[0].get(certificate.fingerprint_sha256, [])
 
     def newest_end(self, judged: JudgedItem) -> float | None:
         """
-        The latest end of an item of the same names, itself included; None for what has no names.
+        Return the latest end for the names of an item, itself included; None for items without names.
 
-        Of those that count for it, see `Newest`.
+        In seconds since the epoch. `Newest` decides which other items may be its renewal.
         """
         newest = self._newest(judged)
         return newest.judged.item.not_after if newest is not None else None
 
     def newer(self, judged: JudgedItem) -> Place | None:
         """
-        Where the newest item of the same names is that ends later than this one; None when there is none.
+        Return the place of the latest item with the same names, if it ends later than this one; else None.
         """
         newest = self._newest(judged)
         return newest if newest is not None and newest.judged.item.not_after > judged.item.not_after else None
@@ -202,7 +202,7 @@ class Inventory:
     @cached_property
     def _places(self) -> tuple[dict[str, list[Place]], dict[str, tuple[object, ...]], Newest[Place]]:
         """
-        By fingerprint, every place of that certificate, and the key of its names; by that key, the newest.
+        Places and `names_key` of each certificate, both by fingerprint, and the latest end by that key.
         """
         places: dict[str, list[Place]] = defaultdict(list)
         for place in places_of(self.scrape.endpoints):
@@ -225,21 +225,21 @@ class Inventory:
 
 def _squeezed(name: str) -> str:
     """
-    A name with single slashes.
+    Return a name with single slashes.
     """
     return re.sub("/+", "/", name)
 
 
 def places_of(rows: tuple[EndpointRow, ...]) -> Iterator[Place]:
     """
-    Each item of these endpoints.
+    Return each item of these endpoints, with its endpoint.
     """
     return (Place(row, judged) for row in rows if row.verdict is not None for judged in row.verdict.items)
 
 
 def deciding(row: EndpointRow) -> JudgedItem | None:
     """
-    The item with deadlines that ends first; None when there is none.
+    Return the item with deadlines that ends first; None when there is none.
     """
     if row.verdict is None:
         return None
@@ -249,7 +249,7 @@ def deciding(row: EndpointRow) -> JudgedItem | None:
 
 def end(row: EndpointRow) -> float:
     """
-    When an endpoint's first item ends; NEVER when there is none with deadlines.
+    Return the first end among an endpoint's items with deadlines, in seconds since the epoch; else NEVER.
     """
     first = deciding(row)
     return first.item.not_after if first is not None else NEVER
@@ -257,7 +257,7 @@ def end(row: EndpointRow) -> float:
 
 class _Search:
     """
-    Finds rows that have all words somewhere, whatever their case.
+    Finds rows in which all words of a text occur, ignoring case.
     """
 
     def __init__(self, text: str) -> None:
@@ -267,7 +267,7 @@ class _Search:
 
     def finds(self, row: EndpointRow) -> bool:
         """
-        True when each word is in something of this row.
+        Return True when each word occurs in the row: names, labels, reasons, or a certificate.
         """
         target, observation = row.target, row.held.observation
         parts = [target.name, row.label, target.url.shown, target.policy.name]
@@ -305,6 +305,6 @@ class _Search:
 
 def target_path(name: str) -> str:
     """
-    The path of a target's page, from the root of the site. A slash in a name is no step of the path.
+    Return the path of a target's page, relative to the root of the site. Slashes in the name are escaped.
     """
     return f"targets/{quote(name, safe='', errors='replace')}"

@@ -1,7 +1,7 @@
 """
-Documents: endpoints and items as JSON values, for `check --output json` and /api/v1/items. Pure.
+Endpoints and items as JSON values, for `check --output json` and /api/v1/items. Pure.
 
-Times are seconds since the epoch; what is not known is null. The names are API.
+Times are seconds since the epoch; unknown values are null. The names are API.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ Document = dict[str, object]
 
 def endpoint(row: EndpointRow, now: float) -> Document:
     """
-    An endpoint with all its items.
+    Return an endpoint with all its items.
     """
     return {
         **_head(row),
@@ -28,13 +28,14 @@ def endpoint(row: EndpointRow, now: float) -> Document:
     }
 
 
-def items(fleet: Inventory, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:
+def items(inventory: Inventory, selection: Selection, now: float) -> tuple[Document, Iterator[Document]]:
     """
-    The items of the endpoints that fit, in pages, behind the document's other values.
+    Return the head of the document, and an iterator of the selected page of items.
 
-    An endpoint without items has one entry, of item null. They are made one by one, since they may be many.
+    An endpoint without items has one entry, whose item is null. Items are made one by one, since there may be
+    many.
     """
-    entries = fleet.select(selection, now)
+    entries = inventory.select(selection, now)
     total = sum(len(one.row.verdict.items) or 1 if one.row.verdict is not None else 1 for one in entries)
     pairs = (
         (one.row, judged)
@@ -43,23 +44,23 @@ def items(fleet: Inventory, selection: Selection, now: float) -> tuple[Document,
     )
     begin = (selection.page - 1) * selection.limit
     head: Document = {
-        "seen_at": fleet.scrape.at,
+        "seen_at": inventory.scrape.at,
         "total": total,
         "page": selection.page,
         "pages": -(-total // selection.limit),
         "limit": selection.limit,
     }
     shown = islice(pairs, begin, begin + selection.limit)
-    return head, (_item_of(row, judged, fleet, now) for row, judged in shown)
+    return head, (_item_of(row, judged, inventory, now) for row, judged in shown)
 
 
-def _item_of(row: EndpointRow, judged: JudgedItem | None, fleet: Inventory, now: float) -> Document:
+def _item_of(row: EndpointRow, judged: JudgedItem | None, inventory: Inventory, now: float) -> Document:
     return {
         **_head(row),
         **({"policy": judged.policy.name} if judged is not None else {}),
         "labels": dict(row.target.labels),
         **(item(judged) if judged is not None else dict.fromkeys(_ITEM)),
-        "newest_not_after": fleet.newest_end(judged) if judged is not None else None,
+        "newest_not_after": inventory.newest_end(judged) if judged is not None else None,
         "last_seen": row.held.seen_at,
         **_state(row, status(row, now)),
     }
@@ -99,7 +100,7 @@ _ITEM = ("item", "kind", "not_before", "not_after", "renewal_due", "warning", "c
 
 def item(judged: JudgedItem) -> Document:
     """
-    An item with its deadlines, and with its certificate's own fields if it is one.
+    Return an item with its deadlines, and with the fields of its certificate if it has one.
     """
     one, due, certificate = judged.item, judged.deadlines, judged.item.certificate
     found: Document = {

@@ -1,5 +1,5 @@
 """
-Status: how urgent an endpoint is and why, in words for a person.
+Status: the level of an endpoint and its findings, in words for a person.
 
 Pure. The status page, `expiry-exporter check` and /probe's debug output show the
 same words.
@@ -21,7 +21,7 @@ from exporter.report.exposition import bounded
 
 class Level(IntEnum):
     """
-    How urgent something is. The values are the exit codes that monitoring plugins use.
+    The level of urgency. The values are the exit codes of monitoring plugins.
     """
 
     OK = 0
@@ -31,7 +31,7 @@ class Level(IntEnum):
 
 
 URGENCY = (Level.OK, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
-"""From least to most urgent: what can't be seen may be worse than a warning."""
+"""From least to most urgent: an endpoint that can't be seen may be worse than a warning."""
 
 
 NOUNS = {
@@ -46,11 +46,11 @@ NOUNS = {
     Kind.SSH: "SSH certificate",
     Kind.METADATA: "SAML metadata",
 }
-"""What each kind of item is called in a sentence."""
+"""The noun for each kind of item in a sentence."""
 
 
-IDENTITY_TOLD = 3 * DAY
-"""Seconds for which it is told that issuer and key changed together, as ExpiryIdentityChanged does."""
+IDENTITY_REPORTED = 3 * DAY
+"""Seconds for which a change of issuer and key is reported, as by ExpiryIdentityChanged."""
 
 
 LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE})
@@ -60,23 +60,23 @@ LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PE
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    One thing to say about an endpoint.
+    One finding about an endpoint, with its level.
     """
 
     level: Level
     words: str
     advice: str = ""
-    """What to do about it."""
+    """The remedy; empty when there is none."""
     item: str | None = None
-    """The name of the item that it is about; None when it is about the endpoint."""
+    """Name of the item concerned; None when the finding is about the endpoint."""
     deploy: bool = False
-    """True when a newer item that is known elsewhere would mend it."""
+    """True when the remedy is to deploy a newer item, if one is known elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """
-    What there is to say about an endpoint: the most urgent first, empty when all is well.
+    The findings about an endpoint, the most urgent first; empty when all is well.
     """
 
     findings: tuple[Finding, ...]
@@ -91,7 +91,7 @@ class Status:
 
 def status(row: EndpointRow, now: float) -> Status:
     """
-    The status of an endpoint at this time.
+    Return the status of an endpoint at `now`, in seconds since the epoch.
     """
     found = [*_probe_findings(row, now)]
     if row.verdict is not None:
@@ -99,7 +99,7 @@ def status(row: EndpointRow, now: float) -> Status:
             found += _item_findings(judged, now)
             found += _past_findings(row, judged.item, now)
         found += [
-            Finding(Level.CRITICAL, f"not trusted: {one.detail}", advice.REFUSALS.get(one.fault, ""))
+            Finding(Level.CRITICAL, f"not trusted: {one.detail}", advice.FAULTS.get(one.fault, ""))
             for one in _other_faults(row.verdict)
         ]
     if row.held.facts is not None:
@@ -117,7 +117,7 @@ def status(row: EndpointRow, now: float) -> Status:
 
 def worst(levels: Iterable[Level]) -> Level:
     """
-    The most urgent of the levels; OK when there are none.
+    Return the most urgent of the levels; OK when there are none.
     """
     return max(levels, key=URGENCY.index, default=Level.OK)
 
@@ -128,7 +128,7 @@ def _probe_findings(row: EndpointRow, now: float) -> Iterator[Finding]:
         return
     what_to_do = advice.FAILURES.get(observation.reason, "")
     if observation.facts is not None:
-        # It was seen, certificate and all, before it turned us away.
+        # The certificate was seen before the server refused the client.
         yield Finding(Level.WARNING, f"{observation.reason}: {observation.detail}", what_to_do)
         return
     held = ""
@@ -139,15 +139,16 @@ def _probe_findings(row: EndpointRow, now: float) -> Iterator[Finding]:
 
 def lookup_findings(facts: Facts) -> Iterator[Finding]:
     """
-    What was asked about an endpoint and could not be learned. Unknown, unless something else is known of it.
+    Yield a finding for each failed look-up about an endpoint.
 
-    When an issuer wants a certificate renewed is a help, no duty: then the policy alone decides.
+    Its level is UNKNOWN; it is OK when an earlier answer still stands, and when only the renewal information
+    is missing, without which the policy alone decides.
     """
     for one in facts.unanswered:
         unknown = not one.stands and one.lookup is not Lookup.RENEWAL_INFORMATION
         words = f"{_NOT_KNOWN[one.lookup]}: {one.reason}: {one.detail}"
         if one.stands:
-            words = f"{_NOT_HEARD[one.lookup]}: {one.reason}: {one.detail}; what is known besides stands"
+            words = f"{_NOT_UPDATED[one.lookup]}: {one.reason}: {one.detail}; what is known besides stands"
         yield Finding(Level.UNKNOWN if unknown else Level.OK, words, advice.LOOKUPS[one.lookup])
 
 
@@ -159,7 +160,7 @@ _NOT_KNOWN = {
 }
 
 
-_NOT_HEARD = {
+_NOT_UPDATED = {
     Lookup.CRL: "the revocation list was not got again",
     Lookup.OCSP: "the OCSP responder gave no new answer",
     Lookup.RENEWAL_INFORMATION: "the issuer gave no new time for the renewal",
@@ -189,23 +190,25 @@ def _item_findings(judged: JudgedItem, now: float) -> Iterator[Finding]:
 
 def rolled_back_at(row: EndpointRow, item: Item) -> float | None:
     """
-    From when on it is told that an older leaf came back (ExpiryWentBackwards); None when it is not.
+    Return when an older leaf came back, in seconds since the epoch; None if ExpiryWentBackwards has no cause.
     """
     return row.held.past.rolled_back_at.get(item.name) if item.kind is Kind.LEAF else None
 
 
 def identity_changed_at(row: EndpointRow, item: Item, now: float) -> float | None:
     """
-    When issuer and key changed together, while that is told (ExpiryIdentityChanged); None when it is not.
+    Return when issuer and key of a leaf changed together, in seconds since the epoch, for IDENTITY_REPORTED.
+
+    None when they did not, or when ExpiryIdentityChanged has ended.
     """
     when = row.held.past.identity_changed_at.get(item.name)
-    told = when is not None and now < when + IDENTITY_TOLD and item.kind is Kind.LEAF
-    return when if told else None
+    is_reported = when is not None and now < when + IDENTITY_REPORTED and item.kind is Kind.LEAF
+    return when if is_reported else None
 
 
 def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding]:
     """
-    What is wrong with an item by comparison with what was there before, for as long as the alerts tell it.
+    Yield the findings from comparing an item with its predecessor, for as long as the alerts fire.
     """
     past = row.held.past
     if not (past.rolled_back_at or past.identity_changed_at):
@@ -238,22 +241,22 @@ def _issuer(item: Item) -> str:
 
 def _named(item: Item) -> str:
     """
-    What an item is called in a sentence.
+    Return the noun for an item in a sentence, with its name unless that is its kind.
     """
-    # A server with several is asked for each by its kind of key (`leaf-rsa`): then the name says which.
+    # A server with several is probed for each type of key (`leaf-rsa`): then the name says which.
     return NOUNS[item.kind] if item.name == item.kind else f"{NOUNS[item.kind]} {item.name}"
 
 
 def _other_faults(verdict: Verdict) -> Iterator[FoundFault]:
     """
-    The faults that an item's own end does not say already.
+    Return the faults other than EXPIRED, which the finding about the item's end has already.
     """
     return (one for one in verdict.faults if one.fault is not Fault.EXPIRED)
 
 
 def date(timestamp: float) -> str:
     """
-    The moment in UTC to the minute; a far or broken date as good as it can be said.
+    Return a time in UTC to the minute; outside the years 1 to 9999, as seconds since 1970.
     """
     try:
         return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -263,7 +266,7 @@ def date(timestamp: float) -> str:
 
 def span(seconds: float) -> str:
     """
-    A duration in the two units that matter: `12 d 3 h`, `3 h 20 min`, `45 s`.
+    Return a duration in its two largest units: `12 d 3 h`, `3 h 20 min`, `45 s`. Negative ones are 0 s.
     """
     seconds = max(seconds, 0.0)
     if seconds >= 100 * DAY:
@@ -279,6 +282,6 @@ def span(seconds: float) -> str:
 
 def ago(seconds: float) -> str:
     """
-    How long ago something was.
+    Return a duration in the past, in words: `3 h 20 min ago`.
     """
     return f"{span(seconds)} ago"

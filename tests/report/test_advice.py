@@ -6,7 +6,7 @@ import pytest
 
 from exporter.model.policies import AUTOMATIC, BUILT_IN, MANUAL, Policy
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
-from exporter.report.advice import FAILURES, HAZARDS, REFUSALS, renewal
+from exporter.report.advice import FAILURES, FAULTS, HAZARDS, renewal
 
 
 def test_every_reason_fault_and_hazard_has_advice() -> None:
@@ -14,7 +14,7 @@ def test_every_reason_fault_and_hazard_has_advice() -> None:
     And in the order of its enum, so that none is looked for in vain.
     """
     assert list(FAILURES) == list(Reason)
-    assert list(REFUSALS) == list(Fault)
+    assert list(FAULTS) == list(Fault)
     assert list(HAZARDS) == list(Hazard)
 
 
@@ -22,7 +22,7 @@ def test_every_reason_fault_and_hazard_has_advice() -> None:
     "words",
     [
         *FAILURES.values(),
-        *REFUSALS.values(),
+        *FAULTS.values(),
         *HAZARDS.values(),
         *(renewal(kind, policy) for kind in Kind for policy in BUILT_IN.values()),
     ],

@@ -143,7 +143,7 @@ def test_all_well_is_said() -> None:
         (121.0, "Nobody has scraped /metrics for 2 min, though it was scraped every 1 min before"),
     ],
 )
-def test_the_next_look_is_told_until_it_does_not_come(since: float, said: str) -> None:
+def test_the_next_sweep_is_announced_until_it_does_not_come(since: float, said: str) -> None:
     """
     Only who scrapes knows when that is; when it stays away, that is worth a word.
     """
@@ -188,7 +188,7 @@ def test_nothing_from_outside_is_markup() -> None:
         overview.render(found, Selection(EVIL), situation, "./", ""),
         target.render(found, row, situation, "../", ""),
         target.render_missing(EVIL, "../", ""),
-        target.render_refused(EVIL, "./", ""),
+        target.render_invalid(EVIL, "./", ""),
     ):
         tree = read(html)
         assert len(tree.all("script")) == 1

@@ -1,3 +1,3 @@
 """
-Zones: `dns:example.com`.
+The prober of DNS zones: `dns:example.com`.
 """

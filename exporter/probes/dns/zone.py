@@ -1,8 +1,8 @@
 """
-DNS: the signatures of a zone (`dns:example.com`), and the records that the names of a certificate depend on.
+The prober of DNS zones (`dns:example.com`): when the DNSSEC signatures of each name server end.
 
-Of a zone each address of each authoritative server is an endpoint: one that was forgotten serves old
-signatures while the others are well, and every so many look-ups fail.
+Each address of each authoritative server of the zone is an endpoint. A server that no longer gets updates
+serves old signatures while the others are healthy, and a part of all look-ups fails.
 """
 
 import asyncio
@@ -33,7 +33,9 @@ SIGNED = ("SOA", "NS", "DNSKEY")
 
 async def endpoints(target: Target, network: Network) -> Endpoints:
     """
-    Each address of each authoritative server of the zone that the target's name is in. Raises ProbeError.
+    Return each address of each authoritative server of the zone that the target's name is in.
+
+    Raises ProbeError when the servers can't be found within the target's timeout.
     """
     try:
         async with asyncio.timeout(target.patience):
@@ -47,7 +49,7 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
 
 async def _endpoints(asking: Resolution, target: Target) -> Endpoints:
     """
-    The same. Raises ResolutionError.
+    Return each address of each authoritative server of the target's zone. Raises ResolutionError.
     """
     zone = await apex(asking, target)
     servers = await asking.ask(target.dns_servers, zone, "NS")
@@ -77,7 +79,7 @@ async def _endpoints(asking: Resolution, target: Target) -> Endpoints:
 
 async def apex(asking: Resolution, target: Target) -> str:
     """
-    The zone that the target's name is in. Raises ResolutionError.
+    Return the zone that the target's name is in. Raises ResolutionError when there is none.
     """
     host = target.url.host
     for name in dns_records.climb(host):
@@ -92,7 +94,7 @@ async def apex(asking: Resolution, target: Target) -> str:
 
 async def _addresses(asking: Resolution, target: Target, name: str) -> list[IPAddress] | str:
     """
-    The addresses of a name server; a sentence when it has none.
+    Return the addresses of a name server; when it has none, a sentence that says why.
     """
     kinds = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}[target.address_family]
     try:
@@ -106,7 +108,10 @@ async def _addresses(asking: Resolution, target: Target, name: str) -> list[IPAd
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
     """
-    The signature that ends first, as this server serves it. Raises ProbeError or TimeoutError.
+    Probe one server: return the signature of the zone that ends first there (RFC 4034 section 3).
+
+    Raises ProbeError when the server does not serve the zone with signatures, TimeoutError after the target's
+    timeout.
     """
     asking = resolution(network)
     server = (endpoint.address, asking.authority_port)
@@ -135,7 +140,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
 
 def _check_authority(answer: dns.message.Message, kind: str, zone: str, endpoint: Endpoint) -> None:
     """
-    Raises ProbeError for an answer that a server of this zone does not give.
+    Raise ProbeError unless the answer is an authoritative one without an error.
     """
     code = answer.rcode()
     if code != dns.rcode.NOERROR:
@@ -153,7 +158,7 @@ def _check_authority(answer: dns.message.Message, kind: str, zone: str, endpoint
 
 def _signatures(answers: Iterable[dns.message.Message]) -> tuple[list[Signature], set[int]]:
     """
-    All signatures in these answers, and the tags of the keys in them.
+    Return all signatures in these answers, and the tags of the keys in them (RFC 4034 appendix B).
     """
     signatures: list[Signature] = []
     key_tags: set[int] = set()

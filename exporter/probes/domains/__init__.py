@@ -1,3 +1,3 @@
 """
-Domain registrations: `domain:example.com`.
+The prober of domain registrations: `domain:example.com`.
 """

@@ -1,9 +1,9 @@
 """
-Domain registrations: `domain:example.com`, when it ends and what its registry says of it.
+The prober of domain registrations (`domain:example.com`): when one ends, and its status at the registry.
 
-Registries are asked every few hours in the background. While they can't be, what was last seen holds, with
-the time it was seen. A domain that vanishes from the zone above it is asked for at once: that is what a hold,
-a deletion and a lapse look like from outside, and the registry says which of them it is.
+Registries are asked every few hours in the background. While they can't be reached, the facts last seen are
+held, with the time they were seen. When a domain vanishes from its parent zone, its registry is asked at
+once: a hold, a deletion and a lapse all have that effect, and the registry has the reason.
 """
 
 import asyncio
@@ -25,51 +25,54 @@ from exporter.probes.dns import zone
 from exporter.probes.domains.registries import AGAIN_AFTER, registrable, registries
 
 PATIENCE = 3 * 86400.0
-"""Seconds of failed look-ups after which a probe says that it failed. A registration changes slowly."""
+"""Seconds of failed look-ups after which a probe fails. A registration changes slowly."""
 
 
 DELEGATION_AGAIN = 120.0
-"""Seconds between two questions to the zone above, of two packets each."""
+"""Seconds between two queries to the parent zone, of two packets each."""
 
 
 DELEGATION_PAUSE = 900.0
-"""Seconds to the next question when nobody answered."""
+"""Seconds to the next query to the parent zone when no server answered."""
 
 
 VANISHED_AGAIN = 900.0
-"""Seconds after which a registry is asked again about a domain that vanished, or has just come back."""
+"""Seconds between two look-ups of a domain that vanished or has just come back."""
 
 
 JUST_BACK = 3600.0
-"""Seconds for which a domain has just come back."""
+"""Seconds after its return for which a domain counts as just back."""
 
 
 SERVERS_ASKED = 3
-"""Name servers of the zone above that are tried."""
+"""Name servers of the parent zone that are tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
     """
-    Whether the zone above knows the domain.
+    The delegation of a domain in its parent zone.
     """
 
-    there: bool
+    exists: bool
+    """True when the parent zone has the domain."""
     changed_at: float | None = None
-    """When that was first seen to change, by the monotonic clock; None: it never did."""
+    """When a change of `exists` was first seen, in seconds of the monotonic clock; None: it never changed."""
 
-    def is_news(self, now: float) -> bool:
+    def has_changed(self, now: float) -> bool:
         """
-        True when it vanished, or has just come back. One that the zone never knew has not vanished.
+        Return True when the domain vanished or has just come back. One that was never there has not vanished.
         """
         if self.changed_at is None:
             return False
-        return not self.there or now < self.changed_at + JUST_BACK
+        return not self.exists or now < self.changed_at + JUST_BACK
 
 
 def restore(domain: str, facts: Facts, seen_at: float, network: Network) -> None:
     """
-    Take back what was seen before a restart: a registry is not asked again for that. Other facts are left.
+    Restore the facts of a registration seen before a restart, so that its registry is not asked again.
+
+    `seen_at` is in seconds since the epoch. Facts without a registration are ignored.
     """
     if any(item.kind is Kind.REGISTRATION for item in facts.items):
         known = Known(replace(facts, seen_at=seen_at), seen_at)
@@ -82,7 +85,9 @@ def _key(domain: str) -> tuple[str, str]:
 
 async def endpoints(target: Target, _network: Network) -> Endpoints:
     """
-    The one domain that is registered: `example.co.uk` for a target that names `www.example.co.uk`.
+    Return the registered domain as the only endpoint: `example.co.uk` for the target `www.example.co.uk`.
+
+    Raises ProbeError for a public suffix, which nobody can register.
     """
     domain = registrable(target.url.host)
     if domain is None:
@@ -96,7 +101,9 @@ async def endpoints(target: Target, _network: Network) -> Endpoints:
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
     """
-    The registration as it was last looked up. Raises ProbeError.
+    Return the facts of the registration as it was last looked up.
+
+    Raises ProbeError when there is none, it was never looked up, or look-ups failed for PATIENCE seconds.
     """
     domain = endpoint.label
     trace.phase = "asking the registry"
@@ -107,19 +114,19 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     known = lookups(network)
     delegation = known.peek(
         ("delegation", domain, target.dns_servers),
-        partial(_look_above, domain, target, network),
+        partial(_query_parent_zone, domain, target, network),
         f"the zone above {domain}",
         target.name,
     )
     if (
         delegation is not None
         and delegation.value is not None
-        and delegation.value.is_news(network.monotonic())
+        and delegation.value.has_changed(network.monotonic())
     ):
         trace.note("it vanished from the zone above, or has just come back: asking the registry sooner")
         known.hurry(key, VANISHED_AGAIN)
     failure = known.failure(key)
-    # A registry that says there is no such domain was reached: that is news, not a failure to wait out.
+    # A registry that has no such domain was reached: that is reported at once, unlike other failures.
     gone = failure is not None and failure.reason is Reason.NOT_REGISTERED
     found = await known.wait(
         key,
@@ -133,30 +140,31 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     return found.value
 
 
-async def _look_above(domain: str, target: Target, network: Network) -> Answer:
+async def _query_parent_zone(domain: str, target: Target, network: Network) -> Answer:
     """
-    Whether the zone above knows the domain now, a `Delegation`. What nobody answers is as it was, or None.
+    Return the domain's present Delegation; the one known before, or None, when no server answers.
     """
     before = lookups(network).known(("delegation", domain, target.dns_servers))
     was = before.value if before is not None else None
     try:
         async with asyncio.timeout(target.patience):
-            there = await _is_delegated(domain, target, network)
+            exists = await _is_delegated(domain, target, network)
     except (ProbeError, ResolutionError, TimeoutError):
         # This host may not be allowed to ask other name servers: the registry is asked in its time then.
         return Answer(was, DELEGATION_PAUSE)
     if was is None:
-        return Answer(Delegation(there), DELEGATION_AGAIN)
-    if was.there is there:
+        return Answer(Delegation(exists), DELEGATION_AGAIN)
+    if was.exists is exists:
         return Answer(was, DELEGATION_AGAIN)
-    return Answer(Delegation(there, network.monotonic()), DELEGATION_AGAIN)
+    return Answer(Delegation(exists, network.monotonic()), DELEGATION_AGAIN)
 
 
 async def _is_delegated(domain: str, target: Target, network: Network) -> bool:
     """
-    True when a server of the zone above knows the domain. Raises ProbeError, ResolutionError or TimeoutError.
+    Return True when a server of the parent zone has the domain. Recursive resolvers are not asked: their
+    caches would have it for days after it vanished.
 
-    Servers that others use would still tell what they once heard, for days.
+    Raises ProbeError, ResolutionError or TimeoutError when no server answers.
     """
     above = domain.partition(".")[2]
     asking = resolution(network)

@@ -1,5 +1,5 @@
 """
-Registrations as RDAP servers tell them (RFC 9083).
+Parsing of registrations in RDAP answers (RFC 9083). Pure.
 """
 
 import json
@@ -21,7 +21,9 @@ from exporter.probes.domains.registration import (
 
 def from_rdap(body: bytes, domain: str) -> Registration:
     """
-    The registration in an RDAP answer (RFC 9083 section 5.3). Raises RegistrationError.
+    Parse the registration in an RDAP answer (RFC 9083 section 5.3).
+
+    Raises RegistrationError for an error, an answer about another domain, or one without an end.
     """
     answer = _json_object(body)
     if "errorCode" in answer:
@@ -47,7 +49,7 @@ def from_rdap(body: bytes, domain: str) -> Registration:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     """
-    The JSON object in these bytes. Raises RegistrationError.
+    Parse the JSON object in these bytes. Raises RegistrationError when there is none.
     """
     try:
         answer = json.loads(body)
@@ -63,7 +65,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 def _rdap_error(answer: Mapping[str, Any], domain: str) -> RegistrationError:
     """
-    What an error in an answer means (RFC 9083 section 6).
+    Return the exception for an answer that is an error (RFC 9083 section 6).
     """
     code = answer["errorCode"]
     if code == 404:
@@ -78,7 +80,7 @@ def _rdap_error(answer: Mapping[str, Any], domain: str) -> RegistrationError:
 
 def _event_times(events: Iterable[Mapping[str, Any]], action: str) -> list[float]:
     """
-    The times of all events of this kind that can be read.
+    Return the times of the events with this action, in seconds since the epoch, without unreadable ones.
     """
     times = []
     for event in events:
@@ -92,7 +94,7 @@ def _event_times(events: Iterable[Mapping[str, Any]], action: str) -> list[float
 
 def _rdap_registrar(answer: Mapping[str, Any]) -> str:
     """
-    The name of the entity that has the role of the registrar; empty when there is none.
+    Return the name of the entity with the role `registrar`; empty when there is none.
     """
     for entity in _list(answer.get("entities")):
         if not isinstance(entity, dict) or "registrar" not in _list(entity.get("roles")):

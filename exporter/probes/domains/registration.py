@@ -1,8 +1,8 @@
 """
-Domain registrations: what registries tell of them by RDAP and WHOIS. Pure.
+Domain registrations, as registries publish them by RDAP and WHOIS. Pure.
 
-RDAP (RFC 9083) is read as JSON. WHOIS (RFC 3912) has no format at all: what many registries write is
-known here, and what is not understood is a failed look-up, never a guessed date.
+RDAP (RFC 9083) is JSON. WHOIS (RFC 3912) has no format at all: the forms that many registries use are known
+here, and any other date makes a failed look-up, never a guess.
 """
 
 import re
@@ -15,7 +15,7 @@ from exporter.model.observation import Facts, FoundHazard, Item
 from exporter.model.reasons import Hazard, Kind, Reason
 
 ITEM = "registration"
-"""What the item of a registration is called."""
+"""The name of the item of a registration."""
 
 
 SHORTEST_TERM = 365 * 86400.0
@@ -28,7 +28,7 @@ STATUS_LIMIT = 50
 
 class RegistrationError(ValueError):
     """
-    An answer that gives no registration: for this reason, with this sentence for a person.
+    An answer without a registration: its reason, and a sentence for a person.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -40,21 +40,21 @@ class RegistrationError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Registration:
     """
-    What a registry tells of one domain. Times are seconds since the epoch.
+    The registration of one domain at its registry. Times are seconds since the epoch.
     """
 
     end: float
     begin: float | None = None
-    """None when the registry does not tell."""
+    """None when the registry does not publish it."""
     statuses: tuple[str, ...] = ()
-    """As the registry writes them, each once, in its order."""
+    """Statuses in the words and order of the registry, each once."""
     registrar: str = ""
-    """Through whom it is renewed; empty when the registry does not tell."""
+    """The company that renews it; empty when the registry does not publish it."""
 
 
 def not_registered(domain: str) -> RegistrationError:
     """
-    The registry knows no such domain.
+    Return the exception for a domain that the registry does not have.
     """
     return RegistrationError(Reason.NOT_REGISTERED, f"the registry says that {domain} is not registered")
 
@@ -105,10 +105,10 @@ _TIME = re.compile(
 
 def moment(text: str) -> float | None:
     """
-    The time that a registry writes, in seconds since the epoch; None when it is not a time.
+    Parse a registry's time into seconds since the epoch; None when it is not a time.
 
-    A day without a time is its first second, and a zone that is not a number of hours is taken for UTC:
-    either is wrong by less than a day.
+    A date without a time of day is its first second, and a time zone that is not a number of hours counts as
+    UTC: either is wrong by less than a day.
     """
     text = text.strip()[:80]
     for pattern in _DATES:
@@ -133,7 +133,7 @@ def _seconds(parts: Mapping[str, str | None], rest: str) -> float | None:
 
 def _offset(zone: str | None) -> float:
     """
-    Seconds by which a zone such as `+03` or `-0330` is ahead of UTC.
+    Return the seconds by which a time zone such as `+03` or `-0330` is ahead of UTC; 0 for None.
     """
     if zone is None:
         return 0.0
@@ -153,7 +153,8 @@ PENDING_DELETE = frozenset({"pendingdelete"})
 
 AUTO_RENEW = frozenset({"autorenewperiod"})
 """
-Statuses in lower case without spaces: EPP's `clientHold` is RDAP's `client hold` (RFC 8056 section 2).
+These four: statuses in lower case without spaces. EPP's `clientHold` is RDAP's `client hold` (RFC 8056
+section 2).
 """
 
 
@@ -184,7 +185,7 @@ _AUTO_RENEW_WORDS = (
 
 def hazards(registration: Registration) -> tuple[FoundHazard, ...]:
     """
-    What the statuses say that the end does not.
+    Return the hazards that the statuses mean, each once (EPP: RFC 5731 section 2.3, RFC 3915 section 3.1).
     """
     plain = {re.sub(r"[^a-z]", "", one.lower()): one for one in registration.statuses}
     through = f" through {registration.registrar}" if registration.registrar else ""
@@ -207,7 +208,9 @@ def hazards(registration: Registration) -> tuple[FoundHazard, ...]:
 
 def facts(registration: Registration, seen_at: float) -> Facts:
     """
-    A registration as facts. Without a begin, it is taken to run for the shortest term that is sold.
+    Return a registration as facts, seen at `seen_at` (seconds since the epoch).
+
+    Without a begin, its lifetime is SHORTEST_TERM.
     """
     begin = registration.begin
     if begin is None or begin >= registration.end:
@@ -218,6 +221,6 @@ def facts(registration: Registration, seen_at: float) -> Facts:
 
 def _clean(text: str) -> str:
     """
-    A registry's words in printable characters, not many of them.
+    Return a registry's words in printable characters, at most 100 of them.
     """
     return clean(text, 100)

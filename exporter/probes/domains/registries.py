@@ -1,9 +1,9 @@
 """
-Registries: which one knows a domain, and asking it, by RDAP or by WHOIS.
+Registries: finding the one of a domain, and looking the domain up there by RDAP or WHOIS.
 
-IANA says which registry has which RDAP server (RFC 9224). What it says is fetched rarely; until it was, and
-where it can't be, the part of it that comes with this program is used. A registry that has no RDAP server is
-asked by WHOIS (RFC 3912).
+IANA publishes the RDAP servers of registries as a bootstrap file (RFC 9224). It is fetched rarely; until it
+was, and when it can't be, the shipped part of it is used. A registry without an RDAP server is asked by WHOIS
+(RFC 3912).
 """
 
 import asyncio
@@ -38,22 +38,22 @@ logger = logging.getLogger(__name__)
 
 
 AGAIN_AFTER = 6 * 3600.0
-"""Seconds between two look-ups of a domain. Registries refuse those who ask often."""
+"""Seconds between two look-ups of a domain. Registries block clients that ask often."""
 
 
 LONGEST_WAIT = 86400.0
-"""Seconds that a server's Retry-After is obeyed at most."""
+"""Seconds; a longer Retry-After of a server is cut to this."""
 
 
 BOOTSTRAP_URL = "https://data.iana.org/rdap/dns.json"
 
 
 BOOTSTRAP_AGE = (86400.0, 30 * 86400.0)
-"""Seconds for which a fetched bootstrap file is used, at least and at most, whatever its headers say."""
+"""Least and most seconds for which a fetched bootstrap file is used, whatever its headers say."""
 
 
 BOOTSTRAP_RETRY = 3600.0
-"""Seconds after which a failed fetch of it is tried again."""
+"""Seconds after which a failed fetch of the bootstrap file is tried again."""
 
 
 BOOTSTRAP_LIMIT = 4_000_000
@@ -77,7 +77,7 @@ WHOIS_TIMEOUT = 15.0
 
 
 WHOIS_ROOT = "whois.iana.org"
-"""It names the WHOIS server of every top-level domain that has one."""
+"""IANA's WHOIS server, which refers to the WHOIS server of each top-level domain."""
 
 
 WHOIS_SERVERS = {
@@ -110,17 +110,17 @@ WHOIS_SERVERS = {
     "su": "whois.tcinet.ru",
     "us": "whois.nic.us",
 }
-"""Of registries without RDAP that are asked often: it saves asking IANA first."""
+"""WHOIS servers of frequent registries without RDAP, by top-level domain, so that IANA is not asked first."""
 
 
-WHOIS_QUESTIONS = {"de": "-T dn,ace {}", "jp": "{}/e"}
-"""What these registries want to be asked, other than the name alone: whole answers, in English."""
+WHOIS_QUERIES = {"de": "-T dn,ace {}", "jp": "{}/e"}
+"""Queries for a whole answer in English, by top-level domain, where the name alone is not enough."""
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Servers:
     """
-    Whom to ask. Tests name servers of their own.
+    The servers to ask, and the pace. Tests have servers of their own.
     """
 
     bootstrap_url: str = BOOTSTRAP_URL
@@ -129,9 +129,9 @@ class Places:
     whois_root: str = WHOIS_ROOT
     whois_port: int = WHOIS_PORT
     trust: ssl.SSLContext | None = None
-    """By which authorities HTTPS servers are verified; None: by the system's."""
+    """The context that verifies HTTPS servers; None: with the system's trust anchors."""
     gap: float = 0.25
-    """Seconds between two questions to the same server."""
+    """Seconds between two queries to the same server."""
 
 
 Services = Mapping[str, tuple[str, ...]]
@@ -139,44 +139,44 @@ Services = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(slots=True)
-class _Manners:
+class _Pace:
     """
-    How one server is to be treated.
+    The rate limit towards one server.
     """
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     refuses_until: float = float("-inf")
-    """By the monotonic clock; it said that it will answer nothing before."""
+    """Seconds of the monotonic clock until which the server answers no query (its Retry-After)."""
     asked_at: float = float("-inf")
-    """When it was asked last, by the loop's clock."""
+    """When it was last asked, in seconds of the event loop's clock."""
 
 
 class Registries:
     """
-    All registries of the world. One for the life of the process.
+    Looks up domains at all registries, with one rate limit for each server. One object for the process.
     """
 
-    def __init__(self, network: Network, places: Places | None = None) -> None:
+    def __init__(self, network: Network, servers: Servers | None = None) -> None:
         self._network = network
-        self._places = places or Places()
+        self._servers = servers or Servers()
         self._fetched: Services | None = None
         self._fetch_due = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
         self._referrals: dict[str, str] = {}
         self._root = frozenset({Range.PUBLIC})
-        """Where the WHOIS server is that names the others."""
-        self._manners: dict[str, _Manners] = {}
+        """The range of the address of IANA's WHOIS server, for `refusal` of the servers that it names."""
+        self._paces: dict[str, _Pace] = {}
 
     def close(self) -> None:
         """
-        Stop what is under way.
+        Cancel a fetch of the bootstrap file that is under way.
         """
         if self._fetching is not None:
             self._fetching.cancel()
 
     async def look_up(self, domain: str) -> Answer:
         """
-        The registration of a registrable domain, as facts. Raises LookupFailedError.
+        Look up a registrable domain, and return its registration as facts. Raises LookupFailedError.
         """
         services = await self._services(domain)
         urls = rdap_servers(services, domain)
@@ -191,7 +191,9 @@ class Registries:
 
     async def _services(self, domain: str) -> Services:
         """
-        Who has RDAP servers, as IANA last said. Waits for a fetch only where the shipped part has no answer.
+        Return the RDAP servers by IANA's last bootstrap file, and begin to fetch a new one when it is due.
+
+        Waits for that only when the shipped part has no server for the domain.
         """
         if self._fetching is None and self._network.monotonic() >= self._fetch_due:
             self._fetching = self._network.loop.create_task(self._fetch())
@@ -205,12 +207,12 @@ class Registries:
 
     async def _fetch(self) -> None:
         """
-        Fetch IANA's file. What was known before stays when that fails.
+        Fetch IANA's bootstrap file. The one in use stays when that fails.
         """
-        url, begun = self._places.bootstrap_url, self._network.monotonic()
+        url, begun = self._servers.bootstrap_url, self._network.monotonic()
         self._fetch_due = begun + BOOTSTRAP_RETRY
         try:
-            answer = await download(url, BOOTSTRAP_LIMIT, trust=self._places.trust)
+            answer = await download(url, BOOTSTRAP_LIMIT, trust=self._servers.trust)
             self._fetched = read_bootstrap(answer.body)
             self._fetch_due = begun + age(answer, self._network.clock())
         except (LookupFailedError, ValueError) as error:
@@ -223,9 +225,9 @@ class Registries:
 
     async def _ask_rdap(self, urls: tuple[str, ...], domain: str) -> registration.Registration:
         """
-        The registry's RDAP answer (RFC 9082 section 3.1.3). Raises LookupFailedError or RegistrationError.
+        Return the registration by RDAP (RFC 9082 section 3.1.3). Raises LookupFailedError, RegistrationError.
 
-        A second server is asked when the first can't be reached, not when it answers.
+        The next server is asked only when one can't be reached.
         """
         for position, base in enumerate(urls, start=1):
             try:
@@ -235,7 +237,7 @@ class Registries:
                         RDAP_LIMIT,
                         timeout=RDAP_TIMEOUT,
                         headers={"Accept": "application/rdap+json, application/json;q=0.9"},
-                        trust=self._places.trust,
+                        trust=self._servers.trust,
                     )
             except LookupFailedError as error:
                 if position == len(urls) or error.reason is Reason.RATE_LIMITED:
@@ -253,8 +255,8 @@ class Registries:
         wait = min(wait, LONGEST_WAIT) if wait is not None else None
         if answer.status == 429:
             detail = f"{base} wants to be asked less often from this address (status 429)"
-            # Nor do the other domains that this registry has ask before.
-            self._manners[base].refuses_until = self._network.monotonic() + (wait or FIRST_PAUSE)
+            # Other domains of this registry do not ask before that either.
+            self._paces[base].refuses_until = self._network.monotonic() + (wait or FIRST_PAUSE)
             raise LookupFailedError(Reason.RATE_LIMITED, detail, wait)
         detail = f"{base} answered with status {answer.status} when asked for {domain}"
         raise LookupFailedError(Reason.HTTP_FAILED, detail, wait)
@@ -262,53 +264,58 @@ class Registries:
     @contextlib.asynccontextmanager
     async def _turn(self, server: str) -> AsyncIterator[None]:
         """
-        A time in which nobody else asks this server. Raises LookupFailedError when it wants to be left alone.
+        Hold the only turn to ask this server, after the gap to the query before.
+
+        Raises LookupFailedError while the server wants no queries.
         """
-        manners = self._manners.setdefault(server, _Manners())
-        async with manners.turn:
-            wait = manners.refuses_until - self._network.monotonic()
+        pace = self._paces.setdefault(server, _Pace())
+        async with pace.turn:
+            wait = pace.refuses_until - self._network.monotonic()
             if wait > 0:
                 detail = f"{server} refused us lately and is left alone for another {wait:.0f} s"
                 raise LookupFailedError(Reason.RATE_LIMITED, detail, wait)
-            since = self._network.loop.time() - manners.asked_at
-            await asyncio.sleep(max(0.0, self._places.gap - since))
+            since = self._network.loop.time() - pace.asked_at
+            await asyncio.sleep(max(0.0, self._servers.gap - since))
             try:
                 yield
             finally:
-                manners.asked_at = self._network.loop.time()
+                pace.asked_at = self._network.loop.time()
 
     async def _ask_whois(self, domain: str) -> registration.Registration:
         """
-        The registry's WHOIS answer. Raises LookupFailedError or RegistrationError.
+        Return the registration by WHOIS. Raises LookupFailedError or RegistrationError.
         """
         top = domain.rpartition(".")[2]
-        server = self._places.whois_servers.get(top)
-        # What only an answer in clear text names must not lead where its teller could not go himself.
+        server = self._servers.whois_servers.get(top)
+        # WHOIS is clear text: a server that only such an answer names must not lead into a private network.
         referred = server is None
         server = server or self._referrals.get(top)
         if server is None:
-            server = whois.whois_referral(await self._whois(self._places.whois_root, top))
+            server = whois.whois_referral(await self._whois(self._servers.whois_root, top))
             if server is None:
                 detail = f"the registry of .{top} has neither an RDAP nor a WHOIS server that IANA knows of"
                 raise LookupFailedError(Reason.LOOKUP_FAILED, detail)
             self._referrals[top] = server
         try:
-            question = WHOIS_QUESTIONS.get(top, "{}").format(domain)
-            text = await self._whois(server, question, referred=referred)
+            query = WHOIS_QUERIES.get(top, "{}").format(domain)
+            text = await self._whois(server, query, referred=referred)
         except LookupFailedError:
             # It may have moved.
             self._referrals.pop(top, None)
             raise
         return whois.from_whois(text, domain)
 
-    async def _whois(self, server: str, question: str, *, referred: bool = False) -> str:
+    async def _whois(self, server: str, query: str, *, referred: bool = False) -> str:
         """
-        What a WHOIS server answers. Raises LookupFailedError.
+        Return the answer of a WHOIS server (RFC 3912) as text.
+
+        `referred` servers were named by another one: those in a private network are not asked. Raises
+        LookupFailedError.
         """
-        place = f"the WHOIS server {server}, port {self._places.whois_port}"
+        place = f"the WHOIS server {server}, port {self._servers.whois_port}"
         try:
             async with self._turn(server), asyncio.timeout(WHOIS_TIMEOUT):
-                data = await self._converse(server, question, referred=referred)
+                data = await self._converse(server, query, referred=referred)
         except TimeoutError:
             detail = f"{place} did not answer in {WHOIS_TIMEOUT:g} s; a firewall may drop the connection"
             raise LookupFailedError(Reason.TIMEOUT, detail) from None
@@ -326,19 +333,19 @@ class Registries:
             # Dates are ASCII wherever names are not.
             return data.decode("latin-1")
 
-    async def _converse(self, server: str, question: str, *, referred: bool) -> bytes:
+    async def _converse(self, server: str, query: str, *, referred: bool) -> bytes:
         addresses = await self._network.resolver.resolve(server, socket.AF_UNSPEC, WHOIS_TIMEOUT)
         # IPv4 first: a host without IPv6 would wait for nothing.
         address = min(addresses, key=lambda one: one.version)
-        if server == self._places.whois_root:
+        if server == self._servers.whois_root:
             self._root = frozenset({range_of(address)})
         if referred and (why := refusal(address, self._root)):
             raise ProbeError(
                 Reason.LOOKUP_FAILED, f"it is not asked: it has {why}, and who named it is not there"
             )
-        reader, writer = await asyncio.open_connection(str(address), self._places.whois_port)
+        reader, writer = await asyncio.open_connection(str(address), self._servers.whois_port)
         try:
-            writer.write(f"{question}\r\n".encode("ascii"))
+            writer.write(f"{query}\r\n".encode("ascii"))
             data = bytearray()
             while len(data) <= WHOIS_LIMIT and (chunk := await reader.read(65536)):
                 data += chunk
@@ -351,7 +358,7 @@ class Registries:
 
 def age(answer: Downloaded, now: float) -> float:
     """
-    Seconds for which a bootstrap file may be used (RFC 9111 section 5), within our own limits.
+    Return the seconds for which a bootstrap file may be used (RFC 9111 section 5), within BOOTSTRAP_AGE.
     """
     lifetime: float | None = None
     found = re.search(r"\bmax-age=(\d{1,9})\b", answer.headers.get("Cache-Control", ""))
@@ -366,7 +373,7 @@ def age(answer: Downloaded, now: float) -> float:
 
 def read_bootstrap(data: bytes) -> Services:
     """
-    Who has which RDAP servers, from a file in the format of RFC 9224. Raises ValueError when it is not one.
+    Parse the RDAP servers in a bootstrap file (RFC 9224). Raises ValueError when it is not one.
     """
     try:
         document = json.loads(data)
@@ -395,14 +402,14 @@ def _texts(value: Any) -> list[str]:
 @lru_cache(maxsize=1)
 def shipped() -> Services:
     """
-    The part of IANA's file that comes with this program.
+    Return the shipped part of IANA's bootstrap file.
     """
     return read_bootstrap(resources.files("exporter").joinpath("rdap.json").read_bytes())
 
 
 def rdap_servers(services: Services, domain: str) -> tuple[str, ...]:
     """
-    The RDAP servers for a domain: those of the longest name that it ends in (RFC 9224 section 4); often none.
+    Return the RDAP servers for a domain: those of the longest suffix (RFC 9224 section 4); often none.
     """
     labels = domain.split(".")
     names = (".".join(labels[position:]) for position in range(len(labels)))
@@ -417,7 +424,9 @@ def _suffixes() -> PublicSuffixList:
 
 def registrable(host: str) -> str | None:
     """
-    The domain that is registered for a name (`example.co.uk` for `www.example.co.uk`); None for a suffix.
+    Return the registrable domain of a name: `example.co.uk` for `www.example.co.uk`.
+
+    None when the name is itself a public suffix.
     """
     found = _suffixes().privatesuffix(host)
     return str(found) if found else None
@@ -425,6 +434,6 @@ def registrable(host: str) -> str | None:
 
 def registries(network: Network) -> Registries:
     """
-    The registries, as this process asks them.
+    Return the object that looks up domains in this process.
     """
     return network.resource(Registries, lambda: Registries(network))

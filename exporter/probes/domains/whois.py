@@ -1,5 +1,5 @@
 """
-Registrations as WHOIS servers tell them (RFC 3912): free text, each registry in its own way.
+Parsing of registrations in WHOIS answers (RFC 3912): free text, in another form for each registry. Pure.
 """
 
 import re
@@ -52,7 +52,7 @@ END_KEYS = frozenset(
         "有効期限",
     }
 )
-"""What registries call the end, in lower case with spaces for `-` and `_`."""
+"""Registries' names for the end of a registration, in lower case with spaces for `-` and `_`."""
 
 
 BEGIN_KEYS = frozenset(
@@ -84,7 +84,7 @@ REGISTRAR_KEYS = frozenset({"registrar", "registrar name", "sponsoring registrar
 
 
 _WITHOUT_COLON = re.compile(r"[ \t]*(?:record |domain )?expires?(?: on| at)?[ \t.:]+(?=\d)", re.IGNORECASE)
-"""The few registries that write no colon: `Record expires on 2026-05-30`."""
+"""An end without a colon, which a few registries write: `Record expires on 2026-05-30`."""
 
 
 _NOT_FOUND = re.compile(
@@ -103,7 +103,7 @@ _LIMITED = re.compile(
 
 def from_whois(text: str, domain: str) -> Registration:
     """
-    The registration in a WHOIS answer. Raises RegistrationError.
+    Parse the registration in a WHOIS answer. Raises RegistrationError when it has no end.
     """
     pairs = list(_pairs(text))
     ends = _times(pairs, END_KEYS)
@@ -128,7 +128,7 @@ def from_whois(text: str, domain: str) -> Registration:
 
 def whois_referral(text: str) -> str | None:
     """
-    The WHOIS server that IANA's names for a top-level domain; None when it names none.
+    Return the server that IANA's WHOIS answer about a top-level domain refers to; None when it names none.
     """
     servers = (value for key, value in _pairs(text) if key in {"whois", "refer"})
     found = next((one.lower() for one in servers if re.fullmatch(r"[A-Za-z0-9.-]{1,253}", one)), None)
@@ -137,7 +137,7 @@ def whois_referral(text: str) -> str | None:
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
     """
-    Each `key: value`; a value may stand on the line below its key.
+    Yield each `key: value` of an answer, the keys in lower case. A value may be on the line after its key.
     """
     lines = [line[:LINE_LIMIT] for line in text.splitlines()[:LINES_LIMIT]]
     for number, line in enumerate(lines):
@@ -162,7 +162,7 @@ def _times(pairs: Iterable[tuple[str, str]], keys: frozenset[str]) -> list[float
 
 def _whois_error(text: str, pairs: Iterable[tuple[str, str]], domain: str) -> RegistrationError:
     """
-    What an answer without an end means.
+    Return the exception for an answer without an end.
     """
     # Terms of use speak of limits and of what is not found, in long lines.
     lines = [line for line in text.splitlines()[:LINES_LIMIT] if len(line) <= 120]

@@ -1,5 +1,5 @@
 """
-HTML in which text stays text: whatever is not made here is escaped. Pure.
+HTML elements, with all text escaped that is not Markup already. Pure.
 """
 
 from collections.abc import Iterable
@@ -14,19 +14,19 @@ VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
 
 class Markup(str):
     """
-    Text that is HTML already. Only this module makes it.
+    Text that is HTML. Only this module may make it.
     """
 
     __slots__ = ()
 
 
 Child = str | None | Iterable["Child"]
-"""What an element may hold: markup as it is, text to be escaped, nothing, or several of these."""
+"""Content of an element: markup as it is, text to be escaped, nothing, or several of these."""
 
 
 def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
     """
-    An element. Names of attributes are written `class_`, `aria_label`; False and None leave one out.
+    Return an element. Attributes are named `class_`, `aria_label`; one that is False or None is left out.
     """
     written = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in VOID:
@@ -36,7 +36,7 @@ def element(name: str, /, *children: Child, **attributes: str | float | bool | N
 
 def together(*children: Child) -> Markup:
     """
-    These one after the other.
+    Return the children one after the other, escaped where they are not Markup.
     """
     parts: list[str] = []
     for child in children:
@@ -60,21 +60,21 @@ def _attribute(key: str, value: str | float | bool | None) -> str:
 
 def foreign(text: str, /, **attributes: str | None) -> Markup:
     """
-    Text from outside. It may be written from right to left, and must not turn its surroundings round.
+    Return text from outside, isolated so that right-to-left text does not reorder the text around it.
     """
     return element("bdi", text, **attributes)
 
 
 def link(where: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
     """
-    A link.
+    Return a link to the URL `where`.
     """
     return element("a", *children, href=where, **attributes)
 
 
 def document(title: str, root: str, navigation: Child, main: Child, versions: str) -> str:
     """
-    A whole page. `root` leads to the start of this site, `versions` is the query of its style and script.
+    Return a whole page. `root` is the relative URL of the site's start, `versions` the query of its assets.
     """
     head = element(
         "head",

@@ -1,5 +1,5 @@
 """
-The status page: every endpoint, what is wrong first. Pure.
+The status page: every endpoint, the most urgent first. Pure.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from exporter.server.pages.words import (
 )
 
 SHOWN_FINDINGS = 4
-"""Findings in a row of the list; the target's own page has all."""
+"""Findings in a row of the list; the target's page has all."""
 
 
 SHOWN_LABELS = 200
@@ -37,38 +37,43 @@ COLUMNS = (
     ("Ends", Sort.END),
     ("What to know", None),
 )
-"""Headings of the list, with what each sorts by."""
+"""Headings of the list, each with the order that it sorts by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """
-    What pages say about the exporter itself.
+    The state of the exporter itself, for notices on pages.
     """
 
     now: float
+    """Seconds since the epoch."""
     rhythm: Rhythm | None
-    """None: nobody has scraped twice yet."""
+    """None before the second scrape."""
     load_succeeded: bool = True
-    """False: the configuration on disk can't be used, the one before it is."""
+    """False when the configuration on disk can't be used, and an earlier one is in use."""
 
 
-def render(fleet: Inventory, selection: Selection, situation: Situation, root: str, versions: str) -> str:
+def render(inventory: Inventory, selection: Selection, situation: Situation, root: str, versions: str) -> str:
     """
-    The page of the endpoints that the selection asks for.
+    Return the status page with the selected endpoints, as HTML.
     """
-    counts = fleet.counts(situation.now)
+    counts = inventory.counts(situation.now)
     title = headline(counts)
     main = together(
         element(
             "div",
             element("h1", title),
-            _as_of(fleet, situation),
-            notices(fleet, situation),
+            _as_of(inventory, situation),
+            notices(inventory, situation),
             id="state",
         ),
-        (_tiles(counts, selection), _form(fleet, selection), _results(fleet, selection, situation, root))
-        if fleet.scrape.endpoints
+        (
+            _tiles(counts, selection),
+            _form(inventory, selection),
+            _results(inventory, selection, situation, root),
+        )
+        if inventory.scrape.endpoints
         else _nothing(root),
     )
     return document(f"{title}: expiry-exporter", root, None, main, versions)
@@ -76,7 +81,7 @@ def render(fleet: Inventory, selection: Selection, situation: Situation, root: s
 
 def headline(counts: dict[Level, int]) -> str:
     """
-    The state of the fleet in a few words.
+    Return the number of endpoints at each level that is not OK, in a few words.
     """
     wrong = [f"{count} {level.name.lower()}" for level, count in counts.items() if count and level]
     if wrong:
@@ -84,27 +89,27 @@ def headline(counts: dict[Level, int]) -> str:
     return "All is well" if counts[Level.OK] else "Nothing to watch yet"
 
 
-def _as_of(fleet: Inventory, situation: Situation) -> Markup:
-    scrape = fleet.scrape
+def _as_of(inventory: Inventory, situation: Situation) -> Markup:
+    scrape = inventory.scrape
     return element(
         "p",
         f"{counted(len(scrape.endpoints), 'endpoint')} of {counted(len(scrape.targets), 'target')}, "
         f"looked at {ago(situation.now - scrape.at)}. ",
-        next_look(situation),
+        next_sweep(situation),
         class_="asof",
     )
 
 
 def counted(count: int, noun: str) -> str:
     """
-    A number with its noun: `1 target`, `12,345 targets`.
+    Return a number with its noun: `1 target`, `12,345 targets`.
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def next_look(situation: Situation) -> str:
+def next_sweep(situation: Situation) -> str:
     """
-    When the exporter will look again, as far as it can know.
+    Return in words when the next scrape is expected, or that scrapes have stopped.
     """
     rhythm = situation.rhythm
     if rhythm is None:
@@ -119,29 +124,29 @@ def next_look(situation: Situation) -> str:
     return f"Scraped every {span(rhythm.every)}, the next look is due {when}."
 
 
-def notices(fleet: Inventory, situation: Situation) -> Child:
+def notices(inventory: Inventory, situation: Situation) -> Child:
     """
-    What is wrong with the looking itself, which must be known before any result is believed.
+    Return notices about faults of the exporter itself, in whose presence results are not to be trusted.
     """
-    scrape = fleet.scrape
-    said = []
+    scrape = inventory.scrape
+    found = []
     if not situation.load_succeeded:
-        said.append(
+        found.append(
             "The configuration on disk can't be used, so the one before it still is. The log has every "
             "fault, and so has `expiry-exporter --config.check`."
         )
     if scrape.endpoints and scrape.failures == len(scrape.endpoints) > 1:
-        said.append(
+        found.append(
             "Every single look failed. Suspect this exporter's own host first: its network, its resolver, "
             "its firewall."
         )
     elif not scrape.complete:
-        said.append(
+        found.append(
             f"The last look was cut off after {scrape.timeout:.1f} s, when Prometheus would have given up. "
             "Endpoints not reached by then say `timeout`: raise `scrape_timeout`, or share the targets among "
             "several exporters."
         )
-    return [element("p", coded(words), class_="notice", role="note") for words in said]
+    return [element("p", coded(words), class_="notice", role="note") for words in found]
 
 
 def _nothing(root: str) -> Markup:
@@ -183,7 +188,7 @@ def _tiles(counts: dict[Level, int], selection: Selection) -> Markup:
     )
 
 
-def _form(fleet: Inventory, selection: Selection) -> Markup:
+def _form(inventory: Inventory, selection: Selection) -> Markup:
     hidden = [("level", level.name.lower()) for level in sorted(selection.levels)]
     hidden += [("target", name) for name in sorted(selection.targets)]
     # The menu has one label; further ones stay as they are.
@@ -208,7 +213,7 @@ def _form(fleet: Inventory, selection: Selection) -> Markup:
             ),
             class_="field grow",
         ),
-        _label_menu(fleet, selection),
+        _label_menu(inventory, selection),
         [element("input", type="hidden", name=name, value=value) for name, value in hidden],
         element("button", "Show", type="submit"),
         method="get",
@@ -218,11 +223,11 @@ def _form(fleet: Inventory, selection: Selection) -> Markup:
     )
 
 
-def _label_menu(fleet: Inventory, selection: Selection) -> Child:
-    if not fleet.labels:
+def _label_menu(inventory: Inventory, selection: Selection) -> Child:
+    if not inventory.labels:
         return None
     chosen = selection.labels[0] if selection.labels else None
-    offered = fleet.labels[:SHOWN_LABELS]
+    offered = inventory.labels[:SHOWN_LABELS]
     if chosen is not None and chosen not in {pair for pair, _ in offered}:
         offered = [(chosen, 0), *offered]
     return element(
@@ -247,8 +252,8 @@ def _label_menu(fleet: Inventory, selection: Selection) -> Child:
     )
 
 
-def _results(fleet: Inventory, selection: Selection, situation: Situation, root: str) -> Markup:
-    found = fleet.select(selection, situation.now)
+def _results(inventory: Inventory, selection: Selection, situation: Situation, root: str) -> Markup:
+    found = inventory.select(selection, situation.now)
     begin = (selection.page - 1) * PAGE_SIZE
     shown = found[begin : begin + PAGE_SIZE]
     if shown:
@@ -262,14 +267,14 @@ def _results(fleet: Inventory, selection: Selection, situation: Situation, root:
         element("h2", "Endpoints", id="endpoints"),
         element(
             "div",
-            # The script changes its words and leaves the element, or a screen reader would not tell.
+            # The script changes its text and keeps the element, or a screen reader would not read it.
             element("p", words, role="status", id="shown"),
             element("div", _chosen(selection), id="chosen"),
             class_="summary",
         ),
         element(
             "div",
-            _table(shown, fleet, selection, situation.now, root) if shown else None,
+            _table(shown, inventory, selection, situation.now, root) if shown else None,
             _pager(selection, len(found)),
             id="results",
         ),
@@ -279,7 +284,7 @@ def _results(fleet: Inventory, selection: Selection, situation: Situation, root:
 
 def _chosen(selection: Selection) -> Child:
     """
-    Each filter in use, as a link to the list without it.
+    Return each filter in use, as a link to the list without it.
     """
     if not selection.narrowed:
         return None
@@ -318,7 +323,7 @@ def _chosen(selection: Selection) -> Child:
     )
 
 
-def _table(shown: list[Entry], fleet: Inventory, selection: Selection, now: float, root: str) -> Markup:
+def _table(shown: list[Entry], inventory: Inventory, selection: Selection, now: float, root: str) -> Markup:
     def heading(words: str, by: Sort | None) -> Markup:
         if by is None:
             return element("th", words, scope="col", role="columnheader")
@@ -340,14 +345,14 @@ def _table(shown: list[Entry], fleet: Inventory, selection: Selection, now: floa
     return element(
         "table",
         element("thead", element("tr", (heading(*one) for one in COLUMNS), role="row"), role="rowgroup"),
-        element("tbody", (_row(one, fleet, now, root) for one in shown), role="rowgroup"),
+        element("tbody", (_row(one, inventory, now, root) for one in shown), role="rowgroup"),
         role="table",
         aria_labelledby="endpoints",
         class_="list",
     )
 
 
-def _row(entry: Entry, fleet: Inventory, now: float, root: str) -> Markup:
+def _row(entry: Entry, inventory: Inventory, now: float, root: str) -> Markup:
     row = entry.row
     found = status(row, now)
     cells = (
@@ -358,7 +363,7 @@ def _row(entry: Entry, fleet: Inventory, now: float, root: str) -> Markup:
         ),
         foreign(row.label),
         _end(entry, now),
-        _what_to_know(found, entry, fleet, root),
+        _what_to_know(found, entry, inventory, root),
     )
     return element(
         "tr",
@@ -373,7 +378,7 @@ def _row(entry: Entry, fleet: Inventory, now: float, root: str) -> Markup:
 
 def _end(entry: Entry, now: float) -> Child:
     """
-    How far off the end is, when that is, and a bar of the share of the lifetime that is left.
+    Return the time left, the end, and a bar of the share of the lifetime that is left.
     """
     first = deciding(entry.row)
     if first is None:
@@ -401,7 +406,7 @@ def _end(entry: Entry, now: float) -> Child:
     )
 
 
-def _what_to_know(found: Status, entry: Entry, fleet: Inventory, root: str) -> Child:
+def _what_to_know(found: Status, entry: Entry, inventory: Inventory, root: str) -> Child:
     if not found.findings:
         return None
     verdict = entry.row.verdict
@@ -409,7 +414,9 @@ def _what_to_know(found: Status, entry: Entry, fleet: Inventory, root: str) -> C
     shown = found.findings[:SHOWN_FINDINGS]
     more = len(found.findings) - len(shown)
     return (
-        element("ul", (finding(one, newer_for(one, fleet, items), root) for one in shown), class_="findings"),
+        element(
+            "ul", (finding(one, newer_for(one, inventory, items), root) for one in shown), class_="findings"
+        ),
         element("p", f"and {more} more") if more else None,
     )
 

@@ -1,5 +1,5 @@
 """
-Answers what people ask: pages, JSON, the calendar, and the three files that pages need.
+The routes for people: pages, JSON, the calendar, and the three assets of pages.
 """
 
 import json
@@ -22,11 +22,11 @@ from exporter.server.pages.overview import Situation
 from exporter.server.service import Service
 
 EVENTS = 10_000
-"""Events of the calendar that are remembered until the next scrape; each has about a kilobyte."""
+"""Events of the calendar that are kept until the next scrape; each has about a kilobyte."""
 
 
 HEADERS = {
-    # Nothing but our own three files, and no style or script within a page.
+    # Only the three assets are loaded, and no style or script within a page.
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -37,13 +37,13 @@ HEADERS = {
 
 
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-"""The files that pages need, with their types."""
+"""Content types of the files that pages load, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
     """
-    One such file.
+    A file that pages load.
     """
 
     body: bytes
@@ -53,7 +53,7 @@ class Asset:
 @lru_cache(maxsize=1)
 def assets() -> dict[str, Asset]:
     """
-    The files by name.
+    Return the files that pages load, by name.
     """
     directory = files("exporter.server.pages") / "assets"
     return {name: Asset((directory / name).read_bytes(), kind) for name, kind in ASSETS.items()}
@@ -62,14 +62,14 @@ def assets() -> dict[str, Asset]:
 @lru_cache(maxsize=1)
 def versions() -> str:
     """
-    The query that tells these files from those of another version, so that browsers may keep them.
+    Return the query of the assets' URLs, which changes with their contents, so that browsers may cache them.
     """
     return f"?v={sha256(b''.join(one.body for one in assets().values())).hexdigest()[:12]}"
 
 
 class Site:
     """
-    The pages over a service.
+    The handlers of the routes for people, over a service.
     """
 
     def __init__(self, service: Service, renderings: Renderings) -> None:
@@ -90,75 +90,75 @@ class Site:
 
     async def show_overview(self, request: web.Request) -> web.StreamResponse:
         """
-        The status page.
+        Answer with the status page; 400 for an invalid query.
         """
         try:
             selection = parse(request.query.items(), PAGE_PARAMETERS)
         except ParameterError as error:
-            return await _page(request, target.render_refused(str(error), "./", versions()), 400)
-        fleet, situation = await self._fleet(), self._situation()
+            return await _page(request, target.render_invalid(str(error), "./", versions()), 400)
+        inventory, situation = await self._inventory(), self._situation()
 
         def parts() -> Iterator[bytes]:
-            yield _encoded(overview.render(fleet, selection, situation, "./", versions()))
+            yield _encoded(overview.render(inventory, selection, situation, "./", versions()))
 
-        body = await self._rendered(fleet, ("overview", selection), parts)
-        return await _told(request, body, "text/html")
+        body = await self._rendered(inventory, ("overview", selection), parts)
+        return await _respond(request, body, "text/html")
 
     async def show_target(self, request: web.Request) -> web.StreamResponse:
         """
-        The page of one target.
+        Answer with the page of one target; 404 for an unknown one.
         """
-        fleet, situation = await self._fleet(), self._situation()
+        inventory, situation = await self._inventory(), self._situation()
         root = root_of(request.rel_url.raw_path, self._service.external_url)
         asked = request.match_info["name"]
         # Prometheus's `urlquery` writes a space as `+`, and a plus sign as `%2B`: decoded they are the same.
         as_query = unquote_plus(request.rel_url.raw_path.removeprefix("/targets/"))
         found = await self._renderings.run(
-            lambda: fleet.targets.get(asked) or fleet.find(as_query) or fleet.find(asked)
+            lambda: inventory.targets.get(asked) or inventory.find(as_query) or inventory.find(asked)
         )
         if found is None:
             return await _page(request, target.render_missing(asked, root, versions()), 404)
 
         def parts() -> Iterator[bytes]:
-            yield _encoded(target.render(fleet, found, situation, root, versions()))
+            yield _encoded(target.render(inventory, found, situation, root, versions()))
 
-        body = await self._rendered(fleet, ("target", found.target.name, root), parts)
-        return await _told(request, body, "text/html")
+        body = await self._rendered(inventory, ("target", found.target.name, root), parts)
+        return await _respond(request, body, "text/html")
 
     async def show_items(self, request: web.Request) -> web.StreamResponse:
         """
-        The items as JSON.
+        Answer with the selected items as JSON; 400 for an invalid query.
         """
-        selection = _asked(request, API_PARAMETERS)
-        fleet, now = await self._fleet(), self._service.clock()
-        body = await self._rendered(fleet, ("items", selection), lambda: _json(fleet, selection, now))
-        return await _told(request, body, "application/json")
+        selection = _selection(request, API_PARAMETERS)
+        inventory, now = await self._inventory(), self._service.clock()
+        body = await self._rendered(inventory, ("items", selection), lambda: _json(inventory, selection, now))
+        return await _respond(request, body, "application/json")
 
     async def show_calendar(self, request: web.Request) -> web.StreamResponse:
         """
-        The deadlines as a calendar.
+        Answer with the deadlines as a calendar (RFC 5545); 400 for an invalid query.
         """
-        selection = _asked(request, FILTERS)
-        fleet, now = await self._fleet(), self._service.clock()
+        selection = _selection(request, FILTERS)
+        inventory, now = await self._inventory(), self._service.clock()
 
         def parts() -> Iterator[bytes]:
-            from exporter.report import calendar as agenda  # noqa: PLC0415 - its library is large, and many never need it
+            from exporter.report import calendar  # noqa: PLC0415 - a large library, rarely needed
 
-            entries, name = fleet.select(selection, now), _calendar_name(selection)
-            known = self._events_known(fleet)
-            yield from agenda.parts(entries, fleet.scrape.at, self._service.external_url, name, known)
+            entries, name = inventory.select(selection, now), _calendar_name(selection)
+            known = self._events_known(inventory)
+            yield from calendar.parts(entries, inventory.scrape.at, self._service.external_url, name, known)
 
-        body = await self._rendered(fleet, ("calendar", selection), parts)
-        return await _told(request, body, "text/calendar")
+        body = await self._rendered(inventory, ("calendar", selection), parts)
+        return await _respond(request, body, "text/calendar")
 
     async def show_asset(self, request: web.Request) -> web.StreamResponse:
         """
-        A file that pages need.
+        Answer with an asset; 404 for an unknown one.
         """
         found = assets().get(request.match_info["file"])
         if found is None:
             raise web.HTTPNotFound(text="there is no such file\n")
-        # Its address has its version in it.
+        # A URL with the present version never gets other contents.
         kept = request.query_string == versions()[1:]
         cache = "public, max-age=31536000, immutable" if kept else "no-cache"
         headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": cache}
@@ -166,21 +166,21 @@ class Site:
             body=found.body, content_type=found.content_type, charset="utf-8", headers=headers
         )
 
-    def _events_known(self, fleet: Inventory) -> dict[Hashable, bytes]:
-        if self._events_of is not fleet or len(self._events) > EVENTS:
-            self._events_of, self._events = fleet, {}
+    def _events_known(self, inventory: Inventory) -> dict[Hashable, bytes]:
+        if self._events_of is not inventory or len(self._events) > EVENTS:
+            self._events_of, self._events = inventory, {}
         return self._events
 
     async def _rendered(
-        self, fleet: Inventory, what: tuple[Hashable, ...], parts: Callable[[], Iterable[bytes]]
+        self, inventory: Inventory, what: tuple[Hashable, ...], parts: Callable[[], Iterable[bytes]]
     ) -> bytes:
         """
-        The parts as one, made once for all who ask for this of the same fleet within a few seconds.
+        Return the parts as one body, made once for equal requests within FRESH seconds.
         """
         situation = replace(self._situation(), now=self._service.clock() // FRESH)
-        return await self._renderings.get((fleet, situation, *what), parts)
+        return await self._renderings.get((inventory, situation, *what), parts)
 
-    async def _fleet(self) -> Inventory:
+    async def _inventory(self) -> Inventory:
         return self._service.fleet_of(await self._service.recent())
 
     def _situation(self) -> Situation:
@@ -189,10 +189,10 @@ class Site:
 
 def root_of(raw_path: str, external_url: str | None) -> str:
     """
-    What leads from a target's page to the start of the site, whatever path a proxy puts before it.
+    Return the URL of the site's start relative to a target's page, whatever path a proxy puts before it.
 
-    Our own links have a name as one step of the path. When it came in several, either its
-    slashes were typed or a proxy decoded them: then only the external URL knows.
+    Links of the pages have a target's name as one segment of the path. When it came in several, its slashes
+    were typed, or a proxy decoded them: then only the external URL has the answer.
     """
     steps = raw_path.count("/") - 1
     if steps > 1 and external_url is not None:
@@ -200,7 +200,7 @@ def root_of(raw_path: str, external_url: str | None) -> str:
     return "../" * steps
 
 
-def _asked(request: web.Request, allowed: tuple[str, ...]) -> Selection:
+def _selection(request: web.Request, allowed: tuple[str, ...]) -> Selection:
     try:
         return parse(request.query.items(), allowed)
     except ParameterError as error:
@@ -209,7 +209,7 @@ def _asked(request: web.Request, allowed: tuple[str, ...]) -> Selection:
 
 def _calendar_name(selection: Selection) -> str:
     """
-    What a program shows the calendar as.
+    Return the name of the calendar that calendar programs show.
     """
     parts = [f"{name}={value}" for name, value in selection.labels]
     parts += sorted(selection.targets)
@@ -219,10 +219,10 @@ def _calendar_name(selection: Selection) -> str:
 
 
 async def _page(request: web.Request, html: str, status: int = 200) -> web.StreamResponse:
-    return await _told(request, _encoded(html), "text/html", status)
+    return await _respond(request, _encoded(html), "text/html", status)
 
 
-async def _told(request: web.Request, body: bytes, kind: str, status: int = 200) -> web.StreamResponse:
+async def _respond(request: web.Request, body: bytes, kind: str, status: int = 200) -> web.StreamResponse:
     return await answer(request, body, f"{kind}; charset=utf-8", status=status, headers=HEADERS)
 
 
@@ -231,8 +231,8 @@ def _encoded(html: str) -> bytes:
     return html.encode("utf-8", "replace")
 
 
-def _json(fleet: Inventory, selection: Selection, now: float) -> Iterator[bytes]:
-    head, items = json_items.items(fleet, selection, now)
+def _json(inventory: Inventory, selection: Selection, now: float) -> Iterator[bytes]:
+    head, items = json_items.items(inventory, selection, now)
     before = json.dumps(head).removesuffix("}") + ', "items": ['
     for one in items:
         yield (before + json.dumps(one)).encode("ascii")

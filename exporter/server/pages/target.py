@@ -1,5 +1,5 @@
 """
-The page of one target: each endpoint with its deadlines, its chain, and who else has the same. Pure.
+The page of one target: each endpoint with its deadlines, its chain, and other places of the same. Pure.
 """
 
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ from exporter.report.filters import Selection
 from exporter.report.inventory import Entry, Inventory, Place
 from exporter.report.status import NOUNS, Level, Status, ago, date, span, status, worst
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
-from exporter.server.pages.overview import Situation, counted, next_look, notices
+from exporter.server.pages.overview import Situation, counted, next_sweep, notices
 from exporter.server.pages.timeline import Line, Span, draw
 from exporter.server.pages.words import badge, distance, finding, label_links, moment, newer_for, place
 
@@ -25,7 +25,7 @@ SHOWN_LINES = 20
 
 
 SHOWN_ITEMS = 50
-"""Items of an endpoint that are shown at all."""
+"""Items of an endpoint that are shown."""
 
 
 SHOWN_NAMES = 10
@@ -39,11 +39,11 @@ SHOWN_PLACES = 12
 STEPS = ("Began", "Renewal due", "Warning", "Critical", "Ends")
 
 
-def render(fleet: Inventory, of: TargetRow, situation: Situation, root: str, versions: str) -> str:
+def render(inventory: Inventory, of: TargetRow, situation: Situation, root: str, versions: str) -> str:
     """
-    The page of this target.
+    Return the page of this target, as HTML.
     """
-    entries = fleet.of_target(of.target, situation.now)
+    entries = inventory.of_target(of.target, situation.now)
     name = of.target.name
     more = len(entries) - SHOWN_ENDPOINTS
     main = together(
@@ -53,10 +53,10 @@ def render(fleet: Inventory, of: TargetRow, situation: Situation, root: str, ver
             element("h1", foreign(name)),
             class_="title",
         ),
-        _about(fleet, of, situation, root),
-        notices(fleet, situation),
+        _about(inventory, of, situation, root),
+        notices(inventory, situation),
         (
-            _endpoint(one, fleet, situation.now, root, alone=len(entries) == 1)
+            _endpoint(one, inventory, situation.now, root, alone=len(entries) == 1)
             for one in entries[:SHOWN_ENDPOINTS]
         ),
         element(
@@ -74,7 +74,7 @@ def render(fleet: Inventory, of: TargetRow, situation: Situation, root: str, ver
 
 def render_missing(asked: str, root: str, versions: str) -> str:
     """
-    The page of a target that is not configured.
+    Return the page for a target that is not configured, as HTML.
     """
     main = together(
         element("h1", "There is no such target"),
@@ -89,9 +89,9 @@ def render_missing(asked: str, root: str, versions: str) -> str:
     return document("No such target: expiry-exporter", root, _all(root), main, versions)
 
 
-def render_refused(words: str, root: str, versions: str) -> str:
+def render_invalid(words: str, root: str, versions: str) -> str:
     """
-    The page of a query that can't be answered.
+    Return the page for an invalid query, as HTML; `words` name the fault.
     """
     main = together(
         element("h1", "This can't be shown"),
@@ -105,17 +105,17 @@ def _all(root: str) -> Markup:
     return link(root, "All targets")
 
 
-def _about(fleet: Inventory, of: TargetRow, situation: Situation, root: str) -> Markup:
+def _about(inventory: Inventory, of: TargetRow, situation: Situation, root: str) -> Markup:
     target = of.target
     query = urlencode({"target": target.name}, errors="replace")
     rows: list[tuple[str, Child]] = [
         ("Looks at", foreign(target.url.shown)),
-        # Files and domains are not told by the name of a server.
+        # Files and domains are not verified by the name of a server.
         ("Expects", ("a certificate for ", foreign(target.expected_name)) if target.url.port else None),
         ("Renewal", f"by the policy {target.policy.name}"),
         ("Labels", label_links(root, target.labels)),
-        ("Looked at", (f"{ago(situation.now - fleet.scrape.at)}. ", next_look(situation))),
-        ("Left out", _left_out(fleet, of)),
+        ("Looked at", (f"{ago(situation.now - inventory.scrape.at)}. ", next_sweep(situation))),
+        ("Left out", _left_out(inventory, of)),
         (
             "More",
             element(
@@ -134,10 +134,10 @@ def _term(name: str, value: Child) -> Child:
     return element("div", element("dt", name), element("dd", value)) if value is not None else None
 
 
-def _left_out(fleet: Inventory, of: TargetRow) -> Child:
+def _left_out(inventory: Inventory, of: TargetRow) -> Child:
     if not of.left_out:
         return None
-    words = fleet.left_out.get(of.target.name, ())
+    words = inventory.left_out.get(of.target.name, ())
     if of.target.url.scheme == "file":
         count = counted(of.left_out, "file")
     else:
@@ -148,7 +148,7 @@ def _left_out(fleet: Inventory, of: TargetRow) -> Child:
     return count, element("ul", shown) if shown else None
 
 
-def _endpoint(entry: Entry, fleet: Inventory, now: float, root: str, *, alone: bool) -> Markup:
+def _endpoint(entry: Entry, inventory: Inventory, now: float, root: str, *, alone: bool) -> Markup:
     row = entry.row
     found = status(row, now)
     judged = row.verdict.items if row.verdict is not None else ()
@@ -160,17 +160,17 @@ def _endpoint(entry: Entry, fleet: Inventory, now: float, root: str, *, alone: b
             element("h2", foreign(row.label)),
             class_="title",
         ),
-        _look(entry, now),
-        _findings(found, entry, fleet, root),
-        (_deadlines(entry, one, fleet, now, root) for one in _first_to_end(judged)),
-        _chain(judged, entry, fleet, root, opened=alone or entry.level is not Level.OK),
+        _last_probe(entry, now),
+        _findings(found, entry, inventory, root),
+        (_deadlines(entry, one, inventory, now, root) for one in _first_to_end(judged)),
+        _chain(judged, entry, inventory, root, opened=alone or entry.level is not Level.OK),
         class_=f"card endpoint {entry.level.name.lower()}",
     )
 
 
 def _first_to_end(judged: tuple[JudgedItem, ...]) -> list[JudgedItem]:
     """
-    The items that get a time line: those with deadlines, in their own order unless there are too many.
+    Return the items that get a time line: those with deadlines, of too many the first to end.
     """
     found = [one for one in judged if one.deadlines is not None]
     if len(found) > SHOWN_LINES:
@@ -178,7 +178,7 @@ def _first_to_end(judged: tuple[JudgedItem, ...]) -> list[JudgedItem]:
     return found[:SHOWN_LINES]
 
 
-def _look(entry: Entry, now: float) -> Markup:
+def _last_probe(entry: Entry, now: float) -> Markup:
     held = entry.row.held
     took = f"The last look took {held.duration:.3f} s"
     if not isinstance(held.observation, Failed):
@@ -197,24 +197,24 @@ def _look(entry: Entry, now: float) -> Markup:
     return element("p", words, f" {tls.protocol}, {tls.cipher}." if tls is not None else None, class_="asof")
 
 
-def _findings(found: Status, entry: Entry, fleet: Inventory, root: str) -> Child:
+def _findings(found: Status, entry: Entry, inventory: Inventory, root: str) -> Child:
     if not found.findings:
         return None
     verdict = entry.row.verdict
     items = {one.item.name: Place(entry.row, one) for one in (verdict.items if verdict is not None else ())}
     return element(
         "ul",
-        (finding(one, newer_for(one, fleet, items), root) for one in found.findings),
+        (finding(one, newer_for(one, inventory, items), root) for one in found.findings),
         class_="findings boxed",
         aria_label="What to know",
     )
 
 
-def _deadlines(entry: Entry, judged: JudgedItem, fleet: Inventory, now: float, root: str) -> Markup:
+def _deadlines(entry: Entry, judged: JudgedItem, inventory: Inventory, now: float, root: str) -> Markup:
     item, due = judged.item, judged.deadlines
     assert due is not None
     before = entry.row.held.past.previous.get(item.name)
-    newer = fleet.newer(judged)
+    newer = inventory.newer(judged)
     line = Line(
         Span(item.not_before, item.not_after),
         due.renewal_due,
@@ -259,22 +259,22 @@ def _deadlines(entry: Entry, judged: JudgedItem, fleet: Inventory, now: float, r
 
 def _renewal(item: Item, policy: str) -> Child:
     """
-    Who says when the renewal is due.
+    Return in words where the deadlines come from: the policy, or the item's issuer or manager.
     """
-    said = item.renewal
-    if said is None:
+    renewal = item.renewal
+    if renewal is None:
         return element(
             "p",
             f"Deadlines by the policy {policy}, for {span(item.not_after - item.not_before)} of lifetime.",
             class_="hint",
         )
-    why = said.explanation_url
+    why = renewal.explanation_url
     return element(
         "p",
         "Its issuer or manager says when to renew it",
-        f", from {date(said.begin)}" if said.begin is not None else None,
-        f" by {date(said.due)}. ",
-        # Only what a browser opens as a page: the address comes from outside.
+        f", from {date(renewal.begin)}" if renewal.begin is not None else None,
+        f" by {date(renewal.due)}. ",
+        # Only a URL that a browser opens as a page (not `javascript:`), since it comes from outside.
         link(why, "Why", rel="noopener noreferrer") if why.startswith(("https://", "http://")) else None,
         class_="hint",
     )
@@ -314,7 +314,7 @@ def _newer(newer: Place | None, root: str) -> Child:
 
 
 def _chain(
-    judged: tuple[JudgedItem, ...], entry: Entry, fleet: Inventory, root: str, *, opened: bool
+    judged: tuple[JudgedItem, ...], entry: Entry, inventory: Inventory, root: str, *, opened: bool
 ) -> Child:
     if not judged:
         return None
@@ -322,13 +322,13 @@ def _chain(
     return element(
         "details",
         element("summary", f"What it presents: {counted(len(judged), 'item')}"),
-        element("ol", (_item(one, entry, fleet, root) for one in judged[:SHOWN_ITEMS]), class_="chain"),
+        element("ol", (_item(one, entry, inventory, root) for one in judged[:SHOWN_ITEMS]), class_="chain"),
         element("p", f"and {more:,} more, which the JSON has", class_="hint") if more > 0 else None,
         open=opened,
     )
 
 
-def _item(judged: JudgedItem, entry: Entry, fleet: Inventory, root: str) -> Markup:
+def _item(judged: JudgedItem, entry: Entry, inventory: Inventory, root: str) -> Markup:
     item, certificate = judged.item, judged.item.certificate
     title = certificate.subject or "no subject" if certificate is not None else item.name
     rows: list[tuple[str, Child]] = [("Valid", (moment(item.not_before), " to ", moment(item.not_after)))]
@@ -339,7 +339,7 @@ def _item(judged: JudgedItem, entry: Entry, fleet: Inventory, root: str) -> Mark
             ("Key", f"{certificate.key}, signed with {certificate.signature_hash}"),
             ("Serial", element("code", certificate.serial)),
             ("SHA-256", element("code", certificate.fingerprint_sha256)),
-            ("Also at", _elsewhere(judged, certificate, entry, fleet, root)),
+            ("Also at", _elsewhere(judged, certificate, entry, inventory, root)),
         ]
     return element(
         "li",
@@ -363,12 +363,12 @@ def _names(certificate: Certificate) -> Child:
 
 
 def _elsewhere(
-    judged: JudgedItem, certificate: Certificate, entry: Entry, fleet: Inventory, root: str
+    judged: JudgedItem, certificate: Certificate, entry: Entry, inventory: Inventory, root: str
 ) -> Child:
     """
-    The other places of a certificate. Of a CA's only how many: half of the fleet may have it.
+    Return the other places of a certificate; of a CA's only their number, since there may be thousands.
     """
-    others = [one for one in fleet.sharing(certificate) if one.row is not entry.row]
+    others = [one for one in inventory.sharing(certificate) if one.row is not entry.row]
     if not others:
         return None
     every = f"{root}{Selection(certificate.fingerprint_sha256).query()}"

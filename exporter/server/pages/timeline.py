@@ -1,7 +1,7 @@
 """
-The life of an item as a line: before, due, warned, critical, over. Pure.
+The time line of an item: predecessor, renewal due, warning, critical, ended, newer one. Pure.
 
-Drawn as SVG without a style of its own. Across, everything is in percent, so that a
+It is SVG without a style of its own. Horizontally everything is in percent, so that a
 picture has the width of its window and letters keep their size.
 """
 
@@ -21,7 +21,7 @@ _BEFORE, _SERVED, _NEWER = (20, 6), (29, 14), (46, 6)
 
 
 _WORDS = 70
-"""The base line of the dates below."""
+"""The base line of the dates, in pixels from the top."""
 
 
 _ROOM = 34.0
@@ -31,7 +31,7 @@ _ROOM = 34.0
 @dataclass(frozen=True, slots=True)
 class Span:
     """
-    From when to when.
+    A time range, in seconds since the epoch.
     """
 
     begin: float
@@ -41,7 +41,7 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Line:
     """
-    What to draw.
+    The times on a time line, in seconds since the epoch.
     """
 
     served: Span
@@ -50,14 +50,14 @@ class Line:
     critical: float
     now: float
     before: Span | None = None
-    """What was there before; None when nothing is known of it."""
+    """Validity of the predecessor; None when none is known."""
     newer: Span | None = None
-    """What is known elsewhere for the same names, and ends later; None when nothing is."""
+    """Validity of an item elsewhere with the same names and a later end; None when none is known."""
 
 
 def draw(line: Line, words: str) -> Markup:
     """
-    The picture. `words` say the same to who can't see it.
+    Return the time line as SVG. `words` describe it for a screen reader.
     """
     shown = [one for one in (line.before, line.served, line.newer) if one is not None]
     begin = min(*(one.begin for one in shown), line.now)
@@ -89,7 +89,7 @@ def draw(line: Line, words: str) -> Markup:
 
 def _bar(left: float, right: float, lane: tuple[int, int], name: str) -> Markup:
     top, height = lane
-    # However short, it is seen.
+    # Even the shortest bar is visible.
     width = max(right - left, 0.4)
     return element(
         "rect",
@@ -111,7 +111,7 @@ def _now(where: float) -> Child:
 
 def _dates(left: float, right: float, served: Span) -> list[Child]:
     """
-    The dates of begin and end below the line; of the end only, where there is no room for both.
+    Return the dates of begin and end below the line; only that of the end where both do not fit.
     """
     words = [
         element(

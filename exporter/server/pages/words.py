@@ -1,5 +1,5 @@
 """
-Pieces that both pages show: levels, moments, labels, what is found. Pure.
+Elements that both pages share: levels, times, labels, findings. Pure.
 """
 
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from exporter.server.pages.markup import Child, Markup, element, foreign, link, 
 
 def badge(level: Level) -> Markup:
     """
-    The level as a word in its colour.
+    Return the level as a word in its colour.
     """
     name = level.name.lower()
     return element("span", name, class_=f"badge {name}")
@@ -20,7 +20,7 @@ def badge(level: Level) -> Markup:
 
 def moment(timestamp: float) -> Markup:
     """
-    A date for people and for programs.
+    Return a time in seconds since the epoch as an element that people and programs can read.
     """
     try:
         stamp = datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -31,21 +31,21 @@ def moment(timestamp: float) -> Markup:
 
 def distance(timestamp: float, now: float) -> str:
     """
-    How far off a moment is: `in 12 d 3 h`, `3 h 20 min ago`.
+    Return the time between a moment and now, in words: `in 12 d 3 h`, `3 h 20 min ago`.
     """
     return f"in {span(timestamp - now)}" if timestamp >= now else ago(now - timestamp)
 
 
 def target_link(root: str, name: str, **attributes: str | None) -> Markup:
     """
-    A link to a target's page.
+    Return a link to a target's page.
     """
     return link(f"{root}{target_path(name)}", foreign(name), **attributes)
 
 
 def label_links(root: str, labels: tuple[tuple[str, str], ...]) -> Child:
     """
-    The user's labels, each leading to the targets that have it.
+    Return the user's labels, each as a link to the targets that have it.
     """
     if not labels:
         return None
@@ -69,7 +69,7 @@ def label_links(root: str, labels: tuple[tuple[str, str], ...]) -> Child:
 
 def finding(found: Finding, newer: Place | None, root: str) -> Markup:
     """
-    What is wrong and what to do. A newer certificate that is known elsewhere is the better advice.
+    Return a finding with its advice; with a newer certificate elsewhere, the advice is to install that one.
     """
     to_do: Child = coded(found.advice) if found.advice else None
     if newer is not None:
@@ -90,21 +90,21 @@ def finding(found: Finding, newer: Place | None, root: str) -> Markup:
 
 def coded(text: str) -> Child:
     """
-    Words of ours with what stands between backticks as code.
+    Return a text with its parts between backticks as code.
     """
     return [element("code", part) if odd % 2 else part for odd, part in enumerate(text.split("`"))]
 
 
-def newer_for(found: Finding, fleet: Inventory, items: dict[str, Place]) -> Place | None:
+def newer_for(found: Finding, inventory: Inventory, items: dict[str, Place]) -> Place | None:
     """
-    The newer one of the item that a finding is about; None when none is known, or it would mend nothing.
+    Return the place of a newer item that would resolve a finding; None when none is known, or would not.
     """
     here = items.get(found.item) if found.deploy and found.item is not None else None
-    return fleet.newer(here.judged) if here is not None else None
+    return inventory.newer(here.judged) if here is not None else None
 
 
 def place(one: Place, root: str) -> Markup:
     """
-    Target and endpoint, the target linked.
+    Return target and endpoint in words, with a link to the target's page.
     """
     return together(target_link(root, one.row.target.name), " at ", foreign(one.row.label))

@@ -24,7 +24,7 @@ from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.dns import Resolution
 from exporter.net.network import Network
-from exporter.probes.domains.registries import Places, Registries
+from exporter.probes.domains.registries import Registries, Servers
 from tests.probes.tls.wire.probing import tls_server
 from tests.support.certificates import NOW
 
@@ -227,7 +227,7 @@ async def asked(
     now, stepped = [NOW], [0.0]
     async with registry(ca) as (it, trust):
         network = Network(asyncio.get_running_loop(), lambda: now[0], lambda: now[0] - stepped[0])
-        places = Places(
+        fakes = Servers(
             f"{it.base}/dns.json",
             servers if servers is not None else {"it": "127.0.0.1"},
             "127.0.0.1",
@@ -235,7 +235,7 @@ async def asked(
             trust,
             gap=0.0,
         )
-        network.resource(Registries, lambda: Registries(network, places))
+        network.resource(Registries, lambda: Registries(network, fakes))
         network.resource(Resolution, lambda: Resolution(network, dns_port))
         try:
             yield Watching(it, Monitor(network, 8, lambda: now[0]), network, now, stepped, dns_port)

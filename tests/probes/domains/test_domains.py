@@ -554,7 +554,7 @@ def test_questions_to_one_server_keep_their_distance(ca: Minted) -> None:
             watching.registry.rdap[name] = rdap(name)
         asking = registries(watching.network)
         await asking.look_up(names[0])
-        object.__setattr__(asking._places, "gap", 0.1)
+        object.__setattr__(asking._servers, "gap", 0.1)
         started = watching.network.loop.time()
 
         await asyncio.gather(*(asking.look_up(name) for name in names[1:]))

@@ -14,7 +14,7 @@ from exporter.model.observation import Facts, Observed
 from exporter.model.policies import HOUR
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.probes.domains.registries import Places, Registries
+from exporter.probes.domains.registries import Registries, Servers
 from exporter.server.service import Options, Service
 from tests.probes.domains.registry import END, Registry, rdap, registry
 from tests.support.certificates import NOW
@@ -29,8 +29,8 @@ async def scraped(it: Registry, trust: ssl.SSLContext, path: Path, now: float) -
     """
     config = Config((Target(parse_url(URL), URL, timeout=10.0),))
     service = Service(lambda: config, Options(state_path=str(path)), asyncio.get_running_loop(), lambda: now)
-    places = Places(f"{it.base}/dns.json", {}, "127.0.0.1", it.whois_port, trust, gap=0.0)
-    service._network.resource(Registries, lambda: Registries(service._network, places))
+    servers = Servers(f"{it.base}/dns.json", {}, "127.0.0.1", it.whois_port, trust, gap=0.0)
+    service._network.resource(Registries, lambda: Registries(service._network, servers))
     service.start()
     try:
         (row,) = (await service.scrape(20.0)).endpoints

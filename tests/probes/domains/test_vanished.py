@@ -47,7 +47,7 @@ def is_there(watching: Watching) -> bool | None:
     Whether the zone is known to have the domain; None when nothing is known.
     """
     known = delegation(watching)
-    return None if known is None or known.value is None else known.value.there
+    return None if known is None or known.value is None else known.value.exists
 
 
 def test_a_domain_that_vanishes_is_asked_for_at_once(ca: Minted, tmp_path: Path) -> None:
