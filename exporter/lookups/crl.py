@@ -95,7 +95,9 @@ async def _get_list(
     failure: LookupFailedError | None = None
     for url in urls:
         try:
-            got = _good(await download(url, LIST_LIMIT, timeout=LIST_TIMEOUT, own=own), url, network)
+            got = _good(
+                await download(network.resolver, url, LIST_LIMIT, timeout=LIST_TIMEOUT, own=own), url, network
+            )
             found = await _READING.run(partial(read_list, got.body, loaded(issuer.der), url))
         except LookupFailedError as error:
             failure = failure or error

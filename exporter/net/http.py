@@ -18,13 +18,16 @@ from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from exporter import __version__
 from exporter.model.destinations import Range, host_range, is_this_host, range_of, refusal
+from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean, credentials, holds
 from exporter.model.reasons import Reason
 from exporter.model.urls import IPAddress, parse_ip
 from exporter.net.background import LookupFailedError
+from exporter.net.resolver import RESOLVE_TIMEOUT, Resolver, has_route
 
 TIMEOUT = 20.0
 """Seconds that a download may take. Nobody waits for it: it goes on in the background."""
@@ -65,6 +68,41 @@ class ForbiddenAddressError(ValueError):
     """
 
 
+class Names(AbstractResolver):
+    """
+    Looks names up for the HTTP library, in the threads and within the limits of all other look-ups.
+
+    Its own way is asyncio's executor: a silent name server would hold that up, and with it the process's end.
+    """
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """
+        The addresses of a name, in the system's order of preference. Raises ProbeError.
+        """
+        found = await self._resolver.resolve(host, family, RESOLVE_TIMEOUT)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address),
+                port=port,
+                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in [one for one in found if has_route(one)] or found
+        ]
+
+    async def close(self) -> None:
+        """
+        Nothing is open: the resolver is the process's.
+        """
+
+
 Judge = Callable[[IPAddress], str]
 """Why an address must not be connected to, in words; empty when it may be."""
 
@@ -88,13 +126,13 @@ class Gate:
         self._by_proxy = False
         self._refused = ""
 
-    def session(self) -> aiohttp.ClientSession:
+    def session(self, resolver: Resolver) -> aiohttp.ClientSession:
         """
         A new session for these requests, to be closed by who asked for it.
         """
         return aiohttp.ClientSession(
             headers={"User-Agent": f"expiry-exporter/{__version__}"},
-            connector=aiohttp.TCPConnector(socket_factory=self._socket),
+            connector=aiohttp.TCPConnector(socket_factory=self._socket, resolver=Names(resolver)),
         )
 
     def expect(self, url: str, *, by_proxy: bool) -> None:
@@ -207,6 +245,7 @@ class Downloaded:
 
 
 async def download(
+    resolver: Resolver,
     url: str,
     limit: int,
     *,
@@ -231,7 +270,7 @@ async def download(
         async with (
             asyncio.timeout(timeout),
             # One for each request: they are few, and a kept one would have to be closed in time.
-            gate.session() as session,
+            gate.session(resolver) as session,
         ):
             for _ in range(REDIRECTS + 1):
                 proxy = environment_proxy(at)
@@ -257,6 +296,8 @@ async def download(
                         body = None
     except RefusedRedirectError as error:
         raise LookupFailedError(Reason.HTTP_FAILED, str(error)) from None
+    except ProbeError as error:
+        raise LookupFailedError(error.reason, f"{shown(at)}: {error.detail}") from None
     except ForbiddenAddressError as error:
         raise LookupFailedError(Reason.HTTP_FAILED, not_followed(str(error), redirected=at != url)) from None
     except TimeoutError:

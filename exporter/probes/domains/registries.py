@@ -210,7 +210,7 @@ class Registries:
         url, begun = self._places.bootstrap_url, self._network.monotonic()
         self._fetch_due = begun + BOOTSTRAP_RETRY
         try:
-            answer = await download(url, BOOTSTRAP_LIMIT, trust=self._places.trust)
+            answer = await download(self._network.resolver, url, BOOTSTRAP_LIMIT, trust=self._places.trust)
             self._fetched = read_bootstrap(answer.body)
             self._fetch_due = begun + age(answer, self._network.clock())
         except (LookupFailedError, ValueError) as error:
@@ -231,6 +231,7 @@ class Registries:
             try:
                 async with self._turn(base):
                     answer = await download(
+                        self._network.resolver,
                         f"{base}domain/{domain}",
                         RDAP_LIMIT,
                         timeout=RDAP_TIMEOUT,

@@ -99,7 +99,7 @@ async def _look(target: Target, network: Network, trace: Trace) -> Facts:
     url = f"{target.url.scheme.partition('+')[2]}://{target.url.authority}{target.url.path}"
     trace.phase = "getting the document"
     async with asyncio.timeout(target.patience):
-        data, modified = await _get(url, target, trace)
+        data, modified = await _get(url, target, network, trace)
         trace.note("%s bytes", len(data))
         trace.phase = "reading the document"
         files = network.resource(Files, lambda: Files(network.loop, network.clock))
@@ -112,14 +112,14 @@ async def _look(target: Target, network: Network, trace: Trace) -> Facts:
     return found
 
 
-async def _get(url: str, target: Target, trace: Trace) -> tuple[bytes, float | None]:
+async def _get(url: str, target: Target, network: Network, trace: Trace) -> tuple[bytes, float | None]:
     """
     The document, and when it was last modified, None when the server does not say. Raises ProbeError.
     """
     first = url
     gate = Gate(target.forbids)
     # One for each look: a kept connection would hide that new ones fail.
-    async with gate.session() as session:
+    async with gate.session(network.resolver) as session:
         for _ in range(REDIRECTS + 1):
             trace.note("GET %s", shown(url))
             # Where a redirect leads, nobody was told to show our certificate.
@@ -298,8 +298,6 @@ def _failed(url: str, error: aiohttp.ClientError, proxy: WebProxy | None, *, sho
         case aiohttp.ClientConnectorCertificateError():
             words = f"the server's certificate is not trusted ({error.certificate_error})"
             return ProbeError(Reason.HTTP_FAILED, f"{where}: {words}; a private CA goes in ca_file")
-        case aiohttp.ClientConnectorDNSError():
-            return ProbeError(Reason.DNS_FAILED, f"the name in {where} can't be looked up: {error.os_error}")
         case aiohttp.ClientHttpProxyError():
             return ProbeError(Reason.PROXY_FAILED, f"{where}: the proxy answered with status {error.status}")
         case aiohttp.ClientProxyConnectionError():

@@ -20,6 +20,7 @@ from exporter.model.foreign_text import clean, holds
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.net.connection import connect_error
+from exporter.net.http import Names
 from exporter.net.network import Network
 from exporter.net.pools import Pool
 from exporter.pki.renewal_information import seconds_of
@@ -159,6 +160,7 @@ class View:
         """Set from the first list, or the first failure, on."""
         self._loop = loop
         self._clock = network.clock
+        self._resolver = network.resolver
         self._pace = pace
         self._page = PAGE
         self._version = ""
@@ -273,7 +275,9 @@ class View:
                 **access.headers,
             },
             timeout=timeout,
-            connector=aiohttp.TCPConnector(ssl=access.tls, socket_factory=_socket),
+            connector=aiohttp.TCPConnector(
+                ssl=access.tls, socket_factory=_socket, resolver=Names(self._resolver)
+            ),
         ) as session:
             if not self._version:
                 await self._list(session, access)
@@ -469,9 +473,6 @@ def failed(error: aiohttp.ClientError) -> ProbeError:
     The reason for a request without an answer. What was received is not repeated: a Secret may be in it.
     """
     match error:
-        case aiohttp.ClientConnectorDNSError():
-            words = f"the API server {error.host!r} can't be looked up: {error.os_error}"
-            return ProbeError(Reason.DNS_FAILED, words)
         case aiohttp.ClientConnectorCertificateError():
             words = f"the certificate of the API server is not trusted: {error.certificate_error}"
             return ProbeError(Reason.HTTP_FAILED, words)
