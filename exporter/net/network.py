@@ -77,10 +77,11 @@ class Network:
 
     def close(self) -> None:
         """
-        Stop watching sockets, and close what probes keep. Look-ups of names end on their own.
+        Stop watching sockets, look up no more names, and close what probes keep.
         """
         for resource in self._resources.values():
             resource.close()
+        self.resolver.close()
         self.readiness.close()
 
     def resource(self, kind: type[R], make: Callable[[], R]) -> R:

@@ -64,19 +64,8 @@ def test_it_holds_up_neither_others_nor_the_end(tmp_path: Path) -> None:
         " clusters: [{name: c, cluster: {server: 'https://api.example'}}]}"
     )
     inside = 'ip link set lo up && mount --bind "$1" /etc/resolv.conf && exec "$2" -c "$3" "$4"'
-    command = [
-        unshare,
-        "--net",
-        "--mount",
-        "sh",
-        "-c",
-        inside,
-        "sh",
-        resolv,
-        sys.executable,
-        PROGRAM,
-        kubeconfig,
-    ]
+    arguments = ["sh", str(resolv), sys.executable, PROGRAM, str(kubeconfig)]
+    command = [unshare, "--net", "--mount", "sh", "-c", inside, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if "unshare failed" in done.stderr:
         pytest.skip(done.stderr)

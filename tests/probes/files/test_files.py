@@ -27,8 +27,8 @@ from exporter.model.observation import Facts, Item, Observed
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.probes.files import cache, glob, hung, left_out, reading
-from exporter.probes.files.threads import THREADS, Progress
+from exporter.net.file_threads import HUNG_TOGETHER, THREADS, Progress
+from exporter.probes.files import cache, glob, left_out, reading
 from exporter.report.exposition import Exposition
 from exporter.report.families import NEWEST, NOT_AFTER, VERIFIED
 from tests.formats.samples import (
@@ -780,7 +780,7 @@ def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
                 assert told(made.endpoints) == found
             assert time.monotonic() - begin < 20
             # Of the others, a directory, a file and some links hang with a thread each.
-            assert file_threads() <= before + THREADS + hung.HUNG_TOGETHER + 2
+            assert file_threads() <= before + THREADS + HUNG_TOGETHER + 2
             end()
             deadline = time.monotonic() + 30
             while "timeout" in told(made.endpoints).values():

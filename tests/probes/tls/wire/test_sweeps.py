@@ -370,7 +370,7 @@ def other_threads() -> int:
     """
     Threads besides the resolver's, which live as long as the process.
     """
-    return sum(not thread.name.startswith("resolver-") for thread in threading.enumerate())
+    return sum(thread.name != "resolver" for thread in threading.enumerate())
 
 
 def test_sweeps_leave_nothing_behind(tmp_path: Path, leaf: Minted, ca: Minted, healthy: Server) -> None:
