@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from exporter.model.errors import ProbeError
+from exporter.model.foreign_text import printable
+from exporter.model.reasons import Reason
 from exporter.net.pools import Job, Pool
 
 T = TypeVar("T")
@@ -91,6 +94,15 @@ class Hung:
     job: Job[Any]
     group: str
     """What probably hangs with it."""
+
+    def failure(self, path: str, now: float) -> ProbeError:
+        """
+        The failure of a file, this one or one behind it, that is not waited for any longer.
+        """
+        words = f"the file system did not answer for {printable(self.path)} in {now - self.since:,.0f} s"
+        if path != self.path:
+            words += f", and {printable(path)} stands behind it"
+        return ProbeError(Reason.TIMEOUT, f"{words}: see whether a network mount hangs (stat, findmnt)")
 
 
 class FileThreads:

@@ -21,10 +21,10 @@ from exporter.formats.parsed import Findings, ParseContext, Parsed, Problem
 from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.foreign_text import printable
 from exporter.model.reasons import Reason
-from exporter.net.file_threads import PATIENCE, FileThreads, Hung, Progress
+from exporter.net.file_threads import PATIENCE, FileThreads, Progress
+from exporter.net.regular_files import Stamp, read, stamp_from, stamp_of, unreadable
 from exporter.probes.files import left_out
 from exporter.probes.files.glob import PASSWORD_SUFFIX, Found, is_pattern, search
-from exporter.probes.files.reading import Stamp, _stamp, _stamp_of, _unreadable, read
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ class Files:
             waits = [one.since + timeout - now for one in behind.values()]
             if max(waits) <= 0:
                 for position in left:
-                    tell(position, _timeout(paths[position], behind[paths[position]], now), 0.0)
+                    tell(position, behind[paths[position]].failure(paths[position], now), 0.0)
                 return
             jobs = {one.job.future for one in behind.values()}
             await asyncio.wait(jobs, timeout=max(waits), return_when=asyncio.FIRST_COMPLETED)
@@ -302,7 +302,7 @@ class Files:
         entry = self._entries.get((path, password))
         if entry is not None and entry.stamps:
             entry.used = self._monotonic()
-            if all(_stamp_of(where) == stamp for where, stamp in entry.stamps):
+            if all(stamp_of(where) == stamp for where, stamp in entry.stamps):
                 return entry.outcome, entry.left_out
         had_items = entry is not None and entry.had_items
         try:
@@ -334,16 +334,6 @@ class Files:
         self._cleaned = now
         for key in [key for key, one in list(self._entries.items()) if one.used < now - FORGET_AFTER]:
             self._entries.pop(key, None)
-
-
-def _timeout(path: str, hung: Hung, now: float) -> ProbeError:
-    """
-    The failure of a file that is not waited for any longer.
-    """
-    words = f"the file system did not answer for {printable(hung.path)} in {now - hung.since:,.0f} s"
-    if path != hung.path:
-        words += f", and {printable(path)} stands behind it"
-    return ProbeError(Reason.TIMEOUT, f"{words}: see whether a network mount hangs (stat, findmnt)")
 
 
 def _tolerated(path: str, outcome: Outcome, why: str, tolerance: Tolerance) -> Outcome:
@@ -427,7 +417,7 @@ class _Looking:
             self.settled = False
         if status is None:
             return data, self.now
-        self.stamps[path] = _stamp(status)
+        self.stamps[path] = stamp_from(status)
         return data, status.st_mtime
 
     def _sibling(self) -> str | None:
@@ -441,7 +431,7 @@ class _Looking:
             return None
         try:
             data, _ = read(path, PASSWORD_LIMIT)
-            self.stamps[path] = _stamp_of(path)
+            self.stamps[path] = stamp_of(path)
             self.progress.answered()
             return without_mark(data).decode().removesuffix("\n").removesuffix("\r")
         except ProbeError as error:
@@ -463,5 +453,5 @@ def _directory_failure(path: str) -> ProbeError:
     try:
         os.scandir(path).close()
     except OSError as error:
-        return _unreadable(where, error)
+        return unreadable(where, error)
     return ProbeError(Reason.FILE_UNREADABLE, f"{printable(where)} could not be read a moment ago")

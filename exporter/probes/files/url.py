@@ -8,8 +8,7 @@ have. The certificate of the web server itself is another target (`https://`).
 import asyncio
 import ssl
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from pathlib import Path
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,8 +39,9 @@ from exporter.net.http import (
     web_proxy,
 )
 from exporter.net.network import Network, Trace
+from exporter.net.pools import Pool
+from exporter.net.tls_contexts import tls_context
 from exporter.pki.client_certificate import load_client_certificate
-from exporter.pki.regular_files import expect_regular
 from exporter.probes.base import Endpoint, Endpoints
 from exporter.probes.files.cache import Files
 
@@ -73,7 +73,7 @@ async def look(target: Target, _endpoint: Endpoint, network: Network, trace: Tra
         if error.facts is not None:
             error.facts = additions(error.facts, target, network)
         else:
-            error.aside = _mine(target)
+            error.aside = _mine(target, network)
         raise
     return additions(found, target, network)
 
@@ -82,14 +82,14 @@ def additions(facts: Facts, target: Target, network: Network) -> Facts:
     """
     What is in the document, with our own certificate, and with what issuers say of renewals.
     """
-    return added(renewal_information(facts, target, network), _mine(target))
+    return added(renewal_information(facts, target, network), _mine(target, network))
 
 
-def _mine(target: Target) -> tuple[Item, ...]:
+def _mine(target: Target, network: Network) -> tuple[Item, ...]:
     """
     The certificate that we show to the server, as an item; none when none is shown.
     """
-    return ours(target) if target.url.scheme.endswith("https") else ()
+    return ours(target, network) if target.url.scheme.endswith("https") else ()
 
 
 async def _look(target: Target, network: Network, trace: Trace) -> Facts:
@@ -127,7 +127,7 @@ async def _get(url: str, target: Target, network: Network, trace: Trace) -> tupl
             proxy = _proxy(url, target)
             try:
                 gate.expect(url, by_proxy=proxy is not None)
-                options = _options(url, target, proxy, shows=shows)
+                options = await _options(url, target, network, proxy, shows=shows)
                 async with session.get(url, allow_redirects=False, **options) as answer:
                     if answer.status in REDIRECTING:
                         secrets = proxy.secrets if proxy is not None else ()
@@ -176,60 +176,46 @@ def _proxy(url: str, target: Target) -> WebProxy | None:
     return found
 
 
-def _options(url: str, target: Target, proxy: WebProxy | None, *, shows: bool) -> dict[str, Any]:
+async def _options(
+    url: str, target: Target, network: Network, proxy: WebProxy | None, *, shows: bool
+) -> dict[str, Any]:
     """
     How a request is made: what is trusted and shown, and through which proxy. Raises ProbeError.
     """
     options = proxy.options(url) if proxy is not None else {}
     if target.url.scheme.endswith("https"):
-        options["ssl"] = _tls(target, shows=shows)
+        options["ssl"] = await _tls(target, network, shows=shows)
     return options
 
 
-def _tls(target: Target, *, shows: bool) -> ssl.SSLContext:
+async def _tls(target: Target, network: Network, *, shows: bool) -> ssl.SSLContext:
     """
     What is trusted, and what is shown to a server that asks. Raises ProbeError.
     """
-    certificate, key = (target.client_certificate_file, target.client_key_file) if shows else (None, None)
-    if certificate is not None:
+    files = network.files
+    certificate = None
+    if shows and target.client_certificate_file is not None:
         # It says in good words what is wrong with the files; the library below does not.
-        load_client_certificate(certificate, key, target.client_key_password)
+        load_client_certificate(
+            target.client_certificate_file, target.client_key_file, target.client_key_password, files.content
+        )
+        names = dict.fromkeys((target.client_certificate_file, target.client_key_file))
+        certificate = b"\n".join(files.content(name) for name in names if name is not None)
     try:
-        if target.ca_file is not None:
-            # The library would wait for a pipe, and all of this process with it.
-            expect_regular(target.ca_file)
-        changed = tuple(
-            Path(file).stat().st_mtime_ns for file in (target.ca_file, certificate, key) if file is not None
-        )
-        return _context(
-            target.ca_file, certificate, key, target.client_key_password if shows else None, changed
-        )
-    except (OSError, ssl.SSLError) as error:
+        authorities = None if target.ca_file is None else files.content(target.ca_file)
+        make = partial(_context, authorities, certificate, target.client_key_password if shows else None)
+        return await _MAKING.run(make)
+    except (OSError, ProbeError) as error:
+        if isinstance(error, ProbeError) and error.reason is Reason.CLIENT_CERTIFICATE_UNUSABLE:
+            raise
         raise ProbeError(Reason.HTTP_FAILED, f"ca_file can't be used: {error}") from None
 
 
-@lru_cache(maxsize=32)
-def _context(
-    ca_file: str | None,
-    certificate: str | None,
-    key: str | None,
-    password: str | None,
-    _changed: tuple[int, ...],
-) -> ssl.SSLContext:
-    """
-    Settings for TLS. Remembered until a file changes: to read the system's store takes a while.
-    """
-    context = ssl.create_default_context(cafile=ca_file)
-    if certificate is not None:
-        try:
-            # With no pass phrase given, OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(certificate, key, password=password or "")
-        except (OSError, ssl.SSLError) as error:
-            words = (
-                f"{certificate} and its key can't be used: {getattr(error, 'reason', None) or 'unreadable'}"
-            )
-            raise ProbeError(Reason.CLIENT_CERTIFICATE_UNUSABLE, words) from None
-    return context
+_MAKING = Pool("tls", 2)
+
+
+_context = lru_cache(maxsize=32)(tls_context)
+"""Remembered until the content of a file changes: to read a store of authorities takes a while."""
 
 
 async def _content(answer: aiohttp.ClientResponse) -> bytes:
