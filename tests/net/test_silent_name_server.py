@@ -15,7 +15,7 @@ import asyncio, pathlib, socket, sys
 from exporter.engine.monitor import Monitor
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.net.background import LookupFailedError
+from exporter.model.errors import ProbeError
 from exporter.net.http import download
 from exporter.net.network import Network
 from tests.formats.samples import leaf
@@ -37,7 +37,7 @@ async def main(server):
     print([outcome(row) for row in made.endpoints if row.target is here])
     try:
         await download(network.resolver, "http://list.example/a.crl", 1000)
-    except LookupFailedError as error:
+    except ProbeError as error:
         print(error.reason, "list.example" in error.detail)
     network.close()
 

@@ -95,7 +95,7 @@ def web_server() -> Iterator[WebServer]:
 
 def downloaded(url: str, limit: int = 1000, **settings: Any) -> Downloaded:
     """
-    What a download of this URL gives. Raises LookupFailedError.
+    What a download of this URL gives. Raises ProbeError.
     """
 
     async def get() -> Downloaded:

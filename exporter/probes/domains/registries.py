@@ -213,7 +213,7 @@ class Registries:
             answer = await download(self._network.resolver, url, BOOTSTRAP_LIMIT, trust=self._places.trust)
             self._fetched = read_bootstrap(answer.body)
             self._fetch_due = begun + age(answer, self._network.clock())
-        except (LookupFailedError, ValueError) as error:
+        except (ProbeError, ValueError) as error:
             logger.warning(
                 "the list of RDAP servers can't be fetched; the one before it, or the shipped one, is used",
                 extra=fields(url=url, cause=str(error)),
@@ -238,7 +238,7 @@ class Registries:
                         headers={"Accept": "application/rdap+json, application/json;q=0.9"},
                         trust=self._places.trust,
                     )
-            except LookupFailedError as error:
+            except ProbeError as error:
                 if position == len(urls) or error.reason is Reason.RATE_LIMITED:
                     raise
             else:

@@ -52,6 +52,8 @@ class Access:
     """What a credential plugin gave; None when none was asked."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What the API server and the proxy are told in confidence."""
+    shows: bool = False
+    """True when the API server may ask for our certificate."""
 
 
 @dataclass(slots=True)
@@ -112,7 +114,8 @@ class Cluster:
         headers = {} if found.token is None else {"Authorization": f"Bearer {found.token}"}
         tls = await _READING.run(partial(self._context_for, found))
         secrets = (*((found.token,) if found.token is not None else ()), *_of_url(found.proxy or ""))
-        return Access(found.server, headers, tls, found.server_name, found.proxy, credential, secrets)
+        shows = found.certificate is not None
+        return Access(found.server, headers, tls, found.server_name, found.proxy, credential, secrets, shows)
 
     def refused(self, access: Access) -> None:
         """

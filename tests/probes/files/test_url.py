@@ -21,11 +21,11 @@ from exporter.config.settings import Config, target_for
 from exporter.demo.minter import Minted
 from exporter.demo.minter import root as new_root
 from exporter.engine.scrape import EndpointRow
+from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import Proxy, TargetError, parse_url
-from exporter.net.background import LookupFailedError
-from exporter.net.http import RefusedRedirectError, destination
+from exporter.net.http import destination
 from exporter.probes.files import url as module
 from tests.formats.samples import issuer, key_set, kubeconfig, leaf, old_pkcs12_store, root, x5c
 from tests.probes.tls.wire.probing import scrape, tls_server, watching
@@ -235,7 +235,7 @@ def test_downloads_refuse_it_too(tmp_path: Path, server: WebServer) -> None:
     with https_server(b"", location=server.url("/x")) as (port, anchor):
         (tmp_path / "ca.pem").write_bytes(anchor)
         trust = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
-        with pytest.raises(LookupFailedError, match="from HTTPS to plain HTTP") as caught:
+        with pytest.raises(ProbeError, match="from HTTPS to plain HTTP") as caught:
             downloaded(f"https://127.0.0.1:{port}/a", trust=trust)
     assert caught.value.reason is Reason.HTTP_FAILED
     assert server.asked == []
@@ -262,7 +262,7 @@ def test_downloads_that_lead_nowhere_say_so(server: WebServer, location: str, wo
     Round in a circle, and to what is not HTTP.
     """
     server.pages["/a"] = Page(status=302, headers={"Location": location})
-    with pytest.raises(LookupFailedError, match=words):
+    with pytest.raises(ProbeError, match=words):
         downloaded(server.url("/a"))
 
 
@@ -272,7 +272,7 @@ def test_no_location_is_a_surprise(url: str, location: str) -> None:
     Whatever a server writes there, it is followed by HTTPS, or refused.
     """
     for base in ("https://a.example/x", f"https://a.example/{url}"):
-        with contextlib.suppress(RefusedRedirectError):
+        with contextlib.suppress(ProbeError):
             assert destination(base, location).startswith("https://")
 
 
