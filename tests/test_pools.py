@@ -76,6 +76,64 @@ def test_what_hangs_holds_up_its_own_pool_only() -> None:
     hung.set()
 
 
+def test_what_is_left_behind_makes_room_for_what_waits() -> None:
+    """
+    A thread that hangs is replaced, and ends when its work does; work that has ended is not left behind.
+    """
+    hung = threading.Event()
+
+    async def test() -> threading.Thread:
+        pool = Pool("leaves", 1)
+        begun: asyncio.Future[threading.Thread] = asyncio.get_running_loop().create_future()
+
+        def hang() -> int:
+            asyncio.run_coroutine_threadsafe(tell(threading.current_thread()), begun.get_loop())
+            hung.wait()
+            return 1
+
+        async def tell(thread: threading.Thread) -> None:
+            begun.set_result(thread)
+
+        hanging, waiting = pool.begin(hang), pool.begin(threading.current_thread)
+        assert not pool.leave(waiting)
+        left = await begun
+        assert pool.leave(hanging)
+        assert not pool.leave(hanging)
+        assert await waiting.future is not left
+        assert not pool.leave(waiting)
+        hung.set()
+        assert await hanging.future == 1
+        return left
+
+    left = asyncio.run(test())
+    left.join(10)
+    assert not left.is_alive()
+
+
+def test_the_threads_of_a_closed_pool_end() -> None:
+    """
+    When what they do has ended; what waits is not begun.
+    """
+    go_on = threading.Event()
+    done: list[str] = []
+
+    async def test() -> list[threading.Thread]:
+        pool = Pool("closes", 2)
+        pool.begin(go_on.wait)
+        assert await pool.run(lambda: 1) == 1
+        threads = [one for one in threading.enumerate() if one.name == "closes"]
+        pool.begin(go_on.wait)
+        pool.begin(lambda: done.append("waits"))
+        pool.close()
+        go_on.set()
+        return threads
+
+    for thread in asyncio.run(test()):
+        thread.join(10)
+        assert not thread.is_alive()
+    assert done == []
+
+
 def counting(made: list[str], body: bytes) -> Callable[[], Awaitable[bytes]]:
     """
     Makes this body, and counts how often.

@@ -23,11 +23,10 @@ from exporter.config.settings import Config, NotAllowedError, target_for
 from exporter.demo.minter import Minted
 from exporter.logs import LogfmtFormatter
 from exporter.model.destinations import Range
+from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import Proxy, parse_ip, parse_url
-from exporter.net.background import LookupFailedError
-from exporter.net.http import download
 from exporter.server.app import application
 from exporter.server.service import Options, Service
 from tests.lookups.revocation.making import lists_at, responders_at
@@ -36,7 +35,7 @@ from tests.support import misbehaving
 from tests.support.certificates import NOW
 from tests.support.rows import detail
 from tests.support.servers import Site, nginx, s_server
-from tests.support.web_server import Page, WebServer, web_server
+from tests.support.web_server import Page, WebServer, downloaded, web_server
 
 Client = TestClient[web.Request, web.Application]
 
@@ -213,14 +212,14 @@ def test_a_proxy_of_the_environment_is_not_quoted_with_its_password(
     server.pages["http://crl.example/a"] = Page(status=302, headers={"Location": "http://x.example/hunter22"})
     monkeypatch.setenv("http_proxy", f"http://me:hunter%32%32@127.0.0.1:{server.port}")
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(LookupFailedError, match="repeats the credentials") as caught:
-        asyncio.run(download("http://crl.example/a", 1000))
+    with pytest.raises(ProbeError, match="repeats the credentials") as caught:
+        downloaded("http://crl.example/a")
     assert "hunter" not in caught.value.detail
     said = b"HTTP/1.1 2x0 hunter22 bWU6aHVudGVyMjI=\r\n\r\n"
     with misbehaving.serving(misbehaving.saying(said)) as port:
         monkeypatch.setenv("http_proxy", f"http://me:hunter22@127.0.0.1:{port}")
-        with pytest.raises(LookupFailedError, match="can't be got") as caught:
-            asyncio.run(download("http://crl.example/a?token=opensesame", 1000))
+        with pytest.raises(ProbeError, match="can't be got") as caught:
+            downloaded("http://crl.example/a?token=opensesame")
     for secret in ("hunter22", "bWU6aHVudGVyMjI", "opensesame"):
         assert secret not in caught.value.detail
 
@@ -327,12 +326,12 @@ def test_a_name_is_judged_by_the_address_that_is_connected_to(server: WebServer,
     """
     However it is written, and whatever it resolves to.
     """
-    with pytest.raises(LookupFailedError, match=r"it is not asked: .* a loopback address"):
-        asyncio.run(download(f"http://{host}:{server.port}/a", 1000, own=frozenset({Range.PRIVATE})))
+    with pytest.raises(ProbeError, match=r"it is not asked: .* a loopback address"):
+        downloaded(f"http://{host}:{server.port}/a", own=frozenset({Range.PRIVATE}))
     assert server.asked == []
     if host == "localhost":
         server.pages["/a"] = Page(b"good")
-        got = asyncio.run(download(f"http://{host}:{server.port}/a", 1000, own=frozenset({Range.LOOPBACK})))
+        got = downloaded(f"http://{host}:{server.port}/a", own=frozenset({Range.LOOPBACK}))
         assert got.body == b"good"
 
 
@@ -342,8 +341,8 @@ def test_redirects_of_look_ups_are_judged_at_each_step(server: WebServer) -> Non
     """
     server.pages["/a"] = Page(status=302, headers={"Location": server.url("/b")})
     server.pages["/b"] = Page(status=302, headers={"Location": f"http://{METADATA}/latest"})
-    with pytest.raises(LookupFailedError, match=r"a redirect is not followed: .* metadata"):
-        asyncio.run(download(server.url("/a"), 1000))
+    with pytest.raises(ProbeError, match=r"a redirect is not followed: .* metadata"):
+        downloaded(server.url("/a"))
     assert [path for _, path, _ in server.asked] == ["/a", "/b"]
 
 
@@ -357,8 +356,8 @@ def test_redirects_through_a_proxy_are_judged_by_the_addresses_in_them(
     monkeypatch.delenv("no_proxy", raising=False)
     for where in ("127.0.0.1:9", "localhost:9", f"{METADATA}", "10.0.0.1", "[::ffff:10.0.0.1]"):
         server.pages["http://rdap.example/a"] = Page(status=302, headers={"Location": f"http://{where}/"})
-        with pytest.raises(LookupFailedError, match="a redirect is not followed"):
-            asyncio.run(download("http://rdap.example/a", 1000))
+        with pytest.raises(ProbeError, match="a redirect is not followed"):
+            downloaded("http://rdap.example/a")
     assert {path for _, path, _ in server.asked} == {"http://rdap.example/a"}
 
 

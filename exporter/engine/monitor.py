@@ -21,7 +21,7 @@ from exporter.model.observation import Failed, Observed
 from exporter.model.targets import Target
 from exporter.net.background import lookups
 from exporter.net.network import Network
-from exporter.pki.anchors import AnchorFiles
+from exporter.pki.anchors import AnchorFiles, system_file
 from exporter.probes import PROBES
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Monitor:
         self._clock = clock
         self._on_judged = on_judged
         self._sweeper = Sweeper(network, self.memory, concurrency, clock, self._judge_look, self._note_end)
-        self._anchors = AnchorFiles()
+        self._anchors = AnchorFiles(network.files.content)
         self._unlogged: list[TargetResult] = []
         """What targets gave since the log was last told."""
         self._scraping: _Scraping | None = None
@@ -159,7 +159,9 @@ class Monitor:
         *,
         trace_steps: bool = False,
     ) -> Scrape:
-        self._anchors.begin()
+        targets = tuple(targets)
+        # All that verdicts need, also on what is remembered of targets whose turn does not come.
+        self._network.files.begin({target.ca_file or system_file() for target in targets})
         deadline = self._network.loop.time() + timeout
         sweep = self._sweeper.sweep(targets, deadline, trace_steps=trace_steps)
         # Not awaited itself: whoever stops waiting must not end it.

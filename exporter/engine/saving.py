@@ -6,20 +6,15 @@ neither a scrape nor a stop.
 """
 
 import asyncio
-import contextlib
 import logging
-import threading
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 from exporter.engine.memory import Memory, TargetMemory
 from exporter.engine.state import State, StateError, snapshot
 from exporter.logs import fields
+from exporter.net.pools import Pool
 
 logger = logging.getLogger(__name__)
-
-
-T = TypeVar("T")
 
 
 CLOSE_TIMEOUT = 5.0
@@ -57,6 +52,7 @@ class Saving:
         self._said = ""
         self._begun = 0.0
         self._under_way: asyncio.Task[None] | None = None
+        self._pool = Pool("state", 1)
 
     def load(self) -> None:
         """
@@ -103,14 +99,15 @@ class Saving:
                     self._unfinished(f"after {CLOSE_TIMEOUT:g} s, and the process ends now"),
                 )
                 return
+        self._pool.close()
         self._state.close()
 
     async def _save(self) -> None:
         try:
             if not self._loaded:
-                self._take_back(await self._in_thread(lambda: self._state.load(self._clock())))
+                self._take_back(await self._pool.run(lambda: self._state.load(self._clock())))
             taken = snapshot(self._memory)
-            await self._in_thread(lambda: self._state.save(taken))
+            await self._pool.run(lambda: self._state.save(taken))
         except StateError as error:
             self._fails(error)
         except Exception:
@@ -138,29 +135,3 @@ class Saving:
 
     def _unfinished(self, since: str) -> str:
         return f"writing to {self._state.path} is not finished {since}: the disk or the file server hangs"
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """
-        What the work gives, done in a thread that nobody waits for when the process ends.
-        """
-        future: asyncio.Future[T] = self._loop.create_future()
-
-        def done(made: T | None, error: Exception | None) -> None:
-            if future.cancelled():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(made)  # type: ignore[arg-type] # there is one without an error
-
-        def run() -> None:
-            made, failure = None, None
-            try:
-                made = work()
-            except Exception as error:  # noqa: BLE001 - raised where it is waited for
-                failure = error
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(done, made, failure)
-
-        threading.Thread(target=run, name="state", daemon=True).start()
-        return await future

@@ -27,6 +27,7 @@ from exporter.model.targets import Target
 from exporter.net.connection import BITE
 from exporter.net.network import Network, Trace
 from exporter.net.turns import NEVER, Job, Turns
+from exporter.pki.anchors import files_of
 from exporter.probes import PROBES
 from exporter.probes.base import Endpoint, LookAll
 
@@ -316,6 +317,7 @@ class Sweeper:
         target = progress.target
         probe = PROBES[target.url.scheme]
         progress.started = self._network.loop.time()
+        await self._network.files.ready(files_of(target))
         failed, found = await _caught(partial(probe.endpoints, target, self._network), target)
         if found is None:
             assert failed is not None

@@ -12,14 +12,14 @@ from exporter.net.network import Network
 from exporter.pki.client_certificate import client_leaf
 
 
-def client_certificate(facts: Facts, target: Target, _: Network) -> Facts:
+def client_certificate(facts: Facts, target: Target, network: Network) -> Facts:
     """
     With the certificate that we show to the server, as item `client`.
     """
-    return added(facts, ours(target))
+    return added(facts, ours(target, network))
 
 
-def ours(target: Target) -> tuple[Item, ...]:
+def ours(target: Target, network: Network) -> tuple[Item, ...]:
     """
     The certificate that we show to the server, as an item without its chain; none when it can't be read.
 
@@ -27,7 +27,7 @@ def ours(target: Target) -> tuple[Item, ...]:
     """
     if target.client_certificate_file is None:
         return ()
-    leaf = client_leaf(target.client_certificate_file)
+    leaf = client_leaf(target.client_certificate_file, network.files.content)
     return (_client_item(leaf),) if leaf is not None else ()
 
 

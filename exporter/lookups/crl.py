@@ -7,6 +7,7 @@ from functools import partial
 from exporter.lookups.issuers import _called, _failed, _good, _keep, _not_asked, again, authorities
 from exporter.lookups.merge import added
 from exporter.model.destinations import Range
+from exporter.model.errors import ProbeError
 from exporter.model.observation import Certificate, Chain, Facts, FailedLookup, FoundFault, Item
 from exporter.model.reasons import Kind, Lookup, Reason
 from exporter.model.targets import Target
@@ -90,14 +91,16 @@ async def _get_list(
     network: Network, urls: tuple[str, ...], issuer: Certificate, own: frozenset[Range]
 ) -> Answer:
     """
-    The list at the first of the URLs that has a good one. Raises LookupFailedError.
+    The list at the first of the URLs that has a good one. Raises ProbeError.
     """
-    failure: LookupFailedError | None = None
+    failure: ProbeError | None = None
     for url in urls:
         try:
-            got = _good(await download(url, LIST_LIMIT, timeout=LIST_TIMEOUT, own=own), url, network)
+            got = _good(
+                await download(network.resolver, url, LIST_LIMIT, timeout=LIST_TIMEOUT, own=own), url, network
+            )
             found = await _READING.run(partial(read_list, got.body, loaded(issuer.der), url))
-        except LookupFailedError as error:
+        except ProbeError as error:
             failure = failure or error
         except RevocationError as error:
             words = f"what {shown(url)} gives is no revocation list to go by: {error}"

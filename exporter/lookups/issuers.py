@@ -29,19 +29,13 @@ PLACES_LIMIT = 20_000
 """Leaves at other than public addresses of which it is remembered where they were seen."""
 
 
-ANCHORS_AGE = 60.0
-"""Seconds after which files of trust anchors are looked at again."""
-
-
 class Authorities:
     """
     Issuers by what they issued, and what was known of them before a restart. One for the life of the process.
     """
 
     def __init__(self, network: Network) -> None:
-        self._loop = network.loop
-        self._files = AnchorFiles()
-        self._begun = float("-inf")
+        self._files = AnchorFiles(network.files.content)
         self._before: dict[str, Facts] = {}
         self._places: dict[str, frozenset[Range]] = {}
 
@@ -57,10 +51,6 @@ class Authorities:
         for other in chain.certificates:
             if other.subject == certificate.issuer and issued(certificate.der, other.der):
                 return other
-        now = self._loop.time()
-        if now - self._begun > ANCHORS_AGE:
-            self._files.begin()
-            self._begun = now
         store = self._files.anchors(target.ca_file).store
         return _anchor(certificate.der, certificate.issuer, store) if store is not None else None
 

@@ -75,6 +75,7 @@ async def _ask_responder(
     """
     try:
         got = await download(
+            network.resolver,
             url,
             ANSWER_LIMIT,
             body=request(leaf.der, issuer.der),

@@ -98,7 +98,7 @@ async def _get_directory(network: Network, directory: str) -> Answer:
     """
     Where an ACME server gives renewal information; empty when it does not. Raises LookupFailedError.
     """
-    got = _good(await download(directory, ANSWER_LIMIT), directory, network)
+    got = _good(await download(network.resolver, directory, ANSWER_LIMIT), directory, network)
     try:
         place = ari.read_directory(got.body, directory)
     except ari.RenewalInformationError as error:
@@ -127,7 +127,7 @@ async def _get_window(
 
     Raises LookupFailedError.
     """
-    got = await download(url, ANSWER_LIMIT, own=own)
+    got = await download(network.resolver, url, ANSWER_LIMIT, own=own)
     known = lookups(network).known(key)
     had = known.value if known is not None else kept
     if 400 <= got.status < 500 and got.status not in {408, 429}:

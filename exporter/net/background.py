@@ -17,8 +17,7 @@ from typing import Any
 
 from exporter.logs import fields
 from exporter.model.caches import size
-from exporter.model.errors import DETAIL_LIMIT, ProbeError
-from exporter.model.foreign_text import bounded
+from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.net.network import Network
 
@@ -59,15 +58,13 @@ ENTRY = 2000
 """Bytes of what is kept of a look-up besides its key, its name and a large answer."""
 
 
-class LookupFailedError(Exception):
+class LookupFailedError(ProbeError):
     """
     A look-up gave nothing: for this reason, with this sentence for a person.
     """
 
     def __init__(self, reason: Reason, detail: str, retry_after: float | None = None) -> None:
-        self.reason = reason
-        self.detail = bounded(detail, DETAIL_LIMIT)
-        super().__init__(self.detail)
+        super().__init__(reason, detail)
         self.retry_after = retry_after
         """Seconds that the server asked to be left alone; None when it did not say."""
 
@@ -109,7 +106,7 @@ class LookupState:
 
 
 Fetch = Callable[[], Awaitable[Answer]]
-"""Looks up once. Raises LookupFailedError; every other exception is a fault of ours."""
+"""Looks up once. Raises ProbeError, LookupFailedError to be left alone for longer; all else is our fault."""
 
 
 @dataclass(slots=True)
@@ -313,6 +310,8 @@ class Lookups:
                 answer = await fetch()
         except LookupFailedError as failure:
             self._failed(key, entry, failure)
+        except ProbeError as error:
+            self._failed(key, entry, LookupFailedError(error.reason, error.detail))
         except Exception:
             # A fault of ours must not be asked for again at each scrape, and must not be quiet either.
             logger.exception("internal error while looking up", extra=_fields(entry))

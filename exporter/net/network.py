@@ -18,6 +18,7 @@ from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import Readiness
+from exporter.net.named_files import NamedFiles
 from exporter.net.resolver import RESOLVE_TIMEOUT, Addresses, Resolver, choose, has_route
 
 
@@ -69,18 +70,22 @@ class Network:
     """Seconds since some moment; it only goes on. For all that is due some time after something else."""
     readiness: Readiness = field(init=False)
     resolver: Resolver = field(init=False)
+    files: NamedFiles = field(init=False)
     _resources: dict[type, Closable] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readiness", Readiness(self.loop))
         object.__setattr__(self, "resolver", Resolver(self.loop))
+        object.__setattr__(self, "files", NamedFiles(self.loop))
 
     def close(self) -> None:
         """
-        Stop watching sockets, and close what probes keep. Look-ups of names end on their own.
+        Stop watching sockets, look up no more names, and close what probes keep.
         """
         for resource in self._resources.values():
             resource.close()
+        self.resolver.close()
+        self.files.close()
         self.readiness.close()
 
     def resource(self, kind: type[R], make: Callable[[], R]) -> R:

@@ -21,43 +21,45 @@ class PoolFullError(Exception):
     """
 
 
-class _Job(Generic[T]):
+class Job(Generic[T]):
     """
     One piece of work, and who waits for what it gives.
     """
 
-    __slots__ = ("future", "loop", "work")
+    __slots__ = ("future", "left", "loop", "made", "raised", "under_way", "work")
 
     def __init__(self, work: Callable[[], T]) -> None:
         self.work = work
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
+        """What the work gives, or raises. Work that is not begun yet never is once this is cancelled."""
+        self.under_way = False
+        self.left = False
+        """True when its thread was left behind."""
+        self.made: Any = None
+        self.raised: BaseException | None = None
 
     def do(self) -> None:
         """
-        Do the work, in a thread, and have the loop deliver what it gave.
+        Do the work, in a thread, unless nobody waits any more.
         """
-        # One that waits no more has left: what he asked for is not done any more.
-        if self.future.done():
-            return
-        made: T | None = None
-        raised: BaseException | None = None
-        try:
-            made = self.work()
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            raised = error
-        try:
-            self.loop.call_soon_threadsafe(self._deliver, made, raised)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits any more
+        if not self.future.done():
+            try:
+                self.made = self.work()
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                self.raised = error
 
-    def _deliver(self, made: Any, raised: BaseException | None) -> None:
+    def deliver(self) -> None:
+        """
+        Tell who waits, in the loop.
+        """
         if self.future.done():
             return
-        if raised is None:
-            self.future.set_result(made)
+        if self.raised is None:
+            self.future.set_result(self.made)
         else:
-            self.future.set_exception(raised)
+            self.future.set_exception(self.raised)
+            self.future.exception()  # who asked may wait for it no more
 
 
 class Pool:
@@ -72,9 +74,11 @@ class Pool:
         self._name = name
         self._limit = threads
         self._waiting = waiting
-        self._jobs: deque[_Job[Any]] = deque()
+        self._jobs: deque[Job[Any]] = deque()
+        self._done: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
         self._threads = 0
         self._idle = 0
+        self._closed = False
         self._changed = threading.Condition()
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -83,25 +87,88 @@ class Pool:
 
         Who stops waiting does not stop work that has begun: its thread is busy until it ends.
         """
-        job = _Job(work)
+        return await self.begin(work).future
+
+    def begin(self, work: Callable[[], T]) -> Job[T]:
+        """
+        Have the work done by the next thread that is free. Raises PoolFullError when too much waits.
+        """
+        job = Job(work)
         with self._changed:
             if self._idle > len(self._jobs):
                 self._changed.notify()
             elif self._threads < self._limit:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
+                self._start()
             elif self._waiting is not None and len(self._jobs) >= self._waiting:
                 raise PoolFullError(f"too much waits in the pool {self._name!r}")
             self._jobs.append(job)
-        return await job.future
+        return job
+
+    def leave(self, job: Job[Any]) -> bool:
+        """
+        Leave the thread of this job behind: it ends when the job does, and another takes its place.
+
+        False when the job is not under way.
+        """
+        with self._changed:
+            if not job.under_way or job.left:
+                return False
+            job.left = True
+            self._threads -= 1
+            if self._idle < len(self._jobs):
+                self._start()
+        return True
+
+    def close(self) -> None:
+        """
+        Begin no more work, and let the threads end, each when what it does has ended.
+        """
+        with self._changed:
+            self._closed = True
+            self._jobs.clear()
+            self._changed.notify_all()
+
+    def _start(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._idle += 1
-                while not self._jobs:
-                    self._changed.wait()
-                self._idle -= 1
-                job = self._jobs.popleft()
+        while (job := self._next()) is not None:
             job.do()
+            self._over(job)
+            if job.left:
+                return
             del job  # what it made may be large, and the next work may be far away
+
+    def _next(self) -> Job[Any] | None:
+        """
+        The next job; None when the pool is closed.
+        """
+        with self._changed:
+            self._idle += 1
+            while not self._jobs and not self._closed:
+                self._changed.wait()
+            self._idle -= 1
+            if self._closed:
+                return None
+            job = self._jobs.popleft()
+            job.under_way = True
+            return job
+
+    def _over(self, job: Job[Any]) -> None:
+        with self._changed:
+            job.under_way = False
+            done = self._done.setdefault(job.loop, [])
+            done.append(job)
+            told = len(done) > 1
+        if not told:
+            try:
+                job.loop.call_soon_threadsafe(self._deliver, job.loop)
+            except RuntimeError:
+                self._done.pop(job.loop)  # it is closed: nobody waits any more
+
+    def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._changed:
+            done = self._done.pop(loop)
+        for job in done:
+            job.deliver()

@@ -5,16 +5,16 @@ Names to addresses: by the system's resolver, within limits of time and threads.
 import asyncio
 import errno
 import ipaddress
-import queue
 import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
 from exporter.model.urls import IPAddress
+from exporter.net.pools import Pool
 from exporter.net.turns import NEVER, Job, Turns
 
 RESOLVE_TIMEOUT = 4.0
@@ -116,12 +116,16 @@ class Resolver:
     ) -> None:
         self._loop = loop
         self._ask = ask
-        self._threads = 0
-        self._idle = 0
         self._turns: Turns[_Question] = Turns(threads)
-        self._jobs: queue.SimpleQueue[Job[_Question]] = queue.SimpleQueue()
+        self._pool = Pool("resolver", self._turns.places)
         self._under_way: dict[tuple[str, int], _Question] = {}
         self._names: dict[tuple[str, int], _Name] = {}
+
+    def close(self) -> None:
+        """
+        Ask for no more names. What is under way ends on its own.
+        """
+        self._pool.close()
 
     async def resolve(self, host: str, family: int, timeout: float) -> tuple[IPAddress, ...]:
         """
@@ -184,29 +188,18 @@ class Resolver:
         """
         while (job := self._turns.next()) is not None:
             job.work.asked_at = self._loop.time()
-            if self._idle:
-                self._idle -= 1
-            else:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"resolver-{self._threads}", daemon=True).start()
-            self._jobs.put(job)
+            asked = self._pool.begin(partial(self._answer, job.work)).future
+            asked.add_done_callback(partial(self._deliver, job))
 
-    def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            try:
-                answer: Answer = self._ask(job.work.host, job.work.family)
-            except ProbeError as error:
-                answer = error
-            try:
-                self._loop.call_soon_threadsafe(self._deliver, job, answer)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits for an answer any more
+    def _answer(self, question: _Question) -> Answer:
+        try:
+            return self._ask(question.host, question.family)
+        except ProbeError as error:
+            return error
 
-    def _deliver(self, job: Job[_Question], answer: Answer) -> None:
-        question, now = job.work, self._loop.time()
+    def _deliver(self, job: Job[_Question], answered: "asyncio.Future[Answer]") -> None:
+        question, answer, now = job.work, answered.result(), self._loop.time()
         assert question.asked_at is not None
-        self._idle += 1
         self._turns.over(job)
         key = (question.host, question.family)
         del self._under_way[key]

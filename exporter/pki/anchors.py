@@ -1,14 +1,17 @@
 """
-Trust anchors from files, read again when the file changes.
+Trust anchors from files, taken in again when their content changes.
 """
 
 import logging
 import os
 import ssl
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from exporter.logs import fields
-from exporter.pki.regular_files import content
+from exporter.model.errors import ProbeError
+from exporter.model.targets import Target
 from exporter.pki.trust import Anchors, TrustStore, TrustStoreError
 
 logger = logging.getLogger(__name__)
@@ -26,61 +29,66 @@ def system_file() -> str:
     """
     The file with the system's trust store: `SSL_CERT_FILE`, the interpreter's, or the distribution's.
 
-    The first that exists; when none does, a usual one, so that the message names it.
+    The first that exists; when none does, a usual one, so that the message names it. It is looked for once.
     """
-    paths = ssl.get_default_verify_paths()
-    candidates = (os.environ.get("SSL_CERT_FILE"), paths.cafile, *SYSTEM_FILES)
+    return _system_file(os.environ.get("SSL_CERT_FILE"))
+
+
+@lru_cache
+def _system_file(named: str | None) -> str:
+    candidates = (named, ssl.get_default_verify_paths().cafile, *SYSTEM_FILES)
     return next((name for name in candidates if name and Path(name).is_file()), SYSTEM_FILES[0])
+
+
+def files_of(target: Target) -> tuple[str, ...]:
+    """
+    The files that a probe of this target and its judgement need.
+    """
+    own = (target.client_certificate_file, target.client_key_file)
+    return (target.ca_file or system_file(), *(name for name in own if name is not None))
 
 
 class AnchorFiles:
     """
-    The trust anchors of each file that a target names. A file is looked at again at each sweep.
+    The trust anchors of each file that a target names.
     """
 
-    def __init__(self) -> None:
-        self._read: dict[str, tuple[tuple[int, int, int] | None, Anchors]] = {}
-        self._fresh: dict[str | None, Anchors] = {}
-
-    def begin(self) -> None:
+    def __init__(self, read: Callable[[str], bytes]) -> None:
         """
-        Begin a sweep: files may have changed.
+        `read` gives the content of a file, at once. It raises ProbeError.
         """
-        self._fresh = {}
+        self._content = read
+        self._known: dict[str, tuple[bytes | str, Anchors]] = {}
 
     def anchors(self, ca_file: str | None) -> Anchors:
         """
         The anchors in a file (None: the system's), or why there are none. The same object while unchanged.
         """
-        found = self._fresh.get(ca_file)
-        if found is None:
-            found = self._fresh[ca_file] = self._look(ca_file or system_file())
-        return found
-
-    def _look(self, name: str) -> Anchors:
+        name = ca_file or system_file()
         try:
-            status = Path(name).stat()
-            # Not the modification time: tools set it, and a permission that changes does not touch it.
-            stamp: tuple[int, int, int] | None = (status.st_ino, status.st_ctime_ns, status.st_size)
-        except OSError:
-            stamp = None
-        known = self._read.get(name)
-        if known is not None and known[0] == stamp:
+            content: bytes | str = self._content(name)
+        except ProbeError as error:
+            content = f"the trust anchors can't be read: {error.detail}"
+        known = self._known.get(name)
+        if known is not None and known[0] == content:
             return known[1]
-        anchors = self._load(name)
+        anchors = _anchors(name, content)
         if anchors.store is None:
             logger.error(
                 "no trust anchors: what uses them is reported as not trusted",
                 extra=fields(ca_file=name, cause=anchors.problem),
             )
-        self._read[name] = (stamp, anchors)
+        self._known[name] = (content, anchors)
         return anchors
 
-    @staticmethod
-    def _load(name: str) -> Anchors:
-        try:
-            return Anchors(TrustStore.from_pem(content(name)))
-        except OSError as error:
-            return Anchors(None, f"can't read the trust anchors in {name}: {error.strerror}")
-        except TrustStoreError as error:
-            return Anchors(None, f"no usable trust anchors in {name}: {error}")
+
+def _anchors(name: str, content: bytes | str) -> Anchors:
+    """
+    The anchors in the content of a file; None, and the words, when it is why there is none.
+    """
+    if isinstance(content, str):
+        return Anchors(None, content)
+    try:
+        return Anchors(TrustStore.from_pem(content))
+    except TrustStoreError as error:
+        return Anchors(None, f"no usable trust anchors in {name}: {error}")

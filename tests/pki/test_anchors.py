@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 
 from exporter.demo.minter import Minted
+from exporter.net.regular_files import read
 from exporter.pki.anchors import SYSTEM_FILES, AnchorFiles, system_file
 from exporter.pki.trust import Anchors
-from tests.support.certificates import authority
 
 
-def read(files: AnchorFiles, path: Path) -> Anchors:
+def now_in(path: str) -> bytes:
     """
-    The anchors as a new sweep finds them.
+    What is in a file now. Raises ProbeError.
     """
-    files.begin()
-    return files.anchors(str(path))
+    return read(path, 100_000)[0]
 
 
 @pytest.fixture
@@ -36,42 +35,24 @@ def test_a_file_that_stays_is_read_once(path: Path) -> None:
     """
     The same object, so that verdicts made of it hold.
     """
-    files = AnchorFiles()
-    first = read(files, path)
+    files = AnchorFiles(now_in)
+    first = files.anchors(str(path))
     assert first.store is not None
     assert len(first.store.anchors) == 1
-    assert read(files, path) is first
+    assert files.anchors(str(path)) is first
 
 
 def test_a_file_that_changes_is_read_again(path: Path, ca: Minted) -> None:
     """
-    At the next sweep, not in the middle of one.
+    It is another object then.
     """
-    files = AnchorFiles()
-    first = read(files, path)
+    files = AnchorFiles(now_in)
+    files.anchors(str(path))
     assert ca.issuer is not None
     path.write_bytes(ca.pem + ca.issuer.pem)
-    assert files.anchors(str(path)) is first
-    second = read(files, path)
+    second = files.anchors(str(path))
     assert second.store is not None
     assert len(second.store.anchors) == 2
-
-
-def test_a_file_of_the_same_size_and_date_is_read_again(path: Path) -> None:
-    """
-    Deployments that set dates (rsync, tar, container images) can't hide a change.
-    """
-    files = AnchorFiles()
-    read(files, path)
-    old = path.stat()
-    other = authority("Best")
-    while len(other.pem) != old.st_size:
-        other = authority("Best")
-    path.write_bytes(other.pem)
-    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-    store = read(files, path).store
-    assert store is not None
-    assert [one.der for one in store.anchors] == [other.der]
 
 
 def test_a_missing_file_is_said_once_and_read_when_it_comes(
@@ -80,15 +61,15 @@ def test_a_missing_file_is_said_once_and_read_when_it_comes(
     """
     The problem names the file and the cause.
     """
-    files, late = AnchorFiles(), tmp_path / "late.pem"
+    files, late = AnchorFiles(now_in), tmp_path / "late.pem"
     for _ in range(3):
-        found = read(files, late)
-        assert found == Anchors(None, f"can't read the trust anchors in {late}: No such file or directory")
+        found = files.anchors(str(late))
+        assert found == Anchors(None, f"the trust anchors can't be read: there is no file {late}")
     assert len(caplog.records) == 1
     late.write_bytes(ca.pem)
-    assert read(files, late).store is not None
+    assert files.anchors(str(late)).store is not None
     late.unlink()
-    assert read(files, late).store is None
+    assert files.anchors(str(late)).store is None
     assert len(caplog.records) == 2
 
 
@@ -99,7 +80,7 @@ def test_a_file_without_anchors_says_so(tmp_path: Path, content: bytes) -> None:
     """
     file = tmp_path / "bad.pem"
     file.write_bytes(content)
-    found = read(AnchorFiles(), file)
+    found = AnchorFiles(now_in).anchors(str(file))
     assert found.store is None
     assert found.problem.startswith(f"no usable trust anchors in {file}: ")
 
@@ -108,8 +89,8 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
     """
     A common mistake: OpenSSL's -CApath.
     """
-    found = read(AnchorFiles(), tmp_path)
-    assert found.problem == f"can't read the trust anchors in {tmp_path}: Is a directory"
+    found = AnchorFiles(now_in).anchors(str(tmp_path))
+    assert found.problem.startswith(f"the trust anchors can't be read: {tmp_path} is a directory")
 
 
 def test_the_environment_says_where_the_systems_anchors_are(
@@ -120,8 +101,7 @@ def test_the_environment_says_where_the_systems_anchors_are(
     """
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     assert system_file() == str(path)
-    files = AnchorFiles()
-    files.begin()
+    files = AnchorFiles(now_in)
     assert files.anchors(None) is files.anchors(str(path))
 
 
@@ -141,6 +121,6 @@ def test_a_pipe_holds_no_anchors(tmp_path: Path) -> None:
     """
     pipe = tmp_path / "ca.pem"
     os.mkfifo(pipe)
-    found = AnchorFiles().anchors(str(pipe))
+    found = AnchorFiles(now_in).anchors(str(pipe))
     assert found.store is None
-    assert "it is no regular file" in found.problem
+    assert "is a pipe" in found.problem

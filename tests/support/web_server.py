@@ -2,11 +2,16 @@
 A real HTTP server on loopback that answers what a test tells it to, and remembers what it was asked.
 """
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from exporter.net.http import Downloaded, download
+from exporter.net.resolver import Resolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +91,14 @@ def web_server() -> Iterator[WebServer]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def downloaded(url: str, limit: int = 1000, **settings: Any) -> Downloaded:
+    """
+    What a download of this URL gives. Raises ProbeError.
+    """
+
+    async def get() -> Downloaded:
+        return await download(Resolver(asyncio.get_running_loop()), url, limit, **settings)
+
+    return asyncio.run(get())

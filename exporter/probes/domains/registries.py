@@ -212,10 +212,10 @@ class Registries:
         url, begun = self._servers.bootstrap_url, self._network.monotonic()
         self._fetch_due = begun + BOOTSTRAP_RETRY
         try:
-            answer = await download(url, BOOTSTRAP_LIMIT, trust=self._servers.trust)
+            answer = await download(self._network.resolver, url, BOOTSTRAP_LIMIT, trust=self._servers.trust)
             self._fetched = read_bootstrap(answer.body)
             self._fetch_due = begun + age(answer, self._network.clock())
-        except (LookupFailedError, ValueError) as error:
+        except (ProbeError, ValueError) as error:
             logger.warning(
                 "the list of RDAP servers can't be fetched; the one before it, or the shipped one, is used",
                 extra=fields(url=url, cause=str(error)),
@@ -233,13 +233,14 @@ class Registries:
             try:
                 async with self._turn(base):
                     answer = await download(
+                        self._network.resolver,
                         f"{base}domain/{domain}",
                         RDAP_LIMIT,
                         timeout=RDAP_TIMEOUT,
                         headers={"Accept": "application/rdap+json, application/json;q=0.9"},
                         trust=self._servers.trust,
                     )
-            except LookupFailedError as error:
+            except ProbeError as error:
                 if position == len(urls) or error.reason is Reason.RATE_LIMITED:
                     raise
             else:

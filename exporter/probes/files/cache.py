@@ -1,8 +1,8 @@
 """
 Files on this host: found by pattern, read within limits, and parsed again only when they changed.
 
-A file system may hang (a network mount), so all of it is done in threads of its own (`file_threads`). A pipe
-or a device is never opened.
+A file system may hang (a network mount), so all of it is done in threads (`net.file_threads`). A pipe or a
+device is never opened.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -22,11 +21,10 @@ from exporter.formats.parsed import Findings, ParseContext, Parsed, Problem
 from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.foreign_text import printable
 from exporter.model.reasons import Reason
+from exporter.net.file_threads import PATIENCE, FileThreads, Progress
+from exporter.net.regular_files import Stamp, read, stamp_from, stamp_of, unreadable
 from exporter.probes.files import left_out
 from exporter.probes.files.glob import PASSWORD_SUFFIX, Found, is_pattern, search
-from exporter.probes.files.hung import HUNG_LIMIT, HUNG_TOGETHER, _group, _Hung, _mounts, _timeout
-from exporter.probes.files.reading import Stamp, _stamp, _stamp_of, _unreadable, read
-from exporter.probes.files.threads import PATIENCE, Job, Progress, Threads
 
 logger = logging.getLogger(__name__)
 
@@ -138,16 +136,16 @@ class Files:
         self._matched: dict[str, tuple[str, ...]] = {}
         self._searched: dict[str, float] = {}
         self._cleaned = monotonic()
-        self._threads = Threads(loop)
-        self._hung: dict[str, _Hung] = {}
+        self._threads = FileThreads("files")
         self._searches: dict[str, asyncio.Task[Found]] = {}
         self._slow: set[str] = set()
         """Files that took long when they were last read. They come last, whenever they change."""
 
     def close(self) -> None:
         """
-        Nobody waits any more. Files are never left open, and threads end with the process.
+        Nobody waits any more. Files are never left open.
         """
+        self._threads.close()
         for task in self._searches.values():
             task.cancel()
 
@@ -190,29 +188,9 @@ class Files:
         """
         while True:
             progress = Progress()
-            job = self._threads.begin(lambda: search(pattern, progress, self._may_ask))  # noqa: B023 - of this turn
-            if await self._ends(job, progress, lambda: None):
-                found: Found = job.future.result()
-                return found
-
-    async def _ends(self, job: Job, progress: Progress, meanwhile: Callable[[], None]) -> bool:
-        """
-        True when the job has ended; False when a path hangs, which is noted, and its thread left behind.
-        """
-        while True:
-            done, _ = await asyncio.wait([job.future], timeout=PATIENCE / 2)
-            meanwhile()
-            if done:
-                return True
-            if progress.hangs and self._threads.leave(job):
-                progress.unwanted = True
-                self._note_hung(job, progress)
-                return False
-
-    def _note_hung(self, job: Job, progress: Progress) -> None:
-        path = progress.path
-        self._hung[path] = _Hung(path, progress.since, job, _group(path, _mounts()))
-        job.future.add_done_callback(lambda _: self._hung.pop(path, None))
+            job = self._threads.begin(lambda: search(pattern, progress, self._threads.may_ask))  # noqa: B023 - of this turn
+            if await self._threads.ends(job, progress):
+                return job.future.result()
 
     async def look(
         self, paths: Sequence[str], password: str | None, timeout: float, tell: Tell, *, tolerance: Tolerance
@@ -225,7 +203,9 @@ class Files:
         if self._slow:
             left.sort(key=lambda position: paths[position] in self._slow)
         while left:
-            behind = self._behind([paths[position] for position in left]) if self._hung else {}
+            behind = (
+                self._threads.behind([paths[position] for position in left]) if self._threads.hung else {}
+            )
             free = [position for position in left if paths[position] not in behind]
             if free:
                 done = await self._run(paths, free, password, tell, tolerance)
@@ -235,35 +215,10 @@ class Files:
             waits = [one.since + timeout - now for one in behind.values()]
             if max(waits) <= 0:
                 for position in left:
-                    tell(position, _timeout(paths[position], behind[paths[position]], now), 0.0)
+                    tell(position, behind[paths[position]].failure(paths[position], now), 0.0)
                 return
             jobs = {one.job.future for one in behind.values()}
             await asyncio.wait(jobs, timeout=max(waits), return_when=asyncio.FIRST_COMPLETED)
-
-    def _behind(self, paths: Sequence[str]) -> dict[str, _Hung]:
-        """
-        Those of the paths that are not to be asked for now, each with what hangs before it.
-        """
-        hanging = tuple(self._hung.values())
-        groups = Counter(one.group for one in hanging)
-        full = {one.group: one for one in hanging if groups[one.group] >= HUNG_TOGETHER}
-        mounts = _mounts() if full else ()
-        found: dict[str, _Hung] = {}
-        for path in paths:
-            hung = next((one for one in hanging if f"{path}/".startswith(f"{one.path}/")), None)
-            if hung is None and full:
-                hung = full.get(_group(path, mounts))
-            if hung is None and len(hanging) >= HUNG_LIMIT:
-                hung = hanging[0]
-            if hung is not None:
-                found[path] = hung
-        return found
-
-    def _may_ask(self, path: str) -> bool:
-        """
-        False for what hangs, or probably would.
-        """
-        return not self._hung or not self._behind([path])
 
     async def _run(
         self,
@@ -288,7 +243,7 @@ class Files:
         some = {position: paths[position] for position in positions}
         job = self._threads.begin(lambda: self._look_all(some, password, tolerance, progress, made))
         try:
-            ended = await self._ends(job, progress, tell_some)
+            ended = await self._threads.ends(job, progress, tell_some)
             while len(told) < len(made):
                 await asyncio.sleep(0)
                 tell_some()
@@ -297,8 +252,8 @@ class Files:
         finally:
             progress.unwanted = True
             # Nobody waited long enough to know whether it hangs: it is not asked for again until it answers.
-            if progress.asking and not job.future.done() and self._threads.leave(job):
-                self._note_hung(job, progress)
+            if progress.asking and not job.future.done():
+                self._threads.leave(job, progress)
         return told
 
     async def parse(self, data: bytes, given: ParseContext) -> Parsed:
@@ -310,8 +265,7 @@ class Files:
             with _parsing:
                 return parse(data, given)
 
-        parsed: Parsed = await self._threads.begin(work).future
-        return parsed
+        return await self._threads.begin(work).future
 
     def _look_all(
         self,
@@ -348,7 +302,7 @@ class Files:
         entry = self._entries.get((path, password))
         if entry is not None and entry.stamps:
             entry.used = self._monotonic()
-            if all(_stamp_of(where) == stamp for where, stamp in entry.stamps):
+            if all(stamp_of(where) == stamp for where, stamp in entry.stamps):
                 return entry.outcome, entry.left_out
         had_items = entry is not None and entry.had_items
         try:
@@ -463,7 +417,7 @@ class _Looking:
             self.settled = False
         if status is None:
             return data, self.now
-        self.stamps[path] = _stamp(status)
+        self.stamps[path] = stamp_from(status)
         return data, status.st_mtime
 
     def _sibling(self) -> str | None:
@@ -477,7 +431,7 @@ class _Looking:
             return None
         try:
             data, _ = read(path, PASSWORD_LIMIT)
-            self.stamps[path] = _stamp_of(path)
+            self.stamps[path] = stamp_of(path)
             self.progress.answered()
             return without_mark(data).decode().removesuffix("\n").removesuffix("\r")
         except ProbeError as error:
@@ -499,5 +453,5 @@ def _directory_failure(path: str) -> ProbeError:
     try:
         os.scandir(path).close()
     except OSError as error:
-        return _unreadable(where, error)
+        return unreadable(where, error)
     return ProbeError(Reason.FILE_UNREADABLE, f"{printable(where)} could not be read a moment ago")

@@ -10,7 +10,7 @@ from fnmatch import translate
 from pathlib import Path
 
 from exporter.model.caches import remembered
-from exporter.probes.files.threads import PATIENCE, Progress
+from exporter.net.file_threads import PATIENCE, Progress
 
 MATCH_LIMIT = 20_000
 """Files of one pattern that are looked at."""

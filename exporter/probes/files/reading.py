@@ -1,31 +1,14 @@
 """
-Reads one file: its bytes within a limit, and a stamp that tells whether it is the same as before.
+What a file is called: its path, as the label of an endpoint.
 """
 
-import errno
 import hashlib
 import os
-import stat
-import struct
-from pathlib import Path
 
-from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import printable
-from exporter.model.reasons import Reason
 
 LABEL_LIMIT = 512
 """Characters of a path as a label."""
-
-
-TRIES = 3
-"""How often a file is read that changes meanwhile."""
-
-
-_STAMP = struct.Struct("=QQqqq")
-
-
-Stamp = bytes
-"""Device, inode, size, and when content and inode changed last; packed, since there are many."""
 
 
 def label(path: str) -> str:
@@ -38,96 +21,3 @@ def label(path: str) -> str:
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     half = (LABEL_LIMIT - len(digest)) // 2 - 1
     return f"{text[:half]}…{digest}…{text[-half:]}"
-
-
-def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
-    """
-    The content of a regular file and its status; None when it changed all the while. Raises ProbeError.
-    """
-    try:
-        data = b""
-        for _ in range(TRIES):
-            # Asked before it is opened: to open a device may be to do something with it.
-            _refuse_unless_file(path, os.stat(path), limit)  # noqa: PTH116 - a Path for each costs more
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-            try:
-                before = os.fstat(descriptor)
-                _refuse_unless_file(path, before, limit)
-                data = _content(descriptor, path, limit, before.st_size)
-                after = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
-            if _stamp(before) == _stamp(after):
-                return data, before
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    return data, None
-
-
-def _content(descriptor: int, path: str, limit: int, stated: int) -> bytes:
-    """
-    All there is to read. The size that a file states may be none (as in /proc), or grow meanwhile.
-    """
-    parts: list[bytes] = []
-    size = 0
-    while part := os.read(descriptor, 1 << 20):
-        parts.append(part)
-        size += len(part)
-        if size == stated:
-            break  # that it did not grow is seen by its status afterwards
-        if size > limit:
-            raise _too_large(path, limit)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _refuse_unless_file(path: str, status: os.stat_result, limit: int) -> None:
-    mode = status.st_mode
-    if stat.S_ISDIR(mode):
-        where = printable(path).rstrip("/")
-        raise ProbeError(
-            Reason.NOT_A_FILE,
-            f"{where or '/'} is a directory: {where}/* means all files in it, {where}/** all files below it",
-        )
-    if not stat.S_ISREG(mode):
-        kinds = ((stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"))
-        kind = next((name for fits, name in kinds if fits(mode)), "device")
-        raise ProbeError(Reason.NOT_A_FILE, f"{printable(path)} is a {kind}: it was not opened")
-    if status.st_size > limit:
-        raise _too_large(path, limit, status.st_size)
-
-
-def _too_large(path: str, limit: int, size: int | None = None) -> ProbeError:
-    has = f"{size:,}" if size is not None else f"more than {limit:,}"
-    return ProbeError(Reason.FILE_TOO_LARGE, f"{printable(path)} has {has} bytes; at most {limit:,} are read")
-
-
-def _unreadable(path: str, error: OSError) -> ProbeError:
-    where = printable(path)
-    if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
-        try:
-            to = printable(str(Path(path).readlink()))
-        except OSError:
-            # It is no link, or one whose target may not be known (/proc/PID/exe of another's process).
-            return ProbeError(Reason.FILE_NOT_FOUND, f"there is no file {where}")
-        return ProbeError(Reason.FILE_NOT_FOUND, f"{where} is a link to {to}, which is not there")
-    if error.errno in {errno.EMFILE, errno.ENFILE}:
-        return ProbeError(
-            Reason.INTERNAL_ERROR, "this process may open no more files: raise its limit (ulimit -n)"
-        )
-    if error.errno in {errno.ENXIO, errno.EISDIR}:
-        return ProbeError(Reason.NOT_A_FILE, f"{where} is no file: {error.strerror}")
-    return ProbeError(Reason.FILE_UNREADABLE, f"{where} can't be read: {error.strerror}")
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return _STAMP.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _stamp_of(path: str) -> Stamp | None:
-    """
-    The stamp of a file; None when there is none that can be asked.
-    """
-    try:
-        return _stamp(os.stat(path))  # noqa: PTH116 - this is all that an unchanged file costs
-    except OSError:
-        return None

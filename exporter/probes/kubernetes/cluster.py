@@ -22,6 +22,7 @@ from exporter.model.foreign_text import credentials
 from exporter.model.reasons import Reason
 from exporter.model.urls import join_host_port
 from exporter.net.pools import Pool
+from exporter.net.tls_contexts import tls_context
 from exporter.probes.kubernetes import exec_plugins
 from exporter.probes.kubernetes.exec_plugins import Credential, Plugin
 from exporter.probes.kubernetes.kubeconfig import SERVICE_ACCOUNT, _in_cluster, _Read, by_kubeconfig
@@ -51,6 +52,8 @@ class Access:
     """What a credential plugin gave; None when none was asked."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What the API server and the proxy are told in confidence."""
+    shows: bool = False
+    """True when the API server may ask for our certificate."""
 
 
 @dataclass(slots=True)
@@ -111,7 +114,8 @@ class Cluster:
         headers = {} if found.token is None else {"Authorization": f"Bearer {found.token}"}
         tls = await _READING.run(partial(self._context_for, found))
         secrets = (*((found.token,) if found.token is not None else ()), *_of_url(found.proxy or ""))
-        return Access(found.server, headers, tls, found.server_name, found.proxy, credential, secrets)
+        shows = found.certificate is not None
+        return Access(found.server, headers, tls, found.server_name, found.proxy, credential, secrets, shows)
 
     def refused(self, access: Access) -> None:
         """
@@ -199,29 +203,12 @@ def _tls(found: _Read) -> ssl.SSLContext:
     New settings for TLS. Raises ProbeError.
     """
     try:
-        data = None if found.authorities is None else found.authorities.decode("ascii", "replace")
-        context = ssl.create_default_context(cadata=data)
-    except (ssl.SSLError, ValueError) as error:
+        context = tls_context(found.authorities, found.certificate)
+    except OSError as error:
         raise ProbeError(
             Reason.FORMAT_BROKEN, f"the CA certificates of the API server can't be read: {error}"
         ) from None
     if not found.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if found.certificate is not None:
-        # The library takes certificates from files only; this one is in memory, and nobody else's.
-        descriptor = os.memfd_create("client", os.MFD_CLOEXEC)
-        try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(found.certificate)
-            # With no pass phrase given, OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
-        except (ssl.SSLError, ValueError, OSError) as error:
-            words = getattr(error, "reason", None) or type(error).__name__
-            raise ProbeError(
-                Reason.CLIENT_CERTIFICATE_UNUSABLE,
-                f"the client certificate for the API server, or its key, can't be used: {words}",
-            ) from None
-        finally:
-            os.close(descriptor)
     return context

@@ -6,7 +6,6 @@ without a shell and without a terminal, with the environment of this process; ho
 much it may print is bounded. See https://kubernetes.io/docs/reference/access-authn-authz/authentication/.
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -19,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from exporter.model.foreign_text import HIDDEN, bounded, clean, printable
 from exporter.model.observation import Certificate
 from exporter.model.reasons import Reason
 from exporter.model.times import rfc3339
+from exporter.net.pools import Pool
 from exporter.pki.certificates import parse_pem
 
 GROUP = "client.authentication.k8s.io"
@@ -46,6 +47,9 @@ OUTPUT_LIMIT = 256 * 1024
 
 WORDS_LIMIT = 8192
 """Bytes that are kept of what it says on standard error; what comes after that is dropped."""
+
+
+_RUNNING = Pool("credential plugins", 16)
 
 
 _CHUNK = 65536
@@ -238,18 +242,8 @@ class _Job:
         """
         Wait for its end, which comes after that many seconds, or when nobody waits any more.
         """
-        loop = asyncio.get_running_loop()
-        over = asyncio.Event()
-
-        def work() -> None:
-            self._work(timeout)
-            # The loop may be closed: then nobody waits.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(over.set)
-
-        threading.Thread(target=work, name="credential plugin", daemon=True).start()
         try:
-            await over.wait()
+            await _RUNNING.run(partial(self._work, timeout))
         finally:
             self._stop()
 

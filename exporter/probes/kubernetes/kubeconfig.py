@@ -16,7 +16,7 @@ import yaml
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import printable
 from exporter.model.reasons import Reason
-from exporter.probes.files.reading import read
+from exporter.net.regular_files import read
 from exporter.probes.kubernetes import exec_plugins
 from exporter.probes.kubernetes.exec_plugins import Plugin
 from exporter.yaml_lines import ConfigError

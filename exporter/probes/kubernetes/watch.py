@@ -13,13 +13,12 @@ from typing import Any
 
 import aiohttp
 
-from exporter import __version__
 from exporter.logs import fields
 from exporter.model.errors import DETAIL_LIMIT, ProbeError
 from exporter.model.foreign_text import clean, holds
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
-from exporter.net.connection import connect_error
+from exporter.net.http import TooLargeError, client, failed, read_body
 from exporter.net.network import Network
 from exporter.net.pools import Pool
 from exporter.pki.renewal_information import seconds_of
@@ -45,7 +44,8 @@ ERROR_LIMIT = 65536
 """Bytes of an answer that says what is wrong."""
 
 
-_CHUNK = 65536
+AUTHORITIES = "certificate-authority of the kubeconfig"
+"""Where a private CA is configured."""
 
 
 _READING = Pool("kubernetes", 2)
@@ -93,12 +93,6 @@ class _BusyError(ProbeError):
         super().__init__(reason, detail)
         self.seconds = seconds
         """0 when it does not say for how long."""
-
-
-class _TooLargeError(Exception):
-    """
-    A page has more bytes than the limit.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +153,7 @@ class View:
         """Set from the first list, or the first failure, on."""
         self._loop = loop
         self._clock = network.clock
+        self._resolver = network.resolver
         self._pace = pace
         self._page = PAGE
         self._version = ""
@@ -168,6 +163,8 @@ class View:
         self._failures = 0
         self._secrets: tuple[str, ...] = ()
         """What the API server was told in confidence last."""
+        self._showed = False
+        """True when it was shown a certificate then."""
         self._task = loop.create_task(self._run(), name=f"kubernetes {question.place}")
 
     def close(self) -> None:
@@ -216,13 +213,9 @@ class View:
                 error = ProbeError(Reason.HTTP_FAILED, words)
             except ProbeError as caught:
                 error = caught
-            except aiohttp.ClientError as caught:
-                error = failed(caught)
-            except TimeoutError:
-                error = ProbeError(Reason.TIMEOUT, "the API server did not answer in time")
-            except OSError as caught:
-                words = f"the connection to the API server broke: {caught.strerror or type(caught).__name__}"
-                error = ProbeError(Reason.CONNECTION_RESET, words)
+            except (aiohttp.ClientError, OSError) as caught:
+                # What was received is not repeated: a Secret may be in it.
+                error = failed(caught, "the API server", None, AUTHORITIES, showed=self._showed)
             except Exception as caught:
                 logger.exception("internal error while watching Kubernetes")
                 words = f"{type(caught).__name__}: please report it with the traceback in the exporter's log"
@@ -262,19 +255,12 @@ class View:
         """
         # Each time, so that rotated tokens and certificates are taken up.
         access = await self.cluster.access()
-        self._secrets = access.secrets
+        self._secrets, self._showed = access.secrets, access.shows
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self._pace.connect, sock_read=self._pace.answer
         )
-        async with aiohttp.ClientSession(
-            headers={
-                "User-Agent": f"expiry-exporter/{__version__}",
-                "Accept": "application/json",
-                **access.headers,
-            },
-            timeout=timeout,
-            connector=aiohttp.TCPConnector(ssl=access.tls, socket_factory=_socket),
-        ) as session:
+        headers = {"Accept": "application/json", **access.headers}
+        async with client(self._resolver, _socket, headers, timeout) as session:
             if not self._version:
                 await self._list(session, access)
             try:
@@ -301,6 +287,7 @@ class View:
             # Where they led, the token would go too.
             allow_redirects=False,
             proxy=access.proxy,
+            ssl=access.tls,
             **options,
         )
 
@@ -313,8 +300,8 @@ class View:
             try:
                 async with self._request(session, access, **asked) as answer:
                     await self._refuse_unless_good(answer, access)
-                    data = await _content(answer, PAGE_LIMIT)
-            except _TooLargeError:
+                    data = await read_body(answer, PAGE_LIMIT)
+            except TooLargeError:
                 if self._page == 1:
                     words = f"one of the objects has more than {PAGE_LIMIT:,} bytes"
                     raise ProbeError(Reason.FILE_TOO_LARGE, words) from None
@@ -400,8 +387,8 @@ class View:
         if answer.status == 410:
             raise GoneError
         try:
-            message = message_of(json_object(await _content(answer, ERROR_LIMIT)), access.secrets)
-        except (ProbeError, _TooLargeError):
+            message = message_of(json_object(await read_body(answer, ERROR_LIMIT)), access.secrets)
+        except (ProbeError, TooLargeError):
             message = ""
         says = f": {message}" if message else ""
         question = self.question
@@ -453,44 +440,3 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
         made.setsockopt(socket.IPPROTO_TCP, option, value)
     return made
-
-
-async def _content(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    content = bytearray()
-    async for chunk in answer.content.iter_chunked(_CHUNK):
-        content += chunk
-        if len(content) > limit:
-            raise _TooLargeError
-    return bytes(content)
-
-
-def failed(error: aiohttp.ClientError) -> ProbeError:
-    """
-    The reason for a request without an answer. What was received is not repeated: a Secret may be in it.
-    """
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            words = f"the API server {error.host!r} can't be looked up: {error.os_error}"
-            return ProbeError(Reason.DNS_FAILED, words)
-        case aiohttp.ClientConnectorCertificateError():
-            words = f"the certificate of the API server is not trusted: {error.certificate_error}"
-            return ProbeError(Reason.HTTP_FAILED, words)
-        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
-            return ProbeError(Reason.PROXY_FAILED, "the proxy to the API server can't be used")
-        case aiohttp.ClientSSLError():
-            why = getattr(error.os_error, "reason", None) or type(error.os_error).__name__
-            words = f"the TLS handshake with the API server failed: {why}"
-            return ProbeError(Reason.HANDSHAKE_REFUSED, words)
-        case aiohttp.ClientConnectorError():
-            return connect_error(error.os_error, error.host, error.port or 0)
-        case aiohttp.ConnectionTimeoutError():
-            return ProbeError(Reason.CONNECT_TIMEOUT, "the API server did not answer the connection")
-        case aiohttp.ServerTimeoutError():
-            return ProbeError(Reason.TIMEOUT, "the API server did not answer in time")
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
-            words = "the API server closed the connection before its answer was whole"
-            return ProbeError(Reason.CONNECTION_CLOSED, words)
-        case aiohttp.ClientOSError():
-            words = f"the connection to the API server broke: {error.strerror or type(error).__name__}"
-            return ProbeError(Reason.CONNECTION_RESET, words)
-    return ProbeError(Reason.HTTP_FAILED, f"the API server can't be asked: {type(error).__name__}")

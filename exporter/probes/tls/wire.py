@@ -83,12 +83,12 @@ async def look_by(
     TimeoutError.
     """
     try:
-        seen = await _look(partial(_whatever_is_shown, converse, trace), target, trace)
+        seen = await _look(partial(_whatever_is_shown, converse, trace), target, network, trace)
     except ProbeError as error:
         if error.facts is not None:
             error.facts = with_extras(error.facts, target, network, endpoint.address)
         else:
-            error.aside = ours(target)
+            error.aside = ours(target, network)
         raise
     return with_extras(seen, target, network, endpoint.address)
 
@@ -127,22 +127,22 @@ async def _whatever_is_shown(
     return handshake.Seen(replace(seen.chain, staple=b""), replace(seen.tls, staple=b""))
 
 
-async def _look(converse: Converse, target: Target, trace: Trace) -> Facts:
+async def _look(converse: Converse, target: Target, network: Network, trace: Trace) -> Facts:
     """
     What the server presents. Raises ProbeError, OSError or TimeoutError.
 
     A client certificate that can't be used is a failure, and no reason not to see the server's.
     """
     try:
-        client = client_certificate(target)
+        client = client_certificate(target, network)
     except ProbeError as unusable:
         trace.note("%s; looking without a client certificate", unusable.detail)
-        raise await _without_client(converse, target, trace, unusable) from None
+        raise await _without_client(converse, target, network, trace, unusable) from None
     return await _presented(converse, target, trace, client)
 
 
 async def _without_client(
-    converse: Converse, target: Target, trace: Trace, unusable: ProbeError
+    converse: Converse, target: Target, network: Network, trace: Trace, unusable: ProbeError
 ) -> ProbeError:
     """
     The failure that our certificate can't be used, with what was seen without it.
@@ -155,7 +155,7 @@ async def _without_client(
         if error.facts is None:
             return ProbeError(error.reason, f"{error.detail}; besides, our own: {unusable.detail}")
         seen = error.facts
-    if seen is not None and not ours(target):
+    if seen is not None and not ours(target, network):
         # Its dates are those of the last look.
         seen = replace(seen, partial=True)
     return ProbeError(unusable.reason, unusable.detail, seen)
@@ -215,14 +215,17 @@ _SPARE = 0.25
 """Seconds that a failure is known before the scrape ends."""
 
 
-def client_certificate(target: Target) -> ClientCertificate | None:
+def client_certificate(target: Target, network: Network) -> ClientCertificate | None:
     """
     The target's client certificate as its files are now; None when it has none. Raises ProbeError.
     """
     if target.client_certificate_file is None:
         return None
     return load_client_certificate(
-        target.client_certificate_file, target.client_key_file, target.client_key_password
+        target.client_certificate_file,
+        target.client_key_file,
+        target.client_key_password,
+        network.files.content,
     )
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from exporter.demo.minter import Minted
 from exporter.engine.results import ProbeResult
 from exporter.judgement.verdicts import judge_facts
+from exporter.model.errors import ProbeError
 from exporter.model.observation import Observed
 from exporter.model.policies import DAY, DOMAIN, HOUR
 from exporter.model.reasons import Hazard, Kind, Reason
@@ -456,7 +457,7 @@ def test_a_server_that_is_not_trusted_is_not_believed(ca: Minted) -> None:
         strict._fetched = {"test": (f"{watching.registry.base}/rdap/",)}
         strict._fetch_due = float("inf")
 
-        with pytest.raises(LookupFailedError) as failed:
+        with pytest.raises(ProbeError) as failed:
             await strict.look_up("example.test")
 
         assert failed.value.reason is Reason.HTTP_FAILED

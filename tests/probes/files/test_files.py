@@ -4,12 +4,11 @@ The file probe on real files: patterns, passwords, links that are swapped, and a
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +26,9 @@ from exporter.model.observation import Facts, Item, Observed
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.probes.files import cache, glob, hung, left_out, reading
-from exporter.probes.files.threads import THREADS, Progress
+from exporter.net.file_threads import HUNG_TOGETHER, THREADS, Progress
+from exporter.net.regular_files import read as real
+from exporter.probes.files import cache, glob, left_out, reading
 from exporter.report.exposition import Exposition
 from exporter.report.families import NEWEST, NOT_AFTER, VERIFIED
 from tests.formats.samples import (
@@ -44,6 +44,7 @@ from tests.formats.samples import (
 )
 from tests.probes.tls.wire.probing import scrape, target, watching
 from tests.support.certificates import DAY, NOW, authority
+from tests.support.hung_mount import hung_mount
 from tests.support.rows import detail, items, outcome
 from tests.support.servers import Site, nginx
 
@@ -714,30 +715,6 @@ def test_a_pattern_leaves_out_trust_stores(tmp_path: Path, monkeypatch: pytest.M
     assert outcome(row) == "seen"
 
 
-@contextlib.contextmanager
-def hung_mount(path: Path) -> Iterator[Callable[[], None]]:
-    """
-    A file system of which nobody answers what the kernel asks: a FUSE mount whose other side is never read.
-
-    Gives what ends the hanging: who waits then has an error.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        other_side = os.open("/dev/fuse", os.O_RDWR)
-    except OSError as error:
-        pytest.skip(f"FUSE is not there: {error}")
-    options = f"fd={other_side},rootmode=40000,user_id=0,group_id=0"
-    if libc.mount(b"fuse", os.fsencode(path), b"fuse", 0, options.encode()):
-        os.close(other_side)
-        pytest.skip(f"nothing may be mounted here: {os.strerror(ctypes.get_errno())}")
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, other_side)
-            yield stack.close
-    finally:
-        libc.umount2(os.fsencode(path), 2)
-
-
 def file_threads() -> int:
     """
     Threads that read files, now.
@@ -780,7 +757,7 @@ def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
                 assert told(made.endpoints) == found
             assert time.monotonic() - begin < 20
             # Of the others, a directory, a file and some links hang with a thread each.
-            assert file_threads() <= before + THREADS + hung.HUNG_TOGETHER + 2
+            assert file_threads() <= before + THREADS + HUNG_TOGETHER + 2
             end()
             deadline = time.monotonic() + 30
             while "timeout" in told(made.endpoints).values():
@@ -803,7 +780,6 @@ def test_a_slow_file_is_waited_for_and_hinders_no_other(
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.pem").write_bytes(leaf().pem)
     go_on = threading.Event()
-    real = reading.read
 
     def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
         if path.endswith("/a.pem"):
@@ -874,7 +850,6 @@ def test_a_file_that_many_entries_name_is_read_once(tmp_path: Path, monkeypatch:
     users = {f"u{number}": {"client-certificate": "one.pem"} for number in range(900)}
     (tmp_path / "config").write_bytes(kubeconfig(**users))
     reads: list[str] = []
-    real = reading.read
 
     def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
         reads.append(path)

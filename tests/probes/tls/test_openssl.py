@@ -17,6 +17,7 @@ from exporter.model.observation import Tls
 from exporter.model.reasons import Reason
 from exporter.net.connection import Readiness, connect
 from exporter.net.network import Trace
+from exporter.net.regular_files import read
 from exporter.pki.client_certificate import client_leaf, load_client_certificate
 from exporter.probes.tls import handshake, openssl
 from exporter.probes.tls.openssl import Keys, Offer
@@ -26,6 +27,13 @@ from tests.support.misbehaving import serving
 from tests.support.servers import Server, s_server
 
 NAME = "www.example"
+
+
+def content(path: str) -> bytes:
+    """
+    What is in a file now. Raises ProbeError.
+    """
+    return read(path, 100_000)[0]
 
 
 async def shake(port: int, *, name: str | None = NAME, offer: Offer = "usual") -> handshake.Seen:
@@ -128,11 +136,11 @@ def test_contexts_are_remembered(tmp_path: Path, ca: Minted) -> None:
     assert openssl.context("any", None, alpn="dot") is openssl.context("any", None, alpn="dot") is not usual
     assert openssl.context("any", None, datagrams=True) is not usual
     certificate, key = (str(file) for file in write_pair(tmp_path, "client", ca.issue("a").chain))
-    client = load_client_certificate(certificate, key, None)
-    assert load_client_certificate(certificate, key, None) is client
+    client = load_client_certificate(certificate, key, None, content)
+    assert load_client_certificate(certificate, key, None, content) is client
     assert openssl.context("any", client) is openssl.context("any", client) is not usual
     write_pair(tmp_path, "client", ca.issue("b").chain)
-    assert load_client_certificate(certificate, key, None) is not client
+    assert load_client_certificate(certificate, key, None, content) is not client
 
 
 def test_the_same_answer_is_the_same_object(tmp_path: Path, ca: Minted) -> None:
@@ -245,7 +253,7 @@ def test_a_pipe_is_no_client_certificate(tmp_path: Path) -> None:
     """
     pipe = tmp_path / "client.pem"
     os.mkfifo(pipe)
-    with pytest.raises(ProbeError, match="it is no regular file") as caught:
-        load_client_certificate(str(pipe), None, None)
+    with pytest.raises(ProbeError, match="is a pipe") as caught:
+        load_client_certificate(str(pipe), None, None, content)
     assert caught.value.reason is Reason.CLIENT_CERTIFICATE_UNUSABLE
-    assert client_leaf(str(pipe)) is None
+    assert client_leaf(str(pipe), content) is None

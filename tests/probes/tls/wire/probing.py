@@ -55,6 +55,11 @@ class Names:
         self.failure: ProbeError | None = None
         """What look-ups raise; None when they answer."""
 
+    def close(self) -> None:
+        """
+        Nothing is open.
+        """
+
     async def resolve(self, host: str, _family: int, _timeout: float) -> tuple[IPAddress, ...]:
         """
         The addresses of `host.example` are those of `host`.

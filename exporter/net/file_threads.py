@@ -1,0 +1,211 @@
+"""
+Threads in which files are read, and which file systems hang.
+
+A file system may hang (a network mount), and with it the thread that reads from it, for good. Such a thread
+is left behind, another one goes on with the rest, and what hangs is not asked again until it answers.
+"""
+
+import asyncio
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from exporter.model.errors import ProbeError
+from exporter.model.foreign_text import printable
+from exporter.model.reasons import Reason
+from exporter.net.pools import Job, Pool
+
+T = TypeVar("T")
+
+
+THREADS = 8
+"""Threads that work at the same time, without those that are left behind."""
+
+
+PATIENCE = 0.5
+"""Seconds that a file system may take to give one file before others go on without it."""
+
+
+HUNG_TOGETHER = 4
+"""Paths of one mount that may hang before the others on it are not even asked for."""
+
+
+HUNG_LIMIT = 64
+"""Paths that may hang, each with a thread, before nothing is read any more."""
+
+
+MOUNTS = "/proc/self/mountinfo"
+
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(slots=True)
+class Progress:
+    """
+    What a thread is doing, for those who wait for it.
+    """
+
+    path: str = ""
+    """What it asks a file system for."""
+    since: float = field(default_factory=time.monotonic)
+    """When it began to, by the monotonic clock."""
+    patience: float = PATIENCE
+    """Seconds that the answer may take."""
+    asking: bool = False
+    """False while it computes: that ends by itself."""
+    unwanted: bool = False
+    """True when nobody waits for the rest of the work."""
+
+    def ask(self, path: str, patience: float = PATIENCE) -> None:
+        """
+        Note that a file system is asked for this from now on.
+        """
+        self.path, self.since, self.patience, self.asking = path, time.monotonic(), patience, True
+
+    def answered(self) -> None:
+        """
+        Note that it answered.
+        """
+        self.asking = False
+
+    @property
+    def hangs(self) -> bool:
+        """
+        True when an answer takes too long to let others wait for it.
+        """
+        return self.asking and time.monotonic() - self.since > self.patience
+
+
+@dataclass(frozen=True, slots=True)
+class Hung:
+    """
+    A path that a file system was asked for, and did not answer for yet.
+    """
+
+    path: str
+    since: float
+    """By the monotonic clock."""
+    job: Job[Any]
+    group: str
+    """What probably hangs with it."""
+
+    def failure(self, path: str, now: float) -> ProbeError:
+        """
+        The failure of a file, this one or one behind it, that is not waited for any longer.
+        """
+        words = f"the file system did not answer for {printable(self.path)} in {now - self.since:,.0f} s"
+        if path != self.path:
+            words += f", and {printable(path)} stands behind it"
+        return ProbeError(Reason.TIMEOUT, f"{words}: see whether a network mount hangs (stat, findmnt)")
+
+
+class FileThreads:
+    """
+    A pool of threads for files.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._pool = Pool(name, THREADS)
+        self.hung: dict[str, Hung] = {}
+        """By path. They leave when the file system answers."""
+
+    def close(self) -> None:
+        """
+        Begin no more work. What is under way ends on its own, or with the process.
+        """
+        self._pool.close()
+
+    def begin(self, work: Callable[[], T]) -> Job[T]:
+        """
+        Have the work done by the next thread that is free.
+        """
+        return self._pool.begin(work)
+
+    async def ends(
+        self, job: Job[Any], progress: Progress, meanwhile: Callable[[], None] = lambda: None
+    ) -> bool:
+        """
+        True when the job has ended; False when a path hangs, which is noted, and its thread left behind.
+
+        `meanwhile` is called now and then.
+        """
+        while True:
+            done, _ = await asyncio.wait([job.future], timeout=PATIENCE / 2)
+            meanwhile()
+            if done:
+                return True
+            if progress.hangs and self.leave(job, progress):
+                return False
+
+    def leave(self, job: Job[Any], progress: Progress) -> bool:
+        """
+        Leave a job behind that asks a file system. False when it has ended by now.
+        """
+        if not self._pool.leave(job):
+            return False
+        progress.unwanted = True
+        path = progress.path
+        self.hung[path] = Hung(path, progress.since, job, _group(path, _mounts()))
+        job.future.add_done_callback(lambda _: self.hung.pop(path, None))
+        return True
+
+    def behind(self, paths: Sequence[str]) -> dict[str, Hung]:
+        """
+        Those of the paths that are not to be asked for now, each with what hangs before it.
+        """
+        hanging = tuple(self.hung.values())
+        groups = Counter(one.group for one in hanging)
+        full = {one.group: one for one in hanging if groups[one.group] >= HUNG_TOGETHER}
+        mounts = _mounts() if full else ()
+        found: dict[str, Hung] = {}
+        for path in paths:
+            hung = next((one for one in hanging if f"{path}/".startswith(f"{one.path}/")), None)
+            if hung is None and full:
+                hung = full.get(_group(path, mounts))
+            if hung is None and len(hanging) >= HUNG_LIMIT:
+                hung = hanging[0]
+            if hung is not None:
+                found[path] = hung
+        return found
+
+    def may_ask(self, path: str) -> bool:
+        """
+        False for what hangs, or probably would. Any thread may ask.
+        """
+        return not self.hung or not self.behind([path])
+
+
+def _mounts() -> tuple[str, ...]:
+    """
+    Where file systems are mounted, the deepest first, without the root; nothing where that is not known.
+    """
+    try:
+        # Told by the kernel: no file system is asked.
+        lines = Path(MOUNTS).read_bytes().splitlines()
+    except OSError:
+        return ()
+    points = {
+        os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4])) for line in lines
+    }
+    return tuple(sorted(points - {"/"}, key=len, reverse=True))
+
+
+def _group(path: str, mounts: Sequence[str]) -> str:
+    """
+    The mount that a path, or what it links to, is on; where that is the root, its directory.
+    """
+    mount = next((one for one in mounts if path.startswith(f"{one}/")), None)
+    if mount is None:
+        try:
+            # As text: nothing further is asked.
+            target = os.path.normpath(Path(path).parent / Path(path).readlink())
+        except OSError:
+            target = path
+        mount = next((one for one in mounts if f"{target}/".startswith(f"{one}/")), None)
+    return mount or path.rpartition("/")[0]

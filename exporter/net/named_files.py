@@ -1,0 +1,155 @@
+"""
+Files that the configuration names for targets: trust anchors, client certificates and their keys.
+
+They are read in threads, and kept. So a mount that hangs costs only the targets that name a file on it, and
+these only as long as it was never read.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from exporter.logs import fields
+from exporter.model.errors import ProbeError
+from exporter.model.foreign_text import printable
+from exporter.model.reasons import Reason
+from exporter.net.file_threads import FileThreads, Progress
+from exporter.net.regular_files import Stamp, read, stamp_from, stamp_of
+
+logger = logging.getLogger(__name__)
+
+
+LIMIT = 16 * 1024 * 1024
+"""Bytes that such a file may have. The trust anchors of a distribution take a quarter of a megabyte."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """
+    What is known of a file.
+    """
+
+    content: bytes | ProbeError
+    """Or why there is none."""
+    stamp: Stamp | None = None
+    """As it was read; None when it was not."""
+    round: int = -1
+    """When it was looked at last."""
+    task: "asyncio.Task[None] | None" = None
+    """What looks at it now."""
+    hangs: bool = False
+
+
+class NamedFiles:
+    """
+    The content of such files. One for the life of the process.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._threads = FileThreads("named files")
+        self._entries: dict[str, _Entry] = {}
+        self._round = 0
+
+    def close(self) -> None:
+        """
+        Nobody waits any more.
+        """
+        for entry in self._entries.values():
+            if entry.task is not None:
+                entry.task.cancel()
+        self._threads.close()
+
+    def begin(self, paths: Iterable[str]) -> None:
+        """
+        Begin a sweep: files may have changed. Look at these now, and at others when they are needed.
+        """
+        self._round += 1
+        for path in paths:
+            self._look(path)
+
+    async def ready(self, paths: Iterable[str]) -> None:
+        """
+        Wait until these files were looked at in this sweep, or it is known that they hang.
+        """
+        tasks = [task for path in paths if (task := self._look(path)) is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def content(self, path: str) -> bytes:
+        """
+        The content of a file when it was looked at last, the same object as long as it did not change.
+
+        Asks no file system. Raises ProbeError.
+        """
+        entry = self._entries.get(path)
+        if entry is None:
+            raise _unread(path)
+        if isinstance(entry.content, ProbeError):
+            # A new one: the same failure is remembered and raised many times.
+            raise ProbeError(entry.content.reason, entry.content.detail)
+        return entry.content
+
+    def _look(self, path: str) -> "asyncio.Task[None] | None":
+        """
+        What looks at a file now; None when it was looked at in this sweep.
+        """
+        entry = self._entries.get(path)
+        if entry is None:
+            entry = self._entries[path] = _Entry(_unread(path))
+        if entry.task is None and entry.round != self._round:
+            entry.round = self._round
+            entry.task = self._loop.create_task(self._read(path, entry))
+        return entry.task
+
+    async def _read(self, path: str, entry: _Entry) -> None:
+        progress = Progress()
+
+        def work() -> tuple[Stamp | None, bytes | ProbeError] | None:
+            # Asked in its turn: what was begun with it may hang by now.
+            if not self._threads.may_ask(path):
+                return None
+            progress.ask(path)
+            found = _found(path, entry)
+            progress.answered()
+            return found
+
+        try:
+            job = self._threads.begin(work)
+            found = job.future.result() if await self._threads.ends(job, progress) else None
+        finally:
+            entry.task = None
+        if found is not None:
+            entry.stamp, entry.content = found
+            entry.hangs = False
+            return
+        behind = self._threads.behind([path]).get(path)
+        if behind is None or entry.hangs:
+            return
+        entry.hangs = True
+        if isinstance(entry.content, bytes):
+            words = "a file system does not answer: what was read before is used"
+            logger.warning(words, extra=fields(path=path))
+        else:
+            entry.content = behind.failure(path, time.monotonic())
+
+
+def _found(path: str, before: _Entry) -> tuple[Stamp | None, bytes | ProbeError]:
+    """
+    The stamp and the content of a file, the same as before unless it changed. Blocks.
+    """
+    try:
+        if before.stamp is not None and stamp_of(path) == before.stamp:
+            return before.stamp, before.content
+        data, status = read(path, LIMIT)
+    except ProbeError as error:
+        return None, error
+    if isinstance(before.content, bytes) and data == before.content:
+        data = before.content
+    return stamp_from(status) if status is not None else None, data
+
+
+def _unread(path: str) -> ProbeError:
+    return ProbeError(Reason.TIMEOUT, f"{printable(path)} is not read yet")

@@ -1,0 +1,53 @@
+"""
+Settings for TLS of the HTTP library, from bytes: OpenSSL opens no file of the configuration.
+"""
+
+import contextlib
+import os
+import ssl
+from collections.abc import Iterator
+
+from exporter.model.errors import ProbeError
+from exporter.model.reasons import Reason
+
+
+def tls_context(
+    authorities: bytes | None, certificate: bytes | None, password: str | None = None
+) -> ssl.SSLContext:
+    """
+    Settings that trust these authorities (PEM; None: the system's), and show this certificate, which has its
+    key behind it (PEM; None: nothing is shown). Blocks while the system's are read.
+
+    Raises OSError for authorities that can't be read, and ProbeError for a certificate that can't be used.
+    """
+    with _in_memory(authorities) as path:
+        context = ssl.create_default_context(cafile=path)
+    with _in_memory(certificate) as path:
+        if path is not None:
+            try:
+                # With no pass phrase given, OpenSSL would ask for one on the terminal.
+                context.load_cert_chain(path, password=password or "")
+            except (OSError, ValueError) as error:
+                words = getattr(error, "reason", None) or type(error).__name__
+                raise ProbeError(
+                    Reason.CLIENT_CERTIFICATE_UNUSABLE,
+                    f"our client certificate, or its key, can't be used: {words}",
+                ) from None
+    return context
+
+
+@contextlib.contextmanager
+def _in_memory(content: bytes | None) -> Iterator[str | None]:
+    """
+    The path of a file in memory with this content, which nobody else has; None of None.
+    """
+    if content is None:
+        yield None
+        return
+    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
