@@ -9,7 +9,7 @@ from enum import StrEnum
 
 class Reason(StrEnum):
     """
-    Why a probe failed. The values are label values and headings in the README: they are API.
+    Why a probe failed. The values are label values and headings in the manual: they are API.
     """
 
     DNS_NOT_FOUND = "dns_not_found"
