@@ -7,9 +7,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+
+from exporter.server.documents import shipped
 
 EXAMPLE = "alertmanager.yml"
 """The file that is the user's own once it is written: receivers and routes are theirs."""
@@ -45,20 +46,6 @@ class Written:
     """What is the user's own by now and another than would be written; it was left as it is."""
 
 
-def alerts_directory() -> Traversable:
-    """
-    Where the alert files are.
-    """
-    return _directory("alerts", "alerts")
-
-
-def dashboards_directory() -> Traversable:
-    """
-    Where the dashboards are.
-    """
-    return _directory("dashboards", "grafana")
-
-
 def write_alerts(
     directory: Path, labels: Sequence[str], *, runbooks_url: str | None = None, force: bool
 ) -> Written:
@@ -71,7 +58,7 @@ def write_alerts(
     written nothing, when another file stands in the place of one and `force` is not set. The Alertmanager
     example is never replaced.
     """
-    wanted = {directory / name: text for name, text in _texts(alerts_directory(), "")}
+    wanted = {directory / name: text for name, text in _texts(shipped("alerts", "alerts"), "")}
     rules = directory / "rules.yml"
     wanted[rules] = _linked(with_labels(wanted[rules], labels), runbooks_url)
     return _write(wanted, directory / EXAMPLE, force=force)
@@ -89,7 +76,7 @@ def write_dashboards(
     page = _inside_json(status_page or _STATUS_PAGE)
     wanted = {
         directory / f"expiry-{name}": _linked(text.replace(_STATUS_PAGE, page), runbooks_url)
-        for name, text in _texts(dashboards_directory(), "")
+        for name, text in _texts(shipped("dashboards", "grafana"), "")
         if name.endswith(".json")
     }
     return _write(wanted, None, force=force)
@@ -107,15 +94,6 @@ def _inside_json(text: str) -> str:
     The text as it stands between the quotes of a JSON string.
     """
     return json.dumps(text)[1:-1]
-
-
-def _directory(installed_name: str, source_name: str) -> Traversable:
-    """
-    A directory inside the installed package, or beside it in a source tree.
-    """
-    package = files("exporter")
-    installed = package / installed_name
-    return installed if installed.is_dir() else Path(str(package)).parent / source_name
 
 
 def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Written:
