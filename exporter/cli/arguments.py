@@ -5,10 +5,12 @@ What may be written on the command line, and the help that says so.
 import argparse
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from exporter import __version__, logs
+from exporter.cli import manual
 from exporter.model.policies import BUILT_IN
 from exporter.model.targets import label_name
 from exporter.model.urls import known_schemes
@@ -47,6 +49,9 @@ examples:
 
   expiry-exporter --config.file=expiry.yml --config.check
       say everything that is wrong with a configuration, and exit
+
+  expiry-exporter manual
+      the chapters of the manual, and a runbook for each alert
 
   kill -HUP PID, or curl -X POST http://localhost:10119/-/reload
       load the configuration anew; a bad one changes nothing
@@ -148,6 +153,9 @@ examples:
   expiry-exporter alerts --output-dir . --label team --label squad
       alerts that carry these labels of your targets
 
+  expiry-exporter alerts --output-dir . --web.external-url https://expiry.example.com
+      alerts that link to the runbooks that the exporter serves, .../runbooks/ExpirySoon
+
   expiry-exporter alerts --output-dir . --runbooks-url https://wiki.example.com/runbooks
       alerts that link to where you publish runbooks/, such as .../runbooks/ExpirySoon.md
 """
@@ -162,7 +170,7 @@ examples:
       after an upgrade
 
   expiry-exporter dashboards --output-dir . --web.external-url https://expiry.example.com
-      with links to the exporter's pages
+      with links to the exporter's pages and runbooks
 
   expiry-exporter dashboards --output-dir . --runbooks-url https://wiki.example.com/runbooks
       with links to where you publish the runbooks of `expiry-exporter alerts`
@@ -275,7 +283,9 @@ def parser() -> argparse.ArgumentParser:
         type=_label,
         help="a label of your targets for alerts to carry, instead of the usual ones; may be repeated",
     )
-    _add_runbooks_flag(writing)
+    runbooks = writing.add_mutually_exclusive_group()
+    _add_url(runbooks, _linked_url, "where people reach the exporter; alerts then link to its runbooks")
+    _add_runbooks_flag(runbooks)
     writing.add_argument(
         "--force", action="store_true", help="replace files that differ, but never alertmanager.yml"
     )
@@ -289,16 +299,11 @@ def parser() -> argparse.ArgumentParser:
         epilog=DASHBOARDS_EXAMPLES,
     )
     drawing.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
-    drawing.add_argument(
-        "--web.external-url",
-        dest="external_url",
-        metavar="URL",
-        type=_external_url,
-        help="where people reach the exporter's pages; the dashboards then link there",
-    )
+    _add_url(drawing, _external_url, "where people reach the exporter; dashboards then link to its pages")
     _add_runbooks_flag(drawing)
     drawing.add_argument("--force", action="store_true", help="replace files that differ")
     _add_log_flags(drawing)
+    manual.add_to(commands)
     showing = commands.add_parser(
         "demo",
         help="serve with embedded endpoints in every state",
@@ -343,24 +348,23 @@ def _add_look_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_runbooks_flag(parser: argparse.ArgumentParser) -> None:
+def _add_url(parser: argparse._ActionsContainer, reader: Callable[[str], str], words: str) -> None:
+    words = f"{words} (https://expiry.example.com)"
+    parser.add_argument("--web.external-url", dest="external_url", metavar="URL", type=reader, help=words)
+
+
+def _add_runbooks_flag(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--runbooks-url",
         dest="runbooks_url",
         metavar="URL",
-        type=_runbooks_url,
+        type=_linked_url,
         help="where people find the files of runbooks/, to link there (default: the project's repository)",
     )
 
 
 def _add_server_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--web.external-url",
-        dest="external_url",
-        metavar="URL",
-        type=_external_url,
-        help="where people reach this server (https://expiry.example.com); alerts then link to its pages",
-    )
+    _add_url(parser, _external_url, "where people reach this server; alerts then link to its pages")
     parser.add_argument(
         "--web.listen-address",
         dest="listen_address",
@@ -434,7 +438,7 @@ def _external_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _runbooks_url(text: str) -> str:
+def _linked_url(text: str) -> str:
     url = _external_url(text)
     # In a rule or a dashboard, braces and '$' would begin a template, and quotes end what they stand in.
     if not re.fullmatch(r"[!%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]+", url):

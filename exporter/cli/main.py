@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from exporter import logs
 from exporter.cli import arguments as command_line
-from exporter.cli import bundled_files
+from exporter.cli import bundled_files, manual
 from exporter.cli.serve import ListenError, _fail, _serve, _server
 from exporter.config.settings import Config
 from exporter.demo import endpoints
@@ -69,7 +69,11 @@ async def _serve_demo(options: argparse.Namespace, directory: str) -> threading.
 def _write_alerts(options: argparse.Namespace) -> int:
     return _tell(
         lambda: bundled_files.write_alerts(
-            options.output_dir, options.labels or (), runbooks_url=options.runbooks_url, force=options.force
+            options.output_dir,
+            options.labels or (),
+            external_url=options.external_url,
+            runbooks_url=options.runbooks_url,
+            force=options.force,
         )
     )
 
@@ -117,5 +121,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "forecast": _forecast,
     "alerts": _write_alerts,
     "dashboards": _write_dashboards,
+    "manual": manual.run,
     "demo": _demo,
 }
