@@ -20,21 +20,28 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from exporter import formats, logs
 from exporter.cli import arguments as command_line
-from exporter.cli import check, main
+from exporter.cli import check, main, serve
 from exporter.cli.bundled_files import write_alerts
 from exporter.config import reader, settings
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import Scrape
+from exporter.lookups import crl, dns
 from exporter.model.observation import Facts, Failed
 from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, USUAL_PATIENCE, Target
 from exporter.model.urls import SCHEMES, Form
+from exporter.net import resolver
 from exporter.probes import PROBES
+from exporter.probes.files import cache, glob
+from exporter.probes.kubernetes import exec_plugins
+from exporter.report import calendar, filters
 from exporter.report.advice import FAILURES, HAZARDS, REFUSALS
 from exporter.report.families import FAMILIES
 from exporter.report.status import Level, span
+from exporter.server import answers, app, bodies
 from exporter.server.app import PROBE_PARAMETERS, application
 from exporter.server.service import Options, Service
 from exporter.yaml_lines import ConfigError
@@ -387,6 +394,34 @@ def test_the_limit_of_addresses_is_the_described_one() -> None:
     """
     assert f"at most {ADDRESS_LIMIT} of them" in TEXT
     assert f"more than {ADDRESS_LIMIT}, or no route" in TEXT
+
+
+@pytest.mark.parametrize(
+    ("what", "numbers"),
+    [
+        ("a scrape", {app.MOST_TIMEOUT}),
+        ("resolving a name", {resolver.RESOLVE_TIMEOUT}),
+        ("addresses of a name", {ADDRESS_LIMIT}),
+        ("items of a file", {formats.ITEM_LIMIT}),
+        ("files of a pattern, and of all patterns", {glob.MATCH_LIMIT, cache.TOTAL_LIMIT}),
+        ("a revocation list", {crl.LIST_LIMIT / 1e6, crl.LIST_TIMEOUT}),
+        ("names of a certificate that `dns_checks` looks up", {dns.NAMES_LIMIT}),
+        ("a credential plugin of Kubernetes", {exec_plugins.TIMEOUT}),
+        ("a piece of an answer, 128 kB", {answers.READ_TIMEOUT}),
+        ("renderings that wait", {bodies.WAITING}),
+        ("events of the calendar", {calendar.EVENT_LIMIT}),
+        ("items on a page of `/api/v1/items`", {filters.MOST}),
+        ("log", {logs.EVENT_LINES, logs.LINE_LIMIT / 1024}),
+        ("stopping", {serve.STOP_TIMEOUT}),
+    ],
+)
+def test_the_bounds_are_the_described_ones(what: str, numbers: set[float]) -> None:
+    """
+    The table of all bounds has the numbers of the code, in its units.
+    """
+    (bound,) = (row[1] for row in table("What", "Bound") if row[0] == what)
+
+    assert {f"{number:,g}" for number in numbers} <= set(re.findall(r"[\d,]*\d", bound))
 
 
 def test_the_shown_output_of_check_is_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
