@@ -184,18 +184,18 @@ def test_no_html_passes_through_from_markdown() -> None:
     """
     text = (
         "# Title <b>x</b>\n\n<script>alert(1)</script>\n\n"
-        "A <i>y</i> [go](javascript:alert(1)) [q](data:text/html,z)\n\n"
+        "A <i>y</i> [go](javascript:alert(1)) [q](data:text/html,z)\n\n## Part\n\n"
         '| <u>a</u> | "b" |\n|---|---|\n| <s>c</s> | d |\n\n```x"y<z\n<p>\n```\n'
     )
     html = documentation.render(Document("x", text), "docs", "../", "?v=1")
     article = read(html).one("article")
 
     assert {one.name for one in article} <= {
-        *("h1", "a", "details", "summary", "p", "pre", "code"),
+        *("h1", "h2", "a", "details", "summary", "ul", "li", "p", "pre", "code"),
         *("table", "thead", "tbody", "tr", "th", "td"),
     }
     assert "<script>alert(1)</script>" in article.text
-    assert [one.attributes["href"] for one in article.all("a")] == ["#title-bxb"]
+    assert [one.attributes["href"] for one in article.all("a")] == ["#title-bxb", "#part", "#part"]
     assert [one.attributes["data-label"] for one in article.all("td")] == ["<u>a</u>", '"b"']
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from exporter.server.pages.markup import Child, Markup, document, element, foreign, generated, link, together
+from exporter.server.pages.markup import Markup, document, element, foreign, generated, link, together
 from exporter.server.pages.shelves import Document, Shelf
 from exporter.server.pages.words import coded
 
@@ -68,9 +68,19 @@ def render(shown: Document, place: str, root: str, versions: str) -> str:
 
 def render_shelf(shelf: Shelf, root: str, versions: str) -> str:
     """
-    The page that lists the documents of a shelf.
+    The page that lists the documents of a shelf, each with its first sentence and, if wanted, its headings.
     """
-    main = together(element("h1", shelf.title), element("p", shelf.intro), _listed(shelf, ""))
+    cards = (
+        element(
+            "section",
+            element("h2", link(name, one.title)),
+            element("p", coded(one.about)),
+            _contents(_rendered(one.text, shelf.place)[1], name) if shelf.shows_headings else None,
+            class_="contents card",
+        )
+        for name, one in shelf.documents.items()
+    )
+    main = together(element("h1", shelf.title), element("p", shelf.intro), cards)
     return document(f"{shelf.title}: expiry-exporter", root, link(root, "All targets"), main, versions)
 
 
@@ -78,44 +88,30 @@ def render_missing(name: str, shelf: Shelf, root: str, versions: str) -> str:
     """
     The page of a document that does not exist. It lists those that do.
     """
+    there = (
+        element("li", link(f"{root}{shelf.place}/{one.name}", one.title), ": ", coded(one.about))
+        for one in shelf.documents.values()
+    )
     main = together(
         element("h1", "There is no such page"),
         element("p", "Nothing is called ", foreign(name), " here. There are these:"),
-        _listed(shelf, f"{root}{shelf.place}/"),
+        element("div", element("ul", there), class_="prose card"),
     )
     return document("No such page: expiry-exporter", root, link(root, "All targets"), main, versions)
 
 
-def _listed(shelf: Shelf, before: str) -> Markup:
+def _contents(headings: Iterable[Heading], page: str) -> Markup:
     """
-    The documents of a shelf, each with its first sentence and its headings. `before` leads to the shelf.
+    Links to the headings of a page, but to its title.
     """
-    return together(
-        element(
-            "section",
-            element("h2", link(f"{before}{name}", one.title)),
-            element("p", coded(one.about)),
-            _contents(_headings_below(one, shelf), f"{before}{name}"),
-            class_="contents card",
-        )
-        for name, one in shelf.documents.items()
+    return element(
+        "ul",
+        (
+            element("li", link(f"{page}#{one.anchor}", one.words), class_=f"level{one.level}")
+            for one in headings
+            if one.level > 1
+        ),
     )
-
-
-def _headings_below(one: Document, shelf: Shelf) -> tuple[Heading, ...]:
-    return _rendered(one.text, shelf.place)[1] if shelf.shows_headings else ()
-
-
-def _contents(headings: Iterable[Heading], page: str) -> Child:
-    """
-    Links to the headings of a page, but to its title; nothing without any.
-    """
-    links = [
-        element("li", link(f"{page}#{one.anchor}", one.words), class_=f"level{one.level}")
-        for one in headings
-        if one.level > 1
-    ]
-    return element("ul", links) if links else None
 
 
 @lru_cache(maxsize=64)

@@ -36,7 +36,7 @@ def element(name: str, /, *children: Child, **attributes: str | float | bool | N
 
 def generated(html: str) -> Markup:
     """
-    HTML that a renderer made which escapes all text and lets no HTML through.
+    HTML of a renderer that escapes all text and lets no HTML through.
     """
     return Markup(html)
 

@@ -160,24 +160,25 @@ class Site:
         """
         A chapter of the manual or a runbook; without a name the list of all.
         """
-        from exporter.server.pages import documentation  # noqa: PLC0415 - its library is large, and many never need it
-
         place = request.path.split("/")[1]
         # The files are called so, and links to them may be in use.
         name = request.match_info.get("name", "").removesuffix(".md")
         shelf = documents.manual() if place == "docs" else documents.runbooks()
         root = root_of(request.rel_url.raw_path, self._service.external_url)
         shown = shelf.documents.get(name)
-        if name and shown is None:
-            return await _page(request, documentation.render_missing(name, shelf, root, versions()), 404)
 
         def parts() -> Iterator[bytes]:
-            if shown is None:
-                yield _encoded(documentation.render_shelf(shelf, root, versions()))
-            else:
-                yield _encoded(documentation.render(shown, place, root, versions()))
+            from exporter.server.pages import documentation  # noqa: PLC0415 - its library is large, and many never need it
 
-        return await _told(request, await self._renderings.get((place, name, root), parts), "text/html")
+            if shown is not None:
+                yield _encoded(documentation.render(shown, place, root, versions()))
+            elif name:
+                yield _encoded(documentation.render_missing(name, shelf, root, versions()))
+            else:
+                yield _encoded(documentation.render_shelf(shelf, root, versions()))
+
+        body = await self._renderings.get((place, name, root), parts)
+        return await _told(request, body, "text/html", 404 if name and shown is None else 200)
 
     async def show_asset(self, request: web.Request) -> web.StreamResponse:
         """
