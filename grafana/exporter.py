@@ -273,7 +273,7 @@ def failures() -> timeseries.Panel:
         Place(
             "Looks that fail, by reason",
             "Endpoints by the reason for which the look failed, the most frequent first. `timeout` is the"
-            " exporter's own: its sweep was not complete. `dns_…` for many is a resolver. The README"
+            " exporter's own: its sweep was not complete. `dns_…` for many is a resolver. The manual"
             " explains each.",
             12,
         ),

@@ -367,14 +367,14 @@ def reasons() -> table.Panel:
             "What is wrong, by reason",
             "Endpoints with each reason for which clients refuse them, for which the last look at them"
             " failed, or for which they will fail later. Many with one reason have one cause: look there"
-            " first. The README explains each reason.",
+            " first. The manual explains each reason.",
             15,
             10,
         ),
         [queries.words("\nor ".join(found), "advice", "$1", "reason")],
         [
             Column("sort", "What", words=SORTS, coloured=True, width=140),
-            Column("reason", "Reason", links={"Explanation": shell.README}, width=195),
+            Column("reason", "Reason", links={"Explanation": shell.TO_REASON}, width=195),
             Column("Value", "Endpoints", unit="short", width=105),
             Column("advice", "What to do", words=ADVICE, wrapped=True),
         ],

@@ -24,7 +24,6 @@ from grafana.queries import of
 
 REPOSITORY = "https://github.com/expiry-exporter/expiry-exporter/blob/main"
 RUNBOOKS = f"{REPOSITORY}/alerts/runbooks"
-README = f"{REPOSITORY}/README.md"
 
 STATUS = "http://localhost:10119"
 """The URL of the status page until another one is put into the text box."""
@@ -44,6 +43,8 @@ TO_TARGET = f"/d/expiry-target?{KEPT}&var-target=${{__data.fields.Target:percent
 """The Target dashboard of the row."""
 TO_STATUS = "${status:raw}/targets/${__data.fields.Target:percentencode}"
 """The row's target on the exporter's status page."""
+TO_REASON = "${status:raw}/docs/reasons#${__value.raw}"
+"""The heading in the exporter's manual of the reason that the cell names."""
 TO_RUNBOOK = f"{RUNBOOKS}/${{__value.raw}}.md"
 """The runbook of the alert that the cell names."""
 

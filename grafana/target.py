@@ -176,7 +176,7 @@ def diagnosis() -> table.Panel:
         [
             Column("Value #A", "Problem", words=PROBLEMS, width=160, coloured=True),
             Column("advice", "What to do", words=ADVICE, wrapped=True),
-            Column("reason", "Reason", links={"Explanation": shell.README}, width=190),
+            Column("reason", "Reason", links={"Explanation": shell.TO_REASON}, width=190),
             Column("endpoint", "Endpoint", width=190),
             Column("item", "Item", width=90),
             Column("kind", "Kind", words=KINDS, width=150),

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.engine.descriptors import CLIENTS, OWN, WATCHES, client_slots, probe_slots
 from exporter.server.service import CONCURRENCY
-from tests.support.readme import README
+from tests.support.readme import whole_text
 
 
 @pytest.mark.parametrize("limit", [256, 512, 1024, 4096, 65_536, 1_048_576])
@@ -20,11 +20,11 @@ def test_all_parts_fit_below_the_limit(limit: int) -> None:
 
 def test_usual_limits_allow_the_default() -> None:
     """
-    With 1,024 open files nothing has to be said. With 256, looks and clients are fewer. The README says
+    With 1,024 open files nothing has to be said. With 256, looks and clients are fewer. The manual says
     where that begins.
     """
     assert probe_slots(810) >= CONCURRENCY > probe_slots(809)
-    assert "(`ulimit -n`) is below 810 |" in README.read_text("utf-8")
+    assert "(`ulimit -n`) is below 810 |" in whole_text()
     assert (probe_slots(256), client_slots(256)) == (48, 32)
 
 

@@ -1,5 +1,5 @@
 """
-Documents and code say the same: each table of the README is compared with what it describes.
+Documents and code say the same: tables of README and manual are compared with the code that they describe.
 """
 
 import argparse
@@ -20,30 +20,37 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from exporter.cli import check, main
+from exporter import formats, logs
+from exporter.cli import check, main, serve
 from exporter.cli.bundled_files import write_alerts
 from exporter.config import reader, settings
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import Scrape
+from exporter.lookups import crl, dns
 from exporter.model.observation import Facts, Failed
 from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, USUAL_PATIENCE, Target
 from exporter.model.urls import SCHEMES, Form
+from exporter.net import resolver
 from exporter.probes import PROBES
+from exporter.probes.files import cache, glob
+from exporter.probes.kubernetes import exec_plugins
+from exporter.report import calendar, filters
 from exporter.report.advice import FAILURES, FAULTS, HAZARDS
 from exporter.report.families import FAMILIES
 from exporter.report.status import Level, span
+from exporter.server import answers, app, bodies
 from exporter.server.app import PROBE_PARAMETERS, application
 from exporter.server.service import Options, Service
 from exporter.yaml_lines import ConfigError
 from tests.golden.scenes import seen
 from tests.golden.values import Scene, certificate, facts, target
-from tests.support.readme import README, REPOSITORY, code, fenced, headings, section_table, table
+from tests.support.readme import MANUAL, README, REPOSITORY, code, fenced, sections, table, whole_text
 from tests.support.screen import screen
 
 EXAMPLE = REPOSITORY / "exporter" / "config" / "example.yml"
-TEXT = README.read_text(encoding="utf-8")
+TEXT = whole_text()
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -57,7 +64,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 def flags() -> dict[str, tuple[set[str], str]]:
     """
-    Each flag with the commands that have it, and its default as the README writes it.
+    Each flag with the commands that have it, and its default as the manual writes it.
     """
     found: dict[str, tuple[set[str], str]] = {}
     for command, parser in parsers().items():
@@ -75,7 +82,7 @@ def flags() -> dict[str, tuple[set[str], str]]:
 
 def routes() -> set[str]:
     """
-    `METHOD /path` of each route, as the README writes it.
+    `METHOD /path` of each route, as the manual writes it.
     """
 
     async def look() -> set[str]:
@@ -96,7 +103,7 @@ def routes() -> set[str]:
 
 def keys(value: Any, path: str = "") -> Iterator[str]:
     """
-    The keys of the example, written as in the README: `targets[].url`, `policies.NAME.critical`.
+    The keys of the example, written as in the manual: `targets[].url`, `policies.NAME.critical`.
     """
     if isinstance(value, list):
         for element in value:
@@ -114,7 +121,7 @@ def keys(value: Any, path: str = "") -> Iterator[str]:
 
 def words(before: Before | None) -> set[str]:
     """
-    The numbers of a deadline, as the README writes them.
+    The numbers of a deadline, as the manual writes them.
     """
     if before is None:
         return set()
@@ -131,7 +138,7 @@ def numbers(cell: str) -> set[str]:
 
 def commands() -> list[list[str]]:
     """
-    Every command that the README shows, as words.
+    Every command that is shown, as words.
     """
     lines = [line for block in fenced("sh") for line in block.splitlines()]
     lines += [
@@ -145,13 +152,13 @@ def commands() -> list[list[str]]:
 
 def yaml_blocks(*, prometheus: bool) -> list[str]:
     """
-    The YAML of the README: Prometheus's configurations, or ours. Those of others have an `apiVersion`.
+    The YAML that is shown: Prometheus's configurations, or ours. Those of others have an `apiVersion`.
     """
     return [
         block
         for block in fenced("yaml")
         if (first := next(yaml.safe_load_all(block))).keys().isdisjoint({"apiVersion"})
-        and ("scrape_configs" in first) is prometheus
+        and first.keys().isdisjoint({"scrape_configs", "rule_files"}) is not prometheus
     ]
 
 
@@ -273,14 +280,15 @@ def test_each_reason_is_described_with_what_the_exporter_says_to_do(
     section: str, advice: Mapping[str, str]
 ) -> None:
     """
-    The tables have exactly the reasons there are, in their order, a meaning each, and the words of the pages.
+    Each reason there is has a heading, in their order, then its meaning, then the words of the pages.
     """
-    rows = section_table(section)
+    described = sections(MANUAL / "reasons.md", section, 4)
 
-    assert [(code(name)[0], what) for name, _, what in rows] == [
-        (str(reason), what) for reason, what in advice.items()
-    ]
-    assert all(meaning for _, meaning, _ in rows)
+    assert list(described) == list(map(str, advice))
+    for name, paragraphs in described.items():
+        meaning, what, *_ = paragraphs
+        assert meaning.endswith((".", ")"))
+        assert what == f"**What to do:** {advice[name]}"
 
 
 def test_each_kind_is_described() -> None:
@@ -381,10 +389,38 @@ def test_the_exit_codes_of_check_are_described() -> None:
 
 def test_the_limit_of_addresses_is_the_described_one() -> None:
     """
-    The README and the code agree on how many addresses of a name are looked at.
+    The manual and the code agree on how many addresses of a name are looked at.
     """
     assert f"at most {ADDRESS_LIMIT} of them" in TEXT
     assert f"more than {ADDRESS_LIMIT}, or no route" in TEXT
+
+
+@pytest.mark.parametrize(
+    ("what", "numbers"),
+    [
+        ("a scrape", {app.MOST_TIMEOUT}),
+        ("resolving a name", {resolver.RESOLVE_TIMEOUT}),
+        ("addresses of a name", {ADDRESS_LIMIT}),
+        ("items of a file", {formats.ITEM_LIMIT}),
+        ("files of a pattern, and of all patterns", {glob.MATCH_LIMIT, cache.TOTAL_LIMIT}),
+        ("a revocation list", {crl.LIST_LIMIT / 1e6, crl.LIST_TIMEOUT}),
+        ("names of a certificate that `dns_checks` looks up", {dns.NAMES_LIMIT}),
+        ("a credential plugin of Kubernetes", {exec_plugins.TIMEOUT}),
+        ("a piece of an answer, 128 kB", {answers.READ_TIMEOUT}),
+        ("renderings that wait", {bodies.WAITING}),
+        ("events of the calendar", {calendar.EVENT_LIMIT}),
+        ("items on a page of `/api/v1/items`", {filters.MOST}),
+        ("log", {logs.EVENT_LINES, logs.LINE_LIMIT / 1024}),
+        ("stopping", {serve.STOP_TIMEOUT}),
+    ],
+)
+def test_the_bounds_are_the_described_ones(what: str, numbers: set[float]) -> None:
+    """
+    The table of all bounds has the numbers of the code, in its units.
+    """
+    (bound,) = (row[1] for row in table("What", "Bound") if row[0] == what)
+
+    assert {f"{number:,g}" for number in numbers} <= set(re.findall(r"[\d,]*\d", bound))
 
 
 def test_the_shown_output_of_check_is_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,14 +464,14 @@ def test_the_shown_metrics_exist() -> None:
 @pytest.mark.parametrize("block", yaml_blocks(prometheus=False))
 def test_each_configuration_of_the_readme_is_good(block: str) -> None:
     """
-    What the README shows as an expiry.yml loads without a fault or a warning.
+    Whatever is shown as an expiry.yml loads without a fault or a warning.
     """
     assert reader.parse(block.encode(), "expiry.yml", {"PROXY_CREDENTIALS": "user:secret"}).warnings == ()
 
 
 def test_an_exporter_without_targets_of_its_own_is_possible() -> None:
     """
-    The empty list that the README advises for /probe loads.
+    The empty list that the manual advises for /probe loads.
     """
     assert "`targets: []`" in TEXT
     assert reader.parse(b"targets: []\n", "expiry.yml", {}).targets == ()
@@ -444,7 +480,7 @@ def test_an_exporter_without_targets_of_its_own_is_possible() -> None:
 @pytest.mark.parametrize("block", yaml_blocks(prometheus=True))
 def test_each_prometheus_configuration_of_the_readme_is_good(block: str, tmp_path: Path) -> None:
     """
-    What the README shows as a prometheus.yml is good as it stands.
+    Whatever is shown as a prometheus.yml is good as it stands.
     """
     file = tmp_path / "prometheus.yml"
     file.write_text(block, encoding="utf-8")
@@ -459,12 +495,12 @@ def test_each_prometheus_configuration_of_the_readme_is_good(block: str, tmp_pat
 
 def test_alerting_works_as_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The commands under Alert, one after the other beside the prometheus.yml there: what they write is good.
+    The README's commands on alerting, one after the other beside the prometheus.yml there: all is good.
     """
     monkeypatch.chdir(tmp_path)
-    section = re.split(r"^### ", TEXT.partition("\n### Alert\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    (block,) = (one for one in yaml_blocks(prometheus=True) if "rule_files" in one)
-    assert block in section
+    rest = README.read_text(encoding="utf-8").partition("\n### With Prometheus and Alertmanager\n")[2]
+    section = rest.partition("\n### ")[0]
+    (block,) = (one for one in yaml_blocks(prometheus=True) if "rule_files" in one and one in section)
     Path("prometheus.yml").write_text(block, encoding="utf-8")
     # Some of them stand under Upgrade again.
     shown = [one for one in dict.fromkeys(map(tuple, commands())) if f"{shlex.join(one)}\n" in section]
@@ -492,7 +528,8 @@ def test_alerting_is_shown_with_the_scrape_that_is_shown_first() -> None:
     """
     A reader who replaces the one prometheus.yml by the other scrapes as before.
     """
-    plain, *_, whole = sorted(yaml_blocks(prometheus=True), key=lambda one: "rule_files" in one)
+    whole, plain, *_ = (one for one in yaml_blocks(prometheus=True) if "scrape_configs" in one)
+    assert "rule_files" in whole
 
     assert yaml.safe_load(whole)["scrape_configs"] == yaml.safe_load(plain)["scrape_configs"]
 
@@ -515,7 +552,7 @@ def test_each_command_of_the_readme_exists(command: list[str]) -> None:
             assert arguments[0] == "-m"
             assert importlib.util.find_spec(arguments[1]) is not None
         case "python3":
-            assert arguments == ["-m", "venv", ".venv"]
+            assert arguments[:2] == ["-m", "venv"]
         case "pip":
             assert arguments == ["install", "."]
             assert (REPOSITORY / "pyproject.toml").is_file()
@@ -537,18 +574,9 @@ def test_each_command_of_the_readme_exists(command: list[str]) -> None:
             pytest.fail(f"nothing is known about the command {program}: say here how to check it")
 
 
-def test_links_within_the_readme_lead_somewhere() -> None:
-    """
-    Each `(#anchor)` is a heading.
-    """
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings()}
-
-    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
-
-
 def test_the_files_that_the_readme_names_exist() -> None:
     """
-    The README names the files beside it as they are called.
+    The documents name files beside them as they are called.
     """
     assert "[Apache-2.0](LICENSE)" in TEXT
     assert (REPOSITORY / "LICENSE").read_text(encoding="utf-8").lstrip().startswith("Apache License")
@@ -558,7 +586,7 @@ def test_the_files_that_the_readme_names_exist() -> None:
 
 def test_the_example_configuration_is_good(tmp_path: Path) -> None:
     """
-    The example that the README sends readers to loads; what it warns of are the files that are not there.
+    The example that readers are sent to loads; it warns only of the files that are not there.
     """
     file = tmp_path / "expiry.yml"
     shutil.copy(EXAMPLE, file)
@@ -577,11 +605,11 @@ def test_the_example_configuration_is_good(tmp_path: Path) -> None:
     assert all("is not a file that can be read" in warning for warning in loaded.warnings)
 
 
-def test_each_picture_of_the_readme_is_there() -> None:
+def test_each_picture_is_there() -> None:
     """
     Every picture that is shown or linked is a PNG file of less than half a megabyte.
     """
-    pictures = re.findall(r"\]\((grafana/[^)]+\.png)\)", TEXT)
+    pictures = re.findall(r"\]\((?:\.\./\.\./)?(grafana/[^)]+\.png)\)", TEXT)
 
     assert len(pictures) >= 7
     for picture in pictures:

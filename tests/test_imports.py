@@ -54,7 +54,7 @@ PURE = {
     *("probes.tls.tds_packets",),
     *("probes.domains.registration", "probes.domains.rdap", "probes.domains.whois"),
     *("server.pages.markup", "server.pages.overview", "server.pages.target", "server.pages.timeline"),
-    *("server.pages.words",),
+    *("server.pages.documentation", "server.pages.shelves", "server.pages.words"),
 }
 """Wings and modules that open no socket or file and read no clock: bytes or values in, values out."""
 

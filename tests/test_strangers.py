@@ -380,7 +380,7 @@ def test_redirects_of_documents_are_judged(server: WebServer) -> None:
 @pytest.mark.parametrize(
     ("allow", "url", "addresses", "permitted"),
     [
-        # As the README promises.
+        # As the manual promises.
         (["*"], "https://a.example", ["127.0.0.1"], True),
         (["https://*"], "https://a.example", ["127.0.0.1"], True),
         # A name leads to public and internal servers, and not to this host.

@@ -32,7 +32,7 @@ STATES = {
 
 def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
     """
-    Its demo shows every state in /metrics and on the page, and the alert files and dashboards are in it.
+    Its demo shows every state in /metrics and on the page; alert files, dashboards and the manual are in it.
     """
     wheels = tmp_path / "wheels"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -56,6 +56,10 @@ def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
             style = answer.read().decode()
         with opener.open(f"{url}/calendar.ics") as answer:
             calendar = answer.read().decode()
+        with opener.open(f"{url}/docs/") as answer:
+            chapters = answer.read().decode()
+        with opener.open(f"{url}/runbooks/ExpirySoon") as answer:
+            runbook = answer.read().decode()
     samples = [sample for family in families for sample in family.samples]
     assert {one.labels["target"] for one in samples if one.name == "expiry_target_info"} == set(STATES)
     reasons = {
@@ -68,6 +72,11 @@ def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
     assert ".badge" in style
     assert "healthy: certificate ends" in calendar
     assert "Traceback" not in page
+    assert all(f'href="{path.stem}"' in chapters for path in (ROOT / "exporter" / "manual").iterdir())
+    assert '<h1 id="expirysoon">' in runbook
+    for file in (ROOT / "exporter" / "manual" / "reasons.md", ROOT / "alerts" / "runbooks" / "ExpirySoon.md"):
+        printed = subprocess.check_output([program, "manual", file.stem], cwd=tmp_path)
+        assert printed == file.read_bytes()
     subprocess.run([program, "alerts", "--output-dir", tmp_path / "alerts"], check=True, cwd=tmp_path)
     written = [path.relative_to(tmp_path / "alerts") for path in (tmp_path / "alerts").rglob("*")]
     shipped = [path.relative_to(ROOT / "alerts") for path in (ROOT / "alerts").rglob("*")]

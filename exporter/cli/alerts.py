@@ -31,6 +31,9 @@ examples:
   expiry-exporter alerts --output-dir . --label team --label squad
       alerts that carry these labels of your targets
 
+  expiry-exporter alerts --output-dir . --web.external-url https://expiry.example.com
+      alerts that link to the runbooks that the exporter serves, .../runbooks/ExpirySoon
+
   expiry-exporter alerts --output-dir . --runbooks-url https://wiki.example.com/runbooks
       alerts that link to where you publish runbooks/, such as .../runbooks/ExpirySoon.md
 """
@@ -50,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_label,
         help="a label of your targets for alerts to carry, instead of the usual ones; may be repeated",
     )
-    arguments.add_runbooks_flag(parser)
+    runbooks = parser.add_mutually_exclusive_group()
+    words = "where people reach the exporter; alerts then link to its runbooks"
+    arguments.add_url(runbooks, arguments.linked_url, words)
+    arguments.add_runbooks_flag(runbooks)
     parser.add_argument(
         "--force", action="store_true", help="replace files that differ, but never alertmanager.yml"
     )
@@ -62,7 +68,11 @@ def run(options: argparse.Namespace) -> int:
     """
     return report(
         lambda: write_alerts(
-            options.output_dir, options.labels or (), runbooks_url=options.runbooks_url, force=options.force
+            options.output_dir,
+            options.labels or (),
+            external_url=options.external_url,
+            runbooks_url=options.runbooks_url,
+            force=options.force,
         )
     )
 

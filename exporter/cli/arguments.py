@@ -4,6 +4,7 @@ Flags that several commands have, and the types of their values.
 
 import argparse
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from exporter import logs
@@ -50,7 +51,15 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_runbooks_flag(parser: argparse.ArgumentParser) -> None:
+def add_url(parser: argparse._ActionsContainer, reader: Callable[[str], str], words: str) -> None:
+    """
+    Add the flag that says where people reach the exporter; `words` say what becomes of it.
+    """
+    words = f"{words} (https://expiry.example.com)"
+    parser.add_argument("--web.external-url", dest="external_url", metavar="URL", type=reader, help=words)
+
+
+def add_runbooks_flag(parser: argparse._ActionsContainer) -> None:
     """
     Add the flag of commands that write links to the runbooks.
     """
@@ -58,7 +67,7 @@ def add_runbooks_flag(parser: argparse.ArgumentParser) -> None:
         "--runbooks-url",
         dest="runbooks_url",
         metavar="URL",
-        type=_runbooks_url,
+        type=linked_url,
         help="where people find the files of runbooks/, to link there (default: the project's repository)",
     )
 
@@ -67,13 +76,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
     """
     Add the flags of commands that serve.
     """
-    parser.add_argument(
-        "--web.external-url",
-        dest="external_url",
-        metavar="URL",
-        type=external_url,
-        help="where people reach this server (https://expiry.example.com); alerts then link to its pages",
-    )
+    add_url(parser, external_url, "where people reach this server; alerts then link to its pages")
     parser.add_argument(
         "--web.listen-address",
         dest="listen_address",
@@ -144,7 +147,10 @@ def external_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _runbooks_url(text: str) -> str:
+def linked_url(text: str) -> str:
+    """
+    Such a URL that may stand in rules and dashboards. Raises argparse.ArgumentTypeError.
+    """
     url = external_url(text)
     # In a rule or a dashboard, braces and '$' would begin a template, and quotes end what they stand in.
     if not re.fullmatch(r"[!%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]+", url):

@@ -8,9 +8,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+
+from exporter.server.documents import shipped
 
 EXAMPLE = "alertmanager.yml"
 """The file that is the user's own once it is written: receivers and routes are theirs."""
@@ -26,6 +27,10 @@ _STATUS_PAGE = "http://localhost:10119"
 
 _RUNBOOKS = "https://github.com/expiry-exporter/expiry-exporter/blob/main/alerts/runbooks"
 """Where rules and dashboards say that the runbooks are, until they are told otherwise."""
+
+
+_RUNBOOK = re.compile(rf"{re.escape(_RUNBOOKS)}(?:/([\w${{}}.]+)\.md)?")
+"""That place with the name of an alert, which may be a variable of Grafana's; or without one."""
 
 
 class BundleError(Exception):
@@ -46,61 +51,57 @@ class Written:
     """What is the user's own by now and another than would be written; it was left as it is."""
 
 
-def alerts_directory() -> Traversable:
-    """
-    Where the alert files are.
-    """
-    return _directory("alerts", "alerts")
-
-
-def dashboards_directory() -> Traversable:
-    """
-    Where the dashboards are.
-    """
-    return _directory("dashboards", "grafana")
-
-
 def write_alerts(
-    directory: Path, labels: Sequence[str], *, runbooks_url: str | None = None, force: bool
+    directory: Path,
+    labels: Sequence[str],
+    *,
+    external_url: str | None = None,
+    runbooks_url: str | None = None,
+    force: bool,
 ) -> Written:
     """
     Write the alert files below the directory, and return what was written.
 
-    `labels`, names that targets may have, replace those that alerts carry; empty: the usual ones.
-    `runbooks_url` is where people find the runbooks, to which alerts link; None: the project's repository.
-    It has no character that means something in YAML or in a template. Raises BundleError, and then has
-    written nothing, when another file stands in the place of one and `force` is not set. The Alertmanager
-    example is never replaced.
+    `labels`, names that targets may have, replace those that alerts carry; empty: the usual ones. Alerts
+    link to the runbooks that the exporter serves at `external_url`, or to their files at `runbooks_url`; with
+    neither to the project's repository. No URL has a character that means something in YAML or in a
+    template. Raises BundleError, and then has written nothing, when another file stands in the place of one
+    and `force` is not set. The Alertmanager example is never replaced.
     """
-    wanted = {directory / name: text for name, text in _texts(alerts_directory(), "")}
+    wanted = {directory / name: text for name, text in _texts(shipped("alerts", "alerts"), "")}
     rules = directory / "rules.yml"
-    wanted[rules] = _linked(with_labels(wanted[rules], labels), runbooks_url)
+    wanted[rules] = _linked(with_labels(wanted[rules], labels), external_url, runbooks_url)
     return _write(wanted, directory / EXAMPLE, force=force)
 
 
 def write_dashboards(
-    directory: Path, status_page: str | None, *, runbooks_url: str | None = None, force: bool
+    directory: Path, external_url: str | None, *, runbooks_url: str | None = None, force: bool
 ) -> Written:
     """
     Write the Grafana dashboards to the directory, and return what was written.
 
-    `status_page` is where people reach the exporter's pages; None: the dashboards ask for it in a text box,
-    in which this machine stands. `runbooks_url` is as in `write_alerts`. Raises BundleError like that.
+    `external_url` is where people reach the exporter's pages; None: the dashboards ask for it in a text box,
+    in which this machine stands. Links to runbooks lead to their files at `runbooks_url`; without it they
+    are as in `write_alerts`. Raises BundleError like that.
     """
-    page = _inside_json(status_page or _STATUS_PAGE)
-    wanted = {
-        directory / f"expiry-{name}": _linked(text.replace(_STATUS_PAGE, page), runbooks_url)
-        for name, text in _texts(dashboards_directory(), "")
-        if name.endswith(".json")
-    }
+    page = _inside_json(external_url) if external_url is not None else None
+    wanted = {}
+    for name, text in _texts(shipped("dashboards", "grafana"), ""):
+        if name.endswith(".json"):
+            paged = text.replace(_STATUS_PAGE, page or _STATUS_PAGE)
+            wanted[directory / f"expiry-{name}"] = _linked(paged, page, runbooks_url)
     return _write(wanted, None, force=force)
 
 
-def _linked(text: str, runbooks_url: str | None) -> str:
+def _linked(text: str, external_url: str | None, runbooks_url: str | None) -> str:
     """
-    The text with links to the runbooks there; None: as it is.
+    The text with links to the files of runbooks there, else to the exporter's pages there, else as it is.
     """
-    return text if runbooks_url is None else text.replace(_RUNBOOKS, runbooks_url)
+    if runbooks_url is not None:
+        return text.replace(_RUNBOOKS, runbooks_url)
+    if external_url is not None:
+        return _RUNBOOK.sub(lambda found: f"{external_url}/runbooks/{found[1] or ''}", text)
+    return text
 
 
 def _inside_json(text: str) -> str:
@@ -108,15 +109,6 @@ def _inside_json(text: str) -> str:
     The text as it stands between the quotes of a JSON string.
     """
     return json.dumps(text)[1:-1]
-
-
-def _directory(installed_name: str, source_name: str) -> Traversable:
-    """
-    A directory inside the installed package, or beside it in a source tree.
-    """
-    package = files("exporter")
-    installed = package / installed_name
-    return installed if installed.is_dir() else Path(str(package)).parent / source_name
 
 
 def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Written:

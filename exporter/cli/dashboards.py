@@ -22,7 +22,7 @@ examples:
       after an upgrade
 
   expiry-exporter dashboards --output-dir . --web.external-url https://expiry.example.com
-      with links to the exporter's pages
+      with links to the exporter's pages and runbooks
 
   expiry-exporter dashboards --output-dir . --runbooks-url https://wiki.example.com/runbooks
       with links to where you publish the runbooks of `expiry-exporter alerts`
@@ -35,13 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
-    parser.add_argument(
-        "--web.external-url",
-        dest="external_url",
-        metavar="URL",
-        type=arguments.external_url,
-        help="where people reach the exporter's pages; the dashboards then link there",
-    )
+    words = "where people reach the exporter; dashboards then link to its pages"
+    arguments.add_url(parser, arguments.external_url, words)
     arguments.add_runbooks_flag(parser)
     parser.add_argument("--force", action="store_true", help="replace files that differ")
 

@@ -41,6 +41,9 @@ examples:
   expiry-exporter --config.file=expiry.yml --config.check
       say everything that is wrong with a configuration, and exit
 
+  expiry-exporter manual
+      the chapters of the manual, and a runbook for each alert
+
   kill -HUP PID, or curl -X POST http://localhost:10119/-/reload
       load the configuration anew; a bad one changes nothing
 """
@@ -51,6 +54,7 @@ COMMANDS = {
     "forecast": "look once and tell which alerts will fire on which day",
     "alerts": "write the alerting rules, the Alertmanager example, templates and runbooks",
     "dashboards": "write the Grafana dashboards",
+    "manual": "print a chapter of the manual, or the runbook of an alert",
     "demo": "serve with embedded endpoints in every state",
 }
 """

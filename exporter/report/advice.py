@@ -89,10 +89,10 @@ FAILURES: dict[Reason, str] = {
     ),
     Reason.NOT_A_FILE: "Point the target at a file: a directory, socket or device is there.",
     Reason.FORMAT_UNKNOWN: (
-        "Point the target at a certificate, keystore, revocation list or what else the README names."
+        "Point the target at a certificate, keystore, revocation list or what else the manual names."
     ),
     Reason.FORMAT_UNSUPPORTED: (
-        "Convert the file to a format that the README names (a PKCS#12 keystore with AES, say), or watch the "
+        "Convert the file to a format that the manual names (a PKCS#12 keystore with AES, say), or watch the "
         "place that serves the certificate."
     ),
     Reason.FORMAT_BROKEN: (

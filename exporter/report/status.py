@@ -71,6 +71,8 @@ class Finding:
     """Name of the item concerned; None when the finding is about the endpoint."""
     deploy: bool = False
     """True when the remedy is to deploy a newer item, if one is known elsewhere."""
+    reason: str = ""
+    """The failure, fault or hazard concerned, by which the manual explains it; empty when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,12 @@ def status(row: EndpointRow, now: float) -> Status:
             found += _item_findings(judged, now)
             found += _past_findings(row, judged.item, now)
         found += [
-            Finding(Level.CRITICAL, f"not trusted: {one.detail}", advice.FAULTS.get(one.fault, ""))
+            Finding(
+                Level.CRITICAL,
+                f"not trusted: {one.detail}",
+                advice.FAULTS.get(one.fault, ""),
+                reason=one.fault,
+            )
             for one in _other_faults(row.verdict)
         ]
     if row.held.facts is not None:
@@ -108,6 +115,7 @@ def status(row: EndpointRow, now: float) -> Status:
                 Level.CRITICAL if one.hazard in LOST else Level.WARNING,
                 one.detail,
                 advice.HAZARDS.get(one.hazard, ""),
+                reason=one.hazard,
             )
             for one in row.held.facts.hazards
         ]
@@ -129,12 +137,14 @@ def _probe_findings(row: EndpointRow, now: float) -> Iterator[Finding]:
     what_to_do = advice.FAILURES.get(observation.reason, "")
     if observation.facts is not None:
         # The certificate was seen before the server refused the client.
-        yield Finding(Level.WARNING, f"{observation.reason}: {observation.detail}", what_to_do)
+        words = f"{observation.reason}: {observation.detail}"
+        yield Finding(Level.WARNING, words, what_to_do, reason=observation.reason)
         return
     held = ""
     if row.held.seen_at is not None:
         held = f" (last seen {ago(now - row.held.seen_at)})"
-    yield Finding(Level.UNKNOWN, f"{observation.reason}: {observation.detail}{held}", what_to_do)
+    words = f"{observation.reason}: {observation.detail}{held}"
+    yield Finding(Level.UNKNOWN, words, what_to_do, reason=observation.reason)
 
 
 def lookup_findings(facts: Facts) -> Iterator[Finding]:
@@ -149,7 +159,8 @@ def lookup_findings(facts: Facts) -> Iterator[Finding]:
         words = f"{_NOT_KNOWN[one.lookup]}: {one.reason}: {one.detail}"
         if one.stands:
             words = f"{_NOT_UPDATED[one.lookup]}: {one.reason}: {one.detail}; what is known besides stands"
-        yield Finding(Level.UNKNOWN if unknown else Level.OK, words, advice.LOOKUPS[one.lookup])
+        level = Level.UNKNOWN if unknown else Level.OK
+        yield Finding(level, words, advice.LOOKUPS[one.lookup], reason=one.reason)
 
 
 _NOT_KNOWN = {

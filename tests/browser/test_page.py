@@ -23,7 +23,15 @@ TARGETS = {
     "held": "renewed, now down",
     "never-seen": "https://ldap.example.com:636",
 }
-PATHS = {"list": LIST, **{key: f"/targets/{quote(name, safe='')}" for key, name in TARGETS.items()}}
+PATHS = {
+    "list": LIST,
+    **{key: f"/targets/{quote(name, safe='')}" for key, name in TARGETS.items()},
+    "manual": "/docs/",
+    "metrics": "/docs/metrics",
+    "reasons": "/docs/reasons#timeout",
+    "keys": "/docs/configuration#keys",
+    "runbook": "/runbooks/ExpiryNotTrusted",
+}
 
 
 def faults(page: Page) -> list[str]:

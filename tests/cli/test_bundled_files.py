@@ -12,6 +12,7 @@ import yaml
 
 from exporter.cli.bundled_files import BundleError, Written, write_alerts, write_dashboards
 from exporter.model.targets import RESERVED_LABELS
+from exporter.server.documents import runbooks
 
 ALERTS = Path(__file__).parents[2] / "alerts"
 GRAFANA = Path(__file__).parents[2] / "grafana"
@@ -58,6 +59,20 @@ def test_the_rules_link_to_the_runbooks_that_are_named(tmp_path: Path) -> None:
         ["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_rules_link_to_the_runbooks_that_the_exporter_serves(tmp_path: Path) -> None:
+    """
+    Each alert to its page there, and the rules are still rules.
+    """
+    write_alerts(tmp_path, (), external_url="https://expiry.example.com/pages", force=False)
+    text = (tmp_path / "rules.yml").read_text()
+    alerts = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"] if "alert" in rule]
+    for rule in alerts:
+        page = f"https://expiry.example.com/pages/runbooks/{rule['alert']}"
+        assert rule["annotations"]["runbook_url"] == page
+        assert rule["alert"] in runbooks().documents
+    assert "github.com" not in text
 
 
 def test_another_place_of_the_runbooks_is_another_file(tmp_path: Path) -> None:
@@ -188,6 +203,23 @@ def test_the_dashboards_link_to_the_runbooks_that_are_named(tmp_path: Path) -> N
         assert url in written
         assert usual not in written
         assert written.replace(url, usual) == shipped
+
+
+def test_the_dashboards_link_to_the_runbooks_that_the_exporter_serves(tmp_path: Path) -> None:
+    """
+    To the list of all, to one that is named, and to that of the alert in a cell. A place that is named for
+    runbooks goes before.
+    """
+    links = set()
+    for path in write_dashboards(tmp_path, "https://e.example", force=False).paths:
+        text = path.read_text()
+        assert "github.com/expiry-exporter/expiry-exporter/blob/main/alerts" not in text
+        links |= set(re.findall(r"https://e\.example/runbooks/[^\"]*", text))
+    assert {"", "${__value.raw}", "ExpiryExporterDown"} <= {link.rpartition("/")[2] for link in links}
+    assert not any(link.endswith(".md") for link in links)
+    wiki = "https://wiki.example.com"
+    for path in write_dashboards(tmp_path / "b", "https://e.example", runbooks_url=wiki, force=False).paths:
+        assert "https://e.example/runbooks" not in path.read_text()
 
 
 def test_dashboards_that_differ_are_kept(tmp_path: Path) -> None:

@@ -150,9 +150,18 @@ def test_help_names_every_flag_and_shows_examples() -> None:
     assert "expiry-exporter --config.file=expiry.yml" in text
     both = text + run("check", "--help").stdout + run("demo", "--help").stdout
     both += run("alerts", "--help").stdout + run("dashboards", "--help").stdout
-    both += run("forecast", "--help").stdout
+    both += run("forecast", "--help").stdout + run("manual", "--help").stdout
     assert len(flags()) > 12
     assert [flag for flag in flags() if flag not in both] == []
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_the_help_of_the_manual_shows_examples() -> None:
+    """
+    In lines that a terminal has room for.
+    """
+    text = run("manual", "--help").stdout
+    assert text.count("  expiry-exporter manual") >= 5
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
@@ -223,6 +232,14 @@ def test_the_version_is_told() -> None:
         (
             ["dashboards", "--output-dir=/dev/null/x", "--runbooks-url=https://a/?x"],
             "'?' or '#' may be in it",
+        ),
+        (["alerts", "--output-dir=/dev/null/x", "--web.external-url=https://a/{{x}}"], "percent-encoded"),
+        (
+            [
+                *("alerts", "--output-dir=/dev/null/x"),
+                *("--web.external-url=https://a.example", "--runbooks-url=https://b.example"),
+            ],
+            "argument --runbooks-url: not allowed with argument --web.external-url",
         ),
         (["check", "--timeout=0", "https://a.example"], "'0' is not a number of seconds above 0"),
         (["check", "--timeout=-1", "https://a.example"], "'-1' is not a number of seconds above 0"),

@@ -251,7 +251,7 @@ def table_columns(dashboard: Json) -> Iterator[str]:
 
 def links(dashboard: Json) -> Iterator[str]:
     """
-    Links lead to our dashboards, the status page, the README or a runbook that exists, variables kept.
+    Links lead to our dashboards, the exporter's pages or a runbook that exists, variables kept.
     """
     for url in _urls(dashboard):
         if url.startswith("/d/"):
@@ -265,7 +265,7 @@ def links(dashboard: Json) -> Iterator[str]:
             page = url.removeprefix(RUNBOOKS).removeprefix("/")
             if page and "$" not in page and not (DIRECTORY.parent / "alerts" / "runbooks" / page).is_file():
                 yield f"a link to the runbook {page}, which there is not"
-        elif not url.startswith(("${status:raw}", "${__value.raw}")) and not url.endswith("/README.md"):
+        elif not url.startswith(("${status:raw}", "${__value.raw}")):
             yield f"a link to {url}"
 
 

@@ -23,7 +23,7 @@ from exporter.model.policies import (
 YEAR = 365 * DAY
 
 # Days that are left when renewal is due, at the warning, and when it is critical, for lifetimes in days.
-# Worked out by hand from the rules in the README, not by the code.
+# Worked out by hand from the rules in the manual, not by the code.
 TABLE = [
     # A third, the warning late by min(max(1 d, 1/20), 1/8, 5 d); a half and a sixth under ten days;
     # critical at an eighth, a week at most.

@@ -1,3 +1,3 @@
 """
-A real Prometheus scrapes the exporter, as the README says to.
+A real Prometheus scrapes the exporter, as the manual says to.
 """

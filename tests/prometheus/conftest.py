@@ -1,5 +1,5 @@
 """
-Servers in some states, an exporter that looks at them, and a Prometheus configured by the README.
+Servers in some states, an exporter that looks at them, and a Prometheus configured by the manual.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def minted(now: float, days_left: float, authority: Minted) -> Minted:
 @pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """
-    Four servers and one port without one; an exporter; a Prometheus with each of the README's three jobs.
+    Four servers and one port without one; an exporter; a Prometheus with each of the manual's three jobs.
     """
     # Prometheus and the exporter have the machine's clock, so the certificates are minted around it.
     now = float(round(time.time()))

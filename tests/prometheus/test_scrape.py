@@ -1,5 +1,5 @@
 """
-What Prometheus has after it scraped the exporter as the README says.
+What Prometheus has after it scraped the exporter as the manual says.
 """
 
 import re
@@ -15,7 +15,7 @@ from tests.support.prometheus import PATIENCE, Sample
 from tests.support.readme import fenced
 
 JOBS = {"expiry": 1, "expiry-probe": 3, "expiry-discovered": 5}
-"""Jobs of the README, with the scrapes that each makes here."""
+"""Jobs of the manual, with the scrapes that each makes here."""
 
 SAMPLE_FAULTS = (
     "prometheus_target_scrapes_sample_duplicate_timestamp_total",
@@ -41,7 +41,7 @@ def url_of(world: World, target: str) -> str:
 
 
 @pytest.mark.parametrize(("job", "count"), JOBS.items())
-def test_every_scrape_of_the_readme_is_up_and_has_samples(world: World, job: str, count: int) -> None:
+def test_every_scrape_of_the_manual_is_up_and_has_samples(world: World, job: str, count: int) -> None:
     """
     `up` is 1 for each scrape of each job, none is without samples, and no error is on record.
     """
@@ -123,9 +123,9 @@ def test_an_expired_certificate_is_seen_and_not_trusted(world: World) -> None:
 
 
 @pytest.mark.parametrize("query", fenced("promql"))
-def test_each_query_of_the_readme_finds_what_it_is_for(world: World, query: str) -> None:
+def test_each_query_of_the_manual_finds_what_it_is_for(world: World, query: str) -> None:
     """
-    With a late, an expired and an unreachable server none of the README's queries is empty.
+    With a late, an expired and an unreachable server none of the manual's queries is empty.
     """
     assert world.prometheus.await_query(query)
 

@@ -12,9 +12,9 @@ from tests.replay.__main__ import row
 from tests.replay.incidents import GONE, OUTAGE, SCENARIOS, Incident, Outcome, blackbox, incidents, replay
 from tests.replay.promtool import Name
 from tests.replay.timeline import MINUTE, YEAR, fleet, leaf, place, record, served
-from tests.support.readme import REPOSITORY
+from tests.support.readme import MANUAL
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+TABLE = (MANUAL / "comparison.md").read_text(encoding="utf-8").splitlines()
 
 
 @functools.cache
@@ -45,12 +45,12 @@ def test_an_incident_is_announced_in_time(incident: Incident) -> None:
 @pytest.mark.parametrize("incident", incidents(), ids=lambda one: one.id)
 def test_an_incident_is_told_of_by_its_cause_until_it_is_over(incident: Incident) -> None:
     """
-    The first alert's title names the cause, nothing goes quiet before the fix, and the README's table has it.
+    The first alert's title names the cause, nothing goes quiet before the fix, and the manual's table has it.
     """
     outcome = replayed(incident.id)
     scenario = outcome.scenario
     assert scenario.title in outcome.title
-    assert f"| {' | '.join(row(incident, outcome))} |" in README, (
+    assert f"| {' | '.join(row(incident, outcome))} |" in TABLE, (
         "python -m tests.replay writes the table anew"
     )
     end = scenario.until if scenario.fixed is None else scenario.fixed

@@ -19,8 +19,8 @@ from tests.support.processes import ProcessError, Running, answers, running, wai
 from tests.support.readme import REPOSITORY
 
 LOOPBACK = "127.0.0.1"
-README_ADDRESS = "localhost:10119"
-"""Where the README's configurations expect the exporter."""
+SHOWN_ADDRESS = "localhost:10119"
+"""Where the manual's configurations expect the exporter."""
 
 SCRAPE_INTERVAL = "1s"
 PATIENCE = 20.0
@@ -155,9 +155,9 @@ def prometheus(directory: Path, configuration: Mapping[str, Any]) -> Iterator[Pr
 
 def job(block: str, exporter_address: str, targets: list[str] | None = None) -> dict[str, Any]:
     """
-    The one scrape configuration in a block of the README, with our addresses, targets and interval.
+    The one scrape configuration in a block of the manual, with our addresses, targets and interval.
     """
-    document = yaml.safe_load(block.replace(README_ADDRESS, exporter_address))
+    document = yaml.safe_load(block.replace(SHOWN_ADDRESS, exporter_address))
     (found,) = document["scrape_configs"]
     configuration: dict[str, Any] = {**found, "scrape_interval": SCRAPE_INTERVAL}
     for discovery in configuration.get("http_sd_configs", ()):

@@ -1,5 +1,5 @@
 """
-The README as tests read it: its tables and its fenced blocks.
+The README and the manual as tests read them: headings, tables and fenced blocks.
 """
 
 import re
@@ -7,6 +7,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
+MANUAL = REPOSITORY / "exporter" / "manual"
+DOCUMENTS = (README, *sorted(MANUAL.glob("*.md")))
+"""Whatever people read about the program, the README first."""
 
 Table = list[list[str]]
 """Rows of cells, without the headings."""
@@ -15,51 +18,67 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
+def whole_text() -> str:
+    """
+    The README and all chapters, one after the other.
+    """
+    return "\n".join(one.read_text(encoding="utf-8") for one in DOCUMENTS)
+
+
+def prose(document: Path) -> str:
+    """
+    The text of a document without its fenced blocks.
+    """
+    return _FENCE.sub("", document.read_text(encoding="utf-8"))
+
+
 def fenced(language: str) -> list[str]:
     """
-    The fenced blocks of this language, in the order of the page.
+    The fenced blocks of this language, in the order of the documents.
     """
-    return [found[2] for found in _FENCE.finditer(README.read_text(encoding="utf-8")) if found[1] == language]
+    return [found[2] for found in _FENCE.finditer(whole_text()) if found[1] == language]
 
 
-def headings() -> list[str]:
+def anchors(document: Path) -> list[str]:
     """
-    All headings, without those that are comments in a fenced block.
+    Where links with a `#` may lead in a document, as GitHub makes it of headings.
     """
-    return _HEADING.findall(_FENCE.sub("", README.read_text(encoding="utf-8")))
+    headings = _HEADING.findall(prose(document))
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def table(first: str, second: str) -> Table:
     """
     The rows of the one table whose first two columns have these headings. Raises ValueError if there is none.
     """
-    text = _FENCE.sub("", README.read_text(encoding="utf-8"))
     found = [
         rows
-        for rows in map(_rows, re.findall(r"^(?:\|.*\|\n)+", text, re.MULTILINE))
+        for rows in map(_rows, re.findall(r"^(?:\|.*\|\n)+", _FENCE.sub("", whole_text()), re.MULTILINE))
         if rows[0][:2] == [first, second]
     ]
     if len(found) != 1:
-        raise ValueError(f"the README has {len(found)} tables that begin with {first}, {second}")
+        raise ValueError(f"there are {len(found)} tables that begin with {first}, {second}")
     return found[0][2:]
 
 
-def section_table(heading: str) -> Table:
+def sections(document: Path, heading: str, level: int) -> dict[str, list[str]]:
     """
-    The rows of the first table under this heading. Raises ValueError if there is none.
+    The parts of this level (3 for `###`) below a heading of level 2: their paragraphs by their own heading.
     """
-    _, found, rest = README.read_text(encoding="utf-8").partition(f"# {heading}\n")
-    lines = re.search(
-        r"^(?:\|.*\|\n)+", re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0], re.MULTILINE
-    )
-    if not found or lines is None:
-        raise ValueError(f"the README has no table under the heading {heading}")
-    return _rows(lines[0])[2:]
+    _, found, rest = prose(document).partition(f"\n## {heading}\n")
+    if not found:
+        raise ValueError(f"{document.name} has no heading {heading}")
+    _, *parts = re.split(rf"^{'#' * level} ", rest.partition("\n## ")[0], flags=re.MULTILINE)
+    found_parts = (re.split(r"^#", part, maxsplit=1, flags=re.MULTILINE)[0].partition("\n") for part in parts)
+    return {
+        name: [" ".join(one.split()) for one in re.split(r"\n{2,}", text.strip())]
+        for name, _, text in found_parts
+    }
 
 
 def code(cell: str) -> list[str]:
     """
-    What stands between backquotes in a cell.
+    The code spans of a cell.
     """
     return re.findall(r"`([^`]+)`", cell)
 

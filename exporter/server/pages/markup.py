@@ -34,6 +34,13 @@ def element(name: str, /, *children: Child, **attributes: str | float | bool | N
     return Markup(f"<{name}{written}>{together(*children)}</{name}>")
 
 
+def generated(html: str) -> Markup:
+    """
+    HTML of a renderer that escapes all text and lets no HTML through.
+    """
+    return Markup(html)
+
+
 def together(*children: Child) -> Markup:
     """
     Return the children one after the other, escaped where they are not Markup.
@@ -92,7 +99,13 @@ def document(title: str, root: str, navigation: Child, main: Child, versions: st
         element(
             "header",
             link(root, "expiry-exporter", class_="brand"),
-            element("nav", navigation, aria_label="Site"),
+            element(
+                "nav",
+                navigation,
+                link(f"{root}docs/", "Manual"),
+                link(f"{root}runbooks/", "Runbooks"),
+                aria_label="Site",
+            ),
             class_="top",
         ),
         element("main", main, id="main", tabindex=-1),

@@ -15,6 +15,7 @@ from aiohttp import web
 from exporter.report import json_items
 from exporter.report.filters import API_PARAMETERS, FILTERS, PAGE_PARAMETERS, ParameterError, Selection, parse
 from exporter.report.inventory import FRESH, Inventory
+from exporter.server import documents
 from exporter.server.answers import answer
 from exporter.server.bodies import Renderings
 from exporter.server.pages import overview, target
@@ -86,6 +87,10 @@ class Site:
         router.add_get("/targets/{name:.+}", self.show_target)
         router.add_get("/api/v1/items", self.show_items)
         router.add_get("/calendar.ics", self.show_calendar)
+        for place in ("docs", "runbooks"):
+            router.add_get(f"/{place}", show_slash_missing)
+            router.add_get(f"/{place}/", self.show_document)
+            router.add_get(f"/{place}/{{name:.+}}", self.show_document)
         router.add_get("/assets/{file}", self.show_asset)
 
     async def show_overview(self, request: web.Request) -> web.StreamResponse:
@@ -151,6 +156,30 @@ class Site:
         body = await self._rendered(inventory, ("calendar", selection), parts)
         return await _respond(request, body, "text/calendar")
 
+    async def show_document(self, request: web.Request) -> web.StreamResponse:
+        """
+        A chapter of the manual or a runbook; without a name the list of all.
+        """
+        place = request.path.split("/")[1]
+        # The files are called so, and links to them may be in use.
+        name = request.match_info.get("name", "").removesuffix(".md")
+        shelf = documents.manual() if place == "docs" else documents.runbooks()
+        root = root_of(request.rel_url.raw_path, self._service.external_url)
+        shown = shelf.documents.get(name)
+
+        def parts() -> Iterator[bytes]:
+            from exporter.server.pages import documentation  # noqa: PLC0415 - its library is large, and many never need it
+
+            if shown is not None:
+                yield _encoded(documentation.render(shown, place, root, versions()))
+            elif name:
+                yield _encoded(documentation.render_missing(name, shelf, root, versions()))
+            else:
+                yield _encoded(documentation.render_shelf(shelf, root, versions()))
+
+        body = await self._renderings.get((place, name, root), parts)
+        return await _respond(request, body, "text/html", 404 if name and shown is None else 200)
+
     async def show_asset(self, request: web.Request) -> web.StreamResponse:
         """
         Answer with an asset; 404 for an unknown one.
@@ -185,6 +214,13 @@ class Site:
 
     def _situation(self) -> Situation:
         return Situation(self._service.clock(), self._service.rhythm, self._service.load_succeeded)
+
+
+async def show_slash_missing(request: web.Request) -> web.StreamResponse:
+    """
+    Lead from `/docs` to `/docs/`, whatever path a proxy puts before it.
+    """
+    raise web.HTTPPermanentRedirect(f"{request.path[1:]}/")
 
 
 def root_of(raw_path: str, external_url: str | None) -> str:

@@ -83,9 +83,18 @@ def finding(found: Finding, newer: Place | None, root: str) -> Markup:
     return element(
         "li",
         element("p", foreign(found.words), class_="words"),
-        element("p", to_do, class_="todo") if to_do is not None else None,
+        element("p", to_do, _explanation(found, root), class_="todo") if to_do is not None else None,
         class_=found.level.name.lower(),
     )
+
+
+def _explanation(found: Finding, root: str) -> Child:
+    """
+    A link to what the manual says of the reason.
+    """
+    if not found.reason:
+        return None
+    return " Manual: ", link(f"{root}docs/reasons#{found.reason}", found.reason), "."
 
 
 def coded(text: str) -> Child:

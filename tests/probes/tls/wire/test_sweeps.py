@@ -171,7 +171,7 @@ PLACES = 32
 def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Server, ca: Minted) -> None:
     """
     Healthy targets among more silent ones than there are looks at a time are seen within the number of
-    scrapes that the README states, and from then on in every one. So is a certificate that expired.
+    scrapes that the manual states, and from then on in every one. So is a certificate that expired.
     """
     expired = ca.issue(NAME, [NAME], not_before=NOW - 90 * DAY, not_after=NOW - DAY)
     with (
