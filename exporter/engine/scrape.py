@@ -4,8 +4,9 @@ One scrape: the rows that metrics, pages and commands are made from.
 
 from dataclasses import dataclass
 
-from exporter.engine.memory import EndpointMemory
+from exporter.engine.memory import EndpointMemory, is_one_place
 from exporter.engine.results import TargetResult
+from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict
 from exporter.model.observation import Failed
 from exporter.model.targets import Target
@@ -22,6 +23,24 @@ class EndpointRow:
     held: EndpointMemory
     verdict: Verdict | None
     """None when nothing was ever seen there."""
+
+    @property
+    def known(self) -> Known:
+        """
+        The same as far as problems are decided by it.
+        """
+        held = self.held
+        return Known(
+            self.target,
+            self.label,
+            held.observation,
+            held.seen_at,
+            held.facts,
+            self.verdict,
+            held.judged,
+            held.past,
+            is_one_place(self.label),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 
-from exporter.engine.memory import is_one_place
 from exporter.engine.scrape import EndpointRow
+from exporter.judgement.problems import LOST, identity_changed_at, rolled_back_at
 from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Facts, Failed, FoundFault, Item
 from exporter.model.policies import DAY, HOUR
-from exporter.model.reasons import Fault, Hazard, Kind, Lookup
+from exporter.model.reasons import Fault, Kind, Lookup
 from exporter.report import advice
 from exporter.report.exposition import bounded
 
@@ -48,14 +48,6 @@ NOUNS = {
     Kind.METADATA: "SAML metadata",
 }
 """What each kind of item is called in a sentence."""
-
-
-IDENTITY_TOLD = 3 * DAY
-"""Seconds for which it is told that issuer and key changed together, as ExpiryIdentityChanged does."""
-
-
-LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE})
-"""Hazards that are critical: the domain is gone from DNS or about to go to somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,31 +180,6 @@ def _item_findings(judged: JudgedItem, now: float) -> Iterator[Finding]:
     yield Finding(level, words, advice.renewal(item.kind, judged.policy), item.name, deploy=True)
 
 
-def rolled_back_at(row: EndpointRow, item: Item) -> float | None:
-    """
-    From when on it is told that an older leaf came back (ExpiryWentBackwards); None when it is not.
-    """
-    when = row.held.past.rolled_back_at.get(item.name)
-    return when if when is not None and _is_compared(row, item) else None
-
-
-def identity_changed_at(row: EndpointRow, item: Item, now: float) -> float | None:
-    """
-    When issuer and key changed together, while that is told (ExpiryIdentityChanged); None when it is not.
-    """
-    when = row.held.past.identity_changed_at.get(item.name)
-    if when is None or now >= when + IDENTITY_TOLD:
-        return None
-    return when if _is_compared(row, item) else None
-
-
-def _is_compared(row: EndpointRow, item: Item) -> bool:
-    """
-    True for what the alerts compare with what was there before.
-    """
-    return item.kind is Kind.LEAF and is_one_place(row.label)
-
-
 def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding]:
     """
     What is wrong with an item by comparison with what was there before, for as long as the alerts tell it.
@@ -222,7 +189,8 @@ def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding
         return
     what = _named(item)
     changed_at, before = past.changed_at.get(item.name), past.previous.get(item.name)
-    rolled_back = rolled_back_at(row, item)
+    known = row.known
+    rolled_back = rolled_back_at(known, item)
     if before is not None and rolled_back is not None and rolled_back <= now:
         when = rolled_back if changed_at is None else changed_at
         words = (
@@ -230,7 +198,7 @@ def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding
             f"the one before it on {date(before.not_after)}"
         )
         yield Finding(Level.WARNING, words, advice.ROLLED_BACK, item.name, deploy=True)
-    became = identity_changed_at(row, item, now)
+    became = identity_changed_at(known, item, now)
     if became is not None:
         issuers, since = "", "; it has changed again since then"
         if became == changed_at and before is not None:
