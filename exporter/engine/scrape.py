@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exporter.engine.memory import EndpointMemory, is_one_place
 from exporter.engine.results import TargetResult
-from exporter.judgement.problems import Known
+from exporter.judgement.problems import Found, Known
 from exporter.judgement.verdicts import Verdict
 from exporter.model.observation import Failed
 from exporter.model.targets import Target
@@ -44,6 +44,17 @@ class EndpointRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """
+    All that is exported for one problem.
+    """
+
+    found: Found
+    since: float
+    """When it was first found, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
 class TargetRow:
     """
     All that is exported for one target besides its endpoints.
@@ -73,6 +84,7 @@ class Scrape:
     """When it was made, in seconds since the epoch."""
     ended: float = 0.0
     """Loop time at which its sweep ended, or was to end: what follows is the making of the answer."""
+    problems: tuple[ProblemRow, ...] = ()
 
     @property
     def failures(self) -> int:

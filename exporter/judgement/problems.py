@@ -6,13 +6,13 @@ cause for a problem, if nothing changes until then: those that are past are the 
 the others are the forecast.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.judgement.history import Past
 from exporter.judgement.newest import Newest, names_key
 from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
-from exporter.model.observation import Facts, Failed, Item, Observation
+from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, Severity
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind
@@ -36,6 +36,10 @@ UNSEEN_FOR = 600.0
 
 IDENTITY_REPORTED = 3 * DAY
 """Seconds for which it is a problem that issuer and key changed together."""
+
+
+Key = tuple[str, str, Problem, Severity]
+"""Target, item (empty when it is about an endpoint), problem and severity: one series, one alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Onset:
         return self.judged.item.name if self.judged is not None else ""
 
     @property
-    def key(self) -> tuple[str, str, Problem, Severity]:
+    def key(self) -> Key:
         """
         Target, item, problem and severity: endpoints with the same key have one problem together.
         """
@@ -209,7 +213,7 @@ def _of_failure(known: Known, now: float) -> Iterator[Onset]:
     yield Onset(unseen, problem, Severity.WARNING, known, reason=reason)
     for judged in known.verdict.items if known.verdict is not None else ():
         if judged.deadlines is not None:
-            at = max(unseen, judged.deadlines.warning)
+            at = max(unseen, judged.deadlines.warning, judged.deadlines.critical)
             yield Onset(at, problem, Severity.CRITICAL, known, reason=reason)
 
 
@@ -238,3 +242,68 @@ def _of_hazards(known: Known, now: float) -> Iterator[Onset]:
         problem = Problem.RENEWAL_BLOCKED if one.hazard in BLOCKED else Problem.DOMAIN_STATUS
         severity = Severity.CRITICAL if one.hazard in LOST else Severity.WARNING
         yield Onset(now, problem, severity, known, reason=one.hazard)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    A problem as it is now: of a target, or of an item of a target, at its worst endpoint.
+    """
+
+    onset: Onset
+    """Of the endpoint where the item ends first."""
+    reasons: tuple[str, ...]
+    """Why endpoints can't be seen, are refused or will be stopped; empty when it is about an end."""
+    endpoints: int
+    """Endpoints of the target that give cause for it."""
+    newer: float | None = None
+    """When the newest known item of the same names ends, if later than this one; else None."""
+
+
+def problems(endpoints: Iterable[Known], now: float) -> dict[Key, Found]:
+    """
+    The problems of these endpoints at this time. A healthy fleet costs next to nothing.
+    """
+    every = list(endpoints)
+    unwell = [known for known in every if not is_well(known, now)]
+    if not unwell:
+        return {}
+    newest = newest_ends(every)
+    causes: dict[Key, list[Onset]] = {}
+    for known in unwell:
+        for onset in onsets(known, newest, now, now):
+            if onset.at <= now:
+                causes.setdefault(onset.key, []).append(onset)
+    return {key: _found(found, newest) for key, found in causes.items()}
+
+
+def is_well(known: Known, now: float) -> bool:
+    """
+    True when an endpoint can give no cause for a problem at this time.
+    """
+    if not isinstance(known.observation, Observed) or known.verdict is None or known.verdict.faults:
+        return False
+    if (
+        known.facts is None
+        or known.facts.hazards
+        or known.past.rolled_back_at
+        or known.past.identity_changed_at
+    ):
+        return False
+    for judged in known.verdict.items:
+        if judged.deadlines is not None and (
+            judged.item.kind is Kind.INTERMEDIATE or judged.deadlines.warning <= now
+        ):
+            return False
+    return True
+
+
+def _found(onsets: Sequence[Onset], newest: Newest[None]) -> Found:
+    worst = min(onsets, key=lambda one: (one.end, one.known.location))
+    reasons = tuple(sorted({one.reason for one in onsets if one.reason}))
+    newer = None
+    if worst.judged is not None and (key := names_key(worst.judged)) is not None:
+        end, _ = newest.of(key, worst.judged.trusted)
+        newer = end if end > worst.end else None
+    # An endpoint may be there with several reasons.
+    return Found(worst, reasons, len({one.known.location for one in onsets}), newer)

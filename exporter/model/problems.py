@@ -51,6 +51,10 @@ class Meaning:
     """Seconds that it must last before an alert is sent; at once where a severity is missing."""
 
 
+def _both(summary: str) -> Mapping[Severity, str]:
+    return {WARNING: summary, CRITICAL: summary}
+
+
 _WAYS_TO_THE_END = frozenset(
     {
         *(Problem.RENEWAL_OVERDUE, Problem.SOON, Problem.NOT_DEPLOYED, Problem.WENT_BACKWARDS),
@@ -67,10 +71,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
         Problem.SOON: Meaning(
             "ExpirySoon",
-            {
-                CRITICAL: "The end is so near that a person must act now.",
-                WARNING: "It is time for a person to renew it.",
-            },
+            _both("Its end is near, and a person must renew it."),
             frozenset({Problem.RENEWAL_OVERDUE}),
         ),
         Problem.RENEWAL_OVERDUE: Meaning(
@@ -78,39 +79,24 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
         Problem.NOT_DEPLOYED: Meaning(
             "ExpiryNotDeployed",
-            {
-                CRITICAL: "It was renewed, but this endpoint still serves the old one and the end is near.",
-                WARNING: "It was renewed, but this endpoint still serves the old one.",
-            },
+            _both("It was renewed, but this endpoint still serves the old one."),
             frozenset({Problem.RENEWAL_OVERDUE, Problem.SOON}),
         ),
         Problem.CHAIN_ENDS_FIRST: Meaning(
             "ExpiryChainEndsBeforeLeaf",
-            {
-                CRITICAL: "An intermediate certificate that is served ends before the leaf does, and soon.",
-                WARNING: "An intermediate certificate that is served ends before the leaf does.",
-            },
+            _both("An intermediate certificate that is served ends before the leaf does."),
         ),
         Problem.AUTHORITY_ENDING: Meaning(
             "ExpiryAuthorityEnding",
-            {
-                CRITICAL: "A CA certificate of yours is near its end, and with it all that it issued.",
-                WARNING: "A CA certificate of yours must be replaced, which takes long.",
-            },
+            _both("A CA certificate of yours must be replaced, which takes long."),
         ),
         Problem.DOMAIN_ENDING: Meaning(
             "ExpiryDomainEnding",
-            {
-                CRITICAL: "The registration of a domain is near its end, and all of its names with it.",
-                WARNING: "It is time to renew the registration of a domain.",
-            },
+            _both("The registration of a domain must be renewed, or all of its names are lost."),
         ),
         Problem.SIGNATURE_STALE: Meaning(
             "ExpirySignatureStale",
-            {
-                CRITICAL: "A signed list, staple or zone is about to be refused, or is already.",
-                WARNING: "A signed list, staple or zone should have been signed anew by now.",
-            },
+            _both("A signed list, staple or zone should have been signed anew by now."),
         ),
         Problem.WENT_BACKWARDS: Meaning(
             "ExpiryWentBackwards",
@@ -130,10 +116,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
         Problem.PROBE_FAILING: Meaning(
             "ExpiryProbeFailing",
-            {
-                CRITICAL: "It can't be seen any more, and what was seen last is due.",
-                WARNING: "It can't be seen, so nobody knows when what it serves ends.",
-            },
+            _both("It can't be seen, so nobody knows when what it serves ends."),
             lasts={CRITICAL: 300.0, WARNING: 300.0},
         ),
         Problem.DOMAIN_STATUS: Meaning(

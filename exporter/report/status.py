@@ -17,7 +17,7 @@ from exporter.model.observation import Facts, Failed, FoundFault, Item
 from exporter.model.policies import DAY, HOUR
 from exporter.model.reasons import Fault, Kind, Lookup
 from exporter.report import advice
-from exporter.report.exposition import bounded
+from exporter.report.families import bounded
 
 
 class Level(IntEnum):

@@ -10,30 +10,42 @@ import pytest
 import yaml
 
 from exporter.model.policies import Severity
-from exporter.model.problems import MEANINGS, Problem
+from exporter.model.problems import MEANINGS, Meaning, Problem
 
 ALERTS = Path(__file__).parents[2] / "alerts"
 
 OF_THE_EXPORTER = {
     *("ExpiryTargetsShrunk", "ExpiryExporterDown", "ExpirySweepIncomplete", "ExpiryConfigReloadFailed"),
-    *("ExpiryClockSkew", "ExpiryHeartbeat"),
+    *("ExpiryClockSkew", "ExpiryRulesFailing", "ExpiryHeartbeat"),
 }
 """Alerts that are about no target."""
+
+OTHER = {Severity.WARNING: Severity.CRITICAL, Severity.CRITICAL: Severity.WARNING}
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-def rules() -> dict[tuple[str, Severity], dict[str, Any]]:
+def rules() -> list[dict[str, Any]]:
     """
-    The shipped alerts about targets, by name and severity.
+    The shipped alerts about targets.
     """
     document = yaml.safe_load((ALERTS / "rules.yml").read_text(encoding="utf-8"))
     found = [rule for group in document["groups"] for rule in group["rules"] if "alert" in rule]
-    return {
-        (rule["alert"], Severity(rule["labels"]["severity"])): rule
-        for rule in found
-        if rule["alert"] not in OF_THE_EXPORTER
-    }
+    return [rule for rule in found if rule["alert"] not in OF_THE_EXPORTER]
+
+
+def of(meaning: Meaning, severity: Severity) -> dict[str, Any]:
+    """
+    The one rule that sends this alert with this severity: its own, or that of the problem.
+    """
+    (found,) = [
+        rule
+        for rule in rules()
+        if rule["alert"] == meaning.alert
+        and rule.get("labels", {}).get("severity", severity) == severity
+        and f'severity="{OTHER[severity]}"' not in rule["expr"]
+    ]
+    return found
 
 
 def inhibited() -> set[tuple[str, Severity | None, str, Severity | None]]:
@@ -68,11 +80,12 @@ def test_every_problem_has_its_row() -> None:
 
 def test_the_rules_send_what_the_table_has() -> None:
     """
-    One alert for each problem and severity, and none besides.
+    One alert for each problem, none besides, and each asks for its problem.
     """
-    assert rules().keys() == {
-        (meaning.alert, severity) for meaning in MEANINGS.values() for severity in meaning.summaries
-    }
+    assert {rule["alert"] for rule in rules()} == {meaning.alert for meaning in MEANINGS.values()}
+    for problem, meaning in MEANINGS.items():
+        for severity in meaning.summaries:
+            assert re.search(rf'problem=~?"(\w+\|)*{problem}(\|\w+)*"', of(meaning, severity)["expr"])
 
 
 @pytest.mark.parametrize("problem", Problem)
@@ -82,7 +95,7 @@ def test_an_alert_says_and_waits_as_the_table_does(problem: Problem) -> None:
     """
     meaning = MEANINGS[problem]
     for severity, summary in meaning.summaries.items():
-        rule = rules()[meaning.alert, severity]
+        rule = of(meaning, severity)
         assert rule["annotations"]["summary"] == summary
         waits = rule.get("for", "0s")
         assert float(waits[:-1]) * UNITS[waits[-1]] == meaning.lasts.get(severity, 0.0)
