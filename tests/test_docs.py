@@ -484,7 +484,7 @@ def test_each_prometheus_configuration_of_the_readme_is_good(block: str, tmp_pat
     """
     file = tmp_path / "prometheus.yml"
     file.write_text(block, encoding="utf-8")
-    write_alerts(tmp_path / "expiry", (), force=False)
+    write_alerts(tmp_path / "expiry", force=False)
 
     checked = subprocess.run(
         ["promtool", "check", "config", file], capture_output=True, text=True, check=False

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from exporter.cli import arguments
 from exporter.cli.bundled_files import report, write_alerts
-from exporter.model.targets import label_name
 
 DESCRIPTION = """\
 Write the files that turn metrics into alerts: rules.yml for Prometheus,
@@ -28,9 +27,6 @@ examples:
   expiry-exporter alerts --output-dir new
       elsewhere, to compare the new example with your alertmanager.yml
 
-  expiry-exporter alerts --output-dir . --label team --label squad
-      alerts that carry these labels of your targets
-
   expiry-exporter alerts --output-dir . --web.external-url https://expiry.example.com
       alerts that link to the runbooks that the exporter serves, .../runbooks/ExpirySoon
 
@@ -45,14 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
-    parser.add_argument(
-        "--label",
-        dest="labels",
-        action="append",
-        metavar="NAME",
-        type=_label,
-        help="a label of your targets for alerts to carry, instead of the usual ones; may be repeated",
-    )
     runbooks = parser.add_mutually_exclusive_group()
     words = "where people reach the exporter; alerts then link to its runbooks"
     arguments.add_url(runbooks, arguments.linked_url, words)
@@ -69,16 +57,8 @@ def run(options: argparse.Namespace) -> int:
     return report(
         lambda: write_alerts(
             options.output_dir,
-            options.labels or (),
             external_url=options.external_url,
             runbooks_url=options.runbooks_url,
             force=options.force,
         )
     )
-
-
-def _label(text: str) -> str:
-    try:
-        return label_name(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -6,7 +6,7 @@ the Grafana dashboards.
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,10 +15,6 @@ from exporter.server.documents import shipped
 
 EXAMPLE = "alertmanager.yml"
 """The file that is the user's own once it is written: receivers and routes are theirs."""
-
-
-_LABELS = re.compile(r"group_left \((team, [a-z, ]+)\)")
-"""The place in the rules where the labels stand that alerts carry from `expiry_target_info`."""
 
 
 _STATUS_PAGE = "http://localhost:10119"
@@ -53,7 +49,6 @@ class Written:
 
 def write_alerts(
     directory: Path,
-    labels: Sequence[str],
     *,
     external_url: str | None = None,
     runbooks_url: str | None = None,
@@ -62,15 +57,14 @@ def write_alerts(
     """
     Write the alert files below the directory, and return what was written.
 
-    `labels`, names that targets may have, replace those that alerts carry; empty: the usual ones. Alerts
-    link to the runbooks that the exporter serves at `external_url`, or to their files at `runbooks_url`; with
-    neither to the project's repository. No URL has a character that means something in YAML or in a
+    Alerts link to the runbooks that the exporter serves at `external_url`, or to their files at
+    `runbooks_url`; with neither to the project's repository. No URL has a character that means something in YAML or in a
     template. Raises BundleError, and then has written nothing, when another file stands in the place of one
     and `force` is not set. The Alertmanager example is never replaced.
     """
     wanted = {directory / name: text for name, text in _texts(shipped("alerts", "alerts"), "")}
     rules = directory / "rules.yml"
-    wanted[rules] = _linked(with_labels(wanted[rules], labels), external_url, runbooks_url)
+    wanted[rules] = _linked(wanted[rules], external_url, runbooks_url)
     return _write(wanted, directory / EXAMPLE, force=force)
 
 
@@ -137,13 +131,6 @@ def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Writ
     except OSError as error:
         raise BundleError(f"can't write {error.filename}: {error.strerror}") from error
     return Written(tuple(sorted(to_write)), (own,) if own is not None and kept else ())
-
-
-def with_labels(rules: str, labels: Sequence[str]) -> str:
-    """
-    The rules with these labels of targets on every alert; with the usual ones when there are none.
-    """
-    return _LABELS.sub(f"group_left ({', '.join(labels)})", rules) if labels else rules
 
 
 def report(write: Callable[[], Written]) -> int:

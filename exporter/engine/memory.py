@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.judgement.history import Past
+from exporter.judgement.problems import Found, Key
 from exporter.judgement.verdicts import Judged
 from exporter.model.observation import Facts, Failed, Item, Observation
 from exporter.model.reasons import Kind, Reason
@@ -96,6 +97,19 @@ class EndpointMemory:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LastingProblem:
+    """
+    A problem with the time for which it is known.
+    """
+
+    found: Found
+    since: float
+    """When it was first found, in seconds since the epoch."""
+    last: float
+    """When it was last found."""
+
+
 @dataclass(slots=True)
 class TargetMemory:
     """
@@ -109,6 +123,7 @@ class TargetMemory:
     roster: dict[str, float] = field(default_factory=dict)
     """Labels that the target's endpoints had, with the time each was last given."""
     left_out: tuple[str, ...] = ()
+    problems: dict[Key, LastingProblem] = field(default_factory=dict)
 
     @property
     def rotates(self) -> bool:

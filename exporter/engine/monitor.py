@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from exporter.engine.failure_log import log_changes
+from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
@@ -125,7 +126,9 @@ class Monitor:
         self._add_what_is_known(scrape)
         now = self._clock()
         rows = tuple(self._rows(scrape.results, now))
-        return replace(scrape, endpoints=rows, at=now)
+        targets = [row.target for row in scrape.targets]
+        found = problem_rows(self.memory, targets, rows, now)
+        return replace(scrape, endpoints=rows, problems=found, at=now)
 
     def _add_what_is_known(self, scrape: Scrape) -> None:
         """
@@ -191,6 +194,7 @@ class Monitor:
             sweep.complete,
             now,
             min(sweep.finished, deadline),
+            problem_rows(self.memory, (one.target for one in results), rows, now),
         )
 
     def _judge_look(self, target: Target, label: str, held: EndpointMemory) -> None:

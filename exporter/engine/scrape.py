@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from exporter.engine.memory import EndpointMemory
 from exporter.engine.results import TargetResult
+from exporter.judgement.problems import Found, Known
 from exporter.judgement.verdicts import Verdict
 from exporter.model.observation import Failed
 from exporter.model.targets import Target
@@ -22,6 +23,34 @@ class EndpointRow:
     held: EndpointMemory
     verdict: Verdict | None
     """None when nothing was ever seen there."""
+
+    @property
+    def known(self) -> Known:
+        """
+        The same as far as problems are decided by it.
+        """
+        held = self.held
+        return Known(
+            self.target,
+            self.label,
+            held.observation,
+            held.seen_at,
+            held.facts,
+            self.verdict,
+            held.judged,
+            held.past,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """
+    All that is exported for one problem.
+    """
+
+    found: Found
+    since: float
+    """When it was first found, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +83,7 @@ class Scrape:
     """When it was made, in seconds since the epoch."""
     ended: float = 0.0
     """Loop time at which its sweep ended, or was to end: what follows is the making of the answer."""
+    problems: tuple[ProblemRow, ...] = ()
 
     @property
     def failures(self) -> int:

@@ -20,10 +20,13 @@ ADDRESS_LIMIT = 16
 """How many addresses of one name are probed at most."""
 
 
-_OURS = "target endpoint item kind prober policy severity reason subject issuer serial fingerprint_sha256 key"
+_OURS = (
+    "target endpoint item kind prober policy severity reason subject issuer serial fingerprint_sha256 key "
+    "problem cause where advice page"
+)
 
 
-_OF_RULES = "condition heartbeat"
+_OF_RULES = "heartbeat"
 
 
 _OF_PROMETHEUS = "job instance le quantile alertname alertstate"
@@ -69,7 +72,7 @@ class Target:
     matches: tuple[Match, ...] = field(default=BY_KIND, hash=False)
     """The first that fits an item has its policy; empty when the configuration names this target's policy."""
     labels: tuple[tuple[str, str], ...] = ()
-    """The user's labels, sorted by name; exported on `expiry_target_info` only."""
+    """The user's labels, sorted by name; exported on `expiry_target_info` and on its problems."""
     timeout: float | None = None
     """Seconds that one look at one endpoint may take, after the name was resolved; None: see `patience`."""
     server_name: str | None = None

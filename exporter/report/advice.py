@@ -231,6 +231,12 @@ ROLLED_BACK = (
 """For an older certificate that is served again."""
 
 
+NOT_DEPLOYED = (
+    "Install the newer one here and reload the server; then see why the deployment left this place out."
+)
+"""For a certificate that was renewed, and is not the one that is served."""
+
+
 IDENTITY_CHANGED = (
     "Was it planned (another CA, a CDN, a new load balancer)? Then there is nothing to do. If not, treat it "
     "as a break-in until you know: see whether addresses, name servers and this key are yours."

@@ -10,7 +10,7 @@ are the same in the text format and in OpenMetrics.
 from collections.abc import Iterable, Iterator, Sequence
 
 from exporter.engine.memory import EndpointMemory
-from exporter.engine.scrape import EndpointRow, TargetRow
+from exporter.engine.scrape import EndpointRow, ProblemRow, TargetRow
 from exporter.judgement.newest import Newest, _Key, names_key
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable_lines
@@ -36,6 +36,8 @@ from exporter.report.families import (
     NOT_BEFORE,
     PREVIOUS_NOT_AFTER,
     PREVIOUS_NOT_BEFORE,
+    PROBLEM,
+    PROBLEM_INFO,
     RENEWAL_DUE,
     RENEWAL_EXPLANATION,
     RENEWAL_WINDOW,
@@ -45,11 +47,10 @@ from exporter.report.families import (
     TLS,
     VERIFIED,
     Family,
+    bounded,
 )
-
-LABEL_LIMIT = 256
-"""Characters of a label value that comes from a certificate."""
-
+from exporter.report.inventory import target_path
+from exporter.report.problems import end_of, fingerprint_of, reach, words
 
 Samples = dict[Family, list[tuple[tuple[tuple[str, str], ...], float]]]
 """Labels and value of each series, by family."""
@@ -68,13 +69,6 @@ def escape(value: str) -> str:
     elif '"' not in value and "\\" not in value:
         return value
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def bounded(value: str) -> str:
-    """
-    Return a value from a certificate, cut to LABEL_LIMIT characters.
-    """
-    return value if len(value) <= LABEL_LIMIT else value[: LABEL_LIMIT - 1] + "…"
 
 
 def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str:
@@ -101,22 +95,61 @@ def left_out_line(name: str, count: int) -> str:
     return f'{LEFT_OUT.name}{{target="{escape(name)}"}} {count}.0\n'
 
 
+def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> Iterator[tuple[Family, str]]:
+    """
+    Two lines for each problem: when it ends, and what a person should know of it.
+
+    `external_url` is where people reach the exporter's pages; None: it is not known.
+    """
+    reached = reach(problems)
+    for row in problems:
+        onset = row.found.onset
+        target, said = onset.known.target, words(row, reached)
+        named = (("target", target.name), ("item", onset.item))
+        about = (("problem", onset.problem), ("severity", onset.severity))
+        kind = onset.judged.item.kind if onset.judged is not None else ""
+        which = (("kind", kind), *about, ("fingerprint_sha256", fingerprint_of(row)))
+        yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
+        page = f"{external_url}/{target_path(target.name)}" if external_url is not None else ""
+        text = (("cause", said.cause), ("where", said.where), ("advice", said.advice), ("page", page))
+        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *text)), 1)
+
+
+def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    # To Prometheus an empty label is none.
+    return [(name, value) for name, value in labels if value]
+
+
 class Exposition:
     """
     Writes the text of a scrape, and reuses the lines of endpoints that did not change.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, external_url: str | None = None) -> None:
+        """
+        `external_url` is where people reach the exporter's pages; None: it is not known.
+        """
+        self._external_url = external_url
         self._blocks: dict[tuple[str, str], _Block] = {}
 
-    def text(self, targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], own: Samples) -> str:
+    def text(
+        self,
+        targets: Sequence[TargetRow],
+        endpoints: Sequence[EndpointRow],
+        own: Samples,
+        problems: Sequence[ProblemRow] = (),
+    ) -> str:
         """
         Return the whole text, without the `# EOF` of OpenMetrics. `own` are the exporter's own samples.
         """
-        return "".join(self.parts(targets, endpoints, own))
+        return "".join(self.parts(targets, endpoints, own, problems))
 
     def parts(
-        self, targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], own: Samples
+        self,
+        targets: Sequence[TargetRow],
+        endpoints: Sequence[EndpointRow],
+        own: Samples,
+        problems: Sequence[ProblemRow] = (),
     ) -> Iterator[str]:
         """
         Yield the text of each family, since the whole may have tens of megabytes and need not be held twice.
@@ -133,6 +166,8 @@ class Exposition:
         for target in targets:
             lines[TARGET].append(target_line(target.target, target.prober))
             lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
+        for family, text in problem_lines(problems, self._external_url):
+            lines[family].append(text)
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
         for family in FAMILIES:

@@ -16,6 +16,17 @@ class Family:
     labels: tuple[str, ...] = ()
 
 
+LABEL_LIMIT = 256
+"""Characters of a label value that comes from a certificate."""
+
+
+def bounded(value: str) -> str:
+    """
+    A value from a certificate, cut to a length that a label may have.
+    """
+    return value if len(value) <= LABEL_LIMIT else value[: LABEL_LIMIT - 1] + "…"
+
+
 _ITEM = ("target", "endpoint", "item", "kind")
 
 
@@ -100,6 +111,21 @@ RENEWAL_EXPLANATION = Family(
     "expiry_renewal_explanation_info",
     "The page on which the item's issuer says why it wants it renewed then. Always 1.",
     (*_ITEM, "explanation_url"),
+)
+
+
+PROBLEM = Family(
+    "expiry_problem_end_timestamp_seconds",
+    "A problem with this item or target, at its worst endpoint: when the item ends; of what has no end, "
+    "when it was last well, or since when it is known not to be. Absent when all is well.",
+    ("target", "item", "kind", "problem", "severity", "fingerprint_sha256"),
+)
+
+
+PROBLEM_INFO = Family(
+    "expiry_problem_info",
+    "1 for each problem, with its words: cause, place, what to do first, and the page of the target.",
+    ("target", "item", "problem", "severity", "cause", "where", "advice", "page"),
 )
 
 
@@ -300,6 +326,8 @@ ENDPOINT_FAMILIES = (
 
 FAMILIES = (
     *ENDPOINT_FAMILIES,
+    PROBLEM,
+    PROBLEM_INFO,
     TARGET,
     LEFT_OUT,
     SWEEP_DURATION,

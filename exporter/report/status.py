@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from enum import IntEnum
 
 from exporter.engine.scrape import EndpointRow
+from exporter.judgement.problems import LOST, identity_changed_at, rolled_back_at
 from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Facts, Failed, FoundFault, Item
 from exporter.model.policies import DAY, HOUR
-from exporter.model.reasons import Fault, Hazard, Kind, Lookup
+from exporter.model.reasons import Fault, Kind, Lookup
 from exporter.report import advice
-from exporter.report.exposition import bounded
+from exporter.report.families import bounded
 
 
 class Level(IntEnum):
@@ -47,14 +48,6 @@ NOUNS = {
     Kind.METADATA: "SAML metadata",
 }
 """The noun for each kind of item in a sentence."""
-
-
-IDENTITY_REPORTED = 3 * DAY
-"""Seconds for which a change of issuer and key is reported, as by ExpiryIdentityChanged."""
-
-
-LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE})
-"""Hazards that are critical: the domain is gone from DNS or about to go to somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,24 +192,6 @@ def _item_findings(judged: JudgedItem, now: float) -> Iterator[Finding]:
     yield Finding(level, words, advice.renewal(item.kind, judged.policy), item.name, deploy=True)
 
 
-def rolled_back_at(row: EndpointRow, item: Item) -> float | None:
-    """
-    Return when an older leaf came back, in seconds since the epoch; None if ExpiryWentBackwards has no cause.
-    """
-    return row.held.past.rolled_back_at.get(item.name) if item.kind is Kind.LEAF else None
-
-
-def identity_changed_at(row: EndpointRow, item: Item, now: float) -> float | None:
-    """
-    Return when issuer and key of a leaf changed together, in seconds since the epoch, for IDENTITY_REPORTED.
-
-    None when they did not, or when ExpiryIdentityChanged has ended.
-    """
-    when = row.held.past.identity_changed_at.get(item.name)
-    is_reported = when is not None and now < when + IDENTITY_REPORTED and item.kind is Kind.LEAF
-    return when if is_reported else None
-
-
 def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding]:
     """
     Yield the findings from comparing an item with its predecessor, for as long as the alerts fire.
@@ -226,7 +201,8 @@ def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding
         return
     what = _named(item)
     changed_at, before = past.changed_at.get(item.name), past.previous.get(item.name)
-    rolled_back = rolled_back_at(row, item)
+    known = row.known
+    rolled_back = rolled_back_at(known, item)
     if before is not None and rolled_back is not None and rolled_back <= now:
         when = rolled_back if changed_at is None else changed_at
         words = (
@@ -234,7 +210,7 @@ def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding
             f"the one before it on {date(before.not_after)}"
         )
         yield Finding(Level.WARNING, words, advice.ROLLED_BACK, item.name, deploy=True)
-    became = identity_changed_at(row, item, now)
+    became = identity_changed_at(known, item, now)
     if became is not None:
         issuers, since = "", "; it has changed again since then"
         if became == changed_at and before is not None:

@@ -112,7 +112,7 @@ class Service:
         """How often another configuration was taken since the first one."""
         self._names = {target.name for target in self.config.targets}
         self._network = Network(loop, clock, monotonic)
-        self._exposition = Exposition()
+        self._exposition = Exposition(options.external_url)
         concurrency = fitting(options.concurrency)
         self._configured = Monitor(self._network, concurrency, clock, self._exposition.prepare)
         self._asked = Monitor(self._network, concurrency, clock)
@@ -273,7 +273,7 @@ class Service:
         """
         A scrape of all targets as Prometheus text, with the exporter's own metrics.
         """
-        return self._exposition.text(scrape.targets, scrape.endpoints, self._own(scrape))
+        return self._exposition.text(scrape.targets, scrape.endpoints, self._own(scrape), scrape.problems)
 
     async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
@@ -284,7 +284,7 @@ class Service:
         own = self._own(scrape)
 
         def parts() -> Iterator[bytes]:
-            for part in self._exposition.parts(scrape.targets, scrape.endpoints, own):
+            for part in self._exposition.parts(scrape.targets, scrape.endpoints, own, scrape.problems):
                 yield part.encode("utf-8")
             yield rest()
 
@@ -313,7 +313,7 @@ class Service:
         """
         A probe of one target as Prometheus text, with what tells Prometheus's rules that an exporter answers.
         """
-        return Exposition().text(scrape.targets, scrape.endpoints, _build())
+        return Exposition(self.external_url).text(scrape.targets, scrape.endpoints, _build(), scrape.problems)
 
     def _own(self, scrape: Scrape) -> Samples:
         """

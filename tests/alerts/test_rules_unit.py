@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.alerts.test_rules import severities
 from tests.support.readme import REPOSITORY
 
 ALERTS = REPOSITORY / "alerts"
@@ -19,10 +20,11 @@ TESTS: dict[str, Any] = yaml.safe_load((ALERTS / "rules.test.yml").read_text(enc
 HEARTBEAT = "ExpiryHeartbeat"
 
 EVERY_ALERT = [
-    (rule["alert"], rule["labels"]["severity"])
+    (rule["alert"], severity)
     for group in RULES["groups"]
     for rule in group["rules"]
     if "alert" in rule
+    for severity in severities(rule)
 ]
 """Name and severity of each alert."""
 

@@ -35,7 +35,7 @@ def exposition(count: int, now: float) -> str:
         leaf = certificate(name, begin=end - 90 * DAY, end=end)
         found = facts(leaf, intermediate(begin=now - 365 * DAY, end=now + 999 * DAY))
         scene.see(target(f"https://{name}", labels=(("team", f"team-{number % 20}"),)), seen(found), at=now)
-    return scene.text()
+    return scene.text(at=now)
 
 
 def rules(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:

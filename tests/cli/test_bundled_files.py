@@ -22,7 +22,7 @@ def test_all_files_are_written_as_they_are(tmp_path: Path) -> None:
     """
     Rules, example, templates and runbooks; not the rules' own tests.
     """
-    written = write_alerts(tmp_path / "new" / "alerts", (), force=False)
+    written = write_alerts(tmp_path / "new" / "alerts", force=False)
     shipped = sorted(
         path for path in ALERTS.rglob("*") if path.is_file() and not path.name.endswith(".test.yml")
     )
@@ -32,29 +32,17 @@ def test_all_files_are_written_as_they_are(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in written.paths] == [path.read_bytes() for path in shipped]
 
 
-def test_the_rules_carry_the_labels_that_are_named(tmp_path: Path) -> None:
-    """
-    Every join with the targets' labels has them, and the rules are still rules.
-    """
-    write_alerts(tmp_path, ("squad", "cost_centre"), force=False)
-    text = (tmp_path / "rules.yml").read_text()
-    assert text.count("group_left (squad, cost_centre)") == 2
-    assert "group_left (team" not in text
-    assert yaml.safe_load(text)["groups"]
-
-
 def test_the_rules_link_to_the_runbooks_that_are_named(tmp_path: Path) -> None:
     """
-    Each alert to its own file there, with labels of the user's own as well, and the rules are still rules.
+    Each alert to its own file there, and the rules are still rules.
     """
     url = "https://wiki.example.com:8443/it's/~ops/[run]books;a=1,%20b"
-    write_alerts(tmp_path, ("squad",), runbooks_url=url, force=False)
+    write_alerts(tmp_path, runbooks_url=url, force=False)
     text = (tmp_path / "rules.yml").read_text()
     alerts = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"] if "alert" in rule]
     links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in alerts}
     assert links == {path.stem: f"{url}/{path.name}" for path in (tmp_path / "runbooks").iterdir()}
     assert "github.com" not in text
-    assert "group_left (squad)" in text
     checked = subprocess.run(
         ["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True, check=False
     )
@@ -65,7 +53,7 @@ def test_the_rules_link_to_the_runbooks_that_the_exporter_serves(tmp_path: Path)
     """
     Each alert to its page there, and the rules are still rules.
     """
-    write_alerts(tmp_path, (), external_url="https://expiry.example.com/pages", force=False)
+    write_alerts(tmp_path, external_url="https://expiry.example.com/pages", force=False)
     text = (tmp_path / "rules.yml").read_text()
     alerts = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"] if "alert" in rule]
     for rule in alerts:
@@ -79,10 +67,10 @@ def test_another_place_of_the_runbooks_is_another_file(tmp_path: Path) -> None:
     """
     Rules with other links are replaced by --force only; the rest is the same with and without them.
     """
-    write_alerts(tmp_path, (), force=False)
+    write_alerts(tmp_path, force=False)
     with pytest.raises(BundleError, match=r"are there and differ:\n  .*rules\.yml\n--force"):
-        write_alerts(tmp_path, (), runbooks_url="https://wiki.example.com", force=False)
-    written = write_alerts(tmp_path, (), runbooks_url="https://wiki.example.com", force=True)
+        write_alerts(tmp_path, runbooks_url="https://wiki.example.com", force=False)
+    written = write_alerts(tmp_path, runbooks_url="https://wiki.example.com", force=True)
     assert written == Written((tmp_path / "rules.yml",))
 
 
@@ -104,10 +92,10 @@ def test_writing_again_writes_nothing(tmp_path: Path) -> None:
     """
     Files that are the same already are no conflict, and are not touched.
     """
-    write_alerts(tmp_path, ("squad",), force=False)
+    write_alerts(tmp_path, force=False)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert write_alerts(tmp_path, ("squad",), force=False) == Written(())
-    assert write_alerts(tmp_path, ("squad",), force=True) == Written(())
+    assert write_alerts(tmp_path, force=False) == Written(())
+    assert write_alerts(tmp_path, force=True) == Written(())
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -115,13 +103,13 @@ def test_files_that_differ_are_kept(tmp_path: Path) -> None:
     """
     Nothing is written, each has a line of its own; --force replaces them, and only them.
     """
-    write_alerts(tmp_path, (), force=False)
+    write_alerts(tmp_path, force=False)
     (tmp_path / "runbooks" / "ExpirySoon.md").unlink()
     own = [tmp_path / "rules.yml", tmp_path / "runbooks" / "ExpiryPassed.md"]
     for path in own:
         path.write_bytes(b"mine \xff")
     with pytest.raises(BundleError) as raised:
-        write_alerts(tmp_path, (), force=False)
+        write_alerts(tmp_path, force=False)
     assert str(raised.value).splitlines() == [
         "nothing was written, these files are there and differ:",
         *(f"  {path}" for path in own),
@@ -129,7 +117,7 @@ def test_files_that_differ_are_kept(tmp_path: Path) -> None:
     ]
     assert [path.read_bytes() for path in own] == [b"mine \xff"] * 2
     assert not (tmp_path / "runbooks" / "ExpirySoon.md").exists()
-    written = write_alerts(tmp_path, (), force=True)
+    written = write_alerts(tmp_path, force=True)
     assert written.paths == (*own, tmp_path / "runbooks" / "ExpirySoon.md")
     for path in written.paths:
         assert path.read_bytes() == (ALERTS / path.relative_to(tmp_path)).read_bytes()
@@ -142,7 +130,7 @@ def test_the_example_is_the_users_once_it_is_written(tmp_path: Path, *, force: b
     """
     own = tmp_path / "alertmanager.yml"
     own.write_text("mine")
-    written = write_alerts(tmp_path, (), force=force)
+    written = write_alerts(tmp_path, force=force)
     assert own.read_text() == "mine"
     assert written.kept == (own,)
     assert own not in written.paths
@@ -155,7 +143,7 @@ def test_a_directory_in_the_place_of_a_file_is_said(tmp_path: Path) -> None:
     """
     (tmp_path / "rules.yml").mkdir()
     with pytest.raises(BundleError, match=r"can't read what is at .*rules\.yml"):
-        write_alerts(tmp_path, (), force=True)
+        write_alerts(tmp_path, force=True)
 
 
 def test_a_place_that_can_not_be_written_is_said(tmp_path: Path) -> None:
@@ -164,7 +152,7 @@ def test_a_place_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     """
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match="can't write"):
-        write_alerts(tmp_path / "file" / "alerts", (), force=False)
+        write_alerts(tmp_path / "file" / "alerts", force=False)
 
 
 def test_the_dashboards_are_written_as_they_are(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, TargetRow
@@ -173,8 +174,10 @@ class Scene:
         """
         return [TargetRow(of, "wire", len(self.memory.known(of).left_out)) for of in self.faults]
 
-    def text(self, own: Samples | None = None) -> str:
+    def text(self, own: Samples | None = None, at: float = NOW) -> str:
         """
-        The exposition of all targets.
+        The exposition of all targets at this time.
         """
-        return Exposition().text(self.targets(), self.rows(), own or {})
+        rows = self.rows()
+        found = problem_rows(self.memory, self.faults, rows, at)
+        return Exposition().text(self.targets(), rows, own or {}, found)

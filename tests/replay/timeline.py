@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from exporter.demo.minter import Minted, root
+from exporter.engine.lasting import problem_rows
 from exporter.engine.monitor import Monitor
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, TargetRow
@@ -343,7 +344,10 @@ class Exporter:
             )
         }
         return self._exposition.text(
-            [TargetRow(one, PROBES[one.url.scheme].name, 0) for one in targets], rows, own
+            [TargetRow(one, PROBES[one.url.scheme].name, 0) for one in targets],
+            rows,
+            own,
+            problem_rows(memory, targets, rows, now),
         )
 
     def rows(self, now: float) -> list[EndpointRow]:

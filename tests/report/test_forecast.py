@@ -225,14 +225,14 @@ def test_what_can_not_be_seen_is_said() -> None:
 
 def test_what_was_seen_and_can_not_be_any_more_is_told_ten_minutes_later() -> None:
     """
-    As critical once a person should have been told of what was seen last.
+    As critical once what was seen last is critical.
     """
     scene = Scene().see(target(), seen(ending(26 * DAY)))
     scene.see(target(), failed(Reason.TIMEOUT), at=NOW + 60)
     failing = [one for one in forecast(scene.rows(), NOW + 60, 90).alerts if one.name == "ExpiryProbeFailing"]
     assert [(one.at - NOW, one.severity) for one in failing] == [
         (600, Severity.WARNING),
-        (DAY / 2, Severity.CRITICAL),
+        (19 * DAY, Severity.CRITICAL),
     ]
 
 

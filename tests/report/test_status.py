@@ -9,6 +9,7 @@ import pytest
 from exporter.engine.memory import EndpointMemory
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.history import DEPLOYMENT
+from exporter.judgement.problems import LOST
 from exporter.model.observation import Certificate, Chain, Facts, Failed, FoundHazard, Observed
 from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Policy
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
@@ -17,7 +18,6 @@ from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
 from exporter.report import advice
 from exporter.report.status import (
-    LOST,
     NOUNS,
     URGENCY,
     Finding,

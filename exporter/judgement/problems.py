@@ -1,0 +1,298 @@
+"""
+Problems: what a person has to do something about, decided from facts, memory, policy and a time. Pure.
+
+This is the only place that decides it. An onset is the moment from which on an endpoint gives
+cause for a problem, if nothing changes until then: those that are past are the problems of now,
+the others are the forecast.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from exporter.judgement.history import Past
+from exporter.judgement.newest import Newest, names_key
+from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
+from exporter.model.observation import Facts, Failed, Item, Observation, Observed
+from exporter.model.policies import DAY, Severity
+from exporter.model.problems import Problem
+from exporter.model.reasons import Fault, Hazard, Kind
+from exporter.model.targets import Target
+
+SIGNED = frozenset({Kind.CRL, Kind.OCSP, Kind.DNSSEC})
+"""Kinds that a machine signs anew every few days."""
+
+
+LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE})
+"""Hazards that are critical: the domain is gone from DNS or about to go to somebody else."""
+
+
+BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
+"""Hazards that stop the next renewal."""
+
+
+UNSEEN_FOR = 600.0
+"""Seconds for which an endpoint that was seen before may fail before that is a problem."""
+
+
+IDENTITY_REPORTED = 3 * DAY
+"""Seconds for which it is a problem that issuer and key changed together."""
+
+
+Key = tuple[str, str, Problem, Severity]
+"""Target, item (empty when it is about an endpoint), problem and severity: one series, one alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """
+    What is known of one endpoint, as far as problems are decided by it.
+    """
+
+    target: Target
+    location: str
+    observation: Observation
+    seen_at: float | None
+    """When its facts were really seen, in seconds since the epoch; None when nothing ever was."""
+    facts: Facts | None
+    verdict: Verdict | None
+    """None when nothing ever was seen there."""
+    judged: Judged | None
+    """What the verdict was made of, to judge the same facts at a later time; None: it can't be."""
+    past: Past
+
+
+@dataclass(frozen=True, slots=True)
+class Onset:
+    """
+    From when on an endpoint gives cause for a problem.
+    """
+
+    at: float
+    """In seconds since the epoch."""
+    problem: Problem
+    severity: Severity
+    known: Known
+    judged: JudgedItem | None = None
+    """The item that it is about; None when it is about the endpoint."""
+    reason: str = ""
+    """Why it can't be seen, is refused or will be stopped; empty when it is about an end."""
+
+    @property
+    def item(self) -> str:
+        """
+        The name of the item that it is about; empty when it is about the endpoint.
+        """
+        return self.judged.item.name if self.judged is not None else ""
+
+    @property
+    def key(self) -> Key:
+        """
+        Target, item, problem and severity: endpoints with the same key have one problem together.
+        """
+        return self.known.target.name, self.item, self.problem, self.severity
+
+    @property
+    def end(self) -> float:
+        """
+        When the item ends; without one, the moment itself.
+        """
+        return self.judged.item.not_after if self.judged is not None else self.at
+
+
+def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iterator[Onset]:
+    """
+    All that an endpoint gives cause for from now until then, as things stand.
+
+    `newest` has the newest ends of all endpoints. What is so, and nobody can say since when, has `now`.
+    """
+    for judged in known.verdict.items if known.verdict is not None else ():
+        yield from _of_item(known, judged, newest, now)
+        yield from _of_past(known, judged, now)
+    yield from _of_failure(known, now)
+    yield from _of_trust(known, now, until)
+    yield from _of_hazards(known, now)
+
+
+def newest_ends(endpoints: Iterable[Known]) -> Newest[None]:
+    """
+    The latest ends that are known anywhere for the same names.
+    """
+    newest: Newest[None] = Newest()
+    for known in endpoints:
+        for judged in known.verdict.items if known.verdict is not None else ():
+            key = names_key(judged)
+            if key is not None:
+                newest.add(key, judged.trusted, judged.item.not_after, None)
+    return newest
+
+
+def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float) -> Iterator[Onset]:
+    due, kind = judged.deadlines, judged.item.kind
+    if due is None:
+        return
+    warned, critical = due.warning, max(due.warning, due.critical)
+    if kind is Kind.INTERMEDIATE:
+        # It has deadlines only if it ends before its leaf. That is reported at once, whenever it ends.
+        yield Onset(now, Problem.CHAIN_ENDS_FIRST, Severity.WARNING, known, judged)
+        yield Onset(critical, Problem.CHAIN_ENDS_FIRST, Severity.CRITICAL, known, judged)
+        return
+    # A warning after the renewal was due says that an automatic one is late; else, that somebody must do it.
+    late = due.warning > due.renewal_due
+    yield Onset(warned, _ending(kind, Severity.WARNING, late=late), Severity.WARNING, known, judged)
+    yield Onset(critical, _ending(kind, Severity.CRITICAL, late=late), Severity.CRITICAL, known, judged)
+    if kind not in SIGNED:
+        passed = max(judged.item.not_after, critical)
+        yield Onset(passed, Problem.PASSED, Severity.CRITICAL, known, judged)
+    key = names_key(judged)
+    if key is not None and judged.item.not_after < newest.of(key, judged.trusted)[0]:
+        yield Onset(warned, Problem.NOT_DEPLOYED, Severity.WARNING, known, judged)
+        yield Onset(critical, Problem.NOT_DEPLOYED, Severity.CRITICAL, known, judged)
+
+
+def _ending(kind: Kind, severity: Severity, *, late: bool) -> Problem:
+    """
+    The problem that the end of an item comes near.
+    """
+    if kind is Kind.AUTHORITY:
+        return Problem.AUTHORITY_ENDING
+    if kind is Kind.REGISTRATION:
+        return Problem.DOMAIN_ENDING
+    if kind in SIGNED:
+        return Problem.SIGNATURE_STALE
+    return Problem.RENEWAL_OVERDUE if late and severity is Severity.WARNING else Problem.SOON
+
+
+def _of_past(known: Known, judged: JudgedItem, now: float) -> Iterator[Onset]:
+    rolled_back = rolled_back_at(known, judged.item)
+    if rolled_back is not None:
+        yield Onset(rolled_back, Problem.WENT_BACKWARDS, Severity.WARNING, known, judged)
+    changed = identity_changed_at(known, judged.item, now)
+    if changed is not None:
+        yield Onset(changed, Problem.IDENTITY_CHANGED, Severity.WARNING, known, judged)
+
+
+def rolled_back_at(known: Known, item: Item) -> float | None:
+    """
+    From when on it is a problem that an older leaf came back; None when it is none.
+    """
+    when = known.past.rolled_back_at.get(item.name)
+    return when if item.kind is Kind.LEAF else None
+
+
+def identity_changed_at(known: Known, item: Item, now: float) -> float | None:
+    """
+    When issuer and key changed together, while that is a problem; None when it is none.
+    """
+    when = known.past.identity_changed_at.get(item.name)
+    if when is None or now >= when + IDENTITY_REPORTED:
+        return None
+    return when if item.kind is Kind.LEAF else None
+
+
+def _of_failure(known: Known, now: float) -> Iterator[Onset]:
+    observation, seen_at = known.observation, known.seen_at
+    if not isinstance(observation, Failed) or observation.facts is not None:
+        # One that shows its certificate and then turns us away is seen at each probe.
+        return
+    problem, reason = Problem.PROBE_FAILING, observation.reason
+    if seen_at is None:
+        yield Onset(now, problem, Severity.WARNING, known, reason=reason)
+        return
+    unseen = seen_at + UNSEEN_FOR
+    yield Onset(unseen, problem, Severity.WARNING, known, reason=reason)
+    for judged in known.verdict.items if known.verdict is not None else ():
+        if judged.deadlines is not None:
+            at = max(unseen, judged.deadlines.warning, judged.deadlines.critical)
+            yield Onset(at, problem, Severity.CRITICAL, known, reason=reason)
+
+
+def _of_trust(known: Known, now: float, until: float) -> Iterator[Onset]:
+    """
+    When clients refuse the endpoint for another reason than its own end: now, or when its chain ends.
+    """
+    verdict, judged = known.verdict, known.judged
+    at, trusted = now, known.past.trusted_at is not None
+    while verdict is not None:
+        # Its own end is a problem of the item. That clients refuse what they took before is worse.
+        severity = Severity.CRITICAL if trusted else Severity.WARNING
+        for fault in verdict.faults:
+            if fault.fault is not Fault.EXPIRED:
+                yield Onset(at, Problem.NOT_TRUSTED, severity, known, reason=fault.fault)
+        trusted = trusted or not verdict.faults
+        # Judged as it will be when the verdict changes: a chain may end before its leaf, or begin after now.
+        if judged is None or not at < verdict.valid_until <= until:
+            return
+        at = verdict.valid_until
+        verdict = judge_facts(judged.facts, judged.target, judged.anchors, at)
+
+
+def _of_hazards(known: Known, now: float) -> Iterator[Onset]:
+    for one in known.facts.hazards if known.facts is not None else ():
+        problem = Problem.RENEWAL_BLOCKED if one.hazard in BLOCKED else Problem.DOMAIN_STATUS
+        severity = Severity.CRITICAL if one.hazard in LOST else Severity.WARNING
+        yield Onset(now, problem, severity, known, reason=one.hazard)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    A problem as it is now: of a target, or of an item of a target, at its worst endpoint.
+    """
+
+    onset: Onset
+    """Of the endpoint where the item ends first."""
+    reasons: tuple[str, ...]
+    """Why endpoints can't be seen, are refused or will be stopped; empty when it is about an end."""
+    endpoints: int
+    """Endpoints of the target that give cause for it."""
+    newer: float | None = None
+    """When the newest known item of the same names ends, if later than this one; else None."""
+
+
+def problems(endpoints: Iterable[Known], now: float) -> dict[Key, Found]:
+    """
+    The problems of these endpoints at this time. A healthy fleet costs next to nothing.
+    """
+    every = list(endpoints)
+    unwell = [known for known in every if not is_well(known, now)]
+    if not unwell:
+        return {}
+    newest = newest_ends(every)
+    causes: dict[Key, list[Onset]] = {}
+    for known in unwell:
+        for onset in onsets(known, newest, now, now):
+            if onset.at <= now:
+                causes.setdefault(onset.key, []).append(onset)
+    return {key: _found(found, newest) for key, found in causes.items()}
+
+
+def is_well(known: Known, now: float) -> bool:
+    """
+    True when an endpoint can give no cause for a problem at this time.
+    """
+    if not isinstance(known.observation, Observed) or known.verdict is None or known.verdict.faults:
+        return False
+    if (
+        known.facts is None
+        or known.facts.hazards
+        or known.past.rolled_back_at
+        or known.past.identity_changed_at
+    ):
+        return False
+    for judged in known.verdict.items:
+        if judged.deadlines is not None and (
+            judged.item.kind is Kind.INTERMEDIATE or judged.deadlines.warning <= now
+        ):
+            return False
+    return True
+
+
+def _found(onsets: Sequence[Onset], newest: Newest[None]) -> Found:
+    worst = min(onsets, key=lambda one: (one.end, one.known.location))
+    reasons = tuple(sorted({one.reason for one in onsets if one.reason}))
+    newer = None
+    if worst.judged is not None and (key := names_key(worst.judged)) is not None:
+        end, _ = newest.of(key, worst.judged.trusted)
+        newer = end if end > worst.end else None
+    # An endpoint may be there with several reasons.
+    return Found(worst, reasons, len({one.known.location for one in onsets}), newer)

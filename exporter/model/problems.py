@@ -1,0 +1,139 @@
+"""
+The closed list of problems: what a person may have to do something about, and the alert that reports it.
+
+A problem is decided in `judgement.problems` alone; metrics, rules, pages, commands and the calendar show it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from exporter.model.policies import Severity
+
+WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
+
+
+class Problem(StrEnum):
+    """
+    One thing for a person to do about an item, an endpoint or a target. The values are API.
+    """
+
+    PASSED = "passed"
+    SOON = "soon"
+    RENEWAL_OVERDUE = "renewal_overdue"
+    NOT_DEPLOYED = "not_deployed"
+    CHAIN_ENDS_FIRST = "chain_ends_first"
+    AUTHORITY_ENDING = "authority_ending"
+    DOMAIN_ENDING = "domain_ending"
+    SIGNATURE_STALE = "signature_stale"
+    WENT_BACKWARDS = "went_backwards"
+    IDENTITY_CHANGED = "identity_changed"
+    NOT_TRUSTED = "not_trusted"
+    PROBE_FAILING = "probe_failing"
+    DOMAIN_STATUS = "domain_status"
+    RENEWAL_BLOCKED = "renewal_blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """
+    One row of the table of problems.
+    """
+
+    alert: str
+    """The name of the alert, and of its runbook."""
+    summaries: Mapping[Severity, str]
+    """By each severity that it may have, one sentence that says what it means."""
+    hides: frozenset[Problem] = frozenset()
+    """Problems of the same target and item that need not be reported beside it, if no more severe."""
+    lasts: Mapping[Severity, float] = field(default_factory=dict)
+    """Seconds that it must last before an alert is sent; at once where a severity is missing."""
+
+
+def _both(summary: str) -> Mapping[Severity, str]:
+    return {WARNING: summary, CRITICAL: summary}
+
+
+_WAYS_TO_THE_END = frozenset(
+    {
+        *(Problem.RENEWAL_OVERDUE, Problem.SOON, Problem.NOT_DEPLOYED, Problem.WENT_BACKWARDS),
+        *(Problem.IDENTITY_CHANGED, Problem.CHAIN_ENDS_FIRST, Problem.AUTHORITY_ENDING),
+        Problem.DOMAIN_ENDING,
+    }
+)
+
+
+MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
+    {
+        Problem.PASSED: Meaning(
+            "ExpiryPassed", {CRITICAL: "It has run out, and clients refuse it."}, _WAYS_TO_THE_END
+        ),
+        Problem.SOON: Meaning(
+            "ExpirySoon",
+            _both("Its end is near, and a person must renew it."),
+            frozenset({Problem.RENEWAL_OVERDUE}),
+        ),
+        Problem.RENEWAL_OVERDUE: Meaning(
+            "ExpiryRenewalOverdue", {WARNING: "An automatic renewal should have happened and did not."}
+        ),
+        Problem.NOT_DEPLOYED: Meaning(
+            "ExpiryNotDeployed",
+            _both("It was renewed, but this endpoint still serves the old one."),
+            frozenset({Problem.RENEWAL_OVERDUE, Problem.SOON}),
+        ),
+        Problem.CHAIN_ENDS_FIRST: Meaning(
+            "ExpiryChainEndsBeforeLeaf",
+            _both("An intermediate certificate that is served ends before the leaf does."),
+        ),
+        Problem.AUTHORITY_ENDING: Meaning(
+            "ExpiryAuthorityEnding",
+            _both("A CA certificate of yours must be replaced, which takes long."),
+        ),
+        Problem.DOMAIN_ENDING: Meaning(
+            "ExpiryDomainEnding",
+            _both("The registration of a domain must be renewed, or all of its names are lost."),
+        ),
+        Problem.SIGNATURE_STALE: Meaning(
+            "ExpirySignatureStale",
+            _both("A signed list, staple or zone should have been signed anew by now."),
+        ),
+        Problem.WENT_BACKWARDS: Meaning(
+            "ExpiryWentBackwards",
+            {WARNING: "What is served now ends and began before what was served before."},
+        ),
+        Problem.IDENTITY_CHANGED: Meaning(
+            "ExpiryIdentityChanged",
+            {WARNING: "Issuer and key changed together long before a renewal was due."},
+        ),
+        Problem.NOT_TRUSTED: Meaning(
+            "ExpiryNotTrusted",
+            {
+                CRITICAL: "Clients refuse what is served, and did not before.",
+                WARNING: "Clients refuse what is served, as they have since it was first seen.",
+            },
+            lasts={WARNING: 900.0},
+        ),
+        Problem.PROBE_FAILING: Meaning(
+            "ExpiryProbeFailing",
+            _both("It can't be seen, so nobody knows when what it serves ends."),
+            lasts={CRITICAL: 300.0, WARNING: 300.0},
+        ),
+        Problem.DOMAIN_STATUS: Meaning(
+            "ExpiryDomainStatus",
+            {
+                CRITICAL: "The registry is taking a domain away, or has.",
+                WARNING: (
+                    "The registry moved the end of a domain by itself, which holds only if somebody pays."
+                ),
+            },
+            lasts={WARNING: 900.0},
+        ),
+        Problem.RENEWAL_BLOCKED: Meaning(
+            "ExpiryRenewalBlocked",
+            {WARNING: "The next renewal will be refused as things stand in the DNS."},
+            lasts={WARNING: 900.0},
+        ),
+    }
+)
+"""By problem, its row."""

@@ -1,0 +1,161 @@
+"""
+Problems in words: the cause, where it is, and what to do first. Pure.
+
+They are what a notification says. Nothing in them changes by the minute: how long is left is said by
+who shows them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from exporter.engine.scrape import ProblemRow
+from exporter.judgement.problems import Onset
+from exporter.model.foreign_text import printable
+from exporter.model.observation import Certificate, Failed, Item
+from exporter.model.problems import Problem
+from exporter.model.reasons import Fault, Hazard, Kind, Reason
+from exporter.report import advice
+from exporter.report.status import date
+
+NAMED = 3
+"""Targets with the same certificate that are named."""
+
+
+WORDS_LIMIT = 1000
+"""Characters of each text."""
+
+
+Reach = Mapping[str, frozenset[str]]
+"""By fingerprint of a certificate, the targets that have a problem with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """
+    A problem for a person.
+    """
+
+    cause: str
+    where: str
+    advice: str
+
+
+def reach(rows: Iterable[ProblemRow]) -> Reach:
+    """
+    How far each certificate with a problem reaches.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if fingerprint := fingerprint_of(row):
+            found[fingerprint].add(row.found.onset.known.target.name)
+    return {fingerprint: frozenset(names) for fingerprint, names in found.items()}
+
+
+def fingerprint_of(row: ProblemRow) -> str:
+    """
+    The SHA-256 of the certificate that the problem is about; empty when it is about none.
+    """
+    certificate = _certificate(row.found.onset)
+    return certificate.fingerprint_sha256 if certificate is not None else ""
+
+
+def end_of(row: ProblemRow) -> float:
+    """
+    When the item ends; of what has no end, when it was last well, or since when it is known not to be.
+    """
+    onset = row.found.onset
+    if onset.judged is not None:
+        return onset.judged.item.not_after
+    well = {Problem.PROBE_FAILING: onset.known.seen_at, Problem.NOT_TRUSTED: onset.known.past.trusted_at}
+    last = well.get(onset.problem)
+    return row.since if last is None else last
+
+
+def words(row: ProblemRow, reached: Reach) -> Words:
+    """
+    The problem in words for a person.
+    """
+    same = reached.get(fingerprint_of(row), frozenset()) - {row.found.onset.known.target.name}
+    return Words(_bounded(_cause(row)), _bounded(_where(row, same)), _bounded(_advice(row)))
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= WORDS_LIMIT else text[: WORDS_LIMIT - 1] + "…"
+
+
+def _certificate(onset: Onset) -> Certificate | None:
+    return onset.judged.item.certificate if onset.judged is not None else None
+
+
+def _cause(row: ProblemRow) -> str:
+    onset = row.found.onset
+    if onset.judged is None:
+        return ", ".join(row.found.reasons)
+    parts = [_reached(onset), _compared(onset, onset.judged.item)]
+    if row.found.newer is not None:
+        parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
+    return ", ".join(part for part in parts if part)
+
+
+def _reached(onset: Onset) -> str:
+    """
+    Why the endpoint can't be seen now; that its network is fine where a handshake shows it.
+    """
+    observation, judged = onset.known.observation, onset.judged
+    if isinstance(observation, Failed):
+        return observation.reason
+    shown = onset.known.facts is not None and onset.known.facts.tls is not None
+    is_leaf = judged is not None and judged.item.kind is Kind.LEAF and judged.item.name != "client"
+    return "DNS and TCP fine" if shown and is_leaf else ""
+
+
+def _compared(onset: Onset, item: Item) -> str:
+    """
+    What became of the leaf that was there before.
+    """
+    if item.kind is not Kind.LEAF or item.name == "client":
+        return ""
+    before = onset.known.past.previous.get(item.name)
+    changed = item.name in onset.known.past.identity_changed_at
+    if before is not None and before.not_after > item.not_after:
+        return f"an older one is served again: the one before it ends on {date(before.not_after)}"
+    if changed and before is not None:
+        return f"issuer and key changed lately, from {_issuer(before)} to {_issuer(item)}"
+    return "same key and issuer as before"
+
+
+def _issuer(item: Item) -> str:
+    return printable(item.certificate.issuer_organization) if item.certificate is not None else "none"
+
+
+def _where(row: ProblemRow, same: frozenset[str]) -> str:
+    onset, more = row.found.onset, row.found.endpoints - 1
+    text = onset.known.location + (f" and {more} more" if more else "")
+    certificate = _certificate(onset)
+    if certificate is not None:
+        names = f"subject {certificate.subject or 'empty'}, issuer {certificate.issuer}"
+        text += f" ({names}, serial {certificate.serial})"
+    if same:
+        named = ", ".join(sorted(same)[:NAMED])
+        text += f"; also {named}" + (f" and {len(same) - NAMED} more" if len(same) > NAMED else "")
+    return text
+
+
+def _advice(row: ProblemRow) -> str:
+    onset = row.found.onset
+    match onset.problem:
+        case Problem.PROBE_FAILING:
+            return advice.FAILURES[Reason(onset.reason)]
+        case Problem.NOT_TRUSTED:
+            return advice.FAULTS[Fault(onset.reason)]
+        case Problem.DOMAIN_STATUS | Problem.RENEWAL_BLOCKED:
+            return advice.HAZARDS[Hazard(onset.reason)]
+        case Problem.WENT_BACKWARDS:
+            return advice.ROLLED_BACK
+        case Problem.IDENTITY_CHANGED:
+            return advice.IDENTITY_CHANGED
+        case Problem.NOT_DEPLOYED:
+            return advice.NOT_DEPLOYED
+    assert onset.judged is not None
+    return advice.renewal(onset.judged.item.kind, onset.judged.policy)

@@ -1,0 +1,102 @@
+"""
+The rules in a real Prometheus, with the labels that the Prometheus Operator and rulers over clusters set.
+"""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from exporter.model.policies import DAY, MANUAL
+from exporter.model.reasons import Fault, Reason
+from tests.golden.scenes import failed, seen
+from tests.golden.values import Scene, certificate, facts, intermediate, target
+from tests.support.exposed import exposed
+from tests.support.processes import wait_until
+from tests.support.prometheus import Prometheus, prometheus
+
+RULES = Path(__file__).parents[2] / "alerts" / "rules.yml"
+
+PATIENCE = 60.0
+
+OPERATOR = {
+    "endpoint": "http-metrics",
+    "service": "expiry-exporter",
+    "namespace": "monitoring",
+    "pod": "expiry-exporter-0",
+    "container": "expiry-exporter",
+}
+"""What a ServiceMonitor adds to each series."""
+
+EXPECTED = {
+    ("ExpiryRenewalOverdue", "warning", "late"),
+    ("ExpirySoon", "warning", "by-hand"),
+    ("ExpiryNotTrusted", "critical", "refused"),
+    ("ExpiryPassed", "critical", "over"),
+}
+"""Of each sort one, both severities among them, without those that must last first."""
+
+
+def exposition(now: float) -> str:
+    """
+    A fleet in which something of each sort is wrong.
+    """
+    scene = Scene()
+    for name, left in {"late": 20 * DAY, "over": -DAY, "fine": 75 * DAY}.items():
+        leaf = certificate(name, begin=now + left - 90 * DAY, end=now + left)
+        scene.see(target(name=name, labels=(("service", "lms"),)), seen(facts(leaf, intermediate())), at=now)
+    scene.see(
+        target(name="by-hand", policy=MANUAL, labels=(("service", "lms"),)),
+        seen(facts(certificate("by-hand", begin=now - 345 * DAY, end=now + 10 * DAY), intermediate())),
+        at=now,
+    )
+    refused = target(name="refused", labels=(("service", "lms"),))
+    scene.see(refused, seen(facts(certificate("refused", end=now + 75 * DAY), intermediate())), at=now)
+    scene.memory.known(refused).endpoints["192.0.2.10:443"].past.trusted_at = now - DAY
+    scene.see(
+        refused,
+        seen(facts(certificate("refused", end=now + 75 * DAY), intermediate())),
+        found=[Fault.NAME_MISMATCH],
+        at=now,
+    )
+    scene.see(target(name="gone", labels=(("service", "lms"),)), failed(Reason.DNS_NOT_FOUND), at=now)
+    return scene.text(at=now)
+
+
+def firing(made: Prometheus) -> set[tuple[str, str, str]]:
+    """
+    Name, severity and target of each alert that fires.
+    """
+    return {
+        (one.labels["alertname"], one.labels["severity"], one.labels["target"])
+        for one in made.query('ALERTS{alertstate="firing",target!=""}')
+    }
+
+
+@pytest.mark.parametrize("honor", [True, False])
+@pytest.mark.parametrize("extra", [{}, OPERATOR, {"cluster": "a"}], ids=["plain", "operator", "cluster"])
+def test_alerts_are_the_same_whatever_labels_a_scrape_adds(
+    tmp_path: Path, extra: dict[str, str], honor: bool
+) -> None:
+    """
+    No rule fails, the same alerts fire, and the user's own label `service` is on them under the name it got.
+    """
+    with exposed(exposition(time.time())) as address:
+        configuration = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(RULES)],
+            "scrape_configs": [
+                {
+                    "job_name": "expiry",
+                    "honor_labels": honor,
+                    "static_configs": [{"targets": [address], "labels": extra}],
+                }
+            ],
+        }
+        with prometheus(tmp_path, configuration) as made:
+            wait_until(lambda: firing(made) >= EXPECTED, deadline=PATIENCE, what="the alerts fire")
+            assert made.own("prometheus_rule_evaluation_failures_total") == 0
+            label = "exported_service" if "service" in extra and not honor else "service"
+            found = made.query('ALERTS{alertname="ExpiryPassed"}')
+            assert [one.labels[label] for one in found] == ["lms"]
+            assert [one.labels.get("cluster") for one in found] == [extra.get("cluster")]

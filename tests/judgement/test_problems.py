@@ -1,0 +1,168 @@
+"""
+Problems: which there are at a time, and that the forecast is the same asked about later.
+"""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.engine.results import ProbeResult
+from exporter.engine.scrape import EndpointRow
+from exporter.judgement.problems import Found, is_well, problems
+from exporter.model.observation import Facts, FoundHazard, Item, Observed
+from exporter.model.policies import DAY, HOUR, MANUAL
+from exporter.model.problems import MEANINGS, Problem
+from exporter.model.reasons import Fault, Hazard, Kind, Reason
+from exporter.report.forecast import forecast
+from tests.golden.scenes import failed, seen
+from tests.golden.values import ADDRESS, Scene, certificate, facts, intermediate, target
+from tests.support.certificates import NOW
+
+OTHER = "192.0.2.11:443"
+
+
+def ending(left: float, lifetime: float = 90 * DAY, name: str = "lms.example.com") -> Facts:
+    """
+    A chain whose leaf has so much left.
+    """
+    return facts(certificate(name, begin=NOW + left - lifetime, end=NOW + left), intermediate())
+
+
+def of(rows: list[EndpointRow], now: float = NOW) -> dict[tuple[str, str], Found]:
+    """
+    The problems by name and severity.
+    """
+    return {(problem, severity): one for (_, _, problem, severity), one in found(rows, now).items()}
+
+
+def found(rows: list[EndpointRow], now: float) -> Any:
+    """
+    The problems of these endpoints.
+    """
+    return problems((row.known for row in rows), now)
+
+
+def test_a_healthy_fleet_has_none() -> None:
+    """
+    Three quarters of the lifetime are left, and clients accept it.
+    """
+    rows = Scene().see(target(), seen(ending(75 * DAY))).rows()
+    assert all(is_well(row.known, NOW) for row in rows)
+    assert of(rows) == {}
+
+
+@pytest.mark.parametrize(
+    ("left", "names"),
+    [
+        (20 * DAY, {("renewal_overdue", "warning")}),
+        (7 * DAY, {("renewal_overdue", "warning"), ("soon", "critical")}),
+        (-1.0, {("renewal_overdue", "warning"), ("soon", "critical"), ("passed", "critical")}),
+    ],
+)
+def test_an_automatic_renewal_that_is_late(left: float, names: set[tuple[str, str]]) -> None:
+    """
+    Each step stays while the next is there too: Alertmanager hides what need not be said.
+    """
+    assert of(Scene().see(target(), seen(ending(left))).rows()).keys() == names
+
+
+def test_a_renewal_by_hand_is_to_be_done() -> None:
+    """
+    No automatic renewal is late there.
+    """
+    rows = Scene().see(target(policy=MANUAL), seen(ending(40 * DAY, 365 * DAY))).rows()
+    assert of(rows).keys() == {("soon", "warning")}
+
+
+def test_the_worst_endpoint_speaks_for_all() -> None:
+    """
+    That where the item ends first, with how many have the problem and what is newer elsewhere.
+    """
+    scene = Scene().see(
+        target(),
+        seen(ending(6 * DAY)),
+        seen(ending(5 * DAY), OTHER),
+        seen(ending(89 * DAY), "192.0.2.12:443"),
+    )
+    one = of(scene.rows())["soon", "critical"]
+    assert one.onset.known.location == OTHER
+    assert one.endpoints == 2
+    assert one.newer == NOW + 89 * DAY
+    assert ("not_deployed", "critical") in of(scene.rows())
+
+
+def test_what_can_not_be_seen_is_a_problem_after_ten_minutes() -> None:
+    """
+    At once if it never was; critical if what was seen last is.
+    """
+    never = Scene().see(target(), failed(Reason.DNS_NOT_FOUND))
+    assert of(never.rows()).keys() == {("probe_failing", "warning")}
+    scene = Scene().see(target(), seen(ending(75 * DAY)))
+    scene.see(target(), failed(Reason.TIMEOUT), at=NOW + 300)
+    assert of(scene.rows(), NOW + 599) == {}
+    assert of(scene.rows(), NOW + 600).keys() == {("probe_failing", "warning")}
+    near = Scene().see(target(), seen(ending(5 * DAY)))
+    near.see(target(), failed(Reason.TIMEOUT), at=NOW + 600)
+    assert ("probe_failing", "critical") in of(near.rows(), NOW + 600)
+
+
+def test_what_clients_refuse_is_critical_when_they_took_it_before() -> None:
+    """
+    With every reason but the end itself, which is a problem of the item.
+    """
+    scene = Scene().see(target(), seen(ending(75 * DAY)), found=[Fault.NAME_MISMATCH, Fault.SELF_SIGNED])
+    one = of(scene.rows())["not_trusted", "warning"]
+    assert one.reasons == ("name_mismatch", "self_signed")
+    (row,) = scene.rows()
+    row.held.past.trusted_at = NOW - DAY
+    assert of([row]).keys() == {("not_trusted", "critical")}
+    ended = Scene().see(target(), seen(ending(-1.0)), found=[Fault.EXPIRED])
+    assert not {name for name, _ in of(ended.rows())} & {"not_trusted"}
+
+
+@pytest.mark.parametrize(
+    ("hazard", "problem", "severity"),
+    [
+        (Hazard.DOMAIN_REDEMPTION, Problem.DOMAIN_STATUS, "critical"),
+        (Hazard.DOMAIN_AUTO_RENEW, Problem.DOMAIN_STATUS, "warning"),
+        (Hazard.CAA_FORBIDS_ISSUER, Problem.RENEWAL_BLOCKED, "warning"),
+    ],
+)
+def test_a_hazard_is_a_problem(hazard: Hazard, problem: Problem, severity: str) -> None:
+    """
+    Of the domain, or of the next renewal.
+    """
+    held = Item("registration", Kind.REGISTRATION, NOW - 300 * DAY, NOW + 300 * DAY)
+    look = ProbeResult(ADDRESS, Observed(Facts((held,), hazards=(FoundHazard(hazard, "words"),))), 0.01)
+    assert of(Scene().see(target(), look).rows()).keys() == {(problem, severity)}
+
+
+@given(
+    left=st.floats(-30 * DAY, 400 * DAY),
+    lifetime=st.floats(HOUR, 400 * DAY),
+    later=st.floats(0, 100 * DAY),
+    reason=st.sampled_from([None, Reason.TIMEOUT, Reason.CONNECTION_REFUSED]),
+    manual=st.booleans(),
+)
+def test_the_forecast_is_the_problems_of_later(
+    left: float, lifetime: float, later: float, reason: Reason | None, manual: bool
+) -> None:
+    """
+    What is foretold for a moment is what is wrong then, if nothing changes.
+    """
+    one = target(policy=MANUAL) if manual else target()
+    scene = Scene().see(one, seen(ending(left, lifetime)))
+    if reason is not None:
+        scene.see(one, failed(reason))
+    rows = scene.rows()
+    foretold = {
+        (alert.name, alert.severity, alert.item)
+        for alert in forecast(rows, NOW, 101).alerts
+        if alert.at <= NOW + later
+    }
+    then = {
+        (MEANINGS[problem].alert, severity, item) for _, item, problem, severity in found(rows, NOW + later)
+    }
+    assert foretold == then

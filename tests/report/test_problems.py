@@ -1,0 +1,107 @@
+"""
+Problems in words: cause, place and first step.
+"""
+
+from typing import Any
+
+from exporter.engine.lasting import problem_rows
+from exporter.engine.scrape import ProblemRow
+from exporter.model.observation import Facts
+from exporter.model.policies import DAY
+from exporter.model.reasons import Fault, Reason
+from exporter.report import advice
+from exporter.report.problems import Words, end_of, fingerprint_of, reach, words
+from tests.golden.scenes import failed, seen
+from tests.golden.values import Scene, certificate, facts, intermediate, target
+from tests.support.certificates import NOW
+
+OTHER = "192.0.2.11:443"
+
+
+def ending(left: float, **settings: Any) -> Facts:
+    """
+    A chain whose leaf has so much left.
+    """
+    return facts(certificate(begin=NOW + left - 90 * DAY, end=NOW + left, **settings), intermediate())
+
+
+def rows(scene: Scene, now: float = NOW) -> dict[str, ProblemRow]:
+    """
+    The problems of the scene by name; of two severities the last.
+    """
+    found = problem_rows(scene.memory, scene.faults, scene.rows(), now)
+    return {row.found.onset.problem: row for row in found}
+
+
+def said(scene: Scene, problem: str, now: float = NOW) -> Words:
+    """
+    The words of one problem.
+    """
+    found = rows(scene, now)
+    return words(found[problem], reach(found.values()))
+
+
+def test_an_end_says_what_is_served_and_that_all_else_is_fine() -> None:
+    """
+    Three causes that were suspected in the incident are ruled out.
+    """
+    one = said(Scene().see(target(), seen(ending(-1.0))), "passed")
+    assert one.cause == "DNS and TCP fine, same key and issuer as before"
+    assert (
+        one.where == "192.0.2.10:443 (subject CN=lms.example.com, issuer CN=Test Intermediate, serial 1a2b)"
+    )
+    assert one.advice.startswith("Read the log of what renews it")
+
+
+def test_a_newer_one_elsewhere_is_the_better_cause() -> None:
+    """
+    With its end, and where the old one is.
+    """
+    one = said(Scene().see(target(), seen(ending(5 * DAY)), seen(ending(89 * DAY), OTHER)), "not_deployed")
+    assert "renewed but not deployed: one until 2027-04-14 08:00 UTC is known" in one.cause
+    assert one.advice == advice.NOT_DEPLOYED
+
+
+def test_who_else_has_it_is_named() -> None:
+    """
+    Three by name, the rest by number.
+    """
+    scene = Scene()
+    for number in range(6):
+        scene.see(target(name=f"lms-{number}"), seen(ending(5 * DAY)))
+    found = rows(scene)
+    assert len(reach(found.values())[fingerprint_of(found["soon"])]) == 1
+    every = problem_rows(scene.memory, scene.faults, scene.rows(), NOW)
+    one = words(every[0], reach(every))
+    assert one.where.endswith("; also lms-1, lms-2, lms-3 and 2 more")
+
+
+def test_a_changed_issuer_is_named_with_the_one_before() -> None:
+    """
+    At first sight it is plain who issued it.
+    """
+    scene = Scene().see(target(), seen(ending(75 * DAY)))
+    scene.see(target(), seen(ending(80 * DAY, issuer="CN=Fake", key="rsa-2048")), at=NOW + 60)
+    one = said(scene, "identity_changed", NOW + 60)
+    assert one.cause.endswith("issuer and key changed lately, from CN=Test Intermediate to CN=Fake")
+
+
+def test_what_has_no_end_says_when_it_was_last_well() -> None:
+    """
+    When it was last seen or accepted; else since when it is known not to be.
+    """
+    scene = Scene().see(target(), seen(ending(75 * DAY)))
+    scene.see(target(), failed(Reason.CONNECTION_REFUSED), at=NOW + 700)
+    found = rows(scene, NOW + 700)
+    assert end_of(found["probe_failing"]) == NOW
+    assert said(scene, "probe_failing", NOW + 700).advice == advice.FAILURES[Reason.CONNECTION_REFUSED]
+    refused = Scene().see(target(), seen(ending(75 * DAY)), found=[Fault.SELF_SIGNED])
+    assert end_of(rows(refused, NOW + 5)["not_trusted"]) == NOW + 5
+
+
+def test_nothing_in_the_words_changes_by_the_minute() -> None:
+    """
+    Else each scrape would make a new series.
+    """
+    scene = Scene().see(target(), seen(ending(-1.0)))
+    assert said(scene, "passed") == said(scene, "passed", NOW + 3600)
