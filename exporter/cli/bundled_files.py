@@ -58,9 +58,9 @@ def write_alerts(
     Write the alert files below the directory, and return what was written.
 
     Alerts link to the runbooks that the exporter serves at `external_url`, or to their files at
-    `runbooks_url`; with neither to the project's repository. No URL has a character that means something in YAML or in a
-    template. Raises BundleError, and then has written nothing, when another file stands in the place of one
-    and `force` is not set. The Alertmanager example is never replaced.
+    `runbooks_url`; with neither to the project's repository. No URL has a character that means something in
+    YAML or in a template. Raises BundleError, and then has written nothing, when another file stands in the
+    place of one and `force` is not set. The Alertmanager example is never replaced.
     """
     wanted = {directory / name: text for name, text in _texts(shipped("alerts", "alerts"), "")}
     rules = directory / "rules.yml"
