@@ -60,7 +60,7 @@ def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
             if _stamp(before) == _stamp(after):
                 return data, before
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     return data, None
 
 
@@ -101,7 +101,10 @@ def _too_large(path: str, limit: int, size: int | None = None) -> ProbeError:
     return ProbeError(Reason.FILE_TOO_LARGE, f"{printable(path)} has {has} bytes; at most {limit:,} are read")
 
 
-def _unreadable(path: str, error: OSError) -> ProbeError:
+def unreadable(path: str, error: OSError) -> ProbeError:
+    """
+    Why a file or directory can't be read, as the outcome of a probe.
+    """
     where = printable(path)
     if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
         try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from exporter.model.errors import Outcome, ProbeError
+from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
@@ -40,7 +40,7 @@ class Seen:
 
     outcomes: Mapping[str, Outcome]
     """By label, in order."""
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 _NOTHING = Seen({})
@@ -81,7 +81,7 @@ class Selection:
         if failures[0] is not None and all(failures):
             raise ProbeError(failures[0].reason, failures[0].detail)
         outcomes: dict[str, Outcome] = {}
-        left_out: list[str] = []
+        left_out: list[LeftOut] = []
         for view, seen, error in zip(self.views, self._current(), failures, strict=True):
             left_out += seen.left_out
             if error is None:
@@ -94,10 +94,10 @@ class Selection:
             raise ProbeError(Reason.NO_MATCH, self._no_match(left_out))
         return Seen(outcomes, tuple(left_out))
 
-    def _no_match(self, left_out: Sequence[str]) -> str:
+    def _no_match(self, left_out: Sequence[LeftOut]) -> str:
         asked = " and ".join(dict.fromkeys(view.question.resource.name for view in self.views))
         words = f"none of the {asked} with the name {self.namespace}/{self.name} holds anything that expires"
-        return "; ".join((words, *left_out[:3]))
+        return "; ".join((words, *map(str, left_out[:3])))
 
     def _current(self) -> tuple[Seen, ...]:
         """
@@ -118,14 +118,14 @@ class Selection:
     def _of(self, view: View, renewed: Mapping[Key, Renewed]) -> Seen:
         resource = view.question.resource
         outcomes: dict[str, Outcome] = {}
-        left_out: list[str] = []
+        left_out: list[LeftOut] = []
         secrets = RESOURCES["secrets"][0]
         for key in sorted(view.objects):
             namespace, name = key
             if not _fits(name, self.name) or (resource.namespaced and not _fits(namespace, self.namespace)):
                 continue
             stored = view.objects[key]
-            renewal = renewed.get(key) if resource is secrets else None
+            renewal = renewed.get(key) if resource == secrets else None
             if renewal is None:
                 outcomes |= stored.outcomes
             else:
