@@ -161,25 +161,23 @@ def questions(target: Target) -> tuple[Question, ...]:
     context, namespace, name = parts(target)
     settings = target.kubernetes
     inside = "" if is_pattern(namespace) else namespace
-    named = "" if is_pattern(name) else f"metadata.name={name}"
+    named = "" if is_pattern(name) else name
     found: list[Question] = []
     for asked in settings.resources:
         for resource in RESOURCES[asked]:
             where = inside if resource.namespaced else ""
-            selectors = [named]
-            if asked == "secrets":
-                types = settings.types or (() if named else (TLS_TYPE, OPAQUE_TYPE))
-                # One for each, so that no other Secret is ever sent, least of all the large ones of Helm.
-                selectors = [",".join(filter(None, (named, f"type={one}"))) for one in types] or [named]
+            of_all = Question(settings.kubeconfig, context, resource, where)
             if asked == "certificates":
                 # Their names and labels are not those of the Secrets.
-                found.append(Question(settings.kubeconfig, context, resource, where, "", ""))
+                found.append(of_all)
                 continue
+            types: tuple[str, ...] = ("",)
+            if asked == "secrets":
+                # One for each, so that no other Secret is ever sent, least of all the large ones of Helm.
+                types = settings.types or (("",) if named else (TLS_TYPE, OPAQUE_TYPE))
             found += [
-                Question(
-                    settings.kubeconfig, context, resource, where, one, settings.selector, target.password
-                )
-                for one in selectors
+                replace(of_all, name=named, type=one, selector=settings.selector, password=target.password)
+                for one in types
             ]
     return tuple(found)
 
