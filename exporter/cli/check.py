@@ -173,7 +173,7 @@ class Line:
     level: Level
     judged: JudgedItem | None
     findings: tuple[Finding, ...]
-    """What is to be said about the item; on an endpoint's first leaf also what is about all of it."""
+    """About the item; on an endpoint's first leaf also those about the whole endpoint."""
 
     @property
     def name(self) -> str:

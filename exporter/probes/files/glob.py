@@ -53,7 +53,7 @@ class Unreadable:
     why: str
     """In a few words."""
     failure: ProbeError = field(repr=False)
-    """The same as the outcome of a probe."""
+    """The outcome of probing it."""
 
 
 @dataclass(frozen=True, slots=True)
