@@ -38,13 +38,13 @@ class BundleError(Exception):
 @dataclass(frozen=True, slots=True)
 class Written:
     """
-    What came of writing. Files that were the same already are neither.
+    The result of writing. Files that were the same already are in neither.
     """
 
     paths: tuple[Path, ...]
-    """What was written."""
+    """Files that were written."""
     kept: tuple[Path, ...] = ()
-    """What is the user's own by now and another than would be written; it was left as it is."""
+    """Files that are the user's own by now and differ; they were left as they are."""
 
 
 def write_alerts(

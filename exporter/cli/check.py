@@ -173,7 +173,7 @@ class Line:
     level: Level
     judged: JudgedItem | None
     findings: tuple[Finding, ...]
-    """What is to be said about the item; on an endpoint's first leaf also what is about all of it."""
+    """About the item; on an endpoint's first leaf also those about the whole endpoint."""
 
     @property
     def name(self) -> str:
@@ -276,8 +276,7 @@ def _left_out(scrape: Scrape) -> Iterator[str]:
     A line for each target of which something is left out: how much, and why.
     """
     for one in scrape.results:
-        # Each is told with its place before the reason.
-        whys = Counter(words.partition(": ")[2] or words for words in one.left_out)
+        whys = Counter(place.why for place in one.left_out)
         told = whys.most_common(LEFT_OUT_REASONS)
         more = sum(whys.values()) - sum(count for _, count in told)
         reasons = [f"{count} ({printable(why)})" for why, count in told] + [f"{more} more"] * bool(more)

@@ -108,7 +108,7 @@ UNFORESEEN = (
     "Not foreseen: revocations, changes of what is served, and servers that go down. Prometheus tells up to "
     "a scrape and an evaluation later, and up to 15 minutes later what must last (`for:`)."
 )
-"""What a forecast leaves out."""
+"""The last line of each forecast: the alerts that it can't know of."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +156,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _unchecked(row: EndpointRow) -> str:
     """
-    What was to be checked at an endpoint and could not be, in words; empty when all was.
+    Why an endpoint could not be checked as the target asks, in words; empty when it was.
     """
     found = lookup_findings(row.held.facts) if row.held.facts is not None else ()
     return printable(next((one.words for one in found if one.level is Level.UNKNOWN), ""))
@@ -339,7 +339,7 @@ class _List:
 
     def _line(self, same: Sequence[Alert]) -> "_Line":
         """
-        What is one line to a person: an alert, or the same one for all targets with one certificate.
+        The key of a line: alerts about one certificate that fire for the same reason have one line together.
         """
         one = same[0]
         about = {(each.target, each.item) for each in same}

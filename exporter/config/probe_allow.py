@@ -1,5 +1,5 @@
 """
-What `probe.allow` lets callers of `/probe` ask for: URLs by pattern, and addresses by network. Pure.
+Targets that `probe.allow` lets callers of `/probe` ask for: URLs by pattern, addresses by network. Pure.
 
 A name that is permitted must not lead to this host or its cloud's metadata, which nobody permitted: so the
 address that is connected to is judged too, after the name was resolved.

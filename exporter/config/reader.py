@@ -88,7 +88,7 @@ _USES: Mapping[Setting, str] = MappingProxyType(
         "kubernetes": "objects of a Kubernetes cluster",
     }
 )
-"""What each setting is for that not every prober uses, for messages."""
+"""By setting that not every prober uses, the targets that it is for, in words."""
 
 
 def _is_off(value: Any) -> bool:

@@ -1,5 +1,5 @@
 """
-What may stand in a configuration file: each section as a model.
+The sections of a configuration file, each as a model.
 """
 
 from dataclasses import replace
@@ -208,7 +208,7 @@ class TargetEntry(Settings):
 
 class MatchEntry(_Part):
     """
-    What a policy is for, besides the targets that name it. What is not set fits all.
+    The items that a policy is for, besides those of targets that name it. A key that is not set fits all.
     """
 
     schemes: Annotated[list[Annotated[str, AfterValidator(values.scheme)]], Field(min_length=1)] = []
@@ -246,7 +246,7 @@ class PolicyEntry(_Part):
 
 class ProbeEntry(_Part):
     """
-    What `/probe` may be asked for.
+    The section `probe`: the targets that `/probe` may be asked for.
     """
 
     allow: list[_Text] = ["*"]

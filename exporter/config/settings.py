@@ -22,7 +22,7 @@ _USUAL_OBJECTS = Objects()
 @dataclass(frozen=True, slots=True)
 class Config:
     """
-    What one configuration file says.
+    The content of one configuration file.
     """
 
     targets: tuple[Target, ...] = ()
@@ -30,13 +30,13 @@ class Config:
     policies: Mapping[str, Policy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
     """The built-in and the user's policies, by name."""
     probe_allow: tuple[str, ...] = ("*",)
-    """What `/probe` accepts besides configured targets: see `probe_allow.allowed`."""
+    """Patterns of the targets that `/probe` accepts besides configured ones: see `probe_allow.allowed`."""
     warnings: tuple[str, ...] = ()
-    """What is allowed but probably not meant, each with file and line."""
+    """Things that are allowed but probably not meant, each with file and line."""
     matches: tuple["SchemeMatch", ...] = ()
     """Which policies fit which targets, in the order of the file."""
     defaults: Settings = field(default_factory=Settings, repr=False)
-    """What targets share. Not shown: a pass phrase may be among it."""
+    """Settings that targets share. Not shown: a pass phrase may be among them."""
     acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, repr=False)
     """ACME directories by organization of the issuer."""
 

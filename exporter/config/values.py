@@ -149,7 +149,7 @@ def scheme(text: str) -> str:
 
 class Reading(Protocol):
     """
-    What a value is checked against besides itself: the file that it stands in, and what that has so far.
+    The context in which a value is checked: the file that it stands in, and the policies of that so far.
     """
 
     directory: Path

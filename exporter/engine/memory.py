@@ -14,6 +14,7 @@ from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Found, Key
 from exporter.judgement.verdicts import Judged
+from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Item, Observation
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, Target
@@ -122,7 +123,7 @@ class TargetMemory:
     endpoints: dict[str, EndpointMemory] = field(default_factory=dict)
     roster: dict[str, float] = field(default_factory=dict)
     """Labels that the target's endpoints had, with the time each was last given."""
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     problems: dict[Key, LastingProblem] = field(default_factory=dict)
 
     @property

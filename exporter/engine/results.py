@@ -4,6 +4,7 @@ What a sweep gives: the result of each probe of each endpoint, by target.
 
 from dataclasses import dataclass
 
+from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.targets import Target
 
@@ -34,8 +35,7 @@ class TargetResult:
     looks: tuple[ProbeResult, ...]
     located: bool
     """True when the endpoints of the target are known: then those without a look exist no more."""
-    left_out: tuple[str, ...] = ()
-    """Places that are not looked at, each with the reason in words."""
+    left_out: tuple[LeftOut, ...] = ()
     going_on: frozenset[str] = frozenset()
     """Labels of looks that were cut off for one scrape only: they go on for others."""
 

@@ -20,7 +20,7 @@ from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.logs import fields
 from exporter.lookups.enrich import told
-from exporter.model.errors import LeftOutError, NoDescriptorError, Outcome, ProbeError
+from exporter.model.errors import LeftOut, LeftOutError, NoDescriptorError, Outcome, ProbeError
 from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
@@ -68,8 +68,8 @@ class Progress:
     """Loop time; None while it waits for its turn."""
     labels: tuple[str, ...] | None = None
     """What the target's endpoints are called; None until they are known."""
-    left_out: tuple[str, ...] = ()
-    omitted: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+    omitted: dict[str, LeftOut] = field(default_factory=dict)
     """By label, why an endpoint is left out after all, which only a look could tell."""
     looks: dict[str, ProbeResult] = field(default_factory=dict)
     begun: dict[str, tuple[Trace, float]] = field(default_factory=dict)
@@ -106,9 +106,9 @@ class Progress:
         return tuple(one for one in labels if one not in self.omitted) if self.omitted else labels
 
     @property
-    def all_left_out(self) -> tuple[str, ...]:
+    def all_left_out(self) -> tuple[LeftOut, ...]:
         """
-        Places that are not looked at, each with the reason in words.
+        Places that are not probed, also those of which only a look could tell.
         """
         return (*self.left_out, *self.omitted.values())
 
@@ -369,7 +369,7 @@ class Sweeper:
             if progress.ended is not None:
                 return
             if isinstance(outcome, LeftOutError):
-                progress.omitted[label] = str(outcome)
+                progress.omitted[label] = outcome.left_out
             else:
                 observation = Observed(outcome) if isinstance(outcome, Facts) else failure(outcome, target)
                 self._take(progress, ProbeResult(label, observation, duration, turn=progress.started))

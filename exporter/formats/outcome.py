@@ -19,10 +19,10 @@ def outcome_of(where: str, parsed: Parsed, *, had_items: bool = False) -> Outcom
     problem = failure(parsed)
     if problem is None:
         return parsed.facts
-    words = f"{where}: {problem.detail}"
     if problem.reason is Reason.NOTHING_EXPIRES and not had_items:
-        return LeftOutError(words)
-    return ProbeError(problem.reason, words, parsed.facts if parsed.items or parsed.faults else None)
+        return LeftOutError(where, problem.detail)
+    facts = parsed.facts if parsed.items or parsed.faults else None
+    return ProbeError(problem.reason, f"{where}: {problem.detail}", facts)
 
 
 def failure(parsed: Parsed) -> Problem | None:

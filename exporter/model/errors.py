@@ -2,6 +2,8 @@
 Exceptions of probes: each carries the reason of the failure, and the facts seen in spite of it.
 """
 
+from dataclasses import dataclass
+
 from exporter.model.foreign_text import bounded
 from exporter.model.observation import Facts, Item
 from exporter.model.reasons import Reason
@@ -30,10 +32,29 @@ class NoDescriptorError(ProbeError):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """
+    A place of a target that is not probed. `str()` gives `place: why`.
+    """
+
+    place: str
+    """A path, an address, a key of a Secret; empty for places that have no name."""
+    why: str
+    """In words that are the same for places that are left out for the same reason."""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.why}" if self.place else self.why
+
+
 class LeftOutError(Exception):
     """
-    A file that matched a pattern but is not an endpoint, with the reason in words.
+    A file that matched a pattern but is not an endpoint. Its text is that of `left_out`.
     """
+
+    def __init__(self, place: str, why: str) -> None:
+        self.left_out = LeftOut(place, why)
+        super().__init__(str(self.left_out))
 
 
 Outcome = Facts | ProbeError | LeftOutError

@@ -29,7 +29,7 @@ Setting = Literal[
 @dataclass(frozen=True, slots=True)
 class Prober:
     """
-    What one kind of probe is called, and what a target that is probed by it may set.
+    One kind of probe: its name, and the keys that a target may set which is probed by it.
     """
 
     name: str

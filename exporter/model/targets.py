@@ -17,7 +17,7 @@ USUAL_PATIENCE = 5.0
 
 
 ADDRESS_LIMIT = 16
-"""How many addresses of one name are probed at most."""
+"""Addresses of one name that are probed at most."""
 
 
 _OURS = (
@@ -37,7 +37,7 @@ RESERVED_LABELS = frozenset(f"{_OURS} {_OF_RULES} {_OF_PROMETHEUS}".split())
 
 
 Resources = Literal["secrets", "configmaps", "webhooks", "certificates"]
-"""What is asked of a Kubernetes cluster: `certificates` are those of cert-manager."""
+"""Kinds of objects that a Kubernetes cluster is asked for: `certificates` are those of cert-manager."""
 
 
 HELM_TYPE = "helm.sh/release."

@@ -29,7 +29,7 @@ from exporter.model.suggestions import closest
 
 class Form(Enum):
     """
-    How a URL goes on after its scheme.
+    The form of a URL, by its scheme.
     """
 
     HOST = "scheme://host:port"
@@ -43,7 +43,7 @@ class Form(Enum):
 @dataclass(frozen=True, slots=True)
 class Scheme:
     """
-    What a scheme means for the URL behind it, and who probes that.
+    One scheme: the prober of its targets, and the rules for the URL behind it.
     """
 
     prober: Prober
@@ -126,7 +126,7 @@ _OTHER_NAMES = {
     "whois": "domain",
     "wss": "https",
 }
-"""What people call some schemes, where it is spelled too differently, or nearer to another scheme."""
+"""Other names of some schemes, which are spelled too differently, or nearer to another scheme."""
 
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -151,7 +151,7 @@ class Url:
     """
 
     text: str
-    """As the user wrote it, stripped."""
+    """The user's own spelling, stripped."""
     scheme: str
     host: str = ""
     """Lower-case A-labels, or an IP address without brackets; empty where the scheme has none."""
@@ -160,12 +160,12 @@ class Url:
     ip: IPAddress | None = None
     """The host as an address; None when it is a name."""
     path: str = ""
-    """What follows the host, with the query; of a file, its whole path or pattern, percent-decoded."""
+    """The path behind the host, with the query; of a file, its whole path or pattern, percent-decoded."""
 
     @property
     def authority(self) -> str:
         """
-        What the URL names in its shortest form: `host:port` (an IPv6 address in brackets), a name, or a path.
+        The place in its shortest form: `host:port` (an IPv6 address in brackets), a name, or a path.
         """
         if self.port:
             return join_host_port(self.host, self.port)
@@ -174,7 +174,7 @@ class Url:
     @property
     def shown(self) -> str:
         """
-        As the user wrote it, without the query of a document, which may be a secret.
+        The user's own spelling without the query of a document, which may be a secret.
         """
         if SCHEMES[self.scheme].form is not Form.WEB:
             return self.text
@@ -212,7 +212,7 @@ class Proxy:
 
     def __str__(self) -> str:
         """
-        As in a configuration.
+        The URL of the proxy as a configuration has it.
         """
         return f"{self.scheme}://{join_host_port(self.host, self.port)}"
 
@@ -282,7 +282,7 @@ def closest_scheme(unknown: str) -> str:
 
 def _with_scheme(text: str) -> str:
     """
-    What to write instead of a text that has no scheme, or one that is misspelt.
+    Advice for a text that has no scheme, or one that is misspelt.
     """
     scheme, slashes, rest = text.partition("//")
     if slashes and scheme.lower() in SCHEMES:

@@ -314,7 +314,7 @@ def _facts(der: bytes) -> Certificate:
     except UNREADABLE as error:
         raise CertificateError(f"the certificate cannot be read: {error}") from None
     oddities = [odd_begin, odd_end]
-    if readable is not der:
+    if readable != der:
         oddities += _oddities(der, plain, encoded)
     subject = _subject(loaded, readable)
     issuer, organization = _issuer(loaded, readable, encoded[3])

@@ -48,7 +48,7 @@ class RenewalInformationError(ValueError):
 @remembered("extensions")
 def certificate_id(der: bytes) -> str | None:
     """
-    What a certificate is called in questions (RFC 9773 section 4.1); None when it can't be asked for.
+    The unique identifier of a certificate in requests (RFC 9773 section 4.1); None when it has none.
 
     It is the key identifier of its issuer and its serial number, each in base64url.
     """

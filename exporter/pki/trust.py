@@ -197,7 +197,7 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
         _judge_key(it, faults)
     for it in used:
         # What signs itself proves nothing by its signature, and neither does that of an anchor.
-        if not (store.holds(it) or (it is used[-1] and it.self_issued)):
+        if not (store.holds(it) or (it == used[-1] and it.self_issued)):
             _judge_signature(it, faults)
     # With a path that is in time nothing outside of it matters; else any anchor may change the judgement.
     moments = _moments({*chain, *(path if in_time else store.anchors)})

@@ -5,7 +5,7 @@ The places of a target, as probes find them.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from exporter.model.errors import Outcome
+from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.targets import Target
 from exporter.net.network import Network, Trace
@@ -20,6 +20,8 @@ class Endpoint:
     label: str
     address: str = ""
     """An IP address or a path; empty for places that need neither."""
+    failure: ProbeError | None = None
+    """Why it can't be probed, if that was known when it was located."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,7 @@ class Endpoints:
     """
 
     found: tuple[Endpoint, ...]
-    left_out: tuple[str, ...] = ()
-    """Places that are not looked at, each with the reason in words."""
+    left_out: tuple[LeftOut, ...] = ()
 
 
 Tell = Callable[[int, Outcome, float], None]

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.judgement.newest import Newest, names_key
 from exporter.judgement.verdicts import JudgedItem
+from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
@@ -150,9 +151,9 @@ class Inventory:
         return {_squeezed(name): row for name, row in self.targets.items()}
 
     @cached_property
-    def left_out(self) -> Mapping[str, tuple[str, ...]]:
+    def left_out(self) -> Mapping[str, tuple[LeftOut, ...]]:
         """
-        The endpoints that are not probed, each with the reason in words, by target name.
+        The places that are not probed, by target name.
         """
         return {one.target.name: one.left_out for one in self.scrape.results if one.left_out}
 

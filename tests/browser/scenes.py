@@ -3,6 +3,7 @@ Fleets that the browser is shown.
 """
 
 from exporter.engine.results import ProbeResult
+from exporter.model.errors import LeftOut
 from exporter.model.observation import Failed
 from exporter.model.policies import AUTOMATIC, MANUAL
 from exporter.model.reasons import Fault, Reason
@@ -56,7 +57,7 @@ def mixed() -> Scene:
         "mail.example.com",
         seen(facts(certificate("post.example.com"), above), "192.0.2.31:443"),
         found=[Fault.NAME_MISMATCH],
-        left_out=["2001:db8::31: no route to IPv6 from here"],
+        left_out=[LeftOut("2001:db8::31", "no route to IPv6 from here")],
         team="platform",
     )
     late = certificate("git.example.com", begin=NOW - 70 * DAY, end=NOW + 20 * DAY)

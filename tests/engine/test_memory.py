@@ -9,6 +9,7 @@ import pytest
 from exporter.engine.memory import ROSTER_AGE, Memory, TargetMemory, identity
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.judgement.history import DEPLOYMENT, Past
+from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Item, Observed
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, Target
@@ -100,11 +101,14 @@ def test_addresses_are_kept_while_the_name_can_not_be_looked_up() -> None:
     A broken resolver must not silence a warning.
     """
     memory, of = Memory(), target()
-    memory.update(TargetResult(of, (seen(FACTS, "a"), seen(FACTS, "b")), located=True, left_out=("c",)), NOW)
+    left_out = (LeftOut("c", "why"),)
+    memory.update(
+        TargetResult(of, (seen(FACTS, "a"), seen(FACTS, "b")), located=True, left_out=left_out), NOW
+    )
     take(memory, of, failed(Reason.DNS_TIMEOUT, "a"), located=False)
     known = memory.known(of)
     assert list(known.endpoints) == ["a", "b"]
-    assert known.left_out == ("c",)
+    assert known.left_out == left_out
     take(memory, of, seen(FACTS, "a"))
     assert memory.known(of).left_out == ()
 

@@ -17,7 +17,7 @@ import pytest
 from exporter.engine.memory import Memory
 from exporter.engine.results import TargetResult
 from exporter.engine.sweep import Sweeper
-from exporter.model.errors import ProbeError
+from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.probers import WIRE
 from exporter.model.reasons import Reason
@@ -154,13 +154,13 @@ def test_every_endpoint_of_every_target_is_looked_at(fake: Fake) -> None:
     More targets than looks at a time.
     """
     fake.found = lambda target: Endpoints(
-        (Endpoint(f"{target.name}-1"), Endpoint(f"{target.name}-2")), ("left",)
+        (Endpoint(f"{target.name}-1"), Endpoint(f"{target.name}-2")), (LeftOut("left", "why"),)
     )
     results = sweep(*"abcdefgh", concurrency=3)
     assert sorted(fake.looked) == sorted(f"{name}-{n}" for name in "abcdefgh" for n in (1, 2))
     for name, result in results.items():
         assert result.located
-        assert result.left_out == ("left",)
+        assert result.left_out == (LeftOut("left", "why"),)
         assert {look.label: look.observation for look in result.looks} == {
             f"{name}-1": Observed(FACTS),
             f"{name}-2": Observed(FACTS),

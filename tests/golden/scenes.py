@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporter.engine.results import ProbeResult
+from exporter.model.errors import LeftOut
 from exporter.model.observation import Chain, Facts, Failed, FailedLookup, FoundHazard, Observed, Renewal, Tls
 from exporter.model.policies import MANUAL
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
@@ -213,7 +214,7 @@ def several_addresses() -> str:
             seen(facts(first), "192.0.2.10:443"),
             seen(facts(second), "192.0.2.11:443"),
             failed(Reason.CONNECT_TIMEOUT, "192.0.2.12:443"),
-            left_out=["2001:db8::1: no route to IPv6 from here"],
+            left_out=[LeftOut("2001:db8::1", "no route to IPv6 from here")],
         )
         .text()
     )

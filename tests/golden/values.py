@@ -12,6 +12,7 @@ from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, TargetRow
 from exporter.judgement.verdicts import JudgedItem, Verdict, judge_item, trustworthy
+from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Tls
 from exporter.model.reasons import Fault
 from exporter.model.targets import Target
@@ -145,7 +146,7 @@ class Scene:
         of: Target,
         *looks: ProbeResult,
         found: Iterable[Fault] = (),
-        left_out: Sequence[str] = (),
+        left_out: Sequence[LeftOut] = (),
         at: float = NOW,
         located: bool = True,
     ) -> "Scene":

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 from yarl import URL
 
+from exporter.model.errors import LeftOut
 from exporter.model.observation import Item, Renewal
 from exporter.model.policies import MANUAL
 from exporter.model.reasons import Fault, Kind, Reason
@@ -178,7 +179,7 @@ def test_nothing_from_outside_is_markup() -> None:
     scene = Scene().see(
         made(name=EVIL, labels=(("team", EVIL),)),
         seen(facts(odd, intermediate()), EVIL),
-        left_out=[EVIL],
+        left_out=[LeftOut("", EVIL)],
     )
     found = Inventory(scrape(scene))
     row = found.find(EVIL)
@@ -418,8 +419,10 @@ def test_a_target_page_says_how_the_look_went() -> None:
     Also that what it shows is old, or was never there.
     """
     of, never, turned = made(name="held"), made(name="never"), made(name="turned away")
-    scene = Scene().see(of, seen(facts(certificate())), at=NOW - 90, left_out=["2001:db8::1: no route"])
-    scene.see(of, failed(Reason.CONNECT_TIMEOUT), left_out=["2001:db8::1: no route"])
+    scene = Scene().see(
+        of, seen(facts(certificate())), at=NOW - 90, left_out=[LeftOut("2001:db8::1", "no route")]
+    )
+    scene.see(of, failed(Reason.CONNECT_TIMEOUT), left_out=[LeftOut("2001:db8::1", "no route")])
     scene.see(never, failed(Reason.DNS_NOT_FOUND))
     scene.see(turned, failed(Reason.CLIENT_CERTIFICATE_REQUIRED, found=facts(certificate())))
 

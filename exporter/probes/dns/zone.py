@@ -15,7 +15,7 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
-from exporter.model.errors import ProbeError
+from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
@@ -56,21 +56,21 @@ async def _endpoints(asking: Resolution, target: Target) -> Endpoints:
     names = sorted({one.target.to_text(omit_final_dot=True).lower() for one in _of(servers, NS)})
     if not names:
         raise ResolutionError(Reason.DNS_NOT_FOUND, f"the zone {zone} has no name servers")
-    left_out: list[str] = []
+    left_out: list[LeftOut] = []
     found: dict[IPAddress, str] = {}
     for name, addresses in zip(
         names, await asyncio.gather(*(_addresses(asking, target, name) for name in names)), strict=True
     ):
-        if isinstance(addresses, str):
+        if isinstance(addresses, LeftOut):
             left_out.append(addresses)
         else:
             for address in addresses:
                 found.setdefault(address, name)
     if not found:
-        detail = f"no name server of {zone} has an address: {'; '.join(left_out)}"
+        detail = f"no name server of {zone} has an address: {'; '.join(map(str, left_out))}"
         raise ResolutionError(Reason.DNS_NOT_FOUND, detail)
     chosen = choose(tuple(found), "all", has_route)
-    left_out += [f"{found[address]} ({address}): {reason}" for address, reason in chosen.left_out]
+    left_out += [LeftOut(f"{found[address]} ({address})", reason) for address, reason in chosen.left_out]
     return Endpoints(
         tuple(Endpoint(f"{found[address]} ({address})", str(address)) for address in chosen.probed),
         tuple(left_out),
@@ -92,7 +92,7 @@ async def apex(asking: Resolution, target: Target) -> str:
     raise ResolutionError(Reason.DNS_NOT_FOUND, f"no zone was found that {host} is in")
 
 
-async def _addresses(asking: Resolution, target: Target, name: str) -> list[IPAddress] | str:
+async def _addresses(asking: Resolution, target: Target, name: str) -> list[IPAddress] | LeftOut:
     """
     Return the addresses of a name server; when it has none, a sentence that says why.
     """
@@ -100,10 +100,10 @@ async def _addresses(asking: Resolution, target: Target, name: str) -> list[IPAd
     try:
         replies = await asyncio.gather(*(asking.ask(target.dns_servers, name, kind) for kind in kinds))
     except ResolutionError as error:
-        return f"{name}: {error.detail}"
+        return LeftOut(name, error.detail)
     texts = [one.address for reply in replies for one in reply.records if isinstance(one, A | AAAA)]
     found = [address for address in map(parse_ip, texts) if address is not None]
-    return found or f"{name}: it has no address"
+    return found or LeftOut(name, "it has no address")
 
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:

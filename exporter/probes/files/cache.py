@@ -22,7 +22,7 @@ from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.foreign_text import printable
 from exporter.model.reasons import Reason
 from exporter.net.file_threads import PATIENCE, FileThreads, Progress
-from exporter.net.regular_files import Stamp, read, stamp_from, stamp_of, unreadable
+from exporter.net.regular_files import Stamp, read, stamp_from, stamp_of
 from exporter.probes.files import left_out
 from exporter.probes.files.glob import PASSWORD_SUFFIX, Found, is_pattern, search
 
@@ -58,10 +58,6 @@ File systems count time in steps; two changes in one of them look like one.
 
 FORGET_AFTER = 86400.0
 """Seconds after which a file is forgotten that nobody asked for."""
-
-
-DIRECTORY_SUFFIX = "/."
-"""Ends the path of a directory that could not be read when a pattern was searched."""
 
 
 class Tolerance(Enum):
@@ -161,7 +157,7 @@ class Files:
         found = await asyncio.shield(task)
         if found.unreadable:
             # What was found in a directory that can't be read now is not gone: looking at it fails.
-            hidden = tuple(f"{where}/" for where, _ in found.unreadable)
+            hidden = tuple(f"{one.path}/" for one in found.unreadable)
             kept = [path for path in self._matched.get(pattern, ()) if path.startswith(hidden)]
             found = replace(found, paths=tuple(dict.fromkeys((*found.paths, *kept))))
         # The same texts as the last time: they are many, and others hold them already.
@@ -341,7 +337,7 @@ def _tolerated(path: str, outcome: Outcome, why: str, tolerance: Tolerance) -> O
     The outcome as it is told, by whether somebody named the file.
     """
     if tolerance is Tolerance.ALL and why and not isinstance(outcome, LeftOutError):
-        return LeftOutError(f"{printable(path)}: {why}")
+        return LeftOutError(printable(path), why)
     if tolerance is Tolerance.NONE and isinstance(outcome, LeftOutError):
         return ProbeError(Reason.NOTHING_EXPIRES, str(outcome))
     return outcome
@@ -365,8 +361,6 @@ class _Looking:
         """
         What is in the file, and in those that it names. Raises ProbeError.
         """
-        if self.path.endswith(DIRECTORY_SUFFIX):
-            raise _directory_failure(self.path)
         data, modified = self._read(self.path)
         password = self.password
         with _parsing:
@@ -443,15 +437,3 @@ class _Looking:
                 Reason.KEYSTORE_LOCKED,
                 f"the keystore's password can't be read: {printable(path)} is not UTF-8 text",
             ) from None
-
-
-def _directory_failure(path: str) -> ProbeError:
-    """
-    Why a directory could not be searched.
-    """
-    where = path.removesuffix(DIRECTORY_SUFFIX)
-    try:
-        os.scandir(path).close()
-    except OSError as error:
-        return unreadable(where, error)
-    return ProbeError(Reason.FILE_UNREADABLE, f"{printable(where)} could not be read a moment ago")

@@ -10,7 +10,11 @@ from fnmatch import translate
 from pathlib import Path
 
 from exporter.model.caches import remembered
+from exporter.model.errors import ProbeError
+from exporter.model.foreign_text import printable
+from exporter.model.reasons import Reason
 from exporter.net.file_threads import PATIENCE, Progress
+from exporter.net.regular_files import unreadable
 
 MATCH_LIMIT = 20_000
 """Files of one pattern that are looked at."""
@@ -40,14 +44,26 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.r?\d+")
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """
+    A directory that could not be read.
+    """
+
+    path: str
+    why: str
+    """In a few words."""
+    failure: ProbeError = field(repr=False)
+    """The outcome of probing it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """
     What a pattern matches.
     """
 
     paths: tuple[str, ...]
-    unreadable: tuple[tuple[str, str], ...] = ()
-    """Directories that could not be read, each with the reason."""
+    unreadable: tuple[Unreadable, ...] = ()
     beyond: int = 0
     """Files above the limit of one pattern, or of all together."""
 
@@ -82,7 +98,7 @@ def search(pattern: str, progress: Progress, may_ask: Callable[[str], bool] = la
             beyond += 1
     twice = {path for path in paths if _is_hash_of(path, paths)}
     found = tuple(path for path in paths if path not in twice) if twice else tuple(paths)
-    return Found(found, tuple(walk.unreadable.items()), beyond)
+    return Found(found, tuple(walk.unreadable.values()), beyond)
 
 
 def _is_hash_of(path: str, paths: Mapping[str, None]) -> bool:
@@ -111,7 +127,7 @@ class _Walk:
 
     progress: Progress
     may_ask: Callable[[str], bool]
-    unreadable: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, Unreadable] = field(default_factory=dict)
     left: int = VISIT_LIMIT
 
     def matches(self, base: str, segments: Sequence[str], depth: int) -> Iterator[str]:
@@ -153,7 +169,8 @@ class _Walk:
         if self.left <= 0:
             return []
         if not self._may_ask(base or "/", SEARCH_PATIENCE):
-            self.unreadable[base or "/"] = "its file system does not answer (a network mount that hangs?)"
+            why = "its file system does not answer (a network mount that hangs?)"
+            self._note(base, why, Reason.TIMEOUT)
             return []
         try:
             with os.scandir(base or "/") as found:
@@ -162,12 +179,18 @@ class _Walk:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            self.unreadable[base or "/"] = error.strerror or str(error)
+            path = base or "/"
+            self.unreadable[path] = Unreadable(path, error.strerror or str(error), unreadable(path, error))
             return []
         self.left -= len(entries)
         if self.left <= 0:
-            self.unreadable[base or "/"] = f"more than {VISIT_LIMIT:,} names would have to be read"
+            self._note(base, f"more than {VISIT_LIMIT:,} names would have to be read", Reason.FILE_UNREADABLE)
         return entries
+
+    def _note(self, base: str, why: str, reason: Reason) -> None:
+        path = base or "/"
+        failure = ProbeError(reason, f"{printable(path)} can't be read: {why}")
+        self.unreadable[path] = Unreadable(path, why, failure)
 
     def _may_ask(self, path: str, patience: float = PATIENCE) -> bool:
         """

@@ -5,13 +5,13 @@ Files: `file:///path` and patterns of paths, each file an endpoint.
 from collections.abc import Callable, Sequence
 
 from exporter.lookups.renewal_information import renewals_of
-from exporter.model.errors import Outcome, ProbeError
+from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.network import Network, Trace
 from exporter.probes.base import Endpoint, Endpoints
-from exporter.probes.files.cache import DIRECTORY_SUFFIX, TOTAL_LIMIT, Files, Tolerance, tolerance_of
+from exporter.probes.files.cache import TOTAL_LIMIT, Files, Tolerance, tolerance_of
 from exporter.probes.files.glob import is_pattern
 from exporter.probes.files.reading import label
 
@@ -24,21 +24,23 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     if not is_pattern(path):
         return Endpoints((Endpoint(label(path), path),))
     found = await _files(network).search(path)
-    left_out = tuple(f"{label(where)}: the directory can't be read: {why}" for where, why in found.unreadable)
-    if found.beyond:
-        left_out += tuple(["more files than are looked at for one pattern, or for all"] * found.beyond)
+    left_out = [
+        LeftOut(label(one.path), f"the directory can't be read: {one.why}") for one in found.unreadable
+    ]
+    left_out += [LeftOut("", "more files than are looked at for one pattern, or for all")] * found.beyond
     if not found.paths:
         words = f"no file matches {label(path)}"
         if found.unreadable:
-            raise ProbeError(Reason.FILE_UNREADABLE, "; ".join((words, *left_out[:3])))
+            raise ProbeError(Reason.FILE_UNREADABLE, "; ".join((words, *map(str, left_out[:3]))))
         if found.beyond:
             words = f"other patterns match {TOTAL_LIMIT:,} files already, and no more are looked at"
             raise ProbeError(Reason.FILE_UNREADABLE, words)
         raise ProbeError(Reason.NO_MATCH, words)
-    by_label = {label(one): one for one in found.paths}
+    by_label = {one.label: one for one in (Endpoint(label(path), path) for path in found.paths)}
     # A directory that can't be read is an endpoint that fails: what is in it may run out unseen.
-    by_label |= {label(where): where + DIRECTORY_SUFFIX for where, _ in found.unreadable}
-    return Endpoints(tuple(Endpoint(name, one) for name, one in by_label.items()), left_out)
+    for one in found.unreadable:
+        by_label[label(one.path)] = Endpoint(label(one.path), one.path, one.failure)
+    return Endpoints(tuple(by_label.values()), tuple(left_out))
 
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
@@ -47,6 +49,8 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     """
     trace.phase = "reading the file"
     trace.note("reading %s", endpoint.label)
+    if endpoint.failure is not None:
+        raise endpoint.failure
     found: list[Outcome] = []
 
     def tell(_: int, outcome: Outcome, _seconds: float) -> None:
@@ -72,11 +76,17 @@ async def look_all(
     """
     What is in all files of a target. Each is told of when it is known.
     """
+    positions: list[int] = []
+    for position, endpoint in enumerate(endpoints):
+        if endpoint.failure is None:
+            positions.append(position)
+        else:
+            tell(position, endpoint.failure, 0.0)
 
     def tell_all(position: int, outcome: Outcome, duration: float) -> None:
-        tell(position, renewals_of(outcome, target, network), duration)
+        tell(positions[position], renewals_of(outcome, target, network), duration)
 
-    paths = [one.address for one in endpoints]
+    paths = [endpoints[position].address for position in positions]
     tolerance = tolerance_of(target.url.path)
     await _files(network).look(paths, target.password, target.patience, tell_all, tolerance=tolerance)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporter.formats import parse
-from exporter.formats.outcome import outcome_of
+from exporter.formats.outcome import failure, outcome_of
 from exporter.formats.parsed import ParseContext
-from exporter.model.errors import LeftOutError, Outcome, ProbeError
+from exporter.model.errors import LeftOut, LeftOutError, Outcome, ProbeError
 from exporter.model.observation import Facts, Item, Renewal
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import HELM_TYPE, Resources
@@ -62,7 +62,7 @@ class Stored:
     """Its resourceVersion."""
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     """By label of the endpoint."""
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     renewed: Renewed | None = None
 
 
@@ -232,7 +232,7 @@ class _Reading:
     password: str | None = field(repr=False)
     before: Stored | None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def encoded(self, label: str, value: Any, *, must: bool = False) -> None:
         """
@@ -258,7 +258,9 @@ class _Reading:
         if isinstance(outcome, ProbeError) and not parsed.items and not had_items and not must:
             if outcome.reason is Reason.KEYSTORE_LOCKED:
                 # Nobody said that it is to be read, and the same is usually in the Secret in another form.
-                self.left_out.append(outcome.detail)
+                locked = failure(parsed)
+                assert locked is not None
+                self.left_out.append(LeftOut(label, locked.detail))
                 return
             wrong = outcome.reason is Reason.KEYSTORE_PASSWORD_WRONG
             # Anything may be in an opaque Secret. What says that it is a certificate, and is none, is news.

@@ -62,7 +62,7 @@ async def look_all(
     for position, endpoint in enumerate(endpoints):
         outcome = outcomes.get(endpoint.label)
         if outcome is None:
-            outcome = LeftOutError(f"{endpoint.label} was deleted a moment ago")
+            outcome = LeftOutError(endpoint.label, "it was deleted a moment ago")
         tell(position, renewals_of(outcome, target, network), 0.0)
 
 

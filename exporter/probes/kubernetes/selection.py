@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from exporter.model.errors import Outcome, ProbeError
+from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
@@ -40,7 +40,7 @@ class Seen:
 
     outcomes: Mapping[str, Outcome]
     """By label, in order."""
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 _NOTHING = Seen({})
@@ -81,7 +81,7 @@ class Selection:
         if failures[0] is not None and all(failures):
             raise ProbeError(failures[0].reason, failures[0].detail)
         outcomes: dict[str, Outcome] = {}
-        left_out: list[str] = []
+        left_out: list[LeftOut] = []
         for view, seen, error in zip(self.views, self._current(), failures, strict=True):
             left_out += seen.left_out
             if error is None:
@@ -94,10 +94,10 @@ class Selection:
             raise ProbeError(Reason.NO_MATCH, self._no_match(left_out))
         return Seen(outcomes, tuple(left_out))
 
-    def _no_match(self, left_out: Sequence[str]) -> str:
+    def _no_match(self, left_out: Sequence[LeftOut]) -> str:
         asked = " and ".join(dict.fromkeys(view.question.resource.name for view in self.views))
         words = f"none of the {asked} with the name {self.namespace}/{self.name} holds anything that expires"
-        return "; ".join((words, *left_out[:3]))
+        return "; ".join((words, *map(str, left_out[:3])))
 
     def _current(self) -> tuple[Seen, ...]:
         """
@@ -118,14 +118,14 @@ class Selection:
     def _of(self, view: View, renewed: Mapping[Key, Renewed]) -> Seen:
         resource = view.question.resource
         outcomes: dict[str, Outcome] = {}
-        left_out: list[str] = []
+        left_out: list[LeftOut] = []
         secrets = RESOURCES["secrets"][0]
         for key in sorted(view.objects):
             namespace, name = key
             if not _fits(name, self.name) or (resource.namespaced and not _fits(namespace, self.namespace)):
                 continue
             stored = view.objects[key]
-            renewal = renewed.get(key) if resource is secrets else None
+            renewal = renewed.get(key) if resource == secrets else None
             if renewal is None:
                 outcomes |= stored.outcomes
             else:
@@ -161,25 +161,23 @@ def questions(target: Target) -> tuple[Question, ...]:
     context, namespace, name = parts(target)
     settings = target.kubernetes
     inside = "" if is_pattern(namespace) else namespace
-    named = "" if is_pattern(name) else f"metadata.name={name}"
+    named = "" if is_pattern(name) else name
     found: list[Question] = []
     for asked in settings.resources:
         for resource in RESOURCES[asked]:
             where = inside if resource.namespaced else ""
-            selectors = [named]
-            if asked == "secrets":
-                types = settings.types or (() if named else (TLS_TYPE, OPAQUE_TYPE))
-                # One for each, so that no other Secret is ever sent, least of all the large ones of Helm.
-                selectors = [",".join(filter(None, (named, f"type={one}"))) for one in types] or [named]
+            of_all = Question(settings.kubeconfig, context, resource, where)
             if asked == "certificates":
                 # Their names and labels are not those of the Secrets.
-                found.append(Question(settings.kubeconfig, context, resource, where, "", ""))
+                found.append(of_all)
                 continue
+            types: tuple[str, ...] = ("",)
+            if asked == "secrets":
+                # One for each, so that no other Secret is ever sent, least of all the large ones of Helm.
+                types = settings.types or (("",) if named else (TLS_TYPE, OPAQUE_TYPE))
             found += [
-                Question(
-                    settings.kubeconfig, context, resource, where, one, settings.selector, target.password
-                )
-                for one in selectors
+                replace(of_all, name=named, type=one, selector=settings.selector, password=target.password)
+                for one in types
             ]
     return tuple(found)
 

@@ -106,9 +106,11 @@ class Question:
     resource: Resource
     namespace: str
     """Empty: all of them."""
-    fields: str
-    """Field selector."""
-    selector: str
+    name: str = ""
+    """The one object that is asked for; empty: all."""
+    type: str = ""
+    """Of Secrets; empty: all."""
+    selector: str = ""
     password: str | None = field(default=None, repr=False)
 
     @property
@@ -119,12 +121,12 @@ class Question:
         return f"{self.namespace}/{self.resource.name}" if self.namespace else self.resource.name
 
     @property
-    def name(self) -> str:
+    def fields(self) -> str:
         """
-        The one object that is asked for; empty when it is not one.
+        The field selector of the API.
         """
-        found = [one for one in self.fields.split(",") if one.startswith("metadata.name=")]
-        return found[0].partition("=")[2] if found else ""
+        wanted = {"metadata.name": self.name, "type": self.type}
+        return ",".join(f"{field}={value}" for field, value in wanted.items() if value)
 
     def __str__(self) -> str:
         """

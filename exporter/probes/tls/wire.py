@@ -10,7 +10,7 @@ from typing import Protocol
 
 from exporter.lookups.client_certificate import ours
 from exporter.lookups.enrich import with_extras
-from exporter.model.errors import ProbeError
+from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import USUAL_PATIENCE, Target
@@ -57,7 +57,7 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     if target.url.ip is not None:
         return Endpoints((Endpoint(target.url.authority, target.url.host),))
     chosen = await network.addresses(target)
-    left_out = tuple(f"{address}: {reason}" for address, reason in chosen.left_out)
+    left_out = tuple(LeftOut(str(address), reason) for address, reason in chosen.left_out)
     if target.addresses == "first":
         # Whichever address comes first changes from one look-up to the next: the name does not.
         return Endpoints((Endpoint(target.url.authority, str(chosen.probed[0])),), left_out)

@@ -142,7 +142,7 @@ def _left_out(inventory: Inventory, of: TargetRow) -> Child:
         count = counted(of.left_out, "file")
     else:
         count = f"{of.left_out} addresses" if of.left_out > 1 else "1 address"
-    shown = [element("li", foreign(one)) for one in words[:SHOWN_LINES]]
+    shown = [element("li", foreign(str(one))) for one in words[:SHOWN_LINES]]
     if len(words) > len(shown):
         shown.append(element("li", f"and {len(words) - len(shown)} more"))
     return count, element("ul", shown) if shown else None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from exporter.judgement.verdicts import judge_facts
+from exporter.model.errors import LeftOut
 from exporter.model.policies import SIGNATURE
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import Target
@@ -144,7 +145,7 @@ def test_a_server_without_an_address_is_left_out_with_the_reason(tmp_path: Path)
         result = look(port, target("example.test", port))
 
     assert [one.label for one in result.looks] == [f"ns1.example.test ({ONE})"]
-    assert result.left_out == ("gone.other.test: it has no address",)
+    assert result.left_out == (LeftOut("gone.other.test", "it has no address"),)
 
 
 def test_a_zone_whose_servers_have_no_addresses_is_a_failure(tmp_path: Path) -> None:

@@ -529,6 +529,14 @@ def test_kubeconfig_is_read_with_the_files_that_it_names(tmp_path: Path) -> None
     asyncio.run(run())
 
 
+def test_a_directory_that_is_named_is_no_file_however_it_is_written(tmp_path: Path) -> None:
+    """
+    It was not searched, so nothing is said of searching.
+    """
+    (row,) = look(of(f"{tmp_path}/."))
+    assert outcome(row) == "not_a_file"
+
+
 def test_a_directory_that_becomes_unreadable_hides_nothing(tmp_path: Path) -> None:
     """
     What was found in it before fails, and so does the directory; other matches are seen.
@@ -553,6 +561,7 @@ def test_a_directory_that_becomes_unreadable_hides_nothing(tmp_path: Path) -> No
             "b/x.pem": "file_unreadable",
         }
         assert items(held["b/x.pem"]) == ["leaf"]
+        assert detail(held["b"]) == f"{tmp_path}/b can't be read: Permission denied"
 
     was = os.geteuid()
     if was == 0:
@@ -656,7 +665,7 @@ def test_a_pattern_leaves_out_what_is_no_certificate_at_all(tmp_path: Path) -> N
                 "empty.crt": "format_unknown",
             }
             assert made.targets[0].left_out == 8
-            (words,) = {one for one in made.results[0].left_out if "openssl.cnf" in one}
+            (words,) = {str(one) for one in made.results[0].left_out if "openssl.cnf" in one.place}
             assert (
                 words
                 == f"{tmp_path}/openssl.cnf: it is no certificate, neither by its content nor by its name"
@@ -704,7 +713,7 @@ def test_a_pattern_leaves_out_trust_stores(tmp_path: Path, monkeypatch: pytest.M
                 "ours.pem": "seen",
                 "few": "seen",
             }
-            assert {one.partition(": ")[2] for one in made.results[0].left_out} == {left_out.TRUST_STORE}
+            assert {one.why for one in made.results[0].left_out} == {left_out.TRUST_STORE}
             assert made.targets[0].left_out == 4
 
     asyncio.run(run())
@@ -875,7 +884,7 @@ def test_check_says_what_a_pattern_leaves_out(tmp_path: Path, capsys: pytest.Cap
     How much and why, in one line a target, and no level for it.
     """
     (tmp_path / "key.pem").write_bytes(leaf().key_pem)
-    for name in ("a.conf", "b.conf"):
+    for name in ("a.conf", "b: c.conf"):
         (tmp_path / name).write_text("text", "utf-8")
     assert main(["check", f"file://{tmp_path}/**"]) == 0
     told_lines = capsys.readouterr().out.splitlines()

@@ -10,7 +10,7 @@ import pytest
 
 from exporter.demo.minter import Minted
 from exporter.engine.scrape import EndpointRow
-from exporter.model.errors import ProbeError
+from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
 from tests.probes.tls.wire.probing import Names, detail, facts, look, scrape, shown, target, told, watching
@@ -144,7 +144,7 @@ def test_forty_addresses(tmp_path: Path, everywhere: Site) -> None:
     texts = [f"127.0.0.{number}" for number in range(1, 41)]
     names = Names(many=texts)
 
-    async def run(port: int) -> list[tuple[list[str], int, tuple[str, ...]]]:
+    async def run(port: int) -> list[tuple[list[str], int, tuple[LeftOut, ...]]]:
         found = []
         async with watching(names=names) as watch:
             for order in (texts, texts[::-1]):
@@ -166,7 +166,7 @@ def test_forty_addresses(tmp_path: Path, everywhere: Site) -> None:
     labels, count, words = first
     assert labels == [f"{text}:{server.port}" for text in texts[:ADDRESS_LIMIT]]
     assert count == len(words) == 40 - ADDRESS_LIMIT
-    assert words[0] == f"127.0.0.17: more than {ADDRESS_LIMIT} addresses"
+    assert str(words[0]) == f"127.0.0.17: more than {ADDRESS_LIMIT} addresses"
 
 
 def test_addresses_that_rotate_make_a_bounded_number_of_endpoints(tmp_path: Path, everywhere: Site) -> None:
