@@ -79,7 +79,7 @@ def printable_lines(text: str) -> str:
 
 def clean(text: str | bytes, limit: int, secrets: tuple[str, ...] = ()) -> str:
     """
-    What somebody said, for a person: one line, printable, at most `limit` characters and `...`.
+    A stranger's words, for a person: one line, printable, at most `limit` characters and `...`.
 
     `secrets` are what that server or program was told in confidence: where it repeats one, or eight
     characters of it in a row, `[hidden]` stands instead, also in upper or lower case, and where it is encoded

@@ -382,7 +382,7 @@ def _end_of(pem: bytes | None) -> float | None:
 
 def words_of(said: bytes, asked: Plugin, environ: Mapping[str, str], output: bytes = b"") -> str:
     """
-    What a plugin said on standard error, for a message: bounded, on one line, without what may be a secret.
+    The standard error of a plugin, for a message: bounded, on one line, without anything that may be secret.
 
     That is what the kubeconfig gives it by `env`, after options that are named like secrets, and in arguments
     that look like one; what the environment has under such names; what it printed as a credential; what is
@@ -417,7 +417,7 @@ def _has_digit(text: str) -> bool:
 
 def _secrets(asked: Plugin, environ: Mapping[str, str]) -> Iterator[str]:
     """
-    What the plugin was told in confidence, by its environment and its arguments.
+    The secrets that the plugin was told by its environment and its arguments.
     """
     for _, value in asked.variables:
         yield value
