@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model.foreign_text import HIDDEN, bounded, clean, credentials, holds, printable, printable_lines
+from exporter.model.foreign_text import (
+    HIDDEN,
+    bounded,
+    clean,
+    credentials,
+    holds,
+    printable,
+    printable_lines,
+    quoted,
+)
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJleHBvcnRlciJ9.c2lnbmF0dXJl"
 PASSWORD = 'pass&word "ü" /+'
@@ -159,3 +168,27 @@ def test_the_user_alone_is_no_secret() -> None:
     """
     assert credentials("me:hunter22") == ("hunter22", "bWU6aHVudGVyMjI=")
     assert credentials(None) == credentials("") == ()
+
+
+@pytest.mark.parametrize("secret", [TOKEN, PASSWORD, "hunter2", "Straße-İstanbul-9"])
+def test_a_secret_in_other_letters_is_hidden_whole(secret: str) -> None:
+    """
+    Servers and programs write names and headers in their own case; what stands around it keeps its own.
+    """
+    for said in (
+        secret.upper(),
+        secret.lower(),
+        secret.swapcase(),
+        base64.b64encode(secret.encode()).decode().upper(),
+    ):
+        if len(said) == len(secret) or said.isascii():
+            assert clean(f"Denied: <{said}>, Try Again", 2000, (secret,)) == f"Denied: <{HIDDEN}>, Try Again"
+            assert len(secret) < 8 or holds(f"prod/{said}", (secret,))
+
+
+def test_what_is_quoted_is_printable_and_bounded() -> None:
+    """
+    That it was cut is shown.
+    """
+    assert quoted("it's\x1b", 10) == r"'it's\u001b'"
+    assert quoted("x" * 100, 3) == "'xxx...'"

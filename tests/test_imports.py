@@ -47,15 +47,9 @@ STILL_UNTIED = {
 PURE = {
     *("model", "formats", "judgement", "report"),
     *("pki.certificates", "pki.encodings", "pki.faults", "pki.mended", "pki.ocsp", "pki.renewal_information"),
-    *("pki.revocation", "pki.revocation_data", "pki.trust", "lookups.tlsa", "net.dns_records", "net.turns"),
-    *(
-        "config.probe_allow",
-        "engine.descriptors",
-        "engine.lasting",
-        "engine.memory",
-        "engine.reserve",
-        "engine.results",
-    ),
+    *("pki.revocation", "pki.revocation_data", "pki.trust", "lookups.tlsa", "net.backoff", "net.dns_records"),
+    *("net.turns", "config.probe_allow", "engine.descriptors", "engine.lasting", "engine.memory"),
+    *("engine.reserve", "engine.results"),
     *("engine.scrape", "yaml_lines"),
     *("probes.tls.dialogue", "probes.tls.mysql_packets", "probes.tls.proxies", "probes.tls.starttls"),
     *("probes.tls.tds_packets",),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from exporter.formats.budget import Budget
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, wrong_password
+from exporter.model.foreign_text import quoted
 
 if TYPE_CHECKING:
     from exporter.model.observation import Certificate
@@ -99,7 +100,7 @@ def _read_entry(reader: "_Reader", version: int, number: int, findings: Findings
         encoded = reader.take(reader.number())
         if sort not in {"X.509", "X509"}:
             continue
-        one = findings.certificate(encoded, f"certificate {position} of entry {alias[:64]!r}")
+        one = findings.certificate(encoded, f"certificate {position} of entry {quoted(alias, 64)}")
         if one is not None:
             chain.append(one)
         elif position == 1:

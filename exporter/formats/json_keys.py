@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, Problem, from_base64
+from exporter.model.foreign_text import quoted
 from exporter.model.reasons import Reason
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _read_key(key: dict[str, Any], number: int, findings: Findings) -> None:
     chain: list[Certificate] = []
     texts = encoded if isinstance(encoded, list) else [None]
     for position, text in enumerate(findings.budget.each(texts, 5), 1):
-        one = _certificate(text, f"certificate {position} of key {name[:64]!r}", findings)
+        one = _certificate(text, f"certificate {position} of key {quoted(name, 64)}", findings)
         if one is not None:
             chain.append(one)
         elif position == 1:

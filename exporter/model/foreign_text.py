@@ -63,20 +63,28 @@ def bounded(text: str, limit: int) -> str:
     return shown if len(shown) <= limit else f"{shown[:limit]}..."
 
 
+def quoted(text: str, limit: int) -> str:
+    """
+    A name that a stranger gave, in quotes: printable, and cut to so many characters.
+    """
+    return f"'{bounded(text, limit)}'"
+
+
 def printable_lines(text: str) -> str:
     """
-    The same as `printable` of each line, for what has lines of its own and quotes or keeps their ends.
+    The text with each of its lines made `printable`, for what quotes or keeps the ends of lines.
     """
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
 def clean(text: str | bytes, limit: int, secrets: tuple[str, ...] = ()) -> str:
     """
-    What somebody said, for a person: one line, printable, at most `limit` characters and `...`.
+    A stranger's words, for a person: one line, printable, at most `limit` characters and `...`.
 
     `secrets` are what that server or program was told in confidence: where it repeats one, or eight
-    characters of it in a row, `[hidden]` stands instead, also where it is encoded (base64, percent, JSON,
-    HTML). One of less than four characters is hidden only where it is a whole word. An empty one is none.
+    characters of it in a row, `[hidden]` stands instead, also in upper or lower case, and where it is encoded
+    (base64, percent, JSON, HTML). One of four to seven characters is hidden wherever it stands whole, and a
+    shorter one only where it is a whole word. An empty one is none.
     """
     if isinstance(text, bytes):
         text = text[:READ_LIMIT].decode("utf-8", "surrogateescape")
@@ -86,11 +94,12 @@ def clean(text: str | bytes, limit: int, secrets: tuple[str, ...] = ()) -> str:
 
 def holds(text: str, secrets: tuple[str, ...]) -> bool:
     """
-    True when one of the secrets, or an encoding of it, stands in the text as a whole.
+    True when one of the secrets, or an encoding of it, stands in the text as a whole, in any case of letters.
 
     Those of less than eight characters are not looked for: they may be in any name.
     """
-    return any(form in text for form in _forms(secrets) if len(form) >= PIECE)
+    folded = _folded(text)
+    return any(form in folded for form in _forms(secrets) if len(form) >= PIECE)
 
 
 def credentials(text: str | None) -> tuple[str, ...]:
@@ -112,15 +121,15 @@ def _without(text: str, secrets: tuple[str, ...]) -> str:
     forms = _forms(secrets)
     if not forms:
         return text
-    marked = bytearray(len(text))
+    marked, folded = bytearray(len(text)), _folded(text)
     for form in forms:
         if len(form) < PIECE:
             pattern = re.escape(form) if len(form) >= SHORTEST else rf"(?<!\w){re.escape(form)}(?!\w)"
-            for found in re.finditer(pattern, text):
+            for found in re.finditer(pattern, folded):
                 marked[found.start() : found.end()] = b"\1" * len(form)
     pieces = _pieces(secrets)
     for begin in range(len(text) - PIECE + 1) if pieces else ():
-        if text[begin : begin + PIECE] in pieces:
+        if folded[begin : begin + PIECE] in pieces:
             marked[begin : begin + PIECE] = b"\1" * PIECE
     return "".join(_with_holes(text, marked))
 
@@ -138,9 +147,18 @@ def _with_holes(text: str, marked: bytearray) -> Iterator[str]:
 @lru_cache(maxsize=8)
 def _forms(secrets: tuple[str, ...]) -> frozenset[str]:
     """
-    The secrets as they may be repeated.
+    The secrets as they may be repeated, in lower case.
     """
-    return frozenset(form for secret in secrets for form in _encodings(secret) if form)
+    return frozenset(_folded(form) for secret in secrets for form in _encodings(secret) if form)
+
+
+def _folded(text: str) -> str:
+    """
+    The text in lower case, every character at its place.
+    """
+    if text.isascii():
+        return text.lower()
+    return "".join(low if len(low := one.lower()) == 1 else one for one in text)
 
 
 @lru_cache(maxsize=8)

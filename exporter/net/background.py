@@ -11,7 +11,7 @@ import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -19,6 +19,7 @@ from exporter.logs import fields
 from exporter.model.caches import size
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
+from exporter.net.backoff import Backoff
 from exporter.net.network import Network
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class _Entry:
     """When to look next, by the monotonic clock."""
     weight: int = 0
     """Bytes."""
-    failures: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_PAUSE, LONGEST_PAUSE))
     failure: LookupFailedError | None = None
     task: "asyncio.Task[None] | None" = None
     asked: float = -inf
@@ -318,7 +319,8 @@ class Lookups:
             words = "please report it with the traceback in the exporter's log"
             self._failed(key, entry, LookupFailedError(Reason.INTERNAL_ERROR, words))
         else:
-            entry.known, entry.failure, entry.failures = Known(answer.value, self._clock()), None, 0
+            entry.known, entry.failure = Known(answer.value, self._clock()), None
+            entry.backoff.succeeded()
             self._weigh(key, entry, ENTRY + size(key, entry.what) + answer.weight)
             entry.heard = self._monotonic()
             entry.due = entry.heard + answer.again_after * spread(key)
@@ -332,9 +334,7 @@ class Lookups:
                 "a look-up failed", extra=_fields(entry, reason=failure.reason, detail=failure.detail)
             )
         entry.failure = failure
-        pause = min(FIRST_PAUSE * 2.0**entry.failures, LONGEST_PAUSE) * spread(key)
-        entry.failures = min(entry.failures + 1, 20)
-        entry.due = self._monotonic() + max(pause, failure.retry_after or 0.0)
+        entry.due = self._monotonic() + entry.backoff.failed(spread(key), failure.retry_after or 0.0)
 
     def _clean(self, now: float) -> None:
         """

@@ -7,7 +7,7 @@ Answers come in values of no library; `resolution` asks for them.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from exporter.model.foreign_text import bounded
+from exporter.model.foreign_text import bounded, quoted
 from exporter.model.observation import Certificate, Item
 from exporter.model.reasons import Kind
 
@@ -79,7 +79,7 @@ def caa_refusal(records: Sequence[Caa], *, wildcard: bool, identifiers: Collecti
     """
     unknown = [one.tag for one in records if one.flags & CRITICAL and one.tag.lower() not in KNOWN_TAGS]
     if unknown:
-        return f"nobody who does not understand the critical property {unknown[0][:20]!r}"
+        return f"nobody who does not understand the critical property {quoted(unknown[0], 20)}"
     relevant = [one for one in records if one.tag.lower() == "issue"]
     special = [one for one in records if one.tag.lower() == "issuewild"]
     if wildcard and special:

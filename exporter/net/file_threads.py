@@ -48,7 +48,7 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 @dataclass(slots=True)
 class Progress:
     """
-    What a thread is doing, for those who wait for it.
+    The step at which the work of a thread is, for those who wait for it.
     """
 
     path: str = ""

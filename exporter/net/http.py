@@ -150,9 +150,9 @@ class Gate:
         """
         return f"{shown(url)} leads to {self._refused}" if self._refused else ""
 
-    def socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+    def open(self, address: aiohttp.AddrInfoType) -> socket.socket:
         """
-        The socket for this one address. Raises OSError when it must not be connected to.
+        A socket for this one address. Raises OSError when it must not be connected to.
         """
         family, kind, protocol, _, place = address
         if not self._by_proxy:
@@ -170,7 +170,7 @@ class Gate:
 @dataclass(frozen=True, slots=True)
 class Downloaded:
     """
-    What a server answered.
+    The answer of a server.
     """
 
     status: int
@@ -197,7 +197,7 @@ def client(
     return aiohttp.ClientSession(
         headers={"User-Agent": f"expiry-exporter/{__version__}", **(headers or {})},
         connector=aiohttp.TCPConnector(socket_factory=make_socket, resolver=Names(resolver)),
-        timeout=timeout or aiohttp.ClientTimeout(total=None, sock_connect=None),
+        timeout=timeout or aiohttp.ClientTimeout(),
     )
 
 
@@ -236,7 +236,7 @@ async def download(
     at, way, showed = url, proxy, False
     try:
         # A session for each: downloads are few, and a kept connection would hide that new ones fail.
-        async with asyncio.timeout(timeout), client(resolver, gate.socket) as session:
+        async with asyncio.timeout(timeout), client(resolver, gate.open) as session:
             for _ in range(REDIRECTS + 1):
                 note("%s %s", "GET" if body is None else "POST", shown(at))
                 way = environment_proxy(at) if proxy is None else proxy
@@ -358,7 +358,8 @@ _OF_CERTIFICATES = ("certificate", "unknown ca", "access denied", "decrypt error
 
 def _alert(error: Exception) -> str:
     """
-    What the server says of our certificate, or of having none, as it ends the handshake; empty: nothing.
+    The words of the alert with which a server ends the handshake over our certificate, or over having none;
+    empty when it sent no such alert.
     """
     found: BaseException | None = error
     # The library's own errors are SSLErrors too, without a reason.

@@ -28,7 +28,7 @@ LIMIT = 16 * 1024 * 1024
 @dataclass(slots=True)
 class _Entry:
     """
-    What is known of a file.
+    A file as it was read last.
     """
 
     content: bytes | ProbeError
@@ -94,7 +94,7 @@ class NamedFiles:
 
     def _look(self, path: str) -> "asyncio.Task[None] | None":
         """
-        What looks at a file now; None when it was looked at in this sweep.
+        The task that looks at a file now; None when it was looked at in this sweep.
         """
         entry = self._entries.get(path)
         if entry is None:

@@ -83,7 +83,7 @@ class Pool:
 
     async def run(self, work: Callable[[], T]) -> T:
         """
-        What the work gives, or raises. Raises PoolFullError when too much waits.
+        The value that the work gives, which may raise. Raises PoolFullError when too much waits.
 
         Who stops waiting does not stop work that has begun: its thread is busy until it ends.
         """

@@ -16,6 +16,7 @@ from icalendar import Calendar, Event, vText
 
 from exporter import __version__
 from exporter.judgement.verdicts import Deadlines, JudgedItem
+from exporter.model.foreign_text import printable_lines
 from exporter.model.policies import DAY
 from exporter.report import advice
 from exporter.report.inventory import Entry, Place, target_path
@@ -77,7 +78,7 @@ def parts(
     calendar.add("method", "PUBLISH")
     # As text by name: the library would write what it doesn't know without escaping.
     for key in ("name", "x-wr-calname"):
-        calendar.add(key, vText(_clean(name)))
+        calendar.add(key, vText(printable_lines(name)))
     words = "When renewals are due, and when what they renew becomes critical and ends."
     if len(moments) > EVENT_LIMIT:
         words += f" The first {EVENT_LIMIT} of {len(moments)} events: ask for fewer with ?label=NAME=VALUE."
@@ -138,7 +139,7 @@ def _event(one: Moment, when: datetime, seen_at: float, external_url: str | None
     # a policy changes, or a restart forgets what was before. Time does not. In hours: it has 32 bits.
     event.add("sequence", max(0, int(seen_at // 3600)))
     event.add("dtstart", when)
-    event.add("summary", _clean(f"{target.name}: {one.words}"))
+    event.add("summary", printable_lines(f"{target.name}: {one.words}"))
     lines = [
         f"At {row.label}, from {date(item.not_before)} to {date(item.not_after)}.",
     ]
@@ -154,7 +155,7 @@ def _event(one: Moment, when: datetime, seen_at: float, external_url: str | None
         page = f"{external_url}/{target_path(target.name)}"
         lines.append(page)
         event.add("url", page)
-    event.add("description", _clean("\n".join(lines)))
+    event.add("description", printable_lines("\n".join(lines)))
     event.add("categories", [one.key.replace("_", " ")])
     # It takes nobody's time.
     event.add("transp", "TRANSPARENT")
@@ -167,14 +168,6 @@ def uid(target: str, item: str, key: str) -> UUID:
     """
     name = f"expiry-exporter\n{target}\n{item}\n{key}"
     return uuid5(NAMESPACE_URL, name.encode("utf-8", "replace").decode("utf-8"))
-
-
-def _clean(text: str) -> str:
-    """
-    Text without the control characters that no value may have (RFC 5545 section 3.1), in valid UTF-8.
-    """
-    kept = "".join(char for char in text if (char >= " " and char != "\x7f") or char in "\n\t")
-    return kept.encode("utf-8", "replace").decode("utf-8")
 
 
 def _datetime(timestamp: float) -> datetime | None:

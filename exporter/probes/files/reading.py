@@ -1,5 +1,5 @@
 """
-What a file is called: its path, as the label of an endpoint.
+Paths of files as labels of endpoints.
 """
 
 import hashlib

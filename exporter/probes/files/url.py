@@ -113,7 +113,7 @@ async def _get(url: str, target: Target, network: Network, trace: Trace) -> tupl
 
 async def _tls(target: Target, network: Network, *, shows: bool = False) -> ssl.SSLContext:
     """
-    What is trusted, and what is shown to a server that asks. Raises ProbeError.
+    Settings that trust the target's authorities, and show its certificate if `shows`. Raises ProbeError.
     """
     read, certificate, password = network.files.content, None, None
     if shows and target.client_certificate_file is not None:

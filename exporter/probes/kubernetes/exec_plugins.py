@@ -66,31 +66,40 @@ DETAIL_LIMIT = 400
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-_SECRET_NAME = re.compile(r"secret|token|password|passphrase|key|credential", re.IGNORECASE)
+_PASSWORD_NAME = "passw(?:or)?d|passphrase|pwd"  # noqa: S105 - a pattern of names, not a password
 
 
-_PLACE_NAME = re.compile(r"(file|path|dir)$", re.IGNORECASE)
-"""`AWS_WEB_IDENTITY_TOKEN_FILE` says where a secret is, which a message should tell."""
+_SECRET_NAME = re.compile(f"secret|token|{_PASSWORD_NAME}|key|credential|authorization", re.IGNORECASE)
+
+
+_PLACE_NAME = re.compile(r"(file|path|dir)$|^(old)?pwd$", re.IGNORECASE)
+"""`AWS_WEB_IDENTITY_TOKEN_FILE` and `PWD` say where something is, which a message should tell."""
 
 
 _SHORTEST_VALUE = 8
-"""Characters that the value of a variable named like a secret has at least to be one."""
+"""Characters of the shortest value of the environment that is taken for a secret by its name alone.
+
+Shorter ones are settings: `SSH_ASKPASS_REQUIRE=prefer` is no secret, nor is `true`. What a kubeconfig gives
+by `env`, and after an option that is named like a secret, counts whatever its length.
+"""
 
 
-_OPAQUE = re.compile(r"[A-Za-z0-9_+=-]*\d[A-Za-z0-9_+=-]*")
-"""What a token may look like: a run without a space, a slash or a dot, with a digit in it."""
+_SECRET_RUN = re.compile(r"[A-Za-z0-9]{8,}")
 
 
-_OPAQUE_LENGTH = 32
+_OPAQUE = re.compile(r"[A-Za-z0-9_+=-]{32,}")
+"""What a token may look like, if there is a digit in it: a run without a space, a slash or a dot."""
 
 
 _JWT = re.compile(r"\beyJ[\w.=-]*")
 
 
 _ASSIGNED = re.compile(
-    r"((?:secret|token|password|passphrase|credential)\w*[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]{8,}", re.IGNORECASE
+    rf"(?P<name>secret|token|{_PASSWORD_NAME}|credential|api_?key|authorization)\w{{0,20}}[\"']? ?"
+    r"(?P<by>[=:]) ?[\"']?(?P<scheme>(?:bearer|basic|digest|negotiate) )?(?P<value>[^\s\"',;]+)",
+    re.IGNORECASE,
 )
-"""`password=...` and the like, with a value that is long enough to be no word about it."""
+"""`password=...`, `Authorization: Bearer ...` and the like. Its parts are bounded, for the sake of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,35 +379,67 @@ def _end_of(pem: bytes | None) -> float | None:
 
 def words_of(said: bytes, asked: Plugin, environ: Mapping[str, str], output: bytes = b"") -> str:
     """
-    What a plugin said on standard error, for a message: bounded, on one line, without what may be a secret.
+    The standard error of a plugin, for a message: bounded, on one line, without anything that may be secret.
 
-    That is what the kubeconfig gives it by `env` and after options that are named like secrets, what the
-    environment has under such names, what it printed as a credential, what stands behind `password=` and
-    the like, and every long run of letters and digits.
+    That is what the kubeconfig gives it by `env`, after options that are named like secrets, and in arguments
+    that look like one; what the environment has under such names; what it printed as a credential; what is
+    behind `password=` and the like; and every long run of letters and digits.
     """
     text = clean(said, WORDS_LIMIT, (*_secrets(asked, environ), *_printed(output)))
-    text = _ASSIGNED.sub(lambda found: f"{found[1]}{HIDDEN}", text)
+    text = _ASSIGNED.sub(_without_value, text)
     text = _JWT.sub(HIDDEN, text)
-    text = _OPAQUE.sub(lambda found: HIDDEN if len(found[0]) >= _OPAQUE_LENGTH else found[0], text)
+    text = _OPAQUE.sub(lambda found: HIDDEN if _has_digit(found[0]) else found[0], text)
     return bounded(text, DETAIL_LIMIT)
+
+
+def _without_value(found: "re.Match[str]") -> str:
+    """
+    An assignment without its value, unless that is a word about it (`token: expired`, `token: 400`).
+    """
+    value = found["value"]
+    if (
+        found["by"] == "="
+        or found["scheme"]
+        or len(value) >= _SHORTEST_VALUE
+        or re.fullmatch(_PASSWORD_NAME, found["name"], re.IGNORECASE)
+        or (_has_digit(value) and not value.isdecimal())
+    ):
+        return found[0][: found.start("value") - found.start()] + HIDDEN
+    return found[0]
+
+
+def _has_digit(text: str) -> bool:
+    return any(map(str.isdecimal, text))
 
 
 def _secrets(asked: Plugin, environ: Mapping[str, str]) -> Iterator[str]:
     """
-    What the plugin was told in confidence, by its environment and its arguments.
+    The secrets that the plugin was told by its environment and its arguments.
     """
     for _, value in asked.variables:
         yield value
     for name, value in environ.items():
-        # Shorter ones are settings: `SSH_ASKPASS_REQUIRE=prefer` is no secret, nor is `true`.
         if _SECRET_NAME.search(name) and not _PLACE_NAME.search(name) and len(value) >= _SHORTEST_VALUE:
             yield value
     for before, argument in zip(("", *asked.arguments), asked.arguments, strict=False):
         option, separator, value = argument.partition("=")
         if separator and _SECRET_NAME.search(option):
             yield value
-        if before.startswith("-") and "=" not in before and _SECRET_NAME.search(before):
+        elif before.startswith("-") and "=" not in before and _SECRET_NAME.search(before):
             yield argument
+        else:
+            yield from _like_secrets(argument)
+
+
+def _like_secrets(argument: str) -> Iterator[str]:
+    """
+    The parts of an argument that look like secrets: runs of letters with digits among them, of at least
+    twelve characters, or eight if there are letters of both cases, in what is no path and no URL.
+    """
+    for found in () if "/" in argument else _SECRET_RUN.findall(argument):
+        long = len(found) >= 12 or (found != found.lower() and found != found.upper())
+        if long and _has_digit(found) and not found.isdecimal():
+            yield found
 
 
 def _printed(output: bytes) -> tuple[str, ...]:

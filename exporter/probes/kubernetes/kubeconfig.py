@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from exporter.model.errors import ProbeError
-from exporter.model.foreign_text import printable
+from exporter.model.foreign_text import printable, quoted
 from exporter.model.reasons import Reason
 from exporter.net.regular_files import read
 from exporter.probes.kubernetes import exec_plugins
@@ -178,7 +178,7 @@ def _named(
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(kind), dict):
                 return file, entry[kind]
-    raise ProbeError(Reason.FORMAT_BROKEN, f"{where} has no {kind} of the name {name[:200]!r}")
+    raise ProbeError(Reason.FORMAT_BROKEN, f"{where} has no {kind} of the name {quoted(name, 200)}")
 
 
 def _text(settings: Mapping[str, Any], key: str) -> str:

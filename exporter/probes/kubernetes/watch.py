@@ -18,6 +18,7 @@ from exporter.model.errors import DETAIL_LIMIT, ProbeError
 from exporter.model.foreign_text import clean, holds
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
+from exporter.net.backoff import Backoff
 from exporter.net.http import TooLargeError, client, failed, read_body
 from exporter.net.network import Network
 from exporter.net.pools import Pool
@@ -162,7 +163,7 @@ class View:
         self._watching = False
         self._contact = loop.time()
         self._failure: ProbeError | None = None
-        self._failures = 0
+        self._backoff = Backoff(pace.first_pause, pace.longest_pause)
         self._secrets: tuple[str, ...] = ()
         """What the API server was told in confidence last."""
         self._showed = False
@@ -209,7 +210,7 @@ class View:
                 continue
             except GoneError:
                 self._version = ""
-                if self._failures == 0 and self._loop.time() - begun > self._pace.first_pause:
+                if not self._backoff.failures and self._loop.time() - begun > self._pace.first_pause:
                     continue
                 words = "the API server forgets its own lists at once (410 Gone)"
                 error = ProbeError(Reason.HTTP_FAILED, words)
@@ -235,12 +236,10 @@ class View:
         kind = RefusedError if isinstance(error, RefusedError) else ProbeError
         self._failure = kind(error.reason, detail)
         self.tried.set()
-        pause = min(self._pace.first_pause * 2.0**self._failures, self._pace.longest_pause)
-        self._failures = min(self._failures + 1, 20)
         # What is asked for is a minimum, so it is spread to one side only.
         wait = min(error.seconds, self._pace.longest_wait) if isinstance(error, _BusyError) else 0.0
         spread = random.uniform(0.0, 0.4)  # noqa: S311 - spreads, keeps no secret
-        await asyncio.sleep(max(pause * (0.8 + spread), wait * (1.0 + spread / 4)))
+        await asyncio.sleep(self._backoff.failed(0.8 + spread, wait * (1.0 + spread / 4)))
 
     def _heard(self) -> None:
         """
@@ -249,7 +248,8 @@ class View:
         self._contact = self._loop.time()
         if self._failure is not None:
             logger.info("Kubernetes can be watched again", extra=fields(resource=self.question.place))
-        self._failure, self._failures = None, 0
+        self._failure = None
+        self._backoff.succeeded()
 
     async def _go_on(self) -> None:
         """

@@ -16,7 +16,7 @@ import pytest
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
-from exporter.probes.kubernetes.exec_plugins import OUTPUT_LIMIT, Plugin, plugin, run, words_of
+from exporter.probes.kubernetes.exec_plugins import OUTPUT_LIMIT, WORDS_LIMIT, Plugin, plugin, run, words_of
 from tests.formats.samples import leaf
 from tests.probes.kubernetes.api_server import TOKEN, FakeApiServer, api_server, kubeconfig, secret
 from tests.probes.kubernetes.looking import World, eventually, of, seen_by
@@ -501,3 +501,81 @@ def test_what_a_plugin_says_is_one_printable_line() -> None:
     assert len(words_of(b"word " * 10_000, made, {})) < 500
     said = words_of(b"login failed: password=hunter2verysecret token: expired", made, {})
     assert said == "login failed: password=[hidden] token: expired"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Authorization: Bearer abc12", "Authorization: Bearer [hidden]"),
+        ('{"Authorization": "Basic dTpw"}', '{"Authorization": "Basic [hidden]"}'),
+        ("authorization=abc", "authorization=[hidden]"),
+        ("login as root with passwd: letmein", "login as root with passwd: [hidden]"),
+        ("DB_PWD=x and MYSQL_PWD: y", "DB_PWD=[hidden] and MYSQL_PWD: [hidden]"),
+        ("api_key: abc123, apikey=abc", "api_key: [hidden], apikey=[hidden]"),
+        ("cannot fetch token: 400 Bad Request", "cannot fetch token: 400 Bad Request"),
+        ("token: expired", "token: expired"),
+        ("secret: s3cr3t", "secret: [hidden]"),
+        ("no such file: /var/run/token", "no such file: /var/run/token"),
+        (f"id {'a' * 40}", f"id {'a' * 40}"),
+        (f"id {'a' * 40}1", "id [hidden]"),
+    ],
+)
+def test_what_is_called_a_secret_is_not_repeated(said: str, shown: str) -> None:
+    """
+    Headers, settings and fields of JSON, whatever the length of the value. Words about a secret stay.
+    """
+    assert words_of(said.encode(), Plugin("a", (), (), V1, ""), {}) == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "shown"),
+    [
+        (["login", "S3cretPass"], "no user s3cretpass here", "no user [hidden] here"),
+        (["-u", "me:tok3nvalue99x"], "me:TOK3NVALUE99X is wrong", "me:[hidden] is wrong"),
+        (["--passwd", "abcd"], "abcd is wrong", "[hidden] is wrong"),
+        (["--pwd=abcd"], "abcd is wrong", "[hidden] is wrong"),
+        (["--header=Authorization: Basic dTpwYXNzd29yZDE="], "sent dTpwYXNzd29yZDE=", "sent [hidden]="),
+        (["--cluster", "prod-eu-1"], "no cluster prod-eu-1", "no cluster prod-eu-1"),
+        (
+            ["--server", "https://a1.example/Path123x"],
+            "https://a1.example/Path123x",
+            "https://a1.example/Path123x",
+        ),
+        (["--account", "123456789012"], "no account 123456789012", "no account 123456789012"),
+    ],
+)
+def test_arguments_that_look_like_secrets_are_not_repeated(
+    arguments: list[str], said: str, shown: str
+) -> None:
+    """
+    Whatever they follow; names of clusters, URLs and numbers of accounts are told.
+    """
+    assert words_of(said.encode(), Plugin("a", tuple(arguments), (), V1, ""), {}) == shown
+
+
+def test_settings_of_the_environment_are_told() -> None:
+    """
+    Directories, and values that are too short to be a secret by their name alone.
+    """
+    environ = {
+        "PWD": "/srv/expiry",
+        "SSH_ASKPASS_REQUIRE": "prefer",
+        "API_TOKEN": "opensesame",
+        "PGPASSWD": "12345678",
+    }
+    said = b"in /srv/expiry: prefer opensesame 12345678"
+    assert words_of(said, Plugin("a", (), (), V1, ""), environ) == "in /srv/expiry: prefer [hidden] [hidden]"
+
+
+@pytest.mark.parametrize(
+    "unit", [b"a", b"a=", b"secret", b"token_", b"eyJ", b"password  ", b"authorization: "]
+)
+def test_no_words_take_long(unit: bytes) -> None:
+    """
+    Eight kilobytes take milliseconds: no pattern goes over them once for each of their characters.
+    """
+    said, made = unit * (WORDS_LIMIT // len(unit)), Plugin("a", (), (), V1, "")
+    begin = time.process_time()
+    for _ in range(5):
+        words_of(said, made, {})
+    assert time.process_time() - begin < 2
