@@ -16,6 +16,7 @@ from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.sweep import FRESH, Sweeper
 from exporter.judgement.verdicts import Verdict, judge_again
+from exporter.logs import fields
 from exporter.lookups.merge import base
 from exporter.model.observation import Failed, Observed
 from exporter.model.targets import Target
@@ -62,11 +63,12 @@ class Monitor:
         self._network = network
         self._clock = clock
         self._on_judged = on_judged
-        self._sweeper = Sweeper(network, self.memory, concurrency, clock, self._judge_look, self._note_end)
+        self._sweeper = Sweeper(network, self.memory, concurrency, clock)
         self._anchors = AnchorFiles()
         self._unlogged: list[TargetResult] = []
         """What targets gave since the log was last told."""
         self._scraping: _Scraping | None = None
+        self._taking: asyncio.Task[None] | None = None
 
     @property
     def done(self) -> int:
@@ -162,8 +164,11 @@ class Monitor:
         self._anchors.begin()
         deadline = self._network.loop.time() + timeout
         sweep = self._sweeper.sweep(targets, deadline, trace_steps=trace_steps)
+        if self._taking is None or self._taking.done():
+            self._taking = self._network.loop.create_task(self._take_meanwhile())
         # Not awaited itself: whoever stops waiting must not end it.
         await asyncio.wait([sweep.over])
+        self._take_given()
         now = self._clock()
         results = tuple(
             one for one in sweep.results(self.memory, self._network.loop.time()) if wanted(one.target)
@@ -191,17 +196,36 @@ class Monitor:
             min(sweep.finished, deadline),
         )
 
-    def _judge_look(self, target: Target, label: str, held: EndpointMemory) -> None:
+    async def _take_meanwhile(self) -> None:
         """
-        Judge what a look gave, while others are waited for.
+        Take in what ends while other probes are under way: the answer is made sooner then.
         """
-        before = held.judged
-        self._judge(target, held, self._clock())
-        if held.judged is not before and held.judged is not None:
-            self._on_judged(EndpointRow(target, label, held, held.judged.verdict))
+        while await self._sweeper.more():
+            self._take_given()
 
-    def _note_end(self, result: TargetResult) -> None:
-        self._unlogged.append(result)
+    def _take_given(self) -> None:
+        """
+        Remember and judge what the sweeper gave by now.
+        """
+        for given in self._sweeper.given():
+            try:
+                self._take(*given)
+            except Exception:
+                # One target must not take the others with it.
+                logger.exception(
+                    "internal error while taking in what was seen", extra=fields(target=given.target.name)
+                )
+
+    def _take(self, at: float, target: Target, result: ProbeResult | TargetResult) -> None:
+        if isinstance(result, TargetResult):
+            self.memory.settle(result, at)
+            self._unlogged.append(result)
+            return
+        held = self.memory.take(target, result, at)
+        before = held.judged
+        self._judge(target, held, at)
+        if held.judged is not before and held.judged is not None:
+            self._on_judged(EndpointRow(target, result.label, held, held.judged.verdict))
 
     def _judge(self, target: Target, held: EndpointMemory, now: float) -> Verdict | None:
         """

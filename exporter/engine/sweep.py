@@ -11,12 +11,13 @@ import errno
 import logging
 import math
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from exporter.engine.memory import EndpointMemory, Memory
+from exporter.engine.memory import Memory
+from exporter.engine.progress import Progress, Sweep
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.logs import fields
 from exporter.lookups.enrich import told
@@ -51,130 +52,15 @@ DESCRIPTOR_PAUSE = 0.05
 NO_DESCRIPTOR = "waiting for a free file descriptor (raise ulimit -n, or lower --sweep.concurrency)"
 
 
-@dataclass(slots=True, eq=False)
-class Progress:
+class Given(NamedTuple):
     """
-    How far the looks at one target are: one turn of it, for all scrapes that want it at that time.
+    What a sweep gives: each probe as it ends, and after the last one of a target all of them together.
     """
 
+    at: float
+    """When it ended, in seconds since the epoch."""
     target: Target
-    since: float
-    """Loop time at which it was first asked for."""
-    deadline: float
-    """Loop time at which the sweep ends that asked for it first."""
-    trace_steps: bool = False
-    started: float | None = None
-    """Loop time; None while it waits for its turn."""
-    labels: tuple[str, ...] | None = None
-    """What the target's endpoints are called; None until they are known."""
-    left_out: tuple[str, ...] = ()
-    omitted: dict[str, str] = field(default_factory=dict)
-    """By label, why an endpoint is left out after all, which only a look could tell."""
-    looks: dict[str, ProbeResult] = field(default_factory=dict)
-    begun: dict[str, tuple[Trace, float]] = field(default_factory=dict)
-    """By label, what the look is doing, and the loop time at which it began."""
-    together: bool = False
-    """True when all endpoints are looked at in one go."""
-    wanted_by: "list[Sweep]" = field(default_factory=list)
-    """The sweeps under way that it is part of."""
-    workers: "list[asyncio.Task[None]]" = field(default_factory=list)
-    ended: float | None = None
-    """Loop time; None while there is something to look at."""
-    final: TargetResult | None = None
-    """What it gave in the end."""
-    cut: bool = False
-    """True when it ended since nobody wanted it any more."""
-
-    def result(self, memory: Memory, now: float) -> TargetResult:
-        """
-        What is known by now. An endpoint without a finished look says `timeout`, and where it was.
-        """
-        if self.final is not None:
-            return self.final
-        labels = memory.unlocated(self.target) if self.labels is None else self.shown
-        looks = tuple(self.looks.get(label) or self._cut_off(label, now) for label in labels)
-        going_on = frozenset(label for label in labels if label not in self.looks)
-        return TargetResult(self.target, looks, self.labels is not None, self.all_left_out, going_on)
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """
-        Labels of the endpoints that are not left out.
-        """
-        labels = self.labels or ()
-        return tuple(one for one in labels if one not in self.omitted) if self.omitted else labels
-
-    @property
-    def all_left_out(self) -> tuple[str, ...]:
-        """
-        Places that are not looked at, each with the reason in words.
-        """
-        return (*self.left_out, *self.omitted.values())
-
-    def _cut_off(self, label: str, now: float) -> ProbeResult:
-        """
-        A look that is not finished, as a scrape tells it whose time is over.
-        """
-        trace, began = self.begun.get(label, (None, None))
-        if trace is not None:
-            phase = trace.phase
-        elif self.started is None:
-            phase = "waiting for its turn (raise --sweep.concurrency or the scrape timeout)"
-        elif self.labels is None:
-            phase, began = "looking up the name", self.started
-        elif self.together:
-            phase, began = "reading what stands before it", self.started
-        else:
-            phase = "waiting for its turn"
-        spent = now - began if began is not None else 0.0
-        # It had a turn of its own only if it had a good part of the time that there was.
-        turn = began if 2 * spent >= now - self.since else None
-        words = f"the scrape's time was over during this step: {phase}"
-        return ProbeResult(label, Failed(Reason.TIMEOUT, words), spent, turn=turn)
-
-    @property
-    def done(self) -> bool:
-        """
-        True when every endpoint was looked at, or none can be.
-        """
-        return self.ended is not None and not self.cut
-
-
-class Sweep:
-    """
-    What one scrape waits for. It is over when all of it was looked at, or at its own deadline.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        self.progress: list[Progress] = []
-        self.left = 0
-        """Targets that are not done."""
-        self.started = loop.time()
-        self.deadline = deadline
-        self.finished: float | None = None
-        """Loop time; None while it is under way."""
-        self.over: asyncio.Future[None] = loop.create_future()
-        self.timer: asyncio.TimerHandle | None = None
-
-    def results(self, memory: Memory, now: float) -> tuple[TargetResult, ...]:
-        """
-        What every target gave by now.
-        """
-        return tuple(one.result(memory, now) for one in self.progress)
-
-    @property
-    def done(self) -> int:
-        """
-        Targets whose every endpoint was looked at.
-        """
-        return len(self.progress) - self.left
-
-    @property
-    def complete(self) -> bool:
-        """
-        True when every endpoint of every target was looked at before the deadline.
-        """
-        return self.left == 0
+    result: ProbeResult | TargetResult
 
 
 class _Work(NamedTuple):
@@ -198,18 +84,18 @@ class Sweeper:
         memory: Memory,
         concurrency: int,
         clock: Callable[[], float],
-        on_look: Callable[[Target, str, EndpointMemory], None] = lambda *_: None,
-        on_end: Callable[[TargetResult], None] = lambda *_: None,
     ) -> None:
         """
-        What looks give goes into the memory as each ends. Then `on_look` is told of the endpoint, and
-        `on_end` of all that a target gave, while others go on.
+        The memory says what endpoints are called, and which waited longest. It is only read here: `given` has
+        what is to be remembered.
         """
         self._network = network
         self._memory = memory
         self._clock = clock
-        self._on_look = on_look
-        self._on_end = on_end
+        self._given: deque[Given] = deque()
+        self._news = asyncio.Event()
+        self._under_way = 0
+        """Sweeps that are not over."""
         self._far: Turns[_Work] = Turns(concurrency)
         self._local: Turns[_Work] = Turns(LOCAL_AT_A_TIME)
         self._current: dict[str, Progress] = {}
@@ -223,6 +109,26 @@ class Sweeper:
         """
         return self._latest.done if self._latest is not None else 0
 
+    def given(self) -> Iterator[Given]:
+        """
+        What ended since this was last called, in that order: each probe, and each target with all its probes.
+        """
+        self._news.clear()
+        while self._given:
+            yield self._given.popleft()
+
+    async def more(self) -> bool:
+        """
+        Wait until something ended. False when no sweep is under way any more: then nothing else will.
+        """
+        if self._under_way:
+            await self._news.wait()
+        return self._under_way > 0
+
+    def _give(self, target: Target, result: ProbeResult | TargetResult) -> None:
+        self._given.append(Given(self._clock(), target, result))
+        self._news.set()
+
     def sweep(self, targets: Iterable[Target], deadline: float, *, trace_steps: bool = False) -> Sweep:
         """
         A sweep that is over at this time of the loop's clock, or when all was looked at.
@@ -232,6 +138,7 @@ class Sweeper:
         """
         loop = self._network.loop
         self._latest = sweep = Sweep(loop, deadline)
+        self._under_way += 1
         for target in targets:
             progress = None if trace_steps else self._shared(target, sweep)
             if progress is None:
@@ -297,9 +204,7 @@ class Sweeper:
                     await self._do(job.work)
             except Exception:
                 # As below: one target must not take the others with it.
-                logger.exception(
-                    "internal error while taking in what was seen", extra=fields(target=progress.target.name)
-                )
+                logger.exception("internal error while probing", extra=fields(target=progress.target.name))
             finally:
                 progress.workers.remove(worker)
                 turns.over(job)
@@ -407,7 +312,7 @@ class Sweeper:
         Take in a look that ended.
         """
         progress.looks[look.label] = look
-        self._on_look(progress.target, look.label, self._memory.take(progress.target, look, self._clock()))
+        self._give(progress.target, look)
 
     def _end_if_done(self, progress: Progress) -> None:
         if progress.ended is None and len(progress.looks) == len(progress.shown):
@@ -430,14 +335,15 @@ class Sweeper:
         labels = progress.looks if progress.labels is None else progress.shown
         looks = tuple(progress.looks[label] for label in labels)
         progress.final = result = TargetResult(progress.target, looks, located, progress.all_left_out)
-        self._memory.settle(result, self._clock())
-        self._on_end(result)
+        self._give(progress.target, result)
 
     def _end(self, sweep: Sweep) -> None:
         """
         End a sweep, and all looks that nobody else wants.
         """
         sweep.finished = self._network.loop.time()
+        self._under_way -= 1
+        self._news.set()
         if sweep.timer is not None:
             sweep.timer.cancel()
         for progress in sweep.progress:

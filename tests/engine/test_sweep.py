@@ -15,7 +15,7 @@ from zlib import crc32
 import pytest
 
 from exporter.engine.memory import Memory
-from exporter.engine.results import TargetResult
+from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.sweep import Sweeper
 from exporter.model.errors import ProbeError
 from exporter.model.observation import Facts, Failed, Observed
@@ -497,3 +497,42 @@ def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake: Fake
 
     asyncio.run(run())
     assert len(fake.looked) == 2
+
+
+def test_each_probe_is_given_as_it_ends_and_nothing_is_remembered_by_the_sweep(fake: Fake) -> None:
+    """
+    With the time at which it ended. A target follows its probes, and then there is no more.
+    """
+    quick = asyncio.Event()
+
+    async def one_after_the_other(_: Target, endpoint: Endpoint) -> Facts:
+        if endpoint.label == "slow":
+            await quick.wait()
+        return FACTS
+
+    fake.behaviour = one_after_the_other
+    fake.found = lambda _: Endpoints((Endpoint("slow"), Endpoint("quick")))
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        network, memory, now = Network(loop), Memory(), NOW
+        try:
+            sweeper = Sweeper(network, memory, 8, lambda: now)
+            sweeper.sweep([fake_target("a")], loop.time() + 5)
+            assert await sweeper.more()
+            ((at, target, first),) = sweeper.given()
+            assert isinstance(first, ProbeResult)
+            assert (at, target.name, first.label, first.observation) == (NOW, "a", "quick", Observed(FACTS))
+            now += 60
+            quick.set()
+            assert not await sweeper.more()
+            (_, _, second), (at, _, together) = sweeper.given()
+            assert isinstance(second, ProbeResult)
+            assert at == NOW + 60
+            assert together == TargetResult(fake_target("a"), (second, first), located=True)
+            assert list(sweeper.given()) == []
+            assert memory.known(fake_target("a")).endpoints == {}
+        finally:
+            network.close()
+
+    asyncio.run(run())
