@@ -14,11 +14,10 @@ from exporter.engine.failure_log import log_changes
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.engine.sweep import FRESH, Sweeper
+from exporter.engine.sweep import FRESH, Sweeper, failure
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
-from exporter.lookups.merge import base
-from exporter.model.observation import Failed, Observed
+from exporter.lookups.enrich import enrich, told
 from exporter.model.targets import Target
 from exporter.net.background import lookups
 from exporter.net.network import Network
@@ -46,7 +45,7 @@ class _Scraping:
 
 class Monitor:
     """
-    Looks at targets, remembers what was seen, and judges it.
+    Probes targets, adds what is known besides, remembers it, and judges it: each a stage of its own.
     """
 
     def __init__(
@@ -135,17 +134,24 @@ class Monitor:
         """
         now = self._clock()
         for result in scrape.results:
-            looks = tuple(self._with_additions(look, result.target) for look in result.looks)
+            looks = tuple(self._enriched(result.target, look) for look in result.looks)
             self.memory.update(replace(result, looks=looks), now)
 
-    def _with_additions(self, look: ProbeResult, target: Target) -> ProbeResult:
-        facts = seen_facts(look.observation)
-        if facts is None:
-            return look
-        facts = PROBES[target.url.scheme].additions(base(facts), target, self._network)
-        if isinstance(look.observation, Failed):
-            return replace(look, observation=replace(look.observation, facts=facts))
-        return replace(look, observation=Observed(facts))
+    def _enriched(self, target: Target, probe: ProbeResult, *, tell: bool = False) -> ProbeResult:
+        """
+        A probe's result with all that is known besides by now; `tell` adds to its steps what came of that.
+        """
+        if probe.address is None:
+            return probe
+        try:
+            observation = enrich(probe.observation, target, self._network, probe.address)
+        except Exception as error:  # noqa: BLE001 - it is logged with its traceback
+            observation = failure(error, target)
+        facts = seen_facts(observation) if tell else None
+        steps = tuple((probe.duration, words) for words in told(facts, target)) if facts is not None else ()
+        if observation is probe.observation and not steps:
+            return probe
+        return replace(probe, observation=observation, steps=probe.steps + steps)
 
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
         """
@@ -173,6 +179,11 @@ class Monitor:
         results = tuple(
             one for one in sweep.results(self.memory, self._network.loop.time()) if wanted(one.target)
         )
+        if trace_steps:
+            results = tuple(
+                replace(one, looks=tuple(self._enriched(one.target, look, tell=True) for look in one.looks))
+                for one in results
+            )
         log_changes(self._unlogged, self.memory)
         self._unlogged.clear()
         targets_shown = tuple(
@@ -221,7 +232,7 @@ class Monitor:
             self.memory.settle(result, at)
             self._unlogged.append(result)
             return
-        held = self.memory.take(target, result, at)
+        held = self.memory.take(target, self._enriched(target, result), at)
         before = held.judged
         self._judge(target, held, at)
         if held.judged is not before and held.judged is not None:

@@ -18,9 +18,8 @@ from typing import NamedTuple, TypeVar
 
 from exporter.engine.memory import Memory
 from exporter.engine.progress import Progress, Sweep
-from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.results import ProbeResult, TargetResult
 from exporter.logs import fields
-from exporter.lookups.enrich import told
 from exporter.model.errors import LeftOutError, NoDescriptorError, Outcome, ProbeError
 from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.reasons import Reason
@@ -275,7 +274,8 @@ class Sweeper:
                 progress.omitted[label] = str(outcome)
             else:
                 observation = Observed(outcome) if isinstance(outcome, Facts) else failure(outcome, target)
-                self._take(progress, ProbeResult(label, observation, duration, turn=progress.started))
+                address = endpoints[position].address
+                self._take(progress, ProbeResult(label, observation, duration, (), progress.started, address))
 
         failed, _ = await _caught(partial(look_all, target, endpoints, self._network, tell), target)
         if failed is not None:
@@ -300,11 +300,9 @@ class Sweeper:
             trace.note(f"failed: {failed.reason}: {failed.detail}")
         else:
             observation = Observed(facts)
-        if progress.trace_steps and (seen := seen_facts(observation)) is not None:
-            for words in told(seen, target):
-                trace.note("%s", words)
         steps = tuple((when - started, words) for when, words in trace.steps or ())
-        self._take(progress, ProbeResult(label, observation, loop.time() - started, steps, turn=started))
+        spent = loop.time() - started
+        self._take(progress, ProbeResult(label, observation, spent, steps, started, endpoint.address))
         self._end_if_done(progress)
 
     def _take(self, progress: Progress, look: ProbeResult) -> None:
@@ -410,7 +408,7 @@ def failure(error: Exception, target: Target) -> Failed:
     """
     match error:
         case ProbeError():
-            return Failed(error.reason, error.detail, error.facts, error.aside)
+            return Failed(error.reason, error.detail, error.facts)
         case TimeoutError():
             return Failed(Reason.TIMEOUT, "the probe ran out of time")
         case OSError():

@@ -21,11 +21,10 @@ def client_certificate(facts: Facts, target: Target, _: Network) -> Facts:
 
 def ours(target: Target) -> tuple[Item, ...]:
     """
-    The certificate that we show to the server, as an item without its chain; none when it can't be read.
-
-    It ends, whether or not it can be used, which is a reason of its own.
+    The certificate that we show to the server, as an item without its chain: it ends, whether it can be used
+    or not, which is a reason of its own. None when it can't be read, or there is no TLS in which to show it.
     """
-    if target.client_certificate_file is None:
+    if target.client_certificate_file is None or target.url.scheme.endswith("+http"):
         return ()
     leaf = client_leaf(target.client_certificate_file)
     return (_client_item(leaf),) if leaf is not None else ()

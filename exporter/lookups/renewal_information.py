@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from exporter.lookups.issuers import ANSWER_LIMIT, _failed, _good, authorities
 from exporter.lookups.merge import added, renewed
 from exporter.model.destinations import Range, host_range
-from exporter.model.errors import Outcome, ProbeError
 from exporter.model.observation import Certificate, Facts, FailedLookup, Renewal
 from exporter.model.reasons import Kind, Lookup, Reason
 from exporter.model.targets import Target
@@ -46,18 +45,6 @@ def renewal_information(facts: Facts, target: Target, network: Network) -> Facts
             stands = window is not None
             unanswered.append(_failed(Lookup.RENEWAL_INFORMATION, failure, stands=stands))
     return added(renewed(facts, tuple(renewals)), unanswered=unanswered)
-
-
-def renewals_of(outcome: Outcome, target: Target, network: Network) -> Outcome:
-    """
-    The outcome of a look at a file, or the like, with the same.
-    """
-    if isinstance(outcome, Facts):
-        return renewal_information(outcome, target, network)
-    if not isinstance(outcome, ProbeError) or outcome.facts is None:
-        return outcome
-    facts = renewal_information(outcome.facts, target, network)
-    return outcome if facts is outcome.facts else ProbeError(outcome.reason, outcome.detail, facts)
 
 
 def _window(

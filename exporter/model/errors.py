@@ -3,7 +3,7 @@ What a probe raises: the failure that its exception means, and what was seen all
 """
 
 from exporter.model.foreign_text import bounded
-from exporter.model.observation import Facts, Item
+from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 
 DETAIL_LIMIT = 2000
@@ -20,8 +20,6 @@ class ProbeError(Exception):
         self.detail = bounded(detail, DETAIL_LIMIT)
         super().__init__(self.detail)
         self.facts = facts
-        self.aside: tuple[Item, ...] = ()
-        """What expires on our side, if nothing was seen: see `Failed`."""
 
 
 class NoDescriptorError(ProbeError):

@@ -224,8 +224,6 @@ class Facts:
     """When that was really seen, for what is looked up now and then only; None: at the time of the look."""
     partial: bool = field(default=False, compare=False)
     """True when there is more that could not be read: what is missing here is not gone."""
-    base: "Facts | None" = field(default=None, compare=False, repr=False)
-    """What the look itself saw, before what is known besides was added; None when nothing was added."""
 
     @property
     def presented(self) -> bool:

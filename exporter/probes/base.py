@@ -41,10 +41,6 @@ LookAll = Callable[[Target, Sequence[Endpoint], Network, Tell], Awaitable[None]]
 """Looks at all places and tells of each. Raises what a look may raise; then the rest was not looked at."""
 
 
-def _nothing(facts: Facts, _target: Target, _network: Network) -> Facts:
-    return facts
-
-
 @dataclass(frozen=True, slots=True)
 class Probe:
     """
@@ -59,7 +55,5 @@ class Probe:
     """What is seen at one place. Raises ProbeError, OSError or TimeoutError."""
     look_all: LookAll | None = None
     """The same for all places of a target at once, for kinds with thousands of them; None: one by one."""
-    additions: Callable[[Facts, Target, Network], Facts] = _nothing
-    """What a look saw with what is known besides by now, as the look itself adds it."""
     local: bool = False
     """True when nothing is asked of the network, so that a look need not wait for its turn there."""

@@ -4,7 +4,6 @@ Files: `file:///path` and patterns of paths, each file an endpoint.
 
 from collections.abc import Callable, Sequence
 
-from exporter.lookups.renewal_information import renewals_of
 from exporter.model.errors import Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
@@ -54,7 +53,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
 
     paths = [endpoint.address]
     await _files(network).look(paths, target.password, target.patience, tell, tolerance=Tolerance.NONE)
-    outcome = renewals_of(found[0], target, network)
+    (outcome,) = found
     if isinstance(outcome, ProbeError):
         # A new one: the same failure is remembered and raised many times.
         raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
@@ -72,13 +71,9 @@ async def look_all(
     """
     What is in all files of a target. Each is told of when it is known.
     """
-
-    def tell_all(position: int, outcome: Outcome, duration: float) -> None:
-        tell(position, renewals_of(outcome, target, network), duration)
-
     paths = [one.address for one in endpoints]
     tolerance = tolerance_of(target.url.path)
-    await _files(network).look(paths, target.password, target.patience, tell_all, tolerance=tolerance)
+    await _files(network).look(paths, target.password, target.patience, tell, tolerance=tolerance)
 
 
 def _files(network: Network) -> Files:

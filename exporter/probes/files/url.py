@@ -17,11 +17,8 @@ import aiohttp
 
 from exporter.formats.outcome import outcome_of
 from exporter.formats.parsed import ParseContext
-from exporter.lookups.client_certificate import ours
-from exporter.lookups.merge import added
-from exporter.lookups.renewal_information import renewal_information
 from exporter.model.errors import LeftOutError, ProbeError
-from exporter.model.observation import Facts, Item
+from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import connect_error
@@ -65,36 +62,7 @@ async def endpoints(target: Target, _network: Network) -> Endpoints:
 
 async def look(target: Target, _endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
     """
-    What is in the document, and our own certificate if there is one. Raises ProbeError or TimeoutError.
-    """
-    try:
-        found = await _look(target, network, trace)
-    except ProbeError as error:
-        if error.facts is not None:
-            error.facts = additions(error.facts, target, network)
-        else:
-            error.aside = _mine(target)
-        raise
-    return additions(found, target, network)
-
-
-def additions(facts: Facts, target: Target, network: Network) -> Facts:
-    """
-    What is in the document, with our own certificate, and with what issuers say of renewals.
-    """
-    return added(renewal_information(facts, target, network), _mine(target))
-
-
-def _mine(target: Target) -> tuple[Item, ...]:
-    """
-    The certificate that we show to the server, as an item; none when none is shown.
-    """
-    return ours(target) if target.url.scheme.endswith("https") else ()
-
-
-async def _look(target: Target, network: Network, trace: Trace) -> Facts:
-    """
-    What is in the document. Raises ProbeError or TimeoutError.
+    The facts in the document. Raises ProbeError or TimeoutError.
     """
     url = f"{target.url.scheme.partition('+')[2]}://{target.url.authority}{target.url.path}"
     trace.phase = "getting the document"

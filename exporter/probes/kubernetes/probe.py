@@ -6,7 +6,6 @@ Nothing is asked at a scrape: what is told of is kept up to date by watches (`wa
 
 from collections.abc import Callable, Sequence
 
-from exporter.lookups.renewal_information import renewals_of
 from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
@@ -37,8 +36,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     What is in one key. Raises ProbeError.
     """
     trace.phase = "looking at what the watch gave"
-    found = _outcomes(target, network).get(endpoint.label)
-    outcome = renewals_of(found, target, network) if found is not None else None
+    outcome = _outcomes(target, network).get(endpoint.label)
     match outcome:
         case Facts():
             trace.note("%s things that expire", len(outcome.items))
@@ -63,7 +61,7 @@ async def look_all(
         outcome = outcomes.get(endpoint.label)
         if outcome is None:
             outcome = LeftOutError(f"{endpoint.label} was deleted a moment ago")
-        tell(position, renewals_of(outcome, target, network), 0.0)
+        tell(position, outcome, 0.0)
 
 
 def _outcomes(target: Target, network: Network) -> "dict[str, Outcome]":
