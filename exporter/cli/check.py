@@ -35,7 +35,7 @@ from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
 from exporter.model.targets import Target
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from exporter.report import json_items
 from exporter.report.status import URGENCY, Finding, Level, span, status, worst
 
@@ -69,15 +69,15 @@ async def look(
     """
     One scrape of the targets, with all that it asks of others. Shows progress on the console, if any.
     """
-    network = Network(asyncio.get_running_loop())
+    dependencies = Dependencies(asyncio.get_running_loop())
     try:
-        watch = Monitor(network, concurrency, time.time)
+        watch = Monitor(dependencies, concurrency, time.time)
         scrape = asyncio.ensure_future(watch.look_once(targets, timeout))
         if console is not None:
             await _show_progress(watch, scrape, len(targets), console)
         return await scrape
     finally:
-        network.close()
+        dependencies.close()
 
 
 async def _show_progress(

@@ -19,10 +19,9 @@ from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
 from exporter.model.targets import Target
-from exporter.net.background import lookups
-from exporter.net.network import Network
 from exporter.pki.anchors import AnchorFiles
 from exporter.probes import PROBES
+from exporter.probes.dependencies import Dependencies
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class Monitor:
 
     def __init__(
         self,
-        network: Network,
+        dependencies: Dependencies,
         concurrency: int,
         clock: Callable[[], float],
         on_judged: Callable[[EndpointRow], None] = lambda _: None,
@@ -59,10 +58,10 @@ class Monitor:
         `on_judged` is told of each new verdict, while others are looked at.
         """
         self.memory = Memory()
-        self._network = network
+        self._dependencies = dependencies
         self._clock = clock
         self._on_judged = on_judged
-        self._sweeper = Sweeper(network, self.memory, concurrency, clock)
+        self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock)
         self._anchors = AnchorFiles()
         self._unlogged: list[TargetResult] = []
         """What targets gave since the log was last told."""
@@ -86,7 +85,7 @@ class Monitor:
         wanted any more by then, since the configuration changed, are left out.
         """
         all_of_them = tuple(targets)
-        now = self._network.loop.time()
+        now = self._dependencies.loop.time()
         shared = self._scraping
         if (
             shared is None
@@ -96,7 +95,7 @@ class Monitor:
             or shared.targets != all_of_them
         ):
             # A task of its own: when one who asked goes away, the others still want the answer.
-            task = self._network.loop.create_task(self._scrape(all_of_them, timeout, wanted))
+            task = self._dependencies.loop.create_task(self._scrape(all_of_them, timeout, wanted))
             self._scraping = shared = _Scraping(all_of_them, now, now + timeout, task)
         return await asyncio.shield(shared.task)
 
@@ -113,15 +112,15 @@ class Monitor:
 
         For a process that ends then: what has no answer by that time is called a failure for good.
         """
-        deadline = self._network.loop.time() + timeout
+        deadline = self._dependencies.loop.time() + timeout
         scrape = await self.scrape(targets, timeout, lambda _: True)
-        asked = lookups(self._network)
-        left = deadline - self._network.loop.time()
+        asked = self._dependencies.lookups
+        left = deadline - self._dependencies.loop.time()
         # One answer may lead to the next question (of ACME), and not all are asked at once.
         while left > 0:
             await asked.settle(min(SETTLING, left))
             self._add_what_is_known(scrape)
-            left = deadline - self._network.loop.time() if asked.unsettled else 0.0
+            left = deadline - self._dependencies.loop.time() if asked.unsettled else 0.0
         asked.give_up(f"there was no answer in time ({timeout:g} s for all): raise --timeout")
         self._add_what_is_known(scrape)
         now = self._clock()
@@ -144,7 +143,9 @@ class Monitor:
         if probe.address is None:
             return probe
         try:
-            observation = enrich(probe.observation, target, self._network, probe.address)
+            observation = enrich(
+                probe.observation, target, probe.address, self._dependencies, self._dependencies.authorities
+            )
         except Exception as error:  # noqa: BLE001 - it is logged with its traceback
             observation = failure(error, target)
         facts = seen_facts(observation) if tell else None
@@ -168,16 +169,16 @@ class Monitor:
         trace_steps: bool = False,
     ) -> Scrape:
         self._anchors.begin()
-        deadline = self._network.loop.time() + timeout
+        deadline = self._dependencies.loop.time() + timeout
         sweep = self._sweeper.sweep(targets, deadline, trace_steps=trace_steps)
         if self._taking is None or self._taking.done():
-            self._taking = self._network.loop.create_task(self._take_meanwhile())
+            self._taking = self._dependencies.loop.create_task(self._take_meanwhile())
         # Not awaited itself: whoever stops waiting must not end it.
         await asyncio.wait([sweep.over])
         self._take_given()
         now = self._clock()
         results = tuple(
-            one for one in sweep.results(self.memory, self._network.loop.time()) if wanted(one.target)
+            one for one in sweep.results(self.memory, self._dependencies.loop.time()) if wanted(one.target)
         )
         if trace_steps:
             results = tuple(

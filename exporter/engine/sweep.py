@@ -25,10 +25,11 @@ from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import BITE
-from exporter.net.network import Network, Trace
+from exporter.net.network import Trace
 from exporter.net.turns import NEVER, Job, Turns
 from exporter.probes import PROBES
 from exporter.probes.base import Endpoint, LookAll
+from exporter.probes.dependencies import Dependencies
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Sweeper:
 
     def __init__(
         self,
-        network: Network,
+        dependencies: Dependencies,
         memory: Memory,
         concurrency: int,
         clock: Callable[[], float],
@@ -88,7 +89,7 @@ class Sweeper:
         The memory says what endpoints are called, and which waited longest. It is only read here: `given` has
         what is to be remembered.
         """
-        self._network = network
+        self._dependencies = dependencies
         self._memory = memory
         self._clock = clock
         self._given: deque[Given] = deque()
@@ -135,7 +136,7 @@ class Sweeper:
         It joins the looks that others wait for, and takes those that ended a moment ago. One that traces its
         steps makes its own.
         """
-        loop = self._network.loop
+        loop = self._dependencies.loop
         self._latest = sweep = Sweep(loop, deadline)
         self._under_way += 1
         for target in targets:
@@ -182,7 +183,7 @@ class Sweeper:
         Begin what may begin, a few at a time: the loop has other things to do besides.
         """
         # A task for each target would cost more than its share of a handshake: a few work through them.
-        loop = self._network.loop
+        loop = self._dependencies.loop
         for turns in (self._far, self._local):
             for _ in range(BITE):
                 job = turns.next()
@@ -219,8 +220,8 @@ class Sweeper:
             return
         target = progress.target
         probe = PROBES[target.url.scheme]
-        progress.started = self._network.loop.time()
-        failed, found = await _caught(partial(probe.endpoints, target, self._network), target)
+        progress.started = self._dependencies.loop.time()
+        failed, found = await _caught(partial(probe.endpoints, target, self._dependencies), target)
         if found is None:
             assert failed is not None
             self._not_found(progress, failed)
@@ -241,7 +242,7 @@ class Sweeper:
         Take in that the target's endpoints can't be known, and why.
         """
         assert progress.started is not None
-        spent = self._network.loop.time() - progress.started
+        spent = self._dependencies.loop.time() - progress.started
         for label in self._memory.unlocated(progress.target):
             self._take(progress, ProbeResult(label, failed, spent, turn=progress.started))
         self._finish(progress, located=False)
@@ -277,7 +278,7 @@ class Sweeper:
                 address = endpoints[position].address
                 self._take(progress, ProbeResult(label, observation, duration, (), progress.started, address))
 
-        failed, _ = await _caught(partial(look_all, target, endpoints, self._network, tell), target)
+        failed, _ = await _caught(partial(look_all, target, endpoints, self._dependencies, tell), target)
         if failed is not None:
             for label in progress.shown:
                 if label not in progress.looks:
@@ -285,13 +286,13 @@ class Sweeper:
 
     async def _look(self, progress: Progress, label: str, endpoint: Endpoint) -> None:
         target = progress.target
-        loop = self._network.loop
+        loop = self._dependencies.loop
         trace = Trace(loop.time, deadline=progress.deadline, steps=[] if progress.trace_steps else None)
         started = loop.time()
         progress.begun[label] = (trace, started)
         probe = PROBES[target.url.scheme]
         failed, facts = await _caught(
-            partial(probe.look, target, endpoint, self._network, trace), target, trace
+            partial(probe.look, target, endpoint, self._dependencies, trace), target, trace
         )
         observation: Observation
         if facts is None:
@@ -328,7 +329,7 @@ class Sweeper:
                     self._end(sweep)
 
     def _settle(self, progress: Progress, *, located: bool) -> None:
-        progress.ended = self._network.loop.time()
+        progress.ended = self._dependencies.loop.time()
         # In the order in which they were found, whichever ended first.
         labels = progress.looks if progress.labels is None else progress.shown
         looks = tuple(progress.looks[label] for label in labels)
@@ -339,7 +340,7 @@ class Sweeper:
         """
         End a sweep, and all looks that nobody else wants.
         """
-        sweep.finished = self._network.loop.time()
+        sweep.finished = self._dependencies.loop.time()
         self._under_way -= 1
         self._news.set()
         if sweep.timer is not None:

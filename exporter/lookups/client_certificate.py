@@ -9,10 +9,11 @@ from exporter.model.observation import Certificate, Facts, Item
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
 from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
 from exporter.pki.client_certificate import client_leaf
 
 
-def client_certificate(facts: Facts, target: Target, _: Network) -> Facts:
+def client_certificate(facts: Facts, target: Target, _: Network, __: Authorities) -> Facts:
     """
     With the certificate that we show to the server, as item `client`.
     """

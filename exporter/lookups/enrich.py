@@ -8,18 +8,21 @@ add or the target does not want it. They run at each scrape, so others are asked
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from exporter.lookups import crl, issuers, ocsp, renewal_information, staple
+from exporter.lookups import crl, ocsp, renewal_information, staple
 from exporter.lookups import dns as dns_checks
 from exporter.lookups.client_certificate import client_certificate, ours
 from exporter.model.observation import Facts, Failed, Item, Observation
 from exporter.model.reasons import Kind, Lookup
 from exporter.model.targets import Target
 from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
 
-Step = Callable[[Facts, Target, Network], Facts]
+Step = Callable[[Facts, Target, Network, Authorities], Facts]
 
 
-def enrich(seen: Observation, target: Target, network: Network, address: str) -> Observation:
+def enrich(
+    seen: Observation, target: Target, address: str, network: Network, authorities: Authorities
+) -> Observation:
     """
     What a probe saw, with all that is known besides by now; the same object when nothing is.
 
@@ -31,9 +34,9 @@ def enrich(seen: Observation, target: Target, network: Network, address: str) ->
     assert seen.facts is not None
     facts = before = seen.facts
     if target.crl or target.ocsp:
-        issuers.authorities(network).seen_at(facts, address or target.url.host)
+        authorities.seen_at(facts, address or target.url.host)
     for step in STEPS:
-        facts = step(facts, target, network)
+        facts = step(facts, target, network, authorities)
     return seen if facts is before else replace(seen, facts=facts)
 
 

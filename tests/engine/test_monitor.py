@@ -21,7 +21,7 @@ from exporter.lookups import enrich
 from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.reasons import Fault, Reason
 from exporter.model.targets import Target
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts, target
 from tests.support.certificates import NOW, authority, write_pair
@@ -212,7 +212,7 @@ async def watching(directory: Path, *names: str) -> AsyncIterator[tuple[Monitor,
     """
     A watch and some targets of the demo, whose certificates have their ages at the test's time.
     """
-    network = Network(asyncio.get_running_loop())
+    network = Dependencies(asyncio.get_running_loop())
     shown = await endpoints.start(NOW, str(directory))
     try:
         by_name = {one.name: one for one in shown.targets}
@@ -340,7 +340,7 @@ def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
     It has its reason, and a traceback in the log; the others are seen.
     """
 
-    def broken(facts: Facts, target: Target, _: Network) -> Facts:
+    def broken(facts: Facts, target: Target, _: Dependencies) -> Facts:
         if target.name == "expired":
             raise ZeroDivisionError
         return facts

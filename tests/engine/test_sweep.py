@@ -23,10 +23,11 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Scheme, Url
 from exporter.net.connection import connect_error
-from exporter.net.network import Network, Trace
+from exporter.net.network import Trace
 from exporter.net.turns import Turns
 from exporter.probes import PROBES
 from exporter.probes.base import Endpoint, Endpoints, Probe
+from exporter.probes.dependencies import Dependencies
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts
 from tests.support.certificates import NOW
@@ -83,13 +84,13 @@ class Fake:
         """
         return FACTS
 
-    async def endpoints(self, target: Target, _: Network) -> Endpoints:
+    async def endpoints(self, target: Target, _: Dependencies) -> Endpoints:
         """
         The places of a target.
         """
         return self.found(target)
 
-    async def look(self, target: Target, endpoint: Endpoint, _: Network, trace: Trace) -> Facts:
+    async def look(self, target: Target, endpoint: Endpoint, _: Dependencies, trace: Trace) -> Facts:
         """
         What is seen there.
         """
@@ -117,7 +118,7 @@ def sweep(
 
     async def run() -> tuple[TargetResult, ...]:
         loop = asyncio.get_running_loop()
-        network, known = Network(loop), memory or Memory()
+        network, known = Dependencies(loop), memory or Memory()
         try:
             sweeper = Sweeper(network, known, concurrency, lambda: NOW)
             assert sweeper.done == 0
@@ -362,7 +363,7 @@ def test_what_needs_no_network_does_not_wait_for_its_turn_there(fake: Fake) -> N
 
     async def run() -> dict[str, TargetResult]:
         loop = asyncio.get_running_loop()
-        network, memory = Network(loop), Memory()
+        network, memory = Dependencies(loop), Memory()
         try:
             targets = [fake_target("silent"), fake_target("another"), local_target("file")]
             one = Sweeper(network, memory, 1, lambda: NOW).sweep(targets, loop.time() + 0.2)
@@ -422,7 +423,7 @@ def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:
 
     async def run() -> list[bool]:
         loop = asyncio.get_running_loop()
-        network = Network(loop)
+        network = Dependencies(loop)
         try:
             sweeper = Sweeper(network, Memory(), 4, lambda: NOW)
             sweeps = [
@@ -478,7 +479,7 @@ def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake: Fake
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        network = Network(loop)
+        network = Dependencies(loop)
         try:
             sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
             first = sweeper.sweep([fake_target("a")], loop.time() + 5)
@@ -515,7 +516,7 @@ def test_each_probe_is_given_as_it_ends_and_nothing_is_remembered_by_the_sweep(f
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        network, memory, now = Network(loop), Memory(), NOW
+        network, memory, now = Dependencies(loop), Memory(), NOW
         try:
             sweeper = Sweeper(network, memory, 8, lambda: now)
             sweeper.sweep([fake_target("a")], loop.time() + 5)

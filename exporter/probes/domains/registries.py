@@ -421,10 +421,3 @@ def registrable(host: str) -> str | None:
     """
     found = _suffixes().privatesuffix(host)
     return str(found) if found else None
-
-
-def registries(network: Network) -> Registries:
-    """
-    The registries, as this process asks them.
-    """
-    return network.resource(Registries, lambda: Registries(network))

@@ -8,21 +8,22 @@ from exporter.model.errors import Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Network, Trace
+from exporter.net.network import Trace
 from exporter.probes.base import Endpoint, Endpoints
-from exporter.probes.files.cache import DIRECTORY_SUFFIX, TOTAL_LIMIT, Files, Tolerance, tolerance_of
+from exporter.probes.dependencies import Dependencies
+from exporter.probes.files.cache import DIRECTORY_SUFFIX, TOTAL_LIMIT, Tolerance, tolerance_of
 from exporter.probes.files.glob import is_pattern
 from exporter.probes.files.reading import label
 
 
-async def endpoints(target: Target, network: Network) -> Endpoints:
+async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
     """
     The file, or each that matches the pattern. Raises ProbeError when none does.
     """
     path = target.url.path
     if not is_pattern(path):
         return Endpoints((Endpoint(label(path), path),))
-    found = await _files(network).search(path)
+    found = await dependencies.files.search(path)
     left_out = tuple(f"{label(where)}: the directory can't be read: {why}" for where, why in found.unreadable)
     if found.beyond:
         left_out += tuple(["more files than are looked at for one pattern, or for all"] * found.beyond)
@@ -40,7 +41,7 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     return Endpoints(tuple(Endpoint(name, one) for name, one in by_label.items()), left_out)
 
 
-async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
     What is in one file. Raises ProbeError.
     """
@@ -52,7 +53,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
         found.append(outcome)
 
     paths = [endpoint.address]
-    await _files(network).look(paths, target.password, target.patience, tell, tolerance=Tolerance.NONE)
+    await dependencies.files.look(paths, target.password, target.patience, tell, tolerance=Tolerance.NONE)
     (outcome,) = found
     if isinstance(outcome, ProbeError):
         # A new one: the same failure is remembered and raised many times.
@@ -65,7 +66,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
 async def look_all(
     target: Target,
     endpoints: Sequence[Endpoint],
-    network: Network,
+    dependencies: Dependencies,
     tell: Callable[[int, Outcome, float], None],
 ) -> None:
     """
@@ -73,8 +74,4 @@ async def look_all(
     """
     paths = [one.address for one in endpoints]
     tolerance = tolerance_of(target.url.path)
-    await _files(network).look(paths, target.password, target.patience, tell, tolerance=tolerance)
-
-
-def _files(network: Network) -> Files:
-    return network.resource(Files, lambda: Files(network.loop, network.clock))
+    await dependencies.files.look(paths, target.password, target.patience, tell, tolerance=tolerance)

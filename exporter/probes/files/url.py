@@ -40,7 +40,7 @@ from exporter.net.network import Network, Trace
 from exporter.pki.client_certificate import load_client_certificate
 from exporter.pki.regular_files import expect_regular
 from exporter.probes.base import Endpoint, Endpoints
-from exporter.probes.files.cache import Files
+from exporter.probes.dependencies import Dependencies
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes that a document may have."""
@@ -60,7 +60,7 @@ async def endpoints(target: Target, _network: Network) -> Endpoints:
     return Endpoints((Endpoint(target.url.authority),))
 
 
-async def look(target: Target, _endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+async def look(target: Target, _endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
     The facts in the document. Raises ProbeError or TimeoutError.
     """
@@ -70,8 +70,7 @@ async def look(target: Target, _endpoint: Endpoint, network: Network, trace: Tra
         data, modified = await _get(url, target, trace)
         trace.note("%s bytes", len(data))
         trace.phase = "reading the document"
-        files = network.resource(Files, lambda: Files(network.loop, network.clock))
-        parsed = await files.parse(data, ParseContext(target.password, modified))
+        parsed = await dependencies.files.parse(data, ParseContext(target.password, modified))
     found = outcome_of(target.url.authority, parsed)
     if isinstance(found, LeftOutError):
         raise ProbeError(Reason.NOTHING_EXPIRES, str(found))
