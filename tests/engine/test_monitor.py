@@ -21,6 +21,8 @@ from exporter.lookups import enrich
 from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.reasons import Fault, Reason
 from exporter.model.targets import Target
+from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
 from exporter.probes.dependencies import Dependencies
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts, target
@@ -340,7 +342,7 @@ def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
     It has its reason, and a traceback in the log; the others are seen.
     """
 
-    def broken(facts: Facts, target: Target, _: Dependencies) -> Facts:
+    def broken(facts: Facts, target: Target, _: Network, __: Authorities) -> Facts:
         if target.name == "expired":
             raise ZeroDivisionError
         return facts
