@@ -38,12 +38,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """By wing, the wings that it may import besides itself and the ground."""
 
-STILL_UNTIED = {
-    *("probes", "probes.files.probe", "probes.files.url", "probes.kubernetes.probe"),
-    *("probes.tls.quic", "probes.tls.wire"),
-}
-"""Modules of probes that still call look-ups themselves: these are to become one stage of the engine."""
-
 PURE = {
     *("model", "formats", "judgement", "report"),
     *("pki.certificates", "pki.encodings", "pki.faults", "pki.mended", "pki.ocsp", "pki.renewal_information"),
@@ -169,7 +163,7 @@ def test_a_wing_imports_only_what_it_may(name: str) -> None:
     wing = name.partition(".")[0]
     allowed = GROUND | ({wing} | MAY_IMPORT[wing] if wing not in GROUND else set())
     wings = {one.partition(".")[0] for one in imported_of_ours(MODULES[name].read_text("utf-8"))}
-    assert wings - allowed == ({"lookups"} if name in STILL_UNTIED else set())
+    assert wings - allowed == set()
 
 
 def test_every_module_is_in_a_wing() -> None:

@@ -21,7 +21,7 @@ from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import Scrape
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, TargetError
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from exporter.server.service import CONCURRENCY, fitting
 from exporter.yaml_lines import ConfigError
 
@@ -68,15 +68,15 @@ async def look(
     """
     One scrape of the targets, with all that it asks of others. Shows progress on the console, if any.
     """
-    network = Network(asyncio.get_running_loop())
+    dependencies = Dependencies(asyncio.get_running_loop())
     try:
-        watch = Monitor(network, concurrency, time.time)
+        watch = Monitor(dependencies, concurrency, time.time)
         scrape = asyncio.ensure_future(watch.look_once(targets, timeout))
         if console is not None:
             await _show_progress(watch, scrape, len(targets), console)
         return await scrape
     finally:
-        network.close()
+        dependencies.close()
 
 
 async def _show_progress(

@@ -15,15 +15,14 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.engine.sweep import FRESH, Sweeper
+from exporter.engine.sweep import FRESH, Sweeper, failure
 from exporter.judgement.verdicts import Verdict, judge_again
-from exporter.lookups.merge import base
-from exporter.model.observation import Failed, Observed
+from exporter.logs import fields
+from exporter.lookups.enrich import enrich, told
 from exporter.model.targets import Target
-from exporter.net.background import lookups
-from exporter.net.network import Network
 from exporter.pki.anchors import AnchorFiles, system_file
 from exporter.probes import PROBES
+from exporter.probes.dependencies import Dependencies
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +45,12 @@ class _Scraping:
 
 class Monitor:
     """
-    Looks at targets, remembers what was seen, and judges it.
+    Probes targets, adds what is known besides, remembers it, and judges it: each a stage of its own.
     """
 
     def __init__(
         self,
-        network: Network,
+        dependencies: Dependencies,
         concurrency: int,
         clock: Callable[[], float],
         on_judged: Callable[[EndpointRow], None] = lambda _: None,
@@ -60,14 +59,15 @@ class Monitor:
         `on_judged` is told of each new verdict, while others are looked at.
         """
         self.memory = Memory()
-        self._network = network
+        self._dependencies = dependencies
         self._clock = clock
         self._on_judged = on_judged
-        self._sweeper = Sweeper(network, self.memory, concurrency, clock, self._judge_look, self._note_end)
-        self._anchors = AnchorFiles(network.files.content)
+        self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock)
+        self._anchors = AnchorFiles(dependencies.named_files.content)
         self._unlogged: list[TargetResult] = []
         """What targets gave since the log was last told."""
         self._scraping: _Scraping | None = None
+        self._taking: asyncio.Task[None] | None = None
 
     @property
     def done(self) -> int:
@@ -86,7 +86,7 @@ class Monitor:
         wanted any more by then, since the configuration changed, are left out.
         """
         all_of_them = tuple(targets)
-        now = self._network.loop.time()
+        now = self._dependencies.loop.time()
         shared = self._scraping
         if (
             shared is None
@@ -96,7 +96,7 @@ class Monitor:
             or shared.targets != all_of_them
         ):
             # A task of its own: when one who asked goes away, the others still want the answer.
-            task = self._network.loop.create_task(self._scrape(all_of_them, timeout, wanted))
+            task = self._dependencies.loop.create_task(self._scrape(all_of_them, timeout, wanted))
             self._scraping = shared = _Scraping(all_of_them, now, now + timeout, task)
         return await asyncio.shield(shared.task)
 
@@ -113,15 +113,15 @@ class Monitor:
 
         For a process that ends then: what has no answer by that time is called a failure for good.
         """
-        deadline = self._network.loop.time() + timeout
+        deadline = self._dependencies.loop.time() + timeout
         scrape = await self.scrape(targets, timeout, lambda _: True)
-        asked = lookups(self._network)
-        left = deadline - self._network.loop.time()
+        asked = self._dependencies.lookups
+        left = deadline - self._dependencies.loop.time()
         # One answer may lead to the next question (of ACME), and not all are asked at once.
         while left > 0:
             await asked.settle(min(SETTLING, left))
             self._add_what_is_known(scrape)
-            left = deadline - self._network.loop.time() if asked.unsettled else 0.0
+            left = deadline - self._dependencies.loop.time() if asked.unsettled else 0.0
         asked.give_up(f"there was no answer in time ({timeout:g} s for all): raise --timeout")
         self._add_what_is_known(scrape)
         now = self._clock()
@@ -136,17 +136,26 @@ class Monitor:
         """
         now = self._clock()
         for result in scrape.results:
-            looks = tuple(self._with_additions(look, result.target) for look in result.looks)
+            looks = tuple(self._enriched(result.target, look) for look in result.looks)
             self.memory.update(replace(result, looks=looks), now)
 
-    def _with_additions(self, look: ProbeResult, target: Target) -> ProbeResult:
-        facts = seen_facts(look.observation)
-        if facts is None:
-            return look
-        facts = PROBES[target.url.scheme].additions(base(facts), target, self._network)
-        if isinstance(look.observation, Failed):
-            return replace(look, observation=replace(look.observation, facts=facts))
-        return replace(look, observation=Observed(facts))
+    def _enriched(self, target: Target, probe: ProbeResult, *, tell: bool = False) -> ProbeResult:
+        """
+        A probe's result with all that is known besides by now; `tell` adds to its steps what came of that.
+        """
+        if probe.address is None:
+            return probe
+        try:
+            observation = enrich(
+                probe.observation, target, probe.address, self._dependencies, self._dependencies.authorities
+            )
+        except Exception as error:  # noqa: BLE001 - it is logged with its traceback
+            observation = failure(error, target)
+        facts = seen_facts(observation) if tell else None
+        steps = tuple((probe.duration, words) for words in told(facts, target)) if facts is not None else ()
+        if observation is probe.observation and not steps:
+            return probe
+        return replace(probe, observation=observation, steps=probe.steps + steps)
 
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
         """
@@ -164,15 +173,23 @@ class Monitor:
     ) -> Scrape:
         targets = tuple(targets)
         # All that verdicts need, also on what is remembered of targets whose turn does not come.
-        self._network.files.begin({target.ca_file or system_file() for target in targets})
-        deadline = self._network.loop.time() + timeout
+        self._dependencies.named_files.begin({target.ca_file or system_file() for target in targets})
+        deadline = self._dependencies.loop.time() + timeout
         sweep = self._sweeper.sweep(targets, deadline, trace_steps=trace_steps)
+        if self._taking is None or self._taking.done():
+            self._taking = self._dependencies.loop.create_task(self._take_meanwhile())
         # Not awaited itself: whoever stops waiting must not end it.
         await asyncio.wait([sweep.over])
+        self._take_given()
         now = self._clock()
         results = tuple(
-            one for one in sweep.results(self.memory, self._network.loop.time()) if wanted(one.target)
+            one for one in sweep.results(self.memory, self._dependencies.loop.time()) if wanted(one.target)
         )
+        if trace_steps:
+            results = tuple(
+                replace(one, looks=tuple(self._enriched(one.target, look, tell=True) for look in one.looks))
+                for one in results
+            )
         log_changes(self._unlogged, self.memory)
         self._unlogged.clear()
         targets_shown = tuple(
@@ -197,17 +214,36 @@ class Monitor:
             problem_rows(self.memory, (one.target for one in results), rows, now),
         )
 
-    def _judge_look(self, target: Target, label: str, held: EndpointMemory) -> None:
+    async def _take_meanwhile(self) -> None:
         """
-        Judge what a look gave, while others are waited for.
+        Take in what ends while other probes are under way: the answer is made sooner then.
         """
-        before = held.judged
-        self._judge(target, held, self._clock())
-        if held.judged is not before and held.judged is not None:
-            self._on_judged(EndpointRow(target, label, held, held.judged.verdict))
+        while await self._sweeper.more():
+            self._take_given()
 
-    def _note_end(self, result: TargetResult) -> None:
-        self._unlogged.append(result)
+    def _take_given(self) -> None:
+        """
+        Remember and judge what the sweeper gave by now.
+        """
+        for given in self._sweeper.given():
+            try:
+                self._take(*given)
+            except Exception:
+                # One target must not take the others with it.
+                logger.exception(
+                    "internal error while taking in what was seen", extra=fields(target=given.target.name)
+                )
+
+    def _take(self, at: float, target: Target, result: ProbeResult | TargetResult) -> None:
+        if isinstance(result, TargetResult):
+            self.memory.settle(result, at)
+            self._unlogged.append(result)
+            return
+        held = self.memory.take(target, self._enriched(target, result), at)
+        before = held.judged
+        self._judge(target, held, at)
+        if held.judged is not before and held.judged is not None:
+            self._on_judged(EndpointRow(target, result.label, held, held.judged.verdict))
 
     def _judge(self, target: Target, held: EndpointMemory, now: float) -> Verdict | None:
         """

@@ -12,7 +12,7 @@ from exporter.model.targets import Target
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """
-    One look at one endpoint.
+    One probe of one endpoint, with what the probe itself saw.
     """
 
     label: str
@@ -23,6 +23,8 @@ class ProbeResult:
     """What was done, each with the seconds since the look began; empty when nobody asked."""
     turn: float | None = None
     """Monotonic time at which it began; None when it had no turn, or too little time to count as one."""
+    address: str | None = None
+    """Of the endpoint that was probed, empty where only a proxy knows it; None when the probe did not end."""
 
 
 @dataclass(frozen=True, slots=True)

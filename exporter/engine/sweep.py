@@ -11,25 +11,26 @@ import errno
 import logging
 import math
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from exporter.engine.memory import EndpointMemory, Memory
-from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.memory import Memory
+from exporter.engine.progress import Progress, Sweep
+from exporter.engine.results import ProbeResult, TargetResult
 from exporter.logs import fields
-from exporter.lookups.enrich import told
-from exporter.model.errors import LeftOut, LeftOutError, NoDescriptorError, Outcome, ProbeError
+from exporter.model.errors import LeftOutError, NoDescriptorError, Outcome, ProbeError
 from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import BITE
-from exporter.net.network import Network, Trace
+from exporter.net.network import Trace
 from exporter.net.turns import NEVER, Job, Turns
 from exporter.pki.anchors import files_of
 from exporter.probes import PROBES
 from exporter.probes.base import Endpoint, LookAll
+from exporter.probes.dependencies import Dependencies
 
 logger = logging.getLogger(__name__)
 
@@ -52,130 +53,15 @@ DESCRIPTOR_PAUSE = 0.05
 NO_DESCRIPTOR = "waiting for a free file descriptor (raise ulimit -n, or lower --sweep.concurrency)"
 
 
-@dataclass(slots=True, eq=False)
-class Progress:
+class Given(NamedTuple):
     """
-    How far the looks at one target are: one turn of it, for all scrapes that want it at that time.
+    What a sweep gives: each probe as it ends, and after the last one of a target all of them together.
     """
 
+    at: float
+    """When it ended, in seconds since the epoch."""
     target: Target
-    since: float
-    """Loop time at which it was first asked for."""
-    deadline: float
-    """Loop time at which the sweep ends that asked for it first."""
-    trace_steps: bool = False
-    started: float | None = None
-    """Loop time; None while it waits for its turn."""
-    labels: tuple[str, ...] | None = None
-    """What the target's endpoints are called; None until they are known."""
-    left_out: tuple[LeftOut, ...] = ()
-    omitted: dict[str, LeftOut] = field(default_factory=dict)
-    """By label, why an endpoint is left out after all, which only a look could tell."""
-    looks: dict[str, ProbeResult] = field(default_factory=dict)
-    begun: dict[str, tuple[Trace, float]] = field(default_factory=dict)
-    """By label, what the look is doing, and the loop time at which it began."""
-    together: bool = False
-    """True when all endpoints are looked at in one go."""
-    wanted_by: "list[Sweep]" = field(default_factory=list)
-    """The sweeps under way that it is part of."""
-    workers: "list[asyncio.Task[None]]" = field(default_factory=list)
-    ended: float | None = None
-    """Loop time; None while there is something to look at."""
-    final: TargetResult | None = None
-    """What it gave in the end."""
-    cut: bool = False
-    """True when it ended since nobody wanted it any more."""
-
-    def result(self, memory: Memory, now: float) -> TargetResult:
-        """
-        What is known by now. An endpoint without a finished look says `timeout`, and where it was.
-        """
-        if self.final is not None:
-            return self.final
-        labels = memory.unlocated(self.target) if self.labels is None else self.shown
-        looks = tuple(self.looks.get(label) or self._cut_off(label, now) for label in labels)
-        going_on = frozenset(label for label in labels if label not in self.looks)
-        return TargetResult(self.target, looks, self.labels is not None, self.all_left_out, going_on)
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """
-        Labels of the endpoints that are not left out.
-        """
-        labels = self.labels or ()
-        return tuple(one for one in labels if one not in self.omitted) if self.omitted else labels
-
-    @property
-    def all_left_out(self) -> tuple[LeftOut, ...]:
-        """
-        Places that are not probed, also those of which only a look could tell.
-        """
-        return (*self.left_out, *self.omitted.values())
-
-    def _cut_off(self, label: str, now: float) -> ProbeResult:
-        """
-        A look that is not finished, as a scrape tells it whose time is over.
-        """
-        trace, began = self.begun.get(label, (None, None))
-        if trace is not None:
-            phase = trace.phase
-        elif self.started is None:
-            phase = "waiting for its turn (raise --sweep.concurrency or the scrape timeout)"
-        elif self.labels is None:
-            phase, began = "looking up the name", self.started
-        elif self.together:
-            phase, began = "reading what stands before it", self.started
-        else:
-            phase = "waiting for its turn"
-        spent = now - began if began is not None else 0.0
-        # It had a turn of its own only if it had a good part of the time that there was.
-        turn = began if 2 * spent >= now - self.since else None
-        words = f"the scrape's time was over during this step: {phase}"
-        return ProbeResult(label, Failed(Reason.TIMEOUT, words), spent, turn=turn)
-
-    @property
-    def done(self) -> bool:
-        """
-        True when every endpoint was looked at, or none can be.
-        """
-        return self.ended is not None and not self.cut
-
-
-class Sweep:
-    """
-    What one scrape waits for. It is over when all of it was looked at, or at its own deadline.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        self.progress: list[Progress] = []
-        self.left = 0
-        """Targets that are not done."""
-        self.started = loop.time()
-        self.deadline = deadline
-        self.finished: float | None = None
-        """Loop time; None while it is under way."""
-        self.over: asyncio.Future[None] = loop.create_future()
-        self.timer: asyncio.TimerHandle | None = None
-
-    def results(self, memory: Memory, now: float) -> tuple[TargetResult, ...]:
-        """
-        What every target gave by now.
-        """
-        return tuple(one.result(memory, now) for one in self.progress)
-
-    @property
-    def done(self) -> int:
-        """
-        Targets whose every endpoint was looked at.
-        """
-        return len(self.progress) - self.left
-
-    @property
-    def complete(self) -> bool:
-        """
-        True when every endpoint of every target was looked at before the deadline.
-        """
-        return self.left == 0
+    result: ProbeResult | TargetResult
 
 
 class _Work(NamedTuple):
@@ -195,22 +81,22 @@ class Sweeper:
 
     def __init__(
         self,
-        network: Network,
+        dependencies: Dependencies,
         memory: Memory,
         concurrency: int,
         clock: Callable[[], float],
-        on_look: Callable[[Target, str, EndpointMemory], None] = lambda *_: None,
-        on_end: Callable[[TargetResult], None] = lambda *_: None,
     ) -> None:
         """
-        What looks give goes into the memory as each ends. Then `on_look` is told of the endpoint, and
-        `on_end` of all that a target gave, while others go on.
+        The memory says what endpoints are called, and which waited longest. It is only read here: `given` has
+        what is to be remembered.
         """
-        self._network = network
+        self._dependencies = dependencies
         self._memory = memory
         self._clock = clock
-        self._on_look = on_look
-        self._on_end = on_end
+        self._given: deque[Given] = deque()
+        self._news = asyncio.Event()
+        self._under_way = 0
+        """Sweeps that are not over."""
         self._far: Turns[_Work] = Turns(concurrency)
         self._local: Turns[_Work] = Turns(LOCAL_AT_A_TIME)
         self._current: dict[str, Progress] = {}
@@ -224,6 +110,26 @@ class Sweeper:
         """
         return self._latest.done if self._latest is not None else 0
 
+    def given(self) -> Iterator[Given]:
+        """
+        What ended since this was last called, in that order: each probe, and each target with all its probes.
+        """
+        self._news.clear()
+        while self._given:
+            yield self._given.popleft()
+
+    async def more(self) -> bool:
+        """
+        Wait until something ended. False when no sweep is under way any more: then nothing else will.
+        """
+        if self._under_way:
+            await self._news.wait()
+        return self._under_way > 0
+
+    def _give(self, target: Target, result: ProbeResult | TargetResult) -> None:
+        self._given.append(Given(self._clock(), target, result))
+        self._news.set()
+
     def sweep(self, targets: Iterable[Target], deadline: float, *, trace_steps: bool = False) -> Sweep:
         """
         A sweep that is over at this time of the loop's clock, or when all was looked at.
@@ -231,8 +137,9 @@ class Sweeper:
         It joins the looks that others wait for, and takes those that ended a moment ago. One that traces its
         steps makes its own.
         """
-        loop = self._network.loop
+        loop = self._dependencies.loop
         self._latest = sweep = Sweep(loop, deadline)
+        self._under_way += 1
         for target in targets:
             progress = None if trace_steps else self._shared(target, sweep)
             if progress is None:
@@ -277,7 +184,7 @@ class Sweeper:
         Begin what may begin, a few at a time: the loop has other things to do besides.
         """
         # A task for each target would cost more than its share of a handshake: a few work through them.
-        loop = self._network.loop
+        loop = self._dependencies.loop
         for turns in (self._far, self._local):
             for _ in range(BITE):
                 job = turns.next()
@@ -298,9 +205,7 @@ class Sweeper:
                     await self._do(job.work)
             except Exception:
                 # As below: one target must not take the others with it.
-                logger.exception(
-                    "internal error while taking in what was seen", extra=fields(target=progress.target.name)
-                )
+                logger.exception("internal error while probing", extra=fields(target=progress.target.name))
             finally:
                 progress.workers.remove(worker)
                 turns.over(job)
@@ -316,9 +221,9 @@ class Sweeper:
             return
         target = progress.target
         probe = PROBES[target.url.scheme]
-        progress.started = self._network.loop.time()
-        await self._network.files.ready(files_of(target))
-        failed, found = await _caught(partial(probe.endpoints, target, self._network), target)
+        progress.started = self._dependencies.loop.time()
+        await self._dependencies.named_files.ready(files_of(target))
+        failed, found = await _caught(partial(probe.endpoints, target, self._dependencies), target)
         if found is None:
             assert failed is not None
             self._not_found(progress, failed)
@@ -339,7 +244,7 @@ class Sweeper:
         Take in that the target's endpoints can't be known, and why.
         """
         assert progress.started is not None
-        spent = self._network.loop.time() - progress.started
+        spent = self._dependencies.loop.time() - progress.started
         for label in self._memory.unlocated(progress.target):
             self._take(progress, ProbeResult(label, failed, spent, turn=progress.started))
         self._finish(progress, located=False)
@@ -372,9 +277,10 @@ class Sweeper:
                 progress.omitted[label] = outcome.left_out
             else:
                 observation = Observed(outcome) if isinstance(outcome, Facts) else failure(outcome, target)
-                self._take(progress, ProbeResult(label, observation, duration, turn=progress.started))
+                address = endpoints[position].address
+                self._take(progress, ProbeResult(label, observation, duration, (), progress.started, address))
 
-        failed, _ = await _caught(partial(look_all, target, endpoints, self._network, tell), target)
+        failed, _ = await _caught(partial(look_all, target, endpoints, self._dependencies, tell), target)
         if failed is not None:
             for label in progress.shown:
                 if label not in progress.looks:
@@ -382,13 +288,13 @@ class Sweeper:
 
     async def _look(self, progress: Progress, label: str, endpoint: Endpoint) -> None:
         target = progress.target
-        loop = self._network.loop
+        loop = self._dependencies.loop
         trace = Trace(loop.time, deadline=progress.deadline, steps=[] if progress.trace_steps else None)
         started = loop.time()
         progress.begun[label] = (trace, started)
         probe = PROBES[target.url.scheme]
         failed, facts = await _caught(
-            partial(probe.look, target, endpoint, self._network, trace), target, trace
+            partial(probe.look, target, endpoint, self._dependencies, trace), target, trace
         )
         observation: Observation
         if facts is None:
@@ -397,11 +303,9 @@ class Sweeper:
             trace.note(f"failed: {failed.reason}: {failed.detail}")
         else:
             observation = Observed(facts)
-        if progress.trace_steps and (seen := seen_facts(observation)) is not None:
-            for words in told(seen, target):
-                trace.note("%s", words)
         steps = tuple((when - started, words) for when, words in trace.steps or ())
-        self._take(progress, ProbeResult(label, observation, loop.time() - started, steps, turn=started))
+        spent = loop.time() - started
+        self._take(progress, ProbeResult(label, observation, spent, steps, started, endpoint.address))
         self._end_if_done(progress)
 
     def _take(self, progress: Progress, look: ProbeResult) -> None:
@@ -409,7 +313,7 @@ class Sweeper:
         Take in a look that ended.
         """
         progress.looks[look.label] = look
-        self._on_look(progress.target, look.label, self._memory.take(progress.target, look, self._clock()))
+        self._give(progress.target, look)
 
     def _end_if_done(self, progress: Progress) -> None:
         if progress.ended is None and len(progress.looks) == len(progress.shown):
@@ -427,19 +331,20 @@ class Sweeper:
                     self._end(sweep)
 
     def _settle(self, progress: Progress, *, located: bool) -> None:
-        progress.ended = self._network.loop.time()
+        progress.ended = self._dependencies.loop.time()
         # In the order in which they were found, whichever ended first.
         labels = progress.looks if progress.labels is None else progress.shown
         looks = tuple(progress.looks[label] for label in labels)
         progress.final = result = TargetResult(progress.target, looks, located, progress.all_left_out)
-        self._memory.settle(result, self._clock())
-        self._on_end(result)
+        self._give(progress.target, result)
 
     def _end(self, sweep: Sweep) -> None:
         """
         End a sweep, and all looks that nobody else wants.
         """
-        sweep.finished = self._network.loop.time()
+        sweep.finished = self._dependencies.loop.time()
+        self._under_way -= 1
+        self._news.set()
         if sweep.timer is not None:
             sweep.timer.cancel()
         for progress in sweep.progress:
@@ -506,7 +411,7 @@ def failure(error: Exception, target: Target) -> Failed:
     """
     match error:
         case ProbeError():
-            return Failed(error.reason, error.detail, error.facts, error.aside)
+            return Failed(error.reason, error.detail, error.facts)
         case TimeoutError():
             return Failed(Reason.TIMEOUT, "the probe ran out of time")
         case OSError():

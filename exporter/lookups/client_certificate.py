@@ -9,10 +9,11 @@ from exporter.model.observation import Certificate, Facts, Item
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
 from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
 from exporter.pki.client_certificate import client_leaf
 
 
-def client_certificate(facts: Facts, target: Target, network: Network) -> Facts:
+def client_certificate(facts: Facts, target: Target, network: Network, _: Authorities) -> Facts:
     """
     With the certificate that we show to the server, as item `client`.
     """
@@ -21,13 +22,12 @@ def client_certificate(facts: Facts, target: Target, network: Network) -> Facts:
 
 def ours(target: Target, network: Network) -> tuple[Item, ...]:
     """
-    The certificate that we show to the server, as an item without its chain; none when it can't be read.
-
-    It ends, whether or not it can be used, which is a reason of its own.
+    The certificate that we show to the server, as an item without its chain: it ends, whether it can be used
+    or not, which is a reason of its own. None when it can't be read, or there is no TLS in which to show it.
     """
-    if target.client_certificate_file is None:
+    if target.client_certificate_file is None or target.url.scheme.endswith("+http"):
         return ()
-    leaf = client_leaf(target.client_certificate_file, network.files.content)
+    leaf = client_leaf(target.client_certificate_file, network.named_files.content)
     return (_client_item(leaf),) if leaf is not None else ()
 
 

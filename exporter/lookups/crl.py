@@ -4,17 +4,18 @@ Revocation lists: what the authorities' lists say of the certificates presented 
 
 from functools import partial
 
-from exporter.lookups.issuers import _called, _failed, _good, _keep, _not_asked, again, authorities
+from exporter.lookups.issuers import _called, _failed, _good, _keep, _not_asked, again
 from exporter.lookups.merge import added
 from exporter.model.destinations import Range
 from exporter.model.errors import ProbeError
 from exporter.model.observation import Certificate, Chain, Facts, FailedLookup, FoundFault, Item
 from exporter.model.reasons import Kind, Lookup, Reason
 from exporter.model.targets import Target
-from exporter.net.background import Answer, LookupFailedError, LookupState, lookups
+from exporter.net.background import Answer, LookupFailedError, LookupState
 from exporter.net.http import download, shown
 from exporter.net.network import Network
 from exporter.net.pools import Pool
+from exporter.pki.authorities import Authorities
 from exporter.pki.revocation import RevocationError, RevocationList, loaded, pointers, read_list, revoked
 
 LIST_LIMIT = 20_000_000
@@ -32,7 +33,7 @@ URLS = 3
 _READING = Pool("revocation lists", 2)
 
 
-def revocation_lists(facts: Facts, target: Target, network: Network) -> Facts:
+def revocation_lists(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
     With the leaf's revocation list as item `crl`, and what the lists say of the certificates presented.
     """
@@ -44,10 +45,10 @@ def revocation_lists(facts: Facts, target: Target, network: Network) -> Facts:
     for chain in facts.chains:
         name = _called("crl", chain)
         for certificate in chain.certificates:
-            heard = _list(certificate, chain, target, network)
+            heard = _list(certificate, chain, target, network, authorities)
             stands = heard.known is not None
             if not stands and certificate is chain.leaf:
-                stands = _keep(name, chain.leaf, network, items, faults)
+                stands = _keep(name, chain.leaf, authorities, items, faults)
             if heard.failure is not None:
                 unanswered.append(_failed(Lookup.CRL, heard.failure, stands=stands))
             if heard.known is None:
@@ -66,7 +67,9 @@ def revocation_lists(facts: Facts, target: Target, network: Network) -> Facts:
     return added(facts, tuple(items), tuple(faults), unanswered=unanswered)
 
 
-def _list(certificate: Certificate, chain: Chain, target: Target, network: Network) -> LookupState:
+def _list(
+    certificate: Certificate, chain: Chain, target: Target, network: Network, authorities: Authorities
+) -> LookupState:
     """
     What is known of the revocation list for a certificate, a `RevocationList`; nothing when it names none.
     """
@@ -77,14 +80,14 @@ def _list(certificate: Certificate, chain: Chain, target: Target, network: Netwo
     what = f"the revocation list {shown(urls[0]) if urls else found.crl_elsewhere}"
     if not urls and not found.crl_elsewhere:
         return LookupState()
-    issuer = authorities(network).issuer(certificate, chain, target) if urls else None
+    issuer = authorities.issuer(certificate, chain, target) if urls else None
     if issuer is None:
         return _not_asked(Lookup.CRL, certificate, what, target, network, has_urls=bool(urls))
     # By the issuer's key: another authority may name the same place, and its signature would not fit.
     # And by where it was seen: what an internal server may name, another's certificate may not.
-    own = authorities(network).places(chain.leaf)
+    own = authorities.places(chain.leaf)
     key = ("crl", urls, issuer.subject, issuer.public_key_sha256, own)
-    return lookups(network).hear(key, partial(_get_list, network, urls, issuer, own), what, target.name)
+    return network.lookups.hear(key, partial(_get_list, network, urls, issuer, own), what, target.name)
 
 
 async def _get_list(

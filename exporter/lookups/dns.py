@@ -17,10 +17,11 @@ from exporter.model.reasons import Fault, Hazard, Lookup
 from exporter.model.targets import Target
 from exporter.model.urls import parse_ip
 from exporter.net import dns_records
-from exporter.net.background import Answer, LookupFailedError, lookups
-from exporter.net.dns import Reply, Resolution, ResolutionError, _each, _of, resolution
+from exporter.net.background import Answer, LookupFailedError
+from exporter.net.dns import Reply, Resolution, ResolutionError, _each, _of
 from exporter.net.dns_records import Caa, Tlsa
 from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
 
 AGAIN_AFTER = 900.0
 """Seconds between two checks of the names of a certificate."""
@@ -42,7 +43,7 @@ class Found:
     """A question among many that nobody answered; None when there was none."""
 
 
-def checks(facts: Facts, target: Target, network: Network) -> Facts:
+def checks(facts: Facts, target: Target, network: Network, _authorities: Authorities) -> Facts:
     """
     With what DNS says about the presented certificates, as it was when it was last looked up.
     """
@@ -52,7 +53,7 @@ def checks(facts: Facts, target: Target, network: Network) -> Facts:
     presented = tuple(one.fingerprint_sha256 for chain in chains for one in chain)
     key = ("dns", target.url.host, target.url.port, target.server_name, target.dns_servers, presented)
     what = f"DNS of the names on the certificate of {target.url.authority}"
-    heard = lookups(network).hear(key, partial(check, chains, target, network), what, target.name)
+    heard = network.lookups.hear(key, partial(check, chains, target, network), what, target.name)
     found = heard.known.value if heard.known is not None else Found()
     failed = found.failed
     if heard.failure is not None:
@@ -65,7 +66,7 @@ async def check(chains: Sequence[Sequence[Certificate]], target: Target, network
     """
     What DNS says about these certificates, as a `Found`. Raises LookupFailedError when it says nothing.
     """
-    checking = _Check(resolution(network), target)
+    checking = _Check(network.resolution, target)
     leaves = [chain[0] for chain in chains]
     hazards = [
         found

@@ -1,34 +1,43 @@
 """
-Enrichment: what others say of what a probe saw, added to its facts after the probe.
+Enrichment: what is known besides of what a probe saw, added to its facts after the probe, whichever probe.
 
-Each step takes the facts so far and gives them with more in them, or the same object when it has nothing to
-add. They run at each scrape, so what they ask of others is asked in the background.
+Each step takes the facts so far and returns them with more in them, or the same object when it has nothing to
+add or the target does not want it. They run at each scrape, so others are asked in the background.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from exporter.lookups import crl, issuers, ocsp, renewal_information, staple
+from exporter.lookups import crl, ocsp, renewal_information, staple
 from exporter.lookups import dns as dns_checks
-from exporter.lookups.client_certificate import client_certificate
-from exporter.model.observation import Facts, Item
+from exporter.lookups.client_certificate import client_certificate, ours
+from exporter.model.observation import Facts, Failed, Item, Observation
 from exporter.model.reasons import Kind, Lookup
 from exporter.model.targets import Target
 from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
 
-Extra = Callable[[Facts, Target, Network], Facts]
+Step = Callable[[Facts, Target, Network, Authorities], Facts]
 
 
-def with_extras(facts: Facts, target: Target, network: Network, address: str | None = None) -> Facts:
+def enrich(
+    seen: Observation, target: Target, address: str, network: Network, authorities: Authorities
+) -> Observation:
     """
-    The facts of a look with all that is known besides; the same object while nothing changed.
+    What a probe saw, with all that is known besides by now; the same object when nothing is.
 
-    `address` is where it was seen: empty when only a proxy knows, None when this is no new look.
+    `address` is that of the endpoint, empty where only a proxy knows it.
     """
-    if address is not None and (target.crl or target.ocsp):
-        issuers.authorities(network).seen_at(facts, address or target.url.host)
-    for extra in EXTRAS:
-        facts = extra(facts, target, network)
-    return facts
+    if isinstance(seen, Failed) and seen.facts is None:
+        aside = ours(target, network)
+        return replace(seen, aside=aside) if aside else seen
+    assert seen.facts is not None
+    facts = before = seen.facts
+    if target.crl or target.ocsp:
+        authorities.seen_at(facts, address or target.url.host)
+    for step in STEPS:
+        facts = step(facts, target, network, authorities)
+    return seen if facts is before else replace(seen, facts=facts)
 
 
 def told(facts: Facts, target: Target) -> Iterator[str]:
@@ -71,7 +80,7 @@ def _is_from(item: Item, lookup: Lookup) -> bool:
     return item.kind is kind and item.name.startswith(lookup)
 
 
-EXTRAS: tuple[Extra, ...] = (
+STEPS: tuple[Step, ...] = (
     client_certificate,
     staple.staple,
     crl.revocation_lists,

@@ -1,5 +1,5 @@
 """
-Facts with more in them: what is added to what a look saw.
+Facts with more in them: what look-ups gave, added to what a probe saw.
 
 The same additions to the same facts give the same object, since facts that are the same object keep their
 verdict and their lines.
@@ -60,13 +60,6 @@ def renewed(facts: Facts, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
     return _renewed(_Same(facts), renewals) if renewals else facts
 
 
-def base(facts: Facts) -> Facts:
-    """
-    The facts without all that was added to what the look itself saw.
-    """
-    return facts.base if facts.base is not None else facts
-
-
 @remembered("facts", apart=(Certificate,))
 def _added(
     same: _Same,
@@ -82,7 +75,6 @@ def _added(
         faults=facts.faults + faults,
         hazards=facts.hazards + hazards,
         unanswered=facts.unanswered + unanswered,
-        base=base(facts),
     )
 
 
@@ -90,7 +82,7 @@ def _added(
 def _renewed(same: _Same, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
     by_fingerprint = dict(renewals)
     items = tuple(_with_renewal(item, by_fingerprint) for item in same.facts.items)
-    return replace(same.facts, items=items, base=base(same.facts))
+    return replace(same.facts, items=items)
 
 
 def _with_renewal(item: Item, by_fingerprint: dict[str, Renewal]) -> Item:

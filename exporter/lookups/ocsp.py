@@ -12,21 +12,21 @@ from exporter.lookups.issuers import (
     _keep,
     _not_asked,
     again,
-    authorities,
 )
 from exporter.lookups.merge import added
 from exporter.model.destinations import Range
 from exporter.model.observation import Certificate, Chain, Facts, FailedLookup, FoundFault, Item
 from exporter.model.reasons import Lookup, Reason
 from exporter.model.targets import Target
-from exporter.net.background import Answer, LookupFailedError, LookupState, lookups
+from exporter.net.background import Answer, LookupFailedError, LookupState
 from exporter.net.http import download, shown
 from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
 from exporter.pki.ocsp import OcspAnswer, judge_answer, read_response, request
 from exporter.pki.revocation import RevocationError, pointers
 
 
-def responder(facts: Facts, target: Target, network: Network) -> Facts:
+def responder(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
     With the answer of the leaf's OCSP responder as item `ocsp`, and that the leaf is revoked if it says so.
     """
@@ -37,8 +37,8 @@ def responder(facts: Facts, target: Target, network: Network) -> Facts:
     unanswered: list[FailedLookup] = []
     for chain in facts.chains:
         leaf, name = chain.leaf, _called("ocsp", chain)
-        heard = _answer(leaf, chain, target, network)
-        stands = heard.known is not None or _keep(name, leaf, network, items, faults)
+        heard = _answer(leaf, chain, target, network, authorities)
+        stands = heard.known is not None or _keep(name, leaf, authorities, items, faults)
         if heard.failure is not None:
             unanswered.append(_failed(Lookup.OCSP, heard.failure, stands=stands))
         if heard.known is None:
@@ -49,7 +49,9 @@ def responder(facts: Facts, target: Target, network: Network) -> Facts:
     return added(facts, tuple(items), tuple(faults), unanswered=unanswered)
 
 
-def _answer(leaf: Certificate, chain: Chain, target: Target, network: Network) -> LookupState:
+def _answer(
+    leaf: Certificate, chain: Chain, target: Target, network: Network, authorities: Authorities
+) -> LookupState:
     """
     What is known from the responder that a leaf names, an `OcspAnswer`; nothing when it names none.
     """
@@ -58,13 +60,13 @@ def _answer(leaf: Certificate, chain: Chain, target: Target, network: Network) -
     what = f"the OCSP responder {shown(urls[0]) if urls else found.ocsp_elsewhere}"
     if not urls and not found.ocsp_elsewhere:
         return LookupState()
-    issuer = authorities(network).issuer(leaf, chain, target) if urls else None
+    issuer = authorities.issuer(leaf, chain, target) if urls else None
     if issuer is None:
         return _not_asked(Lookup.OCSP, leaf, what, target, network, has_urls=bool(urls))
-    own = authorities(network).places(leaf)
+    own = authorities.places(leaf)
     key = ("ocsp", urls[0], leaf.fingerprint_sha256, own)
     ask = partial(_ask_responder, network, urls[0], leaf, issuer, own)
-    return lookups(network).hear(key, ask, what, target.name)
+    return network.lookups.hear(key, ask, what, target.name)
 
 
 async def _ask_responder(

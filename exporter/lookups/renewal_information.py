@@ -5,23 +5,23 @@ ACME Renewal Information: when an issuer wants a certificate renewed (RFC 9773).
 from functools import partial
 from urllib.parse import urlsplit
 
-from exporter.lookups.issuers import ANSWER_LIMIT, _failed, _good, authorities
+from exporter.lookups.issuers import ANSWER_LIMIT, _failed, _good
 from exporter.lookups.merge import added, renewed
 from exporter.model.destinations import Range, host_range
-from exporter.model.errors import Outcome, ProbeError
 from exporter.model.observation import Certificate, Facts, FailedLookup, Renewal
 from exporter.model.reasons import Kind, Lookup, Reason
 from exporter.model.targets import Target
-from exporter.net.background import Answer, LookupFailedError, lookups
+from exporter.net.background import Answer, LookupFailedError
 from exporter.net.http import download, shown
 from exporter.net.network import Network
 from exporter.pki import renewal_information as ari
+from exporter.pki.authorities import Authorities
 
 ROUNDED_UP = 1 / 0.9
 """Look-ups are spread by a tenth to both sides. With this, none comes before the server wants it."""
 
 
-def renewal_information(facts: Facts, target: Target, network: Network) -> Facts:
+def renewal_information(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
     With the time at which their issuers want the leaves renewed, where an issuer's ACME server is known.
 
@@ -39,7 +39,7 @@ def renewal_information(facts: Facts, target: Target, network: Network) -> Facts
         directory = target.acme.get(leaf.issuer_organization)
         if directory is None:
             continue
-        window, failure = _window(leaf, directory, target, network)
+        window, failure = _window(leaf, directory, target, network, authorities)
         if window is not None:
             renewals.append((leaf.fingerprint_sha256, window))
         if failure is not None:
@@ -48,20 +48,8 @@ def renewal_information(facts: Facts, target: Target, network: Network) -> Facts
     return added(renewed(facts, tuple(renewals)), unanswered=unanswered)
 
 
-def renewals_of(outcome: Outcome, target: Target, network: Network) -> Outcome:
-    """
-    The outcome of a look at a file, or the like, with the same.
-    """
-    if isinstance(outcome, Facts):
-        return renewal_information(outcome, target, network)
-    if not isinstance(outcome, ProbeError) or outcome.facts is None:
-        return outcome
-    facts = renewal_information(outcome.facts, target, network)
-    return outcome if facts is outcome.facts else ProbeError(outcome.reason, outcome.detail, facts)
-
-
 def _window(
-    leaf: Certificate, directory: str, target: Target, network: Network
+    leaf: Certificate, directory: str, target: Target, network: Network, authorities: Authorities
 ) -> tuple[Renewal | None, LookupFailedError | None]:
     """
     When the issuer with this ACME directory wants the leaf renewed, None while that is not known; and why the
@@ -70,9 +58,9 @@ def _window(
     identifier = ari.certificate_id(leaf.der)
     if identifier is None:
         return None, None
-    asked = lookups(network)
+    asked = network.lookups
     key = ("renewal information", directory, identifier)
-    before = authorities(network).before(leaf)
+    before = authorities.before(leaf)
     kept = next((one.renewal for one in before.items if one.certificate == leaf), None) if before else None
     failure: LookupFailedError | None = None
     if network.clock() < leaf.not_after:
@@ -128,7 +116,7 @@ async def _get_window(
     Raises LookupFailedError.
     """
     got = await download(network.resolver, url, ANSWER_LIMIT, own=own)
-    known = lookups(network).known(key)
+    known = network.lookups.known(key)
     had = known.value if known is not None else kept
     if 400 <= got.status < 500 and got.status not in {408, 429}:
         if had is None:

@@ -2,16 +2,17 @@
 The stapled OCSP response of a handshake, and what is wrong with it (RFC 6066 section 8, RFC 7633).
 """
 
-from exporter.lookups.issuers import _called, authorities
+from exporter.lookups.issuers import _called
 from exporter.lookups.merge import added
 from exporter.model.observation import Facts, FoundFault, Item
 from exporter.model.reasons import Fault
 from exporter.model.targets import Target
 from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
 from exporter.pki.ocsp import judge_staple, must_staple, outdated, unreadable_staple
 
 
-def staple(facts: Facts, target: Target, network: Network) -> Facts:
+def staple(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
     With the stapled response of each handshake as item `staple`, and what is wrong with it.
 
@@ -30,7 +31,7 @@ def staple(facts: Facts, target: Target, network: Network) -> Facts:
                 )
                 faults.append(FoundFault(Fault.STAPLE_MISSING, words))
             continue
-        issuer = authorities(network).issuer(leaf, chain, target)
+        issuer = authorities.issuer(leaf, chain, target)
         if issuer is None:
             # Whose signature it should bear is not known; that the chain lacks it is found elsewhere.
             faults += unreadable_staple(chain.staple)

@@ -5,7 +5,7 @@ Exceptions of probes: each carries the reason of the failure, and the facts seen
 from dataclasses import dataclass
 
 from exporter.model.foreign_text import bounded
-from exporter.model.observation import Facts, Item
+from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 
 DETAIL_LIMIT = 2000
@@ -22,8 +22,6 @@ class ProbeError(Exception):
         self.detail = bounded(detail, DETAIL_LIMIT)
         super().__init__(self.detail)
         self.facts = facts
-        self.aside: tuple[Item, ...] = ()
-        """Items on the exporter's side that expire, if nothing was seen: see `Failed.aside`."""
 
 
 class NoDescriptorError(ProbeError):

@@ -223,8 +223,6 @@ class Facts:
     """When the facts were seen, if that was before the probe (a domain's registration); else None."""
     partial: bool = field(default=False, compare=False)
     """True when some items could not be read: an item that is missing here may still exist."""
-    base: "Facts | None" = field(default=None, compare=False, repr=False)
-    """The facts of the probe alone, without the results of look-ups; None when none were merged."""
 
     @property
     def presented(self) -> bool:

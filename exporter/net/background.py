@@ -20,7 +20,6 @@ from exporter.model.caches import size
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.net.backoff import Backoff
-from exporter.net.network import Network
 
 logger = logging.getLogger(__name__)
 
@@ -371,13 +370,6 @@ def _fields(entry: _Entry, **more: str) -> dict[str, dict[str, object]]:
     Fields of a line of log about a look-up.
     """
     return fields(lookup=entry.what, **({"target": entry.target} if entry.target else {}), **more)
-
-
-def lookups(network: Network) -> Lookups:
-    """
-    The look-ups of the process.
-    """
-    return network.resource(Lookups, lambda: Lookups(network.loop, network.clock, network.monotonic))
 
 
 def spread(key: Hashable) -> float:

@@ -15,7 +15,6 @@ from dns.rdata import Rdata
 
 from exporter.model.caches import Cache
 from exporter.model.reasons import Reason
-from exporter.net.network import Network
 
 AT_A_TIME = 32
 """Questions under way at once."""
@@ -88,8 +87,10 @@ class Resolution:
     Answers by server and question. One for the life of the process.
     """
 
-    def __init__(self, network: Network, authority_port: int = PORT, one_try: float = ONE_TRY) -> None:
-        self._loop = network.loop
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, authority_port: int = PORT, one_try: float = ONE_TRY
+    ) -> None:
+        self._loop = loop
         self._kept: Cache[_Kept] = Cache("dns")
         self._turn = asyncio.Semaphore(AT_A_TIME)
         self._backend = dns.asyncbackend.get_backend("asyncio")
@@ -97,11 +98,6 @@ class Resolution:
         self._silent: set[Server] = set()
         self.authority_port = authority_port
         """Where authoritative servers listen: always 53 but in tests."""
-
-    def close(self) -> None:
-        """
-        Nothing is open between two questions.
-        """
 
     async def ask(self, servers: tuple[Server, ...], name: str, kind: str) -> Reply:
         """
@@ -222,13 +218,6 @@ def place(server: Server) -> str:
     A server in words.
     """
     return f"name server {server[0]}" + (f" port {server[1]}" if server[1] != PORT else "")
-
-
-def resolution(network: Network) -> Resolution:
-    """
-    The resolution of the process.
-    """
-    return network.resource(Resolution, lambda: Resolution(network))
 
 
 T = TypeVar("T")

@@ -11,13 +11,14 @@ import math
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
+from exporter.net.background import Lookups
 from exporter.net.connection import Readiness
+from exporter.net.dns import Resolution
 from exporter.net.named_files import NamedFiles
 from exporter.net.resolver import RESOLVE_TIMEOUT, Addresses, Resolver, choose, has_route
 
@@ -43,60 +44,36 @@ class Trace:
             self.steps.append((self.clock(), words % values))
 
 
-class Closable(Protocol):
-    """
-    What is closed with the network.
-    """
-
-    def close(self) -> None:
-        """
-        Let go of everything.
-        """
-
-
-R = TypeVar("R", bound=Closable)
-
-
-@dataclass(frozen=True, slots=True)
 class Network:
     """
-    What a probe needs of the world. One for the life of the process.
+    Sockets, names and clocks, and what others answered. One for the life of the process.
     """
 
-    loop: asyncio.AbstractEventLoop
-    clock: Callable[[], float] = time.time
-    """Seconds since the epoch. It may be set at any moment: for what is shown or kept over a restart."""
-    monotonic: Callable[[], float] = time.monotonic
-    """Seconds since some moment; it only goes on. For all that is due some time after something else."""
-    readiness: Readiness = field(init=False)
-    resolver: Resolver = field(init=False)
-    files: NamedFiles = field(init=False)
-    _resources: dict[type, Closable] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "readiness", Readiness(self.loop))
-        object.__setattr__(self, "resolver", Resolver(self.loop))
-        object.__setattr__(self, "files", NamedFiles(self.loop))
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        """Seconds since the epoch. It may be set at any moment: for what is shown or kept over a restart."""
+        self.monotonic = monotonic
+        """Seconds since some moment; it only goes on. For all that is due some time after something else."""
+        self.readiness = Readiness(loop)
+        self.resolver = Resolver(loop)
+        self.resolution = Resolution(loop)
+        self.lookups = Lookups(loop, clock, monotonic)
+        self.named_files = NamedFiles(loop)
 
     def close(self) -> None:
         """
-        Stop watching sockets, look up no more names, and close what probes keep.
+        Stop watching sockets, look up no more names, and read no more files.
         """
-        for resource in self._resources.values():
-            resource.close()
+        self.lookups.close()
         self.resolver.close()
-        self.files.close()
+        self.named_files.close()
         self.readiness.close()
-
-    def resource(self, kind: type[R], make: Callable[[], R]) -> R:
-        """
-        The one thing of this kind that probes share for the life of the process, made when first asked for.
-        """
-        found = self._resources.get(kind)
-        if found is None:
-            found = self._resources[kind] = make()
-        assert isinstance(found, kind)
-        return found
 
     async def addresses(self, target: Target) -> Addresses:
         """

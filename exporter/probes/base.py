@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.targets import Target
-from exporter.net.network import Network, Trace
+from exporter.net.network import Trace
+from exporter.probes.dependencies import Dependencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,8 @@ Tell = Callable[[int, Outcome, float], None]
 """Takes the position of a place among those of its target, what a look gave, and its seconds."""
 
 
-LookAll = Callable[[Target, Sequence[Endpoint], Network, Tell], Awaitable[None]]
+LookAll = Callable[[Target, Sequence[Endpoint], Dependencies, Tell], Awaitable[None]]
 """Looks at all places and tells of each. Raises what a look may raise; then the rest was not looked at."""
-
-
-def _nothing(facts: Facts, _target: Target, _network: Network) -> Facts:
-    return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +51,11 @@ class Probe:
 
     name: str
     """The `prober` label of `expiry_target_info`."""
-    endpoints: Callable[[Target, Network], Awaitable[Endpoints]]
+    endpoints: Callable[[Target, Dependencies], Awaitable[Endpoints]]
     """The places to look at for a target. May raise ProbeError: then none of them can be seen."""
-    look: Callable[[Target, Endpoint, Network, Trace], Awaitable[Facts]]
+    look: Callable[[Target, Endpoint, Dependencies, Trace], Awaitable[Facts]]
     """What is seen at one place. Raises ProbeError, OSError or TimeoutError."""
     look_all: LookAll | None = None
     """The same for all places of a target at once, for kinds with thousands of them; None: one by one."""
-    additions: Callable[[Facts, Target, Network], Facts] = _nothing
-    """What a look saw with what is known besides by now, as the look itself adds it."""
     local: bool = False
     """True when nothing is asked of the network, so that a look need not wait for its turn there."""

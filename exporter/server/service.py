@@ -26,11 +26,10 @@ from exporter.engine.saving import Saving
 from exporter.engine.scrape import Scrape
 from exporter.engine.state import State
 from exporter.logs import fields
-from exporter.lookups.issuers import authorities
 from exporter.model.caches import BUDGET
 from exporter.model.targets import Target
-from exporter.net.network import Network
 from exporter.net.pools import Pool, PoolFullError
+from exporter.probes.dependencies import Dependencies
 from exporter.probes.domains import probe as domains
 from exporter.report import families
 from exporter.report.exposition import Exposition, Samples
@@ -111,11 +110,11 @@ class Service:
         self.loads = 0
         """How often another configuration was taken since the first one."""
         self._names = {target.name for target in self.config.targets}
-        self._network = Network(loop, clock, monotonic)
+        self._dependencies = Dependencies(loop, clock, monotonic)
         self._exposition = Exposition(options.external_url)
         concurrency = fitting(options.concurrency)
-        self._configured = Monitor(self._network, concurrency, clock, self._exposition.prepare)
-        self._asked = Monitor(self._network, concurrency, clock)
+        self._configured = Monitor(self._dependencies, concurrency, clock, self._exposition.prepare)
+        self._asked = Monitor(self._dependencies, concurrency, clock)
         self._answers = Answers()
         self._reserve = Reserve()
         self._loop = loop
@@ -148,8 +147,8 @@ class Service:
             self._configured.memory.restore(name, known[name])
             for label, held in known[name].endpoints.items():
                 if held.facts is not None and held.seen_at is not None:
-                    authorities(self._network).restore(held.facts)
-                    domains.restore(label, held.facts, held.seen_at, self._network)
+                    self._dependencies.authorities.restore(held.facts)
+                    domains.restore(label, held.facts, held.seen_at, self._dependencies)
 
     async def close(self) -> None:
         """
@@ -157,7 +156,7 @@ class Service:
         """
         if self.saving is not None:
             await self.saving.close()
-        self._network.close()
+        self._dependencies.close()
 
     async def reload(self) -> None:
         """

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,21 @@ from exporter.demo import endpoints
 from exporter.engine.failure_log import FAILURE_LINES, log_changes
 from exporter.engine.memory import NOT_LOOKED_AT, EndpointMemory, Memory
 from exporter.engine.monitor import Monitor
-from exporter.engine.results import ProbeResult, TargetResult
-from exporter.model.observation import Failed, Observed
+from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.scrape import Scrape
+from exporter.lookups import enrich
+from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.reasons import Fault, Reason
 from exporter.model.targets import Target
 from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
+from exporter.probes.dependencies import Dependencies
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts, target
-from tests.support.certificates import NOW
+from tests.support.certificates import NOW, authority, write_pair
 
 FACTS = facts(certificate())
+NOTHING = Facts(())
 REFUSED = Reason.CONNECTION_REFUSED
 
 
@@ -208,7 +214,7 @@ async def watching(directory: Path, *names: str) -> AsyncIterator[tuple[Monitor,
     """
     A watch and some targets of the demo, whose certificates have their ages at the test's time.
     """
-    network = Network(asyncio.get_running_loop())
+    network = Dependencies(asyncio.get_running_loop())
     shown = await endpoints.start(NOW, str(directory))
     try:
         by_name = {one.name: one for one in shown.targets}
@@ -327,3 +333,49 @@ def test_a_probe_can_tell_its_steps(tmp_path: Path) -> None:
         assert words[-1].startswith("handshake done: TLSv1.3")
 
     asyncio.run(run())
+
+
+def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It has its reason, and a traceback in the log; the others are seen.
+    """
+
+    def broken(facts: Facts, target: Target, _: Network, __: Authorities) -> Facts:
+        if target.name == "expired":
+            raise ZeroDivisionError
+        return facts
+
+    monkeypatch.setattr(enrich, "STEPS", (broken,))
+
+    async def run() -> Scrape:
+        async with watching(tmp_path, "healthy", "expired") as (watch, targets):
+            return await watch.scrape(targets, 5.0, lambda _: True)
+
+    healthy, expired = asyncio.run(run()).endpoints
+    assert isinstance(healthy.held.observation, Observed)
+    assert isinstance(expired.held.observation, Failed)
+    assert expired.held.observation.reason is Reason.INTERNAL_ERROR
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_results_are_what_a_probe_saw_and_rows_have_what_is_known_besides(tmp_path: Path) -> None:
+    """
+    Here the certificate that we show. A probe that fails before it sees anything has it, too.
+    """
+    client, _ = write_pair(tmp_path, "client", authority("Clients").issue("client").chain)
+
+    async def run() -> Scrape:
+        async with watching(tmp_path, "healthy", "refused") as (watch, targets):
+            shown = [replace(one, client_certificate_file=str(client)) for one in targets]
+            await watch.scrape(shown, 5.0, lambda _: True)
+            return await watch.look_once(shown, 5.0)
+
+    scrape = asyncio.run(run())
+    rows = {row.target.name: row.held.facts for row in scrape.endpoints}
+    raw = {result.target.name: seen_facts(result.looks[0].observation) for result in scrape.results}
+    assert [item.name for item in (rows["healthy"] or NOTHING).items] == ["leaf", "chain-1", "client"]
+    assert [item.name for item in (rows["refused"] or NOTHING).items] == ["client"]
+    assert [item.name for item in (raw["healthy"] or NOTHING).items] == ["leaf", "chain-1"]
+    assert raw["refused"] is None

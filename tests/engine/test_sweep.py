@@ -15,7 +15,7 @@ from zlib import crc32
 import pytest
 
 from exporter.engine.memory import Memory
-from exporter.engine.results import TargetResult
+from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.sweep import Sweeper
 from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.observation import Facts, Failed, Observed
@@ -24,10 +24,11 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Scheme, Url
 from exporter.net.connection import connect_error
-from exporter.net.network import Network, Trace
+from exporter.net.network import Trace
 from exporter.net.turns import Turns
 from exporter.probes import PROBES
 from exporter.probes.base import Endpoint, Endpoints, Probe
+from exporter.probes.dependencies import Dependencies
 from tests.golden.scenes import failed, seen
 from tests.golden.values import certificate, facts
 from tests.support.certificates import NOW
@@ -84,13 +85,13 @@ class Fake:
         """
         return FACTS
 
-    async def endpoints(self, target: Target, _: Network) -> Endpoints:
+    async def endpoints(self, target: Target, _: Dependencies) -> Endpoints:
         """
         The places of a target.
         """
         return self.found(target)
 
-    async def look(self, target: Target, endpoint: Endpoint, _: Network, trace: Trace) -> Facts:
+    async def look(self, target: Target, endpoint: Endpoint, _: Dependencies, trace: Trace) -> Facts:
         """
         What is seen there.
         """
@@ -118,7 +119,7 @@ def sweep(
 
     async def run() -> tuple[TargetResult, ...]:
         loop = asyncio.get_running_loop()
-        network, known = Network(loop), memory or Memory()
+        network, known = Dependencies(loop), memory or Memory()
         try:
             sweeper = Sweeper(network, known, concurrency, lambda: NOW)
             assert sweeper.done == 0
@@ -363,7 +364,7 @@ def test_what_needs_no_network_does_not_wait_for_its_turn_there(fake: Fake) -> N
 
     async def run() -> dict[str, TargetResult]:
         loop = asyncio.get_running_loop()
-        network, memory = Network(loop), Memory()
+        network, memory = Dependencies(loop), Memory()
         try:
             targets = [fake_target("silent"), fake_target("another"), local_target("file")]
             one = Sweeper(network, memory, 1, lambda: NOW).sweep(targets, loop.time() + 0.2)
@@ -423,7 +424,7 @@ def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:
 
     async def run() -> list[bool]:
         loop = asyncio.get_running_loop()
-        network = Network(loop)
+        network = Dependencies(loop)
         try:
             sweeper = Sweeper(network, Memory(), 4, lambda: NOW)
             sweeps = [
@@ -479,7 +480,7 @@ def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake: Fake
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        network = Network(loop)
+        network = Dependencies(loop)
         try:
             sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
             first = sweeper.sweep([fake_target("a")], loop.time() + 5)
@@ -498,3 +499,42 @@ def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake: Fake
 
     asyncio.run(run())
     assert len(fake.looked) == 2
+
+
+def test_each_probe_is_given_as_it_ends_and_nothing_is_remembered_by_the_sweep(fake: Fake) -> None:
+    """
+    With the time at which it ended. A target follows its probes, and then there is no more.
+    """
+    quick = asyncio.Event()
+
+    async def one_after_the_other(_: Target, endpoint: Endpoint) -> Facts:
+        if endpoint.label == "slow":
+            await quick.wait()
+        return FACTS
+
+    fake.behaviour = one_after_the_other
+    fake.found = lambda _: Endpoints((Endpoint("slow"), Endpoint("quick")))
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        network, memory, now = Dependencies(loop), Memory(), NOW
+        try:
+            sweeper = Sweeper(network, memory, 8, lambda: now)
+            sweeper.sweep([fake_target("a")], loop.time() + 5)
+            assert await sweeper.more()
+            ((at, target, first),) = sweeper.given()
+            assert isinstance(first, ProbeResult)
+            assert (at, target.name, first.label, first.observation) == (NOW, "a", "quick", Observed(FACTS))
+            now += 60
+            quick.set()
+            assert not await sweeper.more()
+            (_, _, second), (at, _, together) = sweeper.given()
+            assert isinstance(second, ProbeResult)
+            assert at == NOW + 60
+            assert together == TargetResult(fake_target("a"), (second, first), located=True)
+            assert list(sweeper.given()) == []
+            assert memory.known(fake_target("a")).endpoints == {}
+        finally:
+            network.close()
+
+    asyncio.run(run())

@@ -45,7 +45,7 @@ from tests.lookups.revocation.making import revocation_list
 from tests.support.certificates import staple
 
 if TYPE_CHECKING:
-    from exporter.net.network import Network
+    from exporter.probes.dependencies import Dependencies
 
 MINUTE = 60.0
 YEAR = 365 * DAY
@@ -301,7 +301,7 @@ class Exporter:
 
     def _begin(self) -> None:
         # No sweep is made, so nothing ever asks the network.
-        self._watch = Monitor(cast("Network", None), 1, lambda: self._now)
+        self._watch = Monitor(cast("Dependencies", None), 1, lambda: self._now)
         self._exposition = Exposition()
 
     def restart(self, *, keep_state: bool) -> None:

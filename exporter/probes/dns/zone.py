@@ -21,7 +21,7 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import IPAddress, parse_ip
 from exporter.net import dns_records
-from exporter.net.dns import Resolution, ResolutionError, _of, resolution
+from exporter.net.dns import Resolution, ResolutionError, _of
 from exporter.net.dns_records import Signature
 from exporter.net.network import Network, Trace
 from exporter.net.resolver import choose, has_route
@@ -39,7 +39,7 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     """
     try:
         async with asyncio.timeout(target.patience):
-            return await _endpoints(resolution(network), target)
+            return await _endpoints(network.resolution, target)
     except ResolutionError as error:
         raise ProbeError(error.reason, error.detail) from None
     except TimeoutError:
@@ -113,7 +113,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     Raises ProbeError when the server does not serve the zone with signatures, TimeoutError after the target's
     timeout.
     """
-    asking = resolution(network)
+    asking = network.resolution
     server = (endpoint.address, asking.authority_port)
     try:
         async with asyncio.timeout(target.patience):

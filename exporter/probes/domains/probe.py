@@ -17,12 +17,13 @@ from exporter.model.observation import Facts
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.net.background import Answer, Known, lookups
-from exporter.net.dns import ResolutionError, resolution
+from exporter.net.background import Answer, Known
+from exporter.net.dns import ResolutionError
 from exporter.net.network import Network, Trace
 from exporter.probes.base import Endpoint, Endpoints
+from exporter.probes.dependencies import Dependencies
 from exporter.probes.dns import zone
-from exporter.probes.domains.registries import AGAIN_AFTER, registrable, registries
+from exporter.probes.domains.registries import AGAIN_AFTER, registrable
 
 PATIENCE = 3 * 86400.0
 """Seconds of failed look-ups after which a probe fails. A registration changes slowly."""
@@ -76,7 +77,7 @@ def restore(domain: str, facts: Facts, seen_at: float, network: Network) -> None
     """
     if any(item.kind is Kind.REGISTRATION for item in facts.items):
         known = Known(replace(facts, seen_at=seen_at), seen_at)
-        lookups(network).remember(_key(domain), known, AGAIN_AFTER)
+        network.lookups.remember(_key(domain), known, AGAIN_AFTER)
 
 
 def _key(domain: str) -> tuple[str, str]:
@@ -99,7 +100,7 @@ async def endpoints(target: Target, _network: Network) -> Endpoints:
     return Endpoints((Endpoint(domain),))
 
 
-async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
     Return the facts of the registration as it was last looked up.
 
@@ -111,17 +112,17 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
         trace.note("%s is a name below %s, which is what is registered", target.url.host, domain)
     trace.note("asking for %s, or for what was last heard of it", domain)
     key = _key(domain)
-    known = lookups(network)
+    known = dependencies.lookups
     delegation = known.peek(
         ("delegation", domain, target.dns_servers),
-        partial(_query_parent_zone, domain, target, network),
+        partial(_query_parent_zone, domain, target, dependencies),
         f"the zone above {domain}",
         target.name,
     )
     if (
         delegation is not None
         and delegation.value is not None
-        and delegation.value.has_changed(network.monotonic())
+        and delegation.value.has_changed(dependencies.monotonic())
     ):
         trace.note("it vanished from the zone above, or has just come back: asking the registry sooner")
         known.hurry(key, VANISHED_AGAIN)
@@ -130,7 +131,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     gone = failure is not None and failure.reason is Reason.NOT_REGISTERED
     found = await known.wait(
         key,
-        partial(registries(network).look_up, domain),
+        partial(dependencies.registries.look_up, domain),
         f"the registration of {domain}",
         target.name,
         patience=0.0 if gone else PATIENCE,
@@ -144,7 +145,7 @@ async def _query_parent_zone(domain: str, target: Target, network: Network) -> A
     """
     Return the domain's present Delegation; the one known before, or None, when no server answers.
     """
-    before = lookups(network).known(("delegation", domain, target.dns_servers))
+    before = network.lookups.known(("delegation", domain, target.dns_servers))
     was = before.value if before is not None else None
     try:
         async with asyncio.timeout(target.patience):
@@ -167,7 +168,7 @@ async def _is_delegated(domain: str, target: Target, network: Network) -> bool:
     Raises ProbeError, ResolutionError or TimeoutError when no server answers.
     """
     above = domain.partition(".")[2]
-    asking = resolution(network)
+    asking = network.resolution
     failure: ResolutionError | None = None
     servers = await zone.endpoints(replace(target, url=parse_url(f"dns:{above}")), network)
     for server in servers.found[:SERVERS_ASKED]:

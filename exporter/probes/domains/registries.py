@@ -431,10 +431,3 @@ def registrable(host: str) -> str | None:
     """
     found = _suffixes().privatesuffix(host)
     return str(found) if found else None
-
-
-def registries(network: Network) -> Registries:
-    """
-    Return the object that looks up domains in this process.
-    """
-    return network.resource(Registries, lambda: Registries(network))

@@ -4,26 +4,26 @@ Files: `file:///path` and patterns of paths, each file an endpoint.
 
 from collections.abc import Callable, Sequence
 
-from exporter.lookups.renewal_information import renewals_of
 from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Network, Trace
+from exporter.net.network import Trace
 from exporter.probes.base import Endpoint, Endpoints
-from exporter.probes.files.cache import TOTAL_LIMIT, Files, Tolerance, tolerance_of
+from exporter.probes.dependencies import Dependencies
+from exporter.probes.files.cache import TOTAL_LIMIT, Tolerance, tolerance_of
 from exporter.probes.files.glob import is_pattern
 from exporter.probes.files.reading import label
 
 
-async def endpoints(target: Target, network: Network) -> Endpoints:
+async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
     """
     The file, or each that matches the pattern. Raises ProbeError when none does.
     """
     path = target.url.path
     if not is_pattern(path):
         return Endpoints((Endpoint(label(path), path),))
-    found = await _files(network).search(path)
+    found = await dependencies.files.search(path)
     left_out = [
         LeftOut(label(one.path), f"the directory can't be read: {one.why}") for one in found.unreadable
     ]
@@ -43,7 +43,7 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     return Endpoints(tuple(by_label.values()), tuple(left_out))
 
 
-async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
     What is in one file. Raises ProbeError.
     """
@@ -57,8 +57,8 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
         found.append(outcome)
 
     paths = [endpoint.address]
-    await _files(network).look(paths, target.password, target.patience, tell, tolerance=Tolerance.NONE)
-    outcome = renewals_of(found[0], target, network)
+    await dependencies.files.look(paths, target.password, target.patience, tell, tolerance=Tolerance.NONE)
+    (outcome,) = found
     if isinstance(outcome, ProbeError):
         # A new one: the same failure is remembered and raised many times.
         raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
@@ -70,7 +70,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
 async def look_all(
     target: Target,
     endpoints: Sequence[Endpoint],
-    network: Network,
+    dependencies: Dependencies,
     tell: Callable[[int, Outcome, float], None],
 ) -> None:
     """
@@ -83,13 +83,9 @@ async def look_all(
         else:
             tell(position, endpoint.failure, 0.0)
 
-    def tell_all(position: int, outcome: Outcome, duration: float) -> None:
-        tell(positions[position], renewals_of(outcome, target, network), duration)
+    def tell_in_place(position: int, outcome: Outcome, duration: float) -> None:
+        tell(positions[position], outcome, duration)
 
     paths = [endpoints[position].address for position in positions]
     tolerance = tolerance_of(target.url.path)
-    await _files(network).look(paths, target.password, target.patience, tell_all, tolerance=tolerance)
-
-
-def _files(network: Network) -> Files:
-    return network.resource(Files, lambda: Files(network.loop, network.clock))
+    await dependencies.files.look(paths, target.password, target.patience, tell_in_place, tolerance=tolerance)

@@ -12,11 +12,8 @@ from functools import lru_cache, partial
 
 from exporter.formats.outcome import outcome_of
 from exporter.formats.parsed import ParseContext
-from exporter.lookups.client_certificate import ours
-from exporter.lookups.merge import added
-from exporter.lookups.renewal_information import renewal_information
 from exporter.model.errors import LeftOutError, ProbeError
-from exporter.model.observation import Facts, Item
+from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.http import Downloaded, certificate_wanted, download, shown
@@ -26,7 +23,7 @@ from exporter.net.tls_contexts import tls_context
 from exporter.net.web_proxies import web_proxy
 from exporter.pki.client_certificate import load_client_certificate
 from exporter.probes.base import Endpoint, Endpoints
-from exporter.probes.files.cache import Files
+from exporter.probes.dependencies import Dependencies
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes that a document may have."""
@@ -39,47 +36,17 @@ async def endpoints(target: Target, _network: Network) -> Endpoints:
     return Endpoints((Endpoint(target.url.authority),))
 
 
-async def look(target: Target, _endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+async def look(target: Target, _endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
-    What is in the document, and our own certificate if there is one. Raises ProbeError or TimeoutError.
-    """
-    try:
-        found = await _look(target, network, trace)
-    except ProbeError as error:
-        if error.facts is not None:
-            error.facts = additions(error.facts, target, network)
-        else:
-            error.aside = _mine(target, network)
-        raise
-    return additions(found, target, network)
-
-
-def additions(facts: Facts, target: Target, network: Network) -> Facts:
-    """
-    What is in the document, with our own certificate, and with what issuers say of renewals.
-    """
-    return added(renewal_information(facts, target, network), _mine(target, network))
-
-
-def _mine(target: Target, network: Network) -> tuple[Item, ...]:
-    """
-    The certificate that we show to the server, as an item; none when none is shown.
-    """
-    return ours(target, network) if target.url.scheme.endswith("https") else ()
-
-
-async def _look(target: Target, network: Network, trace: Trace) -> Facts:
-    """
-    What is in the document. Raises ProbeError or TimeoutError.
+    Return the facts in the document. Raises ProbeError or TimeoutError.
     """
     url = f"{target.url.scheme.partition('+')[2]}://{target.url.authority}{target.url.path}"
     trace.phase = "getting the document"
     async with asyncio.timeout(target.patience):
-        data, modified = await _get(url, target, network, trace)
+        data, modified = await _get(url, target, dependencies, trace)
         trace.note("%s bytes", len(data))
         trace.phase = "reading the document"
-        files = network.resource(Files, lambda: Files(network.loop, network.clock))
-        parsed = await files.parse(data, ParseContext(target.password, modified))
+        parsed = await dependencies.files.parse(data, ParseContext(target.password, modified))
     found = outcome_of(target.url.authority, parsed)
     if isinstance(found, LeftOutError):
         raise ProbeError(Reason.NOTHING_EXPIRES, str(found))
@@ -115,7 +82,7 @@ async def _tls(target: Target, network: Network, *, shows: bool = False) -> ssl.
     """
     Settings that trust the target's authorities, and show its certificate if `shows`. Raises ProbeError.
     """
-    read, certificate, password = network.files.content, None, None
+    read, certificate, password = network.named_files.content, None, None
     if shows and target.client_certificate_file is not None:
         own, key, password = (
             target.client_certificate_file,

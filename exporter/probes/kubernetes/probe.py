@@ -6,21 +6,20 @@ Nothing is asked at a scrape: what is told of is kept up to date by watches (`wa
 
 from collections.abc import Callable, Sequence
 
-from exporter.lookups.renewal_information import renewals_of
 from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.net.network import Network, Trace
+from exporter.net.network import Trace
 from exporter.probes.base import Endpoint, Endpoints
-from exporter.probes.kubernetes.selection import kubernetes
+from exporter.probes.dependencies import Dependencies
 
 
-async def endpoints(target: Target, network: Network) -> Endpoints:
+async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
     """
     The keys in which something expires. Raises ProbeError when there is none, or it can't be known.
     """
-    selection = kubernetes(network).selection(target)
+    selection = dependencies.kubernetes.selection(target)
     try:
         await selection.ready(target.patience)
     except TimeoutError:
@@ -28,17 +27,16 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
             Reason.TIMEOUT,
             f"the API server sent no whole list in {target.patience:g} s yet; it goes on listing",
         ) from None
-    seen = selection.seen(network.clock())
+    seen = selection.seen(dependencies.clock())
     return Endpoints(tuple(map(Endpoint, seen.outcomes)), seen.left_out)
 
 
-async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
     What is in one key. Raises ProbeError.
     """
     trace.phase = "looking at what the watch gave"
-    found = _outcomes(target, network).get(endpoint.label)
-    outcome = renewals_of(found, target, network) if found is not None else None
+    outcome = _outcomes(target, dependencies).get(endpoint.label)
     match outcome:
         case Facts():
             trace.note("%s things that expire", len(outcome.items))
@@ -52,19 +50,19 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
 async def look_all(
     target: Target,
     endpoints: Sequence[Endpoint],
-    network: Network,
+    dependencies: Dependencies,
     tell: Callable[[int, Outcome, float], None],
 ) -> None:
     """
     What is in all keys. Raises ProbeError.
     """
-    outcomes = _outcomes(target, network)
+    outcomes = _outcomes(target, dependencies)
     for position, endpoint in enumerate(endpoints):
         outcome = outcomes.get(endpoint.label)
         if outcome is None:
             outcome = LeftOutError(endpoint.label, "it was deleted a moment ago")
-        tell(position, renewals_of(outcome, target, network), 0.0)
+        tell(position, outcome, 0.0)
 
 
-def _outcomes(target: Target, network: Network) -> "dict[str, Outcome]":
-    return dict(kubernetes(network).selection(target).seen(network.clock()).outcomes)
+def _outcomes(target: Target, dependencies: Dependencies) -> "dict[str, Outcome]":
+    return dict(dependencies.kubernetes.selection(target).seen(dependencies.clock()).outcomes)

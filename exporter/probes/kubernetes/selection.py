@@ -273,10 +273,3 @@ class Kubernetes:
             used = {id(view) for one in self._selections.values() for view in one.views}
             for question in [question for question, view in self._views.items() if id(view) not in used]:
                 self._views.pop(question).close()
-
-
-def kubernetes(network: Network) -> Kubernetes:
-    """
-    The watches of the process.
-    """
-    return network.resource(Kubernetes, lambda: Kubernetes(network))

@@ -206,4 +206,4 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     """
     expect_no_proxy(target, "DTLS")
     converse = partial(see, target, endpoint.address, network, trace)
-    return await wire.look_by(converse, target, endpoint, network, trace)
+    return await wire.look_by(converse, target, network, trace)

@@ -2,7 +2,6 @@
 TLS inside of QUIC: `quic://` and `h3://`, each address of the name an endpoint.
 """
 
-from exporter.lookups.enrich import with_extras
 from exporter.model.errors import ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
@@ -25,5 +24,4 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
         ) from None
     expect_no_proxy(target, "QUIC")
     deadline = trace.clock() + target.patience
-    seen = await quic.see(target, endpoint.address, network, trace, deadline)
-    return with_extras(wire.with_leaves(seen), target, network, endpoint.address)
+    return wire.with_leaves(await quic.see(target, endpoint.address, network, trace, deadline))

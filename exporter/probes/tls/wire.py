@@ -8,15 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from exporter.lookups.client_certificate import ours
-from exporter.lookups.enrich import with_extras
 from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import USUAL_PATIENCE, Target
 from exporter.model.urls import SCHEMES, join_host_port
 from exporter.net.network import Network, Trace
-from exporter.pki.client_certificate import ClientCertificate, load_client_certificate
+from exporter.pki.client_certificate import ClientCertificate, client_leaf, load_client_certificate
 from exporter.probes.base import Endpoint, Endpoints
 from exporter.probes.tls import handshake, openssl
 from exporter.probes.tls.connect import open_connection
@@ -67,30 +65,24 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
     """
-    What the server at this address presents, and what else is known of it. Raises ProbeError, OSError or
-    TimeoutError.
+    The facts that the server at this address presents. Raises ProbeError, OSError or TimeoutError.
     """
-    return await look_by(
-        partial(_converse, target, endpoint, network, trace), target, endpoint, network, trace
-    )
+    return await look_by(partial(_converse, target, endpoint, network, trace), target, network, trace)
 
 
-async def look_by(
-    converse: Converse, target: Target, endpoint: Endpoint, network: Network, trace: Trace
-) -> Facts:
+async def look_by(converse: Converse, target: Target, network: Network, trace: Trace) -> Facts:
     """
-    What the server shows in these conversations, and what else is known of it. Raises ProbeError, OSError or
-    TimeoutError.
+    The facts that a server presents in these conversations. Raises ProbeError, OSError or TimeoutError.
+
+    A client certificate that can't be used is a failure, and no reason not to see the server's.
     """
+    converse = partial(_whatever_is_shown, converse, trace)
     try:
-        seen = await _look(partial(_whatever_is_shown, converse, trace), target, network, trace)
-    except ProbeError as error:
-        if error.facts is not None:
-            error.facts = with_extras(error.facts, target, network, endpoint.address)
-        else:
-            error.aside = ours(target, network)
-        raise
-    return with_extras(seen, target, network, endpoint.address)
+        client = client_certificate(target, network)
+    except ProbeError as unusable:
+        trace.note("%s; looking without a client certificate", unusable.detail)
+        raise await _without_client(converse, target, network, trace, unusable) from None
+    return await _presented(converse, target, trace, client)
 
 
 async def _whatever_is_shown(
@@ -127,20 +119,6 @@ async def _whatever_is_shown(
     return handshake.Seen(replace(seen.chain, staple=b""), replace(seen.tls, staple=b""))
 
 
-async def _look(converse: Converse, target: Target, network: Network, trace: Trace) -> Facts:
-    """
-    What the server presents. Raises ProbeError, OSError or TimeoutError.
-
-    A client certificate that can't be used is a failure, and no reason not to see the server's.
-    """
-    try:
-        client = client_certificate(target, network)
-    except ProbeError as unusable:
-        trace.note("%s; looking without a client certificate", unusable.detail)
-        raise await _without_client(converse, target, network, trace, unusable) from None
-    return await _presented(converse, target, trace, client)
-
-
 async def _without_client(
     converse: Converse, target: Target, network: Network, trace: Trace, unusable: ProbeError
 ) -> ProbeError:
@@ -155,7 +133,8 @@ async def _without_client(
         if error.facts is None:
             return ProbeError(error.reason, f"{error.detail}; besides, our own: {unusable.detail}")
         seen = error.facts
-    if seen is not None and not ours(target, network):
+    file = target.client_certificate_file
+    if seen is not None and file is not None and client_leaf(file, network.named_files.content) is None:
         # Its dates are those of the last look.
         seen = replace(seen, partial=True)
     return ProbeError(unusable.reason, unusable.detail, seen)
@@ -225,7 +204,7 @@ def client_certificate(target: Target, network: Network) -> ClientCertificate | 
         target.client_certificate_file,
         target.client_key_file,
         target.client_key_password,
-        network.files.content,
+        network.named_files.content,
     )
 
 

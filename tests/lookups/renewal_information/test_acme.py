@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from exporter.demo.minter import root
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from tests.lookups.revocation.making import revocation_list
 from tests.probes.tls.wire.probing import NAME, facts, target, until
 from tests.support.certificates import DAY
@@ -111,7 +111,7 @@ def test_issue_read_renew(home: Path) -> None:
     pair = home / "pair.pem"
 
     async def work(directories: tuple[str, str]) -> None:
-        network = Network(asyncio.get_running_loop())
+        network = Dependencies(asyncio.get_running_loop())
         watch = Monitor(network, 8, network.clock)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair)

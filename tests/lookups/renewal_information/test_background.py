@@ -20,14 +20,13 @@ from exporter.config.settings import Config
 from exporter.demo.minter import Minted
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
-from exporter.lookups.issuers import authorities
 from exporter.model.observation import Item, Renewal
 from exporter.model.reasons import Lookup, Reason
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.net.background import WAITING, lookups
-from exporter.net.network import Network
+from exporter.net.background import WAITING
 from exporter.pki.renewal_information import certificate_id
+from exporter.probes.dependencies import Dependencies
 from exporter.report.status import Level, status
 from exporter.server.service import Options, Service
 from tests.probes.kubernetes.api_server import secret
@@ -149,7 +148,7 @@ def test_the_window_is_exported(leaf: Minted, server: str, web: WebServer) -> No
     web.pages[path(leaf)] = window(begin, end, explanationURL="https://a.example/why")
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), Clock())
+        network = Dependencies(asyncio.get_running_loop(), Clock())
         watch = Monitor(network, 8, network.clock)
         one = asks(server, web)
         (before,) = await scrape(watch, one)
@@ -175,7 +174,7 @@ def test_it_is_asked_again_when_the_server_wants(leaf: Minted, server: str, web:
     clock = Clock()
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock, clock)
+        network = Dependencies(asyncio.get_running_loop(), clock, clock)
         watch = Monitor(network, 8, clock)
         one = asks(server, web)
         await known(watch, one)
@@ -183,8 +182,8 @@ def test_it_is_asked_again_when_the_server_wants(leaf: Minted, server: str, web:
         clock.now += 6 * HOUR - 1
         for _ in range(3):
             await scrape(watch, one)
-        assert lookups(network)._entries
-        assert all(entry.task is None for entry in lookups(network)._entries.values())
+        assert network.lookups._entries
+        assert all(entry.task is None for entry in network.lookups._entries.values())
         assert web.times(path(leaf)) == 1
         clock.now += 2 * HOUR
         row = await until(watch, one, lambda row: due(row) == NOW + DAY)
@@ -216,13 +215,13 @@ def test_the_last_window_stays_while_the_next_can_not_be_got(
     clock = Clock()
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock, clock)
+        network = Dependencies(asyncio.get_running_loop(), clock, clock)
         watch = Monitor(network, 8, clock)
         one = asks(server, web)
         before = await known(watch, one)
         web.pages[path(leaf)] = page
         clock.now += 8 * HOUR
-        asked = lookups(network)
+        asked = network.lookups
 
         def failed(_: EndpointRow) -> bool:
             return any(
@@ -246,12 +245,12 @@ def test_a_certificate_that_the_server_does_not_know_is_no_failure(
     clock = Clock()
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock, clock)
+        network = Dependencies(asyncio.get_running_loop(), clock, clock)
         watch = Monitor(network, 8, clock)
         one = asks(server, web)
         await until(watch, one, lambda _: web.times(path(leaf)) == 1)
         row = await until(
-            watch, one, lambda _: all(it.task is None for it in lookups(network)._entries.values())
+            watch, one, lambda _: all(it.task is None for it in network.lookups._entries.values())
         )
         assert item(row).renewal is None
         web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
@@ -271,7 +270,7 @@ def test_a_server_without_renewal_information_is_asked_nothing_more(server: str,
     web.pages["/directory"] = Page(b"{}")
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), Clock())
+        network = Dependencies(asyncio.get_running_loop(), Clock())
         watch = Monitor(network, 8, network.clock)
         one = asks(server, web)
         await until(watch, one, lambda _: web.times("/directory") == 1)
@@ -291,10 +290,10 @@ def test_who_is_not_to_be_asked_is_not(server: str, web: WebServer, settings: di
     """
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), Clock())
+        network = Dependencies(asyncio.get_running_loop(), Clock())
         watch = Monitor(network, 8, network.clock)
         await scrape(watch, asks(server, web, **settings))
-        assert lookups(network)._entries == {}
+        assert network.lookups._entries == {}
         network.close()
 
     asyncio.run(work())
@@ -309,7 +308,7 @@ def test_an_expired_certificate_is_not_asked_for(leaf: Minted, server: str, web:
     clock = Clock()
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock, clock)
+        network = Dependencies(asyncio.get_running_loop(), clock, clock)
         watch = Monitor(network, 8, clock)
         one = asks(server, web)
         await known(watch, one)
@@ -332,10 +331,10 @@ def test_an_expired_certificate_is_never_asked_for(leaf: Minted, server: str, we
     clock.now = leaf.certificate.not_valid_after_utc.timestamp() + 1
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), clock, clock)
+        network = Dependencies(asyncio.get_running_loop(), clock, clock)
         watch = Monitor(network, 8, clock)
         await scrape(watch, asks(server, web))
-        assert lookups(network)._entries == {}
+        assert network.lookups._entries == {}
         network.close()
 
     asyncio.run(work())
@@ -351,12 +350,12 @@ def test_what_was_known_before_a_restart_stays_until_the_server_is_heard(
 
     async def work() -> None:
         one = asks(server, web)
-        network = Network(asyncio.get_running_loop(), Clock())
+        network = Dependencies(asyncio.get_running_loop(), Clock())
         before = facts(await known(Monitor(network, 8, network.clock), one))
         network.close()
         web.pages.clear()
-        network = Network(asyncio.get_running_loop(), Clock())
-        authorities(network).restore(before)
+        network = Dependencies(asyncio.get_running_loop(), Clock())
+        network.authorities.restore(before)
         (row,) = await scrape(Monitor(network, 8, network.clock), one)
         assert facts(row) == before
         network.close()
@@ -413,7 +412,7 @@ def test_a_certificate_in_a_file_is_asked_for_too(leaf: Minted, web: WebServer, 
     )
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), Clock())
+        network = Dependencies(asyncio.get_running_loop(), Clock())
         watch = Monitor(network, 8, network.clock)
         pattern = of_file(tmp_path / "*", web)
         alone = of_file(tmp_path / "broken.pem", web)
@@ -456,11 +455,11 @@ def test_files_are_not_asked_for_when_it_is_off(leaf: Minted, web: WebServer, tm
     (tmp_path / "alone.pem").write_bytes(leaf.pem)
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), Clock())
+        network = Dependencies(asyncio.get_running_loop(), Clock())
         watch = Monitor(network, 8, network.clock)
         await scrape(watch, of_file(tmp_path / "*", web, renewal_information=False))
         await scrape(watch, of_file(tmp_path / "*", web, acme={}))
-        assert lookups(network)._entries == {}
+        assert network.lookups._entries == {}
         network.close()
 
     asyncio.run(work())
@@ -511,11 +510,11 @@ def test_many_files_are_asked_for_little_by_little(leaf: Minted, web: WebServer,
         web.pages[path(one)] = window(NOW - DAY, NOW + DAY)
     most = []
 
-    def under_way(network: Network) -> int:
-        return sum(entry.task is not None for entry in lookups(network)._entries.values())
+    def under_way(network: Dependencies) -> int:
+        return sum(entry.task is not None for entry in network.lookups._entries.values())
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), Clock())
+        network = Dependencies(asyncio.get_running_loop(), Clock())
         watch = Monitor(network, 8, network.clock)
         target = of_file(tmp_path / "*.pem", web)
 
@@ -543,12 +542,12 @@ def test_a_file_keeps_its_window_over_a_restart(leaf: Minted, web: WebServer, tm
     target = of_file(tmp_path / "alone.pem", web)
 
     async def work() -> None:
-        network = Network(asyncio.get_running_loop(), Clock())
+        network = Dependencies(asyncio.get_running_loop(), Clock())
         row = await known(Monitor(network, 8, network.clock), target)
         network.close()
         web.pages["/directory"] = Page(status=500)
-        later = Network(asyncio.get_running_loop(), Clock())
-        authorities(later).restore(facts(row))
+        later = Dependencies(asyncio.get_running_loop(), Clock())
+        later.authorities.restore(facts(row))
         (again,) = await scrape(Monitor(later, 8, later.clock), target)
         assert item(again).renewal == Renewal(NOW + DAY, NOW - DAY)
         later.close()
@@ -560,7 +559,7 @@ async def looked(*targets: Target) -> list[EndpointRow]:
     """
     What a process sees that looks once.
     """
-    network = Network(asyncio.get_running_loop(), Clock())
+    network = Dependencies(asyncio.get_running_loop(), Clock())
     try:
         return list((await Monitor(network, 8, network.clock).look_once(targets, 10.0)).endpoints)
     finally:

@@ -18,12 +18,12 @@ from exporter.demo.minter import Minted
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
 from exporter.lookups.crl import LIST_LIMIT
-from exporter.lookups.issuers import LONGEST_PAUSE, SHORTEST_PAUSE, again, authorities
+from exporter.lookups.issuers import LONGEST_PAUSE, SHORTEST_PAUSE, again
 from exporter.model.observation import Item
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import Target
-from exporter.net.background import LookupFailedError, lookups
-from exporter.net.network import Network
+from exporter.net.background import LookupFailedError
+from exporter.probes.dependencies import Dependencies
 from tests.lookups.revocation.making import (
     REVOKED,
     UNKNOWN,
@@ -83,12 +83,12 @@ def is_bound(port: int) -> bool:
 @contextlib.asynccontextmanager
 async def watching(
     clock: Clock | None = None, monotonic: Clock | None = None
-) -> AsyncIterator[tuple[Monitor, Network]]:
+) -> AsyncIterator[tuple[Monitor, Dependencies]]:
     """
     A watch by this clock, and its network. One clock is for both purposes unless there are two.
     """
     clock = clock or Clock()
-    network = Network(asyncio.get_running_loop(), clock, monotonic or clock)
+    network = Dependencies(asyncio.get_running_loop(), clock, monotonic or clock)
     try:
         yield Monitor(network, 8, clock), network
     finally:
@@ -126,11 +126,11 @@ def has(name: str) -> Callable[[EndpointRow], bool]:
     return lambda row: name in items(row)
 
 
-async def failed(watch: Monitor, network: Network, one: Target) -> tuple[EndpointRow, LookupFailedError]:
+async def failed(watch: Monitor, network: Dependencies, one: Target) -> tuple[EndpointRow, LookupFailedError]:
     """
     The row and the failure, once the one look-up of a target has failed.
     """
-    asked = lookups(network)
+    asked = network.lookups
 
     def failure() -> LookupFailedError | None:
         return next((found for key in asked._entries if (found := asked.failure(key)) is not None), None)
@@ -191,7 +191,7 @@ def test_without_the_settings_nobody_is_asked(server: str, web: WebServer, ancho
     async def work() -> None:
         async with watching() as (watch, network):
             await scrape(watch, target(server, ca_file=anchors))
-            assert lookups(network)._entries == {}
+            assert network.lookups._entries == {}
 
     run(work())
     assert web.asked == []
@@ -337,7 +337,7 @@ def test_what_was_known_before_a_restart_stays_until_the_issuer_is_heard(
             before = facts(await until(watch, one, has("crl")))
         web.pages.clear()
         async with watching() as (watch, network):
-            authorities(network).restore(before)
+            network.authorities.restore(before)
             (row,) = await scrape(watch, one)
             assert told(row) == ("seen", "revoked")
             assert facts(row) == before

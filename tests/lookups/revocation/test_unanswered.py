@@ -21,7 +21,7 @@ from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import Scrape
 from exporter.model.observation import Facts, FailedLookup
 from exporter.model.reasons import Lookup, Reason
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from exporter.report.status import Level, status
 from exporter.server.service import Options, Service
 from tests.lookups.revocation.making import (
@@ -50,7 +50,7 @@ def looked(*targets: Any, timeout: float = 10.0, now: float = NOW) -> Scrape:
     """
 
     async def run() -> Scrape:
-        network = Network(asyncio.get_running_loop(), lambda: now)
+        network = Dependencies(asyncio.get_running_loop(), lambda: now)
         try:
             return await Monitor(network, 8, network.clock).look_once(targets, timeout)
         finally:
@@ -153,7 +153,7 @@ def test_a_place_that_is_not_asked_is_said_at_once(
     """
 
     async def scraped(server: str) -> Facts:
-        network = Network(asyncio.get_running_loop(), lambda: NOW)
+        network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
         watch = Monitor(network, 8, network.clock)
         one = target(server, name="shop", ca_file=anchors, crl=True, ocsp=True)
         for _ in range(2):
@@ -268,7 +268,7 @@ def test_a_list_that_was_got_before_stands(tmp_path: Path, ca: Minted, web: WebS
     now = [NOW]
 
     async def run(server: str) -> None:
-        network = Network(asyncio.get_running_loop(), lambda: now[0], lambda: now[0])
+        network = Dependencies(asyncio.get_running_loop(), lambda: now[0], lambda: now[0])
         watch = Monitor(network, 8, network.clock)
         one = target(server, ca_file=anchors, crl=True)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from exporter.engine.monitor import Monitor
 from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.scrape import Scrape
 from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.targets import Target
 from exporter.net.dns import Resolution
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from tests.support.name_servers import Zone, name_server
 from tests.support.processes import free_port
 
@@ -39,8 +40,8 @@ async def watching(port: int) -> AsyncIterator[Monitor]:
     """
     A watch that finds authoritative servers at this port.
     """
-    network = Network(asyncio.get_running_loop())
-    network.resource(Resolution, lambda: Resolution(network, port))
+    network = Dependencies(asyncio.get_running_loop())
+    network.resolution = Resolution(network.loop, port)
     try:
         yield Monitor(network, 8, time.time)
     finally:
@@ -67,16 +68,25 @@ def looks_until(port: int, target: Target, done: Callable[[Facts], bool]) -> tup
 
     async def run() -> tuple[Facts, Facts]:
         async with watching(port) as watch, asyncio.timeout(15):
-            first = facts((await watch.probe(target, 10.0)).results[0].looks[0])
+            first = held(await watch.probe(target, 10.0))
             found = first
             while not done(found):
                 await asyncio.sleep(0.02)
-                found = facts((await watch.probe(target, 10.0)).results[0].looks[0])
-            again = facts((await watch.probe(target, 10.0)).results[0].looks[0])
+                found = held(await watch.probe(target, 10.0))
+            again = held(await watch.probe(target, 10.0))
             assert again is found, "nothing changed, so the facts must be the same object"
             return first, found
 
     return asyncio.run(run())
+
+
+def held(scrape: Scrape) -> Facts:
+    """
+    The facts of the one endpoint of a scrape, with all that is known besides.
+    """
+    (row,) = scrape.endpoints
+    assert isinstance(row.held.observation, Observed)
+    return row.held.observation.facts
 
 
 def facts(look: ProbeResult) -> Facts:

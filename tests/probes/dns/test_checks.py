@@ -22,11 +22,11 @@ from exporter.engine.scrape import EndpointRow
 from exporter.model.observation import Facts
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
-from exporter.net.background import LookupFailedError, lookups
+from exporter.net.background import LookupFailedError
 from exporter.net.dns import Resolution
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from exporter.report.status import Level, status
-from tests.probes.dns.asking import DAY, ONE, facts, look, looks_until, name_servers
+from tests.probes.dns.asking import DAY, ONE, facts, held, look, looks_until, name_servers
 from tests.probes.tls.wire import probing
 from tests.support.certificates import NOW
 from tests.support.name_servers import Zone
@@ -262,16 +262,15 @@ def test_name_servers_that_do_not_answer_change_nothing(server: Server) -> None:
         one = target(server, silent.getsockname()[1])
 
         async def run() -> LookupFailedError | None:
-            network = Network(asyncio.get_running_loop())
-            asking = Resolution(network, one_try=0.1)
-            network.resource(Resolution, lambda: asking)
+            network = Dependencies(asyncio.get_running_loop())
+            asking = Resolution(network.loop, one_try=0.1)
+            network.resolution = asking
             watch = Monitor(network, 8, time.time)
-            known = lookups(network)
+            known = network.lookups
             try:
                 async with asyncio.timeout(10):
                     while not any(known.failure(key) for key in known._entries):
-                        (seen,) = (await watch.probe(one, 10.0)).results[0].looks
-                        assert told(facts(seen)) == []
+                        assert told(held(await watch.probe(one, 10.0))) == []
                         await asyncio.sleep(0.02)
                 return next(known.failure(key) for key in known._entries)
             finally:
@@ -289,8 +288,8 @@ def looked(one: Target, one_try: float) -> EndpointRow:
     """
 
     async def run() -> EndpointRow:
-        network = Network(asyncio.get_running_loop())
-        network.resource(Resolution, lambda: Resolution(network, one_try=one_try))
+        network = Dependencies(asyncio.get_running_loop())
+        network.resolution = Resolution(network.loop, one_try=one_try)
         try:
             (row,) = (await Monitor(network, 8, time.time).look_once([one], 10.0)).endpoints
             return row

@@ -223,15 +223,15 @@ def test_a_resolver_that_talks_nonsense_is_a_failure(answer: bytes) -> None:
 
     async def run() -> Reason:
         from exporter.net.dns import Resolution, ResolutionError
-        from exporter.net.network import Network
+        from exporter.probes.dependencies import Dependencies
 
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(Nonsense, local_addr=(ONE, 0))
-        network = Network(loop)
+        network = Dependencies(loop)
         try:
             server = (ONE, transport.get_extra_info("sockname")[1])
             with pytest.raises(ResolutionError) as failed:
-                await Resolution(network, one_try=0.2).ask((server,), "example.test", "SOA")
+                await Resolution(network.loop, one_try=0.2).ask((server,), "example.test", "SOA")
         finally:
             transport.close()
             network.close()

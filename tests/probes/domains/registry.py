@@ -23,7 +23,7 @@ from exporter.model.observation import Facts, Failed, Observed
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.dns import Resolution
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from exporter.probes.domains.registries import Registries, Servers
 from tests.probes.tls.wire.probing import tls_server
 from tests.support.certificates import NOW
@@ -177,7 +177,7 @@ class Watching:
 
     registry: Registry
     watch: Monitor
-    network: Network
+    network: Dependencies
     now: list[float]
     stepped: list[float]
     """By how many seconds somebody set the time of day since the beginning: no time went by with it."""
@@ -226,7 +226,7 @@ async def asked(
     """
     now, stepped = [NOW], [0.0]
     async with registry(ca) as (it, trust):
-        network = Network(asyncio.get_running_loop(), lambda: now[0], lambda: now[0] - stepped[0])
+        network = Dependencies(asyncio.get_running_loop(), lambda: now[0], lambda: now[0] - stepped[0])
         fakes = Servers(
             f"{it.base}/dns.json",
             servers if servers is not None else {"it": "127.0.0.1"},
@@ -235,8 +235,8 @@ async def asked(
             trust,
             gap=0.0,
         )
-        network.resource(Registries, lambda: Registries(network, fakes))
-        network.resource(Resolution, lambda: Resolution(network, dns_port))
+        network.registries = Registries(network, fakes)
+        network.resolution = Resolution(network.loop, dns_port)
         try:
             yield Watching(it, Monitor(network, 8, lambda: now[0]), network, now, stepped, dns_port)
         finally:

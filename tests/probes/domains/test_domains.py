@@ -17,10 +17,10 @@ from exporter.model.policies import DAY, DOMAIN, HOUR
 from exporter.model.reasons import Hazard, Kind, Reason
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.net.background import LookupFailedError, lookups
+from exporter.net.background import LookupFailedError
 from exporter.pki.trust import Anchors
 from exporter.probes.domains.probe import PATIENCE
-from exporter.probes.domains.registries import AGAIN_AFTER, Registries, registries
+from exporter.probes.domains.registries import AGAIN_AFTER, Registries
 from tests.probes.domains.registry import BEGIN, END, Watching, asked, rdap, timestamp
 from tests.support.certificates import NOW
 
@@ -185,7 +185,7 @@ async def fetched(watching: Watching) -> None:
     Once IANA's list was fetched; what is shipped answers until then.
     """
     with pytest.raises(LookupFailedError):
-        await registries(watching.network).look_up("nobody.zz")
+        await watching.network.registries.look_up("nobody.zz")
 
 
 def test_what_nobody_can_register_is_refused(ca: Minted) -> None:
@@ -308,7 +308,7 @@ async def failing(watching: Watching) -> LookupFailedError:
     async with asyncio.timeout(10):
         while failure is None:
             await asyncio.sleep(0.01)
-            failure = lookups(watching.network).failure(("registration", "example.test"))
+            failure = watching.network.lookups.failure(("registration", "example.test"))
     return failure
 
 
@@ -553,7 +553,7 @@ def test_questions_to_one_server_keep_their_distance(ca: Minted) -> None:
         names = [f"name{number}.test" for number in range(4)]
         for name in names:
             watching.registry.rdap[name] = rdap(name)
-        asking = registries(watching.network)
+        asking = watching.network.registries
         await asking.look_up(names[0])
         object.__setattr__(asking._servers, "gap", 0.1)
         started = watching.network.loop.time()

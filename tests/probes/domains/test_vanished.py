@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exporter.demo.minter import Minted
 from exporter.model.reasons import Hazard
-from exporter.net.background import Known, lookups
+from exporter.net.background import Known
 from exporter.probes.domains.probe import DELEGATION_AGAIN, VANISHED_AGAIN
 from exporter.probes.domains.registries import AGAIN_AFTER
 from tests.probes.domains.registry import Watching, asked, rdap
@@ -37,9 +37,7 @@ def delegation(watching: Watching) -> Known | None:
     """
     What is known by now.
     """
-    return lookups(watching.network).known(
-        ("delegation", "example.test", (("127.0.0.1", watching.dns_port),))
-    )
+    return watching.network.lookups.known(("delegation", "example.test", (("127.0.0.1", watching.dns_port),)))
 
 
 def is_there(watching: Watching) -> bool | None:

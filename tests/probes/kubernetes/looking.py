@@ -13,7 +13,7 @@ from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
 from exporter.model.targets import Objects, Resources, Target
 from exporter.model.urls import parse_url
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from exporter.probes.kubernetes.selection import Kubernetes
 from exporter.probes.kubernetes.watch import Pace
 from tests.probes.kubernetes.api_server import TOKEN, FakeApiServer, api_server, kubeconfig
@@ -34,7 +34,7 @@ class World:
     fake: FakeApiServer
     watch: Monitor
     kubernetes: Kubernetes
-    network: Network
+    network: Dependencies
 
     async def look(self, *targets: Target) -> list[EndpointRow]:
         """
@@ -97,9 +97,9 @@ async def seen_by(
     """
     Somebody who looks at a cluster, with this environment.
     """
-    network = Network(asyncio.get_running_loop(), clock)
+    network = Dependencies(asyncio.get_running_loop(), clock)
     made = Kubernetes(network, environ, service_account, pace)
-    network.resource(Kubernetes, lambda: made)
+    network.kubernetes = made
     try:
         yield World(fake, Monitor(network, 16, clock), made, network)
     finally:

@@ -18,7 +18,7 @@ from exporter.engine.scrape import EndpointRow
 from exporter.model.observation import Certificate, Facts, Failed, Tls
 from exporter.model.targets import Target
 from exporter.model.urls import IPAddress, parse_ip, parse_url
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from tests.support.certificates import NOW
 from tests.support.servers import Server
 
@@ -75,7 +75,7 @@ async def watching(now: float = NOW, names: Names | None = None) -> AsyncIterato
     """
     A watch whose clock stands at this time, over a network of its own.
     """
-    network = Network(asyncio.get_running_loop(), lambda: now)
+    network = Dependencies(asyncio.get_running_loop(), lambda: now)
     if names is not None:
         object.__setattr__(network, "resolver", names)
     try:

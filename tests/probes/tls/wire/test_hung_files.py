@@ -10,7 +10,6 @@ import pytest
 
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
-from exporter.net.background import lookups
 from tests.probes.tls.wire.probing import leaf_of, scrape, target, told, watching
 from tests.support.certificates import NOW
 from tests.support.hung_mount import hung_mount
@@ -52,9 +51,9 @@ def test_it_costs_only_the_targets_that_use_it(
                 assert leaf_of(rows[2]) == leaf_of(rows[0])
                 for row in rows[2:]:
                     assert f"the file system did not answer for {there}" in detail(row)
-            await lookups(watch._network).settle(10)
+            await watch._dependencies.lookups.settle(10)
             end()
-            while watch._network.files._threads.hung:  # noqa: ASYNC110 - there is no event for it
+            while watch._dependencies.named_files._threads.hung:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
             rows = await scrape(watch, *targets, timeout=20)
             assert "can't be read" in detail(rows[2])

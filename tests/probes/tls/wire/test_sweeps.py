@@ -22,8 +22,8 @@ from exporter.engine.descriptors import probe_slots
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.model.targets import Target
-from exporter.net.network import Network
 from exporter.net.turns import Turns
+from exporter.probes.dependencies import Dependencies
 from exporter.probes.tls import openssl
 from tests.probes.tls.wire.probing import NAME, Names, look, scrape, target, tls_server, told, watching
 from tests.support import misbehaving
@@ -186,7 +186,7 @@ def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Ser
         scrapes = -(-len(targets) // turns.most)
 
         async def run() -> list[dict[str, EndpointRow]]:
-            network = Network(asyncio.get_running_loop(), lambda: NOW)
+            network = Dependencies(asyncio.get_running_loop(), lambda: NOW)
             watch = Monitor(network, PLACES, lambda: NOW)
             made = []
             for _ in range(scrapes + 3):
@@ -226,7 +226,7 @@ def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, a
     """
 
     async def run(gate: Gate) -> tuple[Scrape, Scrape]:
-        network, clock = Network(asyncio.get_running_loop()), Clock()
+        network, clock = Dependencies(asyncio.get_running_loop()), Clock()
         watch = Monitor(network, 8, clock)
         targets = [target(healthy, name="quick", ca_file=anchors), target(gate.port, name="slow")]
         made = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
@@ -262,7 +262,7 @@ def test_a_scrape_of_long_patience_is_no_answer_to_the_others(
 
     async def run(gate: Gate) -> tuple[Scrape, list[Scrape]]:
         clock = Clock()
-        network = Network(asyncio.get_running_loop())
+        network = Dependencies(asyncio.get_running_loop())
         watch = Monitor(network, 8, clock)
         with s_server(tmp_path, leaf.chain) as server:
             targets = [target(server, name="goes down"), target(gate.port, name="silent", timeout=600.0)]
@@ -318,7 +318,7 @@ def test_one_address_that_is_silent_takes_no_time_of_another(leaf: Minted, tmp_p
         targets = [target(f"two-{number}.example:{server.port}", timeout=60.0) for number in range(10)]
 
         async def run() -> list[list[str]]:
-            network = Network(asyncio.get_running_loop())
+            network = Dependencies(asyncio.get_running_loop())
             object.__setattr__(network, "resolver", names)
             watch = Monitor(network, 8, lambda: NOW)
             made = [reasons(await watch.scrape(targets, 1.0, lambda _: True)) for _ in range(4)]
@@ -389,7 +389,7 @@ def test_sweeps_leave_nothing_behind(tmp_path: Path, leaf: Minted, ca: Minted, h
                 await settled()
                 counts.append((descriptors(), other_threads(), len(openssl._requested)))
             assert counts[1:] == [counts[0]] * 20
-            assert not watch._network.readiness._waiting
+            assert not watch._dependencies.readiness._waiting
 
     with (
         s_server(tmp_path, leaf.chain, client_ca=ca) as demanding,

@@ -1,0 +1,43 @@
+"""
+All that probes and look-ups share for the life of the process, built once at its start.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from exporter.net.network import Network
+from exporter.pki.authorities import Authorities
+from exporter.probes.domains.registries import Registries
+from exporter.probes.files.cache import Files
+from exporter.probes.kubernetes.selection import Kubernetes
+
+
+class Dependencies(Network):
+    """
+    The network, with what probes and look-ups keep. A function that needs the network alone takes that alone.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        For the clocks see `Network`.
+        """
+        super().__init__(loop, clock, monotonic)
+        self.authorities = Authorities(self.named_files.content)
+        self.files = Files(loop, clock)
+        self.kubernetes = Kubernetes(self)
+        self.registries = Registries(self)
+
+    def close(self) -> None:
+        """
+        End all that is under way.
+        """
+        self.files.close()
+        self.kubernetes.close()
+        self.registries.close()
+        super().close()

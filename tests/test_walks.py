@@ -1,0 +1,27 @@
+"""
+The two walks from YAML to a line of metrics, as a newcomer makes them, stay short.
+"""
+
+import json
+import subprocess
+import sys
+
+from tests import walks
+
+
+def test_a_walk_from_yaml_to_a_metric_changes_room_no_more_often_than_it_may() -> None:
+    """
+    In a process of its own, where nothing is remembered yet. Where it fails, the output says who calls whom.
+    """
+    script = (
+        "import json; from tests import walks; "
+        "print(json.dumps({name: list(one.changes) for name, one in walks.walks().items()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = json.loads(done.stdout)
+    assert {name: len(changes) for name, changes in found.items() if len(changes) > walks.MOST[name]} == {}, (
+        found
+    )
+    assert all(len(changes) > 20 for changes in found.values())
