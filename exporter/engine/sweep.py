@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.slices import in_slices
 from exporter.logs import fields
 from exporter.lookups.enrich import told
 from exporter.model.errors import LeftOutError, NoDescriptorError, Outcome, ProbeError
@@ -155,6 +156,7 @@ class Sweep:
         """Loop time; None while it is under way."""
         self.over: asyncio.Future[None] = loop.create_future()
         self.timer: asyncio.TimerHandle | None = None
+        self.cutting: asyncio.Task[None] | None = None
 
     def results(self, memory: Memory, now: float) -> tuple[TargetResult, ...]:
         """
@@ -435,11 +437,12 @@ class Sweeper:
 
     def _end(self, sweep: Sweep) -> None:
         """
-        End a sweep, and all looks that nobody else wants.
+        End a sweep: nothing that only it wanted goes on, and then it is over.
         """
         sweep.finished = self._network.loop.time()
         if sweep.timer is not None:
             sweep.timer.cancel()
+        unwanted: list[Progress] = []
         for progress in sweep.progress:
             progress.wanted_by.remove(sweep)
             if progress.wanted_by:
@@ -447,10 +450,22 @@ class Sweeper:
             if self._current.get(progress.target.name) is progress:
                 del self._current[progress.target.name]
             if progress.ended is None:
-                self._cut(progress, sweep.finished)
-        if not sweep.complete:
-            for turns in (self._far, self._local):
-                turns.keep(lambda work: work.progress.ended is None)
+                unwanted.append(progress)
+        if not unwanted:
+            sweep.over.set_result(None)
+            return
+        # First of all nothing of it begins any more, while one after the other is cut off.
+        for turns in (self._far, self._local):
+            turns.keep(lambda work: bool(work.progress.wanted_by))
+        sweep.cutting = self._network.loop.create_task(self._cut_all(sweep, unwanted, sweep.finished))
+
+    async def _cut_all(self, sweep: Sweep, unwanted: Iterable[Progress], now: float) -> None:
+        """
+        Cut these off, in slices: ten thousand take a second. One may have ended by itself by its turn.
+        """
+        async for progress in in_slices(unwanted):
+            if progress.ended is None:
+                self._cut(progress, now)
         sweep.over.set_result(None)
 
     def _cut(self, progress: Progress, now: float) -> None:
