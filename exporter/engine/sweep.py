@@ -454,9 +454,10 @@ class Sweeper:
         if not unwanted:
             sweep.over.set_result(None)
             return
-        # First of all nothing of it begins any more, while one after the other is cut off.
+        # First of all nothing of it begins or goes on any more: what takes time would put off the answer.
         for turns in (self._far, self._local):
             turns.keep(lambda work: bool(work.progress.wanted_by))
+        unwanted.sort(key=lambda one: not one.workers)
         sweep.cutting = self._network.loop.create_task(self._cut_all(sweep, unwanted, sweep.finished))
 
     async def _cut_all(self, sweep: Sweep, unwanted: Iterable[Progress], now: float) -> None:

@@ -21,7 +21,7 @@ PEEKED = 16_384
 
 
 BITE = 4
-"""Sockets that are gone on with before the loop looks at its clock and at others again: a few milliseconds."""
+"""Sockets that are gone on with before the loop looks at others again: a few milliseconds of handshakes."""
 
 
 TICK = 0.05
