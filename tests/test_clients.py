@@ -128,6 +128,33 @@ def test_a_client_that_stops_sending_is_let_go(sent: bytes) -> None:
     asyncio.run(test())
 
 
+def test_a_request_waits_since_its_first_byte() -> None:
+    """
+    However late the process comes to the rest, on a new connection and on one that was answered before.
+    """
+    waited: list[float] = []
+
+    async def test() -> None:
+        clients = Clients(10, LONG)
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            waited.append(clients.waited(request))
+            return web.Response(text="ok")
+
+        async with serving(clients, handler) as server:
+            reader, writer = await server.connect(HEAD)
+            for _ in range(2):
+                await until(lambda: any(one.asking for one in clients))
+                for one in clients:
+                    one.since -= 1000.0
+                writer.write(b"\r\n")
+                await reader.readuntil(b"ok")
+                writer.write(HEAD)
+
+    asyncio.run(test())
+    assert [round(one, -3) for one in waited] == [1000.0, 1000.0]
+
+
 def test_a_client_that_trickles_its_head_is_let_go() -> None:
     """
     The time is for all of the head, not from byte to byte.

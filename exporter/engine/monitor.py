@@ -15,6 +15,7 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
+from exporter.engine.slices import in_slices
 from exporter.engine.sweep import FRESH, Sweeper, failure
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
@@ -200,7 +201,7 @@ class Monitor:
             )
             for one in results
         )
-        rows = tuple(self._rows(results, now))
+        rows = tuple([row async for row in in_slices(self._rows(results, now))])
         assert sweep.finished is not None
         return Scrape(
             targets_shown,

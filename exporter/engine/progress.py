@@ -118,6 +118,7 @@ class Sweep:
         """Loop time; None while it is under way."""
         self.over: asyncio.Future[None] = loop.create_future()
         self.timer: asyncio.TimerHandle | None = None
+        self.cutting: asyncio.Task[None] | None = None
 
     def results(self, memory: Memory, now: float) -> tuple[TargetResult, ...]:
         """

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 from exporter.engine.memory import Memory
 from exporter.engine.progress import Progress, Sweep
 from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.slices import in_slices
 from exporter.logs import fields
 from exporter.model.errors import LeftOutError, NoDescriptorError, Outcome, ProbeError
 from exporter.model.observation import Facts, Failed, Observation, Observed
@@ -340,13 +341,12 @@ class Sweeper:
 
     def _end(self, sweep: Sweep) -> None:
         """
-        End a sweep, and all looks that nobody else wants.
+        End a sweep: nothing that only it wanted goes on, and then it is over.
         """
         sweep.finished = self._dependencies.loop.time()
-        self._under_way -= 1
-        self._news.set()
         if sweep.timer is not None:
             sweep.timer.cancel()
+        unwanted: list[Progress] = []
         for progress in sweep.progress:
             progress.wanted_by.remove(sweep)
             if progress.wanted_by:
@@ -354,10 +354,28 @@ class Sweeper:
             if self._current.get(progress.target.name) is progress:
                 del self._current[progress.target.name]
             if progress.ended is None:
-                self._cut(progress, sweep.finished)
-        if not sweep.complete:
-            for turns in (self._far, self._local):
-                turns.keep(lambda work: work.progress.ended is None)
+                unwanted.append(progress)
+        if not unwanted:
+            self._close(sweep)
+            return
+        # First of all nothing of it begins or goes on any more: what takes time would put off the answer.
+        for turns in (self._far, self._local):
+            turns.keep(lambda work: bool(work.progress.wanted_by))
+        unwanted.sort(key=lambda one: not one.workers)
+        sweep.cutting = self._dependencies.loop.create_task(self._cut_all(sweep, unwanted, sweep.finished))
+
+    async def _cut_all(self, sweep: Sweep, unwanted: Iterable[Progress], now: float) -> None:
+        """
+        Cut these off, in slices: ten thousand take a second. One may have ended by itself by its turn.
+        """
+        async for progress in in_slices(unwanted):
+            if progress.ended is None:
+                self._cut(progress, now)
+        self._close(sweep)
+
+    def _close(self, sweep: Sweep) -> None:
+        self._under_way -= 1
+        self._news.set()
         sweep.over.set_result(None)
 
     def _cut(self, progress: Progress, now: float) -> None:

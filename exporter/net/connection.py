@@ -20,8 +20,8 @@ PEEKED = 16_384
 """Bytes that are looked at in one go."""
 
 
-BITE = 32
-"""Sockets that are gone on with before the loop looks at its clock and at others again."""
+BITE = 4
+"""Sockets that are gone on with before the loop looks at others again: a few milliseconds of handshakes."""
 
 
 TICK = 0.05

@@ -47,6 +47,9 @@ SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
 
 
+CLIENTS: web.AppKey[Clients | None] = web.AppKey("clients", Clients)
+
+
 RENDERINGS: web.AppKey[Renderings] = web.AppKey("renderings", Renderings)
 
 
@@ -64,7 +67,7 @@ def application(service: Service, offset: float, clients: Clients | None = None)
     """
     The server's routes. `offset` is taken off each scrape's timeout, for the answer to arrive in time.
 
-    `clients` are told whose requests are answered.
+    `clients` are told whose requests are answered, and tell since when these wait.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -75,6 +78,7 @@ def application(service: Service, offset: float, clients: Clients | None = None)
     app[SERVICE] = service
     app[REGISTRY] = registry
     app[OFFSET] = offset
+    app[CLIENTS] = clients
     app[COMPRESSION] = Compression()
     app[RENDERINGS] = Renderings()
     Site(service, app[RENDERINGS]).add_to(app.router)
@@ -114,7 +118,7 @@ async def report_errors(
 
 def scrape_timeout(request: web.Request) -> float:
     """
-    Seconds in which the scrape must have an answer: the request's own timeout less the offset.
+    Seconds in which the scrape must have an answer: the request's timeout less the offset and what is over.
     """
     try:
         stated = float(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", DEFAULT_TIMEOUT))
@@ -123,6 +127,10 @@ def scrape_timeout(request: web.Request) -> float:
     if not 0 < stated < math.inf:
         stated = DEFAULT_TIMEOUT
     stated = min(stated, MOST_TIMEOUT)
+    clients = request.app[CLIENTS]
+    if clients is not None:
+        # One that waited longer hardly waits any more: with no time left, every probe would be a failure.
+        stated -= min(clients.waited(request), stated / 2)
     # A timeout of a second or less is not eaten up by the offset.
     return max(stated - request.app[OFFSET], stated / 2)
 

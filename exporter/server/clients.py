@@ -53,13 +53,13 @@ class Client(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._served = False
-        self._asking = False
+        self.asking = False
         """It has sent part of a request."""
         self.address = ""
         self.requests = 0
         """Requests that are being answered."""
         self.since = self._loop.time()
-        """Loop time of its connection, its last answer, or the first byte of a request since then."""
+        """Loop time of its connection, its last answer, or the first byte of a request after these."""
         self.stalled: float | None = None
         """Loop time since when it does not read; None while it does."""
 
@@ -77,8 +77,8 @@ class Client(asyncio.Protocol):
         """
         It sends.
         """
-        if not self.requests and not self._asking:
-            self._asking, self.since = True, self._loop.time()
+        if not self.requests and not self.asking:
+            self.asking, self.since = True, self._loop.time()
         self._server.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -114,7 +114,7 @@ class Client(asyncio.Protocol):
         A request has come.
         """
         self.requests += 1
-        self._asking = False
+        self.asking = False
 
     def end(self) -> None:
         """
@@ -132,7 +132,7 @@ class Client(asyncio.Protocol):
         if self.buffered:
             limit = patience.read
         else:
-            limit = patience.idle if self._served and not self._asking else patience.request
+            limit = patience.idle if self._served and not self.asking else patience.request
         return now - self.since >= limit
 
     @property
@@ -217,6 +217,13 @@ class Clients:
             return await handler(request)
         finally:
             client.end()
+
+    def waited(self, request: web.Request) -> float:
+        """
+        Seconds since the first byte of a request came: while the process is busy, its client waits already.
+        """
+        client = self._connected.get(request.transport) if request.transport is not None else None
+        return asyncio.get_running_loop().time() - client.since if client is not None else 0.0
 
     def add(self, transport: asyncio.BaseTransport, client: Client) -> None:
         """

@@ -104,7 +104,10 @@ class Service:
         """The one after it, for all who asked since it began; None when nobody did."""
         self.clock = clock
         self._monotonic = monotonic
+        began = monotonic()
         self.config = load()
+        # To read about a target takes as long as to tell of it, on this machine and beside what else it does.
+        self._reserve = Reserve((monotonic() - began) / max(1, len(self.config.targets)))
         self._loaded_at = clock()
         self._load_succeeded = True
         self.loads = 0
@@ -116,7 +119,6 @@ class Service:
         self._configured = Monitor(self._dependencies, concurrency, clock, self._exposition.prepare)
         self._asked = Monitor(self._dependencies, concurrency, clock)
         self._answers = Answers()
-        self._reserve = Reserve()
         self._loop = loop
         self.saving: Saving | None = None
         """None when nothing is kept over a restart."""

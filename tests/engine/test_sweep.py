@@ -10,12 +10,15 @@ import errno
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from zlib import crc32
 
 import pytest
 
+from exporter.engine import sweep as engine_sweep
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.slices import in_slices
 from exporter.engine.sweep import Sweeper
 from exporter.model.errors import LeftOut, ProbeError
 from exporter.model.observation import Facts, Failed, Observed
@@ -538,3 +541,49 @@ def test_each_probe_is_given_as_it_ends_and_nothing_is_remembered_by_the_sweep(f
             network.close()
 
     asyncio.run(run())
+
+
+def test_a_large_sweep_is_cut_off_in_slices(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Others have their turn meanwhile. What is under way ends first, nothing of it begins, and who comes then
+    has probes of his own.
+    """
+    monkeypatch.setattr(engine_sweep, "in_slices", partial(in_slices, seconds=0.0))
+    names = [f"{number}" for number in range(100)]
+    turns, ended = 0, list[str]()
+
+    async def never(target: Target, _: Endpoint) -> Facts:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(target.name)
+        return FACTS
+
+    async def run() -> None:
+        nonlocal turns
+        loop = asyncio.get_running_loop()
+        network = Dependencies(loop)
+        try:
+            sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
+            first = sweeper.sweep([fake_target(name) for name in names], loop.time() + 0.5)
+            while first.finished is None:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0)
+            begun = len(fake.looked)
+            fake.behaviour = fake.good
+            second = sweeper.sweep([fake_target(names[0])], loop.time() + 5)
+            while not first.over.done():
+                turns += 1
+                await asyncio.sleep(0)
+                if turns == 20:
+                    assert len(ended) == begun
+            assert not first.complete
+            assert all(one.final is not None for one in first.progress)
+            await second.over
+            assert second.complete
+            assert len(fake.looked) == begun + 1
+        finally:
+            network.close()
+
+    fake.behaviour = never
+    asyncio.run(run())
+    assert turns >= len(names)

@@ -26,6 +26,7 @@ from exporter.engine.reserve import FIXED
 from exporter.model.targets import Target
 from exporter.report.exposition import Exposition
 from exporter.server.app import application
+from exporter.server.clients import Clients
 from exporter.server.pages.site import versions
 from exporter.server.service import Options, Service
 
@@ -225,6 +226,23 @@ def test_the_scrape_timeout_is_what_prometheus_says_less_an_offset(
             assert answer.status == 200
             found = values(await answer.text())
         assert found["expiry_sweep_timeout_seconds"] == {"": timeout}
+
+    serve(tmp_path, test)
+
+
+@pytest.mark.parametrize(("waited", "timeout"), [(2.0, 7.5), (9.0, 4.5), (900.0, 4.5)])
+def test_the_time_that_a_request_waited_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waited: float, timeout: float
+) -> None:
+    """
+    Up to half of what it says: who asked so long ago is gone, and a sweep without time has failures only.
+    """
+    monkeypatch.setattr(Clients, "waited", lambda *_: waited)
+
+    async def test(site: Site) -> None:
+        async with TestClient(TestServer(application(site.service, 0.5, Clients(10)))) as client:
+            text = await (await client.get("/metrics")).text()
+        assert values(text)["expiry_sweep_timeout_seconds"] == {"": timeout}
 
     serve(tmp_path, test)
 

@@ -159,6 +159,30 @@ def test_the_first_configuration_must_be_good() -> None:
     asyncio.run(run())
 
 
+def test_the_first_answer_has_as_much_time_as_reading_the_configuration_took(tmp_path: Path) -> None:
+    """
+    By a clock that goes on while the configuration is read: a busy machine is slow at both.
+    """
+
+    async def run() -> None:
+        async with shown(tmp_path) as targets:
+            now = 0.0
+            config = Config((targets["healthy"],))
+
+            def load() -> Config:
+                nonlocal now
+                now += 1.0
+                return config
+
+            loop = asyncio.get_running_loop()
+            one = Service(load, Options(), loop, lambda: NOW, lambda: now)
+            scrape = await one.scrape(10.0)
+            assert scrape.timeout == pytest.approx(10.0 - 1.5, abs=0.1)
+            await one.close()
+
+    asyncio.run(run())
+
+
 def test_a_probe_of_a_configured_target_is_remembered_with_it(tmp_path: Path) -> None:
     """
     Other targets have a memory of their own, so that /metrics shows none of them.

@@ -1,0 +1,26 @@
+"""
+Slices: long work is divided, so that the event loop answers others meanwhile.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+SLICE = 0.005
+"""Seconds of work after which the event loop has its turn."""
+
+
+async def in_slices(things: Iterable[T], seconds: float = SLICE) -> AsyncIterator[T]:
+    """
+    Yield the things one by one; whenever work on them took this many seconds, others have their turn first.
+    """
+    end = time.perf_counter() + seconds
+    for one in things:
+        yield one
+        if time.perf_counter() >= end:
+            await asyncio.sleep(0)
+            end = time.perf_counter() + seconds
