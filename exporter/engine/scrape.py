@@ -2,7 +2,7 @@
 One scrape: the rows that metrics, pages and commands are made from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.engine.memory import EndpointMemory
 from exporter.engine.results import TargetResult
@@ -41,9 +41,10 @@ class Scrape:
     What one scrape saw: rows to export, and the results behind them.
     """
 
-    targets: tuple[TargetRow, ...]
-    endpoints: tuple[EndpointRow, ...]
-    results: tuple[TargetResult, ...]
+    # Not shown: when its loop ends, asyncio writes down what it gave, which takes longer than to look at it.
+    targets: tuple[TargetRow, ...] = field(repr=False)
+    endpoints: tuple[EndpointRow, ...] = field(repr=False)
+    results: tuple[TargetResult, ...] = field(repr=False)
     duration: float
     """Seconds that the sweep took, or has taken so far."""
     timeout: float
