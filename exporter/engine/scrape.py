@@ -2,7 +2,7 @@
 One scrape: the rows that metrics, pages and commands are made from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.engine.memory import EndpointMemory
 from exporter.engine.results import TargetResult
@@ -70,9 +70,10 @@ class Scrape:
     What one scrape saw: rows to export, and the results behind them.
     """
 
-    targets: tuple[TargetRow, ...]
-    endpoints: tuple[EndpointRow, ...]
-    results: tuple[TargetResult, ...]
+    # Not shown: when its loop ends, asyncio writes down what it gave, which takes longer than to look at it.
+    targets: tuple[TargetRow, ...] = field(repr=False)
+    endpoints: tuple[EndpointRow, ...] = field(repr=False)
+    results: tuple[TargetResult, ...] = field(repr=False)
     duration: float
     """Seconds that the sweep took, or has taken so far."""
     timeout: float
@@ -83,7 +84,7 @@ class Scrape:
     """When it was made, in seconds since the epoch."""
     ended: float = 0.0
     """Loop time at which its sweep ended, or was to end: what follows is the making of the answer."""
-    problems: tuple[ProblemRow, ...] = ()
+    problems: tuple[ProblemRow, ...] = field(default=(), repr=False)
 
     @property
     def failures(self) -> int:

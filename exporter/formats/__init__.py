@@ -67,6 +67,7 @@ _BASE64_SEQUENCE = b"MI"
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\n\r\v\f"
 
+_CONTROLS = bytes(byte for byte in (*range(0x20), 0x7F) if byte not in b"\t\n\v\f\r\x1b")
 
 _ENDED = Problem(
     Reason.FILE_TOO_LARGE,
@@ -107,7 +108,8 @@ class Recognised:
         What is in the bytes: items whose names differ, and problems.
         """
         if self.format is None:
-            return Parsed(problems=(Problem(Reason.FORMAT_UNKNOWN, self.words),))
+            problem = Problem(Reason.FORMAT_UNKNOWN, self.words, lasts=_is_plain_text(self.data))
+            return Parsed(problems=(problem,))
         try:
             parsed = self.format.read(self.data, given)
         except Exception as error:  # noqa: BLE001 - it is logged
@@ -167,6 +169,16 @@ def _text(data: memoryview, encoding: str) -> str:
             parts += (str(data[: error.start], encoding), "\ufffd")
             data = data[error.end :]
     return "".join(parts)
+
+
+def _is_plain_text(data: bytes) -> bool:
+    """
+    True for text that is no remainder of a certificate: no bytes that text has not, no END line, no base64.
+    """
+    text = data.strip()
+    if not text or b"-----" in text or text.translate(None, _CONTROLS) != text:
+        return False
+    return not text.startswith(_BASE64_SEQUENCE) or bool(text.translate(None, _BASE64))
 
 
 def format_of(data: bytes) -> Format | None:

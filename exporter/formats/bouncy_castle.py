@@ -14,16 +14,20 @@ def recognises(data: bytes) -> bool:
     """
     True when the bytes begin with the version, a salt, and a count of rounds below 65,536.
     """
-    return data[:8] in _HEADS and data[28:30] == b"\0\0" and len(data) > 32
+    return data[:8] in _HEADS and data[28:30] == b"\0\0" and len(data) >= 53
 
 
-def read(_data: bytes, given: ParseContext) -> Parsed:
+def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    What it is, and what to do.
+    No items, and a problem that says which keystore it is and how to convert it.
     """
+    # BKS is readable from here on: the type of the first entry (1 to 4) and its alias with a length of two
+    # bytes, or the end (0) and a hash of 20 bytes.
+    is_plain = (data[33] == 0 and 1 <= data[32] <= 4) or (data[32] == 0 and len(data) == 53)
+    kind = f"BKS version {data[3]}" if is_plain else "UBER"
     findings = Findings(given.budget)
     findings.unsupported(
-        "this is a keystore of Bouncy Castle (BKS or UBER), which is not supported: "
+        f"this is a keystore of Bouncy Castle ({kind}), which is not supported: "
         "keytool -importkeystore makes a PKCS12 of it, which is"
     )
     return findings.parsed()

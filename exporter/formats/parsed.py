@@ -5,7 +5,7 @@ What a parser gives: items, and what is wrong beside them. Pure.
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exporter.formats.budget import Budget
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Item
@@ -31,6 +31,8 @@ class Problem:
 
     reason: Reason
     detail: str
+    lasts: bool = False
+    """True when that part would have no end either if it could be read (a key, a signed text)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,12 @@ class Findings:
     references: list[Reference] = field(default_factory=list)
     faults: list[FoundFault] = field(default_factory=list)
 
-    def broken(self, detail: str) -> None:
+    def broken(self, detail: str, *, lasts: bool = False) -> None:
         """
-        Note a part that can't be read.
+        Note a part that can't be read. `lasts`: one that has no end in any case.
         """
         self.budget.spend(3)
-        self.problems.append(Problem(Reason.FORMAT_BROKEN, detail))
+        self.problems.append(Problem(Reason.FORMAT_BROKEN, detail, lasts))
 
     def unsupported(self, detail: str) -> None:
         """
@@ -147,7 +149,7 @@ class Findings:
         self.items += [renamed(item, prefix + item.name) for item in other.items] if prefix else other.items
         self.chains += other.chains
         self.problems += [
-            Problem(one.reason, f"{prefix}: {one.detail}") if prefix else one for one in other.problems
+            replace(one, detail=f"{prefix}: {one.detail}") if prefix else one for one in other.problems
         ]
         self.lasting |= dict.fromkeys(other.lasting)
         self.references += other.references

@@ -65,6 +65,9 @@ _OTHERS: dict[str, Callable[[bytes, str, Budget], Parsed]] = {
 }
 """Labels of what may expire besides certificates."""
 
+_WORDS = (b"CERT", b"X509", b"CRL", b"PKCS", b"CMS", b"OCSP")
+"""What a BEGIN line that is damaged has in it when it was one of these, most probably."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Begin:
@@ -109,12 +112,15 @@ def read(data: bytes, given: ParseContext) -> Parsed:
         number += data.count(b"\n", counted, begin.start)
         counted = begin.start
         if not begin.label:
-            others.broken(f"the BEGIN line in line {number} is damaged")
+            line = data[begin.start : begin.start + LINE_LIMIT].splitlines()[0].upper()
+            lasts = not any(word in line for word in _WORDS)
+            others.broken(f"the BEGIN line in line {number} is damaged", lasts=lasts)
             certificates.append(None)
             continue
         place = f"the {begin.label} block in line {number}"
         end = data.find(_END, begin.stop, stop)
         known = len(others.problems)
+        lasts = begin.label not in _CERTIFICATES and begin.label not in _OTHERS
         if begin.label in _CERTIFICATES:
             certificates.append(_certificate(data, begin, end, place, others))
         elif begin.label in _OTHERS:
@@ -126,11 +132,12 @@ def read(data: bytes, given: ParseContext) -> Parsed:
             others.lasting[_words(begin.label)] = None
             # What is signed in clear (RFC 9580 section 7) has an END line of another label.
             if end < 0 and stop < len(data) and not begin.label.startswith("PGP "):
-                others.broken(f"{place} has no END line, so OpenSSL refuses what follows it")
+                words = f"{place} has no END line, so OpenSSL refuses what follows it"
+                others.broken(words, lasts=lasts)
         if len(others.problems) == known and end >= 0:
             fault = _fault(data, begin, end, last=stop == len(data))
             if fault:
-                others.broken(f"{place}: {fault}")
+                others.broken(f"{place}: {fault}", lasts=lasts)
     if len(begins) > BLOCK_LIMIT:
         others.problems.append(
             Problem(Reason.FILE_TOO_LARGE, f"it has more than {BLOCK_LIMIT:,} blocks; the first were read")

@@ -261,6 +261,7 @@ class _Reading:
 
     def _add_certificate(self, text: str) -> None:
         assert self._use is not None
+        self.findings.budget.spend(8)
         place = f"the certificate that ends in line {self.parser.CurrentLineNumber} can't be read"
         try:
             found = self.findings.certificate(from_base64(text), place)

@@ -239,7 +239,8 @@ def parse_url(text: str) -> Url:
     if form is Form.NAME:
         return Url(text, scheme, _name(rest, scheme))
     if not rest.startswith("//"):
-        raise TargetError(f"{text!r} is not a URL: write {scheme}://{rest.lstrip('/')}")
+        root = "/" if form is Form.PATH else ""
+        raise TargetError(f"{text!r} is not a URL: write {scheme}://{root}{rest.lstrip('/')}")
     if form is Form.PATH:
         return Url(text, scheme, path=_path(rest[2:], scheme))
     if form is Form.RESOURCE:

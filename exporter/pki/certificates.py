@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
+from OpenSSL import crypto
 
 from exporter.model.caches import Cache, remembered, size
 from exporter.model.foreign_text import printable
@@ -56,7 +57,7 @@ UNREADABLE = (
 _EXCLUDED_SUBTREES = 0xA1
 
 
-_VERSIONS = (b"", bytes((_TBS_VERSION, 3, INTEGER, 1, 1)), _VERSION_3)
+_VERSIONS = (b"", *(bytes((_TBS_VERSION, 3, INTEGER, 1, number)) for number in range(3)))
 
 
 _NAME_CONSTRAINTS = bytes.fromhex("0603551d1e")
@@ -120,7 +121,7 @@ _SERVER_USES = frozenset({bytes.fromhex("06082b06010505070301"), bytes.fromhex("
 _REJECTED_USES = 0xA0
 
 
-_issuers: Cache[tuple[str, str]] = Cache("parsed")
+_issuers: Cache[tuple[str, str, bool]] = Cache("parsed")
 
 
 _one_at_a_time = Lock()
@@ -313,13 +314,16 @@ def _facts(der: bytes) -> Certificate:
         not_after, odd_end = read_time(end, "end")
     except UNREADABLE as error:
         raise CertificateError(f"the certificate cannot be read: {error}") from None
-    oddities = [odd_begin, odd_end]
-    if readable != der:
-        oddities += _oddities(der, plain, encoded)
-    subject = _subject(loaded, readable)
-    issuer, organization = _issuer(loaded, readable, encoded[3])
+    subject, is_read = _name(loaded, readable, "subject")
+    issuer, organization, issuer_is_read = _issuer(loaded, readable, encoded[3])
     key_algorithm, key_bits = _key(loaded)
-    extensions = _extensions(loaded, readable)
+    extensions, odd_extensions = _extensions(loaded, readable)
+    oddities = [odd_begin, odd_end, _odd_version(encoded), odd_extensions]
+    if readable != der:
+        oddities += _oddities(der, plain)
+    odd = "; ".join(filter(None, oddities))
+    if not (odd or (readable == der and is_read and issuer_is_read)):
+        odd = _refusal(der)
     alternative = extensions.get(x509.SubjectAlternativeName)
     constraints = extensions.get(x509.BasicConstraints)
     key_usage = extensions.get(x509.KeyUsage)
@@ -345,7 +349,7 @@ def _facts(der: bytes) -> Certificate:
             None if purposes is None else _shared(frozenset(oid.dotted_string for oid in purposes))
         ),
         public_key_sha256=sha256(encoded[6]).hexdigest(),
-        irregular="; ".join(odd for odd in oddities if odd),
+        irregular=odd,
     )
 
 
@@ -379,55 +383,72 @@ def _loaded(der: bytes) -> tuple[x509.Certificate, bytes, bytes]:
     raise CertificateError(f"the bytes are not a certificate: {reason}")
 
 
-def _oddities(der: bytes, plain: bytes, fields: list[bytes]) -> list[str]:
+def _oddities(der: bytes, plain: bytes) -> list[str]:
     """
-    What strict clients refuse in a certificate that was mended, besides its dates: see `Certificate`.
+    Why strict clients refuse the encoding of a certificate that was mended. `plain` is the same in DER.
+
+    Not the order of the parts of a name: OpenSSL, GnuTLS, Go and Java pass over it.
     """
     _, _, end = bounds(der, 0)
     found = []
     if end < len(der):
         found.append(f"{len(der) - end} bytes follow it")
-    if plain != der[:end]:
-        found.append(
-            "it is not DER (the parts of a name are out of order, or lengths, numbers or strings are in a "
-            "form that DER forbids)"
-        )
-    has_extensions = any(field[0] == _TBS_EXTENSIONS for field in fields[7:])
-    if fields[0] not in _VERSIONS or (has_extensions and fields[0] != _VERSION_3):
-        found.append("its version is not 3, and the rest of it is")
+    if plain != der[:end] and as_der(der, ordered=False) != der[:end]:
+        found.append("it is not DER (lengths, numbers or strings are in a form that DER forbids)")
     return found
 
 
-def _subject(loaded: x509.Certificate, der: bytes) -> x509.Name:
+def _refusal(der: bytes) -> str:
     """
-    Whom the certificate is about.
+    Why OpenSSL can't read a certificate (a name that is no text); empty when it can.
     """
     try:
-        return loaded.subject
+        crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+    except crypto.Error as error:
+        words = [why for *_, why in error.args[0]]
+        return f"OpenSSL can't read it ({', '.join(words[:1])})"
+    return ""
+
+
+def _odd_version(fields: list[bytes]) -> str:
+    """
+    Why strict clients (GnuTLS, Java, browsers) refuse the version of a certificate; empty when they do not.
+    """
+    has_extensions = any(field[0] == _TBS_EXTENSIONS for field in fields[7:])
+    if fields[0] == _VERSION_3 or (fields[0] in _VERSIONS and not has_extensions):
+        return ""
+    return "its version is not 3, and the rest of it is"
+
+
+def _name(
+    loaded: x509.Certificate, der: bytes, whose: Literal["subject", "issuer"]
+) -> tuple[x509.Name, bool]:
+    """
+    The name of the subject or the issuer, and whether the library could read it as it is.
+
+    Empty when it can't be read at all.
+    """
+    try:
+        return getattr(loaded, whose), True
     except UNREADABLE:
         pass
     try:
-        return x509.load_der_x509_certificate(_mended(der, _NONE)).subject
+        return getattr(x509.load_der_x509_certificate(_mended(der, _NONE)), whose), False
     except UNREADABLE:
-        return x509.Name([])
+        return x509.Name([]), False
 
 
-def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, str]:
+def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, str, bool]:
     """
-    Who issued it, as in `Certificate`: the name, and the organization. Remembered, since few issue many.
+    Who issued it, as in `Certificate`: the name, the organization, and whether the library could read it as
+    it is. Remembered, since few issue many.
     """
     known = _issuers.get(encoded)
     if known is not None:
         return known
-    try:
-        name = loaded.issuer
-    except UNREADABLE:
-        try:
-            name = x509.load_der_x509_certificate(_mended(der, _NONE)).issuer
-        except UNREADABLE:
-            name = x509.Name([])
+    name, is_read = _name(loaded, der, "issuer")
     text = printable(name.rfc4514_string())
-    known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text)
+    known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text, is_read)
     _issuers.put(encoded, known, size(encoded, known))
     return known
 
@@ -475,15 +496,19 @@ def _signature_hash(loaded: x509.Certificate) -> str:
     return "none" if algorithm is None else algorithm.name
 
 
-def _extensions(loaded: x509.Certificate, der: bytes) -> dict[type[x509.ExtensionType], Any]:
+def _extensions(loaded: x509.Certificate, der: bytes) -> tuple[dict[type[x509.ExtensionType], Any], str]:
     """
-    The first of each kind of the extensions that can be read.
+    The first of each kind of the extensions that can be read, and why strict clients refuse them all.
     """
     found: dict[type[x509.ExtensionType], Any] = {}
+    odd = ""
     try:
         for extension in loaded.extensions:
             found.setdefault(type(extension.value), extension.value)
-        return found  # noqa: TRY300 -- reading them is what may raise
+        return found, ""  # noqa: TRY300 -- reading them is what may raise
+    except x509.DuplicateExtension as error:
+        # RFC 5280 section 4.2. OpenSSL refuses such only of those that it knows.
+        odd = f"the extension {error.oid.dotted_string} is in it twice"
     except UNREADABLE:
         found.clear()
     # One that cannot be read spoils all others, so each is read from a certificate of its own.
@@ -495,7 +520,7 @@ def _extensions(loaded: x509.Certificate, der: bytes) -> dict[type[x509.Extensio
             if oid == _EXTENDED_KEY_USAGE:
                 # It is there, so it limits the use: OpenSSL and others allow none when it is empty.
                 found[x509.ExtendedKeyUsage] = ()
-    return found
+    return found, odd
 
 
 def _ip_addresses(alternative: x509.SubjectAlternativeName) -> tuple[str, ...]:

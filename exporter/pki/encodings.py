@@ -102,17 +102,17 @@ def read_time(time: bytes, what: str) -> tuple[float, str]:
     if _STRICT_TIMES[tag].fullmatch(digits) is None:
         form = "YYMMDDhhmmssZ" if tag == UTC_TIME else "YYYYMMDDhhmmssZ"
         return moment, f"its {what} {shown} is not of the form {form}"
-    return moment, f"its {what} is in the year 0" if shift else ""
+    return moment, ""
 
 
-def as_der(ber: bytes) -> bytes:
+def as_der(ber: bytes, *, ordered: bool = True) -> bytes:
     """
     The first encoding in BER once more, in DER as far as certificates need it (X.690 sections 10 and 11).
 
-    Lengths are definite and short, strings are in one part, sets in order, numbers short, and true is 0xFF.
-    Raises ValueError.
+    Lengths are definite and short, strings are in one part, numbers short, and true is 0xFF. Sets are in
+    order unless that is not wanted. Raises ValueError.
     """
-    return _Again(ber).encoding(0, len(ber), _DEPTH_LIMIT)[0]
+    return _Again(ber, ordered=ordered).encoding(0, len(ber), _DEPTH_LIMIT)[0]
 
 
 class _Again:
@@ -120,8 +120,9 @@ class _Again:
     Writes an encoding once more.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, ordered: bool) -> None:
         self._data = data
+        self._ordered = ordered
         self._left = _COUNT_LIMIT
 
     def encoding(self, position: int, limit: int, depth: int) -> tuple[bytes, int]:
@@ -146,7 +147,7 @@ class _Again:
         following = position if end is not None else position + 2
         if tag ^ _CONSTRUCTED in _STRINGS:
             return encode(tag ^ _CONSTRUCTED, [content(part) for part in parts]), following
-        return encode(tag, sorted(parts) if tag == SET else parts), following
+        return encode(tag, sorted(parts) if tag == SET and self._ordered else parts), following
 
 
 def _plain(tag: int, inside: bytes) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 
 from exporter.formats import kubeconfig as module
 from exporter.formats import parse
+from exporter.formats.budget import STEPS
 from exporter.formats.parsed import ParseContext
 from exporter.formats.ssh import FOR_EVER
 from exporter.model.reasons import Reason
@@ -232,6 +233,17 @@ def test_metadata_has_its_validity_and_each_key_once() -> None:
     assert told(parsed) == {"metadata": "metadata", "signing-1": "leaf"}
     validity = parsed.items[0]
     assert (validity.not_before, validity.not_after) == (NOW, 1_801_440_000.0)
+
+
+def test_metadata_pays_for_certificates_that_are_none() -> None:
+    """
+    Each costs a dozen microseconds, and so many steps: else a large file of them takes several seconds.
+    """
+    given = ParseContext()
+    text = "<ds:X509Certificate>MII</ds:X509Certificate>" * 1000
+    data = metadata().replace(b"</ds:X509Data>", text.encode() + b"</ds:X509Data>", 1)
+    assert len(parse(data, given).problems) == 1000
+    assert STEPS - given.budget.left > 14_000
 
 
 def test_metadata_may_say_when_it_was_made() -> None:

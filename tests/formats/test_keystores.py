@@ -344,14 +344,26 @@ def test_keystores_of_java(tmp_path: Path, kind: str) -> None:
     assert reasons(read(path.read_bytes(), "changed!")) == ["keystore_password_wrong"]
 
 
-@pytest.mark.parametrize("name", ["BKS", "UBER", "BCFKS"])
-def test_keystores_of_bouncy_castle_are_told_by_name(name: str) -> None:
+BKS = unsupported()["BKS"]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (BKS, "BKS version 2"),
+        (b"\0\0\0\1" + BKS[4:], "BKS version 1"),  # BKS-V1 differs in its hash only
+        (b"\0\0\0\1" + BKS[4:32] + b"\0" + bytes(range(20)), "BKS version 1"),  # of no entries
+        (unsupported()["UBER"], "UBER"),
+        (unsupported()["BCFKS"], "BCFKS"),
+    ],
+)
+def test_keystores_of_bouncy_castle_are_told_by_name(data: bytes, name: str) -> None:
     """
     Not as damage, nor as something unknown.
     """
-    parsed = read(unsupported()[name], PASSWORD)
+    parsed = read(data, PASSWORD)
     assert reasons(parsed) == ["format_unsupported"]
-    assert name in parsed.problems[0].detail
+    assert f"({name})" in parsed.problems[0].detail
 
 
 @pytest.mark.parametrize(

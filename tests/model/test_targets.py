@@ -107,6 +107,7 @@ BAD_URLS = {
     "a.example:443": f"'a.example:443' has no scheme: write https://a.example:443, {OTHER}",
     "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",
     "https:a": "'https:a' is not a URL: write https://a",
+    "file:/etc/x": "'file:/etc/x' is not a URL: write file:///etc/x",
     "gopher://a.example": f"scheme 'gopher' is not known: {LISTED}",
     "htps://a.example": f"scheme 'htps' is not known: did you mean 'https'? {LISTED}",
     "HTTP://a.example": f"scheme 'http' is not known: did you mean 'https'? {LISTED}",

@@ -63,6 +63,7 @@ def why(path: str, parsed: Parsed, problem: ProbeError | None) -> str:
         return TRUST_STORE if _is_store(path, parsed) else ""
     if parsed.items:
         return ""
+    lasts = bool(parsed.problems) and all(one.lasts for one in parsed.problems)
     match problem.reason:
         case Reason.NOT_A_FILE:
             return "it is no file"
@@ -72,6 +73,10 @@ def why(path: str, parsed: Parsed, problem: ProbeError | None) -> str:
             return "a private key that can't be read, and need not be"
         case Reason.FORMAT_UNKNOWN | Reason.FILE_TOO_LARGE if not _CERTIFICATE_NAME.fullmatch(path):
             return "it is no certificate, neither by its content nor by its name"
+        case Reason.FORMAT_UNKNOWN if lasts:
+            return "it is text without a certificate, in spite of its name"
+        case Reason.FORMAT_BROKEN if lasts and not _CERTIFICATE_NAME.fullmatch(path):
+            return "what is damaged in it is no certificate"
     return ""
 
 

@@ -3,6 +3,7 @@ The file probe on real files: patterns, passwords, links that are swapped, and a
 """
 
 import asyncio
+import base64
 import contextlib
 import os
 import socket
@@ -115,7 +116,7 @@ def test_everything_that_is_no_good_file_has_its_reason_and_harms_no_other(tmp_p
     (tmp_path / "good.pem").write_bytes(leaf().pem)
     (tmp_path / "half.pem").write_bytes(leaf().pem + pem("CERTIFICATE", b"nothing"))
     (tmp_path / "broken.pem").write_bytes(leaf().pem[:300])
-    (tmp_path / "text.pem").write_bytes(b"hello")
+    (tmp_path / "data.pem").write_bytes(b"\0hello")
     (tmp_path / "empty.pem").touch()
     (tmp_path / "huge.pem").touch()
     os.truncate(tmp_path / "huge.pem", 100_000_000)
@@ -133,7 +134,7 @@ def test_everything_that_is_no_good_file_has_its_reason_and_harms_no_other(tmp_p
         "good.pem": "seen",
         "half.pem": "format_broken",
         "broken.pem": "format_broken",
-        "text.pem": "format_unknown",
+        "data.pem": "format_unknown",
         "empty.pem": "format_unknown",
         "huge.pem": "file_too_large",
         "dangling": "file_not_found",
@@ -630,7 +631,7 @@ def test_many_files_are_looked_at_in_parts(tmp_path: Path) -> None:
     """
     count = 1100
     for number in range(count):
-        (tmp_path / f"{number:04}.pem").write_bytes(leaf().pem if number % 2 else b"x")
+        (tmp_path / f"{number:04}.pem").write_bytes(leaf().pem if number % 2 else b"\0")
     rows = look(of(tmp_path / "*.pem"))
     assert len(rows) == count
     assert {name for name, found in told(rows).items() if found == "seen"} == {
@@ -653,30 +654,45 @@ def test_a_pattern_leaves_out_what_is_no_certificate_at_all(tmp_path: Path) -> N
     (tmp_path / "source.zip").symlink_to("nowhere")
     (tmp_path / "other.json").write_text('{"keys": {"a": 1}}', "utf-8")
     (tmp_path / "site").write_bytes(leaf().pem)
+    (tmp_path / "site.crt").write_bytes(leaf().pem)
     (tmp_path / "broken").write_bytes(leaf().der[:-20])
     (tmp_path / "empty.crt").touch()
+    (tmp_path / "letter").write_text("-----BEGIN pgp SIGNED MESSAGE-----\nhello\n", "utf-8")
+    (tmp_path / "letter.pem").write_text("-----BEGIN pgp SIGNED MESSAGE-----\nhello\n", "utf-8")
+    (tmp_path / "dummy.crt").write_text("This is a dummy root certificate file. Caf\u00e9.\n", "utf-8")
+    (tmp_path / "random.crt").write_bytes(bytes(range(256)))
+    (tmp_path / "half.crt").write_bytes(leaf().pem[-200:])
+    (tmp_path / "bare.crt").write_bytes(base64.b64encode(leaf().der)[:-21])
+    (tmp_path / "cut").write_text("-----BEGIN CERTIFICAT-\n", "utf-8")
 
     async def run() -> None:
         async with watching() as watch:
             made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
             assert told(made.endpoints) == {
                 "site": "seen",
+                "site.crt": "seen",
                 "broken": "format_broken",
                 "empty.crt": "format_unknown",
+                "letter.pem": "format_broken",
+                "random.crt": "format_unknown",
+                "half.crt": "format_unknown",
+                "bare.crt": "format_unknown",
+                "cut": "format_broken",
             }
-            assert made.targets[0].left_out == 8
+            assert made.targets[0].left_out == 10
             (words,) = {str(one) for one in made.results[0].left_out if "openssl.cnf" in one.place}
             assert (
                 words
                 == f"{tmp_path}/openssl.cnf: it is no certificate, neither by its content nor by its name"
             )
             (tmp_path / "site").write_bytes(b"anything else")
+            (tmp_path / "site.crt").write_bytes(b"404 Not Found")
             made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
-            assert told(made.endpoints)["site"] == "format_unknown"
+            assert told(made.endpoints)["site"] == told(made.endpoints)["site.crt"] == "format_unknown"
 
     asyncio.run(run())
     # What is named is to be a certificate: alone, or at the end of a pattern.
-    for path in ("openssl.cnf", "fifo", "empty"):
+    for path in ("openssl.cnf", "fifo", "empty", "dummy.crt"):
         (alone,) = look(of(tmp_path / path))
         (by_pattern,) = look(of(f"{str(tmp_path)[:-1]}?/{path}"))
         assert outcome(alone) == outcome(by_pattern) == ("not_a_file" if path == "fifo" else "format_unknown")
