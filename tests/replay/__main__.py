@@ -5,7 +5,7 @@ Prints what would have been said before each incident: python -m tests.replay
 from collections.abc import Iterator
 
 from exporter.model.policies import DAY, HOUR
-from tests.replay.incidents import SCENARIOS, Incident, Outcome, incidents, replay
+from tests.replay.incidents import Incident, Outcome, incidents, replayed
 
 HEAD = ("Incident", "First notice before the outage", "Alert", "blackbox_exporter at that time")
 
@@ -42,7 +42,7 @@ def table() -> Iterator[str]:
     yield "| " + " | ".join(HEAD) + " |"
     yield "|---" * len(HEAD) + "|"
     for incident in incidents():
-        yield "| " + " | ".join(row(incident, replay(SCENARIOS[incident.id]()))) + " |"
+        yield "| " + " | ".join(row(incident, replayed(incident.id))) + " |"
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ Secrets and keystores stand here as files: an item is an item, wherever it was r
 `blackbox_exporter` sees only what stands on the wire.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,13 +141,12 @@ def replay(scenario: Scenario) -> Outcome:
     Let the scenario happen and see what the shipped alerts say.
     """
     recording = record(scenario.fleet, scenario.until, scenario.interval)
-    firings = promtool.firings(recording)
+    firings, alerts = promtool.told(recording, scenario.alert)
     wanted = [name for name in firings if (name.alert, name.severity) == (scenario.alert, scenario.severity)]
     assert wanted, f"{scenario.alert} {scenario.severity} never fired, only {sorted(firings)}"
     first = min(wanted, key=lambda name: (firings[name].first, name))
     when = firings[first].first
-    found = promtool.alerts(recording, [(first.alert, when)])[first.alert, when]
-    title = next(one.title for one in found if one.name == first)
+    title = next(one.title for one in alerts[first.alert, when] if one.name == first)
     return Outcome(scenario, firings, first, scenario.outage - when, title, blackbox(scenario.wire, when))
 
 
@@ -657,3 +657,11 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "tlsa": tlsa,
 }
 """How each incident is replayed, by its id."""
+
+
+@functools.cache
+def replayed(incident: str) -> Outcome:
+    """
+    The outcome of an incident, by its id; several tests may ask for it.
+    """
+    return replay(SCENARIOS[incident]())

@@ -2,27 +2,20 @@
 Incidents: each would have been told of in time, by an alert whose title names the cause.
 """
 
-import functools
-
 import pytest
 
 from exporter.model.policies import DAY, HOUR
 from tests.replay import promtool
 from tests.replay.__main__ import row
-from tests.replay.incidents import GONE, OUTAGE, SCENARIOS, Incident, Outcome, blackbox, incidents, replay
+from tests.replay.incidents import GONE, OUTAGE, SCENARIOS, Incident, Outcome, blackbox, incidents, replayed
 from tests.replay.promtool import Name
 from tests.replay.timeline import MINUTE, YEAR, fleet, leaf, place, record, served
 from tests.support.readme import MANUAL
 
 TABLE = (MANUAL / "comparison.md").read_text(encoding="utf-8").splitlines()
 
-
-@functools.cache
-def replayed(incident: str) -> Outcome:
-    """
-    The outcome of an incident; several tests may ask for it.
-    """
-    return replay(SCENARIOS[incident]())
+# Of the module: so the tests of one incident follow one another, in one process that replays it once.
+each_incident = pytest.mark.parametrize("incident", incidents(), ids=lambda one: one.id, scope="module")
 
 
 def test_every_incident_is_replayed() -> None:
@@ -32,7 +25,7 @@ def test_every_incident_is_replayed() -> None:
     assert {one.id for one in incidents()} == set(SCENARIOS)
 
 
-@pytest.mark.parametrize("incident", incidents(), ids=lambda one: one.id)
+@each_incident
 def test_an_incident_is_announced_in_time(incident: Incident) -> None:
     """
     The alert fires as long before the outage as it must; without any lead, in the first evaluation of it.
@@ -42,7 +35,7 @@ def test_an_incident_is_announced_in_time(incident: Incident) -> None:
     assert outcome.lead >= (incident.lead or -scenario.interval - scenario.known_after)
 
 
-@pytest.mark.parametrize("incident", incidents(), ids=lambda one: one.id)
+@each_incident
 def test_an_incident_is_told_of_by_its_cause_until_it_is_over(incident: Incident) -> None:
     """
     The first alert's title names the cause, nothing goes quiet before the fix, and the manual's table has it.
