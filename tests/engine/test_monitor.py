@@ -379,3 +379,22 @@ def test_results_are_what_a_probe_saw_and_rows_have_what_is_known_besides(tmp_pa
     assert [item.name for item in (rows["refused"] or NOTHING).items] == ["client"]
     assert [item.name for item in (raw["healthy"] or NOTHING).items] == ["leaf", "chain-1"]
     assert raw["refused"] is None
+
+
+def test_what_nobody_waits_for_any_more_is_remembered_at_once(tmp_path: Path) -> None:
+    """
+    Who asked may go away meanwhile: the probe goes on to its end.
+    """
+
+    async def run() -> None:
+        async with watching(tmp_path, "healthy") as (watch, (healthy,)), asyncio.timeout(10):
+            asked = asyncio.create_task(watch.probe(healthy, 5.0))
+            await asyncio.sleep(0)
+            asked.cancel()
+            while not watch.memory.known(healthy).endpoints:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+            (held,) = watch.memory.known(healthy).endpoints.values()
+            assert isinstance(held.observation, Observed)
+            assert held.judged is not None
+
+    asyncio.run(run())
