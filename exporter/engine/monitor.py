@@ -219,7 +219,9 @@ class Monitor:
         """
         Take in what ends while other probes are under way: the answer is made sooner then.
         """
-        while await self._sweeper.more():
+        more = True
+        while more:
+            more = await self._sweeper.more()
             self._take_given()
 
     def _take_given(self) -> None:

@@ -388,3 +388,22 @@ def test_a_scrape_is_written_down_without_its_rows() -> None:
     row = EndpointRow(target(), "10.0.0.1:443", EndpointMemory(Observed(FACTS), 0.1), None)
     scrape = Scrape((), (row,) * 1000, (), 1.0, 10.0, complete=True, at=NOW)
     assert len(repr(scrape)) < 200
+
+
+def test_what_nobody_waits_for_any_more_is_remembered_at_once(tmp_path: Path) -> None:
+    """
+    Who asked may go away meanwhile: the probe goes on to its end.
+    """
+
+    async def run() -> None:
+        async with watching(tmp_path, "healthy") as (watch, (healthy,)), asyncio.timeout(10):
+            asked = asyncio.create_task(watch.probe(healthy, 5.0))
+            await asyncio.sleep(0)
+            asked.cancel()
+            while not watch.memory.known(healthy).endpoints:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+            (held,) = watch.memory.known(healthy).endpoints.values()
+            assert isinstance(held.observation, Observed)
+            assert held.judged is not None
+
+    asyncio.run(run())
