@@ -9,6 +9,7 @@ import icalendar
 import pytest
 import vobject
 
+from exporter.model.foreign_text import printable_lines
 from exporter.model.policies import AUTOMATIC, HOUR, MANUAL
 from exporter.model.reasons import Kind, Reason
 from exporter.report.advice import renewal
@@ -94,6 +95,29 @@ def test_an_event_says_where_what_and_what_to_do() -> None:
     assert event["transp"] == "TRANSPARENT"
     assert event["dtstamp"].dt == moment(NOW)
     assert "url" not in events(calendar(scene))[0]
+
+
+@pytest.mark.parametrize("name", ["shop", "a, b; c\\\\d", "\N{GRINNING FACE}" * 100, "x" * 1000])
+def test_a_library_writes_the_same(name: str) -> None:
+    """
+    Names, order, escapes and lines: what programs know to read.
+    """
+    scene = Scene().see(target(name=name), seen(facts(certificate(), intermediate())))
+    text = calendar(scene, external_url=EXTERNAL_URL, name=name)
+    assert icalendar.Calendar.from_ical(text).to_ical() == text
+
+
+@pytest.mark.parametrize("before", range(80))
+def test_no_escape_is_divided(before: int) -> None:
+    """
+    Wherever it stands: some programs unfold lines after they read the escapes.
+    """
+    name = "x" * before + "\\,;\n" * 20
+    scene = Scene().see(target(name=name), seen(facts(certificate(), intermediate())))
+    text = calendar(scene)
+    assert events(text)
+    lines = text.split(b"\r\n")
+    assert not [one for one in lines if (len(one) - len(one.rstrip(b"\\"))) % 2]
 
 
 def test_a_renewal_moves_the_events() -> None:
@@ -210,14 +234,14 @@ def test_the_calendar_says_what_it_is() -> None:
 )
 def test_no_text_breaks_the_calendar(odd: str) -> None:
     """
-    Escaped, folded between characters, and without what no calendar may have.
+    Escaped, folded between characters, and without what no calendar may have, or what turns it round.
     """
     scene = Scene().see(target(name=odd), seen(facts(certificate(odd, issuer=odd)), odd))
     found = events(calendar(scene, external_url=EXTERNAL_URL, name=odd))
     assert len(found) == 3
     text = str(found[0]["summary"])
     assert not [char for char in text if char < " " and char not in "\n\t"]
-    assert text.startswith(odd.replace("\r", "")[:3])
+    assert text.startswith(printable_lines(odd)[:3])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from aiohttp import web
 
-from exporter.report import json_items
+from exporter.report import calendar, json_items
 from exporter.report.filters import API_PARAMETERS, FILTERS, PAGE_PARAMETERS, ParameterError, Selection, parse
 from exporter.report.inventory import FRESH, Inventory
 from exporter.server.answers import answer
@@ -20,10 +20,6 @@ from exporter.server.bodies import Renderings
 from exporter.server.pages import overview, target
 from exporter.server.pages.overview import Situation
 from exporter.server.service import Service
-
-EVENTS = 10_000
-"""Events of the calendar that are remembered until the next scrape; each has about a kilobyte."""
-
 
 HEADERS = {
     # Nothing but our own three files, and no style or script within a page.
@@ -75,8 +71,6 @@ class Site:
     def __init__(self, service: Service, renderings: Renderings) -> None:
         self._service = service
         self._renderings = renderings
-        self._events_of: Inventory | None = None
-        self._events: dict[Hashable, bytes] = {}
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """
@@ -142,11 +136,8 @@ class Site:
         fleet, now = await self._fleet(), self._service.clock()
 
         def parts() -> Iterator[bytes]:
-            from exporter.report import calendar as agenda  # noqa: PLC0415 - its library is large, and many never need it
-
             entries, name = fleet.select(selection, now), _calendar_name(selection)
-            known = self._events_known(fleet)
-            yield from agenda.parts(entries, fleet.scrape.at, self._service.external_url, name, known)
+            yield from calendar.parts(entries, fleet.scrape.at, self._service.external_url, name)
 
         body = await self._rendered(fleet, ("calendar", selection), parts)
         return await _told(request, body, "text/calendar")
@@ -165,11 +156,6 @@ class Site:
         return web.Response(
             body=found.body, content_type=found.content_type, charset="utf-8", headers=headers
         )
-
-    def _events_known(self, fleet: Inventory) -> dict[Hashable, bytes]:
-        if self._events_of is not fleet or len(self._events) > EVENTS:
-            self._events_of, self._events = fleet, {}
-        return self._events
 
     async def _rendered(
         self, fleet: Inventory, what: tuple[Hashable, ...], parts: Callable[[], Iterable[bytes]]
