@@ -7,12 +7,10 @@ when the last endpoint has the renewed certificate. Its UID names target, item a
 moment and no certificate, so a renewal moves the event and makes no new one.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
-
-from icalendar import Calendar, Event, vText
 
 from exporter import __version__
 from exporter.judgement.verdicts import Deadlines, JudgedItem
@@ -26,8 +24,12 @@ EVENT_LIMIT = 2000
 """Events in a calendar, the soonest ones. Calendar services refuse larger files (Google: a megabyte)."""
 
 
-REFRESH = timedelta(hours=1)
-"""How often a program shall fetch the calendar again."""
+REFRESH = "PT1H"
+"""How often a program shall fetch the calendar again: a duration (RFC 5545 section 3.3.6)."""
+
+
+WIDTH = 74
+"""Bytes of a line before it is folded; what is folded has a space before it (RFC 5545 section 3.1)."""
 
 
 PAST = 31 * DAY
@@ -49,56 +51,41 @@ class Moment:
     """Other endpoints of the target that have an item of this name."""
 
 
-_END = b"END:VCALENDAR\r\n"
-
-
 def render(entries: Iterable[Entry], seen_at: float, external_url: str | None, name: str) -> bytes:
     """
     The calendar of these endpoints, as seen at this time. Links need the external URL; None: there are none.
     """
-    return b"".join(parts(entries, seen_at, external_url, name, {}))
+    return b"".join(parts(entries, seen_at, external_url, name))
 
 
-def parts(
-    entries: Iterable[Entry],
-    seen_at: float,
-    external_url: str | None,
-    name: str,
-    known: MutableMapping[Hashable, bytes],
-) -> Iterator[bytes]:
+def parts(entries: Iterable[Entry], seen_at: float, external_url: str | None, name: str) -> Iterator[bytes]:
     """
-    The same piece by piece, an event at a time: each takes up to a millisecond.
-
-    `known` has the events of the same scrape that were made before, for whichever selection; more are added.
+    The pieces of this calendar in their order: what stands before the events, each event, the end.
     """
     moments = sorted(_moments(entries), key=lambda one: (one.when < seen_at - PAST, one.when))
-    calendar = Calendar()
-    calendar.add("prodid", f"-//expiry-exporter//{__version__}//EN")
-    calendar.add("version", "2.0")
-    calendar.add("method", "PUBLISH")
-    # As text by name: the library would write what it doesn't know without escaping.
-    for key in ("name", "x-wr-calname"):
-        calendar.add(key, vText(printable_lines(name)))
     words = "When renewals are due, and when what they renew becomes critical and ends."
     if len(moments) > EVENT_LIMIT:
         words += f" The first {EVENT_LIMIT} of {len(moments)} events: ask for fewer with ?label=NAME=VALUE."
-    for key in ("description", "x-wr-caldesc"):
-        calendar.add(key, vText(words))
-    calendar.add("refresh-interval", REFRESH, parameters={"VALUE": "DURATION"})
-    calendar.add("x-published-ttl", "PT1H")
-    yield calendar.to_ical().removesuffix(_END)
+    yield b"".join(
+        (
+            _line("BEGIN", "VCALENDAR"),
+            _line("VERSION", "2.0"),
+            _line("PRODID", f"-//expiry-exporter//{__version__}//EN"),
+            _line("METHOD", "PUBLISH"),
+            _line("DESCRIPTION", _text(words)),
+            _line("X-WR-CALDESC", _text(words)),
+            _line("NAME", _text(name)),
+            _line("X-WR-CALNAME", _text(name)),
+            _line("REFRESH-INTERVAL;VALUE=DURATION", REFRESH),
+            _line("X-PUBLISHED-TTL", REFRESH),
+        )
+    )
     for one in moments[:EVENT_LIMIT]:
-        when = _datetime(one.when)
+        when = _date_time(one.when)
         # A moment that no calendar can say (before the year 1, after 9999) is no event.
-        if when is None:
-            continue
-        row = one.place.row
-        same = row.target.name, row.label, one.place.judged.item.name, one.key, one.others
-        event = known.get(same)
-        if event is None:
-            event = known[same] = _event(one, when, seen_at, external_url).to_ical()
-        yield event
-    yield _END
+        if when is not None:
+            yield _event(one, when, seen_at, external_url)
+    yield _line("END", "VCALENDAR")
 
 
 def _moments(entries: Iterable[Entry]) -> Iterator[Moment]:
@@ -128,38 +115,43 @@ def _what(judged: JudgedItem) -> str:
     return noun if judged.item.name == judged.item.kind else f"{noun} {judged.item.name}"
 
 
-def _event(one: Moment, when: datetime, seen_at: float, external_url: str | None) -> Event:
+def _event(one: Moment, when: str, seen_at: float, external_url: str | None) -> bytes:
     row, judged = one.place.row, one.place.judged
     item, target = judged.item, row.target
-    event = Event()
-    event.add("uid", str(uid(target.name, item.name, one.key)))
-    event.add("dtstamp", _datetime(seen_at))
-    # A program ignores what has a lower number than it knows, and of equal ones takes the later DTSTAMP
-    # (RFC 5546 section 2.1.5). So it must not fall: not when an older certificate comes back, a server goes,
-    # a policy changes, or a restart forgets what was before. Time does not. In hours: it has 32 bits.
-    event.add("sequence", max(0, int(seen_at // 3600)))
-    event.add("dtstart", when)
-    event.add("summary", printable_lines(f"{target.name}: {one.words}"))
-    lines = [
-        f"At {row.label}, from {date(item.not_before)} to {date(item.not_after)}.",
-    ]
+    words = [f"At {row.label}, from {date(item.not_before)} to {date(item.not_after)}."]
     if one.others:
         endpoints = "1 other endpoint has" if one.others == 1 else f"{one.others} other endpoints have"
-        lines.append(f"{endpoints} one that ends then or later.")
+        words.append(f"{endpoints} one that ends then or later.")
     if item.certificate is not None:
-        lines.append(f"Subject: {item.certificate.subject}")
-        lines.append(f"Issuer: {item.certificate.issuer}")
-    lines.append(f"Policy: {judged.policy.name}")
-    lines.append(advice.renewal(item.kind, judged.policy))
+        words.append(f"Subject: {item.certificate.subject}")
+        words.append(f"Issuer: {item.certificate.issuer}")
+    words.append(f"Policy: {judged.policy.name}")
+    words.append(advice.renewal(item.kind, judged.policy))
+    link = b""
     if external_url is not None:
         page = f"{external_url}/{target_path(target.name)}"
-        lines.append(page)
-        event.add("url", page)
-    event.add("description", printable_lines("\n".join(lines)))
-    event.add("categories", [one.key.replace("_", " ")])
-    # It takes nobody's time.
-    event.add("transp", "TRANSPARENT")
-    return event
+        words.append(page)
+        link = _line("URL", page)
+    return b"".join(
+        (
+            _line("BEGIN", "VEVENT"),
+            _line("SUMMARY", _text(f"{target.name}: {one.words}")),
+            _line("DTSTART", when),
+            _line("DTSTAMP", _date_time(seen_at) or when),
+            _line("UID", str(uid(target.name, item.name, one.key))),
+            # A program ignores what has a lower number than it knows, and of equal ones takes the later
+            # DTSTAMP (RFC 5546 section 2.1.5). So it must not fall: not when an older certificate comes back,
+            # a server goes, a policy changes, or a restart forgets what was before. Time does not. In hours:
+            # it has 32 bits.
+            _line("SEQUENCE", str(max(0, int(seen_at // 3600)))),
+            _line("CATEGORIES", one.key.replace("_", " ")),
+            _line("DESCRIPTION", _text("\n".join(words))),
+            # It takes nobody's time.
+            _line("TRANSP", "TRANSPARENT"),
+            link,
+            _line("END", "VEVENT"),
+        )
+    )
 
 
 def uid(target: str, item: str, key: str) -> UUID:
@@ -170,11 +162,37 @@ def uid(target: str, item: str, key: str) -> UUID:
     return uuid5(NAMESPACE_URL, name.encode("utf-8", "replace").decode("utf-8"))
 
 
-def _datetime(timestamp: float) -> datetime | None:
+def _text(text: str) -> str:
     """
-    The moment in UTC to the second; None when it is before the year 1 or after 9999.
+    A value of the type TEXT (RFC 5545 section 3.3.11): escaped, without control characters but line feeds.
+    """
+    text = printable_lines(text).replace("\\", r"\\")
+    return text.replace(";", r"\;").replace(",", r"\,").replace("\n", r"\n")
+
+
+def _line(name: str, value: str) -> bytes:
+    """
+    A content line in UTF-8 with its end, folded between characters and not within what is escaped.
+    """
+    rest, folded = f"{name}:{value}".encode(), b""
+    while len(rest) > WIDTH:
+        cut = WIDTH
+        while rest[cut] & 0b1100_0000 == 0b1000_0000:
+            cut -= 1
+        # After an odd number of backslashes: the last of them belongs to what follows.
+        cut -= (cut - len(rest[:cut].rstrip(b"\\"))) % 2
+        folded += rest[:cut] + b"\r\n "
+        rest = rest[cut:]
+    return folded + rest + b"\r\n"
+
+
+def _date_time(timestamp: float) -> str | None:
+    """
+    The moment in UTC to the second (RFC 5545 section 3.3.5); None before the year 1 and after 9999.
     """
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(timestamp))
+        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(timestamp))
     except (OverflowError, ValueError):
         return None
+    # The year has four digits.
+    return when.isoformat()[:19].replace("-", "").replace(":", "") + "Z"

@@ -97,6 +97,29 @@ def test_an_event_says_where_what_and_what_to_do() -> None:
     assert "url" not in events(calendar(scene))[0]
 
 
+@pytest.mark.parametrize("name", ["shop", "a, b; c\\\\d", "\N{GRINNING FACE}" * 100, "x" * 1000])
+def test_a_library_writes_the_same(name: str) -> None:
+    """
+    Names, order, escapes and lines: what programs know to read.
+    """
+    scene = Scene().see(target(name=name), seen(facts(certificate(), intermediate())))
+    text = calendar(scene, external_url=EXTERNAL_URL, name=name)
+    assert icalendar.Calendar.from_ical(text).to_ical() == text
+
+
+@pytest.mark.parametrize("before", range(80))
+def test_no_escape_is_divided(before: int) -> None:
+    """
+    Wherever it stands: some programs unfold lines after they read the escapes.
+    """
+    name = "x" * before + "\\,;\n" * 20
+    scene = Scene().see(target(name=name), seen(facts(certificate(), intermediate())))
+    text = calendar(scene)
+    assert events(text)
+    lines = text.split(b"\r\n")
+    assert not [one for one in lines if (len(one) - len(one.rstrip(b"\\"))) % 2]
+
+
 def test_a_renewal_moves_the_events() -> None:
     """
     The same UIDs, later, and in a version that replaces the one before, so that no program shows both.

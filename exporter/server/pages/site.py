@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from aiohttp import web
 
-from exporter.report import json_items
+from exporter.report import calendar, json_items
 from exporter.report.filters import API_PARAMETERS, FILTERS, PAGE_PARAMETERS, ParameterError, Selection, parse
 from exporter.report.inventory import FRESH, Inventory
 from exporter.server import documents
@@ -21,10 +21,6 @@ from exporter.server.bodies import Renderings
 from exporter.server.pages import overview, target
 from exporter.server.pages.overview import Situation
 from exporter.server.service import Service
-
-EVENTS = 10_000
-"""Events of the calendar that are kept until the next scrape; each has about a kilobyte."""
-
 
 HEADERS = {
     # Only the three assets are loaded, and no style or script within a page.
@@ -76,8 +72,6 @@ class Site:
     def __init__(self, service: Service, renderings: Renderings) -> None:
         self._service = service
         self._renderings = renderings
-        self._events_of: Inventory | None = None
-        self._events: dict[Hashable, bytes] = {}
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """
@@ -147,11 +141,8 @@ class Site:
         inventory, now = await self._inventory(), self._service.clock()
 
         def parts() -> Iterator[bytes]:
-            from exporter.report import calendar  # noqa: PLC0415 - a large library, rarely needed
-
             entries, name = inventory.select(selection, now), _calendar_name(selection)
-            known = self._events_known(inventory)
-            yield from calendar.parts(entries, inventory.scrape.at, self._service.external_url, name, known)
+            yield from calendar.parts(entries, inventory.scrape.at, self._service.external_url, name)
 
         body = await self._rendered(inventory, ("calendar", selection), parts)
         return await _respond(request, body, "text/calendar")
@@ -194,11 +185,6 @@ class Site:
         return web.Response(
             body=found.body, content_type=found.content_type, charset="utf-8", headers=headers
         )
-
-    def _events_known(self, inventory: Inventory) -> dict[Hashable, bytes]:
-        if self._events_of is not inventory or len(self._events) > EVENTS:
-            self._events_of, self._events = inventory, {}
-        return self._events
 
     async def _rendered(
         self, inventory: Inventory, what: tuple[Hashable, ...], parts: Callable[[], Iterable[bytes]]
