@@ -46,8 +46,16 @@ STILL_UNTIED = {
 
 PURE = {
     *("model", "formats", "judgement", "report"),
-    *("pki.certificates", "pki.encodings", "pki.faults", "pki.mended", "pki.ocsp", "pki.renewal_information"),
-    *("pki.revocation", "pki.revocation_data", "pki.trust", "lookups.tlsa", "net.dns_records", "net.turns"),
+    *("pki.ber", "pki.certificates", "pki.faults", "pki.mended", "pki.ocsp", "pki.renewal_information"),
+    *(
+        "pki.revocation",
+        "pki.revocation_data",
+        "pki.times",
+        "pki.trust",
+        "lookups.tlsa",
+        "net.dns_records",
+        "net.turns",
+    ),
     *("config.probe_allow", "engine.descriptors", "engine.memory", "engine.reserve", "engine.results"),
     *("engine.scrape", "yaml_lines"),
     *("probes.tls.dialogue", "probes.tls.mysql_packets", "probes.tls.proxies", "probes.tls.starttls"),
