@@ -119,6 +119,7 @@ class Sweep:
         self.over: asyncio.Future[None] = loop.create_future()
         self.timer: asyncio.TimerHandle | None = None
         self.cutting: asyncio.Task[None] | None = None
+        """Ends it, from its deadline on; kept here, since the loop keeps no task."""
 
     def results(self, memory: Memory, now: float) -> tuple[TargetResult, ...]:
         """
