@@ -135,6 +135,7 @@ class Session(handshake.Session):
         """
         False when the library gave up, which it does after twelve timers: seven minutes.
         """
+        openssl.clear_errors()
         try:
             self._tls.DTLSv1_handle_timeout()
         except SSL.Error:
@@ -153,7 +154,7 @@ class Session(handshake.Session):
         if not is_record(datagram):
             return False
         self._understood += 1
-        self._take(datagram)
+        self._tls.bio_write(datagram)
         return True
 
     def _endless(self, error: EndlessError) -> EndlessError | ProbeError:
@@ -167,7 +168,7 @@ class Session(handshake.Session):
 
     def _part(self) -> None:
         # A full queue loses a datagram, as the network may: it is sent again.
-        for record in records(self._written()):
+        for record in records(openssl.written(self._tls)):
             self._connection.send_at_once(record)
 
     def _unfinished(self) -> ProbeError:
