@@ -75,15 +75,13 @@ async def see(
             connection = Connection(network.readiness, sock, deadline)
             context = openssl.context(keys, client, offer=offer, lenient=lenient, datagrams=True)
             with contextlib.closing(Session(connection, context, sni, trace, lenient=lenient)) as session:
-                seen = await session.handshake()
+                return await session.handshake()
     except OSError as error:
         raise connect_error(error, address, port) from None
     except handshake.HandshakeError as error:
         if isinstance(error.error, OSError):
             raise connect_error(error.error, address, port) from None
         raise
-    trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
-    return seen
 
 
 class Session(handshake.Session):

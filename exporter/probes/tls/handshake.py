@@ -126,6 +126,7 @@ class Session:
                 f"the server agrees on {self._tls.get_cipher_name()}, which shows no certificate, "
                 "and on none that shows one",
             )
+        self._trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
         return seen
 
     async def _shake_hands(self) -> None:
