@@ -1038,6 +1038,7 @@ def pieces() -> list[list[Minted]]:
 ANCHORS, ISSUERS, LEAVES = pieces()
 
 
+@pytest.mark.no_cover
 @given(
     leaf=st.sampled_from(LEAVES),
     others=st.lists(st.sampled_from([*ISSUERS, *ANCHORS, STRANGER]), max_size=5, unique_by=id),
