@@ -22,15 +22,14 @@ def test_before_the_first_answer_it_is_guessed() -> None:
     assert Reserve().seconds(10_000, 10.0) > 2
 
 
-def test_a_slow_machine_has_more_time_for_its_first_answer() -> None:
+def test_a_busy_machine_has_more_time_for_its_first_answer() -> None:
     """
-    As much for each endpoint as reading the configuration took, until an answer was measured.
+    As many times as it is slower, until an answer was measured.
     """
-    reserve = Reserve(first=0.001)
-    assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK)
+    reserve = Reserve(slowness=5.0)
+    assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 1000 * FIRST * 5)
     reserve.note(1000, FIXED + 0.1, 0.0)
     assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.1)
-    assert Reserve(first=0.0).seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 1000 * FIRST)
 
 
 def test_it_is_what_was_measured_and_half_as_much_again() -> None:

@@ -12,7 +12,7 @@ FIXED = 0.02
 
 
 FIRST = 0.000_2
-"""Seconds for each endpoint, at the least, while no answer was measured."""
+"""Seconds of a processor for each endpoint while no answer was measured."""
 
 
 SLACK = 1.5
@@ -37,8 +37,8 @@ class Reserve:
     What the latest answers took.
     """
 
-    first: float = FIRST
-    """Seconds for each endpoint while no answer was measured."""
+    slowness: float = 1.0
+    """Seconds that pass for one of a processor, while no answer was measured: more on a busy machine."""
     _making: deque[float] = field(default_factory=_few)
     """Seconds for each endpoint."""
     _sending: deque[float] = field(default_factory=_few)
@@ -59,5 +59,5 @@ class Reserve:
             return 0.0
         # Of sending the least: one who reads slowly must not take time from the looks of all.
         sending = min(self._sending, default=0.0)
-        wanted = FIXED + SLACK * endpoints * max(self._making, default=max(FIRST, self.first)) + sending
+        wanted = FIXED + SLACK * endpoints * max(self._making, default=FIRST * self.slowness) + sending
         return min(wanted, SHARE * timeout)

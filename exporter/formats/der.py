@@ -9,11 +9,11 @@ from itertools import islice
 
 from cryptography.x509 import ocsp
 
-from exporter.formats import ber
 from exporter.formats.budget import Budget
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, arranged, numbered
 from exporter.model.observation import Certificate, FoundFault, Item
 from exporter.model.reasons import Fault, Kind
+from exporter.pki import ber
 from exporter.pki.certificates import UNREADABLE, CertificateError
 from exporter.pki.revocation import revoked
 from exporter.pki.revocation_data import load_list, load_response

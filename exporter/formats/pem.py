@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from exporter.formats import ber, der
+from exporter.formats import der
 from exporter.formats.budget import Budget
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, Problem, arranged, from_base64
 from exporter.model.observation import Certificate
 from exporter.model.reasons import Reason
+from exporter.pki import ber
 
 BLOCK_LIMIT = 10_000
 """Blocks that are read of one file."""

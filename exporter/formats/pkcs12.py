@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from exporter.formats import ber, rc2
+from exporter.formats import rc2
 from exporter.formats.budget import Budget
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, arranged, renamed, wrong_password
 from exporter.formats.pkcs12_keys import (
@@ -33,6 +33,7 @@ from exporter.formats.pkcs12_keys import (
 )
 from exporter.model.observation import Certificate
 from exporter.model.reasons import Kind
+from exporter.pki import ber
 
 _BAG_DEPTH = 8
 

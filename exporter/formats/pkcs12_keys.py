@@ -9,8 +9,8 @@ from threading import Lock
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from exporter.formats import ber
 from exporter.formats.budget import Budget
+from exporter.pki import ber
 
 SCRYPT_MEMORY_LIMIT = 160 * 1024 * 1024
 """Bytes that scrypt may need for a key: 128 r (N + p) (RFC 7914 section 6). OpenSSL usually takes 16 MiB."""

@@ -3,7 +3,7 @@ Certificates out of bytes: DER and PEM in, `Certificate` out. Pure.
 
 Bytes come from servers nobody has checked, so every certificate whose dates can be
 read gives its facts. `cryptography` reads all of them; where it refuses a part, the
-certificate is encoded once more as DER wants it (`encodings`), then without that part
+certificate is encoded once more as DER wants it (`as_der`), then without that part
 (`_mended`), and read again. Dates are not read by it, since OpenSSL, Go and Java read more of
 them. Nothing here judges: a signature is never looked at.
 
@@ -30,7 +30,7 @@ from OpenSSL import crypto
 from exporter.model.caches import Cache, remembered, size
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate
-from exporter.pki.encodings import INTEGER, SEQUENCE, as_der, bounds, content, elements, read_time
+from exporter.pki.ber import INTEGER, SEQUENCE, as_der, bounds, content, elements
 from exporter.pki.mended import (
     _DNS_NAME,
     _SUBJECT_ALTERNATIVE_NAME,
@@ -41,6 +41,7 @@ from exporter.pki.mended import (
     _mended,
     _tbs_fields,
 )
+from exporter.pki.times import read_time
 
 # What `cryptography` raises for a part that it cannot read.
 UNREADABLE = (

@@ -2,26 +2,22 @@
 Certificates encoded once more, without what `cryptography` can't read. Pure.
 """
 
-from exporter.pki.encodings import (
+from exporter.pki.ber import (
+    BMP_STRING,
     INTEGER,
     OCTET_STRING,
     SEQUENCE,
     SET,
-    SOME_TIME,
+    UNIVERSAL_STRING,
     UTF8_STRING,
     as_der,
     content,
     elements,
     encode,
 )
+from exporter.pki.times import SOME_TIME
 
-# Tags of X.680 section 8.4 and of RFC 5280 section 4.1 and 4.2.1.6.
-_UNIVERSAL_STRING = 0x1C
-
-
-_BMP_STRING = 0x1E
-
-
+# Tags of RFC 5280 sections 4.1 and 4.2.1.6.
 _TBS_VERSION = 0xA0
 
 
@@ -40,7 +36,7 @@ _VERSION_3 = bytes((_TBS_VERSION, 3, INTEGER, 1, 2))
 _UNKNOWN_KEY = bytes.fromhex("3009300406026900030100")  # object identifier 2.25.0, no bits
 
 
-_ENCODINGS = {UTF8_STRING: "utf-8", _BMP_STRING: "utf-16-be", _UNIVERSAL_STRING: "utf-32-be"}
+_ENCODINGS = {UTF8_STRING: "utf-8", BMP_STRING: "utf-16-be", UNIVERSAL_STRING: "utf-32-be"}
 
 
 _SUBJECT_ALTERNATIVE_NAME = bytes.fromhex("0603551d11")

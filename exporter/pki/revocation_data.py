@@ -15,19 +15,10 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509 import ocsp
 
+from exporter.pki.ber import INTEGER, OCTET_STRING, SEQUENCE, content, elements, encode
 from exporter.pki.certificates import UNREADABLE, CertificateError
-from exporter.pki.encodings import (
-    INTEGER,
-    OCTET_STRING,
-    SEQUENCE,
-    SOME_TIME,
-    TIMES,
-    content,
-    elements,
-    encode,
-    read_time,
-)
 from exporter.pki.mended import bare, mended_name
+from exporter.pki.times import SOME_TIME, TIMES, read_time
 
 _RESPONDER_NAME = 0xA1
 

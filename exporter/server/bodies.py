@@ -7,6 +7,7 @@ import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from exporter.net.pools import Pool
@@ -127,8 +128,10 @@ class Answers:
     async def get(self, key: Hashable, parts: Callable[[], Iterable[bytes]], *, zipped: bool) -> bytes:
         """
         The parts as one, compressed (gzip) if so wanted. Who asks for the same key meanwhile has the same.
+
+        `parts` is called in the event loop; what it gives is gone through in the thread.
         """
-        return await self._bodies.get(key, lambda: self._pool.run(lambda: join(parts(), zipped=zipped)))
+        return await self._bodies.get(key, lambda: self._pool.run(partial(join, parts(), zipped=zipped)))
 
 
 def join(parts: Iterable[bytes], *, zipped: bool) -> bytes:

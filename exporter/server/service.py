@@ -60,6 +60,10 @@ LOAD_TIMEOUT = 120.0
 """Seconds that reading the configuration may take: ten thousand targets need eight of a processor."""
 
 
+LOAD_REST = 5.0
+"""Seconds at most between two loads when the next one is asked for before the first has ended."""
+
+
 LOADS = 4
 """Loads that may hang, each on a file that does not answer, before no more are begun."""
 
@@ -100,14 +104,16 @@ class Service:
         self._loads = Pool("configuration", LOADS, waiting=1)
         self._loading: asyncio.Task[None] | None = None
         """The load under way, or the last one."""
+        self._load_rest = 0.0
+        """Seconds after this one's end before another one may begin that is asked for already."""
         self._next_load: asyncio.Task[None] | None = None
         """The one after it, for all who asked since it began; None when nobody did."""
         self.clock = clock
         self._monotonic = monotonic
-        began = monotonic()
+        began, worked = monotonic(), time.thread_time()
         self.config = load()
-        # To read about a target takes as long as to tell of it, on this machine and beside what else it does.
-        self._reserve = Reserve((monotonic() - began) / max(1, len(self.config.targets)))
+        # Nearly all of it is work: what it took longer, the machine was busy with something else.
+        slowness = (monotonic() - began) / max(time.thread_time() - worked, 0.001)
         self._loaded_at = clock()
         self._load_succeeded = True
         self.loads = 0
@@ -119,6 +125,7 @@ class Service:
         self._configured = Monitor(self._dependencies, concurrency, clock, self._exposition.prepare)
         self._asked = Monitor(self._dependencies, concurrency, clock)
         self._answers = Answers()
+        self._reserve = Reserve(max(1.0, slowness))
         self._loop = loop
         self.saving: Saving | None = None
         """None when nothing is kept over a restart."""
@@ -164,16 +171,19 @@ class Service:
         """
         Load the configuration anew. Raises ConfigError; then the one before it stays in use.
 
-        One load goes on at a time. All who ask meanwhile share the next one: it begins after they asked.
+        One load goes on at a time. All who ask meanwhile share the next one: it begins after they asked, and
+        after a rest, since loads without an end would leave the event loop little of the interpreter.
         """
         if self._next_load is None:
             self._next_load = self._loop.create_task(self._load_after(self._loading))
         await asyncio.shield(self._next_load)
 
     async def _load_after(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
+        if before is not None and not before.done():
             await asyncio.wait([before])
+            await asyncio.sleep(self._load_rest)
         self._loading, self._next_load = self._next_load, None
+        began = self._monotonic()
         try:
             config = await self._loaded()
         except ConfigError as error:
@@ -183,6 +193,8 @@ class Service:
                 extra=fields(cause=str(error)),
             )
             raise
+        finally:
+            self._load_rest = min(2 * (self._monotonic() - began), LOAD_REST)
         self.config = config
         self.loads += 1
         self._names = {target.name for target in config.targets}
@@ -282,14 +294,15 @@ class Service:
 
         All who ask for the same scrape in the same kind have the same object.
         """
-        own = self._own(scrape)
 
-        def parts() -> Iterator[bytes]:
+        def parts(own: Samples) -> Iterator[bytes]:
             for part in self._exposition.parts(scrape.targets, scrape.endpoints, own, scrape.problems):
                 yield part.encode("utf-8")
             yield rest()
 
-        return await self._answers.get((id(scrape), kind, zipped), parts, zipped=zipped)
+        # Its own metrics are taken for an answer that is made: not for each of hundreds who share one.
+        key = (id(scrape), kind, zipped)
+        return await self._answers.get(key, lambda: parts(self._own(scrape)), zipped=zipped)
 
     def note_answer(self, scrape: Scrape, made: float, sent: float) -> None:
         """

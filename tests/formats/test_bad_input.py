@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter import formats
-from exporter.formats import FORMATS, ber, format_of, pkcs12, pkcs12_keys
+from exporter.formats import FORMATS, format_of, pkcs12, pkcs12_keys
 from exporter.formats.outcome import failure
 from exporter.formats.parsed import ParseContext, Parsed
 from exporter.model.reasons import Kind, Reason
+from exporter.pki import ber
 from tests.formats.samples import PASSWORD, der, every, leaf, metadata, read, unsupported
 
 GOOD = every()

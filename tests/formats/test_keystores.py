@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from exporter.formats import ber, pkcs12, pkcs12_keys, rc2
+from exporter.formats import pkcs12, pkcs12_keys, rc2
 from exporter.formats.budget import Budget
+from exporter.pki import ber
 from tests.formats.samples import (
     PASSWORD,
     der,

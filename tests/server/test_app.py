@@ -23,8 +23,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.config.reader import load
 from exporter.demo import endpoints
 from exporter.engine.reserve import FIXED
+from exporter.engine.scrape import Scrape
 from exporter.model.targets import Target
-from exporter.report.exposition import Exposition
+from exporter.report.exposition import Exposition, Samples
 from exporter.server.app import application
 from exporter.server.clients import Clients
 from exporter.server.pages.site import versions
@@ -277,16 +278,23 @@ def test_the_time_that_the_answer_takes_is_kept_free(tmp_path: Path, monkeypatch
 
 def test_who_asks_at_the_same_time_has_the_same_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The text is written once for a hundred, one of whom goes away.
+    The text is written once for a hundred, one of whom goes away; the exporter's own metrics are taken once.
     """
     written, parts = 0, Exposition.parts
+    taken, own = 0, Service._own
 
     def count(self: Exposition, *of: Any) -> Iterator[str]:
         nonlocal written
         written += 1
         return parts(self, *of)
 
+    def count_own(self: Service, scrape: Scrape) -> Samples:
+        nonlocal taken
+        taken += 1
+        return own(self, scrape)
+
     monkeypatch.setattr(Exposition, "parts", count)
+    monkeypatch.setattr(Service, "_own", count_own)
 
     async def test(site: Site) -> None:
         asked = [asyncio.create_task(site.get("/metrics")) for _ in range(100)]
@@ -296,9 +304,9 @@ def test_who_asks_at_the_same_time_has_the_same_body(tmp_path: Path, monkeypatch
         texts = [text for _, text in await asyncio.gather(*asked[1:])]
         assert len(set(texts)) == 1
         assert values(texts[0])["expiry_probe_success"] == {"healthy": 1, "silent": 0}
-        assert written == 1
+        assert (written, taken) == (1, 1)
         await site.get("/metrics")
-        assert written == 2
+        assert (written, taken) == (2, 2)
 
     serve(tmp_path, test, "healthy", "silent")
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from exporter.pki import ber
 from exporter.probes.tls.dialogue import (
     HEARD_LIMIT,
     LINE_LIMIT,
@@ -263,24 +264,7 @@ def _xmpp(namespace: str) -> Callable[[Names], Steps]:
 # Protocols of bytes.
 
 
-def _element(data: bytes, position: int) -> tuple[int, int, int] | None:
-    """
-    Tag, begin and end of the content of the BER element there; None while it is not complete.
-    """
-    if len(data) < position + 2:
-        return None
-    tag, length, begin = data[position], data[position + 1], position + 2
-    if length & 0x80:
-        octets = length & 0x7F
-        if not 1 <= octets <= 4:
-            raise UnexpectedError("no LDAP message: {}", data[:16].hex(" "))
-        if len(data) < begin + octets:
-            return None
-        length = int.from_bytes(data[begin : begin + octets], "big")
-        begin += octets
-    if length > HEARD_LIMIT:
-        raise UnexpectedError("an LDAP message of {} bytes", str(length))
-    return (tag, begin, begin + length) if len(data) >= begin + length else None
+_LDAP_RESPONSE = 0x78
 
 
 _LDAP_BUSY = 51
@@ -299,33 +283,31 @@ def _ldap_starttls(data: bytes, _: int = 0) -> int:
     """
     An ExtendedResponse (RFC 4511 section 4.12) with the result `success` (section 4.14.2).
     """
-    if data[0] != 0x30:
+    # Lengths are definite (RFC 4511 section 5.1).
+    if data[0] != ber.SEQUENCE or data[1:2] == b"\x80":
         raise UnexpectedError("no LDAP message: '{}'", data)
-    message = _element(data, 0)
-    if message is None:
+    try:
+        message = ber.element(data)
+    except ber.CutOffError as error:
+        if error.needed > HEARD_LIMIT:
+            raise UnexpectedError("an LDAP message of {} bytes", str(error.needed)) from None
         return 0
-    _, begin, end = message
-    inside = data[:end]
-    parts: list[tuple[int, bytes]] = []
-    # LDAPMessage: its number, then the response; inside that the result, a name, the server's words.
-    while len(parts) < 5:
-        part = _element(inside, begin)
-        if part is None:
-            raise UnexpectedError("an LDAP message that can't be read: {}", data[:32].hex(" "))
-        tag, inner, begin = part
-        parts.append((tag, inside[inner:begin]))
-        if tag == 0x78:
-            begin = inner
-    tags = [tag for tag, _ in parts]
-    if tags != [0x02, 0x78, 0x0A, 0x04, 0x04]:
-        raise UnexpectedError("another LDAP message than the answer: {}", data[:32].hex(" "))
-    code = int.from_bytes(parts[2][1], "big")
+    except ber.BerError:
+        raise UnexpectedError("no LDAP message: {}", data[:16].hex(" ")) from None
+    try:
+        # LDAPMessage: its number, then the response; inside that the result, a name, the server's words.
+        number, response = message.parts(ber.INTEGER, _LDAP_RESPONSE)
+        result, _name, said = response.parts(ber.ENUMERATED, ber.OCTET_STRING, ber.OCTET_STRING)
+    except ber.BerError as error:
+        words = f"another LDAP message than the answer ({error}): {{}}"
+        raise UnexpectedError(words, data[:32].hex(" ")) from None
+    code = int.from_bytes(result.content)
     if code:
         name = _LDAP_RESULTS.get(code, "no success")
         # Number 0 is no answer, but the notice that the server hangs up (RFC 4511 section 4.4.1).
-        kind = TurnedAwayError if code == _LDAP_BUSY or not any(parts[0][1]) else RefusedError
-        raise kind(f"result {code} ({name}): {{}}", parts[4][1])
-    return end
+        kind = TurnedAwayError if code == _LDAP_BUSY or not any(number.content) else RefusedError
+        raise kind(f"result {code} ({name}): {{}}", said.content)
+    return message.end
 
 
 def _postgres_answer(data: bytes, _: int = 0) -> int:

@@ -1,0 +1,67 @@
+"""
+Times in ASN.1 (X.680 sections 46 and 47) of certificates, revocation lists and OCSP responses. Pure.
+
+RFC 5280 allows one form of each. OpenSSL, Go and Java read more than that, and so does this.
+"""
+
+import re
+from datetime import UTC, datetime
+
+from exporter.pki.ber import GENERALIZED_TIME, UTC_TIME, content
+
+SOME_TIME = bytes((UTC_TIME, 13)) + b"500101000000Z"
+"""A time that anything can read, for where it does not matter."""
+
+
+# Times as RFC 5280 section 4.1.2.5 wants them, then as OpenSSL, Go, Java and devices read and write them.
+# Seconds, a fraction and the offset from UTC may be there or not.
+_STRICT_TIMES = {
+    UTC_TIME: re.compile(rb"\d{12}Z"),
+    GENERALIZED_TIME: re.compile(rb"\d{14}Z"),
+}
+
+
+_REST_OF_TIME = rb"(\d\d)(\d\d)(\d\d)(?:(\d\d)(?:(\d\d)(?:[.,]\d+)?)?)?(?:Z|([+-]\d\d)(\d\d)?)?"
+
+
+TIMES = {
+    UTC_TIME: re.compile(rb"(\d\d)" + _REST_OF_TIME),
+    GENERALIZED_TIME: re.compile(rb"(\d{4})" + _REST_OF_TIME),
+}
+
+
+_CALENDAR = 400
+"""Years after which the calendar repeats itself."""
+
+
+_CALENDAR_SECONDS = 146_097 * 86_400
+
+
+def read_time(time: bytes, what: str) -> tuple[float, str]:
+    """
+    Seconds since the epoch of a UTCTime or GeneralizedTime, and why strict clients refuse it, in words.
+
+    What stands behind a whole second is left out, and a time of no zone is taken for UTC. Raises ValueError.
+    """
+    tag, digits = time[0], content(time)
+    if tag not in TIMES:
+        raise ValueError(f"its {what} is no date")
+    shown = digits[:30].decode("ascii", "replace")
+    found = TIMES[tag].fullmatch(digits)
+    if found is None:
+        raise ValueError(f"its {what} {shown!r} is no date")
+    year, month, day, hour, minute, second, hours, minutes = (int(part or 0) for part in found.groups())
+    if tag == UTC_TIME:
+        year += 2000 if year < 50 else 1900
+    # The calendar of the library begins with the year 1.
+    shift = _CALENDAR if year == 0 else 0
+    try:
+        whole = datetime(year + shift, month, day, hour, minute, second, tzinfo=UTC).timestamp()
+    except ValueError as error:
+        raise ValueError(f"its {what} {shown!r} is no date: {error}") from None
+    offset = hours * 3600 + (-minutes if found[7] and found[7].startswith(b"-") else minutes) * 60
+    moment = whole - offset - (_CALENDAR_SECONDS if shift else 0)
+    if _STRICT_TIMES[tag].fullmatch(digits) is None:
+        form = "YYMMDDhhmmssZ" if tag == UTC_TIME else "YYYYMMDDhhmmssZ"
+        return moment, f"its {what} {shown} is not of the form {form}"
+    return moment, ""
