@@ -1,7 +1,7 @@
 """
-Formats of files: bytes in, items out. One module each, one line each in the registry.
+Formats of files: bytes in, items out. One module and one line in the registry for each.
 
-Pure: they open no file and read no clock. A file's format is told by its content, never by its name.
+Pure: they open no file and read no clock. The format is recognised by the content, never by the file's name.
 """
 
 import logging
@@ -33,11 +33,11 @@ FORMATS: tuple[Format, ...] = (
     ssh.KEYS,
     pem.LOOSE,
 )
-"""In the order in which they are tried: the first that recognises the bytes reads them."""
+"""In the order in which they are tried: the first that recognises the bytes parses them."""
 
 
 ITEM_LIMIT = 5000
-"""Items that one file may give. A large federation's metadata has more: it is for a program of its own."""
+"""Items from one file at most. A large federation's metadata has more: it is for a program of its own."""
 
 
 NAME_LIMIT = 128
@@ -45,7 +45,7 @@ NAME_LIMIT = 128
 
 
 DETAIL_PROBLEMS = 3
-"""Problems of a file that are told one by one."""
+"""Problems of a file that are reported one by one."""
 
 
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -55,14 +55,14 @@ _UTF16_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 _DAMAGED = 10
-"""Damaged places of UTF-16 that are read over."""
+"""Damaged characters of UTF-16 that are accepted."""
 
 
 _GZIP = b"\x1f\x8b\x08"
 
 
 _BASE64_SEQUENCE = b"MI"
-"""What base64 of a SEQUENCE begins with whose length takes more than one byte."""
+"""The begin of base64 for a SEQUENCE whose length takes more than one byte."""
 
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\n\r\v\f"
@@ -76,25 +76,25 @@ _ENDED = Problem(
 
 
 _REPORTS = 100
-"""Faults of our own that are logged."""
+"""Internal errors that are logged at most."""
 
 
 _reported: set[tuple[str, str, int]] = set()
-"""Where which errors came from that were logged already."""
+"""Type, file and line of the internal errors that were logged already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
     """
-    Bytes whose format was looked for.
+    The content of a file with its format.
     """
 
     data: bytes = field(repr=False)
-    """As the format reads them: text is UTF-8 without a byte order mark."""
+    """The content as the format parses it: text is UTF-8 without a byte order mark."""
     format: Format | None
-    """None when it is none of ours."""
+    """None when no known format recognises it."""
     words: str = ""
-    """What the bytes are when it is none of ours, for a person."""
+    """A description of content in no known format, for a person."""
 
     @property
     def is_keystore(self) -> bool:
@@ -105,7 +105,8 @@ class Recognised:
 
     def read(self, given: ParseContext) -> Parsed:
         """
-        What is in the bytes: items whose names differ, and problems.
+        Return the items, whose names differ, and the problems. Raises nothing: an internal error becomes a
+        problem.
         """
         if self.format is None:
             problem = Problem(Reason.FORMAT_UNKNOWN, self.words, lasts=_is_plain_text(self.data))
@@ -125,7 +126,7 @@ class Recognised:
 
 def recognised(data: bytes) -> Recognised:
     """
-    The bytes with the format that they are in.
+    Return the content with its format.
     """
     plain = without_mark(data)
     found = _first(plain)
@@ -144,9 +145,9 @@ def recognised(data: bytes) -> Recognised:
 
 def without_mark(data: bytes) -> bytes:
     """
-    Text as UTF-8 without the byte order mark that Windows writes; everything else as it is.
+    Return text as UTF-8 without the byte order mark that Windows writes; everything else unchanged.
 
-    A mark is no part of what it precedes, and UTF-16 (what PowerShell's `>` writes) is told by it.
+    The mark is no part of the content, and it is how UTF-16 (from PowerShell's `>`) is recognised.
     """
     if data.startswith(_UTF8_MARK):
         return data[len(_UTF8_MARK) :]
@@ -158,7 +159,7 @@ def without_mark(data: bytes) -> bytes:
 
 def _text(data: memoryview, encoding: str) -> str:
     """
-    The text in these bytes, with a mark for what is damaged. After much damage it is given up.
+    Return the text in these bytes, with U+FFFD for damaged characters. After too many of them it is cut off.
     """
     parts: list[str] = []
     for _ in range(_DAMAGED):
@@ -173,7 +174,7 @@ def _text(data: memoryview, encoding: str) -> str:
 
 def _is_plain_text(data: bytes) -> bool:
     """
-    True for text that is no remainder of a certificate: no bytes that text has not, no END line, no base64.
+    Return True for text that is no remainder of a certificate: no control bytes, no END line, no base64.
     """
     text = data.strip()
     if not text or b"-----" in text or text.translate(None, _CONTROLS) != text:
@@ -183,7 +184,7 @@ def _is_plain_text(data: bytes) -> bool:
 
 def format_of(data: bytes) -> Format | None:
     """
-    The format that the bytes are in; None when it is none of ours.
+    Return the format of the content; None when no known format recognises it.
     """
     return recognised(data).format
 
@@ -202,7 +203,7 @@ def _recognises(one: Format, data: bytes) -> bool:
 
 def _report(error: Exception) -> None:
     """
-    Log a fault of ours: once for each place, however often files lead there.
+    Log an internal error: once for each place in the code, however many files lead to it.
     """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -216,7 +217,7 @@ def _report(error: Exception) -> None:
 
 def _bare_base64(data: bytes) -> bytes | None:
     """
-    What base64 without BEGIN and END encodes; None unless it is an encoding (DER).
+    Return the DER bytes of base64 without BEGIN and END; None unless they are one encoding.
     """
     text = data.strip()
     if not text.startswith(_BASE64_SEQUENCE) or text.translate(None, _BASE64):
@@ -229,16 +230,16 @@ def _bare_base64(data: bytes) -> bytes | None:
 
 def parse(data: bytes, given: ParseContext) -> Parsed:
     """
-    What is in these bytes, whatever they are: items whose names differ, and problems.
+    Return the items of a file's content in any format, with names that differ, and the problems.
     """
     return recognised(data).read(given)
 
 
 def distinct(parsed: Parsed, budget: Budget) -> Parsed:
     """
-    The same with names of items that are bounded and differ, and no more items than the limit.
+    Return the result with item names that are bounded and unique, and no more items than ITEM_LIMIT.
 
-    That the budget is spent is told, once.
+    A problem is added once when the budget is spent.
     """
     named: dict[str, Item] = {}
     used: dict[str, int] = {}

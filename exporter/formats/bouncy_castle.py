@@ -1,7 +1,7 @@
 """
-Keystores of Bouncy Castle, by name: BKS and UBER. Pure.
+Keystores of Bouncy Castle, BKS and UBER: recognised and reported, not parsed. Pure.
 
-They are told apart from damage, and not read: UBER is encrypted as a whole (Twofish).
+UBER is encrypted as a whole (Twofish).
 """
 
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed
@@ -12,14 +12,14 @@ _HEADS = {version.to_bytes(4) + (20).to_bytes(4) for version in (0, 1, 2)}
 
 def recognises(data: bytes) -> bool:
     """
-    True when the bytes begin with the version, a salt, and a count of rounds below 65,536.
+    Return True when the bytes begin with the version, a salt, and a count of rounds below 65,536.
     """
     return data[:8] in _HEADS and data[28:30] == b"\0\0" and len(data) >= 53
 
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    No items, and a problem that says which keystore it is and how to convert it.
+    Return no items, and a problem that names the keystore's type and how to convert it.
     """
     # BKS is readable from here on: the type of the first entry (1 to 4) and its alias with a length of two
     # bytes, or the end (0) and a hash of 20 bytes.

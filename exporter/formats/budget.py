@@ -1,5 +1,5 @@
 """
-What reading one file may cost. One account for all that a file makes us do, whatever its format. Pure.
+The budget for parsing one file: one limit for all work that the file causes, whatever its format. Pure.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,20 +20,20 @@ ROUNDS_PER_STEP = 2
 @dataclass(slots=True)
 class Budget:
     """
-    What is left of it. Loops over what a file holds go through `each`, so that they end when it is spent.
+    The rest of the budget. Loops over the content of a file use `each`, so that they end when it is spent.
     """
 
     left: int = STEPS
 
     def spend(self, steps: int) -> None:
         """
-        Note work. What is under way is finished; nothing more is begun when too much was spent.
+        Subtract steps. Work under way is finished; no new work begins once the budget is spent.
         """
         self.left -= steps
 
     def allows_rounds(self, rounds: int) -> bool:
         """
-        True when so many rounds of hashing may be done. They are then noted as done.
+        Return True when so many rounds of hashing are within the budget. They are then subtracted.
         """
         steps = rounds // ROUNDS_PER_STEP
         if not rounds > 0 or steps > self.left:
@@ -44,13 +44,13 @@ class Budget:
     @property
     def is_spent(self) -> bool:
         """
-        True when nothing more is to be begun.
+        True when no new work may begin.
         """
         return self.left <= 0
 
     def each(self, things: Iterable[T], steps: int = 1) -> Iterator[T]:
         """
-        The things, as long as the budget lasts; each costs so many steps.
+        Yield the things until the budget is spent; each takes `steps`.
         """
         for one in things:
             if self.left <= 0:

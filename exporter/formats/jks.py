@@ -1,8 +1,8 @@
 """
 Java keystores of the types JKS and JCEKS. Pure.
 
-Certificates are not encrypted in them, keys are and are passed over. The password only proves that nothing
-was changed (a SHA-1 sum over password and content), so that it is needed for nothing else.
+Their certificates are not encrypted; their keys are, and are skipped. The password is used only for the
+integrity check (a SHA-1 digest of password and content).
 """
 
 import hashlib
@@ -41,14 +41,14 @@ _WHITENER = b"Mighty Aphrodite"
 
 def recognises(data: bytes) -> bool:
     """
-    True when the bytes begin with the mark of either type.
+    Return True when the bytes begin with the magic number of either type.
     """
     return data[:4] in {JKS.to_bytes(4), JCEKS.to_bytes(4)}
 
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    The certificates of all entries under their aliases.
+    Return the certificates of all entries under their aliases, and the problems.
     """
     findings = Findings(given.budget)
     reader = _Reader(data, 4, len(data) - _DIGEST_SIZE, given.budget)
@@ -69,7 +69,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
 
 def _intact(data: bytes, password: str) -> bool:
     """
-    True when the sum at the end is that of this password and this content.
+    Return True when the digest at the end matches this password and this content.
     """
     wide = password.encode("utf-16-be", "surrogatepass")
     content, digest = data[:-_DIGEST_SIZE], data[-_DIGEST_SIZE:]
@@ -115,7 +115,7 @@ def _read_entry(reader: "_Reader", version: int, number: int, findings: Findings
 @dataclass(slots=True)
 class _Reader:
     """
-    Reads big-endian values one after the other. Raises ValueError or struct.error at the end.
+    A reader of big-endian values. Raises ValueError or struct.error at the end of the bytes.
     """
 
     data: bytes
@@ -125,20 +125,20 @@ class _Reader:
 
     def number(self) -> int:
         """
-        A number of four bytes.
+        Return an unsigned integer of four bytes.
         """
         return int.from_bytes(self.take(4))
 
     def take(self, length: int) -> bytes:
         """
-        The next bytes.
+        Return the next bytes.
         """
         self.skip(length)
         return self.data[self.position - length : self.position]
 
     def skip(self, length: int) -> None:
         """
-        Passes over the next bytes.
+        Skip bytes.
         """
         if self.position + length > self.stop:
             raise ValueError("it is cut off")
@@ -146,7 +146,7 @@ class _Reader:
 
     def text(self) -> str:
         """
-        A string as Java's DataOutput writes it (modified UTF-8).
+        Return a string as Java's DataOutput writes it (modified UTF-8).
         """
         encoded = self.take(int.from_bytes(self.take(2))).replace(b"\xc0\x80", b"\0")
         try:
@@ -158,7 +158,7 @@ class _Reader:
 
     def skip_certificates(self, count: int, version: int) -> None:
         """
-        Passes over certificates.
+        Skip certificates.
         """
         for _ in self.budget.each(range(count), 2):
             if version == 2:
@@ -190,28 +190,28 @@ _OBJECT_DEPTH = 20
 
 
 _VALUE_STEPS = 5
-"""For a value of an object, with the classes above its own."""
+"""Steps for a value of an object, including its superclasses."""
 
 
 @dataclass(slots=True)
 class _ClassDescription:
     """
-    What the stream says of a class.
+    A class description in a stream of serialised objects.
     """
 
     name: str
     flags: int = 0
     types: tuple[str, ...] = ()
-    """Of its fields: the letter of a primitive type, `L` or `[`."""
+    """The type of each field: the letter of a primitive type, `L` or `[`."""
     above: "_ClassDescription | None" = None
 
 
 class _Objects:
     """
-    Passes over one serialised object. Nothing is made of it.
+    Skips one serialised object, and constructs nothing from it.
 
-    A secret key is a SealedObjectForKeyProtector: two arrays of bytes and two strings. It has no length:
-    where it ends is only known by reading it.
+    A secret key is a SealedObjectForKeyProtector: two arrays of bytes and two strings. It has no length, so
+    its end is only known by parsing it.
     """
 
     def __init__(self, reader: _Reader) -> None:
@@ -220,7 +220,7 @@ class _Objects:
 
     def skip(self) -> None:
         """
-        Pass over the object. Raises ValueError.
+        Skip the object. Raises ValueError.
         """
         if self._reader.take(4) != b"\xac\xed\x00\x05":
             raise ValueError("a secret key is not a serialised object")
@@ -264,7 +264,7 @@ class _Objects:
 
     def _fields(self, described: _ClassDescription | None, depth: int) -> None:
         """
-        The fields of an object, those of the topmost class first.
+        Skip the fields of an object, those of the topmost class first.
         """
         lineage: list[_ClassDescription] = []
         while described is not None and len(lineage) < _OBJECT_DEPTH:
@@ -309,7 +309,7 @@ class _Objects:
 
     def _annotation(self, depth: int) -> None:
         """
-        What a class's own writer wrote, up to its end mark.
+        Skip the data that the class's own writeObject wrote, up to its end mark.
         """
         while self._reader.data[self._reader.position : self._reader.position + 1] != bytes([_END_BLOCK]):
             self._value(depth)

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 SIZE_LIMIT = 4 * 1024 * 1024
-"""Bytes of a key set: read as JSON it needs a hundred times as much memory."""
+"""Bytes of a key set: parsing JSON takes a hundred times as much memory."""
 
 
 def recognises(data: bytes) -> bool:
     """
-    True for a JSON object with a list of keys, or one key alone.
+    Return True for a JSON object with a list of keys, or one key alone.
     """
     return data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and (b'"keys"' in data or b'"x5c"' in data)
 
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    The certificates of each key, under the key's identifier (`kid`), or `key-N` where it has none.
+    Return the certificates of each key, under the key's identifier (`kid`), or `key-N` where it has none.
     """
     findings = Findings(given.budget)
     if len(data) > SIZE_LIMIT:
@@ -74,7 +74,7 @@ def _read_key(key: dict[str, Any], number: int, findings: Findings) -> None:
 
 def _certificate(text: Any, place: str, findings: Findings) -> "Certificate | None":
     """
-    A certificate of a key (RFC 7517 section 4.7); None, and the problem noted, when there is none.
+    Return one certificate of a key (RFC 7517 section 4.7); None, with a problem noted, when it can't be read.
     """
     if not isinstance(text, str):
         findings.broken(f"{place}: x5c is not a list of texts")

@@ -16,22 +16,23 @@ from exporter.yaml_lines import ConfigError
 from exporter.yaml_lines import read as read_yaml
 
 ENTRY_LIMIT = 1000
-"""Users and clusters that are read of one file."""
+"""Users and clusters that are read from one file."""
 
 
 SIZE_LIMIT = 1024 * 1024
-"""Bytes of a kubeconfig: YAML takes long to read."""
+"""Bytes of a kubeconfig: YAML is slow to parse."""
 
 
 VALUE_LIMIT = 60_000
-"""Values in it, keys included: 1,000 contexts with their users and clusters are half of that."""
+"""Values in a kubeconfig, keys of mappings included: 1,000 contexts with their users and clusters have half
+as many."""
 
 
 _LISTS = re.compile(rb"""(?:^|[{,])[ \t]*["']?(?:clusters|users)["']?[ \t]*:""", re.MULTILINE)
 
 
 _DOCUMENT = re.compile(rb"^---(?:[ \t].*)?\r?$", re.MULTILINE)
-"""What a YAML document begins with (YAML 1.2 section 9.1.4)."""
+"""The line that begins a YAML document (YAML 1.2 section 9.1.4)."""
 
 
 _KIND = re.compile(rb"""["']?kind["']?[ \t]*:[ \t]*["']?Config\b""")
@@ -39,7 +40,7 @@ _KIND = re.compile(rb"""["']?kind["']?[ \t]*:[ \t]*["']?Config\b""")
 
 def recognises(data: bytes) -> bool:
     """
-    True for text that has lists of clusters or users and says that it is a Config.
+    Return True for text that has lists of clusters or users and says that it is a Config.
     """
     # Further behind it would not be read, and the patterns take long.
     head = data[:SIZE_LIMIT]
@@ -48,7 +49,7 @@ def recognises(data: bytes) -> bool:
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    The certificates of the file as `user/NAME` and `cluster/NAME`.
+    Return the certificates of the file as `user/NAME` and `cluster/NAME`, and the problems.
     """
     findings = Findings(given.budget)
     if len(data) > SIZE_LIMIT:
@@ -80,7 +81,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
 
 def _document(data: bytes, findings: Findings) -> Any:
     """
-    The document of the file, the first of several: kubectl reads no other. Raises ConfigError.
+    Return the first document of the file: kubectl reads no other. Raises ConfigError.
     """
     if data.lstrip()[:1] == b"{":
         try:
@@ -99,7 +100,7 @@ def _document(data: bytes, findings: Findings) -> Any:
 
 def _has_content(part: bytes) -> bool:
     """
-    True when there is more in a part of a file than marks, directives and comments.
+    Return True when a part of a file has more in it than marks, directives and comments.
     """
     lines = (line.removeprefix(b"---").strip() for line in part.splitlines())
     return any(line and line[:1] not in {b"#", b"%"} for line in lines)
@@ -107,7 +108,7 @@ def _has_content(part: bytes) -> bool:
 
 def _entries(document: Any, list_name: str, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """
-    Name and settings of each user or cluster.
+    Yield the name and the settings of each user or cluster.
     """
     entries = document.get(list_name) if isinstance(document, dict) else None
     for entry in entries[:ENTRY_LIMIT] if isinstance(entries, list) else ():
@@ -132,7 +133,8 @@ def _add_embedded(text: str, prefix: str, given: ParseContext, findings: Finding
 
 def prefixed(parsed: Parsed, prefix: str, budget: Budget) -> Parsed:
     """
-    The same as items of this user or cluster: its first certificate has the name alone.
+    Return the items renamed for a user or cluster, `PREFIX/NAME`; its first certificate is named PREFIX
+    alone.
     """
     # A file that many name is read once, but its items are told for each.
     budget.spend(10 + 2 * len(parsed.items))

@@ -1,5 +1,5 @@
 """
-What the parsed bytes of a file mean: facts, a failure, or a file that is left out.
+The outcome of a parsed file: facts, a failure, or a file that is left out.
 """
 
 from dataclasses import replace
@@ -12,7 +12,9 @@ from exporter.model.reasons import Reason
 
 def outcome_of(where: str, parsed: Parsed, *, had_items: bool = False) -> Outcome:
     """
-    What was found as an outcome. What holds nothing that expires is left out, unless it once held something.
+    Return the outcome of a file. A file without items is left out, unless it had some before (`had_items`).
+
+    `where` is the file in words, for messages.
     """
     if parsed.references:
         parsed = replace(parsed, references=(), lasting=(*parsed.lasting, "paths of files on another host"))
@@ -27,7 +29,7 @@ def outcome_of(where: str, parsed: Parsed, *, had_items: bool = False) -> Outcom
 
 def failure(parsed: Parsed) -> Problem | None:
     """
-    All that is wrong with a file in one; None when nothing is.
+    Return all problems of a file as one; None when there are none.
     """
     if parsed.problems:
         first = parsed.problems[0]

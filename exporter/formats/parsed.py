@@ -1,5 +1,5 @@
 """
-What a parser gives: items, and what is wrong beside them. Pure.
+The result of a parser: items and problems. Pure.
 """
 
 import base64
@@ -26,30 +26,30 @@ _BLANKS = b" \t\n\r\v\f"
 @dataclass(frozen=True, slots=True)
 class Problem:
     """
-    A part that could not be read: why, and a sentence that says where it stands.
+    A part of a file that can't be read: the reason, and a sentence that says where it is.
     """
 
     reason: Reason
     detail: str
     lasts: bool = False
-    """True when that part would have no end either if it could be read (a key, a signed text)."""
+    """True when the part would not expire even if it could be read (a key, a signed text)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """
-    Another file that a file names, and what is to be put before the names of the items in it.
+    Another file that a file names, and the prefix for the names of its items.
     """
 
     path: str
-    """As written: relative to the directory of the file that names it, or absolute."""
+    """The path as written: relative to the directory of the file that names it, or absolute."""
     prefix: str
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """
-    What was found. A broken part never hides the good ones beside it.
+    The items and the problems of a file. A broken part never hides the good ones beside it.
     """
 
     items: tuple[Item, ...] = ()
@@ -57,15 +57,15 @@ class Parsed:
     """Leaves with the CA certificates that accompany them; see `Chain.presented`."""
     problems: tuple[Problem, ...] = ()
     lasting: tuple[str, ...] = ()
-    """What else is there and has no end, in words (`a private key`), each once."""
+    """Parts that do not expire, in words (`a private key`), each once."""
     references: tuple[Reference, ...] = ()
     faults: tuple[FoundFault, ...] = ()
-    """What the file itself says against what it is about (a revocation)."""
+    """Faults that the file itself states, such as a revocation."""
 
     @property
     def facts(self) -> Facts:
         """
-        The items as facts of an endpoint, which are partial when there is a problem.
+        The items as facts of an endpoint, partial when there is a problem.
         """
         return Facts(self.items, self.chains, faults=self.faults, partial=bool(self.problems))
 
@@ -73,15 +73,15 @@ class Parsed:
 @dataclass(frozen=True, slots=True)
 class ParseContext:
     """
-    What a parser may need to know besides the bytes.
+    The input of a parser besides the bytes.
     """
 
     password: str | None = field(default=None, repr=False)
-    """Of a keystore; None: none is configured, which is another thing than an empty one."""
+    """The password of a keystore; None when none is configured, which differs from an empty one."""
     modified: float | None = None
     """When the bytes were last written, in seconds since the epoch; None when unknown."""
     budget: Budget = field(default_factory=Budget, compare=False, repr=False)
-    """What reading them may cost, and what they lead to."""
+    """The budget for parsing this file and the files that it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,15 @@ class Format:
     name: str
     recognises: Callable[[bytes], bool]
     read: Callable[[bytes, ParseContext], Parsed]
-    """Should raise nothing, whatever the bytes. What it raises all the same becomes a problem of the file."""
+    """Should raise nothing, whatever the bytes. Any exception becomes a problem of the file."""
     is_keystore: bool = False
-    """True where a password may be needed."""
+    """True when a password may be needed."""
 
 
 @dataclass(slots=True)
 class Findings:
     """
-    Collects what a parser finds.
+    A collector of items and problems for a parser.
     """
 
     budget: Budget = field(default_factory=Budget, compare=False)
@@ -114,20 +114,20 @@ class Findings:
 
     def broken(self, detail: str, *, lasts: bool = False) -> None:
         """
-        Note a part that can't be read. `lasts`: one that has no end in any case.
+        Note a part that can't be read. `lasts`: one that would not expire in any case.
         """
         self.budget.spend(3)
         self.problems.append(Problem(Reason.FORMAT_BROKEN, detail, lasts))
 
     def unsupported(self, detail: str) -> None:
         """
-        Note a part that is known for what it is, and can't be read here.
+        Note a part of a known type that is not supported.
         """
         self.problems.append(Problem(Reason.FORMAT_UNSUPPORTED, detail))
 
     def certificate(self, der: bytes, place: str) -> Certificate | None:
         """
-        The certificate in these bytes; None, and the problem noted, when there is none.
+        Return the certificate in these bytes; None, with a problem noted, when it can't be read.
         """
         # Only lists of names make them large, and each name is an object.
         self.budget.spend(100 + len(der) // 8 + max(0, len(der) - 8192) // 2)
@@ -144,7 +144,7 @@ class Findings:
 
     def add(self, other: Parsed, prefix: str = "") -> None:
         """
-        Take in what another parser found, with this before the names of its items.
+        Add the result of another parser, with this prefix before the names of its items.
         """
         self.items += [renamed(item, prefix + item.name) for item in other.items] if prefix else other.items
         self.chains += other.chains
@@ -157,7 +157,7 @@ class Findings:
 
     def add_entry(self, name: str, chain: Sequence[Certificate]) -> None:
         """
-        Take in an entry that has a name of its own: a leaf with its chain, or one CA certificate.
+        Add an entry that has a name of its own: a leaf with its chain, or one CA certificate.
         """
         first, *above = chain
         if is_authority(first):
@@ -174,7 +174,7 @@ class Findings:
 
     def parsed(self) -> Parsed:
         """
-        All that was found.
+        Return all items and problems.
         """
         return Parsed(
             tuple(self.items),
@@ -188,45 +188,45 @@ class Findings:
 
 def item(name: str, kind: Kind, one: Certificate) -> Item:
     """
-    A certificate as an item.
+    Return a certificate as an item.
     """
     return Item(name, kind, one.not_before, one.not_after, one)
 
 
 def renamed(one: Item, name: str) -> Item:
     """
-    The same item in another place.
+    Return the item under another name.
     """
     return Item(name, one.kind, one.not_before, one.not_after, one.certificate, one.renewal)
 
 
 def is_authority(one: Certificate) -> bool:
     """
-    True for a CA certificate.
+    Return True for a CA certificate.
 
-    One that names hosts speaks for a server, whatever its basic constraints say: it is what
-    `openssl req -x509` makes of a server's self-signed certificate.
+    A certificate that names hosts is a server's, whatever its basic constraints say: `openssl req -x509`
+    makes such a self-signed certificate.
     """
     return one.is_ca and not one.dns_names and not one.ip_addresses
 
 
 def accompanying(one: Certificate) -> Kind:
     """
-    The kind of a certificate that accompanies a leaf, as on the wire.
+    Return the kind of a certificate that accompanies a leaf, as on the wire.
     """
     return Kind.ROOT if one.self_issued else Kind.INTERMEDIATE
 
 
 def arranged(found: Sequence[Certificate | None], budget: Budget) -> Findings:
     """
-    The certificates of one file, in its order, as items; None stands where one could not be read.
+    Return the certificates of one file, in its order, as items; None stands for one that could not be read.
 
-    Leaves are `leaf`, `leaf-2` and so on. A CA certificate that is above one of them is `chain-N`, counted
-    without the leaves; every other is `certificate-N`, counted from the first. What could not be read
-    keeps its number, so that no other certificate takes its place. What is there twice is told once.
+    Leaves are `leaf`, `leaf-2` and so on. A CA certificate above one of them is `chain-N`, counted without
+    the leaves; every other is `certificate-N`, counted from the first. An unreadable certificate keeps its
+    number, so that no other takes its place. Duplicates are reported once.
 
-    Beside what could not be read, no CA certificate stands alone: the leaf that it accompanies may be that.
-    Where no leaf could be read, the first of these has the leaf's place.
+    Beside an unreadable certificate no CA certificate counts as standing alone: the unreadable one may be its
+    leaf. Where no leaf could be read, the first unreadable one has the leaf's place.
     """
     if len(found) == 1 and found[0] is not None and not is_authority(found[0]):
         # Most files are this: it is worth a way of its own.
@@ -270,7 +270,7 @@ def arranged(found: Sequence[Certificate | None], budget: Budget) -> Findings:
 
 def _path(leaf: Certificate, by_subject: dict[str, list[Certificate]], budget: Budget) -> list[Certificate]:
     """
-    The leaf and every CA certificate above it, by names alone: whether they signed is not asked.
+    Return the leaf and every CA certificate above it, by names alone: signatures are not checked.
     """
     chain = [leaf]
     seen = {leaf.fingerprint_sha256}
@@ -289,7 +289,7 @@ def _path(leaf: Certificate, by_subject: dict[str, list[Certificate]], budget: B
 
 def from_base64(text: bytes | str) -> bytes:
     """
-    What base64 in any number of lines encodes. Raises ValueError with words for a person.
+    Return the bytes of base64 in any number of lines. Raises ValueError with words for a person.
     """
     try:
         if isinstance(text, str):
@@ -302,14 +302,14 @@ def from_base64(text: bytes | str) -> bytes:
 
 def numbered(name: str, count: int) -> list[str]:
     """
-    Names for that many things of a kind: `crl`, or `crl-1`, `crl-2` where there are several.
+    Return names for `count` things of a kind: `crl`, or `crl-1`, `crl-2` where there are several.
     """
     return [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
 def wrong_password(password: str | None) -> Problem:
     """
-    The problem of a keystore that the password, or having none, does not open.
+    Return the problem of a keystore that the password, or having none, does not decrypt.
     """
     if password is None:
         return Problem(

@@ -1,10 +1,10 @@
 """
 PEM (RFC 7468): blocks of base64 between BEGIN and END lines, whatever stands around them. Pure.
 
-Blocks of keys are told by their label and passed over: what is in them is not even decoded.
+Blocks of keys are recognised by their label and skipped: their content is not even decoded.
 
-A block that OpenSSL refuses or passes over, because of what else stands in its lines, is read all the same,
-and told: servers would leave out a certificate that is watched here.
+A block that OpenSSL refuses or skips, because of other text in its lines, is parsed all the same, and
+reported: servers would leave out a certificate that is watched here.
 """
 
 import re
@@ -20,7 +20,7 @@ from exporter.model.reasons import Reason
 from exporter.pki import ber
 
 BLOCK_LIMIT = 10_000
-"""Blocks that are read of one file."""
+"""Blocks that are parsed in one file."""
 
 
 LABEL_LIMIT = 64
@@ -28,11 +28,11 @@ LABEL_LIMIT = 64
 
 
 BEGIN_LIMIT = 200_000
-"""BEGINs that are looked at, lines or not."""
+"""BEGIN marks that are examined, in lines of their own or not."""
 
 
 LINE_LIMIT = 200
-"""Bytes of a line that are looked at before and behind a BEGIN or END."""
+"""Bytes of a line that are examined before and after a BEGIN or END."""
 
 
 _BEGIN = b"-----BEGIN "
@@ -51,7 +51,7 @@ _LABEL = re.compile(rb"[A-Z0-9 .#-]+")
 
 
 _MARK = b"\xef\xbb\xbf"
-"""UTF-8's byte order mark. OpenSSL passes over it at the start of any line."""
+"""UTF-8's byte order mark. OpenSSL skips it at the start of any line."""
 
 
 _CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
@@ -64,16 +64,16 @@ _OTHERS: dict[str, Callable[[bytes, str, Budget], Parsed]] = {
     "CMS": der.signed_data,
     "OCSP RESPONSE": der.ocsp_response,
 }
-"""Labels of what may expire besides certificates."""
+"""Parsers by label, for blocks other than certificates that may expire."""
 
 _WORDS = (b"CERT", b"X509", b"CRL", b"PKCS", b"CMS", b"OCSP")
-"""What a BEGIN line that is damaged has in it when it was one of these, most probably."""
+"""Parts of the labels above: a damaged BEGIN line that has one of them most probably began such a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Begin:
     """
-    A BEGIN line: where it begins, what it says, and where it ends.
+    A BEGIN line: its start, its label, and its end.
     """
 
     start: int
@@ -81,12 +81,12 @@ class _Begin:
     """Empty when the line is damaged."""
     stop: int
     before: bytes
-    """What stands before it in its line: nothing, blanks, or other text."""
+    """The text before it in its line: nothing, blanks, or other text."""
 
 
 def recognises(data: bytes) -> bool:
     """
-    True when there is a BEGIN line.
+    Return True when there is a BEGIN line.
     """
     # Most files begin with one.
     return data.startswith(_FIRST) or any(begin.label and not begin.before.strip() for begin in _begins(data))
@@ -94,14 +94,14 @@ def recognises(data: bytes) -> bool:
 
 def _recognises_loosely(data: bytes) -> bool:
     """
-    True when there is a BEGIN that is damaged, or in a line with other text.
+    Return True when there is a BEGIN that is damaged, or in a line with other text.
     """
     return next(_begins(data), None) is not None
 
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    Every block of the file.
+    Return the items of every block in the file, and the problems.
     """
     # One more than are read, which tells where the last of these ends.
     begins = list(islice(_begins(data), BLOCK_LIMIT + 1))
@@ -154,10 +154,11 @@ _NOTHING = Findings()
 
 def _begins(data: bytes) -> Iterator[_Begin]:
     """
-    The BEGIN lines. Found with `find`: a pattern takes longer than all else that is done with a certificate.
+    Yield the BEGIN lines. Found with `find`: a regular expression takes longer than all other work on a
+    certificate.
 
-    Within a line it counts only where it ends the line: else it is in a sentence or a program. One in a
-    comment is none.
+    A BEGIN within a line counts only where it ends the line: else it is in a sentence or a program. In a
+    comment it does not count.
     """
     position = data.find(_BEGIN)
     for _ in range(BEGIN_LIMIT):
@@ -177,7 +178,7 @@ def _begins(data: bytes) -> Iterator[_Begin]:
 
 def _before(data: bytes, position: int) -> bytes:
     """
-    What stands in the line before a BEGIN or END. An END line that lacks its line feed is another line.
+    Return the text in the line before a BEGIN or END. An END line that lacks its line feed is another line.
     """
     if position == 0 or data[position - 1] in b"\r\n":
         return b""
@@ -188,7 +189,7 @@ def _before(data: bytes, position: int) -> bytes:
 
 def _behind(data: bytes, position: int) -> bytes:
     """
-    What stands in the line behind a BEGIN or END, blanks aside.
+    Return the text in the line after a BEGIN or END, without blanks around it.
     """
     if data[position : position + 1] in {b"", b"\n", b"\r"}:
         return b""
@@ -198,7 +199,7 @@ def _behind(data: bytes, position: int) -> bytes:
 
 def _fault(data: bytes, begin: _Begin, end: int, *, last: bool) -> str:
     """
-    Why OpenSSL would not read the block that can be read here, in words; empty when it would.
+    Return the reason why OpenSSL would not read a block that can be read here, in words; empty when it would.
     """
     before_end = _before(data, end)
     # All of it may be indented, as in a document of another format that it stands in.
@@ -218,7 +219,7 @@ def _fault(data: bytes, begin: _Begin, end: int, *, last: bool) -> str:
 
 def _certificate(data: bytes, begin: _Begin, end: int, place: str, findings: Findings) -> Certificate | None:
     """
-    The certificate of a block; None, and the problem noted, when there is none.
+    Return the certificate of a block; None, with a problem noted, when it can't be read.
     """
     try:
         decoded = _decoded(data, begin.stop, end)
@@ -233,7 +234,7 @@ def _certificate(data: bytes, begin: _Begin, end: int, place: str, findings: Fin
 
 def _decoded(data: bytes, start: int, end: int) -> bytes:
     """
-    The bytes of a block. Raises ValueError with words for a person.
+    Return the decoded bytes of a block. Raises ValueError with words for a person.
     """
     if end < 0:
         raise ValueError("there is no END line: the file is cut off or damaged")
@@ -252,4 +253,4 @@ FORMAT = Format("PEM", recognises, read)
 
 
 LOOSE = Format("PEM", _recognises_loosely, read)
-"""For what is of no other format: a file whose only BEGIN is damaged, or in a line with other text."""
+"""The format for files of no other: the only BEGIN is damaged, or in a line with other text."""

@@ -1,8 +1,8 @@
 """
-PKCS#12 keystores (RFC 7292): `.p12`, `.pfx`, and what Java calls PKCS12. Pure.
+PKCS#12 keystores (RFC 7292): `.p12`, `.pfx`, and Java's PKCS12. Pure.
 
-Libraries decrypt and load the private key with everything else. This one reads the bags of certificates and
-passes over the others, so that no key is ever seen.
+Libraries decrypt and load the private key with everything else. This parser reads the bags of certificates
+and skips the others, so that no key is ever decrypted.
 """
 
 import hashlib
@@ -82,20 +82,20 @@ _OLD_CIPHERS: dict[bytes, tuple[Callable[[bytes], BlockCipherAlgorithm], int]] =
 
 
 _OLD_RC2 = {_oid("1.2.840.113549.1.12.1.5"): 16, _oid("1.2.840.113549.1.12.1.6"): 5}
-"""RC2 with keys of 128 and of 40 bits, likewise."""
+"""RC2 ciphers of RFC 7292 appendix C, with keys of 128 and of 40 bits, each with the bytes of its key."""
 
 
 _RC2 = _oid("1.2.840.113549.3.2")
 
 
 _RC2_BITS = {160: 40, 120: 64, 58: 128}
-"""The effective bits of an RC2 key by the version that stands for them (RFC 8018 appendix B.2.3)."""
+"""The effective bits of an RC2 key, by the version that encodes them (RFC 8018 appendix B.2.3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Bag:
     """
-    A certificate in a keystore; its name is empty when it has none.
+    A certificate in a keystore. The name is its alias, empty when it has none.
     """
 
     certificate: Certificate | None
@@ -104,7 +104,7 @@ class _Bag:
 
 def recognises(data: bytes) -> bool:
     """
-    True for a SEQUENCE that begins with the version 3 and a SEQUENCE.
+    Return True for a SEQUENCE that begins with the version 3 and a SEQUENCE.
     """
     try:
         version, _ = ber.element(data[:64]).parts(ber.INTEGER, ber.SEQUENCE)
@@ -117,7 +117,7 @@ def recognises(data: bytes) -> bool:
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    The certificates of the keystore, those of entries under their aliases.
+    Return the certificates of the keystore, those of entries under their aliases, and the problems.
     """
     findings = Findings(given.budget)
     bags: list[_Bag] = []
@@ -174,7 +174,8 @@ def _read(data: bytes, password: str | None, findings: Findings, bags: list[_Bag
 
 def _candidates(password: str | None) -> list[_Password]:
     """
-    What to try. An empty password is written in two ways; without any it is tried, too.
+    Return the passwords to try. An empty one has two encodings; both are tried when no password is
+    configured, too.
     """
     if password:
         wide = password.encode("utf-16-be", "surrogatepass") + b"\0\0"
@@ -184,7 +185,7 @@ def _candidates(password: str | None) -> list[_Password]:
 
 def _bags(found: ber.Element, findings: Findings, depth: int) -> Iterator[_Bag]:
     """
-    The certificates in SafeContents (RFC 7292 section 4.2). Raises BerError.
+    Yield the certificates in SafeContents (RFC 7292 section 4.2). Raises BerError.
     """
     bags = findings.budget.each(found.expect(ber.SEQUENCE), 20)
     for number, bag in enumerate(bags, 1):
@@ -208,7 +209,7 @@ def _bags(found: ber.Element, findings: Findings, depth: int) -> Iterator[_Bag]:
 
 def _friendly_name(attributes: ber.Element) -> str:
     """
-    The alias among the attributes of a bag; empty when there is none.
+    Return the alias among the attributes of a bag; empty when there is none.
     """
     for attribute in islice(attributes, 100):
         kind, values = attribute.parts(ber.OBJECT_IDENTIFIER, ber.SET)
@@ -220,7 +221,7 @@ def _friendly_name(attributes: ber.Element) -> str:
 
 def _arranged(bags: list[_Bag], budget: Budget) -> Findings:
     """
-    The certificates as items. Leaves, and CA certificates that stand alone, have their aliases.
+    Return the certificates as items. Leaves, and CA certificates that stand alone, have their aliases.
     """
     findings = arranged([bag.certificate for bag in bags], budget)
     names = {
@@ -246,7 +247,7 @@ def _arranged(bags: list[_Bag], budget: Budget) -> Findings:
 
 def _mac_fits(mac: ber.Element, content: bytes, password: _Password, work: Budget) -> bool:
     """
-    True when the password gives the keystore's MAC (RFC 7292 section 5.1). Raises ValueError.
+    Return True when the password verifies the keystore's MAC (RFC 7292 section 5.1). Raises ValueError.
     """
     digest_info, salt, *more = list(islice(mac.expect(ber.SEQUENCE), 3))
     algorithm, digest = digest_info.expect(ber.SEQUENCE).parts(ber.SEQUENCE, ber.OCTET_STRING)
@@ -266,7 +267,8 @@ def _mac_fits(mac: ber.Element, content: bytes, password: _Password, work: Budge
 
 def _decrypted(explicit: ber.Element, candidates: Iterable[_Password], work: Budget) -> ber.Element | None:
     """
-    The SafeContents in EncryptedData (RFC 5652 section 8); None when no password opens it. Raises ValueError.
+    Return the SafeContents in EncryptedData (RFC 5652 section 8); None when no password decrypts it. Raises
+    ValueError.
     """
     (data,) = explicit.parts(ber.SEQUENCE)
     _, info = data.parts(ber.INTEGER, ber.SEQUENCE)
@@ -286,7 +288,7 @@ def _decrypted(explicit: ber.Element, candidates: Iterable[_Password], work: Bud
 
 def _plain(algorithm: ber.Element, content: bytes, password: _Password, work: Budget) -> bytes:
     """
-    The decrypted content. Raises ValueError when the password is not the right one.
+    Return the decrypted content. Raises ValueError when the password is wrong.
     """
     work.spend(20 + len(content) // 64)
     (kind,) = algorithm.parts(ber.OBJECT_IDENTIFIER)
@@ -308,7 +310,8 @@ def _plain(algorithm: ber.Element, content: bytes, password: _Password, work: Bu
 
 def _plain_by_scheme(algorithm: ber.Element, content: bytes, password: _Password, work: Budget) -> bytes:
     """
-    The content decrypted by PBES2 (RFC 8018 section 6.2). Raises as `_plain` does.
+    Return the content decrypted by PBES2 (RFC 8018 section 6.2). Raises ValueError when the password is
+    wrong.
     """
     _, parameters = algorithm.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)
     derivation, scheme = parameters.parts(ber.SEQUENCE, ber.SEQUENCE)

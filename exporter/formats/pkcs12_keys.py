@@ -1,5 +1,5 @@
 """
-Keys from passwords as PKCS#12 and PKCS#5 derive them, within bounds of work (RFC 7292, RFC 8018). Pure.
+Key derivation from passwords in PKCS#12 and PKCS#5, with limits of work (RFC 7292, RFC 8018). Pure.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ SCRYPT_MEMORY_LIMIT = 160 * 1024 * 1024
 
 
 SALT_LIMIT = 4096
-"""Bytes of a salt. Usual are 8 to 32."""
+"""Bytes of a salt. 8 to 32 are usual."""
 
 
 def _oid(text: str) -> bytes:
     """
-    The content of an OBJECT IDENTIFIER (X.690 section 8.19).
+    Return the content of an OBJECT IDENTIFIER (X.690 section 8.19).
     """
     first, second, *rest = map(int, text.split("."))
     content = bytearray([40 * first + second])
@@ -61,7 +61,7 @@ _HMACS = {
 
 class _UnsupportedError(ValueError):
     """
-    The keystore is of a kind that can't be read.
+    A keystore of a kind that is not supported.
     """
 
 
@@ -73,18 +73,19 @@ class _Password:
 
     utf8: bytes = field(repr=False)
     wide: bytes = field(repr=False)
-    """UTF-16 with two zero bytes at its end (RFC 7292 appendix B.1), or nothing at all."""
+    """UTF-16 with two zero bytes at its end (RFC 7292 appendix B.1), or no bytes at all."""
 
 
 _ONE_AT_A_TIME = Lock()
-"""Files are read in several threads, and scrypt needs much memory for each key."""
+"""A lock for scrypt: files are parsed in several threads, and it needs much memory for each key."""
 
 
 def _key(
     derivation: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None = None
 ) -> bytes:
     """
-    The key of a password, of that size, or of the one that is stated, or else the usual. Raises ValueError.
+    Return the key of a password, of `size` bytes, else of the stated size, else of the `usual`. Raises
+    ValueError.
     """
     (kind,) = derivation.parts(ber.OBJECT_IDENTIFIER)
     if kind.content not in {_PBKDF2, _SCRYPT}:
@@ -99,7 +100,7 @@ def _pbkdf2(
     parameters: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None
 ) -> bytes:
     """
-    The key by PBKDF2 (RFC 8018 section 5.2).
+    Return the key by PBKDF2 (RFC 8018 section 5.2).
     """
     salt, count, *more = list(islice(parameters, 4))
     hash_name = "sha1"
@@ -117,7 +118,7 @@ def _scrypt(
     parameters: ber.Element, password: _Password, size: int | None, work: Budget, usual: int | None
 ) -> bytes:
     """
-    The key by scrypt (RFC 7914 section 7).
+    Return the key by scrypt (RFC 7914 section 7).
     """
     salt, *numbers = list(islice(parameters, 5))
     if len(numbers) < 3:
@@ -140,7 +141,7 @@ def _scrypt(
 
 def _size(stated: int | None) -> int:
     """
-    The bytes of a key. Raises _UnsupportedError.
+    Return the stated size of a key in bytes. Raises _UnsupportedError.
     """
     if stated is None or not 0 < stated <= 1024:
         raise _UnsupportedError("it states no usable size of the key")
@@ -166,7 +167,7 @@ _TOO_MUCH = "to open it takes {:,} rounds of hashing, more than is done for one 
 
 def _allow(work: Budget, rounds: int, size: int, hash_name: str) -> None:
     """
-    Note the rounds for so many bytes, made with one hash after another. Raises _UnsupportedError.
+    Subtract the rounds for so many bytes from the budget, by blocks of the hash. Raises _UnsupportedError.
     """
     blocks = -(-size // hashlib.new(hash_name, usedforsecurity=False).digest_size)
     if not work.allows_rounds(rounds * blocks):
@@ -177,7 +178,8 @@ def _derived(
     password: _Password, salt: bytes, rounds: int, purpose: int, size: int, hash_name: str, work: Budget
 ) -> bytes:
     """
-    Bytes out of a password (RFC 7292 appendix B.2): a key (purpose 1), a vector (2) or a MAC's key (3).
+    Return bytes derived from a password (RFC 7292 appendix B.2): a key (purpose 1), an initialization vector
+    (2) or a MAC key (3).
     """
     _allow(work, rounds, size, hash_name)
     block = hashlib.new(hash_name, usedforsecurity=False).block_size
@@ -199,7 +201,7 @@ def _derived(
 
 def _filled(text: bytes, block: int) -> bytes:
     """
-    The text repeated to whole blocks.
+    Return the text repeated to whole blocks.
     """
     length = -(-len(text) // block) * block
     return (text * (length // max(len(text), 1) + 1))[:length]

@@ -1,8 +1,8 @@
 """
 RC2 (RFC 2268), decryption only. Pure.
 
-Keystores of Windows, of Java before 2018 and of OpenSSL before 3.0 encrypt certificates with keys of 40 bits
-of it, and libraries refuse keys that short. It protects nothing; it must only be read.
+Keystores of Windows, of Java before 2018 and of OpenSSL before 3.0 encrypt certificates with RC2 keys of 40
+bits, and libraries refuse keys that short. RC2 protects nothing; it is only needed to read them.
 """
 
 import struct
@@ -21,7 +21,7 @@ _PITABLE = bytes.fromhex(
 
 
 _PIECE = 64 * 1024
-"""Bytes that are decrypted at once: few enough for the processor's cache, and for others' turns."""
+"""Bytes that are decrypted at once: few enough for the processor's cache, and for other threads."""
 
 
 _SHIFTS = (1, 2, 3, 5)
@@ -29,9 +29,10 @@ _SHIFTS = (1, 2, 3, 5)
 
 def decrypt_cbc(key: bytes, vector: bytes, content: bytes, bits: int) -> bytes:
     """
-    The content decrypted in cipher block chaining, padding included. `bits`: the key's effective length.
+    Return the content decrypted in cipher block chaining, padding included. `bits`: the key's effective
+    length.
 
-    Raises ValueError for what is no whole number of blocks.
+    Raises ValueError for content that is no whole number of blocks.
     """
     if len(content) % 8 or len(vector) != 8 or not content:
         raise ValueError("the content is not a whole number of blocks")
@@ -45,7 +46,7 @@ def decrypt_cbc(key: bytes, vector: bytes, content: bytes, bits: int) -> bytes:
 
 def _expanded(key: bytes, bits: int) -> tuple[int, ...]:
     """
-    The 64 words of a key (RFC 2268 section 2).
+    Return the 64 words of the expanded key (RFC 2268 section 2).
     """
     size, effective = len(key), -(-bits // 8)
     buffer = bytearray(key) + bytearray(128 - size)
@@ -59,10 +60,10 @@ def _expanded(key: bytes, bits: int) -> tuple[int, ...]:
 
 def _decrypted(words: tuple[int, ...], content: bytes) -> bytes:
     """
-    Each block on its own (RFC 2268 section 4).
+    Return each block decrypted on its own (RFC 2268 section 4).
 
-    In chaining, blocks are decrypted independently of each other. So it is done for all of them at once: a
-    number holds the same word of every block, each in four bytes, of which the upper two take up carries.
+    In chaining, blocks are decrypted independently of each other. So all of them are decrypted at once: an
+    integer holds the same word of every block, each in four bytes, of which the upper two take up carries.
     """
     blocks = len(content) // 8
     ones = int.from_bytes(b"\1\0\0\0" * blocks, "little")
@@ -94,7 +95,7 @@ def _decrypted(words: tuple[int, ...], content: bytes) -> bytes:
 
 def _tables(words: tuple[int, ...]) -> tuple[bytes, bytes]:
     """
-    Lower and upper byte of the word that each byte chooses by its lower six bits.
+    Return tables of the lower and the upper byte of the word that each byte chooses by its lower six bits.
     """
     chosen = [words[number & 63] for number in range(256)]
     return bytes(word & 0xFF for word in chosen), bytes(word >> 8 for word in chosen)

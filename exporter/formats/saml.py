@@ -1,7 +1,7 @@
 """
-SAML metadata (OASIS saml-metadata-2.0-os): how long it is valid, and the certificates of its keys. Pure.
+SAML metadata (OASIS saml-metadata-2.0-os): its validity, and the certificates of its keys. Pure.
 
-A document type is refused, and with it every entity: that is what makes XML of strangers dangerous.
+A document type is refused, and with it every entity: these make untrusted XML dangerous.
 """
 
 import re
@@ -23,11 +23,11 @@ SIGNATURE = "http://www.w3.org/2000/09/xmldsig#"
 
 
 USUAL_VALIDITY = 14 * 86400.0
-"""Seconds that metadata is taken to be valid for in all when neither it nor its file says since when."""
+"""Seconds of assumed validity when neither the metadata nor its file says since when it is valid."""
 
 
 DEPTH_LIMIT = 100
-"""How deep elements may be nested."""
+"""Elements that may be nested in each other."""
 
 
 TEXT_LIMIT = 100_000
@@ -35,17 +35,17 @@ TEXT_LIMIT = 100_000
 
 
 PREFIX_LIMIT = 1000
-"""Prefixes of namespaces that are known at the same place."""
+"""Namespace prefixes that may be declared at the same place."""
 
 
 TAG_LIMIT = 1024 * 1024
-"""Bytes of one tag with its attributes. The parser reads it anew whenever more of it comes."""
+"""Bytes of one tag with its attributes. The parser reads it anew with each further piece of it."""
 
 
 _WAS_UTF16 = re.compile(rb"\s*<\?xml[^>]{0,100}encoding\s*=\s*[\"']utf-?16", re.IGNORECASE)
 
 _MULTI_BYTE = "multi-byte encodings are not supported"
-"""The parser's words for encodings of which it knows no table."""
+"""The parser's message for encodings that it has no table for."""
 
 _PIECE = 256 * 1024
 """Bytes that are parsed at once."""
@@ -67,36 +67,36 @@ _INFO = "PublicationInfo"
 
 
 _ELEMENTS = {METADATA: (_ENTITY, _ENTITIES, _KEY), PUBLICATION: (_INFO,), SIGNATURE: (_CERTIFICATE,)}
-"""What is looked at, by its namespace."""
+"""The elements that are parsed, by their namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
     """
-    What the namespaces that are declared at a place mean there.
+    The namespaces declared at a place in the document.
     """
 
     prefixes: dict[str, str]
-    """Namespaces by prefix; empty for one that is none of ours."""
+    """Namespaces by prefix; empty for a namespace that is not parsed."""
     elements: dict[str, str]
-    """The elements that are looked at, by their names with the prefix."""
+    """The parsed elements, by their names with the prefix."""
 
 
 class _RefusedError(ValueError):
     """
-    XML that is not read on.
+    XML that is refused.
     """
 
 
 class _SpentError(Exception):
     """
-    The budget is spent: what was found by now is all.
+    The budget is spent: the items found so far are the result.
     """
 
 
 def recognises(data: bytes) -> bool:
     """
-    True for XML that names SAML's metadata.
+    Return True for XML that names SAML's metadata.
     """
     head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     return head[:1] == b"<" and (METADATA.encode("ascii") in data or b"EntitiesDescriptor" in head)
@@ -104,7 +104,8 @@ def recognises(data: bytes) -> bool:
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    The validity of the document and of each part that states one, and the certificates of all keys.
+    Return the validity of the document and of each part that states one, the certificates of all keys, and
+    the problems.
     """
     # Such text is UTF-8 by now (see `without_mark`), and its declaration says what it was before.
     reading = _Reading(given, "utf-8" if _WAS_UTF16.match(data) else None)
@@ -129,12 +130,12 @@ def read(data: bytes, given: ParseContext) -> Parsed:
 
 class _Reading:
     """
-    One reading of one document.
+    The parser of one document.
     """
 
     def __init__(self, given: ParseContext, encoding: str | None) -> None:
         """
-        `encoding` counts instead of what the document says of it; None: what it says counts.
+        `encoding` overrides the one that the document states; None: the stated one counts.
         """
         self.findings = Findings(given.budget)
         # Prefixes are looked up here: the parser would put a namespace, which may be as long as the file,
@@ -148,14 +149,14 @@ class _Reading:
         self.parser.CharacterDataHandler = self._characters
         self._given = given
         self._scopes = [_Scope({}, {})]
-        """Of each element that is open, after that of the document."""
+        """The scopes of the document and of each open element."""
         self._single = True
-        """True for the metadata of one entity: its items need not say whose they are."""
+        """True for the metadata of one entity, whose items need no entity in their names."""
         self._entity = ""
         self._valid: list[tuple[str, float]] = []
         self._created: float | None = None
         self._use: str | None = None
-        """Of the key that is being read; None outside of one."""
+        """The use of the key that is being read; None outside of a key."""
         self._text: list[str] | None = None
         self._length = 0
         self._seen: set[tuple[str, str]] = set()
@@ -181,7 +182,7 @@ class _Reading:
 
     def _declared(self, around: _Scope, attributes: dict[str, str]) -> _Scope:
         """
-        The scope of an element that declares namespaces (Namespaces in XML section 3).
+        Return the scope of an element that declares namespaces (Namespaces in XML section 3).
         """
         prefixes = around.prefixes | {
             name.removeprefix("xmlns").removeprefix(":"): value if value in _ELEMENTS else ""
@@ -249,7 +250,7 @@ class _Reading:
 
     def end(self) -> None:
         """
-        Put what states a validity before the certificates.
+        Put the items with a validity before the certificates.
         """
         stated: list[Item] = []
         for place, end in reversed(self._valid):
@@ -282,7 +283,8 @@ class _Reading:
 
 def _moment(text: str) -> float | None:
     """
-    Seconds since the epoch of an xs:dateTime, UTC without a zone (saml-core 1.3.3); None when it is none.
+    Return the seconds since the epoch of an xs:dateTime, UTC without a zone (saml-core 1.3.3); None when it
+    is none.
     """
     return rfc3339(text.strip(), utc_without_zone=True)
 

@@ -13,15 +13,15 @@ from exporter.model.observation import Item
 from exporter.model.reasons import Kind
 
 FOR_EVER = 2**64 - 1
-"""`valid before` of a certificate without an end."""
+"""The `valid before` of a certificate that never expires."""
 
 
 LAST_YEAR = 253_402_300_799
-"""The end of the year 9999. What ends later is said to have no end: no calendar shows it."""
+"""The end of the year 9999. A later end counts as none: no calendar shows it."""
 
 
 _KEYS_HEAD = 64 * 1024
-"""Bytes in which the first public key stands, comments before it included."""
+"""Bytes within which the first public key must begin, comments before it included."""
 
 
 # Strings and numbers of each kind of key, which stand between the nonce and the serial number.
@@ -43,7 +43,7 @@ _MARK = b"@openssh.com"
 
 
 _MARK_LIMIT = 100_000
-"""Names of kinds of keys that are looked at: hardware keys have such names, too."""
+"""Names of key types that are examined: hardware keys have such names, too."""
 
 
 _LEAD = re.compile(rb"(?:^|[ \t])([a-z0-9-]{1,40})-cert-v\d{2}@openssh\.com[ \t]+", re.MULTILINE)
@@ -73,16 +73,16 @@ _RFC4716 = b"---- BEGIN SSH2 PUBLIC KEY ----"
 
 def recognises(data: bytes) -> bool:
     """
-    True when a line holds a certificate.
+    Return True when a line holds a certificate.
     """
     return next(_lines(data), None) is not None
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, str, bytes]]:
     """
-    For each certificate: where its line is, its kind of key, and its base64.
+    Yield for each certificate the position where it begins, the key type and the base64.
 
-    What all have is found first: to search for the pattern takes long, and nothing else goes on meanwhile.
+    All marks are found first: a search for the pattern is slow, and blocks other threads.
     """
     position = data.find(_MARK)
     for _ in range(_MARK_LIMIT):
@@ -100,7 +100,7 @@ def _lines(data: bytes) -> Iterator[tuple[int, str, bytes]]:
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    Every certificate of the file, as items of kind `ssh`.
+    Return every certificate of the file, as items of kind `ssh`, and the problems.
     """
     findings = Findings(given.budget)
     times: list[tuple[int, int]] = []
@@ -122,7 +122,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
 
 def _validity(kind: str, encoded: bytes) -> tuple[int, int]:
     """
-    Begin and end in seconds since the epoch. Raises ValueError or struct.error.
+    Return begin and end in seconds since the epoch. Raises ValueError or struct.error.
     """
     fields = _KEY_FIELDS.get(kind)
     if fields is None:
@@ -142,7 +142,7 @@ def _validity(kind: str, encoded: bytes) -> tuple[int, int]:
 
 def _after_string(blob: bytes, position: int) -> int:
     """
-    Where the string that begins here has its end. Raises ValueError or struct.error.
+    Return the position after the string that begins here. Raises ValueError or struct.error.
     """
     (length,) = struct.unpack_from(">I", blob, position)
     if position + 4 + length > len(blob):
@@ -152,14 +152,14 @@ def _after_string(blob: bytes, position: int) -> int:
 
 def _recognises_keys(data: bytes) -> bool:
     """
-    True when the first line holds a public key, or begins one (RFC 4716 section 3.2).
+    Return True when the first line holds a public key, or begins one (RFC 4716 section 3.2).
     """
     return data.startswith(_RFC4716) or (b"AAAA" in data and _KEY.match(data[:_KEYS_HEAD]) is not None)
 
 
 def _read_keys(_data: bytes, _given: ParseContext) -> Parsed:
     """
-    Nothing that expires.
+    Return no items: public keys do not expire.
     """
     return Parsed(lasting=("SSH public keys",))
 

@@ -1,8 +1,8 @@
 """
-Rationed look-ups: what is asked of others in the background, now and then, and kept in between.
+Rationed look-ups: queries to others, made in the background at intervals, and their answers kept in between.
 
-Registries, authorities and renewal information are asked every few hours, not at each scrape: spread, a few
-at a time, less and less often while they fail. A failed look-up never takes away what is known.
+Registries, authorities and renewal information are queried every few hours, not at each scrape: spread, a few
+at a time, less and less often while they fail. A failed look-up never removes an earlier answer.
 """
 
 import asyncio
@@ -29,9 +29,10 @@ AT_A_TIME = 8
 
 
 WAITING = 256
-"""Look-ups that wait for that. What nobody waits for and is due beyond them is begun at a later scrape.
+"""Look-ups that wait for a free place. A look-up without a waiting caller that is due beyond this number
+begins at a later scrape.
 
-So ten thousand certificates that are seen for the first time keep no registration from being looked up.
+So ten thousand certificates that are seen for the first time delay no domain registration.
 """
 
 
@@ -40,52 +41,52 @@ FIRST_PAUSE = 60.0
 
 
 LONGEST_PAUSE = 6 * 3600.0
-"""Seconds that a look-up which fails is left alone at most, unless the server asks for more."""
+"""The longest pause, in seconds, after a failed look-up, unless the server asks for a longer one."""
 
 
 FORGET_AFTER = 2 * 86400.0
-"""Seconds after which what nobody asks for any more is forgotten."""
+"""Seconds after the last request for an answer until it is forgotten."""
 
 
 HELD_LIMIT = 256 * 1024 * 1024
-"""Bytes of all that is kept: what nobody asked for longest goes first.
+"""Bytes of all answers that are kept. Beyond it the answer requested least recently is dropped first.
 
 Servers that show another certificate each time name ever new lists and responders.
 """
 
 
 ENTRY = 2000
-"""Bytes of what is kept of a look-up besides its key, its name and a large answer."""
+"""Bytes of one kept look-up, without its key, its name and a large answer."""
 
 
 class LookupFailedError(ProbeError):
     """
-    A look-up gave nothing: for this reason, with this sentence for a person.
+    A look-up that gave no answer: the reason, and a sentence for a person.
     """
 
     def __init__(self, reason: Reason, detail: str, retry_after: float | None = None) -> None:
         super().__init__(reason, detail)
         self.retry_after = retry_after
-        """Seconds that the server asked to be left alone; None when it did not say."""
+        """Seconds that the server asked to wait before the next query; None when it named no time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    What a look-up gave, and when to look again.
+    The answer of a look-up, and the time until the next one.
     """
 
     value: Any
     again_after: float
     """Seconds."""
     weight: int = 0
-    """Bytes that the value takes in memory, where that is more than a thousand."""
+    """Bytes that the value takes in memory, where they are more than a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """
-    What a look-up gave last, and when.
+    The last answer of a look-up, and its time.
     """
 
     value: Any
@@ -96,41 +97,42 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class LookupState:
     """
-    What is known of a look-up that nobody waits for, and what came of the last try.
+    The last answer of a look-up in the background, and the result of the last try.
     """
 
     known: Known | None = None
-    """None while nothing ever was."""
+    """The last answer; None when there never was one."""
     failure: LookupFailedError | None = None
-    """None when the last try did not fail, or there was none yet."""
+    """The failure of the last try; None when it succeeded, or there was none yet."""
 
 
 Fetch = Callable[[], Awaitable[Answer]]
-"""Looks up once. Raises ProbeError, LookupFailedError to be left alone for longer; all else is our fault."""
+"""One try of a look-up. Raises ProbeError, or LookupFailedError with a longer pause; any other error is a
+fault of this program."""
 
 
 @dataclass(slots=True)
 class _Entry:
     """
-    One thing that is looked up.
+    One look-up: its key's last answer, its times and its failures.
     """
 
     what: str = ""
-    """What is looked up, for a person."""
+    """The subject of the look-up, for messages."""
     target: str = ""
-    """The name of the target that asked last; empty when it was none."""
+    """The name of the target that requested it last; empty when no target did."""
     known: Known | None = None
     heard: float = -inf
-    """When what is known was heard, by the monotonic clock, which may have begun later."""
+    """When the last answer came, by the monotonic clock, which may have begun later."""
     due: float = -inf
-    """When to look next, by the monotonic clock."""
+    """When the next try is due, by the monotonic clock."""
     weight: int = 0
     """Bytes."""
     backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_PAUSE, LONGEST_PAUSE))
     failure: LookupFailedError | None = None
     task: "asyncio.Task[None] | None" = None
     asked: float = -inf
-    """When somebody last wanted it, by the monotonic clock."""
+    """When it was last requested, by the monotonic clock."""
     settles: bool = False
     """True when `settle` waits for it."""
 
@@ -139,8 +141,8 @@ class Lookups:
     """
     All look-ups of the process, by key.
 
-    `clock` gives seconds since the epoch: it says when something was heard, for people and for the state that
-    is kept. When to ask again goes by `monotonic` alone, since the time of day may be set at any moment.
+    `clock` returns seconds since the epoch. It gives the time of an answer, for people and for the state that
+    is kept. The next try is planned by `monotonic` alone, since the time of day may be set at any moment.
     """
 
     def __init__(
@@ -160,19 +162,22 @@ class Lookups:
         """Look-ups that are under way or wait for their turn."""
         self._cleaned = monotonic()
         self._over: str | None = None
-        """What is said of all that has no answer; None while it may come."""
+        """The failure detail of all look-ups without an answer, once `give_up` was called; None before."""
 
     def peek(self, key: Hashable, fetch: Fetch, what: str, target: str = "") -> Known | None:
         """
-        What is known by now, None when nothing is; looks up in the background when that is due.
+        Return the last answer, or None when there is none yet. Begin a try in the background when one is due.
 
-        `what` and the name of the target that asks are for messages.
+        `what` (the subject) and `target` (the name of the target) are for messages.
         """
         return self._asked(key, fetch, what, target, WAITING).known
 
     def hear(self, key: Hashable, fetch: Fetch, what: str, target: str = "") -> LookupState:
         """
-        The same, with what came of the last try. `settle` waits for it.
+        Return the last answer and the result of the last try. Begin a try in the background when one is due.
+
+        `settle` waits for this try. `what` (the subject) and `target` (the name of the target) are for
+        messages.
         """
         entry = self._asked(key, fetch, what, target, WAITING if self._over is None else 0)
         entry.settles = True
@@ -183,7 +188,7 @@ class Lookups:
 
     def refuse(self, key: Hashable, detail: str, what: str, target: str = "") -> LookupState:
         """
-        The failure of a look-up that can't be made, for a reason that this sentence gives.
+        Return the state of a look-up that can't be made, with `detail` as the reason of its failure.
         """
         entry = self._entry(key, what, target)
         if entry.failure is None:
@@ -192,7 +197,7 @@ class Lookups:
 
     async def settle(self, timeout: float) -> None:
         """
-        Wait at most so many seconds for all that was asked for by `hear`.
+        Wait until all tries begun by `hear` have ended, at most `timeout` seconds.
         """
         if tasks := self.unsettled:
             await asyncio.wait(tasks, timeout=timeout)
@@ -200,19 +205,21 @@ class Lookups:
     @property
     def unsettled(self) -> "list[asyncio.Task[None]]":
         """
-        What was asked for by `hear` and is under way.
+        Return the tasks begun by `hear` that are still running.
         """
         return [one.task for one in self._entries.values() if one.settles and one.task is not None]
 
     def give_up(self, why: str) -> None:
         """
-        Begin no more, and call all that `hear` is asked for and that has no answer by now a failure.
+        Begin no more look-ups, and give every look-up without an answer that `hear` is called for the failure
+        `why`.
         """
         self._over = why
 
     def known(self, key: Hashable) -> Known | None:
         """
-        What is known by now, None when nothing is. Looks up nothing, and keeps it from being forgotten.
+        Return the last answer, or None when there is none. Begins no try, and counts as a request for
+        FORGET_AFTER.
         """
         entry = self._entries.get(key)
         if entry is None:
@@ -223,14 +230,14 @@ class Lookups:
 
     def failure(self, key: Hashable) -> LookupFailedError | None:
         """
-        Why the last look-up failed; None when it did not, or there was none.
+        Return the failure of the last try; None when it succeeded, or there was none.
         """
         entry = self._entries.get(key)
         return entry.failure if entry is not None else None
 
     def remember(self, key: Hashable, known: Known, again_after: float) -> None:
         """
-        Take in what was known before a restart, so that it is not asked for before it is due.
+        Restore an answer from before a restart, so that it is not queried before it is due.
         """
         entry = self._entries.get(key) or self._entry(key, "", "")
         if entry.known is None:
@@ -242,9 +249,9 @@ class Lookups:
 
     def hurry(self, key: Hashable, again_after: float) -> None:
         """
-        Look up what is known again once it is so many seconds old, where that is sooner than planned.
+        Make the next try due once the answer is `again_after` seconds old, if that is sooner than planned.
 
-        While look-ups fail it changes nothing: who was asked wants to be left alone.
+        Has no effect while look-ups fail: the server's pause counts.
         """
         entry = self._entries.get(key)
         if entry is not None and entry.known is not None and entry.failure is None:
@@ -261,9 +268,10 @@ class Lookups:
         timeout: float,
     ) -> Known:
         """
-        What is known, waiting for the first look-up within `timeout` seconds.
+        Return the answer, waiting at most `timeout` seconds for a first one.
 
-        What is older than `patience` seconds while look-ups fail counts as not known. Raises ProbeError.
+        While look-ups fail, an answer older than `patience` seconds does not count. Raises ProbeError when
+        there is none.
         """
         entry = self._asked(key, fetch, what, target)
         if entry.known is None and entry.task is not None:
@@ -279,7 +287,7 @@ class Lookups:
 
     def close(self) -> None:
         """
-        Stop all that is under way.
+        Cancel all look-ups that are running.
         """
         for entry in self._entries.values():
             if entry.task is not None:
@@ -337,7 +345,7 @@ class Lookups:
 
     def _clean(self, now: float) -> None:
         """
-        Forget what nobody asks for any more, so that look-ups of old certificates do not pile up.
+        Forget answers that are no longer requested, so that look-ups of old certificates do not pile up.
         """
         if now - self._cleaned < FORGET_AFTER / 8:
             return
@@ -347,14 +355,14 @@ class Lookups:
 
     def _forget_beyond(self) -> None:
         """
-        Forget what nobody asked for longest, as far as there is more than may be kept.
+        Forget the answers requested least recently, until at most HELD_LIMIT bytes are kept.
         """
         while self._held > HELD_LIMIT and len(self._entries) > 1:
             self._forget(next(iter(self._entries)))
 
     def _forget(self, key: Hashable) -> None:
         """
-        Forget a look-up. One that is under way comes to its end, and nobody hears of it.
+        Forget a look-up. A try that is running ends without effect.
         """
         self._held -= self._entries.pop(key).weight
 
@@ -367,13 +375,13 @@ class Lookups:
 
 def _fields(entry: _Entry, **more: str) -> dict[str, dict[str, object]]:
     """
-    Fields of a line of log about a look-up.
+    Return the fields of a log line about a look-up.
     """
     return fields(lookup=entry.what, **({"target": entry.target} if entry.target else {}), **more)
 
 
 def spread(key: Hashable) -> float:
     """
-    A factor between 0.9 and 1.1, always the same for a key: what began together does not go on together.
+    Return a factor between 0.9 and 1.1, constant for each key, so that look-ups begun together drift apart.
     """
     return 0.9 + 0.2 * (zlib.crc32(repr(key).encode("utf-8", "replace")) % 1000) / 1000

@@ -1,5 +1,5 @@
 """
-Backoff: how long to leave alone what fails. Pure.
+Backoff: the pause after a failure, before the next try. Pure.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ class Backoff:
     first: float
     longest: float
     failures: int = 0
-    """In a row, as far as they make a difference."""
+    """Failures in a row, counted only as far as they lengthen the pause."""
 
     def failed(self, spread: float = 1.0, asked: float = 0.0) -> float:
         """
-        Seconds until the next try, after one that failed.
+        Return the seconds until the next try, after one that failed.
 
-        `spread` is a factor, so that what failed together is not tried again together. `asked` is how long
-        the other side wants to be left alone, which is never shortened.
+        `spread` is a factor, so that tries which failed together are not repeated together. `asked` is the
+        pause in seconds that the other side asked for; it is never shortened.
         """
         pause = min(self.first * 2.0**self.failures, self.longest)
         if pause < self.longest:
@@ -30,6 +30,6 @@ class Backoff:
 
     def succeeded(self) -> None:
         """
-        Begin with the first pause again.
+        Reset the pause to the first one.
         """
         self.failures = 0

@@ -17,20 +17,21 @@ CONNECT_TIMEOUT = 3.5
 
 
 PEEKED = 16_384
-"""Bytes that are looked at in one go."""
+"""Bytes that `peek` reads at most."""
 
 
 BITE = 4
-"""Sockets that are gone on with before the loop looks at others again: a few milliseconds of handshakes."""
+"""Ready sockets that are resumed before the event loop handles others again: a few milliseconds of
+handshakes."""
 
 
 TICK = 0.05
-"""Seconds between two looks for waits that are past their deadline."""
+"""Seconds between two checks for waits that are past their deadline."""
 
 
 class EndlessError(Exception):
     """
-    The other end sent more than belongs to what it was in the middle of. The message says how much.
+    The other end sent more bytes than the phase of the protocol allows. The message says how many.
     """
 
 
@@ -52,7 +53,7 @@ class Readiness:
 
     def close(self) -> None:
         """
-        Stop watching.
+        Close the epoll object.
         """
         if self._timer is not None:
             self._timer.cancel()
@@ -61,7 +62,10 @@ class Readiness:
 
     def wait(self, fd: int, events: int, deadline: float, *, registered: bool) -> asyncio.Future[None]:
         """
-        A future that is done when one of the events came, or has TimeoutError at the deadline.
+        Return a future that is done when one of the events came, or raises TimeoutError at the deadline (loop
+        time).
+
+        `registered`: the socket is in the epoll object already.
         """
         future = self._loop.create_future()
         if deadline <= self._loop.time():
@@ -97,8 +101,8 @@ class Readiness:
 
 class Connection:
     """
-    One connection, non-blocking, whose every wait ends at its deadline, and whose every phase takes so many
-    bytes at most.
+    One non-blocking TCP connection. Every wait ends at the deadline, and every phase has a limit of received
+    bytes.
     """
 
     __slots__ = ("_allowed", "_left", "_readiness", "_registered", "deadline", "socket")
@@ -112,19 +116,21 @@ class Connection:
 
     def allow(self, limit: int) -> None:
         """
-        Begin a phase in which so many bytes are received at most.
+        Begin a phase in which at most `limit` bytes are received.
         """
         self._allowed = self._left = limit
 
     def wait_readable(self) -> asyncio.Future[None]:
         """
-        Done when there are bytes or an end to read; TimeoutError at the deadline.
+        Return a future that is done when there are bytes, or the end of the connection, to read. TimeoutError
+        at the deadline.
         """
         return self._wait(select.EPOLLIN)
 
     def wait_writable(self) -> asyncio.Future[None]:
         """
-        Done when bytes can be written, or the connection is made or refused; TimeoutError at the deadline.
+        Return a future that is done when bytes can be written, or when the connection is made or refused.
+        TimeoutError at the deadline.
         """
         return self._wait(select.EPOLLOUT)
 
@@ -134,7 +140,7 @@ class Connection:
 
     async def send(self, data: bytes) -> None:
         """
-        Send all of it. Raises OSError, or TimeoutError at the deadline.
+        Send all bytes. Raises OSError, or TimeoutError at the deadline.
         """
         while data:
             try:
@@ -144,17 +150,17 @@ class Connection:
 
     def send_at_once(self, data: bytes) -> None:
         """
-        Send what can be sent without waiting. That nobody takes it any more is no error.
+        Send as many bytes as possible without waiting. A peer that reads no more is no error.
         """
         with contextlib.suppress(OSError):
             self.socket.send(data)
 
     async def receive(self, limit: int) -> bytes:
         """
-        What came next, as far as it was not read yet; empty at the end of the connection.
+        Return the next bytes received, at most `limit`; empty at the end of the connection.
 
-        Waits its turn even if there is something already: one who always has something to say must not keep
-        the others from theirs. Raises OSError, TimeoutError at the deadline, or EndlessError.
+        Always yields to other connections first, even when bytes are there: a peer that always sends must not
+        keep the others waiting. Raises OSError, TimeoutError at the deadline, or EndlessError.
         """
         while True:
             await self.wait_readable()
@@ -169,7 +175,8 @@ class Connection:
 
     def peek(self) -> bytes | None:
         """
-        What can be read now, and stays there; empty at the end of the connection, None when nothing came yet.
+        Return bytes that can be read now, and leave them in the socket; empty at the end of the connection,
+        None when there are none yet.
         """
         try:
             return self.socket.recv(PEEKED, socket.MSG_PEEK)
@@ -185,7 +192,8 @@ class Connection:
 
 def _is_connected(sock: socket.socket) -> bool:
     """
-    True when the connection is made already. A server on this host answers within the call: no need to wait.
+    Return True when the connection is made already, as with a server on this host: then there is no need to
+    wait.
     """
     try:
         sock.getpeername()
@@ -208,7 +216,7 @@ UNREACHABLE = {
 
 async def connect(readiness: Readiness, address: str, port: int, deadline: float) -> Connection:
     """
-    A TCP connection to the address. Raises ProbeError when there is none by the deadline.
+    Return a TCP connection to the address. Raises ProbeError when there is none by the deadline (loop time).
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
@@ -240,7 +248,7 @@ async def connect(readiness: Readiness, address: str, port: int, deadline: float
 
 def connect_error(error: OSError, address: str, port: int) -> ProbeError:
     """
-    The reason for a failed TCP connection.
+    Return the ProbeError for a failed TCP connection.
     """
     where = f"{address} port {port}"
     if error.errno == errno.ECONNREFUSED:

@@ -1,8 +1,8 @@
 """
-Resolution: asking name servers, on our loop.
+Resolution: queries to name servers, on the process's event loop.
 
-The system's resolver (`network.Resolver`) gives addresses only. This one asks for records of any kind, the
-recursive servers of the host or of a target's own, or one authoritative server.
+The system's resolver (`network.Resolver`) gives addresses only. This one queries records of any type, from
+the recursive servers of the host or of a target, or from one authoritative server.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from exporter.model.caches import Cache
 from exporter.model.reasons import Reason
 
 AT_A_TIME = 32
-"""Questions under way at once."""
+"""DNS queries that may be under way at once."""
 
 
 ONE_TRY = 2.0
@@ -25,11 +25,11 @@ ONE_TRY = 2.0
 
 
 TRIES = 2
-"""How often each server is asked."""
+"""Tries for each server."""
 
 
 TTL = (30.0, 900.0)
-"""Seconds for which an answer is used, at least and at most, whatever its own time to live is."""
+"""Seconds for which an answer is used, at least and at most, whatever its own TTL is."""
 
 
 STALE = 86400.0
@@ -49,7 +49,7 @@ Server = tuple[str, int]
 
 class ResolutionError(Exception):
     """
-    There is no answer: for this reason, with this sentence for a person.
+    A query without an answer: the reason, and a sentence for a person.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -67,24 +67,24 @@ class Reply:
     records: tuple[Rdata, ...]
     """Empty when there are none of this kind, or no such name."""
     owner: str
-    """Where they are: another name than the one asked for when that is an alias."""
+    """The owner name of the records; another name than the queried one when that is an alias."""
     exists: bool
     """False when there is no such name (NXDOMAIN)."""
     signed: bool
-    """True when the records came with a signature, or were verified by the server that was asked."""
+    """True when the records have a signature (RRSIG), or the queried server verified them (AD flag)."""
 
 
 @dataclass(slots=True)
 class _Kept:
     reply: Reply
     until: float
-    """Loop time."""
+    """When the answer must be queried again, loop time."""
     at: float
 
 
 class Resolution:
     """
-    Answers by server and question. One for the life of the process.
+    DNS answers by server and query. One object for the life of the process.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Resolution:
         self._one_try = one_try
         self._silent: set[Server] = set()
         self.authority_port = authority_port
-        """Where authoritative servers listen: always 53 but in tests."""
+        """The port of authoritative servers: always 53 except in tests."""
 
     async def ask(self, servers: tuple[Server, ...], name: str, kind: str) -> Reply:
         """
-        The records of a name. Without servers, those of the host are asked. Raises ResolutionError.
+        Return the records of a name. Without servers, those of the host are queried. Raises ResolutionError.
         """
         key = (servers, name, kind)
         kept = self._kept.get(key)
@@ -120,7 +120,7 @@ class Resolution:
 
     async def _ask(self, servers: Sequence[Server], name: str, kind: str) -> tuple[Reply, float]:
         """
-        A fresh reply, and the seconds it may be used for. Raises ResolutionError.
+        Return a fresh reply, and the seconds for which it may be used. Raises ResolutionError.
         """
         failure = ResolutionError(Reason.DNS_FAILED, "no name server is configured")
         # Those that did not answer the last question are asked last.
@@ -140,7 +140,7 @@ class Resolution:
 
     async def exchange(self, server: Server, name: str, kind: str, *, recursive: bool) -> dns.message.Message:
         """
-        What one server answers, over TCP if it is too long for UDP. Raises ResolutionError.
+        Return the answer of one server, over TCP if it is too long for UDP. Raises ResolutionError.
         """
         try:
             question = dns.message.make_query(
@@ -170,7 +170,8 @@ class Resolution:
 
 def read(answer: dns.message.Message) -> tuple[Reply, float]:
     """
-    A reply, and the seconds it may be used for. Raises ResolutionError for an answer that makes no sense.
+    Return the reply in an answer, and the seconds for which it may be used. Raises ResolutionError for an
+    invalid answer.
     """
     if not isinstance(answer, dns.message.QueryMessage):
         raise ResolutionError(Reason.DNS_FAILED, "the answer is not one to the question")
@@ -195,14 +196,14 @@ def read(answer: dns.message.Message) -> tuple[Reply, float]:
 
 def _weight(reply: Reply) -> int:
     """
-    Bytes that a reply takes in memory, by what was measured: some hundred for a record, and what is in it.
+    Return the bytes that a reply takes in memory, as measured: some hundred for a record, plus its content.
     """
     return 1000 + sum(500 + 4 * len(record.to_wire() or b"") for record in reply.records)
 
 
 def system_servers() -> tuple[Server, ...]:
     """
-    The servers of /etc/resolv.conf. Raises ResolutionError when it can't be read.
+    Return the servers of /etc/resolv.conf. Raises ResolutionError when it can't be read.
     """
     try:
         found = dns.resolver.Resolver(configure=True)
@@ -215,7 +216,7 @@ def system_servers() -> tuple[Server, ...]:
 
 def place(server: Server) -> str:
     """
-    A server in words.
+    Return a server in words.
     """
     return f"name server {server[0]}" + (f" port {server[1]}" if server[1] != PORT else "")
 
@@ -225,7 +226,7 @@ T = TypeVar("T")
 
 async def _each(names: Iterable[str], judge: Callable[[str], Awaitable[str | None]]) -> dict[str, str]:
     """
-    The names of which there is something to say, with it.
+    Return the names for which `judge` returns a result, with that result.
     """
     ordered = list(dict.fromkeys(name.lower().rstrip(".") for name in names))
     said = await asyncio.gather(*map(judge, ordered))
@@ -234,6 +235,6 @@ async def _each(names: Iterable[str], judge: Callable[[str], Awaitable[str | Non
 
 def _of(reply: Reply, kind: type[T]) -> list[T]:
     """
-    The records of this kind.
+    Return the records of this type.
     """
     return [one for one in reply.records if isinstance(one, kind)]

@@ -1,7 +1,8 @@
 """
-What DNS answers mean: signatures of a zone, who may issue certificates, which certificate is announced. Pure.
+The meaning of DNS answers: signatures of a zone, authorization of CAs (CAA), announced certificates (TLSA).
+Pure.
 
-Answers come in values of no library; `resolution` asks for them.
+Answers come as values of no library; `resolution` makes the queries.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -12,7 +13,7 @@ from exporter.model.observation import Certificate, Item
 from exporter.model.reasons import Kind
 
 ITEM = "dnssec"
-"""What the item of a zone's signatures is called."""
+"""The name of the item for the signatures of a zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Signature:
     """
 
     covered: str
-    """The record type that it signs: `SOA`."""
+    """The record type that it signs, such as `SOA`."""
     key_tag: int
     inception: float
     expiration: float
@@ -30,9 +31,9 @@ class Signature:
 
 def signature_item(signatures: Iterable[Signature], key_tags: Collection[int]) -> Item | None:
     """
-    The signature that ends first, of those by keys that the zone publishes; None when there is none.
+    Return the signature that ends first, of those by keys that the zone publishes; None when there is none.
 
-    What an old key signed is of no use to anybody, and of no harm while other signatures are there.
+    A signature by an old key is useless, and harmless while other signatures are there.
     """
     usable = [one for one in signatures if one.key_tag in key_tags]
     if not usable:
@@ -43,7 +44,8 @@ def signature_item(signatures: Iterable[Signature], key_tags: Collection[int]) -
 
 def key_tag(dnskey: bytes) -> int:
     """
-    The number by which signatures name a key, from the data of its DNSKEY record (RFC 4034 appendix B).
+    Return the key tag of a DNSKEY record, by which signatures name their key, from its data (RFC 4034
+    appendix B).
     """
     # All algorithms but 1, which no zone has used for many years.
     total = sum(byte << 8 if position % 2 == 0 else byte for position, byte in enumerate(dnskey))
@@ -62,18 +64,18 @@ class Caa:
 
 
 CRITICAL = 128
-"""The flag of a record that whoever does not understand it must not ignore."""
+"""The critical flag (RFC 8659 section 4.1): an issuer that does not understand the record must not issue."""
 
 
 KNOWN_TAGS = frozenset(
     {"issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"}
 )
-"""Tags that have a meaning (IANA's registry of CAA properties)."""
+"""The tags with a defined meaning (IANA's registry of CAA properties)."""
 
 
 def caa_refusal(records: Sequence[Caa], *, wildcard: bool, identifiers: Collection[str]) -> str | None:
     """
-    Why an authority with these identifiers may not issue by these records; None when it may.
+    Return the reason why a CA with these identifiers may not issue by these records; None when it may.
 
     `records` are those of the name itself or of the nearest name above that has any (RFC 8659 section 3).
     """
@@ -95,7 +97,8 @@ def caa_refusal(records: Sequence[Caa], *, wildcard: bool, identifiers: Collecti
 
 def climb(name: str) -> tuple[str, ...]:
     """
-    The names where the CAA records of a name may be, the nearest first; a wildcard's are those of its parent.
+    Return the names at which the CAA records of a name may be, the nearest first; for a wildcard, from its
+    parent on.
     """
     labels = name.removeprefix("*.").split(".")
     return tuple(".".join(labels[position:]) for position in range(len(labels)))
@@ -143,16 +146,16 @@ IDENTIFIERS: dict[str, frozenset[str]] = {
     for names in (names,)
 }
 """
-What authorities call themselves in CAA records, by the organization of the issuer, lower case.
+Identifiers of CAs in CAA records, by the organization of the issuer in lower case.
 
-From their practice statements. An authority that is sold or renamed keeps its old names, so a list here is
-rather too long than too short: nobody is told of a refusal that is none.
+From their practice statements. A CA that is sold or renamed keeps its old names, so a list here is rather too
+long than too short: no refusal is reported that is none.
 """
 
 
 def identifiers_of(leaf: Certificate) -> frozenset[str] | None:
     """
-    What the issuer of a certificate calls itself in CAA records; None when that is not known.
+    Return the CAA identifiers of a certificate's issuer; None when they are not known.
     """
     return IDENTIFIERS.get(leaf.issuer_organization.lower())
 
@@ -171,9 +174,9 @@ class Tlsa:
 
 def some(names: Sequence[str]) -> str:
     """
-    A few of these names, and how many more there are.
+    Return a few of these names, and how many more there are, for messages.
 
-    They come from others: what is not printable is shown as what it is, and endless ones are cut.
+    They come from others: unprintable characters are escaped, and long names are cut.
     """
     shown = ", ".join(bounded(name, 100) for name in names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

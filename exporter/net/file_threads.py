@@ -1,8 +1,9 @@
 """
-Threads in which files are read, and which file systems hang.
+Threads that read files, and a register of the file systems that hang.
 
 A file system may hang (a network mount), and with it the thread that reads from it, for good. Such a thread
-is left behind, another one goes on with the rest, and what hangs is not asked again until it answers.
+is left behind, another one continues with the rest, and the file system is not accessed again until it
+answers.
 """
 
 import asyncio
@@ -28,15 +29,15 @@ THREADS = 8
 
 
 PATIENCE = 0.5
-"""Seconds that a file system may take to give one file before others go on without it."""
+"""Seconds that a file system may take to answer for one file before others are read without it."""
 
 
 HUNG_TOGETHER = 4
-"""Paths of one mount that may hang before the others on it are not even asked for."""
+"""Paths of one mount that may hang before the others on it are not accessed either."""
 
 
 HUNG_LIMIT = 64
-"""Paths that may hang, each with a thread, before nothing is read any more."""
+"""Paths that may hang, each with a thread, before no file is read any more."""
 
 
 MOUNTS = "/proc/self/mountinfo"
@@ -48,36 +49,36 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 @dataclass(slots=True)
 class Progress:
     """
-    The step at which the work of a thread is, for those who wait for it.
+    The present step of the work in a thread, for its waiting callers.
     """
 
     path: str = ""
-    """What it asks a file system for."""
+    """The path that is accessed."""
     since: float = field(default_factory=time.monotonic)
-    """When it began to, by the monotonic clock."""
+    """When the access began, by the monotonic clock."""
     patience: float = PATIENCE
     """Seconds that the answer may take."""
     asking: bool = False
-    """False while it computes: that ends by itself."""
+    """True during an access; False while the thread computes, which always ends."""
     unwanted: bool = False
-    """True when nobody waits for the rest of the work."""
+    """True when no caller waits for the rest of the work."""
 
     def ask(self, path: str, patience: float = PATIENCE) -> None:
         """
-        Note that a file system is asked for this from now on.
+        Note that the access to this path begins now. It may take `patience` seconds.
         """
         self.path, self.since, self.patience, self.asking = path, time.monotonic(), patience, True
 
     def answered(self) -> None:
         """
-        Note that it answered.
+        Note that the access has ended.
         """
         self.asking = False
 
     @property
     def hangs(self) -> bool:
         """
-        True when an answer takes too long to let others wait for it.
+        True when the access takes longer than its patience.
         """
         return self.asking and time.monotonic() - self.since > self.patience
 
@@ -85,19 +86,20 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Hung:
     """
-    A path that a file system was asked for, and did not answer for yet.
+    A path whose file system has not answered yet.
     """
 
     path: str
     since: float
-    """By the monotonic clock."""
+    """When the access began, by the monotonic clock."""
     job: Job[Any]
     group: str
-    """What probably hangs with it."""
+    """The mount or directory that probably hangs with it."""
 
     def failure(self, path: str, now: float) -> ProbeError:
         """
-        The failure of a file, this one or one behind it, that is not waited for any longer.
+        Return the failure of a file that is not waited for any longer: this path, or one that probably hangs
+        with it.
         """
         words = f"the file system did not answer for {printable(self.path)} in {now - self.since:,.0f} s"
         if path != self.path:
@@ -113,17 +115,17 @@ class FileThreads:
     def __init__(self, name: str) -> None:
         self._pool = Pool(name, THREADS)
         self.hung: dict[str, Hung] = {}
-        """By path. They leave when the file system answers."""
+        """By path. An entry is removed when its file system answers."""
 
     def close(self) -> None:
         """
-        Begin no more work. What is under way ends on its own, or with the process.
+        Begin no more work. Running work ends on its own, or with the process.
         """
         self._pool.close()
 
     def begin(self, work: Callable[[], T]) -> Job[T]:
         """
-        Have the work done by the next thread that is free.
+        Begin the work in the next free thread.
         """
         return self._pool.begin(work)
 
@@ -131,9 +133,9 @@ class FileThreads:
         self, job: Job[Any], progress: Progress, meanwhile: Callable[[], None] = lambda: None
     ) -> bool:
         """
-        True when the job has ended; False when a path hangs, which is noted, and its thread left behind.
+        Wait for a job, and return True when it has ended; False when a path hangs.
 
-        `meanwhile` is called now and then.
+        Such a path is noted, and its thread is left behind. `meanwhile` is called now and then.
         """
         while True:
             done, _ = await asyncio.wait([job.future], timeout=PATIENCE / 2)
@@ -145,7 +147,7 @@ class FileThreads:
 
     def leave(self, job: Job[Any], progress: Progress) -> bool:
         """
-        Leave a job behind that asks a file system. False when it has ended by now.
+        Leave a job behind that waits for a file system, and return True; False when it has ended by now.
         """
         if not self._pool.leave(job):
             return False
@@ -157,7 +159,7 @@ class FileThreads:
 
     def behind(self, paths: Sequence[str]) -> dict[str, Hung]:
         """
-        Those of the paths that are not to be asked for now, each with what hangs before it.
+        Return the paths that must not be accessed now, each with the path that hangs before it.
         """
         hanging = tuple(self.hung.values())
         groups = Counter(one.group for one in hanging)
@@ -176,14 +178,14 @@ class FileThreads:
 
     def may_ask(self, path: str) -> bool:
         """
-        False for what hangs, or probably would. Any thread may ask.
+        Return False for a path that hangs, or probably would. May be called in any thread.
         """
         return not self.hung or not self.behind([path])
 
 
 def _mounts() -> tuple[str, ...]:
     """
-    Where file systems are mounted, the deepest first, without the root; nothing where that is not known.
+    Return the mount points, the deepest first, without the root; empty where they are not known.
     """
     try:
         # Told by the kernel: no file system is asked.
@@ -198,7 +200,7 @@ def _mounts() -> tuple[str, ...]:
 
 def _group(path: str, mounts: Sequence[str]) -> str:
     """
-    The mount that a path, or what it links to, is on; where that is the root, its directory.
+    Return the mount that a path, or the target of its link, is on; on the root file system, its directory.
     """
     mount = next((one for one in mounts if path.startswith(f"{one}/")), None)
     if mount is None:

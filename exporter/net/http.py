@@ -1,8 +1,8 @@
 """
-Downloads: one HTTP request, its redirects followed, with limits of time and size, and reasons for failures.
+Downloads: one HTTP request with redirects, limits of time and size, and reasons for failures.
 
-`~/.netrc` is not used, since strangers say where to go. What they say is followed only to where they may send
-us: see `Gate`.
+`~/.netrc` is not used, since URLs may come from others. Redirects are followed only to permitted addresses:
+see `Gate`.
 """
 
 import asyncio
@@ -29,23 +29,23 @@ from exporter.net.resolver import RESOLVE_TIMEOUT, Resolver, has_route
 from exporter.net.web_proxies import WebProxy, environment_proxy
 
 TIMEOUT = 20.0
-"""Seconds that a download may take. Nobody waits for it: it goes on in the background."""
+"""Seconds that a download may take. It runs in the background, so no caller waits for it."""
 
 
 REDIRECTS = 3
-"""How often a server may send us elsewhere."""
+"""Redirects that are followed at most."""
 
 
 REDIRECTING = frozenset({301, 302, 303, 307, 308})
-"""Statuses of an answer that says where to go (RFC 9110 section 15.4)."""
+"""The status codes of redirects (RFC 9110 section 15.4)."""
 
 
 KEEPING = frozenset({307, 308})
-"""Those after which the same request is made again; after the others it is a GET."""
+"""The redirects after which the same request is repeated; after the others it becomes a GET."""
 
 
 ERROR_LIMIT = 65536
-"""Bytes that are kept of an answer whose status is not 200: it says what is wrong, in its first lines."""
+"""Bytes that are kept of an answer whose status is not 200: its first lines give the reason."""
 
 
 _CHUNK = 65536
@@ -56,7 +56,7 @@ URL_LIMIT = 300
 
 
 WORDS_LIMIT = 300
-"""Characters of what a server, or the library, says in a message."""
+"""Characters of the server's or the library's words in a message."""
 
 
 class TooLargeError(Exception):
@@ -67,9 +67,10 @@ class TooLargeError(Exception):
 
 class Names(AbstractResolver):
     """
-    Looks names up for the HTTP library, in the threads and within the limits of all other look-ups.
+    A resolver for the HTTP library that uses the threads and limits of all other look-ups.
 
-    Its own way is asyncio's executor: a silent name server would hold that up, and with it the process's end.
+    The library's default is asyncio's executor: a silent name server would hold that up, and with it the
+    process's end.
     """
 
     def __init__(self, resolver: Resolver) -> None:
@@ -79,7 +80,7 @@ class Names(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """
-        The addresses of a name, in the system's order of preference. Raises ProbeError.
+        Return the addresses of a name, in the system's order of preference. Raises ProbeError.
         """
         found = await self._resolver.resolve(host, family, RESOLVE_TIMEOUT)
         return [
@@ -96,26 +97,28 @@ class Names(AbstractResolver):
 
     async def close(self) -> None:
         """
-        Nothing is open: the resolver is the process's.
+        Do nothing: the resolver belongs to the process.
         """
 
 
 Judge = Callable[[IPAddress], str]
-"""Why an address must not be connected to, in words; empty when it may be."""
+"""Returns the reason why an address must not be connected to, in words; empty when it is permitted."""
 
 
 class Gate:
     """
-    Judges each address that the requests of one download connect to, after the name was resolved.
+    The check of each address that the requests of one download connect to, after name resolution.
 
-    What is judged is what is connected to, so no name server can say one thing now and another later. Through
-    a proxy, which resolves names itself, only URLs with an address in them, and `localhost`, can be judged.
+    The address that is checked is the one that is connected to, so no name server can change it in between.
+    Through a proxy, which resolves names itself, only URLs with an address in them, and `localhost`, can be
+    checked.
     """
 
     def __init__(self, judge: Judge | None = None, own: Collection[Range] | None = None) -> None:
         """
-        `judge` is for the first place; None: the operator named it, so it may be anywhere. Where redirects
-        may lead depends on where the stranger is himself: `own`; None: where the first request led.
+        `judge` checks the first address; None: the operator named it, so any is permitted. `own` are the
+        ranges of the server that named the URL, which limit where redirects may lead; None: those of the
+        first request.
         """
         self._judge = judge
         self._own = own
@@ -125,7 +128,7 @@ class Gate:
 
     def expect(self, url: str, *, by_proxy: bool) -> None:
         """
-        Say where the next request goes. Raises OSError when it is known that it may not.
+        Set the URL of the next request. Raises OSError when it is known not to be permitted.
         """
         self._by_proxy = by_proxy
         self._refused = ""
@@ -139,20 +142,21 @@ class Gate:
 
     def redirected(self) -> None:
         """
-        From now on a stranger says where to go.
+        Note that from now on a server, not the operator, names the URL.
         """
         own = frozenset(self._reached if self._own is None else self._own)
         self._judge = lambda address: refusal(address, own)
 
     def refused(self, url: str) -> str:
         """
-        Why the last request was not made, for a person; empty when that was for another reason.
+        Return the reason why the last request was not permitted, for a person; empty when it failed for
+        another reason.
         """
         return f"{shown(url)} leads to {self._refused}" if self._refused else ""
 
     def open(self, address: aiohttp.AddrInfoType) -> socket.socket:
         """
-        A socket for this one address. Raises OSError when it must not be connected to.
+        Return a socket for this one address. Raises OSError when it must not be connected to.
         """
         family, kind, protocol, _, place = address
         if not self._by_proxy:
@@ -176,11 +180,11 @@ class Downloaded:
     status: int
     body: bytes
     retry_after: str | None
-    """The header of that name as it was sent; None when there was none."""
+    """The Retry-After header as it was sent; None when there was none."""
     headers: Mapping[str, str]
-    """All headers; names in any case."""
+    """All headers; their names are case-insensitive."""
     url: str = ""
-    """Where redirects led."""
+    """The URL after redirects."""
     showed: bool = False
     """True when the server could ask for our certificate."""
 
@@ -192,7 +196,7 @@ def client(
     timeout: aiohttp.ClientTimeout | None = None,
 ) -> aiohttp.ClientSession:
     """
-    A session of the HTTP library, to be closed by who asked for it. Without a `timeout` it waits for ever.
+    Return a session of the HTTP library, which the caller closes. Without a `timeout` it waits without limit.
     """
     return aiohttp.ClientSession(
         headers={"User-Agent": f"expiry-exporter/{__version__}", **(headers or {})},
@@ -218,19 +222,19 @@ async def download(
     note: Callable[..., None] = lambda *_: None,
 ) -> Downloaded:
     """
-    The answer to a GET of this URL, or to a POST of the body, whatever its status. Raises ProbeError.
+    Return the answer to a GET of this URL, or to a POST of the body, whatever its status. Raises ProbeError.
 
     An answer of more than `limit` bytes is a failure, found before more than that was kept; one whose status
     is not 200 is cut at ERROR_LIMIT. `timeout` is in seconds. Redirects are followed, but none from HTTPS to
     HTTP.
 
-    `trust` says by which authorities servers are verified, None: by the system's; `authorities` is where a
-    private one is configured, for messages. `identity` trusts the same, and shows our certificate: to the
-    server of the URL, not where a redirect leads. `proxy` None: that of the environment.
+    `trust` has the trust anchors that verify servers, None: the system's; `authorities` says where a private
+    CA is configured, for messages. `identity` has the same trust anchors and our client certificate: it is
+    for the server of the URL, not for the target of a redirect. `proxy` None: that of the environment.
 
-    `own`: a stranger says this URL, who is found at addresses of these ranges, and it leads nowhere else but
-    to public ones; None: the operator, or IANA, says it. Then `forbids` judges where it leads, if it is not
-    None. `note` takes each step, as a format and its values.
+    `own`: the URL comes from a server at addresses of these ranges, and may lead only there and to public
+    addresses; None: it comes from the operator, or from IANA. Then `forbids`, if it is not None, checks where
+    it leads. `note` takes each step, as a format and its values.
     """
     gate = Gate(forbids if own is None else lambda address: refusal(address, own), own)
     at, way, showed = url, proxy, False
@@ -275,7 +279,7 @@ async def download(
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     """
-    Scheme, host and port of a URL (RFC 6454).
+    Return scheme, host and port of a URL (RFC 6454).
     """
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
@@ -283,7 +287,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 def _options(url: str, proxy: WebProxy | None) -> dict[str, Any]:
     """
-    The arguments of a request that lead it through a proxy. Raises ProbeError for one that can't be used.
+    Return the arguments of a request that lead it through a proxy. Raises ProbeError for a proxy that can't
+    be used.
     """
     if proxy is not None and not proxy.url.startswith("http:"):
         raise ProbeError(
@@ -305,11 +310,11 @@ def failed(
     showed: bool,
 ) -> ProbeError:
     """
-    The reason for a request without an answer: the one table of the HTTP library's errors.
+    Return the ProbeError for a request without an answer: the one table of the HTTP library's errors.
 
-    `who` was asked, and `authorities` is where a private CA is configured. `secrets` is what was told in
-    confidence; None: nothing that was received is repeated, since it may be secret itself. `showed`: the
-    server could ask for our certificate.
+    `who` is the server, and `authorities` says where a private CA is configured. `secrets` were sent to the
+    server, and are removed from the message; None: nothing that was received is repeated, since it may be
+    secret itself. `showed`: the server could request our client certificate.
     """
     alert = _alert(error)
     if alert and (showed or "certificate" in alert):
@@ -343,7 +348,7 @@ def failed(
 
 def certificate_wanted(who: str, words: str, *, showed: bool) -> ProbeError:
     """
-    The reason for a server that wants a client certificate, and does not get one that it takes.
+    Return the ProbeError for a server that wants a client certificate, and gets none that it accepts.
     """
     if showed:
         return ProbeError(Reason.CLIENT_CERTIFICATE_REFUSED, f"{who} refused our client certificate: {words}")
@@ -353,13 +358,13 @@ def certificate_wanted(who: str, words: str, *, showed: bool) -> ProbeError:
 
 
 _OF_CERTIFICATES = ("certificate", "unknown ca", "access denied", "decrypt error")
-"""OpenSSL's words in alerts that are about a client certificate (RFC 8446 section 6.2)."""
+"""OpenSSL's words in alerts about a client certificate (RFC 8446 section 6.2)."""
 
 
 def _alert(error: Exception) -> str:
     """
-    The words of the alert with which a server ends the handshake over our certificate, or over having none;
-    empty when it sent no such alert.
+    Return the words of the alert with which a server rejects our certificate, or the lack of one; empty when
+    it sent no such alert.
     """
     found: BaseException | None = error
     # The library's own errors are SSLErrors too, without a reason.
@@ -371,7 +376,7 @@ def _alert(error: Exception) -> str:
 
 def not_followed(why: str, *, redirected: bool) -> str:
     """
-    The sentence for a place that a stranger may not send us to, and what to do about it.
+    Return the sentence for an address that a URL from others may not lead to, with the remedy.
     """
     begin = "a redirect is not followed" if redirected else "it is not asked"
     return f"{begin}: {why}, and who says so is not found there himself"
@@ -379,7 +384,7 @@ def not_followed(why: str, *, redirected: bool) -> str:
 
 def error_words(error: Exception, secrets: tuple[str, ...] = ()) -> str:
     """
-    The library's words for an error, which may repeat what the server said.
+    Return the library's words for an error, without `secrets`. They may repeat the server's words.
     """
     if isinstance(error, aiohttp.ClientResponseError):
         # Its own words have the URL with its query in them.
@@ -389,10 +394,10 @@ def error_words(error: Exception, secrets: tuple[str, ...] = ()) -> str:
 
 def destination(url: str, location: str, secrets: tuple[str, ...] = ()) -> str:
     """
-    Where a redirect from this URL leads. Raises ProbeError when it is not to be followed.
+    Return the URL that a redirect from this URL leads to. Raises ProbeError when it must not be followed.
 
-    What came by HTTPS must not go on without it: then anybody on the way could say what is answered. Nor is
-    one followed that repeats the secrets that the server, or the proxy, was told: they would go further.
+    A redirect from HTTPS to HTTP is not followed: then an attacker on the way could change the answer. Nor is
+    one that repeats the secrets sent to the server or the proxy: they would be passed on.
     """
     try:
         to = urljoin(url, location)
@@ -414,7 +419,7 @@ def destination(url: str, location: str, secrets: tuple[str, ...] = ()) -> str:
 
 def shown(url: str, secrets: tuple[str, ...] = ()) -> str:
     """
-    A URL for messages: bounded, and without its query and user, which may be secrets of whoever made it.
+    Return a URL for messages: bounded, and without its query and user, which may be secrets.
     """
     try:
         parts = urlsplit(url)
@@ -426,7 +431,7 @@ def shown(url: str, secrets: tuple[str, ...] = ()) -> str:
 
 async def _content(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     """
-    The body of an answer; of one that says what is wrong, the begin. Raises ProbeError.
+    Return the body of an answer; of one that is an error, the beginning. Raises ProbeError.
     """
     if answer.status != 200:
         return await read_body(answer, min(limit, ERROR_LIMIT), cut=True)
@@ -439,7 +444,8 @@ async def _content(answer: aiohttp.ClientResponse, limit: int) -> bytes:
 
 async def read_body(answer: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
     """
-    The body of an answer, or the begin if it may be `cut`. Else more than `limit` bytes are a TooLargeError.
+    Return the body of an answer, or its beginning if it may be `cut`. Raises TooLargeError for more than
+    `limit` bytes.
     """
     content = bytearray()
     async for chunk in answer.content.iter_chunked(_CHUNK):

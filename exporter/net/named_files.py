@@ -1,8 +1,8 @@
 """
 Files that the configuration names for targets: trust anchors, client certificates and their keys.
 
-They are read in threads, and kept. So a mount that hangs costs only the targets that name a file on it, and
-these only as long as it was never read.
+They are read in threads, and kept. So a mount that hangs affects only the targets that name a file on it, and
+only until the file was read once.
 """
 
 import asyncio
@@ -32,19 +32,19 @@ class _Entry:
     """
 
     content: bytes | ProbeError
-    """Or why there is none."""
+    """The content, or the failure to read it."""
     stamp: Stamp | None = None
-    """As it was read; None when it was not."""
+    """The stamp of the content; None when the file could not be read."""
     round: int = -1
-    """When it was looked at last."""
+    """The sweep in which it was read last."""
     task: "asyncio.Task[None] | None" = None
-    """What looks at it now."""
+    """The task that reads it now; None when there is none."""
     hangs: bool = False
 
 
 class NamedFiles:
     """
-    The content of such files. One for the life of the process.
+    The content of the files named by targets. One object for the life of the process.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -55,7 +55,7 @@ class NamedFiles:
 
     def close(self) -> None:
         """
-        Nobody waits any more.
+        Cancel all tasks that wait for files.
         """
         for entry in self._entries.values():
             if entry.task is not None:
@@ -64,7 +64,7 @@ class NamedFiles:
 
     def begin(self, paths: Iterable[str]) -> None:
         """
-        Begin a sweep: files may have changed. Look at these now, and at others when they are needed.
+        Begin a sweep, in which files may have changed. Read these now, and others when they are needed.
         """
         self._round += 1
         for path in paths:
@@ -72,7 +72,7 @@ class NamedFiles:
 
     async def ready(self, paths: Iterable[str]) -> None:
         """
-        Wait until these files were looked at in this sweep, or it is known that they hang.
+        Wait until these files were read in this sweep, or are known to hang.
         """
         tasks = [task for path in paths if (task := self._look(path)) is not None]
         if tasks:
@@ -80,9 +80,9 @@ class NamedFiles:
 
     def content(self, path: str) -> bytes:
         """
-        The content of a file when it was looked at last, the same object as long as it did not change.
+        Return the content of a file as last read, the same object until it changes.
 
-        Asks no file system. Raises ProbeError.
+        Accesses no file system. Raises ProbeError.
         """
         entry = self._entries.get(path)
         if entry is None:
@@ -94,7 +94,7 @@ class NamedFiles:
 
     def _look(self, path: str) -> "asyncio.Task[None] | None":
         """
-        The task that looks at a file now; None when it was looked at in this sweep.
+        Return the task that reads a file now; None when it was read in this sweep.
         """
         entry = self._entries.get(path)
         if entry is None:
@@ -138,7 +138,7 @@ class NamedFiles:
 
 def _found(path: str, before: _Entry) -> tuple[Stamp | None, bytes | ProbeError]:
     """
-    The stamp and the content of a file, the same as before unless it changed. Blocks.
+    Return the stamp and the content of a file, the old content unless it changed. Blocks.
     """
     try:
         if before.stamp is not None and stamp_of(path) == before.stamp:

@@ -1,9 +1,8 @@
 """
-The network: resolving names and moving bytes, each step with a deadline.
+The network: name resolution and transport, each step with a deadline.
 
-Everything runs on one long-lived event loop. A deadline is a time of that
-loop's clock. Errors leave this module as ProbeError, so that a probe reads as
-the conversation it has.
+Everything runs on one long-lived event loop. A deadline is a time of that loop's clock. Errors leave this
+module as ProbeError, so that a probe contains only its conversation.
 """
 
 import asyncio
@@ -26,19 +25,19 @@ from exporter.net.resolver import RESOLVE_TIMEOUT, Addresses, Resolver, choose, 
 @dataclass(slots=True)
 class Trace:
     """
-    What one look is doing, for messages, and for a person who asked for each step.
+    The steps of one probe, for error messages and for debug output.
     """
 
     clock: Callable[[], float]
     phase: str = "start"
     deadline: float = math.inf
-    """A time of this clock, when whoever asked for the look stops waiting for it."""
+    """Loop time at which the caller stops waiting for the probe."""
     steps: list[tuple[float, str]] | None = None
-    """`(time, words)` of each step; None when nobody asked."""
+    """`(time, words)` of each step; None when the caller wants no steps."""
 
     def note(self, words: str, *values: object) -> None:
         """
-        Remember a step, if anybody asked for steps. The values go where `%s` stands.
+        Record a step, if the caller wants steps. The values replace each `%s`.
         """
         if self.steps is not None:
             self.steps.append((self.clock(), words % values))
@@ -46,7 +45,7 @@ class Trace:
 
 class Network:
     """
-    Sockets, names and clocks, and what others answered. One for the life of the process.
+    Sockets, names, clocks and kept answers. One object for the life of the process.
     """
 
     def __init__(
@@ -57,9 +56,10 @@ class Network:
     ) -> None:
         self.loop = loop
         self.clock = clock
-        """Seconds since the epoch. It may be set at any moment: for what is shown or kept over a restart."""
+        """Seconds since the epoch. It may be set at any moment: for times that are shown or kept over a
+        restart."""
         self.monotonic = monotonic
-        """Seconds since some moment; it only goes on. For all that is due some time after something else."""
+        """Seconds of a clock that never goes back. For all that is due some time after something else."""
         self.readiness = Readiness(loop)
         self.resolver = Resolver(loop)
         self.resolution = Resolution(loop)
@@ -68,7 +68,7 @@ class Network:
 
     def close(self) -> None:
         """
-        Stop watching sockets, look up no more names, and read no more files.
+        Close the sockets' epoll object, the resolver and the file readers.
         """
         self.lookups.close()
         self.resolver.close()
@@ -77,7 +77,8 @@ class Network:
 
     async def addresses(self, target: Target) -> Addresses:
         """
-        The addresses of a target's host, sorted so that a limit keeps the same ones. Raises ProbeError.
+        Return the addresses of a target's host, sorted so that a limit keeps the same ones. Raises
+        ProbeError.
         """
         family = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
         found = await self.resolver.resolve(

@@ -1,9 +1,9 @@
 """
-Pools: work that takes its time is done in threads, beside the event loop.
+Pools: threads for slow work, beside the event loop.
 
-Each kind of work has a pool of its own, so that what hangs (a mount, a resolver) holds up nothing but its
-like. Never asyncio's own executor: all of the process shares that one, and the process can't end before
-its threads do. The threads here are daemons, which end with the process whatever they wait for.
+Each kind of work has a pool of its own, so that work which hangs (a mount, a resolver) delays only its own
+kind. Asyncio's own executor is not used: the whole process shares it, and the process can't end before its
+threads do. The threads here are daemons, which end with the process in any case.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 class PoolFullError(Exception):
     """
-    So much work waits already that more of it is refused.
+    The queue of a pool is full, and more work is refused.
     """
 
 
 class Job(Generic[T]):
     """
-    One piece of work, and who waits for what it gives.
+    One piece of work, and the future of its result.
     """
 
     __slots__ = ("future", "left", "loop", "made", "raised", "under_way", "work")
@@ -32,7 +32,8 @@ class Job(Generic[T]):
         self.work = work
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
-        """What the work gives, or raises. Work that is not begun yet never is once this is cancelled."""
+        """The result or the exception of the work. Work that has not begun is dropped once this is
+        cancelled."""
         self.under_way = False
         self.left = False
         """True when its thread was left behind."""
@@ -41,7 +42,7 @@ class Job(Generic[T]):
 
     def do(self) -> None:
         """
-        Do the work, in a thread, unless nobody waits any more.
+        Do the work, in a thread, unless its future is cancelled.
         """
         if not self.future.done():
             try:
@@ -51,7 +52,7 @@ class Job(Generic[T]):
 
     def deliver(self) -> None:
         """
-        Tell who waits, in the loop.
+        Set the result of the future, in the event loop.
         """
         if self.future.done():
             return
@@ -64,12 +65,12 @@ class Job(Generic[T]):
 
 class Pool:
     """
-    A few threads for one kind of work. They are started when there is work for them.
+    A few threads for one kind of work, started when there is work for them.
     """
 
     def __init__(self, name: str, threads: int, waiting: int | None = None) -> None:
         """
-        `waiting` is how many pieces of work may wait for a thread; None: any number.
+        `waiting` is the number of jobs that may wait for a thread; None: any number.
         """
         self._name = name
         self._limit = threads
@@ -83,15 +84,15 @@ class Pool:
 
     async def run(self, work: Callable[[], T]) -> T:
         """
-        The value that the work gives, which may raise. Raises PoolFullError when too much waits.
+        Return the result of the work, or raise its exception. Raises PoolFullError when the queue is full.
 
-        Who stops waiting does not stop work that has begun: its thread is busy until it ends.
+        Cancelling the wait does not stop work that has begun: its thread is busy until it ends.
         """
         return await self.begin(work).future
 
     def begin(self, work: Callable[[], T]) -> Job[T]:
         """
-        Have the work done by the next thread that is free. Raises PoolFullError when too much waits.
+        Begin the work in the next free thread. Raises PoolFullError when the queue is full.
         """
         job = Job(work)
         with self._changed:
@@ -108,7 +109,7 @@ class Pool:
         """
         Leave the thread of this job behind: it ends when the job does, and another takes its place.
 
-        False when the job is not under way.
+        Returns False when the job is not under way.
         """
         with self._changed:
             if not job.under_way or job.left:
@@ -121,7 +122,7 @@ class Pool:
 
     def close(self) -> None:
         """
-        Begin no more work, and let the threads end, each when what it does has ended.
+        Begin no more work, and let each thread end with its present job.
         """
         with self._changed:
             self._closed = True
@@ -142,7 +143,7 @@ class Pool:
 
     def _next(self) -> Job[Any] | None:
         """
-        The next job; None when the pool is closed.
+        Return the next job; None when the pool is closed.
         """
         with self._changed:
             self._idle += 1

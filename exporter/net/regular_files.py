@@ -1,7 +1,7 @@
 """
-Reads one file: its bytes within a limit, and a stamp that tells whether it is the same as before.
+Reading of one file: its content within a limit, and a stamp that changes with the file.
 
-A pipe or a device is never opened: that may wait for ever, or do something. All of it blocks.
+A pipe or a device is never opened: that may wait for ever, or have effects. All functions block.
 """
 
 import errno
@@ -15,7 +15,7 @@ from exporter.model.foreign_text import printable
 from exporter.model.reasons import Reason
 
 TRIES = 3
-"""How often a file is read that changes meanwhile."""
+"""Reads of a file that changes meanwhile, before it is given up."""
 
 
 _STAMP = struct.Struct("=QQqqq")
@@ -27,7 +27,8 @@ Stamp = bytes
 
 def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
     """
-    The content of a regular file and its status; None when it changed all the while. Raises ProbeError.
+    Return the content of a regular file and its status; None when it changed all the while. Raises
+    ProbeError.
     """
     try:
         data = b""
@@ -51,7 +52,7 @@ def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
 
 def _content(descriptor: int, path: str, limit: int, stated: int) -> bytes:
     """
-    All there is to read. The size that a file states may be none (as in /proc), or grow meanwhile.
+    Return the whole content. The size that a file states may be zero (as in /proc), or grow meanwhile.
     """
     parts: list[bytes] = []
     size = 0
@@ -88,7 +89,7 @@ def _too_large(path: str, limit: int, size: int | None = None) -> ProbeError:
 
 def unreadable(path: str, error: OSError) -> ProbeError:
     """
-    The failure of a file that can't be read, in words for a person.
+    Return the failure of a file that can't be read, in words for a person.
     """
     where = printable(path)
     if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
@@ -109,14 +110,14 @@ def unreadable(path: str, error: OSError) -> ProbeError:
 
 def stamp_from(status: os.stat_result) -> Stamp:
     """
-    The stamp of a file with this status.
+    Return the stamp of a file with this status.
     """
     return _STAMP.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def stamp_of(path: str) -> Stamp | None:
     """
-    The stamp of a file; None when there is none that can be asked.
+    Return the stamp of a file; None when its status can't be read.
     """
     try:
         return stamp_from(os.stat(path))  # noqa: PTH116 - this is all that an unchanged file costs

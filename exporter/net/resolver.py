@@ -1,5 +1,5 @@
 """
-Names to addresses: by the system's resolver, within limits of time and threads.
+Addresses of names, by the system's resolver, within limits of time and threads.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from exporter.net.pools import Pool
 from exporter.net.turns import NEVER, Job, Turns
 
 RESOLVE_TIMEOUT = 4.0
-"""Seconds a look-up may take. A system's resolver gives up later than a person would want to know."""
+"""Seconds a look-up may take. A system's resolver gives up much later."""
 
 
 RESOLVER_THREADS = 32
@@ -30,7 +30,7 @@ QUICK_ANSWER = 1.0
 
 
 LATE = 120.0
-"""Seconds for which an answer is of use that came after nobody waited for it any more."""
+"""Seconds for which an answer is used that came after its callers had stopped waiting."""
 
 
 NAMES_WAITING = 10_000
@@ -38,12 +38,12 @@ NAMES_WAITING = 10_000
 
 
 NAMES_REMEMBERED = 50_000
-"""Names of which is known how their last look-up went. The one that was not asked for longest goes first."""
+"""Names whose last look-up is remembered. Beyond it the name requested least recently is dropped first."""
 
 
 def look_up(host: str, family: int) -> tuple[IPAddress, ...]:
     """
-    The addresses of a name by the system's resolver, each once. Blocks. Raises ProbeError.
+    Return the addresses of a name by the system's resolver, each once. Blocks. Raises ProbeError.
     """
     try:
         found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
@@ -67,20 +67,20 @@ def look_up(host: str, family: int) -> tuple[IPAddress, ...]:
 
 
 Answer = tuple[IPAddress, ...] | ProbeError
-"""What a look-up gives: the addresses, or why there are none."""
+"""The result of a look-up: the addresses, or the failure."""
 
 
 @dataclass(slots=True, eq=False)
 class _Question:
     """
-    A name that is being looked up, or waits to be.
+    A look-up that is under way or waits for a thread.
     """
 
     host: str
     family: int
     answer: "asyncio.Future[Answer]"
     waiting: int = 0
-    """Those who still want to know."""
+    """Callers that wait for it."""
     asked_at: float | None = None
     """Loop time; None while it waits for a thread."""
 
@@ -88,24 +88,23 @@ class _Question:
 @dataclass(slots=True)
 class _Name:
     """
-    What was learnt of a name by its last look-up.
+    The last look-up of a name.
     """
 
     asked_at: float
     quick: bool
     late: Answer | None
-    """An answer that came when nobody waited any more; None when somebody had it."""
+    """An answer that came after its callers had stopped waiting; None when a caller took it."""
     answered_at: float
 
 
 class Resolver:
     """
-    Looks names up the way every other program on this host does (getaddrinfo), in threads of its own.
+    Resolution of names by the system's resolver (getaddrinfo), in threads of its own.
 
-    The threads are daemons: a name server that never answers must not keep the
-    process from ending. Equal look-ups under way at the same time are one. Names
-    without an answer never hold all threads, see `turns`, and are asked for in the
-    background too: an answer that comes late is there for the next one who asks.
+    The threads are daemons: a name server that never answers must not keep the process from ending. Equal
+    look-ups under way at the same time are one. Names without an answer never hold all threads, see `turns`,
+    and are looked up in the background too: a late answer is there for the next caller.
     """
 
     def __init__(
@@ -123,13 +122,13 @@ class Resolver:
 
     def close(self) -> None:
         """
-        Ask for no more names. What is under way ends on its own.
+        Begin no more look-ups. Running ones end on their own.
         """
         self._pool.close()
 
     async def resolve(self, host: str, family: int, timeout: float) -> tuple[IPAddress, ...]:
         """
-        The addresses of a name, in the system's order of preference, each once. Raises ProbeError.
+        Return the addresses of a name, in the system's order of preference, each once. Raises ProbeError.
         """
         found = self._late(host, family)
         if found is None:
@@ -141,7 +140,8 @@ class Resolver:
 
     def _late(self, host: str, family: int) -> Answer | None:
         """
-        The answer that came after nobody waited for it any more, once; None when there is none of late.
+        Return an answer that came after its callers had stopped waiting, once; None when there is no recent
+        one.
         """
         name = self._names.get((host, family))
         if name is None or name.late is None:
@@ -151,7 +151,7 @@ class Resolver:
 
     def _question(self, host: str, family: int) -> _Question:
         """
-        The look-up of this name that is under way, or a new one.
+        Return the look-up of this name that is under way, or a new one.
         """
         key = (host, family)
         question = self._under_way.get(key)
@@ -184,7 +184,7 @@ class Resolver:
 
     def _go_on(self) -> None:
         """
-        Ask for the names whose turn it is.
+        Begin the look-ups whose turn it is.
         """
         while (job := self._turns.next()) is not None:
             job.work.asked_at = self._loop.time()
@@ -229,10 +229,10 @@ class Addresses:
 
 def choose(found: tuple[IPAddress, ...], addresses: str, routable: Callable[[IPAddress], bool]) -> Addresses:
     """
-    Which of the addresses found are probed.
+    Return which of the addresses found are probed.
 
-    A host without IPv6 can't reach an IPv6 address, and that is no news about the
-    server: such addresses are left out while the name has others.
+    A host without IPv6 can't reach an IPv6 address, which says nothing about the server: such addresses are
+    left out while the name has others.
     """
     versions = {address.version for address in found}
     reachable = found
@@ -253,7 +253,7 @@ def choose(found: tuple[IPAddress, ...], addresses: str, routable: Callable[[IPA
 
 def has_route(address: IPAddress) -> bool:
     """
-    False when this host's own routing table refuses the address. Sends nothing.
+    Return False when this host's own routing table refuses the address. Sends nothing.
     """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:

@@ -1,5 +1,5 @@
 """
-Settings for TLS of the HTTP library, from bytes: OpenSSL opens no file of the configuration.
+TLS contexts of the HTTP library, made from bytes: OpenSSL opens no file of the configuration.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ def tls_context(
     authorities: bytes | None, certificate: bytes | None, password: str | None = None
 ) -> ssl.SSLContext:
     """
-    Settings that trust these authorities (PEM; None: the system's), and show this certificate, which has its
-    key behind it (PEM; None: nothing is shown). Blocks while the system's are read.
+    Return a context that trusts these CAs (PEM; None: the system's), and shows this certificate, followed by
+    its key (PEM; None: none). Blocks while the system's are read.
 
-    Raises OSError for authorities that can't be read, and ProbeError for a certificate that can't be used.
+    Raises OSError for CAs that can't be read, and ProbeError for a certificate that can't be used.
     """
     with _in_memory(authorities) as path:
         context = ssl.create_default_context(cafile=path)
@@ -39,7 +39,7 @@ def tls_context(
 @contextlib.contextmanager
 def _in_memory(content: bytes | None) -> Iterator[str | None]:
     """
-    The path of a file in memory with this content, which nobody else has; None of None.
+    Yield the path of an anonymous file in memory with this content; None for None.
     """
     if content is None:
         yield None

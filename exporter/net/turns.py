@@ -1,9 +1,9 @@
 """
-Turns: who is next where only so many may be at work at a time, so that nobody waits for ever.
+Turns: the order in which jobs get a limited number of places, so that none waits for ever.
 
-Pure. What answered the last time is *quick* and goes first. All the rest, what never had its turn and what
-did not answer, goes by who waited longest. It may hold most of the places but not all, and has some for
-certain. So a thousand silent servers take nothing from the healthy, and none of them is forgotten.
+Pure. A job that answered the last time is *quick* and goes first. All the rest, without a turn or without an
+answer so far, goes by the longest wait. The rest may hold most of the places but not all, and has some
+reserved. So a thousand silent servers take nothing from the healthy, and none of them is forgotten.
 """
 
 import heapq
@@ -13,7 +13,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 NEVER = float("-inf")
-"""The last turn of what never had one."""
+"""The last turn of a job that never had one."""
 
 
 T = TypeVar("T")
@@ -22,12 +22,12 @@ T = TypeVar("T")
 @dataclass(slots=True, eq=False)
 class Job(Generic[T]):
     """
-    Something that waits for its turn, or has it.
+    A job that waits for its turn, or has it.
     """
 
     work: T
     quick: bool
-    """True for what answered, and soon, the last time."""
+    """True when it answered the last time, and soon."""
 
 
 class Turns(Generic[T]):
@@ -37,7 +37,7 @@ class Turns(Generic[T]):
 
     def __init__(self, places: int) -> None:
         """
-        At least two places: one for the quick, one for the rest.
+        `places` is at least two: one for the quick, one for the rest.
         """
         self.places = max(2, places)
         self.certain = max(1, self.places // 4)
@@ -52,14 +52,14 @@ class Turns(Generic[T]):
 
     def add(self, work: T, last_turn: float, order: int, *, quick: bool) -> None:
         """
-        Wait for a turn. Of those with the same last turn, the one of the lowest `order` goes first.
+        Add a job to the queue. Of those with the same last turn, the one of the lowest `order` goes first.
         """
         queue = self._quick if quick else self._rest
         heapq.heappush(queue, (last_turn, order, next(self._number), Job(work, quick)))
 
     def next(self) -> Job[T] | None:
         """
-        Whose turn it is now; it holds a place until it is over. None: nobody waits, or no place is free.
+        Return the next job, which holds a place until `over`; None when none waits or no place is free.
         """
         if self._quick_at_work + self._rest_at_work >= self.places:
             return None
@@ -82,7 +82,7 @@ class Turns(Generic[T]):
 
     def keep(self, wanted: Callable[[T], bool]) -> None:
         """
-        Let go of all that waits and is not wanted any more.
+        Remove the waiting jobs that are not `wanted`.
         """
         for queue in (self._quick, self._rest):
             if queue:
@@ -91,6 +91,6 @@ class Turns(Generic[T]):
 
     def __len__(self) -> int:
         """
-        How many wait.
+        Return the number of waiting jobs.
         """
         return len(self._quick) + len(self._rest)

@@ -1,5 +1,5 @@
 """
-Proxies for requests by HTTP: a target's own, or those of the environment (`HTTPS_PROXY`, `NO_PROXY`).
+Proxies for HTTP requests: a target's own, or those of the environment (`HTTPS_PROXY`, `NO_PROXY`).
 """
 
 import base64
@@ -14,19 +14,19 @@ from exporter.model.foreign_text import credentials
 @dataclass(frozen=True, slots=True)
 class WebProxy:
     """
-    A proxy for requests by HTTP. `repr()` has no secret in it.
+    A proxy for HTTP requests. `repr()` has no secret in it.
     """
 
     url: str
-    """Without the credentials."""
+    """The URL without the credentials."""
     authorization: str | None = field(default=None, repr=False)
-    """The value of the header that proves who we are; None when it wants none."""
+    """The value of the Proxy-Authorization header; None when the proxy wants none."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What it is told in confidence."""
+    """The secrets that are sent to the proxy."""
 
     def options(self, url: str) -> dict[str, Any]:
         """
-        The arguments of a request of the URL that lead it through this proxy.
+        Return the arguments of an HTTP request that lead it through this proxy.
         """
         options: dict[str, Any] = {"proxy": self.url}
         if self.authorization is not None:
@@ -38,7 +38,7 @@ class WebProxy:
 
 def web_proxy(url: str, user_and_password: str | None) -> WebProxy:
     """
-    A proxy by its URL, and the `user:password` that it wants (RFC 7617).
+    Return a proxy by its URL, and the `user:password` that it wants (RFC 7617).
     """
     if user_and_password is None:
         return WebProxy(url)
@@ -48,7 +48,8 @@ def web_proxy(url: str, user_and_password: str | None) -> WebProxy:
 
 def environment_proxy(url: str) -> WebProxy | None:
     """
-    The proxy that the environment names for a URL (`http_proxy`, `https_proxy`, `no_proxy`); None for none.
+    Return the proxy that the environment names for a URL (`http_proxy`, `https_proxy`, `no_proxy`); None for
+    none.
     """
     parts = urlsplit(url)
     named = getproxies().get(parts.scheme)

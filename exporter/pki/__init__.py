@@ -1,3 +1,3 @@
 """
-What X.509 means: certificates, trust, revocation.
+X.509: certificates, trust, revocation.
 """

@@ -1,5 +1,5 @@
 """
-Trust anchors from files, taken in again when their content changes.
+Trust anchors from files, parsed again when their content changes.
 """
 
 import logging
@@ -27,9 +27,9 @@ SYSTEM_FILES = (
 
 def system_file() -> str:
     """
-    The file with the system's trust store: `SSL_CERT_FILE`, the interpreter's, or the distribution's.
+    Return the path of the system's trust store: `SSL_CERT_FILE`, the interpreter's, or the distribution's.
 
-    The first that exists; when none does, a usual one, so that the message names it. It is looked for once.
+    The first that exists; when none does, a usual one, so that the message names it. Determined once.
     """
     return _system_file(os.environ.get("SSL_CERT_FILE"))
 
@@ -42,7 +42,7 @@ def _system_file(named: str | None) -> str:
 
 def files_of(target: Target) -> tuple[str, ...]:
     """
-    The files that a probe of this target and its judgement need.
+    Return the files that the probe of this target and its judgement need.
     """
     own = (target.client_certificate_file, target.client_key_file)
     return (target.ca_file or system_file(), *(name for name in own if name is not None))
@@ -50,19 +50,20 @@ def files_of(target: Target) -> tuple[str, ...]:
 
 class AnchorFiles:
     """
-    The trust anchors of each file that a target names.
+    The trust anchors of each file that targets name.
     """
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         """
-        `read` gives the content of a file, at once. It raises ProbeError.
+        `read` returns the content of a file without waiting. It raises ProbeError.
         """
         self._content = read
         self._known: dict[str, tuple[bytes | str, Anchors]] = {}
 
     def anchors(self, ca_file: str | None) -> Anchors:
         """
-        The anchors in a file (None: the system's), or why there are none. The same object while unchanged.
+        Return the anchors in a file (None: the system's), or the reason why there are none. The same object
+        while unchanged.
         """
         name = ca_file or system_file()
         try:
@@ -84,7 +85,7 @@ class AnchorFiles:
 
 def _anchors(name: str, content: bytes | str) -> Anchors:
     """
-    The anchors in the content of a file; None, and the words, when it is why there is none.
+    Return the anchors in the content of a file. A string is the reason why there is no content.
     """
     if isinstance(content, str):
         return Anchors(None, content)

@@ -1,5 +1,5 @@
 """
-Who issued a certificate, where leaves were seen, and what was known of both before a restart.
+Issuers of certificates, address ranges of leaves, and kept facts from before a restart.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,18 @@ from exporter.pki.revocation import issued
 from exporter.pki.trust import TrustStore
 
 PLACES_LIMIT = 20_000
-"""Leaves at other than public addresses of which it is remembered where they were seen."""
+"""Leaves at non-public addresses whose address ranges are remembered."""
 
 
 class Authorities:
     """
-    Issuers by what they issued, and what was known of them before a restart. One for the life of the process.
+    Issuers by the certificates they issued, and facts from before a restart. One object for the life of the
+    process.
     """
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         """
-        `read` gives the content of a file of trust anchors, at once. It raises ProbeError.
+        `read` returns the content of a file of trust anchors without waiting. It raises ProbeError.
         """
         self._files = AnchorFiles(read)
         self._before: dict[str, Facts] = {}
@@ -30,7 +31,8 @@ class Authorities:
 
     def issuer(self, certificate: Certificate, chain: Chain, target: Target) -> Certificate | None:
         """
-        Who issued it, of the presented certificates or the target's trust anchors; None when neither has it.
+        Return the issuer, from the presented certificates or the target's trust anchors; None when neither
+        has it.
         """
         for other in chain.certificates:
             if other.subject == certificate.issuer and issued(certificate.der, other.der):
@@ -40,7 +42,8 @@ class Authorities:
 
     def seen_at(self, facts: Facts, host: str) -> None:
         """
-        Note where the leaves of a look were found: what they name may be near that, and nowhere else.
+        Note the address range of the leaves in a probe's facts: URLs in them may lead to that range, and to
+        public addresses only.
         """
         place = host_range(host.partition("%")[0])
         if place is Range.PUBLIC:
@@ -55,13 +58,13 @@ class Authorities:
 
     def places(self, leaf: Certificate) -> frozenset[Range]:
         """
-        At what kinds of addresses a leaf was seen that are not public.
+        Return the non-public address ranges at which a leaf was seen.
         """
         return self._places.get(leaf.fingerprint_sha256, frozenset())
 
     def restore(self, facts: Facts) -> None:
         """
-        Take back what was known of the certificates in these facts, until their issuers are heard.
+        Restore the issuers' answers about the certificates in these facts, until new ones come.
         """
         for chain in facts.chains:
             self._before[chain.leaf.fingerprint_sha256] = facts
@@ -72,7 +75,7 @@ class Authorities:
 
     def before(self, leaf: Certificate) -> Facts | None:
         """
-        What was known of a certificate before the process was started; None when nothing was.
+        Return the facts of a certificate from before the process was started; None when there are none.
         """
         return self._before.get(leaf.fingerprint_sha256)
 

@@ -1,13 +1,12 @@
 """
-Certificates out of bytes: DER and PEM in, `Certificate` out. Pure.
+Certificates from bytes: DER and PEM in, `Certificate` out. Pure.
 
-Bytes come from servers nobody has checked, so every certificate whose dates can be
-read gives its facts. `cryptography` reads all of them; where it refuses a part, the
-certificate is encoded once more as DER wants it (`as_der`), then without that part
-(`_mended`), and read again. Dates are not read by it, since OpenSSL, Go and Java read more of
-them. Nothing here judges: a signature is never looked at.
+Bytes come from untrusted servers, so every certificate whose dates can be read gives its facts.
+`cryptography` parses all of them; where it refuses a part, the certificate is encoded again as strict DER
+(`ber`), then without that part (`_mended`), and parsed again. Its dates are parsed here, since OpenSSL, Go
+and Java accept more forms than `cryptography`. Signatures are not verified here.
 
-All that loads a certificate does it here, so that all read the same ones.
+Every module that loads a certificate does it here, so that all see the same ones.
 """
 
 import base64
@@ -73,7 +72,7 @@ _USED_EXTENSIONS = (
     bytes.fromhex("0603551d13"),  # basic constraints
     _EXTENDED_KEY_USAGE,
 )
-"""Encoded object identifiers of the extensions that `Certificate` tells of."""
+"""Encoded object identifiers of the extensions that `Certificate` reports."""
 
 
 _ALL = None
@@ -133,25 +132,27 @@ _remembered: WeakValueDictionary[bytes, Certificate] = WeakValueDictionary()
 
 class CertificateError(ValueError):
     """
-    Bytes that are no certificate, or one whose dates cannot be read. The message says why, for a person.
+    Bytes that are no certificate, or one whose dates can't be read. The message says why, for a person.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class NameConstraints:
     """
-    For which names a CA may issue (RFC 5280 section 4.2.1.10), as far as OpenSSL does not judge it.
+    The names for which a CA may issue (RFC 5280 section 4.2.1.10), as far as OpenSSL does not check them.
     """
 
     is_empty: bool
-    """True when it neither permits nor excludes anything, which must not be."""
+    """True when it neither permits nor excludes anything, which is forbidden."""
     excluded: tuple[str, ...]
     """DNS names in lower case. They and all below them are excluded, with a leading dot only those below."""
 
 
 def certificate(der: bytes) -> Certificate:
     """
-    The same as `parse_der`; the same bytes give the same object for as long as somebody holds it.
+    Return the facts of one certificate (DER). Raises CertificateError, and nothing else, for any bytes.
+
+    The same bytes give the same object as long as it is in use elsewhere.
     """
     known = _remembered.get(der)
     if known is None:
@@ -161,11 +162,11 @@ def certificate(der: bytes) -> Certificate:
 
 def parse_pem(data: bytes) -> tuple[Certificate | CertificateError, ...]:
     """
-    Every CERTIFICATE block of a PEM file (RFC 7468) in order; empty when there is none.
+    Return every CERTIFICATE block of a PEM file (RFC 7468) in order; empty when there is none.
 
-    A block that cannot be read is an error value in its place and hides no other. Text
-    around the blocks, and blocks of other things, are passed over. So it is with a TRUSTED
-    CERTIFICATE, OpenSSL's own form, that says that it is not trusted for servers.
+    A block that can't be read is an error value in its place and hides no other. Text around the blocks, and
+    blocks of other types, are skipped. So is a TRUSTED CERTIFICATE, OpenSSL's own form, that is not trusted
+    for servers.
     """
     begins = list(_PEM_BEGIN.finditer(data))
     ends = [*(begin.start() for begin in begins[1:]), len(data)]
@@ -177,11 +178,11 @@ def parse_pem(data: bytes) -> tuple[Certificate | CertificateError, ...]:
 
 def parse_der(der: bytes) -> Certificate:
     """
-    The facts of one certificate. Raises CertificateError, and nothing else, for any bytes.
+    Return the facts of one certificate. Raises CertificateError, and nothing else, for any bytes.
 
-    A part that cannot be read is as `Certificate` says for unknown. An extension that cannot
-    be read counts as absent, but an extended key usage as one that allows nothing; of two extensions
-    of a kind the first counts, and a name that cannot be read at all is empty.
+    A part that can't be read is unknown, as documented at `Certificate`. An extension that can't be read
+    counts as absent, but an extended key usage as one that allows nothing; of two extensions of a kind the
+    first counts, and a name that can't be read at all is empty.
     """
     # Countries of three letters and serial numbers that are not positive make `cryptography` warn.
     # They are the issuer's matter, not that of whoever runs this. Filters are the whole process's:
@@ -193,10 +194,10 @@ def parse_der(der: bytes) -> Certificate:
 
 def load(der: bytes) -> x509.Certificate:
     """
-    The certificate as `cryptography` has it, its names readable. Raises CertificateError.
+    Return the certificate of `cryptography`, its names readable. Raises CertificateError.
 
-    Its dates and the encoding of its names may be others than in the bytes, so signatures over it and
-    hashes of its names are made of the bytes: see `signed_part` and `encoded_names`.
+    Its dates and the encoding of its names may differ from the bytes, so signatures over it and hashes of its
+    names are computed from the bytes: see `signed_part` and `encoded_names`.
     """
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -214,7 +215,8 @@ def load(der: bytes) -> x509.Certificate:
 
 def signed_part(der: bytes) -> bytes:
     """
-    What the signature of a certificate is made over, as it is encoded. Raises ValueError.
+    Return the encoded TBSCertificate, over which a certificate is signed (RFC 5280 section 4.1). Raises
+    ValueError.
     """
     signed, *_ = elements(der)
     return signed
@@ -222,7 +224,7 @@ def signed_part(der: bytes) -> bytes:
 
 def encoded_names(der: bytes) -> tuple[bytes, bytes]:
     """
-    The issuer and the subject of a certificate as they are encoded. Raises ValueError.
+    Return the encoded issuer and subject of a certificate. Raises ValueError.
     """
     fields = _tbs_fields(der)
     return fields[3], fields[5]
@@ -230,14 +232,14 @@ def encoded_names(der: bytes) -> tuple[bytes, bytes]:
 
 def encoded_key(der: bytes) -> bytes:
     """
-    The SubjectPublicKeyInfo of a certificate as it is encoded. Raises ValueError.
+    Return the encoded SubjectPublicKeyInfo of a certificate. Raises ValueError.
     """
     return _tbs_fields(der)[6]
 
 
 def public_key_bits(der: bytes) -> bytes:
     """
-    The public key of a certificate without its algorithm, of which hashes are made. Raises ValueError.
+    Return the public key of a certificate without its algorithm, for hashes of it. Raises ValueError.
     """
     _, bits, *_ = elements(encoded_key(der))
     # The first byte of a BIT STRING says how many bits of the last one do not count.
@@ -246,7 +248,7 @@ def public_key_bits(der: bytes) -> bytes:
 
 def name_constraints(der: bytes) -> NameConstraints | None:
     """
-    The name constraints of a certificate; None when it has none that can be read.
+    Return the name constraints of a certificate; None when it has none that can be read.
     """
     if _NAME_CONSTRAINTS not in der:
         return None
@@ -264,7 +266,8 @@ def name_constraints(der: bytes) -> NameConstraints | None:
 
 def _parse_block(block: bytes, label: bytes | None) -> Certificate | CertificateError:
     """
-    The certificate in what follows a BEGIN line, or the error that it gives. The label is `TRUSTED` for one.
+    Return the certificate in the text after a BEGIN line, or the error. The label is `TRUSTED` for a TRUSTED
+    CERTIFICATE.
     """
     end = _PEM_END.search(block)
     if end is None:
@@ -282,10 +285,10 @@ def _parse_block(block: bytes, label: bytes | None) -> Certificate | Certificate
 
 def _trusted(der: bytes) -> Certificate:
     """
-    The certificate of a TRUSTED CERTIFICATE block. Raises CertificateError.
+    Return the certificate of a TRUSTED CERTIFICATE block. Raises CertificateError.
 
-    Behind it stands what its owner trusts it for and what not (X509_CERT_AUX, openssl-x509(1) `-addtrust`,
-    `-addreject`), which counts for clients of servers as it does for OpenSSL's. Its alias does not matter.
+    After it come the purposes for which its owner trusts or rejects it (X509_CERT_AUX, openssl-x509(1)
+    `-addtrust`, `-addreject`), which count here as for clients with OpenSSL. Its alias does not matter.
     """
     try:
         _, _, end = bounds(der, 0)
@@ -304,7 +307,7 @@ def _trusted(der: bytes) -> Certificate:
 
 def _facts(der: bytes) -> Certificate:
     """
-    The facts of one certificate. Raises CertificateError.
+    Return the facts of one certificate. Raises CertificateError.
     """
     loaded, readable, plain = _loaded(der)
     try:
@@ -356,9 +359,9 @@ def _facts(der: bytes) -> Certificate:
 
 def _loaded(der: bytes) -> tuple[x509.Certificate, bytes, bytes]:
     """
-    The certificate as the library sees it, the encoding that it could read, and the certificate in DER.
+    Return the parsed certificate, the encoding that could be parsed, and the certificate in DER.
 
-    The same bytes where nothing had to be mended. Raises CertificateError.
+    The latter two are the same bytes unless the certificate was mended. Raises CertificateError.
     """
     try:
         return x509.load_der_x509_certificate(der), der, der
@@ -386,9 +389,10 @@ def _loaded(der: bytes) -> tuple[x509.Certificate, bytes, bytes]:
 
 def _oddities(der: bytes, plain: bytes) -> list[str]:
     """
-    Why strict clients refuse the encoding of a certificate that was mended. `plain` is the same in DER.
+    Return the reasons why strict clients refuse the encoding of a mended certificate. `plain` is the same in
+    DER.
 
-    Not the order of the parts of a name: OpenSSL, GnuTLS, Go and Java pass over it.
+    The order of the parts of a name is none: OpenSSL, GnuTLS, Go and Java ignore it.
     """
     _, _, end = bounds(der, 0)
     found = []
@@ -401,7 +405,7 @@ def _oddities(der: bytes, plain: bytes) -> list[str]:
 
 def _refusal(der: bytes) -> str:
     """
-    Why OpenSSL can't read a certificate (a name that is no text); empty when it can.
+    Return the reason why OpenSSL can't read a certificate (a name that is no text); empty when it can.
     """
     try:
         crypto.load_certificate(crypto.FILETYPE_ASN1, der)
@@ -413,7 +417,8 @@ def _refusal(der: bytes) -> str:
 
 def _odd_version(fields: list[bytes]) -> str:
     """
-    Why strict clients (GnuTLS, Java, browsers) refuse the version of a certificate; empty when they do not.
+    Return the reason why strict clients (GnuTLS, Java, browsers) refuse the version of a certificate; empty
+    when they do not.
     """
     has_extensions = any(field[0] == _TBS_EXTENSIONS for field in fields[7:])
     if fields[0] == _VERSION_3 or (fields[0] in _VERSIONS and not has_extensions):
@@ -425,9 +430,9 @@ def _name(
     loaded: x509.Certificate, der: bytes, whose: Literal["subject", "issuer"]
 ) -> tuple[x509.Name, bool]:
     """
-    The name of the subject or the issuer, and whether the library could read it as it is.
+    Return the name of the subject or the issuer, and True when the library could read it as it is.
 
-    Empty when it can't be read at all.
+    The name is empty when it can't be read at all.
     """
     try:
         return getattr(loaded, whose), True
@@ -441,8 +446,8 @@ def _name(
 
 def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, str, bool]:
     """
-    Who issued it, as in `Certificate`: the name, the organization, and whether the library could read it as
-    it is. Remembered, since few issue many.
+    Return the issuer's name and organization, as in `Certificate`, and True when the library could read the
+    name as it is. Cached, since there are few issuers.
     """
     known = _issuers.get(encoded)
     if known is not None:
@@ -456,7 +461,7 @@ def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, 
 
 def _last(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
     """
-    The most specific part of that kind, which is the one encoded last; empty when there is none.
+    Return the most specific attribute of that type, which is encoded last; empty when there is none.
     """
     found = name.get_attributes_for_oid(oid)
     value = found[-1].value if found else ""
@@ -465,7 +470,7 @@ def _last(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
 
 def _key(loaded: x509.Certificate) -> tuple[str, int | None]:
     """
-    Algorithm and size of the public key, as in `Certificate`.
+    Return algorithm and size in bits of the public key, as in `Certificate`.
     """
     try:
         key = loaded.public_key()
@@ -488,7 +493,7 @@ def _key(loaded: x509.Certificate) -> tuple[str, int | None]:
 
 def _signature_hash(loaded: x509.Certificate) -> str:
     """
-    Name of the hash in the signature algorithm, as in `Certificate`.
+    Return name of the hash in the signature algorithm, as in `Certificate`.
     """
     try:
         algorithm = loaded.signature_hash_algorithm
@@ -499,7 +504,8 @@ def _signature_hash(loaded: x509.Certificate) -> str:
 
 def _extensions(loaded: x509.Certificate, der: bytes) -> tuple[dict[type[x509.ExtensionType], Any], str]:
     """
-    The first of each kind of the extensions that can be read, and why strict clients refuse them all.
+    Return the first extension of each type that can be read, and the reason why strict clients refuse all of
+    them.
     """
     found: dict[type[x509.ExtensionType], Any] = {}
     odd = ""
@@ -526,7 +532,7 @@ def _extensions(loaded: x509.Certificate, der: bytes) -> tuple[dict[type[x509.Ex
 
 def _ip_addresses(alternative: x509.SubjectAlternativeName) -> tuple[str, ...]:
     """
-    The addresses among the names. A network, which the library reads from eight bytes, is none.
+    Return the IP addresses among the names. A network, which the library parses from eight bytes, is none.
     """
     values = alternative.get_values_for_type(x509.IPAddress)
     return tuple(str(value) for value in values if isinstance(value, (IPv4Address, IPv6Address)))
@@ -534,7 +540,7 @@ def _ip_addresses(alternative: x509.SubjectAlternativeName) -> tuple[str, ...]:
 
 def _key_usage(usage: x509.KeyUsage) -> frozenset[str]:
     """
-    Names of the uses that are set (RFC 5280 section 4.2.1.3).
+    Return names of the uses that are set (RFC 5280 section 4.2.1.3).
     """
     names = {name for attribute, name in _KEY_USAGES if getattr(usage, attribute)}
     # The last two mean nothing without key agreement, and the library raises when asked.
@@ -548,6 +554,6 @@ def _key_usage(usage: x509.KeyUsage) -> frozenset[str]:
 @remembered("parsed")
 def _shared(words: frozenset[str]) -> frozenset[str]:
     """
-    The same words as one object: thousands of certificates say the same few things.
+    Return one shared object for equal sets of words: thousands of certificates have the same few.
     """
     return words

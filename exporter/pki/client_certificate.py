@@ -1,5 +1,5 @@
 """
-The certificate and key that this side shows when a server asks for one, from the content of its files.
+The client certificate and key that this exporter presents to servers, from the content of their files.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from exporter.pki.certificates import parse_pem
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientCertificate:
     """
-    The certificate this side shows when a server asks for one. Each is equal to itself only.
+    The client certificate that is presented to servers which request one. Each is equal to itself only.
     """
 
     chain: tuple[x509.Certificate, ...]
@@ -28,14 +28,14 @@ class ClientCertificate:
 
 
 Read = Callable[[str], bytes]
-"""Gives the content of a file, at once. Raises ProbeError."""
+"""Returns the content of a file without waiting. Raises ProbeError."""
 
 
 def load_client_certificate(
     cert_file: str, key_file: str | None, password: str | None, read: Read
 ) -> ClientCertificate:
     """
-    The client certificate in these PEM files, taken in again when they change. Raises ProbeError.
+    Return the client certificate in these PEM files, parsed again when they change. Raises ProbeError.
 
     No message contains the key or the password.
     """
@@ -48,7 +48,7 @@ def load_client_certificate(
 
 def client_leaf(cert_file: str, read: Read) -> Certificate | None:
     """
-    The client certificate in this PEM file, whatever its key is; None when there is none that can be read.
+    Return the client certificate in this PEM file, whatever its key is; None when it can't be read.
     """
     try:
         return _client_leaf(read(cert_file))

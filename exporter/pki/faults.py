@@ -1,5 +1,5 @@
 """
-What is wrong with a leaf or its chain apart from the path: dates, names, uses, keys, signatures. Pure.
+Faults of a leaf or its chain apart from the path: dates, names, uses, keys, signatures. Pure.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,8 @@ _KEY_USES = {
     "ed448": {"digitalSignature"},
     "unknown": {"digitalSignature", "keyEncipherment", "keyAgreement"},
 }
-"""Of these uses a server's key needs one (RFC 5246 section 7.4.2, RFC 8446 section 4.4.2.2)."""
+"""The key usages of which a server's certificate needs one (RFC 5246 section 7.4.2, RFC 8446 section
+4.4.2.2)."""
 
 
 _WEAK_HASHES = {"md2", "md4", "md5", "sha1"}
@@ -54,25 +55,25 @@ _LENGTH_SHOWN = 100
 
 class _Faults(dict[Fault, str]):
     """
-    Details of faults as they are found; of two of a kind the first stays.
+    Details by fault; of two of a kind the first stays.
     """
 
     def add(self, fault: Fault, detail: str) -> None:
         """
-        Keeps the fault unless there is one of its kind.
+        Add the fault unless there is one of its kind.
         """
         self.setdefault(fault, detail)
 
     def in_order(self) -> tuple[FoundFault, ...]:
         """
-        The faults in the order of the enum.
+        Return the faults in the order of the enum.
         """
         return tuple(FoundFault(fault, self[fault]) for fault in Fault if fault in self)
 
 
 def _judge_leaf_dates(leaf: Certificate, now: float, faults: _Faults) -> None:
     """
-    Adds the faults of the leaf's own dates.
+    Add the faults of the leaf's own dates.
     """
     begin, end = _boundaries(leaf)
     if now >= end:
@@ -83,7 +84,7 @@ def _judge_leaf_dates(leaf: Certificate, now: float, faults: _Faults) -> None:
 
 def _judge_chain_dates(above: Sequence[Certificate], now: float, faults: _Faults) -> None:
     """
-    Adds the faults of the dates of the certificates above the leaf.
+    Add the faults of the dates of the certificates above the leaf.
     """
     for it in above:
         begin, end = _boundaries(it)
@@ -101,7 +102,7 @@ def _judge_chain_dates(above: Sequence[Certificate], now: float, faults: _Faults
 
 def _judge_name(leaf: Certificate, expected_name: str, faults: _Faults) -> None:
     """
-    Adds a fault when the leaf is not good for the name. The common name counts for nothing (RFC 9525).
+    Add a fault when the leaf does not match the name. The common name is ignored (RFC 9525).
     """
     if _good_for(leaf, expected_name):
         return
@@ -116,7 +117,7 @@ def _judge_name(leaf: Certificate, expected_name: str, faults: _Faults) -> None:
 
 def _good_for(leaf: Certificate, expected_name: str) -> bool:
     """
-    True when the certificate is good for that DNS name (RFC 9525 section 6.3) or IP address (section 6.4).
+    Return True when the certificate matches that DNS name (RFC 9525 section 6.3) or IP address (section 6.4).
     """
     try:
         name = normal_host(expected_name)
@@ -141,7 +142,7 @@ def _good_for(leaf: Certificate, expected_name: str) -> bool:
 
 def _patterns(leaf: Certificate, wanted: str) -> list[DNSPattern]:
     """
-    The DNS names that may match the wanted one, without those that can't be names of hosts.
+    Return the DNS names that may match the wanted one, without those that can't be names of hosts.
     """
     patterns = []
     for name in leaf.dns_names:
@@ -157,8 +158,8 @@ def _patterns(leaf: Certificate, wanted: str) -> list[DNSPattern]:
 
 def _judge_use(leaf: Certificate, untrusted: Sequence[Certificate], faults: _Faults) -> None:
     """
-    Adds faults when the leaf is not meant for servers, or one above it not for issuing to them. OpenSSL
-    looks at whether those above are CAs at all.
+    Add faults when the leaf is not meant for servers, or one above it not for issuing to them. OpenSSL itself
+    checks that those above are CAs.
     """
     if not _allows(leaf, _SERVER_PURPOSES):
         faults.add(
@@ -181,7 +182,7 @@ def _judge_use(leaf: Certificate, untrusted: Sequence[Certificate], faults: _Fau
 
 def _allows(certificate: Certificate, purposes: frozenset[str]) -> bool:
     """
-    True when the extended key usage is absent or names one of the purposes.
+    Return True when the extended key usage is absent or names one of the purposes.
     """
     usage = certificate.extended_key_usage
     return usage is None or not usage.isdisjoint(purposes)
@@ -189,7 +190,7 @@ def _allows(certificate: Certificate, purposes: frozenset[str]) -> bool:
 
 def _judge_key(certificate: Certificate, faults: _Faults) -> None:
     """
-    Adds a fault when the key is too small or of a kind that clients gave up (RFC 8446 removed DSA).
+    Add a fault when the key is too small or of a type that clients no longer accept (RFC 8446 removed DSA).
     """
     least = _LEAST_BITS.get(certificate.key_algorithm, 0)
     if certificate.key_algorithm == "dsa":
@@ -202,7 +203,7 @@ def _judge_key(certificate: Certificate, faults: _Faults) -> None:
 
 def _judge_signature(certificate: Certificate, faults: _Faults) -> None:
     """
-    Adds a fault when the certificate is signed with a hash for which collisions are known.
+    Add a fault when the certificate is signed with a hash for which collisions are known.
     """
     if certificate.signature_hash in _WEAK_HASHES:
         faults.add(
@@ -212,14 +213,14 @@ def _judge_signature(certificate: Certificate, faults: _Faults) -> None:
 
 def _boundaries(certificate: Certificate) -> tuple[float, float]:
     """
-    The moment from which a certificate is valid, and the one from which it is not: after its last second.
+    Return the times between which a certificate is valid: the first second, and the one after the last.
     """
     return certificate.not_before, certificate.not_after + 1
 
 
 def _valid(certificate: Certificate, now: float) -> bool:
     """
-    True when the time is within the dates.
+    Return True when the time is within the validity period.
     """
     begin, end = _boundaries(certificate)
     return begin <= now < end
@@ -227,7 +228,7 @@ def _valid(certificate: Certificate, now: float) -> bool:
 
 def _shown(certificate: Certificate) -> str:
     """
-    A certificate for a person: its subject, or its serial number when it names none.
+    Return a certificate for a person: its subject, or its serial number when the subject is empty.
     """
     subject = bounded(certificate.subject, _LENGTH_SHOWN)
     return subject or f"the certificate {bounded(certificate.serial, _LENGTH_SHOWN)} without a subject"
@@ -235,7 +236,7 @@ def _shown(certificate: Certificate) -> str:
 
 def _date(moment: float) -> str:
     """
-    A moment for a person, in UTC.
+    Return a time for a person, in UTC.
     """
     try:
         return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment)).strftime(

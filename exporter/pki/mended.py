@@ -1,5 +1,5 @@
 """
-Certificates encoded once more, without what `cryptography` can't read. Pure.
+Certificates encoded again, without the parts that `cryptography` can't parse. Pure.
 """
 
 from exporter.pki.ber import (
@@ -50,12 +50,13 @@ def _mended(
     unknown_key: bool = False,
 ) -> bytes:
     """
-    The certificate encoded again: as version 3, names as UTF-8, with the first extension of each kind named,
-    and with any dates. It is given in DER.
+    Return a certificate, given in DER, encoded again: as version 3, names as UTF-8, with the first extension
+    of each type in `extensions`, and with arbitrary dates.
 
-    `extensions` are encoded object identifiers; None keeps all extensions as they are. A bare signature
-    is one whose algorithm has no parameters; an unknown key is of an algorithm that nobody has.
-    The signature no longer fits, and nobody looks at it. Raises ValueError for what is no certificate.
+    `extensions` are encoded object identifiers; None keeps all extensions as they are. `bare_signature`
+    leaves out the parameters of the signature algorithm; `unknown_key` replaces the key by one of an
+    algorithm that does not exist. The signature no longer matches, and is not verified. Raises ValueError for
+    bytes that are no certificate.
     """
     _, algorithm, signature = elements(der)
     _, serial, _, issuer, _, subject, key, *optional = _tbs_fields(der)
@@ -77,14 +78,14 @@ def _mended(
 
 def bare(algorithm: bytes) -> bytes:
     """
-    The algorithm without parameters: some issuers give it such as it must not have. Raises ValueError.
+    Return the algorithm without parameters: some issuers add forbidden ones. Raises ValueError.
     """
     return encode(SEQUENCE, elements(algorithm)[:1])
 
 
 def _tbs_fields(der: bytes) -> list[bytes]:
     """
-    The encoded fields of a TBSCertificate (RFC 5280 section 4.1), version first. Raises ValueError.
+    Return the encoded fields of a TBSCertificate (RFC 5280 section 4.1), version first. Raises ValueError.
     """
     outer = elements(der)
     fields = elements(outer[0]) if outer else []
@@ -97,9 +98,9 @@ def _tbs_fields(der: bytes) -> list[bytes]:
 
 def mended_name(name: bytes) -> bytes:
     """
-    The name with every value as readable UTF-8, bytes of no character as U+FFFD. Raises ValueError.
+    Return the name with every value as readable UTF-8, invalid bytes as U+FFFD. Raises ValueError.
 
-    What stands twice in a part is there once, and parts without anything are left out.
+    Duplicates in a part are left out, and so are empty parts.
     """
     parts = [{_mended_attribute(attribute) for attribute in elements(part)} for part in elements(name)]
     return encode(SEQUENCE, [encode(SET, sorted(part)) for part in parts if part])
@@ -107,7 +108,7 @@ def mended_name(name: bytes) -> bytes:
 
 def _mended_attribute(attribute: bytes) -> bytes:
     """
-    The type and value of a part of a name, the value as readable UTF-8. Raises ValueError.
+    Return the type and value of a part of a name, the value as readable UTF-8. Raises ValueError.
     """
     oid, value = elements(attribute)  # any other number is a ValueError, too
     # Strings of the other tags are ASCII, or Latin-1 by custom.
@@ -117,10 +118,10 @@ def _mended_attribute(attribute: bytes) -> bytes:
 
 def _mended_extension(present: bytes, oid: bytes) -> bytes | None:
     """
-    The first of the extensions with that encoded object identifier; None when there is none.
+    Return the first of the extensions with that encoded object identifier; None when there is none.
 
-    A subject alternative name keeps only the names that can be read, and what is inside of the others is
-    encoded again as DER. Raises ValueError.
+    A subject alternative name keeps only the names that can be read, and the content of the others is encoded
+    again as DER. Raises ValueError.
     """
     extension = next((one for one in elements(content(present)) if elements(one)[:1] == [oid]), None)
     if extension is None:
@@ -135,7 +136,7 @@ def _mended_extension(present: bytes, oid: bytes) -> bytes | None:
 
 def _extension(der: bytes, oid: bytes) -> bytes | None:
     """
-    The first extension of a certificate in DER with that encoded object identifier. Raises ValueError.
+    Return the first extension of a certificate in DER with that encoded object identifier. Raises ValueError.
     """
     for field in _tbs_fields(der)[7:]:
         for extension in elements(content(field)) if field[0] == _TBS_EXTENSIONS else ():
@@ -146,7 +147,7 @@ def _extension(der: bytes, oid: bytes) -> bytes | None:
 
 def _usable_name(name: bytes) -> bool:
     """
-    True for a DNS name in ASCII and for an address of either kind. Raises ValueError.
+    Return True for a DNS name in ASCII and for an address of either kind. Raises ValueError.
     """
     inside = content(name)
     return inside.isascii() if name[0] == _DNS_NAME else name[0] == _IP_ADDRESS and len(inside) in {4, 16}

@@ -1,5 +1,5 @@
 """
-OCSP responses: who signed them, what they say, and how long that holds (RFC 6960).
+OCSP responses (RFC 6960): their signature, their status, and their validity period.
 
 Pure.
 """
@@ -39,7 +39,7 @@ _OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
     """
-    What an OCSP response, signed by whom it must be, says of one certificate.
+    The status of one certificate in an OCSP response with a valid signature.
     """
 
     this_update: float
@@ -56,7 +56,7 @@ class OcspAnswer:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """
-    What was found out about a certificate: the item that it stands in, and what is wrong.
+    The judgement of a certificate's status: the item for the OCSP response, and the faults.
     """
 
     item: Item | None = None
@@ -66,7 +66,7 @@ class Judged:
 @remembered("extensions")
 def must_staple(der: bytes) -> bool:
     """
-    True when a certificate demands a stapled OCSP response of its server (RFC 7633 section 4.2.3.1).
+    Return True when a certificate demands a stapled OCSP response (RFC 7633 section 4.2.3.1).
     """
     # Hardly any has it: what is not there need not be parsed.
     if _TLS_FEATURE not in der:
@@ -78,9 +78,9 @@ def must_staple(der: bytes) -> bool:
 @remembered("staples")
 def judge_staple(staple: bytes, name: str, leaf_der: bytes, issuer_der: bytes) -> Judged:
     """
-    What a stapled response says of the leaf that it came with. The item is called by that name.
+    Return the judgement of the leaf by the response stapled to it. The item is called `name`.
 
-    There is no item when the response names no next update: it has no end then (RFC 6960 section 4.2.2.1).
+    There is no item when the response has no next update: then it does not expire (RFC 6960 section 4.2.2.1).
     """
     try:
         answer = read_response(staple, leaf_der, issuer_der)
@@ -96,9 +96,10 @@ def judge_staple(staple: bytes, name: str, leaf_der: bytes, issuer_der: bytes) -
 
 def outdated(staple: Item | None, leaf_der: bytes, now: float) -> tuple[FoundFault, ...]:
     """
-    The fault that a stapled response is over, where the leaf demands one: clients do as if there were none.
+    Return the fault that a stapled response is out of date, where the leaf demands one: clients ignore such a
+    response.
 
-    Without that demand most clients do not mind. Its end is told by the item in any case.
+    Without that demand most clients accept it. Its end is reported by the item in any case.
     """
     if staple is None or now <= staple.not_after or not must_staple(leaf_der):
         return ()
@@ -111,7 +112,7 @@ def outdated(staple: Item | None, leaf_der: bytes, now: float) -> tuple[FoundFau
 
 def judge_answer(answer: OcspAnswer, name: str, source: str) -> Judged:
     """
-    The item that an OCSP answer is, and the fault that the certificate is revoked.
+    Return the item for an OCSP answer, and the fault when the certificate is revoked.
     """
     item = None
     if answer.next_update is not None:
@@ -123,9 +124,10 @@ def judge_answer(answer: OcspAnswer, name: str, source: str) -> Judged:
 
 def read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
     """
-    What an OCSP response (DER) says of a certificate. Raises RevocationError, and nothing else.
+    Return the status of a certificate in an OCSP response (DER). Raises RevocationError, and nothing else.
 
-    It must be signed by the issuer, or by a responder that the issuer certified (RFC 6960 section 4.2.2.2).
+    The response must be signed by the issuer, or by a responder that the issuer certified (RFC 6960 section
+    4.2.2.2).
     """
     try:
         with warnings.catch_warnings():
@@ -139,7 +141,7 @@ def read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
 
 def unreadable_staple(staple: bytes) -> tuple[FoundFault, ...]:
     """
-    The fault that what is stapled is no OCSP response at all, whoever should have signed it; else none.
+    Return the fault that a staple is no OCSP response at all, whoever should have signed it; else none.
     """
     try:
         load_response(staple)
@@ -178,7 +180,7 @@ def _read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
 
 def _is_about(single: ocsp.OCSPSingleResponse, der: bytes, issuer_der: bytes) -> bool:
     """
-    True when the response is about this certificate of this issuer.
+    Return True when the response is about this certificate of this issuer.
     """
     if single.serial_number != loaded(der).serial_number:
         return False
@@ -190,9 +192,10 @@ def _is_about(single: ocsp.OCSPSingleResponse, der: bytes, issuer_der: bytes) ->
 
 def _issuer_hashes(der: bytes, issuer_der: bytes, algorithm: hashes.HashAlgorithm) -> tuple[bytes, bytes]:
     """
-    The hashes of the issuer's name and key by which a certificate is asked for (RFC 6960 section 4.1.1).
+    Return the hashes of the issuer's name and key that identify a certificate in requests (RFC 6960 section
+    4.1.1).
 
-    The name is as the certificate encodes it: what had to be mended to be read has another hash.
+    The name is hashed as the certificate encodes it: a mended name has another hash.
     """
     name, _ = encoded_names(der)
     key = public_key_bits(issuer_der)
@@ -207,7 +210,7 @@ def _hashed(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
 
 def _verify_response(read: SignedResponse, issuer_der: bytes) -> None:
     """
-    Raises RevocationError when neither the issuer nor a responder of its signed the response.
+    Raise RevocationError when neither the issuer nor a responder of its own signed the response.
     """
     response = read.loaded
     for signer in (
@@ -230,7 +233,7 @@ def _verify_response(read: SignedResponse, issuer_der: bytes) -> None:
 
 def _may_respond(signer_der: bytes, issuer_der: bytes, response: ocsp.OCSPResponse) -> bool:
     """
-    True for a certificate by which the issuer lets somebody else sign responses, in time when it was used.
+    Return True for a certificate of a delegated responder of this issuer that was valid when it signed.
     """
     try:
         signer = certificate(signer_der)
@@ -243,7 +246,7 @@ def _may_respond(signer_der: bytes, issuer_der: bytes, response: ocsp.OCSPRespon
 
 def request(der: bytes, issuer_der: bytes) -> bytes:
     """
-    The question whether a certificate is revoked, DER (RFC 6960 section 4.1). Raises RevocationError.
+    Return the OCSP request for a certificate, DER (RFC 6960 section 4.1). Raises RevocationError.
     """
     try:
         # SHA-1: the one hash that every responder knows (RFC 5019 section 2.1.1). It proves nothing here.

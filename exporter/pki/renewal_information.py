@@ -1,8 +1,8 @@
 """
-ACME Renewal Information (RFC 9773): when an issuer wants a certificate renewed. Pure.
+ACME Renewal Information (RFC 9773): the window in which an issuer wants a certificate renewed. Pure.
 
-An issuer that must revoke says it here days before, and spreads renewals when all is well. What asks for it
-is in `probes.issuers`; here are the names, the answers and the pauses.
+An issuer that must revoke announces it here days before, and spreads renewals otherwise. The requests are
+made in `probes.issuers`; this module has the identifiers, the answers and the pauses.
 """
 
 import base64
@@ -21,19 +21,19 @@ from exporter.model.times import rfc3339
 from exporter.pki.revocation import extension, loaded
 
 SHORTEST_PAUSE = 60.0
-"""Seconds between two questions at least (RFC 9773 section 4.3)."""
+"""Seconds between two requests at least (RFC 9773 section 4.3)."""
 
 
 LONGEST_PAUSE = 86400.0
-"""Seconds between two questions at most (same section): what an issuer must revoke is known in a day."""
+"""Seconds between two requests at most (same section): a planned revocation is then known within a day."""
 
 
 USUAL_PAUSE = 6 * 3600.0
-"""Seconds until the next question when the server names none, or the error will stay."""
+"""Seconds until the next request when the server names none, or after a lasting error."""
 
 
 EXPLANATION_LIMIT = 256
-"""Characters of a page's address that is kept; a longer one is left out, since a part leads nowhere."""
+"""Characters of an explanation's URL; a longer one is left out, since a cut one leads nowhere."""
 
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -41,14 +41,14 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 
 class RenewalInformationError(ValueError):
     """
-    An answer that is not what RFC 8555 or RFC 9773 describe. The message says why, for a person.
+    An answer that violates RFC 8555 or RFC 9773. The message says why, for a person.
     """
 
 
 @remembered("extensions")
 def certificate_id(der: bytes) -> str | None:
     """
-    The unique identifier of a certificate in requests (RFC 9773 section 4.1); None when it has none.
+    Return the unique identifier of a certificate in requests (RFC 9773 section 4.1); None when it has none.
 
     It is the key identifier of its issuer and its serial number, each in base64url.
     """
@@ -66,14 +66,14 @@ def certificate_id(der: bytes) -> str | None:
 
 def question(base: str, identifier: str) -> str:
     """
-    The URL at which a certificate's renewal information is.
+    Return the URL of a certificate's renewal information.
     """
     return f"{base.rstrip('/')}/{identifier}"
 
 
 def read_directory(data: bytes, directory: str) -> str:
     """
-    Where the server of this directory (RFC 8555 section 7.1.1) gives renewal information; empty if nowhere.
+    Return the URL for renewal information in this directory (RFC 8555 section 7.1.1); empty if it has none.
 
     Raises RenewalInformationError.
     """
@@ -87,7 +87,8 @@ def read_directory(data: bytes, directory: str) -> str:
 
 def read_window(data: bytes) -> Renewal:
     """
-    The window in which the issuer wants a certificate renewed (section 4.2). Raises RenewalInformationError.
+    Return the window in which the issuer wants a certificate renewed (section 4.2). Raises
+    RenewalInformationError.
     """
     answer = _mapping(data, "answer")
     window = answer.get("suggestedWindow")
@@ -103,7 +104,8 @@ def read_window(data: bytes) -> Renewal:
 
 def pause(retry_after: str | None, now: float) -> float:
     """
-    Seconds until the next question: what a Retry-After header (RFC 9110 section 10.2.3) says, within limits.
+    Return the seconds until the next request, by the Retry-After header (RFC 9110 section 10.2.3), within
+    limits.
     """
     seconds = seconds_of(retry_after, now)
     return USUAL_PAUSE if seconds is None else min(max(seconds, SHORTEST_PAUSE), LONGEST_PAUSE)
@@ -111,7 +113,7 @@ def pause(retry_after: str | None, now: float) -> float:
 
 def seconds_of(retry_after: str | None, now: float) -> float | None:
     """
-    The seconds of a Retry-After header, a number or a date; None when there is none that can be read.
+    Return the seconds in a Retry-After header, a number or a date; None when there is none that can be read.
     """
     text = (retry_after or "").strip()
     if _SECONDS.fullmatch(text):
@@ -141,7 +143,7 @@ def _mapping(data: bytes, what: str) -> dict[str, Any]:
 
 def _moment(value: object) -> float:
     """
-    Seconds since the epoch of a time of the window (RFC 3339). Raises RenewalInformationError.
+    Return the seconds since the epoch of a time of the window (RFC 3339). Raises RenewalInformationError.
     """
     moment = rfc3339(value)
     if moment is None:
@@ -151,7 +153,7 @@ def _moment(value: object) -> float:
 
 def _is_url(value: object, schemes: set[str]) -> bool:
     """
-    True for the URL of a host, of one of these schemes, without a user and without odd characters.
+    Return True for a URL with a host and one of these schemes, without a user or unusual characters.
     """
     if not isinstance(value, str) or not value.isprintable() or not value.isascii() or " " in value:
         return False

@@ -1,8 +1,8 @@
 """
-Revocation: OCSP responses (RFC 6960) and revocation lists (RFC 5280 section 5), read and judged. Pure.
+Revocation: OCSP responses (RFC 6960) and revocation lists (RFC 5280 section 5), parsed and judged. Pure.
 
-Nothing counts that its issuer did not sign. What can't be read or does not fit raises RevocationError: that
-is never "revoked", and never "good" either.
+Only data signed by the issuer counts. Unreadable or mismatched data raises RevocationError: that means
+neither "revoked" nor "good".
 """
 
 import warnings
@@ -42,11 +42,12 @@ _UNREADABLE = (
 
 
 SERIAL_LIMIT = 64
-"""Bytes of a serial number on a list: the widest sets all rows. RFC 5280 section 4.1.2.2 permits 20."""
+"""Bytes of a serial number on a list: the longest one sets the width of all rows. RFC 5280 section 4.1.2.2
+permits 20."""
 
 
 URL_LIMIT = 2048
-"""Characters of a URL in a certificate that is asked."""
+"""Characters of a URL in a certificate that is requested."""
 
 
 _TLS_FEATURE = bytes.fromhex("06082b06010505070118")
@@ -54,7 +55,7 @@ _TLS_FEATURE = bytes.fromhex("06082b06010505070118")
 
 
 _REASONS = ("", *(flag.value for flag in x509.ReasonFlags))
-"""Why an authority revoked (RFC 5280 section 5.3.1), in its words; empty where it does not say."""
+"""Reasons for a revocation (RFC 5280 section 5.3.1); empty where the issuer gives none."""
 
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -67,11 +68,11 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
         hashes.SHA512(),
     )
 }
-"""Hashes by which an OCSP response may name the certificate."""
+"""Hashes by which an OCSP response may identify the certificate."""
 
 
 _WORDS = 200
-"""Characters of the library's words that are passed on."""
+"""Characters of the library's error messages that are kept."""
 
 
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
@@ -79,37 +80,39 @@ _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 class RevocationError(ValueError):
     """
-    A response or list that says nothing of a certificate. The message says why, for a person.
+    A response or list that gives no status for a certificate. The message says why, for a person.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Pointers:
     """
-    Where a certificate says that its revocation is looked up. Only http: RFC 5280 section 8 warns of https.
+    The places where a certificate's revocation can be looked up. Only http: RFC 5280 section 8 warns of
+    https.
     """
 
     crl_urls: tuple[str, ...]
-    """Of the lists that have it, any of which will do."""
+    """URLs of the revocation list; each has the same list."""
     ocsp_urls: tuple[str, ...]
     crl_elsewhere: str = ""
-    """Where else its list is, which is not asked, in words; empty when there is no such place."""
+    """A place of the list that is not requested, in words; empty when there is none."""
     ocsp_elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RevocationList:
     """
-    A revocation list, kept small: some have hundreds of thousands of entries. Each is equal to itself only.
+    A revocation list, in a compact form: some have hundreds of thousands of entries. Each is equal to itself
+    only.
     """
 
     this_update: float
     next_update: float | None
-    """None: RFC 5280 demands it, and some do not have it."""
+    """None when missing, although RFC 5280 demands it."""
     certificates: str
-    """Which it is about: `any`, `user` or `ca`."""
+    """The certificates it covers: `any`, `user` or `ca`."""
     width: int
-    """Bytes of a row: the serial number, then which of the reasons."""
+    """Bytes of a row: the serial number, then the number of the reason."""
     rows: bytes
     """Sorted."""
 
@@ -118,7 +121,8 @@ class RevocationList:
 
     def reason(self, certificate: Certificate) -> str | None:
         """
-        Why the certificate was revoked, empty where the list does not say; None when it is not on the list.
+        Return the reason for the certificate's revocation, empty where the list gives none; None when it is
+        not on the list.
         """
         if self.certificates not in {"any", "ca" if certificate.is_ca else "user"}:
             return None
@@ -137,7 +141,7 @@ class RevocationList:
 @remembered("extensions")
 def pointers(der: bytes) -> Pointers:
     """
-    Where the certificate says that its revocation is to be looked up.
+    Return the places where the certificate's revocation can be looked up.
     """
     points = extension(der, x509.CRLDistributionPoints) or ()
     access = extension(der, x509.AuthorityInformationAccess) or ()
@@ -157,7 +161,7 @@ def pointers(der: bytes) -> Pointers:
 @remembered("signatures")
 def issued(der: bytes, issuer_der: bytes) -> bool:
     """
-    True when the one certificate was signed by the other one's key, and names it as its issuer.
+    Return True when the issuer's key signed the certificate, which names the issuer.
     """
     try:
         one, issuer = loaded(der), loaded(issuer_der)
@@ -172,7 +176,7 @@ def issued(der: bytes, issuer_der: bytes) -> bool:
 
 def revoked(source: str, reason: str, what: str = "the certificate") -> FoundFault:
     """
-    The fault that a certificate is revoked, with who says so.
+    Return the fault that a certificate is revoked, with `source` as the authority for it.
     """
     why = f" (reason: {reason})" if reason else ""
     return FoundFault(Fault.REVOKED, f"{source} says that {what} is revoked{why}.")
@@ -186,7 +190,7 @@ def _verify(
     parameters: object,
 ) -> None:
     """
-    Raises one of `_UNREADABLE` when the signature is not that of the key. The parameters are an RSA padding.
+    Raise one of `_UNREADABLE` when the signature does not match the key. `parameters` are an RSA padding.
     """
     match key, algorithm:
         case rsa.RSAPublicKey(), hashes.HashAlgorithm() if isinstance(parameters, AsymmetricPadding):
@@ -203,7 +207,8 @@ def _verify(
 
 def read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList:
     """
-    A revocation list, DER or PEM, of this issuer, as it was got from the URL. Raises RevocationError only.
+    Return a revocation list, DER or PEM, of this issuer, as fetched from the URL. Raises RevocationError
+    only.
 
     Takes a second or two for 20 MB, so it may be called on another thread, unlike the rest of this module.
     """
@@ -241,7 +246,7 @@ def _read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationLis
 
 def _entries(found: x509.CertificateRevocationList) -> Iterator[tuple[int, int]]:
     """
-    The serial number of each entry, and which of the reasons it has.
+    Yield the serial number of each entry, and the number of its reason.
     """
     for entry in found:
         serial = entry.serial_number
@@ -258,9 +263,10 @@ def _entries(found: x509.CertificateRevocationList) -> Iterator[tuple[int, int]]
 
 def _scope(found: x509.CertificateRevocationList, url: str) -> str:
     """
-    Which certificates the list is about: `any`, `user` or `ca`. Raises RevocationError for other lists.
+    Return the certificates that the list covers: `any`, `user` or `ca`. Raises RevocationError for other
+    lists.
 
-    The list of another place tells nothing of these certificates (RFC 5280 section 6.3.3 (b)).
+    The list of another distribution point does not cover these certificates (RFC 5280 section 6.3.3 (b)).
     """
     for extension in found.extensions:
         if isinstance(extension.value, x509.IssuingDistributionPoint):
@@ -285,14 +291,14 @@ def _scope(found: x509.CertificateRevocationList, url: str) -> str:
 @remembered("parsed", lambda _, der: 1000 + 6 * len(der))
 def loaded(der: bytes) -> x509.Certificate:
     """
-    The certificate as the library has it, remembered: see `load`. Raises ValueError.
+    Return the certificate parsed by the library, cached: see `load`. Raises ValueError.
     """
     return load(der)
 
 
 def extension(der: bytes, kind: type[_Kind]) -> _Kind | None:
     """
-    The extension of a certificate, or None when there is none that can be read.
+    Return the extension of a certificate, or None when there is none that can be read.
     """
     try:
         with warnings.catch_warnings():
@@ -304,7 +310,7 @@ def extension(der: bytes, kind: type[_Kind]) -> _Kind | None:
 
 def _urls(names: Iterable[x509.GeneralName]) -> Iterator[str]:
     """
-    The http URLs among the names.
+    Yield the http URLs among the names.
     """
     for name in names:
         if isinstance(name, x509.UniformResourceIdentifier) and len(name.value) <= URL_LIMIT:
@@ -315,7 +321,7 @@ def _urls(names: Iterable[x509.GeneralName]) -> Iterator[str]:
 
 def _elsewhere(names: Iterable[x509.GeneralName]) -> str:
     """
-    The first of the names in words; empty when there is none.
+    Return the first of the names in words; empty when there is none.
     """
     for name in names:
         if isinstance(name, x509.UniformResourceIdentifier):
@@ -326,13 +332,13 @@ def _elsewhere(names: Iterable[x509.GeneralName]) -> str:
 
 def _seconds(moment: datetime | None) -> float | None:
     """
-    The moment in seconds since the epoch; None for none.
+    Return the moment in seconds since the epoch; None for none.
     """
     return None if moment is None else moment.timestamp()
 
 
 def _words(error: Exception) -> str:
     """
-    The library's words for an error, short.
+    Return the library's message for an error, cut to `_WORDS` characters.
     """
     return clean(str(error), _WORDS) or type(error).__name__

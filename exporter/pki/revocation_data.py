@@ -1,10 +1,10 @@
 """
-Revocation lists and OCSP responses out of bytes: what `cryptography` tells of them, and what it can't. Pure.
+Revocation lists and OCSP responses from bytes: parsed by `cryptography`, and here where it can't. Pure.
 
-As with certificates, where it refuses a part (the name of an issuer, a date), they are encoded once more
-without that part and read again. What signatures are made over is always taken from the bytes themselves.
+As with certificates, where it refuses a part (the name of an issuer, a date), they are encoded again without
+that part and parsed again. The signed bytes are always taken from the original.
 
-All that loads a revocation list or a response does it here, so that all read the same ones.
+Every module that loads a revocation list or a response does it here, so that all see the same ones.
 """
 
 import base64
@@ -35,36 +35,38 @@ _PEM_LIST = re.compile(rb"-----BEGIN X509 CRL-----([^-]*)-----END X509 CRL-----"
 @dataclass(frozen=True, slots=True)
 class SignedList:
     """
-    A revocation list: what `cryptography` can tell of it, and what is read from the bytes themselves.
+    A revocation list, as parsed by `cryptography` and with the parts taken from the bytes.
     """
 
     loaded: x509.CertificateRevocationList
-    """Issuer, extensions and entries. Its dates and what it is signed over may be others; see below."""
+    """Issuer, extensions and entries. Its dates and its signed bytes may differ from the original; see
+    below."""
     this_update: float
     next_update: float | None
     signed: bytes
-    """What the signature is made over."""
+    """The signed bytes (TBSCertList)."""
     irregular: str
-    """As in `Certificate`."""
+    """The reason why strict clients refuse it, as in `Certificate`; empty when they do not."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedResponse:
     """
-    An OCSP response: what `cryptography` can tell of it, and what is read from the bytes themselves.
+    An OCSP response, as parsed by `cryptography` and with the parts taken from the bytes.
     """
 
     loaded: ocsp.OCSPResponse
-    """Status and answers. Who responded, certificates and what it is signed over may be others; see below."""
+    """Status and answers. Responder, certificates and signed bytes may differ from the original; see
+    below."""
     signed: bytes
-    """What the signature is made over; empty when the responder refused to answer."""
+    """The signed bytes (ResponseData); empty when the response is an error."""
     certificates: tuple[bytes, ...]
     """The certificates in it, DER."""
 
 
 def load_list(der: bytes) -> SignedList:
     """
-    A revocation list (RFC 5280 section 5.1). Raises CertificateError.
+    Return a revocation list (RFC 5280 section 5.1). Raises CertificateError.
     """
     try:
         return _load_list(der)
@@ -74,7 +76,7 @@ def load_list(der: bytes) -> SignedList:
 
 def load_response(der: bytes) -> SignedResponse:
     """
-    An OCSP response (RFC 6960 section 4.2.1). Raises CertificateError.
+    Return an OCSP response (RFC 6960 section 4.2.1). Raises CertificateError.
     """
     try:
         return _load_response(der)
@@ -84,7 +86,7 @@ def load_response(der: bytes) -> SignedResponse:
 
 def list_in_pem(data: bytes) -> bytes:
     """
-    The first revocation list of a PEM file, DER. Raises CertificateError.
+    Return the first revocation list of a PEM file, DER. Raises CertificateError.
     """
     found = _PEM_LIST.search(data)
     if found is None:
@@ -97,7 +99,7 @@ def list_in_pem(data: bytes) -> bytes:
 
 def _load_list(der: bytes) -> SignedList:
     """
-    A revocation list. Raises one of UNREADABLE.
+    Return a revocation list. Raises one of UNREADABLE.
     """
     signed, *_ = elements(der)
     times = _list_fields(signed)[3]
@@ -115,7 +117,7 @@ def _load_list(der: bytes) -> SignedList:
 
 def _load_response(der: bytes) -> SignedResponse:
     """
-    An OCSP response. Raises one of UNREADABLE.
+    Return an OCSP response. Raises one of UNREADABLE.
     """
     status, *rest = elements(der)
     if not rest:
@@ -136,7 +138,7 @@ def _load_response(der: bytes) -> SignedResponse:
 
 def _loaded_list(der: bytes) -> x509.CertificateRevocationList:
     """
-    The list as the library sees it, its issuer readable. Raises one of UNREADABLE.
+    Return the list as parsed by the library, its issuer readable. Raises one of UNREADABLE.
     """
     reason: Exception | None = None
     # What is odd is the issuer's name, most often. A list may have a million entries.
@@ -157,9 +159,10 @@ def _mended_list_and_entries(der: bytes) -> bytes:
 
 def _mended_list(der: bytes, *, entries: bool = False) -> bytes:
     """
-    The list encoded again: with a version that exists, the issuer's name as UTF-8, and any dates.
+    Return the list encoded again: with a version that exists, the issuer's name as UTF-8, and arbitrary
+    dates.
 
-    With `entries` so are the dates of the entries. Raises ValueError.
+    With `entries` the dates of the entries are replaced too. Raises ValueError.
     """
     signed, algorithm, signature = elements(der)
     version, _, issuer, times, rest = _list_fields(signed)
@@ -178,7 +181,7 @@ def _mended_list(der: bytes, *, entries: bool = False) -> bytes:
 
 def _mended_entries(entries: bytes) -> bytes:
     """
-    The entries of a list, each as if of the same date. Raises ValueError.
+    Return the entries of a list, all with the same date. Raises ValueError.
     """
     found = []
     for entry in elements(entries):
@@ -189,7 +192,7 @@ def _mended_entries(entries: bytes) -> bytes:
 
 def _list_fields(signed: bytes) -> tuple[bytes, bytes, bytes, list[bytes], list[bytes]]:
     """
-    Version (empty when there is none), algorithm, issuer, the one or two dates, and the rest of a
+    Return version (empty when there is none), algorithm, issuer, the one or two dates, and the rest of a
     TBSCertList (RFC 5280 section 5.1.2). Raises ValueError.
     """
     fields = elements(signed)

@@ -1,7 +1,7 @@
 """
 Times in ASN.1 (X.680 sections 46 and 47) of certificates, revocation lists and OCSP responses. Pure.
 
-RFC 5280 allows one form of each. OpenSSL, Go and Java read more than that, and so does this.
+RFC 5280 allows one form of each. OpenSSL, Go and Java accept more forms, and so does this module.
 """
 
 import re
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from exporter.pki.ber import GENERALIZED_TIME, UTC_TIME, content
 
 SOME_TIME = bytes((UTC_TIME, 13)) + b"500101000000Z"
-"""A time that anything can read, for where it does not matter."""
+"""A valid time, as a placeholder."""
 
 
 # Times as RFC 5280 section 4.1.2.5 wants them, then as OpenSSL, Go, Java and devices read and write them.
@@ -31,7 +31,7 @@ TIMES = {
 
 
 _CALENDAR = 400
-"""Years after which the calendar repeats itself."""
+"""Years after which the Gregorian calendar repeats itself."""
 
 
 _CALENDAR_SECONDS = 146_097 * 86_400
@@ -39,9 +39,10 @@ _CALENDAR_SECONDS = 146_097 * 86_400
 
 def read_time(time: bytes, what: str) -> tuple[float, str]:
     """
-    Seconds since the epoch of a UTCTime or GeneralizedTime, and why strict clients refuse it, in words.
+    Return the seconds since the epoch of a UTCTime or GeneralizedTime, and the reason why strict clients
+    refuse it, in words.
 
-    What stands behind a whole second is left out, and a time of no zone is taken for UTC. Raises ValueError.
+    Fractions of a second are dropped, and a time without a zone counts as UTC. Raises ValueError.
     """
     tag, digits = time[0], content(time)
     if tag not in TIMES:

@@ -1,21 +1,20 @@
 """
 Trust: would a normal client accept this chain for this name at this time? Pure.
 
-OpenSSL verifies (through pyOpenSSL), service-identity compares names. Every look that
-OpenSSL takes is without its clock: the certificates that are valid at the time in
-question are chosen beforehand. So one expired certificate hides no other fault, and
-nothing depends on how a platform counts years.
+OpenSSL verifies (through pyOpenSSL), service-identity compares names. OpenSSL verifies without its clock: the
+certificates that are valid at the time in question are selected beforehand. So one expired certificate hides
+no other fault, and nothing depends on how a platform counts years.
 
 Where clients differ, the strictest counts, unless ordinary certificates would be refused for it:
 
 - A CA of version 3 needs basic constraints, a trusted root too: Go, Firefox and RFC 5280 section 4.2.1.9 want
-  them, OpenSSL is content with a key usage. A trusted root of version 1 is accepted by all, and by us.
+  them, OpenSSL is content with a key usage. A trusted root of version 1 is accepted by all, and here.
 - A wildcard that covers an excluded name is refused, as in Go, BoringSSL and rustls (CVE-2025-61727); OpenSSL
   compares texts only.
 - Name constraints that constrain nothing are refused, as in Go (RFC 5280 section 4.2.1.10 forbids them).
 - An extended key usage that allows nothing, or can't be read, is refused, as in OpenSSL and pyca.
-- What OpenSSL refuses and others do not (duplicate extensions, an unknown critical one, a weak self-signature
-  aside) is refused.
+- Certificates that only OpenSSL refuses (duplicate extensions, an unknown critical one; not a weak
+  self-signature) are refused.
 """
 
 from bisect import bisect_right
@@ -75,7 +74,7 @@ class TrustStoreError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Trust:
     """
-    What a normal client thinks of a chain at one time, and between which times it stays the same.
+    A normal client's judgement of a chain at one time, and the period in which it stays the same.
     """
 
     faults: tuple[FoundFault, ...]
@@ -91,7 +90,7 @@ class Trust:
 @dataclass(frozen=True, slots=True)
 class _Anchors:
     """
-    Trust anchors as values, and the same for OpenSSL.
+    Trust anchors as values, and as OpenSSL's objects.
     """
 
     certificates: tuple[Certificate, ...]
@@ -102,14 +101,14 @@ class _Anchors:
 
 class TrustStore:
     """
-    The certificates that a client trusts without further proof. What it holds never changes.
+    The trust anchors of a client. Immutable.
     """
 
     __slots__ = ("_at", "_boundaries", "_fingerprints", "anchors", "skipped")
 
     def __init__(self, anchors: Iterable[Certificate], skipped: int = 0) -> None:
         """
-        A store of those anchors that OpenSSL can read, each once; the others are counted as skipped.
+        A store of those anchors that OpenSSL can parse, each once; the others are counted as skipped.
         """
         given = tuple(dict.fromkeys(anchors))
         self.anchors = tuple(anchor for anchor in given if _openssl(anchor.der) is not None)
@@ -121,7 +120,7 @@ class TrustStore:
     @classmethod
     def from_pem(cls, data: bytes) -> "TrustStore":
         """
-        The certificates of a PEM file. Raises TrustStoreError when none can be used.
+        Return a store of the certificates in a PEM file. Raises TrustStoreError when none can be used.
         """
         blocks = parse_pem(data)
         anchors = [block for block in blocks if isinstance(block, Certificate)]
@@ -137,13 +136,13 @@ class TrustStore:
 
     def holds(self, certificate: Certificate) -> bool:
         """
-        True when the certificate is one of the anchors.
+        Return True when the certificate is one of the anchors.
         """
         return certificate.fingerprint_sha256 in self._fingerprints
 
     def _anchors(self, now: float | None) -> _Anchors:
         """
-        The anchors that are valid at that time; all of them for None.
+        Return the anchors that are valid at that time; all of them for None.
         """
         # A system has hundreds of anchors, and months pass before one of them begins or ends.
         key = None if now is None else bisect_right(self._boundaries, now)
@@ -157,22 +156,23 @@ class TrustStore:
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     """
-    Why OpenSSL found no path.
+    The reason why OpenSSL found no path.
     """
 
     code: int
     depth: int
-    """How far above the leaf the certificate at fault is; 0 is the leaf."""
+    """The position of the faulty certificate above the leaf; 0 is the leaf."""
     words: str
     certificate: Certificate
 
 
 def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore, now: float) -> Trust:
     """
-    What a normal client that wants this name thinks of the chain, leaf first, at that time.
+    Return a normal client's judgement of the chain, leaf first, for this name at that time (seconds since the
+    epoch).
 
-    Never raises. Dates, names, use and strength are judged apart from trust, so every
-    independent fault is found. A leaf that is itself an anchor may be a CA or sign itself.
+    Never raises. Dates, names, use and strength are judged apart from the path, so every independent fault is
+    found. A leaf that is itself an anchor may be a CA or sign itself.
     """
     if not chain:
         nothing = FoundFault(Fault.INVALID_CHAIN, "The server presented no certificate.")
@@ -213,7 +213,8 @@ def _find_path(
     leaf: Certificate, presented: list[Certificate], store: TrustStore, now: float, faults: _Faults
 ) -> tuple[tuple[Certificate, ...], bool]:
     """
-    The path to an anchor (empty when there is none), and whether it is in time but for the leaf's own dates.
+    Return the path to an anchor (empty when there is none), and True when it is valid at that time, apart
+    from the leaf's own dates.
     """
     valid = [it for it in presented if _valid(it, now)]
     valid_anchors = store._anchors(now)  # noqa: SLF001 -- same module
@@ -238,7 +239,8 @@ def _look(
     leaf: Certificate, presented: Sequence[Certificate], anchors: _Anchors
 ) -> tuple[Certificate, ...] | _Refusal:
     """
-    The path that OpenSSL finds, without what leads it astray; its first refusal when there is no path.
+    Return the path that OpenSSL finds, without certificates that mislead it; its first refusal when there is
+    no path.
     """
     first = outcome = _verify(leaf, presented, anchors)
     for _ in range(_LOOKS):
@@ -258,9 +260,9 @@ def _misleading(
     refusal: _Refusal, presented: Sequence[Certificate], anchors: Sequence[Certificate]
 ) -> set[Certificate]:
     """
-    Certificates without which another path is possible; empty when there is no choice.
+    Return certificates without which another path is possible; empty when there is no choice.
 
-    OpenSSL takes the first issuer whose name fits and goes back to no other, as Go and browsers do.
+    OpenSSL takes the first issuer whose name matches and does not try another, as Go and browsers do.
     """
     at_fault = refusal.certificate
     if refusal.code == _BAD_SIGNATURE:
@@ -274,7 +276,7 @@ def _misleading(
 
 def _signed(certificate: Certificate, issuer: Certificate) -> bool:
     """
-    False when the signature is not that of the issuer's key.
+    Return False when the signature is not that of the issuer's key.
     """
     outcome = _verify(certificate, (), _anchors([issuer]))
     return not (isinstance(outcome, _Refusal) and outcome.code == _BAD_SIGNATURE)
@@ -284,7 +286,8 @@ def _verify(
     leaf: Certificate, presented: Sequence[Certificate], anchors: _Anchors
 ) -> tuple[Certificate, ...] | _Refusal:
     """
-    The path that OpenSSL finds from leaf to anchor, whatever the dates; or why there is none.
+    Return the path that OpenSSL finds from leaf to anchor, whatever the dates; or the reason why there is
+    none.
     """
     loaded = _openssl(leaf.der)
     if loaded is None:
@@ -303,7 +306,7 @@ def _refusal(
     error: crypto.X509StoreContextError, certificates: dict[bytes, Certificate], leaf: Certificate
 ) -> _Refusal:
     """
-    The refusal in our values. The certificates are all that took part, by OpenSSL's encoding.
+    Return the refusal as a value. `certificates` are all that took part, by OpenSSL's encoding.
     """
     code, depth, words = error.errors
     try:
@@ -315,7 +318,7 @@ def _refusal(
 
 def _anchors(certificates: Iterable[Certificate]) -> _Anchors:
     """
-    These certificates as trust anchors.
+    Return these certificates as trust anchors.
     """
     store = crypto.X509Store()
     store.set_flags(_FLAGS)
@@ -329,7 +332,7 @@ def _anchors(certificates: Iterable[Certificate]) -> _Anchors:
 @remembered("parsed", lambda _, der: 2500 + 3 * len(der))
 def _openssl(der: bytes) -> crypto.X509 | None:
     """
-    The certificate as OpenSSL sees it, remembered; None when it cannot read it.
+    Return the certificate as parsed by OpenSSL, cached; None when it can't parse it.
     """
     try:
         return crypto.load_certificate(crypto.FILETYPE_ASN1, der)
@@ -339,14 +342,14 @@ def _openssl(der: bytes) -> crypto.X509 | None:
 
 def _encoding(certificate: crypto.X509) -> bytes:
     """
-    The encoding that OpenSSL gives a certificate: of lengths encoded oddly it makes usual ones.
+    Return OpenSSL's encoding of a certificate, which normalises unusual lengths.
     """
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
 def _classify(refusal: _Refusal, leaf: Certificate) -> Fault:
     """
-    The fault that a refusal means.
+    Return the fault that a refusal means.
     """
     if refusal.code == _SELF_SIGNED_LEAF:
         return Fault.SELF_SIGNED
@@ -359,7 +362,7 @@ def _classify(refusal: _Refusal, leaf: Certificate) -> Fault:
 
 def _refusal_detail(fault: Fault, refusal: _Refusal) -> str:
     """
-    A sentence on what OpenSSL refused.
+    Return a sentence on what OpenSSL refused.
     """
     subject, issuer = _shown(refusal.certificate), bounded(refusal.certificate.issuer, _LENGTH_SHOWN)
     if fault is Fault.SELF_SIGNED:
@@ -378,7 +381,7 @@ def _refusal_detail(fault: Fault, refusal: _Refusal) -> str:
 
 def _judge_issuers(path: Sequence[Certificate], faults: _Faults) -> None:
     """
-    Adds a fault when one that issued must not have, though OpenSSL lets it: see above.
+    Add a fault when a certificate of the path must not issue, though OpenSSL accepts it: see the module.
     """
     for it in path[1:]:
         constraints = name_constraints(it.der)
@@ -397,7 +400,8 @@ def _judge_issuers(path: Sequence[Certificate], faults: _Faults) -> None:
 
 def _is_version_3(certificate: Certificate) -> bool:
     """
-    False for certificates of a time that knew no basic constraints, and for what OpenSSL can't read.
+    Return True for a certificate of version 3. False for older ones, which have no basic constraints, and for
+    those that OpenSSL can't parse.
     """
     loaded = _openssl(certificate.der)
     return loaded is not None and loaded.get_version() == 2  # as encoded: version 1 is 0
@@ -405,9 +409,9 @@ def _is_version_3(certificate: Certificate) -> bool:
 
 def _covered(leaf: Certificate, excluded: Sequence[str]) -> tuple[str, str] | None:
     """
-    A wildcard of the leaf and the excluded name that it stands for, too; None when there is none.
+    Return a wildcard of the leaf and the excluded name that it covers; None when there is none.
 
-    It stands for one label (RFC 9525 section 6.3), so it covers what is right below its domain.
+    A wildcard stands for one label (RFC 9525 section 6.3), so it covers the names directly below its domain.
     """
     for name in leaf.dns_names:
         if name.startswith("*."):
@@ -421,7 +425,7 @@ def _covered(leaf: Certificate, excluded: Sequence[str]) -> tuple[str, str] | No
 
 def _follow_names(leaf: Certificate, presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
     """
-    The leaf and those above it by the names of issuers: what a path would need if there were one.
+    Return the leaf and those above it by the names of issuers: the candidates for a path where there is none.
     """
     used = [leaf]
     while not used[-1].self_issued:
@@ -434,7 +438,7 @@ def _follow_names(leaf: Certificate, presented: Sequence[Certificate]) -> tuple[
 
 def _moments(certificates: Iterable[Certificate]) -> list[float]:
     """
-    All moments at which one of the certificates begins or ends, in order.
+    Return all times at which one of the certificates begins or ends, in order.
     """
     return sorted({moment for it in certificates for moment in _boundaries(it)})
 
@@ -442,7 +446,7 @@ def _moments(certificates: Iterable[Certificate]) -> list[float]:
 @dataclass(frozen=True, slots=True)
 class Anchors:
     """
-    The trust anchors a target is judged by, or why there are none.
+    The trust anchors for a target, or the reason why there are none.
     """
 
     store: TrustStore | None
