@@ -38,7 +38,7 @@ class Reserve:
     """
 
     slowness: float = 1.0
-    """Seconds that pass for one of a processor, before the first response was measured; more when it is busy."""
+    """Seconds that pass for one of a processor, before the first response was measured."""
     _making: deque[float] = field(default_factory=_few)
     """Seconds of rendering for each endpoint, of the latest responses."""
     _sending: deque[float] = field(default_factory=_few)
