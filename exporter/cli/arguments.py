@@ -18,7 +18,7 @@ free there."""
 
 def add_look_flags(parser: argparse.ArgumentParser) -> None:
     """
-    Add the flags of commands that look once: at which targets, and how.
+    Add the flags of commands that probe once: the targets, and the limits.
     """
     parser.add_argument(
         "urls",
@@ -53,7 +53,7 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_url(parser: argparse._ActionsContainer, reader: Callable[[str], str], words: str) -> None:
     """
-    Add the flag that says where people reach the exporter; `words` say what becomes of it.
+    Add the flag for the exporter's URL; `words` are its help.
     """
     words = f"{words} (https://expiry.example.com)"
     parser.add_argument("--web.external-url", dest="external_url", metavar="URL", type=reader, help=words)
@@ -132,7 +132,7 @@ def _address(text: str) -> tuple[str | None, int]:
 
 def external_url(text: str) -> str:
     """
-    The URL of a web site without a final slash. Raises argparse.ArgumentTypeError.
+    Return the URL of a web site without a final slash. Raises argparse.ArgumentTypeError.
     """
     try:
         parts = urlsplit(text)
@@ -149,7 +149,7 @@ def external_url(text: str) -> str:
 
 def linked_url(text: str) -> str:
     """
-    Such a URL that may stand in rules and dashboards. Raises argparse.ArgumentTypeError.
+    Return an `external_url` that may stand in rules and dashboards. Raises argparse.ArgumentTypeError.
     """
     url = external_url(text)
     # In a rule or a dashboard, braces and '$' would begin a template, and quotes end what they stand in.
@@ -180,7 +180,7 @@ def _patience(text: str) -> float:
 
 def positive(text: str) -> int:
     """
-    A whole number above 0. Raises argparse.ArgumentTypeError.
+    Return a whole number above 0. Raises argparse.ArgumentTypeError.
     """
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")

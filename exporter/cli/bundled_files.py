@@ -14,19 +14,19 @@ from pathlib import Path
 from exporter.server.documents import shipped
 
 EXAMPLE = "alertmanager.yml"
-"""The file that is the user's own once it is written: receivers and routes are theirs."""
+"""The file that belongs to the user once it is written: it has their receivers and routes."""
 
 
 _STATUS_PAGE = "http://localhost:10119"
-"""Where the dashboards look for the exporter's pages until they are told otherwise."""
+"""URL of the exporter's pages in the dashboards, which a command-line flag replaces."""
 
 
 _RUNBOOKS = "https://github.com/expiry-exporter/expiry-exporter/blob/main/alerts/runbooks"
-"""Where rules and dashboards say that the runbooks are, until they are told otherwise."""
+"""URL of the runbooks in rules and dashboards, which a command-line flag replaces."""
 
 
 _RUNBOOK = re.compile(rf"{re.escape(_RUNBOOKS)}(?:/([\w${{}}.]+)\.md)?")
-"""That place with the name of an alert, which may be a variable of Grafana's; or without one."""
+"""The URL of the runbooks, with or without the name of an alert, which may be a variable of Grafana's."""
 
 
 class BundleError(Exception):
@@ -38,13 +38,13 @@ class BundleError(Exception):
 @dataclass(frozen=True, slots=True)
 class Written:
     """
-    The result of writing. Files that were the same already are in neither.
+    The result of writing. Files that already had the same content are in neither.
     """
 
     paths: tuple[Path, ...]
     """Files that were written."""
     kept: tuple[Path, ...] = ()
-    """Files that are the user's own by now and differ; they were left as they are."""
+    """Files that the user has changed; they were left unchanged."""
 
 
 def write_alerts(
@@ -89,7 +89,8 @@ def write_dashboards(
 
 def _linked(text: str, external_url: str | None, runbooks_url: str | None) -> str:
     """
-    The text with links to the files of runbooks there, else to the exporter's pages there, else as it is.
+    Return the text with links to the files at `runbooks_url`, else to the pages at `external_url`, else
+    unchanged.
     """
     if runbooks_url is not None:
         return text.replace(_RUNBOOKS, runbooks_url)
@@ -100,14 +101,14 @@ def _linked(text: str, external_url: str | None, runbooks_url: str | None) -> st
 
 def _inside_json(text: str) -> str:
     """
-    The text as it stands between the quotes of a JSON string.
+    Return the text escaped for a JSON string, without the quotes.
     """
     return json.dumps(text)[1:-1]
 
 
 def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Written:
     """
-    Write those of the files that are not there already; `own` only where nothing is.
+    Write the files whose content differs; `own` only where no file exists.
     """
     try:
         there = {path: path.read_bytes() if path.exists() else None for path in wanted}
@@ -135,7 +136,7 @@ def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Writ
 
 def report(write: Callable[[], Written]) -> int:
     """
-    Write files and print their paths, on standard error those that were left as they are; the exit code.
+    Write files and print their paths, on standard error those that were left unchanged; return the exit code.
     """
     try:
         written = write()

@@ -1,5 +1,5 @@
 """
-`expiry-exporter check`: look once, tell a person or a program, exit as monitoring plugins do.
+`expiry-exporter check`: probe once, print the result, exit with the codes of monitoring plugins.
 """
 
 import argparse
@@ -81,7 +81,7 @@ examples:
 
 
 HEADINGS = ("STATE", "TARGET", "ENDPOINT", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
-"""Of the plain table."""
+"""Headings of the plain table."""
 
 
 MEANINGS = {
@@ -93,11 +93,11 @@ MEANINGS = {
 
 
 FINE_LINES = 5
-"""Items of one endpoint that a terminal shows though they are fine. The rest are counted."""
+"""Most items of one endpoint that a terminal shows though they are fine. The rest are counted."""
 
 
 LEFT_OUT_REASONS = 5
-"""Reasons for leaving something out of a target that are told one by one."""
+"""Most reasons for leaving something out of a target that are printed one by one."""
 
 
 WIDE = 110
@@ -123,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """
-    Look, print what is found, and return the exit code.
+    Probe, print the result, and return the exit code.
     """
     if options.only is not None and options.output != "table":
         return misused("check", "--only is for the table: choose by `level` in the JSON document")
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _paragraph(text: str) -> str:
     """
-    The text in indented lines, broken between words only.
+    Return the text in indented lines, broken between words only.
     """
     return textwrap.fill(
         text, 78, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
@@ -159,7 +159,8 @@ def _levels(text: str) -> frozenset[Level]:
 
 def level(scrape: Scrape, now: float, refused: Collection[str] = ()) -> Level:
     """
-    The most urgent level of all endpoints: the exit code. What is no target, `refused`, could not be seen.
+    Return the most urgent level of all endpoints: the exit code. `refused` are texts that are no target:
+    UNKNOWN.
     """
     return worst([*(status(row, now).level for row in scrape.endpoints), *[Level.UNKNOWN] * len(refused)])
 
@@ -167,13 +168,13 @@ def level(scrape: Scrape, now: float, refused: Collection[str] = ()) -> Level:
 @dataclass(frozen=True, slots=True)
 class Line:
     """
-    One line of the table: an item of an endpoint, or an endpoint of which no item is known.
+    One line of the table: an item of an endpoint, or an endpoint without a known item.
     """
 
     level: Level
     judged: JudgedItem | None
     findings: tuple[Finding, ...]
-    """About the item; on an endpoint's first leaf also those about the whole endpoint."""
+    """Findings about the item; on an endpoint's first leaf also those about the whole endpoint."""
 
     @property
     def name(self) -> str:
@@ -197,7 +198,7 @@ class Entry:
 
 def entries(scrape: Scrape, now: float) -> list[Entry]:
     """
-    The endpoints in the order of the table: the most urgent first, and among equals what ends first.
+    Return the endpoints in the order of the table: the most urgent first, and among equals the first to end.
     """
     found = [_entry(row, now) for row in scrape.endpoints]
     found.sort(key=lambda one: (*_rank(one.lines[0]), one.row.target.name, one.row.label))
@@ -206,7 +207,7 @@ def entries(scrape: Scrape, now: float) -> list[Entry]:
 
 def _entry(row: EndpointRow, now: float) -> Entry:
     """
-    An endpoint with a line for each item that has deadlines or of which there is something to say.
+    Return an endpoint with a line for each item that has deadlines or findings.
     """
     found = status(row, now)
     named = {one.item for one in found.findings}
@@ -219,7 +220,7 @@ def _entry(row: EndpointRow, now: float) -> Entry:
     lines = sorted(lines, key=_rank) or [_line(None, [])]
     names = {one.item.name for one in shown}
     about_all = [what for what in found.findings if what.item not in names]
-    # What is wrong with the whole is wrong with what speaks for it: no list of its issuer is to be blamed.
+    # A fault of the whole endpoint belongs to its leaf: a list of its issuer is not to be blamed.
     place = next((at for at, one in enumerate(lines) if one.name.startswith("leaf")), 0)
     lines[place] = _line(lines[place].judged, [*about_all, *lines[place].findings])
     return Entry(found.level, row, tuple(sorted(lines, key=_rank)))
@@ -243,10 +244,11 @@ def print_table(
     refused: Collection[str] = (),
 ) -> None:
     """
-    The endpoints with one of these levels as a table, the most urgent first, and how many have which level.
+    Print the endpoints with one of these levels as a table, the most urgent first, and the number at each
+    level.
 
-    In groups and in colour on a terminal; elsewhere plain, with a line for each item. What is no target,
-    `refused`, has no line, but is counted as unknown.
+    In groups and in colour on a terminal; elsewhere plain, with a line for each item. `refused` are texts
+    that are no target: they have no line, but are counted as unknown.
     """
     found = entries(scrape, now)
     shown = [one for one in found if one.level in only]
@@ -273,7 +275,7 @@ def print_table(
 
 def _left_out(scrape: Scrape) -> Iterator[str]:
     """
-    A line for each target of which something is left out: how much, and why.
+    Yield a line for each target of which something is left out: how much, and why.
     """
     for one in scrape.results:
         whys = Counter(place.why for place in one.left_out)
@@ -301,14 +303,14 @@ def _cells(row: EndpointRow, line: Line, now: float) -> tuple[str, ...]:
 
 class _Table:
     """
-    The table on a terminal: a group for each level; below each line what to know, and what to do about it.
+    The table on a terminal: a group for each level; below each line its findings and their remedies.
     """
 
     def __init__(self, out: Terminal, now: float, shown: Sequence[Entry]) -> None:
         self._out = out
         self._now = now
         self._shown = shown
-        # What to do is told once: a hundred servers may need the same.
+        # Each remedy is printed once: a hundred servers may need the same.
         self._told: set[str] = set()
         self._bar = 20 if out.width >= WIDE else 10
         self._target = widest(["TARGET", *(printable(one.row.target.name) for one in shown)])
@@ -322,7 +324,7 @@ class _Table:
 
     def write(self) -> None:
         """
-        Write all of it.
+        Write the whole table.
         """
         if self._shown:
             place = Text(self._place("TARGET", "ENDPOINT"), "dim")
@@ -375,7 +377,7 @@ class _Table:
 
     def _write_line(self, line: Line, place: Text | None) -> None:
         """
-        Write an item, below the place if that stands there already (None).
+        Write an item. `place` stands before it; None when it already stands on the line above.
         """
         if line.judged is None:
             self._out.line(place or Text(), 2)
@@ -400,7 +402,8 @@ class _Table:
 
 def _subject(line: Line) -> str:
     """
-    Whose certificate it is, in brackets, where the name of the item does not say that it is the server's.
+    Return the subject of a certificate, in brackets, where the item's name does not imply that it is the
+    server's.
     """
     if line.judged is None or line.judged.item.certificate is None or line.name.startswith("leaf"):
         return ""
@@ -409,9 +412,9 @@ def _subject(line: Line) -> str:
 
 def print_json(scrape: Scrape, now: float, stream: TextIO, refused: Collection[str] = ()) -> None:
     """
-    The endpoints as JSON: `{"level": ..., "refused": [...], "endpoints": [...]}`.
+    Print the endpoints as JSON: `{"level": ..., "refused": [...], "endpoints": [...]}`.
 
-    Times are in seconds since the epoch. `refused` is what is no target.
+    Times are in seconds since the epoch. `refused` are texts that are no target.
     """
     found = {
         "level": level(scrape, now, refused).name.lower(),

@@ -39,11 +39,11 @@ from exporter.report.forecast import Alert, Forecast, document, forecast
 from exporter.report.status import NOUNS, Level, ago, lookup_findings, span
 
 MOST_DAYS = 3660
-"""Days that a forecast may have."""
+"""Most days that a forecast may cover."""
 
 
 UNCHECKED_LINES = 5
-"""Endpoints that could not be checked as asked of which there is a line each."""
+"""Most endpoints that could not be checked as configured that have a line each."""
 
 
 DESCRIPTION = """\
@@ -90,25 +90,25 @@ HEADINGS = (
     "ENDS",
     "REASONS",
 )
-"""Of the plain list, and in lower case of the CSV."""
+"""Headings of the plain list, and in lower case of the CSV."""
 
 
 LEVELS = {Severity.CRITICAL: Level.CRITICAL, Severity.WARNING: Level.WARNING}
 
 
 NAMED = 3
-"""Targets with the same certificate that are named. The rest are counted."""
+"""Most targets with the same certificate that are named. The rest are counted."""
 
 
 UNSEEN = 20
-"""Endpoints that could not be seen of which each has a sentence."""
+"""Most endpoints that could not be seen that have a sentence each."""
 
 
 UNFORESEEN = (
     "Not foreseen: revocations, changes of what is served, and servers that go down. Prometheus tells up to "
     "a scrape and an evaluation later, and up to 15 minutes later what must last (`for:`)."
 )
-"""The last line of each forecast: the alerts that it can't know of."""
+"""The last line of each forecast: the alerts that it can't foresee."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """
-    Look, print which alerts will fire on which day, and return the exit code.
+    Probe, print which alerts will fire on which day, and return the exit code.
     """
     found = looked("forecast", options)
     if found is None:
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
     }
     write[options.output](foretold, sys.stdout)
     if options.output == "csv":
-        # Its lines have no place for this.
+        # The CSV and the plain list have no place for this.
         sys.stderr.writelines(f"{line}\n" for line in unseen(foretold))
     if not scrape.complete:
         warn("forecast", f"not all was looked at in {options.timeout:g} s: raise --timeout")
@@ -156,7 +156,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _unchecked(row: EndpointRow) -> str:
     """
-    Why an endpoint could not be checked as the target asks, in words; empty when it was.
+    Return why an endpoint could not be checked as the target asks, in words; empty when it was.
     """
     found = lookup_findings(row.held.facts) if row.held.facts is not None else ()
     return printable(next((one.words for one in found if one.level is Level.UNKNOWN), ""))
@@ -170,7 +170,7 @@ def _days(text: str) -> int:
 
 def print_json(found: Forecast, stream: TextIO) -> None:
     """
-    The forecast as one JSON document.
+    Print the forecast as one JSON document.
     """
     json.dump(document(found), stream, indent=2)
     stream.write("\n")
@@ -178,7 +178,7 @@ def print_json(found: Forecast, stream: TextIO) -> None:
 
 def print_csv(found: Forecast, stream: TextIO) -> None:
     """
-    The alerts as comma-separated values (RFC 4180), times as in RFC 3339.
+    Print the alerts as comma-separated values (RFC 4180), with times as in RFC 3339.
     """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(heading.lower() for heading in HEADINGS)
@@ -187,7 +187,8 @@ def print_csv(found: Forecast, stream: TextIO) -> None:
 
 def print_text(found: Forecast, stream: TextIO) -> None:
     """
-    The alerts by day and week on a terminal; elsewhere plain, a line each. Last, what was not seen.
+    Print the alerts by day and week on a terminal; elsewhere plain, a line each. Last, the endpoints not
+    seen.
     """
     out = terminal(stream)
     if out is not None:
@@ -230,7 +231,7 @@ def _summary(found: Forecast) -> str:
 
 def unseen(found: Forecast) -> list[str]:
     """
-    Sentences on what could not be seen: one for each endpoint, or for each reason when there are many.
+    Return sentences on endpoints not seen: one for each, or for each reason when there are many.
     """
     failures = [
         (row, row.held.observation) for row in found.unseen if isinstance(row.held.observation, Failed)
@@ -252,7 +253,7 @@ class _Line:
     """
 
     when: str
-    """Empty when it fires now."""
+    """Time at which it fires; empty when it fires now."""
     severity: Severity
     name: str
     subject: str
@@ -263,25 +264,25 @@ class _Line:
     @property
     def style(self) -> str:
         """
-        The colour of its severity for news; dim for what says the same again.
+        Colour of the line's severity for news; dim for an alert that repeats an earlier one.
         """
         return f"bold {STYLES[LEVELS[self.severity]]}" if self.news else "dim"
 
 
 class _List:
     """
-    The list on a terminal: what fires now, then each week that has alerts, with its days.
+    The list on a terminal: alerts that fire now, then each week that has alerts, with its days.
     """
 
     def __init__(self, out: Terminal, found: Forecast) -> None:
         self._out = out
         self._found = found
-        # The first alert about a thing is news; those that follow say the same again, louder.
+        # The first alert about a thing is news; those that follow repeat it with a higher severity.
         self._told: set[tuple[str, str]] = set()
 
     def write(self) -> None:
         """
-        Write all of it.
+        Write the whole list.
         """
         found = self._found
         for title, alerts in groupby(found.alerts, key=self._group):
@@ -293,7 +294,7 @@ class _List:
 
     def _group(self, one: Alert) -> str:
         """
-        The heading that an alert stands below: `Now`, or the week of its moment (UTC) by its Monday.
+        Return the heading of an alert's group: `Now`, or the week of its time (UTC) by its Monday.
         """
         if self._found.firing(one):
             return "Now"
@@ -339,7 +340,7 @@ class _List:
 
     def _line(self, same: Sequence[Alert]) -> "_Line":
         """
-        The key of a line: alerts about one certificate that fire for the same reason have one line together.
+        Return the line of alerts that fire at the same time for the same reason about one certificate.
         """
         one = same[0]
         about = {(each.target, each.item) for each in same}
@@ -380,7 +381,7 @@ class _List:
 
 def _monday(timestamp: float) -> str:
     """
-    The Monday of a moment's week (UTC), as a date; empty for moments that no calendar has.
+    Return the Monday of a time's week (UTC), as a date; empty for times that no calendar has.
     """
     when = moment(timestamp)
     return "" if when is None else f"{when - timedelta(days=when.weekday()):%Y-%m-%d}"
@@ -388,7 +389,7 @@ def _monday(timestamp: float) -> str:
 
 def _together(alerts: Sequence[Alert]) -> Iterator[Sequence[Alert]]:
     """
-    Alerts that say the same of one certificate on several targets, together; every other by itself.
+    Yield the alerts in groups: those with the same meaning for one certificate at several targets together.
     """
     groups: dict[object, list[Alert]] = defaultdict(list)
     for number, one in enumerate(alerts):

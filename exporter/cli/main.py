@@ -1,5 +1,5 @@
 """
-The command: which of its parts is run, and with which exit code it ends.
+The command `expiry-exporter`: runs one of its subcommands and returns its exit code.
 """
 
 import argparse
@@ -58,16 +58,16 @@ COMMANDS = {
     "demo": "serve with embedded endpoints in every state",
 }
 """
-Each command, which is a module beside this one, with its line in the help. Without one, `serve` is run.
+Each subcommand, a module beside this one, with its line in the help. Without one, `serve` is run.
 
-The module has `add_arguments`, which takes the command's parser, and `run`, which takes what was parsed and
-gives the exit code.
+The module has `add_arguments`, which takes the subcommand's parser, and `run`, which takes the parsed
+arguments and returns the exit code.
 """
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """
-    Run the command with these arguments, None: those of the process, and return its exit code.
+    Run the command with these arguments (None: those of the process), and return its exit code.
     """
     given = sys.argv[1:] if given is None else given
     options = parser(given).parse_args(given)
@@ -78,7 +78,7 @@ def main(given: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader went away (`expiry-exporter check … | head`): nothing is left to say.
+        # The reader went away (`expiry-exporter check … | head`): nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return exit_code
@@ -86,10 +86,10 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     """
-    The parser. What it gives has the function to run as `run`.
+    Return the parser, whose result has the function to run as `run`.
 
-    Only commands that are `wanted` have flags, so that others are not imported: a server does not carry what
-    draws on a terminal.
+    Only commands that are `wanted` have flags, so that others are not imported: a server does not import the
+    modules that draw on a terminal.
     """
     raw = argparse.RawDescriptionHelpFormatter
     whole = argparse.ArgumentParser(
@@ -116,7 +116,7 @@ def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
 
 def _raise_file_limit() -> None:
     """
-    Let this process open as many files as it may: each look is a socket.
+    Raise this process's soft limit of open files to the hard limit: each probe is a socket.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):

@@ -46,7 +46,7 @@ examples:
 
 
 WIDTH = 100
-"""Columns of a terminal that a chapter takes at most: longer lines are hard to read."""
+"""Most columns of a terminal that a chapter takes: longer lines are hard to read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """
-    Print what is asked for, and return the exit code: 2 when there is nothing of that name.
+    Print the document, and return the exit code: 2 when there is none of that name.
     """
     shelves = (documents.manual(), documents.runbooks())
     if options.chapter is None:
@@ -81,7 +81,8 @@ def run(options: argparse.Namespace) -> int:
 
 def contents(shelves: Iterable[Shelf], width: int | None) -> Iterator[str]:
     """
-    The documents of the shelves, each with its first sentence, in lines of this width; None: one line each.
+    Yield the documents of the shelves, each with its first sentence, in lines of this width; None: one line
+    each.
     """
     for shelf in shelves:
         yield f"{shelf.title}:"
@@ -95,7 +96,7 @@ def contents(shelves: Iterable[Shelf], width: int | None) -> Iterator[str]:
 
 def _show(text: str) -> None:
     """
-    Show Markdown in the pager of a terminal, else print it as it is.
+    Show Markdown in the pager of a terminal, else print it unchanged.
     """
     shown = terminal(sys.stdout)
     if shown is None:

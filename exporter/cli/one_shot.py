@@ -1,5 +1,5 @@
 """
-Look once at what a command is asked to look at: `check` and `forecast`.
+One scrape of the targets of a command: `check` and `forecast`.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from exporter.yaml_lines import ConfigError
 
 def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]] | None:
     """
-    One scrape of what the command is asked to look at, and what of it is no target, which has been said.
+    Return one scrape of the command's targets, and the texts that are no target. Prints the faults of those.
 
-    None when there is nothing to look at, which has been said. Ends the process when nothing was asked for.
+    None when no target is left, after printing why. Ends the process when the command line names none.
     """
     if not options.urls and options.config_file is None:
         sys.exit(misused(command, f"name a URL after `{command}`, or a configuration by --config.file"))
@@ -56,7 +56,7 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(stderr=True) if sys.stderr.isatty() else None
-    # Each failure stands in what is printed: no line of log beside it.
+    # Each failure is part of the output: no log line beside it.
     logging.getLogger().setLevel(logging.ERROR)
     scrape = asyncio.run(look(tuple(targets.values()), options.timeout, fitting(CONCURRENCY), console))
     return scrape, refused
@@ -66,7 +66,7 @@ async def look(
     targets: Sequence[Target], timeout: float, concurrency: int, console: Console | None
 ) -> Scrape:
     """
-    One scrape of the targets, with all that it asks of others. Shows progress on the console, if any.
+    Return one scrape of the targets, with all its look-ups. Shows progress on the console, if any.
     """
     dependencies = Dependencies(asyncio.get_running_loop())
     try:
@@ -92,7 +92,7 @@ async def _show_progress(
 
 def _with_flags(target: Target, options: argparse.Namespace) -> Target:
     """
-    The target with what the command line says of all targets.
+    Return the target with the settings of the command line for all targets.
     """
     soon = options.timeout - min(1.0, options.timeout / 10)
     return replace(
@@ -109,7 +109,7 @@ def _with_flags(target: Target, options: argparse.Namespace) -> Target:
 
 def misused(command: str, message: str) -> int:
     """
-    Say what is wrong with the command line, and return the exit code.
+    Print the fault of the command line, and return the exit code.
     """
     warn(command, f"error: {message} (expiry-exporter {command} --help shows examples)")
     return 2
@@ -117,6 +117,6 @@ def misused(command: str, message: str) -> int:
 
 def warn(command: str, message: str) -> None:
     """
-    Say something on standard error.
+    Print a warning on standard error.
     """
     sys.stderr.write(f"expiry-exporter {command}: {message}\n")

@@ -1,5 +1,5 @@
 """
-`serve`, the command that is run when none is named: the server with its signals, from start to end.
+`serve`, the default command: the server with its signals, from start to end.
 """
 
 import argparse
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 SHUTDOWN_TIMEOUT = 0.3
-"""Seconds that answers under way get when the process is told to stop. Whoever asked will ask again."""
+"""Seconds that responses under way get when the process is told to stop. Clients will ask again."""
 
 
 STOP_TIMEOUT = 3.0
@@ -49,7 +49,7 @@ The event loop gives it up with every system call: this is what it waits beside 
 
 
 LINGERING = 1.0
-"""Seconds in which the rest of a body may come that nobody wants."""
+"""Seconds within which the rest of an unwanted request body may come."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
 
 def shard(name: str, total: int) -> int:
     """
-    Which replica looks at a target: the same for every replica, version and machine.
+    Return the replica that probes a target: the same for every replica, version and machine.
     """
     return int.from_bytes(sha256(name.encode("utf-8")).digest()[:8]) % total
 
@@ -135,7 +135,7 @@ def _check_config(file: str) -> int:
 
 def fail(message: str) -> int:
     """
-    Say why the command ends, and return its exit code.
+    Print why the command ends, and return its exit code.
     """
     sys.stderr.write(f"{message}\n")
     return 1
@@ -151,7 +151,7 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
     """
     Serve until a signal says to stop. Raises ConfigError and ListenError.
 
-    Gives what ends the process soon: to be cancelled when all has come to its end.
+    Returns the timer that ends a hanging process soon: cancel it when everything has ended.
     """
     loop = asyncio.get_running_loop()
     _calm_collector()
@@ -200,7 +200,7 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
 
 def _end() -> None:
     """
-    End the process: it was told to stop, and something in it hangs.
+    End the process: it was told to stop, and a part of it hangs.
     """
     logger.error(
         "it did not stop in time and was ended: something hangs, as a disk or a resolver may; what was seen "
@@ -211,10 +211,10 @@ def _end() -> None:
 
 def _calm_collector() -> None:
     """
-    Let the garbage collector look less often, and not at what lives as long as the process.
+    Run the garbage collector less often, and not over objects that live as long as the process.
 
-    A sweep makes a hundred short-lived objects for each look, nearly all freed by
-    their reference counts. Collecting every 700 of them costs a fifteenth of a handshake.
+    A sweep makes a hundred short-lived objects for each probe, nearly all freed by their reference counts.
+    Collecting every 700 of them costs a fifteenth of a handshake.
     """
     gc.collect()
     gc.freeze()
@@ -222,7 +222,7 @@ def _calm_collector() -> None:
 
 
 async def _reload(service: Service) -> None:
-    # The service has logged what is wrong, and goes on with what it has.
+    # The service has logged the error, and keeps the present configuration.
     with contextlib.suppress(ConfigError):
         await service.reload()
 
@@ -240,7 +240,7 @@ async def _listen(
                 "or choose another port with --web.listen-address"
             ) from error
         raise ListenError(f"can't listen on {where}: {error.strerror or error}") from error
-    # With port 0 the system chooses: say what it chose.
+    # With port 0 the system chooses: log its choice.
     for one in listening.sockets:
         name = one.getsockname()
         everywhere = name[0] in {"0.0.0.0", "::"}  # noqa: S104 - compared

@@ -1,3 +1,3 @@
 """
-The configuration: what may stand in the file, and what it means.
+The configuration: the keys of the file, their values, and their meaning.
 """

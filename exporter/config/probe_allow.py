@@ -1,8 +1,8 @@
 """
-Targets that `probe.allow` lets callers of `/probe` ask for: URLs by pattern, addresses by network. Pure.
+Targets that `probe.allow` permits to callers of `/probe`: URLs by pattern, addresses by network. Pure.
 
-A name that is permitted must not lead to this host or its cloud's metadata, which nobody permitted: so the
-address that is connected to is judged too, after the name was resolved.
+A permitted name must not lead to this host or its cloud's metadata service, which nobody permitted: so the
+address is judged too, after the name was resolved.
 """
 
 import fnmatch
@@ -23,16 +23,17 @@ class Allowed:
     """
 
     patterns: tuple[str, ...]
-    """Lower-case, of URLs in their normal form."""
+    """Lower-case patterns of URLs in their normal form."""
     names: tuple[str, ...]
     """Lower-case patterns of host names."""
     networks: tuple[Network, ...]
 
     def may_ask(self, url: Url, *, by_proxy: bool) -> bool:
         """
-        True when the URL may be asked for, if its addresses may too.
+        Return True when the URL is permitted, if its addresses are too.
 
-        Where a proxy resolves the name, nothing is known of its addresses: networks do not permit it.
+        Where a proxy resolves the name, its addresses are not known: then an entry for a network permits
+        nothing.
         """
         if self._fits(url):
             return True
@@ -42,7 +43,7 @@ class Allowed:
 
     def refusal(self, url: Url, address: IPAddress) -> str:
         """
-        Why the URL must not lead to this address, in words; empty when it may.
+        Return the reason why the URL must not lead to this address, in words; empty when it may.
         """
         if self._is_inside(address) or self._fits(replace(url, host=str(address), ip=address)):
             return ""
@@ -64,9 +65,9 @@ class Allowed:
 
     def _fits(self, url: Url) -> bool:
         """
-        True when one of the patterns fits the URL.
+        Return True when one of the patterns matches the URL.
 
-        What reads this host's files, or asks in its name, must be named by its scheme: `*` does not mean it.
+        Schemes that read this host's files, or use its credentials, must be named: `*` does not include them.
         """
         scheme = SCHEMES[url.scheme]
         forms = [url.normal]
@@ -83,8 +84,8 @@ class Allowed:
 @lru_cache(maxsize=8)
 def allowed(entries: tuple[str, ...]) -> Allowed:
     """
-    The entries as they are meant: a network or an address (`10.0.0.0/8`, `192.0.2.1`, `2001:db8::/32`), the
-    name of a host (`*.example.com`), else a pattern of URLs (`https://*.example.com`, `*`).
+    Parse the entries: a network or an address (`10.0.0.0/8`, `192.0.2.1`, `2001:db8::/32`), the name of a
+    host (`*.example.com`), else a pattern of URLs (`https://*.example.com`, `*`).
     """
     patterns: list[str] = []
     names: list[str] = []

@@ -1,5 +1,5 @@
 """
-From the bytes of a configuration file to a `Config`, or to every fault in it at once.
+Reader: the bytes of a configuration file to a `Config`, or to all its faults at once.
 """
 
 import os
@@ -35,7 +35,7 @@ from exporter.yaml_lines import SIZE_LIMIT, ConfigError, ConfigFault, Document, 
 
 def load(path: str, environ: Mapping[str, str]) -> Config:
     """
-    The configuration in a file. Raises ConfigError, also for a file that can't be read.
+    Read the configuration from a file. Raises ConfigError, also for a file that can't be read.
     """
     try:
         with Path(path).open("rb") as file:
@@ -49,10 +49,10 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
 
 def parse(data: bytes, file: str, environ: Mapping[str, str]) -> Config:
     """
-    The configuration in these bytes. Raises ConfigError with all faults.
+    Parse the configuration. Raises ConfigError with all faults.
 
-    `file` is the name in messages, and paths in the document are relative to its directory.
-    `environ` holds the pass phrases that `password_env` names.
+    `file` is the name in messages, and paths in the document are relative to its directory. `environ` holds
+    the pass phrases that `password_env` names.
     """
     document = read(data, file)
     if document.value is None:
@@ -88,12 +88,12 @@ _USES: Mapping[Setting, str] = MappingProxyType(
         "kubernetes": "objects of a Kubernetes cluster",
     }
 )
-"""By setting that not every prober uses, the targets that it is for, in words."""
+"""By setting that not every prober uses, the targets that use it, in words."""
 
 
 def _is_off(value: Any) -> bool:
     """
-    True for a value that asks for nothing: such a one may stand anywhere.
+    Return True for a value that switches a setting off: such a value may stand at any target.
     """
     if isinstance(value, ProxyEntry):
         return value.proxy is None
@@ -131,7 +131,7 @@ _MESSAGES = {
 
 def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """
-    One of pydantic's errors as a sentence.
+    Return one of pydantic's errors as a sentence.
     """
     *around, key = error["loc"] or ("",)
     if error["type"] == "extra_forbidden":
@@ -149,7 +149,7 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 def _order_faults(policy: Policy) -> dict[str, str]:
     """
-    The message for each key whose deadline does not come after the one before it.
+    Return a message by key for each deadline that does not come after the one before it.
     """
     faults: dict[str, str] = {}
     for lifetime in (DAY, 90 * DAY, 398 * DAY, 3650 * DAY):
@@ -173,12 +173,12 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 class _Reading:
     """
-    One reading of one document: notes faults in it and goes on.
+    The reading of one document: records faults and goes on.
     """
 
     def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
         """
-        Reads nothing yet.
+        Nothing is read yet.
         """
         self.document = document
         self.directory = Path(document.file).parent
@@ -189,7 +189,7 @@ class _Reading:
 
     def config(self) -> Config:
         """
-        The configuration, as far as it is without fault.
+        Return the configuration, without the parts that have faults.
         """
         written = self.document.value
         if not isinstance(written, dict):
@@ -221,7 +221,9 @@ class _Reading:
 
     def policy(self, name: str, entry: Any) -> Policy:
         """
-        One of the user's policies; any, if it is at fault: the targets that name it are not.
+        Return one of the user's policies.
+
+        For one with faults, any policy: the targets that name it are not at fault.
         """
         if name in BUILT_IN:
             return self.built_in(name, entry)
@@ -237,7 +239,7 @@ class _Reading:
 
     def built_in(self, name: str, entry: Any) -> Policy:
         """
-        A built-in policy, of which the document may only say what it is for.
+        Return a built-in policy, of which the document may only set the items that it is for.
         """
         if isinstance(entry, dict) and set(entry) & (PolicyEntry.model_fields.keys() - {"match"}):
             self.document.fault(
@@ -252,7 +254,7 @@ class _Reading:
 
     def match(self, policy: Policy, match: MatchEntry | None) -> None:
         """
-        Notes what a policy is for.
+        Record the items that a policy is for.
         """
         if match is not None:
             kinds = frozenset(map(str, match.kinds))
@@ -262,7 +264,7 @@ class _Reading:
 
     def targets(self, entries: Any, config: Config) -> tuple[Target, ...]:
         """
-        The targets without fault, each once, with what `config` says of all.
+        Return the targets without faults, each once, with the settings that `config` has for all.
         """
         targets: dict[str, tuple[Loc, Target]] = {}
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -286,7 +288,7 @@ class _Reading:
 
     def idle(self, entry: TargetEntry, loc: Loc) -> None:
         """
-        Warns of each key of a target that does nothing there. Those of `defaults` are for the other targets.
+        Warn of each key of a target that has no effect there. Keys of `defaults` may be for other targets.
         """
         scheme = entry.url.scheme
         used = SCHEMES[scheme].prober.settings
@@ -297,7 +299,7 @@ class _Reading:
 
     def warn_of_files(self, settings: Settings, loc: Loc) -> None:
         """
-        Warns of each file that is missing. It may come later, and the other targets do not need it.
+        Warn of each file that is missing. It may come later, and other targets do not need it.
         """
         files = [((*loc, "ca_file"), settings.ca_file)]
         if settings.kubernetes is not None:
@@ -307,7 +309,7 @@ class _Reading:
             loc = (*loc, "client_certificate")
             files += [((*loc, "cert_file"), client.cert_file), ((*loc, "key_file"), client.key_file)]
         for where, path in files:
-            # Asked, not opened: opening a pipe that nobody writes to would wait for ever.
+            # stat() first: to open a pipe that nobody writes to would block for ever.
             if path is not None and not (Path(path).is_file() and os.access(path, os.R_OK)):
                 self.warn(
                     where, f"{path} is not a file that can be read: probes that need it fail until it is"
@@ -315,7 +317,7 @@ class _Reading:
 
     def model(self, model: type[_Model], value: Any, loc: Loc) -> _Model | None:
         """
-        A part of the document as a model; None, and all its faults noted, when it is not one.
+        Parse a part of the document as a model; None, and all its faults recorded, when it is invalid.
         """
         try:
             return model.model_validate(value, context=self)
@@ -326,6 +328,6 @@ class _Reading:
 
     def warn(self, loc: Loc, message: str) -> None:
         """
-        Notes something that is allowed.
+        Record a warning about something that is allowed.
         """
         self.warnings.append(str(ConfigFault(self.document.file, *self.document.place(loc), message)))

@@ -35,7 +35,7 @@ _NameServer = Annotated[tuple[str, int], PlainValidator(values.name_server)]
 
 class _Part(BaseModel):
     """
-    A mapping of the document: no key but these, none without a value. None means that a key is not there.
+    A mapping of the document: no key but these, none without a value. None means that a key is absent.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,7 +44,7 @@ class _Part(BaseModel):
     @classmethod
     def has_value(cls, value: Any) -> Any:
         """
-        Refuses `timeout:` with nothing after it: whether the default was meant can't be known.
+        Refuse `timeout:` without a value: whether the default was meant can't be known.
         """
         if value is None:
             raise ValueError(values.NO_VALUE)
@@ -53,7 +53,7 @@ class _Part(BaseModel):
 
 class ClientCertificate(_Part):
     """
-    The certificate that is shown to a server that asks for one. Its passwords are read, not named.
+    The certificate that is presented to a server that requests one. Its passwords are read here.
     """
 
     cert_file: _File
@@ -66,7 +66,7 @@ class ClientCertificate(_Part):
     @classmethod
     def one_password(cls, value: Any) -> Any:
         """
-        Refuses two sources for one pass phrase.
+        Refuse two sources for one pass phrase.
         """
         return values.one_password(value)
 
@@ -80,7 +80,7 @@ class ClientCertificate(_Part):
 
 class ProxyEntry(_Part):
     """
-    A proxy. Its credentials are read, not named. A URL alone is a whole proxy, and `none` is none.
+    A proxy. Its credentials are read here. A URL alone is a whole proxy, and `none` is no proxy.
     """
 
     url: Annotated[Proxy | None, PlainValidator(values.proxy)]
@@ -96,14 +96,14 @@ class ProxyEntry(_Part):
     @classmethod
     def as_mapping(cls, value: Any) -> Any:
         """
-        Takes a text for the URL.
+        Accept a text as the URL.
         """
         return {"url": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def one_place(self) -> Self:
         """
-        Refuses credentials in two places, and for no proxy.
+        Refuse credentials in two places, and credentials without a proxy.
         """
         if self.credentials_file and self.credentials_env:
             raise ValueError("credentials_file and credentials_env exclude each other: remove one")
@@ -114,7 +114,7 @@ class ProxyEntry(_Part):
     @property
     def proxy(self) -> Proxy | None:
         """
-        The proxy with its credentials.
+        The proxy with its credentials; None for no proxy.
         """
         credentials = self.credentials_env or self.credentials_file
         return replace(self.url, credentials=credentials) if self.url is not None else None
@@ -122,7 +122,7 @@ class ProxyEntry(_Part):
 
 class KubernetesEntry(_Part):
     """
-    Which objects of a Kubernetes cluster a target means.
+    The objects of a Kubernetes cluster that a target selects.
     """
 
     kubeconfig: _File | None = None
@@ -133,7 +133,7 @@ class KubernetesEntry(_Part):
     @property
     def objects(self) -> Objects:
         """
-        Which objects a target means. What is named twice counts once.
+        Return the objects that a target selects. An entry that is named twice counts once.
         """
         resources, types = tuple(dict.fromkeys(self.resources)), tuple(dict.fromkeys(self.types))
         return Objects(self.kubeconfig, resources, types, self.selector)
@@ -141,7 +141,7 @@ class KubernetesEntry(_Part):
 
 class Settings(_Part):
     """
-    The keys that `defaults` may have, and each target. Which of them are written says `model_fields_set`.
+    The keys of `defaults` and of each target. `model_fields_set` has those that are written.
     """
 
     policy: Annotated[Policy | None, PlainValidator(values.policy)] = None
@@ -168,7 +168,7 @@ class Settings(_Part):
     @classmethod
     def one_password(cls, value: Any) -> Any:
         """
-        Refuses two sources for one password of keystores.
+        Refuse two sources for one password of keystores.
         """
         return values.one_password(value)
 
@@ -181,7 +181,7 @@ class Settings(_Part):
 
     def over(self, defaults: "Settings") -> "Settings":
         """
-        These settings, and those of `defaults` for what is not set here. Labels are merged.
+        Return these settings, with those of `defaults` for keys that are not set here. Labels are merged.
         """
         written = {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()}
         if self.password is not None:
@@ -200,7 +200,7 @@ class TargetEntry(Settings):
     @model_validator(mode="after")
     def named(self) -> Self:
         """
-        Takes the URL as it was written for a name, if there is none.
+        Use the URL, as it is written, as the name of a target without one.
         """
         self.name = self.name or values.name(self.url.text)
         return self
@@ -208,7 +208,7 @@ class TargetEntry(Settings):
 
 class MatchEntry(_Part):
     """
-    The items that a policy is for, besides those of targets that name it. A key that is not set fits all.
+    The items that a policy is for, besides those of targets that name it. A key that is not set matches all.
     """
 
     schemes: Annotated[list[Annotated[str, AfterValidator(values.scheme)]], Field(min_length=1)] = []
@@ -218,7 +218,7 @@ class MatchEntry(_Part):
 
 class BuiltInEntry(_Part):
     """
-    One of `policies` that has the name of a built-in one: it says only what that is for.
+    An element of `policies` with the name of a built-in policy: it sets only the items that it is for.
     """
 
     match: MatchEntry
@@ -226,7 +226,7 @@ class BuiltInEntry(_Part):
 
 class PolicyEntry(_Part):
     """
-    One of `policies`.
+    One element of `policies`.
     """
 
     renewal_due: _Deadline | None = None
@@ -237,7 +237,7 @@ class PolicyEntry(_Part):
     @model_validator(mode="after")
     def first_deadline(self) -> Self:
         """
-        Refuses a policy that says only when it is too late.
+        Refuse a policy that has only the last deadline.
         """
         if self.renewal_due is None and self.warning is None:
             raise ValueError("must set renewal_due or warning, or both, besides critical")
@@ -246,7 +246,7 @@ class PolicyEntry(_Part):
 
 class ProbeEntry(_Part):
     """
-    The section `probe`: the targets that `/probe` may be asked for.
+    The section `probe`: the targets that `/probe` may be called for.
     """
 
     allow: list[_Text] = ["*"]

@@ -1,5 +1,5 @@
 """
-The configuration that is in use: targets, policies, and which targets a caller of /probe may name.
+The configuration in use: targets, policies, and the targets that a caller of /probe may name.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ class Config:
     warnings: tuple[str, ...] = ()
     """Things that are allowed but probably not meant, each with file and line."""
     matches: tuple["SchemeMatch", ...] = ()
-    """Which policies fit which targets, in the order of the file."""
+    """The policies for targets by scheme, in the order of the file."""
     defaults: Settings = field(default_factory=Settings, repr=False)
     """Settings that targets share. Not shown: a pass phrase may be among them."""
     acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, repr=False)
@@ -48,9 +48,9 @@ class Config:
         forbids: Callable[[IPAddress], str] | None = None,
     ) -> Target:
         """
-        A target with its `own` settings, and those of `defaults` for what it does not set.
+        Return a target with its `own` settings, and those of `defaults` for keys that it does not set.
 
-        Its own policy goes before every match, and each match before the policy of `defaults`.
+        Its own policy precedes every match, and each match the policy of `defaults`.
         """
         settings = own.over(self.defaults)
         client, proxy = settings.client_certificate, settings.proxy
@@ -87,7 +87,7 @@ class Config:
 
 class NotAllowedError(TargetError):
     """
-    A target that `/probe` must not be asked for. The message says why, for a person.
+    A target that `/probe` does not permit. The message says why, for a person.
     """
 
 
@@ -104,12 +104,12 @@ class SchemeMatch:
 
 def target_for(config: Config, url: str, policy: str | None) -> Target:
     """
-    The target that `/probe?target=URL&policy=NAME` asks for.
+    Return the target that `/probe?target=URL&policy=NAME` names.
 
-    A configured target of that name, with all its settings; else a new one with the settings of
-    `defaults`, if `probe.allow` permits its URL; its addresses are judged when they are known, by `forbids`.
-    `policy` replaces the target's policy; None keeps it. Raises TargetError with a message for the person who
-    asked, NotAllowedError where it is not permitted.
+    A configured target of that name, with all its settings; else a new one with the settings of `defaults`,
+    if `probe.allow` permits its URL; its addresses are judged when they are known, by `forbids`. `policy`
+    replaces the target's policy; None keeps it. Raises TargetError with a message for the caller, and
+    NotAllowedError where the URL is not permitted.
     """
     target = next((target for target in config.targets if target.name == url), None)
     if target is None:

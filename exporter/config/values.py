@@ -1,7 +1,7 @@
 """
-From text to values: what each key of a configuration may hold.
+Values: from the text in a configuration to the value of each key.
 
-All raise ValueError with a message for the person who wrote the file.
+All functions raise ValueError with a message for the person who wrote the file.
 """
 
 import re
@@ -28,7 +28,7 @@ from exporter.model.urls import (
 from exporter.yaml_lines import shown
 
 PASSWORD_LIMIT = 1024
-"""Bytes; the longest pass phrase that OpenSSL takes (PEM_BUFSIZE)."""
+"""Most bytes of a pass phrase that OpenSSL takes (PEM_BUFSIZE)."""
 
 
 _UNIT_SECONDS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -48,7 +48,7 @@ NOT_TEXT = "must be a text, not a list or a mapping"
 
 def _text(value: Any) -> str:
     """
-    The value as it is, if it is text.
+    Return the value unchanged, if it is text.
     """
     if not isinstance(value, str):
         raise ValueError(NOT_TEXT)  # noqa: TRY004 - pydantic wants ValueError
@@ -57,7 +57,7 @@ def _text(value: Any) -> str:
 
 def name(value: Any) -> str:
     """
-    A name that can stand in a label, a page and a log. Raises TargetError, which is a ValueError.
+    Return a name that can stand in a label, a page and a log. Raises TargetError, which is a ValueError.
     """
     text = _text(value)
     if not text.strip() or len(text) > 200 or not text.isprintable():
@@ -67,7 +67,7 @@ def name(value: Any) -> str:
 
 def url(value: Any) -> Url:
     """
-    A target's URL. Raises TargetError, which is a ValueError.
+    Parse a target's URL. Raises TargetError, which is a ValueError.
     """
     text = _text(value)
     if len(text) > 2048:
@@ -77,7 +77,7 @@ def url(value: Any) -> Url:
 
 def _duration(text: str) -> float:
     """
-    Seconds of a duration in Prometheus's notation (`1m30s`), the larger unit first.
+    Return the seconds of a duration in Prometheus's notation (`1m30s`), the larger unit first.
     """
     found = _DURATION.fullmatch(text)
     if not text or not found:
@@ -88,7 +88,7 @@ def _duration(text: str) -> float:
 
 def timeout(value: Any) -> float:
     """
-    A timeout in seconds, from a duration or a number of seconds.
+    Return a timeout in seconds, from a duration or a number of seconds.
     """
     text = _text(value)
     seconds = float(text) if _NUMBER.fullmatch(text) else _duration(text)
@@ -100,7 +100,7 @@ def timeout(value: Any) -> float:
 
 def _share(text: str) -> float:
     """
-    A share of the lifetime, from per cent.
+    Return a share of the lifetime, from per cent.
     """
     number = text.removesuffix("%")
     if not _NUMBER.fullmatch(number):
@@ -115,7 +115,7 @@ def _share(text: str) -> float:
 
 def deadline(value: Any) -> Before:
     """
-    A moment before the end: `30d`, `33%`, or both in a list.
+    Parse a time before the end: `30d`, `33%`, or both in a list.
     """
     parts = [_text(part) for part in (value if isinstance(value, list) else [value])]
     shares = [_share(part) for part in parts if "%" in part]
@@ -129,7 +129,7 @@ def deadline(value: Any) -> Before:
 
 def directory(text: str) -> str:
     """
-    The URL of an ACME directory.
+    Return the URL of an ACME directory, if it is one.
     """
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
@@ -139,7 +139,7 @@ def directory(text: str) -> str:
 
 def scheme(text: str) -> str:
     """
-    A scheme that there is.
+    Return a scheme, if it exists.
     """
     name = text.lower().removesuffix("//").removesuffix(":")
     if name not in SCHEMES:
@@ -149,7 +149,7 @@ def scheme(text: str) -> str:
 
 class Reading(Protocol):
     """
-    The context in which a value is checked: the file that it stands in, and the policies of that so far.
+    The context in which a value is checked: the file it is in, and the policies read so far.
     """
 
     directory: Path
@@ -159,7 +159,7 @@ class Reading(Protocol):
 
 def _reading(info: ValidationInfo) -> Reading:
     """
-    The reading that a value is checked for.
+    Return the context in which a value is checked.
     """
     assert info.context is not None
     reading: Reading = info.context
@@ -168,7 +168,7 @@ def _reading(info: ValidationInfo) -> Reading:
 
 def policy(value: Any, info: ValidationInfo) -> Policy:
     """
-    The policy of this name.
+    Return the policy of this name.
     """
     text, known = _text(value), _reading(info).policies
     if text not in known:
@@ -178,14 +178,16 @@ def policy(value: Any, info: ValidationInfo) -> Policy:
 
 def absolute(text: str, info: ValidationInfo) -> str:
     """
-    A path as seen from the directory of the configuration.
+    Return a path as seen from the directory of the configuration.
     """
     return str(_reading(info).directory / text)
 
 
 def password_in_environment(text: str, info: ValidationInfo) -> str:
     """
-    The pass phrase in a variable. The message does not name it: it may be the pass phrase itself, misplaced.
+    Return the pass phrase in an environment variable.
+
+    The message does not name the variable: it may be the pass phrase itself, misplaced.
     """
     password = _reading(info).environ.get(text, "")
     if not password:
@@ -195,16 +197,16 @@ def password_in_environment(text: str, info: ValidationInfo) -> str:
 
 def password_in_file(path: str) -> str:
     """
-    The pass phrase in a file, without its line end. As above, messages do not name the file.
+    Return the pass phrase in a file, without its line end. Messages do not name the file, as above.
     """
     try:
-        # Asked before it is opened: opening a pipe that nobody writes to would wait for ever.
+        # stat() first: to open a pipe that nobody writes to would block for ever.
         if not Path(path).is_file():
             raise ValueError(
                 "there is no regular file of this name; paths are relative to this configuration"
             )
         with Path(path).open("rb") as file:
-            # A byte order mark, which Windows writes, is no part of it.
+            # A byte order mark, which Windows writes, is not part of it.
             text = file.read(PASSWORD_LIMIT + 6).decode("utf-8-sig")
             password = text.removesuffix("\n").removesuffix("\r")
     except OSError as error:
@@ -218,7 +220,7 @@ def password_in_file(path: str) -> str:
 
 def proxy(value: Any) -> Proxy | None:
     """
-    A proxy's URL, or None for `none`. Raises TargetError, which is a ValueError.
+    Parse a proxy's URL; None for `none`. Raises TargetError, which is a ValueError.
     """
     text = _text(value)
     return None if text == "none" else parse_proxy(text)
@@ -226,7 +228,7 @@ def proxy(value: Any) -> Proxy | None:
 
 def name_server(value: Any) -> tuple[str, int]:
     """
-    Address and port of a name server. Raises TargetError, which is a ValueError.
+    Parse the address and port of a name server. Raises TargetError, which is a ValueError.
     """
     if value == "":
         raise ValueError("must not be empty")
@@ -235,7 +237,7 @@ def name_server(value: Any) -> tuple[str, int]:
 
 def credentials(text: str) -> str:
     """
-    A user and a password that every kind of proxy takes.
+    Return a user and a password that every kind of proxy takes.
     """
     user, colon, password = text.partition(":")
     # RFC 1929 section 2: one byte for each length.
@@ -248,7 +250,7 @@ def credentials(text: str) -> str:
 
 def one_password(value: Any) -> Any:
     """
-    The value as it is, unless it names two sources for one password.
+    Return the value unchanged, unless it names two sources for one password.
     """
     if isinstance(value, dict) and {"password_file", "password_env"} <= value.keys():
         raise ValueError("password_file and password_env exclude each other: remove one")
@@ -257,7 +259,7 @@ def one_password(value: Any) -> Any:
 
 def secret_type(text: str) -> str:
     """
-    A type of Secrets that is probed.
+    Return a type of Secrets that is probed.
     """
     if text.startswith(HELM_TYPE):
         raise ValueError("Helm's releases are not looked at: they hold charts, not what is in use")

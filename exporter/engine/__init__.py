@@ -1,3 +1,3 @@
 """
-The engine: sweeps over targets, and what is remembered of them.
+The engine: sweeps over targets, and the memory of their results.
 """

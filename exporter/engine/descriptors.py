@@ -1,31 +1,31 @@
 """
-Descriptors: how many files and sockets each part of the process may have open, for all of them to fit.
+Descriptors: the number of files and sockets that each part of the process may have open.
 
-Pure. `limit` is what the system allows the process (`ulimit -n`). A quarter of what is left beside the
-process's own needs is for clients, and the rest for looks.
+Pure. `limit` is the process's limit of open files (`ulimit -n`). A quarter of what the process's own needs
+leave is for clients, and the rest for probes.
 """
 
 OWN = 128
-"""For the rest: the loop, state, logs, files that are read, look-ups of names and of what issuers say."""
+"""Reserved for everything else: the event loop, state, logs, files that are read, DNS, look-ups."""
 
 
 CLIENTS = 512
-"""Connections of clients that are enough, however many the system allows."""
+"""Largest number of client connections, however many the limit allows."""
 
 
 WATCHES = 2
-"""Sets of targets that are looked at side by side: those configured, and those that /probe names."""
+"""Sets of targets that are probed side by side: those configured, and those that /probe names."""
 
 
 def client_slots(limit: int) -> int:
     """
-    Connections of clients that there may be at a time, at least 8.
+    Return the number of client connections allowed at a time, at least 8.
     """
     return max(8, min(CLIENTS, (limit - OWN) // 4))
 
 
 def probe_slots(limit: int) -> int:
     """
-    Looks that may be under way at a time for each set of targets, at least 2.
+    Return the number of probes allowed at a time for each set of targets, at least 2.
     """
     return max(2, (limit - OWN - client_slots(limit)) // WATCHES)

@@ -1,5 +1,5 @@
 """
-Problems over time: since when each is there, and which stay for a while when one probe finds them gone.
+Problems over time: the start of each, and those that stay for a while when one probe does not find them.
 
 Pure: the clock is an argument.
 """
@@ -13,18 +13,18 @@ from exporter.model.problems import Problem
 from exporter.model.targets import Target
 
 ROTATING_STAYS = 900.0
-"""Seconds for which a problem of an endpoint stays that is another server at each probe."""
+"""Seconds for which a problem stays at an endpoint where each probe may reach another server."""
 
 
 REFUSED_STAYS = 600.0
-"""Seconds for which it stays that clients refuse a target: it must not flap with the servers behind it."""
+"""Seconds for which NOT_TRUSTED stays at a target: it must not flap with the servers behind one address."""
 
 
 def problem_rows(
     memory: Memory, targets: Iterable[Target], endpoints: Sequence[EndpointRow], now: float
 ) -> tuple[ProblemRow, ...]:
     """
-    The problems of these targets at this time, each with the moment since when it is there.
+    Return the problems of these targets at `now` (seconds since the epoch), each with its start.
     """
     found = problems((row.known for row in endpoints), now)
     by_target: dict[str, dict[Key, Found]] = {}
@@ -48,7 +48,7 @@ def _of_target(memory: Memory, target: Target, found: dict[Key, Found], now: flo
 
 def _stays(one: LastingProblem, rotates: bool, now: float) -> bool:
     """
-    True for a problem that was found so short a time ago that it may be there still.
+    Return True for a problem that was found so recently that it may still be there.
     """
     stays = 0.0
     if rotates and one.found.onset.judged is not None:

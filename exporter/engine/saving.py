@@ -1,7 +1,7 @@
 """
-Saving: what is known goes to the state file in the background, and nobody waits for it.
+Saving: the memory is written to the state file in the background, and nothing waits for it.
 
-The file is used in a thread of its own that does not keep the process from ending: a disk that hangs costs
+The file is used in a thread of its own that does not keep the process from ending: a disk that hangs delays
 neither a scrape nor a stop.
 """
 
@@ -22,12 +22,12 @@ CLOSE_TIMEOUT = 5.0
 
 
 STUCK_AFTER = 60.0
-"""Seconds after which a save that goes on is called a failure."""
+"""Seconds after which an unfinished save counts as a failure."""
 
 
 class Saving:
     """
-    What a memory knows, kept in a state file.
+    Keeps a memory in a state file.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class Saving:
         clock: Callable[[], float],
     ) -> None:
         """
-        `restore` gets what was known before a restart. `clock` gives seconds since the epoch.
+        `restore` gets the state from before a restart. `clock` returns seconds since the epoch.
         """
         self.works = True
-        """False when what is known could not be written the last time, or not by now."""
+        """False when the last save failed, or is not finished after STUCK_AFTER."""
         self._state = state
         self._memory = memory
         self._restore = restore
@@ -56,7 +56,7 @@ class Saving:
 
     def load(self) -> None:
         """
-        Take back what was known before a restart. What can't be read now is read before the first save.
+        Restore the state from before a restart. If it can't be read now, it is read before the first save.
         """
         try:
             known = self._state.load(self._clock())
@@ -67,7 +67,7 @@ class Saving:
 
     def begin(self) -> None:
         """
-        Save what is known now, unless that is under way.
+        Begin to save the present state, unless a save is under way.
         """
         if self._under_way is None or self._under_way.done():
             self._begun = self._loop.time()
@@ -77,14 +77,14 @@ class Saving:
 
     async def settle(self) -> None:
         """
-        Wait for the save that is under way.
+        Wait for the save that is under way, if any.
         """
         if self._under_way is not None:
             await asyncio.wait([self._under_way])
 
     async def close(self) -> None:
         """
-        Save what is known, and let go of the file, within CLOSE_TIMEOUT.
+        Save the present state and close the file, within CLOSE_TIMEOUT.
         """
         # Before the first scrape there is nothing that the file does not hold already.
         if self._under_way is not None:
@@ -93,7 +93,7 @@ class Saving:
                     await self.settle()
                     await self._save()
             except TimeoutError:
-                # The thread is still in it: it ends with the process.
+                # The thread still hangs in it: it ends with the process.
                 logger.error(  # noqa: TRY400 - a traceback says no more
                     "%s. What was seen since the last save will not survive the restart",
                     self._unfinished(f"after {CLOSE_TIMEOUT:g} s, and the process ends now"),
@@ -126,7 +126,7 @@ class Saving:
 
     def _fails(self, error: StateError) -> None:
         """
-        Say so, once as long as it is the same.
+        Log the error, once while it is the same.
         """
         words = str(error)
         if words != self._said:

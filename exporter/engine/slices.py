@@ -1,5 +1,5 @@
 """
-Slices: long work is divided, so that the event loop answers others meanwhile.
+Slices: long work is divided, so that the event loop can do other work between.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ SLICE = 0.005
 
 async def in_slices(things: Iterable[T], seconds: float = SLICE) -> AsyncIterator[T]:
     """
-    Yield the things one by one; whenever work on them took this many seconds, others have their turn first.
+    Yield the things one by one, and let the event loop do other work after each `seconds` of work on them.
     """
     end = time.perf_counter() + seconds
     for one in things:

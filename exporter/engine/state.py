@@ -1,8 +1,8 @@
 """
-State on disk: what `memory` holds, kept over a restart in one SQLite file.
+State on disk: the content of `memory`, kept over a restart in one SQLite file.
 
-Facts are kept as the certificates' own bytes and parsed again when they are
-read, so that a new version never trusts what an old one made of them.
+Facts are kept as the certificates' own bytes and parsed again when they are read, so that a new version never
+trusts what an old one made of them.
 """
 
 import contextlib
@@ -55,19 +55,22 @@ class FormatError(ValueError):
 
 
 _FROM_SQLITE = (sqlite3.Error, FormatError, UnicodeDecodeError)
-"""What using the file raises. SQLite's words about a damaged one may repeat bytes of it that are no text."""
+"""
+Exceptions from using the file. SQLite's message about a damaged file may repeat bytes of it that are not
+UTF-8.
+"""
 
 
 class StateError(Exception):
     """
-    State can't be kept. The message says where and what to do.
+    State can't be kept. The message says where, why and what to do.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    One endpoint as it is to be saved.
+    One endpoint as it is saved.
     """
 
     target: str
@@ -75,14 +78,14 @@ class Row:
     seen_at: float
     facts: Facts
     past: str
-    """As JSON."""
+    """The endpoint's past as JSON."""
     previous: tuple[Item, ...]
-    """What the past refers to."""
+    """Items that the past refers to."""
 
     @property
     def certificates(self) -> Iterable[Certificate]:
         """
-        All that the facts and the past refer to.
+        All certificates that the facts and the past refer to.
         """
         return certificates_of(self.facts, self.previous)
 
@@ -90,7 +93,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """
-    All that is to be saved, taken on the event loop so that it can be written elsewhere.
+    The state to save, taken on the event loop so that another thread can write it.
     """
 
     targets: tuple[tuple[str, str, str], ...]
@@ -100,7 +103,7 @@ class Snapshot:
 
 def snapshot(memory: Memory) -> Snapshot:
     """
-    What the memory holds now.
+    Return the present content of the memory.
     """
     targets = tuple((name, known.identity, json.dumps(known.roster)) for name, known in memory)
     rows = tuple(
@@ -123,19 +126,19 @@ class State:
     """
     The state file. Use from one thread at a time.
 
-    A lock beside it keeps a second process from writing: two would delete each other's rows. It ends with the
-    process that has it, however that ends.
+    A lock file beside it keeps a second process from writing: two would delete each other's rows. The system
+    removes the lock when the process ends, in whatever way.
     """
 
     def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
         """
-        `clock` gives seconds since the epoch, for the names of files that are set aside.
+        `clock` returns seconds since the epoch, for the names of files that are set aside.
         """
         self.path = Path(path)
         if self.path.is_dir():
             self.path /= "state.sqlite"
         self.refused: StateError | None = None
-        """Why nothing can be written to the file from which was loaded; None when it can."""
+        """The reason why the loaded file can't be written; None when it can."""
         self._clock = clock
         self._lock: int | None = None
         self._saved: dict[tuple[str, str], Facts] = {}
@@ -144,11 +147,11 @@ class State:
 
     def load(self, now: float) -> Mapping[str, TargetMemory]:
         """
-        What was known when the file was last saved, by target name; empty for a new file.
+        Return the state that was last saved, by target name; empty for a new file.
 
-        A damaged file is renamed, not deleted, and a new one begun; of one with damaged rows a copy is kept,
-        and the other rows are used. A file that can be read and not written (see `refused`) is only read.
-        Raises StateError when the file can be neither read nor made.
+        `now` is in seconds since the epoch. A damaged file is renamed, not deleted, and a new one begun. Of
+        one with damaged rows a copy is kept, and its other rows are used. A file that can be read and not
+        written (see `refused`) is only read. Raises StateError when the file can be neither read nor created.
         """
         self.refused = None
         try:
@@ -163,7 +166,7 @@ class State:
 
     def save(self, taken: Snapshot) -> None:
         """
-        Make the file hold what the snapshot does. Writes only what changed. Raises StateError.
+        Write the snapshot to the file, as far as it has changed. Raises StateError.
         """
         self._take_lock()
         self._reopen_if_replaced()
@@ -178,7 +181,7 @@ class State:
 
     def close(self) -> None:
         """
-        Close the file, and let another process have it.
+        Close the file, and release its lock.
         """
         self._close_database()
         if self._lock is not None:
@@ -187,13 +190,14 @@ class State:
 
     def _take_lock(self) -> None:
         """
-        Keep every other process from writing. Raises StateError when one has the file, or none can be kept.
+        Lock the file against other processes. Raises StateError when one has the lock, or it can't be
+        created.
         """
         path = self._beside(".lock")
         if self._lock is not None:
             if _identity(self._lock) == _identity(path):
                 return
-            # Somebody removed it, and another process may have made a new one.
+            # The lock file was removed, and another process may have made a new one.
             self.close()
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -210,26 +214,26 @@ class State:
                 f"--state.path of its own. `fuser -v {path}` says which process it is"
             ) from None
         except OSError:
-            # A file system without locks: the state is worth more than the certainty.
+            # A file system without locks: to keep the state matters more than to exclude a second process.
             pass
         self._lock = lock
 
     def _beside(self, suffix: str) -> Path:
         """
-        The path of a file beside the state file, which may be named by a link.
+        Return the path of a file beside the state file, of which a symbolic link is resolved.
         """
         return Path(os.path.realpath(self.path) + suffix)
 
     def _reopen_if_replaced(self) -> None:
         """
-        Let go of a file that was removed or replaced: what is written to it would be lost.
+        Close a file that was removed or replaced: data written to it would be lost.
         """
         if self._database is not None and self._opened != _identity(self.path):
             self._close_database()
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
-            # Another program may write for a moment, a backup for instance. At the end nobody waits for it.
+            # Another program may hold the file for a moment, a backup for instance: SQLite waits for it.
             database = sqlite3.connect(
                 self.path, timeout=BUSY_TIMEOUT, check_same_thread=False, isolation_level=None
             )
@@ -246,7 +250,7 @@ class State:
             except BaseException as error:
                 database.close()
                 if isinstance(error, StateError):
-                    # Nothing of ours stays beside what is not ours.
+                    # No file of ours stays beside another program's database.
                     self._beside(".lock").unlink(missing_ok=True)
                     self.close()
                 raise
@@ -256,7 +260,8 @@ class State:
 
     def _version(self, database: sqlite3.Connection) -> int:
         """
-        The format of the file; 0 for a new one. Raises StateError for the database of another program.
+        Return the format version of the file; 0 for a new one. Raises StateError for another program's
+        database.
         """
         database.text_factory = _text_or_bytes
         version = int(database.execute("PRAGMA user_version").fetchone()[0])
@@ -288,7 +293,7 @@ class State:
 
     def _set_aside(self, now: float, cause: Exception) -> None:
         """
-        Rename the damaged file, and what belongs to it. Raises StateError.
+        Rename the damaged file and SQLite's files beside it. Raises StateError.
         """
         aside = self._aside(now)
         try:
@@ -322,7 +327,7 @@ class State:
 
     def _copy_aside(self, database: sqlite3.Connection, read: "Reading", now: float) -> None:
         """
-        Say which rows are damaged, keep a copy of the file as it is, and remove them from it.
+        Log the damaged rows, keep a copy of the file as it is, and delete the rows from it.
         """
         for one in read.bad[:BAD_ROWS_LOGGED]:
             logger.error(
@@ -345,12 +350,13 @@ class State:
 
     def _only_read(self) -> dict[str, TargetMemory] | None:
         """
-        What a file holds that can't be written; None when it can't be read either, or there is none.
+        Return the state in a file that can't be written; None when it can't be read either, or does not
+        exist.
         """
         if not self.path.is_file():
             return None
         name = quote(str(self.path.absolute()))
-        # On a file system that can't be written, SQLite reads such a file only when told that nobody does.
+        # On a read-only file system, SQLite reads such a file only when told that nobody writes it.
         for how in ("mode=ro", "immutable=1"):
             try:
                 with contextlib.closing(
@@ -376,7 +382,7 @@ class State:
         targets = {name: (name, identity, roster) for name, identity, roster in taken.targets}
         database.execute("BEGIN IMMEDIATE")
         try:
-            # What is gone is told by the file: after a failed save nothing else knows what it holds.
+            # The file itself says which rows are gone: after a failed save nothing else knows its content.
             there = database.execute("SELECT rowid, target, label FROM endpoint").fetchall()
             gone = [rowid for rowid, *key in there if tuple(key) not in keys]
             stored = {
@@ -413,7 +419,7 @@ class State:
                 _delete(database, "certificate", [rowid for rowid, one in kept if one not in needed])
             database.execute("COMMIT")
         except BaseException:
-            # After some errors, a full disk for one, SQLite has done so itself.
+            # After some errors, a full disk for one, SQLite has rolled back by itself.
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
@@ -421,7 +427,7 @@ class State:
 
     def _unusable(self, error: Exception) -> StateError:
         """
-        The error for a person, with what it means and what to do.
+        Return the error for a person: its cause and the remedy.
         """
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
@@ -444,7 +450,7 @@ _ADVICE = {
     sqlite3.SQLITE_IOERR: "the disk fails, or a limit of the system on the size of files is reached; the "
     "system's log may say more",
 }
-"""What SQLite's errors mean, by their code."""
+"""Remedy by SQLite's error code."""
 
 
 _DAMAGED = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
@@ -452,9 +458,9 @@ _DAMAGED = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
 
 def _is_damage(error: Exception) -> bool:
     """
-    True when the file itself is at fault.
+    Return True when the file itself is damaged.
 
-    The general code is that of a column that is not there.
+    SQLite's general error code is included: it is that of a missing column.
     """
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
@@ -463,7 +469,7 @@ def _is_damage(error: Exception) -> bool:
 
 def _identity(file: int | Path) -> tuple[int, int] | None:
     """
-    What tells a file from every other one there is; None when there is none.
+    Return the device and inode of a file; None when it does not exist.
     """
     try:
         found = os.fstat(file) if isinstance(file, int) else file.stat()
@@ -474,7 +480,7 @@ def _identity(file: int | Path) -> tuple[int, int] | None:
 
 def _text_or_bytes(value: bytes) -> str | bytes:
     """
-    A text of the file; its bytes when they are no UTF-8, which no row of ours has.
+    Return the text, or its bytes when they are not UTF-8, which no row of this program has.
     """
     try:
         return value.decode()
@@ -484,6 +490,6 @@ def _text_or_bytes(value: bytes) -> str | bytes:
 
 def _delete(database: sqlite3.Connection, table: str, rows: Iterable[int]) -> None:
     """
-    Delete rows by their number: a damaged one has no name that could be asked for.
+    Delete rows by rowid: a damaged row has no name to select it by.
     """
     database.executemany(f"DELETE FROM {table} WHERE rowid = ?", [(row,) for row in rows])  # noqa: S608 - ours

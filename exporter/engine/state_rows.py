@@ -1,7 +1,7 @@
 """
 The rows of the state file: values to JSON and back, each checked by its type.
 
-A row that is damaged is an error of its own, and the others are used.
+A damaged row is reported by itself, and the others are used.
 """
 
 import base64
@@ -18,30 +18,30 @@ from exporter.model.reasons import Fault, Hazard, Kind
 from exporter.pki.certificates import certificate
 
 LATEST = 1e12
-"""Seconds from the epoch beyond which there are no dates, in either direction: the year 33658."""
+"""Largest absolute value of a time, in seconds since the epoch: the year 33658."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """
-    A row that no version of this program wrote.
+    A damaged row: no version of this program wrote it.
     """
 
     table: str
     rowid: int
     what: str
-    """Whose it is, for a person."""
+    """The target or endpoint of the row, for a person."""
     cause: str
 
 
 class Reading:
     """
-    All that a state file holds, each row checked: what is found, and the rows that are left out.
+    The content of a state file, each row checked: the state found, and the damaged rows.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         """
-        Raises sqlite3.Error.
+        Read all rows. Raises sqlite3.Error.
         """
         self.found: dict[str, TargetMemory] = {}
         self.bad: list[BadRow] = []
@@ -96,7 +96,7 @@ class Reading:
 
 def certificates_of(facts: Facts, previous: Iterable[Item]) -> Iterable[Certificate]:
     """
-    Every certificate in the facts and in the items that were there before.
+    Return every certificate in the facts and in the previous items.
     """
     for chain in facts.chains:
         yield from chain.certificates
@@ -107,7 +107,8 @@ def certificates_of(facts: Facts, previous: Iterable[Item]) -> Iterable[Certific
 
 def encode(facts: Facts) -> dict[str, Any]:
     """
-    The facts as JSON values, certificates by fingerprint. What was asked and not learned is asked again.
+    Return the facts as JSON values, certificates by fingerprint. Failed look-ups are not kept: they are
+    repeated.
     """
     tls = None
     if facts.tls is not None:
@@ -128,7 +129,7 @@ def encode(facts: Facts) -> dict[str, Any]:
 
 def decode(stored: object, certificates: Mapping[str, Certificate]) -> Facts:
     """
-    The facts that `encode` wrote. Raises ValueError or KeyError when they are not that.
+    Return the facts from values that `encode` made. Raises ValueError or KeyError for others.
     """
     read = as_mapping(stored)
     return Facts(
@@ -174,7 +175,7 @@ def _pair(stored: object) -> tuple[str, str]:
 
 def encode_item(item: Item) -> list[Any]:
     """
-    The item as JSON values, its certificate by fingerprint.
+    Return the item as JSON values, its certificate by fingerprint.
     """
     fingerprint = item.certificate.fingerprint_sha256 if item.certificate is not None else None
     renewal = item.renewal and [item.renewal.due, item.renewal.begin, item.renewal.explanation_url]
@@ -183,7 +184,7 @@ def encode_item(item: Item) -> list[Any]:
 
 def decode_item(stored: object, certificates: Mapping[str, Certificate]) -> Item:
     """
-    The item that `encode_item` wrote. Raises ValueError or KeyError when it is not that.
+    Return the item from values that `encode_item` made. Raises ValueError or KeyError for others.
     """
     name, kind, begin, end, fingerprint, *more = as_list(stored)
     return Item(
@@ -204,7 +205,7 @@ def _renewal(stored: object) -> Renewal:
 
 def past_text(past: Past) -> str:
     """
-    The past as JSON. Most endpoints have none.
+    Return the past as JSON text. Most endpoints have none.
     """
     if past == _NO_PAST:
         return _NO_PAST_TEXT
@@ -213,7 +214,7 @@ def past_text(past: Past) -> str:
 
 def encode_past(past: Past) -> dict[str, Any]:
     """
-    The past as JSON values, certificates by fingerprint.
+    Return the past as JSON values, certificates by fingerprint.
     """
     return {
         "previous": [encode_item(item) for item in past.previous.values()],
@@ -226,7 +227,7 @@ def encode_past(past: Past) -> dict[str, Any]:
 
 def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past:
     """
-    The past that `encode_past` wrote. Raises ValueError or KeyError when it is not that.
+    Return the past from values that `encode_past` made. Raises ValueError or KeyError for others.
     """
     read = as_mapping(stored)
     previous = [decode_item(item, certificates) for item in as_list(read["previous"])]
@@ -243,7 +244,7 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
 
 def from_json(value: object) -> object:
     """
-    What a text of the file says. Raises ValueError, or RecursionError for what is nested too deeply.
+    Parse a JSON text of the file. Raises ValueError, or RecursionError when it is nested too deeply.
     """
     found: object = json.loads(as_text(value))
     return found
@@ -251,7 +252,7 @@ def from_json(value: object) -> object:
 
 def as_text(value: object) -> str:
     """
-    The value, if it is a text that can be written anywhere. Raises ValueError.
+    Return the value if it is text that can be encoded as UTF-8. Raises ValueError.
     """
     if not isinstance(value, str):
         raise ValueError(f"{value!r:.80} is not a text")  # noqa: TRY004 - of the file's, not of the code's
@@ -261,7 +262,7 @@ def as_text(value: object) -> str:
 
 def as_moment(value: object) -> float:
     """
-    The value, if it is a number of seconds that a date can have. Raises ValueError.
+    Return the value if it is a number of seconds that a date can have. Raises ValueError.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LATEST:
         raise ValueError(f"{value!r:.80} is no moment")
@@ -270,7 +271,7 @@ def as_moment(value: object) -> float:
 
 def as_flag(value: object) -> bool:
     """
-    The value, if it is true or false. Raises ValueError.
+    Return the value if it is a boolean. Raises ValueError.
     """
     if not isinstance(value, bool):
         raise ValueError(f"{value!r:.80} is neither true nor false")  # noqa: TRY004 - as above
@@ -279,7 +280,7 @@ def as_flag(value: object) -> bool:
 
 def as_list(value: object) -> list[Any]:
     """
-    The value, if it is a list. Raises ValueError.
+    Return the value if it is a list. Raises ValueError.
     """
     if not isinstance(value, list | tuple):
         raise ValueError(f"{value!r:.80} is not a list")  # noqa: TRY004 - as above
@@ -288,7 +289,7 @@ def as_list(value: object) -> list[Any]:
 
 def as_mapping(value: object) -> dict[str, Any]:
     """
-    The value, if it is a mapping; its keys are texts. Raises ValueError.
+    Return the value if it is a mapping with texts as keys. Raises ValueError.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{value!r:.80} is not a mapping")  # noqa: TRY004 - as above
@@ -297,7 +298,7 @@ def as_mapping(value: object) -> dict[str, Any]:
 
 def as_moments(value: object) -> dict[str, float]:
     """
-    The value, if it is a mapping of moments. Raises ValueError.
+    Return the value if it is a mapping of texts to times. Raises ValueError.
     """
     return {key: as_moment(one) for key, one in as_mapping(value).items()}
 

@@ -1,9 +1,8 @@
 """
-The sweep: look at every endpoint of every target, all at once, until the deadline.
+The sweep: probe every endpoint of every target, all at once, until the deadline.
 
-This is the one place where a probe is timed and where its exceptions become
-observations. Sweeps have each their own deadline and share looks: what is under
-way for one is joined by the next.
+This is the one place where a probe is timed and where its exceptions become observations. Each sweep has its
+own deadline, and sweeps share probes: what is under way for one is joined by the next.
 """
 
 import asyncio
@@ -40,15 +39,15 @@ T = TypeVar("T")
 
 
 LOCAL_AT_A_TIME = 16
-"""Targets that need no network and are looked at at the same time."""
+"""Targets without network access (files) that are probed at a time."""
 
 
 FRESH = 1.0
-"""Seconds for which a look that ended counts as of now, while a scrape that asked for it goes on."""
+"""Seconds for which the result of a probe is still current, while a scrape that wanted it goes on."""
 
 
 DESCRIPTOR_PAUSE = 0.05
-"""Seconds after which a look is tried again that got no file descriptor."""
+"""Seconds after which a probe that got no file descriptor is tried again."""
 
 
 NO_DESCRIPTOR = "waiting for a free file descriptor (raise ulimit -n, or lower --sweep.concurrency)"
@@ -56,18 +55,18 @@ NO_DESCRIPTOR = "waiting for a free file descriptor (raise ulimit -n, or lower -
 
 class Given(NamedTuple):
     """
-    What a sweep gives: each probe as it ends, and after the last one of a target all of them together.
+    One result of a sweep: of a probe when it ends, or of a target after its last probe.
     """
 
     at: float
-    """When it ended, in seconds since the epoch."""
+    """Time at which it ended, in seconds since the epoch."""
     target: Target
     result: ProbeResult | TargetResult
 
 
 class _Work(NamedTuple):
     """
-    What waits for a turn: to find a target's places and look there, or a look at one of several.
+    Work that waits for its turn: to find a target's endpoints and probe them, or to probe one of several.
     """
 
     progress: Progress
@@ -77,7 +76,7 @@ class _Work(NamedTuple):
 
 class Sweeper:
     """
-    Makes looks, so many at a time, for as long as the process lives.
+    Runs probes, a limited number at a time, for as long as the process lives.
     """
 
     def __init__(
@@ -88,8 +87,8 @@ class Sweeper:
         clock: Callable[[], float],
     ) -> None:
         """
-        The memory says what endpoints are called, and which waited longest. It is only read here: `given` has
-        what is to be remembered.
+        `memory` gives the labels of endpoints and their last turns. It is only read here: `given` yields the
+        results to remember. `clock` returns seconds since the epoch.
         """
         self._dependencies = dependencies
         self._memory = memory
@@ -97,23 +96,23 @@ class Sweeper:
         self._given: deque[Given] = deque()
         self._news = asyncio.Event()
         self._under_way = 0
-        """Sweeps that are not over."""
+        """Number of sweeps that are not over."""
         self._far: Turns[_Work] = Turns(concurrency)
         self._local: Turns[_Work] = Turns(LOCAL_AT_A_TIME)
         self._current: dict[str, Progress] = {}
-        """By target name, what a sweep under way looks at, or has looked at."""
+        """By target name, the progress of targets in a sweep under way."""
         self._latest: Sweep | None = None
 
     @property
     def done(self) -> int:
         """
-        Targets that the latest sweep is done with; 0 before the first.
+        Number of targets that the latest sweep has finished; 0 before the first.
         """
         return self._latest.done if self._latest is not None else 0
 
     def given(self) -> Iterator[Given]:
         """
-        What ended since this was last called, in that order: each probe, and each target with all its probes.
+        Yield the results since the last call, in the order in which they ended.
         """
         self._news.clear()
         while self._given:
@@ -121,7 +120,7 @@ class Sweeper:
 
     async def more(self) -> bool:
         """
-        Wait until something ended. False when no sweep is under way any more: then nothing else will.
+        Wait for a result. Return False when no sweep is under way: then no other result will come.
         """
         if self._under_way:
             await self._news.wait()
@@ -133,10 +132,10 @@ class Sweeper:
 
     def sweep(self, targets: Iterable[Target], deadline: float, *, trace_steps: bool = False) -> Sweep:
         """
-        A sweep that is over at this time of the loop's clock, or when all was looked at.
+        Begin a sweep that is over at `deadline` (loop time), or once every target was probed.
 
-        It joins the looks that others wait for, and takes those that ended a moment ago. One that traces its
-        steps makes its own.
+        It joins probes that are under way, and takes results of up to FRESH seconds ago. A sweep with
+        `trace_steps` shares no probes.
         """
         loop = self._dependencies.loop
         self._latest = sweep = Sweep(loop, deadline)
@@ -169,7 +168,7 @@ class Sweeper:
 
     def _wait(self, progress: Progress) -> None:
         """
-        Put a target where it waits for its turn.
+        Queue a target for its turn.
         """
         target = progress.target
         known = self._memory.known(target).endpoints.values()
@@ -182,7 +181,7 @@ class Sweeper:
 
     def _go_on(self) -> None:
         """
-        Begin what may begin, a few at a time: the loop has other things to do besides.
+        Begin the work whose turn has come, a few at a time, so that the event loop can do other work.
         """
         # A task for each target would cost more than its share of a handshake: a few work through them.
         loop = self._dependencies.loop
@@ -205,13 +204,13 @@ class Sweeper:
                 if progress.ended is None:
                     await self._do(job.work)
             except Exception:
-                # As below: one target must not take the others with it.
+                # As below: an error in one target must not end the others.
                 logger.exception("internal error while probing", extra=fields(target=progress.target.name))
             finally:
                 progress.workers.remove(worker)
                 turns.over(job)
                 if progress.cut:
-                    # This worker ends with it. Another one takes its place.
+                    # This worker ends with the target. Another one takes its place.
                     self._go_on()
             job = turns.next()
 
@@ -242,7 +241,7 @@ class Sweeper:
 
     def _not_found(self, progress: Progress, failed: Failed) -> None:
         """
-        Take in that the target's endpoints can't be known, and why.
+        Record that the target's endpoints can't be found, and why.
         """
         assert progress.started is not None
         spent = self._dependencies.loop.time() - progress.started
@@ -254,7 +253,7 @@ class Sweeper:
         self, progress: Progress, labels: Sequence[str], endpoints: Sequence[Endpoint]
     ) -> None:
         """
-        Let each endpoint wait for a turn of its own: one that is silent takes no time of the others.
+        Queue each endpoint for a turn of its own, so that a silent one does not delay the others.
         """
         turns, order = self._turns(progress.target), _mixed(progress.target)
         known = self._memory.known(progress.target).endpoints
@@ -311,7 +310,7 @@ class Sweeper:
 
     def _take(self, progress: Progress, look: ProbeResult) -> None:
         """
-        Take in a look that ended.
+        Record the result of a probe.
         """
         progress.looks[look.label] = look
         self._give(progress.target, look)
@@ -322,7 +321,7 @@ class Sweeper:
 
     def _finish(self, progress: Progress, *, located: bool) -> None:
         """
-        Tell all who wait for it that the target is looked at.
+        Record that the target is done, and end the sweeps that waited for it alone.
         """
         self._settle(progress, located=located)
         for sweep in progress.wanted_by.copy():
@@ -341,7 +340,7 @@ class Sweeper:
 
     def _end(self, sweep: Sweep) -> None:
         """
-        End a sweep: nothing that only it wanted goes on, and then it is over.
+        End a sweep: cancel the probes that no other sweep wants, then report it as over.
         """
         sweep.finished = self._dependencies.loop.time()
         if sweep.timer is not None:
@@ -358,7 +357,7 @@ class Sweeper:
         if not unwanted:
             self._close(sweep)
             return
-        # First of all nothing of it begins or goes on any more: what takes time would put off the answer.
+        # First, nothing of it begins or goes on any more: the cutting takes time, and must not delay it.
         for turns in (self._far, self._local):
             turns.keep(lambda work: bool(work.progress.wanted_by))
         unwanted.sort(key=lambda one: not one.workers)
@@ -366,7 +365,8 @@ class Sweeper:
 
     async def _cut_all(self, sweep: Sweep, unwanted: Iterable[Progress], now: float) -> None:
         """
-        Cut these off, in slices: ten thousand take a second. One may have ended by itself by its turn.
+        Cut these off at `now` (loop time), in slices: ten thousand take a second. Some may have ended by
+        then.
         """
         async for progress in in_slices(unwanted):
             if progress.ended is None:
@@ -391,9 +391,9 @@ class Sweeper:
 
 def _mixed(target: Target) -> int:
     """
-    The order of targets that waited equally long: mixed, and always the same.
+    Return a rank for targets that waited equally long: mixed, but the same each time.
 
-    What is of a kind stands together in a file: a thousand silent servers at its top must not be first.
+    Similar targets are neighbours in a file: a thousand silent servers at its top must not all be first.
     """
     return zlib.crc32(target.name.encode("utf-8", "replace"))
 
@@ -402,9 +402,10 @@ async def _caught(
     work: Callable[[], Awaitable[T]], target: Target, trace: Trace | None = None
 ) -> tuple[Failed | None, T | None]:
     """
-    What the work gave, or the failure that its exception means.
+    Return the result of the work, or the failure for its exception.
 
-    Where the process may open no more files, the work waits for those that others close, and begins anew.
+    When the process has no file descriptors left, the work waits for others to close theirs, and begins
+    again.
     """
     while True:
         try:
@@ -425,7 +426,7 @@ def _lacks_descriptor(error: Exception) -> bool:
 
 def failure(error: Exception, target: Target) -> Failed:
     """
-    What an exception of a probe means.
+    Return the failed observation for an exception of a probe. An unexpected exception is logged.
     """
     match error:
         case ProbeError():
@@ -434,7 +435,7 @@ def failure(error: Exception, target: Target) -> Failed:
             return Failed(Reason.TIMEOUT, "the probe ran out of time")
         case OSError():
             return Failed(Reason.CONNECTION_RESET, f"the connection broke: {error.strerror or error}")
-    # A fault of ours in one target must not take the others with it, and must not be quiet either.
+    # A bug that one target triggers must not stop the others, and must not be silent either.
     logger.error("internal error while probing", exc_info=error, extra=fields(target=target.name))
     words = f"{type(error).__name__}: please report it with the traceback in the exporter's log"
     return Failed(Reason.INTERNAL_ERROR, words)

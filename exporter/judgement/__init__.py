@@ -1,3 +1,3 @@
 """
-The judgement: what facts mean at a given time under a given policy. Pure.
+The judgement of facts, at a given time under a given policy. Pure.
 """

@@ -1,5 +1,5 @@
 """
-What was there before: how the items of an endpoint came to be what they are.
+History: the predecessors of an endpoint's items, and the times of changes.
 
 Pure: the clock is an argument.
 """
@@ -14,41 +14,43 @@ DEPLOYMENT = 3 * 3600.0
 
 
 RENEWED_EARLY = 60 * 86400.0
-"""Seconds before the end at which the earliest of those renew that do not go by the lifetime."""
+"""Seconds before the end at which the earliest renewers with a fixed number of days renew."""
 
 
 @dataclass(slots=True)
 class Past:
     """
-    What was before: how the items of an endpoint came to be what they are.
+    The predecessors of an endpoint's items, and the times of changes, in seconds since the epoch.
     """
 
     previous: dict[str, Item] = field(default_factory=dict)
-    """By item name, what was there before the last change. No entry before the first change."""
+    """By item name, the item before the last change. No entry before the first change."""
     identity_changed_at: dict[str, float] = field(default_factory=dict)
-    """By leaf, when its issuer and key last changed together outside any renewal window."""
+    """By name of a leaf, when its issuer and key last changed together outside any renewal window."""
     changed_at: dict[str, float] = field(default_factory=dict)
     """By item name, when it last changed."""
     rolled_back_at: dict[str, float] = field(default_factory=dict)
-    """By leaf, from when on it counts that an older one came back. No entry while the newest is there."""
+    """
+    By name of a leaf, from when on the return of an older one counts. No entry while the newest is served.
+    """
     trusted_at: float | None = None
-    """When a normal client would last have accepted the endpoint; None when never."""
+    """Time at which a normal client would last have accepted the endpoint; None when never."""
 
     def note_change(self, before: Facts, after: Facts, now: float, *, rotates: bool = False) -> None:
         """
-        Take in that the facts changed at this time, in seconds since the epoch.
+        Record that the facts changed at `now`, in seconds since the epoch.
 
         Where the endpoint `rotates`, each probe may be at another server: an older certificate or another
-        issuer then says nothing of what was there before.
+        issuer is then no sign of a change.
         """
         now_there = {item.name: item for item in after.items}
         for old in before.items:
             new = now_there.get(old.name)
-            # When the issuer wants it renewed may change while it is the same.
+            # The renewal time that the issuer wants may change while the item is the same.
             if new is None or replace(new, renewal=None) == replace(old, renewal=None):
                 continue
             before_that = self.previous.get(old.name)
-            # Of what accompanies a leaf only the dates are told; its certificate may be large.
+            # Of other items than leaves only the dates are used; a certificate may be large.
             self.previous[old.name] = old if old.kind is Kind.LEAF else replace(old, certificate=None)
             last_change = self.changed_at.get(old.name)
             self.changed_at[old.name] = now
@@ -66,14 +68,14 @@ class Past:
 
 def is_older(new: Item, old: Item) -> bool:
     """
-    True when a leaf came that ends and began before the one that was there.
+    Return True when a leaf begins and ends before its predecessor.
     """
     return new.kind is Kind.LEAF and new.not_after < old.not_after and new.not_before < old.not_before
 
 
 def changed_identity(old: Item, new: Item, now: float) -> bool:
     """
-    True when issuer and key of a leaf changed together, and at a time when nobody renews.
+    Return True when issuer and key of a leaf changed together, at a time when no renewer would renew.
 
     Each of the two changes alone is usual: new keys come with most renewals, and an authority issues by turns
     from several certificates of its own.
@@ -86,7 +88,7 @@ def changed_identity(old: Item, new: Item, now: float) -> bool:
 
 def is_as_before(new: Item, before: Item, *, under_way: bool) -> bool:
     """
-    True when a leaf has the issuer and the key of the one that was there before the last: it was put back.
+    Return True when a leaf has the issuer and key of the one before its predecessor: it was put back.
 
     Where two changes came in a short time, the issuer is enough: it was put back with a new key.
     """
@@ -96,7 +98,7 @@ def is_as_before(new: Item, before: Item, *, under_way: bool) -> bool:
 
 def _identity(item: Item) -> tuple[str, str] | None:
     """
-    The issuer and the key of a leaf; None for everything else.
+    Return the issuer and the key of a leaf; None for every other item.
     """
     if item.kind is not Kind.LEAF or item.certificate is None:
         return None
@@ -105,7 +107,7 @@ def _identity(item: Item) -> tuple[str, str] | None:
 
 def renewal_window(item: Item) -> float:
     """
-    Seconds before the end of an item from which on healthy renewers renew it.
+    Return the seconds before an item's end from which on healthy renewers renew it.
 
     certbot and cert-manager renew when a third of the lifetime is left, or a half where the issuer says so;
     clouds 60, 45 or 30 days before the end.

@@ -1,9 +1,8 @@
 """
-Problems: what a person has to do something about, decided from facts, memory, policy and a time. Pure.
+Problems: conditions that a person must act on, decided from facts, memory, policy and a time. Pure.
 
-This is the only place that decides it. An onset is the moment from which on an endpoint gives
-cause for a problem, if nothing changes until then: those that are past are the problems of now,
-the others are the forecast.
+This is the only place that decides it. An onset is the time from which on an endpoint gives cause for a
+problem, if nothing changes until then: past onsets are the present problems, future ones are the forecast.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,26 +44,26 @@ Key = tuple[str, str, Problem, Severity]
 @dataclass(frozen=True, slots=True)
 class Known:
     """
-    What is known of one endpoint, as far as problems are decided by it.
+    The state of one endpoint, as far as problems depend on it.
     """
 
     target: Target
     location: str
     observation: Observation
     seen_at: float | None
-    """When its facts were really seen, in seconds since the epoch; None when nothing ever was."""
+    """Time at which its facts were really seen, in seconds since the epoch; None when there are none."""
     facts: Facts | None
     verdict: Verdict | None
-    """None when nothing ever was seen there."""
+    """None when the endpoint was never seen."""
     judged: Judged | None
-    """What the verdict was made of, to judge the same facts at a later time; None: it can't be."""
+    """The inputs of the verdict, to judge the same facts at a later time; None when that is not possible."""
     past: Past
 
 
 @dataclass(frozen=True, slots=True)
 class Onset:
     """
-    From when on an endpoint gives cause for a problem.
+    The time from which on an endpoint gives cause for a problem.
     """
 
     at: float
@@ -73,37 +72,37 @@ class Onset:
     severity: Severity
     known: Known
     judged: JudgedItem | None = None
-    """The item that it is about; None when it is about the endpoint."""
+    """The item concerned; None when the problem is about the endpoint."""
     reason: str = ""
-    """Why it can't be seen, is refused or will be stopped; empty when it is about an end."""
+    """The reason, fault or hazard; empty when the problem is about an end."""
 
     @property
     def item(self) -> str:
         """
-        The name of the item that it is about; empty when it is about the endpoint.
+        Name of the item concerned; empty when the problem is about the endpoint.
         """
         return self.judged.item.name if self.judged is not None else ""
 
     @property
     def key(self) -> Key:
         """
-        Target, item, problem and severity: endpoints with the same key have one problem together.
+        Target, item, problem and severity: onsets with the same key make one problem.
         """
         return self.known.target.name, self.item, self.problem, self.severity
 
     @property
     def end(self) -> float:
         """
-        When the item ends; without one, the moment itself.
+        End of the item, in seconds since the epoch; the time of the onset when it is about no item.
         """
         return self.judged.item.not_after if self.judged is not None else self.at
 
 
 def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iterator[Onset]:
     """
-    All that an endpoint gives cause for from now until then, as things stand.
+    Yield the onsets of an endpoint from `now` to `until` (seconds since the epoch), if nothing changes.
 
-    `newest` has the newest ends of all endpoints. What is so, and nobody can say since when, has `now`.
+    `newest` has the latest ends of all endpoints. An onset whose beginning is not known is at `now`.
     """
     for judged in known.verdict.items if known.verdict is not None else ():
         yield from _of_item(known, judged, newest, now)
@@ -115,7 +114,7 @@ def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iter
 
 def newest_ends(endpoints: Iterable[Known]) -> Newest[None]:
     """
-    The latest ends that are known anywhere for the same names.
+    Return the latest end for each set of names, among all endpoints.
     """
     newest: Newest[None] = Newest()
     for known in endpoints:
@@ -151,7 +150,7 @@ def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float)
 
 def _ending(kind: Kind, severity: Severity, *, late: bool) -> Problem:
     """
-    The problem that the end of an item comes near.
+    Return the problem for an item whose end comes near; `late` when its renewal is late.
     """
     if kind is Kind.AUTHORITY:
         return Problem.AUTHORITY_ENDING
@@ -173,7 +172,7 @@ def _of_past(known: Known, judged: JudgedItem, now: float) -> Iterator[Onset]:
 
 def rolled_back_at(known: Known, item: Item) -> float | None:
     """
-    From when on it is a problem that an older leaf came back; None when it is none.
+    Return the time (seconds since the epoch) since when an older leaf is served again; None for no problem.
     """
     when = known.past.rolled_back_at.get(item.name)
     return when if item.kind is Kind.LEAF else None
@@ -181,7 +180,7 @@ def rolled_back_at(known: Known, item: Item) -> float | None:
 
 def identity_changed_at(known: Known, item: Item, now: float) -> float | None:
     """
-    When issuer and key changed together, while that is a problem; None when it is none.
+    Return the time (seconds since the epoch) at which issuer and key changed together; None for no problem.
     """
     when = known.past.identity_changed_at.get(item.name)
     if when is None or now >= when + IDENTITY_REPORTED:
@@ -192,7 +191,7 @@ def identity_changed_at(known: Known, item: Item, now: float) -> float | None:
 def _of_failure(known: Known, now: float) -> Iterator[Onset]:
     observation, seen_at = known.observation, known.seen_at
     if not isinstance(observation, Failed) or observation.facts is not None:
-        # One that shows its certificate and then turns us away is seen at each probe.
+        # A server that shows its certificate and then refuses the client is seen at each probe.
         return
     problem, reason = Problem.PROBE_FAILING, observation.reason
     if seen_at is None:
@@ -208,12 +207,12 @@ def _of_failure(known: Known, now: float) -> Iterator[Onset]:
 
 def _of_trust(known: Known, now: float, until: float) -> Iterator[Onset]:
     """
-    When clients refuse the endpoint for another reason than its own end: now, or when its chain ends.
+    Yield the onsets of NOT_TRUSTED for faults other than EXPIRED: now, and when the verdict changes.
     """
     verdict, judged = known.verdict, known.judged
     at, trusted = now, known.past.trusted_at is not None
     while verdict is not None:
-        # Its own end is a problem of the item. That clients refuse what they took before is worse.
+        # The end is a problem of the item. That clients now refuse an endpoint they accepted before is worse.
         severity = Severity.CRITICAL if trusted else Severity.WARNING
         for fault in verdict.faults:
             if fault.fault is not Fault.EXPIRED:
@@ -236,22 +235,25 @@ def _of_hazards(known: Known, now: float) -> Iterator[Onset]:
 @dataclass(frozen=True, slots=True)
 class Found:
     """
-    A problem as it is now: of a target, or of an item of a target, at its worst endpoint.
+    A present problem of a target, or of an item of a target, at its worst endpoint.
     """
 
     onset: Onset
-    """Of the endpoint where the item ends first."""
+    """The onset at the endpoint where the item ends first."""
     reasons: tuple[str, ...]
-    """Why endpoints can't be seen, are refused or will be stopped; empty when it is about an end."""
+    """Reasons, faults or hazards; empty when the problem is about an end."""
     endpoints: int
-    """Endpoints of the target that give cause for it."""
+    """Number of the target's endpoints that give cause for it."""
     newer: float | None = None
-    """When the newest known item of the same names ends, if later than this one; else None."""
+    """
+    Latest known end of items with the same names, in seconds since the epoch, if later than this one; else
+    None.
+    """
 
 
 def problems(endpoints: Iterable[Known], now: float) -> dict[Key, Found]:
     """
-    The problems of these endpoints at this time. A healthy fleet costs next to nothing.
+    Return the problems of these endpoints at `now` (seconds since the epoch). Healthy ones cost little.
     """
     every = list(endpoints)
     unwell = [known for known in every if not is_well(known, now)]
@@ -268,7 +270,7 @@ def problems(endpoints: Iterable[Known], now: float) -> dict[Key, Found]:
 
 def is_well(known: Known, now: float) -> bool:
     """
-    True when an endpoint can give no cause for a problem at this time.
+    Return True when an endpoint gives no cause for a problem at `now` (seconds since the epoch).
     """
     if not isinstance(known.observation, Observed) or known.verdict is None or known.verdict.faults:
         return False

@@ -1,3 +1,3 @@
 """
-Look-ups: what is asked of others about what was seen, one file for each value of the `lookup` label.
+Look-ups at other servers about the facts seen, one file for each value of the `lookup` label.
 """

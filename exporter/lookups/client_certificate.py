@@ -1,5 +1,5 @@
 """
-The certificate that this side shows to the server: it expires too.
+The exporter's own client certificate, which expires too.
 """
 
 from functools import lru_cache
@@ -15,15 +15,17 @@ from exporter.pki.client_certificate import client_leaf
 
 def client_certificate(facts: Facts, target: Target, network: Network, _: Authorities) -> Facts:
     """
-    With the certificate that we show to the server, as item `client`.
+    Return the facts with the client certificate that the exporter presents, as item `client`.
     """
     return added(facts, ours(target, network))
 
 
 def ours(target: Target, network: Network) -> tuple[Item, ...]:
     """
-    The certificate that we show to the server, as an item without its chain: it ends, whether it can be used
-    or not, which is a reason of its own. None when it can't be read, or there is no TLS in which to show it.
+    Return the client certificate that the exporter presents, as one item without its chain.
+
+    It has an end even where it can't be used, which is reported as a failed probe. Empty when it can't be
+    read, when none is configured, or without TLS.
     """
     if target.client_certificate_file is None or target.url.scheme.endswith("+http"):
         return ()

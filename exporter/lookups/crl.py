@@ -1,5 +1,5 @@
 """
-Revocation lists: what the authorities' lists say of the certificates presented (RFC 5280 section 5).
+Revocation lists (CRL) of the certificates presented (RFC 5280 section 5).
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ from exporter.pki.authorities import Authorities
 from exporter.pki.revocation import RevocationError, RevocationList, loaded, pointers, read_list, revoked
 
 LIST_LIMIT = 20_000_000
-"""Bytes of a revocation list: some of public authorities have ten million."""
+"""Largest size of a revocation list in bytes: some public ones have ten million."""
 
 
 LIST_TIMEOUT = 60.0
@@ -27,7 +27,7 @@ LIST_TIMEOUT = 60.0
 
 
 URLS = 3
-"""Places of one revocation list that are tried."""
+"""Most URLs of one revocation list that are tried."""
 
 
 _READING = Pool("revocation lists", 2)
@@ -35,7 +35,7 @@ _READING = Pool("revocation lists", 2)
 
 def revocation_lists(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
-    With the leaf's revocation list as item `crl`, and what the lists say of the certificates presented.
+    Return the facts with the leaf's revocation list as item `crl`, and a fault for each revoked certificate.
     """
     if not target.crl:
         return facts
@@ -71,7 +71,7 @@ def _list(
     certificate: Certificate, chain: Chain, target: Target, network: Network, authorities: Authorities
 ) -> LookupState:
     """
-    What is known of the revocation list for a certificate, a `RevocationList`; nothing when it names none.
+    Return the state of the look-up of a certificate's list, a `RevocationList`; empty when it names none.
     """
     if certificate.self_issued:
         return LookupState()
@@ -83,8 +83,8 @@ def _list(
     issuer = authorities.issuer(certificate, chain, target) if urls else None
     if issuer is None:
         return _not_asked(Lookup.CRL, certificate, what, target, network, has_urls=bool(urls))
-    # By the issuer's key: another authority may name the same place, and its signature would not fit.
-    # And by where it was seen: what an internal server may name, another's certificate may not.
+    # By the issuer's key: another authority may name the same URL, and its signature would not fit.
+    # And by where it was seen: an internal server may name addresses that others may not.
     own = authorities.places(chain.leaf)
     key = ("crl", urls, issuer.subject, issuer.public_key_sha256, own)
     return network.lookups.hear(key, partial(_get_list, network, urls, issuer, own), what, target.name)
@@ -94,7 +94,7 @@ async def _get_list(
     network: Network, urls: tuple[str, ...], issuer: Certificate, own: frozenset[Range]
 ) -> Answer:
     """
-    The list at the first of the URLs that has a good one. Raises ProbeError.
+    Return the list from the first URL that has a valid one. Raises ProbeError.
     """
     failure: ProbeError | None = None
     for url in urls:

@@ -28,24 +28,24 @@ AGAIN_AFTER = 900.0
 
 
 NAMES_LIMIT = 100
-"""Names of a certificate that are checked; some have hundreds, and a resolver is not ours alone."""
+"""Most names of a certificate that are checked; some have hundreds, and the resolver has other clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """
-    What DNS says of the certificates that are presented.
+    The result of the DNS checks of the presented certificates.
     """
 
     faults: tuple[FoundFault, ...] = ()
     hazards: tuple[FoundHazard, ...] = ()
     failed: FailedLookup | None = None
-    """A question among many that nobody answered; None when there was none."""
+    """The failure of some queries among answered ones; None when all were answered."""
 
 
 def checks(facts: Facts, target: Target, network: Network, _authorities: Authorities) -> Facts:
     """
-    With what DNS says about the presented certificates, as it was when it was last looked up.
+    Return the facts with the result of the latest DNS checks of the presented certificates.
     """
     if not target.dns_checks or not facts.chains:
         return facts
@@ -64,7 +64,7 @@ def checks(facts: Facts, target: Target, network: Network, _authorities: Authori
 
 async def check(chains: Sequence[Sequence[Certificate]], target: Target, network: Network) -> Answer:
     """
-    What DNS says about these certificates, as a `Found`. Raises LookupFailedError when it says nothing.
+    Return the DNS checks of these certificates as a `Found`. Raises LookupFailedError when no query succeeds.
     """
     checking = _Check(network.resolution, target)
     leaves = [chain[0] for chain in chains]
@@ -84,7 +84,7 @@ async def check(chains: Sequence[Sequence[Certificate]], target: Target, network
 
 class _Check:
     """
-    One round of questions. What can't be answered is not judged, and does not hinder the rest.
+    One round of queries. A query without an answer gives no finding, and does not stop the others.
     """
 
     def __init__(self, asking: Resolution, target: Target) -> None:
@@ -95,7 +95,7 @@ class _Check:
 
     async def _ask(self, name: str, kind: str) -> Reply | None:
         """
-        The reply; None when there is none.
+        Return the reply; None when the query failed.
         """
         try:
             reply = await self._asking.ask(self._target.dns_servers, name, kind)
@@ -107,7 +107,7 @@ class _Check:
 
     async def forbidden(self, leaves: Sequence[Certificate]) -> FoundHazard | None:
         """
-        The names for which the zone does not permit the issuer to issue again (RFC 8659).
+        Return the names for which CAA records forbid the issuer to issue again (RFC 8659); None without any.
         """
         refusals: dict[str, str] = {}
         for leaf in leaves:
@@ -131,7 +131,7 @@ class _Check:
 
     async def _caa(self, name: str) -> list[Caa]:
         """
-        The CAA records that hold for a name; none when a question on the way has no answer.
+        Return the CAA records that apply to a name (RFC 8659 section 3); none when a query on the way failed.
         """
         for above in dns_records.climb(name):
             reply = await self._ask(above, "CAA")
@@ -146,7 +146,8 @@ class _Check:
 
     async def unresolved(self, leaves: Sequence[Certificate]) -> FoundHazard | None:
         """
-        The names that have no address: an authority that checks them over the network can't.
+        Return the names without an address, which an authority can't validate over the network; None without
+        any.
         """
         names = dict.fromkeys(name for leaf in leaves for name in leaf.dns_names if not name.startswith("*."))
 
@@ -171,14 +172,14 @@ class _Check:
 
     async def announced(self, chains: Sequence[Sequence[Certificate]]) -> FoundFault | None:
         """
-        The TLSA records that announce another certificate or key than is presented (RFC 6698, RFC 7672).
+        Return the fault of TLSA records that match no presented chain (RFC 6698, RFC 7672); None without one.
         """
         host = self._target.url.host if self._target.url.ip is None else self._target.server_name
         if not host or parse_ip(host) is not None:
             return None
         name = f"_{self._target.url.port}._tcp.{host}"
         reply = await self._ask(name, "TLSA")
-        # Without DNSSEC anybody could announce anything: clients don't look at such records.
+        # Without DNSSEC anybody could announce anything: clients ignore such records.
         if reply is None or not reply.signed:
             return None
         records = [Tlsa(one.usage, one.selector, one.mtype, one.cert) for one in _of(reply, TLSA)]

@@ -1,8 +1,8 @@
 """
-Enrichment: what is known besides of what a probe saw, added to its facts after the probe, whichever probe.
+Enrichment: the results of look-ups, added to the facts after each probe of any kind.
 
 Each step takes the facts so far and returns them with more in them, or the same object when it has nothing to
-add or the target does not want it. They run at each scrape, so others are asked in the background.
+add or the target does not want it. Steps run at each scrape, so look-ups are made in the background.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ def enrich(
     seen: Observation, target: Target, address: str, network: Network, authorities: Authorities
 ) -> Observation:
     """
-    What a probe saw, with all that is known besides by now; the same object when nothing is.
+    Return the observation with the results of look-ups so far; the same object when there are none.
 
     `address` is that of the endpoint, empty where only a proxy knows it.
     """
@@ -42,7 +42,7 @@ def enrich(
 
 def told(facts: Facts, target: Target) -> Iterator[str]:
     """
-    What came of each thing that was asked about the facts, for a person who wants to know each step.
+    Yield the result of each look-up about the facts, as a sentence for a person.
     """
     asked = {
         Lookup.CRL: target.crl,
@@ -67,12 +67,12 @@ NOUNS = {
     Lookup.RENEWAL_INFORMATION: "renewal information",
     Lookup.DNS: "DNS checks",
 }
-"""What is asked, in words."""
+"""The noun for each look-up in a sentence."""
 
 
 def _is_from(item: Item, lookup: Lookup) -> bool:
     """
-    True for an item that the look-up gave, or said something of.
+    Return True for an item that the look-up added, or set the renewal time of.
     """
     if lookup is Lookup.RENEWAL_INFORMATION:
         return item.renewal is not None
@@ -88,4 +88,4 @@ STEPS: tuple[Step, ...] = (
     renewal_information.renewal_information,
     dns_checks.checks,
 )
-"""In the order in which they add."""
+"""The steps in the order in which they add to the facts."""

@@ -1,5 +1,5 @@
 """
-What the look-ups of issuers have in common: how often, with what result, and what was known before a restart.
+Common parts of the look-ups at issuers: intervals, results, and answers from before a restart.
 """
 
 from exporter.model.observation import Certificate, Chain, FailedLookup, FoundFault, Item
@@ -13,7 +13,9 @@ from exporter.pki.authorities import Authorities
 from exporter.pki.revocation import URL_LIMIT
 
 ANSWER_LIMIT = 100_000
-"""Bytes of an OCSP response, an ACME directory or a renewal window; usual are some hundred or thousand."""
+"""
+Largest size in bytes of an OCSP response, an ACME directory or a renewal window; usual are 100 to 10,000.
+"""
 
 
 SHORTEST_PAUSE = 600.0
@@ -25,7 +27,7 @@ LONGEST_PAUSE = 86400.0
 
 def _called(name: str, chain: Chain) -> str:
     """
-    The name of an item that belongs to a chain.
+    Return the name of an item that belongs to a chain.
     """
     return f"{name}-{chain.key}" if chain.key else name
 
@@ -38,7 +40,7 @@ def _keep(
     name: str, leaf: Certificate, authorities: Authorities, items: list[Item], faults: list[FoundFault]
 ) -> bool:
     """
-    Add what was known of a leaf before a restart, since its issuer was not heard yet. False: nothing was.
+    Add the items and faults of a leaf from before a restart, until its issuer answers. False without any.
     """
     before = authorities.before(leaf)
     if before is None:
@@ -54,8 +56,9 @@ def _not_asked(
     lookup: Lookup, certificate: Certificate, what: str, target: Target, network: Network, *, has_urls: bool
 ) -> LookupState:
     """
-    Why a list or a responder that a certificate names is not asked: its issuer is not known, or the URL is
-    not one that is asked.
+    Record that a look-up is not made, and return its state.
+
+    The issuer of the certificate is not known, or the URL is not one that may be queried.
     """
     if has_urls:
         why = "the issuer is neither presented nor among the trust anchors, so nothing can be verified"
@@ -67,9 +70,9 @@ def _not_asked(
 
 def again(next_update: float | None, now: float) -> float:
     """
-    Seconds until a list or a responder is looked at again: more often when its end comes near.
+    Return the seconds until a list or a responder is queried again: more often when its end comes near.
 
-    The next one is out before this one ends. It is to be seen before somebody is told that it is late.
+    A new one is published before this one ends, and should be seen before the old one is reported as late.
     """
     left = LONGEST_PAUSE if next_update is None else next_update - now
     return min(max(left / 8, SHORTEST_PAUSE), LONGEST_PAUSE)
@@ -77,12 +80,12 @@ def again(next_update: float | None, now: float) -> float:
 
 def _good(got: Downloaded, url: str, network: Network) -> Downloaded:
     """
-    The answer, if its status is 200. Raises LookupFailedError.
+    Return the response, if its status is 200. Raises LookupFailedError.
     """
     if got.status == 200:
         return got
     reason = Reason.RATE_LIMITED if got.status == 429 else Reason.HTTP_FAILED
     wait = ari.seconds_of(got.retry_after, network.clock())
-    # A server can't keep us away for longer than this.
+    # A server can't put off the next query for longer than this.
     wait = None if wait is None else min(wait, LONGEST_PAUSE)
     raise LookupFailedError(reason, f"{shown(url)} answered with HTTP status {got.status}", wait)

@@ -1,8 +1,8 @@
 """
-Facts with more in them: what look-ups gave, added to what a probe saw.
+Facts with additions: results of look-ups, added to the facts of a probe.
 
-The same additions to the same facts give the same object, since facts that are the same object keep their
-verdict and their lines.
+The same additions to the same facts return the same object, since facts that are the same object keep their
+verdict and their metric lines.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from exporter.model.observation import (
 
 class _Same:
     """
-    Facts that are equal to themselves only: comparing all that is in them would cost more than it saves.
+    Facts that are equal only to the same object: to compare their content would cost more than it saves.
     """
 
     __slots__ = ("facts",)
@@ -45,7 +45,7 @@ def added(
     unanswered: Iterable[FailedLookup] = (),
 ) -> Facts:
     """
-    The facts with these after their own; the same object when there are none.
+    Return the facts with these additions after their own; the same object when there are none.
     """
     failed = tuple(dict.fromkeys(unanswered))
     if not (items or faults or hazards or failed):
@@ -55,7 +55,8 @@ def added(
 
 def renewed(facts: Facts, renewals: tuple[tuple[str, Renewal], ...]) -> Facts:
     """
-    The facts with what is known of renewals, by fingerprint of the certificate; the same object for nothing.
+    Return the facts with these renewal times, by certificate fingerprint; the same object when there are
+    none.
     """
     return _renewed(_Same(facts), renewals) if renewals else facts
 

@@ -1,5 +1,5 @@
 """
-OCSP responders: what they say of the leaf (RFC 6960).
+OCSP responders: their answers about the leaf (RFC 6960).
 """
 
 from functools import partial
@@ -28,7 +28,7 @@ from exporter.pki.revocation import RevocationError, pointers
 
 def responder(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
-    With the answer of the leaf's OCSP responder as item `ocsp`, and that the leaf is revoked if it says so.
+    Return the facts with the leaf's OCSP response as item `ocsp`, and a fault if the leaf is revoked.
     """
     if not target.ocsp:
         return facts
@@ -53,7 +53,7 @@ def _answer(
     leaf: Certificate, chain: Chain, target: Target, network: Network, authorities: Authorities
 ) -> LookupState:
     """
-    What is known from the responder that a leaf names, an `OcspAnswer`; nothing when it names none.
+    Return the state of the look-up at a leaf's responder, an `OcspAnswer`; empty when it names none.
     """
     found = pointers(leaf.der)
     urls = found.ocsp_urls
@@ -73,7 +73,7 @@ async def _ask_responder(
     network: Network, url: str, leaf: Certificate, issuer: Certificate, own: frozenset[Range]
 ) -> Answer:
     """
-    What an OCSP responder says of a certificate. Raises LookupFailedError.
+    Return the OCSP response for a certificate. Raises LookupFailedError.
     """
     try:
         got = await download(

@@ -1,5 +1,5 @@
 """
-ACME Renewal Information: when an issuer wants a certificate renewed (RFC 9773).
+ACME Renewal Information: the time at which an issuer wants a certificate renewed (RFC 9773).
 """
 
 from functools import partial
@@ -18,15 +18,15 @@ from exporter.pki import renewal_information as ari
 from exporter.pki.authorities import Authorities
 
 ROUNDED_UP = 1 / 0.9
-"""Look-ups are spread by a tenth to both sides. With this, none comes before the server wants it."""
+"""Look-ups are spread by a tenth to both sides. With this factor, none comes before the server wants it."""
 
 
 def renewal_information(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
-    With the time at which their issuers want the leaves renewed, where an issuer's ACME server is known.
+    Return the facts with the renewal time of each leaf, where the ACME server of its issuer is known.
 
-    Leaves are what servers present, and what lies in files. A time that is known by now stays: whoever
-    manages a certificate (cert-manager) knows best when it will do it.
+    Leaves are presented by servers or stand in files. A renewal time that is already there stays: the manager
+    of a certificate (cert-manager) knows best when it will renew.
     """
     if not target.renewal_information:
         return facts
@@ -52,8 +52,9 @@ def _window(
     leaf: Certificate, directory: str, target: Target, network: Network, authorities: Authorities
 ) -> tuple[Renewal | None, LookupFailedError | None]:
     """
-    When the issuer with this ACME directory wants the leaf renewed, None while that is not known; and why the
-    last question about it failed, None if it did not.
+    Return the leaf's renewal window from this ACME directory, and the failure of the latest look-up.
+
+    The window is None while it is not known, the failure None when there was none.
     """
     identifier = ari.certificate_id(leaf.der)
     if identifier is None:
@@ -76,7 +77,7 @@ def _window(
             url = ari.question(found.known.value, identifier)
             ask = partial(_get_window, network, url, key, kept, _own(url, directory))
             failure = asked.hear(key, ask, f"the renewal information {shown(url)}", target.name).failure
-    # An expired one is not asked for any more (RFC 9773 section 4.3), and what was said of it stays.
+    # No request is made for an expired one (RFC 9773 section 4.3), and its last window stays.
     known = asked.known(key)
     window: Renewal | None = known.value if known is not None else kept
     return window, failure
@@ -84,7 +85,7 @@ def _window(
 
 async def _get_directory(network: Network, directory: str) -> Answer:
     """
-    Where an ACME server gives renewal information; empty when it does not. Raises LookupFailedError.
+    Return the URL of an ACME server's renewal information; empty without one. Raises LookupFailedError.
     """
     got = _good(await download(network.resolver, directory, ANSWER_LIMIT), directory, network)
     try:
@@ -97,7 +98,9 @@ async def _get_directory(network: Network, directory: str) -> Answer:
 
 def _own(url: str, directory: str) -> frozenset[Range] | None:
     """
-    Where a URL may lead that an ACME directory names: on the directory's own host anywhere, which is None.
+    Return the ranges of addresses that a URL from an ACME directory may lead to.
+
+    None means any: the URL is on the directory's own host.
     """
     host, named = urlsplit(directory).hostname or "", urlsplit(url).hostname
     return None if named == host else frozenset({host_range(host)})
@@ -111,7 +114,7 @@ async def _get_window(
     own: frozenset[Range] | None,
 ) -> Answer:
     """
-    The window in which a certificate is to be renewed; None if the server has none for it, and never had.
+    Return the renewal window of a certificate; None if the server has none for it, and never had.
 
     Raises LookupFailedError.
     """
@@ -120,7 +123,7 @@ async def _get_window(
     had = known.value if known is not None else kept
     if 400 <= got.status < 500 and got.status not in {408, 429}:
         if had is None:
-            # It was issued in another way than by ACME, as many of the same authority are: no failure.
+            # It was not issued by ACME, as many of the same authority are not: no failure.
             return Answer(None, ari.USUAL_PAUSE)
         words = f"{shown(url)} answered with HTTP status {got.status}, and gave a window before"
         raise LookupFailedError(Reason.HTTP_FAILED, words, ari.USUAL_PAUSE)

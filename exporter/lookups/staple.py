@@ -1,5 +1,5 @@
 """
-The stapled OCSP response of a handshake, and what is wrong with it (RFC 6066 section 8, RFC 7633).
+The stapled OCSP response of a handshake, and its faults (RFC 6066 section 8, RFC 7633).
 """
 
 from exporter.lookups.issuers import _called
@@ -14,9 +14,9 @@ from exporter.pki.ocsp import judge_staple, must_staple, outdated, unreadable_st
 
 def staple(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
     """
-    With the stapled response of each handshake as item `staple`, and what is wrong with it.
+    Return the facts with the stapled response of each handshake as item `staple`, and its faults.
 
-    No staple says nothing, unless the certificate demands one.
+    A missing staple is a fault only if the certificate demands one (RFC 7633).
     """
     if facts.tls is None:
         return facts
@@ -33,7 +33,7 @@ def staple(facts: Facts, target: Target, network: Network, authorities: Authorit
             continue
         issuer = authorities.issuer(leaf, chain, target)
         if issuer is None:
-            # Whose signature it should bear is not known; that the chain lacks it is found elsewhere.
+            # The key of its signature is not known; that the chain lacks the issuer is reported elsewhere.
             faults += unreadable_staple(chain.staple)
             continue
         judged = judge_staple(chain.staple, _called("staple", chain), leaf.der, issuer.der)

@@ -1,5 +1,5 @@
 """
-TLSA records against a presented chain (RFC 6698, RFC 7671). Pure.
+Comparison of TLSA records with a presented chain (RFC 6698, RFC 7671). Pure.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ SERVER_USAGES = frozenset({1, 3})
 
 def tlsa_mismatch(records: Sequence[Tlsa], chain: Sequence[Certificate]) -> str | None:
     """
-    What the records announce, when nothing of this chain is it; None when it is, or can't be known.
+    Return the records in words when none matches this chain; None when one does, or it can't be known.
 
-    One record that fits is enough. An authority that is not presented may be the root in a client's store.
+    One record that matches is enough. An authority that is not presented may be the root in a client's store.
     """
     usable = [
         one
@@ -44,7 +44,7 @@ def tlsa_mismatch(records: Sequence[Tlsa], chain: Sequence[Certificate]) -> str 
 
 def _matches(record: Tlsa, certificate: Certificate) -> bool:
     """
-    True when the record is about this certificate or its key.
+    Return True when the record matches this certificate or its key.
     """
     if record.selector == 1 and record.matching == 1:
         return record.data.hex() == certificate.public_key_sha256

@@ -33,7 +33,7 @@ class NoDescriptorError(ProbeError):
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """
-    A place of a target that is not probed. `str()` gives `place: why`.
+    A place of a target that is not probed. `str()` returns `place: why`.
     """
 
     place: str

@@ -1,5 +1,5 @@
 r"""
-Foreign text: what servers, files and programs say, made fit for a log, a label, a page and a terminal. Pure.
+Foreign text: text from servers, files and programs, made fit for logs, labels, pages and terminals. Pure.
 
     printable("CN=\x1b[31mred")                          CN=\u001b[31mred
     clean("no such user:\r\n  hunter2", 200, ("hunter2",))  no such user: [hidden]
@@ -15,19 +15,23 @@ from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "[hidden]"
-"""Stands where a secret stood."""
+"""Replaces a secret in a text."""
 
 
 READ_LIMIT = 65_536
-"""Characters (or bytes) of a text that are looked at; what comes after them is dropped."""
+"""Most characters (or bytes) of a text that are used; the rest is dropped."""
 
 
 PIECE = 8
-"""Characters of a secret in a row that are hidden wherever they stand: servers show beginnings and ends."""
+"""
+Length in characters of the parts of a secret that are hidden anywhere: servers show beginnings and ends.
+"""
 
 
 SHORTEST = 4
-"""Characters of the shortest secret that is hidden inside of words: shorter ones are in every other word."""
+"""
+Length in characters of the shortest secret that is hidden inside words: shorter ones are in every other word.
+"""
 
 
 _SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
@@ -35,11 +39,11 @@ _SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 def printable(text: str) -> str:
     r"""
-    The text on one line, with nothing in it that a terminal, a browser or a parser of lines acts on.
+    Return the text on one line, without characters that a terminal, a browser or a line parser acts on.
 
-    Controls (C0, C1, DEL), marks of direction, what has no width, line separators and what is no character
-    become escapes: `\u001b`, `\u202e`. Bytes that were no UTF-8 (PEP 383) are shown as `\xff`. All kinds of
-    blanks are a blank.
+    Controls (C0, C1, DEL), marks of direction, zero-width characters, line separators and noncharacters
+    become escapes: `\u001b`, `\u202e`. Bytes that were not UTF-8 (PEP 383) become `\xff`. Any blank becomes a
+    space.
     """
     if text.isprintable():
         return text
@@ -57,7 +61,7 @@ def _escape(character: str) -> str:
 
 def bounded(text: str, limit: int) -> str:
     """
-    The printable text, cut to so many characters; that it was cut is shown by `...` behind them.
+    Return the printable text in at most `limit` characters, and `...` behind them if it was cut.
     """
     shown = printable(text[: limit + 1])
     return shown if len(shown) <= limit else f"{shown[:limit]}..."
@@ -65,26 +69,26 @@ def bounded(text: str, limit: int) -> str:
 
 def quoted(text: str, limit: int) -> str:
     """
-    A name that a stranger gave, in quotes: printable, and cut to so many characters.
+    Return a foreign name in quotes: printable, and cut to at most `limit` characters.
     """
     return f"'{bounded(text, limit)}'"
 
 
 def printable_lines(text: str) -> str:
     """
-    The text with each of its lines made `printable`, for what quotes or keeps the ends of lines.
+    Return the text with each line made `printable`, and the line ends kept.
     """
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
 def clean(text: str | bytes, limit: int, secrets: tuple[str, ...] = ()) -> str:
     """
-    A stranger's words, for a person: one line, printable, at most `limit` characters and `...`.
+    Return foreign text for a person: one line, printable, at most `limit` characters and `...`.
 
-    `secrets` are what that server or program was told in confidence: where it repeats one, or eight
-    characters of it in a row, `[hidden]` stands instead, also in upper or lower case, and where it is encoded
-    (base64, percent, JSON, HTML). One of four to seven characters is hidden wherever it stands whole, and a
-    shorter one only where it is a whole word. An empty one is none.
+    `secrets` are those that the server or program was given: where it repeats one, or eight characters of it
+    in a row, `[hidden]` stands instead, also in upper or lower case, and where it is encoded (base64,
+    percent, JSON, HTML). One of four to seven characters is hidden wherever it stands whole, and a shorter
+    one only where it is a whole word. An empty one hides nothing.
     """
     if isinstance(text, bytes):
         text = text[:READ_LIMIT].decode("utf-8", "surrogateescape")
@@ -94,9 +98,9 @@ def clean(text: str | bytes, limit: int, secrets: tuple[str, ...] = ()) -> str:
 
 def holds(text: str, secrets: tuple[str, ...]) -> bool:
     """
-    True when one of the secrets, or an encoding of it, stands in the text as a whole, in any case of letters.
+    Return True when a whole secret, or an encoding of it, is in the text, ignoring case.
 
-    Those of less than eight characters are not looked for: they may be in any name.
+    Secrets of fewer than eight characters are ignored: they may be in any name.
     """
     folded = _folded(text)
     return any(form in folded for form in _forms(secrets) if len(form) >= PIECE)
@@ -104,9 +108,9 @@ def holds(text: str, secrets: tuple[str, ...]) -> bool:
 
 def credentials(text: str | None) -> tuple[str, ...]:
     """
-    What is secret of `user:password`, as it is sent to a server (RFC 7617); nothing of None.
+    Return the secrets in `user:password`: the password, and the encoding of both for HTTP (RFC 7617).
 
-    The name of the user alone is no secret.
+    The user's name alone is no secret. Empty for None or an empty text.
     """
     if not text:
         return ()
@@ -116,7 +120,7 @@ def credentials(text: str | None) -> tuple[str, ...]:
 
 def _without(text: str, secrets: tuple[str, ...]) -> str:
     """
-    The text with `[hidden]` for each run of characters that belong to secrets.
+    Return the text with `[hidden]` for each run of characters that belong to secrets.
     """
     forms = _forms(secrets)
     if not forms:
@@ -147,14 +151,14 @@ def _with_holes(text: str, marked: bytearray) -> Iterator[str]:
 @lru_cache(maxsize=8)
 def _forms(secrets: tuple[str, ...]) -> frozenset[str]:
     """
-    The secrets as they may be repeated, in lower case.
+    Return the forms in which the secrets may be repeated, in lower case.
     """
     return frozenset(_folded(form) for secret in secrets for form in _encodings(secret) if form)
 
 
 def _folded(text: str) -> str:
     """
-    The text in lower case, every character at its place.
+    Return the text in lower case, with every character at its place.
     """
     if text.isascii():
         return text.lower()
@@ -164,7 +168,7 @@ def _folded(text: str) -> str:
 @lru_cache(maxsize=8)
 def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
     """
-    All runs of PIECE characters of the longer forms.
+    Return all runs of PIECE characters of the longer forms.
     """
     return frozenset(
         form[begin : begin + PIECE] for form in _forms(secrets) for begin in range(len(form) - PIECE + 1)

@@ -1,5 +1,5 @@
 """
-Probers: each kind of probe, with what may be asked of it. `probes.PROBERS` has the code behind each.
+Probers: each kind of probe, with the keys that its targets may have. `probes.PROBERS` has the code of each.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,16 @@ Setting = Literal[
 @dataclass(frozen=True, slots=True)
 class Prober:
     """
-    One kind of probe: its name, and the keys that a target may set which is probed by it.
+    One kind of probe: its name, and the keys that its targets may have.
     """
 
     name: str
     """The `prober` label of `expiry_target_info`."""
     settings: frozenset[Setting]
     is_public: bool
-    """True when it sees what anybody can see: `/probe` may ask for it without a word in `probe.allow`."""
+    """
+    True when it sees only what anybody can see: then `/probe` permits it without an entry in `probe.allow`.
+    """
 
 
 _TLS: frozenset[Setting] = frozenset(

@@ -1,5 +1,5 @@
 """
-The closed list of problems: what a person may have to do something about, and the alert that reports it.
+The closed list of problems: conditions that a person may have to act on, and the alert that reports each.
 
 A problem is decided in `judgement.problems` alone; metrics, rules, pages, commands and the calendar show it.
 """
@@ -16,7 +16,7 @@ WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 
 class Problem(StrEnum):
     """
-    One thing for a person to do about an item, an endpoint or a target. The values are API.
+    One condition of an item, an endpoint or a target that a person must act on. The values are API.
     """
 
     PASSED = "passed"
@@ -44,7 +44,7 @@ class Meaning:
     alert: str
     """The name of the alert, and of its runbook."""
     summaries: Mapping[Severity, str]
-    """By each severity that it may have, one sentence that says what it means."""
+    """By severity that it may have, one sentence with the meaning."""
     hides: frozenset[Problem] = frozenset()
     """Problems of the same target and item that need not be reported beside it, if no more severe."""
     lasts: Mapping[Severity, float] = field(default_factory=dict)
@@ -136,4 +136,4 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
     }
 )
-"""By problem, its row."""
+"""The meaning of each problem."""

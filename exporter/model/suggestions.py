@@ -1,5 +1,5 @@
 """
-What was probably meant by a word that is not known.
+Suggestions for unknown words in messages.
 """
 
 import difflib
@@ -8,10 +8,9 @@ from collections.abc import Iterable
 
 def closest(word: str, known: Iterable[str], *, listed: str = "") -> str:
     """
-    The end of a message about an unknown word: what was probably meant, or what there is.
+    Return the end of a message about an unknown word: the closest known word, or all of them.
 
-    `listed` says where all that is known is listed, when that is too much for a message. Empty: the message
-    lists it.
+    `listed` says where all known words are listed, when they are too many for a message.
     """
     known = sorted(filter(str.isprintable, known))
     close = difflib.get_close_matches(word, known, n=1)

@@ -13,11 +13,11 @@ from exporter.model.policies import AUTOMATIC, BY_KIND, Match, Policy
 from exporter.model.urls import SCHEMES, IPAddress, Proxy, Url, parse_ip
 
 USUAL_PATIENCE = 5.0
-"""Seconds that one look may take unless its target or its scheme says otherwise."""
+"""Seconds that one probe may take unless its target or its scheme says otherwise."""
 
 
 ADDRESS_LIMIT = 16
-"""Addresses of one name that are probed at most."""
+"""Most addresses of one name that are probed."""
 
 
 _OURS = (
@@ -37,7 +37,7 @@ RESERVED_LABELS = frozenset(f"{_OURS} {_OF_RULES} {_OF_PROMETHEUS}".split())
 
 
 Resources = Literal["secrets", "configmaps", "webhooks", "certificates"]
-"""Kinds of objects that a Kubernetes cluster is asked for: `certificates` are those of cert-manager."""
+"""Kinds of objects that are requested from a Kubernetes cluster: `certificates` are those of cert-manager."""
 
 
 HELM_TYPE = "helm.sh/release."
@@ -47,16 +47,16 @@ HELM_TYPE = "helm.sh/release."
 @dataclass(frozen=True, slots=True)
 class Objects:
     """
-    Which objects of a Kubernetes cluster a target means, besides the names in its URL.
+    The objects of a Kubernetes cluster that a target selects, besides the names in its URL.
     """
 
     kubeconfig: str | None = None
     """Path; None: $KUBECONFIG, else the cluster that the exporter runs in."""
     resources: tuple[Resources, ...] = ("secrets",)
     types: tuple[str, ...] = ()
-    """Of Secrets. Empty: those for TLS and opaque ones, or of any type if the URL has the name of one."""
+    """Types of Secrets. Empty: those for TLS and opaque ones, or any type if the URL names one Secret."""
     selector: str = ""
-    """Of labels, as kubectl takes it; empty: whatever labels they have."""
+    """Label selector, in the syntax of kubectl; empty: any labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Target:
     labels: tuple[tuple[str, str], ...] = ()
     """The user's labels, sorted by name; exported on `expiry_target_info` and on its problems."""
     timeout: float | None = None
-    """Seconds that one look at one endpoint may take, after the name was resolved; None: see `patience`."""
+    """Seconds that one probe of one endpoint may take, after the name was resolved; None: see `patience`."""
     server_name: str | None = None
     """Name to send as SNI and to verify instead of the URL's host; None: the host."""
     ca_file: str | None = None
@@ -84,7 +84,9 @@ class Target:
     """None: the key is in the certificate's file."""
     client_key_password: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
-    """Of the keystores among the target's files; None: they have none, or one in a file beside them."""
+    """
+    Password of the keystores among the target's files; None: they have none, or one in a file beside them.
+    """
     address_family: Literal["any", "ipv4", "ipv6"] = "any"
     addresses: Literal["all", "first"] = "all"
     keys: Literal["any", "both"] = "any"
@@ -93,36 +95,37 @@ class Target:
     proxy_protocol: Literal["none", "v1", "v2"] = "none"
     """Version of the PROXY protocol whose header is sent first."""
     crl: bool = False
-    """Get the revocation lists that the presented certificates name."""
+    """Download the revocation lists that the presented certificates name."""
     ocsp: bool = False
-    """Ask the OCSP responder that the leaf names."""
+    """Query the OCSP responder that the leaf names."""
     renewal_information: bool = True
-    """Ask the ACME server of the leaf's issuer when it wants the leaf renewed."""
+    """Query the ACME server of the leaf's issuer for the time at which it wants the leaf renewed."""
     dns_checks: bool = False
-    """Look up what DNS says of the names on the presented certificate."""
+    """Query DNS for records about the names on the presented certificate."""
     dns_servers: tuple[tuple[str, int], ...] = ()
-    """Addresses and ports of the recursive name servers to ask; empty: those of the host."""
+    """Addresses and ports of the recursive name servers to query; empty: those of the host."""
     kubernetes: Objects = Objects()
-    """Of a target in a Kubernetes cluster."""
+    """For a target in a Kubernetes cluster."""
     acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, hash=False, repr=False)
     """ACME directories by organization of the issuer."""
 
     forbids: Callable[[IPAddress], str] | None = field(default=None, compare=False, repr=False)
     """
-    Why `/probe` must not be led to an address, in words, empty when it may; None: the target is configured.
+    Returns the reason why `/probe` must not connect to an address, empty when it may; None: the target is
+    configured.
     """
 
     @property
     def configured(self) -> bool:
         """
-        False for what only a caller of `/probe` named.
+        False for a target that only a caller of `/probe` named.
         """
         return self.forbids is None
 
     @property
     def patience(self) -> float:
         """
-        Seconds that one look at one endpoint may take; without an end where only the scrape's own counts.
+        Seconds that one probe of one endpoint may take; infinite where only the scrape's timeout counts.
         """
         if self.timeout is not None:
             return self.timeout
@@ -131,7 +134,7 @@ class Target:
     @property
     def expected_name(self) -> str:
         """
-        The name or address that the server's certificate must be good for.
+        The name or address that the server's certificate must be valid for.
         """
         return self.server_name or self.url.host
 
@@ -146,7 +149,7 @@ class Target:
 
 def label_name(text: str) -> str:
     """
-    The name of a user's label. Raises ValueError when no label of a target may be called so.
+    Return the name of a user's label. Raises ValueError when a target's label must not have it.
     """
     if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text):
         raise ValueError("a label's name has only letters, digits and '_', and does not begin with a digit")

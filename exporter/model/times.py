@@ -1,5 +1,5 @@
 """
-Times as the Internet's protocols write them (RFC 3339), in seconds since the epoch. Pure.
+Times in the format of the Internet's protocols (RFC 3339), in seconds since the epoch. Pure.
 """
 
 import re
@@ -12,16 +12,16 @@ _RFC3339 = re.compile(
 
 def rfc3339(text: object, *, utc_without_zone: bool = False) -> float | None:
     """
-    Seconds since the epoch of a date-time (RFC 3339 section 5.6); None when it is none.
+    Parse a date-time (RFC 3339 section 5.6) into seconds since the epoch; None when it is invalid.
 
-    Without a zone it is none either: this host's own zone says nothing about a time from elsewhere.
-    `utc_without_zone` is for formats that say that such a time is in UTC.
+    A time without a zone is invalid, since this host's zone says nothing about a time from elsewhere.
+    `utc_without_zone` is for formats that define such a time as UTC.
     """
     found = _RFC3339.fullmatch(text) if isinstance(text, str) else None
     if found is None or not (found["zone"] or utc_without_zone):
         return None
     written = found[0].upper()
-    # Section 5.7: a leap second, of which the library knows nothing. It has the number of the next one.
+    # Section 5.7: a leap second, which the library does not support. It has the number of the next second.
     is_leap = found["second"] == "60"
     if is_leap:
         written = f"{written[: found.start('second')]}59{written[found.end('second') :]}"

@@ -219,7 +219,7 @@ class Proxy:
 
 def parse_url(text: str) -> Url:
     """
-    The parts of a target's URL. Raises TargetError with a message for the person who wrote it.
+    Parse a target's URL. Raises TargetError with a message for the person who wrote it.
     """
     text = text.strip()
     # First, because every other message shows the text, and this one may hold a password.
@@ -254,7 +254,8 @@ PROXY_PORTS: dict[str, int] = {"http": 3128, "socks5": 1080}
 
 def parse_proxy(text: str) -> Proxy:
     """
-    The proxy of a URL, without credentials. Raises TargetError with a message that does not repeat the URL.
+    Parse the URL of a proxy, without credentials. Raises TargetError with a message that does not repeat the
+    URL.
     """
     form = "write http://HOST:PORT or socks5://HOST:PORT"
     if "@" in text:
@@ -276,14 +277,14 @@ def parse_proxy(text: str) -> Proxy:
 
 def closest_scheme(unknown: str) -> str:
     """
-    The end of a message about a scheme that is not known: which was probably meant, and where all are listed.
+    Return the end of a message about an unknown scheme: the closest one, and where all are listed.
     """
     return closest(_OTHER_NAMES.get(unknown, unknown), SCHEMES, listed=ALL_SCHEMES)
 
 
 def _with_scheme(text: str) -> str:
     """
-    Advice for a text that has no scheme, or one that is misspelt.
+    Return advice for a text that has no scheme, or a misspelt one.
     """
     scheme, slashes, rest = text.partition("//")
     if slashes and scheme.lower() in SCHEMES:
@@ -299,7 +300,7 @@ def _with_scheme(text: str) -> str:
 
 def known_schemes() -> str:
     """
-    Every scheme as the beginning of a URL, in the order of the alphabet.
+    Return every scheme as the beginning of a URL, in alphabetical order.
     """
     return ", ".join(
         f"{name}{':' if one.form is Form.NAME else '://'}" for name, one in sorted(SCHEMES.items())
@@ -308,7 +309,7 @@ def known_schemes() -> str:
 
 def _name(rest: str, scheme: str) -> str:
     """
-    The domain name of `scheme:name`. Raises TargetError.
+    Parse the domain name of `scheme:name`. Raises TargetError.
     """
     host = normal_host(rest.removeprefix("//"))
     if parse_ip(host) is not None:
@@ -318,7 +319,7 @@ def _name(rest: str, scheme: str) -> str:
 
 def _path(rest: str, scheme: str) -> str:
     """
-    The path of `scheme:///path`, percent-decoded. Raises TargetError.
+    Parse the path of `scheme:///path`, percent-decoded. Raises TargetError.
     """
     path = unquote(rest, errors="surrogateescape")
     if not path.startswith("/"):
@@ -335,7 +336,7 @@ _OBJECT_NAME = re.compile(r"[a-z0-9.*?\[\]!-]{1,253}")
 
 def _resource(rest: str, scheme: str) -> str:
     """
-    `[context/]namespace/name` as written, each of the two a name or a pattern. Raises TargetError.
+    Parse `[context/]namespace/name`, each of the two a name or a pattern, as written. Raises TargetError.
     """
     *_, namespace, name = ("", "", *rest.split("/"))
     if not _OBJECT_NAME.fullmatch(namespace) or not _OBJECT_NAME.fullmatch(name):
@@ -348,7 +349,7 @@ def _resource(rest: str, scheme: str) -> str:
 
 def _network_url(text: str, scheme: str) -> Url:
     """
-    A URL with a host. Raises TargetError.
+    Parse a URL with a host. Raises TargetError.
     """
     try:
         parts = urlsplit(text)
@@ -378,7 +379,8 @@ def _network_url(text: str, scheme: str) -> Url:
 
 def normal_host(host: str) -> str:
     """
-    A host name as lower-case A-labels without a final dot (RFC 5891), or an IP address in its usual form.
+    Return a host name as lower-case A-labels without a final dot (RFC 5891), or an IP address in its usual
+    form.
 
     Raises TargetError when it is neither.
     """
@@ -401,7 +403,7 @@ def normal_host(host: str) -> str:
 
 def parse_ip(host: str) -> IPAddress | None:
     """
-    The host as an IP address, or None when it is not one.
+    Parse the host as an IP address; None when it is not one.
     """
     try:
         return ipaddress.ip_address(host)
@@ -411,7 +413,7 @@ def parse_ip(host: str) -> IPAddress | None:
 
 def parse_name_server(text: str) -> tuple[str, int]:
     """
-    Address and port of a name server, from `address`, `address:port` or `[address]:port`. Raises TargetError.
+    Parse a name server as `address`, `address:port` or `[address]:port`. Raises TargetError.
     """
     host, port = text, "53"
     bracketed = re.fullmatch(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?", text)
@@ -429,6 +431,6 @@ def parse_name_server(text: str) -> tuple[str, int]:
 
 def join_host_port(host: str, port: int) -> str:
     """
-    `host:port`, with brackets around an IPv6 address (RFC 3986 section 3.2.2).
+    Return `host:port`, with brackets around an IPv6 address (RFC 3986 section 3.2.2).
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

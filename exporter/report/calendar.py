@@ -1,10 +1,9 @@
 """
 The agenda: deadlines as an iCalendar that calendar programs subscribe to (RFC 5545, RFC 7986). Pure.
 
-An event is a moment of an item of a target: its renewal being due, its critical
-deadline, its end. It is told of the endpoint where that comes first, so it moves
-when the last endpoint has the renewed certificate. Its UID names target, item and
-moment and no certificate, so a renewal moves the event and makes no new one.
+An event is a moment of an item of a target: its renewal being due, its critical deadline, its end. It
+describes the endpoint where that comes first, so it moves when the last endpoint has the renewed certificate.
+Its UID names target, item and moment and no certificate, so a renewal moves the event and makes no new one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,15 +24,15 @@ EVENT_LIMIT = 2000
 
 
 REFRESH = "PT1H"
-"""How often a program shall fetch the calendar again: a duration (RFC 5545 section 3.3.6)."""
+"""Interval at which a program is to fetch the calendar again: a duration (RFC 5545 section 3.3.6)."""
 
 
 WIDTH = 74
-"""Bytes of a line before it is folded; what is folded has a space before it (RFC 5545 section 3.1)."""
+"""Bytes of a line before it is folded; the rest follows after a space (RFC 5545 section 3.1)."""
 
 
 PAST = 31 * DAY
-"""Seconds after which what is over comes last, behind all that is still to come."""
+"""Seconds after which past events come last, behind all future ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Moment:
     """
 
     key: str
-    """What tells it from the item's other moments. In the UID: never change it."""
+    """Key of the moment, unique within an item. Part of the UID: never change it."""
     words: str
     when: float
     place: Place
@@ -53,14 +52,16 @@ class Moment:
 
 def render(entries: Iterable[Entry], seen_at: float, external_url: str | None, name: str) -> bytes:
     """
-    The calendar of these endpoints, as seen at this time. Links need the external URL; None: there are none.
+    Return the calendar of these endpoints as seen at `seen_at` (seconds since the epoch).
+
+    It has links to the pages at `external_url`; None: it has none.
     """
     return b"".join(parts(entries, seen_at, external_url, name))
 
 
 def parts(entries: Iterable[Entry], seen_at: float, external_url: str | None, name: str) -> Iterator[bytes]:
     """
-    The pieces of this calendar in their order: what stands before the events, each event, the end.
+    Yield the calendar in parts, in their order: its head, each event, its end.
     """
     moments = sorted(_moments(entries), key=lambda one: (one.when < seen_at - PAST, one.when))
     words = "When renewals are due, and when what they renew becomes critical and ends."
@@ -90,7 +91,7 @@ def parts(entries: Iterable[Entry], seen_at: float, external_url: str | None, na
 
 def _moments(entries: Iterable[Entry]) -> Iterator[Moment]:
     """
-    The events of all items with deadlines, each of the endpoint where the item ends first.
+    Yield the events of all items with deadlines, each for the endpoint where the item ends first.
     """
     first: dict[tuple[str, str], tuple[Place, Deadlines]] = {}
     count: dict[tuple[str, str], int] = {}
@@ -156,7 +157,7 @@ def _event(one: Moment, when: str, seen_at: float, external_url: str | None) -> 
 
 def uid(target: str, item: str, key: str) -> UUID:
     """
-    The UID of an event: for ever the same for the same moment of the same item (RFC 7986 section 5.3).
+    Return the UID of an event, which never changes for a moment of an item (RFC 7986 section 5.3).
     """
     name = f"expiry-exporter\n{target}\n{item}\n{key}"
     return uuid5(NAMESPACE_URL, name.encode("utf-8", "replace").decode("utf-8"))
@@ -164,7 +165,8 @@ def uid(target: str, item: str, key: str) -> UUID:
 
 def _text(text: str) -> str:
     """
-    A value of the type TEXT (RFC 5545 section 3.3.11): escaped, without control characters but line feeds.
+    Return a value of the type TEXT (RFC 5545 section 3.3.11): escaped, without control characters but line
+    feeds.
     """
     text = printable_lines(text).replace("\\", r"\\")
     return text.replace(";", r"\;").replace(",", r"\,").replace("\n", r"\n")
@@ -172,7 +174,7 @@ def _text(text: str) -> str:
 
 def _line(name: str, value: str) -> bytes:
     """
-    A content line in UTF-8 with its end, folded between characters and not within what is escaped.
+    Return a content line in UTF-8 with its end, folded between characters and not within an escape.
     """
     rest, folded = f"{name}:{value}".encode(), b""
     while len(rest) > WIDTH:
@@ -188,7 +190,7 @@ def _line(name: str, value: str) -> bytes:
 
 def _date_time(timestamp: float) -> str | None:
     """
-    The moment in UTC to the second (RFC 5545 section 3.3.5); None before the year 1 and after 9999.
+    Return the moment in UTC to the second (RFC 5545 section 3.3.5); None before the year 1 and after 9999.
     """
     try:
         when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(timestamp))

@@ -97,9 +97,9 @@ def left_out_line(name: str, count: int) -> str:
 
 def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> Iterator[tuple[Family, str]]:
     """
-    Two lines for each problem: when it ends, and what a person should know of it.
+    Yield two lines for each problem: when it ends, and the facts that a person needs.
 
-    `external_url` is where people reach the exporter's pages; None: it is not known.
+    `external_url` is the address of the exporter's pages for people; None: it is not known.
     """
     reached = reach(problems)
     for row in problems:
@@ -122,12 +122,12 @@ def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 class Exposition:
     """
-    Writes the text of a scrape, and reuses the lines of endpoints that did not change.
+    Renders the text of a scrape, and reuses the lines of endpoints that did not change.
     """
 
     def __init__(self, external_url: str | None = None) -> None:
         """
-        `external_url` is where people reach the exporter's pages; None: it is not known.
+        `external_url` is the address of the exporter's pages for people; None: it is not known.
         """
         self._external_url = external_url
         self._blocks: dict[tuple[str, str], _Block] = {}
@@ -178,7 +178,7 @@ class Exposition:
 
     def prepare(self, row: EndpointRow) -> None:
         """
-        Make the lines of an endpoint ahead of the text that they will be part of.
+        Render the lines of an endpoint ahead of the text that they will be part of.
         """
         self._blocks[row.target.name, row.label] = self._block(row)
 

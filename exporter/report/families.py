@@ -22,7 +22,7 @@ LABEL_LIMIT = 256
 
 def bounded(value: str) -> str:
     """
-    A value from a certificate, cut to a length that a label may have.
+    Return a value from a certificate, cut to a length that a label may have.
     """
     return value if len(value) <= LABEL_LIMIT else value[: LABEL_LIMIT - 1] + "…"
 

@@ -1,8 +1,8 @@
 """
 The inventory: the endpoints of one scrape, to be searched and compared with each other. Pure.
 
-Nothing here is needed to answer Prometheus. All is made when somebody asks for a
-page, and kept until the next scrape.
+Nothing here is needed to answer Prometheus. It is computed when somebody requests a page, and kept until the
+next scrape.
 """
 
 import re
@@ -36,7 +36,7 @@ _RANK = {level: -rank for rank, level in enumerate(URGENCY)}
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """
-    An endpoint in the list, with its level.
+    One endpoint in the list, with its level.
     """
 
     row: EndpointRow

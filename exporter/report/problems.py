@@ -1,8 +1,8 @@
 """
 Problems in words: the cause, where it is, and what to do first. Pure.
 
-They are what a notification says. Nothing in them changes by the minute: how long is left is said by
-who shows them.
+These are the texts of a notification. Nothing in them changes by the minute: the time left is added where
+they are shown.
 """
 
 from collections import defaultdict
@@ -19,11 +19,11 @@ from exporter.report import advice
 from exporter.report.status import date
 
 NAMED = 3
-"""Targets with the same certificate that are named."""
+"""Most targets with the same certificate that are named."""
 
 
 WORDS_LIMIT = 1000
-"""Characters of each text."""
+"""Most characters of each text."""
 
 
 Reach = Mapping[str, frozenset[str]]
@@ -33,7 +33,7 @@ Reach = Mapping[str, frozenset[str]]
 @dataclass(frozen=True, slots=True)
 class Words:
     """
-    A problem for a person.
+    The texts about a problem for a person.
     """
 
     cause: str
@@ -43,7 +43,7 @@ class Words:
 
 def reach(rows: Iterable[ProblemRow]) -> Reach:
     """
-    How far each certificate with a problem reaches.
+    Return the targets that have a problem with each certificate, by its fingerprint.
     """
     found: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -54,7 +54,7 @@ def reach(rows: Iterable[ProblemRow]) -> Reach:
 
 def fingerprint_of(row: ProblemRow) -> str:
     """
-    The SHA-256 of the certificate that the problem is about; empty when it is about none.
+    Return the SHA-256 of the certificate concerned; empty when the problem is about none.
     """
     certificate = _certificate(row.found.onset)
     return certificate.fingerprint_sha256 if certificate is not None else ""
@@ -62,7 +62,9 @@ def fingerprint_of(row: ProblemRow) -> str:
 
 def end_of(row: ProblemRow) -> float:
     """
-    When the item ends; of what has no end, when it was last well, or since when it is known not to be.
+    Return the end of the item, in seconds since the epoch.
+
+    For a problem without an item: the time at which the endpoint was last well, or else the problem's start.
     """
     onset = row.found.onset
     if onset.judged is not None:
@@ -74,7 +76,7 @@ def end_of(row: ProblemRow) -> float:
 
 def words(row: ProblemRow, reached: Reach) -> Words:
     """
-    The problem in words for a person.
+    Return the texts about the problem.
     """
     same = reached.get(fingerprint_of(row), frozenset()) - {row.found.onset.known.target.name}
     return Words(_bounded(_cause(row)), _bounded(_where(row, same)), _bounded(_advice(row)))
@@ -100,7 +102,7 @@ def _cause(row: ProblemRow) -> str:
 
 def _reached(onset: Onset) -> str:
     """
-    Why the endpoint can't be seen now; that its network is fine where a handshake shows it.
+    Return the reason why the endpoint can't be seen now, or that a handshake shows DNS and TCP to be fine.
     """
     observation, judged = onset.known.observation, onset.judged
     if isinstance(observation, Failed):
@@ -112,7 +114,7 @@ def _reached(onset: Onset) -> str:
 
 def _compared(onset: Onset, item: Item) -> str:
     """
-    What became of the leaf that was there before.
+    Return a comparison of the leaf with its predecessor, in words; empty for other items.
     """
     if item.kind is not Kind.LEAF or item.name == "client":
         return ""

@@ -1,3 +1,3 @@
 """
-The server: the service that lives as long as the process, its HTTP port, and the pages.
+The server: the service that lives as long as the process, its HTTP port, and its pages.
 """

@@ -1,7 +1,7 @@
 """
-Answers: sends a body that many may be sent at the same time, compressed once and never copied as a whole.
+Answers: sends a response body to many clients, compressed once and never copied as a whole.
 
-What a client does not read stays in the one body that all share: its connection holds a piece of it.
+The part that a client has not read stays in the one shared body: its connection holds one piece of it.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from exporter.net.pools import Pool, PoolFullError
 from exporter.server.bodies import Bodies
 
 PIECE = 128 * 1024
-"""Bytes that a connection is given before the client has to read."""
+"""Bytes that are written to a connection before the client has to read."""
 
 
 READ_TIMEOUT = 30.0
-"""Seconds in which a client has to read a piece."""
+"""Seconds within which a client must read a piece."""
 
 
 COMPRESSED_FROM = 1024
-"""Bytes of a body that are worth compressing."""
+"""Size in bytes from which a body is compressed."""
 
 
 KEPT = 64 * 1024 * 1024
-"""Bytes of bodies, plain and compressed, that are kept for KEPT_SECONDS: others are sent the same."""
+"""Bytes of bodies, plain and compressed, that are kept for KEPT_SECONDS and sent to other clients too."""
 
 
 KEPT_SECONDS = 10.0
@@ -40,7 +40,7 @@ _NOT_TAKEN = re.compile(r"q\s*=\s*0(\.0*)?")
 
 class Compression:
     """
-    Compresses a body once for all who are sent it.
+    Compresses a body once for all clients.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Compression:
 
     async def of(self, body: bytes) -> bytes:
         """
-        The body in gzip (RFC 1952). Raises PoolFullError when too many others wait for theirs.
+        Return the body in gzip (RFC 1952). Raises PoolFullError when too many others wait for theirs.
         """
         # The lowest level: the text is so repetitive that more effort gains little. Known by its identity:
         # comparing tens of megabytes would cost more than is saved.
@@ -70,10 +70,10 @@ async def answer(
     zipped: bool | None = None,
 ) -> web.StreamResponse:
     """
-    Send the body, compressed for who takes it, piece by piece; give up on a client that does not read.
+    Send the body, compressed if the client accepts it, piece by piece; drop a client that does not read.
 
-    `content_type` is the whole header, with its charset. `zipped` says whether the body is compressed
-    already, for a client that takes it; None: it is not, and may be here.
+    `content_type` is the whole header, with its charset. `zipped` is True when the body is compressed
+    already, for a client that accepts it, False when it is not to be; None: it may be compressed here.
     """
     response = web.StreamResponse(status=status, headers=headers)
     response.headers["Content-Type"] = content_type
@@ -85,12 +85,12 @@ async def answer(
         and len(body) > COMPRESSED_FROM
         and takes_gzip(request.headers.get("Accept-Encoding", ""))
     ):
-        # When too many others are compressed, it goes as it is.
+        # When too many others are being compressed, it is sent as it is.
         with contextlib.suppress(PoolFullError):
             body = await request.app[COMPRESSION].of(body)
             response.headers["Content-Encoding"] = "gzip"
     response.content_length = len(body)
-    # Who has gone is no error of ours: the server sees the same when it ends the answer.
+    # A client that has gone is no error: the server notices it when it ends the response.
     with contextlib.suppress(ConnectionError):
         await response.prepare(request)
         if request.method != "HEAD":
@@ -109,13 +109,14 @@ async def _send(request: web.Request, response: web.StreamResponse, body: bytes)
                 request.transport.abort()
             return
         rest = rest[PIECE:]
-        # A fast client's connection takes all there is: others have their turn between two pieces.
+        # The connection of a fast client takes every piece at once: others have their turn between two
+        # pieces.
         await asyncio.sleep(0)
 
 
 def takes_gzip(accepted: str) -> bool:
     """
-    True when an Accept-Encoding header takes gzip (RFC 9110 section 12.5.3).
+    Return True when an Accept-Encoding header accepts gzip (RFC 9110 section 12.5.3).
     """
     for part in accepted.lower().split(","):
         coding, _, weight = (word.strip() for word in part.partition(";"))

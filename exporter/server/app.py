@@ -1,5 +1,5 @@
 """
-The web server: a thin layer that turns requests into calls of the service.
+The web server: a thin layer between requests and calls of the service.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 DEFAULT_TIMEOUT = 10.0
-"""Seconds a scrape may take when the request does not say: Prometheus's own default."""
+"""Seconds that a scrape may take when the request states no timeout: Prometheus's own default."""
 
 
 MOST_TIMEOUT = 120.0
@@ -60,14 +60,15 @@ PROBE_PARAMETERS = ("target", "policy", "debug")
 
 
 BODY_LIMIT = 64 * 1024
-"""Bytes that the body of a request may have. No request of ours needs one."""
+"""Largest body of a request in bytes. No route needs one."""
 
 
 def application(service: Service, offset: float, clients: Clients | None = None) -> web.Application:
     """
-    The server's routes. `offset` is taken off each scrape's timeout, for the answer to arrive in time.
+    Return the server's routes. `offset` (seconds) is subtracted from each scrape's timeout, for the response
+    to arrive in time.
 
-    `clients` are told whose requests are answered, and tell since when these wait.
+    `clients` records whose requests are being answered, and since when these wait.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -97,7 +98,7 @@ async def report_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """
-    Log a fault of ours with its traceback and answer 500 without it; 503 when there is no room for more work.
+    Log an unexpected exception, and answer 500 without its traceback; 503 when no more work is accepted.
     """
     try:
         return await handler(request)
@@ -118,7 +119,9 @@ async def report_errors(
 
 def scrape_timeout(request: web.Request) -> float:
     """
-    Seconds in which the scrape must have an answer: the request's timeout less the offset and what is over.
+    Return the seconds within which the scrape must have its response.
+
+    That is the timeout in the request, less the offset and the time for which the request has waited.
     """
     try:
         stated = float(request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", DEFAULT_TIMEOUT))
@@ -129,15 +132,16 @@ def scrape_timeout(request: web.Request) -> float:
     stated = min(stated, MOST_TIMEOUT)
     clients = request.app[CLIENTS]
     if clients is not None:
-        # One that waited longer hardly waits any more: with no time left, every probe would be a failure.
+        # A client that waited longer has probably given up. With no time left, every probe would be a
+        # failure.
         stated -= min(clients.waited(request), stated / 2)
-    # A timeout of a second or less is not eaten up by the offset.
+    # The offset takes at most half of a short timeout.
     return max(stated - request.app[OFFSET], stated / 2)
 
 
 async def show_metrics(request: web.Request) -> web.StreamResponse:
     """
-    Look at every configured target and tell all.
+    Scrape all configured targets, and answer with the metrics.
     """
     service = request.app[SERVICE]
     loop = asyncio.get_running_loop()
@@ -154,7 +158,7 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
 
 async def show_probe(request: web.Request) -> web.StreamResponse:
     """
-    Look at the one target that the request names.
+    Probe the target that the request names, and answer with the metrics or, if wanted, with the steps.
     """
     service = request.app[SERVICE]
     target = _asked_target(request, service)
@@ -190,7 +194,7 @@ def _asked_target(request: web.Request, service: Service) -> Target:
 
 def _not_allowed(scrape: Scrape) -> str | None:
     """
-    Why the addresses of what was asked for are not permitted; None when they are, or are not known.
+    Return the reason why the target's addresses are not permitted; None when they are, or are not known.
     """
     for result in scrape.results:
         for look in result.looks:
@@ -202,7 +206,7 @@ def _not_allowed(scrape: Scrape) -> str | None:
 
 def explain(scrape: Scrape, text: str, now: float) -> str:
     """
-    What a probe did step by step, what it means, and the metrics that come of it.
+    Return the steps of a probe, its findings and its metrics, as text for a person.
     """
     lines: list[str] = []
     for result in scrape.results:
@@ -227,13 +231,13 @@ def explain(scrape: Scrape, text: str, now: float) -> str:
                         f"    renewal due {date(due.renewal_due)}, warning {date(due.warning)}, "
                         f"critical {date(due.critical)}"
                     )
-    # Names and words come from others: none begins a line, or acts on the terminal of who reads it.
+    # Names and words come from others: no line break and no control sequence of theirs may act.
     return "\n".join(map(printable, lines)) + f"\n\nmetrics:\n{text}"
 
 
 async def show_targets(request: web.Request) -> web.StreamResponse:
     """
-    The configured targets for Prometheus's http_sd_configs.
+    Answer with the configured targets for Prometheus's http_sd_configs.
     """
     service = request.app[SERVICE]
     targets = service.config.targets
@@ -251,7 +255,7 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
 
 def _group(target: Target) -> dict[str, object]:
     """
-    The group of one target, as http_sd_configs has it.
+    Return one target as a group of http_sd_configs.
     """
     return {
         "targets": [target.name],
@@ -265,14 +269,14 @@ def _group(target: Target) -> dict[str, object]:
 
 async def show_healthy(_: web.Request) -> web.StreamResponse:
     """
-    The process runs and has a configuration.
+    Answer 200: the process runs and has a configuration.
     """
     return web.Response(text="expiry-exporter is healthy\n")
 
 
 async def reload(request: web.Request) -> web.StreamResponse:
     """
-    Load the configuration anew.
+    Load the configuration again; 400 when it has faults.
     """
     try:
         await request.app[SERVICE].reload()

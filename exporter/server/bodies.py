@@ -1,5 +1,5 @@
 """
-Bodies: what requests are answered with, made once for all who ask for the same, and kept for a while.
+Bodies of responses, made once for all who request the same, and kept for a while.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 KEPT = 32 * 1024 * 1024
-"""Bytes of renderings that are kept for KEPT_SECONDS, for whoever asks for the same."""
+"""Bytes of rendered bodies that are kept for KEPT_SECONDS."""
 
 
 KEPT_SECONDS = 10.0
 
 
 WAITING = 64
-"""Different renderings that may wait for their turn. Who asks for one more is told to ask again."""
+"""Most renderings that may wait for their turn. Further requests are answered with status 503."""
 
 
 GZIP = 31
@@ -31,29 +31,29 @@ GZIP = 31
 
 
 WORKED_AT_ONCE = 0.002
-"""Seconds that a rendering works before it rests for as long: Python runs one thread at a time."""
+"""Seconds of rendering after which it pauses for as long: Python runs one thread at a time."""
 
 
 class Bodies:
     """
-    Bodies by what they answer, within a budget of bytes.
+    Bodies by key, within a budget of bytes.
     """
 
     def __init__(self, budget: int, seconds: float) -> None:
         """
-        `seconds` is how long a body is kept.
+        `seconds` is the time for which a body is kept.
         """
         self._budget = budget
         self._seconds = seconds
         self._under_way: dict[Hashable, asyncio.Task[bytes]] = {}
-        # With what each was made of.
+        # Each with its source.
         self._kept: OrderedDict[Hashable, tuple[bytes, bytes]] = OrderedDict()
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[bytes]], source: bytes = b"") -> bytes:
         """
-        The body of this key, made if it is not known. Raises what making it raises.
+        Return the body of this key, and make it if it is not kept. Raises the exceptions of `make`.
 
-        `source` is what it is made of: it is kept, and counted, as long as the body is.
+        `source` is what the body is made from: it is kept, and counted, as long as the body is.
         """
         if (kept := self._kept.get(key)) is not None:
             return kept[1]
@@ -61,7 +61,7 @@ class Bodies:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._make(key, make, source))
             self._under_way[key] = task
-            # Whoever waited for it may be gone.
+            # All who waited for it may have gone.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(task)
 
@@ -79,30 +79,30 @@ class Bodies:
 
 class Renderings:
     """
-    What takes its time to render: one thing at a time, beside the loop, once for all who ask for it.
+    Renderings that take long: one at a time, in a thread, once for all who request the same.
     """
 
     def __init__(self, waiting: int = WAITING) -> None:
         self._bodies = Bodies(KEPT, KEPT_SECONDS)
-        # One at a time, for Python runs one thread at a time.
+        # One at a time, since Python runs one thread at a time.
         self._pool = Pool("pages", 1, waiting)
 
     async def get(self, key: Hashable, parts: Callable[[], Iterable[bytes]]) -> bytes:
         """
-        The parts as one. Raises PoolFullError when too much else waits.
+        Return the parts joined. Raises PoolFullError when too many other renderings wait.
         """
         return await self._bodies.get(key, lambda: self._pool.run(lambda: joined(parts())))
 
     async def run(self, work: Callable[[], T]) -> T:
         """
-        What this work gives, in its turn among the renderings. Raises PoolFullError.
+        Return the result of the work, which waits for its turn. Raises PoolFullError.
         """
         return await self._pool.run(work)
 
 
 def joined(parts: Iterable[bytes]) -> bytes:
     """
-    The parts as one, made beside the event loop without taking more than half of the time from it.
+    Join the parts in the present thread, which leaves at least half of the time to the event loop.
     """
     body = bytearray()
     began = time.perf_counter()
@@ -117,26 +117,27 @@ def joined(parts: Iterable[bytes]) -> bytes:
 
 class Answers:
     """
-    What scrapes are answered with: made in a thread of their own, once for all who ask at the same time.
+    Bodies of scrapes, made in a thread of their own, once for all who request the same at the same time.
     """
 
     def __init__(self) -> None:
-        # Nothing is kept: the next scrape has another answer.
+        # Nothing is kept: the next scrape has another body.
         self._bodies = Bodies(0, 0.0)
         self._pool = Pool("answers", 1)
 
     async def get(self, key: Hashable, parts: Callable[[], Iterable[bytes]], *, zipped: bool) -> bytes:
         """
-        The parts as one, compressed (gzip) if so wanted. Who asks for the same key meanwhile has the same.
+        Return the parts joined, in gzip if `zipped`. Requests with the same key at the same time share the
+        result.
 
-        `parts` is called in the event loop; what it gives is gone through in the thread.
+        `parts` is called in the event loop; its result is iterated in the thread.
         """
         return await self._bodies.get(key, lambda: self._pool.run(partial(join, parts(), zipped=zipped)))
 
 
 def join(parts: Iterable[bytes], *, zipped: bool) -> bytes:
     """
-    The parts as one, compressed as they come if so wanted: the whole is never held twice.
+    Join the parts, in gzip if `zipped`, compressed one by one: the whole is never held twice.
     """
     if not zipped:
         return b"".join(parts)

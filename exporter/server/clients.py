@@ -1,8 +1,8 @@
 """
-Clients: who is connected to our own port, for how long, and who has to go when it is full.
+Clients: connections to the server's port, their time limits, and which one is dropped when it is full.
 
-A client that sends nothing, half a request, or does not read costs a place until its time is over. When
-all places are taken, the one that is needed least goes, so that a scrape and a health check always get in.
+A client that sends nothing, half a request, or does not read takes a place until its time is over. When all
+places are taken, the one that is needed least is dropped, so that scrapes and health checks always get in.
 """
 
 import asyncio
@@ -21,30 +21,34 @@ logger = logging.getLogger(__name__)
 
 
 ACCEPTED_AT_ONCE = 16
-"""Connections that are accepted before the loop turns to others, and that may be too many for a moment."""
+"""
+Connections that are accepted before the event loop does other work, which may exceed the places for a moment.
+"""
 
 
 QUEUE = 1024
-"""Connections that the system keeps until they are accepted."""
+"""Connections that the system queues until they are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """
-    Seconds that a client may take.
+    The time limits of a client, in seconds.
     """
 
     request: float = 10.0
-    """For all of a request's head, from when the connection is made or its first byte has come."""
+    """For the whole head of a request, from the connection or from its first byte."""
     idle: float = 330.0
-    """Between two requests. Longer than Prometheus keeps a connection (300 s): it is the one to close."""
+    """
+    Between two requests. Longer than Prometheus keeps a connection (300 s), so that Prometheus closes it.
+    """
     read: float = 30.0
-    """For the rest of an answer that the server is done with."""
+    """For the rest of a response that the server has finished."""
 
 
 class Client(asyncio.Protocol):
     """
-    A connection to our port: what the server's own protocol is told, with note of how it goes.
+    A connection: passes its events to the server's own protocol, and records its state.
     """
 
     def __init__(self, clients: "Clients", server: asyncio.Protocol) -> None:
@@ -54,18 +58,18 @@ class Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._served = False
         self.asking = False
-        """It has sent part of a request."""
+        """True when it has sent part of a request."""
         self.address = ""
         self.requests = 0
-        """Requests that are being answered."""
+        """Number of requests that are being answered."""
         self.since = self._loop.time()
-        """Loop time of its connection, its last answer, or the first byte of a request after these."""
+        """Loop time of its connection, its last response, or the first byte of a later request."""
         self.stalled: float | None = None
-        """Loop time since when it does not read; None while it does."""
+        """Loop time at which it stopped reading; None while it reads."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """
-        It is connected.
+        Record the connection.
         """
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
@@ -75,7 +79,7 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """
-        It sends.
+        Record the beginning of a request.
         """
         if not self.requests and not self.asking:
             self.asking, self.since = True, self._loop.time()
@@ -83,27 +87,27 @@ class Client(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """
-        It will send no more.
+        Pass on that the client sends no more.
         """
         return self._server.eof_received()
 
     def pause_writing(self) -> None:
         """
-        It does not read as fast as it is answered.
+        Record that the client reads more slowly than it is answered.
         """
         self.stalled = self._loop.time()
         self._server.pause_writing()
 
     def resume_writing(self) -> None:
         """
-        It has read.
+        Record that the client has read.
         """
         self.stalled = None
         self._server.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """
-        It is gone.
+        Forget the connection.
         """
         if self._transport is not None:
             self._clients.remove(self._transport)
@@ -111,21 +115,21 @@ class Client(asyncio.Protocol):
 
     def begin(self) -> None:
         """
-        A request has come.
+        Record that a request is being answered.
         """
         self.requests += 1
         self.asking = False
 
     def end(self) -> None:
         """
-        A request was answered.
+        Record that a request was answered.
         """
         self.requests -= 1
         self._served, self.since = True, self._loop.time()
 
     def overdue(self, patience: Patience, now: float) -> bool:
         """
-        True when its time is over. While it is answered, the answer has its own limits.
+        Return True when its time is over at `now` (loop time). Responses under way have limits of their own.
         """
         if self.requests:
             return False
@@ -138,13 +142,13 @@ class Client(asyncio.Protocol):
     @property
     def buffered(self) -> int:
         """
-        Bytes that wait in this process for it to read.
+        Bytes in this process that wait for the client to read.
         """
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def drop(self) -> None:
         """
-        Close the connection now, whatever was not sent.
+        Close the connection now, and discard what was not sent.
         """
         if self._transport is not None:
             self._transport.abort()
@@ -152,7 +156,7 @@ class Client(asyncio.Protocol):
 
 class Clients:
     """
-    All who are connected.
+    All connected clients.
     """
 
     def __init__(self, places: int, patience: Patience = Patience()) -> None:
@@ -163,13 +167,13 @@ class Clients:
 
     def __len__(self) -> int:
         """
-        How many are connected.
+        Return the number of connected clients.
         """
         return len(self._connected)
 
     def __iter__(self) -> Iterator[Client]:
         """
-        Those who are connected.
+        Yield the connected clients.
         """
         return iter(self._connected.values())
 
@@ -177,11 +181,11 @@ class Clients:
         self, server: Callable[[], asyncio.Protocol], host: str | None, port: int
     ) -> asyncio.Server:
         """
-        Accept clients for this server, which makes a protocol for each. Raises OSError.
+        Listen for clients of this server, which makes a protocol for each. Raises OSError.
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_explain)
-        # What is called the backlog is also how many are accepted before anything else has its turn.
+        # The backlog is also how many are accepted before anything else has its turn.
         listening = await loop.create_server(
             lambda: self._client(server), host, port, backlog=ACCEPTED_AT_ONCE
         )
@@ -192,7 +196,7 @@ class Clients:
 
     async def watch(self) -> None:
         """
-        Let go of those whose time is over, for as long as the process lives.
+        Drop clients whose time is over, for as long as the process lives.
         """
         while True:
             await asyncio.sleep(min(1.0, self.patience.request / 4))
@@ -206,7 +210,7 @@ class Clients:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """
-        Note for each request who is answered.
+        Record for each request which client is being answered.
         """
         transport = request.transport
         client = self._connected.get(transport) if transport is not None else None
@@ -220,14 +224,15 @@ class Clients:
 
     def waited(self, request: web.Request) -> float:
         """
-        Seconds since the first byte of a request came: while the process is busy, its client waits already.
+        Return the seconds since the first byte of a request: its client waits already while the process is
+        busy.
         """
         client = self._connected.get(request.transport) if request.transport is not None else None
         return asyncio.get_running_loop().time() - client.since if client is not None else 0.0
 
     def add(self, transport: asyncio.BaseTransport, client: Client) -> None:
         """
-        Note a new client.
+        Record a new client.
         """
         self._connected[transport] = client
 
@@ -250,9 +255,9 @@ class Clients:
 
     def _least_needed(self) -> tuple[asyncio.BaseTransport, Client]:
         """
-        Who has to go: who asks nothing for longest, else who does not read for longest, else who came last.
+        Return the client to drop: the longest idle one, else the longest not reading, else the newest.
 
-        When one address has more than half of the places, it is one of its own.
+        When one address has more than half of the places, it is one of that address.
         """
         address, most = Counter(one.address for one in self._connected.values()).most_common(1)[0]
         crowd = [
@@ -271,7 +276,7 @@ class Clients:
 
 def _explain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """
-    Log what went wrong beside all tasks. Having no descriptor left for a client is no fault of the code.
+    Log an exception outside of tasks. Having no descriptor left for a client is no bug.
     """
     error = context.get("exception")
     if isinstance(error, OSError) and "accept()" in context.get("message", ""):
@@ -285,7 +290,8 @@ def _explain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 def network_of(peer: Any) -> str:
     """
-    What stands for one client's address: of IPv6 the first 64 bits, since each host has all of the others.
+    Return the key for a client's address: of IPv6 the first 64 bits, since one host may use all of the
+    others.
     """
     try:
         address = ipaddress.ip_address(peer[0].partition("%")[0])

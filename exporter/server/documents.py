@@ -20,7 +20,7 @@ CHAPTERS = (
 @lru_cache(maxsize=1)
 def manual() -> Shelf:
     """
-    The chapters of the manual.
+    Return the chapters of the manual.
     """
     directory = files("exporter") / "manual"
     return Shelf(
@@ -35,7 +35,7 @@ def manual() -> Shelf:
 @lru_cache(maxsize=1)
 def runbooks() -> Shelf:
     """
-    The runbooks, by the name of their alert.
+    Return the runbooks, by the name of their alert.
     """
     found = sorted((shipped("alerts", "alerts") / "runbooks").iterdir(), key=lambda one: one.name)
     documents = map(_document, found)
@@ -51,7 +51,7 @@ def runbooks() -> Shelf:
 
 def shipped(installed_name: str, source_name: str) -> Traversable:
     """
-    A directory of files that ship: inside the installed package, or beside the package in a source tree.
+    Return a directory of files that ship: inside the installed package, or beside it in a source tree.
     """
     package = files("exporter")
     installed = package / installed_name

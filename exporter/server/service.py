@@ -1,7 +1,7 @@
 """
-The service: a configuration, the watches over its targets, and the state on disk.
+The service: a configuration, the monitors of its targets, and the state on disk.
 
-It is what lives as long as the process. The web server is a thin layer over it.
+It lives as long as the process. The web server is a thin layer over it.
 """
 
 import asyncio
@@ -41,23 +41,25 @@ logger = logging.getLogger(__name__)
 
 
 FEW = 64
-"""Endpoints up to which the body of a probe's answer is made at once: more would hold up the event loop."""
+"""
+Most endpoints with which the body of a /probe response is made at once: more would hold up the event loop.
+"""
 
 
 ASKED_TARGETS = 10_000
-"""Targets only asked for by /probe that are remembered; the one not asked for longest goes first."""
+"""Most targets that are remembered for /probe alone; the one probed longest ago is forgotten first."""
 
 
 PEOPLE_TIMEOUT = 10.0
-"""Seconds that a look may take which a person waits for."""
+"""Seconds that a sweep may take which a person waits for."""
 
 
 PEOPLE_AGE = 60.0
-"""Seconds after which people get a new look rather than the last one, unless scrapes are farther apart."""
+"""Age in seconds of the last scrape from which pages start a new one, unless scrapes are farther apart."""
 
 
 LOAD_TIMEOUT = 120.0
-"""Seconds that reading the configuration may take: ten thousand targets need eight of a processor."""
+"""Seconds that reading the configuration may take: ten thousand targets need eight of CPU time."""
 
 
 LOAD_REST = 5.0
@@ -65,24 +67,26 @@ LOAD_REST = 5.0
 
 
 LOADS = 4
-"""Loads that may hang, each on a file that does not answer, before no more are begun."""
+"""Most loads that may hang at a time, each on a file that does not answer. After that, none is begun."""
 
 
 CONCURRENCY = 256
-"""Looks under way at a time. Each holds some 50 kB; more are of use when most servers are far away."""
+"""
+Default number of probes at a time. Each takes some 50 kB; more are of use when most servers are far away.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """
-    What the command line says about how to look.
+    Options of the command line about probing.
     """
 
     concurrency: int = CONCURRENCY
     state_path: str | None = None
-    """None: nothing is kept over a restart."""
+    """Path of the state file; None: nothing is kept over a restart."""
     external_url: str | None = None
-    """Where people reach this server, without a slash at the end; None when nobody said."""
+    """URL of this server for people, without a slash at the end; None when it is not set."""
 
 
 class Service:
@@ -107,7 +111,7 @@ class Service:
         self._load_rest = 0.0
         """Seconds after this one's end before another one may begin that is asked for already."""
         self._next_load: asyncio.Task[None] | None = None
-        """The one after it, for all who asked since it began; None when nobody did."""
+        """The load after it, shared by all who requested one since it began; None when nobody did."""
         self.clock = clock
         self._monotonic = monotonic
         began, worked = monotonic(), time.thread_time()
@@ -117,7 +121,7 @@ class Service:
         self._loaded_at = clock()
         self._load_succeeded = True
         self.loads = 0
-        """How often another configuration was taken since the first one."""
+        """Number of configurations that were loaded after the first one."""
         self._names = {target.name for target in self.config.targets}
         self._dependencies = Dependencies(loop, clock, monotonic)
         self._exposition = Exposition(options.external_url)
@@ -135,7 +139,7 @@ class Service:
         self.external_url = options.external_url
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
         self._asked_at: deque[float] = deque(maxlen=5)
-        """By the monotonic clock, as `_looked_at`."""
+        """Monotonic times of the last scrapes, in seconds, as `_looked_at`."""
         self._asked_last = 0.0
         self._looked_at = 0.0
         self._fleet: Inventory | None = None
@@ -144,7 +148,7 @@ class Service:
 
     def start(self) -> None:
         """
-        Take back what was known before a restart, and say what is odd in the configuration.
+        Restore the state from before a restart, and log the warnings about the configuration.
         """
         self._log_config()
         BUDGET.fit(len(self.config.targets))
@@ -161,7 +165,7 @@ class Service:
 
     async def close(self) -> None:
         """
-        Save what is known and let go of the network.
+        Save the state and close all connections.
         """
         if self.saving is not None:
             await self.saving.close()
@@ -169,10 +173,10 @@ class Service:
 
     async def reload(self) -> None:
         """
-        Load the configuration anew. Raises ConfigError; then the one before it stays in use.
+        Load the configuration again. Raises ConfigError; then the present one stays in use.
 
-        One load goes on at a time. All who ask meanwhile share the next one: it begins after they asked, and
-        after a rest, since loads without an end would leave the event loop little of the interpreter.
+        One load is under way at a time. All who call meanwhile share the next one, which begins after their
+        call and after a rest, since loads without an end would leave the event loop little of the interpreter.
         """
         if self._next_load is None:
             self._next_load = self._loop.create_task(self._load_after(self._loading))
@@ -207,7 +211,7 @@ class Service:
 
     async def _loaded(self) -> Config:
         """
-        The configuration as it is on disk, read in a thread: the file may be large, or its disk not answer.
+        Return the configuration on disk, read in a thread: the file may be large, or its disk may hang.
         """
         try:
             async with asyncio.timeout(self._load_timeout):
@@ -221,7 +225,7 @@ class Service:
 
     async def scrape(self, timeout: float) -> Scrape:
         """
-        Look at every configured target, so that an answer can be made and sent within this many seconds.
+        Scrape all configured targets, so that the response can be rendered and sent within `timeout` seconds.
         """
         self._asked_at.append(self._monotonic())
         self._asked_last = self.clock()
@@ -230,7 +234,7 @@ class Service:
 
     async def recent(self) -> Scrape:
         """
-        The last scrape, for a person; a new one when that is old.
+        Return the last scrape, for a person; a new one when that is too old.
         """
         patience = max(PEOPLE_AGE, 2 * self.rhythm.every) if self.rhythm is not None else PEOPLE_AGE
         if self.last is not None and self._monotonic() - self._looked_at <= patience:
@@ -239,7 +243,7 @@ class Service:
 
     def fleet_of(self, scrape: Scrape) -> Inventory:
         """
-        A scrape as people look at it; the same object as long as the scrape is.
+        Return the inventory of a scrape; the same object for the same scrape.
         """
         if self._fleet is None or self._fleet.scrape is not scrape:
             self._fleet = Inventory(scrape)
@@ -248,7 +252,7 @@ class Service:
     @property
     def rhythm(self) -> Rhythm | None:
         """
-        How often /metrics is scraped; None before the second time.
+        The interval of scrapes of /metrics, as observed; None before the second one.
         """
         if len(self._asked_at) < 2:
             return None
@@ -257,7 +261,7 @@ class Service:
     @property
     def load_succeeded(self) -> bool:
         """
-        False while the configuration on disk can't be used and the one before it is.
+        False while the configuration on disk can't be used, and an earlier one is in use.
         """
         return self._load_succeeded
 
@@ -272,7 +276,7 @@ class Service:
 
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
         """
-        Look at one target, configured or not, and answer within this many seconds.
+        Probe one target, configured or not, and return the result within `timeout` seconds.
         """
         configured = target.name in self._names
         watch = self._configured if configured else self._asked
@@ -284,15 +288,15 @@ class Service:
 
     def text(self, scrape: Scrape) -> str:
         """
-        A scrape of all targets as Prometheus text, with the exporter's own metrics.
+        Return a scrape of all targets as Prometheus text, with the exporter's own metrics.
         """
         return self._exposition.text(scrape.targets, scrape.endpoints, self._own(scrape), scrape.problems)
 
     async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
-        The same in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
+        Return the text of a scrape in UTF-8, followed by `rest()`; in gzip if `zipped`.
 
-        All who ask for the same scrape in the same kind have the same object.
+        Calls with the same scrape and `kind` at the same time share the object.
         """
 
         def parts(own: Samples) -> Iterator[bytes]:
@@ -306,13 +310,14 @@ class Service:
 
     def note_answer(self, scrape: Scrape, made: float, sent: float) -> None:
         """
-        Take in at which loop times an answer was made and sent: the next ones have that much time for it.
+        Record the loop times at which a response was rendered and sent: the reserve of later ones follows
+        them.
         """
         self._reserve.note(len(scrape.endpoints), made - scrape.ended, sent - made)
 
     async def probe_body(self, scrape: Scrape, rest: Callable[[], bytes], *, zipped: bool) -> bytes:
         """
-        A probe of one target in UTF-8, and what `rest` gives after it; compressed (gzip) if so wanted.
+        Return the text of a probe of one target in UTF-8, followed by `rest()`; in gzip if `zipped`.
         """
 
         def parts() -> Iterator[bytes]:
@@ -325,13 +330,13 @@ class Service:
 
     def probe_text(self, scrape: Scrape) -> str:
         """
-        A probe of one target as Prometheus text, with what tells Prometheus's rules that an exporter answers.
+        Return a probe of one target as Prometheus text, with the metric by which rules know the exporter.
         """
         return Exposition(self.external_url).text(scrape.targets, scrape.endpoints, _build(), scrape.problems)
 
     def _own(self, scrape: Scrape) -> Samples:
         """
-        The metrics of the exporter itself.
+        Return the metrics of the exporter itself.
         """
         values = {
             families.SWEEP_DURATION: scrape.duration,
@@ -364,7 +369,9 @@ class Service:
 
 def fitting(concurrency: int) -> int:
     """
-    So many looks at a time, or as many as the limit of open files allows. Says so if these are fewer.
+    Return the number of probes at a time: `concurrency`, or as many as the limit of open files allows.
+
+    Logs a warning if these are fewer.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     slots = probe_slots(limit) if limit != resource.RLIM_INFINITY else concurrency
@@ -380,7 +387,7 @@ def fitting(concurrency: int) -> int:
 
 def _build() -> Samples:
     """
-    Which version of what this is.
+    Return the metric with the exporter's version.
     """
     openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace")
     labels = (("version", __version__), ("python", platform.python_version()), ("openssl", openssl))

@@ -19,11 +19,11 @@ from exporter.server.pages.shelves import Document, Shelf
 from exporter.server.pages.words import coded
 
 PROJECT = "https://github.com/expiry-exporter/expiry-exporter/blob/main"
-"""Where the files are that documents link to and that do not ship, such as pictures."""
+"""URL of the files that documents link to and that do not ship, such as pictures."""
 
 
 SOURCES = {"docs": "exporter/manual", "runbooks": "alerts/runbooks"}
-"""Where the files of each shelf stand in the project: their links are relative to that."""
+"""Path of each shelf's files in the project: their links are relative to it."""
 
 
 ROLES = {
@@ -49,13 +49,13 @@ class Heading:
     level: int
     """1 to 6."""
     anchor: str
-    """Its id on the page: links lead there with a `#` before it. The same as on GitHub."""
+    """Its id on the page, the target of links with a `#` before it. The same as on GitHub."""
     words: str
 
 
 def render(shown: Document, place: str, root: str, versions: str) -> str:
     """
-    The page of a document, whose shelf is called `place`, with links to its headings.
+    Return the page of a document, whose shelf is called `place`, with links to its headings.
     """
     html, headings = _rendered(shown.text, place)
     title, end, text = html.partition("</h1>\n")
@@ -68,7 +68,8 @@ def render(shown: Document, place: str, root: str, versions: str) -> str:
 
 def render_shelf(shelf: Shelf, root: str, versions: str) -> str:
     """
-    The page that lists the documents of a shelf, each with its first sentence and, if wanted, its headings.
+    Return the page that lists the documents of a shelf, each with its first sentence and, if wanted, its
+    headings.
     """
     cards = (
         element(
@@ -86,7 +87,7 @@ def render_shelf(shelf: Shelf, root: str, versions: str) -> str:
 
 def render_missing(name: str, shelf: Shelf, root: str, versions: str) -> str:
     """
-    The page of a document that does not exist. It lists those that do.
+    Return the page for a document that does not exist. It lists those that do.
     """
     there = (
         element("li", link(f"{root}{shelf.place}/{one.name}", one.title), ": ", coded(one.about))
@@ -102,7 +103,7 @@ def render_missing(name: str, shelf: Shelf, root: str, versions: str) -> str:
 
 def _contents(headings: Iterable[Heading], page: str) -> Markup:
     """
-    Links to the headings of a page, but to its title.
+    Return links to the headings of a page, without its title.
     """
     return element(
         "ul",
@@ -117,7 +118,7 @@ def _contents(headings: Iterable[Heading], page: str) -> Markup:
 @lru_cache(maxsize=64)
 def _rendered(text: str, place: str) -> tuple[str, tuple[Heading, ...]]:
     """
-    The HTML of a document and its headings. HTML in the document is shown as text.
+    Return the HTML of a document and its headings. HTML in the document is shown as text.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
@@ -138,15 +139,17 @@ def _rendered(text: str, place: str) -> tuple[str, tuple[Heading, ...]]:
 
 def anchor_of(heading: str) -> str:
     """
-    The anchor of a heading, as GitHub makes it: lower case, hyphens for spaces, no punctuation.
+    Return the anchor of a heading, as GitHub makes it: lower case, hyphens for spaces, no punctuation.
     """
     return _NOT_IN_ANCHORS.sub("", heading.lower()).replace(" ", "-")
 
 
 def destination(href: str, place: str) -> str:
     """
-    Where a link in a document leads on its page: one to another document that ships goes to that, without the
-    `.md`; one to another file of the project goes to the project's site; all others are as they were.
+    Return the destination of a link on the page of a document.
+
+    One to another document that ships goes to that, without the `.md`; one to another file of the project
+    goes to the project's site; all others are unchanged.
     """
     parts = urlsplit(href)
     if parts.scheme or parts.netloc or not parts.path:
@@ -163,7 +166,8 @@ def destination(href: str, place: str) -> str:
 
 def _linked(children: Iterable[Token], place: str) -> Iterator[Token]:
     """
-    The tokens of a line with links that work on the page. A picture becomes a link: pictures do not ship.
+    Yield the tokens of a line with links that work on the page. A picture becomes a link: pictures do not
+    ship.
     """
     for token in children:
         if token.type == "link_open":

@@ -36,7 +36,7 @@ def element(name: str, /, *children: Child, **attributes: str | float | bool | N
 
 def generated(html: str) -> Markup:
     """
-    HTML of a renderer that escapes all text and lets no HTML through.
+    Return the HTML of a renderer that escapes all text and lets no HTML through.
     """
     return Markup(html)
 

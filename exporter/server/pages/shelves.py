@@ -10,7 +10,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Document:
     """
-    A chapter of the manual, or a runbook.
+    One document: a chapter of the manual, or a runbook.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Document:
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """
-    Documents that stand below one address.
+    The documents below one URL.
     """
 
     place: str
-    """The first step of that address, `docs` or `runbooks`."""
+    """First segment of that URL's path, `docs` or `runbooks`."""
     title: str
     intro: str
     shows_headings: bool
-    """True where the list of its documents has the headings of each."""
+    """True where the list of its documents shows the headings of each."""
     documents: Mapping[str, Document]
     """By name, in the order in which they are listed."""

@@ -149,7 +149,7 @@ class Site:
 
     async def show_document(self, request: web.Request) -> web.StreamResponse:
         """
-        A chapter of the manual or a runbook; without a name the list of all.
+        Answer with a chapter of the manual or a runbook; without a name, with the list of all.
         """
         place = request.path.split("/")[1]
         # The files are called so, and links to them may be in use.
@@ -204,7 +204,7 @@ class Site:
 
 async def show_slash_missing(request: web.Request) -> web.StreamResponse:
     """
-    Lead from `/docs` to `/docs/`, whatever path a proxy puts before it.
+    Redirect from `/docs` to `/docs/`, whatever path a proxy puts before it.
     """
     raise web.HTTPPermanentRedirect(f"{request.path[1:]}/")
 

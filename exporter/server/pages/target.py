@@ -1,5 +1,6 @@
 """
-The page of one target: each endpoint with its deadlines, its chain, and other places of the same. Pure.
+The page of one target: each endpoint with its deadlines, its chain, and other places of its certificates.
+Pure.
 """
 
 from urllib.parse import urlencode

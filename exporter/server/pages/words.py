@@ -90,7 +90,7 @@ def finding(found: Finding, newer: Place | None, root: str) -> Markup:
 
 def _explanation(found: Finding, root: str) -> Child:
     """
-    A link to what the manual says of the reason.
+    Return a link to the manual's text about the reason of a finding.
     """
     if not found.reason:
         return None
