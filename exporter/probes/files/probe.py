@@ -18,7 +18,7 @@ from exporter.probes.files.reading import label
 
 async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
     """
-    The file, or each that matches the pattern. Raises ProbeError when none does.
+    Return the file, or each that matches the pattern. Raises ProbeError when none does.
     """
     path = target.url.path
     if not is_pattern(path):
@@ -45,7 +45,7 @@ async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
 
 async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
-    What is in one file. Raises ProbeError.
+    Return the facts in one file. Raises ProbeError.
     """
     trace.phase = "reading the file"
     trace.note("reading %s", endpoint.label)
@@ -74,7 +74,7 @@ async def look_all(
     tell: Callable[[int, Outcome, float], None],
 ) -> None:
     """
-    What is in all files of a target. Each is told of when it is known.
+    Report the outcome of all files of a target, each when it is known.
     """
     positions: list[int] = []
     for position, endpoint in enumerate(endpoints):
