@@ -4,6 +4,7 @@ Settings and fixtures that many tests share.
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,12 +12,46 @@ from hypothesis import settings
 
 from exporter.demo.minter import Minted
 from tests.support.certificates import authority
+from tests.support.lanes import starts_programs
 
 # No deadline: how long one example takes says more about the machine than about the code.
 settings.register_profile("person", deadline=None)
 # In CI the same examples each time: a red run is then about the change.
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "person")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """
+    `--quick` leaves out what starts programs, and what does the same thing thousands of times (`no_cover`).
+    """
+    parser.addoption("--quick", action="store_true", help="only tests that are quick and start no programs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    In a quick run no test may start a program that was not found to do so.
+    """
+    if config.getoption("--quick"):
+
+        def forbid(event: str, arguments: tuple[object, ...]) -> None:
+            if event == "subprocess.Popen" and "PYTEST_CURRENT_TEST" in os.environ:
+                raise RuntimeError(f"starts {arguments[0]} in a quick run: mark the test with `programs`")
+
+        sys.addaudithook(forbid)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Mark what starts programs, and leave out of a quick run what is not for it.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and starts_programs(item):
+            item.add_marker(pytest.mark.programs)
+    if config.getoption("--quick"):
+        slow = [it for it in items if any(it.get_closest_marker(name) for name in ("programs", "no_cover"))]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [it for it in items if it not in set(slow)]
 
 
 @pytest.fixture(scope="session")

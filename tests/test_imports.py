@@ -197,6 +197,50 @@ def is_empty(name: str) -> bool:
     return len(ast.parse(MODULES[name].read_text("utf-8")).body) == 1
 
 
+PRIVATE = {"_ssl", "_context", "_into_ssl", "_from_ssl", "_raise_ssl_error", "_lib", "_ffi", "_x509", "_pkey"}
+"""Attributes of pyOpenSSL's objects and modules that are its own business."""
+
+
+def private_names(source: str) -> list[str]:
+    """
+    What the code uses of pyOpenSSL and cryptography that is private to them: modules, names, attributes.
+    """
+    tree = ast.parse(source)
+    libraries = (name for name in imported(tree) if name.partition(".")[0] in {"OpenSSL", "cryptography"})
+    modules = [name for name in libraries if "._" in name or ".bindings" in name]
+    attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    # An object of ours may have such an attribute, too.
+    return modules + [
+        ast.unparse(one) for one in attributes if one.attr in PRIVATE and ast.unparse(one.value) != "self"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from OpenSSL.SSL import Context, _lib", ["OpenSSL.SSL._lib"]),
+        ("from OpenSSL._util import lib", ["OpenSSL._util", "OpenSSL._util.lib"]),
+        ("import cryptography.hazmat.bindings._rust", ["cryptography.hazmat.bindings._rust"]),
+        ("from OpenSSL import SSL\nSSL._lib.ERR_clear_error()", ["SSL._lib"]),
+        ("self._tls._ssl", ["self._tls._ssl"]),
+        ("from OpenSSL import SSL\nself._context = SSL.Context", []),
+    ],
+)
+def test_private_names_are_found(source: str, found: list[str]) -> None:
+    """
+    However they are come by, and nothing else.
+    """
+    assert private_names(source) == found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_one_module_uses_what_is_private_to_the_tls_library(name: str) -> None:
+    """
+    An upgrade of pyOpenSSL can break one file of ours only.
+    """
+    assert bool(private_names(MODULES[name].read_text("utf-8"))) == (name == "probes.tls.openssl")
+
+
 def test_a_module_that_says_it_is_pure_is_held_to_it() -> None:
     """
     The word in a module's docstring is no decoration.

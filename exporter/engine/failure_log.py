@@ -1,5 +1,5 @@
 """
-What the log is told of failed probes: changes only, and no more lines than can be read.
+Log of failed probes: one line for each change, limited in number for each sweep.
 """
 
 import logging
@@ -16,15 +16,15 @@ logger = logging.getLogger(__name__)
 
 
 FAILURE_LINES = 20
-"""Changes for the worse that one sweep logs a line each for. The rest are counted in one more, and wait."""
+"""Most changes for the worse that one sweep logs with a line each. The rest share one line, and wait."""
 
 
 def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
     """
-    Log what is worse than the log was last told, or well again. What stays as bad is said at level debug.
+    Log each endpoint that fails for another reason than was last logged, or that is seen again.
 
-    A change for the worse for which there is no room has its line after one of the next sweeps, before any
-    that comes then: each reason comes into the log, with the server's own words.
+    A failure whose reason is unchanged is logged at level debug. A change that exceeds FAILURE_LINES has its
+    line after one of the next sweeps, before newer ones: each reason is logged, with the server's own words.
     """
     worse: list[tuple[EndpointMemory, Target, ProbeResult, Failed]] = []
     better = 0
@@ -33,7 +33,7 @@ def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
         for look in result.looks:
             held = endpoints.get(look.label)
             if held is None:
-                continue  # another look since then found that it is gone
+                continue  # a later probe found that it is gone
             if not isinstance(look.observation, Failed):
                 if held.logged is not None:
                     better += 1
@@ -54,7 +54,7 @@ def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
 
 def _log_worse(worse: list[tuple[EndpointMemory, Target, ProbeResult, Failed]]) -> None:
     """
-    A line each for those that have waited longest, and one for all that have to wait.
+    Log a line for each failure that has waited longest, and one line for all that must wait.
     """
     worse.sort(key=lambda one: one[0].unlogged, reverse=True)
     for held, target, look, failed in worse[:FAILURE_LINES]:
@@ -75,7 +75,7 @@ def _log_worse(worse: list[tuple[EndpointMemory, Target, ProbeResult, Failed]]) 
 
 def log_failure(level: int, target: Target, look: ProbeResult, failed: Failed) -> None:
     """
-    One line for one failed probe.
+    Log one failed probe in one line, at `level`.
     """
     logger.log(
         level,

@@ -1,9 +1,8 @@
 """
-Memory: what is known of each endpoint, and when it was really seen.
+Memory: the last known state of each endpoint, and when it was really seen.
 
-Pure: the clock is an argument, and writing it to disk is the business of `state`.
-While an endpoint cannot be seen, its last seen facts are held, so that a warning
-does not go quiet when the server goes down.
+Pure: the clock is an argument, and `state` writes it to disk. While an endpoint cannot be seen, its last seen
+facts are held, so that a warning does not go quiet when the server goes down.
 """
 
 import logging
@@ -24,28 +23,29 @@ logger = logging.getLogger(__name__)
 
 
 ROSTER_AGE = 7 * 86400.0
-"""Seconds for which a label is remembered after its address was last given for a name."""
+"""Seconds for which a label is remembered after its address was last returned for a name."""
 
 
 GRACE = 3600.0
-"""Seconds for which a file is held that a pattern matched and does not match any more.
+"""
+Seconds for which a file is held that matched a pattern and no longer does.
 
-One that is renewed by removing and creating it is the same file, and what was seen of it must not go quiet.
+A file that is renewed by removing and creating it is the same file, and its warnings must not go quiet.
 """
 
 
 GONE = Failed(
     Reason.FILE_NOT_FOUND, "it matched the pattern before, and now it is gone: an hour later it is forgotten"
 )
-"""The observation of such a file."""
+"""The observation of a file that matched a pattern and is gone."""
 
 
 QUICK = 2.0
-"""Seconds up to which a look that is answered counts as quick."""
+"""Seconds within which a probe must be answered to count as quick."""
 
 
 SILENT = frozenset({Reason.TIMEOUT, Reason.DNS_TIMEOUT, Reason.CONNECT_TIMEOUT, Reason.HANDSHAKE_TIMEOUT})
-"""Reasons of what did not answer."""
+"""Reasons of probes that got no answer."""
 
 
 NOT_LOOKED_AT = Failed(Reason.TIMEOUT, "not looked at since the exporter started")
@@ -55,33 +55,39 @@ NOT_LOOKED_AT = Failed(Reason.TIMEOUT, "not looked at since the exporter started
 @dataclass(slots=True)
 class EndpointMemory:
     """
-    What is known of one endpoint.
+    The state of one endpoint.
     """
 
     observation: Observation
-    """The latest look, whatever it gave."""
+    """The result of the latest probe, failed or not."""
     duration: float
     facts: Facts | None = None
-    """What was last seen; None when nothing ever was. The same object as long as it is equal."""
+    """The facts last seen; None when none ever were. The same object while they are equal."""
     seen_at: float | None = None
-    """When that was; None when nothing ever was seen."""
+    """Time at which the facts were last seen, in seconds since the epoch; None when none ever were."""
     judged: Judged | None = None
     """The latest verdict on the facts; None before the first."""
     past: Past = field(default_factory=Past)
     logged: Reason | None = None
-    """The reason of a failure that the log was last told of; None when that it is seen, or nothing yet."""
+    """
+    Reason of the failure last logged; None when the last line said that the endpoint is seen, or none was
+    written.
+    """
     unlogged: int = 0
-    """Looks for which a line has been waiting for its turn."""
+    """Number of probes for which a log line has been waiting for its turn."""
     gone_at: float | None = None
-    """When a file was first found to be gone that a pattern matched; None while it is there."""
+    """
+    Time at which a file that matched a pattern was first found gone, in seconds since the epoch; None while
+    it is there.
+    """
     turn: float = NEVER
-    """Monotonic time at which the last look began that had its turn."""
+    """Loop time at which the last probe began that had a turn."""
     quick: bool = False
-    """True when that look was answered, and soon."""
+    """True when that probe was answered within QUICK seconds."""
 
     def copy(self) -> "EndpointMemory":
         """
-        What is known now, whatever later looks give.
+        Return a copy of the present state, which later probes do not change.
         """
         return EndpointMemory(
             self.observation,
@@ -101,20 +107,20 @@ class EndpointMemory:
 @dataclass(frozen=True, slots=True)
 class LastingProblem:
     """
-    A problem with the time for which it is known.
+    A problem with the times at which it was first and last found.
     """
 
     found: Found
     since: float
-    """When it was first found, in seconds since the epoch."""
+    """Time at which it was first found, in seconds since the epoch."""
     last: float
-    """When it was last found."""
+    """Time at which it was last found, in seconds since the epoch."""
 
 
 @dataclass(slots=True)
 class TargetMemory:
     """
-    What is known of one target.
+    The state of one target and its endpoints.
     """
 
     identity: str
@@ -122,28 +128,29 @@ class TargetMemory:
     """The target as last configured; None when only known from before a restart."""
     endpoints: dict[str, EndpointMemory] = field(default_factory=dict)
     roster: dict[str, float] = field(default_factory=dict)
-    """Labels that the target's endpoints had, with the time each was last given."""
+    """Labels that the target's endpoints had, with the time (seconds since the epoch) each was last found."""
     left_out: tuple[LeftOut, ...] = ()
     problems: dict[Key, LastingProblem] = field(default_factory=dict)
 
     @property
     def rotates(self) -> bool:
         """
-        True when each probe may be at another address, so that endpoints are numbered: see `Memory.labels`.
+        True when each probe may reach another address, so that endpoints are numbered: see `Memory.labels`.
         """
         return len(self.roster) > ADDRESS_LIMIT
 
 
 def identity(target: Target) -> str:
     """
-    What makes held facts a target's own: the same name with another address is another thing.
+    Return the key by which held facts belong to a target: a target of the same name and another URL has
+    another.
     """
     return f"{target.url.normal} {target.server_name or ''} {target.keys}"
 
 
 class Memory:
     """
-    All that is known, by target name.
+    The state of all targets, by name.
     """
 
     def __init__(self) -> None:
@@ -151,7 +158,7 @@ class Memory:
 
     def known(self, target: Target) -> TargetMemory:
         """
-        What is known of a target; empty for a new one, or one that now means another place.
+        Return the state of a target; empty for a new one, or one whose identity has changed.
         """
         found = self._known.get(target.name)
         if found is not None and found.target is target:
@@ -164,7 +171,7 @@ class Memory:
 
     def restore(self, name: str, known: TargetMemory) -> None:
         """
-        Take back what was known before a restart. What was seen since goes before it.
+        Restore the state from before a restart. Facts that were seen since then take precedence.
         """
         there = self._known.setdefault(name, known)
         if there is known or there.identity != known.identity:
@@ -191,24 +198,24 @@ class Memory:
 
     def keep_newest(self, count: int) -> None:
         """
-        Forget all but the targets that were last asked about.
+        Forget all but the `count` targets that were probed last.
         """
         for name in list(self._known)[: max(0, len(self._known) - count)]:
             del self._known[name]
 
     def labels(self, target: Target, found: Sequence[str], now: float) -> tuple[str, ...]:
         """
-        What the endpoints found are called: their own labels, or numbers when the name's addresses rotate.
+        Return the labels of the endpoints found: their own, or numbers when the name's addresses rotate.
 
-        A name whose look-ups give ever new addresses (a content delivery network) would
-        make ever new series. Once it had more addresses in a week than are probed at a
-        time, its endpoints are `name:port#1`, `#2` and so on.
+        A name that resolves to ever new addresses (a content delivery network) would make ever new series.
+        Once it had more addresses in a week than are probed at a time, its endpoints are `name:port#1`, `#2`
+        and so on. `now` is in seconds since the epoch.
         """
         if target.url.ip is not None or not target.url.port:
             return tuple(found)
         known = self.known(target)
         roster = known.roster
-        # Given in the future: before the time of day was set back. It is to be forgotten in time, too.
+        # From the future: the time of day was set back since. It must be forgotten in time, too.
         for label in [label for label, given in roster.items() if given > now]:
             roster[label] = now
         for label in [label for label, given in roster.items() if given < now - ROSTER_AGE]:
@@ -225,13 +232,13 @@ class Memory:
 
     def unlocated(self, target: Target) -> tuple[str, ...]:
         """
-        A target's endpoints while they can't be located: those known before, else one named by host and port.
+        Return labels while a target's endpoints can't be found: the remembered ones, else `host:port`.
         """
         return tuple(self.known(target).endpoints) or (target.url.authority,)
 
     def update(self, result: TargetResult, now: float) -> None:
         """
-        Take in all that was seen of a target at this time.
+        Add the results of all probes of a target, which ended at `now` (seconds since the epoch).
         """
         for look in result.looks:
             self.take(result.target, look, now)
@@ -239,7 +246,7 @@ class Memory:
 
     def take(self, target: Target, look: ProbeResult, now: float) -> EndpointMemory:
         """
-        Take in a look that ended at this time. Returns what is known of the endpoint now.
+        Add the result of a probe that ended at `now` (seconds since the epoch); return the endpoint's state.
         """
         known = self.known(target)
         held = known.endpoints.get(look.label)
@@ -250,7 +257,7 @@ class Memory:
 
     def settle(self, result: TargetResult, now: float) -> None:
         """
-        Take in that all of a target was looked at: what is not among the looks exists no more.
+        Remove endpoints that are not in the complete result of a target: they exist no more.
         """
         known = self.known(result.target)
         # To the end: `keep_newest` forgets from the beginning.
@@ -292,7 +299,7 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
 
 def _hold_files(known: TargetMemory, gone: Iterable[str], now: float) -> list[str]:
     """
-    Those of a pattern's files that are gone and held for a while: in which something was seen that expires.
+    Return the labels of files that are gone and still held: those in which something was seen that expires.
     """
     kept: list[str] = []
     new: list[str] = []
@@ -322,7 +329,7 @@ def _hold_files(known: TargetMemory, gone: Iterable[str], now: float) -> list[st
 
 def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float, known: TargetMemory) -> None:
     """
-    Take in what expires on our side, beside what was last seen of the endpoint.
+    Add items of this side (the client certificate) that a failed probe had, to the facts last seen.
     """
     if not aside:
         return
@@ -337,10 +344,10 @@ def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float, known
 
 def with_missing(facts: Facts, before: Facts) -> Facts:
     """
-    What could be read of an endpoint now, and what was there before and is not among it.
+    Return the facts that could be read now, with the earlier items that are missing among them.
 
     A file that was half overwritten must not silence the warning about what could not be read. A certificate
-    that is there still is what it was: beside what can't be read it may pass for something else.
+    that is still there keeps its earlier item: beside unreadable ones it may be taken for another kind.
     """
     named = {item.name for item in facts.items}
     was = {
@@ -365,6 +372,6 @@ def with_missing(facts: Facts, before: Facts) -> Facts:
 
 def is_silent(observation: Observation) -> bool:
     """
-    True when there was no answer in the time that was given.
+    Return True when the probe got no answer in its time.
     """
     return isinstance(observation, Failed) and observation.reason in SILENT

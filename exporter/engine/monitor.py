@@ -1,8 +1,7 @@
 """
-A watch: a set of targets with what is known of them.
+A monitor: a set of targets, probed and remembered together.
 
-The service keeps two: one over the configured targets, one over those that are
-only ever asked for by /probe.
+The service keeps two: one for the configured targets, one for those that only /probe names.
 """
 
 import asyncio
@@ -29,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 SETTLING = 1.0
-"""Seconds after which more is asked, while some of what was asked has no answer."""
+"""Seconds between two rounds of look-ups, while some of the earlier ones have no answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Scraping:
     """
-    A scrape under way, whose answer others may have too.
+    A scrape under way, whose result other callers may share.
     """
 
     targets: tuple[Target, ...]
@@ -46,7 +45,7 @@ class _Scraping:
 
 class Monitor:
     """
-    Probes targets, adds what is known besides, remembers it, and judges it: each a stage of its own.
+    Probes targets, enriches the results, remembers and judges them: one stage after the other.
     """
 
     def __init__(
@@ -57,7 +56,8 @@ class Monitor:
         on_judged: Callable[[EndpointRow], None] = lambda _: None,
     ) -> None:
         """
-        `on_judged` is told of each new verdict, while others are looked at.
+        `on_judged` is called with each new verdict while other probes are under way. `clock` returns seconds
+        since the epoch.
         """
         self.memory = Memory()
         self._dependencies = dependencies
@@ -66,14 +66,14 @@ class Monitor:
         self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock)
         self._anchors = AnchorFiles(dependencies.named_files.content)
         self._unlogged: list[TargetResult] = []
-        """What targets gave since the log was last told."""
+        """Results that have not been logged yet."""
         self._scraping: _Scraping | None = None
         self._taking: asyncio.Task[None] | None = None
 
     @property
     def done(self) -> int:
         """
-        Targets that the latest sweep is done with.
+        Number of targets that the latest sweep has finished.
         """
         return self._sweeper.done
 
@@ -81,10 +81,10 @@ class Monitor:
         self, targets: Iterable[Target], timeout: float, wanted: Callable[[Target], bool]
     ) -> Scrape:
         """
-        Look at the targets, or join the looks under way, and tell within this many seconds what is known.
+        Probe the targets, or join the probes under way, and return the results within `timeout` seconds.
 
-        Who comes a moment after another one, and has as much time, gets the same answer. Targets that are not
-        wanted any more by then, since the configuration changed, are left out.
+        A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
+        Targets that are not `wanted` any more at the end, since the configuration changed, are left out.
         """
         all_of_them = tuple(targets)
         now = self._dependencies.loop.time()
@@ -96,7 +96,7 @@ class Monitor:
             or not 0 <= now + timeout - shared.deadline <= FRESH
             or shared.targets != all_of_them
         ):
-            # A task of its own: when one who asked goes away, the others still want the answer.
+            # A task of its own: when one caller goes away, the others still want the result.
             task = self._dependencies.loop.create_task(self._scrape(all_of_them, timeout, wanted))
             self._scraping = shared = _Scraping(all_of_them, now, now + timeout, task)
         return await asyncio.shield(shared.task)
@@ -110,15 +110,15 @@ class Monitor:
 
     async def look_once(self, targets: Iterable[Target], timeout: float) -> Scrape:
         """
-        Look at the targets, wait for all that this asked of others, and tell within this many seconds.
+        Probe the targets, wait for the look-ups that follow, and return the results within `timeout` seconds.
 
-        For a process that ends then: what has no answer by that time is called a failure for good.
+        For a process that then ends: a look-up without an answer by that time is a failure.
         """
         deadline = self._dependencies.loop.time() + timeout
         scrape = await self.scrape(targets, timeout, lambda _: True)
         asked = self._dependencies.lookups
         left = deadline - self._dependencies.loop.time()
-        # One answer may lead to the next question (of ACME), and not all are asked at once.
+        # One answer may lead to the next look-up (of ACME), and not all are made at once.
         while left > 0:
             await asked.settle(min(SETTLING, left))
             self._add_what_is_known(scrape)
@@ -133,7 +133,7 @@ class Monitor:
 
     def _add_what_is_known(self, scrape: Scrape) -> None:
         """
-        Take in what was seen once more, with what is known besides by now.
+        Add the answers of look-ups that have come in since then to the results of a scrape.
         """
         now = self._clock()
         for result in scrape.results:
@@ -142,7 +142,7 @@ class Monitor:
 
     def _enriched(self, target: Target, probe: ProbeResult, *, tell: bool = False) -> ProbeResult:
         """
-        A probe's result with all that is known besides by now; `tell` adds to its steps what came of that.
+        Return a probe's result enriched by the answers of look-ups; `tell` adds each answer to its steps.
         """
         if probe.address is None:
             return probe
@@ -160,7 +160,7 @@ class Monitor:
 
     async def probe(self, target: Target, timeout: float, *, trace_steps: bool = False) -> Scrape:
         """
-        Look at this one target, and tell within this many seconds what is known of it.
+        Probe one target, and return the result within `timeout` seconds. `trace_steps` records each step.
         """
         return await self._sweep([target], timeout, lambda _: True, trace_steps=trace_steps)
 
@@ -173,7 +173,7 @@ class Monitor:
         trace_steps: bool = False,
     ) -> Scrape:
         targets = tuple(targets)
-        # All that verdicts need, also on what is remembered of targets whose turn does not come.
+        # Everything that verdicts need, also for remembered targets whose turn does not come.
         self._dependencies.named_files.begin({target.ca_file or system_file() for target in targets})
         deadline = self._dependencies.loop.time() + timeout
         sweep = self._sweeper.sweep(targets, deadline, trace_steps=trace_steps)
@@ -217,7 +217,7 @@ class Monitor:
 
     async def _take_meanwhile(self) -> None:
         """
-        Take in what ends while other probes are under way: the answer is made sooner then.
+        Take in results while other probes are under way, so that the answer is ready sooner at the end.
         """
         more = True
         while more:
@@ -226,13 +226,13 @@ class Monitor:
 
     def _take_given(self) -> None:
         """
-        Remember and judge what the sweeper gave by now.
+        Remember and judge the results that the sweeper has by now.
         """
         for given in self._sweeper.given():
             try:
                 self._take(*given)
             except Exception:
-                # One target must not take the others with it.
+                # An error in one target must not end the others.
                 logger.exception(
                     "internal error while taking in what was seen", extra=fields(target=given.target.name)
                 )
@@ -250,7 +250,7 @@ class Monitor:
 
     def _judge(self, target: Target, held: EndpointMemory, now: float) -> Verdict | None:
         """
-        The verdict on what is known of an endpoint; None when nothing ever was seen there.
+        Judge an endpoint's facts at `now` (seconds since the epoch). None when there never were any.
         """
         if held.facts is None:
             return held.judged.verdict if held.judged is not None else None
@@ -263,7 +263,7 @@ class Monitor:
 
     def _rows(self, results: Iterable[TargetResult], now: float) -> Iterator[EndpointRow]:
         """
-        What is known of each target's endpoints now, whatever later looks give.
+        Yield a row for each endpoint of the targets, with a state that later probes do not change.
         """
         for result in results:
             target = result.target

@@ -1,5 +1,5 @@
 """
-How far a sweep is: which endpoints of its targets were probed by now, and what the others wait for.
+Progress of a sweep: which endpoints were probed by now, and what the others wait for.
 """
 
 import asyncio
@@ -17,40 +17,40 @@ from exporter.net.network import Trace
 @dataclass(slots=True, eq=False)
 class Progress:
     """
-    How far the looks at one target are: one turn of it, for all scrapes that want it at that time.
+    The probes of one target in one turn, shared by all scrapes that want it at that time.
     """
 
     target: Target
     since: float
-    """Loop time at which it was first asked for."""
+    """Loop time at which it was first wanted."""
     deadline: float
-    """Loop time at which the sweep ends that asked for it first."""
+    """Loop time of the deadline of the sweep that wanted it first."""
     trace_steps: bool = False
     started: float | None = None
-    """Loop time; None while it waits for its turn."""
+    """Loop time at which its turn began; None while it waits."""
     labels: tuple[str, ...] | None = None
-    """What the target's endpoints are called; None until they are known."""
+    """Labels of the target's endpoints; None until they are known."""
     left_out: tuple[LeftOut, ...] = ()
     omitted: dict[str, LeftOut] = field(default_factory=dict)
-    """By label, why an endpoint is left out after all, which only a look could tell."""
+    """By label, why an endpoint is left out that only a probe could find to be none."""
     looks: dict[str, ProbeResult] = field(default_factory=dict)
     begun: dict[str, tuple[Trace, float]] = field(default_factory=dict)
-    """By label, what the look is doing, and the loop time at which it began."""
+    """By label, the current step of a probe, and the loop time at which the probe began."""
     together: bool = False
-    """True when all endpoints are looked at in one go."""
+    """True when all endpoints are probed in one go."""
     wanted_by: "list[Sweep]" = field(default_factory=list)
-    """The sweeps under way that it is part of."""
+    """The sweeps under way that include it."""
     workers: "list[asyncio.Task[None]]" = field(default_factory=list)
     ended: float | None = None
-    """Loop time; None while there is something to look at."""
+    """Loop time at which it ended; None while a probe is to be made."""
     final: TargetResult | None = None
-    """What it gave in the end."""
+    """The result after its end; None before."""
     cut: bool = False
-    """True when it ended since nobody wanted it any more."""
+    """True when it was cut off because no sweep wanted it any more."""
 
     def result(self, memory: Memory, now: float) -> TargetResult:
         """
-        What is known by now. An endpoint without a finished look says `timeout`, and where it was.
+        Return the result by `now` (loop time). An unfinished probe fails with `timeout` and names its step.
         """
         if self.final is not None:
             return self.final
@@ -70,13 +70,13 @@ class Progress:
     @property
     def all_left_out(self) -> tuple[LeftOut, ...]:
         """
-        Places that are not probed, also those of which only a probe could tell.
+        All endpoints that are left out, also those that only a probe could find to be none.
         """
         return (*self.left_out, *self.omitted.values())
 
     def _cut_off(self, label: str, now: float) -> ProbeResult:
         """
-        A look that is not finished, as a scrape tells it whose time is over.
+        Return the failure of an unfinished probe, for a scrape whose time is over at `now` (loop time).
         """
         trace, began = self.begun.get(label, (None, None))
         if trace is not None:
@@ -90,7 +90,7 @@ class Progress:
         else:
             phase = "waiting for its turn"
         spent = now - began if began is not None else 0.0
-        # It had a turn of its own only if it had a good part of the time that there was.
+        # It had a turn of its own only if it had at least half of the time.
         turn = began if 2 * spent >= now - self.since else None
         words = f"the scrape's time was over during this step: {phase}"
         return ProbeResult(label, Failed(Reason.TIMEOUT, words), spent, turn=turn)
@@ -98,44 +98,45 @@ class Progress:
     @property
     def done(self) -> bool:
         """
-        True when every endpoint was looked at, or none can be.
+        True when every endpoint was probed, or none can be.
         """
         return self.ended is not None and not self.cut
 
 
 class Sweep:
     """
-    What one scrape waits for. It is over when all of it was looked at, or at its own deadline.
+    The probes that one scrape waits for. It is over when all have ended, or at its deadline.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         self.progress: list[Progress] = []
         self.left = 0
-        """Targets that are not done."""
+        """Number of targets that are not done."""
         self.started = loop.time()
         self.deadline = deadline
         self.finished: float | None = None
-        """Loop time; None while it is under way."""
+        """Loop time at which it was over; None while it is under way."""
         self.over: asyncio.Future[None] = loop.create_future()
         self.timer: asyncio.TimerHandle | None = None
         self.cutting: asyncio.Task[None] | None = None
+        """Ends it, from its deadline on; kept here, since the loop keeps no task."""
 
     def results(self, memory: Memory, now: float) -> tuple[TargetResult, ...]:
         """
-        What every target gave by now.
+        Return the result of every target by `now` (loop time).
         """
         return tuple(one.result(memory, now) for one in self.progress)
 
     @property
     def done(self) -> int:
         """
-        Targets whose every endpoint was looked at.
+        Number of targets whose endpoints were all probed.
         """
         return len(self.progress) - self.left
 
     @property
     def complete(self) -> bool:
         """
-        True when every endpoint of every target was looked at before the deadline.
+        True when every endpoint of every target was probed before the deadline.
         """
         return self.left == 0

@@ -1,30 +1,30 @@
 """
-The reserve: the time kept free of looking, in which an answer is made and sent before Prometheus gives up.
+The reserve: the part of a scrape's time without probes, for rendering and sending the response.
 
-Pure. It is measured with each answer, and grows with the number of endpoints.
+Pure. It is measured with each response, and grows with the number of endpoints.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 
 FIXED = 0.02
-"""Seconds that the making of any answer takes, however few endpoints there are."""
+"""Seconds that any response takes, however few endpoints there are."""
 
 
 FIRST = 0.000_2
-"""Seconds of a processor for each endpoint while no answer was measured."""
+"""Seconds of a processor for each endpoint, before the first response was measured."""
 
 
 SLACK = 1.5
-"""How much more is kept free than what was measured."""
+"""Factor by which the reserve exceeds the measured time."""
 
 
 SHARE = 0.5
-"""Share of a scrape's time that is never exceeded: looks must have theirs."""
+"""Largest share of a scrape's time: the rest is for probes."""
 
 
 MEASURED = 8
-"""Answers that are remembered."""
+"""Number of responses that are remembered."""
 
 
 def _few() -> deque[float]:
@@ -34,18 +34,19 @@ def _few() -> deque[float]:
 @dataclass(slots=True)
 class Reserve:
     """
-    What the latest answers took.
+    The times that the latest responses took.
     """
 
     slowness: float = 1.0
-    """Seconds that pass for one of a processor, while no answer was measured: more on a busy machine."""
+    """Seconds that pass for one of a processor, before the first response was measured."""
     _making: deque[float] = field(default_factory=_few)
-    """Seconds for each endpoint."""
+    """Seconds of rendering for each endpoint, of the latest responses."""
     _sending: deque[float] = field(default_factory=_few)
 
     def note(self, endpoints: int, making: float, sending: float) -> None:
         """
-        Take in an answer: seconds from the end of the looks until it was made, and then until it was sent.
+        Record a response: seconds from the end of the probes until it was rendered, and then until it was
+        sent.
         """
         if endpoints:
             self._making.append(max(0.0, making - FIXED) / endpoints)
@@ -53,11 +54,11 @@ class Reserve:
 
     def seconds(self, endpoints: int, timeout: float) -> float:
         """
-        What to keep free of this many seconds, for an answer about so many endpoints.
+        Return the seconds to reserve out of `timeout` seconds, for a response with this many endpoints.
         """
         if not endpoints:
             return 0.0
-        # Of sending the least: one who reads slowly must not take time from the looks of all.
+        # The shortest time of sending: one slow client must not take time from the probes of all.
         sending = min(self._sending, default=0.0)
         wanted = FIXED + SLACK * endpoints * max(self._making, default=FIRST * self.slowness) + sending
         return min(wanted, SHARE * timeout)

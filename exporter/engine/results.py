@@ -1,5 +1,5 @@
 """
-What a sweep gives: the result of each probe of each endpoint, by target.
+Results of a sweep: those of the probes of each endpoint, by target.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from exporter.model.targets import Target
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """
-    One probe of one endpoint, with what the probe itself saw.
+    The result of one probe of one endpoint, before look-ups are added to it.
     """
 
     label: str
@@ -20,31 +20,33 @@ class ProbeResult:
     duration: float
     """Seconds."""
     steps: tuple[tuple[float, str], ...] = ()
-    """What was done, each with the seconds since the look began; empty when nobody asked."""
+    """The steps, each with the seconds since the probe began; empty when they were not traced."""
     turn: float | None = None
-    """Monotonic time at which it began; None when it had no turn, or too little time to count as one."""
+    """Loop time at which it began; None when it had no turn, or too little time to count as one."""
     address: str | None = None
-    """Of the endpoint that was probed, empty where only a proxy knows it; None when the probe did not end."""
+    """Address of the endpoint, empty where only a proxy knows it; None when the probe did not end."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
     """
-    What one sweep gave for one target.
+    The result of one sweep for one target.
     """
 
     target: Target
     looks: tuple[ProbeResult, ...]
     located: bool
-    """True when the endpoints of the target are known: then those without a look exist no more."""
+    """
+    True when the target's endpoints are known: remembered ones that are not among `looks` exist no more.
+    """
     left_out: tuple[LeftOut, ...] = ()
     going_on: frozenset[str] = frozenset()
-    """Labels of looks that were cut off for one scrape only: they go on for others."""
+    """Labels of probes that were cut off for this scrape only: they continue for others."""
 
 
 def seen_facts(observation: Observation) -> Facts | None:
     """
-    What was seen, even if the look failed afterwards; None when nothing was.
+    Return the facts seen, even if the probe failed afterwards; None when there are none.
     """
     match observation:
         case Observed(facts):

@@ -1,5 +1,5 @@
 """
-One scrape: the rows that metrics, pages and commands are made from.
+One scrape: the rows from which metrics, pages and commands are made.
 """
 
 from dataclasses import dataclass, field
@@ -15,19 +15,19 @@ from exporter.model.targets import Target
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
     """
-    All that is exported for one endpoint.
+    One endpoint as it is exported.
     """
 
     target: Target
     label: str
     held: EndpointMemory
     verdict: Verdict | None
-    """None when nothing was ever seen there."""
+    """None when the endpoint was never seen."""
 
     @property
     def known(self) -> Known:
         """
-        The same as far as problems are decided by it.
+        The part of the row by which problems are decided.
         """
         held = self.held
         return Known(
@@ -45,18 +45,18 @@ class EndpointRow:
 @dataclass(frozen=True, slots=True)
 class ProblemRow:
     """
-    All that is exported for one problem.
+    One problem as it is exported.
     """
 
     found: Found
     since: float
-    """When it was first found, in seconds since the epoch."""
+    """Time at which it was first found, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetRow:
     """
-    All that is exported for one target besides its endpoints.
+    One target as it is exported, without its endpoints.
     """
 
     target: Target
@@ -67,28 +67,28 @@ class TargetRow:
 @dataclass(frozen=True, slots=True)
 class Scrape:
     """
-    What one scrape saw: rows to export, and the results behind them.
+    The result of one scrape: rows to export, and the results of the probes behind them.
     """
 
-    # Not shown: when its loop ends, asyncio writes down what it gave, which takes longer than to look at it.
+    # Not in repr(): when its loop ends, asyncio formats the result, which takes longer than the probes.
     targets: tuple[TargetRow, ...] = field(repr=False)
     endpoints: tuple[EndpointRow, ...] = field(repr=False)
     results: tuple[TargetResult, ...] = field(repr=False)
     duration: float
     """Seconds that the sweep took, or has taken so far."""
     timeout: float
-    """Seconds that it might have taken."""
+    """Seconds that it was given."""
     complete: bool
-    """True when every endpoint was looked at."""
+    """True when every endpoint was probed."""
     at: float
-    """When it was made, in seconds since the epoch."""
+    """Time at which it was made, in seconds since the epoch."""
     ended: float = 0.0
-    """Loop time at which its sweep ended, or was to end: what follows is the making of the answer."""
+    """Loop time at which its sweep ended or was due to end; the response is rendered after that."""
     problems: tuple[ProblemRow, ...] = field(default=(), repr=False)
 
     @property
     def failures(self) -> int:
         """
-        Endpoints whose look failed.
+        Number of endpoints whose last probe failed.
         """
         return sum(isinstance(row.held.observation, Failed) for row in self.endpoints)

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from math import inf
 
 from OpenSSL import crypto
-from OpenSSL._util import lib
 
 from exporter.model.caches import remembered
 from exporter.model.foreign_text import bounded
@@ -301,9 +300,6 @@ def _verify(
         return tuple(certificates[_encoding(it)] for it in context.get_verified_chain())
     except crypto.X509StoreContextError as error:
         return _refusal(error, certificates, leaf)
-    finally:
-        # What is left in the queue would be taken for a fault of the next connection on this thread.
-        lib.ERR_clear_error()
 
 
 def _refusal(

@@ -1347,6 +1347,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", BOMBS)
 def test_documents_that_multiply_are_refused(name: str) -> None:
     """
@@ -1377,6 +1378,7 @@ def test_aliases_of_aliases_nest_no_deeper() -> None:
     assert "nested more than 32 deep" in fault
 
 
+@pytest.mark.no_cover
 def test_ten_thousand_targets_load() -> None:
     """
     A fleet in one file, in order.

@@ -453,6 +453,7 @@ def test_a_truncated_file_is_set_aside(
     assert len(endpoints(path)) == 1
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(40))
 def test_changed_bytes_never_do_more_harm_than_a_lost_file(
     path: Path, leaves: tuple[Certificate, Certificate, Certificate], seed: int
@@ -604,6 +605,7 @@ def rich(path: Path, leaves: tuple[Certificate, Certificate, Certificate]) -> No
     save(path, memory)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("column", ["facts", "past", "roster"])
 def test_a_row_with_any_other_value_in_any_place_harms_no_other(
     path: Path, leaves: tuple[Certificate, Certificate, Certificate], column: str
@@ -633,6 +635,7 @@ def test_a_row_with_any_other_value_in_any_place_harms_no_other(
     assert left_out > 50
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "value", [None, 7, 7.5, b"", b"\xff\x00", "", "\x00", "text", 2**62, -1e300, float("inf")]
 )

@@ -23,6 +23,9 @@ from exporter.model.reasons import Kind, Reason
 from exporter.pki import ber
 from tests.formats.samples import PASSWORD, der, every, leaf, metadata, read, unsupported
 
+# Thousands of inputs for the same lines: tracing these would only multiply their time.
+pytestmark = pytest.mark.no_cover
+
 GOOD = every()
 
 SAMPLES = GOOD | unsupported()

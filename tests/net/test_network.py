@@ -3,8 +3,10 @@ The network by itself: look-ups, the choice of addresses, connections and waits.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
 from exporter.model.urls import IPAddress
-from exporter.net.connection import Connection, EndlessError, Readiness, connect, connect_error
+from exporter.net.connection import BITE, Connection, EndlessError, Readiness, connect, connect_error
 from exporter.net.resolver import Resolver, choose, has_route, look_up
 from exporter.net.turns import Turns
 from tests.support import misbehaving
@@ -444,6 +446,31 @@ def test_a_deadline_that_is_over_is_over_at_once() -> None:
                 await connection.wait_readable()
             connection.close()
             readiness.close()
+
+    run(work())
+
+
+def test_sockets_that_are_ready_together_go_on_a_few_at_a_time() -> None:
+    """
+    Each may begin milliseconds of work: whoever else waits for the loop has its turn in between.
+    """
+
+    async def work() -> None:
+        readiness, turns = Readiness(asyncio.get_running_loop()), 0
+        with contextlib.ExitStack() as stack:
+            waiting = []
+            for _ in range(10 * BITE):
+                ours, theirs = (stack.enter_context(one) for one in socket.socketpair())
+                theirs.sendall(b"x")
+                deadline = asyncio.get_running_loop().time() + 30
+                waiting.append(readiness.wait(ours.fileno(), select.EPOLLIN, deadline, registered=False))
+            while not all(one.done() for one in waiting):
+                turns += 1
+                done = sum(one.done() for one in waiting)
+                await asyncio.sleep(0)
+                assert sum(one.done() for one in waiting) - done <= BITE
+            readiness.close()
+        assert turns >= 10
 
     run(work())
 

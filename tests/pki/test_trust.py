@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
-from OpenSSL._util import lib
 
 from exporter.demo.minter import Minted, mint, new_key, root
 from exporter.model.observation import Certificate
@@ -655,7 +654,6 @@ def test_invalid_chain(make: Callable[[], list[Minted]]) -> None:
     """
     trust = judged(*make())
     assert [it.fault for it in trust.faults] == [Fault.INVALID_CHAIN]
-    assert lib.ERR_peek_error() == 0
 
 
 @pytest.mark.parametrize(
@@ -1040,6 +1038,7 @@ def pieces() -> list[list[Minted]]:
 ANCHORS, ISSUERS, LEAVES = pieces()
 
 
+@pytest.mark.no_cover
 @given(
     leaf=st.sampled_from(LEAVES),
     others=st.lists(st.sampled_from([*ISSUERS, *ANCHORS, STRANGER]), max_size=5, unique_by=id),
@@ -1088,7 +1087,7 @@ def test_path_is_found_exactly_where_there_is_one(leaf: Minted, others: Sequence
 @given(st.dictionaries(st.integers(0, 350), st.integers(1, 255), min_size=1, max_size=3), st.booleans())
 def test_damaged_certificates_never_raise(damage: dict[int, int], above: bool) -> None:
     """
-    Whatever is damaged in a leaf or an issuer, there is a judgement, and OpenSSL's error queue is empty.
+    Whatever is damaged in a leaf or an issuer, there is a judgement.
     """
     damaged = bytearray((ISSUER if above else LEAF).der)
     for position, flips in damage.items():
@@ -1099,4 +1098,3 @@ def test_damaged_certificates_never_raise(damage: dict[int, int], above: bool) -
         return
     chain: list[Minted | bytes] = [LEAF, bytes(damaged)] if above else [bytes(damaged), ISSUER]
     assert judged(*chain).faults
-    assert lib.ERR_peek_error() == 0

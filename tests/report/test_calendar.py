@@ -269,6 +269,7 @@ def test_far_moments_are_told_as_far_as_a_calendar_goes(begin: float, end: float
     assert len([one for one in found if one.startswith("near")]) == 3
 
 
+@pytest.mark.no_cover
 def test_a_calendar_has_the_soonest_events_and_says_when_there_are_more() -> None:
     """
     What is long over comes after all that is to come.

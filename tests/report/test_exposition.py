@@ -416,6 +416,7 @@ TARGETS = st.dictionaries(
 )
 
 
+@pytest.mark.no_cover
 @given(TARGETS)
 def test_whatever_was_seen_no_series_comes_twice(
     drawn: dict[str, tuple[dict[str, Observed | Failed], list[Fault]]],
@@ -435,6 +436,7 @@ def test_whatever_was_seen_no_series_comes_twice(
     assert rows["expiry_probe_success"] == sum(len(looks) for looks, _ in drawn.values())
 
 
+@pytest.mark.no_cover
 @given(st.lists(SEEN, min_size=2, max_size=4))
 def test_remembered_lines_are_those_that_would_be_written(drawn: list[dict[str, Observed | Failed]]) -> None:
     """

@@ -76,15 +76,13 @@ async def see(
             connection = Connection(network.readiness, sock, deadline)
             context = openssl.context(keys, client, offer=offer, lenient=lenient, datagrams=True)
             with contextlib.closing(Session(connection, context, sni, trace, lenient=lenient)) as session:
-                seen = await session.handshake()
+                return await session.handshake()
     except OSError as error:
         raise connect_error(error, address, port) from None
     except handshake.HandshakeError as error:
         if isinstance(error.error, OSError):
             raise connect_error(error.error, address, port) from None
         raise
-    trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
-    return seen
 
 
 class Session(handshake.Session):
@@ -136,6 +134,7 @@ class Session(handshake.Session):
         """
         Return False when the library gave up, which it does after twelve timers: seven minutes.
         """
+        openssl.clear_errors()
         try:
             self._tls.DTLSv1_handle_timeout()
         except SSL.Error:
@@ -154,7 +153,7 @@ class Session(handshake.Session):
         if not is_record(datagram):
             return False
         self._understood += 1
-        self._take(datagram)
+        self._tls.bio_write(datagram)
         return True
 
     def _endless(self, error: EndlessError) -> EndlessError | ProbeError:
@@ -168,7 +167,7 @@ class Session(handshake.Session):
 
     def _part(self) -> None:
         # A full queue loses a datagram, as the network may: it is sent again.
-        for record in records(self._written()):
+        for record in records(openssl.written(self._tls)):
             self._connection.send_at_once(record)
 
     def _unfinished(self) -> ProbeError:

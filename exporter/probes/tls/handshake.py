@@ -5,10 +5,10 @@ An expired, misnamed or untrusted certificate, an old protocol or a short key is
 what the exporter exists to report, so nothing here refuses it.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 from OpenSSL import SSL
-from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
 from exporter.model.caches import remembered
 from exporter.model.errors import ProbeError
@@ -17,8 +17,8 @@ from exporter.model.reasons import Reason
 from exporter.net.connection import Connection, EndlessError
 from exporter.net.network import Trace
 from exporter.pki.certificates import CertificateError, certificate
+from exporter.probes.tls import openssl
 from exporter.probes.tls.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
-from exporter.probes.tls.openssl import _kept, _plain, _presented, _requested, _staple, _too_large
 
 BITE = 8192
 """Bytes that the library is given at a time, at most. Of the cheapest messages it reads through as many in
@@ -115,7 +115,8 @@ class Session:
         except (SSL.Error, OSError, EndlessError) as error:
             # The alert that says why.
             self._part()
-            raise HandshakeError(self._meant(error), self._seen()) from error
+            meant = LargeGroupError() if openssl.group_is_too_large(self._tls) else error
+            raise HandshakeError(meant, self._seen()) from error
         self._up = True
         self._connection.allow(AFTER_LIMIT)
         seen = self._seen()
@@ -125,24 +126,13 @@ class Session:
                 f"the server agrees on {self._tls.get_cipher_name()}, which shows no certificate, "
                 "and on none that shows one",
             )
+        self._trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
         return seen
 
     async def _shake_hands(self) -> None:
-        ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
-        while True:
-            # Errors that others left in the thread's queue would be taken for this connection's.
-            _lib.ERR_clear_error()
-            result = _lib.SSL_do_handshake(ssl)
-            if result == 1:
-                break
-            # Not pyOpenSSL's do_handshake: it raises for each wait, which a handshake has at least one of.
-            if _lib.SSL_get_error(ssl, result) != _lib.SSL_ERROR_WANT_READ:
-                self._tls._raise_ssl_error(ssl, result)  # noqa: SLF001 - see the import of _lib
+        while not openssl.shake_hands(self._tls):
             await self._more()
         await self._flush()
-
-    def _meant(self, error: Exception) -> Exception:
-        return LargeGroupError() if _too_large and self._identity() in _too_large else error
 
     async def verdict(self, question: bytes) -> bytes:
         """
@@ -197,6 +187,7 @@ class Session:
         """
         Send this. Raises HandshakeError, TimeoutError or EndlessError.
         """
+        openssl.clear_errors()
         try:
             self._tls.send(said)
             await self._flush()
@@ -215,6 +206,7 @@ class Session:
         What the server says next. Raises HandshakeError, TimeoutError or EndlessError.
         """
         while True:
+            openssl.clear_errors()
             try:
                 return self._tls.recv(4096)
             except SSL.WantReadError:
@@ -241,15 +233,12 @@ class Session:
         when it has waited for ten seconds.
         """
         if self._up:
-            _lib.SSL_shutdown(self._tls._ssl)  # noqa: SLF001 - see the import of _lib
-            _lib.ERR_clear_error()
+            openssl.clear_errors()
+            with contextlib.suppress(SSL.Error):
+                self._tls.shutdown()
             self._up = False
             self._part()
-        if _requested or _plain:
-            for noted in (_requested, _plain, _too_large):
-                noted.discard(self._identity())
-        if _kept:
-            _kept.pop(self._identity(), None)
+        openssl.forget(self._tls)
 
     async def _more(self) -> None:
         """
@@ -260,70 +249,43 @@ class Session:
         await self._flush()
         data = await self._connection.receive(BITE)
         if data:
-            self._take(data)
+            self._tls.bio_write(data)
         else:
             self._tls.bio_shutdown()
-
-    def _take(self, data: bytes) -> None:
-        """
-        Give this to the library.
-        """
-        _lib.BIO_write(self._tls._into_ssl, data, len(data))  # noqa: SLF001 - see the import of _lib
 
     async def _flush(self) -> None:
         """
         Send what the library wrote. Raises OSError or TimeoutError.
         """
-        if written := self._written():
+        if written := openssl.written(self._tls):
             await self._connection.send(written)
 
     def _part(self) -> None:
         """
         Send what the library wrote last. Nobody waits for room to send it.
         """
-        if written := self._written():
+        if written := openssl.written(self._tls):
             self._connection.send_at_once(written)
-
-    def _written(self) -> bytes:
-        """
-        What the library wrote and was not sent yet.
-        """
-        memory = self._tls._from_ssl  # noqa: SLF001 - see the import of _lib
-        length = _lib.BIO_get_mem_data(memory, _ffi.NULL)
-        if not length:
-            return b""
-        room = _ffi.new("char[]", length)
-        return bytes(_ffi.buffer(room, _lib.BIO_read(memory, room, length)))
-
-    def _kept_certificates(self) -> tuple[bytes, ...]:
-        """
-        The certificates in the message that the library could not read.
-        """
-        # A message of DTLS has the longer header (RFC 6347 section 4.2.2).
-        version = self._tls.get_protocol_version_name()
-        body = _kept[self._identity()][12 if version.startswith("DTLS") else 4 :]
-        return certificates_in(body, with_extensions=version.endswith("v1.3"))
-
-    def _identity(self) -> int:
-        return int(_ffi.cast("uintptr_t", self._tls._ssl))  # noqa: SLF001 - see the import of _lib
 
     def _seen(self) -> Seen | None:
         """
         What was shown so far; None before a certificate came.
         """
-        ssl = self._tls._ssl  # noqa: SLF001 - see the import of _lib
-        presented = _presented(ssl)
-        if not presented and self._identity() in _kept:
-            presented = self._kept_certificates()
+        version = self._tls.get_protocol_version_name()
+        presented = openssl.presented(self._tls)
+        if not presented:
+            # The library could not read them. The header in DTLS is longer (RFC 6347 section 4.2.2).
+            body = openssl.kept_message(self._tls)[12 if version.startswith("DTLS") else 4 :]
+            presented = certificates_in(body, with_extensions=version.endswith("v1.3"))
         if not presented:
             return None
         return seen_from(
             presented,
-            self._tls.get_protocol_version_name(),
+            version,
             self._tls.get_cipher_name() or "",
             self._server_name,
-            bool(_requested) and self._identity() in _requested,
-            _staple(ssl),
+            openssl.wants_client_certificate(self._tls),
+            openssl.staple(self._tls),
         )
 
 

@@ -1,8 +1,9 @@
 """
 What is asked of OpenSSL beyond pyOpenSSL's public calls, and the contexts that handshakes are made with.
 
-The only module that uses pyOpenSSL's private binding; pyproject.toml keeps its version within what
-tests/probes/tls/test_openssl.py has tried.
+The only module that uses what is private in pyOpenSSL, where it has no public call, or one that costs a
+handshake several microseconds. pyproject.toml keeps its version within what tests/probes/tls/test_openssl.py
+has tried.
 """
 
 from functools import lru_cache
@@ -203,7 +204,7 @@ def context(
     made.set_tls13_ciphersuites(_TLS13_SUITES if offer == "usual" else _ALL_TLS13_SUITES)
     if offer == "anonymous":
         made.set_max_proto_version(DTLS1_2_VERSION if datagrams else SSL.TLS1_2_VERSION)
-    raw = made._context  # noqa: SLF001 - see the import of _lib
+    raw = made._context  # noqa: SLF001 - see above
     _lib.SSL_CTX_set_cert_cb(raw, _note_certificate_request, _ffi.NULL)
     if offer != "usual" or lenient:
         _lib.SSL_CTX_set_msg_callback(raw, _look_at_message)
@@ -231,11 +232,87 @@ def _check(result: int) -> None:
         raise AssertionError("the TLS library refused a list of names that this module holds")
 
 
-def _presented(ssl: object) -> tuple[bytes, ...]:
+def clear_errors() -> None:
+    """
+    Forget the errors that other uses of the library left in this thread.
+
+    Each call that may have to wait must be told apart from one that failed, for which the library looks at
+    all errors in the thread's queue (SSL_get_error(3)): so this comes before it.
+    """
+    _lib.ERR_clear_error()
+
+
+def shake_hands(connection: SSL.Connection) -> bool:
+    """
+    True when the handshake is done, False when it waits for more bytes. Raises SSL.Error.
+
+    pyOpenSSL's own `do_handshake` raises for each wait, which a handshake has at least one of.
+    """
+    ssl = connection._ssl  # noqa: SLF001 - see above
+    _lib.ERR_clear_error()
+    result = _lib.SSL_do_handshake(ssl)
+    if result != 1 and _lib.SSL_get_error(ssl, result) != _lib.SSL_ERROR_WANT_READ:
+        connection._raise_ssl_error(ssl, result)  # noqa: SLF001 - see above
+    return bool(result == 1)
+
+
+def written(connection: SSL.Connection) -> bytes:
+    """
+    All that the library wrote for the other side, which is taken out; empty when it wrote nothing.
+
+    pyOpenSSL's own `bio_read` raises when there is nothing, and must be told how much there is.
+    """
+    memory = connection._from_ssl  # noqa: SLF001 - see above
+    length = _lib.BIO_get_mem_data(memory, _ffi.NULL)
+    if not length:
+        return b""
+    room = _ffi.new("char[]", length)
+    return bytes(_ffi.buffer(room, _lib.BIO_read(memory, room, length)))
+
+
+def wants_client_certificate(connection: SSL.Connection) -> bool:
+    """
+    True when the server asked for a client certificate.
+    """
+    return bool(_requested) and _address(connection) in _requested
+
+
+def group_is_too_large(connection: SSL.Connection) -> bool:
+    """
+    True when the handshake was refused for a group that we do not calculate with.
+    """
+    return bool(_too_large) and _address(connection) in _too_large
+
+
+def kept_message(connection: SSL.Connection) -> bytes:
+    """
+    The Certificate message as it came, with its header; empty when none did, or the context does not keep it.
+    """
+    return _kept.get(_address(connection), b"") if _kept else b""
+
+
+def forget(connection: SSL.Connection) -> None:
+    """
+    Forget what was noted of a connection that is over.
+    """
+    if _requested or _plain or _kept:
+        address = _address(connection)
+        for noted in (_requested, _plain, _too_large):
+            noted.discard(address)
+        _kept.pop(address, None)
+
+
+def _address(connection: SSL.Connection) -> int:
+    return int(_ffi.cast("uintptr_t", connection._ssl))  # noqa: SLF001 - see above
+
+
+def presented(connection: SSL.Connection) -> tuple[bytes, ...]:
     """
     The DER bytes of the presented certificates, leaf first; empty before they came.
+
+    pyOpenSSL's own `get_peer_cert_chain` makes an object of each, which takes twice the time.
     """
-    chain = _lib.SSL_get_peer_cert_chain(ssl)
+    chain = _lib.SSL_get_peer_cert_chain(connection._ssl)  # noqa: SLF001 - see above
     if chain == _ffi.NULL:
         return ()
     bio = _lib.BIO_new(_lib.BIO_s_mem())
@@ -251,10 +328,11 @@ def _presented(ssl: object) -> tuple[bytes, ...]:
     return tuple(together[begin:end] for begin, end in pairwise(ends))
 
 
-def _staple(ssl: object) -> bytes | None:
+def staple(connection: SSL.Connection) -> bytes | None:
     """
-    The stapled OCSP response, DER; None when there is none.
+    The stapled OCSP response, DER; None when there is none. pyOpenSSL tells it only to a callback.
     """
     start = _ffi.new("unsigned char **")
+    ssl = connection._ssl  # noqa: SLF001 - see above
     length = _lib.SSL_get_tlsext_status_ocsp_resp(ssl, start)
     return bytes(_ffi.buffer(start[0], length)) if length > 0 else None

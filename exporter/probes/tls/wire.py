@@ -307,7 +307,6 @@ async def _converse(
         offered = f", ALPN {alpn}" if alpn else ""
         trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
         seen = await session.handshake()
-        trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
         if (farewell := FAREWELLS.get(target.url.scheme)) is not None:
             trace.note("ending the protocol inside of TLS")
             await session.farewell(farewell)

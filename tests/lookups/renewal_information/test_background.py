@@ -497,6 +497,7 @@ def test_a_document_and_a_secret_are_asked_for_too(leaf: Minted, web: WebServer,
     assert web.times(path(leaf)) == 1
 
 
+@pytest.mark.no_cover
 def test_many_files_are_asked_for_little_by_little(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
     """
     So many at a time at most, and no more are begun by a scrape than may wait; in the end all are known.

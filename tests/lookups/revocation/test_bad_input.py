@@ -24,6 +24,9 @@ from tests.lookups.revocation.making import (
 )
 from tests.support.certificates import authority
 
+# Thousands of inputs for the same lines: tracing these would only multiply their time.
+pytestmark = pytest.mark.no_cover
+
 CA = authority()
 LEAF = CA.issue("www.example", ["www.example"])
 GOOD_RESPONSE = response(LEAF)

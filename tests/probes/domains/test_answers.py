@@ -310,6 +310,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.no_cover
 @given(
     st.dictionaries(
         st.sampled_from(["events", "status", "entities", "ldhName", "errorCode", "title", "links"]), VALUES

@@ -867,6 +867,7 @@ def test_looks_that_are_cut_off_leave_one_thread_behind(
     asyncio.run(run())
 
 
+@pytest.mark.no_cover
 def test_a_file_that_many_entries_name_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     900 users of a kubeconfig with the same certificate; and what they name together has a limit.

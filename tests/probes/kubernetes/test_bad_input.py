@@ -26,6 +26,9 @@ from exporter.probes.kubernetes.watch import PAGE_LIMIT
 from tests.formats.samples import PASSWORD, every, issuer, leaf, root
 from tests.probes.kubernetes.api_server import Object, secret
 
+# Thousands of inputs for the same lines: tracing these would only multiply their time.
+pytestmark = pytest.mark.no_cover
+
 FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
 """How long the fuzz run at the end may take."""
 

@@ -24,6 +24,9 @@ from tests.probes.kubernetes.test_access import client
 from tests.support.certificates import NOW
 from tests.support.rows import detail, told
 
+# The exporter itself starts the plugins.
+pytestmark = pytest.mark.programs
+
 V1 = "client.authentication.k8s.io/v1"
 V1BETA1 = "client.authentication.k8s.io/v1beta1"
 WEB = {"prod/web:tls.crt": "seen"}

@@ -1,10 +1,11 @@
 """
-The TLS library as `exporter.tls` uses it: also what is private there, so that an upgrade shows itself here.
+The TLS library as `probes.tls` uses it: also what is private there, so that an upgrade shows itself here.
 """
 
 import asyncio
 import os
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,20 @@ NAME = "www.example"
 
 def content(path: str) -> bytes:
     """
-    What is in a file now. Raises ProbeError.
+    Return what is in a file now. Raises ProbeError.
     """
     return read(path, 100_000)[0]
 
 
-async def shake(port: int, *, name: str | None = NAME, offer: Offer = "usual") -> handshake.Seen:
+async def shake(
+    port: int,
+    *,
+    name: str | None = NAME,
+    offer: Offer = "usual",
+    then: Callable[[handshake.Session], Awaitable[None]] | None = None,
+) -> handshake.Seen:
     """
-    What a server at this port of 127.0.0.1 shows.
+    The certificates and parameters that a server at this port of 127.0.0.1 shows. `then`: what follows.
     """
     loop = asyncio.get_running_loop()
     readiness = Readiness(loop)
@@ -48,7 +55,10 @@ async def shake(port: int, *, name: str | None = NAME, offer: Offer = "usual") -
             connection, openssl.context("any", None, offer=offer), name, Trace(loop.time)
         )
         try:
-            return await session.handshake()
+            seen = await session.handshake()
+            if then is not None:
+                await then(session)
+            return seen
         finally:
             session.close()
             connection.close()
@@ -56,9 +66,7 @@ async def shake(port: int, *, name: str | None = NAME, offer: Offer = "usual") -
         readiness.close()
 
 
-SOURCE = "".join(Path(str(one.__file__)).read_text(encoding="utf-8") for one in (handshake, openssl))
-
-PRIVATE = sorted(set(re.findall(r"_lib\.(\w+)", SOURCE)))
+PRIVATE = sorted(set(re.findall(r"_lib\.(\w+)", Path(openssl.__file__).read_text("utf-8"))))
 """Names of the binding that the module uses."""
 
 
@@ -196,15 +204,30 @@ def test_a_handshake_that_ends_early_has_the_error_and_what_was_seen(tmp_path: P
     assert openssl._requested == set()
 
 
-def test_errors_that_others_left_are_not_taken_for_ours(tmp_path: Path, ca: Minted) -> None:
+def test_errors_that_others_left_are_not_taken_for_ours(
+    tmp_path: Path, ca: Minted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    The library's queue of errors belongs to the thread, not to the connection.
+    The library's queue of errors belongs to the thread, and before OpenSSL 4 each call looked at it: those of
+    the handshake, and those after it.
     """
+
+    def leave_an_error() -> None:
+        memory = _lib.BIO_new_mem_buf(b"no certificate", 14)
+        assert _lib.d2i_X509_bio(memory, _ffi.NULL) == _ffi.NULL
+        _lib.BIO_free(memory)
+        assert _lib.ERR_peek_error() != 0
+
+    async def hear(session: handshake.Session) -> None:
+        leave_an_error()
+        assert await session.verdict(b"") == b""
+        leave_an_error()
+
+    monkeypatch.setattr(handshake, "VERDICT_TIMEOUT", 0.1)
+
     with s_server(tmp_path, ca.issue(NAME, [NAME]).chain) as server:
-        # An error for the queue: a group that nobody has.
-        context = SSL.Context(SSL.TLS_METHOD)
-        assert _lib.SSL_CTX_set1_curves_list(context._context, b"no such group") == 0
-        assert asyncio.run(shake(server.port)).tls.protocol == "TLSv1.3"
+        leave_an_error()
+        assert asyncio.run(shake(server.port, then=hear)).tls.protocol == "TLSv1.3"
 
 
 def test_a_server_without_a_certificate_says_so(tmp_path: Path, ca: Minted) -> None:

@@ -37,6 +37,9 @@ from tests.support.servers import s_server
 if TYPE_CHECKING:
     from exporter.probes.tls.openssl import Offer
 
+# Bounds on processor time, which tracing would multiply.
+pytestmark = pytest.mark.no_cover
+
 LONGEST = 0.1
 """Seconds of the processor that the loop may spend before everybody had a turn again."""
 
