@@ -151,16 +151,16 @@ class Files:
         """
         task = self._searches.get(pattern)
         if task is None:
-            # One for all who ask: it goes on when a scrape's time is over.
+            # One search for all callers: it goes on when a scrape's time is over.
             task = self._searches[pattern] = self._loop.create_task(self._search(pattern))
             task.add_done_callback(lambda _: self._searches.pop(pattern, None))
         found = await asyncio.shield(task)
         if found.unreadable:
-            # What was found in a directory that can't be read now is not gone: looking at it fails.
+            # Files of a directory that can't be read now are not gone: probing them fails.
             hidden = tuple(f"{one.path}/" for one in found.unreadable)
             kept = [path for path in self._matched.get(pattern, ()) if path.startswith(hidden)]
             found = replace(found, paths=tuple(dict.fromkeys((*found.paths, *kept))))
-        # The same texts as the last time: they are many, and others hold them already.
+        # The same strings as the last time: they are many, and are referenced elsewhere already.
         known = {path: path for path in self._matched.get(pattern, ())}
         paths = tuple(known.get(path, path) for path in found.paths[: self._room(pattern)])
         self._matched[pattern] = paths
@@ -248,7 +248,7 @@ class Files:
                 job.future.result()
         finally:
             progress.unwanted = True
-            # Nobody waited long enough to know whether it hangs: it is not asked for again until it answers.
+            # No caller waited long enough to know whether it hangs: not accessed again until it answers.
             if progress.asking and not job.future.done():
                 self._threads.leave(job, progress)
         return told
@@ -309,7 +309,7 @@ class Files:
         except ProbeError as error:
             return error, "" if had_items else left_out.why(path, Parsed(), error)
         except Exception as error:
-            # A fault of ours in one file must not take the others with it, and must not be quiet either.
+            # An internal error in one file must not affect the others, and must be logged.
             logger.exception("internal error while reading a file")
             words = f"{type(error).__name__}: please report it with the traceback in the exporter's log"
             return ProbeError(Reason.INTERNAL_ERROR, words), ""
@@ -317,7 +317,7 @@ class Files:
         problem = outcome if isinstance(outcome, ProbeError) else None
         progress.ask(path)
         why = "" if problem is not None and had_items else left_out.why(path, parsed, problem)
-        # Without stamps it is read again the next time, and only what it once held is remembered.
+        # Without stamps it is read again the next time, and only `had_items` is kept.
         stamps = tuple(looked.stamps.items()) if looked.settled else ()
         had_items = had_items or bool(parsed.items)
         self._entries[path, password] = _Entry(stamps, outcome, had_items, why, self._monotonic())

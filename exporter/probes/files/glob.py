@@ -214,7 +214,7 @@ class _Walk:
 
     def _is_directory(self, path: str, entry: "os.DirEntry[str]") -> bool:
         try:
-            # What is no link is known already. A link that hangs is taken for one to a file.
+            # Entries that are no links are known already. A link that hangs counts as one to a file.
             return (not entry.is_symlink() or self._may_ask(path)) and entry.is_dir()
         except OSError:
             return False

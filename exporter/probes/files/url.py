@@ -91,7 +91,7 @@ async def _tls(target: Target, network: Network, *, shows: bool = False) -> ssl.
             target.client_key_file,
             target.client_key_password,
         )
-        # It says in good words what is wrong with the files; the library below does not.
+        # It gives a clear message for a broken file; the library below does not.
         load_client_certificate(own, key, password, read)
         certificate = read(own) if key is None else b"\n".join((read(own), read(key)))
     try:

@@ -31,7 +31,7 @@ PLUGIN_PAUSE = 10.0
 """Minimum seconds between two runs of a credential plugin, if it failed or its credential was refused."""
 
 
-# What hangs, on a mount that does not answer, keeps its thread: other clusters have theirs.
+# A read that hangs, on a mount that does not answer, keeps its thread: other clusters have theirs.
 _READING = Pool("kubeconfig", 16)
 
 
@@ -128,7 +128,7 @@ class Cluster:
         """
         Return the last credential while it is valid, else a new one from the plugin. Raises ProbeError.
         """
-        # Several watches ask at a time, and one run serves all.
+        # Several watches need it at a time, and one run serves all.
         async with self._running:
             now = asyncio.get_running_loop().time()
             run = self._run
@@ -140,7 +140,7 @@ class Cluster:
                     gave = error
                 run = self._run = _Run(plugin, gave, asyncio.get_running_loop().time())
             if isinstance(run.gave, ProbeError):
-                # A new one, since the same failure may be raised many times.
+                # A new exception, since the same failure may be raised many times.
                 raise ProbeError(run.gave.reason, run.gave.detail)
             return run.gave
 

@@ -303,9 +303,9 @@ class _Job:
                     elif key.fileobj is process.stdout:
                         self.output += chunk
                     else:
-                        # What comes after the begin is read too, so that it does not wait for a reader.
+                        # Output after the limit is read too, so that the program does not wait for a reader.
                         self.said += chunk[: WORDS_LIMIT - len(self.said)]
-        # It may go on after it closed both; its end is not taken note of here, for the sake of `_stop`.
+        # It may go on after it closed both; it is not reaped here, so that `_stop` can still kill its group.
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
             if self._stopped or time.monotonic() >= deadline:
                 self.late = not self._stopped
@@ -318,7 +318,7 @@ class _Job:
         Kill the program and all that it started, unless it has ended; not `whole`: note that it has.
         """
         with self._lock:
-            # Until its end is taken note of, its number is that of no other process.
+            # Until it is reaped, no other process gets its id.
             if not self._stopped and whole and self._process is not None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)

@@ -107,7 +107,7 @@ def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
         _text(cluster, "proxy-url") or None,
     )
     asked = user.get("exec")
-    # What stands in the file goes first, as with kubectl.
+    # Embedded data goes before files, as with kubectl.
     if not isinstance(asked, dict) or made.token is not None or made.certificate is not None:
         return made
     told = None
@@ -159,7 +159,7 @@ def _document(path: str) -> dict[str, Any]:
     try:
         document = read_yaml(data, printable(path)).value
     except ConfigError as error:
-        # Its words may repeat a value, and values may be secrets.
+        # The message of the parser may repeat a value, and values may be secrets.
         words = f"{printable(path)}: line {error.faults[0].line} is not YAML"
         raise ProbeError(Reason.FORMAT_BROKEN, words) from None
     if not isinstance(document, dict):

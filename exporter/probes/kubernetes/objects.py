@@ -132,7 +132,7 @@ def read_secret(obj: dict[str, Any], password: str | None, before: Stored | None
     namespace, name = key_of(obj)
     type_ = obj.get("type")
     reading = _Reading(password, before)
-    # Asked for by type, but not every server in between may have listened.
+    # Requested by type, but a server in between may have ignored the selector.
     if not (isinstance(type_, str) and type_.startswith(HELM_TYPE)):
         data = _mapping(obj, "data")
         for key, value in data.items():
@@ -257,13 +257,13 @@ class _Reading:
             return
         if isinstance(outcome, ProbeError) and not parsed.items and not had_items and not must:
             if outcome.reason is Reason.KEYSTORE_LOCKED:
-                # Nobody said that it is to be read, and the same is usually in the Secret in another form.
+                # Nobody configured it to be read, and the Secret usually holds the same certificate as PEM.
                 locked = failure(parsed)
                 assert locked is not None
                 self.left_out.append(LeftOut(label, locked.detail))
                 return
             wrong = outcome.reason is Reason.KEYSTORE_PASSWORD_WRONG
-            # Anything may be in an opaque Secret. What says that it is a certificate, and is none, is news.
+            # Anything may be in an opaque Secret. Only a broken value that claims to be PEM is a failure.
             if not wrong and b"-----BEGIN " not in data:
                 return
         self.outcomes[label] = outcome

@@ -42,7 +42,7 @@ async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, t
             trace.note("%s things that expire", len(outcome.items))
             return outcome
         case ProbeError():
-            # A new one: the same failure is remembered and raised many times.
+            # A new exception: the same failure is kept and raised many times.
             raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
     raise ProbeError(Reason.NO_MATCH, f"{endpoint.label} was deleted a moment ago")
 

@@ -77,7 +77,7 @@ class Selection:
         """
         failures = [view.failure for view in self.views]
         for view, error in zip(self.views, failures, strict=True):
-            # What may be there must not be taken for gone. What the server refuses will stay refused.
+            # Objects that may exist must not count as gone. Refused lists stay refused.
             if error is not None and not view.listed and not isinstance(error, RefusedError):
                 raise ProbeError(error.reason, error.detail)
         if failures[0] is not None and all(failures):
@@ -89,7 +89,7 @@ class Selection:
             if error is None:
                 outcomes |= seen.outcomes if view.age == 0 else _dated(seen.outcomes, now - view.age)
             else:
-                # A new one for each: the same failure is told many times.
+                # A new exception for each: the same failure is raised many times.
                 labels = tuple(seen.outcomes) or (view.question.place,)
                 outcomes |= {label: ProbeError(error.reason, error.detail) for label in labels}
         if not outcomes:

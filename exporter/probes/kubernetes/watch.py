@@ -186,7 +186,7 @@ class View:
     @property
     def age(self) -> float:
         """
-        Return the seconds since the server's last answer; 0 while it is watched.
+        Seconds since the server's last answer; 0 while it is watched.
         """
         return 0.0 if self._watching else self._loop.time() - self._contact
 
@@ -204,7 +204,7 @@ class View:
             begun = self._loop.time()
             try:
                 await self._go_on()
-                # One that ends at once, each time, is no watch, and must not become a storm.
+                # A watch that ends at once, each time, counts as failed, and must not become a request storm.
                 if self._loop.time() - begun < min(1.0, self._pace.first_pause):
                     await asyncio.sleep(self._pace.first_pause)
                 continue
@@ -217,7 +217,7 @@ class View:
             except ProbeError as caught:
                 error = caught
             except (aiohttp.ClientError, OSError) as caught:
-                # What was received is not repeated: a Secret may be in it.
+                # Received data is not repeated: a Secret may be in it.
                 error = failed(caught, "the API server", None, AUTHORITIES, showed=self._showed)
             except Exception as caught:
                 logger.exception("internal error while watching Kubernetes")
@@ -236,7 +236,7 @@ class View:
         kind = RefusedError if isinstance(error, RefusedError) else ProbeError
         self._failure = kind(error.reason, detail)
         self.tried.set()
-        # What is asked for is a minimum, so it is spread to one side only.
+        # Retry-After is a minimum, so it is spread to one side only.
         wait = min(error.seconds, self._pace.longest_wait) if isinstance(error, _BusyError) else 0.0
         spread = random.uniform(0.0, 0.4)  # noqa: S311 - spreads, keeps no secret
         await asyncio.sleep(self._backoff.failed(0.8 + spread, wait * (1.0 + spread / 4)))
@@ -255,7 +255,7 @@ class View:
         """
         List, if need be, and watch until the server ends the watch.
         """
-        # Each time, so that rotated tokens and certificates are taken up.
+        # Read each time, so that rotated tokens and certificates are used.
         access = await self.cluster.access()
         self._secrets, self._showed = access.secrets, access.shows
         timeout = aiohttp.ClientTimeout(
@@ -286,7 +286,7 @@ class View:
         return session.get(
             access.server + self.question.resource.path(self.question.namespace),
             params={key: value for key, value in asked.items() if value},
-            # Where they led, the token would go too.
+            # A redirect would pass the token on.
             allow_redirects=False,
             proxy=access.proxy,
             ssl=access.tls,
@@ -367,7 +367,7 @@ class View:
         try:
             return read_events(data, self._read_object)
         except ProbeError:
-            # What is wrong there would be there the next time too.
+            # The same error would come the next time too.
             self._version = ""
             raise
 

@@ -204,7 +204,7 @@ async def _converse(connection: Connection, steps: Steps, trace: Trace) -> None:
         try:
             await connection.send(dialogue.say())
             while dialogue.step is step:
-                # Each time, though there may be something already: see `Connection.receive`.
+                # Each time, though there may be bytes already: see `Connection.receive`.
                 await connection.wait_readable()
                 data = connection.peek()
                 if data:

@@ -119,7 +119,7 @@ class Session(handshake.Session):
             soon = self._deadline if timer is None else self._trace.clock() + timer
             self._connection.deadline = min(self._deadline, soon)
             try:
-                # An empty datagram is no end.
+                # An empty datagram does not end the connection.
                 datagram = await self._connection.receive(_DATAGRAM)
             except EndlessError as error:
                 raise self._endless(error) from None

@@ -81,7 +81,7 @@ async def see(
     try:
         connection.socket.connect((address, target.url.port))
         seen = await _show(quic, connection, (address, target.url.port), target, trace, deadline)
-        # Said goodbye, the server need not wait for us.
+        # After a close frame, the server need not wait for us.
         quic.close()
         _send(quic, connection, trace.clock())
     except OSError as error:

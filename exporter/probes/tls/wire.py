@@ -58,7 +58,7 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     chosen = await network.addresses(target)
     left_out = tuple(LeftOut(str(address), reason) for address, reason in chosen.left_out)
     if target.addresses == "first":
-        # Whichever address comes first changes from one look-up to the next: the name does not.
+        # The first address changes from one look-up to the next: the name does not.
         return Endpoints((Endpoint(target.url.authority, str(chosen.probed[0])),), left_out)
     texts = [str(address) for address in chosen.probed]
     return Endpoints(tuple(Endpoint(join_host_port(text, target.url.port), text) for text in texts), left_out)
@@ -138,7 +138,7 @@ async def _without_client(
         seen = error.facts
     file = target.client_certificate_file
     if seen is not None and file is not None and client_leaf(file, network.named_files.content) is None:
-        # Its dates are those of the last look.
+        # Its dates are those of the last probe.
         seen = replace(seen, partial=True)
     return ProbeError(unusable.reason, unusable.detail, seen)
 
@@ -184,9 +184,9 @@ def _deadline(target: Target, trace: Trace) -> float:
     """
     Return the loop time at which a probe that begins now is given up.
 
-    That is after the target's own patience in seconds. For a target without one it is after USUAL_PATIENCE, or
-    shortly before the end of the scrape if that is later, so that the probe can report its failure. A probe
-    that began too late for that is cut off by the scrape.
+    That is after the target's own patience in seconds. For a target without one it is after USUAL_PATIENCE,
+    or shortly before the end of the scrape if that is later, so that the probe can report its failure. A
+    probe that began too late for that is cut off by the scrape.
     """
     now = trace.clock()
     if target.patience < math.inf:
@@ -232,7 +232,7 @@ async def _see(
         failure = _failure(error, target, client)
         if error.seen is not None or failure.reason not in _ENDED_BY_THE_SERVER:
             raise failure from error
-    # Or it ended it because it knows another protocol than the one we named.
+    # Or it ended the handshake because it has none of the protocols offered (ALPN).
     less = ", without ALPN" if SCHEMES[target.url.scheme].alpn else ""
     trace.note("%s; trying again with all that the library has%s", failure.detail, less)
     try:
