@@ -29,11 +29,11 @@ _OURS = (
 _OF_RULES = "heartbeat"
 
 
-_OF_PROMETHEUS = "job instance le quantile alertname alertstate"
+_OF_PROMETHEUS = "job instance pod container le quantile alertname alertstate"
 
 
 RESERVED_LABELS = frozenset(f"{_OURS} {_OF_RULES} {_OF_PROMETHEUS}".split())
-"""Names that a user's label must not have: metrics, alerting rules or Prometheus give them a meaning."""
+"""Names that a user's label must not have: metrics, rules, Prometheus or its Operator give them a meaning."""
 
 
 Resources = Literal["secrets", "configmaps", "webhooks", "certificates"]

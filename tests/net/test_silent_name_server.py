@@ -17,7 +17,7 @@ from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.model.errors import ProbeError
 from exporter.net.http import download
-from exporter.net.network import Network
+from exporter.probes.dependencies import Dependencies
 from tests.formats.samples import leaf
 from tests.probes.kubernetes.looking import of
 from tests.support.rows import outcome
@@ -27,7 +27,7 @@ def document(authority):
     return Target(parse_url(f"pem+http://{authority}/a.pem"), authority, timeout=30)
 
 async def main(server):
-    network = Network(asyncio.get_running_loop())
+    network = Dependencies(asyncio.get_running_loop())
     monitor = Monitor(network, 16, network.clock)
     here = document(f"127.0.0.1:{server.port}")
     silent = [document(f"{number}.example") for number in range(40)]

@@ -288,6 +288,21 @@ def place(
     return Place(one, see)
 
 
+class _Judging:
+    """
+    All that judging takes of the world: files with trust anchors, read at once.
+    """
+
+    def __init__(self) -> None:
+        self.named_files = self
+
+    def content(self, path: str) -> bytes:
+        """
+        The content of a file.
+        """
+        return Path(path).read_bytes()
+
+
 class Exporter:
     """
     One exporter of the simulated fleet: its memory, its judgement and its text, all real.
@@ -301,7 +316,7 @@ class Exporter:
 
     def _begin(self) -> None:
         # No sweep is made, so nothing ever asks the network.
-        self._watch = Monitor(cast("Dependencies", None), 1, lambda: self._now)
+        self._watch = Monitor(cast("Dependencies", _Judging()), 1, lambda: self._now)
         self._exposition = Exposition()
 
     def restart(self, *, keep_state: bool) -> None:
