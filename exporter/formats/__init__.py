@@ -114,7 +114,7 @@ class Recognised:
         try:
             parsed = self.format.read(self.data, given)
         except Exception as error:  # noqa: BLE001 - it is logged
-            # No file may stop the others from being seen, whatever we overlooked.
+            # No file may keep the others from being parsed, whatever bug there is.
             _report(error)
             words = (
                 f"the exporter failed at reading this as {self.format.name} ({type(error).__name__}): "

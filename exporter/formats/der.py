@@ -31,7 +31,7 @@ _TIMES = frozenset({ber.UTC_TIME, ber.GENERALIZED_TIME})
 
 def recognises(data: bytes) -> bool:
     """
-    True when the bytes begin like a SEQUENCE that may be the whole of them.
+    Return True when the bytes begin like a SEQUENCE that may be the whole of them.
     """
     if len(data) < 2 or data[0] != ber.SEQUENCE:
         return False
@@ -41,7 +41,7 @@ def recognises(data: bytes) -> bool:
 
 def read(data: bytes, given: ParseContext) -> Parsed:
     """
-    Every encoding of the file.
+    Return the items of every encoding in the file, and the problems.
     """
     others = Findings(given.budget)
     certificates: list[Certificate | None] = []
@@ -82,7 +82,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
 
 def _what(piece: ber.Element) -> str:
     """
-    What an encoding is, by its structure; empty when it is nothing known.
+    Return the type of an encoding in words, by its structure; empty when it is unknown.
     """
     try:
         piece.expect(ber.SEQUENCE)
@@ -114,7 +114,8 @@ def _tags(piece: ber.Element) -> tuple[int, ...]:
 
 def _what_is_signed(body: ber.Element) -> str:
     """
-    What a signed structure is, by the fields of its body (RFC 5280 sections 4.1 and 5.1, RFC 2986 section 4).
+    Return the type of a signed structure in words, by the fields of its body (RFC 5280 sections 4.1 and 5.1,
+    RFC 2986 section 4).
     """
     tags = [part.tag for part in islice(body, 4)]
     if tags[:1] == [0xA0]:
@@ -130,7 +131,7 @@ def _what_is_signed(body: ber.Element) -> str:
 
 def revocation_list(data: bytes, place: str, budget: Budget) -> Parsed:
     """
-    A revocation list (RFC 5280 section 5): it ends when the next one is due.
+    Return a revocation list (RFC 5280 section 5), which ends when the next one is due.
     """
     findings = Findings(budget)
     # Some microseconds for the smallest; what is revoked is only passed over.
@@ -152,7 +153,7 @@ def revocation_list(data: bytes, place: str, budget: Budget) -> Parsed:
 
 def ocsp_response(data: bytes, place: str, budget: Budget) -> Parsed:
     """
-    An OCSP response (RFC 6960 section 4.2): each answer in it ends when a newer one is due.
+    Return the answers of an OCSP response (RFC 6960 section 4.2), each of which ends when a newer one is due.
     """
     findings = Findings(budget)
     budget.spend(20 + len(data) // 128)
@@ -186,7 +187,7 @@ def ocsp_response(data: bytes, place: str, budget: Budget) -> Parsed:
 
 def signed_data(data: bytes, place: str, budget: Budget) -> Parsed:
     """
-    The certificates and revocation lists of PKCS#7 or CMS signed data (RFC 5652 section 5.1).
+    Return the certificates and revocation lists of PKCS#7 or CMS signed data (RFC 5652 section 5.1).
     """
     others = Findings(budget)
     certificates: list[Certificate | None] = []

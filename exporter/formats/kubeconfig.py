@@ -58,7 +58,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
     try:
         document = _document(data, findings)
     except ConfigError as error:
-        # Its words may repeat a value, and values may be secrets.
+        # The message of the parser may repeat a value, and values may be secrets.
         findings.broken(f"line {error.faults[0].line} is not YAML")
         return findings.parsed()
     for list_name, kind, data_key, file_key in (
@@ -136,7 +136,7 @@ def prefixed(parsed: Parsed, prefix: str, budget: Budget) -> Parsed:
     Return the items renamed for a user or cluster, `PREFIX/NAME`; its first certificate is named PREFIX
     alone.
     """
-    # A file that many name is read once, but its items are told for each.
+    # A file that many users name is read once, but its items are reported for each.
     budget.spend(10 + 2 * len(parsed.items))
     findings = Findings(budget)
     findings.add(parsed, f"{prefix}/")

@@ -229,7 +229,7 @@ def arranged(found: Sequence[Certificate | None], budget: Budget) -> Findings:
     leaf. Where no leaf could be read, the first unreadable one has the leaf's place.
     """
     if len(found) == 1 and found[0] is not None and not is_authority(found[0]):
-        # Most files are this: it is worth a way of its own.
+        # Most files are of this kind, which gets a fast path.
         return Findings(budget, [item("leaf", Kind.LEAF, found[0])])
     leaves: list[Certificate] = []
     by_subject: dict[str, list[Certificate]] = {}

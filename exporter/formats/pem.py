@@ -103,7 +103,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
     """
     Return the items of every block in the file, and the problems.
     """
-    # One more than are read, which tells where the last of these ends.
+    # One more than are parsed, which shows where the last of these ends.
     begins = list(islice(_begins(data), BLOCK_LIMIT + 1))
     others = Findings(given.budget)
     certificates: list[Certificate | None] = []

@@ -109,7 +109,7 @@ def recognises(data: bytes) -> bool:
     try:
         version, _ = ber.element(data[:64]).parts(ber.INTEGER, ber.SEQUENCE)
     except ber.BerError:
-        # The whole is longer than what was looked at, so only its begin can be read.
+        # The keystore is longer than these bytes, so only its beginning can be parsed.
         head = data[:16]
         return head[:1] == b"\x30" and b"\x02\x01\x03\x30" in head[2:10]
     return version.content == b"\x03"
@@ -146,7 +146,7 @@ def _read(data: bytes, password: str | None, findings: Findings, bags: list[_Bag
     proven: _Password | None = None
     if len(fields) > 2:
         proven = next((one for one in candidates if _mac_fits(fields[2], safe, one, work)), None)
-        # The MAC tells; without one, only trying to decrypt does.
+        # The MAC shows which one is right; without a MAC, only decryption does.
         candidates = [proven] if proven is not None else []
     locked = len(fields) > 2 and proven is None and password is not None
     for content in work.each(ber.element(safe).expect(ber.SEQUENCE), 20):
@@ -321,7 +321,7 @@ def _plain_by_scheme(algorithm: ber.Element, content: bytes, password: _Password
         *version, vector = list(islice(settings, 2))
         number = version[0].number() if version else 0
         bits = _RC2_BITS.get(number, number if number >= 256 else 32)
-        # Where it is not said how long the key is, it is as long as what of it counts.
+        # Where the length of the key is not stated, it is that of its effective bits.
         key = _key(derivation, password, None, work, usual=bits // 8)
         if not 1 <= len(key) <= 128 or bits > 1024:
             raise _UnsupportedError(f"its RC2 key has {len(key)} bytes, {bits} bits effective")

@@ -120,7 +120,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
     except expat.ExpatError as error:
         reading.findings.broken(f"this is not well-formed XML: {error}")
     except LookupError as error:
-        # It is Python that is asked for encodings that the XML parser does not know itself.
+        # The XML parser gets encodings that it does not know itself from Python.
         reading.findings.broken(f"its XML declaration names an encoding that is not known: {error}")
     except ValueError as error:
         note = reading.findings.unsupported if str(error) == _MULTI_BYTE else reading.findings.broken
@@ -138,7 +138,7 @@ class _Reading:
         `encoding` overrides the one that the document states; None: the stated one counts.
         """
         self.findings = Findings(given.budget)
-        # Prefixes are looked up here: the parser would put a namespace, which may be as long as the file,
+        # Prefixes are resolved here: the parser would put a namespace, which may be as long as the file,
         # before the name of each element and attribute.
         self.parser = expat.ParserCreate(encoding)
         # Else each line of text is handed over on its own.
@@ -277,7 +277,7 @@ class _Reading:
         key = self._entity, self._use
         number = self._counts[key] = self._counts.get(key, 0) + 1
         name = f"{self._use}-{number}" if self._single else f"{self._entity} {self._use}-{number}"
-        # It is trusted because it stands here, whoever issued it: it is nobody's CA.
+        # It is trusted because it is listed here, whoever issued it: it is not a CA for others.
         self.findings.items.append(Item(name, Kind.LEAF, found.not_before, found.not_after, found))
 
 

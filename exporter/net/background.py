@@ -154,7 +154,7 @@ class Lookups:
         self._loop = loop
         self._clock = clock
         self._monotonic = monotonic
-        # In the order in which they were last asked for.
+        # In the order in which they were last requested.
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._held = 0
         self._turn = asyncio.Semaphore(AT_A_TIME)
@@ -205,7 +205,7 @@ class Lookups:
     @property
     def unsettled(self) -> "list[asyncio.Task[None]]":
         """
-        Return the tasks begun by `hear` that are still running.
+        The tasks begun by `hear` that are still running.
         """
         return [one.task for one in self._entries.values() if one.settles and one.task is not None]
 
@@ -242,7 +242,7 @@ class Lookups:
         entry = self._entries.get(key) or self._entry(key, "", "")
         if entry.known is None:
             now = self._monotonic()
-            # What was heard in the future was heard while the time of day was wrong: it counts as new.
+            # An answer from the future came while the time of day was wrong: it counts as new.
             age = max(0.0, self._clock() - known.at)
             entry.known, entry.asked, entry.heard = known, now, now - age
             entry.due = entry.heard + again_after * spread(key)
@@ -321,7 +321,7 @@ class Lookups:
         except ProbeError as error:
             self._failed(key, entry, LookupFailedError(error.reason, error.detail))
         except Exception:
-            # A fault of ours must not be asked for again at each scrape, and must not be quiet either.
+            # An internal error must not be repeated at each scrape, and must be logged.
             logger.exception("internal error while looking up", extra=_fields(entry))
             words = "please report it with the traceback in the exporter's log"
             self._failed(key, entry, LookupFailedError(Reason.INTERNAL_ERROR, words))

@@ -69,7 +69,7 @@ class Readiness:
         """
         future = self._loop.create_future()
         if deadline <= self._loop.time():
-            # Not left to the timer: bytes that come in step with it would be there each time it looks.
+            # Not left to the timer: bytes that come in step with it would be there at each of its checks.
             future.set_exception(TimeoutError())
             return future
         self._waiting[fd] = (future, deadline)
@@ -82,7 +82,7 @@ class Readiness:
         return future
 
     def _dispatch(self) -> None:
-        # What else is ready stays so, and comes after what the loop has to do besides.
+        # Other ready sockets stay ready, and follow after the other work of the event loop.
         for fd, _ in self._epoll.poll(0, BITE):
             future, _ = self._waiting.pop(fd)
             if not future.done():

@@ -123,7 +123,7 @@ class Resolution:
         Return a fresh reply, and the seconds for which it may be used. Raises ResolutionError.
         """
         failure = ResolutionError(Reason.DNS_FAILED, "no name server is configured")
-        # Those that did not answer the last question are asked last.
+        # Servers that did not answer the last query are queried last.
         for server in sorted(servers, key=self._silent.__contains__) * TRIES:
             try:
                 answer = await self.exchange(server, name, kind, recursive=True)

@@ -188,7 +188,7 @@ def _mounts() -> tuple[str, ...]:
     Return the mount points, the deepest first, without the root; empty where they are not known.
     """
     try:
-        # Told by the kernel: no file system is asked.
+        # From the kernel: no file system is accessed.
         lines = Path(MOUNTS).read_bytes().splitlines()
     except OSError:
         return ()
@@ -205,7 +205,7 @@ def _group(path: str, mounts: Sequence[str]) -> str:
     mount = next((one for one in mounts if path.startswith(f"{one}/")), None)
     if mount is None:
         try:
-            # As text: nothing further is asked.
+            # As text: no file system is accessed.
             target = os.path.normpath(Path(path).parent / Path(path).readlink())
         except OSError:
             target = path

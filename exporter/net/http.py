@@ -262,7 +262,7 @@ async def download(
                     at = destination(at, answer.headers.get("Location", ""), _secrets(way))
                     gate.redirected()
                     if answer.status not in KEEPING:
-                        # RFC 9110 section 15.4.4: what is there is to be got, as every client does.
+                        # RFC 9110 section 15.4.4: the new URL is fetched with GET, as every client does.
                         body = None
     except ProbeError:
         raise
@@ -387,7 +387,7 @@ def error_words(error: Exception, secrets: tuple[str, ...] = ()) -> str:
     Return the library's words for an error, without `secrets`. They may repeat the server's words.
     """
     if isinstance(error, aiohttp.ClientResponseError):
-        # Its own words have the URL with its query in them.
+        # The library's message has the URL with its query in it.
         return clean(f"{error.status} {error.message}", WORDS_LIMIT, secrets)
     return clean(str(error), WORDS_LIMIT, secrets) or type(error).__name__
 

@@ -88,7 +88,7 @@ class NamedFiles:
         if entry is None:
             raise _unread(path)
         if isinstance(entry.content, ProbeError):
-            # A new one: the same failure is remembered and raised many times.
+            # A new exception: the same failure is kept and raised many times.
             raise ProbeError(entry.content.reason, entry.content.detail)
         return entry.content
 
@@ -108,7 +108,7 @@ class NamedFiles:
         progress = Progress()
 
         def work() -> tuple[Stamp | None, bytes | ProbeError] | None:
-            # Asked in its turn: what was begun with it may hang by now.
+            # Checked in its turn: a file begun with it may hang by now.
             if not self._threads.may_ask(path):
                 return None
             progress.ask(path)

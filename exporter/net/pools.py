@@ -60,7 +60,7 @@ class Job(Generic[T]):
             self.future.set_result(self.made)
         else:
             self.future.set_exception(self.raised)
-            self.future.exception()  # who asked may wait for it no more
+            self.future.exception()  # the caller may have stopped waiting
 
 
 class Pool:
@@ -139,7 +139,7 @@ class Pool:
             self._over(job)
             if job.left:
                 return
-            del job  # what it made may be large, and the next work may be far away
+            del job  # its result may be large, and the next job may come much later
 
     def _next(self) -> Job[Any] | None:
         """
@@ -166,7 +166,7 @@ class Pool:
             try:
                 job.loop.call_soon_threadsafe(self._deliver, job.loop)
             except RuntimeError:
-                self._done.pop(job.loop)  # it is closed: nobody waits any more
+                self._done.pop(job.loop)  # the loop is closed: no caller waits any more
 
     def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._changed:

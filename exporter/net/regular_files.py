@@ -33,7 +33,7 @@ def read(path: str, limit: int) -> tuple[bytes, os.stat_result | None]:
     try:
         data = b""
         for _ in range(TRIES):
-            # Asked before it is opened: to open a device may be to do something with it.
+            # Checked before it is opened: opening a device may have effects.
             _refuse_unless_file(path, os.stat(path), limit)  # noqa: PTH116 - a Path for each costs more
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
             try:
@@ -120,6 +120,6 @@ def stamp_of(path: str) -> Stamp | None:
     Return the stamp of a file; None when its status can't be read.
     """
     try:
-        return stamp_from(os.stat(path))  # noqa: PTH116 - this is all that an unchanged file costs
+        return stamp_from(os.stat(path))  # noqa: PTH116 - this is the whole cost of an unchanged file
     except OSError:
         return None

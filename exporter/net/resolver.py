@@ -134,7 +134,7 @@ class Resolver:
         if found is None:
             found = await self._wait(self._question(host, family), timeout)
         if isinstance(found, ProbeError):
-            # A new one: several may wait for the same, and each adds its own to what it raises.
+            # A new exception: several callers may wait for the same one, and each adds its own traceback.
             raise ProbeError(found.reason, found.detail)
         return found
 
@@ -260,6 +260,6 @@ def has_route(address: IPAddress) -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((str(address), 9))
     except OSError as error:
-        # Without a free descriptor it can't be known; then the look itself waits for one.
+        # Without a free descriptor it can't be known; then the probe itself waits for one.
         return error.errno in {errno.EMFILE, errno.ENFILE}
     return True

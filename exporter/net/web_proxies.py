@@ -56,7 +56,7 @@ def environment_proxy(url: str) -> WebProxy | None:
     if not named or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxy = urlsplit(named if "://" in named else f"http://{named}")
-    # aiohttp speaks to proxies without TLS only, and says so of SOCKS.
+    # aiohttp supports only proxies without TLS, and raises an error for SOCKS itself.
     if proxy.scheme == "https" or not proxy.hostname:
         return None
     place = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}"

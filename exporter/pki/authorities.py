@@ -47,11 +47,11 @@ class Authorities:
         """
         place = host_range(host.partition("%")[0])
         if place is Range.PUBLIC:
-            # As is taken of all that nothing is noted of.
+            # The default for leaves without a note.
             return
         for chain in facts.chains:
             leaf = chain.leaf.fingerprint_sha256
-            # To the end: the one not seen for longest is forgotten first.
+            # Moved to the end: the leaf seen least recently is forgotten first.
             self._places[leaf] = self._places.pop(leaf, frozenset()) | {place}
         while len(self._places) > PLACES_LIMIT:
             del self._places[next(iter(self._places))]
@@ -69,7 +69,7 @@ class Authorities:
         for chain in facts.chains:
             self._before[chain.leaf.fingerprint_sha256] = facts
         for item in facts.items:
-            # In files most leaves stand alone.
+            # In files most leaves have no chain.
             if item.renewal is not None and item.certificate is not None:
                 self._before.setdefault(item.certificate.fingerprint_sha256, facts)
 

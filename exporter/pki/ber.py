@@ -52,7 +52,7 @@ CONSTRUCTED = 0x20
 
 
 DEPTH_LIMIT = 64
-"""How deep encodings without a length may be nested."""
+"""Levels of encodings without a length that may be nested."""
 
 
 COUNT_LIMIT = 250_000
@@ -64,7 +64,7 @@ _STRINGS = frozenset({OCTET_STRING, UTF8_STRING, *range(0x12, 0x1F)})
 
 
 _AGAIN_DEPTH_LIMIT = 16
-"""How deep encodings that are written once more are nested at most; eight are usual."""
+"""Levels of encodings that may be nested when they are written again; eight are usual."""
 
 
 _AGAIN_COUNT_LIMIT = 20_000
@@ -85,12 +85,12 @@ class CutOffError(BerError):
     def __init__(self, needed: int) -> None:
         super().__init__("an encoding is cut off")
         self.needed = needed
-        """How many bytes there must be, as far as is known by now."""
+        """The number of bytes that are needed, as far as it is known by now."""
 
 
 def header(data: bytes, position: int, limit: int) -> tuple[int, int | None]:
     """
-    Where the content of the encoding at this position begins, and where it ends, before the limit.
+    Return where the content of the encoding at this position begins, and where it ends, before the limit.
 
     None stands for the indefinite form, which two zero bytes end (X.690 section 8.1.3.6). Raises BerError.
     """
@@ -130,7 +130,7 @@ class _Reading:
 
     def element(self, begin: int, limit: int, depth: int = DEPTH_LIMIT) -> "Element":
         """
-        The encoding at this position, which ends before the limit. Raises BerError.
+        Return the encoding at this position, which ends before the limit. Raises BerError.
         """
         self.left -= 1
         if self.left < 0:
@@ -143,7 +143,8 @@ class _Reading:
 
     def _end(self, begin: int, limit: int, depth: int) -> int:
         """
-        Where two zero bytes end an encoding of indefinite length (X.690 section 8.1.3.6). Raises BerError.
+        Return where two zero bytes end an encoding of indefinite length (X.690 section 8.1.3.6). Raises
+        BerError.
         """
         if not self.data[begin] & CONSTRUCTED or depth == 0:
             raise BerError("an encoding has no length, or is nested too deep")
@@ -185,7 +186,7 @@ class Element:
     @property
     def content(self) -> bytes:
         """
-        What is inside; of a string in several parts, these together. Raises BerError.
+        Return the content; of a string in several parts, all of them joined. Raises BerError.
         """
         if self.tag & ~CONSTRUCTED in {OCTET_STRING, 0x80}:
             return self.joined()
@@ -193,7 +194,7 @@ class Element:
 
     def joined(self, depth: int = DEPTH_LIMIT) -> bytes:
         """
-        What is inside of a string, in one part or in several. Raises BerError.
+        Return the content of a string, in one part or in several. Raises BerError.
         """
         if not self.tag & CONSTRUCTED:
             return self.reading.data[self.start : self.stop]
@@ -203,7 +204,7 @@ class Element:
 
     def __iter__(self) -> Iterator["Element"]:
         """
-        The encodings inside. Raises BerError.
+        Yield the encodings inside. Raises BerError.
         """
         position = self.start
         while position < self.stop:
@@ -213,7 +214,7 @@ class Element:
 
     def parts(self, *tags: int) -> list["Element"]:
         """
-        The first encodings inside, which must have these tags; 0 is any. Raises BerError.
+        Return the first encodings inside, which must have these tags; 0 is any. Raises BerError.
         """
         # The tags first: what stands behind the wanted parts is not even read.
         found = [part for _, part in zip(tags, self, strict=False)]
@@ -225,7 +226,7 @@ class Element:
 
     def expect(self, tag: int) -> "Element":
         """
-        The element itself, if it has this tag; 0 is any. Raises BerError.
+        Return the element itself, if it has this tag; 0 is any. Raises BerError.
         """
         # A string is as good in several parts.
         if tag and self.tag != tag and (tag != OCTET_STRING or self.tag != OCTET_STRING | CONSTRUCTED):
@@ -234,7 +235,7 @@ class Element:
 
     def number(self) -> int:
         """
-        The value of an INTEGER. Raises BerError.
+        Return the value of an INTEGER. Raises BerError.
         """
         content = self.expect(INTEGER).content
         if not 0 < len(content) <= 8:
@@ -244,14 +245,14 @@ class Element:
 
 def element(data: bytes, position: int = 0) -> Element:
     """
-    The encoding at this position. Raises BerError.
+    Return the encoding at this position. Raises BerError.
     """
     return _Reading(data).element(position, len(data))
 
 
 def dotted(identifier: bytes) -> str:
     """
-    The content of an OBJECT IDENTIFIER as people write it (X.690 section 8.19); a long one is cut.
+    Return the content of an OBJECT IDENTIFIER as people write it (X.690 section 8.19); a long one is cut.
     """
     numbers, number = [], 0
     for octet in identifier[:64]:
@@ -265,7 +266,8 @@ def dotted(identifier: bytes) -> str:
 
 def bounds(data: bytes, position: int) -> tuple[int, int, int]:
     """
-    Where the content of the encoding at that position begins and ends, and where what follows it begins.
+    Return where the content of the encoding at that position begins and ends, and where the next encoding
+    begins.
 
     Raises BerError.
     """
@@ -278,7 +280,7 @@ def bounds(data: bytes, position: int) -> tuple[int, int, int]:
 
 def content(encoding: bytes) -> bytes:
     """
-    What is inside the first encoding. Raises ValueError.
+    Return the content of the first encoding. Raises ValueError.
     """
     start, end, _ = bounds(encoding, 0)
     return encoding[start:end]
@@ -286,7 +288,7 @@ def content(encoding: bytes) -> bytes:
 
 def elements(encoding: bytes) -> list[bytes]:
     """
-    The encodings inside a constructed encoding (X.690 section 8.1). Raises ValueError.
+    Return the encodings inside a constructed encoding (X.690 section 8.1). Raises ValueError.
     """
     position, end, _ = bounds(encoding, 0)
     found = []
@@ -299,7 +301,7 @@ def elements(encoding: bytes) -> list[bytes]:
 
 def encode(tag: int, parts: Iterable[bytes]) -> bytes:
     """
-    The parts inside an encoding of that tag.
+    Return an encoding of that tag with these parts as its content.
     """
     inside = b"".join(parts)
     length = len(inside)
@@ -311,10 +313,10 @@ def encode(tag: int, parts: Iterable[bytes]) -> bytes:
 
 def as_der(ber: bytes, *, ordered: bool = True) -> bytes:
     """
-    The first encoding in BER once more, in DER as far as certificates need it (X.690 sections 10 and 11).
+    Return the first encoding in BER as DER, as far as certificates need it (X.690 sections 10 and 11).
 
-    Lengths are definite and short, strings are in one part, numbers short, and true is 0xFF. Sets are in
-    order unless that is not wanted. Raises BerError.
+    Lengths are definite and short, strings are in one part, numbers short, and true is 0xFF. Sets are sorted
+    unless `ordered` is false. Raises BerError.
     """
     return _again(_Reading(ber, left=_AGAIN_COUNT_LIMIT).element(0, len(ber)), _AGAIN_DEPTH_LIMIT, ordered)
 
@@ -332,7 +334,7 @@ def _again(one: Element, depth: int, ordered: bool) -> bytes:
 
 def _plain(tag: int, inside: bytes) -> bytes:
     """
-    The content of a primitive encoding as DER has it.
+    Return the content of a primitive encoding as DER has it.
     """
     if tag == BOOLEAN and any(inside):
         return b"\xff"

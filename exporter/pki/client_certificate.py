@@ -71,7 +71,7 @@ def _client_certificate(
         key = serialization.load_pem_private_key(key_pem, password.encode() if password is not None else None)
         fits = chain[0].public_key() == key.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # The library's words may quote what it read; these do not.
+        # The library's message may quote the file; this one does not.
         hint = (
             "wrong password, or no key in it" if password is not None else "no key in it, or it is encrypted"
         )

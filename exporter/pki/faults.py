@@ -146,7 +146,7 @@ def _patterns(leaf: Certificate, wanted: str) -> list[DNSPattern]:
     """
     patterns = []
     for name in leaf.dns_names:
-        # service-identity takes its time with each, and there may be thousands.
+        # service-identity is slow for each name, and there may be thousands.
         if "*" not in name and name.lower() != wanted:
             continue
         try:

@@ -61,7 +61,7 @@ _NO_ISSUER = {2, 20, 21}
 _NOT_TRUSTED = {19, 27, 28}
 
 
-# A server can present any number of certificates of the same name; more looks than this are not taken.
+# Verifications of one chain at most: a server can present any number of certificates of the same name.
 _LOOKS = 8
 
 
@@ -195,7 +195,7 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
     for it in (leaf, *untrusted):
         _judge_key(it, faults)
     for it in used:
-        # What signs itself proves nothing by its signature, and neither does that of an anchor.
+        # The signature of a self-signed certificate proves nothing, and neither does that of an anchor.
         if not (store.holds(it) or (it == used[-1] and it.self_issued)):
             _judge_signature(it, faults)
     # With a path that is in time nothing outside of it matters; else any anchor may change the judgement.
@@ -228,7 +228,7 @@ def _find_path(
     fault = _classify(outcome, leaf)
     faults.add(fault, _refusal_detail(fault, outcome))
     if fault is not Fault.INVALID_CHAIN:
-        # Where the end of the chain is not trusted OpenSSL looks no further: once more, as if it were.
+        # Where the end of the chain is not trusted OpenSSL stops there: verify again, as if it were trusted.
         outcome = _verify(leaf, presented, _anchors([outcome.certificate]))
         if isinstance(outcome, _Refusal):
             faults.add(Fault.INVALID_CHAIN, _refusal_detail(Fault.INVALID_CHAIN, outcome))

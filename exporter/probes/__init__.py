@@ -1,9 +1,9 @@
 """
-The kinds of probes: one folder each, one line each in the registry.
+The kinds of probes: one folder and one line in the registry for each.
 
-A probe returns facts or raises. It does not time itself, and it does not turn
-exceptions into observations: `sweep` does both, for all of them, in one place.
-It asks nobody about what it saw: the monitor does that afterwards (`lookups.enrich`).
+A probe returns facts or raises. It does not time itself, and it does not turn exceptions into observations:
+`sweep` does both, for all of them, in one place. It makes no look-ups about the certificates found: the
+monitor does that afterwards (`lookups.enrich`).
 """
 
 from exporter.model.urls import SCHEMES
@@ -28,8 +28,8 @@ PROBERS: dict[str, Probe] = {
         Probe("kubernetes", kubernetes.endpoints, kubernetes.look, kubernetes.look_all),
     )
 }
-"""By name: a line for each `model.probers.Prober`."""
+"""Probes by name: a line for each `model.probers.Prober`."""
 
 
 PROBES: dict[str, Probe] = {scheme: PROBERS[meaning.prober.name] for scheme, meaning in SCHEMES.items()}
-"""By scheme of the URL, as the scheme says itself. One whose prober is missing ends the import."""
+"""Probes by scheme of the URL, as SCHEMES assigns them. A scheme whose prober is missing fails at import."""

@@ -1,5 +1,5 @@
 """
-The places of a target, as probes find them.
+Endpoints of a target, and the interface of probes.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,20 +15,20 @@ from exporter.probes.dependencies import Dependencies
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """
-    One place of a target. `label` is what it is called in metrics, unless its name's addresses rotate.
+    One endpoint of a target. `label` is its name in metrics, unless the addresses of the name rotate.
     """
 
     label: str
     address: str = ""
-    """An IP address or a path; empty for places that need neither."""
+    """An IP address or a path; empty for endpoints that need neither."""
     failure: ProbeError | None = None
-    """Why it can't be probed, if that was known when it was located."""
+    """The failure of locating it, when it is known already that it can't be probed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     """
-    The places of a target, and those that are left out.
+    The endpoints of a target, and those that are left out.
     """
 
     found: tuple[Endpoint, ...]
@@ -36,26 +36,29 @@ class Endpoints:
 
 
 Tell = Callable[[int, Outcome, float], None]
-"""Takes the position of a place among those of its target, what a look gave, and its seconds."""
+"""Reports an outcome: takes the position of an endpoint in the target, the outcome, and the seconds it
+took."""
 
 
 LookAll = Callable[[Target, Sequence[Endpoint], Dependencies, Tell], Awaitable[None]]
-"""Looks at all places and tells of each. Raises what a look may raise; then the rest was not looked at."""
+"""Probes all endpoints and reports each. Raises the errors of `Probe.look`; the endpoints not reported by
+then were not probed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """
-    How one kind of target is looked at.
+    The probe for one kind of target.
     """
 
     name: str
     """The `prober` label of `expiry_target_info`."""
     endpoints: Callable[[Target, Dependencies], Awaitable[Endpoints]]
-    """The places to look at for a target. May raise ProbeError: then none of them can be seen."""
+    """Returns the endpoints of a target. Raises ProbeError when none of them can be probed."""
     look: Callable[[Target, Endpoint, Dependencies, Trace], Awaitable[Facts]]
-    """What is seen at one place. Raises ProbeError, OSError or TimeoutError."""
+    """Probes one endpoint and returns its facts. Raises ProbeError, OSError or TimeoutError."""
     look_all: LookAll | None = None
-    """The same for all places of a target at once, for kinds with thousands of them; None: one by one."""
+    """Probes all endpoints of a target at once, for kinds with thousands of them; None: `look` is called for
+    each."""
     local: bool = False
-    """True when nothing is asked of the network, so that a look need not wait for its turn there."""
+    """True when it sends nothing over the network, so that it need not wait for a network slot."""

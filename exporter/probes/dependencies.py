@@ -1,5 +1,5 @@
 """
-All that probes and look-ups share for the life of the process, built once at its start.
+The objects that probes and look-ups share for the life of the process, built once at its start.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from exporter.probes.kubernetes.selection import Kubernetes
 
 class Dependencies(Network):
     """
-    The network, with what probes and look-ups keep. A function that needs the network alone takes that alone.
+    The network, with the caches of probes and look-ups. A function that needs only the network takes a
+    Network.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class Dependencies(Network):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
-        For the clocks see `Network`.
+        `clock` and `monotonic` are those of `Network`.
         """
         super().__init__(loop, clock, monotonic)
         self.authorities = Authorities(self.named_files.content)
@@ -35,7 +36,7 @@ class Dependencies(Network):
 
     def close(self) -> None:
         """
-        End all that is under way.
+        Close everything that is open.
         """
         self.files.close()
         self.kubernetes.close()

@@ -1,7 +1,7 @@
 """
 Files on this host: found by pattern, read within limits, and parsed again only when they changed.
 
-A file system may hang (a network mount), so all of it is done in threads (`net.file_threads`). A pipe or a
+A file system may hang (a network mount), so all access is done in threads (`net.file_threads`). A pipe or a
 device is never opened.
 """
 
@@ -38,44 +38,44 @@ TOTAL_LIMIT = 50_000
 
 
 ASKED = 3600.0
-"""Seconds since its last search for which a pattern's files count for that."""
+"""Seconds after its last search for which the files of a pattern count towards TOTAL_LIMIT."""
 
 
 PASSWORD_LIMIT = 1024
-"""Bytes of a password's file."""
+"""Bytes of a password file."""
 
 
 CHUNK = 500
-"""Outcomes that are told in one go, before others get their turn."""
+"""Outcomes that are reported in one go, before other work gets its turn."""
 
 
 SETTLED = 2.0
-"""Seconds after its last change from which on a file's times tell whether it changed again.
+"""Seconds after its last change from which on a file's times show whether it changed again.
 
-File systems count time in steps; two changes in one of them look like one.
+File systems count time in steps; two changes in one step look like one.
 """
 
 
 FORGET_AFTER = 86400.0
-"""Seconds after which a file is forgotten that nobody asked for."""
+"""Seconds after its last probe until a file is forgotten."""
 
 
 class Tolerance(Enum):
     """
-    What somebody who names files bears among them.
+    The files that a path or pattern may match without a failure.
     """
 
     NONE = auto()
-    """A file that is named is to hold something that expires."""
+    """None: a file that is named must hold an item."""
     KEYS = auto()
-    """The pattern names its files (`live/*/cert`): keys may be among them."""
+    """Private keys: the pattern names its files (`live/*/cert`), so keys may be among them."""
     ALL = auto()
-    """The pattern means what there is: what is no certificate at all is left out, and trust stores are."""
+    """All: files without certificates are left out, and so are trust stores."""
 
 
 def tolerance_of(path: str) -> Tolerance:
     """
-    What a path or pattern bears.
+    Return the tolerance of a path or pattern.
     """
     if not is_pattern(path):
         return Tolerance.NONE
@@ -85,33 +85,33 @@ def tolerance_of(path: str) -> Tolerance:
 @dataclass(slots=True)
 class _Entry:
     """
-    What is remembered of a file.
+    The last outcome of a file.
     """
 
     stamps: tuple[tuple[str, Stamp | None], ...]
-    """Of the file, and of all others that were read with it; None for one that was not there.
+    """The stamps of the file, and of all others that were read with it; None for a file that did not exist.
 
-    Empty when they would not tell that it changed again.
+    Empty when they would not show a further change.
     """
     outcome: Outcome
     had_items: bool
-    """True when there was ever something in it that expires."""
+    """True when the file ever had an item."""
     left_out: str = ""
-    """Why a pattern leaves it out; empty when it does not."""
+    """The reason why a pattern leaves it out; empty when it does not."""
     used: float = 0.0
 
 
 Tell = Callable[[int, Outcome, float], None]
-"""Takes the position of a path, what a look at it gave, and its seconds."""
+"""Reports an outcome: takes the position of a path, the outcome, and the seconds it took."""
 
 
 _parsing = threading.Semaphore(2)
-"""Computing is no faster in more threads, and they would take turns from all others."""
+"""Limits the parsers at work: more threads would not be faster, and would delay all others."""
 
 
 class Files:
     """
-    All files of the process.
+    The files of the process, found by pattern and cached. One object for the life of the process.
     """
 
     def __init__(
@@ -135,11 +135,11 @@ class Files:
         self._threads = FileThreads("files")
         self._searches: dict[str, asyncio.Task[Found]] = {}
         self._slow: set[str] = set()
-        """Files that took long when they were last read. They come last, whenever they change."""
+        """Files that were slow when last read. They are read last whenever they change."""
 
     def close(self) -> None:
         """
-        Nobody waits any more. Files are never left open.
+        Stop all waiting. No file stays open.
         """
         self._threads.close()
         for task in self._searches.values():
@@ -147,20 +147,20 @@ class Files:
 
     async def search(self, pattern: str) -> Found:
         """
-        The files that match a pattern now.
+        Return the files that match a pattern now.
         """
         task = self._searches.get(pattern)
         if task is None:
-            # One for all who ask: it goes on when a scrape's time is over.
+            # One search for all callers: it goes on when a scrape's time is over.
             task = self._searches[pattern] = self._loop.create_task(self._search(pattern))
             task.add_done_callback(lambda _: self._searches.pop(pattern, None))
         found = await asyncio.shield(task)
         if found.unreadable:
-            # What was found in a directory that can't be read now is not gone: looking at it fails.
+            # Files of a directory that can't be read now are not gone: probing them fails.
             hidden = tuple(f"{one.path}/" for one in found.unreadable)
             kept = [path for path in self._matched.get(pattern, ()) if path.startswith(hidden)]
             found = replace(found, paths=tuple(dict.fromkeys((*found.paths, *kept))))
-        # The same texts as the last time: they are many, and others hold them already.
+        # The same strings as the last time: they are many, and are referenced elsewhere already.
         known = {path: path for path in self._matched.get(pattern, ())}
         paths = tuple(known.get(path, path) for path in found.paths[: self._room(pattern)])
         self._matched[pattern] = paths
@@ -168,7 +168,7 @@ class Files:
 
     def _room(self, pattern: str) -> int:
         """
-        Files that this pattern may have beside those of all others.
+        Return the number of files that this pattern may have beside those of all others.
         """
         now = self._monotonic()
         self._searched[pattern] = now
@@ -180,7 +180,7 @@ class Files:
 
     async def _search(self, pattern: str) -> Found:
         """
-        What the pattern matches. Directories that hang are told, and not gone into.
+        Return the files that match the pattern. Directories that hang are reported, and not searched.
         """
         while True:
             progress = Progress()
@@ -192,7 +192,8 @@ class Files:
         self, paths: Sequence[str], password: str | None, timeout: float, tell: Tell, *, tolerance: Tolerance
     ) -> None:
         """
-        Tell what is in each of these files. One that hangs hinders no other, and fails after so many seconds.
+        Report the outcome of each of these files. A file that hangs delays no other, and fails after
+        `timeout` seconds.
         """
         self._clean(self._monotonic())
         left = list(range(len(paths)))
@@ -225,7 +226,7 @@ class Files:
         tolerance: Tolerance,
     ) -> set[int]:
         """
-        Look at these until one hangs, or there is no other left. Those that were told of.
+        Read these files until one hangs or all are done. Return the positions of those that were reported.
         """
         progress = Progress()
         made: list[tuple[int, Outcome, float]] = []
@@ -247,14 +248,15 @@ class Files:
                 job.future.result()
         finally:
             progress.unwanted = True
-            # Nobody waited long enough to know whether it hangs: it is not asked for again until it answers.
+            # No caller waited long enough to know whether it hangs: not accessed again until it answers.
             if progress.asking and not job.future.done():
                 self._threads.leave(job, progress)
         return told
 
     async def parse(self, data: bytes, given: ParseContext) -> Parsed:
         """
-        What is in bytes that came from elsewhere. Done in a thread, since a keystore may take its time.
+        Return the items and problems in bytes from elsewhere. Parsed in a thread, since a keystore may take
+        long.
         """
 
         def work() -> Parsed:
@@ -272,7 +274,7 @@ class Files:
         made: list[tuple[int, Outcome, float]],
     ) -> None:
         """
-        Look at one after the other, in a thread, as long as somebody waits for it.
+        Read one file after the other, in a thread, as long as a caller waits for it.
         """
         now = self._clock()
         begin = time.perf_counter()
@@ -293,7 +295,7 @@ class Files:
 
     def _look(self, path: str, password: str | None, now: float, progress: Progress) -> tuple[Outcome, str]:
         """
-        What is in a file, and why a pattern leaves it out; empty when it does not.
+        Return the outcome of a file, and the reason why a pattern leaves it out; empty when it does not.
         """
         entry = self._entries.get((path, password))
         if entry is not None and entry.stamps:
@@ -307,7 +309,7 @@ class Files:
         except ProbeError as error:
             return error, "" if had_items else left_out.why(path, Parsed(), error)
         except Exception as error:
-            # A fault of ours in one file must not take the others with it, and must not be quiet either.
+            # An internal error in one file must not affect the others, and must be logged.
             logger.exception("internal error while reading a file")
             words = f"{type(error).__name__}: please report it with the traceback in the exporter's log"
             return ProbeError(Reason.INTERNAL_ERROR, words), ""
@@ -315,7 +317,7 @@ class Files:
         problem = outcome if isinstance(outcome, ProbeError) else None
         progress.ask(path)
         why = "" if problem is not None and had_items else left_out.why(path, parsed, problem)
-        # Without stamps it is read again the next time, and only what it once held is remembered.
+        # Without stamps it is read again the next time, and only `had_items` is kept.
         stamps = tuple(looked.stamps.items()) if looked.settled else ()
         had_items = had_items or bool(parsed.items)
         self._entries[path, password] = _Entry(stamps, outcome, had_items, why, self._monotonic())
@@ -323,7 +325,7 @@ class Files:
 
     def _clean(self, now: float) -> None:
         """
-        Forget what nobody asks for any more.
+        Forget files that are no longer probed.
         """
         if now - self._cleaned < FORGET_AFTER / 8:
             return
@@ -334,7 +336,7 @@ class Files:
 
 def _tolerated(path: str, outcome: Outcome, why: str, tolerance: Tolerance) -> Outcome:
     """
-    The outcome as it is told, by whether somebody named the file.
+    Return the outcome that is reported, by the tolerance of the path or pattern.
     """
     if tolerance is Tolerance.ALL and why and not isinstance(outcome, LeftOutError):
         return LeftOutError(printable(path), why)
@@ -346,7 +348,7 @@ def _tolerated(path: str, outcome: Outcome, why: str, tolerance: Tolerance) -> O
 @dataclass(slots=True)
 class _Looking:
     """
-    One look at one file and all that belongs to it.
+    The read of one file and of all files that belong to it.
     """
 
     path: str
@@ -355,11 +357,11 @@ class _Looking:
     progress: Progress = field(repr=False)
     stamps: dict[str, Stamp | None] = field(default_factory=dict)
     settled: bool = True
-    """False when a stamp does not tell yet whether a file changes again."""
+    """False when a stamp does not show yet whether a file changes again."""
 
     def parsed(self) -> Parsed:
         """
-        What is in the file, and in those that it names. Raises ProbeError.
+        Return the items of the file and of those that it names. Raises ProbeError.
         """
         data, modified = self._read(self.path)
         password = self.password
@@ -387,7 +389,7 @@ class _Looking:
 
     def _named(self, path: str, given: ParseContext, limit: int) -> tuple[Parsed, int]:
         """
-        What is in a file that another one names, and the bytes that were read for it.
+        Return the items of a file that another one names, and the number of bytes that were read for it.
         """
         try:
             data, modified = self._read(path, limit)
@@ -416,7 +418,8 @@ class _Looking:
 
     def _sibling(self) -> str | None:
         """
-        The password in the file beside the keystore; None when there is no such file. Raises ProbeError.
+        Return the password in the file beside the keystore; None when there is no such file. Raises
+        ProbeError.
         """
         path = self.path + PASSWORD_SUFFIX
         self.stamps[path] = None

@@ -17,7 +17,7 @@ from exporter.net.file_threads import PATIENCE, Progress
 from exporter.net.regular_files import unreadable
 
 MATCH_LIMIT = 20_000
-"""Files of one pattern that are looked at."""
+"""Files of one pattern at most."""
 
 
 VISIT_LIMIT = 500_000
@@ -29,7 +29,7 @@ DEPTH_LIMIT = 32
 
 
 PASSWORD_SUFFIX = ".password"  # noqa: S105 - the end of a name, not a password
-"""A keystore's password may be in a file of its name and this."""
+"""The suffix of a file beside a keystore that holds its password."""
 
 
 SEARCH_PATIENCE = 3.0
@@ -40,7 +40,7 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.r?\d+")
-"""What OpenSSL looks up a CA certificate or list by (openssl-rehash(1))."""
+"""The name of a link by which OpenSSL finds a CA certificate or revocation list (openssl-rehash(1))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class Unreadable:
 
     path: str
     why: str
-    """In a few words."""
+    """The reason in a few words."""
     failure: ProbeError = field(repr=False)
-    """The outcome of probing it."""
+    """The outcome of probing the directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """
-    What a pattern matches.
+    The result of a search: the files that match a pattern, and the directories that could not be read.
     """
 
     paths: tuple[str, ...]
@@ -70,17 +70,18 @@ class Found:
 
 def is_pattern(path: str) -> bool:
     """
-    True when the path has characters that stand for others.
+    Return True when the path has wildcards.
     """
     return _MAGIC.search(path) is not None
 
 
 def search(pattern: str, progress: Progress, may_ask: Callable[[str], bool] = lambda _: True) -> Found:
     """
-    The files that match a whole path with `*`, `?`, `[...]` and `**`, in order. Blocks.
+    Return the files that match a whole path with `*`, `?`, `[...]` and `**`, in order. Blocks.
 
-    As in a shell: names that begin with a dot are matched only by what begins with one, and `**` does not
-    follow links to directories. Directories are no matches. What may not be asked for is taken for a file.
+    As in a shell, names that begin with a dot are matched only by a pattern that begins with one, and `**`
+    does not follow links to directories. Directories do not match. A path that must not be accessed counts as
+    a file.
     """
     segments = [one for one in pattern.split("/") if one]
     if segments[-1] == "**":
@@ -103,7 +104,7 @@ def search(pattern: str, progress: Progress, may_ask: Callable[[str], bool] = la
 
 def _is_hash_of(path: str, paths: Mapping[str, None]) -> bool:
     """
-    True for a link by which OpenSSL finds a file of the same directory that is there under its own name.
+    Return True for a hash link of OpenSSL to a file that is found in the same directory under its own name.
     """
     directory, _, name = path.rpartition("/")
     if _HASHED.fullmatch(name) is None:
@@ -132,7 +133,7 @@ class _Walk:
 
     def matches(self, base: str, segments: Sequence[str], depth: int) -> Iterator[str]:
         """
-        What matches the rest of a pattern below a directory.
+        Yield the files that match the rest of a pattern below a directory.
         """
         first, *rest = segments
         if first == "**":
@@ -164,7 +165,7 @@ class _Walk:
 
     def _entries(self, base: str) -> list["os.DirEntry[str]"]:
         """
-        What is in a directory, in order; nothing when there is none.
+        Return the entries of a directory, in order; empty when it does not exist.
         """
         if self.left <= 0:
             return []
@@ -194,7 +195,8 @@ class _Walk:
 
     def _may_ask(self, path: str, patience: float = PATIENCE) -> bool:
         """
-        Note that a file system is asked for this; False for what must not be asked for.
+        Note that the file system is accessed for this path, and return True; False when it must not be
+        accessed.
         """
         if not self.may_ask(path):
             return False
@@ -203,7 +205,7 @@ class _Walk:
 
     def _is_file(self, path: str) -> bool:
         """
-        True when there is something that is no directory; also for what must not be asked for.
+        Return True when the path exists and is no directory, or must not be accessed.
         """
         try:
             return not self._may_ask(path) or (os.path.lexists(path) and not Path(path).is_dir())
@@ -212,7 +214,7 @@ class _Walk:
 
     def _is_directory(self, path: str, entry: "os.DirEntry[str]") -> bool:
         try:
-            # What is no link is known already. A link that hangs is taken for one to a file.
+            # Entries that are no links are known already. A link that hangs counts as one to a file.
             return (not entry.is_symlink() or self._may_ask(path)) and entry.is_dir()
         except OSError:
             return False

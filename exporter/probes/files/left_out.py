@@ -1,8 +1,8 @@
 """
-What a pattern of files leaves out: what is no certificate, and the trust stores of the system.
+Files that a pattern leaves out: those without certificates, and the trust stores of the system.
 
-A pattern such as `/etc/ssl/**` matches what its author never meant to watch. A file that is named is watched,
-whatever it is.
+A pattern such as `/etc/ssl/**` matches more than its author means to watch. A file that is named is always
+watched.
 """
 
 import os
@@ -28,14 +28,14 @@ STORES = (
     "/etc/pki/java/cacerts",
 )
 """
-Where distributions (Debian, Fedora, SUSE, Arch, Alpine) keep the roots that they trust.
+Directories in which distributions (Debian, Fedora, SUSE, Arch, Alpine) keep their trusted roots.
 
-Not where an administrator adds a root of his own (`/usr/local/share/ca-certificates`, `ca-trust/source`).
+Without those for an administrator's own roots (`/usr/local/share/ca-certificates`, `ca-trust/source`).
 """
 
 
 MANY_ROOTS = 50
-"""Roots in one file from which on it is a trust store, wherever it is (Java's, Python's certifi)."""
+"""Roots in one file from which on it counts as a trust store, wherever it is (Java's, Python's certifi)."""
 
 
 TRUST_STORE = "it belongs to the system's trust store: name it without a pattern to watch it"
@@ -57,7 +57,8 @@ _KEY_NAME = re.compile(
 
 def why(path: str, parsed: Parsed, problem: ProbeError | None) -> str:
     """
-    Why a pattern leaves out what never held anything that expires, or a trust store; empty when it does not.
+    Return the reason why a pattern leaves out a file that never had an item, or a trust store; empty when it
+    does not.
     """
     if problem is None:
         return TRUST_STORE if _is_store(path, parsed) else ""
@@ -82,7 +83,7 @@ def why(path: str, parsed: Parsed, problem: ProbeError | None) -> str:
 
 def _is_store(path: str, parsed: Parsed) -> bool:
     """
-    True when there is nothing in it but CA certificates, and it stands where trust stores do, or has many.
+    Return True when the file holds CA certificates only, and is in a trust store's directory or holds many.
     """
     if not parsed.items or any(one.kind is not Kind.AUTHORITY for one in parsed.items):
         return False

@@ -18,7 +18,7 @@ from exporter.probes.files.reading import label
 
 async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
     """
-    The file, or each that matches the pattern. Raises ProbeError when none does.
+    Return the file, or each that matches the pattern. Raises ProbeError when none does.
     """
     path = target.url.path
     if not is_pattern(path):
@@ -37,7 +37,7 @@ async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
             raise ProbeError(Reason.FILE_UNREADABLE, words)
         raise ProbeError(Reason.NO_MATCH, words)
     by_label = {one.label: one for one in (Endpoint(label(path), path) for path in found.paths)}
-    # A directory that can't be read is an endpoint that fails: what is in it may run out unseen.
+    # A directory that can't be read is an endpoint that fails: its files may expire unseen.
     for one in found.unreadable:
         by_label[label(one.path)] = Endpoint(label(one.path), one.path, one.failure)
     return Endpoints(tuple(by_label.values()), tuple(left_out))
@@ -45,7 +45,7 @@ async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
 
 async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
-    What is in one file. Raises ProbeError.
+    Return the facts in one file. Raises ProbeError.
     """
     trace.phase = "reading the file"
     trace.note("reading %s", endpoint.label)
@@ -60,7 +60,7 @@ async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, t
     await dependencies.files.look(paths, target.password, target.patience, tell, tolerance=Tolerance.NONE)
     (outcome,) = found
     if isinstance(outcome, ProbeError):
-        # A new one: the same failure is remembered and raised many times.
+        # A new exception: the same failure is kept and raised many times.
         raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
     assert isinstance(outcome, Facts)  # only a pattern leaves files out
     trace.note("%s things that expire", len(outcome.items))
@@ -74,7 +74,7 @@ async def look_all(
     tell: Callable[[int, Outcome, float], None],
 ) -> None:
     """
-    What is in all files of a target. Each is told of when it is known.
+    Report the outcome of all files of a target, each when it is known.
     """
     positions: list[int] = []
     for position, endpoint in enumerate(endpoints):

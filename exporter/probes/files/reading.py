@@ -13,7 +13,7 @@ LABEL_LIMIT = 512
 
 def label(path: str) -> str:
     """
-    A path as the label of an endpoint: bounded, and still its own.
+    Return a path as the label of an endpoint: bounded, and still unique.
     """
     text = printable(path)
     if len(text) <= LABEL_LIMIT:

@@ -1,8 +1,8 @@
 """
 Documents on web servers: `pem+https://`, `pem+http://` and `jwks+https://`.
 
-They are got at each scrape and read like files: what they are is told by their content, whichever scheme they
-have. The certificate of the web server itself is another target (`https://`).
+They are downloaded at each scrape and parsed like files: the format is recognised by the content, whichever
+scheme the URL has. The certificate of the web server itself is another target (`https://`).
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from exporter.probes.base import Endpoint, Endpoints
 from exporter.probes.dependencies import Dependencies
 
 SIZE_LIMIT = 16 * 1024 * 1024
-"""Bytes that a document may have."""
+"""Bytes of a document."""
 
 
 async def endpoints(target: Target, _network: Network) -> Endpoints:
     """
-    The one document. Which of the server's addresses answers is not asked.
+    Return the document as the only endpoint, whichever of the server's addresses answers.
     """
     return Endpoints((Endpoint(target.url.authority),))
 
@@ -57,7 +57,8 @@ async def look(target: Target, _endpoint: Endpoint, dependencies: Dependencies, 
 
 async def _get(url: str, target: Target, network: Network, trace: Trace) -> tuple[bytes, float | None]:
     """
-    The document, and when it was last modified, None when the server does not say. Raises ProbeError.
+    Return the document, and its Last-Modified in seconds since the epoch (None when there is none). Raises
+    ProbeError.
     """
     is_secure = url.startswith("https:")
     shows = is_secure and target.client_certificate_file is not None
@@ -80,7 +81,8 @@ async def _get(url: str, target: Target, network: Network, trace: Trace) -> tupl
 
 async def _tls(target: Target, network: Network, *, shows: bool = False) -> ssl.SSLContext:
     """
-    Settings that trust the target's authorities, and show its certificate if `shows`. Raises ProbeError.
+    Return a context that trusts the target's CAs, and shows its client certificate if `shows`. Raises
+    ProbeError.
     """
     read, certificate, password = network.named_files.content, None, None
     if shows and target.client_certificate_file is not None:
@@ -89,7 +91,7 @@ async def _tls(target: Target, network: Network, *, shows: bool = False) -> ssl.
             target.client_key_file,
             target.client_key_password,
         )
-        # It says in good words what is wrong with the files; the library below does not.
+        # It gives a clear message for a broken file; the library below does not.
         load_client_certificate(own, key, password, read)
         certificate = read(own) if key is None else b"\n".join((read(own), read(key)))
     try:
@@ -106,12 +108,12 @@ _MAKING = Pool("tls", 2)
 
 
 _context = lru_cache(maxsize=32)(tls_context)
-"""Remembered until the content of a file changes: to read a store of authorities takes a while."""
+"""The context for these files' contents, cached: loading trust anchors takes long."""
 
 
 def _modified(text: str | None) -> float | None:
     """
-    Seconds since the epoch of a Last-Modified header; None when there is none that can be read.
+    Return the seconds since the epoch of a Last-Modified header; None when there is none that can be read.
     """
     try:
         return parsedate_to_datetime(text).timestamp() if text else None
@@ -121,7 +123,7 @@ def _modified(text: str | None) -> float | None:
 
 def _refused(got: Downloaded) -> ProbeError:
     """
-    The reason for a status that is not 200.
+    Return the ProbeError for a status that is not 200.
     """
     words = f"{shown(got.url)} answered with HTTP status {got.status}"
     # nginx finishes the handshake, and says so on the page: the statuses are its own, or the usual 400.

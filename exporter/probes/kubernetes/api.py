@@ -1,5 +1,5 @@
 """
-What the Kubernetes API answers: pages of lists, and events of watches. Opens nothing and reads no clock.
+Responses of the Kubernetes API: pages of lists, and events of watches. Opens nothing and reads no clock.
 """
 
 import json
@@ -13,16 +13,16 @@ from exporter.model.reasons import Reason
 from exporter.probes.kubernetes.objects import Key, Stored, key_of, version_of
 
 MESSAGE_LIMIT = 300
-"""Characters of what the server says that are told."""
+"""Characters of the server's message that are kept."""
 
 
 ReadObject = Callable[[Any], tuple[Key, Stored]]
-"""Takes an object. Raises ProbeError."""
+"""Reads an object. Raises ProbeError."""
 
 
 class GoneError(Exception):
     """
-    The server has forgotten the version that was asked for.
+    The server no longer has the resourceVersion that was requested (410 Gone).
     """
 
 
@@ -34,14 +34,14 @@ class Page:
 
     objects: dict[Key, Stored]
     next: str
-    """What to ask for the rest with; empty at the end."""
+    """The `continue` token of the next page; empty at the end of the list."""
     version: str
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """
-    One event of a watch. `stored` is None when the object is gone, `key` is None when only time went on.
+    One event of a watch. `stored` is None when the object was deleted, `key` is None for a bookmark.
     """
 
     key: Key | None
@@ -51,7 +51,7 @@ class Change:
 
 def read_page(data: bytes, read: ReadObject) -> Page:
     """
-    The objects of a page. Raises ProbeError.
+    Return the objects of a page. Raises ProbeError.
     """
     document = json_object(data)
     metadata = document.get("metadata")
@@ -69,7 +69,7 @@ def read_page(data: bytes, read: ReadObject) -> Page:
 
 def read_events(data: bytes, read: ReadObject) -> list[Change]:
     """
-    The events of a watch, one a line. Raises ProbeError and GoneError.
+    Return the events of a watch, one on each line. Raises ProbeError and GoneError.
     """
     return [_event(json_object(line), read) for line in data.split(b"\n") if line.strip()]
 
@@ -92,7 +92,7 @@ def _event(event: Mapping[str, Any], read: ReadObject) -> Change:
 
 def json_object(data: bytes) -> dict[str, Any]:
     """
-    A JSON object. Raises ProbeError, which does not repeat what is in it.
+    Return a JSON object. Raises ProbeError, whose message does not repeat its content.
     """
     try:
         document = json.loads(data)
@@ -105,7 +105,7 @@ def json_object(data: bytes) -> dict[str, Any]:
 
 def message_of(status: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> str:
     """
-    What a Status object says, bounded, printable and without secrets; empty when it says nothing.
+    Return the message of a Status object, bounded, printable and without secrets; empty when it has none.
     """
     message = status.get("message")
     return clean(message, MESSAGE_LIMIT, secrets) if isinstance(message, str) else ""

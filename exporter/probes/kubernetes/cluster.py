@@ -1,9 +1,9 @@
 """
-How a Kubernetes cluster is reached: by a kubeconfig, or from inside by the service account of the pod.
+Access to a Kubernetes cluster: by a kubeconfig, or from inside by the service account of the pod.
 
-All of it is read again each time it is asked for, since tokens and certificates are rotated in place. What a
-credential plugin gave is kept until it ends or is refused. Keys and tokens stay in what is returned and in
-OpenSSL; they are never logged, and never written to a disk.
+All files are read again for each access, since tokens and certificates are rotated in place. A plugin's
+credential is kept until it expires or is refused. Keys and tokens stay in the returned values and in OpenSSL;
+they are never logged, and never written to a disk.
 """
 
 import asyncio
@@ -28,46 +28,46 @@ from exporter.probes.kubernetes.exec_plugins import Credential, Plugin
 from exporter.probes.kubernetes.kubeconfig import SERVICE_ACCOUNT, _in_cluster, _Read, by_kubeconfig
 
 PLUGIN_PAUSE = 10.0
-"""Seconds from one run of a credential plugin to the next at least, if it failed or its gift was refused."""
+"""Minimum seconds between two runs of a credential plugin, if it failed or its credential was refused."""
 
 
-# What hangs, on a mount that does not answer, keeps its thread: other clusters have theirs.
+# A read that hangs, on a mount that does not answer, keeps its thread: other clusters have theirs.
 _READING = Pool("kubeconfig", 16)
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """
-    Where the API server is and what it is shown. `repr()` has no secret in it.
+    The address of the API server and the credentials for it. `repr()` has no secret in it.
     """
 
     server: str
-    """Its URL without a final slash."""
+    """The server's URL without a final slash."""
     headers: Mapping[str, str] = field(repr=False)
     tls: ssl.SSLContext
     server_name: str | None = None
     """Name to verify instead of the URL's host; None: the host."""
     proxy: str | None = field(default=None, repr=False)
     credential: Credential | None = field(default=None, repr=False)
-    """What a credential plugin gave; None when none was asked."""
+    """The credential of a plugin; None when no plugin is configured."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What the API server and the proxy are told in confidence."""
+    """The secrets that are sent to the API server and the proxy."""
     shows: bool = False
-    """True when the API server may ask for our certificate."""
+    """True when the API server may request our client certificate."""
 
 
 @dataclass(slots=True)
 class _Run:
     """
-    What a credential plugin gave when it last ran.
+    The last run of a credential plugin.
     """
 
     plugin: Plugin
     gave: Credential | ProbeError = field(repr=False)
     at: float
-    """In seconds of the loop's clock."""
+    """Loop time of the run."""
     refused: bool = False
-    """True when the API server does not take it."""
+    """True when the API server refused the credential."""
 
 
 class Cluster:
@@ -98,13 +98,13 @@ class Cluster:
 
     def __str__(self) -> str:
         """
-        What the cluster is called in messages.
+        Return the name of the cluster in messages.
         """
         return f"context {self._context!r}" if self._context else "the cluster"
 
     async def access(self) -> Access:
         """
-        How to reach the API server now. Raises ProbeError.
+        Return the access to the API server as configured now. Raises ProbeError.
         """
         found = await _READING.run(self._read)
         credential = None
@@ -119,16 +119,16 @@ class Cluster:
 
     def refused(self, access: Access) -> None:
         """
-        Note that the API server does not take what it was shown: a credential plugin is asked for another.
+        Note that the API server refused the credentials: a plugin is run again for others.
         """
         if self._run is not None and self._run.gave is access.credential:
             self._run.refused = True
 
     async def _credential(self, plugin: Plugin) -> Credential:
         """
-        What the plugin gave last, while that is good, else what it gives now. Raises ProbeError.
+        Return the last credential while it is valid, else a new one from the plugin. Raises ProbeError.
         """
-        # Several watches ask at a time, and one run serves all.
+        # Several watches need it at a time, and one run serves all.
         async with self._running:
             now = asyncio.get_running_loop().time()
             run = self._run
@@ -140,13 +140,13 @@ class Cluster:
                     gave = error
                 run = self._run = _Run(plugin, gave, asyncio.get_running_loop().time())
             if isinstance(run.gave, ProbeError):
-                # A new one, since the same failure may be raised many times.
+                # A new exception, since the same failure may be raised many times.
                 raise ProbeError(run.gave.reason, run.gave.detail)
             return run.gave
 
     def _good(self, given: Credential, plugin: Plugin) -> Credential:
         """
-        The credential, unless it has ended already. Raises ProbeError.
+        Return the credential unless it has expired already. Raises ProbeError.
         """
         if given.expires is not None and given.expires <= self._clock():
             words = (
@@ -181,7 +181,7 @@ class Cluster:
 
     def _context_for(self, found: _Read) -> ssl.SSLContext:
         """
-        The settings for TLS; the same as long as the files say the same. Raises ProbeError.
+        Return the TLS context, the same object as long as the files do not change. Raises ProbeError.
         """
         parts = (found.authorities or b"", found.certificate or b"", b"1" if found.verify else b"0")
         digest = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).digest()
@@ -192,7 +192,7 @@ class Cluster:
 
 def _of_url(url: str) -> tuple[str, ...]:
     """
-    What is secret in a proxy's URL.
+    Return the secrets in a proxy's URL.
     """
     userinfo = urlsplit(url).netloc.rpartition("@")[0]
     return credentials(unquote(userinfo))
@@ -200,7 +200,7 @@ def _of_url(url: str) -> tuple[str, ...]:
 
 def _tls(found: _Read) -> ssl.SSLContext:
     """
-    New settings for TLS. Raises ProbeError.
+    Return a new TLS context. Raises ProbeError.
     """
     try:
         context = tls_context(found.authorities, found.certificate)

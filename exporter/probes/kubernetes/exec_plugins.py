@@ -1,9 +1,9 @@
 """
 Credential plugins of a kubeconfig: programs that print a token or a certificate for the API server.
 
-It is the protocol of `client.authentication.k8s.io`, v1 and v1beta1, as kubectl speaks it. A plugin is run
-without a shell and without a terminal, with the environment of this process; how long it may take and how
-much it may print is bounded. See https://kubernetes.io/docs/reference/access-authn-authz/authentication/.
+The protocol is `client.authentication.k8s.io`, v1 and v1beta1, as in kubectl. A plugin is run without a shell
+and without a terminal, with the environment of this process; its run time and its output are bounded. See
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/.
 """
 
 import contextlib
@@ -34,19 +34,19 @@ GROUP = "client.authentication.k8s.io"
 
 
 VERSIONS = (f"{GROUP}/v1", f"{GROUP}/v1beta1")
-"""What is spoken. v1alpha1 is gone from kubectl too."""
+"""The supported API versions. kubectl dropped v1alpha1 too."""
 
 
 TIMEOUT = 30.0
-"""Seconds that a plugin may take. Those of the large clouds ask their servers, and take some."""
+"""Seconds that a plugin may take. Those of the large clouds ask their servers."""
 
 
 OUTPUT_LIMIT = 256 * 1024
-"""Bytes of what a plugin prints. A credential has some thousand."""
+"""Bytes of a plugin's output. A credential has some thousand."""
 
 
 WORDS_LIMIT = 8192
-"""Bytes that are kept of what it says on standard error; what comes after that is dropped."""
+"""Bytes that are kept of a plugin's standard error; the rest is dropped."""
 
 
 _RUNNING = Pool("credential plugins", 16)
@@ -56,11 +56,11 @@ _CHUNK = 65536
 
 
 _TICK = 0.1
-"""Seconds after which it is looked at whether anybody still waits."""
+"""Seconds between two checks whether a caller still waits."""
 
 
 DETAIL_LIMIT = 400
-"""Characters of that in a message."""
+"""Characters of standard error in a message."""
 
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -73,14 +73,14 @@ _SECRET_NAME = re.compile(f"secret|token|{_PASSWORD_NAME}|key|credential|authori
 
 
 _PLACE_NAME = re.compile(r"(file|path|dir)$|^(old)?pwd$", re.IGNORECASE)
-"""`AWS_WEB_IDENTITY_TOKEN_FILE` and `PWD` say where something is, which a message should tell."""
+"""Names of variables with paths (`AWS_WEB_IDENTITY_TOKEN_FILE`, `PWD`), whose values stay in messages."""
 
 
 _SHORTEST_VALUE = 8
-"""Characters of the shortest value of the environment that is taken for a secret by its name alone.
+"""Characters from which on a value of the environment counts as a secret by its name alone.
 
-Shorter ones are settings: `SSH_ASKPASS_REQUIRE=prefer` is no secret, nor is `true`. What a kubeconfig gives
-by `env`, and after an option that is named like a secret, counts whatever its length.
+Shorter ones are settings: `SSH_ASKPASS_REQUIRE=prefer` is no secret, nor is `true`. A value in the
+kubeconfig's `env`, or after an option that is named like a secret, counts whatever its length.
 """
 
 
@@ -88,7 +88,7 @@ _SECRET_RUN = re.compile(r"[A-Za-z0-9]{8,}")
 
 
 _OPAQUE = re.compile(r"[A-Za-z0-9_+=-]{32,}")
-"""What a token may look like, if there is a digit in it: a run without a space, a slash or a dot."""
+"""A possible token, if there is a digit in it: a run without a space, a slash or a dot."""
 
 
 _JWT = re.compile(r"\beyJ[\w.=-]*")
@@ -99,7 +99,8 @@ _ASSIGNED = re.compile(
     r"(?P<by>[=:]) ?[\"']?(?P<scheme>(?:bearer|basic|digest|negotiate) )?(?P<value>[^\s\"',;]+)",
     re.IGNORECASE,
 )
-"""`password=...`, `Authorization: Bearer ...` and the like. Its parts are bounded, for the sake of time."""
+"""`password=...`, `Authorization: Bearer ...` and the like. Its parts are bounded, which bounds the time to
+match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,35 +113,35 @@ class Plugin:
     """A path, or a name to be found in $PATH."""
     arguments: tuple[str, ...] = field(repr=False)
     variables: tuple[tuple[str, str], ...] = field(repr=False)
-    """What the environment has besides."""
+    """Variables that are added to the environment."""
     version: str
     """One of VERSIONS."""
     info: str = field(repr=False)
-    """What it is told in $KUBERNETES_EXEC_INFO, JSON."""
+    """The value of $KUBERNETES_EXEC_INFO, JSON."""
     hint: str = field(default="", repr=False)
-    """How to install it, in the words of the kubeconfig; empty when it has none."""
+    """The kubeconfig's `installHint`; empty when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
     """
-    What a plugin gave. `repr()` has no secret in it.
+    The credential that a plugin printed. `repr()` has no secret in it.
     """
 
     token: str | None = field(repr=False)
     certificate: bytes | None = field(repr=False)
     """Certificate and key, PEM."""
     expires: float | None
-    """Seconds since the epoch; None: it is good until the API server refuses it."""
+    """Seconds since the epoch; None: it is valid until the API server refuses it."""
 
 
 def plugin(
     settings: Mapping[str, Any], directory: Path, cluster: Mapping[str, Any] | None, where: str
 ) -> Plugin:
     """
-    The plugin of a user's `exec`. `where` is the user in words. Raises ProbeError.
+    Return the plugin of a user's `exec`. `where` is the user in words. Raises ProbeError.
 
-    `directory` is that of the kubeconfig; `cluster` is what is told of the cluster, None for nothing.
+    `directory` is that of the kubeconfig; `cluster` is the cluster's part of ExecCredential, None to omit it.
     """
     command, version = settings.get("command"), settings.get("apiVersion")
     if not isinstance(command, str) or not command or "\0" in command:
@@ -190,7 +191,7 @@ def _is_variable(name: Any, value: Any) -> bool:
 
 async def run(asked: Plugin, environ: Mapping[str, str], timeout: float = TIMEOUT) -> Credential:
     """
-    What the plugin gives now. Raises ProbeError.
+    Run the plugin and return its credential. Raises ProbeError.
     """
     name = printable(Path(asked.command).name)
     found = shutil.which(asked.command, path=environ.get("PATH"))
@@ -227,9 +228,9 @@ async def run(asked: Plugin, environ: Mapping[str, str], timeout: float = TIMEOU
 
 class _Job:
     """
-    A program that runs, in a thread of its own.
+    A program that runs, and the thread that waits for it.
 
-    The subprocesses of asyncio wait for ever when who starts one is cancelled at that moment.
+    The subprocesses of asyncio wait for ever when their starter is cancelled at that moment.
     """
 
     def __init__(self, command: list[str], environ: Mapping[str, str]) -> None:
@@ -239,17 +240,17 @@ class _Job:
         self._lock = threading.Lock()
         self._stopped = False
         self.error: OSError | ValueError | None = None
-        """Why it could not be started; None when it was."""
+        """The error of starting it; None when it was started."""
         self.output = bytearray()
-        """What it printed, until that was too much."""
+        """Its standard output, within OUTPUT_LIMIT."""
         self.said = bytearray()
-        """The begin of what it said on standard error."""
+        """The beginning of its standard error."""
         self.status = 0
         self.late = False
 
     async def done(self, timeout: float) -> None:
         """
-        Wait for its end, which comes after that many seconds, or when nobody waits any more.
+        Wait for the program's end. It is killed after `timeout` seconds, or when the waiting is cancelled.
         """
         try:
             await _RUNNING.run(partial(self._work, timeout))
@@ -283,7 +284,7 @@ class _Job:
 
     def _listen(self, process: "subprocess.Popen[bytes]", deadline: float) -> bool:
         """
-        Take in what it prints. True when it has ended by itself in time.
+        Read its output. Return True when it ended by itself in time.
         """
         with selectors.DefaultSelector() as selector:
             for pipe in (process.stdout, process.stderr):
@@ -302,9 +303,9 @@ class _Job:
                     elif key.fileobj is process.stdout:
                         self.output += chunk
                     else:
-                        # What comes after the begin is read too, so that it does not wait for a reader.
+                        # Output after the limit is read too, so that the program does not wait for a reader.
                         self.said += chunk[: WORDS_LIMIT - len(self.said)]
-        # It may go on after it closed both; its end is not taken note of here, for the sake of `_stop`.
+        # It may go on after it closed both; it is not reaped here, so that `_stop` can still kill its group.
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
             if self._stopped or time.monotonic() >= deadline:
                 self.late = not self._stopped
@@ -314,10 +315,10 @@ class _Job:
 
     def _stop(self, *, whole: bool = True) -> None:
         """
-        End the program and all that it started, unless it has ended; not `whole`: note that it has.
+        Kill the program and all that it started, unless it has ended; not `whole`: note that it has.
         """
         with self._lock:
-            # Until its end is taken note of, its number is that of no other process.
+            # Until it is reaped, no other process gets its id.
             if not self._stopped and whole and self._process is not None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
@@ -326,7 +327,7 @@ class _Job:
 
 def credential(output: bytes, version: str, name: str) -> Credential:
     """
-    The credential that a plugin printed. Raises ProbeError, which does not repeat what was printed.
+    Return the credential that a plugin printed. Raises ProbeError, whose message does not repeat the output.
     """
     try:
         document = json.loads(output)
@@ -359,7 +360,8 @@ def credential(output: bytes, version: str, name: str) -> Credential:
 
 def _moment(value: Any, name: str) -> float | None:
     """
-    Seconds since the epoch of an expirationTimestamp (RFC 3339); None when there is none. Raises ProbeError.
+    Return the seconds since the epoch of an expirationTimestamp (RFC 3339); None when there is none. Raises
+    ProbeError.
     """
     if value is None or value == "":
         return None
@@ -371,7 +373,8 @@ def _moment(value: Any, name: str) -> float | None:
 
 def _end_of(pem: bytes | None) -> float | None:
     """
-    When a certificate ends; None when there is none, or it can't be read, which is found where it is used.
+    Return the end of a certificate in seconds since the epoch; None when there is none that can be read,
+    which fails where it is used.
     """
     found = next(iter(parse_pem(pem or b"")), None)
     return found.not_after if isinstance(found, Certificate) else None
@@ -379,11 +382,11 @@ def _end_of(pem: bytes | None) -> float | None:
 
 def words_of(said: bytes, asked: Plugin, environ: Mapping[str, str], output: bytes = b"") -> str:
     """
-    The standard error of a plugin, for a message: bounded, on one line, without anything that may be secret.
+    Return the standard error of a plugin, for a message: bounded, on one line, without possible secrets.
 
-    That is what the kubeconfig gives it by `env`, after options that are named like secrets, and in arguments
-    that look like one; what the environment has under such names; what it printed as a credential; what is
-    behind `password=` and the like; and every long run of letters and digits.
+    Removed are: values from the kubeconfig's `env`, after options that are named like secrets, and in
+    arguments that look like secrets; values of the environment with such names; the printed credential; text
+    after `password=` and the like; and every long run of letters and digits.
     """
     text = clean(said, WORDS_LIMIT, (*_secrets(asked, environ), *_printed(output)))
     text = _ASSIGNED.sub(_without_value, text)
@@ -394,7 +397,8 @@ def words_of(said: bytes, asked: Plugin, environ: Mapping[str, str], output: byt
 
 def _without_value(found: "re.Match[str]") -> str:
     """
-    An assignment without its value, unless that is a word about it (`token: expired`, `token: 400`).
+    Return an assignment without its value, unless the value is a word about it (`token: expired`, `token:
+    400`).
     """
     value = found["value"]
     if (
@@ -414,7 +418,7 @@ def _has_digit(text: str) -> bool:
 
 def _secrets(asked: Plugin, environ: Mapping[str, str]) -> Iterator[str]:
     """
-    The secrets that the plugin was told by its environment and its arguments.
+    Yield the secrets in the plugin's environment and its arguments.
     """
     for _, value in asked.variables:
         yield value
@@ -433,8 +437,8 @@ def _secrets(asked: Plugin, environ: Mapping[str, str]) -> Iterator[str]:
 
 def _like_secrets(argument: str) -> Iterator[str]:
     """
-    The parts of an argument that look like secrets: runs of letters with digits among them, of at least
-    twelve characters, or eight if there are letters of both cases, in what is no path and no URL.
+    Yield the parts of an argument that look like secrets: runs of letters with digits among them, of at least
+    twelve characters, or eight if there are letters of both cases, outside of paths and URLs.
     """
     for found in () if "/" in argument else _SECRET_RUN.findall(argument):
         long = len(found) >= 12 or (found != found.lower() and found != found.upper())
@@ -444,7 +448,7 @@ def _like_secrets(argument: str) -> Iterator[str]:
 
 def _printed(output: bytes) -> tuple[str, ...]:
     """
-    The token and the key in what the plugin printed, also of one that failed then.
+    Return the token and the key in the plugin's output, also when it failed afterwards.
     """
     try:
         document = json.loads(output)

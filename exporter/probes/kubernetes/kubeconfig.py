@@ -1,5 +1,5 @@
 """
-How a cluster is reached: from a kubeconfig, or from the service account of the pod that this runs in.
+The configuration of a cluster's access: a kubeconfig, or the service account of this process's pod.
 """
 
 import base64
@@ -23,7 +23,7 @@ from exporter.yaml_lines import ConfigError
 from exporter.yaml_lines import read as read_yaml
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where Kubernetes puts the token and the CA of a pod's service account."""
+"""The directory with the token and the CA of a pod's service account."""
 
 
 SIZE_LIMIT = 1024 * 1024
@@ -40,25 +40,25 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 @dataclass(frozen=True, slots=True)
 class _Read:
     """
-    What was read of one cluster.
+    The configuration of one cluster's access, as read from its files.
     """
 
     server: str
     authorities: bytes | None = None
-    """PEM; None: those of the system."""
+    """Trust anchors, PEM; None: those of the system."""
     verify: bool = True
     certificate: bytes | None = field(default=None, repr=False)
-    """Our certificate and its key, PEM; None: none is shown."""
+    """The client certificate and its key, PEM; None when there is none."""
     token: str | None = field(default=None, repr=False)
     server_name: str | None = None
     proxy: str | None = field(default=None, repr=False)
     plugin: Plugin | None = None
-    """What gives the token or the certificate; None: they are in the files."""
+    """The plugin for the token or the certificate; None when the files have them."""
 
 
 def _in_cluster(authority: str, service_account: Path) -> _Read:
     """
-    The cluster of this pod. Raises ProbeError.
+    Return the access to the cluster of this pod. Raises ProbeError.
     """
     return _Read(
         f"https://{authority}",
@@ -69,9 +69,9 @@ def _in_cluster(authority: str, service_account: Path) -> _Read:
 
 def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
     """
-    A context of kubeconfig files, the current one if none is named. Raises ProbeError.
+    Return the access for a context of kubeconfig files, the current one if none is named. Raises ProbeError.
 
-    Of several files the first that has an entry counts, and those that are missing do not, as with kubectl.
+    Of several files the first that has an entry counts, and missing files are ignored, as with kubectl.
     """
     there = [path for path in paths if Path(path).exists()] or [paths[0]]
     documents = [(Path(path), _document(path)) for path in there]
@@ -107,7 +107,7 @@ def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
         _text(cluster, "proxy-url") or None,
     )
     asked = user.get("exec")
-    # What stands in the file goes first, as with kubectl.
+    # Embedded data goes before files, as with kubectl.
     if not isinstance(asked, dict) or made.token is not None or made.certificate is not None:
         return made
     told = None
@@ -119,7 +119,7 @@ def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
 
 def _told(cluster: Mapping[str, Any], found: _Read, extension: Any) -> dict[str, Any]:
     """
-    What a credential plugin is told of the cluster, in the words of ExecCredential.
+    Return the cluster's part of ExecCredential for a plugin (`spec.cluster`).
     """
     told: dict[str, Any] = {
         key: _text(cluster, key) for key in ("server", "tls-server-name", "proxy-url") if _text(cluster, key)
@@ -134,7 +134,7 @@ def _told(cluster: Mapping[str, Any], found: _Read, extension: Any) -> dict[str,
 
 def _extension(file: Path, name: str) -> Any:
     """
-    The settings for credential plugins of a cluster in a kubeconfig that was read; None when it has none.
+    Return the plugin settings of a cluster in a kubeconfig that was read; None when it has none.
     """
     # Read once more, by the types of YAML: for all else here, all is text.
     try:
@@ -153,13 +153,13 @@ def _extension(file: Path, name: str) -> Any:
 
 def _document(path: str) -> dict[str, Any]:
     """
-    A kubeconfig. Raises ProbeError.
+    Return the content of a kubeconfig. Raises ProbeError.
     """
     data, _ = read(path, SIZE_LIMIT)
     try:
         document = read_yaml(data, printable(path)).value
     except ConfigError as error:
-        # Its words may repeat a value, and values may be secrets.
+        # The message of the parser may repeat a value, and values may be secrets.
         words = f"{printable(path)}: line {error.faults[0].line} is not YAML"
         raise ProbeError(Reason.FORMAT_BROKEN, words) from None
     if not isinstance(document, dict):
@@ -171,7 +171,7 @@ def _named(
     documents: Sequence[tuple[Path, dict[str, Any]]], entries: str, kind: str, name: str, where: str
 ) -> tuple[Path, dict[str, Any]]:
     """
-    The entry of this name, and its file. Raises ProbeError.
+    Return the entry of this name, and its file. Raises ProbeError.
     """
     for file, document in documents:
         listed = document.get(entries)
@@ -192,7 +192,8 @@ def _is_true(settings: Mapping[str, Any], key: str) -> bool:
 
 def _data(settings: Mapping[str, Any], key: str, directory: Path) -> bytes | None:
     """
-    What `KEY-data` holds, or the file that `KEY` names; None when there is neither. Raises ProbeError.
+    Return the value of `KEY-data`, or the content of the file that `KEY` names; None when there is neither.
+    Raises ProbeError.
     """
     embedded = _text(settings, f"{key}-data")
     if embedded:
@@ -213,7 +214,7 @@ def _client(user: Mapping[str, Any], directory: Path) -> bytes | None:
 
 def _user_token(user: Mapping[str, Any], directory: Path, context: str) -> str | None:
     """
-    The token of a user; None when there is none. Raises ProbeError.
+    Return the token of a user; None when there is none. Raises ProbeError.
     """
     path = _text(user, "tokenFile")
     if path:
@@ -233,7 +234,7 @@ def _user_token(user: Mapping[str, Any], directory: Path, context: str) -> str |
 
 def _token(data: bytes, where: str) -> str:
     """
-    A token that can stand in a header. Raises ProbeError.
+    Return a token that is a valid header value. Raises ProbeError.
     """
     text = data.decode("ascii", "replace").strip()
     if not _TOKEN.fullmatch(text):

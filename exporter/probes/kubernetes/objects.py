@@ -1,7 +1,7 @@
 """
-Objects of the Kubernetes API: from their JSON to what expires in them. Opens nothing and reads no clock.
+Objects of the Kubernetes API: the items in their JSON. Opens nothing and reads no clock.
 
-What is kept of a Secret are parsed certificates. Keys and everything else in it are not.
+Of a Secret only parsed certificates are kept. Keys and all other values are not.
 """
 
 import base64
@@ -37,47 +37,47 @@ _NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 
 
 Key = tuple[str, str]
-"""Namespace, empty where there is none, and name of an object."""
+"""The namespace of an object, empty where it has none, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
     """
-    When cert-manager renews what is in a Secret.
+    The time at which cert-manager renews the certificate in a Secret.
     """
 
     secret: Key
     due: float
     not_after: float | None
-    """The end of the certificate that this is about; None when it does not say."""
+    """The end of the certificate that is renewed; None when it is not stated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """
-    What is kept of one object.
+    The parts of one object that are kept.
     """
 
     version: str
-    """Its resourceVersion."""
+    """The resourceVersion of the object."""
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
-    """By label of the endpoint."""
+    """Outcomes by label of the endpoint."""
     left_out: tuple[LeftOut, ...] = ()
     renewed: Renewed | None = None
 
 
 Read = Callable[[dict[str, Any], str | None, Stored | None], Stored]
-"""Takes an object, the password of keystores, and what was kept of it before. Raises ProbeError."""
+"""Reads an object: takes it, the password of keystores, and the parts kept before. Raises ProbeError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
     """
-    One kind of object, and how it is read.
+    One kind of object, and its reader.
     """
 
     name: str
-    """As in URLs of the API and in RBAC rules."""
+    """The plural name in URLs of the API and in RBAC rules."""
     api: str
     """`v1`, or group and version."""
     read: Read
@@ -86,13 +86,13 @@ class Resource:
     @property
     def group(self) -> str:
         """
-        The group as in RBAC rules; empty for the core.
+        The API group in RBAC rules; empty for the core.
         """
         return self.api.rpartition("/")[0]
 
     def path(self, namespace: str) -> str:
         """
-        Where the API server has the objects of a namespace; of all, if it is empty.
+        Return the API server's path for the objects of a namespace; of all, if it is empty.
         """
         base = f"/{'apis' if self.group else 'api'}/{self.api}"
         inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
@@ -101,7 +101,7 @@ class Resource:
 
 def key_of(obj: Any) -> Key:
     """
-    Namespace and name. Raises ProbeError for what is no object.
+    Return namespace and name. Raises ProbeError for JSON that is no object.
     """
     metadata = _mapping(obj, "metadata") if isinstance(obj, dict) else {}
     namespace, name = metadata.get("namespace", ""), metadata.get("name")
@@ -112,14 +112,14 @@ def key_of(obj: Any) -> Key:
 
 def _is_name(value: Any) -> bool:
     """
-    True for what an object, or a key in it, may be called, and so can stand in a label.
+    Return True for a valid name of an object or a key in it, which is safe in a label.
     """
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def version_of(obj: Mapping[str, Any]) -> str:
     """
-    The resourceVersion, empty when there is none.
+    Return the resourceVersion, empty when there is none.
     """
     found = _mapping(obj, "metadata").get("resourceVersion")
     return found if isinstance(found, str) else ""
@@ -127,12 +127,12 @@ def version_of(obj: Mapping[str, Any]) -> str:
 
 def read_secret(obj: dict[str, Any], password: str | None, before: Stored | None) -> Stored:
     """
-    The keys of a Secret that hold something that expires.
+    Return the keys of a Secret that hold an item.
     """
     namespace, name = key_of(obj)
     type_ = obj.get("type")
     reading = _Reading(password, before)
-    # Asked for by type, but not every server in between may have listened.
+    # Requested by type, but a server in between may have ignored the selector.
     if not (isinstance(type_, str) and type_.startswith(HELM_TYPE)):
         data = _mapping(obj, "data")
         for key, value in data.items():
@@ -148,7 +148,7 @@ def read_secret(obj: dict[str, Any], password: str | None, before: Stored | None
 
 def read_config_map(obj: dict[str, Any], password: str | None, before: Stored | None) -> Stored:
     """
-    The keys of a ConfigMap that hold something that expires.
+    Return the keys of a ConfigMap that hold an item.
     """
     namespace, name = key_of(obj)
     reading = _Reading(password, before)
@@ -180,7 +180,7 @@ def _read_webhooks(kind: str) -> Read:
 
 def read_certificate(obj: dict[str, Any], _password: str | None, _before: Stored | None) -> Stored:
     """
-    When cert-manager renews a certificate, and the Secret that it keeps it in.
+    Return the time at which cert-manager renews a certificate, with the Secret that holds it.
     """
     namespace, _ = key_of(obj)
     status = _mapping(obj, "status")
@@ -205,7 +205,7 @@ RESOURCES: dict[Resources, tuple[Resource, ...]] = {
 
 def with_renewal(outcome: Outcome, renewed: Renewed) -> Outcome:
     """
-    The same with the time at which cert-manager renews the leaf, if it is about the one that is there.
+    Return the outcome with the time at which cert-manager renews its leaf, if that is about this leaf.
     """
     if isinstance(outcome, ProbeError) and outcome.facts is not None:
         return ProbeError(outcome.reason, outcome.detail, _renewed_facts(outcome.facts, renewed))
@@ -226,7 +226,7 @@ def _renewed_facts(facts: Facts, renewed: Renewed) -> Facts:
 @dataclass(slots=True)
 class _Reading:
     """
-    Collects what is in the keys of one object.
+    A collector of the items in the keys of one object.
     """
 
     password: str | None = field(repr=False)
@@ -236,7 +236,7 @@ class _Reading:
 
     def encoded(self, label: str, value: Any, *, must: bool = False) -> None:
         """
-        Take in a value that is base64; see `data`.
+        Add a base64 value; see `data`.
         """
         try:
             data = base64.b64decode(value if isinstance(value, str) else "", validate=True)
@@ -248,7 +248,7 @@ class _Reading:
 
     def data(self, label: str, data: bytes, *, must: bool = False) -> None:
         """
-        Take in a value, if it holds something that expires, once did, or must.
+        Add a value if it holds an item, did so before (`before`), or `must`.
         """
         had_items = self.before is not None and label in self.before.outcomes
         parsed = parse(data, ParseContext(self.password))
@@ -257,20 +257,20 @@ class _Reading:
             return
         if isinstance(outcome, ProbeError) and not parsed.items and not had_items and not must:
             if outcome.reason is Reason.KEYSTORE_LOCKED:
-                # Nobody said that it is to be read, and the same is usually in the Secret in another form.
+                # Nobody configured it to be read, and the Secret usually holds the same certificate as PEM.
                 locked = failure(parsed)
                 assert locked is not None
                 self.left_out.append(LeftOut(label, locked.detail))
                 return
             wrong = outcome.reason is Reason.KEYSTORE_PASSWORD_WRONG
-            # Anything may be in an opaque Secret. What says that it is a certificate, and is none, is news.
+            # Anything may be in an opaque Secret. Only a broken value that claims to be PEM is a failure.
             if not wrong and b"-----BEGIN " not in data:
                 return
         self.outcomes[label] = outcome
 
     def stored(self, version: str) -> Stored:
         """
-        All that was taken in.
+        Return the collected outcomes.
         """
         return Stored(version, self.outcomes, tuple(self.left_out))
 

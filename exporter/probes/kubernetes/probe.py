@@ -1,7 +1,7 @@
 """
 Kubernetes: `kubernetes://[context/]namespace/name` and patterns, each key of a Secret an endpoint.
 
-Nothing is asked at a scrape: what is told of is kept up to date by watches (`watch`, beside this).
+A scrape sends no requests: the objects are kept up to date by watches (`watch`, beside this).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from exporter.probes.dependencies import Dependencies
 
 async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
     """
-    The keys in which something expires. Raises ProbeError when there is none, or it can't be known.
+    Return the keys that hold an item. Raises ProbeError when there is none, or it can't be known.
     """
     selection = dependencies.kubernetes.selection(target)
     try:
@@ -33,7 +33,7 @@ async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
 
 async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, trace: Trace) -> Facts:
     """
-    What is in one key. Raises ProbeError.
+    Return the facts in one key. Raises ProbeError.
     """
     trace.phase = "looking at what the watch gave"
     outcome = _outcomes(target, dependencies).get(endpoint.label)
@@ -42,7 +42,7 @@ async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, t
             trace.note("%s things that expire", len(outcome.items))
             return outcome
         case ProbeError():
-            # A new one: the same failure is remembered and raised many times.
+            # A new exception: the same failure is kept and raised many times.
             raise ProbeError(outcome.reason, outcome.detail, outcome.facts)
     raise ProbeError(Reason.NO_MATCH, f"{endpoint.label} was deleted a moment ago")
 
@@ -54,7 +54,7 @@ async def look_all(
     tell: Callable[[int, Outcome, float], None],
 ) -> None:
     """
-    What is in all keys. Raises ProbeError.
+    Report the outcome of all keys. Raises ProbeError.
     """
     outcomes = _outcomes(target, dependencies)
     for position, endpoint in enumerate(endpoints):

@@ -1,8 +1,9 @@
 """
-What a Kubernetes cluster holds that expires: listed once, then watched, so that a scrape asks nothing.
+The objects of a Kubernetes cluster that hold items: listed once, then watched, so that a scrape sends no
+requests.
 
-There is one view for each list that is needed, whichever targets share it. A view lists in pages, then
-watches from where the list ended. It lists again only when the server has forgotten where that was (410
+There is one view for each list that is needed, shared by its targets. A view lists in pages, then watches
+from the resourceVersion of the list. It lists again only when the server no longer has that version (410
 Gone). See https://kubernetes.io/docs/reference/using-api/api-concepts/.
 """
 
@@ -29,17 +30,17 @@ logger = logging.getLogger(__name__)
 
 
 FORGET_AFTER = 3600.0
-"""Seconds after which a watch ends that no target asks for."""
+"""Seconds after its last use by a target until a watch ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """
-    What a target means now.
+    The outcomes of a target's endpoints now.
     """
 
     outcomes: Mapping[str, Outcome]
-    """By label, in order."""
+    """Outcomes by label, in order."""
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -49,7 +50,7 @@ _NOTHING = Seen({})
 @dataclass(slots=True)
 class Selection:
     """
-    What one target means, and the views that know it.
+    The objects that one target selects, and the views that hold them.
     """
 
     namespace: str
@@ -59,11 +60,11 @@ class Selection:
     asked: float = 0.0
     _changes: tuple[int, ...] = ()
     _seen: tuple[Seen, ...] = ()
-    """For each view, without regard to failures."""
+    """One for each view, without regard to failures."""
 
     async def ready(self, timeout: float) -> None:
         """
-        Wait until every view has something to say. Raises TimeoutError.
+        Wait until every view has a list or a failure. Raises TimeoutError.
         """
         async with asyncio.timeout(timeout):
             for view in self.views:
@@ -71,11 +72,12 @@ class Selection:
 
     def seen(self, now: float) -> Seen:
         """
-        The endpoints and what is in them. Raises ProbeError when that can't be known, or there are none.
+        Return the endpoints with their outcomes. Raises ProbeError when they can't be known, or there are
+        none.
         """
         failures = [view.failure for view in self.views]
         for view, error in zip(self.views, failures, strict=True):
-            # What may be there must not be taken for gone. What the server refuses will stay refused.
+            # Objects that may exist must not count as gone. Refused lists stay refused.
             if error is not None and not view.listed and not isinstance(error, RefusedError):
                 raise ProbeError(error.reason, error.detail)
         if failures[0] is not None and all(failures):
@@ -87,7 +89,7 @@ class Selection:
             if error is None:
                 outcomes |= seen.outcomes if view.age == 0 else _dated(seen.outcomes, now - view.age)
             else:
-                # A new one for each: the same failure is told many times.
+                # A new exception for each: the same failure is raised many times.
                 labels = tuple(seen.outcomes) or (view.question.place,)
                 outcomes |= {label: ProbeError(error.reason, error.detail) for label in labels}
         if not outcomes:
@@ -101,7 +103,7 @@ class Selection:
 
     def _current(self) -> tuple[Seen, ...]:
         """
-        What each view knows of the target; put together anew only when one of them changed.
+        Return the outcomes of each view; computed again only when one of them changed.
         """
         changes = tuple(view.changes for view in self.views)
         if changes != self._changes or not self._seen:
@@ -136,7 +138,7 @@ class Selection:
 
 def _dated(outcomes: Mapping[str, Outcome], at: float) -> dict[str, Outcome]:
     """
-    The same, seen when the server was last heard of.
+    Return the outcomes with `at`, the time of the server's last answer, as the time they were seen.
     """
     return {
         label: replace(one, seen_at=at) if isinstance(one, Facts) else one for label, one in outcomes.items()
@@ -145,7 +147,7 @@ def _dated(outcomes: Mapping[str, Outcome], at: float) -> dict[str, Outcome]:
 
 def is_pattern(text: str) -> bool:
     """
-    True when the text has characters that stand for others.
+    Return True when the text has wildcards.
     """
     return any(letter in text for letter in "*?[")
 
@@ -156,7 +158,7 @@ def _fits(text: str, pattern: str) -> bool:
 
 def questions(target: Target) -> tuple[Question, ...]:
     """
-    What has to be asked for a target: as little as its URL and settings permit.
+    Return the lists needed for a target: as few as its URL and settings permit.
     """
     context, namespace, name = parts(target)
     settings = target.kubernetes
@@ -184,7 +186,7 @@ def questions(target: Target) -> tuple[Question, ...]:
 
 def parts(target: Target) -> tuple[str, str, str]:
     """
-    Context, empty when there is none, namespace and name of a target's URL.
+    Return context (empty when there is none), namespace and name of a target's URL.
     """
     rest, _, name = target.url.path.rpartition("/")
     context, _, namespace = rest.rpartition("/")
@@ -222,7 +224,7 @@ class Kubernetes:
 
     def selection(self, target: Target) -> Selection:
         """
-        What a target means. What it needs is watched from now on.
+        Return the selection of a target. The lists that it needs are watched from now on.
         """
         asked = questions(target)
         key = (asked, target.url.path)
@@ -240,7 +242,7 @@ class Kubernetes:
     @property
     def views(self) -> tuple[View, ...]:
         """
-        All that is watched.
+        All views that are watched.
         """
         return tuple(self._views.values())
 
@@ -263,7 +265,7 @@ class Kubernetes:
 
     def _forget(self, now: float) -> None:
         """
-        End the watches that no target asks for any more.
+        End the watches that no target uses any more.
         """
         self._cleaned = now
         old = [key for key, one in self._selections.items() if one.asked < now - FORGET_AFTER]

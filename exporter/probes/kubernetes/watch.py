@@ -31,22 +31,22 @@ logger = logging.getLogger(__name__)
 
 
 PAGE = 250
-"""Objects that are asked for at a time; fewer once a page was too large."""
+"""Objects in a page of a list; fewer once a page was too large."""
 
 
 PAGE_LIMIT = 8 * 1024 * 1024
-"""Bytes of a page, and of one event of a watch. The server takes no object of more than 3 MB.
+"""Bytes of a page, and of one event of a watch. The server accepts no object of more than 3 MB.
 
 JSON that is made to fill memory takes thirty times as much of it.
 """
 
 
 ERROR_LIMIT = 65536
-"""Bytes of an answer that says what is wrong."""
+"""Bytes of an error response that are read."""
 
 
 AUTHORITIES = "certificate-authority of the kubeconfig"
-"""Where a private CA is configured."""
+"""The configuration of a private CA, in words."""
 
 
 _READING = Pool("kubernetes", 2)
@@ -55,69 +55,69 @@ _READING = Pool("kubernetes", 2)
 @dataclass(frozen=True, slots=True)
 class Pace:
     """
-    How long things may take, in seconds.
+    Intervals and timeouts in seconds.
     """
 
     watch: float = 100.0
-    """A watch is ended by the server after this, and begun again: so it is known to be alive."""
+    """The duration of a watch, which the server ends: a new one shows that the server is alive."""
     silence: float = 10.0
-    """How much longer than that a server may be silent."""
+    """The grace after that duration before a silent server counts as gone."""
     answer: float = 30.0
-    """For the headers of an answer, and between two parts of a list."""
+    """The timeout for the headers of a response, and between two parts of a list."""
     connect: float = 5.0
     broken: float = 120.0
-    """From when on what a broken watch last gave is no news any more."""
+    """The age at which the last state of a broken watch counts as out of date."""
     first_pause: float = 1.0
-    """After a failure. Each further one doubles it."""
+    """The pause after a failure. Each further one doubles it."""
     longest_pause: float = 30.0
     longest_wait: float = 300.0
-    """How long a server is left alone at most that asks for it. Real ones ask for a second."""
+    """The longest pause for a server's Retry-After. Real servers ask for a second."""
     plugin: float = PLUGIN_PAUSE
 
 
 USUAL_PACE = Pace()
-"""What is used but in tests."""
+"""The pace outside of tests."""
 
 
 class RefusedError(ProbeError):
     """
-    The server gives no such objects, while it may give others.
+    The server refuses such objects, while it may return others.
     """
 
 
 class _BusyError(ProbeError):
     """
-    The server asks to be left alone for some seconds (`Retry-After`, RFC 9110 section 10.2.3).
+    The server asks for a pause (`Retry-After`, RFC 9110 section 10.2.3).
     """
 
     def __init__(self, reason: Reason, detail: str, seconds: float) -> None:
         super().__init__(reason, detail)
         self.seconds = seconds
-        """0 when it does not say for how long."""
+        """The seconds of Retry-After; 0 when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """
-    What one view asks for.
+    The objects that one view lists and watches.
     """
 
     kubeconfig: str | None
     context: str
     resource: Resource
     namespace: str
-    """Empty: all of them."""
+    """One namespace; empty: all."""
     name: str = ""
-    """The one object that is asked for; empty: all."""
+    """The name of one object; empty: all."""
     type: str = ""
-    """Of Secrets; empty: all."""
+    """The type of Secrets; empty: all."""
     selector: str = ""
     password: str | None = field(default=None, repr=False)
 
     @property
     def place(self) -> str:
         """
-        What is asked for, as a label: `prod/secrets`.
+        The namespace and kind as a label: `prod/secrets`.
         """
         return f"{self.namespace}/{self.resource.name}" if self.namespace else self.resource.name
 
@@ -131,7 +131,7 @@ class Question:
 
     def __str__(self) -> str:
         """
-        What is asked for, in words.
+        Return the objects in words.
         """
         of = f" {self.name!r}" if self.name else ""
         where = f"namespace {self.namespace!r}" if self.namespace else "all namespaces"
@@ -140,7 +140,7 @@ class Question:
 
 class View:
     """
-    All objects that one question means, kept up to date by a task.
+    All objects of one list, kept up to date by a task.
     """
 
     def __init__(self, question: Question, cluster: Cluster, network: Network, pace: Pace) -> None:
@@ -149,11 +149,11 @@ class View:
         self.cluster = cluster
         self.objects: dict[Key, Stored] = {}
         self.changes = 0
-        """How often the objects changed: the same number, the same objects."""
+        """The number of changes: while it is the same, so are the objects."""
         self.listed = False
         self.lists = 0
         self.tried = asyncio.Event()
-        """Set from the first list, or the first failure, on."""
+        """Set after the first list, or the first failure."""
         self._loop = loop
         self._clock = network.clock
         self._resolver = network.resolver
@@ -165,9 +165,9 @@ class View:
         self._failure: ProbeError | None = None
         self._backoff = Backoff(pace.first_pause, pace.longest_pause)
         self._secrets: tuple[str, ...] = ()
-        """What the API server was told in confidence last."""
+        """The secrets that were sent to the API server last."""
         self._showed = False
-        """True when it was shown a certificate then."""
+        """True when a client certificate was shown to it then."""
         self._task = loop.create_task(self._run(), name=f"kubernetes {question.place}")
 
     def close(self) -> None:
@@ -186,14 +186,14 @@ class View:
     @property
     def age(self) -> float:
         """
-        Seconds since the server was last heard of; 0 while it is watched.
+        Seconds since the server's last answer; 0 while it is watched.
         """
         return 0.0 if self._watching else self._loop.time() - self._contact
 
     @property
     def failure(self) -> ProbeError | None:
         """
-        Why nothing is known of the objects now; None when it is, or may be in a moment.
+        The failure while the objects are not known; None when they are, or may be in a moment.
         """
         if self._failure is None or (self.listed and self.age < self._pace.broken):
             return None
@@ -204,7 +204,7 @@ class View:
             begun = self._loop.time()
             try:
                 await self._go_on()
-                # One that ends at once, each time, is no watch, and must not become a storm.
+                # A watch that ends at once, each time, counts as failed, and must not become a request storm.
                 if self._loop.time() - begun < min(1.0, self._pace.first_pause):
                     await asyncio.sleep(self._pace.first_pause)
                 continue
@@ -217,7 +217,7 @@ class View:
             except ProbeError as caught:
                 error = caught
             except (aiohttp.ClientError, OSError) as caught:
-                # What was received is not repeated: a Secret may be in it.
+                # Received data is not repeated: a Secret may be in it.
                 error = failed(caught, "the API server", None, AUTHORITIES, showed=self._showed)
             except Exception as caught:
                 logger.exception("internal error while watching Kubernetes")
@@ -236,14 +236,14 @@ class View:
         kind = RefusedError if isinstance(error, RefusedError) else ProbeError
         self._failure = kind(error.reason, detail)
         self.tried.set()
-        # What is asked for is a minimum, so it is spread to one side only.
+        # Retry-After is a minimum, so it is spread to one side only.
         wait = min(error.seconds, self._pace.longest_wait) if isinstance(error, _BusyError) else 0.0
         spread = random.uniform(0.0, 0.4)  # noqa: S311 - spreads, keeps no secret
         await asyncio.sleep(self._backoff.failed(0.8 + spread, wait * (1.0 + spread / 4)))
 
     def _heard(self) -> None:
         """
-        Note that all is well.
+        Note that the server answered without failure.
         """
         self._contact = self._loop.time()
         if self._failure is not None:
@@ -253,9 +253,9 @@ class View:
 
     async def _go_on(self) -> None:
         """
-        List, if need be, and watch until the server ends that.
+        List, if need be, and watch until the server ends the watch.
         """
-        # Each time, so that rotated tokens and certificates are taken up.
+        # Read each time, so that rotated tokens and certificates are used.
         access = await self.cluster.access()
         self._secrets, self._showed = access.secrets, access.shows
         timeout = aiohttp.ClientTimeout(
@@ -272,7 +272,7 @@ class View:
 
     def _request(self, session: aiohttp.ClientSession, access: Access, **more: str) -> Any:
         """
-        A GET of what is asked for.
+        Return a GET request for the objects.
         """
         asked = {"fieldSelector": self.question.fields, "labelSelector": self.question.selector, **more}
         options: dict[str, Any] = {}
@@ -286,7 +286,7 @@ class View:
         return session.get(
             access.server + self.question.resource.path(self.question.namespace),
             params={key: value for key, value in asked.items() if value},
-            # Where they led, the token would go too.
+            # A redirect would pass the token on.
             allow_redirects=False,
             proxy=access.proxy,
             ssl=access.tls,
@@ -361,12 +361,13 @@ class View:
 
     def _read_events(self, data: bytes) -> list[Change]:
         """
-        The events of a watch. Raises ProbeError and GoneError. Runs in a thread: keystores may take long.
+        Return the events of a watch. Raises ProbeError and GoneError. Runs in a thread: keystores may take
+        long.
         """
         try:
             return read_events(data, self._read_object)
         except ProbeError:
-            # What is wrong there would be there the next time too.
+            # The same error would come the next time too.
             self._version = ""
             raise
 
@@ -382,7 +383,7 @@ class View:
 
     async def _refuse_unless_good(self, answer: aiohttp.ClientResponse, access: Access) -> None:
         """
-        Raise what the status of an answer means, unless it is 200.
+        Raise the error for the status of an answer, unless it is 200.
         """
         if answer.status == 200:
             return
@@ -417,7 +418,7 @@ class View:
 
 def _names(key: Key, stored: Stored) -> Iterator[str]:
     """
-    All that becomes a label or stands in a message of what is stored of an object.
+    Yield all parts of a stored object that become a label or are part of a message.
     """
     yield from key
     for label, outcome in stored.outcomes.items():
@@ -434,7 +435,7 @@ def _names(key: Key, stored: Stored) -> Iterator[str]:
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """
-    A socket that notices a peer which is gone, though a watch may be silent for long.
+    Return a socket with TCP keepalive, which detects a lost peer though a watch may be silent for long.
     """
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)

@@ -1,5 +1,5 @@
 """
-What comes before the handshake: the connection, the way through a proxy, the header, the dialogue.
+The steps before the handshake: connection, tunnel through a proxy, PROXY header, STARTTLS dialogue.
 """
 
 import socket
@@ -29,7 +29,7 @@ from exporter.probes.tls.tds import TdsConnection
 
 def expect_no_proxy(target: Target, protocol: str) -> None:
     """
-    Raises ProbeError when a target that is reached by UDP has a proxy: going around it would be no answer.
+    Raise ProbeError when a target that is reached by UDP has a proxy: bypassing it would give a wrong result.
     """
     if target.proxy is not None:
         raise ProbeError(
@@ -42,7 +42,7 @@ async def open_connection(
     target: Target, endpoint: Endpoint, network: Network, trace: Trace, deadline: float
 ) -> Connection:
     """
-    A connection to the endpoint on which TLS can begin. Raises ProbeError.
+    Return a connection to the endpoint on which TLS can begin. Raises ProbeError.
     """
     trace.phase = "connect"
     if target.proxy is None:
@@ -73,7 +73,7 @@ async def open_connection(
 
 def _names(sock: socket.socket, *, direct: bool) -> tuple[tuple[str, int], tuple[str, int] | None]:
     """
-    Address and port of this end, and of the other end where that is the server's own.
+    Return address and port of this end, and of the other end when the connection is direct.
     """
     near, far = sock.getsockname(), sock.getpeername()
     return (near[0], near[1]), (far[0], far[1]) if direct else None
@@ -83,7 +83,7 @@ async def _tunnel(
     proxy: Proxy, target: Target, network: Network, trace: Trace, deadline: float
 ) -> Connection:
     """
-    A connection to the target's host, whose name the proxy resolves.
+    Return a connection to the target's host, whose name the proxy resolves.
     """
     where = f"the proxy {proxy}"
     trace.note("connecting to %s", where)
@@ -121,7 +121,7 @@ async def _tunnel(
 
 def _expect_tls(connection: Connection) -> None:
     """
-    Raises UnexpectedError when what follows a proxy's go-ahead is there too early to be a server's TLS.
+    Raise UnexpectedError when bytes after a proxy's success come too early to be a server's TLS.
     """
     try:
         early = connection.peek()
@@ -138,10 +138,11 @@ def _expect_tls(connection: Connection) -> None:
 
 def _words(error: SaidError, target: Target) -> str:
     """
-    What went wrong in a dialogue, in words.
+    Return the error of a dialogue, in words.
 
-    Who asks for a target that nobody configured could read what services say to no stranger: not shown. What
-    a proxy was told in confidence it may repeat, in its own answer or in that of the server behind it.
+    A server's words are left out for a target that is not configured: callers of /probe could read the
+    answers of internal services. A proxy's secrets are removed, since its answer or that of the server behind
+    it may repeat them.
     """
     proxy = target.proxy
     secrets = credentials(proxy.credentials if proxy is not None else None)
@@ -150,7 +151,7 @@ def _words(error: SaidError, target: Target) -> str:
 
 async def _starttls(connection: Connection, steps: Steps, target: Target, trace: Trace) -> None:
     """
-    The scheme's dialogue to its good end, and nothing after it. Raises ProbeError.
+    Run the scheme's dialogue to its successful end, with nothing after it. Raises ProbeError.
     """
     scheme = target.url.scheme
     try:
@@ -172,9 +173,9 @@ async def _starttls(connection: Connection, steps: Steps, target: Target, trace:
 
 def _expect_silence(connection: Connection) -> None:
     """
-    Raises UnexpectedError when there are bytes already: in TLS the client speaks first.
+    Raise UnexpectedError when there are bytes already: in TLS the client speaks first.
 
-    Somebody on the way may have put them there, to be taken for the server's (CVE-2021-23222).
+    An attacker on the way may have inserted them, to pass for the server's (CVE-2021-23222).
     """
     early = connection.peek()
     if early:
@@ -183,7 +184,7 @@ def _expect_silence(connection: Connection) -> None:
 
 class _BrokenOffError(SaidError):
     """
-    A dialogue without an end: for this reason, with this sentence.
+    A dialogue without an end: the reason, and a sentence for a person.
     """
 
     def __init__(self, reason: Reason, sentence: str, said: bytes | None = None) -> None:
@@ -193,7 +194,7 @@ class _BrokenOffError(SaidError):
 
 async def _converse(connection: Connection, steps: Steps, trace: Trace) -> None:
     """
-    The dialogue to its good end. What comes after that stays in the socket.
+    Run the dialogue to its successful end. Bytes after it stay in the socket.
 
     Raises RefusedError, UnexpectedError and _BrokenOffError.
     """
@@ -203,7 +204,7 @@ async def _converse(connection: Connection, steps: Steps, trace: Trace) -> None:
         try:
             await connection.send(dialogue.say())
             while dialogue.step is step:
-                # Each time, though there may be something already: see `Connection.receive`.
+                # Each time, though there may be bytes already: see `Connection.receive`.
                 await connection.wait_readable()
                 data = connection.peek()
                 if data:

@@ -1,7 +1,7 @@
 """
-Dialogues without a network: bytes in, bytes and verdicts out.
+Dialogues without a network: bytes in, bytes and results out.
 
-Pure. A dialogue is a tuple of steps. What is heard is limited in length here, and in time by who reads it.
+Pure. A dialogue is a tuple of steps. The length of answers is limited here, their time by the caller.
 """
 
 import re
@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from exporter.model.foreign_text import clean
 
 HEARD_LIMIT = 16_384
-"""Bytes that one answer may have. Greetings with legal notices have a few thousand."""
+"""Bytes of one answer. Greetings with legal notices have a few thousand."""
 
 
 LINE_LIMIT = 4096
-"""Bytes that a line of an answer may have. RFC 5321 section 4.5.3.1.5 says 512; others need more."""
+"""Bytes of a line in an answer. RFC 5321 section 4.5.3.1.5 says 512; others need more."""
 
 
 WORDS_LIMIT = 200
-"""Characters of a server's own words that are repeated to a person."""
+"""Characters of a server's own words that are quoted to a person."""
 
 
 class SaidError(Exception):
     """
-    What somebody said does not lead on. The message is ours, with `{}` where it repeats the other's words.
+    An answer that ends a dialogue. The message is ours, with `{}` for the quoted words of the other side.
     """
 
     def __init__(self, message: str, said: bytes | str | None = None) -> None:
@@ -34,8 +34,8 @@ class SaidError(Exception):
 
     def words(self, *, quoted: bool = True, secrets: tuple[str, ...] = ()) -> str:
         """
-        The sentence for a person. Not `quoted`: with the code of the answer at most, for who must not read
-        what a server says to others. `secrets` were told to who said it, and are left out: see `clean`.
+        Return the sentence for a person. Not `quoted`: with the code of the answer at most, for readers who
+        may not see a server's words. `secrets` were sent to the other side, and are removed: see `clean`.
         """
         if self._said is None:
             return self._message
@@ -52,37 +52,37 @@ NOT_SHOWN = "its words are shown for configured targets only"
 
 
 _CODE = re.compile(rb"[1-5][0-9]{2}(?=[ \r\n-]|$)")
-"""The code that an answer of SMTP, FTP, NNTP or HTTP begins with."""
+"""The code at the beginning of an answer in SMTP, FTP, NNTP or HTTP."""
 
 
 class RefusedError(SaidError):
     """
-    The server speaks the protocol, and does not offer TLS or refused it. The message says so in its words.
+    The server speaks the protocol, and does not offer TLS or refused it. The message quotes it.
     """
 
 
 class TurnedAwayError(RefusedError):
     """
-    The server serves nobody now, or not us: it refused more than TLS. The message says so in its words.
+    The server refuses all service, or this client: more than TLS. The message quotes it.
     """
 
 
 class UnexpectedError(SaidError):
     """
-    What was said does not belong to the protocol.
+    An answer that does not belong to the protocol.
     """
 
 
 Cut = Callable[[bytes, int], int]
-"""Where the part of an answer ends that begins at this position; 0 while it is not complete."""
+"""Returns the end of the part of an answer that begins at this position; 0 while it is not complete."""
 
 
 Judge = Callable[[list[bytes]], bool]
-"""True when the last of these parts completes the answer."""
+"""Returns True when the last of these parts completes the answer."""
 
 
 Follow = Callable[[list[bytes]], "Steps"]
-"""The steps after an answer of these parts."""
+"""Returns the steps after an answer of these parts."""
 
 
 # All may raise RefusedError and UnexpectedError. An answer is cut and judged part by part, and each part
@@ -91,7 +91,7 @@ Follow = Callable[[list[bytes]], "Steps"]
 
 def one_part(_: list[bytes]) -> bool:
     """
-    True: the answer has one part only.
+    Return True: the answer has one part only.
     """
     return True
 
@@ -99,18 +99,18 @@ def one_part(_: list[bytes]) -> bool:
 @dataclass(frozen=True, slots=True)
 class Step:
     """
-    One thing that is said, and how its answer is understood.
+    One message of the client, and the parser of its answer.
     """
 
     name: str
-    """What is waited for, for messages: `greeting`, `answer to EHLO`."""
+    """The awaited answer, for messages: `greeting`, `answer to EHLO`."""
     say: bytes
-    """Empty when the server speaks first."""
+    """The bytes to send; empty when the server speaks first."""
     cut: Cut | None
     """None when there is no answer to wait for."""
     judge: Judge = one_part
     follow: Follow | None = None
-    """What comes next, where that depends on the answer; None: the steps behind this one."""
+    """The steps that depend on the answer; None: the steps behind this one."""
 
 
 Steps = tuple[Step, ...]
@@ -129,29 +129,29 @@ class Dialogue:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
         self._heard = b""
-        """The present answer as far as it came."""
+        """The present answer as far as it was received."""
         self._parts: list[bytes] = []
-        """Those of it that were judged."""
+        """The parts of it that were judged."""
         self._position = 0
-        """Where the next part of it begins."""
+        """The begin of its next part."""
 
     @property
     def step(self) -> Step | None:
         """
-        The present step; None when the dialogue came to its good end.
+        The present step; None at the successful end of the dialogue.
         """
         return self._steps[0] if self._steps else None
 
     @property
     def heard(self) -> bytes:
         """
-        What was heard of an answer that is not complete yet.
+        The received part of an answer that is not complete yet.
         """
         return self._heard
 
     def say(self) -> bytes:
         """
-        What is to be sent now. A step without an answer is over with that.
+        Return the bytes to send now. A step without an answer ends with that.
         """
         step = self._steps[0]
         if step.cut is None:
@@ -160,7 +160,7 @@ class Dialogue:
 
     def hear(self, data: bytes) -> int:
         """
-        How many of these bytes belong to this dialogue: fewer than all when they end it.
+        Take received bytes, and return how many belong to this dialogue: fewer than all when they end it.
 
         Raises RefusedError or UnexpectedError.
         """
@@ -195,13 +195,13 @@ class Dialogue:
 
 def words(data: bytes | str, secrets: tuple[str, ...] = ()) -> str:
     """
-    What a server said, for a person: its first characters, one line, nothing unprintable.
+    Return a server's words for a person: the first characters, on one line, without unprintable ones.
     """
     return clean(data, WORDS_LIMIT, secrets)
 
 
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]")
-"""Escape sequences and tabs are seen in banners; what else is below the space is no text."""
+"""Control characters that are no text. Escape sequences and tabs occur in banners, and are permitted."""
 
 
 _TLS_RECORD = re.compile(rb"[\x14-\x17]\x03[\x00-\x04]")
@@ -209,12 +209,12 @@ _TLS_RECORD = re.compile(rb"[\x14-\x17]\x03[\x00-\x04]")
 
 
 _BEGIN = 16
-"""Bytes of an incomplete part that tell whether it is text at all."""
+"""Bytes of an incomplete part that suffice to recognise that it is no text."""
 
 
 def up_to(end: bytes, data: bytes, position: int) -> int:
     """
-    A part of text that ends with this byte.
+    Return the end of a part of text that ends with this byte; 0 while it is not complete.
     """
     if not position:
         if _TLS_RECORD.match(data):
@@ -231,6 +231,6 @@ def up_to(end: bytes, data: bytes, position: int) -> int:
 
 def line(data: bytes, position: int) -> int:
     """
-    A line, with its end.
+    Return the end of a line, its terminator included; 0 while it is not complete.
     """
     return up_to(b"\n", data, position)

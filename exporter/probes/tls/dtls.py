@@ -1,5 +1,5 @@
 """
-The handshake of DTLS (RFC 6347): TLS in datagrams, which may be lost, come twice, or come from nobody.
+The handshake of DTLS (RFC 6347): TLS in datagrams, which may be lost, duplicated, or forged.
 """
 
 import contextlib
@@ -22,15 +22,16 @@ from exporter.probes.tls.connect import expect_no_proxy
 from exporter.probes.tls.openssl import Keys, Offer
 
 PAYLOAD = 1232
-"""Bytes of a datagram that every way takes: IPv6's least of 1280 (RFC 8200 section 5), less its headers."""
+"""Bytes of a datagram that fit every path: IPv6's minimum MTU of 1280 (RFC 8200 section 5), less its
+headers."""
 
 
 DATAGRAMS_LIMIT = 2000
-"""Datagrams that are taken from a server. The largest list of certificates comes in a tenth of that."""
+"""Datagrams that are read from a server. The largest list of certificates comes in a tenth of that."""
 
 
 BYTES_LIMIT = 1024 * 1024
-"""Bytes that are taken from a server: the largest list of certificates ten times."""
+"""Bytes that are read from a server: the largest list of certificates ten times."""
 
 
 _HEADER = 13
@@ -38,14 +39,14 @@ _HEADER = 13
 
 
 _MAJOR = 0xFE
-"""The first byte of each version of DTLS: 1 is written as 254."""
+"""The major version of DTLS: 1, encoded as 254."""
 
 
 _DATAGRAM = 65_535
 
 
 _BUFFER = 1 << 19
-"""Bytes that wait to be read at most. A large list of certificates comes at once, and all of it again if one
+"""Bytes of the receive buffer. A large list of certificates comes at once, and all of it again if one
 datagram was lost; the system counts more for each than is in it."""
 
 
@@ -62,7 +63,7 @@ async def see(
     lenient: bool = False,
 ) -> handshake.Seen:
     """
-    One handshake. Raises HandshakeError and ProbeError.
+    Perform one handshake, and return the certificates presented. Raises HandshakeError and ProbeError.
     """
     port, sni = target.url.port, target.sni
     trace.phase = "handshake"
@@ -103,14 +104,14 @@ class Session(handshake.Session):
         connection.allow(BYTES_LIMIT)
         self._came = 0
         self._understood = 0
-        """Datagrams, and those of them that begin with a record of DTLS."""
+        """The number of datagrams, and of those that begin with a DTLS record."""
         self._tls.set_ciphertext_mtu(PAYLOAD)
 
     async def _more(self) -> None:
         """
-        Send what the library wrote, and again, until it was given a datagram.
+        Send the library's output, with retransmissions, until a datagram was received.
 
-        Raises ProbeError when no handshake will come of it, EndlessError and OSError.
+        Raises ProbeError when the handshake can't succeed, EndlessError and OSError.
         """
         await self._flush()
         while True:
@@ -118,7 +119,7 @@ class Session(handshake.Session):
             soon = self._deadline if timer is None else self._trace.clock() + timer
             self._connection.deadline = min(self._deadline, soon)
             try:
-                # An empty datagram is no end.
+                # An empty datagram does not end the connection.
                 datagram = await self._connection.receive(_DATAGRAM)
             except EndlessError as error:
                 raise self._endless(error) from None
@@ -131,7 +132,7 @@ class Session(handshake.Session):
 
     async def _sent_again(self) -> bool:
         """
-        False when the library gave up, which it does after twelve timers: seven minutes.
+        Return False when the library gave up, which it does after twelve timers: seven minutes.
         """
         openssl.clear_errors()
         try:
@@ -143,7 +144,7 @@ class Session(handshake.Session):
 
     def _took(self, datagram: bytes) -> bool:
         """
-        True when the library was given the datagram. Raises ProbeError or EndlessError when too many came.
+        Return True when the library took the datagram. Raises ProbeError or EndlessError when too many came.
         """
         self._came += 1
         if self._came > DATAGRAMS_LIMIT:
@@ -184,14 +185,14 @@ class Session(handshake.Session):
 
 def is_record(datagram: bytes) -> bool:
     """
-    True when this begins as a record of DTLS does: a type of TLS, then a version of DTLS.
+    Return True when a datagram begins like a DTLS record: a content type of TLS, then a version of DTLS.
     """
     return len(datagram) > _HEADER and 20 <= datagram[0] <= 23 and datagram[1] == _MAJOR
 
 
 def records(flight: bytes) -> Iterator[bytes]:
     """
-    The records that the library wrote one behind the other, each of which is a datagram.
+    Yield the records in the library's output, each of which becomes a datagram.
     """
     while flight:
         end = _HEADER + int.from_bytes(flight[_HEADER - 2 : _HEADER], "big")
@@ -201,7 +202,7 @@ def records(flight: bytes) -> Iterator[bytes]:
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
     """
-    What the server presents in DTLS. Raises ProbeError.
+    Return the facts that the server presents in DTLS. Raises ProbeError.
     """
     expect_no_proxy(target, "DTLS")
     converse = partial(see, target, endpoint.address, network, trace)

@@ -37,7 +37,7 @@ AFTER_LIMIT = 64 * 1024
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """
-    What a handshake showed, whether or not it came to its end. Each is equal to itself only.
+    The data that a handshake showed, complete or not. Each is equal to itself only.
     """
 
     chain: Chain
@@ -107,7 +107,7 @@ class Session:
 
     async def handshake(self) -> Seen:
         """
-        What the server showed. Raises HandshakeError or ProbeError.
+        Perform the handshake, and return what it showed. Raises HandshakeError or ProbeError.
         """
         self._trace.phase = "handshake"
         try:
@@ -136,13 +136,14 @@ class Session:
 
     async def verdict(self, question: bytes) -> bytes:
         """
-        What the server says of our certificate, or of our having none. Raises HandshakeError if it refuses.
+        Return the server's answer after the handshake, by which it accepts our certificate, or our lack of
+        one. Raises HandshakeError if the server refuses.
 
-        In TLS 1.3 the client has finished before the server has looked (RFC 8446 section
-        4.4.2.4): the refusal comes as an alert, the consent as tickets, data, or silence
-        (then the answer is empty). The question is sent first, for servers that only
-        judge requests. A server that hangs up without an answer to it refuses; one that
-        was asked nothing may have its own reasons, as a proxy with nobody behind it.
+        In TLS 1.3 the client finishes before the server has checked its certificate (RFC 8446 section
+        4.4.2.4): a refusal comes as an alert, an acceptance as tickets, data, or silence (then the answer is
+        empty). The question is sent first, for servers that only judge requests. A server that closes the
+        connection without an answer to it refuses; without a question it may have its own reasons, as a proxy
+        without a backend does.
         """
         self._trace.phase = "client certificate"
         self._limit_time()
@@ -203,7 +204,7 @@ class Session:
 
     async def _hear(self) -> bytes:
         """
-        What the server says next. Raises HandshakeError, TimeoutError or EndlessError.
+        Return the next bytes from the server. Raises HandshakeError, TimeoutError or EndlessError.
         """
         while True:
             openssl.clear_errors()
@@ -269,7 +270,7 @@ class Session:
 
     def _seen(self) -> Seen | None:
         """
-        What was shown so far; None before a certificate came.
+        Return what was shown so far; None before a certificate came.
         """
         version = self._tls.get_protocol_version_name()
         presented = openssl.presented(self._tls)
@@ -291,7 +292,7 @@ class Session:
 
 def certificates_in(body: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
     """
-    The certificates in a Certificate message, as far as it is whole (RFC 5246 section 7.4.2).
+    Return the certificates in a Certificate message, as far as it is whole (RFC 5246 section 7.4.2).
 
     From TLS 1.3 on each has extensions, and a context stands before the list (RFC 8446 section 4.4.2).
     """
@@ -315,7 +316,7 @@ def seen_from(
     staple: bytes | None,
 ) -> Seen:
     """
-    What these bytes and words mean: the same object for the same ones, so that a server which did not change
+    Return the parsed handshake data: the same object for the same arguments, so that an unchanged server
     costs no parsing. A certificate that can't be read hides no other.
     """
     certificates: list[Certificate] = []

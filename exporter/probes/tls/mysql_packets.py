@@ -14,7 +14,8 @@ from exporter.probes.tls.dialogue import (
 
 def _mysql_greeting(data: bytes, _: int = 0) -> int:
     """
-    A handshake packet of version 10 with the flag CLIENT_SSL (MySQL's client/server protocol).
+    Return the end of a handshake packet of version 10 with the flag CLIENT_SSL (MySQL's client/server
+    protocol); 0 while it is not complete.
     """
     if len(data) >= 5 and data[4] not in {10, 0xFF}:
         raise UnexpectedError("no MySQL greeting of version 10: '{}'", data)
@@ -48,7 +49,7 @@ _MYSQL_HEAD = (
     # CLIENT_PROTOCOL_41, _SSL, _SECURE_CONNECTION, _PLUGIN_AUTH; packets up to 16 MB; utf8mb4.
     (0x0200 | _CLIENT_SSL | 0x8000 | 0x80000).to_bytes(4, "little") + b"\0\0\0\x01\x2d" + bytes(23)
 )
-"""What the request for TLS and the login inside of it begin with."""
+"""The begin of the request for TLS and of the login inside of it."""
 
 
 def _mysql_packet(number: int, payload: bytes) -> bytes:
@@ -59,23 +60,24 @@ def _mysql_packet(number: int, payload: bytes) -> bytes:
 # nobody in from their address (max_connect_errors). It does not count refused logins.
 
 MYSQL_USER = "expiry-exporter"
-"""Whose login MySQL's refusal ends the look. There should be no such user."""
+"""The user name of the login that ends the probe when refused. There should be no such user."""
 
 
 _MYSQL_PATIENCE = 12
-"""Numbers of packets in which a login must be over."""
+"""Packet numbers within which a login must end."""
 
 
 _MYSQL_NATIVE = b"mysql_native_password"
 
 
 _MYSQL_EMPTY = {_MYSQL_NATIVE: b"", b"mysql_old_password": b"", b"client_ed25519": bytes(64)}
-"""What a client without a password says, by its plugin; for all others a zero. Other lengths would count."""
+"""The answer of a client without a password, by authentication plugin; a zero for all others. Answers of
+other lengths would count as errors (max_connect_errors)."""
 
 
 def _mysql_answer(data: bytes, _: int = 0) -> int:
     """
-    A packet, whatever is in it.
+    Return the end of a packet with any content; 0 while it is not complete.
     """
     end = 4 + int.from_bytes(data[:3], "little")
     return end if len(data) >= max(5, end) else 0
@@ -83,7 +85,8 @@ def _mysql_answer(data: bytes, _: int = 0) -> int:
 
 def _mysql_goes_on(parts: list[bytes]) -> Steps:
     """
-    Nothing more after a refusal. A server may want another plugin first, and let in whoever comes.
+    Return the steps after an answer to the login: none after a refusal. A server may request another plugin
+    first, and accept any user.
     """
     number, kind, content = parts[0][3] + 1, parts[0][4], parts[0][5:]
     if kind == 0:

@@ -1,5 +1,5 @@
 """
-What is asked of OpenSSL beyond pyOpenSSL's public calls, and the contexts that handshakes are made with.
+The calls of OpenSSL beyond pyOpenSSL's public ones, and the contexts for handshakes.
 
 The only module that uses what is private in pyOpenSSL, where it has no public call, or one that costs a
 handshake several microseconds. pyproject.toml keeps its version within what tests/probes/tls/test_openssl.py
@@ -28,12 +28,13 @@ Keys = Literal["any", "rsa", "ecdsa"]
 
 Offer = Literal["usual", "wide", "anonymous"]
 """
-What a handshake offers. No offer may hide what an ordinary client sees, since the server chooses from it.
+The cipher suites and signatures that a handshake offers. No offer may hide what an ordinary client sees,
+since the server chooses from it.
 
-`usual`: what ordinary clients offer, and no more. A server with a preference of its own might choose another
-certificate for more, or none at all. `wide`: all the library has by which a server shows a certificate, for
-those that refused the usual. `anonymous`: all the library has by which it shows none, which tells that it can
-do no better.
+`usual`: those of ordinary clients, and no more. A server with a preference of its own might choose another
+certificate for more, or none at all. `wide`: all those of the library with which a server shows a
+certificate, for servers that refused the usual ones. `anonymous`: all those of the library with which it
+shows none, to find out that the server can do no better.
 """
 
 
@@ -99,7 +100,8 @@ _MORE_SIGNATURES: dict[Keys, bytes] = {
     "ecdsa": b":?ecdsa_brainpoolP256r1tls13_sha256:?ecdsa_brainpoolP384r1tls13_sha384"
     b":?ecdsa_brainpoolP512r1tls13_sha512",
 }
-"""What the wide offer has besides where it names them; for keys of any kind it has the library's own."""
+"""The signatures that the wide offer adds where it names them; for keys of any kind it has the library's
+own."""
 
 
 _requested: set[int] = set()
@@ -171,7 +173,7 @@ def _refuse_large_group(kind: int, message: Any, begin: int, ssl: object, this: 
 
 def _is_plain(cipher: object) -> bool:
     """
-    True for a cipher suite whose keys come from plain Diffie-Hellman.
+    Return True for a cipher suite whose keys come from plain Diffie-Hellman.
     """
     name: bytes = b"" if cipher == _ffi.NULL else _ffi.string(_lib.SSL_CIPHER_get_name(cipher))
     return name.startswith((b"DHE-", b"ADH-"))
@@ -188,8 +190,8 @@ def context(
     datagrams: bool = False,
 ) -> SSL.Context:
     """
-    A context that refuses nothing. The offer `anonymous` goes with keys of `any` kind only. `lenient`: see
-    `Session`.
+    Return a context that refuses nothing. The offer `anonymous` goes with keys of `any` kind only. `lenient`:
+    see `Session`.
 
     `alpn` is the one protocol that is offered (RFC 7301); empty: that extension is not sent. With `datagrams`
     it is for DTLS.
@@ -234,19 +236,19 @@ def _check(result: int) -> None:
 
 def clear_errors() -> None:
     """
-    Forget the errors that other uses of the library left in this thread.
+    Clear the errors that other uses of the library left in this thread.
 
-    Each call that may have to wait must be told apart from one that failed, for which the library looks at
-    all errors in the thread's queue (SSL_get_error(3)): so this comes before it.
+    A call that may have to wait looks at all errors in the thread's queue to find out whether it failed
+    (SSL_get_error(3)): so this comes before it.
     """
     _lib.ERR_clear_error()
 
 
 def shake_hands(connection: SSL.Connection) -> bool:
     """
-    True when the handshake is done, False when it waits for more bytes. Raises SSL.Error.
+    Return True when the handshake is done, False when it waits for more bytes. Raises SSL.Error.
 
-    pyOpenSSL's own `do_handshake` raises for each wait, which a handshake has at least one of.
+    pyOpenSSL's own `do_handshake` raises for each wait, of which a handshake has at least one.
     """
     ssl = connection._ssl  # noqa: SLF001 - see above
     _lib.ERR_clear_error()
@@ -258,7 +260,7 @@ def shake_hands(connection: SSL.Connection) -> bool:
 
 def written(connection: SSL.Connection) -> bytes:
     """
-    All that the library wrote for the other side, which is taken out; empty when it wrote nothing.
+    Return all that the library wrote for the other side, which is taken out; empty when it wrote nothing.
 
     pyOpenSSL's own `bio_read` raises when there is nothing, and must be told how much there is.
     """
@@ -272,21 +274,22 @@ def written(connection: SSL.Connection) -> bytes:
 
 def wants_client_certificate(connection: SSL.Connection) -> bool:
     """
-    True when the server asked for a client certificate.
+    Return True when the server asked for a client certificate.
     """
     return bool(_requested) and _address(connection) in _requested
 
 
 def group_is_too_large(connection: SSL.Connection) -> bool:
     """
-    True when the handshake was refused for a group that we do not calculate with.
+    Return True when the handshake was refused for a group that we do not calculate with.
     """
     return bool(_too_large) and _address(connection) in _too_large
 
 
 def kept_message(connection: SSL.Connection) -> bytes:
     """
-    The Certificate message as it came, with its header; empty when none did, or the context does not keep it.
+    Return the Certificate message as it came, with its header; empty when none did, or the context does not
+    keep it.
     """
     return _kept.get(_address(connection), b"") if _kept else b""
 
@@ -308,7 +311,7 @@ def _address(connection: SSL.Connection) -> int:
 
 def presented(connection: SSL.Connection) -> tuple[bytes, ...]:
     """
-    The DER bytes of the presented certificates, leaf first; empty before they came.
+    Return the DER bytes of the presented certificates, leaf first; empty before they came.
 
     pyOpenSSL's own `get_peer_cert_chain` makes an object of each, which takes twice the time.
     """
@@ -330,7 +333,7 @@ def presented(connection: SSL.Connection) -> tuple[bytes, ...]:
 
 def staple(connection: SSL.Connection) -> bytes | None:
     """
-    The stapled OCSP response, DER; None when there is none. pyOpenSSL tells it only to a callback.
+    Return the stapled OCSP response, DER; None when there is none. pyOpenSSL tells it only to a callback.
     """
     start = _ffi.new("unsigned char **")
     ssl = connection._ssl  # noqa: SLF001 - see above

@@ -16,7 +16,8 @@ from exporter.probes.tls.dialogue import Cut, RefusedError, Step, Steps, Unexpec
 
 def socks5(host: str, port: int, credentials: str | None) -> Steps:
     """
-    The way through a SOCKS5 proxy (RFC 1928) to a host that it resolves. `credentials` are `user:password`.
+    Return the dialogue with a SOCKS5 proxy (RFC 1928), which resolves the host. `credentials` are
+    `user:password`.
 
     They are offered beside no authentication, as usual clients do, and sent to a proxy that chooses them.
     """
@@ -40,7 +41,7 @@ _SOCKS_OPEN = b"\0"
 
 
 _SOCKS_PASSWORD = b"\x02"
-"""Ways to say who one is (RFC 1928 section 3): not at all, and by a password."""
+"""The methods offered (RFC 1928 section 3): no authentication, and username/password."""
 
 
 def _socks_address(host: str) -> bytes:
@@ -107,7 +108,7 @@ def _socks_connected(data: bytes, _: int) -> int:
 
 def http_connect(authority: str, credentials: str | None) -> Steps:
     """
-    The way through an HTTP proxy (RFC 9110 section 9.3.6) to `host:port`.
+    Return the dialogue with an HTTP proxy (RFC 9110 section 9.3.6) for `host:port`.
     """
     head = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", "User-Agent: expiry-exporter"]
     if credentials:
@@ -128,9 +129,9 @@ def _http_connected(lines: list[bytes]) -> bool:
 
 def proxy_header(version: str, source: tuple[str, int], destination: tuple[str, int] | None) -> bytes:
     """
-    The header of the PROXY protocol (HAProxy's proxy-protocol.txt), `v1` or `v2`, for this connection.
+    Return the header of the PROXY protocol (HAProxy's proxy-protocol.txt), `v1` or `v2`, for this connection.
 
-    `destination` is None when a proxy on the way resolved the name: then nothing is known.
+    `destination` is None when a proxy on the way resolved the name: then it is not known.
     """
     # The one kept library for it is made for servers, and for asyncio's streams.
     if destination is None:

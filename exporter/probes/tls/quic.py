@@ -14,7 +14,7 @@ from exporter.probes.tls.connect import expect_no_proxy
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
     """
-    What the server presents in QUIC. Raises ProbeError.
+    Return the facts that the server presents in QUIC. Raises ProbeError.
     """
     try:
         from exporter.probes.tls import quic_conversation as quic  # noqa: PLC0415 - needs a library that is optional, and large

@@ -21,30 +21,30 @@ from exporter.probes.tls import handshake
 from exporter.probes.tls.dtls import DATAGRAMS_LIMIT
 
 PROTOCOLS = {"h3": ["h3"], "quic": ["h3", "doq", "hq-interop", "mqtt", "smb"]}
-"""What is offered (ALPN): without one that the server knows it refuses (RFC 9001 section 8.1)."""
+"""The protocols offered (ALPN): a server refuses when it supports none of them (RFC 9001 section 8.1)."""
 
 
 _CRYPTO_ERROR = 0x100
-"""Codes from here on are alerts of TLS (RFC 9000 section 20.1)."""
+"""The lowest code for an alert of TLS (RFC 9000 section 20.1)."""
 
 
 BYTES_LIMIT = 512 * 1024
-"""Bytes that are taken from a server: the largest list of certificates five times. The library may spend two
+"""Bytes that are read from a server: the largest list of certificates five times. The library may spend two
 milliseconds on a thousand of them."""
 
 
 _DATAGRAM = 4096
-"""Bytes that are taken of one datagram. Nobody sends larger ones before both sides agreed that the way takes
-them (RFC 9000 section 14.2), and nothing else gets its turn while the library is at one."""
+"""Bytes that are read of one datagram. Larger ones need an agreement of both sides on the path (RFC 9000
+section 14.2), and the library blocks all other work while it parses one."""
 
 
 class _Conversation(QuicConnection):
     """
-    One connection, which keeps the certificates as they come: the library refuses those that it can't read.
+    One connection, which keeps the presented certificates: the library refuses those that it can't parse.
     """
 
     presented: tuple[bytes, ...] = ()
-    """DER, leaf first; empty before they came."""
+    """DER, leaf first; empty before they were received."""
 
     def _initialize(self, peer_cid: bytes) -> None:
         # aioquic has no public way to see them; pyproject.toml keeps its version within what the tests have
@@ -63,7 +63,7 @@ async def see(
     target: Target, address: str, network: Network, trace: Trace, deadline: float
 ) -> handshake.Seen:
     """
-    One handshake. Raises ProbeError.
+    Perform one handshake, and return the certificates presented. Raises ProbeError.
     """
     trace.phase = "handshake"
     trace.note("QUIC handshake with %s port %s, server name %s", address, target.url.port, target.sni)
@@ -81,7 +81,7 @@ async def see(
     try:
         connection.socket.connect((address, target.url.port))
         seen = await _show(quic, connection, (address, target.url.port), target, trace, deadline)
-        # Said goodbye, the server need not wait for us.
+        # After a close frame, the server need not wait for us.
         quic.close()
         _send(quic, connection, trace.clock())
     except OSError as error:
@@ -106,7 +106,7 @@ async def _show(
     deadline: float,
 ) -> handshake.Seen | None:
     """
-    What the server shows, whether or not the library can read it. Raises ProbeError and OSError.
+    Return what the handshake showed, whether or not the library can parse it. Raises ProbeError and OSError.
     """
     try:
         await _shake_hands(quic, connection, address, trace, deadline)
@@ -122,7 +122,7 @@ async def _shake_hands(
     quic: _Conversation, connection: Connection, address: tuple[str, int], trace: Trace, deadline: float
 ) -> None:
     """
-    Sends and receives until both sides are content. Raises ProbeError, EndlessError and OSError.
+    Send and receive until the handshake is complete. Raises ProbeError, EndlessError and OSError.
     """
     came = 0
     connection.allow(BYTES_LIMIT)
@@ -167,7 +167,7 @@ def _silent(*, heard: bool) -> ProbeError:
 
 def _refused(event: ConnectionTerminated) -> ProbeError:
     """
-    The reason for an end before the handshake was over.
+    Return the ProbeError for a connection that ended before the handshake was complete.
     """
     what = event.reason_phrase or "no reason given"
     if event.error_code < _CRYPTO_ERROR:
@@ -184,7 +184,7 @@ def _refused(event: ConnectionTerminated) -> ProbeError:
 
 def _seen(quic: _Conversation, target: Target) -> handshake.Seen | None:
     """
-    What the handshake showed; None when there was no certificate.
+    Return what the handshake showed; None when there was no certificate.
     """
     # aioquic has no public name for these; pyproject.toml keeps its version within what the tests have tried.
     inner = quic.tls

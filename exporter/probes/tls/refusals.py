@@ -1,5 +1,5 @@
 """
-The reason for a handshake that ended early, told by OpenSSL's words.
+The reason for a failed handshake, from OpenSSL's error messages.
 """
 
 from OpenSSL import SSL
@@ -14,7 +14,8 @@ from exporter.probes.tls import handshake, openssl
 
 def http_refuses(answer: bytes) -> bool:
     """
-    True for an HTTP answer that servers give to a request without the client certificate they asked for.
+    Return True for an HTTP answer that servers give to a request without the client certificate they asked
+    for.
 
     400 is nginx's and HAProxy's, 403 Apache's and IIS's; 495 and 496 are nginx's own numbers for it.
     """
@@ -29,9 +30,10 @@ def http_refuses(answer: bytes) -> bool:
 @remembered("facts", apart=(handshake.Seen, Certificate))
 def facts(*seen: handshake.Seen) -> Facts:
     """
-    The handshakes of one endpoint as items: `leaf`, `chain-1`, or `leaf-rsa`, `chain-rsa-1` if asked for.
+    Return the handshakes of one endpoint as items: `leaf`, `chain-1`, or `leaf-rsa`, `chain-rsa-1` if keys
+    are requested by type.
 
-    What could not be read is a fault. A chain without its leaf gives items only.
+    A certificate that can't be read is a fault. A chain without its leaf gives items only.
     """
     items: list[Item] = []
     faults: list[FoundFault] = []
@@ -63,7 +65,7 @@ def facts(*seen: handshake.Seen) -> Facts:
 
 def _unread(place: int, why: str, chain: Chain) -> FoundFault:
     """
-    The fault that a presented certificate can't be read.
+    Return the fault that a presented certificate can't be read.
     """
     count = len(chain.certificates) + len(chain.unread)
     words = (
@@ -75,7 +77,7 @@ def _unread(place: int, why: str, chain: Chain) -> FoundFault:
 
 def refusal(error: handshake.HandshakeError, *, has_client_certificate: bool) -> ProbeError:
     """
-    The reason for a handshake that ended early, with the certificate if it came before the end.
+    Return the ProbeError for a handshake that ended early, with the certificate if it came before the end.
     """
     seen = facts(error.seen) if error.seen is not None else None
     words = tls_words(error.error)
@@ -152,12 +154,13 @@ BAD_STAPLE = "bad certificate status response"
 
 
 TOO_LARGE = "excessive message size"
-"""OpenSSL's words for a message longer than it takes: of those a server sends, a list of certificates."""
+"""OpenSSL's words for a message beyond its limit: of a server's messages, only the list of certificates can
+be."""
 
 
 def tls_words(error: Exception) -> str:
     """
-    The library's words for an error, lower case, with `; ` between several.
+    Return the library's words for an error, lower case, with `; ` between several.
     """
     parts = error.args[0] if error.args else ()
     if isinstance(parts, list):

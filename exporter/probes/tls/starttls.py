@@ -1,7 +1,7 @@
 """
-STARTTLS in all its spellings: what is said before TLS begins, by scheme.
+STARTTLS in all its forms: the dialogue before TLS begins, by scheme.
 
-Pure: bytes in, bytes and verdicts out. `DIALOGUES` has the dialogue of each scheme.
+Pure: bytes in, bytes and results out. `DIALOGUES` has the dialogue of each scheme.
 """
 
 import re
@@ -28,7 +28,7 @@ from exporter.probes.tls.tds_packets import _TDS_REQUEST, _tds_answer
 @dataclass(frozen=True, slots=True)
 class Names:
     """
-    Who speaks to whom.
+    The names and addresses of both sides.
     """
 
     server: str
@@ -38,11 +38,11 @@ class Names:
 
 
 _ANY = re.compile(rb"[45]..")
-"""Before anything was asked, a refusal is one of all service."""
+"""Codes of a greeting that refuses all service: nothing was requested yet."""
 
 
 _CLOSING = re.compile(rb"4(?:21|00)")
-"""May answer any command (RFC 5321 section 3.8, RFC 959 section 4.2.1, RFC 3977 section 3.2.1)."""
+"""Codes that may answer any command (RFC 5321 section 3.8, RFC 959 section 4.2.1, RFC 3977 section 3.2.1)."""
 
 
 _NOT_YOU = re.compile(rb"4[25].|55.")
@@ -51,7 +51,8 @@ _NOT_YOU = re.compile(rb"4[25].|55.")
 
 def _reply(*good: bytes, offers: bytes = b"", away: re.Pattern[bytes] = _CLOSING) -> Judge:
     """
-    A reply with a code, of one line or several: SMTP (RFC 5321 section 4.2.1), FTP (RFC 959 section 4.2).
+    Return the judge of a reply with a code, of one line or several: SMTP (RFC 5321 section 4.2.1), FTP (RFC
+    959 section 4.2).
 
     `offers` is a keyword that one of its lines must have; `away` has the codes that refuse more than TLS.
     """
@@ -78,7 +79,7 @@ def _reply(*good: bytes, offers: bytes = b"", away: re.Pattern[bytes] = _CLOSING
 
 def _starting(good: bytes, bad: bytes, refusal: type[RefusedError] = RefusedError) -> Judge:
     """
-    One line that begins with either word, as in POP3 (RFC 1939 section 3).
+    Return the judge of one line that begins with either word, as in POP3 (RFC 1939 section 3).
     """
 
     def judge(lines: list[bytes]) -> bool:
@@ -94,7 +95,7 @@ def _starting(good: bytes, bad: bytes, refusal: type[RefusedError] = RefusedErro
 
 def _imap_greeting(lines: list[bytes]) -> bool:
     """
-    RFC 9051 section 7.1: `* OK`, or a refusal of the connection.
+    Return True after a greeting (RFC 9051 section 7.1): `* OK`. Raises for a refusal of the connection.
     """
     status = lines[0].upper()
     if status.startswith(b"* PREAUTH"):
@@ -109,7 +110,8 @@ def _imap_greeting(lines: list[bytes]) -> bool:
 
 def _imap_starttls(lines: list[bytes]) -> bool:
     """
-    RFC 9051 section 6.2.1. Lines that begin with `*` may come at any time.
+    Return True after the answer to STARTTLS (RFC 9051 section 6.2.1). Lines that begin with `*` may come at
+    any time.
     """
     tag, _, rest = lines[-1].upper().partition(b" ")
     if tag == b"*" and rest.startswith(b"BYE"):
@@ -125,7 +127,7 @@ def _imap_starttls(lines: list[bytes]) -> bool:
 
 def _sieve_greeting(lines: list[bytes]) -> bool:
     """
-    RFC 5804 section 1.7: capabilities, then OK.
+    Return True after a greeting (RFC 5804 section 1.7): capabilities, then OK.
     """
     if not _sieve_status(lines[-1:]):
         return False
@@ -146,7 +148,7 @@ def _sieve_status(lines: list[bytes]) -> bool:
 
 
 _IRC_BANNED = {b"463", b"465", b"466"}
-"""RFC 1459 section 6.1: the server has no room for this host, or banned it."""
+"""RFC 1459 section 6.1: the server has no capacity for this host, or banned it."""
 
 
 _IRC_COMMAND = re.compile(rb"(?:@\S+ +)?(?::\S+ +)?([A-Za-z]+|[0-9]{3})\s")
@@ -155,7 +157,8 @@ _IRC_COMMAND = re.compile(rb"(?:@\S+ +)?(?::\S+ +)?([A-Za-z]+|[0-9]{3})\s")
 
 def _irc_starttls(lines: list[bytes]) -> bool:
     """
-    IRCv3 `tls`: 670 goes ahead, 691 refuses, as any other error does. Notices may come before.
+    Return True after the answer to STARTTLS (IRCv3 `tls`): 670 accepts, 691 refuses, as any other error does.
+    Notices may come before.
     """
     found = _IRC_COMMAND.match(lines[-1])
     if found is None:
@@ -183,7 +186,7 @@ _DECLARATION = re.compile(rb"[^<>]*<!")
 
 def _tag(data: bytes, position: int) -> int:
     """
-    A tag, with the text before it.
+    Return the end of a tag, with the text before it; 0 while it is not complete.
     """
     if not position and data.lstrip()[:1] not in {b"<", b""}:
         raise UnexpectedError("no XML: '{}'", data)
@@ -202,7 +205,7 @@ def _tag(data: bytes, position: int) -> int:
 
 def _read(tag: bytes) -> tuple[bytes, bool]:
     """
-    The name without its prefix, and whether the tag closes its element.
+    Return the name without its prefix, and True when the tag closes its element.
     """
     found = _TAG.match(tag)
     assert found is not None
@@ -211,7 +214,8 @@ def _read(tag: bytes) -> tuple[bytes, bool]:
 
 def _xmpp_features(tags: list[bytes]) -> bool:
     """
-    The stream's begin and its features, which must have `starttls` (RFC 6120 section 5.4.1).
+    Return True after the stream's begin and its features, which must have `starttls` (RFC 6120 section
+    5.4.1).
     """
     name, closes = _read(tags[-1])
     if name in {b"error", b"stream"} and closes:
@@ -228,7 +232,7 @@ def _xmpp_features(tags: list[bytes]) -> bool:
 
 def _xmpp_proceed(tags: list[bytes]) -> bool:
     """
-    RFC 6120 section 5.4.2.3; the refusal is section 5.4.2.2.
+    Return True after `proceed` (RFC 6120 section 5.4.2.3); the refusal is section 5.4.2.2.
     """
     begun, _ = _read(tags[0])
     name, closes = _read(tags[-1])
@@ -281,7 +285,8 @@ _LDAP_RESULTS = {
 
 def _ldap_starttls(data: bytes, _: int = 0) -> int:
     """
-    An ExtendedResponse (RFC 4511 section 4.12) with the result `success` (section 4.14.2).
+    Return the end of an ExtendedResponse (RFC 4511 section 4.12) with the result `success` (section 4.14.2);
+    0 while it is not complete.
     """
     # Lengths are definite (RFC 4511 section 5.1).
     if data[0] != ber.SEQUENCE or data[1:2] == b"\x80":
@@ -312,10 +317,10 @@ def _ldap_starttls(data: bytes, _: int = 0) -> int:
 
 def _postgres_answer(data: bytes, _: int = 0) -> int:
     """
-    One byte: S or N (PostgreSQL documentation, SSLRequest).
+    Return the end of the answer of one byte: S or N (PostgreSQL documentation, SSLRequest).
 
-    Servers that are too old for it answer with an error, and so do those that can't serve anybody: in the old
-    form, of one text that ends with a zero, or in the new one, with its length before it.
+    Servers that are too old for it, or refuse all service, answer with an error: in the old form, a text that
+    ends with a zero, or in the new one, with its length before it.
     """
     match data[:1]:
         case b"S":
@@ -341,7 +346,7 @@ _RDP_FAILURES = {
     5: "HYBRID_REQUIRED_BY_SERVER",
     6: "SSL_WITH_USER_AUTH_REQUIRED_BY_SERVER",
 }
-"""[MS-RDPBCGR] section 2.2.1.2.2."""
+"""Failure codes of RDP_NEG_FAILURE ([MS-RDPBCGR] section 2.2.1.2.2)."""
 
 
 _RDP_REQUEST = (
@@ -352,7 +357,8 @@ _RDP_REQUEST = (
 
 def _rdp_answer(data: bytes, _: int = 0) -> int:
     """
-    An X.224 connection confirm with RDP_NEG_RSP ([MS-RDPBCGR] section 2.2.1.2).
+    Return the end of an X.224 connection confirm with RDP_NEG_RSP ([MS-RDPBCGR] section 2.2.1.2); 0 while it
+    is not complete.
     """
     if not bytes([3, 0, 0]).startswith(data[:3]) or (len(data) > 5 and data[5] & 0xF0 != 0xD0):
         raise UnexpectedError("no answer of RDP: '{}'", data)
@@ -373,7 +379,7 @@ def _rdp_answer(data: bytes, _: int = 0) -> int:
 
 def _smtp(hello: str) -> Callable[[Names], Steps]:
     """
-    RFC 3207; with LHLO for LMTP (RFC 2033).
+    Return the dialogue of SMTP (RFC 3207); with LHLO that of LMTP (RFC 2033).
     """
 
     def steps(names: Names) -> Steps:
@@ -439,8 +445,8 @@ DIALOGUES: dict[str, Callable[[Names], Steps]] = {
     "rdp": _always(Step("answer to the connection request", _RDP_REQUEST, _rdp_answer)),
     "mssql": _always(Step("answer to PRELOGIN", _TDS_REQUEST, _tds_answer)),
 }
-"""The dialogue of each scheme whose TLS begins later."""
+"""The dialogue of each scheme with STARTTLS."""
 
 
 FAREWELLS: dict[str, Steps] = {"mysql": _MYSQL_FAREWELL}
-"""What is said inside of TLS, by scheme, where a server takes it amiss when a client just leaves."""
+"""Dialogues inside of TLS, by scheme, for servers that count a disconnected client as an error."""

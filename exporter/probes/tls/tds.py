@@ -1,5 +1,5 @@
 """
-TLS inside packets of TDS, as SQL Server wants its handshake.
+TLS inside packets of TDS, as SQL Server requires for its handshake.
 """
 
 from exporter.model.errors import ProbeError
@@ -18,16 +18,16 @@ class TdsConnection(Connection):
 
     def __init__(self, outer: Connection) -> None:
         """
-        Takes the place of `outer`.
+        Wrap `outer`, which must not be used any more.
         """
         super().__init__(outer._readiness, outer.socket, outer.deadline)  # noqa: SLF001 - of its own kind
         self._registered = outer._registered  # noqa: SLF001
         self._coming = b""
-        """What came of a packet that is not complete yet."""
+        """The received part of a packet that is not complete yet."""
 
     async def send(self, data: bytes) -> None:
         """
-        Send all of it, packed. Raises OSError, or TimeoutError at the deadline.
+        Send all bytes, packed. Raises OSError, or TimeoutError at the deadline.
         """
         for begin in range(0, len(data), TDS_DATA_LIMIT):
             await super().send(tds_packet(data[begin : begin + TDS_DATA_LIMIT]))
@@ -39,9 +39,9 @@ class TdsConnection(Connection):
 
     async def receive(self, limit: int) -> bytes:
         """
-        What is in the packets that came next; empty at the end of the connection.
+        Return the data of the next packets; empty at the end of the connection.
 
-        Raises ProbeError when they are none, OSError, or TimeoutError at the deadline.
+        Raises ProbeError for bytes that are no packets, OSError, or TimeoutError at the deadline.
         """
         while came := await super().receive(limit):
             try:

@@ -13,7 +13,7 @@ _TDS_HEADER = 8
 
 
 TDS_DATA_LIMIT = 4096 - _TDS_HEADER
-"""Bytes that a packet may carry until another size was agreed on."""
+"""Bytes of data in a packet until another size is negotiated."""
 
 
 _TDS_ANSWER = 0x04
@@ -24,7 +24,7 @@ _TDS_ENCRYPTION = 1
 
 def tds_packet(data: bytes) -> bytes:
     """
-    The bytes as one packet of [MS-TDS], the last of its message.
+    Return the bytes as one packet of [MS-TDS], the last of its message.
     """
     return (
         bytes([_TDS_PRELOGIN, 1]) + (_TDS_HEADER + len(data)).to_bytes(2, "big") + bytes([0, 0, 1, 0]) + data
@@ -33,7 +33,7 @@ def tds_packet(data: bytes) -> bytes:
 
 def tds_data(data: bytes) -> tuple[bytes, bytes]:
     """
-    What is in the complete packets that these bytes begin with, and the bytes after those.
+    Return the data of the complete packets at the beginning of these bytes, and the bytes after those.
     """
     inside: list[bytes] = []
     begin = 0
@@ -60,7 +60,8 @@ _TDS_REQUEST = tds_packet(
 
 def _tds_answer(data: bytes, _: int = 0) -> int:
     """
-    A PRELOGIN answer whose option ENCRYPTION permits it ([MS-TDS] section 2.2.6.5).
+    Return the end of a PRELOGIN answer whose option ENCRYPTION permits TLS ([MS-TDS] section 2.2.6.5); 0
+    while it is not complete.
     """
     if data[0] != _TDS_ANSWER or (len(data) > 1 and data[1] != 1):
         raise UnexpectedError("no answer of TDS: '{}'", data)

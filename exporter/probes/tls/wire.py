@@ -1,5 +1,5 @@
 """
-TLS on the wire, from the first byte or after a dialogue, each address of the name an endpoint.
+TLS on the wire, from the first byte or after a STARTTLS dialogue, each address of the name an endpoint.
 """
 
 import math
@@ -25,7 +25,7 @@ from exporter.probes.tls.starttls import DIALOGUES, FAREWELLS
 
 class Converse(Protocol):
     """
-    One conversation with an endpoint, from its beginning.
+    One conversation with an endpoint, from the connection on.
     """
 
     def __call__(
@@ -38,7 +38,7 @@ class Converse(Protocol):
         lenient: bool = False,
     ) -> Awaitable[handshake.Seen]:
         """
-        What the server showed. For `lenient` see `tls.Session`.
+        Return what the handshake showed. For `lenient` see `handshake.Session`.
 
         Raises HandshakeError, ProbeError or OSError.
         """
@@ -46,9 +46,10 @@ class Converse(Protocol):
 
 async def endpoints(target: Target, network: Network) -> Endpoints:
     """
-    Each address of the target's name. With `addresses: first` it is one endpoint, called by its name.
+    Return each address of the target's name. With `addresses: first` there is one endpoint, labelled by the
+    name.
 
-    So it is with a proxy, which looks the name up itself.
+    The same holds with a proxy, which resolves the name itself.
     """
     if target.proxy is not None:
         return Endpoints((Endpoint(target.url.authority),))
@@ -57,7 +58,7 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     chosen = await network.addresses(target)
     left_out = tuple(LeftOut(str(address), reason) for address, reason in chosen.left_out)
     if target.addresses == "first":
-        # Whichever address comes first changes from one look-up to the next: the name does not.
+        # The first address changes from one look-up to the next: the name does not.
         return Endpoints((Endpoint(target.url.authority, str(chosen.probed[0])),), left_out)
     texts = [str(address) for address in chosen.probed]
     return Endpoints(tuple(Endpoint(join_host_port(text, target.url.port), text) for text in texts), left_out)
@@ -65,16 +66,17 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
 
 async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
     """
-    The facts that the server at this address presents. Raises ProbeError, OSError or TimeoutError.
+    Return the facts that the server at this address presents. Raises ProbeError, OSError or TimeoutError.
     """
     return await look_by(partial(_converse, target, endpoint, network, trace), target, network, trace)
 
 
 async def look_by(converse: Converse, target: Target, network: Network, trace: Trace) -> Facts:
     """
-    The facts that a server presents in these conversations. Raises ProbeError, OSError or TimeoutError.
+    Return the facts that a server presents in these conversations. Raises ProbeError, OSError or
+    TimeoutError.
 
-    A client certificate that can't be used is a failure, and no reason not to see the server's.
+    An unusable client certificate is a failure, but the server's certificate is reported all the same.
     """
     converse = partial(_whatever_is_shown, converse, trace)
     try:
@@ -96,9 +98,10 @@ async def _whatever_is_shown(
     lenient: bool = False,
 ) -> handshake.Seen:
     """
-    The conversation, and once more where the library can't read the certificates or what is stapled to them.
+    Return the conversation's result; repeat it leniently where the library can't parse the certificates or
+    the staple.
 
-    It ends the handshake then. Other clients, and those that do not ask for a staple, see nothing of it.
+    The library ends such a handshake. Other clients, and those that request no staple, may succeed.
     """
     try:
         return await converse(keys, client, deadline, offer=offer, lenient=lenient)
@@ -123,9 +126,9 @@ async def _without_client(
     converse: Converse, target: Target, network: Network, trace: Trace, unusable: ProbeError
 ) -> ProbeError:
     """
-    The failure that our certificate can't be used, with what was seen without it.
+    Return the failure that our client certificate is unusable, with the facts that were seen without it.
 
-    When nothing was seen, why not is the reason: it is what keeps a client out first.
+    When no facts were seen, the reason for that counts: it keeps a client out first.
     """
     try:
         seen: Facts | None = await _presented(converse, target, trace, None)
@@ -135,7 +138,7 @@ async def _without_client(
         seen = error.facts
     file = target.client_certificate_file
     if seen is not None and file is not None and client_leaf(file, network.named_files.content) is None:
-        # Its dates are those of the last look.
+        # Its dates are those of the last probe.
         seen = replace(seen, partial=True)
     return ProbeError(unusable.reason, unusable.detail, seen)
 
@@ -144,7 +147,7 @@ async def _presented(
     converse: Converse, target: Target, trace: Trace, client: ClientCertificate | None
 ) -> Facts:
     """
-    What the server presents to who shows this certificate. Raises ProbeError, OSError or TimeoutError.
+    Return the facts that the server presents to this client. Raises ProbeError, OSError or TimeoutError.
     """
     deadline = _deadline(target, trace)
     if target.keys == "any":
@@ -167,7 +170,7 @@ async def _presented(
 
 def with_leaves(*seen: handshake.Seen) -> Facts:
     """
-    The facts of these handshakes. Raises ProbeError, with what else was seen, when a leaf can't be read.
+    Return the facts of these handshakes. Raises ProbeError, with all other facts, when a leaf can't be read.
     """
     unread = [why for one in seen for place, why in one.chain.unread if place == 0]
     found = facts(*seen)
@@ -179,10 +182,11 @@ def with_leaves(*seen: handshake.Seen) -> Facts:
 
 def _deadline(target: Target, trace: Trace) -> float:
     """
-    When a look that begins now is given up.
+    Return the loop time at which a probe that begins now is given up.
 
-    Where the scrape's own end counts it is a little earlier: a look knows what it waited for. One that began
-    too late to know it is cut off by the scrape.
+    That is after the target's own patience in seconds. For a target without one it is after USUAL_PATIENCE,
+    or shortly before the end of the scrape if that is later, so that the probe can report its failure. A
+    probe that began too late for that is cut off by the scrape.
     """
     now = trace.clock()
     if target.patience < math.inf:
@@ -191,12 +195,12 @@ def _deadline(target: Target, trace: Trace) -> float:
 
 
 _SPARE = 0.25
-"""Seconds that a failure is known before the scrape ends."""
+"""Seconds before the end of the scrape at which a probe gives up."""
 
 
 def client_certificate(target: Target, network: Network) -> ClientCertificate | None:
     """
-    The target's client certificate as its files are now; None when it has none. Raises ProbeError.
+    Return the target's client certificate as its files are now; None when it has none. Raises ProbeError.
     """
     if target.client_certificate_file is None:
         return None
@@ -217,9 +221,10 @@ async def _see(
     deadline: float,
 ) -> handshake.Seen:
     """
-    One handshake. If the server ends it unseen, another one that offers more, and a last anonymous one.
+    Return the result of one handshake. If the server ends it before a certificate, try a wider offer, and
+    last an anonymous one.
 
-    What a further try shows counts. One that shows nothing either is no news: then the first failure does.
+    The result of a further try counts if it shows a certificate; else the first failure does.
     """
     try:
         return await converse(keys, client, deadline, offer="usual")
@@ -227,7 +232,7 @@ async def _see(
         failure = _failure(error, target, client)
         if error.seen is not None or failure.reason not in _ENDED_BY_THE_SERVER:
             raise failure from error
-    # Or it ended it because it knows another protocol than the one we named.
+    # Or it ended the handshake because it has none of the protocols offered (ALPN).
     less = ", without ALPN" if SCHEMES[target.url.scheme].alpn else ""
     trace.note("%s; trying again with all that the library has%s", failure.detail, less)
     try:
@@ -246,14 +251,15 @@ async def _see(
 _ENDED_BY_THE_SERVER = frozenset(
     {Reason.HANDSHAKE_REFUSED, Reason.CONNECTION_CLOSED, Reason.CONNECTION_RESET}
 )
-"""Some servers close without an alert when they share nothing with us."""
+"""Some servers close without an alert when there is nothing in common with the client."""
 
 
 def _news(
     error: handshake.HandshakeError | ProbeError, target: Target, client: ClientCertificate | None
 ) -> Reason:
     """
-    Why a further try failed, if that says nothing of a certificate; else raises it as ProbeError.
+    Return the reason for the failure of a further try, if it is not about a certificate; else raise it as
+    ProbeError.
     """
     failure = _failure(error, target, client) if isinstance(error, handshake.HandshakeError) else error
     if failure.facts is not None or failure.reason in {Reason.BAD_CERTIFICATE, Reason.NO_CERTIFICATE}:
@@ -263,7 +269,7 @@ def _news(
 
 def _failure(error: handshake.HandshakeError, target: Target, client: ClientCertificate | None) -> ProbeError:
     """
-    The reason for a handshake that ended early.
+    Return the ProbeError for a handshake that ended early.
     """
     failure = refusal(error, has_client_certificate=client is not None)
     if failure.reason is not Reason.NOT_TLS or target.url.scheme not in DIALOGUES:
@@ -288,7 +294,8 @@ async def _converse(
     lenient: bool = False,
 ) -> handshake.Seen:
     """
-    Connect, shake hands, and hear what a server that asked for a certificate says of ours, or of having none.
+    Connect, perform the handshake, and wait for the server's verdict on our client certificate, or on having
+    none.
     """
     connection = await open_connection(target, endpoint, network, trace, deadline)
     session: handshake.Session | None = None
@@ -328,7 +335,8 @@ async def _converse(
 
 def _http_question(target: Target) -> bytes:
     """
-    A request whose answer tells whether a web server wants a client certificate. Empty for other protocols.
+    Return a request whose answer shows whether a web server wants a client certificate. Empty for other
+    protocols.
 
     nginx and others finish the handshake without one and refuse each request instead.
     """
