@@ -20,7 +20,7 @@ PEEKED = 16_384
 """Bytes that are looked at in one go."""
 
 
-BITE = 4
+BITE = 8
 """Sockets that are gone on with before the loop looks at others again: a few milliseconds of handshakes."""
 
 
