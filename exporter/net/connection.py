@@ -20,7 +20,7 @@ PEEKED = 16_384
 """Bytes that `peek` reads at most."""
 
 
-BITE = 4
+BITE = 8
 """Ready sockets that are resumed before the event loop handles others again: a few milliseconds of
 handshakes."""
 

@@ -176,7 +176,7 @@ class Service:
         Load the configuration again. Raises ConfigError; then the present one stays in use.
 
         One load is under way at a time. All who call meanwhile share the next one, which begins after their
-        call and after a rest, since loads without an end would leave the event loop little of the interpreter.
+        call and after a rest, since loads without an end would leave the event loop little time.
         """
         if self._next_load is None:
             self._next_load = self._loop.create_task(self._load_after(self._loading))
