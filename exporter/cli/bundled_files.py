@@ -74,9 +74,10 @@ def write_dashboards(
     """
     Write the Grafana dashboards to the directory, and return what was written.
 
-    `external_url` is where people reach the exporter's pages; None: the dashboards ask for it in a text box,
-    in which this machine stands. Links to runbooks lead to their files at `runbooks_url`; without it they
-    are as in `write_alerts`. Raises BundleError like that.
+    `external_url` is the address of the exporter's pages for people; None: the dashboards have a text box for
+    it, with this machine as default. Links to runbooks lead to their files at `runbooks_url`; without it, to
+    the exporter's pages, else to the project's repository. Raises BundleError, and then has written nothing,
+    when a file differs from one already there and `force` is not set.
     """
     page = _inside_json(external_url) if external_url is not None else None
     wanted = {}

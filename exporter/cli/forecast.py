@@ -328,7 +328,8 @@ class _List:
                 about.pad_right(subject - about.cell_len)
                 self._out.line(Text.assemble(head, GAP, about, GAP, details), 2)
                 continue
-            # In a narrow window the rest stands below the alert's name. When it ends was told before.
+            # In a narrow window the rest stands below the alert's name. Its end was printed with the first
+            # alert.
             if indent + name + len(GAP) + about.cell_len <= self._out.width:
                 self._out.line(Text.assemble(head, GAP, about), 2)
             else:

@@ -101,8 +101,8 @@ def _with_flags(target: Target, options: argparse.Namespace) -> Target:
         forbids=None,
         ca_file=options.ca_file or target.ca_file,
         server_name=options.server_name or target.server_name,
-        # A configuration has its own. Without one, a single look may take all the time there is. Either ends
-        # before the whole does: a look knows what it waited for, the whole only that its time is over.
+        # A configuration has its own. Without one, a single probe may take all the time there is. Either ends
+        # before the sweep does: a probe reports the step that it waited for, the sweep only a timeout.
         timeout=soon if options.config_file is None else min(target.patience, soon),
     )
 

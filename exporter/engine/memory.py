@@ -321,7 +321,7 @@ def _hold_files(known: TargetMemory, gone: Iterable[str], now: float) -> list[st
     for words, labels in (("files of a pattern are gone", new), ("files that are gone are forgotten", over)):
         if labels:
             name = known.target.name if known.target is not None else ""
-            # The core does not import `exporter.logs`, which makes such fields.
+            # A pure module can't import `exporter.logs`, which makes such fields.
             said = {"target": name, "files": len(labels), "first": labels[0]}
             logger.warning(words, extra={"fields": said})
     return kept

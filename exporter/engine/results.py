@@ -12,7 +12,7 @@ from exporter.model.targets import Target
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """
-    The result of one probe of one endpoint, before look-ups are added to it.
+    The result of one probe of one endpoint.
     """
 
     label: str

@@ -72,7 +72,7 @@ NOUNS = {
 
 def _is_from(item: Item, lookup: Lookup) -> bool:
     """
-    Return True for an item that the look-up added, or set the renewal time of.
+    Return True for an item that the look-up added, or whose renewal time it set.
     """
     if lookup is Lookup.RENEWAL_INFORMATION:
         return item.renewal is not None

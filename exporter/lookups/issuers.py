@@ -22,7 +22,7 @@ SHORTEST_PAUSE = 600.0
 
 
 LONGEST_PAUSE = 86400.0
-"""Seconds between two looks at the same list or responder, at least and at most."""
+"""Seconds between two queries for the same list or to the same responder, at least and at most."""
 
 
 def _called(name: str, chain: Chain) -> str:
