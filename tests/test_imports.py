@@ -40,10 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 PURE = {
     *("model", "formats", "judgement", "report"),
-    *("pki.ber", "pki.certificates", "pki.faults", "pki.mended", "pki.ocsp", "pki.renewal_information"),
-    *("pki.revocation", "pki.revocation_data", "pki.times", "pki.trust", "lookups.tlsa", "net.backoff"),
-    *("net.dns_records", "net.turns", "config.probe_allow", "engine.descriptors", "engine.lasting"),
-    *("engine.memory", "engine.reserve", "engine.results"),
+    *("pki.ber", "pki.certificates", "pki.faults", "pki.fields", "pki.mended", "pki.ocsp"),
+    *("pki.renewal_information", "pki.revocation", "pki.revocation_data", "pki.times", "pki.trust"),
+    *("lookups.tlsa", "net.backoff", "net.dns_records", "net.turns", "config.probe_allow"),
+    *("engine.descriptors", "engine.lasting", "engine.memory", "engine.reserve", "engine.results"),
     *("engine.scrape", "yaml_lines"),
     *("probes.tls.dialogue", "probes.tls.mysql_packets", "probes.tls.proxies", "probes.tls.starttls"),
     *("probes.tls.tds_packets",),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from exporter.model.observation import Certificate
 from exporter.net.dns_records import Tlsa
-from exporter.pki.certificates import encoded_key
+from exporter.pki.fields import encoded_key
 
 AUTHORITY_USAGES = frozenset({0, 2})
 """PKIX-TA and DANE-TA: the record names an authority."""

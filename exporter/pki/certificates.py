@@ -13,7 +13,6 @@ import base64
 import binascii
 import re
 import warnings
-from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from threading import Lock
@@ -29,17 +28,9 @@ from OpenSSL import crypto
 from exporter.model.caches import Cache, remembered, size
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate
-from exporter.pki.ber import INTEGER, SEQUENCE, as_der, bounds, content, elements
-from exporter.pki.mended import (
-    _DNS_NAME,
-    _SUBJECT_ALTERNATIVE_NAME,
-    _TBS_EXTENSIONS,
-    _TBS_VERSION,
-    _VERSION_3,
-    _extension,
-    _mended,
-    _tbs_fields,
-)
+from exporter.pki.ber import INTEGER, SEQUENCE, as_der, bounds, elements
+from exporter.pki.fields import TBS_EXTENSIONS, TBS_VERSION, VERSION_3, tbs_fields
+from exporter.pki.mended import _SUBJECT_ALTERNATIVE_NAME, _mended
 from exporter.pki.times import read_time
 
 # What `cryptography` raises for a part that it cannot read.
@@ -54,13 +45,7 @@ UNREADABLE = (
 )
 
 
-_EXCLUDED_SUBTREES = 0xA1
-
-
-_VERSIONS = (b"", *(bytes((_TBS_VERSION, 3, INTEGER, 1, number)) for number in range(3)))
-
-
-_NAME_CONSTRAINTS = bytes.fromhex("0603551d1e")
+_VERSIONS = (b"", *(bytes((TBS_VERSION, 3, INTEGER, 1, number)) for number in range(3)))
 
 
 _EXTENDED_KEY_USAGE = bytes.fromhex("0603551d25")
@@ -136,18 +121,6 @@ class CertificateError(ValueError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class NameConstraints:
-    """
-    The names for which a CA may issue (RFC 5280 section 4.2.1.10), as far as OpenSSL does not check them.
-    """
-
-    is_empty: bool
-    """True when it neither permits nor excludes anything, which is forbidden."""
-    excluded: tuple[str, ...]
-    """DNS names in lower case. They and all below them are excluded, with a leading dot only those below."""
-
-
 def certificate(der: bytes) -> Certificate:
     """
     Return the facts of one certificate (DER). Raises CertificateError, and nothing else, for any bytes.
@@ -197,7 +170,7 @@ def load(der: bytes) -> x509.Certificate:
     Return the certificate of `cryptography`, its names readable. Raises CertificateError.
 
     Its dates and the encoding of its names may differ from the bytes, so signatures over it and hashes of its
-    names are computed from the bytes: see `signed_part` and `encoded_names`.
+    names are computed from the bytes: see `fields`.
     """
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -211,57 +184,6 @@ def load(der: bytes) -> x509.Certificate:
             return x509.load_der_x509_certificate(_mended(readable, _ALL))
         except UNREADABLE as error:
             raise CertificateError(f"the certificate cannot be read: {error}") from None
-
-
-def signed_part(der: bytes) -> bytes:
-    """
-    Return the encoded TBSCertificate, over which a certificate is signed (RFC 5280 section 4.1). Raises
-    ValueError.
-    """
-    signed, *_ = elements(der)
-    return signed
-
-
-def encoded_names(der: bytes) -> tuple[bytes, bytes]:
-    """
-    Return the encoded issuer and subject of a certificate. Raises ValueError.
-    """
-    fields = _tbs_fields(der)
-    return fields[3], fields[5]
-
-
-def encoded_key(der: bytes) -> bytes:
-    """
-    Return the encoded SubjectPublicKeyInfo of a certificate. Raises ValueError.
-    """
-    return _tbs_fields(der)[6]
-
-
-def public_key_bits(der: bytes) -> bytes:
-    """
-    Return the public key of a certificate without its algorithm, for hashes of it. Raises ValueError.
-    """
-    _, bits, *_ = elements(encoded_key(der))
-    # The first byte of a BIT STRING says how many bits of the last one do not count.
-    return content(bits)[1:]
-
-
-def name_constraints(der: bytes) -> NameConstraints | None:
-    """
-    Return the name constraints of a certificate; None when it has none that can be read.
-    """
-    if _NAME_CONSTRAINTS not in der:
-        return None
-    try:
-        extension = _extension(as_der(der), _NAME_CONSTRAINTS)
-        if extension is None:
-            return None
-        trees = {part[0]: elements(part) for part in elements(content(elements(extension)[-1]))}
-        bases = [elements(tree)[0] for tree in trees.get(_EXCLUDED_SUBTREES, ())]
-    except (ValueError, IndexError):
-        return None
-    names = (content(base).decode("ascii", "replace").lower() for base in bases if base[0] == _DNS_NAME)
-    return NameConstraints(not any(trees.values()), tuple(names))
 
 
 def _parse_block(block: bytes, label: bytes | None) -> Certificate | CertificateError:
@@ -312,7 +234,7 @@ def _facts(der: bytes) -> Certificate:
     loaded, readable, plain = _loaded(der)
     try:
         serial = format(loaded.serial_number, "x")
-        encoded = _tbs_fields(plain)
+        encoded = tbs_fields(plain)
         begin, end = elements(encoded[4])
         not_before, odd_begin = read_time(begin, "begin")
         not_after, odd_end = read_time(end, "end")
@@ -420,8 +342,8 @@ def _odd_version(fields: list[bytes]) -> str:
     Return the reason why strict clients (GnuTLS, Java, browsers) refuse the version of a certificate; empty
     when they do not.
     """
-    has_extensions = any(field[0] == _TBS_EXTENSIONS for field in fields[7:])
-    if fields[0] == _VERSION_3 or (fields[0] in _VERSIONS and not has_extensions):
+    has_extensions = any(field[0] == TBS_EXTENSIONS for field in fields[7:])
+    if fields[0] == VERSION_3 or (fields[0] in _VERSIONS and not has_extensions):
         return ""
     return "its version is not 3, and the rest of it is"
 

@@ -4,7 +4,6 @@ Certificates encoded again, without the parts that `cryptography` can't parse. P
 
 from exporter.pki.ber import (
     BMP_STRING,
-    INTEGER,
     OCTET_STRING,
     SEQUENCE,
     SET,
@@ -15,22 +14,10 @@ from exporter.pki.ber import (
     elements,
     encode,
 )
+from exporter.pki.fields import DNS_NAME, TBS_EXTENSIONS, VERSION_3, tbs_fields
 from exporter.pki.times import SOME_TIME
 
-# Tags of RFC 5280 sections 4.1 and 4.2.1.6.
-_TBS_VERSION = 0xA0
-
-
-_TBS_EXTENSIONS = 0xA3
-
-
-_DNS_NAME = 0x82
-
-
 _IP_ADDRESS = 0x87
-
-
-_VERSION_3 = bytes((_TBS_VERSION, 3, INTEGER, 1, 2))
 
 
 _UNKNOWN_KEY = bytes.fromhex("3009300406026900030100")  # object identifier 2.25.0, no bits
@@ -59,20 +46,20 @@ def _mended(
     bytes that are no certificate.
     """
     _, algorithm, signature = elements(der)
-    _, serial, _, issuer, _, subject, key, *optional = _tbs_fields(der)
+    _, serial, _, issuer, _, subject, key, *optional = tbs_fields(der)
     validity = encode(SEQUENCE, [SOME_TIME, SOME_TIME])
     if bare_signature:
         algorithm = bare(algorithm)
     if unknown_key:
         key = _UNKNOWN_KEY
-    tbs = [_VERSION_3, serial, algorithm, mended_name(issuer), validity, mended_name(subject), key]
-    present = next((field for field in optional if field[0] == _TBS_EXTENSIONS), None)
+    tbs = [VERSION_3, serial, algorithm, mended_name(issuer), validity, mended_name(subject), key]
+    present = next((field for field in optional if field[0] == TBS_EXTENSIONS), None)
     if present is not None and extensions is None:
         tbs.append(present)
     elif present is not None:
         kept = [found for oid in extensions or () if (found := _mended_extension(present, oid)) is not None]
         if kept:
-            tbs.append(encode(_TBS_EXTENSIONS, [encode(SEQUENCE, kept)]))
+            tbs.append(encode(TBS_EXTENSIONS, [encode(SEQUENCE, kept)]))
     return encode(SEQUENCE, [encode(SEQUENCE, tbs), algorithm, signature])
 
 
@@ -81,19 +68,6 @@ def bare(algorithm: bytes) -> bytes:
     Return the algorithm without parameters: some issuers add forbidden ones. Raises ValueError.
     """
     return encode(SEQUENCE, elements(algorithm)[:1])
-
-
-def _tbs_fields(der: bytes) -> list[bytes]:
-    """
-    Return the encoded fields of a TBSCertificate (RFC 5280 section 4.1), version first. Raises ValueError.
-    """
-    outer = elements(der)
-    fields = elements(outer[0]) if outer else []
-    if fields and fields[0][0] != _TBS_VERSION:
-        fields.insert(0, b"")  # version 1 is not encoded
-    if len(fields) < 7:
-        raise ValueError("it has too few fields")
-    return fields
 
 
 def mended_name(name: bytes) -> bytes:
@@ -134,20 +108,9 @@ def _mended_extension(present: bytes, oid: bytes) -> bytes | None:
     return encode(SEQUENCE, [oid, encode(OCTET_STRING, [inside])])
 
 
-def _extension(der: bytes, oid: bytes) -> bytes | None:
-    """
-    Return the first extension of a certificate in DER with that encoded object identifier. Raises ValueError.
-    """
-    for field in _tbs_fields(der)[7:]:
-        for extension in elements(content(field)) if field[0] == _TBS_EXTENSIONS else ():
-            if elements(extension)[:1] == [oid]:
-                return extension
-    return None
-
-
 def _usable_name(name: bytes) -> bool:
     """
     Return True for a DNS name in ASCII and for an address of either kind. Raises ValueError.
     """
     inside = content(name)
-    return inside.isascii() if name[0] == _DNS_NAME else name[0] == _IP_ADDRESS and len(inside) in {4, 16}
+    return inside.isascii() if name[0] == DNS_NAME else name[0] == _IP_ADDRESS and len(inside) in {4, 16}

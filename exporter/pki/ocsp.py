@@ -17,7 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from exporter.model.caches import remembered
 from exporter.model.observation import FoundFault, Item
 from exporter.model.reasons import Fault, Kind
-from exporter.pki.certificates import CertificateError, certificate, encoded_names, public_key_bits
+from exporter.pki.certificates import CertificateError, certificate
+from exporter.pki.fields import encoded_names, public_key_bits
 from exporter.pki.revocation import (
     _HASHES,
     _TLS_FEATURE,

@@ -24,7 +24,8 @@ from exporter.model.caches import remembered
 from exporter.model.foreign_text import bounded, clean
 from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
-from exporter.pki.certificates import load, signed_part
+from exporter.pki.certificates import load
+from exporter.pki.fields import signed_part
 from exporter.pki.revocation_data import list_in_pem, load_list
 
 # What `cryptography` raises for what it can't read, and for signatures that do not fit.

@@ -28,7 +28,7 @@ from exporter.model.caches import remembered
 from exporter.model.foreign_text import bounded
 from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
-from exporter.pki.certificates import name_constraints, parse_pem
+from exporter.pki.certificates import parse_pem
 from exporter.pki.faults import (
     _LENGTH_SHOWN,
     _boundaries,
@@ -42,6 +42,7 @@ from exporter.pki.faults import (
     _shown,
     _valid,
 )
+from exporter.pki.fields import name_constraints
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name. Partial chains:
 # an anchor need not be a root, as in Go and in browsers; private CA files often hold only an intermediate.
