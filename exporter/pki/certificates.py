@@ -241,7 +241,9 @@ def _facts(der: bytes) -> Certificate:
     except UNREADABLE as error:
         raise CertificateError(f"the certificate cannot be read: {error}") from None
     subject, is_read = _name(loaded, readable, "subject")
-    issuer, organization, issuer_is_read = _issuer(loaded, readable, encoded[3])
+    issuer, organization, issuer_is_read = _issuer(
+        loaded, readable, encoded[3], is_mended=readable is not der
+    )
     key_algorithm, key_bits = _key(loaded)
     extensions, odd_extensions = _extensions(loaded, readable)
     oddities = [odd_begin, odd_end, _odd_version(encoded), odd_extensions]
@@ -366,17 +368,19 @@ def _name(
         return x509.Name([]), False
 
 
-def _issuer(loaded: x509.Certificate, der: bytes, encoded: bytes) -> tuple[str, str, bool]:
+def _issuer(
+    loaded: x509.Certificate, der: bytes, encoded: bytes, *, is_mended: bool
+) -> tuple[str, str, bool]:
     """
-    Return the issuer's name and organization, as in `Certificate`, and True when the library could read the
-    name as it is. Cached, since there are few issuers.
+    Return the issuer's name and organization, as in `Certificate`, and True when the library is known to read
+    the name as it is, which a mended certificate does not show. Cached, since there are few issuers.
     """
     known = _issuers.get(encoded)
     if known is not None:
         return known
     name, is_read = _name(loaded, der, "issuer")
     text = printable(name.rfc4514_string())
-    known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text, is_read)
+    known = (text, _last(name, NameOID.ORGANIZATION_NAME) or text, is_read and not is_mended)
     _issuers.put(encoded, known, size(encoded, known))
     return known
 
