@@ -187,6 +187,7 @@ def look(presented: tuple[bytes, ...], memory: Memory) -> None:
     memory.update(TargetResult(target(), (ProbeResult("a", Observed(facts), 0.1),), located=True), NOW)
 
 
+@pytest.mark.no_cover
 def test_a_new_large_certificate_at_each_handshake_does_not_grow_the_process(
     ca: Minted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +214,7 @@ def test_a_new_large_certificate_at_each_handshake_does_not_grow_the_process(
     assert after - before < 1.3 * limit
 
 
+@pytest.mark.no_cover
 def test_an_ordinary_fleet_fits_the_budget(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Chains of two certificates with all that is asked about them: a second round parses nothing. (Five hundred

@@ -74,6 +74,8 @@ def test_an_object_is_not_called_like_the_token(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+# The exporter itself starts the plugin.
+@pytest.mark.programs
 def test_a_plugin_s_environment_and_its_token_are_not_told(tmp_path: Path) -> None:
     """
     Also when it fails after it printed a credential, and encodes what it says. Where a file is, is told.

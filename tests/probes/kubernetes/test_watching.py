@@ -398,6 +398,8 @@ def test_an_event_without_an_end_is_cut_off(tmp_path: Path) -> None:
     in_world(tmp_path, run)
 
 
+# Fifty megabytes of JSON within a probe's time, which tracing would take as well.
+@pytest.mark.no_cover
 def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(tmp_path: Path) -> None:
     """
     The limit of bytes holds for a page, not for all that there is.
