@@ -298,6 +298,15 @@ def test_each_kind_is_described() -> None:
     assert [code(row[0])[0] for row in table("Kind", "Items")] == list(Kind)
 
 
+def test_each_format_is_described() -> None:
+    """
+    The table of formats has the name of each format that is read, as messages have it.
+    """
+    described = " ".join(row[0] for row in table("Format", "Items"))
+
+    assert {one.name for one in formats.FORMATS if one.name not in described} == set()
+
+
 def test_each_scheme_is_described_with_its_port() -> None:
     """
     The table of schemes has exactly the schemes that can be probed, with their ports.

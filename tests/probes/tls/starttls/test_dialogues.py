@@ -375,7 +375,7 @@ def play(steps: Steps, answers: Sequence[bytes], cut: int = 1 << 20) -> Played:
             said.append(dialogue.say())
             while dialogue.step is step:
                 if not waiting:
-                    return Played("waiting", repr(dialogue.heard), tuple(said))
+                    return Played("waiting", words(dialogue.heard), tuple(said))
                 piece, rest = waiting[0][:cut], waiting[0][cut:]
                 used = dialogue.hear(piece)
                 waiting[:1] = [one for one in (piece[used:] + rest,) if one]
@@ -386,6 +386,13 @@ def play(steps: Steps, answers: Sequence[bytes], cut: int = 1 << 20) -> Played:
     except UnexpectedError as error:
         return Played("unexpected", str(error), tuple(said))
     return Played("tls", "", tuple(said), b"".join(waiting))
+
+
+def test_each_dialogue_has_a_transcript() -> None:
+    """
+    All that is tested with GOOD is so for each scheme.
+    """
+    assert {scheme for scheme, _ in GOOD.values()} == DIALOGUES.keys()
 
 
 @pytest.mark.parametrize("name", GOOD)
