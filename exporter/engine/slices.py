@@ -11,16 +11,19 @@ T = TypeVar("T")
 
 
 SLICE = 0.005
-"""Seconds of work after which the event loop has its turn."""
+"""Seconds of a processor after which the event loop has its turn.
+
+By the clock on the wall a busy machine would make more and more of them, each with a wait of its own.
+"""
 
 
 async def in_slices(things: Iterable[T], seconds: float = SLICE) -> AsyncIterator[T]:
     """
-    Yield the things one by one; whenever work on them took this many seconds, others have their turn first.
+    Yield the things one by one; each time that work on them took this many seconds, others have their turn.
     """
-    end = time.perf_counter() + seconds
+    end = time.thread_time() + seconds
     for one in things:
         yield one
-        if time.perf_counter() >= end:
+        if time.thread_time() >= end:
             await asyncio.sleep(0)
-            end = time.perf_counter() + seconds
+            end = time.thread_time() + seconds
