@@ -26,7 +26,7 @@ def problem_rows(
     """
     Return the problems of these targets at `now` (seconds since the epoch), each with its start.
     """
-    found = problems((row.known for row in endpoints), now)
+    found = problems([row.known for row in endpoints], now)
     by_target: dict[str, dict[Key, Found]] = {}
     for key, one in found.items():
         by_target.setdefault(key[0], {})[key] = one

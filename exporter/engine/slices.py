@@ -19,7 +19,7 @@ By the clock on the wall a busy machine would make more and more of them, each w
 
 async def in_slices(things: Iterable[T], seconds: float = SLICE) -> AsyncIterator[T]:
     """
-    Yield the things one by one, and let the event loop do other work after each `seconds` of CPU time on them.
+    Yield the things one by one, and let the event loop do other work after each `seconds` of CPU time.
     """
     end = time.thread_time() + seconds
     for one in things:

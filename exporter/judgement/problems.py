@@ -251,15 +251,14 @@ class Found:
     """
 
 
-def problems(endpoints: Iterable[Known], now: float) -> dict[Key, Found]:
+def problems(endpoints: Sequence[Known], now: float) -> dict[Key, Found]:
     """
     Return the problems of these endpoints at `now` (seconds since the epoch). Healthy ones cost little.
     """
-    every = list(endpoints)
-    unwell = [known for known in every if not is_well(known, now)]
+    unwell = [known for known in endpoints if not is_well(known, now)]
     if not unwell:
         return {}
-    newest = newest_ends(every)
+    newest = newest_ends(endpoints)
     causes: dict[Key, list[Onset]] = {}
     for known in unwell:
         for onset in onsets(known, newest, now, now):

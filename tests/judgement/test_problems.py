@@ -41,7 +41,7 @@ def found(rows: list[EndpointRow], now: float) -> Any:
     """
     The problems of these endpoints.
     """
-    return problems((row.known for row in rows), now)
+    return problems([row.known for row in rows], now)
 
 
 def test_a_healthy_fleet_has_none() -> None:
