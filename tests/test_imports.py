@@ -173,6 +173,20 @@ def test_every_module_is_in_a_wing() -> None:
     assert {name.partition(".")[0] for name in MODULES} == GROUND | set(MAY_IMPORT)
 
 
+def test_tests_mirror_the_wings() -> None:
+    """
+    Each wing and each kind of probe has a folder of tests with its name.
+    """
+    folders = {path.parent for path in DIRECTORY.glob("*/__init__.py")}
+    folders |= {path.parent for path in DIRECTORY.glob("probes/*/__init__.py")}
+    tests = Path(__file__).parent
+    assert folders
+    missing = [
+        one.name for one in folders if not (tests / one.relative_to(DIRECTORY) / "__init__.py").is_file()
+    ]
+    assert missing == []
+
+
 @pytest.mark.parametrize("name", PURE_MODULES)
 def test_what_is_pure_reads_no_clock_file_or_network(name: str) -> None:
     """

@@ -2,10 +2,15 @@
 Advice: there is some for everything that can be wrong.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 
+import exporter
 from exporter.model.policies import AUTOMATIC, BUILT_IN, MANUAL, Policy
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
+from exporter.report import advice
 from exporter.report.advice import FAILURES, FAULTS, HAZARDS, renewal
 
 
@@ -16,6 +21,18 @@ def test_every_reason_fault_and_hazard_has_advice() -> None:
     assert list(FAILURES) == list(Reason)
     assert list(FAULTS) == list(Fault)
     assert list(HAZARDS) == list(Hazard)
+
+
+@pytest.mark.parametrize("values", [Reason, Fault, Hazard])
+def test_every_reason_fault_and_hazard_is_given_somewhere(values: type[Reason | Fault | Hazard]) -> None:
+    """
+    None is described that nothing gives.
+    """
+    modules = [
+        path for path in Path(exporter.__file__).parent.glob("**/*.py") if path != Path(advice.__file__)
+    ]
+    code = "".join(path.read_text(encoding="utf-8") for path in modules)
+    assert [one for one in values if not re.search(rf"\b{values.__name__}\.{one.name}\b", code)] == []
 
 
 @pytest.mark.parametrize(
