@@ -115,65 +115,53 @@ async def until(condition: Callable[[], bool]) -> None:
     [b"", HEAD, HEAD + b"\r\n", HEAD + b"\r\n" + HEAD, b"POST / HTTP/1.1\r\nContent-Length: 99\r\n\r\nx"],
     ids=["nothing", "half a head", "one request", "one and a half", "half a body"],
 )
-def test_a_client_that_stops_sending_is_let_go(sent: bytes) -> None:
+async def test_a_client_that_stops_sending_is_let_go(sent: bytes) -> None:
     """
     Wherever it stops.
     """
-
-    async def test() -> None:
-        async with serving(clients := Clients(10, SHORT)) as server:
-            assert await gone(await server.connect(sent))
-            await until(lambda: len(clients) == 0)
-
-    asyncio.run(test())
+    async with serving(clients := Clients(10, SHORT)) as server:
+        assert await gone(await server.connect(sent))
+        await until(lambda: len(clients) == 0)
 
 
-def test_a_request_waits_since_its_first_byte() -> None:
+async def test_a_request_waits_since_its_first_byte() -> None:
     """
     However late the process comes to the rest, on a new connection and on one that was answered before.
     """
     waited: list[float] = []
+    clients = Clients(10, LONG)
 
-    async def test() -> None:
-        clients = Clients(10, LONG)
+    async def handler(request: web.Request) -> web.StreamResponse:
+        waited.append(clients.waited(request))
+        return web.Response(text="ok")
 
-        async def handler(request: web.Request) -> web.StreamResponse:
-            waited.append(clients.waited(request))
-            return web.Response(text="ok")
-
-        async with serving(clients, handler) as server:
-            reader, writer = await server.connect(HEAD)
-            for _ in range(2):
-                await until(lambda: any(one.asking for one in clients))
-                for one in clients:
-                    one.since -= 1000.0
-                writer.write(b"\r\n")
-                await reader.readuntil(b"ok")
-                writer.write(HEAD)
-
-    asyncio.run(test())
+    async with serving(clients, handler) as server:
+        reader, writer = await server.connect(HEAD)
+        for _ in range(2):
+            await until(lambda: any(one.asking for one in clients))
+            for one in clients:
+                one.since -= 1000.0
+            writer.write(b"\r\n")
+            await reader.readuntil(b"ok")
+            writer.write(HEAD)
     assert [round(one, -3) for one in waited] == [1000.0, 1000.0]
 
 
-def test_a_client_that_trickles_its_head_is_let_go() -> None:
+async def test_a_client_that_trickles_its_head_is_let_go() -> None:
     """
     The time is for all of the head, not from byte to byte.
     """
+    async with serving(Clients(10, SHORT)) as server:
+        client = await server.connect(HEAD + b"X-Long: ")
 
-    async def test() -> None:
-        async with serving(Clients(10, SHORT)) as server:
-            client = await server.connect(HEAD + b"X-Long: ")
+        async def trickle() -> None:
+            while not client[1].is_closing():
+                client[1].write(b"x")
+                await asyncio.sleep(0.02)
 
-            async def trickle() -> None:
-                while not client[1].is_closing():
-                    client[1].write(b"x")
-                    await asyncio.sleep(0.02)
-
-            trickling = asyncio.create_task(trickle())
-            assert await gone(client)
-            trickling.cancel()
-
-    asyncio.run(test())
+        trickling = asyncio.create_task(trickle())
+        assert await gone(client)
+        trickling.cancel()
 
 
 @pytest.mark.parametrize(
@@ -181,39 +169,32 @@ def test_a_client_that_trickles_its_head_is_let_go() -> None:
     [b"GET /" + b"x" * 100_000, HEAD + b"X: " + b"x" * 100_000, HEAD + b"X: x\r\n" * 10_000],
     ids=["a long line", "a long header", "many headers"],
 )
-def test_a_request_that_is_too_large_is_refused(sent: bytes) -> None:
+async def test_a_request_that_is_too_large_is_refused(sent: bytes) -> None:
     """
     Before it has ended, and whoever waits.
     """
-
-    async def test() -> None:
-        async with serving(clients := Clients(10, LONG)) as server:
-            reader, _ = await server.connect(sent)
-            async with asyncio.timeout(10):
-                assert b" 400 " in await reader.readline()
-            await until(lambda: len(clients) == 0)
-
-    asyncio.run(test())
+    async with serving(clients := Clients(10, LONG)) as server:
+        reader, _ = await server.connect(sent)
+        async with asyncio.timeout(10):
+            assert b" 400 " in await reader.readline()
+        await until(lambda: len(clients) == 0)
 
 
-def test_a_client_that_asks_now_and_then_is_kept() -> None:
+async def test_a_client_that_asks_now_and_then_is_kept() -> None:
     """
     The time of one request, and of an answer, is no pause between two.
     """
 
-    async def test() -> None:
-        async def slow(_: web.Request) -> web.StreamResponse:
+    async def slow(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(1.2)
+        return web.Response(text="ok")
+
+    async with serving(Clients(10, Patience(request=1, idle=60, read=1)), slow) as server:
+        reader, writer = await server.connect()
+        for _ in range(2):
+            writer.write(HEAD + b"\r\n")
+            assert b"200 OK" in await reader.readuntil(b"\r\n\r\nok")
             await asyncio.sleep(1.2)
-            return web.Response(text="ok")
-
-        async with serving(Clients(10, Patience(request=1, idle=60, read=1)), slow) as server:
-            reader, writer = await server.connect()
-            for _ in range(2):
-                writer.write(HEAD + b"\r\n")
-                assert b"200 OK" in await reader.readuntil(b"\r\n\r\nok")
-                await asyncio.sleep(1.2)
-
-    asyncio.run(test())
 
 
 def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +260,7 @@ def test_an_answer_in_pieces_is_whole(accepted: str) -> None:
     asyncio.run(test())
 
 
-def test_a_body_is_compressed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_is_compressed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     For those who ask at the same time, and for who comes after them.
     """
@@ -292,14 +273,10 @@ def test_a_body_is_compressed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(gzip, "compress", counted)
     body = b"metric 1\n" * 200_000
-
-    async def test() -> None:
-        compression = Compression()
-        compressed = await asyncio.gather(*(compression.of(body) for _ in range(50)))
-        assert len({id(one) for one in compressed}) == 1
-        assert await compression.of(body) is compressed[0]
-
-    asyncio.run(test())
+    compression = Compression()
+    compressed = await asyncio.gather(*(compression.of(body) for _ in range(50)))
+    assert len({id(one) for one in compressed}) == 1
+    assert await compression.of(body) is compressed[0]
     assert made == [len(body)]
 
 
@@ -408,30 +385,26 @@ def highest_descriptor() -> int:
     return max(int(one.name) for one in Path("/proc/self/fd").iterdir())
 
 
-def test_running_out_of_descriptors_is_a_line_not_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+async def test_running_out_of_descriptors_is_a_line_not_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     """
     Whatever took them.
     """
-
-    async def test() -> None:
-        async with serving(Clients(100, LONG)) as server:
-            limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-            with contextlib.ExitStack() as stack:
-                waiting = stack.enter_context(socket.socket())
-                waiting.setblocking(False)
-                open_now = highest_descriptor()
-                stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
-                fillers = [stack.enter_context(socket.socket()) for _ in range(open_now)]
-                assert fillers
-                top = highest_descriptor()
-                resource.setrlimit(resource.RLIMIT_NOFILE, (top, limit[1]))
-                with contextlib.suppress(BlockingIOError):
-                    waiting.connect(("127.0.0.1", server.port))
-                await until(lambda: "ulimit -n" in caplog.text)
-            assert await server.healthy()
-            # Python tries again once for each failure: a listener must not be closed before.
-            scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # has no public name
-            await until(lambda: "_start_serving" not in repr(scheduled))
-
-    asyncio.run(test())
+    async with serving(Clients(100, LONG)) as server:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as stack:
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            open_now = highest_descriptor()
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
+            fillers = [stack.enter_context(socket.socket()) for _ in range(open_now)]
+            assert fillers
+            top = highest_descriptor()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (top, limit[1]))
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(("127.0.0.1", server.port))
+            await until(lambda: "ulimit -n" in caplog.text)
+        assert await server.healthy()
+        # Python tries again once for each failure: a listener must not be closed before.
+        scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # has no public name
+        await until(lambda: "_start_serving" not in repr(scheduled))
     assert "Traceback" not in caplog.text

@@ -13,66 +13,54 @@ from exporter.net.pools import Pool, PoolFullError
 from exporter.server.bodies import Bodies, joined
 
 
-def test_work_gives_what_it_gives_and_raises_what_it_raises() -> None:
+async def test_work_gives_what_it_gives_and_raises_what_it_raises() -> None:
     """
     From a thread that does not keep the process from ending.
     """
-
-    async def test() -> None:
-        pool = Pool("test", 2)
-        threads = await asyncio.gather(*(pool.run(threading.current_thread) for _ in range(20)))
-        assert 1 <= len(set(threads)) <= 2
-        assert all(one.daemon for one in threads)
-        with pytest.raises(ZeroDivisionError):
-            await pool.run(lambda: 1 // 0)
-        assert await pool.run(lambda: "still there") == "still there"
-
-    asyncio.run(test())
+    pool = Pool("test", 2)
+    threads = await asyncio.gather(*(pool.run(threading.current_thread) for _ in range(20)))
+    assert 1 <= len(set(threads)) <= 2
+    assert all(one.daemon for one in threads)
+    with pytest.raises(ZeroDivisionError):
+        await pool.run(lambda: 1 // 0)
+    assert await pool.run(lambda: "still there") == "still there"
 
 
-def test_a_pool_that_is_full_refuses_more() -> None:
+async def test_a_pool_that_is_full_refuses_more() -> None:
     """
     What waits longer than whoever asked for it is not begun.
     """
     release = threading.Event()
     done: list[str] = []
+    pool = Pool("test", 1, waiting=2)
+    started = threading.Event()
 
-    async def test() -> None:
-        pool = Pool("test", 1, waiting=2)
-        started = threading.Event()
+    def hold() -> None:
+        started.set()
+        release.wait()
 
-        def hold() -> None:
-            started.set()
-            release.wait()
-
-        first = asyncio.create_task(pool.run(hold))
-        await Pool("waits", 1).run(started.wait)
-        waiting = [asyncio.create_task(pool.run(partial(done.append, name))) for name in "ab"]
-        await asyncio.sleep(0)
-        with pytest.raises(PoolFullError):
-            await pool.run(lambda: done.append("c"))
-        waiting[0].cancel()
-        await asyncio.wait(waiting[:1])
-        release.set()
-        await asyncio.gather(first, waiting[1])
-        assert done == ["b"]
-
-    asyncio.run(test())
+    first = asyncio.create_task(pool.run(hold))
+    await Pool("waits", 1).run(started.wait)
+    waiting = [asyncio.create_task(pool.run(partial(done.append, name))) for name in "ab"]
+    await asyncio.sleep(0)
+    with pytest.raises(PoolFullError):
+        await pool.run(lambda: done.append("c"))
+    waiting[0].cancel()
+    await asyncio.wait(waiting[:1])
+    release.set()
+    await asyncio.gather(first, waiting[1])
+    assert done == ["b"]
 
 
-def test_what_hangs_holds_up_its_own_pool_only() -> None:
+async def test_what_hangs_holds_up_its_own_pool_only() -> None:
     """
     And neither the loop's end nor the process's.
     """
     hung = threading.Event()
-
-    async def test() -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await Pool("hangs", 1).run(hung.wait)
-        assert await Pool("works", 1).run(lambda: 1) == 1
-
-    asyncio.run(test())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await Pool("hangs", 1).run(hung.wait)
+    assert await Pool("works", 1).run(lambda: 1) == 1
     hung.set()
 
 
@@ -147,45 +135,37 @@ def counting(made: list[str], body: bytes) -> Callable[[], Awaitable[bytes]]:
     return make
 
 
-def test_a_body_is_made_once_for_all_who_ask() -> None:
+async def test_a_body_is_made_once_for_all_who_ask() -> None:
     """
     For those who come at the same time, and those who come soon after.
     """
-
-    async def test() -> None:
-        made: list[str] = []
-        bodies = Bodies(1000, 60)
-        found = await asyncio.gather(*(bodies.get("a", counting(made, b"body")) for _ in range(60)))
-        assert found == [b"body"] * 60
-        assert await bodies.get("a", counting(made, b"other")) == b"body"
-        assert await bodies.get("b", counting(made, b"other")) == b"other"
-        assert made == ["made"] * 2
-
-    asyncio.run(test())
+    made: list[str] = []
+    bodies = Bodies(1000, 60)
+    found = await asyncio.gather(*(bodies.get("a", counting(made, b"body")) for _ in range(60)))
+    assert found == [b"body"] * 60
+    assert await bodies.get("a", counting(made, b"other")) == b"body"
+    assert await bodies.get("b", counting(made, b"other")) == b"other"
+    assert made == ["made"] * 2
 
 
-def test_bodies_are_kept_within_their_budget() -> None:
+async def test_bodies_are_kept_within_their_budget() -> None:
     """
     What was made first goes first; what is too large for it is kept by nobody. Their sources count.
     """
-
-    async def test() -> None:
-        made: list[str] = []
-        bodies = Bodies(100, 60)
-        await bodies.get("a", counting(made, b"x" * 40))
-        await bodies.get("b", counting(made, b"x" * 20), source=b"x" * 30)
-        await bodies.get("c", counting(made, b"x" * 30))
-        assert len(made) == 3
-        await bodies.get("b", counting(made, b""))
-        await bodies.get("c", counting(made, b""))
-        assert len(made) == 3
-        await bodies.get("a", counting(made, b""))
-        assert len(made) == 4
-        for _ in range(2):
-            await bodies.get("large", counting(made, b"x" * 101))
-        assert len(made) == 6
-
-    asyncio.run(test())
+    made: list[str] = []
+    bodies = Bodies(100, 60)
+    await bodies.get("a", counting(made, b"x" * 40))
+    await bodies.get("b", counting(made, b"x" * 20), source=b"x" * 30)
+    await bodies.get("c", counting(made, b"x" * 30))
+    assert len(made) == 3
+    await bodies.get("b", counting(made, b""))
+    await bodies.get("c", counting(made, b""))
+    assert len(made) == 3
+    await bodies.get("a", counting(made, b""))
+    assert len(made) == 4
+    for _ in range(2):
+        await bodies.get("large", counting(made, b"x" * 101))
+    assert len(made) == 6
 
 
 def test_bodies_are_forgotten_after_a_while() -> None:
@@ -204,40 +184,32 @@ def test_bodies_are_forgotten_after_a_while() -> None:
     asyncio.run(asyncio.wait_for(test(), 10))
 
 
-def test_a_body_that_can_not_be_made_is_tried_again() -> None:
+async def test_a_body_that_can_not_be_made_is_tried_again() -> None:
     """
     All who waited for it are told why.
     """
+    bodies = Bodies(100, 60)
 
-    async def test() -> None:
-        bodies = Bodies(100, 60)
+    async def fail() -> bytes:
+        await asyncio.sleep(0)
+        raise PoolFullError("full")
 
-        async def fail() -> bytes:
-            await asyncio.sleep(0)
-            raise PoolFullError("full")
-
-        found = await asyncio.gather(*(bodies.get("a", fail) for _ in range(3)), return_exceptions=True)
-        assert [type(one) for one in found] == [PoolFullError] * 3
-        assert await bodies.get("a", counting([], b"x")) == b"x"
-
-    asyncio.run(test())
+    found = await asyncio.gather(*(bodies.get("a", fail) for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in found] == [PoolFullError] * 3
+    assert await bodies.get("a", counting([], b"x")) == b"x"
 
 
-def test_who_stops_waiting_takes_the_body_from_nobody() -> None:
+async def test_who_stops_waiting_takes_the_body_from_nobody() -> None:
     """
     The others get it.
     """
-
-    async def test() -> None:
-        bodies = Bodies(100, 60)
-        made: list[str] = []
-        asked = [asyncio.create_task(bodies.get("a", counting(made, b"x"))) for _ in range(2)]
-        await asyncio.sleep(0)
-        asked[0].cancel()
-        assert await asked[1] == b"x"
-        assert made == ["made"]
-
-    asyncio.run(test())
+    bodies = Bodies(100, 60)
+    made: list[str] = []
+    asked = [asyncio.create_task(bodies.get("a", counting(made, b"x"))) for _ in range(2)]
+    await asyncio.sleep(0)
+    asked[0].cancel()
+    assert await asked[1] == b"x"
+    assert made == ["made"]
 
 
 def test_parts_are_joined() -> None:

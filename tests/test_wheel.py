@@ -10,24 +10,10 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.demo import REASONS, STATES
 from tests.support.processes import answers, free_port, running
 
 ROOT = Path(__file__).parent.parent
-
-STATES = {
-    "healthy": None,
-    "renewal-late": None,
-    "two-days-left": None,
-    "expired": "expired",
-    "not-yet-valid": "not_yet_valid",
-    "wrong-name": "name_mismatch",
-    "untrusted": "untrusted_root",
-    "missing-intermediate": "missing_intermediate",
-    "client-certificate": "client_certificate_required",
-    "silent": "handshake_timeout",
-    "refused": "connection_refused",
-}
-"""Each target of the demo, with the reason that its metrics give; None: there is none."""
 
 
 def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
@@ -67,7 +53,7 @@ def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
         for one in samples
         if one.name in {"expiry_probe_failure_info", "expiry_verification_failure_info"}
     }
-    assert reasons == {(name, reason) for name, reason in STATES.items() if reason is not None}
+    assert reasons == set(REASONS.items())
     assert all(f"<bdi>{name}</bdi>" in page for name in STATES)
     assert ".badge" in style
     assert "healthy: certificate ends" in calendar

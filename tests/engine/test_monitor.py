@@ -224,115 +224,91 @@ async def watching(directory: Path, *names: str) -> AsyncIterator[tuple[Monitor,
         await shown.close()
 
 
-def test_a_scrape_tells_what_every_target_is(tmp_path: Path) -> None:
+async def test_a_scrape_tells_what_every_target_is(tmp_path: Path) -> None:
     """
     Observations, verdicts and the sweep's own figures.
     """
-
-    async def run() -> None:
-        async with watching(tmp_path, "healthy", "expired", "refused") as (watch, targets):
-            scrape = await watch.scrape(targets, 5.0, lambda _: True)
-        rows = {row.target.name: row for row in scrape.endpoints}
-        assert isinstance(rows["healthy"].held.observation, Observed)
-        verdicts = {name: row.verdict for name, row in rows.items()}
-        assert verdicts["healthy"] is not None
-        assert verdicts["healthy"].faults == ()
-        assert verdicts["expired"] is not None
-        assert [one.fault for one in verdicts["expired"].faults] == [Fault.EXPIRED]
-        assert verdicts["refused"] is None
-        assert (scrape.complete, scrape.failures, scrape.timeout, scrape.at) == (True, 1, 5.0, NOW)
-        assert 0 < scrape.duration < 5
-        assert watch.done == 3
-
-    asyncio.run(run())
+    async with watching(tmp_path, "healthy", "expired", "refused") as (watch, targets):
+        scrape = await watch.scrape(targets, 5.0, lambda _: True)
+    rows = {row.target.name: row for row in scrape.endpoints}
+    assert isinstance(rows["healthy"].held.observation, Observed)
+    verdicts = {name: row.verdict for name, row in rows.items()}
+    assert verdicts["healthy"] is not None
+    assert verdicts["healthy"].faults == ()
+    assert verdicts["expired"] is not None
+    assert [one.fault for one in verdicts["expired"].faults] == [Fault.EXPIRED]
+    assert verdicts["refused"] is None
+    assert (scrape.complete, scrape.failures, scrape.timeout, scrape.at) == (True, 1, 5.0, NOW)
+    assert 0 < scrape.duration < 5
+    assert watch.done == 3
 
 
-def test_scrapes_at_once_share_a_sweep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_scrapes_at_once_share_a_sweep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
     Both have everything; the failure is logged once.
     """
-
-    async def run() -> None:
-        async with watching(tmp_path, "healthy", "refused") as (watch, targets):
-            one, two = await asyncio.gather(*(watch.scrape(targets, 5.0, lambda _: True) for _ in range(2)))
-        assert one.results == two.results
-        assert [row.held for row in one.endpoints] == [row.held for row in two.endpoints]
-
-    asyncio.run(run())
+    async with watching(tmp_path, "healthy", "refused") as (watch, targets):
+        one, two = await asyncio.gather(*(watch.scrape(targets, 5.0, lambda _: True) for _ in range(2)))
+    assert one.results == two.results
+    assert [row.held for row in one.endpoints] == [row.held for row in two.endpoints]
     assert caplog.messages == ["probe failed"]
 
 
-def test_a_scrape_that_has_less_time_joins_and_tells_what_is_known(tmp_path: Path) -> None:
+async def test_a_scrape_that_has_less_time_joins_and_tells_what_is_known(tmp_path: Path) -> None:
     """
     The other one goes on to its own end.
     """
-
-    async def run() -> None:
-        async with watching(tmp_path, "healthy", "silent") as (watch, targets):
-            long = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
-            await asyncio.sleep(0)
-            short = await watch.scrape(targets, 0.4, lambda _: True)
-            assert short.complete is False
-            reasons = {
-                row.target.name: row.held.observation.reason
-                for row in short.endpoints
-                if isinstance(row.held.observation, Failed)
-            }
-            assert reasons == {"silent": Reason.TIMEOUT}
-            complete = await long
-        assert complete.complete
-        (silent,) = (row for row in complete.endpoints if row.target.name == "silent")
-        assert isinstance(silent.held.observation, Failed)
-        assert silent.held.observation.reason is Reason.HANDSHAKE_TIMEOUT
-
-    asyncio.run(run())
+    async with watching(tmp_path, "healthy", "silent") as (watch, targets):
+        long = asyncio.create_task(watch.scrape(targets, 10.0, lambda _: True))
+        await asyncio.sleep(0)
+        short = await watch.scrape(targets, 0.4, lambda _: True)
+        assert short.complete is False
+        reasons = {
+            row.target.name: row.held.observation.reason
+            for row in short.endpoints
+            if isinstance(row.held.observation, Failed)
+        }
+        assert reasons == {"silent": Reason.TIMEOUT}
+        complete = await long
+    assert complete.complete
+    (silent,) = (row for row in complete.endpoints if row.target.name == "silent")
+    assert isinstance(silent.held.observation, Failed)
+    assert silent.held.observation.reason is Reason.HANDSHAKE_TIMEOUT
 
 
-def test_a_target_that_is_not_wanted_any_more_is_left_out_and_forgotten(tmp_path: Path) -> None:
+async def test_a_target_that_is_not_wanted_any_more_is_left_out_and_forgotten(tmp_path: Path) -> None:
     """
     The configuration changed while the sweep was under way.
     """
-
-    async def run() -> None:
-        async with watching(tmp_path, "healthy", "expired") as (watch, targets):
-            await watch.scrape(targets, 5.0, lambda _: True)
-            scrape = await watch.scrape(targets, 5.0, lambda one: one.name == "expired")
-            assert [row.target.name for row in scrape.targets] == ["expired"]
-            assert [row.target.name for row in scrape.endpoints] == ["expired"]
-            assert [name for name, _ in watch.memory] == ["expired"]
-
-    asyncio.run(run())
+    async with watching(tmp_path, "healthy", "expired") as (watch, targets):
+        await watch.scrape(targets, 5.0, lambda _: True)
+        scrape = await watch.scrape(targets, 5.0, lambda one: one.name == "expired")
+        assert [row.target.name for row in scrape.targets] == ["expired"]
+        assert [row.target.name for row in scrape.endpoints] == ["expired"]
+        assert [name for name, _ in watch.memory] == ["expired"]
 
 
-def test_nothing_to_watch_is_no_error(tmp_path: Path) -> None:
+async def test_nothing_to_watch_is_no_error(tmp_path: Path) -> None:
     """
     An exporter for /probe only has no targets.
     """
-
-    async def run() -> None:
-        async with watching(tmp_path) as (watch, _):
-            assert watch.done == 0
-            scrape = await watch.scrape((), 5.0, lambda _: True)
-            assert (scrape.targets, scrape.endpoints, scrape.complete, scrape.failures) == ((), (), True, 0)
-
-    asyncio.run(run())
+    async with watching(tmp_path) as (watch, _):
+        assert watch.done == 0
+        scrape = await watch.scrape((), 5.0, lambda _: True)
+        assert (scrape.targets, scrape.endpoints, scrape.complete, scrape.failures) == ((), (), True, 0)
 
 
-def test_a_probe_can_tell_its_steps(tmp_path: Path) -> None:
+async def test_a_probe_can_tell_its_steps(tmp_path: Path) -> None:
     """
     When somebody asks.
     """
-
-    async def run() -> None:
-        async with watching(tmp_path, "healthy") as (watch, (healthy,)):
-            quiet = await watch.probe(healthy, 5.0)
-            told = await watch.probe(healthy, 5.0, trace_steps=True)
-        assert quiet.results[0].looks[0].steps == ()
-        words = [words for _, words in told.results[0].looks[0].steps]
-        assert words[0].startswith("connecting to 127.0.0.1 port")
-        assert words[-1].startswith("handshake done: TLSv1.3")
-
-    asyncio.run(run())
+    async with watching(tmp_path, "healthy") as (watch, (healthy,)):
+        quiet = await watch.probe(healthy, 5.0)
+        told = await watch.probe(healthy, 5.0, trace_steps=True)
+    assert quiet.results[0].looks[0].steps == ()
+    words = [words for _, words in told.results[0].looks[0].steps]
+    assert words[0].startswith("connecting to 127.0.0.1 port")
+    assert words[-1].startswith("handshake done: TLSv1.3")
 
 
 def test_a_fault_of_ours_in_a_look_up_is_that_of_its_target_alone(
@@ -390,20 +366,16 @@ def test_a_scrape_is_written_down_without_its_rows() -> None:
     assert len(repr(scrape)) < 200
 
 
-def test_what_nobody_waits_for_any_more_is_remembered_at_once(tmp_path: Path) -> None:
+async def test_what_nobody_waits_for_any_more_is_remembered_at_once(tmp_path: Path) -> None:
     """
     Who asked may go away meanwhile: the probe goes on to its end.
     """
-
-    async def run() -> None:
-        async with watching(tmp_path, "healthy") as (watch, (healthy,)), asyncio.timeout(10):
-            asked = asyncio.create_task(watch.probe(healthy, 5.0))
-            await asyncio.sleep(0)
-            asked.cancel()
-            while not watch.memory.known(healthy).endpoints:  # noqa: ASYNC110 - there is no event for it
-                await asyncio.sleep(0.01)
-            (held,) = watch.memory.known(healthy).endpoints.values()
-            assert isinstance(held.observation, Observed)
-            assert held.judged is not None
-
-    asyncio.run(run())
+    async with watching(tmp_path, "healthy") as (watch, (healthy,)), asyncio.timeout(10):
+        asked = asyncio.create_task(watch.probe(healthy, 5.0))
+        await asyncio.sleep(0)
+        asked.cancel()
+        while not watch.memory.known(healthy).endpoints:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)
+        (held,) = watch.memory.known(healthy).endpoints.values()
+        assert isinstance(held.observation, Observed)
+        assert held.judged is not None

@@ -476,31 +476,27 @@ def test_no_targets_are_done_at_once(fake: Fake) -> None:
     assert fake.looked == []
 
 
-def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake: Fake) -> None:
+async def test_looks_under_way_are_shared_and_those_of_a_done_sweep_are_not(fake: Fake) -> None:
     """
     Scrapes that come together look once; the next one looks again.
     """
-
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        network = Dependencies(loop)
-        try:
-            sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
-            first = sweeper.sweep([fake_target("a")], loop.time() + 5)
-            second = sweeper.sweep([fake_target("a")], loop.time() + 5)
-            assert (first.complete, sweeper.done, first.finished) == (False, 0, None)
-            await first.over
-            await second.over
-            assert first.complete
-            assert second.complete
-            assert sweeper.done == 1
-            assert first.finished is not None
-            assert len(fake.looked) == 1
-            await sweeper.sweep([fake_target("a")], loop.time() + 5).over
-        finally:
-            network.close()
-
-    asyncio.run(run())
+    loop = asyncio.get_running_loop()
+    network = Dependencies(loop)
+    try:
+        sweeper = Sweeper(network, Memory(), 8, lambda: NOW)
+        first = sweeper.sweep([fake_target("a")], loop.time() + 5)
+        second = sweeper.sweep([fake_target("a")], loop.time() + 5)
+        assert (first.complete, sweeper.done, first.finished) == (False, 0, None)
+        await first.over
+        await second.over
+        assert first.complete
+        assert second.complete
+        assert sweeper.done == 1
+        assert first.finished is not None
+        assert len(fake.looked) == 1
+        await sweeper.sweep([fake_target("a")], loop.time() + 5).over
+    finally:
+        network.close()
     assert len(fake.looked) == 2
 
 

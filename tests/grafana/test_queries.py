@@ -12,8 +12,8 @@ from grafana import queries as builder
 from tests.grafana.conftest import DEMO, UNUSUAL
 from tests.grafana.worlds import NAMES
 from tests.grafana.written import ALL, DASHBOARDS, Query, interpolated, queries
+from tests.support.demo import STATES
 from tests.support.prometheus import Prometheus
-from tests.test_wheel import STATES
 
 QUERIES = [query for name in DASHBOARDS for query in queries(name)]
 

@@ -26,6 +26,7 @@ from exporter.server import service
 from exporter.server.service import Options, Service
 from exporter.yaml_lines import ConfigError, ConfigFault
 from tests.support.certificates import DAY, NOW
+from tests.support.clock import Clock
 
 
 @contextlib.asynccontextmanager
@@ -61,92 +62,80 @@ def by_name(rows: tuple[EndpointRow, ...]) -> dict[str, EndpointRow]:
     return {row.target.name: row for row in rows}
 
 
-def test_what_was_seen_is_held_over_a_restart(tmp_path: Path) -> None:
+async def test_what_was_seen_is_held_over_a_restart(tmp_path: Path) -> None:
     """
     A second service tells what the first one saw of a server that is down, and nothing of other targets.
     """
     state = tmp_path / "state.sqlite"
-
-    async def run() -> None:
-        async with shown(tmp_path) as targets:
-            healthy, expired = targets["healthy"], targets["expired"]
-            async with serving(Config((healthy, expired)), state) as first:
-                seen = by_name((await first.scrape(5.0)).endpoints)
-        # The demo is over: nothing listens at these ports.
-        async with serving(Config((healthy,)), state, NOW + 60) as second:
-            (row,) = (await second.scrape(5.0)).endpoints
-            text = second.text(await second.scrape(5.0))
-        assert not isinstance(row.held.observation, Observed)
-        assert (row.held.facts, row.held.seen_at) == (seen["healthy"].held.facts, NOW)
-        assert row.verdict == seen["healthy"].verdict
-        assert 'target="expired"' not in text
-        assert "expiry_state_last_save_successful 1.0\n" in text
-        # What is no longer configured is no longer in the file.
-        async with serving(Config((healthy, expired)), state, NOW + 120) as third:
-            found = by_name((await third.scrape(5.0)).endpoints)
-        assert found["healthy"].held.facts is not None
-        assert found["expired"].held.facts is None
-
-    asyncio.run(run())
+    async with shown(tmp_path) as targets:
+        healthy, expired = targets["healthy"], targets["expired"]
+        async with serving(Config((healthy, expired)), state) as first:
+            seen = by_name((await first.scrape(5.0)).endpoints)
+    # The demo is over: nothing listens at these ports.
+    async with serving(Config((healthy,)), state, NOW + 60) as second:
+        (row,) = (await second.scrape(5.0)).endpoints
+        text = second.text(await second.scrape(5.0))
+    assert not isinstance(row.held.observation, Observed)
+    assert (row.held.facts, row.held.seen_at) == (seen["healthy"].held.facts, NOW)
+    assert row.verdict == seen["healthy"].verdict
+    assert 'target="expired"' not in text
+    assert "expiry_state_last_save_successful 1.0\n" in text
+    # What is no longer configured is no longer in the file.
+    async with serving(Config((healthy, expired)), state, NOW + 120) as third:
+        found = by_name((await third.scrape(5.0)).endpoints)
+    assert found["healthy"].held.facts is not None
+    assert found["expired"].held.facts is None
 
 
-def test_a_service_that_never_looked_does_not_touch_what_is_saved(tmp_path: Path) -> None:
+async def test_a_service_that_never_looked_does_not_touch_what_is_saved(tmp_path: Path) -> None:
     """
     Started and stopped at once, as by a restart loop.
     """
     state = tmp_path / "state.sqlite"
-
-    async def run() -> None:
-        async with shown(tmp_path) as targets:
-            config = Config((targets["healthy"],))
-            async with serving(config, state) as first:
-                await first.scrape(5.0)
-        async with serving(Config(()), state):
-            pass
-        async with serving(config, state, NOW + 60) as again:
-            (row,) = (await again.scrape(5.0)).endpoints
-        assert row.held.seen_at == NOW
-
-    asyncio.run(run())
+    async with shown(tmp_path) as targets:
+        config = Config((targets["healthy"],))
+        async with serving(config, state) as first:
+            await first.scrape(5.0)
+    async with serving(Config(()), state):
+        pass
+    async with serving(config, state, NOW + 60) as again:
+        (row,) = (await again.scrape(5.0)).endpoints
+    assert row.held.seen_at == NOW
 
 
-def test_a_reload_forgets_removed_targets_only(tmp_path: Path) -> None:
+async def test_a_reload_forgets_removed_targets_only(tmp_path: Path) -> None:
     """
     What stays configured stays known, and a bad configuration changes nothing.
     """
+    async with shown(tmp_path) as targets:
+        configs: list[Config | ConfigError] = [
+            Config((targets["healthy"], targets["expired"])),
+            Config((targets["expired"],)),
+            ConfigError([ConfigFault("expiry.yml", 1, "", "is bad")]),
+        ]
 
-    async def run() -> None:
-        async with shown(tmp_path) as targets:
-            configs: list[Config | ConfigError] = [
-                Config((targets["healthy"], targets["expired"])),
-                Config((targets["expired"],)),
-                ConfigError([ConfigFault("expiry.yml", 1, "", "is bad")]),
-            ]
+        def load() -> Config:
+            config = configs.pop(0)
+            if isinstance(config, ConfigError):
+                raise config
+            return config
 
-            def load() -> Config:
-                config = configs.pop(0)
-                if isinstance(config, ConfigError):
-                    raise config
-                return config
-
-            one = Service(load, Options(), asyncio.get_running_loop(), lambda: NOW)
-            try:
-                await one.scrape(5.0)
+        one = Service(load, Options(), asyncio.get_running_loop(), lambda: NOW)
+        try:
+            await one.scrape(5.0)
+            await one.reload()
+            assert one.last is None
+            assert [name for name, _ in one._configured.memory] == ["expired"]
+            with pytest.raises(ConfigError, match="is bad"):
                 await one.reload()
-                assert one.last is None
-                assert [name for name, _ in one._configured.memory] == ["expired"]
-                with pytest.raises(ConfigError, match="is bad"):
-                    await one.reload()
-                scrape = await one.scrape(5.0)
-                assert set(by_name(scrape.endpoints)) == {"expired"}
-                assert "expiry_config_last_reload_successful 0.0\n" in one.text(scrape)
-            finally:
-                await one.close()
-
-    asyncio.run(run())
+            scrape = await one.scrape(5.0)
+            assert set(by_name(scrape.endpoints)) == {"expired"}
+            assert "expiry_config_last_reload_successful 0.0\n" in one.text(scrape)
+        finally:
+            await one.close()
 
 
-def test_the_first_configuration_must_be_good() -> None:
+async def test_the_first_configuration_must_be_good() -> None:
     """
     There is none before it.
     """
@@ -154,52 +143,43 @@ def test_the_first_configuration_must_be_good() -> None:
     def load() -> Config:
         raise ConfigError([ConfigFault("expiry.yml", 0, "", "can't be read: No such file or directory")])
 
-    async def run() -> None:
-        with pytest.raises(ConfigError, match="No such file"):
-            Service(load, Options(), asyncio.get_running_loop())
-
-    asyncio.run(run())
+    with pytest.raises(ConfigError, match="No such file"):
+        Service(load, Options(), asyncio.get_running_loop())
 
 
-def test_the_first_answer_has_more_time_where_reading_the_configuration_took_long(tmp_path: Path) -> None:
+async def test_the_first_answer_has_more_time_where_reading_the_configuration_took_long(
+    tmp_path: Path,
+) -> None:
     """
     By a clock that goes on much faster than the processor works.
     """
+    async with shown(tmp_path) as targets:
+        now = 0.0
 
-    async def run() -> None:
-        async with shown(tmp_path) as targets:
-            now = 0.0
+        def load() -> Config:
+            nonlocal now
+            now += 1e6
+            return Config((targets["healthy"],))
 
-            def load() -> Config:
-                nonlocal now
-                now += 1e6
-                return Config((targets["healthy"],))
-
-            one = Service(load, Options(), asyncio.get_running_loop(), lambda: NOW, lambda: now)
-            first = await one.scrape(10.0)
-            assert first.timeout == 10.0 * (1 - SHARE)
-            one.note_answer(first, first.ended, first.ended)
-            assert (await one.scrape(10.0)).timeout > 9.0
-            await one.close()
-
-    asyncio.run(run())
+        one = Service(load, Options(), asyncio.get_running_loop(), lambda: NOW, lambda: now)
+        first = await one.scrape(10.0)
+        assert first.timeout == 10.0 * (1 - SHARE)
+        one.note_answer(first, first.ended, first.ended)
+        assert (await one.scrape(10.0)).timeout > 9.0
+        await one.close()
 
 
-def test_a_probe_of_a_configured_target_is_remembered_with_it(tmp_path: Path) -> None:
+async def test_a_probe_of_a_configured_target_is_remembered_with_it(tmp_path: Path) -> None:
     """
     Other targets have a memory of their own, so that /metrics shows none of them.
     """
-
-    async def run() -> None:
-        async with shown(tmp_path) as targets:
-            healthy, other = targets["healthy"], replace(targets["healthy"], name="other", policy=MANUAL)
-            async with serving(Config((healthy,))) as one:
-                assert "expiry_sweep_targets" not in one.probe_text(await one.probe(healthy, 5.0))
-                assert 'policy="manual"' in one.probe_text(await one.probe(other, 5.0))
-                assert [name for name, _ in one._configured.memory] == ["healthy"]
-                assert [name for name, _ in one._asked.memory] == ["other"]
-
-    asyncio.run(run())
+    async with shown(tmp_path) as targets:
+        healthy, other = targets["healthy"], replace(targets["healthy"], name="other", policy=MANUAL)
+        async with serving(Config((healthy,))) as one:
+            assert "expiry_sweep_targets" not in one.probe_text(await one.probe(healthy, 5.0))
+            assert 'policy="manual"' in one.probe_text(await one.probe(other, 5.0))
+            assert [name for name, _ in one._configured.memory] == ["healthy"]
+            assert [name for name, _ in one._asked.memory] == ["other"]
 
 
 def test_targets_that_are_only_asked_for_are_bounded() -> None:
@@ -209,33 +189,14 @@ def test_targets_that_are_only_asked_for_are_bounded() -> None:
     assert 0 < service.ASKED_TARGETS <= 100_000
 
 
-def test_warnings_of_the_configuration_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_warnings_of_the_configuration_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """
     With the number of targets.
     """
     caplog.set_level(logging.INFO)
-
-    async def run() -> None:
-        async with serving(Config((), warnings=("expiry.yml:3: x.pem is not there",))):
-            pass
-
-    asyncio.run(run())
+    async with serving(Config((), warnings=("expiry.yml:3: x.pem is not there",))):
+        pass
     assert caplog.messages == ["expiry.yml:3: x.pem is not there", "configuration loaded"]
-
-
-class Clock:
-    """
-    A clock that goes when it is told to.
-    """
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        """
-        The time.
-        """
-        return self.now
 
 
 def ticking(
@@ -390,30 +351,26 @@ async def loading(disk: Disk, load_timeout: float = 30) -> AsyncIterator[Service
         await one.close()
 
 
-def test_reloads_are_one_at_a_time_and_shared(tmp_path: Path) -> None:
+async def test_reloads_are_one_at_a_time_and_shared(tmp_path: Path) -> None:
     """
     Five hundred who ask while one goes on share the next one, which begins after they asked.
     """
     disk = Disk()
-
-    async def run() -> None:
-        async with shown(tmp_path) as targets, loading(disk) as one:
-            # What is written now, the load under way has not read.
-            disk.config = Config((targets["healthy"],))
-            asked = [asyncio.create_task(one.reload()) for _ in range(500)]
-            await asyncio.sleep(0)
-            assert disk.loads == 2
-            disk.answers.set()
-            await asyncio.gather(*asked)
-            assert disk.loads == 3
-            assert one.config.targets == (targets["healthy"],)
-            await one.reload()
-            assert disk.loads == 4
-
-    asyncio.run(run())
+    async with shown(tmp_path) as targets, loading(disk) as one:
+        # What is written now, the load under way has not read.
+        disk.config = Config((targets["healthy"],))
+        asked = [asyncio.create_task(one.reload()) for _ in range(500)]
+        await asyncio.sleep(0)
+        assert disk.loads == 2
+        disk.answers.set()
+        await asyncio.gather(*asked)
+        assert disk.loads == 3
+        assert one.config.targets == (targets["healthy"],)
+        await one.reload()
+        assert disk.loads == 4
 
 
-def test_loads_that_follow_each_other_rest_between(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_loads_that_follow_each_other_rest_between(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Twice as long as the one before took, up to a limit. Who asks when none is under way waits for nothing.
     """
@@ -428,61 +385,48 @@ def test_loads_that_follow_each_other_rest_between(monkeypatch: pytest.MonkeyPat
         ended.append(time.monotonic())
         return Config()
 
-    async def run() -> None:
-        one = Service(load, Options(), asyncio.get_running_loop())
-        asked = asyncio.create_task(one.reload())
-        while len(began) < 2:  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0)
-        await asyncio.gather(asked, one.reload())
-        assert began[2] - ended[1] >= rest
-        monkeypatch.setattr(asyncio, "sleep", None)
-        await one.reload()
-        assert len(began) == 4
-        await one.close()
-
-    asyncio.run(run())
+    one = Service(load, Options(), asyncio.get_running_loop())
+    asked = asyncio.create_task(one.reload())
+    while len(began) < 2:  # noqa: ASYNC110 - there is no event for it
+        await asyncio.sleep(0)
+    await asyncio.gather(asked, one.reload())
+    assert began[2] - ended[1] >= rest
+    monkeypatch.setattr(asyncio, "sleep", None)
+    await one.reload()
+    assert len(began) == 4
+    await one.close()
 
 
-def test_all_who_asked_are_told_what_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+async def test_all_who_asked_are_told_what_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
     """
     And the log once. The next good one is taken.
     """
     disk = Disk()
-
-    async def run() -> None:
-        async with loading(disk) as one:
-            disk.config = Config(warnings=("no such key",))
-            asked = [asyncio.create_task(one.reload()) for _ in range(3)]
-            await asyncio.sleep(0)
-            disk.answers.set()
-            outcomes = await asyncio.gather(*asked, return_exceptions=True)
-            assert [str(outcome) for outcome in outcomes] == ["expiry.yml:1: no such key"] * 3
-            assert not one.load_succeeded
-            disk.config = Config()
-            await one.reload()
-            assert one.load_succeeded
-
-    asyncio.run(run())
+    async with loading(disk) as one:
+        disk.config = Config(warnings=("no such key",))
+        asked = [asyncio.create_task(one.reload()) for _ in range(3)]
+        await asyncio.sleep(0)
+        disk.answers.set()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [str(outcome) for outcome in outcomes] == ["expiry.yml:1: no such key"] * 3
+        assert bool(one.load_succeeded) is False
+        disk.config = Config()
+        await one.reload()
+        assert one.load_succeeded
     assert sum("not usable" in record.message for record in caplog.records) == 1
 
 
-def test_a_configuration_on_a_disk_that_does_not_answer_is_told_in_time() -> None:
+async def test_a_configuration_on_a_disk_that_does_not_answer_is_told_in_time() -> None:
     """
     And read again once there is one that answers, while the first one still hangs.
     """
     disk = Disk()
-
-    async def run() -> None:
-        async with loading(disk, 0.1) as one:
-            with pytest.raises(
-                ConfigError, match=r"was not read within 0.1 s: is it, or a file that it names"
-            ):
-                await one.reload()
-            assert "expiry_config_last_reload_successful 0.0" in one.text(await one.scrape(1))
-            hanging, disk.answers = disk.answers, threading.Event()
-            disk.answers.set()
+    async with loading(disk, 0.1) as one:
+        with pytest.raises(ConfigError, match=r"was not read within 0.1 s: is it, or a file that it names"):
             await one.reload()
-            assert one.load_succeeded
-            hanging.set()
-
-    asyncio.run(run())
+        assert "expiry_config_last_reload_successful 0.0" in one.text(await one.scrape(1))
+        hanging, disk.answers = disk.answers, threading.Event()
+        disk.answers.set()
+        await one.reload()
+        assert one.load_succeeded
+        hanging.set()

@@ -33,26 +33,12 @@ from tests.probes.kubernetes.api_server import secret
 from tests.probes.kubernetes.looking import of, world
 from tests.probes.tls.wire.probing import NAME, facts, scrape, target, told, until
 from tests.support.certificates import DAY, NOW, authority
+from tests.support.clock import Clock
 from tests.support.servers import Site, nginx
 from tests.support.web_server import Page, WebServer, web_server
 
 HOUR = 3600.0
 ISSUER = "Example Authority"
-
-
-class Clock:
-    """
-    A clock that stands until it is moved.
-    """
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        """
-        Seconds since the epoch.
-        """
-        return self.now
 
 
 @pytest.fixture
@@ -140,57 +126,49 @@ async def known(watch: Monitor, one: Target) -> EndpointRow:
     return await until(watch, one, lambda row: item(row).renewal is not None)
 
 
-def test_the_window_is_exported(leaf: Minted, server: str, web: WebServer) -> None:
+async def test_the_window_is_exported(leaf: Minted, server: str, web: WebServer) -> None:
     """
     Its end is when it is due; the policy would say otherwise. Nothing changes by looking again.
     """
     begin, end = NOW - DAY, NOW + DAY
     web.pages[path(leaf)] = window(begin, end, explanationURL="https://a.example/why")
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        watch = Monitor(network, 8, network.clock)
-        one = asks(server, web)
-        (before,) = await scrape(watch, one)
-        assert due(before) == NOW + 30 * DAY
-        row = await known(watch, one)
-        assert item(row).renewal == Renewal(end, begin, "https://a.example/why")
-        assert due(row) == end
-        assert row.held.past.previous == {}
-        (again,) = await scrape(watch, one)
-        assert again.held.facts is row.held.facts
-        assert again.verdict is row.verdict
-        network.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    watch = Monitor(network, 8, network.clock)
+    one = asks(server, web)
+    (before,) = await scrape(watch, one)
+    assert due(before) == NOW + 30 * DAY
+    row = await known(watch, one)
+    assert item(row).renewal == Renewal(end, begin, "https://a.example/why")
+    assert due(row) == end
+    assert row.held.past.previous == {}
+    (again,) = await scrape(watch, one)
+    assert again.held.facts is row.held.facts
+    assert again.verdict is row.verdict
+    network.close()
     assert [asked for _, asked, _ in web.asked] == ["/directory", path(leaf)]
 
 
-def test_it_is_asked_again_when_the_server_wants(leaf: Minted, server: str, web: WebServer) -> None:
+async def test_it_is_asked_again_when_the_server_wants(leaf: Minted, server: str, web: WebServer) -> None:
     """
     Not before; and what it says then takes the place of what it said.
     """
     web.pages[path(leaf)] = window(NOW + 20 * DAY, NOW + 22 * DAY)
     clock = Clock()
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), clock, clock)
-        watch = Monitor(network, 8, clock)
-        one = asks(server, web)
-        await known(watch, one)
-        web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
-        clock.now += 6 * HOUR - 1
-        for _ in range(3):
-            await scrape(watch, one)
-        assert network.lookups._entries
-        assert all(entry.task is None for entry in network.lookups._entries.values())
-        assert web.times(path(leaf)) == 1
-        clock.now += 2 * HOUR
-        row = await until(watch, one, lambda row: due(row) == NOW + DAY)
-        assert row.held.past.previous == {}
-        network.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), clock, clock)
+    watch = Monitor(network, 8, clock)
+    one = asks(server, web)
+    await known(watch, one)
+    web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
+    clock.now += 6 * HOUR - 1
+    for _ in range(3):
+        await scrape(watch, one)
+    assert network.lookups._entries
+    assert all(entry.task is None for entry in network.lookups._entries.values())
+    assert web.times(path(leaf)) == 1
+    clock.now += 2 * HOUR
+    row = await until(watch, one, lambda row: due(row) == NOW + DAY)
+    assert row.held.past.previous == {}
+    network.close()
     assert web.times(path(leaf)) == 2
 
 
@@ -205,7 +183,7 @@ def test_it_is_asked_again_when_the_server_wants(leaf: Minted, server: str, web:
     ],
     ids=["gone", "error", "too many", "no answer", "the end first"],
 )
-def test_the_last_window_stays_while_the_next_can_not_be_got(
+async def test_the_last_window_stays_while_the_next_can_not_be_got(
     leaf: Minted, server: str, web: WebServer, page: Page, reason: Reason
 ) -> None:
     """
@@ -213,27 +191,23 @@ def test_the_last_window_stays_while_the_next_can_not_be_got(
     """
     web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
     clock = Clock()
+    network = Dependencies(asyncio.get_running_loop(), clock, clock)
+    watch = Monitor(network, 8, clock)
+    one = asks(server, web)
+    before = await known(watch, one)
+    web.pages[path(leaf)] = page
+    clock.now += 8 * HOUR
+    asked = network.lookups
 
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), clock, clock)
-        watch = Monitor(network, 8, clock)
-        one = asks(server, web)
-        before = await known(watch, one)
-        web.pages[path(leaf)] = page
-        clock.now += 8 * HOUR
-        asked = network.lookups
+    def failed(_: EndpointRow) -> bool:
+        return any(
+            failure is not None and failure.reason is reason
+            for failure in (asked.failure(key) for key in asked._entries)
+        )
 
-        def failed(_: EndpointRow) -> bool:
-            return any(
-                failure is not None and failure.reason is reason
-                for failure in (asked.failure(key) for key in asked._entries)
-            )
-
-        row = await until(watch, one, failed)
-        assert item(row) == item(before)
-        network.close()
-
-    asyncio.run(work())
+    row = await until(watch, one, failed)
+    assert item(row) == item(before)
+    network.close()
 
 
 def test_a_certificate_that_the_server_does_not_know_is_no_failure(
@@ -263,131 +237,111 @@ def test_a_certificate_that_the_server_does_not_know_is_no_failure(
     assert caplog.records == []
 
 
-def test_a_server_without_renewal_information_is_asked_nothing_more(server: str, web: WebServer) -> None:
+async def test_a_server_without_renewal_information_is_asked_nothing_more(
+    server: str, web: WebServer
+) -> None:
     """
     Its directory says so.
     """
     web.pages["/directory"] = Page(b"{}")
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        watch = Monitor(network, 8, network.clock)
-        one = asks(server, web)
-        await until(watch, one, lambda _: web.times("/directory") == 1)
-        for _ in range(3):
-            (row,) = await scrape(watch, one)
-        assert item(row).renewal is None
-        network.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    watch = Monitor(network, 8, network.clock)
+    one = asks(server, web)
+    await until(watch, one, lambda _: web.times("/directory") == 1)
+    for _ in range(3):
+        (row,) = await scrape(watch, one)
+    assert item(row).renewal is None
+    network.close()
     assert [asked for _, asked, _ in web.asked] == ["/directory"]
 
 
 @pytest.mark.parametrize("settings", [{"renewal_information": False}, {"acme": {}}], ids=["off", "unknown"])
-def test_who_is_not_to_be_asked_is_not(server: str, web: WebServer, settings: dict[str, Any]) -> None:
+async def test_who_is_not_to_be_asked_is_not(server: str, web: WebServer, settings: dict[str, Any]) -> None:
     """
     When the setting is off, or the issuer's ACME server is not known.
     """
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        watch = Monitor(network, 8, network.clock)
-        await scrape(watch, asks(server, web, **settings))
-        assert network.lookups._entries == {}
-        network.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    watch = Monitor(network, 8, network.clock)
+    await scrape(watch, asks(server, web, **settings))
+    assert network.lookups._entries == {}
+    network.close()
     assert web.asked == []
 
 
-def test_an_expired_certificate_is_not_asked_for(leaf: Minted, server: str, web: WebServer) -> None:
+async def test_an_expired_certificate_is_not_asked_for(leaf: Minted, server: str, web: WebServer) -> None:
     """
     RFC 9773 forbids it. What was said before stays.
     """
     web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
     clock = Clock()
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), clock, clock)
-        watch = Monitor(network, 8, clock)
-        one = asks(server, web)
-        await known(watch, one)
-        clock.now = NOW + 61 * DAY
-        for _ in range(3):
-            (row,) = await scrape(watch, one)
-        assert item(row).renewal == Renewal(NOW + DAY, NOW - DAY)
-        assert "expired" in told(row)
-        network.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), clock, clock)
+    watch = Monitor(network, 8, clock)
+    one = asks(server, web)
+    await known(watch, one)
+    clock.now = NOW + 61 * DAY
+    for _ in range(3):
+        (row,) = await scrape(watch, one)
+    assert item(row).renewal == Renewal(NOW + DAY, NOW - DAY)
+    assert "expired" in told(row)
+    network.close()
     assert web.times(path(leaf)) == 1
 
 
-def test_an_expired_certificate_is_never_asked_for(leaf: Minted, server: str, web: WebServer) -> None:
+async def test_an_expired_certificate_is_never_asked_for(leaf: Minted, server: str, web: WebServer) -> None:
     """
     Nor is the directory, when it is expired at the first look.
     """
     clock = Clock()
     clock.now = leaf.certificate.not_valid_after_utc.timestamp() + 1
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), clock, clock)
-        watch = Monitor(network, 8, clock)
-        await scrape(watch, asks(server, web))
-        assert network.lookups._entries == {}
-        network.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), clock, clock)
+    watch = Monitor(network, 8, clock)
+    await scrape(watch, asks(server, web))
+    assert network.lookups._entries == {}
+    network.close()
 
 
-def test_what_was_known_before_a_restart_stays_until_the_server_is_heard(
+async def test_what_was_known_before_a_restart_stays_until_the_server_is_heard(
     leaf: Minted, server: str, web: WebServer
 ) -> None:
     """
     Else each restart would move the time that is due to and fro.
     """
     web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
-
-    async def work() -> None:
-        one = asks(server, web)
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        before = facts(await known(Monitor(network, 8, network.clock), one))
-        network.close()
-        web.pages.clear()
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        network.authorities.restore(before)
-        (row,) = await scrape(Monitor(network, 8, network.clock), one)
-        assert facts(row) == before
-        network.close()
-
-    asyncio.run(work())
+    one = asks(server, web)
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    before = facts(await known(Monitor(network, 8, network.clock), one))
+    network.close()
+    web.pages.clear()
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    network.authorities.restore(before)
+    (row,) = await scrape(Monitor(network, 8, network.clock), one)
+    assert facts(row) == before
+    network.close()
 
 
-def test_the_state_file_keeps_the_window(tmp_path: Path, leaf: Minted, server: str, web: WebServer) -> None:
+async def test_the_state_file_keeps_the_window(
+    tmp_path: Path, leaf: Minted, server: str, web: WebServer
+) -> None:
     """
     The first scrape of a new process tells what the last one knew.
     """
     web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
     config = Config(targets=(asks(server, web),))
     options = Options(state_path=str(tmp_path / "state.sqlite"))
-
-    async def work() -> None:
-        loop = asyncio.get_running_loop()
-        service = Service(lambda: config, options, loop, Clock())
-        service.start()
-        end = loop.time() + 10
-        while item((await service.scrape(10.0)).endpoints[0]).renewal is None:
-            assert loop.time() < end
-            await asyncio.sleep(0.01)
-        await service.close()
-        web.pages.clear()
-        service = Service(lambda: config, options, loop, Clock())
-        service.start()
-        (row,) = (await service.scrape(10.0)).endpoints
-        assert item(row).renewal == Renewal(NOW + DAY, NOW - DAY)
-        await service.close()
-
-    asyncio.run(work())
+    loop = asyncio.get_running_loop()
+    service = Service(lambda: config, options, loop, Clock())
+    service.start()
+    end = loop.time() + 10
+    while item((await service.scrape(10.0)).endpoints[0]).renewal is None:
+        assert loop.time() < end
+        await asyncio.sleep(0.01)
+    await service.close()
+    web.pages.clear()
+    service = Service(lambda: config, options, loop, Clock())
+    service.start()
+    (row,) = (await service.scrape(10.0)).endpoints
+    assert item(row).renewal == Renewal(NOW + DAY, NOW - DAY)
+    await service.close()
 
 
 def of_file(pattern: Path, web: WebServer, **settings: Any) -> Target:
@@ -398,7 +352,7 @@ def of_file(pattern: Path, web: WebServer, **settings: Any) -> Target:
     return replace(Target(url, url.text, acme={ISSUER: web.url("/directory")}), **settings)
 
 
-def test_a_certificate_in_a_file_is_asked_for_too(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+async def test_a_certificate_in_a_file_is_asked_for_too(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
     """
     Alone, with its chain, in a keystore, beside something broken; each certificate once.
     """
@@ -410,29 +364,25 @@ def test_a_certificate_in_a_file_is_asked_for_too(leaf: Minted, web: WebServer, 
     (tmp_path / "store.p12").write_bytes(
         pkcs12.serialize_key_and_certificates(b"web", None, leaf.certificate, None, NoEncryption())
     )
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        watch = Monitor(network, 8, network.clock)
-        pattern = of_file(tmp_path / "*", web)
-        alone = of_file(tmp_path / "broken.pem", web)
-        await until_all(watch, pattern, lambda row: item(row).renewal is not None)
-        first = await scrape(watch, pattern, alone)
-        assert {row.label.rpartition("/")[2] for row in first} == {
-            "alone.pem",
-            "chain.pem",
-            "broken.pem",
-            "store.p12",
-        }
-        for row in first:
-            assert item(row).renewal == Renewal(end, begin)
-            assert due(row) == end
-        again = await scrape(watch, pattern, alone)
-        for before, row in zip(first, again, strict=True):
-            assert item(row) == item(before)
-        network.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    watch = Monitor(network, 8, network.clock)
+    pattern = of_file(tmp_path / "*", web)
+    alone = of_file(tmp_path / "broken.pem", web)
+    await until_all(watch, pattern, lambda row: item(row).renewal is not None)
+    first = await scrape(watch, pattern, alone)
+    assert {row.label.rpartition("/")[2] for row in first} == {
+        "alone.pem",
+        "chain.pem",
+        "broken.pem",
+        "store.p12",
+    }
+    for row in first:
+        assert item(row).renewal == Renewal(end, begin)
+        assert due(row) == end
+    again = await scrape(watch, pattern, alone)
+    for before, row in zip(first, again, strict=True):
+        assert item(row) == item(before)
+    network.close()
     assert [asked for _, asked, _ in web.asked] == ["/directory", path(leaf)]
 
 
@@ -448,25 +398,23 @@ async def until_all(watch: Monitor, one: Target, holds: Callable[[EndpointRow], 
             await asyncio.sleep(0.01)
 
 
-def test_files_are_not_asked_for_when_it_is_off(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+async def test_files_are_not_asked_for_when_it_is_off(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
     """
     Nor when nobody knows the issuer's ACME server.
     """
     (tmp_path / "alone.pem").write_bytes(leaf.pem)
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        watch = Monitor(network, 8, network.clock)
-        await scrape(watch, of_file(tmp_path / "*", web, renewal_information=False))
-        await scrape(watch, of_file(tmp_path / "*", web, acme={}))
-        assert network.lookups._entries == {}
-        network.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    watch = Monitor(network, 8, network.clock)
+    await scrape(watch, of_file(tmp_path / "*", web, renewal_information=False))
+    await scrape(watch, of_file(tmp_path / "*", web, acme={}))
+    assert network.lookups._entries == {}
+    network.close()
     assert web.asked == []
 
 
-def test_a_document_and_a_secret_are_asked_for_too(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+async def test_a_document_and_a_secret_are_asked_for_too(
+    leaf: Minted, web: WebServer, tmp_path: Path
+) -> None:
     """
     What cert-manager says of a Secret goes before what the issuer says.
     """
@@ -480,25 +428,23 @@ def test_a_document_and_a_secret_are_asked_for_too(leaf: Minted, web: WebServer,
         "spec": {"secretName": "web"},
         "status": {"renewalTime": datetime.fromtimestamp(NOW + 30 * DAY, UTC).isoformat()},
     }
-
-    async def work() -> None:
-        async with world(tmp_path) as here:
-            here.fake.fill("secrets", secret("prod", "web", tls_crt=leaf.pem))
-            here.fake.fill("certificates", managed)
-            document = Target(url, url.text, acme=acme)
-            assert item(await known(here.watch, document)).renewal == Renewal(end, begin)
-            for of_secret in (of("prod/web", acme=acme), of("prod/*", acme=acme)):
-                assert item(await known(here.watch, of_secret)).renewal == Renewal(end, begin)
-            both = of("prod/web", "secrets", "certificates", acme=acme)
-            (row,) = await scrape(here.watch, both)
-            assert item(row).renewal == Renewal(NOW + 30 * DAY)
-
-    asyncio.run(work())
+    async with world(tmp_path) as here:
+        here.fake.fill("secrets", secret("prod", "web", tls_crt=leaf.pem))
+        here.fake.fill("certificates", managed)
+        document = Target(url, url.text, acme=acme)
+        assert item(await known(here.watch, document)).renewal == Renewal(end, begin)
+        for of_secret in (of("prod/web", acme=acme), of("prod/*", acme=acme)):
+            assert item(await known(here.watch, of_secret)).renewal == Renewal(end, begin)
+        both = of("prod/web", "secrets", "certificates", acme=acme)
+        (row,) = await scrape(here.watch, both)
+        assert item(row).renewal == Renewal(NOW + 30 * DAY)
     assert web.times(path(leaf)) == 1
 
 
 @pytest.mark.no_cover
-def test_many_files_are_asked_for_little_by_little(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+async def test_many_files_are_asked_for_little_by_little(
+    leaf: Minted, web: WebServer, tmp_path: Path
+) -> None:
     """
     So many at a time at most, and no more are begun by a scrape than may wait; in the end all are known.
     """
@@ -514,46 +460,39 @@ def test_many_files_are_asked_for_little_by_little(leaf: Minted, web: WebServer,
     def under_way(network: Dependencies) -> int:
         return sum(entry.task is not None for entry in network.lookups._entries.values())
 
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        watch = Monitor(network, 8, network.clock)
-        target = of_file(tmp_path / "*.pem", web)
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    watch = Monitor(network, 8, network.clock)
+    target = of_file(tmp_path / "*.pem", web)
 
-        def seen(row: EndpointRow) -> bool:
-            most.append(under_way(network))
-            return item(row).renewal is not None
+    def seen(row: EndpointRow) -> bool:
+        most.append(under_way(network))
+        return item(row).renewal is not None
 
-        first = await until_all(watch, target, seen)
-        assert len(first) == count
-        assert 8 < max(most) <= WAITING
-        again = await scrape(watch, target)
-        assert all(row.held.facts is before.held.facts for row, before in zip(again, first, strict=True))
-        network.close()
-
-    asyncio.run(work())
+    first = await until_all(watch, target, seen)
+    assert len(first) == count
+    assert 8 < max(most) <= WAITING
+    again = await scrape(watch, target)
+    assert all(row.held.facts is before.held.facts for row, before in zip(again, first, strict=True))
+    network.close()
     assert len(web.asked) == count + 1
 
 
-def test_a_file_keeps_its_window_over_a_restart(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
+async def test_a_file_keeps_its_window_over_a_restart(leaf: Minted, web: WebServer, tmp_path: Path) -> None:
     """
     Until the server is heard again.
     """
     web.pages[path(leaf)] = window(NOW - DAY, NOW + DAY)
     (tmp_path / "alone.pem").write_bytes(leaf.pem)
     target = of_file(tmp_path / "alone.pem", web)
-
-    async def work() -> None:
-        network = Dependencies(asyncio.get_running_loop(), Clock())
-        row = await known(Monitor(network, 8, network.clock), target)
-        network.close()
-        web.pages["/directory"] = Page(status=500)
-        later = Dependencies(asyncio.get_running_loop(), Clock())
-        later.authorities.restore(facts(row))
-        (again,) = await scrape(Monitor(later, 8, later.clock), target)
-        assert item(again).renewal == Renewal(NOW + DAY, NOW - DAY)
-        later.close()
-
-    asyncio.run(work())
+    network = Dependencies(asyncio.get_running_loop(), Clock())
+    row = await known(Monitor(network, 8, network.clock), target)
+    network.close()
+    web.pages["/directory"] = Page(status=500)
+    later = Dependencies(asyncio.get_running_loop(), Clock())
+    later.authorities.restore(facts(row))
+    (again,) = await scrape(Monitor(later, 8, later.clock), target)
+    assert item(again).renewal == Renewal(NOW + DAY, NOW - DAY)
+    later.close()
 
 
 async def looked(*targets: Target) -> list[EndpointRow]:

@@ -47,27 +47,13 @@ from tests.support.certificates import (
     tlv,
     write_pair,
 )
+from tests.support.clock import Clock
 from tests.support.processes import free_port, running
 from tests.support.servers import Site, nginx, s_server
 from tests.support.web_server import Page, WebServer
 
 LIST = "/ca.crl"
 OCSP = "/ocsp"
-
-
-class Clock:
-    """
-    A clock that stands until it is moved.
-    """
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        """
-        Seconds since the epoch.
-        """
-        return self.now
 
 
 def is_bound(port: int) -> bool:

@@ -495,34 +495,26 @@ def test_a_huge_answer_is_refused(ca: Minted) -> None:
     play(ca, scene)
 
 
-def test_a_whois_server_that_can_not_be_reached_is_named(ca: Minted) -> None:
+async def test_a_whois_server_that_can_not_be_reached_is_named(ca: Minted) -> None:
     """
     The failure says which server and port, since a firewall often lets port 43 not pass.
     """
+    async with asked(ca, servers={"it": "127.0.0.9"}) as watching:
+        failed = await watching.failed("domain:example.it")
 
-    async def run() -> None:
-        async with asked(ca, servers={"it": "127.0.0.9"}) as watching:
-            failed = await watching.failed("domain:example.it")
-
-            assert failed.reason is Reason.LOOKUP_FAILED
-            assert f"the WHOIS server 127.0.0.9, port {watching.registry.whois_port}" in failed.detail
-
-    asyncio.run(run())
+        assert failed.reason is Reason.LOOKUP_FAILED
+        assert f"the WHOIS server 127.0.0.9, port {watching.registry.whois_port}" in failed.detail
 
 
-def test_a_whois_server_whose_name_is_not_there_is_named(ca: Minted) -> None:
+async def test_a_whois_server_whose_name_is_not_there_is_named(ca: Minted) -> None:
     """
     It is not the target's own name that can't be found, and the failure does not sound so.
     """
+    async with asked(ca, servers={"it": "whois.invalid"}) as watching:
+        failed = await watching.failed("domain:example.it")
 
-    async def run() -> None:
-        async with asked(ca, servers={"it": "whois.invalid"}) as watching:
-            failed = await watching.failed("domain:example.it")
-
-            assert failed.reason is Reason.LOOKUP_FAILED
-            assert "the WHOIS server whois.invalid, port" in failed.detail
-
-    asyncio.run(run())
+        assert failed.reason is Reason.LOOKUP_FAILED
+        assert "the WHOIS server whois.invalid, port" in failed.detail
 
 
 def test_a_silent_registry_delays_the_first_scrape_only_so_long(ca: Minted) -> None:

@@ -41,25 +41,21 @@ async def scraped(it: Registry, trust: ssl.SSLContext, path: Path, now: float) -
         await service.close()
 
 
-def test_a_restart_asks_no_registry_before_it_is_due(ca: Minted, tmp_path: Path) -> None:
+async def test_a_restart_asks_no_registry_before_it_is_due(ca: Minted, tmp_path: Path) -> None:
     """
     What was seen before the restart is told, with the time it was seen; in its time it is looked up again.
     """
+    async with registry(ca) as (it, trust):
+        it.rdap["example.test"] = rdap("example.test")
+        async with scraped(it, trust, tmp_path, NOW) as first:
+            assert first.seen_at == NOW
 
-    async def run() -> None:
-        async with registry(ca) as (it, trust):
-            it.rdap["example.test"] = rdap("example.test")
-            async with scraped(it, trust, tmp_path, NOW) as first:
-                assert first.seen_at == NOW
+        async with scraped(it, trust, tmp_path, NOW + HOUR) as again:
+            assert again == first
+            assert again.seen_at == NOW
+            assert it.asked.count("rdap example.test") == 1
 
-            async with scraped(it, trust, tmp_path, NOW + HOUR) as again:
-                assert again == first
-                assert again.seen_at == NOW
-                assert it.asked.count("rdap example.test") == 1
-
-            async with scraped(it, trust, tmp_path, NOW + 7 * HOUR) as later, asyncio.timeout(10):
-                assert later.items[0].not_after == END
-                await it.asked_again.wait()
-            assert it.asked.count("rdap example.test") == 2
-
-    asyncio.run(run())
+        async with scraped(it, trust, tmp_path, NOW + 7 * HOUR) as later, asyncio.timeout(10):
+            assert later.items[0].not_after == END
+            await it.asked_again.wait()
+        assert it.asked.count("rdap example.test") == 2

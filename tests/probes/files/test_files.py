@@ -170,7 +170,7 @@ def test_a_pattern_that_matches_nothing_fails(tmp_path: Path) -> None:
     assert row.label == f"{tmp_path}/**/*.pem"
 
 
-def test_keys_that_match_a_pattern_are_left_out(tmp_path: Path) -> None:
+async def test_keys_that_match_a_pattern_are_left_out(tmp_path: Path) -> None:
     """
     `/etc/letsencrypt/live/*/*` means the certificates: the key beside them is no failure.
     """
@@ -178,18 +178,14 @@ def test_keys_that_match_a_pattern_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "privkey.pem").write_bytes(leaf().key_pem)
     (tmp_path / "store.p12").write_bytes(old_pkcs12_store())
     (tmp_path / "store.p12.password").write_text(PASSWORD, "utf-8")
-
-    async def run() -> None:
-        async with watching() as watch:
-            made = await watch.scrape([of(tmp_path / "*")], 10, lambda _: True)
-            assert told(made.endpoints) == {"cert.pem": "seen", "store.p12": "seen"}
-            assert made.targets[0].left_out == 1
-            # A certificate that turns into a key is another matter.
-            (tmp_path / "cert.pem").write_bytes(leaf().key_pem)
-            made = await watch.scrape([of(tmp_path / "*")], 10, lambda _: True)
-            assert told(made.endpoints)["cert.pem"] == "nothing_expires"
-
-    asyncio.run(run())
+    async with watching() as watch:
+        made = await watch.scrape([of(tmp_path / "*")], 10, lambda _: True)
+        assert told(made.endpoints) == {"cert.pem": "seen", "store.p12": "seen"}
+        assert made.targets[0].left_out == 1
+        # A certificate that turns into a key is another matter.
+        (tmp_path / "cert.pem").write_bytes(leaf().key_pem)
+        made = await watch.scrape([of(tmp_path / "*")], 10, lambda _: True)
+        assert told(made.endpoints)["cert.pem"] == "nothing_expires"
 
 
 def test_patterns_are_those_of_a_shell(tmp_path: Path) -> None:
@@ -216,7 +212,7 @@ def test_patterns_are_those_of_a_shell(tmp_path: Path) -> None:
     assert found("b/c/*/d") == []
 
 
-def test_kubernetes_swaps_a_link_and_the_new_certificate_is_seen(tmp_path: Path) -> None:
+async def test_kubernetes_swaps_a_link_and_the_new_certificate_is_seen(tmp_path: Path) -> None:
     """
     A mounted Secret is `tls.crt -> ..data/tls.crt`, and `..data` is renamed over: the label stays.
     """
@@ -226,51 +222,43 @@ def test_kubernetes_swaps_a_link_and_the_new_certificate_is_seen(tmp_path: Path)
         (tmp_path / name / "tls.crt").write_bytes(one.pem)
     (tmp_path / "..data").symlink_to("..one")
     (tmp_path / "tls.crt").symlink_to("..data/tls.crt")
-
-    async def run() -> None:
-        async with watching() as watch:
-            (row,) = await scrape(watch, of(tmp_path / "**"))
-            assert row.held.facts is not None
-            assert row.held.facts.items[0].not_after == NOW + 89 * DAY
-            (tmp_path / "..new").symlink_to("..two")
-            (tmp_path / "..new").replace(tmp_path / "..data")
-            (again,) = await scrape(watch, of(tmp_path / "**"))
-            assert again.label == row.label == f"{tmp_path}/tls.crt"
-            assert again.held.facts is not None
-            assert again.held.facts.items[0].not_after == NOW + 90 * DAY
-            assert again.held.past.previous["leaf"].not_after == NOW + 89 * DAY
-
-    asyncio.run(run())
+    async with watching() as watch:
+        (row,) = await scrape(watch, of(tmp_path / "**"))
+        assert row.held.facts is not None
+        assert row.held.facts.items[0].not_after == NOW + 89 * DAY
+        (tmp_path / "..new").symlink_to("..two")
+        (tmp_path / "..new").replace(tmp_path / "..data")
+        (again,) = await scrape(watch, of(tmp_path / "**"))
+        assert again.label == row.label == f"{tmp_path}/tls.crt"
+        assert again.held.facts is not None
+        assert again.held.facts.items[0].not_after == NOW + 90 * DAY
+        assert again.held.past.previous["leaf"].not_after == NOW + 89 * DAY
 
 
-def test_a_file_that_breaks_keeps_what_was_last_read(tmp_path: Path) -> None:
+async def test_a_file_that_breaks_keeps_what_was_last_read(tmp_path: Path) -> None:
     """
     Half overwritten, then gone: the leaf's end is still told, with the reason beside it.
     """
     path = tmp_path / "a.pem"
-
-    async def run() -> None:
-        async with watching() as watch:
-            path.write_bytes(leaf().chain_pem)
-            (row,) = await scrape(watch, of(path))
-            assert items(row) == ["leaf", "chain-1"]
-            path.write_bytes(leaf().pem[:200] + b"\n" + issuer().pem)
-            (row,) = await scrape(watch, of(path))
-            assert outcome(row) == "format_broken"
-            assert {"leaf", "chain-1"} <= set(items(row))
-            path.unlink()
-            (row,) = await scrape(watch, of(path))
-            assert outcome(row) == "file_not_found"
-            assert "leaf" in items(row)
-            path.write_bytes(leaf().chain_pem)
-            (row,) = await scrape(watch, of(path))
-            assert outcome(row) == "seen"
-            assert items(row) == ["leaf", "chain-1"]
-
-    asyncio.run(run())
+    async with watching() as watch:
+        path.write_bytes(leaf().chain_pem)
+        (row,) = await scrape(watch, of(path))
+        assert items(row) == ["leaf", "chain-1"]
+        path.write_bytes(leaf().pem[:200] + b"\n" + issuer().pem)
+        (row,) = await scrape(watch, of(path))
+        assert outcome(row) == "format_broken"
+        assert {"leaf", "chain-1"} <= set(items(row))
+        path.unlink()
+        (row,) = await scrape(watch, of(path))
+        assert outcome(row) == "file_not_found"
+        assert "leaf" in items(row)
+        path.write_bytes(leaf().chain_pem)
+        (row,) = await scrape(watch, of(path))
+        assert outcome(row) == "seen"
+        assert items(row) == ["leaf", "chain-1"]
 
 
-def test_a_broken_leaf_makes_no_authority_of_its_issuer(tmp_path: Path) -> None:
+async def test_a_broken_leaf_makes_no_authority_of_its_issuer(tmp_path: Path) -> None:
     """
     The intermediate is what it was before, and never what stands alone, with deadlines of a year.
     """
@@ -279,31 +267,27 @@ def test_a_broken_leaf_makes_no_authority_of_its_issuer(tmp_path: Path) -> None:
     held.write_bytes(leaf().chain_pem)
     bundle.write_bytes(issuer().pem + root().pem)
     new.write_bytes(broken + issuer().pem)
-
-    async def run() -> None:
-        async with watching() as watch:
-            await scrape(watch, of(held), of(bundle))
-            held.write_bytes(broken + issuer().pem)
-            bundle.write_bytes(broken + root().pem)
-            rows = await scrape(watch, of(held), of(new), of(bundle))
-            assert [outcome(row) for row in rows] == ["format_broken"] * 3
-            kinds = [
-                {item.name: str(item.kind) for item in row.held.facts.items}
-                for row in rows
-                if row.held.facts is not None
-            ]
-            assert kinds == [
-                {"leaf": "leaf", "chain-1": "intermediate"},
-                {"chain-1": "intermediate"},
-                {"certificate-1": "authority", "certificate-2": "authority"},
-            ]
-            assert rows[0].verdict is not None
-            assert [one.item.name for one in rows[0].verdict.items if one.deadlines is not None] == ["leaf"]
-
-    asyncio.run(run())
+    async with watching() as watch:
+        await scrape(watch, of(held), of(bundle))
+        held.write_bytes(broken + issuer().pem)
+        bundle.write_bytes(broken + root().pem)
+        rows = await scrape(watch, of(held), of(new), of(bundle))
+        assert [outcome(row) for row in rows] == ["format_broken"] * 3
+        kinds = [
+            {item.name: str(item.kind) for item in row.held.facts.items}
+            for row in rows
+            if row.held.facts is not None
+        ]
+        assert kinds == [
+            {"leaf": "leaf", "chain-1": "intermediate"},
+            {"chain-1": "intermediate"},
+            {"certificate-1": "authority", "certificate-2": "authority"},
+        ]
+        assert rows[0].verdict is not None
+        assert [one.item.name for one in rows[0].verdict.items if one.deadlines is not None] == ["leaf"]
 
 
-def test_a_file_that_leaves_a_pattern_is_held(tmp_path: Path) -> None:
+async def test_a_file_that_leaves_a_pattern_is_held(tmp_path: Path) -> None:
     """
     Removed while others still match: it fails, and its end is still told; back, it has its history.
     """
@@ -311,22 +295,18 @@ def test_a_file_that_leaves_a_pattern_is_held(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(leaf().pem)
     (tmp_path / "text.pem").write_bytes(b"nothing that was ever seen")
     renewed = issuer().issue("www.example", ["www.example"], not_before=NOW, not_after=NOW + 90 * DAY)
-
-    async def run() -> None:
-        async with watching() as watch:
-            await scrape(watch, of(tmp_path / "*.pem"))
-            (tmp_path / "a.pem").unlink()
-            (tmp_path / "text.pem").unlink()
-            rows = await scrape(watch, of(tmp_path / "*.pem"))
-            assert told(rows) == {"a.pem": "file_not_found", "b.pem": "seen"}
-            assert [items(row) for row in rows] == [["leaf"], ["leaf"]]
-            (tmp_path / "a.pem").write_bytes(renewed.pem)
-            rows = await scrape(watch, of(tmp_path / "*.pem"))
-            assert told(rows) == {"a.pem": "seen", "b.pem": "seen"}
-            (row,) = (row for row in rows if row.label.endswith("a.pem"))
-            assert row.held.past.previous["leaf"].not_after == NOW + 89 * DAY
-
-    asyncio.run(run())
+    async with watching() as watch:
+        await scrape(watch, of(tmp_path / "*.pem"))
+        (tmp_path / "a.pem").unlink()
+        (tmp_path / "text.pem").unlink()
+        rows = await scrape(watch, of(tmp_path / "*.pem"))
+        assert told(rows) == {"a.pem": "file_not_found", "b.pem": "seen"}
+        assert [items(row) for row in rows] == [["leaf"], ["leaf"]]
+        (tmp_path / "a.pem").write_bytes(renewed.pem)
+        rows = await scrape(watch, of(tmp_path / "*.pem"))
+        assert told(rows) == {"a.pem": "seen", "b.pem": "seen"}
+        (row,) = (row for row in rows if row.label.endswith("a.pem"))
+        assert row.held.past.previous["leaf"].not_after == NOW + 89 * DAY
 
 
 def test_a_file_that_stays_away_is_forgotten_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -359,25 +339,21 @@ def test_a_file_that_stays_away_is_forgotten_though_the_clock_was_set_back() -> 
         assert len(memory.known(target).endpoints) == known
 
 
-def test_all_patterns_together_have_a_limit(tmp_path: Path) -> None:
+async def test_all_patterns_together_have_a_limit(tmp_path: Path) -> None:
     """
     What is beyond it is counted, and a pattern keeps what it had; one that is asked for no more makes room.
     """
     for name in ("a/1", "a/2", "b/1", "b/2"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-
-    async def run() -> None:
-        now = [NOW]
-        all_files = cache.Files(asyncio.get_running_loop(), lambda: NOW, limit=3, monotonic=lambda: now[0])
-        for _ in range(2):
-            found = [await all_files.search(f"{tmp_path}/{name}/*") for name in ("a", "b")]
-            assert [(len(one.paths), one.beyond) for one in found] == [(2, 0), (1, 1)]
-        now[0] += cache.ASKED + 1
-        found_later = await all_files.search(f"{tmp_path}/b/*")
-        assert (len(found_later.paths), found_later.beyond) == (2, 0)
-
-    asyncio.run(run())
+    now = [NOW]
+    all_files = cache.Files(asyncio.get_running_loop(), lambda: NOW, limit=3, monotonic=lambda: now[0])
+    for _ in range(2):
+        found = [await all_files.search(f"{tmp_path}/{name}/*") for name in ("a", "b")]
+        assert [(len(one.paths), one.beyond) for one in found] == [(2, 0), (1, 1)]
+    now[0] += cache.ASKED + 1
+    found_later = await all_files.search(f"{tmp_path}/b/*")
+    assert (len(found_later.paths), found_later.beyond) == (2, 0)
 
 
 def test_what_can_not_be_asked_for_is_no_fault_of_ours(tmp_path: Path) -> None:
@@ -441,7 +417,7 @@ def test_a_file_that_changed_a_moment_ago_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("store", [old_pkcs12_store, java_store])
-def test_a_keystores_password_may_lie_beside_it(tmp_path: Path, store: Callable[[], bytes]) -> None:
+async def test_a_keystores_password_may_lie_beside_it(tmp_path: Path, store: Callable[[], bytes]) -> None:
     """
     `NAME.password` goes before the target's own, since it is the nearer of the two.
     """
@@ -449,34 +425,30 @@ def test_a_keystores_password_may_lie_beside_it(tmp_path: Path, store: Callable[
     path.write_bytes(store())
     beside = tmp_path / "store.password"
     beside.write_bytes(PASSWORD.encode() + b"\r\n")
-
-    async def run() -> None:
-        async with watching() as watch:
+    async with watching() as watch:
+        (row,) = await scrape(watch, of(path, password="wrong"))
+        assert outcome(row) == "seen"
+        for encoding in ("utf-8-sig", "utf-16"):
+            beside.write_text(PASSWORD + "\n", encoding)
             (row,) = await scrape(watch, of(path, password="wrong"))
             assert outcome(row) == "seen"
-            for encoding in ("utf-8-sig", "utf-16"):
-                beside.write_text(PASSWORD + "\n", encoding)
-                (row,) = await scrape(watch, of(path, password="wrong"))
-                assert outcome(row) == "seen"
-            beside.write_bytes(b"")
-            (row,) = await scrape(watch, of(path, password=PASSWORD))
-            assert outcome(row) == "keystore_password_wrong"
-            assert "empty" in detail(row)
-            beside.write_bytes(b"\xff\x00")
-            (row,) = await scrape(watch, of(path, password=PASSWORD))
-            assert outcome(row) == "keystore_locked"
-            beside.unlink()
-            beside.mkdir()
-            (row,) = await scrape(watch, of(path, password=PASSWORD))
-            assert outcome(row) == "keystore_locked"
-            beside.rmdir()
-            (row,) = await scrape(watch, of(path, password=PASSWORD))
-            assert outcome(row) == "seen"
-            (row,) = await scrape(watch, of(path, password="sesame"))
-            assert outcome(row) == "keystore_password_wrong"
-            assert "sesame" not in detail(row)
-
-    asyncio.run(run())
+        beside.write_bytes(b"")
+        (row,) = await scrape(watch, of(path, password=PASSWORD))
+        assert outcome(row) == "keystore_password_wrong"
+        assert "empty" in detail(row)
+        beside.write_bytes(b"\xff\x00")
+        (row,) = await scrape(watch, of(path, password=PASSWORD))
+        assert outcome(row) == "keystore_locked"
+        beside.unlink()
+        beside.mkdir()
+        (row,) = await scrape(watch, of(path, password=PASSWORD))
+        assert outcome(row) == "keystore_locked"
+        beside.rmdir()
+        (row,) = await scrape(watch, of(path, password=PASSWORD))
+        assert outcome(row) == "seen"
+        (row,) = await scrape(watch, of(path, password="sesame"))
+        assert outcome(row) == "keystore_password_wrong"
+        assert "sesame" not in detail(row)
 
 
 def test_a_keystore_without_a_password_is_locked(tmp_path: Path) -> None:
@@ -505,7 +477,7 @@ targets:
     assert "from a" not in repr(config.targets)
 
 
-def test_kubeconfig_is_read_with_the_files_that_it_names(tmp_path: Path) -> None:
+async def test_kubeconfig_is_read_with_the_files_that_it_names(tmp_path: Path) -> None:
     """
     Relative to its own directory; one that is missing is told, and seen when it comes.
     """
@@ -515,19 +487,15 @@ def test_kubeconfig_is_read_with_the_files_that_it_names(tmp_path: Path) -> None
         )
     )
     (tmp_path / "one.pem").write_bytes(leaf().pem)
-
-    async def run() -> None:
-        async with watching() as watch:
-            (row,) = await scrape(watch, of(tmp_path / "config"))
-            assert outcome(row) == "file_not_found"
-            assert "user/two" in detail(row)
-            assert sorted(items(row)) == ["cluster/prod", "user/one"]
-            (tmp_path / "two.pem").write_bytes(leaf().pem)
-            (row,) = await scrape(watch, of(tmp_path / "config"))
-            assert outcome(row) == "seen"
-            assert sorted(items(row)) == ["cluster/prod", "user/one", "user/two"]
-
-    asyncio.run(run())
+    async with watching() as watch:
+        (row,) = await scrape(watch, of(tmp_path / "config"))
+        assert outcome(row) == "file_not_found"
+        assert "user/two" in detail(row)
+        assert sorted(items(row)) == ["cluster/prod", "user/one"]
+        (tmp_path / "two.pem").write_bytes(leaf().pem)
+        (row,) = await scrape(watch, of(tmp_path / "config"))
+        assert outcome(row) == "seen"
+        assert sorted(items(row)) == ["cluster/prod", "user/one", "user/two"]
 
 
 def test_a_directory_that_is_named_is_no_file_however_it_is_written(tmp_path: Path) -> None:
@@ -592,27 +560,23 @@ def test_renewed_on_disk_and_not_deployed(tmp_path: Path) -> None:
     assert all(line.endswith(f" {NOW + 90 * DAY!r}") for line in newest)
 
 
-def test_state_brings_files_back_as_they_were(tmp_path: Path) -> None:
+async def test_state_brings_files_back_as_they_were(tmp_path: Path) -> None:
     """
     Chains of files come back as chains that no client was asked to trust.
     """
     (tmp_path / "a.pem").write_bytes(leaf().chain_pem)
     state = State(str(tmp_path / "state.sqlite"))
     state.load(NOW)
-
-    async def run() -> None:
-        async with watching() as watch:
-            (row,) = await scrape(watch, of(tmp_path / "a.pem"))
-            state.save(snapshot(watch.memory))
-            again = State(str(state.path))
-            (known,) = again.load(NOW).values()
-            again.close()
-            (held,) = known.endpoints.values()
-            assert held.facts == row.held.facts
-            assert held.facts is not None
-            assert not held.facts.presented
-
-    asyncio.run(run())
+    async with watching() as watch:
+        (row,) = await scrape(watch, of(tmp_path / "a.pem"))
+        state.save(snapshot(watch.memory))
+        again = State(str(state.path))
+        (known,) = again.load(NOW).values()
+        again.close()
+        (held,) = known.endpoints.values()
+        assert held.facts == row.held.facts
+        assert held.facts is not None
+        assert not held.facts.presented
     state.close()
 
 
@@ -639,7 +603,7 @@ def test_many_files_are_looked_at_in_parts(tmp_path: Path) -> None:
     }
 
 
-def test_a_pattern_leaves_out_what_is_no_certificate_at_all(tmp_path: Path) -> None:
+async def test_a_pattern_leaves_out_what_is_no_certificate_at_all(tmp_path: Path) -> None:
     """
     Configuration, text, keys, sockets; a container that is broken fails, and so does what held something.
     """
@@ -664,41 +628,36 @@ def test_a_pattern_leaves_out_what_is_no_certificate_at_all(tmp_path: Path) -> N
     (tmp_path / "half.crt").write_bytes(leaf().pem[-200:])
     (tmp_path / "bare.crt").write_bytes(base64.b64encode(leaf().der)[:-21])
     (tmp_path / "cut").write_text("-----BEGIN CERTIFICAT-\n", "utf-8")
-
-    async def run() -> None:
-        async with watching() as watch:
-            made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
-            assert told(made.endpoints) == {
-                "site": "seen",
-                "site.crt": "seen",
-                "broken": "format_broken",
-                "empty.crt": "format_unknown",
-                "letter.pem": "format_broken",
-                "random.crt": "format_unknown",
-                "half.crt": "format_unknown",
-                "bare.crt": "format_unknown",
-                "cut": "format_broken",
-            }
-            assert made.targets[0].left_out == 10
-            (words,) = {str(one) for one in made.results[0].left_out if "openssl.cnf" in one.place}
-            assert (
-                words
-                == f"{tmp_path}/openssl.cnf: it is no certificate, neither by its content nor by its name"
-            )
-            (tmp_path / "site").write_bytes(b"anything else")
-            (tmp_path / "site.crt").write_bytes(b"404 Not Found")
-            made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
-            assert told(made.endpoints)["site"] == told(made.endpoints)["site.crt"] == "format_unknown"
-
-    asyncio.run(run())
+    async with watching() as watch:
+        made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+        assert told(made.endpoints) == {
+            "site": "seen",
+            "site.crt": "seen",
+            "broken": "format_broken",
+            "empty.crt": "format_unknown",
+            "letter.pem": "format_broken",
+            "random.crt": "format_unknown",
+            "half.crt": "format_unknown",
+            "bare.crt": "format_unknown",
+            "cut": "format_broken",
+        }
+        assert made.targets[0].left_out == 10
+        (words,) = {str(one) for one in made.results[0].left_out if "openssl.cnf" in one.place}
+        assert (
+            words == f"{tmp_path}/openssl.cnf: it is no certificate, neither by its content nor by its name"
+        )
+        (tmp_path / "site").write_bytes(b"anything else")
+        (tmp_path / "site.crt").write_bytes(b"404 Not Found")
+        made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+        assert told(made.endpoints)["site"] == told(made.endpoints)["site.crt"] == "format_unknown"
     # What is named is to be a certificate: alone, or at the end of a pattern.
     for path in ("openssl.cnf", "fifo", "empty", "dummy.crt"):
-        (alone,) = look(of(tmp_path / path))
-        (by_pattern,) = look(of(f"{str(tmp_path)[:-1]}?/{path}"))
+        (alone,) = await asyncio.to_thread(look, of(tmp_path / path))
+        (by_pattern,) = await asyncio.to_thread(look, of(f"{str(tmp_path)[:-1]}?/{path}"))
         assert outcome(alone) == outcome(by_pattern) == ("not_a_file" if path == "fifo" else "format_unknown")
 
 
-def test_a_pattern_leaves_out_trust_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pattern_leaves_out_trust_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     By their place, through links too, or by holding many roots. A root of one's own is watched.
     """
@@ -719,24 +678,20 @@ def test_a_pattern_leaves_out_trust_stores(tmp_path: Path, monkeypatch: pytest.M
     (certs / "few").write_bytes(roots[0].pem + roots[1].pem)
     (certs / "cacerts").write_bytes(java_store([(f"{at}", None) for at in range(left_out.MANY_ROOTS)]))
     monkeypatch.setattr(left_out, "STORES", (f"{store}/",))
-
-    async def run() -> None:
-        async with watching() as watch:
-            made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
-            assert told(made.endpoints) == {
-                "broken.crt": "format_broken",
-                "ours.crt": "seen",
-                "ours.pem": "seen",
-                "few": "seen",
-            }
-            assert {one.why for one in made.results[0].left_out} == {left_out.TRUST_STORE}
-            assert made.targets[0].left_out == 4
-
-    asyncio.run(run())
-    (row,) = look(of(certs / "theirs.pem"))
+    async with watching() as watch:
+        made = await watch.scrape([of(tmp_path / "**")], 10, lambda _: True)
+        assert told(made.endpoints) == {
+            "broken.crt": "format_broken",
+            "ours.crt": "seen",
+            "ours.pem": "seen",
+            "few": "seen",
+        }
+        assert {one.why for one in made.results[0].left_out} == {left_out.TRUST_STORE}
+        assert made.targets[0].left_out == 4
+    (row,) = await asyncio.to_thread(look, of(certs / "theirs.pem"))
     assert outcome(row) == "seen"
     assert [str(one.kind) for one in row.held.facts.items] == ["authority"] if row.held.facts else False
-    (row,) = look(of(certs / "0123abcd.*"))
+    (row,) = await asyncio.to_thread(look, of(certs / "0123abcd.*"))
     assert outcome(row) == "seen"
 
 
@@ -796,7 +751,7 @@ def test_a_mount_that_hangs_hinders_no_file_beside_it(tmp_path: Path) -> None:
         asyncio.run(run(end))
 
 
-def test_a_slow_file_is_waited_for_and_hinders_no_other(
+async def test_a_slow_file_is_waited_for_and_hinders_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -813,23 +768,19 @@ def test_a_slow_file_is_waited_for_and_hinders_no_other(
 
     monkeypatch.setattr(cache, "read", read)
     order: list[int] = []
+    remembered = cache.Files(asyncio.get_running_loop(), lambda: NOW)
 
-    async def run() -> None:
-        remembered = cache.Files(asyncio.get_running_loop(), lambda: NOW)
+    def tell(position: int, _outcome: Outcome, _seconds: float) -> None:
+        order.append(position)
+        if len(order) == 2:
+            go_on.set()
 
-        def tell(position: int, _outcome: Outcome, _seconds: float) -> None:
-            order.append(position)
-            if len(order) == 2:
-                go_on.set()
-
-        paths = [str(tmp_path / f"{name}.pem") for name in ("a", "b", "c")]
-        await remembered.look(paths, None, 60, tell, tolerance=cache.Tolerance.ALL)
-
-    asyncio.run(run())
+    paths = [str(tmp_path / f"{name}.pem") for name in ("a", "b", "c")]
+    await remembered.look(paths, None, 60, tell, tolerance=cache.Tolerance.ALL)
     assert order == [1, 2, 0]
 
 
-def test_looks_that_are_cut_off_leave_one_thread_behind(
+async def test_looks_that_are_cut_off_leave_one_thread_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -846,25 +797,21 @@ def test_looks_that_are_cut_off_leave_one_thread_behind(
         return leaf().pem, None
 
     monkeypatch.setattr(cache, "read", read)
+    remembered = cache.Files(asyncio.get_running_loop(), lambda: NOW)
+    outcomes: list[Outcome] = []
 
-    async def run() -> None:
-        remembered = cache.Files(asyncio.get_running_loop(), lambda: NOW)
-        outcomes: list[Outcome] = []
+    def tell(_: int, outcome: Outcome, _seconds: float) -> None:
+        outcomes.append(outcome)
 
-        def tell(_: int, outcome: Outcome, _seconds: float) -> None:
-            outcomes.append(outcome)
-
-        for _ in range(2 * THREADS):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await remembered.look([str(path)], None, 60, tell, tolerance=cache.Tolerance.NONE)
-        assert outcomes == []
-        assert len(asked) == 1
-        go_on.set()
-        await remembered.look([str(path)], None, 60, tell, tolerance=cache.Tolerance.NONE)
-        assert isinstance(outcomes[0], Facts)
-
-    asyncio.run(run())
+    for _ in range(2 * THREADS):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await remembered.look([str(path)], None, 60, tell, tolerance=cache.Tolerance.NONE)
+    assert outcomes == []
+    assert len(asked) == 1
+    go_on.set()
+    await remembered.look([str(path)], None, 60, tell, tolerance=cache.Tolerance.NONE)
+    assert isinstance(outcomes[0], Facts)
 
 
 @pytest.mark.no_cover

@@ -169,23 +169,19 @@ def test_a_setting_goes_before_the_environment(tmp_path: Path) -> None:
     assert look(tmp_path, make, kubeconfig=tmp_path / "own") == (WEB, "")
 
 
-def test_several_kubeconfigs_are_one(tmp_path: Path) -> None:
+async def test_several_kubeconfigs_are_one(tmp_path: Path) -> None:
     """
     As with kubectl: the first that has an entry counts, and one that is missing does not matter.
     """
-
-    async def run() -> None:
-        async with api_server() as fake:
-            fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
-            whole = kubeconfig(fake, {"token": TOKEN})
-            paths = [tmp_path / "missing", tmp_path / "contexts", tmp_path / "rest"]
-            paths[1].write_text(json.dumps({"contexts": whole.pop("contexts")}), encoding="utf-8")
-            paths[2].write_text(json.dumps(whole), encoding="utf-8")
-            environ = {"KUBECONFIG": ":".join(map(str, paths))}
-            async with seen_by(fake, environ, tmp_path / "none") as here:
-                assert told(await here.look(of("prod/web"))) == WEB
-
-    asyncio.run(run())
+    async with api_server() as fake:
+        fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
+        whole = kubeconfig(fake, {"token": TOKEN})
+        paths = [tmp_path / "missing", tmp_path / "contexts", tmp_path / "rest"]
+        paths[1].write_text(json.dumps({"contexts": whole.pop("contexts")}), encoding="utf-8")
+        paths[2].write_text(json.dumps(whole), encoding="utf-8")
+        environ = {"KUBECONFIG": ":".join(map(str, paths))}
+        async with seen_by(fake, environ, tmp_path / "none") as here:
+            assert told(await here.look(of("prod/web"))) == WEB
 
 
 def changed(**user: Any) -> Make:
@@ -236,23 +232,19 @@ def test_what_does_not_work_says_why(tmp_path: Path, make: Make, reason: str, wo
     assert TOKEN not in sentence
 
 
-def test_without_any_cluster_it_is_told_what_to_set(tmp_path: Path) -> None:
+async def test_without_any_cluster_it_is_told_what_to_set(tmp_path: Path) -> None:
     """
     No kubeconfig, and no pod.
     """
-
-    async def run() -> None:
-        async with api_server() as fake, seen_by(fake, {"HOME": str(tmp_path)}, tmp_path) as here:
-            (row,) = await here.look(of("prod/web"))
-            assert told([row]) == {"prod/web": "file_not_found"}
-            assert "KUBECONFIG" in detail(row)
-            (tmp_path / ".kube").mkdir()
-            made = json.dumps(kubeconfig(fake, {"token": TOKEN}))
-            (tmp_path / ".kube" / "config").write_text(made, encoding="utf-8")
-            fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
-            await here.until(of("prod/web"), lambda rows: rows == WEB)
-
-    asyncio.run(run())
+    async with api_server() as fake, seen_by(fake, {"HOME": str(tmp_path)}, tmp_path) as here:
+        (row,) = await here.look(of("prod/web"))
+        assert told([row]) == {"prod/web": "file_not_found"}
+        assert "KUBECONFIG" in detail(row)
+        (tmp_path / ".kube").mkdir()
+        made = json.dumps(kubeconfig(fake, {"token": TOKEN}))
+        (tmp_path / ".kube" / "config").write_text(made, encoding="utf-8")
+        fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
+        await here.until(of("prod/web"), lambda rows: rows == WEB)
 
 
 def test_a_pod_uses_its_service_account_and_reads_its_token_again(tmp_path: Path) -> None:
@@ -293,25 +285,21 @@ def test_a_new_authority_is_taken_up(tmp_path: Path) -> None:
     in_pod(tmp_path, run)
 
 
-def test_a_client_certificate_that_rotates_is_taken_up(tmp_path: Path) -> None:
+async def test_a_client_certificate_that_rotates_is_taken_up(tmp_path: Path) -> None:
     """
     The files that a kubeconfig names are read again.
     """
-
-    async def run() -> None:
-        async with api_server() as fake:
-            fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
-            made = with_certificate_files(fake, tmp_path)
-            (tmp_path / "own.key").write_bytes(client(fake).key_pem)
-            file = tmp_path / "kubeconfig"
-            file.write_text(json.dumps(made), encoding="utf-8")
-            async with seen_by(fake, {"KUBECONFIG": str(file)}, tmp_path) as here:
-                unusable = {"prod/web": "client_certificate_unusable"}
-                await here.until(of("prod/web"), lambda rows: rows == unusable)
-                with_certificate_files(fake, tmp_path)
-                await here.until(of("prod/web"), lambda rows: rows == WEB)
-
-    asyncio.run(run())
+    async with api_server() as fake:
+        fake.fill("secrets", secret("prod", "web", tls_crt=leaf().pem))
+        made = with_certificate_files(fake, tmp_path)
+        (tmp_path / "own.key").write_bytes(client(fake).key_pem)
+        file = tmp_path / "kubeconfig"
+        file.write_text(json.dumps(made), encoding="utf-8")
+        async with seen_by(fake, {"KUBECONFIG": str(file)}, tmp_path) as here:
+            unusable = {"prod/web": "client_certificate_unusable"}
+            await here.until(of("prod/web"), lambda rows: rows == unusable)
+            with_certificate_files(fake, tmp_path)
+            await here.until(of("prod/web"), lambda rows: rows == WEB)
 
 
 def test_neither_tokens_nor_keys_are_in_a_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -328,24 +316,21 @@ def test_neither_tokens_nor_keys_are_in_a_log(tmp_path: Path, caplog: pytest.Log
     assert hidden not in sentence + caplog.text
 
 
-def test_an_api_server_that_speaks_no_tls(tmp_path: Path) -> None:
+async def test_an_api_server_that_speaks_no_tls(tmp_path: Path) -> None:
     """
     A port on which something else listens.
     """
 
-    async def run() -> None:
-        async def hello(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b"220 not TLS at all\r\n")
-            writer.close()
+    async def hello(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 not TLS at all\r\n")
+        writer.close()
 
-        port = free_port()
-        server = await asyncio.start_server(hello, "127.0.0.1", port)
-        async with api_server() as fake, server:
-            fake.port = port
-            file = tmp_path / "kubeconfig"
-            file.write_text(json.dumps(kubeconfig(fake, {"token": TOKEN})), encoding="utf-8")
-            async with seen_by(fake, {"KUBECONFIG": str(file)}, tmp_path) as here:
-                rows = await here.look(of("prod/web"))
-                assert told(rows) == {"prod/web": "handshake_refused"}
-
-    asyncio.run(run())
+    port = free_port()
+    server = await asyncio.start_server(hello, "127.0.0.1", port)
+    async with api_server() as fake, server:
+        fake.port = port
+        file = tmp_path / "kubeconfig"
+        file.write_text(json.dumps(kubeconfig(fake, {"token": TOKEN})), encoding="utf-8")
+        async with seen_by(fake, {"KUBECONFIG": str(file)}, tmp_path) as here:
+            rows = await here.look(of("prod/web"))
+            assert told(rows) == {"prod/web": "handshake_refused"}

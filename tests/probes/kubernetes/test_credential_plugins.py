@@ -371,20 +371,16 @@ def of_script(directory: Path, script: str, **more: Any) -> Plugin:
     return plugin(executing(command, **more)["exec"], directory, None, "the user")
 
 
-def test_the_loop_goes_on_while_a_plugin_works(tmp_path: Path) -> None:
+async def test_the_loop_goes_on_while_a_plugin_works(tmp_path: Path) -> None:
     """
     The plugin waits for what the test writes meanwhile.
     """
     script = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; cat {tmp_path}/go"
-
-    async def work() -> None:
-        asked = asyncio.create_task(run(of_script(tmp_path, script), {}))
-        await eventually((tmp_path / "begun").exists)
-        (tmp_path / "new").write_text(answer(token=TOKEN), encoding="utf-8")
-        (tmp_path / "new").rename(tmp_path / "go")
-        assert (await asked).token == TOKEN
-
-    asyncio.run(work())
+    asked = asyncio.create_task(run(of_script(tmp_path, script), {}))
+    await eventually((tmp_path / "begun").exists)
+    (tmp_path / "new").write_text(answer(token=TOKEN), encoding="utf-8")
+    (tmp_path / "new").rename(tmp_path / "go")
+    assert (await asked).token == TOKEN
 
 
 def is_running(process: int) -> bool:
@@ -399,72 +395,56 @@ def is_running(process: int) -> bool:
 
 
 @pytest.mark.parametrize("script", ["wait", "exit 0"])
-def test_a_plugin_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: Path, script: str) -> None:
+async def test_a_plugin_that_does_not_end_is_ended_with_all_that_it_started(
+    tmp_path: Path, script: str
+) -> None:
     """
     Also when only what it started is left, and holds what it prints to open.
     """
-
-    async def work() -> None:
-        with pytest.raises(ProbeError) as caught:
-            await run(of_script(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; {script}"), {}, 0.5)
-        assert caught.value.reason is Reason.TIMEOUT
-        assert "0.5 s" in caught.value.detail
-        child = int((tmp_path / "child").read_text(encoding="ascii"))
-        await eventually(lambda: not is_running(child))
-
-    asyncio.run(work())
+    with pytest.raises(ProbeError) as caught:
+        await run(of_script(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; {script}"), {}, 0.5)
+    assert caught.value.reason is Reason.TIMEOUT
+    assert "0.5 s" in caught.value.detail
+    child = int((tmp_path / "child").read_text(encoding="ascii"))
+    await eventually(lambda: not is_running(child))
 
 
-def test_a_plugin_ends_with_those_who_wait_for_it(tmp_path: Path) -> None:
+async def test_a_plugin_ends_with_those_who_wait_for_it(tmp_path: Path) -> None:
     """
     When the exporter ends, or nobody asks for the target any more.
     """
-
-    async def work() -> None:
-        made = of_script(
-            tmp_path, f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/process; sleep 600"
-        )
-        asked = asyncio.create_task(run(made, {}))
-        await eventually((tmp_path / "process").exists)
-        asked.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asked
-        await eventually(lambda: not is_running(int((tmp_path / "process").read_text(encoding="ascii"))))
-
-    asyncio.run(work())
+    made = of_script(tmp_path, f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/process; sleep 600")
+    asked = asyncio.create_task(run(made, {}))
+    await eventually((tmp_path / "process").exists)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await eventually(lambda: not is_running(int((tmp_path / "process").read_text(encoding="ascii"))))
 
 
-def test_who_stops_waiting_at_any_moment_is_free(tmp_path: Path) -> None:
+async def test_who_stops_waiting_at_any_moment_is_free(tmp_path: Path) -> None:
     """
     Also while the plugin is being started.
     """
     made = of_script(tmp_path, "sleep 600")
-
-    async def work() -> None:
-        for steps in range(12):
-            asked = asyncio.create_task(run(made, {}))
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            asked.cancel()
-            async with asyncio.timeout(10):
-                with pytest.raises(asyncio.CancelledError):
-                    await asked
-
-    asyncio.run(work())
+    for steps in range(12):
+        asked = asyncio.create_task(run(made, {}))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        asked.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await asked
 
 
-def test_much_on_standard_error_blocks_nobody(tmp_path: Path) -> None:
+async def test_much_on_standard_error_blocks_nobody(tmp_path: Path) -> None:
     """
     Its begin is told.
     """
-
-    async def work() -> None:
-        made = of_script(tmp_path, "echo begin >&2; head -c 3000000 /dev/zero >&2; exit 1")
-        with pytest.raises(ProbeError, match="begin") as caught:
-            await run(made, {})
-        assert len(caught.value.detail) < 1000
-
-    asyncio.run(work())
+    made = of_script(tmp_path, "echo begin >&2; head -c 3000000 /dev/zero >&2; exit 1")
+    with pytest.raises(ProbeError, match="begin") as caught:
+        await run(made, {})
+    assert len(caught.value.detail) < 1000
 
 
 def test_no_secret_of_a_plugin_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

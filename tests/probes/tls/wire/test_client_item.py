@@ -2,7 +2,6 @@
 The certificate that is shown to servers ends too: it is an item of each endpoint that it is meant for.
 """
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -113,49 +112,41 @@ def test_a_server_that_was_never_reached_does_not_hide_it(tmp_path: Path) -> Non
     assert not facts(row).presented
 
 
-def test_a_server_that_is_down_keeps_its_own_dates(tmp_path: Path, ca: Minted, anchors: str) -> None:
+async def test_a_server_that_is_down_keeps_its_own_dates(tmp_path: Path, ca: Minted, anchors: str) -> None:
     """
     While ours are those of the file as it is now.
     """
     old, new = client(), client(NOW + 300 * DAY)
     settings = shown_with(tmp_path, old)
-
-    async def work() -> None:
-        async with watching() as watch:
-            with nginx(tmp_path, Site([ca.issue(NAME, [NAME]).chain])) as server:
-                one = target(server, ca_file=anchors, **settings)
-                (before,) = await scrape(watch, one)
-                seen = facts(before)
-            shown_with(tmp_path, new)
-            (row,) = await scrape(watch, one)
-            assert told(row) == ("connection_refused",)
-            assert facts(row).items == (*seen.items[:-1], item_of(new))
-            assert facts(row).chains == seen.chains
-            (again,) = await scrape(watch, one)
-            assert again.held.facts is row.held.facts
-
-    asyncio.run(work())
+    async with watching() as watch:
+        with nginx(tmp_path, Site([ca.issue(NAME, [NAME]).chain])) as server:
+            one = target(server, ca_file=anchors, **settings)
+            (before,) = await scrape(watch, one)
+            seen = facts(before)
+        shown_with(tmp_path, new)
+        (row,) = await scrape(watch, one)
+        assert told(row) == ("connection_refused",)
+        assert facts(row).items == (*seen.items[:-1], item_of(new))
+        assert facts(row).chains == seen.chains
+        (again,) = await scrape(watch, one)
+        assert again.held.facts is row.held.facts
 
 
-def test_a_renewed_file_is_seen_at_the_next_look(tmp_path: Path, healthy: Server, anchors: str) -> None:
+async def test_a_renewed_file_is_seen_at_the_next_look(tmp_path: Path, healthy: Server, anchors: str) -> None:
     """
     It is read again when it changed, and only then.
     """
-
-    async def work() -> None:
-        async with watching() as watch:
-            settings = shown_with(tmp_path, client())
-            one = target(healthy, ca_file=anchors, **settings)
-            (before,) = await scrape(watch, one)
-            (unchanged,) = await scrape(watch, one)
-            assert unchanged.held.facts is before.held.facts
-            assert unchanged.verdict is before.verdict
-            renewed = client(NOW + 300 * DAY)
-            shown_with(tmp_path, renewed)
-            (after,) = await scrape(watch, one)
-            assert facts(after).items[-1] == item_of(renewed)
-
-    asyncio.run(work())
+    async with watching() as watch:
+        settings = shown_with(tmp_path, client())
+        one = target(healthy, ca_file=anchors, **settings)
+        (before,) = await scrape(watch, one)
+        (unchanged,) = await scrape(watch, one)
+        assert unchanged.held.facts is before.held.facts
+        assert unchanged.verdict is before.verdict
+        renewed = client(NOW + 300 * DAY)
+        shown_with(tmp_path, renewed)
+        (after,) = await scrape(watch, one)
+        assert facts(after).items[-1] == item_of(renewed)
 
 
 @pytest.mark.parametrize("break_it", [os.unlink, lambda path: Path(path).write_text("no certificate")])
@@ -185,25 +176,21 @@ def test_its_dates_are_told_whatever_its_key_is(tmp_path: Path, healthy: Server,
     assert facts(row).items[-1] == item_of(ours)
 
 
-def test_a_file_that_went_away_does_not_silence_its_end(
+async def test_a_file_that_went_away_does_not_silence_its_end(
     tmp_path: Path, healthy: Server, anchors: str
 ) -> None:
     """
     What was last read of it stays, beside what the server shows now.
     """
     ours = client()
-
-    async def work() -> None:
-        async with watching() as watch:
-            settings = shown_with(tmp_path, ours)
-            one = target(healthy, ca_file=anchors, **settings)
-            await scrape(watch, one)
-            remove(settings["client_certificate_file"])
-            (row,) = await scrape(watch, one)
-            assert told(row) == ("client_certificate_unusable",)
-            assert items(row) == ["leaf", "chain-1", "client"]
-            assert facts(row).items[-1] == item_of(ours)
-            (again,) = await scrape(watch, one)
-            assert again.held.facts is row.held.facts
-
-    asyncio.run(work())
+    async with watching() as watch:
+        settings = shown_with(tmp_path, ours)
+        one = target(healthy, ca_file=anchors, **settings)
+        await scrape(watch, one)
+        remove(settings["client_certificate_file"])
+        (row,) = await scrape(watch, one)
+        assert told(row) == ("client_certificate_unusable",)
+        assert items(row) == ["leaf", "chain-1", "client"]
+        assert facts(row).items[-1] == item_of(ours)
+        (again,) = await scrape(watch, one)
+        assert again.held.facts is row.held.facts

@@ -10,20 +10,7 @@ from exporter.demo import endpoints
 from exporter.engine.scrape import EndpointRow
 from tests.probes.tls.wire.probing import scrape, told, watching
 from tests.support.certificates import NOW
-
-STATES = {
-    "healthy": ("fine", "seen"),
-    "renewal-late": ("warning", "seen"),
-    "two-days-left": ("critical", "seen"),
-    "expired": ("critical", "seen", "expired"),
-    "not-yet-valid": ("fine", "seen", "not_yet_valid"),
-    "wrong-name": ("fine", "seen", "name_mismatch"),
-    "untrusted": ("fine", "seen", "untrusted_root"),
-    "missing-intermediate": ("fine", "seen", "missing_intermediate"),
-    "client-certificate": ("fine", "client_certificate_required"),
-    "silent": ("nothing", "handshake_timeout"),
-    "refused": ("nothing", "connection_refused"),
-}
+from tests.support.demo import STATES
 
 
 def urgency(row: EndpointRow) -> str:

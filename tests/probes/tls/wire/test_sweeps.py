@@ -28,6 +28,7 @@ from exporter.probes.tls import openssl
 from tests.probes.tls.wire.probing import NAME, Names, look, scrape, target, tls_server, told, watching
 from tests.support import misbehaving
 from tests.support.certificates import DAY, NOW
+from tests.support.clock import Clock
 from tests.support.misbehaving import serving
 from tests.support.processes import answers, free_port, running, wait_until
 from tests.support.servers import Server, Site, nginx, s_server
@@ -203,21 +204,6 @@ def test_each_target_has_its_turn_among_silent_ones(tmp_path: Path, healthy: Ser
         assert told(rows["healthy-but-expired"])[:2] == ("seen", "expired")
     # All have said why they are not seen, and none of them for lack of a turn: each had one.
     assert all(row.held.turn > 0 for row in made[-1].values())
-
-
-@dataclass(slots=True)
-class Clock:
-    """
-    A clock that goes when it is told to.
-    """
-
-    now: float = NOW
-
-    def __call__(self) -> float:
-        """
-        The time.
-        """
-        return self.now
 
 
 def test_what_was_seen_has_the_time_of_its_look(healthy: Server, leaf: Minted, anchors: str) -> None:
