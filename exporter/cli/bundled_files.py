@@ -154,6 +154,9 @@ def report(write: Callable[[], Written]) -> int:
 
 def _texts(directory: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
     for entry in sorted(directory.iterdir(), key=lambda one: one.name):
+        # In a checkout Python keeps bytecode beside the code that makes the dashboards.
+        if entry.name == "__pycache__":
+            continue
         if entry.is_dir():
             yield from _texts(entry, f"{prefix}{entry.name}/")
         # Beside the dashboards of a checkout lie pictures of them, and tests beside the rules.

@@ -202,7 +202,7 @@ def test_nested_and_huge_input_takes_bounded_time(data: bytes) -> None:
     """
     begin = time.process_time()
     check(data)
-    assert time.process_time() - begin < 20
+    assert time.process_time() - begin < 60
 
 
 @settings(max_examples=300, deadline=None)

@@ -4,6 +4,7 @@ Servers that never stop sending: each is left in time, at a bounded cost, and no
 
 import asyncio
 import base64
+import gc
 import random
 import socket
 import textwrap
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 # Bounds on processor time, which tracing would multiply.
 pytestmark = pytest.mark.no_cover
 
-LONGEST = 0.1
+LONGEST = 0.25
 """Seconds of the processor that the loop may spend before everybody had a turn again."""
 
 DEAREST = 6.0
@@ -76,12 +77,16 @@ def probed(one: Target) -> ProbeResult:
             offers: tuple[Offer, ...] = ("usual", "wide", "anonymous")
             for offer in offers:
                 openssl.context("any", None, offer=offer)
+            # As the exporter does at its start: else the collector goes through the objects of all tests.
+            gc.collect()
+            gc.freeze()
             turns[0] = time.thread_time()
             ticking = asyncio.ensure_future(tick())
             try:
                 made = await watch.probe(one, TIMEOUT + 4)
             finally:
                 ticking.cancel()
+                gc.unfreeze()
         turns.append(time.thread_time())
         assert longest(turns) < LONGEST
         assert turns[-1] - turns[0] < DEAREST
