@@ -80,14 +80,16 @@ def _mysql_answer(data: bytes, _: int = 0) -> int:
     Return the end of a packet with any content; 0 while it is not complete.
     """
     end = 4 + int.from_bytes(data[:3], "little")
-    return end if len(data) >= max(5, end) else 0
+    return end if len(data) >= max(4, end) else 0
 
 
 def _mysql_goes_on(parts: list[bytes]) -> Steps:
     """
-    Return the steps after an answer to the login: none after a refusal. A server may request another plugin
-    first, and accept any user.
+    Return the steps after an answer to the login: none after a refusal, or a packet without content. A server
+    may request another plugin first, and accept any user.
     """
+    if len(parts[0]) < 5:
+        return ()
     number, kind, content = parts[0][3] + 1, parts[0][4], parts[0][5:]
     if kind == 0:
         return (Step("quit", _mysql_packet(0, b"\x01"), None),)

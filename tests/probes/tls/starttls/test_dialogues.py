@@ -649,6 +649,8 @@ def test_a_login_at_mysql_comes_to_its_end(answers: Sequence[bytes], more: Seque
 
 
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=6), st.integers(1, 50))
+@example([bytes(5)], 1)
+@example([bytes(4)], 50)
 def test_no_bytes_keep_a_login_from_its_end(answers: list[bytes], cut: int) -> None:
     """
     It waits for more, or is over; what it says is bounded.
