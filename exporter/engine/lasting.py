@@ -4,11 +4,11 @@ Problems over time: the start of each, and those that stay for a while when one 
 Pure: the clock is an argument.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from exporter.engine.memory import LastingProblem, Memory
-from exporter.engine.scrape import EndpointRow, ProblemRow
-from exporter.judgement.problems import Found, Key, problems
+from exporter.engine.memory import Memory, ProblemRow, TargetMemory
+from exporter.engine.scrape import EndpointRow
+from exporter.judgement.problems import Found, Key, is_well, newest_ends, problems
 from exporter.model.problems import Problem
 from exporter.model.targets import Target
 
@@ -26,33 +26,49 @@ def problem_rows(
     """
     Return the problems of these targets at `now` (seconds since the epoch), each with its start.
     """
-    found = problems([row.known for row in endpoints], now)
     by_target: dict[str, dict[Key, Found]] = {}
-    for key, one in found.items():
+    for key, one in _present(endpoints, now).items():
         by_target.setdefault(key[0], {})[key] = one
-    return tuple(
-        row for target in targets for row in _of_target(memory, target, by_target.get(target.name, {}), now)
-    )
+    rows: list[ProblemRow] = []
+    for target in targets:
+        known, found = memory.known(target), by_target.get(target.name)
+        if found or known.problems:
+            _update(known, found or {}, now)
+            rows += known.problems.values()
+    return tuple(rows)
 
 
-def _of_target(memory: Memory, target: Target, found: dict[Key, Found], now: float) -> Iterator[ProblemRow]:
-    known = memory.known(target)
-    lasting, rotates = known.problems, known.rotates
-    for key in [key for key, one in lasting.items() if key not in found and not _stays(one, rotates, now)]:
-        del lasting[key]
+def _present(endpoints: Sequence[EndpointRow], now: float) -> dict[Key, Found]:
+    """
+    Return what is found now. In a healthy fleet that is a glance at each endpoint.
+    """
+    unwell = [
+        row.known
+        for row in endpoints
+        if not is_well(row.held.observation, row.held.facts, row.verdict, row.held.past, now)
+    ]
+    return problems(unwell, newest_ends(row.verdict for row in endpoints), now) if unwell else {}
+
+
+def _update(known: TargetMemory, found: dict[Key, Found], now: float) -> None:
+    """
+    Remember what is found of a target now, and forget what is over.
+    """
+    rows = known.problems
+    for key in [key for key, row in rows.items() if key not in found and not _stays(row, known, now)]:
+        del rows[key]
     for key, one in found.items():
-        before = lasting.get(key)
-        lasting[key] = LastingProblem(one, now if before is None else before.since, now)
-    return (ProblemRow(one.found, one.since) for one in lasting.values())
+        before = rows.get(key)
+        rows[key] = ProblemRow(one, now if before is None else before.since, now)
 
 
-def _stays(one: LastingProblem, rotates: bool, now: float) -> bool:
+def _stays(row: ProblemRow, known: TargetMemory, now: float) -> bool:
     """
     Return True for a problem that was found so recently that it may still be there.
     """
     stays = 0.0
-    if rotates and one.found.onset.judged is not None:
+    if known.rotates and row.found.onset.judged is not None:
         stays = ROTATING_STAYS
-    elif one.found.onset.problem is Problem.NOT_TRUSTED:
+    elif row.found.onset.problem is Problem.NOT_TRUSTED:
         stays = REFUSED_STAYS
-    return 0 <= now - one.last < stays
+    return 0 <= now - row.last < stays

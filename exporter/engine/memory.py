@@ -105,9 +105,9 @@ class EndpointMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class LastingProblem:
+class ProblemRow:
     """
-    A problem with the times at which it was first and last found.
+    A problem, with the time for which it is known. All that is exported for it.
     """
 
     found: Found
@@ -130,7 +130,7 @@ class TargetMemory:
     roster: dict[str, float] = field(default_factory=dict)
     """Labels that the target's endpoints had, with the time (seconds since the epoch) each was last found."""
     left_out: tuple[LeftOut, ...] = ()
-    problems: dict[Key, LastingProblem] = field(default_factory=dict)
+    problems: dict[Key, ProblemRow] = field(default_factory=dict)
 
     @property
     def rotates(self) -> bool:

@@ -4,9 +4,9 @@ One scrape: the rows from which metrics, pages and commands are made.
 
 from dataclasses import dataclass, field
 
-from exporter.engine.memory import EndpointMemory
+from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.results import TargetResult
-from exporter.judgement.problems import Found, Known
+from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict
 from exporter.model.observation import Failed
 from exporter.model.targets import Target
@@ -40,17 +40,6 @@ class EndpointRow:
             held.judged,
             held.past,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemRow:
-    """
-    One problem as it is exported.
-    """
-
-    found: Found
-    since: float
-    """Time at which it was first found, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,13 +182,6 @@ def _is_plain_text(data: bytes) -> bool:
     return not text.startswith(_BASE64_SEQUENCE) or bool(text.translate(None, _BASE64))
 
 
-def format_of(data: bytes) -> Format | None:
-    """
-    Return the format of the content; None when no known format recognises it.
-    """
-    return recognised(data).format
-
-
 def _first(data: bytes) -> Format | None:
     return next((one for one in FORMATS if _recognises(one, data)), None)
 

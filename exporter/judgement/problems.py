@@ -112,15 +112,14 @@ def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iter
     yield from _of_hazards(known, now)
 
 
-def newest_ends(endpoints: Iterable[Known]) -> Newest[None]:
+def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
     """
-    Return the latest end for each set of names, among all endpoints.
+    Return the latest end for each set of names, among the verdicts on all endpoints.
     """
     newest: Newest[None] = Newest()
-    for known in endpoints:
-        for judged in known.verdict.items if known.verdict is not None else ():
-            key = names_key(judged)
-            if key is not None:
+    for verdict in verdicts:
+        for judged in verdict.items if verdict is not None else ():
+            if judged.item.kind is Kind.LEAF and (key := names_key(judged)) is not None:
                 newest.add(key, judged.trusted, judged.item.not_after, None)
     return newest
 
@@ -249,51 +248,65 @@ class Found:
     Latest known end of items with the same names, in seconds since the epoch, if later than this one; else
     None.
     """
+    changed_identity: bool = False
+    """True while it is reported that issuer and key of the item changed together."""
 
 
-def problems(endpoints: Sequence[Known], now: float) -> dict[Key, Found]:
+def problems(endpoints: Iterable[Known], newest: Newest[None], now: float) -> dict[Key, Found]:
     """
-    Return the problems of these endpoints at `now` (seconds since the epoch). Healthy ones cost little.
+    Return the problems of these endpoints at `now` (seconds since the epoch).
+
+    Endpoints that are well (see `is_well`) may be left out; `newest` has the latest ends of all.
     """
-    unwell = [known for known in endpoints if not is_well(known, now)]
-    if not unwell:
-        return {}
-    newest = newest_ends(endpoints)
-    causes: dict[Key, list[Onset]] = {}
-    for known in unwell:
-        for onset in onsets(known, newest, now, now):
-            if onset.at <= now:
-                causes.setdefault(onset.key, []).append(onset)
-    return {key: _found(found, newest) for key, found in causes.items()}
+    return {key: found(onsets, newest, now) for key, onsets in causes(endpoints, newest, now, now).items()}
 
 
-def is_well(known: Known, now: float) -> bool:
+def causes(
+    endpoints: Iterable[Known], newest: Newest[None], now: float, until: float
+) -> dict[Key, list[Onset]]:
+    """
+    Return the onsets of these endpoints up to `until` (seconds since the epoch), by the problem they make.
+    """
+    gathered: dict[Key, list[Onset]] = {}
+    for known in endpoints:
+        for onset in onsets(known, newest, now, until):
+            if onset.at <= until:
+                gathered.setdefault(onset.key, []).append(onset)
+    return gathered
+
+
+def is_well(
+    observation: Observation, facts: Facts | None, verdict: Verdict | None, past: Past, now: float
+) -> bool:
     """
     Return True when an endpoint gives no cause for a problem at `now` (seconds since the epoch).
+
+    It is asked of each endpoint in each scrape, so that only few are looked at more closely.
     """
-    if not isinstance(known.observation, Observed) or known.verdict is None or known.verdict.faults:
+    if not isinstance(observation, Observed) or verdict is None or verdict.faults:
         return False
-    if (
-        known.facts is None
-        or known.facts.hazards
-        or known.past.rolled_back_at
-        or known.past.identity_changed_at
-    ):
+    if facts is None or facts.hazards or past.rolled_back_at or past.identity_changed_at:
         return False
-    for judged in known.verdict.items:
-        if judged.deadlines is not None and (
-            judged.item.kind is Kind.INTERMEDIATE or judged.deadlines.warning <= now
-        ):
+    for judged in verdict.items:
+        due = judged.deadlines
+        if due is not None and (due.warning <= now or judged.item.kind is Kind.INTERMEDIATE):
             return False
     return True
 
 
-def _found(onsets: Sequence[Onset], newest: Newest[None]) -> Found:
+def found(onsets: Sequence[Onset], newest: Newest[None], now: float) -> Found:
+    """
+    Return the problem that these onsets of one target make together.
+    """
     worst = min(onsets, key=lambda one: (one.end, one.known.location))
     reasons = tuple(sorted({one.reason for one in onsets if one.reason}))
-    newer = None
-    if worst.judged is not None and (key := names_key(worst.judged)) is not None:
+    # An endpoint may be there with several reasons.
+    endpoints = len({one.known.location for one in onsets})
+    if worst.judged is None:
+        return Found(worst, reasons, endpoints)
+    newer, key = None, names_key(worst.judged)
+    if key is not None:
         end, _ = newest.of(key, worst.judged.trusted)
         newer = end if end > worst.end else None
-    # An endpoint may be there with several reasons.
-    return Found(worst, reasons, len({one.known.location for one in onsets}), newer)
+    changed = identity_changed_at(worst.known, worst.judged.item, now) is not None
+    return Found(worst, reasons, endpoints, newer, changed)

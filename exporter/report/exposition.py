@@ -9,8 +9,8 @@ are the same in the text format and in OpenMetrics.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from exporter.engine.memory import EndpointMemory
-from exporter.engine.scrape import EndpointRow, ProblemRow, TargetRow
+from exporter.engine.memory import EndpointMemory, ProblemRow
+from exporter.engine.scrape import EndpointRow, TargetRow
 from exporter.judgement.newest import Newest, _Key, names_key
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable_lines

@@ -20,11 +20,11 @@ LABEL_LIMIT = 256
 """Characters of a label value that comes from a certificate."""
 
 
-def bounded(value: str) -> str:
+def bounded(value: str, limit: int = LABEL_LIMIT) -> str:
     """
-    Return a value from a certificate, cut to a length that a label may have.
+    Return the value of a label, cut to so many characters.
     """
-    return value if len(value) <= LABEL_LIMIT else value[: LABEL_LIMIT - 1] + "…"
+    return value if len(value) <= limit else value[: limit - 1] + "…"
 
 
 _ITEM = ("target", "endpoint", "item", "kind")

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.engine.scrape import EndpointRow
-from exporter.judgement.problems import Onset, newest_ends, onsets
+from exporter.judgement.newest import Newest
+from exporter.judgement.problems import Onset, causes, found, newest_ends
 from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
-from exporter.model.problems import MEANINGS, Problem
+from exporter.model.problems import MEANINGS
 from exporter.model.reasons import Kind
 
 
@@ -76,15 +77,10 @@ def forecast(rows: Sequence[EndpointRow], now: float, days: float) -> Forecast:
     Return the alerts for these endpoints within `days` from `now` (seconds since the epoch).
     """
     until = now + days * DAY
-    endpoints = [row.known for row in rows]
-    newest = newest_ends(endpoints)
-    causes: dict[tuple[str, str, Problem, Severity], list[Onset]] = defaultdict(list)
-    for known in endpoints:
-        for onset in onsets(known, newest, now, until):
-            if onset.at <= until:
-                causes[onset.key].append(onset)
+    newest = newest_ends(row.verdict for row in rows)
     reach = _reach(rows)
-    alerts = [_alert(found, reach, now) for found in causes.values()]
+    gathered = causes((row.known for row in rows), newest, now, until)
+    alerts = [_alert(onsets, newest, reach, now) for onsets in gathered.values()]
     alerts.sort(key=lambda one: _order(one, now))
     unseen = tuple(row for row in rows if row.held.facts is None)
     return Forecast(now, until, tuple(alerts), len({row.target.name for row in rows}), unseen)
@@ -97,21 +93,18 @@ def _order(one: Alert, now: float) -> tuple[object, ...]:
     return max(one.at, now), one.severity is not Severity.CRITICAL, end, *about
 
 
-def _alert(found: Sequence[Onset], reach: Mapping[str, set[str]], now: float) -> Alert:
-    first = min(found, key=lambda one: one.at)
-    concerned = [one for one in found if one.at <= max(first.at, now)]
-    worst = min(concerned, key=lambda one: (one.end, one.known.location))
+def _alert(onsets: Sequence[Onset], newest: Newest[None], reach: Mapping[str, set[str]], now: float) -> Alert:
+    at = min(one.at for one in onsets)
+    problem = found([one for one in onsets if one.at <= max(at, now)], newest, now)
+    worst = problem.onset
     name = MEANINGS[worst.problem].alert
-    reasons = tuple(dict.fromkeys(one.reason for one in concerned if one.reason))
-    # An endpoint may be there with several reasons.
-    endpoints = len({one.known.location for one in concerned})
-    where = worst.known.target.name, worst.known.location, endpoints
+    where = worst.known.target.name, worst.known.location, problem.endpoints
     if worst.judged is None:
-        return Alert(first.at, name, worst.severity, *where, reasons=reasons)
+        return Alert(at, name, worst.severity, *where, reasons=problem.reasons)
     item = worst.judged.item
     fingerprint = item.certificate.fingerprint_sha256 if item.certificate is not None else None
     return Alert(
-        first.at,
+        at,
         name,
         worst.severity,
         *where,

@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.engine.scrape import ProblemRow
+from exporter.engine.memory import ProblemRow
 from exporter.judgement.problems import Onset
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Failed, Item
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
+from exporter.report.families import bounded
 from exporter.report.status import date
 
 NAMED = 3
@@ -79,11 +80,7 @@ def words(row: ProblemRow, reached: Reach) -> Words:
     Return the texts about the problem.
     """
     same = reached.get(fingerprint_of(row), frozenset()) - {row.found.onset.known.target.name}
-    return Words(_bounded(_cause(row)), _bounded(_where(row, same)), _bounded(_advice(row)))
-
-
-def _bounded(text: str) -> str:
-    return text if len(text) <= WORDS_LIMIT else text[: WORDS_LIMIT - 1] + "…"
+    return Words(*(bounded(text, WORDS_LIMIT) for text in (_cause(row), _where(row, same), _advice(row))))
 
 
 def _certificate(onset: Onset) -> Certificate | None:
@@ -94,7 +91,7 @@ def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
     if onset.judged is None:
         return ", ".join(row.found.reasons)
-    parts = [_reached(onset), _compared(onset, onset.judged.item)]
+    parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
     if row.found.newer is not None:
         parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
     return ", ".join(part for part in parts if part)
@@ -112,14 +109,13 @@ def _reached(onset: Onset) -> str:
     return "DNS and TCP fine" if shown and is_leaf else ""
 
 
-def _compared(onset: Onset, item: Item) -> str:
+def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     """
     Return a comparison of the leaf with its predecessor, in words; empty for other items.
     """
     if item.kind is not Kind.LEAF or item.name == "client":
         return ""
     before = onset.known.past.previous.get(item.name)
-    changed = item.name in onset.known.past.identity_changed_at
     if before is not None and before.not_after > item.not_after:
         return f"an older one is served again: the one before it ends on {date(before.not_after)}"
     if changed and before is not None:

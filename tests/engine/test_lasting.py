@@ -3,8 +3,7 @@ Problems over time: since when they are there, and which stay when one probe doe
 """
 
 from exporter.engine.lasting import REFUSED_STAYS, ROTATING_STAYS, problem_rows
-from exporter.engine.memory import Memory
-from exporter.engine.scrape import ProblemRow
+from exporter.engine.memory import Memory, ProblemRow
 from exporter.model.observation import Facts
 from exporter.model.policies import DAY
 from exporter.model.reasons import Fault

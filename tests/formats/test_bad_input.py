@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter import formats
-from exporter.formats import FORMATS, format_of, pkcs12, pkcs12_keys
+from exporter.formats import FORMATS, pkcs12, pkcs12_keys, recognised
 from exporter.formats.outcome import failure
 from exporter.formats.parsed import ParseContext, Parsed
 from exporter.model.reasons import Kind, Reason
@@ -66,7 +66,7 @@ def test_every_format_has_a_sample() -> None:
     """
     What is tested below is all that there is, and the samples are good.
     """
-    found = {name: format_of(data) for name, data in SAMPLES.items()}
+    found = {name: recognised(data).format for name, data in SAMPLES.items()}
     assert {one.name for one in found.values() if one is not None} == {one.name for one in FORMATS}
     for data in GOOD.values():
         assert read(data, PASSWORD, 1_800_000_000.0).problems == ()

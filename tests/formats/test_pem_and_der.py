@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.formats import ITEM_LIMIT, format_of, parse
+from exporter.formats import ITEM_LIMIT, parse, recognised
 from exporter.formats.parsed import ParseContext
 from exporter.model.reasons import Fault
 from tests.formats.samples import (
@@ -383,7 +383,7 @@ def test_what_is_none_of_the_formats_is_unknown(data: bytes) -> None:
     """
     Text that begins with a zero looks like DER for one byte only.
     """
-    assert format_of(data) is None
+    assert recognised(data).format is None
     assert reasons(read(data)) == ["format_unknown"]
 
 

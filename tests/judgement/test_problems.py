@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
-from exporter.judgement.problems import Found, is_well, problems
+from exporter.judgement.problems import Found, is_well, newest_ends, problems
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
 from exporter.model.policies import DAY, HOUR, MANUAL
 from exporter.model.problems import MEANINGS, Problem
@@ -41,7 +41,14 @@ def found(rows: list[EndpointRow], now: float) -> Any:
     """
     The problems of these endpoints.
     """
-    return problems([row.known for row in rows], now)
+    return problems((row.known for row in rows), newest_ends(row.verdict for row in rows), now)
+
+
+def well(row: EndpointRow, now: float) -> bool:
+    """
+    True when a glance at the endpoint says that nothing is wrong with it.
+    """
+    return is_well(row.held.observation, row.held.facts, row.verdict, row.held.past, now)
 
 
 def test_a_healthy_fleet_has_none() -> None:
@@ -49,7 +56,7 @@ def test_a_healthy_fleet_has_none() -> None:
     Three quarters of the lifetime are left, and clients accept it.
     """
     rows = Scene().see(target(), seen(ending(75 * DAY))).rows()
-    assert all(is_well(row.known, NOW) for row in rows)
+    assert all(well(row, NOW) for row in rows)
     assert of(rows) == {}
 
 
@@ -166,3 +173,5 @@ def test_the_forecast_is_the_problems_of_later(
         (MEANINGS[problem].alert, severity, item) for _, item, problem, severity in found(rows, NOW + later)
     }
     assert foretold == then
+    # A glance is enough only where nothing is wrong.
+    assert not (then and all(well(row, NOW + later) for row in rows))

@@ -5,7 +5,7 @@ Problems in words: cause, place and first step.
 from typing import Any
 
 from exporter.engine.lasting import problem_rows
-from exporter.engine.scrape import ProblemRow
+from exporter.engine.memory import ProblemRow
 from exporter.model.observation import Facts
 from exporter.model.policies import DAY
 from exporter.model.reasons import Fault, Reason
@@ -84,6 +84,15 @@ def test_a_changed_issuer_is_named_with_the_one_before() -> None:
     scene.see(target(), seen(ending(80 * DAY, issuer="CN=Fake", key="rsa-2048")), at=NOW + 60)
     one = said(scene, "identity_changed", NOW + 60)
     assert one.cause.endswith("issuer and key changed lately, from CN=Test Intermediate to CN=Fake")
+
+
+def test_that_it_changed_lately_is_said_for_three_days() -> None:
+    """
+    As long as it is a problem of its own; after that it is the same as before.
+    """
+    scene = Scene().see(target(), seen(ending(75 * DAY)))
+    scene.see(target(), seen(ending(80 * DAY, issuer="CN=Fake", key="rsa-2048")), at=NOW + 60)
+    assert "same key and issuer as before" in said(scene, "soon", NOW + 78 * DAY).cause
 
 
 def test_what_has_no_end_says_when_it_was_last_well() -> None:
