@@ -80,7 +80,7 @@ examples:
 """
 
 
-HEADINGS = ("STATE", "TARGET", "ENDPOINT", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
+HEADINGS = ("STATE", "TARGET", "LOCATION", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
 """Headings of the plain table."""
 
 
@@ -314,11 +314,11 @@ class _Table:
         self._told: set[str] = set()
         self._bar = 20 if out.width >= WIDE else 10
         self._target = widest(["TARGET", *(printable(one.row.target.name) for one in shown)])
-        self._endpoint = widest(["ENDPOINT", *(printable(one.row.label) for one in shown)])
+        self._location = widest(["LOCATION", *(printable(one.row.label) for one in shown)])
         names = {line.name for one in shown for line in one.lines} - {""}
         # Most endpoints have one item, a leaf. Where all are such, that need not be said.
         self._item = 0 if names <= {"leaf"} else widest(["ITEM", *names])
-        place = self._target + self._endpoint + 2 * len(GAP)
+        place = self._target + self._location + 2 * len(GAP)
         # Where a line has no room for all, the place stands on a line of its own.
         self._stacked = len(GAP) + place + len(self._values("", "", "", "")) > out.width
 
@@ -327,7 +327,7 @@ class _Table:
         Write the whole table.
         """
         if self._shown:
-            place = Text(self._place("TARGET", "ENDPOINT"), "dim")
+            place = Text(self._place("TARGET", "LOCATION"), "dim")
             values = self._values("ITEM", padded("LIFE", self._bar), "LEFT", "ENDS (UTC)")
             self._write_columns(place, values)
         for level in reversed(URGENCY):
@@ -348,10 +348,10 @@ class _Table:
             words = f"{sample}  what is left of its life; shorter than {glyphs.due}: its renewal is overdue"
             self._out.line(Text(words, "dim"))
 
-    def _place(self, target: str, endpoint: str) -> str:
+    def _place(self, target: str, location: str) -> str:
         if self._stacked:
-            return f"{target}{GAP}{endpoint}"
-        return f"{padded(target, self._target)}{GAP}{padded(endpoint, self._endpoint)}"
+            return f"{target}{GAP}{location}"
+        return f"{padded(target, self._target)}{GAP}{padded(location, self._location)}"
 
     def _values(self, item: str, life: Text | str, left: str, ends: str) -> Text:
         name = f"{padded(item, self._item)}{GAP}" if self._item else ""

@@ -39,7 +39,7 @@ def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
                     better += 1
                     if better <= FAILURE_LINES:
                         logger.info(
-                            "seen again", extra=fields(target=result.target.name, endpoint=look.label)
+                            "seen again", extra=fields(target=result.target.name, location=look.label)
                         )
                 held.logged, held.unlogged = None, 0
             elif held.logged is not look.observation.reason:
@@ -82,7 +82,7 @@ def log_failure(level: int, target: Target, look: ProbeResult, failed: Failed) -
         "probe failed",
         extra=fields(
             target=target.name,
-            endpoint=look.label,
+            location=look.label,
             reason=str(failed.reason),
             cause=failed.detail,
             duration=round(look.duration, 3),

@@ -201,7 +201,7 @@ class _Block:
     def __init__(self, row: EndpointRow) -> None:
         self.verdict = row.verdict
         self.facts = row.held.facts
-        self._endpoint = "{" + f'target="{escape(row.target.name)}",endpoint="{escape(row.label)}"'
+        self._endpoint = "{" + f'target="{escape(row.target.name)}",location="{escape(row.label)}"'
         # Family, labels, and what follows them. The lines are put together anew each time: most of each is
         # its labels, which are one text for all lines of an item.
         self._fixed: list[tuple[Family, str, str]] = []

@@ -27,10 +27,10 @@ def bounded(value: str, limit: int = LABEL_LIMIT) -> str:
     return value if len(value) <= limit else value[: limit - 1] + "…"
 
 
-_ITEM = ("target", "endpoint", "item", "kind")
+_ITEM = ("target", "location", "item", "kind")
 
 
-_ENDPOINT = ("target", "endpoint")
+_ENDPOINT = ("target", "location")
 
 
 NOT_AFTER = Family(
@@ -139,14 +139,14 @@ LAST_SEEN = Family(
 CERTIFICATE = Family(
     "expiry_certificate_info",
     "The certificate that is this item now. Always 1.",
-    ("target", "endpoint", "item", "subject", "issuer", "serial", "fingerprint_sha256", "key"),
+    ("target", "location", "item", "subject", "issuer", "serial", "fingerprint_sha256", "key"),
 )
 
 
 TLS = Family(
     "expiry_tls_info",
     "What the last finished handshake agreed on. Always 1.",
-    ("target", "endpoint", "protocol", "cipher"),
+    ("target", "location", "protocol", "cipher"),
 )
 
 

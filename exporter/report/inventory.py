@@ -120,7 +120,7 @@ class Inventory:
         match selection.sort:
             case Sort.TARGET:
                 found = sorted(found, key=lambda one: (one.row.target.name, one.row.label))
-            case Sort.ENDPOINT:
+            case Sort.LOCATION:
                 found = sorted(found, key=lambda one: (one.row.label, one.row.target.name))
             case Sort.END:
                 found = sorted(found, key=lambda one: one.end)

@@ -67,7 +67,7 @@ def _item_of(row: EndpointRow, judged: JudgedItem | None, inventory: Inventory, 
 
 
 def _head(row: EndpointRow) -> Document:
-    return {"target": row.target.name, "endpoint": row.label, "policy": row.target.policy.name}
+    return {"target": row.target.name, "location": row.label, "policy": row.target.policy.name}
 
 
 def _state(row: EndpointRow, found: Status) -> Document:

@@ -100,7 +100,7 @@ def test_a_line_says_what_where_and_why(log: Log) -> None:
     ((_, _, fields),) = log.after(TargetResult(target(), (failed(REFUSED, "192.0.2.1:443"),), located=True))
     assert fields == {
         "target": "https://lms.example.com",
-        "endpoint": "192.0.2.1:443",
+        "location": "192.0.2.1:443",
         "reason": "connection_refused",
         "cause": "words about connection_refused",
         "duration": 1.0,

@@ -500,9 +500,9 @@ def test_endpoints_that_are_gone_are_forgotten() -> None:
     """
     exposition = Exposition()
     scene = Scene().see(target(), seen(facts(certificate()), "a"), seen(facts(certificate()), "b"))
-    assert 'endpoint="b"' in exposition.text(scene.targets(), scene.rows(), {})
+    assert 'location="b"' in exposition.text(scene.targets(), scene.rows(), {})
     scene.see(target(), seen(facts(certificate()), "a"))
-    assert 'endpoint="b"' not in exposition.text(scene.targets(), scene.rows(), {})
+    assert 'location="b"' not in exposition.text(scene.targets(), scene.rows(), {})
 
 
 def test_the_families_keep_their_order() -> None:

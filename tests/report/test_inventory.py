@@ -70,7 +70,7 @@ def test_levels_are_judged_anew_when_time_has_passed() -> None:
     ("selection", "found"),
     [
         (Selection(sort=Sort.TARGET), ["ended", "fine", "late", "never seen", "sooner fine", "wrong"]),
-        (Selection(sort=Sort.ENDPOINT), ["sooner fine", "ended", "wrong", "late", "never seen", "fine"]),
+        (Selection(sort=Sort.LOCATION), ["sooner fine", "ended", "wrong", "late", "never seen", "fine"]),
         (Selection(sort=Sort.END), ["ended", "late", "sooner fine", "wrong", "fine", "never seen"]),
         (Selection(descending=True), URGENT[::-1]),
         (Selection(levels=frozenset({Level.OK, Level.UNKNOWN})), ["never seen", "sooner fine", "fine"]),

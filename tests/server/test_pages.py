@@ -673,7 +673,7 @@ def test_items_are_told_as_json() -> None:
         first, second, third = found["items"]
         assert first == {
             "target": "fine",
-            "endpoint": "192.0.2.10:443",
+            "location": "192.0.2.10:443",
             "policy": "automatic",
             "labels": {"team": "a"},
             **document_of_leaf(leaf),

@@ -33,7 +33,7 @@ EXAMPLE = "targets:\n  - https://www.example.com\n  - tls://ldap.example.com:636
 COLUMNS = (
     ("State", Sort.URGENCY),
     ("Target", Sort.TARGET),
-    ("Endpoint", Sort.ENDPOINT),
+    ("Location", Sort.LOCATION),
     ("Ends", Sort.END),
     ("What to know", None),
 )

@@ -326,7 +326,7 @@ def test_a_service_shows_it_as_a_metric_and_step_by_step(
 
     with nginx(tmp_path, Site([leaf.chain])) as server:
         text, steps = asyncio.run(run(server.authority))
-    where = f'target="shop",endpoint="{server.authority}"'
+    where = f'target="shop",location="{server.authority}"'
     assert [line for line in text.splitlines() if line.startswith("expiry_lookup_failure_info")] == [
         f'expiry_lookup_failure_info{{{where},lookup="crl",reason="http_failed"}} 1.0'
     ]
