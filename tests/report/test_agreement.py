@@ -19,6 +19,7 @@ from exporter.report.forecast import forecast
 from exporter.report.inventory import Inventory
 from exporter.report.json_items import items
 from exporter.report.status import Level
+from exporter.report.status import worst as worst_level
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import NOW
@@ -72,7 +73,7 @@ def worst(found: list[ProblemRow]) -> Level:
         else LEVELS[row.found.onset.severity]
         for row in found
     ]
-    return check.worst(levels)
+    return worst_level(levels)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -89,8 +90,8 @@ def test_a_target_is_as_urgent_on_the_page_as_its_worst_problem(seed: int) -> No
             for entry in inventory.of_target(of.target, NOW)
             for one in inventory.status(entry.row, NOW).findings
         )
-        shown = check.worst(entry.level for entry in inventory.of_target(of.target, NOW))
-        assert shown is check.worst([worst(there), *[Level.UNKNOWN] * failing])
+        shown = worst_level(entry.level for entry in inventory.of_target(of.target, NOW))
+        assert shown is worst_level([worst(there), *[Level.UNKNOWN] * failing])
         for entry in inventory.of_target(of.target, NOW):
             for one in inventory.status(entry.row, NOW).findings:
                 assert one.problem is not None or one.level in {Level.OK, Level.UNKNOWN}
