@@ -518,7 +518,7 @@ def test_check_of_bad_urls_only_is_unknown(capsys: pytest.CaptureFixture[str]) -
     """
     Nothing was looked at, which is not fine; said twice it is still one.
     """
-    status, output, errors = check(capsys, "example.com", "example.com")
+    status, output, errors = check(capsys, "gopher://example.com", "gopher://example.com")
     assert status == 3
     assert output == "0 critical, 1 unknown, 0 warning, 0 ok\n"
     assert errors.count("\n") == 1
