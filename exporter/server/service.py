@@ -18,7 +18,7 @@ from OpenSSL import SSL
 
 from exporter import __version__
 from exporter.config.settings import Config
-from exporter.engine.descriptors import probe_slots
+from exporter.engine.descriptors import CONCURRENCY, probe_slots
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
 from exporter.engine.reserve import Reserve
@@ -68,12 +68,6 @@ LOAD_REST = 5.0
 
 LOADS = 4
 """Most loads that may hang at a time, each on a file that does not answer. After that, none is begun."""
-
-
-CONCURRENCY = 256
-"""
-Default number of probes at a time. Each takes some 50 kB; more are of use when most servers are far away.
-"""
 
 
 @dataclass(frozen=True, slots=True)
