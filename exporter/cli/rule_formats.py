@@ -1,5 +1,5 @@
 """
-The shipped rule file in other formats, and the comparison of an installed one with it. Pure.
+The shipped rule file in other formats, and the comparison of an installed one with it.
 """
 
 import json
