@@ -18,7 +18,7 @@ from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
 from exporter.report.commands import command
 from exporter.report.families import bounded
-from exporter.report.status import date
+from exporter.report.times import date
 
 NAMED = 3
 """Most targets with the same certificate that are named."""
@@ -84,7 +84,7 @@ def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> W
     """
     onset = row.found.onset
     same = reached.get(fingerprint_of(row), frozenset()) - {onset.known.target.name}
-    texts = (_cause(row), _where(row, same), _advice(row), command(onset, external_url))
+    texts = (_cause(row), _where(row, same), advice_of(onset), command(onset, external_url))
     return Words(*(bounded(text, WORDS_LIMIT) for text in texts))
 
 
@@ -186,8 +186,10 @@ def _where(row: ProblemRow, same: frozenset[str]) -> str:
     return text
 
 
-def _advice(row: ProblemRow) -> str:
-    onset = row.found.onset
+def advice_of(onset: Onset) -> str:
+    """
+    Return what to do first about the problem.
+    """
     match onset.problem:
         case Problem.PROBE_FAILING:
             return advice.FAILURES[Reason(onset.reason)]
