@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.judgement.history import Past
-from exporter.judgement.newest import Newest, names_key
+from exporter.judgement.newest import Newest
 from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, Severity
@@ -114,14 +114,24 @@ def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iter
 
 def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
     """
-    Return the latest end for each set of names, among the verdicts on all endpoints.
+    Return the ends of all leaves that are compared, among the verdicts on all endpoints.
     """
     newest: Newest[None] = Newest()
     for verdict in verdicts:
         for judged in verdict.items if verdict is not None else ():
-            if judged.item.kind is Kind.LEAF and (key := names_key(judged)) is not None:
-                newest.add(key, judged.trusted, judged.item.not_after, None)
+            if judged.kin is not None:
+                newest.add(judged.kin, judged.trusted, judged.item.not_after, None)
     return newest
+
+
+def newer_end(judged: JudgedItem, newest: Newest[None]) -> float | None:
+    """
+    Return the latest end of a renewal of this item, in seconds since the epoch; None when none is known.
+    """
+    if judged.kin is None:
+        return None
+    newer = newest.newer(judged.kin, judged.trusted, judged.item.not_after)
+    return newer[0] if newer is not None else None
 
 
 def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float) -> Iterator[Onset]:
@@ -141,8 +151,7 @@ def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float)
     if kind not in SIGNED:
         passed = max(judged.item.not_after, critical)
         yield Onset(passed, Problem.PASSED, Severity.CRITICAL, known, judged)
-    key = names_key(judged)
-    if key is not None and judged.item.not_after < newest.of(key, judged.trusted)[0]:
+    if newer_end(judged, newest) is not None:
         yield Onset(warned, Problem.NOT_DEPLOYED, Severity.WARNING, known, judged)
         yield Onset(critical, Problem.NOT_DEPLOYED, Severity.CRITICAL, known, judged)
 
@@ -245,8 +254,7 @@ class Found:
     """Number of the target's endpoints that give cause for it."""
     newer: float | None = None
     """
-    Latest known end of items with the same names, in seconds since the epoch, if later than this one; else
-    None.
+    Latest known end of a renewal of this item, in seconds since the epoch; None when none is known.
     """
     changed_identity: bool = False
     """True while it is reported that issuer and key of the item changed together."""
@@ -304,9 +312,5 @@ def found(onsets: Sequence[Onset], newest: Newest[None], now: float) -> Found:
     endpoints = len({one.known.location for one in onsets})
     if worst.judged is None:
         return Found(worst, reasons, endpoints)
-    newer, key = None, names_key(worst.judged)
-    if key is not None:
-        end, _ = newest.of(key, worst.judged.trusted)
-        newer = end if end > worst.end else None
     changed = identity_changed_at(worst.known, worst.judged.item, now) is not None
-    return Found(worst, reasons, endpoints, newer, changed)
+    return Found(worst, reasons, endpoints, newer_end(worst.judged, newest), changed)

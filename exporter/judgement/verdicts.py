@@ -7,7 +7,10 @@ parameters of the handshake are judged here.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from math import inf
 
+from exporter.judgement.newest import Kin, kin_of
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Item, Tls
 from exporter.model.policies import AUTOMATIC, CRL, SIGNATURE, Policy, lateness
 from exporter.model.reasons import Fault, Kind
@@ -59,11 +62,13 @@ class JudgedItem:
 
     item: Item
     deadlines: Deadlines | None
-    """None for an item that is renewed together with another one, and for a root: see `judge_item`."""
+    """None for what nobody must renew: what another item renews or replaces, and a root. See `judge_item`."""
     policy: Policy = AUTOMATIC
     """The policy that the deadlines follow."""
     trusted: bool | None = None
     """False for a leaf with a fault in UNTRUSTWORTHY; None for other items, and when trust was not judged."""
+    kin: Kin | None = None
+    """A leaf as it is compared with others; None for what is not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,10 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
     if facts.tls is not None:
         found += judge_tls(facts.tls)
     found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
-    items = tuple(_judged_item(item, facts, target, trusted) for item in facts.items)
+    replaced = replaced_authorities(facts.items)
+    items = tuple(
+        _judged_item(item, facts, target, trusted, is_replaced=item.name in replaced) for item in facts.items
+    )
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
 
@@ -108,11 +116,49 @@ def trustworthy(faults: Iterable[FoundFault]) -> bool:
     return UNTRUSTWORTHY.isdisjoint(one.fault for one in faults)
 
 
-def _judged_item(item: Item, facts: Facts, target: Target, trusted: Mapping[str, bool]) -> JudgedItem:
+def _judged_item(
+    item: Item, facts: Facts, target: Target, trusted: Mapping[str, bool], *, is_replaced: bool
+) -> JudgedItem:
     policy = policy_for(item, facts, target)
+    deadlines = None if is_replaced else judge_item(item, facts, policy)
     leaf = item.certificate if item.kind is Kind.LEAF else None
-    is_trusted = trusted.get(leaf.fingerprint_sha256) if leaf is not None else None
-    return JudgedItem(item, judge_item(item, facts, policy), policy, is_trusted)
+    if leaf is None:
+        return JudgedItem(item, deadlines, policy)
+    served = any(chain.presented and chain.leaf == leaf for chain in facts.chains)
+    kin = kin_of(leaf, target.name, item.name, served=served)
+    return JudgedItem(item, deadlines, policy, trusted.get(leaf.fingerprint_sha256), kin)
+
+
+def replaced_authorities(items: Iterable[Item]) -> frozenset[str]:
+    """
+    Return the names of the CA certificates whose end hurts nobody, since their successor stands beside them.
+
+    A successor has the same subject or key, ends later, and is valid before the old one ends. Whoever trusts
+    what stands in this place trusts it already, as in the middle of a healthy rotation.
+    """
+    authorities = [item for item in items if item.kind is Kind.AUTHORITY]
+    replaced: set[str] = set()
+    begins: dict[str, float] = {}
+    # A bundle may have thousands: in the order of their ends, the last first, each is looked at once.
+    authorities.sort(key=lambda one: -one.not_after)
+    for end, found in groupby(authorities, key=lambda one: one.not_after):
+        same_end = list(found)
+        replaced |= {
+            one.name for one in same_end if any(begins.get(mark, inf) <= end for mark in _marks(one))
+        }
+        for one in same_end:
+            begins |= {mark: min(one.not_before, begins.get(mark, inf)) for mark in _marks(one)}
+    return frozenset(replaced)
+
+
+def _marks(authority: Item) -> tuple[str, ...]:
+    """
+    Return the key and the subject of a CA certificate, by which its successor is known.
+    """
+    one = authority.certificate
+    if one is None:
+        return ()
+    return (one.public_key_sha256, f"subject {one.subject}") if one.subject else (one.public_key_sha256,)
 
 
 def policy_for(item: Item, facts: Facts, target: Target) -> Policy:
@@ -150,7 +196,8 @@ def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
     renewal is late.
 
     A served root has none: clients use their own copy. An intermediate is replaced with each renewal of its
-    leaf, so it has deadlines only when it ends before the leaf, and then those for the leaf's lifetime.
+    leaf, so it has deadlines only when it ends before the leaf, and then those for the leaf's lifetime. A CA
+    certificate whose successor stands beside it has none either: see `replaced_authorities`.
     """
     lifetime = item.not_after - item.not_before
     if item.kind is Kind.ROOT:
