@@ -7,8 +7,9 @@ problem, if nothing changes until then: past onsets are the present problems, fu
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
-from exporter.judgement.history import Past
+from exporter.judgement.history import NAMELESS_FOR, Past
 from exporter.judgement.newest import Newest
 from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
@@ -102,8 +103,32 @@ def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iter
     """
     Yield the onsets of an endpoint from `now` to `until` (seconds since the epoch), if nothing changes.
 
-    `newest` has the latest ends of all endpoints. An onset whose beginning is not known is at `now`.
+    `newest` has the latest ends of all endpoints. An onset whose beginning is not known is at `now`. While
+    its name does not exist, nothing about an endpoint is critical.
     """
+    nameless = _nameless_from(known)
+    for onset in _of_endpoint(known, newest, now, until):
+        if onset.severity is not Severity.CRITICAL or max(onset.at, now) < nameless:
+            yield onset
+
+
+def _nameless_from(known: Known) -> float:
+    """
+    Return from when on DNS is believed that a server's name does not exist, so that no client can be hurt
+    there; infinity when it is not.
+
+    In seconds since the epoch. What others get by other names is not concerned (a file, a Secret behind an API
+    server), nor a name that somebody else looks up (a proxy) or of which only one family is looked up.
+    """
+    nameless, target = known.past.nameless, known.target
+    if nameless is None or known.facts is None or not known.facts.presented:
+        return inf
+    if target.proxy is not None or target.address_family != "any":
+        return inf
+    return nameless[0] + NAMELESS_FOR
+
+
+def _of_endpoint(known: Known, newest: Newest[None], now: float, until: float) -> Iterator[Onset]:
     for judged in known.verdict.items if known.verdict is not None else ():
         yield from _of_item(known, judged, newest, now)
         yield from _of_past(known, judged, now)
@@ -136,6 +161,8 @@ def newer_end(judged: JudgedItem, newest: Newest[None]) -> float | None:
 
 def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float) -> Iterator[Onset]:
     due, kind = judged.deadlines, judged.item.kind
+    if judged.needless:
+        yield Onset(now, Problem.CHAIN_ENDS_FIRST, Severity.WARNING, known, judged)
     if due is None:
         return
     warned, critical = due.warning, max(due.warning, due.critical)
@@ -236,8 +263,27 @@ def _of_trust(known: Known, now: float, until: float) -> Iterator[Onset]:
 def _of_hazards(known: Known, now: float) -> Iterator[Onset]:
     for one in known.facts.hazards if known.facts is not None else ():
         problem = Problem.RENEWAL_BLOCKED if one.hazard in BLOCKED else Problem.DOMAIN_STATUS
-        severity = Severity.CRITICAL if one.hazard in LOST else Severity.WARNING
+        lost = one.hazard in LOST or (one.hazard is Hazard.DOMAIN_AUTO_RENEW and _was_critical(known))
+        severity = Severity.CRITICAL if lost else Severity.WARNING
         yield Onset(now, problem, severity, known, reason=one.hazard)
+
+
+def _was_critical(known: Known) -> bool:
+    """
+    Return True when the end of a domain's registration was critical at the time it was last moved ahead.
+
+    Where the registry moved it by itself, nothing has changed for the domain until somebody pays.
+    """
+    for judged in known.verdict.items if known.verdict is not None else ():
+        name = judged.item.name
+        before, moved_at = known.past.previous.get(name), known.past.changed_at.get(name)
+        if judged.item.kind is not Kind.REGISTRATION or before is None or moved_at is None:
+            continue
+        left = judged.policy.time_left(before.not_after - before.not_before).critical
+        # A policy that is critical on the last day only is for a registrar that lets the registry renew.
+        if before.not_after < judged.item.not_after and left > DAY and moved_at >= before.not_after - left:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +360,10 @@ def is_well(
         return False
     for judged in verdict.items:
         due = judged.deadlines
-        if due is not None and (due.warning <= now or judged.item.kind is Kind.INTERMEDIATE):
+        if due is None:
+            if judged.needless:
+                return False
+        elif due.warning <= now or judged.item.kind is Kind.INTERMEDIATE:
             return False
     return True
 

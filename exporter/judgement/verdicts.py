@@ -5,7 +5,7 @@ Pure. The path to a trust anchor is judged in `pki.trust`; deadlines and the
 parameters of the handshake are judged here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
@@ -39,6 +39,9 @@ time or strength (a name, a date, a protocol, a missing intermediate): a renewed
 """
 
 
+_OUT_OF_TIME = frozenset({Fault.CHAIN_EXPIRED, Fault.CHAIN_NOT_YET_VALID})
+
+
 WEAK_CIPHER_MARKS = ("NULL", "RC4", "RC2", "DES", "EXP", "ADH", "AECDH", "MD5", "SEED", "IDEA")
 
 
@@ -62,13 +65,18 @@ class JudgedItem:
 
     item: Item
     deadlines: Deadlines | None
-    """None for what nobody must renew: what another item renews or replaces, and a root. See `judge_item`."""
+    """
+    None for what nobody must renew in time: what another item renews or has replaced, what is needless, and a
+    root. See `judge_item`.
+    """
     policy: Policy = AUTOMATIC
     """The policy that the deadlines follow."""
     trusted: bool | None = None
     """False for a leaf with a fault in UNTRUSTWORTHY; None for other items, and when trust was not judged."""
     kin: Kin | None = None
     """A leaf as it is compared with others; None for what is not compared."""
+    needless: bool = False
+    """True for a CA certificate beside a leaf that has ended, and without which clients accept the leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +99,23 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
     found: list[FoundFault] = list(facts.faults)
     trusted: dict[str, bool] = {}
     valid_from, valid_until = float("-inf"), float("inf")
+    ended: dict[str, bool] = {}
     for chain in facts.chains:
-        if not chain.presented:
+        if not (chain.presented or _ends_first(chain)):
             continue
         trust = _judge_chain(chain, target, anchors, now)
+        valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
+        _note_needless(chain, trust, now, ended)
+        if not chain.presented:
+            continue
         if anchors.store is not None:
             trusted[chain.leaf.fingerprint_sha256] = trustworthy((*facts.faults, *trust.faults))
         found += trust.faults
-        valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
     if facts.tls is not None:
         found += judge_tls(facts.tls)
     found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
-    replaced = replaced_authorities(facts.items)
-    items = tuple(
-        _judged_item(item, facts, target, trusted, is_replaced=item.name in replaced) for item in facts.items
-    )
+    over = replaced_authorities(facts.items)
+    items = tuple(_judged_item(item, facts, target, trusted, ended, over) for item in facts.items)
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
 
@@ -116,17 +126,43 @@ def trustworthy(faults: Iterable[FoundFault]) -> bool:
     return UNTRUSTWORTHY.isdisjoint(one.fault for one in faults)
 
 
+def _ends_first(chain: Chain) -> bool:
+    """
+    Return True when a certificate above the leaf ends before it does.
+    """
+    return any(one.not_after < chain.leaf.not_after for one in chain.certificates[1:])
+
+
+def _note_needless(chain: Chain, trust: Trust, now: float, ended: dict[str, bool]) -> None:
+    """
+    Note, by fingerprint of each certificate above the leaf that has ended, whether clients do without it.
+
+    They do when a path in time leads to an anchor: what has ended is not on it. Of two chains with the same
+    certificate, both must have one.
+    """
+    does_without = bool(trust.path) and _OUT_OF_TIME.isdisjoint(one.fault for one in trust.faults)
+    for one in chain.certificates[1:]:
+        if one.not_after + 1 <= now:
+            ended[one.fingerprint_sha256] = does_without and ended.get(one.fingerprint_sha256, True)
+
+
 def _judged_item(
-    item: Item, facts: Facts, target: Target, trusted: Mapping[str, bool], *, is_replaced: bool
+    item: Item,
+    facts: Facts,
+    target: Target,
+    trusted: Mapping[str, bool],
+    ended: Mapping[str, bool],
+    replaced: Collection[str],
 ) -> JudgedItem:
     policy = policy_for(item, facts, target)
-    deadlines = None if is_replaced else judge_item(item, facts, policy)
-    leaf = item.certificate if item.kind is Kind.LEAF else None
-    if leaf is None:
-        return JudgedItem(item, deadlines, policy)
-    served = any(chain.presented and chain.leaf == leaf for chain in facts.chains)
-    kin = kin_of(leaf, target.name, item.name, served=served)
-    return JudgedItem(item, deadlines, policy, trusted.get(leaf.fingerprint_sha256), kin)
+    one = item.certificate
+    needless = item.kind is Kind.INTERMEDIATE and one is not None and ended.get(one.fingerprint_sha256, False)
+    deadlines = None if needless or item.name in replaced else judge_item(item, facts, policy)
+    if item.kind is not Kind.LEAF or one is None:
+        return JudgedItem(item, deadlines, policy, needless=needless)
+    served = any(chain.presented and chain.leaf == one for chain in facts.chains)
+    kin = kin_of(one, target.name, item.name, served=served)
+    return JudgedItem(item, deadlines, policy, trusted.get(one.fingerprint_sha256), kin)
 
 
 def replaced_authorities(items: Iterable[Item]) -> frozenset[str]:
@@ -196,8 +232,7 @@ def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
     renewal is late.
 
     A served root has none: clients use their own copy. An intermediate is replaced with each renewal of its
-    leaf, so it has deadlines only when it ends before the leaf, and then those for the leaf's lifetime. A CA
-    certificate whose successor stands beside it has none either: see `replaced_authorities`.
+    leaf, so it has deadlines only when it ends before the leaf, and then those for the leaf's lifetime.
     """
     lifetime = item.not_after - item.not_before
     if item.kind is Kind.ROOT:

@@ -11,12 +11,13 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.judgement.verdicts import Anchors, Verdict, judge_facts, trustworthy
+from exporter.judgement.verdicts import Verdict, judge_facts, trustworthy
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Tls
 from exporter.model.reasons import Fault
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
+from exporter.pki.trust import Anchors
 from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
 from exporter.report.exposition import Exposition, Samples
