@@ -19,8 +19,8 @@ RENEWED_EARLY = 60 * 86400.0
 
 NAMELESS_FOR = 3600.0
 """
-Seconds for which DNS must have said that a name does not exist until that is believed, and for which it stands
-while DNS does not answer.
+Seconds for which DNS must have said that a name does not exist until that is believed, and for which it
+stands while DNS does not answer.
 """
 
 
@@ -47,7 +47,7 @@ class Past:
     trusted_at: float | None = None
     """Time at which a normal client would last have accepted the endpoint; None when never."""
     nameless: tuple[float, float] | None = None
-    """Since when, and when last, DNS said that the endpoint's name does not exist; None while it may exist."""
+    """Since when, and when last, DNS said that the endpoint's name does not exist; None while it may."""
 
     def note_name(self, observation: Observation, now: float) -> None:
         """

@@ -117,8 +117,8 @@ def _nameless_from(known: Known) -> float:
     Return from when on DNS is believed that a server's name does not exist, so that no client can be hurt
     there; infinity when it is not.
 
-    In seconds since the epoch. What others get by other names is not concerned (a file, a Secret behind an API
-    server), nor a name that somebody else looks up (a proxy) or of which only one family is looked up.
+    In seconds since the epoch. What others get by other names is not concerned (a file, a Secret behind an
+    API server), nor a name that somebody else looks up (a proxy) or of which only one family is looked up.
     """
     nameless, target = known.past.nameless, known.target
     if nameless is None or known.facts is None or not known.facts.presented:
