@@ -176,7 +176,8 @@ def test_an_end_that_was_critical_when_the_registry_moved_it_stays_so(
     """
     Until the registry says no more that it moved it by itself. What was not critical, or not seen, is not.
     """
-    one = target("domain:example.com", policy=replace(DOMAIN, critical=Before(duration=critical * DAY)))
+    policy = replace(DOMAIN, critical=Before(duration=critical * DAY))
+    one = target("domain:example.com", policy=policy, matches=())
     scene, at = Scene(), NOW + moved * DAY
     in_grace(scene, one, NOW + 60 * DAY, NOW)
     in_grace(scene, one, NOW + 425 * DAY, at)
