@@ -15,6 +15,7 @@ from exporter.probes.domains.registries import AGAIN_AFTER
 from tests.replay.promtool import Firing, Name, alerts, firings
 from tests.replay.timeline import (
     YEAR,
+    Exporter,
     Place,
     Seeing,
     Span,
@@ -205,16 +206,15 @@ def test_auto_renewal_is_a_status_of_registries() -> None:
 
 
 @INTERVALS
-@pytest.mark.parametrize("restarts", [[], [(30 * DAY, 30 * DAY + HOUR)]], ids=["runs", "restarts"])
 def test_a_domain_that_nobody_paid_for_stays_critical_in_its_grace_month(
-    interval: float, restarts: Sequence[Span]
+    interval: float,
 ) -> None:
     """
     From two weeks before its end until the registry says no more that it renewed the domain by itself.
     """
     end = 20 * DAY
     terms = [(0.0, end, OWN), (end, end + YEAR, GRACE), (end + 45 * DAY, end + YEAR, OWN)]
-    found = firings(record(fleet(domain(NAME, terms), exporter_down=restarts), end + 48 * DAY, interval))
+    found = firings(record(fleet(domain(NAME, terms)), end + 48 * DAY, interval))
     assert critical_at(interval, found, end - 14 * DAY, end + 45 * DAY)
     status = found[Name("ExpiryDomainStatus", "critical", DOMAIN, "")]
     assert status.complete
@@ -265,15 +265,14 @@ def ended_in(days: float, name: Sequence[tuple[Span, Reason]]) -> Place:
 
 
 @pytest.mark.parametrize("interval", [4 * HOUR, DAY])
-@pytest.mark.parametrize("restarts", [[], [(25 * DAY, 25 * DAY + HOUR)]], ids=["runs", "restarts"])
-def test_a_name_that_was_given_up_is_a_warning_only(interval: float, restarts: Sequence[Span]) -> None:
+def test_a_name_that_was_given_up_is_a_warning_only(interval: float) -> None:
     """
     It left the DNS with most of its certificate's life left, and nobody took it out of the configuration.
     """
     gone = ended_in(30.0, [((2 * DAY, float("inf")), Reason.DNS_NOT_FOUND)])
-    recording = record(fleet(gone, exporter_down=restarts), 45 * DAY, interval)
+    recording = record(fleet(gone), 45 * DAY, interval)
     found = firings(recording)
-    assert criticals(found) - {Name("ExpiryExporterDown", "critical", "", "")} == set()
+    assert criticals(found) == set()
     failing = found[Name("ExpiryProbeFailing", "warning", URL, "")]
     assert (failing.last, failing.complete) == (45 * DAY, True)
     when = 40 * DAY
@@ -320,3 +319,23 @@ def test_a_slip_of_the_dns_changes_nothing() -> None:
     )
     found = firings(record(fleet(gone), DAY + 8 * HOUR, 10 * minute))
     assert max(found[name].last for name in criticals(found)) < 2 * HOUR
+
+
+def test_a_restart_with_its_state_forgets_neither() -> None:
+    """
+    That the end of a domain was critical when its registry moved it, and that a name does not exist.
+    """
+    end = 20 * DAY
+    looking = Exporter(
+        [
+            domain(NAME, [(0.0, end, OWN), (end, end + YEAR, GRACE)]),
+            ended_in(15.0, [((DAY, float("inf")), Reason.DNS_NOT_FOUND)]),
+        ]
+    )
+    for day in range(22):
+        looking.scrape(day * DAY)
+    looking.restart(keep_state=True)
+    said = [line for line in looking.scrape(22 * DAY).splitlines() if line.startswith("expiry_problem_end")]
+    critical = [line for line in said if 'severity="critical"' in line]
+    assert any(URL in line for line in said)
+    assert [DOMAIN in line and 'problem="domain_status"' in line for line in critical] == [True]
