@@ -142,11 +142,18 @@ def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
     Return the ends of all leaves that are compared, among the verdicts on all endpoints.
     """
     newest: Newest[None] = Newest()
+    note_ends(newest, verdicts)
+    return newest
+
+
+def note_ends(newest: Newest[None], verdicts: Iterable[Verdict | None]) -> None:
+    """
+    Add the ends of the leaves of these verdicts to those so far.
+    """
     for verdict in verdicts:
         for judged in verdict.items if verdict is not None else ():
             if judged.kin is not None:
                 newest.add(judged.kin, judged.trusted, judged.item.not_after, None)
-    return newest
 
 
 def newer_end(judged: JudgedItem, newest: Newest[None]) -> float | None:

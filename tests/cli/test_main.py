@@ -146,7 +146,7 @@ def test_only_the_command_that_is_run_is_imported(tmp_path: Path) -> None:
     config.write_text("targets: [https://www.example]\n")
     server = imported("--config.check", f"--config.file={config}")
     assert {"exporter.cli.serve", "exporter.server.app"} <= server
-    commands = {f"exporter.cli.{name}" for name in main.COMMANDS}
+    commands = {f"exporter.cli.{name}" for name in main.COMMANDS if name != "serve"}
     assert {"rich", "aioquic", *commands} & server == set()
     light = imported("dashboards", f"--output-dir={tmp_path}")
     assert commands & light == {"exporter.cli.dashboards"}
@@ -167,6 +167,36 @@ def test_help_names_every_flag_and_shows_examples() -> None:
     assert len(flags()) > 12
     assert [flag for flag in flags() if flag not in both] == []
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        (("serve",), "expiry.yml"),
+        (("serve", "--config.file=b.yml"), "b.yml"),
+        (("--config.file=a.yml", "serve"), "a.yml"),
+        (("--config.file=a.yml", "serve", "--config.file=b.yml"), "b.yml"),
+    ],
+)
+def test_serve_is_a_command_and_the_default(given: tuple[str, ...], file: str) -> None:
+    """
+    Its flags may stand before it and behind it, and mean the same.
+    """
+    options = main.parser(given).parse_args(given)
+    assert options.config_file == file
+    without = [word for word in given if word != "serve"]
+    assert vars(main.parser(without).parse_args(without)) == {**vars(options), "command": None}
+
+
+def test_the_usage_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Also where one is misspelt.
+    """
+    with pytest.raises(SystemExit):
+        main.parser(["chek"]).parse_args(["chek"])
+    said = capsys.readouterr().err
+    assert f"commands: {', '.join(main.COMMANDS)}\n" in said
+    assert "argument COMMAND: invalid choice: 'chek'" in said
 
 
 def test_the_help_of_the_manual_shows_examples() -> None:

@@ -3,6 +3,7 @@ Which certificate may be the renewal of which, whatever names they share.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,8 @@ NEW = replace(
     certificate(issuer="O=One", end=NOW + 80 * DAY, serial="2"), public_key_sha256="another", subject="CN=x"
 )
 ELSEWHERE = replace(NEW, issuer="O=Two", issuer_organization="O=Two")
-SIGNED_ITSELF = {"issuer": "CN=x", "issuer_organization": "CN=x", "subject": "CN=x"}
-NO_NAMES = {"dns_names": (), "subject": "CN=admin"}
+SIGNED_ITSELF: dict[str, Any] = {"issuer": "CN=x", "issuer_organization": "CN=x", "subject": "CN=x"}
+NO_NAMES: dict[str, Any] = {"dns_names": (), "subject": "CN=admin"}
 
 
 @pytest.mark.parametrize(
