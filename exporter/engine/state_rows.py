@@ -222,6 +222,7 @@ def encode_past(past: Past) -> dict[str, Any]:
         "changed_at": past.changed_at,
         "rolled_back_at": past.rolled_back_at,
         "trusted_at": past.trusted_at,
+        "failing_since": past.failing_since,
     }
 
 
@@ -231,7 +232,8 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
     """
     read = as_mapping(stored)
     previous = [decode_item(item, certificates) for item in as_list(read["previous"])]
-    trusted_at = read["trusted_at"]
+    # Files of the first versions do not have the second.
+    trusted_at, failing_since = read["trusted_at"], read.get("failing_since")
     return Past(
         {item.name: item for item in previous},
         as_moments(read["identity_changed_at"]),
@@ -239,6 +241,7 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
         as_moments(read.get("changed_at", {})),
         as_moments(read.get("rolled_back_at", {})),
         as_moment(trusted_at) if trusted_at is not None else None,
+        as_moment(failing_since) if failing_since is not None else None,
     )
 
 

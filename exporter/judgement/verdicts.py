@@ -12,6 +12,7 @@ from exporter.model.observation import Certificate, Chain, Facts, FoundFault, It
 from exporter.model.policies import AUTOMATIC, CRL, SIGNATURE, Policy, lateness
 from exporter.model.reasons import Fault, Kind
 from exporter.model.targets import Target
+from exporter.pki.issuance import is_issued_by
 from exporter.pki.trust import Anchors, Trust, judge
 
 WEAK_PROTOCOLS = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"})
@@ -64,6 +65,8 @@ class JudgedItem:
     """The policy that the deadlines follow."""
     trusted: bool | None = None
     """False for a leaf with a fault in UNTRUSTWORTHY; None for other items, and when trust was not judged."""
+    foreign: tuple[str, ...] = ()
+    """The CAs that are expected to have issued a leaf, when none of them did; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
     if facts.tls is not None:
         found += judge_tls(facts.tls)
     found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
-    items = tuple(_judged_item(item, facts, target, trusted) for item in facts.items)
+    items = tuple(_judged_item(item, facts, target, trusted, anchors) for item in facts.items)
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
 
@@ -108,11 +111,25 @@ def trustworthy(faults: Iterable[FoundFault]) -> bool:
     return UNTRUSTWORTHY.isdisjoint(one.fault for one in faults)
 
 
-def _judged_item(item: Item, facts: Facts, target: Target, trusted: Mapping[str, bool]) -> JudgedItem:
+def _judged_item(
+    item: Item, facts: Facts, target: Target, trusted: Mapping[str, bool], anchors: Anchors
+) -> JudgedItem:
     policy = policy_for(item, facts, target)
     leaf = item.certificate if item.kind is Kind.LEAF else None
     is_trusted = trusted.get(leaf.fingerprint_sha256) if leaf is not None else None
-    return JudgedItem(item, judge_item(item, facts, policy), policy, is_trusted)
+    foreign: tuple[str, ...] = ()
+    # The client certificate is the exporter's own.
+    if leaf is not None and item.name != "client" and (expected := target.issuers or policy.issuers):
+        is_expected = is_issued_by(expected, leaf, _with(leaf, facts), anchors.store)
+        foreign = () if is_expected else expected
+    return JudgedItem(item, judge_item(item, facts, policy), policy, is_trusted, foreign)
+
+
+def _with(leaf: Certificate, facts: Facts) -> tuple[Certificate, ...]:
+    """
+    Return the certificates that came with a leaf.
+    """
+    return tuple(one for chain in facts.chains if leaf in chain.certificates for one in chain.certificates)
 
 
 def policy_for(item: Item, facts: Facts, target: Target) -> Policy:

@@ -29,6 +29,7 @@ class Problem(StrEnum):
     SIGNATURE_STALE = "signature_stale"
     WENT_BACKWARDS = "went_backwards"
     IDENTITY_CHANGED = "identity_changed"
+    FOREIGN_ISSUER = "foreign_issuer"
     NOT_TRUSTED = "not_trusted"
     PROBE_FAILING = "probe_failing"
     DOMAIN_STATUS = "domain_status"
@@ -106,6 +107,11 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
             "ExpiryIdentityChanged",
             {WARNING: "Issuer and key changed together long before a renewal was due."},
         ),
+        Problem.FOREIGN_ISSUER: Meaning(
+            "ExpiryForeignIssuer",
+            {CRITICAL: "It was issued by none of the CAs that are said to issue it."},
+            frozenset({Problem.IDENTITY_CHANGED, Problem.WENT_BACKWARDS}),
+        ),
         Problem.NOT_TRUSTED: Meaning(
             "ExpiryNotTrusted",
             {
@@ -117,7 +123,6 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         Problem.PROBE_FAILING: Meaning(
             "ExpiryProbeFailing",
             _both("It can't be seen, so nobody knows when what it serves ends."),
-            lasts={CRITICAL: 300.0, WARNING: 300.0},
         ),
         Problem.DOMAIN_STATUS: Meaning(
             "ExpiryDomainStatus",
