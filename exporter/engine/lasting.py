@@ -27,7 +27,7 @@ def problem_rows(
     Return the problems of these targets at `now` (seconds since the epoch), each with its start.
     """
     by_target: dict[str, dict[Key, Found]] = {}
-    for key, one in _present(endpoints, now).items():
+    for key, one in present(endpoints, now).items():
         by_target.setdefault(key[0], {})[key] = one
     rows: list[ProblemRow] = []
     for target in targets:
@@ -38,9 +38,11 @@ def problem_rows(
     return tuple(rows)
 
 
-def _present(endpoints: Sequence[EndpointRow], now: float) -> dict[Key, Found]:
+def present(endpoints: Sequence[EndpointRow], now: float) -> dict[Key, Found]:
     """
-    Return what is found now. In a healthy fleet that is a glance at each endpoint.
+    Return what is found of these endpoints at `now` (seconds since the epoch), whatever was found before.
+
+    In a healthy fleet that is a glance at each endpoint.
     """
     unwell = [
         row.known

@@ -17,7 +17,8 @@ from exporter.model.foreign_text import printable_lines
 from exporter.model.policies import DAY
 from exporter.report import advice
 from exporter.report.inventory import Entry, Place, target_path
-from exporter.report.status import NOUNS, date
+from exporter.report.status import NOUNS
+from exporter.report.times import date
 
 EVENT_LIMIT = 2000
 """Events in a calendar, the soonest ones. Calendar services refuse larger files (Google: a megabyte)."""

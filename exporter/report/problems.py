@@ -18,7 +18,7 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
 from exporter.report.families import bounded
-from exporter.report.status import date
+from exporter.report.times import date
 
 NAMED = 3
 """Most targets with the same certificate that are named."""
@@ -81,7 +81,9 @@ def words(row: ProblemRow, reached: Reach) -> Words:
     Return the texts about the problem.
     """
     same = reached.get(fingerprint_of(row), frozenset()) - {row.found.onset.known.target.name}
-    return Words(*(bounded(text, WORDS_LIMIT) for text in (_cause(row), _where(row, same), _advice(row))))
+    return Words(
+        *(bounded(text, WORDS_LIMIT) for text in (_cause(row), _where(row, same), advice_of(row.found.onset)))
+    )
 
 
 def _certificate(onset: Onset) -> Certificate | None:
@@ -92,7 +94,9 @@ def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
     if onset.judged is None:
         return ", ".join(row.found.reasons)
-    parts = [_reached(onset), _issued(onset, onset.judged), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
+    parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
+    if onset.problem is Problem.FOREIGN_ISSUER:
+        parts.insert(0, issued_by(onset.judged))
     if row.found.newer is not None:
         parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
     return ", ".join(part for part in parts if part)
@@ -110,12 +114,10 @@ def _reached(onset: Onset) -> str:
     return "DNS and TCP fine" if shown and is_leaf else ""
 
 
-def _issued(onset: Onset, judged: JudgedItem) -> str:
+def issued_by(judged: JudgedItem) -> str:
     """
-    Return who issued a certificate that none of the expected CAs issued, in words; else empty.
+    Return who issued a certificate that none of the expected CAs issued, and who those are, in words.
     """
-    if onset.problem is not Problem.FOREIGN_ISSUER:
-        return ""
     more = f" and {len(judged.foreign) - NAMED} more" if len(judged.foreign) > NAMED else ""
     return f"issued by {_issuer(judged.item)}, expected is {' or '.join(judged.foreign[:NAMED])}{more}"
 
@@ -151,8 +153,10 @@ def _where(row: ProblemRow, same: frozenset[str]) -> str:
     return text
 
 
-def _advice(row: ProblemRow) -> str:
-    onset = row.found.onset
+def advice_of(onset: Onset) -> str:
+    """
+    Return what to do first about the problem.
+    """
     match onset.problem:
         case Problem.PROBE_FAILING:
             return advice.FAILURES[Reason(onset.reason)]

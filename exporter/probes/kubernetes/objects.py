@@ -33,6 +33,16 @@ _PRIVATE_KEYS = frozenset({"tls.key", "ssh-privatekey"})
 """Keys of Secrets that hold private keys by the definition of their types: not even decoded."""
 
 
+_CERT_MANAGER = "cert-manager.io/"
+"""Begins the annotations of a Secret that cert-manager keeps."""
+
+
+_RENEW_BEFORE = "cert-manager.io/renew-before"
+
+
+_GO_DURATION = re.compile(r"(?:([0-9]{1,7})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s)?")
+
+
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 
 
@@ -146,9 +156,7 @@ def read_secret(obj: dict[str, Any], password: str | None, before: Stored | None
     annotations = _mapping(_mapping(obj, "metadata"), "annotations")
     if any(name.startswith(_CERT_MANAGER) for name in annotations):
         before = annotations.get(_RENEW_BEFORE)
-        reading.outcomes = {
-            label: _of_cert_manager(one, before) for label, one in reading.outcomes.items()
-        }
+        reading.outcomes = {label: _of_cert_manager(one, before) for label, one in reading.outcomes.items()}
     return reading.stored(version_of(obj))
 
 
