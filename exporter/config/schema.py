@@ -148,7 +148,7 @@ class Settings(_Part):
     """
 
     policy: Annotated[Policy | None, PlainValidator(values.policy)] = None
-    issuers: _Issuers = ()
+    issuers: _Issuers | None = None
     labels: dict[Annotated[str, AfterValidator(label_name)], Annotated[str, Field(max_length=256)]] = {}
     timeout: Annotated[float | None, PlainValidator(values.timeout)] = None
     server_name: Annotated[_Text, AfterValidator(normal_host)] | None = None

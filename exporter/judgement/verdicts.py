@@ -118,8 +118,9 @@ def _judged_item(
     leaf = item.certificate if item.kind is Kind.LEAF else None
     is_trusted = trusted.get(leaf.fingerprint_sha256) if leaf is not None else None
     foreign: tuple[str, ...] = ()
+    expected = policy.issuers if target.issuers is None else target.issuers
     # The client certificate is the exporter's own.
-    if leaf is not None and item.name != "client" and (expected := target.issuers or policy.issuers):
+    if expected and leaf is not None and item.name != "client":
         is_expected = is_issued_by(expected, leaf, _with(leaf, facts), anchors.store)
         foreign = () if is_expected else expected
     return JudgedItem(item, judge_item(item, facts, policy), policy, is_trusted, foreign)

@@ -60,7 +60,7 @@ def checks(facts: Facts, target: Target, network: Network, _authorities: Authori
         return facts
     chains = tuple(chain.certificates for chain in facts.chains)
     presented = tuple(one.fingerprint_sha256 for chain in chains for one in chain)
-    # TLSA records are those of the server. All else depends on the certificate only: one look-up for all targets.
+    # TLSA records are those of the server. All else depends on the certificate: one look-up for all targets.
     server = (target.url.host, target.url.port, target.server_name) if asked_for else ()
     key = ("dns", server, target.dns_servers, presented)
     what = f"DNS of the names on the certificate of {target.url.authority}"

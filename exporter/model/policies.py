@@ -315,9 +315,9 @@ BUILT_IN: dict[str, Policy] = {
 
 def renewer_of(issuer: str, subject: str, places: Iterable[str], stated: str = "") -> Renewer | None:
     """
-    Return the renewer whose policy is `stated`, or that issuer, subject (RFC 4514 names) or a place give away.
+    Return the renewer whose policy is `stated`, or that issuer, subject or a place give away; else None.
 
-    None when none does. A place says more than an issuer, who serves many.
+    Issuer and subject are RFC 4514 names. A place says more than an issuer, who serves many.
     """
     places = tuple(places)
     for renewer in RENEWERS:

@@ -71,8 +71,8 @@ class Target:
     """For items that none of `matches` fits."""
     matches: tuple[Match, ...] = field(default=BY_KIND, hash=False)
     """The first that fits an item has its policy; empty when the configuration names this target's policy."""
-    issuers: tuple[str, ...] = ()
-    """Names and fingerprints of the CAs whose certificates are expected; empty: those of the policy."""
+    issuers: tuple[str, ...] | None = None
+    """Names and fingerprints of the CAs whose certificates are expected; None: those of the policy."""
     labels: tuple[tuple[str, str], ...] = ()
     """The user's labels, sorted by name; exported on `expiry_target_info` and on its problems."""
     timeout: float | None = None

@@ -248,8 +248,8 @@ IDENTITY_CHANGED = (
 
 
 FOREIGN_ISSUER = (
-    "Was it planned (another CA, a CDN)? Then add its CA to `issuers`. If not, treat it as a break-in until you "
-    "know: see whether addresses, name servers and this key are yours."
+    "Was it planned (another CA, a CDN)? Then add its CA to `issuers`. If not, treat it as a break-in until "
+    "you know: see whether addresses, name servers and this key are yours."
 )
 """For a certificate that none of the expected CAs issued."""
 
@@ -293,10 +293,10 @@ def renewal(kind: Kind, policy: Policy) -> str:
 
 def policy_hint(item: Item, policy: Policy, places: Iterable[str], renewer: str = "") -> str:
     """
-    Return a sentence, after a space, with the policy of what seems to renew the item; empty when it has that one.
+    Return a sentence, after a space, with the policy of what seems to renew the item; empty without one.
 
-    It is the `renewer` that the facts name, or issuer, subject or one of the places (URL, path) gives it away. A
-    policy that somebody chose is left alone.
+    It is the `renewer` that the facts name, or issuer, subject or one of the places (URL, path) gives it
+    away. A policy that somebody chose is left alone.
     """
     if item.certificate is None or policy.name not in {AUTOMATIC.name, MANUAL.name}:
         return ""

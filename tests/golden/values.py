@@ -125,6 +125,7 @@ def verdict(seen: Facts, of: Target, found: tuple[FoundFault, ...] = ()) -> Verd
         JudgedItem(
             item,
             judge_item(item, seen, of.policy),
+            of.policy,
             trusted=trustworthy(found)
             if item.certificate is not None and item.certificate.fingerprint_sha256 in shown
             else None,
