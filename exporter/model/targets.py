@@ -152,15 +152,15 @@ class Target:
         return None if parse_ip(name) is not None else name
 
 
-_FINGERPRINT = re.compile(r"(?:sha-?256[:= ])?([0-9a-f]{64})")
+_FINGERPRINT = re.compile(r"(?:sha-?256[:=])?([0-9a-f]{2}(?::?[0-9a-f]{2}){31})")
 
 
 def fingerprint(text: str) -> str | None:
     """
     Return the SHA-256 fingerprint in a text, in lower case without colons; None for a name.
     """
-    found = _FINGERPRINT.fullmatch(re.sub(r"(?<=[0-9a-f]{2}):(?=[0-9a-f]{2})", "", text.strip().lower()))
-    return found[1] if found else None
+    found = _FINGERPRINT.fullmatch(text.strip().lower())
+    return found[1].replace(":", "") if found else None
 
 
 def label_name(text: str) -> str:

@@ -128,7 +128,7 @@ def test_what_was_never_seen_is_a_problem_after_a_quarter_of_an_hour() -> None:
         (DAY, None, 24 * 60),
         (6 * DAY, None, 2.4 * HOUR),
         (90 * DAY, None, DAY),
-        (10 * 365 * DAY, None, DAY),
+        (3 * 365 * DAY, None, DAY),
         (90 * DAY, Before(3 * DAY), 3 * DAY),
         (90 * DAY, Before(share=0.1), 9 * DAY),
         (90 * DAY, Before(300), 300),
