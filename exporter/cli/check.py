@@ -60,8 +60,11 @@ exit code, the most urgent of all:
   3  unknown: it could not be seen, or not be checked as asked; or a bad configuration
 
 examples:
-  expiry-exporter check https://example.com
+  expiry-exporter check example.com
       all addresses of a name, with its chain
+
+  expiry-exporter check mail.example.com:25 /etc/ssl/www.pem - < names.txt
+      by its port, a file, and a name or URL in each line
 
   expiry-exporter check smtp://mail.example.com file:///etc/ssl/www.pem domain:example.com
       anything that expires: mail servers, files, domain registrations

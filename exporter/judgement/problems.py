@@ -115,11 +115,18 @@ def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
     Return the latest end for each set of names, among the verdicts on all endpoints.
     """
     newest: Newest[None] = Newest()
+    note_ends(newest, verdicts)
+    return newest
+
+
+def note_ends(newest: Newest[None], verdicts: Iterable[Verdict | None]) -> None:
+    """
+    Add the ends of the certificates of these verdicts to the latest ends so far.
+    """
     for verdict in verdicts:
         for judged in verdict.items if verdict is not None else ():
             if judged.item.kind is Kind.LEAF and (key := names_key(judged)) is not None:
                 newest.add(key, judged.trusted, judged.item.not_after, None)
-    return newest
 
 
 def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float) -> Iterator[Onset]:

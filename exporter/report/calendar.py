@@ -108,7 +108,7 @@ def _moments(entries: Iterable[Entry]) -> Iterator[Moment]:
         others = count[key] - 1
         what = _what(place.judged)
         yield Moment("renewal_due", f"renewal of the {what} is due", due.renewal_due, place, others)
-        yield Moment("critical", f"{what} is critical", due.critical, place, others)
+        yield Moment("critical", f"{what} is critical", max(due.warning, due.critical), place, others)
         yield Moment("end", f"{what} ends", place.judged.item.not_after, place, others)
 
 

@@ -102,8 +102,9 @@ def status(row: EndpointRow, onsets: Iterable[Onset], now: float) -> Status:
     what can't be seen or was not answered.
     """
     ordered = sorted(onsets, key=lambda one: _ORDER[one.problem])
+    # Each of its items that is due is a reason why a failing probe is critical.
     failing = next((one for one in ordered if one.problem is Problem.PROBE_FAILING), None)
-    found = [_problem(row, one, now) for one in ordered if one is not failing]
+    found = [_problem(row, one, now) for one in ordered if one.problem is not Problem.PROBE_FAILING]
     found += _probe_findings(row, failing, now)
     found += _notes(row, {one.item for one in found}, now)
     if row.held.facts is not None:

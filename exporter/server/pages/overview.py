@@ -50,7 +50,7 @@ class Situation:
     now: float
     """Seconds since the epoch."""
     rhythm: Rhythm | None
-    """None before the second scrape."""
+    """None while /metrics is not scraped regularly."""
     load_succeeded: bool = True
     """False when the configuration on disk can't be used, and an earlier one is in use."""
 
