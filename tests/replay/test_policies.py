@@ -97,7 +97,9 @@ def standing(host: str, left: float, failing: Sequence[Span], unseen: Before | N
     return place(f"https://{host}", schedule, policy=policy, failing=failing)
 
 
-@pytest.mark.parametrize(("interval", "keep_state"), [(MINUTE, True), (5 * MINUTE, True), (5 * MINUTE, False)])
+@pytest.mark.parametrize(
+    ("interval", "keep_state"), [(MINUTE, True), (5 * MINUTE, True), (5 * MINUTE, False)]
+)
 def test_a_host_that_is_down_each_night_alerts_nobody(interval: float, keep_state: bool) -> None:
     """
     For 25 minutes, with 80 days left; the exporter is restarted once while it is up.

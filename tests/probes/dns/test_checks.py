@@ -19,17 +19,17 @@ from cryptography.x509.oid import NameOID
 from exporter.demo.minter import Minted, root
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
+from exporter.lookups.dns import UNASKED_AGAIN_AFTER, checks
 from exporter.model.observation import Facts
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
-from exporter.lookups.dns import UNASKED_AGAIN_AFTER, checks
 from exporter.model.urls import parse_proxy
 from exporter.net.background import LookupFailedError, LookupState
 from exporter.net.dns import Resolution
 from exporter.probes.dependencies import Dependencies
 from exporter.report.status import Level
-from tests.golden.values import status_of
 from tests.golden import values
+from tests.golden.values import status_of
 from tests.probes.dns.asking import DAY, ONE, facts, held, look, looks_until, name_servers
 from tests.probes.tls.wire import probing
 from tests.support.certificates import NOW
@@ -133,7 +133,9 @@ def test_public_issuers_are_checked_unasked(server: Server, tmp_path: Path) -> N
     CAA, and a name that does not exist; TLSA records only for those who ask.
     """
     alive = f"@ NS ns1\nns1 A {ONE}\nwww A {ONE}"
-    one = zone(['@ CAA 0 issue "digicert.com"', f"_{server.port}._tcp.www TLSA 3 1 1 {'00' * 32}"], alive=alive)
+    one = zone(
+        ['@ CAA 0 issue "digicert.com"', f"_{server.port}._tcp.www TLSA 3 1 1 {'00' * 32}"], alive=alive
+    )
     with name_servers(tmp_path, [one]) as port:
         _, found = looks_until(port, unasked(server, port), lambda one: bool(one.hazards))
     assert told(found) == [Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING]
