@@ -11,9 +11,9 @@ from math import inf
 
 from exporter.judgement.history import NAMELESS_FOR, Past
 from exporter.judgement.newest import Newest
-from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
+from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
-from exporter.model.policies import DAY, Severity
+from exporter.model.policies import DAY, UNSEEN_LEAST, Severity
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Hazard, Kind
 from exporter.model.targets import Target
@@ -28,10 +28,6 @@ LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PE
 
 BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
 """Hazards that stop the next renewal."""
-
-
-UNSEEN_FOR = 600.0
-"""Seconds for which an endpoint that was seen before may fail before that is a problem."""
 
 
 IDENTITY_REPORTED = 3 * DAY
@@ -132,6 +128,8 @@ def _of_endpoint(known: Known, newest: Newest[None], now: float, until: float) -
     for judged in known.verdict.items if known.verdict is not None else ():
         yield from _of_item(known, judged, newest, now)
         yield from _of_past(known, judged, now)
+        if judged.foreign:
+            yield Onset(now, Problem.FOREIGN_ISSUER, Severity.CRITICAL, known, judged)
     yield from _of_failure(known, now)
     yield from _of_trust(known, now, until)
     yield from _of_hazards(known, now)
@@ -236,15 +234,30 @@ def _of_failure(known: Known, now: float) -> Iterator[Onset]:
         # A server that shows its certificate and then refuses the client is seen at each probe.
         return
     problem, reason = Problem.PROBE_FAILING, observation.reason
+    since = now if known.past.failing_since is None else known.past.failing_since
     if seen_at is None:
-        yield Onset(now, problem, Severity.WARNING, known, reason=reason)
+        yield Onset(since + UNSEEN_LEAST, problem, Severity.WARNING, known, reason=reason)
         return
-    unseen = seen_at + UNSEEN_FOR
-    yield Onset(unseen, problem, Severity.WARNING, known, reason=reason)
-    for judged in known.verdict.items if known.verdict is not None else ():
-        if judged.deadlines is not None:
-            at = max(unseen, judged.deadlines.warning, judged.deadlines.critical)
-            yield Onset(at, problem, Severity.CRITICAL, known, reason=reason)
+    held = _pacing(known.verdict.items if known.verdict is not None else ())
+    pace = min(
+        (one.policy.unseen_for(one.item.not_after - one.item.not_before) for one, _ in held),
+        default=UNSEEN_LEAST,
+    )
+    yield Onset(since + pace, problem, Severity.WARNING, known, reason=reason)
+    for _, due in held:
+        # The pace allows for time that there is. Near the end there is none.
+        at = max(since + min(pace, UNSEEN_LEAST), due.warning, due.critical)
+        yield Onset(at, problem, Severity.CRITICAL, known, reason=reason)
+
+
+def _pacing(items: Iterable[JudgedItem]) -> list[tuple[JudgedItem, Deadlines]]:
+    """
+    Return the items that set the pace of an endpoint, with their deadlines.
+
+    What a machine signs anew every few days does so only where there is nothing else.
+    """
+    held = [(one, one.deadlines) for one in items if one.deadlines is not None]
+    return [(one, due) for one, due in held if one.item.kind not in SIGNED] or held
 
 
 def _of_trust(known: Known, now: float, until: float) -> Iterator[Onset]:
@@ -367,6 +380,8 @@ def is_well(
         return False
     for judged in verdict.items:
         due = judged.deadlines
+        if judged.foreign:
+            return False
         if due is None:
             if judged.needless:
                 return False
@@ -404,14 +419,22 @@ def at_each_endpoint(present: Iterable[Found]) -> Places:
 
 def _is_hidden(onset: Onset, beside: Iterable[Onset]) -> bool:
     """
-    Return True when another problem of the same item says more, and no less urgently.
+    Return True when another problem says more, and no less urgently.
     """
     return any(
-        other.item == onset.item
-        and (other.severity is onset.severity or other.severity is Severity.CRITICAL)
+        (other.severity is onset.severity or other.severity is Severity.CRITICAL)
         and (
-            onset.problem in MEANINGS[other.problem].hides
-            or (other.problem is onset.problem and other.severity is not onset.severity)
+            onset.problem in MEANINGS[other.problem].covers
+            or (other.item == onset.item and _says_more(other, onset))
         )
         for other in beside
     )
+
+
+def _says_more(other: Onset, onset: Onset) -> bool:
+    """
+    Return True when a problem of the same item is hidden by the other, or is the same and less urgent.
+    """
+    if other.problem is onset.problem:
+        return other.severity is not onset.severity
+    return onset.problem in MEANINGS[other.problem].hides
