@@ -231,7 +231,8 @@ class _Reading:
         due = model and (model.renewal_due or model.warning)
         if not model or not due:
             return AUTOMATIC
-        policy = Policy(name, renewal_due=due, warning=model.warning, critical=model.critical)
+        habit = model.renewal_due is not None if model.habit is None else model.habit
+        policy = Policy(name, renewal_due=due, warning=model.warning, critical=model.critical, habit=habit)
         for key, message in _order_faults(policy).items():
             self.document.fault(("policies", name, key), message)
         self.match(policy, model.match)

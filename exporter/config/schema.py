@@ -232,6 +232,8 @@ class PolicyEntry(_Part):
     renewal_due: _Deadline | None = None
     warning: _Deadline | None = None
     critical: _Deadline
+    habit: bool | None = None
+    """None: what only tells people when to act has no rhythm, and all else has."""
     match: MatchEntry | None = None
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ Pure: the clock is an argument.
 
 from dataclasses import dataclass, field, replace
 
+from exporter.judgement.habit import Habits
 from exporter.model.observation import Facts, Item
 from exporter.model.reasons import Kind
 
@@ -35,6 +36,8 @@ class Past:
     """
     trusted_at: float | None = None
     """Time at which a normal client would last have accepted the endpoint; None when never."""
+    habits: Habits = field(default_factory=dict)
+    """By item name, its renewals. No entry before the first."""
 
     def note_change(self, before: Facts, after: Facts, now: float, *, rotates: bool = False) -> None:
         """

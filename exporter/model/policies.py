@@ -70,6 +70,8 @@ class Policy:
     """Replaces `renewal_due` for lifetimes under ten days; None when there is no difference."""
     warning_short: Before | None = None
     """Replaces `warning` for lifetimes under ten days; None when there is no difference."""
+    habit: bool = True
+    """True when the rhythm of the renewals that were seen counts too: see `judgement.habit`."""
 
     def time_left(self, lifetime: float) -> TimeLeft:
         """
@@ -118,6 +120,7 @@ MANUAL = Policy(
     renewal_due=Before(duration=45 * DAY),
     warning=Before(duration=45 * DAY),
     critical=Before(duration=21 * DAY),
+    habit=False,
 )
 
 
@@ -126,6 +129,7 @@ AUTHORITY = Policy(
     renewal_due=Before(duration=365 * DAY),
     warning=Before(duration=365 * DAY),
     critical=Before(duration=90 * DAY),
+    habit=False,
 )
 
 
@@ -134,6 +138,7 @@ DOMAIN = Policy(
     renewal_due=Before(duration=60 * DAY),
     warning=Before(duration=60 * DAY),
     critical=Before(duration=14 * DAY),
+    habit=False,
 )
 
 

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 from exporter.engine.memory import ProblemRow
 from exporter.judgement.problems import Onset
+from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Failed, Item
+from exporter.model.policies import DAY
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
 from exporter.report.commands import command
 from exporter.report.families import bounded
-from exporter.report.times import date
+from exporter.report.times import date, rounded
 
 NAMED = 3
 """Most targets with the same certificate that are named."""
@@ -97,7 +99,11 @@ def _cause(row: ProblemRow) -> str:
     if onset.judged is None:
         parts = [", ".join(row.found.reasons), _presented(onset), _last_well(onset)]
     else:
-        parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
+        parts = [
+            _reached(onset),
+            _compared(onset, onset.judged.item, changed=row.found.changed_identity),
+            _habit(onset.judged, row.last),
+        ]
         if row.found.newer is not None:
             parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
     return ", ".join(part for part in parts if part)
@@ -165,6 +171,17 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     # Nothing is known of a time before when it was expired already at first sight.
     known = before is not None or onset.known.past.trusted_at is not None
     return "same key and issuer as before" if known else ""
+
+
+def _habit(judged: JudgedItem, now: float) -> str:
+    """
+    Return how often the item was renewed and until when; empty while that is not known, and in its rhythm.
+    """
+    age = now - judged.item.not_before
+    if judged.rhythm is None or age <= judged.rhythm + DAY:
+        return ""
+    # In whole days, so that it is the same text all day long.
+    return f"it was renewed every {rounded(judged.rhythm)} until {age // DAY:.0f} d ago"
 
 
 def _issuer(item: Item) -> str:

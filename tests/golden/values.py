@@ -11,6 +11,7 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
+from exporter.judgement.habit import Habits
 from exporter.judgement.verdicts import JudgedItem, Verdict, judge_item, trustworthy
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Tls
@@ -116,15 +117,19 @@ def faults(*found: Fault) -> tuple[FoundFault, ...]:
     return tuple(FoundFault(one, f"words about {one}") for one in found)
 
 
-def verdict(seen: Facts, of: Target, found: tuple[FoundFault, ...] = ()) -> Verdict:
+def verdict(
+    seen: Facts, of: Target, found: tuple[FoundFault, ...] = (), habits: Habits | None = None
+) -> Verdict:
     """
     The verdict with deadlines as judged, and these faults.
     """
     shown = {chain.leaf.fingerprint_sha256 for chain in seen.chains if chain.presented}
+    learned = habits or {}
     items = tuple(
         JudgedItem(
             item,
-            judge_item(item, seen, of.policy),
+            judge_item(item, seen, of.policy, learned.get(item.name)),
+            rhythm=learned[item.name].rhythm if item.name in learned else None,
             trusted=trustworthy(found)
             if item.certificate is not None and item.certificate.fingerprint_sha256 in shown
             else None,
@@ -172,7 +177,10 @@ class Scene:
         """
         return [
             EndpointRow(
-                of, label, held, None if held.facts is None else verdict(held.facts, of, self.faults[of])
+                of,
+                label,
+                held,
+                None if held.facts is None else verdict(held.facts, of, self.faults[of], held.past.habits),
             )
             for of in self.faults
             for label, held in self.memory.known(of).endpoints.items()
