@@ -236,6 +236,7 @@ class _Reading:
         due = model and (model.renewal_due or model.warning)
         if not model or not due:
             return AUTOMATIC
+        habit = model.renewal_due is not None if model.habit is None else model.habit
         policy = Policy(
             name,
             renewal_due=due,
@@ -243,6 +244,7 @@ class _Reading:
             critical=model.critical,
             unseen=model.unseen,
             issuers=model.issuers,
+            habit=habit,
         )
         for key, message in _order_faults(policy).items():
             self.document.fault(("policies", name, key), message)

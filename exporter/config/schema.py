@@ -238,6 +238,8 @@ class PolicyEntry(BuiltInEntry):
     renewal_due: _Deadline | None = None
     warning: _Deadline | None = None
     critical: _Deadline
+    habit: bool | None = None
+    """None: what only tells people when to act has no rhythm, and all else has."""
 
     @model_validator(mode="after")
     def first_deadline(self) -> Self:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.judgement.habit import learned
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Found, Key
 from exporter.judgement.verdicts import Judged
@@ -289,7 +290,7 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
         if isinstance(look.observation, Failed):
             _take_aside(held, look.observation.aside, now, known)
         return
-    held.seen_at = now if facts.seen_at is None else facts.seen_at
+    before, held.seen_at = held.seen_at, now if facts.seen_at is None else facts.seen_at
     held.past.failing_since = None
     if facts.partial and held.facts is not None:
         facts = with_missing(facts, held.facts)
@@ -297,6 +298,10 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
         return
     if held.facts is not None:
         held.past.note_change(held.facts, facts, now, rotates=known.rotates)
+        seen = now if before is None else before
+        # Where addresses rotate, each probe may be at another server.
+        habits = {} if known.rotates else learned(held.past.habits, held.facts, facts, seen, held.seen_at)
+        held.past.habits = habits
     held.facts = facts
 
 
@@ -342,6 +347,7 @@ def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float, known
     if facts == before:
         return
     held.past.note_change(before, facts, now, rotates=known.rotates)
+    held.past.habits = learned(held.past.habits, before, facts, now, now)
     held.facts = facts
 
 

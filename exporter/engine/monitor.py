@@ -253,7 +253,7 @@ class Monitor:
         if held.facts is None:
             return held.judged.verdict if held.judged is not None else None
         anchors = self._anchors.anchors(target.ca_file)
-        held.judged = judge_again(held.judged, held.facts, target, anchors, now)
+        held.judged = judge_again(held.judged, held.facts, target, anchors, now, held.past.habits)
         verdict = held.judged.verdict
         if not verdict.faults and held.facts.presented and seen_facts(held.observation) is not None:
             held.past.trusted_at = held.seen_at

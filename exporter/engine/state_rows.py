@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from exporter.engine.memory import NOT_LOOKED_AT, EndpointMemory, TargetMemory
+from exporter.judgement.habit import REMEMBERED, Habit, Replacement
 from exporter.judgement.history import Past
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, FoundHazard, Item, Renewal, Tls
 from exporter.model.reasons import Fault, Hazard, Kind
@@ -224,6 +225,7 @@ def encode_past(past: Past) -> dict[str, Any]:
         "trusted_at": past.trusted_at,
         "nameless": past.nameless,
         "failing_since": past.failing_since,
+        "habits": {name: [one.newest, one.at, one.renewals] for name, one in past.habits.items()},
     }
 
 
@@ -239,18 +241,32 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
     return Past(
         {item.name: item for item in previous},
         as_moments(read["identity_changed_at"]),
-        # Files of the first versions have neither.
+        # Files of the first versions have none of those that may be missing.
         as_moments(read.get("changed_at", {})),
         as_moments(read.get("rolled_back_at", {})),
         as_moment(trusted_at) if trusted_at is not None else None,
         nameless=_span(nameless) if nameless is not None else None,
         failing_since=as_moment(failing_since) if failing_since is not None else None,
+        habits={name: _habit(one) for name, one in as_mapping(read.get("habits", {})).items()},
     )
 
 
 def _span(stored: object) -> tuple[float, float]:
     begin, last = map(as_moment, as_list(stored))
     return begin, last
+
+
+def _habit(stored: object) -> Habit:
+    newest, at, renewals = as_list(stored)
+    read = [_replacement(one) for one in as_list(renewals)[-REMEMBERED:]]
+    return Habit(as_moment(newest), as_moment(at), tuple(read))
+
+
+def _replacement(stored: object) -> Replacement:
+    age, left = map(as_moment, as_list(stored))
+    if age <= 0 or age + left <= 0:
+        raise ValueError("a renewal of an item without a lifetime")
+    return Replacement(age, left)
 
 
 def from_json(value: object) -> object:

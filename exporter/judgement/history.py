@@ -6,6 +6,7 @@ Pure: the clock is an argument.
 
 from dataclasses import dataclass, field, replace
 
+from exporter.judgement.habit import Habits
 from exporter.model.observation import Facts, Failed, Item, Observation
 from exporter.model.reasons import Kind, Reason
 
@@ -48,6 +49,10 @@ class Past:
     """Time at which a normal client would last have accepted the endpoint; None when never."""
     nameless: tuple[float, float] | None = None
     """Since when, and when last, DNS said that the endpoint's name does not exist; None while it may."""
+    failing_since: float | None = None
+    """Time of the first probe that saw nothing since the endpoint was last seen; None while it is seen."""
+    habits: Habits = field(default_factory=dict)
+    """By item name, its renewals. No entry before the first."""
 
     def note_name(self, observation: Observation, now: float) -> None:
         """
@@ -63,9 +68,6 @@ class Past:
             reason in UNANSWERED and 0 <= now - self.nameless[1] < NAMELESS_FOR
         ):
             self.nameless = None
-
-    failing_since: float | None = None
-    """Time of the first probe that saw nothing since the endpoint was last seen; None while it is seen."""
 
     def note_failure(self, now: float) -> None:
         """

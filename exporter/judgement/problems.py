@@ -170,7 +170,8 @@ def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float)
         yield Onset(now, Problem.CHAIN_ENDS_FIRST, Severity.WARNING, known, judged)
     if due is None:
         return
-    warned, critical = due.warning, max(due.warning, due.critical)
+    warned = _warned(known, due)
+    critical = max(warned, due.critical)
     if kind is Kind.INTERMEDIATE:
         # It has deadlines only if it ends before its leaf. That is reported at once, whenever it ends.
         yield Onset(now, Problem.CHAIN_ENDS_FIRST, Severity.WARNING, known, judged)
@@ -186,6 +187,16 @@ def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float)
     if newer_end(judged, newest) is not None:
         yield Onset(warned, Problem.NOT_DEPLOYED, Severity.WARNING, known, judged)
         yield Onset(critical, Problem.NOT_DEPLOYED, Severity.CRITICAL, known, judged)
+
+
+def _warned(known: Known, due: Deadlines) -> float:
+    """
+    Return the time of the warning: by habit only while the endpoint is seen, or once it was seen to be late.
+    """
+    is_unseen = isinstance(known.observation, Failed) and known.observation.facts is None
+    if due.unseen_warning is not None and is_unseen and (known.seen_at or 0.0) < due.warning:
+        return due.unseen_warning
+    return due.warning
 
 
 def _ending(kind: Kind, severity: Severity, *, late: bool) -> Problem:
@@ -277,7 +288,7 @@ def _of_trust(known: Known, now: float, until: float) -> Iterator[Onset]:
         if judged is None or not at < verdict.valid_until <= until:
             return
         at = verdict.valid_until
-        verdict = judge_facts(judged.facts, judged.target, judged.anchors, at)
+        verdict = judge_facts(judged.facts, judged.target, judged.anchors, at, judged.habits)
 
 
 def _of_hazards(known: Known, now: float) -> Iterator[Onset]:

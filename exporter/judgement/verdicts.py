@@ -6,10 +6,11 @@ parameters of the handshake are judged here.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import inf
 
+from exporter.judgement.habit import Habit, Habits, usual
 from exporter.judgement.newest import Kin, kin_of
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Item, Tls
 from exporter.model.policies import AUTOMATIC, CRL, SIGNATURE, Policy, lateness
@@ -56,6 +57,11 @@ class Deadlines:
     """When a healthy renewer would have replaced the item."""
     warning: float
     critical: float
+    unseen_warning: float | None = None
+    """
+    The warning by policy, where the item's habit has an earlier one: nobody knows that an item is late by its
+    habit while the endpoint is not seen. None when there is only one warning.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class JudgedItem:
     """True for a CA certificate beside a leaf that has ended, and without which clients accept the leaf."""
     foreign: tuple[str, ...] = ()
     """The CAs that are expected to have issued a leaf, when none of them did; else empty."""
+    rhythm: float | None = None
+    """Usual age at a renewal in seconds (`judgement.habit`); None if unknown, or ignored by policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +103,13 @@ class Verdict:
     valid_until: float
 
 
-def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> Verdict:
+def judge_facts(
+    facts: Facts, target: Target, anchors: Anchors, now: float, habits: Habits | None = None
+) -> Verdict:
     """
     Return the verdict on the facts of an endpoint of this target, at `now` in seconds since the epoch.
+
+    `habits` are those of its items; None: nothing has been learned.
     """
     found: list[FoundFault] = list(facts.faults)
     trusted: dict[str, bool] = {}
@@ -118,7 +130,10 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
         found += judge_tls(facts.tls)
     found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
     over = replaced_authorities(facts.items)
-    items = tuple(_judged_item(item, facts, target, trusted, ended, over, anchors) for item in facts.items)
+    learned = habits or {}
+    items = tuple(
+        _judged_item(item, facts, target, trusted, ended, over, anchors, learned) for item in facts.items
+    )
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
 
@@ -157,13 +172,16 @@ def _judged_item(
     ended: Mapping[str, bool],
     replaced: Collection[str],
     anchors: Anchors,
+    habits: Habits,
 ) -> JudgedItem:
     policy = policy_for(item, facts, target)
+    habit = habits.get(item.name) if policy.habit else None
+    rhythm = habit.rhythm if habit is not None else None
     one = item.certificate
     needless = item.kind is Kind.INTERMEDIATE and one is not None and ended.get(one.fingerprint_sha256, False)
-    deadlines = None if needless or item.name in replaced else judge_item(item, facts, policy)
+    deadlines = None if needless or item.name in replaced else judge_item(item, facts, policy, habit)
     if item.kind is not Kind.LEAF or one is None:
-        return JudgedItem(item, deadlines, policy, needless=needless)
+        return JudgedItem(item, deadlines, policy, needless=needless, rhythm=rhythm)
     served = any(chain.presented and chain.leaf == one for chain in facts.chains)
     kin = kin_of(one, target.name, item.name, served=served)
     # The client certificate is the exporter's own.
@@ -171,7 +189,15 @@ def _judged_item(
     foreign = expected if item.name != "client" else ()
     if foreign and is_issued_by(foreign, one, _with(one, facts), anchors.store):
         foreign = ()
-    return JudgedItem(item, deadlines, policy, trusted.get(one.fingerprint_sha256), kin, foreign=foreign)
+    return JudgedItem(
+        item,
+        deadlines,
+        policy,
+        trusted.get(one.fingerprint_sha256),
+        kin,
+        foreign=foreign,
+        rhythm=rhythm,
+    )
 
 
 def replaced_authorities(items: Iterable[Item]) -> frozenset[str]:
@@ -240,9 +266,9 @@ def _leaf_of(item: Item, facts: Facts) -> Certificate | None:
     return max(leaves, key=lambda one: one.not_after, default=None)
 
 
-def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
+def judge_item(item: Item, facts: Facts, policy: Policy, habit: Habit | None = None) -> Deadlines | None:
     """
-    Return the deadlines of an item by its policy, or None when it has none.
+    Return the deadlines of an item by its policy and its habit, or None when it has none.
 
     A renewal time given by the item's issuer or manager replaces the policy's: the warning comes when that
     renewal is late.
@@ -266,10 +292,36 @@ def judge_item(item: Item, facts: Facts, policy: Policy) -> Deadlines | None:
         if due >= item.not_after - left.renewal_due:
             # No sooner than anyone would renew: renewers that do not ask the issuer are healthy too.
             warning = max(warning, item.not_after - left.warning)
-        return Deadlines(due, min(warning, critical), critical)
-    return Deadlines(
+        return _by_habit(Deadlines(due, min(warning, critical), critical), item, habit)
+    by_policy = Deadlines(
         item.not_after - left.renewal_due, item.not_after - left.warning, item.not_after - left.critical
     )
+    return _by_habit(by_policy, item, habit)
+
+
+def _by_habit(by_policy: Deadlines, item: Item, habit: Habit | None) -> Deadlines:
+    """
+    Return the deadlines with what was learned of the item's renewals.
+
+    They are earlier for one that is usually renewed earlier, but it is critical by policy alone. They are
+    later for one whose automatic renewals come after the policy's warning, unless its issuer says when to
+    renew it: the warning comes when a third of the usual time left is gone, and it is critical at a half,
+    or at half of what the policy leaves if that is earlier.
+    """
+    expected = usual(habit, item) if habit is not None else None
+    if expected is None:
+        return by_policy
+    end, left = item.not_after, expected.left
+    is_automatic = item.renewal is None and by_policy.warning > by_policy.renewal_due
+    if is_automatic and left > 0 and end - left > by_policy.warning:
+        most = end - by_policy.critical
+        critical = min(max(left / 2, most / 2), most)
+        warning = max(left * 2 / 3, critical)
+        return Deadlines(end - max(left, warning), end - warning, end - critical)
+    due, warning = min(by_policy.renewal_due, expected.due), min(by_policy.warning, expected.warning)
+    if warning >= by_policy.warning:
+        return replace(by_policy, renewal_due=due)
+    return Deadlines(due, warning, by_policy.critical, by_policy.warning)
 
 
 def _judge_chain(chain: Chain, target: Target, anchors: Anchors, now: float) -> Trust:
@@ -333,27 +385,37 @@ def _once_each(found: list[FoundFault]) -> tuple[FoundFault, ...]:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """
-    A verdict with the facts, the target and the trust anchors that it was made from.
+    A verdict with the facts, the target, the trust anchors and the habits that it was made from.
     """
 
     facts: Facts
     target: Target
     anchors: Anchors
     verdict: Verdict
+    habits: Habits = field(default_factory=dict)
 
 
-def judge_again(before: Judged | None, facts: Facts, target: Target, anchors: Anchors, now: float) -> Judged:
+def judge_again(
+    before: Judged | None,
+    facts: Facts,
+    target: Target,
+    anchors: Anchors,
+    now: float,
+    habits: Habits,
+) -> Judged:
     """
     Return the verdict on an endpoint, with the same object as `before` while that still holds.
 
-    It holds while facts, target and trust anchors are unchanged and `now` is within the verdict's validity.
+    It holds while facts, habits, target and trust anchors are unchanged and `now` is within the verdict's
+    validity.
     """
     if (
         before is not None
         and before.facts is facts
         and before.anchors is anchors
+        and before.habits is habits
         and (before.target is target or before.target == target)
         and before.verdict.valid_from <= now < before.verdict.valid_until
     ):
         return before
-    return Judged(facts, target, anchors, judge_facts(facts, target, anchors, now))
+    return Judged(facts, target, anchors, judge_facts(facts, target, anchors, now, habits), habits)

@@ -83,6 +83,8 @@ class Policy:
     """
     Names and fingerprints of the CAs whose certificates are expected, see `issuance`; empty: all are.
     """
+    habit: bool = True
+    """True when the rhythm of the renewals that were seen counts too: see `judgement.habit`."""
 
     def unseen_for(self, lifetime: float) -> float:
         """
@@ -141,6 +143,7 @@ MANUAL = Policy(
     renewal_due=Before(duration=45 * DAY),
     warning=Before(duration=45 * DAY),
     critical=Before(duration=21 * DAY),
+    habit=False,
 )
 
 
@@ -149,6 +152,7 @@ AUTHORITY = Policy(
     renewal_due=Before(duration=365 * DAY),
     warning=Before(duration=365 * DAY),
     critical=Before(duration=90 * DAY),
+    habit=False,
 )
 
 
@@ -157,6 +161,7 @@ DOMAIN = Policy(
     renewal_due=Before(duration=60 * DAY),
     warning=Before(duration=60 * DAY),
     critical=Before(duration=14 * DAY),
+    habit=False,
 )
 
 

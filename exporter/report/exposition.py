@@ -40,6 +40,7 @@ from exporter.report.families import (
     PROBLEM_INFO,
     RENEWAL_DUE,
     RENEWAL_EXPLANATION,
+    RENEWAL_HABIT,
     RENEWAL_WINDOW,
     ROLLED_BACK,
     SUCCESS,
@@ -242,6 +243,8 @@ class _Block:
             self._add(RENEWAL_DUE, labels, due.renewal_due)
             self._add(ALERT, labels, due.warning, f',severity="{Severity.WARNING}"')
             self._add(ALERT, labels, due.critical, f',severity="{Severity.CRITICAL}"')
+            if judged.rhythm is not None:
+                self._add(RENEWAL_HABIT, labels, judged.rhythm)
         if item.renewal is not None and item.renewal.begin is not None:
             self._add(RENEWAL_WINDOW, labels, item.renewal.begin)
         if item.renewal is not None and item.renewal.explanation_url:

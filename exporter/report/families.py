@@ -53,6 +53,14 @@ RENEWAL_DUE = Family(
 )
 
 
+RENEWAL_HABIT = Family(
+    "expiry_renewal_habit_seconds",
+    "How old the item usually gets before it is renewed, as learned from the last renewals. "
+    "Absent until three regular ones were seen, and where the policy says not to go by it.",
+    _ITEM,
+)
+
+
 ALERT = Family(
     "expiry_alert_timestamp_seconds",
     "When a person should be told about the item, by the target's policy and the item's lifetime.",
@@ -304,6 +312,7 @@ ENDPOINT_FAMILIES = (
     NOT_AFTER,
     NOT_BEFORE,
     RENEWAL_DUE,
+    RENEWAL_HABIT,
     ALERT,
     NEWEST,
     PREVIOUS_NOT_AFTER,

@@ -14,12 +14,13 @@ from exporter.judgement.problems import Onset
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Failed, Item
+from exporter.model.policies import DAY
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
 from exporter.report.commands import command
 from exporter.report.families import bounded
-from exporter.report.times import date
+from exporter.report.times import date, rounded
 
 NAMED = 3
 """Most targets with the same certificate that are named."""
@@ -100,7 +101,11 @@ def _cause(row: ProblemRow) -> str:
     elif onset.judged.needless:
         parts = ["dead weight: clients accept the server without it"]
     else:
-        parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
+        parts = [
+            _reached(onset),
+            _compared(onset, onset.judged.item, changed=row.found.changed_identity),
+            _habit(onset.judged, row.last),
+        ]
         if onset.problem is Problem.FOREIGN_ISSUER:
             parts.insert(0, issued_by(onset.judged))
         if row.found.newer is not None:
@@ -185,6 +190,17 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
 def _identity(item: Item) -> tuple[str, str] | None:
     one = item.certificate
     return (one.issuer_organization, one.public_key_sha256) if one is not None else None
+
+
+def _habit(judged: JudgedItem, now: float) -> str:
+    """
+    Return how often the item was renewed and until when; empty while that is not known, and in its rhythm.
+    """
+    age = now - judged.item.not_before
+    if judged.rhythm is None or age <= judged.rhythm + DAY:
+        return ""
+    # In whole days, so that it is the same text all day long.
+    return f"it was renewed every {rounded(judged.rhythm)} until {age // DAY:.0f} d ago"
 
 
 def _issuer(item: Item) -> str:

@@ -33,6 +33,15 @@ def span(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
+def rounded(seconds: float) -> str:
+    """
+    Return a duration to the hour, or from two days on to the day: `24 h`, `7 d`; under an hour to the minute.
+    """
+    if seconds < HOUR:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / HOUR:.0f} h" if seconds < 2 * DAY else f"{seconds / DAY:.0f} d"
+
+
 def ago(seconds: float) -> str:
     """
     Return a duration in the past, in words: `3 h 20 min ago`.

@@ -862,7 +862,15 @@ targets: [https://a, tls://b:1, {url: tls://c:1, policy: automatic}]
         ),
         (
             "warning: 1d12h, critical: 6h",
-            Policy("a", Before(36 * HOUR), warning=Before(36 * HOUR), critical=Before(6 * HOUR)),
+            Policy("a", Before(36 * HOUR), warning=Before(36 * HOUR), critical=Before(6 * HOUR), habit=False),
+        ),
+        (
+            "warning: 1d, critical: 6h, habit: true",
+            Policy("a", Before(DAY), warning=Before(DAY), critical=Before(6 * HOUR), habit=True),
+        ),
+        (
+            "renewal_due: 60d, critical: 14d, habit: false",
+            Policy("a", Before(60 * DAY), critical=Before(14 * DAY), habit=False),
         ),
         (
             "renewal_due: 50%, warning: 2w, critical: [1%, 7d]",
@@ -876,7 +884,7 @@ targets: [https://a, tls://b:1, {url: tls://c:1, policy: automatic}]
 )
 def test_policies(settings_of_it: str, policy: Policy) -> None:
     """
-    Deadlines are durations, shares, or both; without renewal_due, renewal is due at the warning.
+    Deadlines are durations, shares, or both; without renewal_due, renewal is due at the warning, by no habit.
     """
     config = read(f"policies: {{a: {{{settings_of_it}}}}}\ntargets: [{{url: https://a, policy: a}}]")
     assert config.policies["a"] == policy

@@ -71,6 +71,40 @@ def test_what_was_seen_before_a_failure_counts_as_seen() -> None:
     assert memory.known(of).endpoints["a"].seen_at == NOW
 
 
+def renewed(memory: Memory, of: Target, *labels: str) -> None:
+    """
+    Four certificates at these endpoints, one each week.
+    """
+    for week in range(4):
+        begin = NOW + 7 * week * DAY
+        found = facts(certificate(begin=begin, end=begin + 90 * DAY))
+        take(memory, of, *(seen(found, label) for label in labels), at=begin)
+
+
+def test_a_rhythm_is_learned_from_what_is_seen_of_an_endpoint() -> None:
+    """
+    Not where each probe may be at another server.
+    """
+    memory, one, many = Memory(), target(), target(name="many")
+    renewed(memory, one, "a")
+    assert memory.known(one).endpoints["a"].past.habits["leaf"].rhythm == 7 * DAY
+    memory.labels(many, addresses(ADDRESS_LIMIT + 1), NOW)
+    renewed(memory, many, "a")
+    assert memory.known(many).endpoints["a"].past.habits == {}
+
+
+def test_a_scrape_without_a_change_learns_nothing() -> None:
+    """
+    It is the same object, so no verdict is made anew.
+    """
+    memory, of = Memory(), target()
+    renewed(memory, of, "a")
+    held = memory.known(of).endpoints["a"]
+    before, again = held.past.habits, facts(certificate(begin=NOW + 21 * DAY, end=NOW + 111 * DAY))
+    assert take(memory, of, seen(again, "a"), at=NOW + 22 * DAY) == []
+    assert held.past.habits is before
+
+
 def test_only_changed_facts_are_told() -> None:
     """
     Equal facts keep the object that is there, so that what was made of it is still good.

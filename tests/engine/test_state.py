@@ -25,6 +25,7 @@ from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, TargetRow
 from exporter.engine.state import BAD_ROWS_LOGGED, SCHEMA_VERSION, State, StateError, snapshot
 from exporter.engine.state_rows import Reading, certificates_of, decode, encode
+from exporter.judgement.habit import Habit, Replacement
 from exporter.judgement.history import Past
 from exporter.judgement.verdicts import judge_facts
 from exporter.model.observation import (
@@ -176,6 +177,21 @@ def test_every_kind_of_facts_survives_a_restart(
     found = endpoints(path)
     assert {label: held.facts for (_, label), held in found.items()} == facts
     assert {held.seen_at for held in found.values()} == {NOW}
+
+
+def test_what_was_learned_of_renewals_survives(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    A file of an older version has nothing of it.
+    """
+    rich(path, leaves)
+    assert endpoints(path)["rich", "a"].past.habits == HABITS
+    ((text,),) = rows(path, "SELECT past FROM endpoint WHERE target = 'rich'")
+    older = json.loads(str(text))
+    del older["habits"]
+    changed(path, f"UPDATE endpoint SET past = '{json.dumps(older)}' WHERE target = 'rich'")
+    assert endpoints(path)["rich", "a"].past.habits == {}
 
 
 def test_what_is_loaded_counts_as_not_seen_now(
@@ -512,6 +528,8 @@ def test_a_file_of_another_format_is_set_aside(
     assert "damaged" in caplog.text
 
 
+HABITS = {"leaf": Habit(NOW, NOW + 1, (Replacement(2.0, 3.0), Replacement(4.0, -1.0)))}
+
 DEEP = "[" * 100_000
 
 BAD_VALUES = [
@@ -598,7 +616,12 @@ def rich(path: Path, leaves: tuple[Certificate, Certificate, Certificate]) -> No
     memory = remembered({"a": facts}, target(name="rich"))
     held = memory.known(target(name="rich")).endpoints["a"]
     held.past = Past(
-        {"leaf": Item("leaf", Kind.LEAF, 1.0, 2.0, rsa)}, {"leaf": 1.0}, {"leaf": 2.0}, {"leaf": 3.0}, NOW
+        {"leaf": Item("leaf", Kind.LEAF, 1.0, 2.0, rsa)},
+        {"leaf": 1.0},
+        {"leaf": 2.0},
+        {"leaf": 3.0},
+        NOW,
+        habits=HABITS,
     )
     memory.labels(target(name="rich"), ["a", "b"], NOW)
     remember(memory, {"a": refusals.facts(handshake(rsa))}, target(name="good"))

@@ -59,6 +59,19 @@ def renewal_late() -> str:
     return ending(NOW + 20 * DAY)
 
 
+def late_by_its_habit() -> str:
+    """
+    Renewed each week while 83 days were left, and then not: half of its lifetime is over.
+    """
+    scene = Scene()
+    for number in range(4):
+        begin = NOW - (46 + 7 * (3 - number)) * DAY
+        scene.see(
+            target(), seen(facts(certificate(begin=begin, end=begin + 90 * DAY), intermediate())), at=begin
+        )
+    return scene.text()
+
+
 def near_end() -> str:
     """
     Two days are left: after the critical deadline, which comes with seven.
@@ -263,6 +276,7 @@ def the_exporter_itself() -> str:
 _ALL: tuple[Callable[[], str], ...] = (
     healthy,
     renewal_late,
+    late_by_its_habit,
     near_end,
     expired,
     held_while_down,

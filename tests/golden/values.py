@@ -11,6 +11,7 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
+from exporter.judgement.habit import Habits
 from exporter.judgement.verdicts import Verdict, judge_facts, trustworthy
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Tls
@@ -117,11 +118,13 @@ def faults(*found: Fault) -> tuple[FoundFault, ...]:
     return tuple(FoundFault(one, f"words about {one}") for one in found)
 
 
-def verdict(seen: Facts, of: Target, found: tuple[FoundFault, ...] = ()) -> Verdict:
+def verdict(
+    seen: Facts, of: Target, found: tuple[FoundFault, ...] = (), habits: Habits | None = None
+) -> Verdict:
     """
     The verdict with deadlines as judged, and these faults.
     """
-    judged = judge_facts(seen, of, Anchors(None), NOW)
+    judged = judge_facts(seen, of, Anchors(None), NOW, habits)
     shown = {chain.leaf.fingerprint_sha256 for chain in seen.chains if chain.presented}
     items = tuple(
         replace(
@@ -173,7 +176,10 @@ class Scene:
         """
         return [
             EndpointRow(
-                of, label, held, None if held.facts is None else verdict(held.facts, of, self.faults[of])
+                of,
+                label,
+                held,
+                None if held.facts is None else verdict(held.facts, of, self.faults[of], held.past.habits),
             )
             for of in self.faults
             for label, held in self.memory.known(of).endpoints.items()

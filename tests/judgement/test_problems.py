@@ -13,7 +13,7 @@ from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.problems import Found, is_well, newest_ends, problems
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
-from exporter.model.policies import AUTOMATIC, DAY, DOMAIN, HOUR, MANUAL, Before, Policy
+from exporter.model.policies import AUTOMATIC, CRL, DAY, DOMAIN, HOUR, MANUAL, Before, Policy
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.model.targets import Target
@@ -277,6 +277,41 @@ def test_nothing_is_critical_where_the_name_does_not_exist() -> None:
     # Clients may have addresses of the other family, and a proxy looks names up itself.
     assert looked_up([(0, GONE), (3600, GONE)], address_family="ipv4") == both
     assert looked_up([(0, GONE), (3600, GONE)], proxy=parse_proxy("http://proxy.example.com:3128")) == both
+
+
+def daily(left: float, at: float) -> Scene:
+    """
+    A list of ten days that was made each day, seen at this time; the last one has so much left then.
+    """
+    scene = Scene()
+    for number in range(6):
+        begin = at + left - (15 - number) * DAY
+        look = ProbeResult(ADDRESS, Observed(Facts((Item("crl", Kind.CRL, begin, begin + 10 * DAY),))), 0.01)
+        scene.see(target(policy=CRL), look, at=begin if number < 5 else at)
+    return scene
+
+
+@pytest.mark.parametrize(("left", "late"), [(7.7, False), (7.6, True)])
+def test_a_list_is_late_by_its_habit(left: float, late: bool) -> None:
+    """
+    A day and a third after it should have come; never critical for that.
+    """
+    assert of(daily(left * DAY, NOW).rows()).keys() == (
+        {(Problem.SIGNATURE_STALE, "warning")} if late else set()
+    )
+
+
+def test_what_is_not_seen_is_not_late_by_its_habit_unless_it_was_before() -> None:
+    """
+    Nobody knows whether a new one came; but what is known to be late stays so.
+    """
+    for left, late in ((7.7, False), (7.6, True)):
+        scene = daily(left * DAY, NOW)
+        rows = scene.see(target(policy=CRL), failed(Reason.TIMEOUT)).rows()
+        stale = {key for key in of(rows, NOW + DAY) if key[0] is Problem.SIGNATURE_STALE}
+        assert stale == ({(Problem.SIGNATURE_STALE, "warning")} if late else set())
+        # By the policy it is.
+        assert (Problem.SIGNATURE_STALE, "warning") in of(rows, NOW + (left - 0.4) * DAY)
 
 
 @given(

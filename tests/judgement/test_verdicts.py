@@ -8,6 +8,7 @@ import pytest
 
 from exporter.demo import minter
 from exporter.demo.minter import Minted
+from exporter.judgement.habit import Habit, Habits
 from exporter.judgement.verdicts import (
     WEAK_PROTOCOLS,
     Deadlines,
@@ -31,6 +32,8 @@ from tests.golden.values import TLS, certificate, facts, intermediate, root, tar
 from tests.support.certificates import DAY, NOW
 
 END = NOW + 1000 * DAY
+
+NO_HABITS: Habits = {}
 
 NO_ANCHORS = Anchors(None, "can't read the trust anchors in x.pem: No such file or directory")
 
@@ -364,7 +367,7 @@ def judged(ca: Minted, anchors: Anchors) -> Judged:
     """
     A first verdict.
     """
-    return judge_again(None, chain_facts(ca), target(), anchors, NOW)
+    return judge_again(None, chain_facts(ca), target(), anchors, NOW, NO_HABITS)
 
 
 @pytest.mark.parametrize("later", [0.0, 1.0, 74 * DAY])
@@ -372,7 +375,7 @@ def test_a_verdict_is_kept_while_nothing_changes(judged: Judged, later: float) -
     """
     The same object, also for an equal target after a reload.
     """
-    assert judge_again(judged, judged.facts, target(), judged.anchors, NOW + later) is judged
+    assert judge_again(judged, judged.facts, target(), judged.anchors, NOW + later, NO_HABITS) is judged
 
 
 @pytest.mark.parametrize("when", [NOW + 75 * DAY + 1, NOW - 16 * DAY])
@@ -380,14 +383,14 @@ def test_a_verdict_is_made_anew_outside_its_time(judged: Judged, when: float) ->
     """
     A certificate ended, or the clock went back before it began.
     """
-    again = judge_again(judged, judged.facts, judged.target, judged.anchors, when)
+    again = judge_again(judged, judged.facts, judged.target, judged.anchors, when, NO_HABITS)
     assert again is not judged
     assert again.verdict.faults != judged.verdict.faults
 
 
 def test_a_verdict_is_made_anew_when_what_it_was_made_of_changes(judged: Judged, ca: Minted) -> None:
     """
-    Facts, target or anchors.
+    Facts, target, anchors or habits.
     """
     same = (judged.facts, judged.target, judged.anchors)
     for changed in (
@@ -396,9 +399,10 @@ def test_a_verdict_is_made_anew_when_what_it_was_made_of_changes(judged: Judged,
         (same[0], target(policy=MANUAL), same[2]),
         (*same[:2], NO_ANCHORS),
     ):
-        again = judge_again(judged, *changed, NOW)
+        again = judge_again(judged, *changed, NOW, NO_HABITS)
         assert again is not judged
         assert (again.facts, again.target, again.anchors) == changed
+    assert judge_again(judged, *same, NOW, {"leaf": Habit(NOW, NOW)}) is not judged
 
 
 def trusted(found: Facts, of: Target, given: Anchors) -> dict[str, bool | None]:

@@ -177,6 +177,7 @@ RARE = {
     "expiry_rolled_back_timestamp_seconds",
     "expiry_renewal_window_start_timestamp_seconds",  # these two need an issuer that says when to renew
     "expiry_renewal_explanation_info",
+    "expiry_renewal_habit_seconds",  # needs three renewals
     "expiry_hazard_info",  # needs a domain or a zone
     "expiry_lookup_failure_info",  # needs something that was asked for and not answered
     "expiry_web_info",  # needs --web.external-url

@@ -4,11 +4,14 @@ Problems in words: cause, place and first step.
 
 from typing import Any
 
+import pytest
+
 from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import ProblemRow
-from exporter.model.observation import Facts
-from exporter.model.policies import DAY
-from exporter.model.reasons import Fault, Reason
+from exporter.engine.results import ProbeResult
+from exporter.model.observation import Facts, Item, Observed
+from exporter.model.policies import CRL, DAY, HOUR
+from exporter.model.reasons import Fault, Kind, Reason
 from exporter.report import advice
 from exporter.report.problems import Words, end_of, fingerprint_of, reach, words
 from tests.golden.scenes import failed, seen
@@ -167,6 +170,24 @@ def test_what_has_no_end_says_when_it_was_last_well() -> None:
     assert said(scene, "probe_failing", NOW + 700 + DAY).advice == advice.FAILURES[Reason.CONNECTION_REFUSED]
     refused = Scene().see(target(), seen(ending(75 * DAY)), found=[Fault.SELF_SIGNED])
     assert end_of(rows(refused, NOW + 5)["not_trusted"]) == NOW + 5
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "words_of_it"), [(HOUR / 2, "30 min"), (20 * HOUR, "20 h"), (DAY, "24 h"), (3 * DAY, "3 d")]
+)
+def test_what_is_late_by_its_habit_says_how_often_it_was_renewed_and_until_when(
+    rhythm: float, words_of_it: str
+) -> None:
+    """
+    In whole days, which are the same text all day long.
+    """
+    scene, of = Scene(), target(policy=CRL)
+    for number in range(4):
+        begin = NOW - (3 - number) * rhythm
+        look = ProbeResult(OTHER, Observed(Facts((Item("crl", Kind.CRL, begin, begin + 10 * DAY),))), 0.01)
+        scene.see(of, look, at=begin)
+    causes = {said(scene, "signature_stale", NOW + 9.6 * DAY + hour * HOUR).cause for hour in range(9)}
+    assert causes == {f"it was renewed every {words_of_it} until 9 d ago"}
 
 
 def test_nothing_in_the_words_changes_by_the_minute() -> None:

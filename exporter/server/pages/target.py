@@ -12,7 +12,7 @@ from exporter.model.reasons import Kind
 from exporter.report.filters import Selection
 from exporter.report.inventory import Entry, Inventory, Place
 from exporter.report.status import NOUNS, Level, Status, worst
-from exporter.report.times import ago, date, span
+from exporter.report.times import ago, date, rounded, span
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
 from exporter.server.pages.overview import Situation, counted, next_sweep, notices
 from exporter.server.pages.timeline import Line, Span, draw
@@ -252,22 +252,24 @@ def _deadlines(entry: Entry, judged: JudgedItem, inventory: Inventory, now: floa
             ),
             class_="moments",
         ),
-        _renewal(item, judged.policy.name),
+        _renewal(judged),
         _before(before),
         _newer(newer, root),
         class_="item",
     )
 
 
-def _renewal(item: Item, policy: str) -> Child:
+def _renewal(judged: JudgedItem) -> Child:
     """
-    Return in words where the deadlines come from: the policy, or the item's issuer or manager.
+    Return in words where the deadlines come from: the policy and the habit, or the item's issuer or manager.
     """
-    renewal = item.renewal
+    item, renewal = judged.item, judged.item.renewal
     if renewal is None:
         return element(
             "p",
-            f"Deadlines by the policy {policy}, for {span(item.not_after - item.not_before)} of lifetime.",
+            f"Deadlines by the policy {judged.policy.name}, ",
+            f"for {span(item.not_after - item.not_before)} of lifetime.",
+            f" It is renewed every {rounded(judged.rhythm)}." if judged.rhythm is not None else None,
             class_="hint",
         )
     why = renewal.explanation_url

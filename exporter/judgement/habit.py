@@ -1,0 +1,156 @@
+"""
+Habit: how often an item is renewed, learned from the renewals that were seen.
+
+Pure: the clock is an argument. A policy knows what most renewers do; the habit of an item is what its own
+renewer does. Times are seconds since the epoch, durations are seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import median_high, median_low
+from typing import NamedTuple
+
+from exporter.model.observation import Facts, Item
+from exporter.model.policies import DAY, HOUR, lateness
+from exporter.model.reasons import Kind
+
+ENOUGH = 3
+"""Renewals from which a habit is learned."""
+
+
+REMEMBERED = 7
+"""Renewals of an item that are remembered: a new rhythm replaces an old one in time."""
+
+
+REGULAR = 2 / 3
+"""Share of the renewals that must agree: one or two by hand, or late, do not make a habit unknown."""
+
+
+ROLLOUT = 3 * HOUR
+"""Seconds for which the old and the new item may be seen by turns: a deployment over several servers."""
+
+
+TOLERANCE = 1 / 3
+"""Share of the rhythm by which a renewal may differ from it, and by which the next one may be late."""
+
+
+SIGNED = frozenset({Kind.CRL, Kind.OCSP, Kind.DNSSEC, Kind.METADATA})
+"""Kinds that a machine makes anew by the clock, often many times in their lifetime."""
+
+
+LEARNED = SIGNED | {Kind.LEAF, Kind.SSH}
+"""
+Kinds whose habit is learned. An intermediate comes with its leaf; people renew authorities and domains.
+"""
+
+
+class Replacement(NamedTuple):
+    """
+    One renewal that was seen.
+    """
+
+    age: float
+    """Age of the old item when the new one took its place."""
+    left: float
+    """Time left of the old item then; negative when it came after the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """
+    The renewals of one item.
+    """
+
+    newest: float
+    """Begin of the newest item that was seen."""
+    at: float
+    """Time at which that was first seen."""
+    renewals: tuple[Replacement, ...] = ()
+    """The latest ones, oldest first."""
+
+    @property
+    def rhythm(self) -> float | None:
+        """
+        The usual age at which the item is renewed; None while no regular one is known.
+        """
+        if len(self.renewals) < ENOUGH:
+            return None
+        usual = median_high(one.age for one in self.renewals)
+        regular = sum(abs(one.age - usual) <= usual * TOLERANCE for one in self.renewals)
+        return usual if regular >= max(ENOUGH, REGULAR * len(self.renewals)) else None
+
+
+Habits = Mapping[str, Habit]
+"""By item name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """
+    When an item will be renewed if that goes as usual.
+    """
+
+    due: float
+    """Time from which the renewal is late."""
+    warning: float
+    """Time at which it is so late that a person should know."""
+    left: float
+    """Least time that is usually left of this item at its renewal."""
+
+
+def learned(habits: Habits, before: Facts, after: Facts, seen: float, now: float) -> Habits:
+    """
+    Return the habits of an endpoint whose facts changed; `before` was last seen at `seen`, `after` at `now`.
+
+    A renewal begins later and ends later than what it replaces. When an older item is back after more than a
+    deployment takes, several are served by turns or somebody rolled back: nothing is known from then on.
+    """
+    there = {item.name: item for item in before.items if item.kind in LEARNED}
+    found = dict(habits)
+    for new in after.items:
+        old = there.get(new.name)
+        if old is None or old.kind is not new.kind or new.not_before == old.not_before:
+            continue
+        known = habits.get(new.name) or Habit(old.not_before, now)
+        if new.not_before > known.newest:
+            found[new.name] = replace(_with(known, old, new, seen), newest=new.not_before, at=now)
+        elif new.not_before < known.newest and now - known.at >= ROLLOUT:
+            found[new.name] = replace(known, renewals=())
+    return found
+
+
+def _with(known: Habit, old: Item, new: Item, seen: float) -> Habit:
+    lifetime = old.not_after - old.not_before
+    if lifetime <= 0 or new.not_after <= old.not_after:
+        return known
+    # The new one is there from its begin on, or is brought here later. Probes may have missed some between.
+    age = max(new.not_before, seen) - old.not_before
+    return replace(known, renewals=(*known.renewals, Replacement(age, lifetime - age))[-REMEMBERED:])
+
+
+def usual(habit: Habit, item: Item) -> Usual | None:
+    """
+    Return when the item is usually renewed; None while no habit is known, or for an item without a lifetime.
+
+    Nobody knows whether a renewer counts the days since the last time, the days left, or a share of the
+    lifetime: where the lifetime has changed, the latest of the three counts.
+    """
+    lifetime = item.not_after - item.not_before
+    if habit.rhythm is None or lifetime <= 0:
+        return None
+    lefts = [min(one.left, one.left / (one.age + one.left) * lifetime) for one in habit.renewals]
+    left = median_low(lefts)
+    least = median_low(
+        min(by_left, lifetime - one.age) for by_left, one in zip(lefts, habit.renewals, strict=True)
+    )
+    age = lifetime - least
+    slack = max(min(age, least), 0.0) * TOLERANCE
+    grace = lateness(lifetime)
+    if item.kind in SIGNED:
+        # So many come in one lifetime that one may be left out.
+        grace = max(grace, age)
+    due, warning = age + slack, age + max(slack + grace, DAY)
+    if item.kind not in SIGNED:
+        # As by policy: who installs something anew each week is not bound to do so for ever.
+        warning = max(warning, lifetime / 2)
+    return Usual(item.not_before + due, item.not_before + warning, left)
