@@ -44,7 +44,7 @@ PURE = {
     *("pki.renewal_information", "pki.revocation", "pki.revocation_data", "pki.times", "pki.trust"),
     *("lookups.tlsa", "net.backoff", "net.dns_records", "net.turns", "config.probe_allow"),
     *("engine.descriptors", "engine.lasting", "engine.memory", "engine.reserve", "engine.results"),
-    *("engine.scrape", "yaml_lines"),
+    *("engine.by_turns", "engine.scrape", "engine.sightings", "yaml_lines"),
     *("probes.tls.dialogue", "probes.tls.mysql_packets", "probes.tls.proxies", "probes.tls.starttls"),
     *("probes.tls.tds_packets",),
     *("probes.domains.registration", "probes.domains.rdap", "probes.domains.whois"),

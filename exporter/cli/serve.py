@@ -20,6 +20,7 @@ from hashlib import sha256
 from aiohttp import web
 
 from exporter.cli import arguments
+from exporter.cli.state_path import state_path
 from exporter.config.reader import load
 from exporter.config.settings import Config
 from exporter.engine.descriptors import client_slots
@@ -73,7 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--state.path",
         dest="state_path",
         metavar="FILE",
-        help="keep what was last seen in this file, so that it survives a restart",
+        help="keep what was last seen in this file, so that it survives a restart (default: state.sqlite in "
+        "the first that can be written of $STATE_DIRECTORY, /var/lib/expiry-exporter, "
+        "$XDG_STATE_HOME/expiry-exporter and ~/.local/state/expiry-exporter; `none`: keep nothing)",
     )
     parser.add_argument(
         "--shard.index",
@@ -156,9 +159,9 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
     loop = asyncio.get_running_loop()
     _calm_collector()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    service = Service(
-        configuration, Options(options.concurrency, options.state_path, options.external_url), loop
-    )
+    share = f"{options.shard_index}/{options.shard_total}" if options.shard_total > 1 else ""
+    path = state_path(options.state_path, share, os.environ)
+    service = Service(configuration, Options(options.concurrency, path, options.external_url, share), loop)
     service.start()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,11 +8,11 @@ problem, if nothing changes until then: past onsets are the present problems, fu
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from exporter.judgement.history import Past
+from exporter.judgement.history import IDENTITY_REPORTED, Past
 from exporter.judgement.newest import Newest, names_key
 from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
-from exporter.model.policies import DAY, Severity
+from exporter.model.policies import Severity
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind
 from exporter.model.targets import Target
@@ -31,10 +31,6 @@ BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
 
 UNSEEN_FOR = 600.0
 """Seconds for which an endpoint that was seen before may fail before that is a problem."""
-
-
-IDENTITY_REPORTED = 3 * DAY
-"""Seconds for which it is a problem that issuer and key changed together."""
 
 
 Key = tuple[str, str, Problem, Severity]
@@ -58,6 +54,8 @@ class Known:
     judged: Judged | None
     """The inputs of the verdict, to judge the same facts at a later time; None when that is not possible."""
     past: Past
+    several: bool = False
+    """True when other servers behind the same address or name show other facts in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,11 @@ def _of_past(known: Known, judged: JudgedItem, now: float) -> Iterator[Onset]:
 def rolled_back_at(known: Known, item: Item) -> float | None:
     """
     Return the time (seconds since the epoch) since when an older leaf is served again; None for no problem.
+
+    While another server may show the newer one, it is not known that this one went back.
     """
+    if known.several:
+        return None
     when = known.past.rolled_back_at.get(item.name)
     return when if item.kind is Kind.LEAF else None
 

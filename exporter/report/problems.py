@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.engine.memory import ProblemRow
-from exporter.judgement.problems import Onset
+from exporter.judgement.problems import Onset, rolled_back_at
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Failed, Item
 from exporter.model.problems import Problem
@@ -25,6 +25,10 @@ NAMED = 3
 
 WORDS_LIMIT = 1000
 """Most characters of each text."""
+
+
+SEVERAL = "one of several behind this address"
+"""The words about what one server of several shows."""
 
 
 Reach = Mapping[str, frozenset[str]]
@@ -90,7 +94,8 @@ def _certificate(onset: Onset) -> Certificate | None:
 def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
     if onset.judged is None:
-        return ", ".join(row.found.reasons)
+        several = [SEVERAL] if onset.known.several and onset.problem is Problem.NOT_TRUSTED else []
+        return ", ".join([*row.found.reasons, *several])
     parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
     if row.found.newer is not None:
         parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
@@ -111,12 +116,16 @@ def _reached(onset: Onset) -> str:
 
 def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     """
-    Return a comparison of the leaf with its predecessor, in words; empty for other items.
+    Return a comparison with what was there before, or is there in turn, in words; empty for none.
     """
-    if item.kind is not Kind.LEAF or item.name == "client":
+    if item.name == "client":
+        return ""
+    if onset.known.several:
+        return SEVERAL
+    if item.kind is not Kind.LEAF:
         return ""
     before = onset.known.past.previous.get(item.name)
-    if before is not None and before.not_after > item.not_after:
+    if before is not None and rolled_back_at(onset.known, item) is not None:
         return f"an older one is served again: the one before it ends on {date(before.not_after)}"
     if changed and before is not None:
         return f"issuer and key changed lately, from {_issuer(before)} to {_issuer(item)}"
