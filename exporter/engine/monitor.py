@@ -22,7 +22,7 @@ from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
-from exporter.model.observation import Observed
+from exporter.model.observation import Facts, Observed
 from exporter.model.targets import Target
 from exporter.pki.anchors import AnchorFiles, system_file
 from exporter.probes import PROBES
@@ -347,9 +347,13 @@ def _seen(
     past = Past(trusted_at=held.past.trusted_at)
     others = tuple(
         Known(
-            target, label, Observed(one.facts), one.seen_at, one.facts, last.verdict, last, past, several=True
+            target, label, Observed(one.facts), one.seen_at, one.facts, last.verdict, last, past, _facts(held)
         )
         for one, last in judged
         if is_due(one, look, now)
     )
     return _Seen(others, tuple(last.verdict for _, last in judged))
+
+
+def _facts(held: EndpointMemory) -> tuple[Facts, ...]:
+    return (held.facts,) if held.facts is not None else ()

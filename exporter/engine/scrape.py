@@ -51,7 +51,7 @@ class EndpointRow:
             self.verdict,
             held.judged,
             held.past,
-            bool(self.others),
+            tuple(one.facts for one in self.others if one.facts is not None),
         )
 
 

@@ -64,7 +64,8 @@ class Sightings:
             # The turns are long over: it was alone until something new came.
             self.patience = min(usual, _FRESH)
         else:
-            self.patience = usual if self.returns else max(usual, 2 * run)
+            # Of what comes for hours, the next hours are expected to be as long.
+            self.patience = usual if self.returns else max(_first_change(run), 2 * run)
 
     def come_back(self, look: int, now: float) -> None:
         """

@@ -54,8 +54,8 @@ class Known:
     judged: Judged | None
     """The inputs of the verdict, to judge the same facts at a later time; None when that is not possible."""
     past: Past
-    several: bool = False
-    """True when other servers behind the same address or name show other facts in turn."""
+    in_turn: tuple[Facts, ...] = ()
+    """What other servers behind the same address or name show in turn with these facts; empty for most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,12 @@ def rolled_back_at(known: Known, item: Item) -> float | None:
 
     While another server may show the newer one, it is not known that this one went back.
     """
-    if known.several:
+    newer = known.past.previous.get(item.name)
+    if newer is not None and any(
+        one.name == newer.name and one.certificate == newer.certificate
+        for facts in known.in_turn
+        for one in facts.items
+    ):
         return None
     when = known.past.rolled_back_at.get(item.name)
     return when if item.kind is Kind.LEAF else None

@@ -94,7 +94,7 @@ def _certificate(onset: Onset) -> Certificate | None:
 def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
     if onset.judged is None:
-        several = [SEVERAL] if onset.known.several and onset.problem is Problem.NOT_TRUSTED else []
+        several = [SEVERAL] if onset.known.in_turn and onset.problem is Problem.NOT_TRUSTED else []
         return ", ".join([*row.found.reasons, *several])
     parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
     if row.found.newer is not None:
@@ -120,7 +120,7 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     """
     if item.name == "client":
         return ""
-    if onset.known.several:
+    if onset.known.in_turn:
         return SEVERAL
     if item.kind is not Kind.LEAF:
         return ""

@@ -31,9 +31,7 @@ def walk(row: str, *, renewed: bool = False) -> list[bool]:
     return counts
 
 
-@pytest.mark.parametrize(
-    ("looks", "gone"), [(1, 42), (2, 23), (5, 5), (10, 3), (36, 2), (37, 1), (10**9, 1)]
-)
+@pytest.mark.parametrize(("looks", "gone"), [(1, 42), (2, 23), (5, 5), (10, 3), (36, 2), (37, 1), (10**9, 1)])
 def test_a_first_change_is_a_renewal_the_sooner_the_longer_nothing_else_was_seen(
     looks: int, gone: int
 ) -> None:
