@@ -19,7 +19,6 @@ from hashlib import sha256
 
 from aiohttp import web
 
-from exporter.cli import arguments
 from exporter.cli.state_path import state_path
 from exporter.config.reader import load
 from exporter.config.settings import Config
@@ -51,50 +50,6 @@ The event loop gives it up with every system call: this is what it waits beside 
 
 LINGERING = 1.0
 """Seconds within which the rest of an unwanted request body may come."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Add the flags.
-    """
-    parser.add_argument(
-        "--config.file",
-        dest="config_file",
-        metavar="FILE",
-        default="expiry.yml",
-        help="the configuration (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--config.check",
-        dest="config_check",
-        action="store_true",
-        help="say what is wrong with the configuration, and exit",
-    )
-    parser.add_argument(
-        "--state.path",
-        dest="state_path",
-        metavar="FILE",
-        help="keep what was last seen in this file, so that it survives a restart (default: state.sqlite in "
-        "the first that can be written of $STATE_DIRECTORY, /var/lib/expiry-exporter, "
-        "$XDG_STATE_HOME/expiry-exporter and ~/.local/state/expiry-exporter; `none`: keep nothing)",
-    )
-    parser.add_argument(
-        "--shard.index",
-        dest="shard_index",
-        metavar="N",
-        type=int,
-        default=0,
-        help="which share of the targets this replica looks at, from 0 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--shard.total",
-        dest="shard_total",
-        metavar="N",
-        type=arguments.positive,
-        default=1,
-        help="how many replicas share the targets (default: %(default)s)",
-    )
-    arguments.add_server_flags(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -221,7 +176,7 @@ def _calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(10_000, 100, 100)
 
 
 async def _reload(service: Service) -> None:

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+from exporter.engine.lasting import present
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.judgement.newest import Newest, names_key
+from exporter.judgement.problems import Onset, Places, at_each_endpoint
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
 from exporter.report.filters import Selection, Sort
-from exporter.report.status import URGENCY, Level, status
+from exporter.report.status import URGENCY, Level, Status, status
 
 FRESH = 5.0
 """Seconds for which the levels of endpoints are reused."""
@@ -81,19 +83,34 @@ class Inventory:
     """
 
     scrape: Scrape
-    # When the levels were judged, and the entries with them. One value, since threads read it.
-    _judged: tuple[float, list[Entry]] = field(default=(float("-inf"), []), init=False)
+    # When the problems and levels were judged. One value, since threads read it.
+    _judged: tuple[float, Places, list[Entry]] = field(default=(float("-inf"), {}, []), init=False)
+
+    def status(self, row: EndpointRow, now: float) -> Status:
+        """
+        Return the status of one of the endpoints.
+        """
+        _, places, _ = self._judge(now)
+        return status(row, _onsets(row, places), now)
 
     def entries(self, now: float) -> list[Entry]:
         """
         Return all endpoints, the most urgent first.
         """
-        judged_at, entries = self._judged
-        if not 0 <= now - judged_at < FRESH:
-            entries = [Entry(row, status(row, now).level, end(row)) for row in self.scrape.endpoints]
-            entries.sort(key=lambda one: (_RANK[one.level], one.end, one.row.target.name))
-            self._judged = now, entries
+        _, _, entries = self._judge(now)
         return entries
+
+    def _judge(self, now: float) -> tuple[float, Places, list[Entry]]:
+        judged_at, places, entries = self._judged
+        if not 0 <= now - judged_at < FRESH:
+            places = at_each_endpoint(present(self.scrape.endpoints, now).values())
+            entries = [
+                Entry(row, status(row, _onsets(row, places), now).level, end(row))
+                for row in self.scrape.endpoints
+            ]
+            entries.sort(key=lambda one: (_RANK[one.level], one.end, one.row.target.name))
+            self._judged = now, places, entries
+        return self._judged
 
     def counts(self, now: float) -> dict[Level, int]:
         """
@@ -309,3 +326,11 @@ def target_path(name: str) -> str:
     Return the path of a target's page, relative to the root of the site. Slashes in the name are escaped.
     """
     return f"targets/{quote(name, safe='', errors='replace')}"
+
+
+def _onsets(row: EndpointRow, places: Places) -> list[Onset]:
+    """
+    Return what gives cause for problems at an endpoint, and at addresses that take turns with it.
+    """
+    labels = dict.fromkeys([row.label, *(one.location for one in row.others)])
+    return [onset for label in labels for onset in places.get((row.target.name, label), ())]

@@ -94,7 +94,7 @@ def latest(text: str, label: str = "target") -> dict[tuple[str, ...], float]:
     """
     The latest end known for each leaf: that of another one if there is a series of it, else its own.
     """
-    own = {
+    own: dict[tuple[str, ...], float] = {
         (sample.labels[label],): sample.value
         for family in parsed(text)
         for sample in family.samples
