@@ -272,6 +272,8 @@ def test_removed_targets_and_endpoints_are_gone_from_the_file(
     assert len(rows(path, "SELECT * FROM certificate")) == 3
     memory.keep_only(["kept"])
     remember(memory, {"a": refusals.facts(handshake(ecdsa, above))}, kept)
+    # Seen once and not again it may be an address that has its turns; by now it is not.
+    memory.known(kept).absent.clear()
     state.save(snapshot(memory))
     state.close()
     assert rows(path, "SELECT name FROM target") == [("kept",)]
