@@ -93,7 +93,7 @@ IDENTITY_CHANGED = Family(
 
 ROLLED_BACK = Family(
     "expiry_rolled_back_timestamp_seconds",
-    "When an older leaf came back; three hours later after a change shortly before. "
+    "When an older leaf came back that the one before it had replaced and was long in service. "
     "Absent while the newest is there.",
     _ITEM,
 )
