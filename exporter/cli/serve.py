@@ -112,7 +112,7 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
     Returns the timer that ends a hanging process soon: cancel it when everything has ended.
     """
     loop = asyncio.get_running_loop()
-    _calm_collector()
+    calm_collector()
     sys.setswitchinterval(SWITCH_INTERVAL)
     share = f"{options.shard_index}/{options.shard_total}" if options.shard_total > 1 else ""
     path = state_path(options.state_path, share, os.environ)
@@ -167,7 +167,7 @@ def _end() -> None:
     os._exit(1)
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """
     Run the garbage collector less often, and not over objects that live as long as the process.
 

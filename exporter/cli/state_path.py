@@ -2,12 +2,13 @@
 Where the state is kept when no path is given: the directory of the service, of the package, or of the user.
 """
 
+import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from exporter.engine.state import is_taken
+from exporter.engine.state import LOCK
 from exporter.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def state_path(
             tried.append(str(directory))
             continue
         path = str(directory / (f"state-{shard.replace('/', '-')}.sqlite" if shard else "state.sqlite"))
-        if is_taken(path):
+        if _is_taken(path):
             logger.warning(
                 "another process keeps its state in the default file, so this one keeps none: what it sees "
                 "does not survive a restart. Give it a --state.path of its own",
@@ -80,3 +81,22 @@ def _can_write(directory: Path) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
+
+
+def _is_taken(path: str) -> bool:
+    """
+    Return True when another process keeps its state in this file.
+    """
+    try:
+        lock = os.open(os.path.realpath(path) + LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return False

@@ -18,6 +18,7 @@ from exporter.engine.by_turns import (
     same_server,
     was_issued_since,
 )
+from exporter.engine.partial import with_missing
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.sightings import Sightings
 from exporter.judgement.history import Past
@@ -25,7 +26,7 @@ from exporter.judgement.problems import Found, Key
 from exporter.judgement.verdicts import Judged
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Item, Observation
-from exporter.model.reasons import Kind, Reason
+from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT, Target
 from exporter.net.turns import NEVER
 
@@ -393,6 +394,7 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
     held.observation = look.observation
     held.duration = look.duration
     held.gone_at = None
+    held.past.note_name(look.observation, now)
     if look.turn is not None:
         held.turn = look.turn
         held.quick = look.duration < QUICK and not is_silent(look.observation)
@@ -463,34 +465,6 @@ def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float, known
         return
     held.past.note_change(before, facts, now, rotates=known.rotates)
     held.facts = facts
-
-
-def with_missing(facts: Facts, before: Facts) -> Facts:
-    """
-    Return the facts that could be read now, with the earlier items that are missing among them.
-
-    A file that was half overwritten must not silence the warning about what could not be read. A certificate
-    that is still there keeps its earlier item: beside unreadable ones it may be taken for another kind.
-    """
-    named = {item.name for item in facts.items}
-    was = {
-        item.certificate.fingerprint_sha256: item
-        for item in before.items
-        if item.certificate is not None and item.name not in named
-    }
-    if was:
-        items = tuple(
-            was.get(item.certificate.fingerprint_sha256, item) if item.certificate is not None else item
-            for item in facts.items
-        )
-        facts = replace(facts, items=tuple(dict.fromkeys(items)))
-    there = {item.name for item in facts.items}
-    missing = tuple(item for item in before.items if item.name not in there)
-    if not missing:
-        return facts
-    leaves = {item.certificate for item in missing if item.kind is Kind.LEAF}
-    chains = tuple(chain for chain in before.chains if chain.leaf in leaves)
-    return replace(facts, items=(*facts.items, *missing), chains=(*facts.chains, *chains))
 
 
 def is_silent(observation: Observation) -> bool:

@@ -455,25 +455,6 @@ class State:
         )
 
 
-def is_taken(path: str) -> bool:
-    """
-    Return True when another process keeps its state in this file.
-    """
-    try:
-        lock = os.open(os.path.realpath(path) + LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(lock)
-    return False
-
-
 def _identity(file: int | Path) -> tuple[int, int] | None:
     """
     Return the device and inode of a file; None when it does not exist.

@@ -306,6 +306,7 @@ def encode_past(past: Past) -> dict[str, Any]:
             name: [[one.fingerprint, one.issuer, one.key, one.first_at, one.returned] for one in formers]
             for name, formers in past.formers.items()
         },
+        "nameless": past.nameless,
     }
 
 
@@ -317,6 +318,8 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
     previous = [decode_item(item, certificates) for item in as_list(read["previous"])]
     trusted_at, first_at = read["trusted_at"], read.get("first_at")
     formers = as_mapping(read.get("formers", {}))
+    # Files of the first versions do not have it.
+    nameless = read.get("nameless")
     return Past(
         {item.name: item for item in previous},
         as_moments(read["identity_changed_at"]),
@@ -328,12 +331,18 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
         as_moment(first_at) if first_at is not None else None,
         as_moments(read.get("served", {})),
         {name: tuple(_former(one) for one in as_list(found)) for name, found in formers.items()},
+        nameless=_span(nameless) if nameless is not None else None,
     )
 
 
 def _former(stored: object) -> Former:
     fingerprint, issuer, key, first_at, returned = as_list(stored)
     return Former(as_text(fingerprint), as_text(issuer), as_text(key), as_moment(first_at), as_flag(returned))
+
+
+def _span(stored: object) -> tuple[float, float]:
+    begin, last = map(as_moment, as_list(stored))
+    return begin, last
 
 
 def from_json(value: object) -> object:

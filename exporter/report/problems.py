@@ -16,6 +16,7 @@ from exporter.model.observation import Certificate, Failed, Item
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
+from exporter.report.commands import command
 from exporter.report.families import bounded
 from exporter.report.times import date
 
@@ -44,6 +45,8 @@ class Words:
     cause: str
     where: str
     advice: str
+    command: str
+    """A command for a shell that shows it; empty when only the exporter can."""
 
 
 def reach(rows: Iterable[ProblemRow]) -> Reach:
@@ -79,14 +82,14 @@ def end_of(row: ProblemRow) -> float:
     return row.since if last is None else last
 
 
-def words(row: ProblemRow, reached: Reach) -> Words:
+def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> Words:
     """
-    Return the texts about the problem.
+    Return the texts about the problem. `external_url` is the address of the exporter's pages; None: unknown.
     """
-    same = reached.get(fingerprint_of(row), frozenset()) - {row.found.onset.known.target.name}
-    return Words(
-        *(bounded(text, WORDS_LIMIT) for text in (_cause(row), _where(row, same), advice_of(row.found.onset)))
-    )
+    onset = row.found.onset
+    same = reached.get(fingerprint_of(row), frozenset()) - {onset.known.target.name}
+    texts = (_cause(row), _where(row, same), advice_of(onset), command(onset, external_url))
+    return Words(*(bounded(text, WORDS_LIMIT) for text in texts))
 
 
 def _certificate(onset: Onset) -> Certificate | None:
@@ -96,12 +99,51 @@ def _certificate(onset: Onset) -> Certificate | None:
 def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
     if onset.judged is None:
-        several = [SEVERAL] if onset.known.in_turn and onset.problem is Problem.NOT_TRUSTED else []
-        return ", ".join([*row.found.reasons, *several])
-    parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
-    if row.found.newer is not None:
-        parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
+        several = SEVERAL if onset.known.in_turn and onset.problem is Problem.NOT_TRUSTED else ""
+        parts = [", ".join(row.found.reasons), several, _presented(onset), _last_well(onset)]
+    elif onset.judged.needless:
+        parts = ["dead weight: clients accept the server without it"]
+    else:
+        parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
+        if row.found.newer is not None:
+            parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
     return ", ".join(part for part in parts if part)
+
+
+def _leaf(onset: Onset) -> Item | None:
+    """
+    Return the leaf that is presented where the problem is, if one is.
+    """
+    items = onset.known.facts.items if onset.known.facts is not None else ()
+    return next((item for item in items if item.kind is Kind.LEAF and item.name != "client"), None)
+
+
+def _presented(onset: Onset) -> str:
+    """
+    Return the name and the issuer of a certificate that clients refuse, and the issuer of the one before it.
+    """
+    leaf = _leaf(onset) if onset.problem is Problem.NOT_TRUSTED else None
+    if leaf is None or leaf.certificate is None:
+        return ""
+    name = (
+        printable(leaf.certificate.common_name or leaf.certificate.subject) or "a certificate without subject"
+    )
+    before = onset.known.past.previous.get(leaf.name)
+    was = _issuer(before) if before is not None else ""
+    earlier = f" (before it one by {was})" if was and was != _issuer(leaf) else ""
+    return f"presented is {name} by {_issuer(leaf)}{earlier}"
+
+
+def _last_well(onset: Onset) -> str:
+    """
+    Return the time at which the endpoint was last accepted, or last seen, in words.
+    """
+    past, seen_at = onset.known.past, onset.known.seen_at
+    if onset.problem is Problem.NOT_TRUSTED:
+        return f"accepted until {date(past.trusted_at)}" if past.trusted_at is not None else "never accepted"
+    if onset.problem is Problem.PROBE_FAILING:
+        return f"last seen {date(seen_at)}" if seen_at is not None else "never seen"
+    return ""
 
 
 def _reached(onset: Onset) -> str:
@@ -126,12 +168,21 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
         return SEVERAL
     if item.kind is not Kind.LEAF:
         return ""
-    before = onset.known.past.previous.get(item.name)
+    past, seen = onset.known.past, onset.known.seen_at
+    before, changed_at = past.previous.get(item.name), past.changed_at.get(item.name, float("-inf"))
     if before is not None and rolled_back_at(onset.known, item) is not None:
         return f"an older one is served again: the one before it ends on {date(before.not_after)}"
     if changed and before is not None:
         return f"issuer and key changed lately, from {_issuer(before)} to {_issuer(item)}"
-    return "same key and issuer as before"
+    # Clients accepted this very certificate at an earlier look, or its predecessor had the same.
+    accepted = past.trusted_at is not None and seen is not None and changed_at <= past.trusted_at < seen
+    same = accepted or (before is not None and _identity(before) == _identity(item) is not None)
+    return "same key and issuer as before" if same else ""
+
+
+def _identity(item: Item) -> tuple[str, str] | None:
+    one = item.certificate
+    return (one.issuer_organization, one.public_key_sha256) if one is not None else None
 
 
 def _issuer(item: Item) -> str:
@@ -141,7 +192,9 @@ def _issuer(item: Item) -> str:
 def _where(row: ProblemRow, same: frozenset[str]) -> str:
     onset, more = row.found.onset, row.found.endpoints - 1
     text = onset.known.location + (f" and {more} more" if more else "")
-    certificate = _certificate(onset)
+    certificate, leaf = _certificate(onset), _leaf(onset)
+    if onset.problem is Problem.NOT_TRUSTED and leaf is not None:
+        certificate = leaf.certificate
     if certificate is not None:
         names = f"subject {certificate.subject or 'empty'}, issuer {certificate.issuer}"
         text += f" ({names}, serial {certificate.serial})"
@@ -169,4 +222,6 @@ def advice_of(onset: Onset) -> str:
         case Problem.NOT_DEPLOYED:
             return advice.NOT_DEPLOYED
     assert onset.judged is not None
+    if onset.judged.needless:
+        return advice.NEEDLESS
     return advice.renewal(onset.judged.item.kind, onset.judged.policy)
