@@ -51,7 +51,7 @@ PURE = {
         "engine.reserve",
         "engine.results",
     ),
-    *("engine.by_turns", "engine.scrape", "engine.sightings", "yaml_lines"),
+    *("engine.by_turns", "engine.partial", "engine.scrape", "engine.sightings", "yaml_lines"),
     *("probes.tls.dialogue", "probes.tls.mysql_packets", "probes.tls.proxies", "probes.tls.starttls"),
     *("probes.tls.tds_packets",),
     *("probes.domains.registration", "probes.domains.rdap", "probes.domains.whois"),
