@@ -126,7 +126,7 @@ PROBLEM_INFO = Family(
     "expiry_problem_info",
     "1 for each problem, with its words: cause, place, what to do first, a command that shows it, and the "
     "page of the target.",
-    ("target", "item", "problem", "severity", "cause", "where", "advice", "command", "page"),
+    ("target", "item", "problem", "severity", "location", "cause", "where", "advice", "command", "page"),
 )
 
 
