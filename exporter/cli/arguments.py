@@ -127,7 +127,9 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
         "--state.path",
         dest="state_path",
         metavar="FILE",
-        help="keep what was last seen in this file, so that it survives a restart",
+        help="keep what was last seen in this file, so that it survives a restart (default: state.sqlite in "
+        "the first that can be written of $STATE_DIRECTORY, /var/lib/expiry-exporter, "
+        "$XDG_STATE_HOME/expiry-exporter and ~/.local/state/expiry-exporter; `none`: keep nothing)",
     )
     parser.add_argument(
         "--shard.index",

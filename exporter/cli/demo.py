@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.description = "Start TLS endpoints in every state on this machine, and serve their metrics."
     arguments.add_server_flags(parser)
-    parser.set_defaults(state_path=None)
+    parser.set_defaults(state_path="none", shard_index=0, shard_total=1)
 
 
 def run(options: argparse.Namespace) -> int:

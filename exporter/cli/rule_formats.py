@@ -16,7 +16,9 @@ NEAREST = -1e15
 
 GRAFANA_QUERY = {
     "expiry:problem:end_timestamp_seconds": "expiry_problem_end_timestamp_seconds",
-    "expiry:exporter_known:bool": "group by (job, instance, cluster) (last_over_time(expiry_build_info[1d]))",
+    "expiry:exporter:seen_timestamp_seconds": (
+        "time() * group by (job, instance, cluster) (last_over_time(expiry_build_info[1d]))"
+    ),
 }
 """
 By name of a recorded series, the expression that stands in where nobody records it, without the carrying

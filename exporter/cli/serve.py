@@ -19,6 +19,7 @@ from hashlib import sha256
 
 from aiohttp import web
 
+from exporter.cli.state_path import state_path
 from exporter.config.reader import load
 from exporter.config.settings import Config
 from exporter.engine.descriptors import client_slots
@@ -113,9 +114,9 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
     loop = asyncio.get_running_loop()
     calm_collector()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    service = Service(
-        configuration, Options(options.concurrency, options.state_path, options.external_url), loop
-    )
+    share = f"{options.shard_index}/{options.shard_total}" if options.shard_total > 1 else ""
+    path = state_path(options.state_path, share, os.environ)
+    service = Service(configuration, Options(options.concurrency, path, options.external_url, share), loop)
     service.start()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

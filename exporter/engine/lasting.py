@@ -1,5 +1,5 @@
 """
-Problems over time: the start of each, and those that stay for a while when one probe does not find them.
+Problems over time: the start of each.
 
 Pure: the clock is an argument.
 """
@@ -8,19 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from exporter.engine.memory import Memory, ProblemRow, TargetMemory
-from exporter.engine.scrape import EndpointRow
+from exporter.engine.scrape import EndpointRow, verdicts
 from exporter.judgement.newest import Newest
 from exporter.judgement.problems import Found, Key, Known, is_well, newest_ends, note_ends, problems
-from exporter.model.problems import Problem
 from exporter.model.targets import Target
-
-ROTATING_STAYS = 900.0
-"""Seconds for which a problem stays at an endpoint where each probe may reach another server."""
-
-
-REFUSED_STAYS = 600.0
-"""Seconds for which NOT_TRUSTED stays at a target: it must not flap with the servers behind one address."""
-
 
 BATCH = 50
 """Endpoints or targets that are looked at in one go: one with a problem takes some 20 µs."""
@@ -46,13 +37,13 @@ def problem_batches(
     unwell: dict[str, list[Known]] = {}
     for number, row in enumerate(endpoints):
         if _is_unwell(row, now):
-            unwell.setdefault(row.target.name, []).append(row.known)
+            unwell.setdefault(row.target.name, []).extend(row.knowns)
         if number % BATCH == 0:
             yield ()
     newest: Newest[None] = Newest()
     if unwell:
         for start in range(0, len(endpoints), BATCH):
-            note_ends(newest, (row.verdict for row in endpoints[start : start + BATCH]))
+            note_ends(newest, verdicts(endpoints[start : start + BATCH]))
             yield ()
     rows: list[ProblemRow] = []
     for target in targets:
@@ -72,12 +63,14 @@ def present(endpoints: Sequence[EndpointRow], now: float) -> dict[Key, Found]:
 
     In a healthy fleet that is a glance at each endpoint.
     """
-    unwell = [row.known for row in endpoints if _is_unwell(row, now)]
-    return problems(unwell, newest_ends(row.verdict for row in endpoints), now) if unwell else {}
+    unwell = [known for row in endpoints if _is_unwell(row, now) for known in row.knowns]
+    return problems(unwell, newest_ends(verdicts(endpoints)), now) if unwell else {}
 
 
 def _is_unwell(row: EndpointRow, now: float) -> bool:
-    return not is_well(row.held.observation, row.held.facts, row.verdict, row.held.past, now)
+    return bool(row.others) or not is_well(
+        row.held.observation, row.held.facts, row.verdict, row.held.past, now
+    )
 
 
 def _update(known: TargetMemory, found: dict[Key, Found], now: float) -> None:
@@ -85,20 +78,9 @@ def _update(known: TargetMemory, found: dict[Key, Found], now: float) -> None:
     Remember what is found of a target now, and forget what is over.
     """
     rows = known.problems
-    for key in [key for key, row in rows.items() if key not in found and not _stays(row, known, now)]:
+    for key in [key for key in rows if key not in found]:
         del rows[key]
     for key, one in found.items():
         before = rows.get(key)
-        rows[key] = ProblemRow(one, now if before is None else before.since, now)
-
-
-def _stays(row: ProblemRow, known: TargetMemory, now: float) -> bool:
-    """
-    Return True for a problem that was found so recently that it may still be there.
-    """
-    stays = 0.0
-    if known.rotates and row.found.onset.judged is not None:
-        stays = ROTATING_STAYS
-    elif row.found.onset.problem is Problem.NOT_TRUSTED:
-        stays = REFUSED_STAYS
-    return 0 <= now - row.last < stays
+        rows[key] = ProblemRow(one, known.began.get(key, now) if before is None else before.since)
+    known.began.clear()

@@ -9,14 +9,25 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from exporter.engine.by_turns import (
+    LIMIT,
+    Shown,
+    is_unwell,
+    may_take_turns,
+    most_important,
+    same_server,
+    was_issued_since,
+)
+from exporter.engine.partial import with_missing
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.sightings import Sightings
 from exporter.judgement.habit import learned
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Found, Key
 from exporter.judgement.verdicts import Judged
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Item, Observation
-from exporter.model.reasons import Kind, Reason
+from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT, Target
 from exporter.net.turns import NEVER
 
@@ -85,6 +96,14 @@ class EndpointMemory:
     """Loop time at which the last probe began that had a turn."""
     quick: bool = False
     """True when that probe was answered within QUICK seconds."""
+    looks: int = 0
+    """Number of probes that saw something."""
+    shown: Sightings = field(default_factory=Sightings)
+    """When those saw these facts."""
+    others: list[Shown] = field(default_factory=list)
+    """What other servers behind the same address showed in turn with these facts; empty for most."""
+    listed: Sightings = field(default_factory=Sightings)
+    """When the target's name had this address."""
 
     def copy(self) -> "EndpointMemory":
         """
@@ -102,7 +121,30 @@ class EndpointMemory:
             self.gone_at,
             self.turn,
             self.quick,
+            self.looks,
+            self.shown,
+            self.others,
+            self.listed,
         )
+
+    def take_turns(self, facts: Facts, seen_at: float, now: float) -> None:
+        """
+        Show other facts from now on. Those that were shown until `seen_at` are remembered for a while.
+        """
+        assert self.facts is not None
+        back = next((one for one in self.others if same_server(one.facts, facts)), None)
+        renewed = was_issued_since(facts.items, self.shown.since)
+        self.shown.leave(self.looks, back=back is not None, renewed=renewed)
+        left = Shown(self.facts, seen_at, self.shown, self.judged)
+        others = [*(one for one in self.others if one is not back), left]
+        self.others = most_important(others, self.looks, now)
+        if back is None:
+            self.facts, self.shown = facts, Sightings(self.looks, now)
+            return
+        back.sightings.come_back(self.looks, now)
+        self.shown, self.judged = back.sightings, back.judged
+        # The same object while they are equal.
+        self.facts = back.facts if back.facts == facts else facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +156,6 @@ class ProblemRow:
     found: Found
     since: float
     """Time at which it was first found, in seconds since the epoch."""
-    last: float
-    """Time at which it was last found, in seconds since the epoch."""
 
 
 @dataclass(slots=True)
@@ -131,7 +171,13 @@ class TargetMemory:
     roster: dict[str, float] = field(default_factory=dict)
     """Labels that the target's endpoints had, with the time (seconds since the epoch) each was last found."""
     left_out: tuple[LeftOut, ...] = ()
+    looks: int = 0
+    """Number of times that the target's endpoints were found."""
+    absent: dict[str, EndpointMemory] = field(default_factory=dict)
+    """Endpoints that the name led to in turn with those that it leads to now, by label; empty for most."""
     problems: dict[Key, ProblemRow] = field(default_factory=dict)
+    began: dict[Key, float] = field(default_factory=dict)
+    """When problems of before a restart began, in seconds since the epoch; empty after the first scrape."""
 
     @property
     def rotates(self) -> bool:
@@ -178,10 +224,17 @@ class Memory:
         if there is known or there.identity != known.identity:
             return
         there.roster = known.roster | there.roster
+        there.began = known.began
+        if not there.absent:
+            there.absent = {
+                label: held for label, held in known.absent.items() if label not in there.endpoints
+            }
+            there.looks += known.looks
         for label, before in known.endpoints.items():
             held = there.endpoints.setdefault(label, before)
             if held.facts is None:
                 held.facts, held.seen_at, held.past = before.facts, before.seen_at, before.past
+                held.looks, held.shown, held.others = before.looks, before.shown, before.others
 
     def __iter__(self) -> Iterator[tuple[str, TargetMemory]]:
         return iter(self._known.items())
@@ -252,7 +305,7 @@ class Memory:
         known = self.known(target)
         held = known.endpoints.get(look.label)
         if held is None:
-            held = known.endpoints[look.label] = EndpointMemory(look.observation, look.duration)
+            held = known.endpoints[look.label] = _newcomer(known, look, now)
         _take(held, look, now, known)
         return held
 
@@ -266,14 +319,76 @@ class Memory:
         if not result.located:
             return
         known.left_out = result.left_out
+        known.looks += 1
         labels = [look.label for look in result.looks]
         if list(known.endpoints) == labels:
             return
         gone = known.endpoints.keys() - labels
         held = _hold_files(known, sorted(gone), now) if result.target.url.scheme == "file" and gone else ()
         endpoints = known.endpoints
+        if gone and result.target.url.ip is None and may_take_turns(result.target):
+            _leave(known, gone, labels, now)
         # It may have been forgotten meanwhile: then only what was seen since is known.
         known.endpoints = {label: endpoints[label] for label in (*labels, *held) if label in endpoints}
+
+
+def _newcomer(known: TargetMemory, look: ProbeResult, now: float) -> EndpointMemory:
+    """
+    Return the state of an endpoint that the sweep before did not find; as it was if it is back.
+    """
+    number = known.looks + 1
+    back = known.absent.pop(look.label, None)
+    if back is not None:
+        back.listed.come_back(number, now)
+        return back
+    return EndpointMemory(look.observation, look.duration, listed=Sightings(number, now))
+
+
+def _leave(known: TargetMemory, gone: Iterable[str], labels: Iterable[str], now: float) -> None:
+    """
+    Remember endpoints that the name does not lead to any more: it may do so again.
+    """
+    found = [known.endpoints[label].listed for label in labels if label in known.endpoints]
+    back = any(one.came == known.looks and one.returns for one in found)
+    for label in gone:
+        held = known.endpoints[label]
+        if held.facts is not None and held.seen_at is not None:
+            held.listed.leave(known.looks, back=back, renewed=False)
+            known.absent[label] = held
+    forget_absent(known, now)
+
+
+def forget_absent(known: TargetMemory, now: float) -> None:
+    """
+    Forget endpoints that the name did not lead to for long, and all but the LIMIT most important ones.
+    """
+    absent = known.absent
+    for label in [
+        label for label, held in absent.items() if not held.listed.is_kept(known.looks, _age(held, now))
+    ]:
+        del absent[label]
+    while len(absent) > LIMIT:
+        del absent[
+            min(
+                absent,
+                key=lambda label: (
+                    is_still_listed(known, absent[label], now),
+                    is_unwell(absent[label].judged, now),
+                    absent[label].listed.left,
+                ),
+            )
+        ]
+
+
+def is_still_listed(known: TargetMemory, held: EndpointMemory, now: float) -> bool:
+    """
+    Return True while the name may lead to an absent endpoint again, so that it counts.
+    """
+    return held.listed.is_due(known.looks, _age(held, now))
+
+
+def _age(held: EndpointMemory, now: float) -> float:
+    return now - held.seen_at if held.seen_at is not None else 0.0
 
 
 def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemory) -> None:
@@ -290,19 +405,27 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
         if isinstance(look.observation, Failed):
             _take_aside(held, look.observation.aside, now, known)
         return
-    before, held.seen_at = held.seen_at, now if facts.seen_at is None else facts.seen_at
+    before_at = held.seen_at
+    held.seen_at = now if facts.seen_at is None else facts.seen_at
+    held.looks += 1
     held.past.failing_since = None
     if facts.partial and held.facts is not None:
         facts = with_missing(facts, held.facts)
     if facts is held.facts or facts == held.facts:
         return
-    if held.facts is not None:
-        held.past.note_change(held.facts, facts, now, rotates=known.rotates)
-        seen = now if before is None else before
-        # Where addresses rotate, each probe may be at another server.
-        habits = {} if known.rotates else learned(held.past.habits, held.facts, facts, seen, held.seen_at)
-        held.past.habits = habits
-    held.facts = facts
+    if held.facts is None or before_at is None:
+        held.facts, held.shown, held.past.first_at = facts, Sightings(held.looks, now), now
+        return
+    accepted = not held.facts.presented or held.past.trusted_at == before_at
+    held.past.note_change(held.facts, facts, now, accepted=accepted, rotates=known.rotates)
+    # Where addresses rotate, each probe may be at another server.
+    habits = {} if known.rotates else learned(held.past.habits, held.facts, facts, before_at, held.seen_at)
+    held.past.habits = habits
+    assert known.target is not None
+    if may_take_turns(known.target) and not same_server(held.facts, facts):
+        held.take_turns(facts, before_at, now)
+    else:
+        held.facts = facts
 
 
 def _hold_files(known: TargetMemory, gone: Iterable[str], now: float) -> list[str]:
@@ -349,34 +472,6 @@ def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float, known
     held.past.note_change(before, facts, now, rotates=known.rotates)
     held.past.habits = learned(held.past.habits, before, facts, now, now)
     held.facts = facts
-
-
-def with_missing(facts: Facts, before: Facts) -> Facts:
-    """
-    Return the facts that could be read now, with the earlier items that are missing among them.
-
-    A file that was half overwritten must not silence the warning about what could not be read. A certificate
-    that is still there keeps its earlier item: beside unreadable ones it may be taken for another kind.
-    """
-    named = {item.name for item in facts.items}
-    was = {
-        item.certificate.fingerprint_sha256: item
-        for item in before.items
-        if item.certificate is not None and item.name not in named
-    }
-    if was:
-        items = tuple(
-            was.get(item.certificate.fingerprint_sha256, item) if item.certificate is not None else item
-            for item in facts.items
-        )
-        facts = replace(facts, items=tuple(dict.fromkeys(items)))
-    there = {item.name for item in facts.items}
-    missing = tuple(item for item in before.items if item.name not in there)
-    if not missing:
-        return facts
-    leaves = {item.certificate for item in missing if item.kind is Kind.LEAF}
-    chains = tuple(chain for chain in before.chains if chain.leaf in leaves)
-    return replace(facts, items=(*facts.items, *missing), chains=(*facts.chains, *chains))
 
 
 def is_silent(observation: Observation) -> bool:

@@ -9,16 +9,20 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from exporter.engine.by_turns import Shown, is_due, most_important
 from exporter.engine.failure_log import log_changes
 from exporter.engine.lasting import problem_batches, problem_rows
-from exporter.engine.memory import EndpointMemory, Memory
+from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, forget_absent, is_still_listed
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
 from exporter.engine.sweep import FRESH, Sweeper, failure
+from exporter.judgement.history import Past
+from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
+from exporter.model.observation import Facts, Observed
 from exporter.model.targets import Target
 from exporter.pki.anchors import AnchorFiles, system_file
 from exporter.probes import PROBES
@@ -246,16 +250,20 @@ class Monitor:
         if held.judged is not before and held.judged is not None:
             self._on_judged(EndpointRow(target, result.label, held, held.judged.verdict))
 
-    def _judge(self, target: Target, held: EndpointMemory, now: float) -> Verdict | None:
+    def _judge(
+        self, target: Target, held: EndpointMemory, now: float, *, seen: bool = True
+    ) -> Verdict | None:
         """
         Judge an endpoint's facts at `now` (seconds since the epoch). None when there never were any.
+
+        `seen` is False for an endpoint that was not probed this time.
         """
         if held.facts is None:
             return held.judged.verdict if held.judged is not None else None
         anchors = self._anchors.anchors(target.ca_file)
         held.judged = judge_again(held.judged, held.facts, target, anchors, now, held.past.habits)
         verdict = held.judged.verdict
-        if not verdict.faults and held.facts.presented and seen_facts(held.observation) is not None:
+        if seen and not verdict.faults and held.facts.presented and seen_facts(held.observation) is not None:
             held.past.trusted_at = held.seen_at
         return verdict
 
@@ -265,8 +273,15 @@ class Monitor:
         """
         for result in results:
             target = result.target
+            known = self.memory.known(target)
+            absent = self._absent(target, known, now) if known.absent else _Seen()
             cut = {look.label: look for look in result.looks if look.label in result.going_on}
-            for label, held in self.memory.known(target).endpoints.items():
+            for label, held in known.endpoints.items():
+                others = absent
+                if held.others:
+                    others = others.and_more(self._others(target, label, held, now))
+                # Endpoints that the name does not lead to now stand beside the first that it does.
+                absent = _Seen()
                 verdict, shown = self._judge(target, held, now), held.copy()
                 look = cut.pop(label, None)
                 if look is not None:
@@ -274,6 +289,72 @@ class Monitor:
                 # Also where no probe ended: its turn has not come since a restart, or never does.
                 if seen_facts(shown.observation) is None:
                     shown.past.note_failure(now)
-                yield EndpointRow(target, label, shown, verdict)
+                yield EndpointRow(target, label, shown, verdict, others.others, others.before)
             for label, look in cut.items():
                 yield EndpointRow(target, label, EndpointMemory(look.observation, look.duration), None)
+
+    def _absent(self, target: Target, known: TargetMemory, now: float) -> "_Seen":
+        """
+        Return what was last seen at endpoints that the target's name may lead to again.
+        """
+        forget_absent(known, now)
+        found = _Seen()
+        for label, held in known.absent.items():
+            self._judge(target, held, now, seen=False)
+            if held.facts is None or held.seen_at is None:
+                continue
+            last = Shown(held.facts, held.seen_at, held.listed, held.judged)
+            found = found.and_more(_seen(target, label, held, [last], known.looks, now))
+            if is_still_listed(known, held, now):
+                found = found.and_more(self._others(target, label, held, now))
+        return found
+
+    def _others(self, target: Target, label: str, held: EndpointMemory, now: float) -> "_Seen":
+        """
+        Return what other servers showed at this endpoint.
+        """
+        held.others = most_important(held.others, held.looks, now)
+        for one in held.others:
+            anchors = self._anchors.anchors(target.ca_file)
+            one.judged = judge_again(one.judged, one.facts, target, anchors, now, held.past.habits)
+        return _seen(target, label, held, held.others, held.looks, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """
+    What was seen in a place besides what the last probe saw.
+    """
+
+    others: tuple[Known, ...] = ()
+    """What may be seen there again."""
+    before: tuple[Verdict, ...] = ()
+    """Verdicts on all of it."""
+
+    def and_more(self, more: "_Seen") -> "_Seen":
+        """
+        Return both together.
+        """
+        return _Seen(self.others + more.others, self.before + more.before)
+
+
+def _seen(
+    target: Target, label: str, held: EndpointMemory, shown: Iterable[Shown], look: int, now: float
+) -> _Seen:
+    """
+    Return what was shown in this place, as problems are decided by it.
+    """
+    judged = [(one, one.judged) for one in shown if one.judged is not None]
+    past = Past(trusted_at=held.past.trusted_at)
+    others = tuple(
+        Known(
+            target, label, Observed(one.facts), one.seen_at, one.facts, last.verdict, last, past, _facts(held)
+        )
+        for one, last in judged
+        if is_due(one, look, now)
+    )
+    return _Seen(others, tuple(last.verdict for _, last in judged))
+
+
+def _facts(held: EndpointMemory) -> tuple[Facts, ...]:
+    return (held.facts,) if held.facts is not None else ()

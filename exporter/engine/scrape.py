@@ -2,6 +2,7 @@
 One scrape: the rows from which metrics, pages and commands are made.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
@@ -23,6 +24,17 @@ class EndpointRow:
     held: EndpointMemory
     verdict: Verdict | None
     """None when the endpoint was never seen."""
+    others: tuple[Known, ...] = ()
+    """What other servers behind the same address or name showed in turn; empty for most."""
+    before: tuple[Verdict, ...] = ()
+    """Verdicts on all that was seen in this place lately: what is newer there is known."""
+
+    @property
+    def knowns(self) -> tuple[Known, ...]:
+        """
+        All by which problems are decided: this endpoint, and what others show in its place.
+        """
+        return self.known, *self.others
 
     @property
     def known(self) -> Known:
@@ -39,6 +51,7 @@ class EndpointRow:
             self.verdict,
             held.judged,
             held.past,
+            tuple(one.facts for one in self.others if one.facts is not None),
         )
 
 
@@ -81,3 +94,12 @@ class Scrape:
         Number of endpoints whose last probe failed.
         """
         return sum(isinstance(row.held.observation, Failed) for row in self.endpoints)
+
+
+def verdicts(rows: Iterable[EndpointRow]) -> Iterator[Verdict | None]:
+    """
+    Yield the verdicts on all endpoints, and on what was seen in their place lately.
+    """
+    for row in rows:
+        yield row.verdict
+        yield from row.before

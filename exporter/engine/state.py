@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from exporter.engine.memory import Memory, TargetMemory
+from exporter.engine.state_errors import ADVICE, FROM_SQLITE, USUAL_ADVICE, FormatError, is_damage
 from exporter.engine.state_rows import Reading, certificates_of, encode, past_text
 from exporter.logs import fields
 from exporter.model.observation import Certificate, Facts, Item
@@ -36,8 +37,17 @@ CREATE TABLE IF NOT EXISTS endpoint (
     past TEXT NOT NULL,
     PRIMARY KEY (target, label)
 );
+CREATE TABLE IF NOT EXISTS problem (
+    target TEXT NOT NULL, item TEXT NOT NULL, problem TEXT NOT NULL, severity TEXT NOT NULL,
+    since REAL NOT NULL,
+    PRIMARY KEY (target, item, problem, severity)
+);
 CREATE TABLE IF NOT EXISTS certificate (fingerprint TEXT PRIMARY KEY, der BLOB NOT NULL);
 """
+
+
+LOCK = ".lock"
+"""What the name of the lock file has besides that of the state file."""
 
 
 BUSY_TIMEOUT = 0.5
@@ -46,19 +56,6 @@ BUSY_TIMEOUT = 0.5
 
 BAD_ROWS_LOGGED = 10
 """Damaged rows that get a line of log each; the others are counted."""
-
-
-class FormatError(ValueError):
-    """
-    A file of another version of this program.
-    """
-
-
-_FROM_SQLITE = (sqlite3.Error, FormatError, UnicodeDecodeError)
-"""
-Exceptions from using the file. SQLite's message about a damaged file may repeat bytes of it that are not
-UTF-8.
-"""
 
 
 class StateError(Exception):
@@ -81,13 +78,24 @@ class Row:
     """The endpoint's past as JSON."""
     previous: tuple[Item, ...]
     """Items that the past refers to."""
+    others: tuple[Facts, ...] = ()
+    """What other servers showed there in turn, to which the past refers, too."""
 
     @property
     def certificates(self) -> Iterable[Certificate]:
         """
         All certificates that the facts and the past refer to.
         """
-        return certificates_of(self.facts, self.previous)
+        yield from certificates_of(self.facts, self.previous)
+        for facts in self.others:
+            yield from certificates_of(facts, ())
+
+    def is_as(self, saved: tuple[Facts, ...]) -> bool:
+        """
+        Return True when these are the facts that were saved, so that their certificates are in the file.
+        """
+        now = self.facts, *self.others
+        return len(now) == len(saved) and all(one is other for one, other in zip(now, saved, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,8 @@ class Snapshot:
     targets: tuple[tuple[str, str, str], ...]
     """Name, identity, roster as JSON."""
     rows: tuple[Row, ...]
+    problems: tuple[tuple[str, str, str, str, float], ...] = ()
+    """Target, item, problem, severity and start of each problem."""
 
 
 def snapshot(memory: Memory) -> Snapshot:
@@ -112,14 +122,16 @@ def snapshot(memory: Memory) -> Snapshot:
             label,
             held.seen_at,
             held.facts,
-            past_text(held.past),
+            past_text(held, known),
             tuple(held.past.previous.values()),
+            tuple(one.facts for one in held.others),
         )
         for name, known in memory
-        for label, held in known.endpoints.items()
+        for label, held in (known.endpoints | known.absent if known.absent else known.endpoints).items()
         if held.facts is not None and held.seen_at is not None
     )
-    return Snapshot(targets, rows)
+    problems = tuple((*key, row.since) for _, known in memory for key, row in known.problems.items())
+    return Snapshot(targets, rows, problems)
 
 
 class State:
@@ -141,7 +153,9 @@ class State:
         """The reason why the loaded file can't be written; None when it can."""
         self._clock = clock
         self._lock: int | None = None
-        self._saved: dict[tuple[str, str], Facts] = {}
+        self._saved: dict[tuple[str, str], tuple[Facts, ...]] = {}
+        self._problems: tuple[object, ...] | None = None
+        """The problems in the file; None when not known."""
         self._database: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
 
@@ -172,9 +186,9 @@ class State:
         self._reopen_if_replaced()
         try:
             self._save(self._open(), taken)
-        except _FROM_SQLITE as error:
+        except FROM_SQLITE as error:
             self._close_database()
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise self._unusable(error) from error
             self._set_aside(self._clock(), error)
             self._save_anew(taken)
@@ -193,7 +207,7 @@ class State:
         Lock the file against other processes. Raises StateError when one has the lock, or it can't be
         created.
         """
-        path = self._beside(".lock")
+        path = self._beside(LOCK)
         if self._lock is not None:
             if _identity(self._lock) == _identity(path):
                 return
@@ -251,7 +265,7 @@ class State:
                 database.close()
                 if isinstance(error, StateError):
                     # No file of ours stays beside another program's database.
-                    self._beside(".lock").unlink(missing_ok=True)
+                    self._beside(LOCK).unlink(missing_ok=True)
                     self.close()
                 raise
             self._database = database
@@ -273,7 +287,7 @@ class State:
         return version
 
     def _close_database(self) -> None:
-        self._saved = {}
+        self._saved, self._problems = {}, None
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -281,14 +295,14 @@ class State:
     def _load_or_set_aside(self, now: float) -> dict[str, TargetMemory]:
         try:
             return self._load(now)
-        except _FROM_SQLITE as error:
+        except FROM_SQLITE as error:
             self._close_database()
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise self._unusable(error) from error
             self._set_aside(now, error)
             try:
                 return self._load(now)
-            except _FROM_SQLITE as again:
+            except FROM_SQLITE as again:
                 raise self._unusable(again) from again
 
     def _set_aside(self, now: float, cause: Exception) -> None:
@@ -318,7 +332,7 @@ class State:
         if read.bad:
             self._copy_aside(database, read, now)
         self._saved = {
-            (name, label): held.facts
+            (name, label): (held.facts, *(one.facts for one in held.others))
             for name, known in read.found.items()
             for label, held in known.endpoints.items()
             if held.facts is not None
@@ -364,19 +378,19 @@ class State:
                 ) as database:
                     if self._version(database) == SCHEMA_VERSION:
                         return Reading(database).found
-            except (*_FROM_SQLITE, StateError):
+            except (*FROM_SQLITE, StateError):
                 continue
         return None
 
     def _save_anew(self, taken: Snapshot) -> None:
         try:
             self._save(self._open(), taken)
-        except _FROM_SQLITE as error:
+        except FROM_SQLITE as error:
             self._close_database()
             raise self._unusable(error) from error
 
     def _save(self, database: sqlite3.Connection, taken: Snapshot) -> None:
-        changed = [row for row in taken.rows if self._saved.get((row.target, row.label)) is not row.facts]
+        changed = [row for row in taken.rows if not row.is_as(self._saved.get((row.target, row.label), ()))]
         keys = {(row.target, row.label) for row in taken.rows}
         written = {(row.target, row.label) for row in changed}
         targets = {name: (name, identity, roster) for name, identity, roster in taken.targets}
@@ -413,6 +427,9 @@ class State:
                     if (row.target, row.label) not in written
                 ],
             )
+            if self._problems != taken.problems:
+                database.execute("DELETE FROM problem")
+                database.executemany("INSERT INTO problem VALUES (?, ?, ?, ?, ?)", taken.problems)
             if changed or gone:
                 needed = {one.fingerprint_sha256 for row in taken.rows for one in row.certificates}
                 kept = database.execute("SELECT rowid, fingerprint FROM certificate").fetchall()
@@ -423,7 +440,8 @@ class State:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
-        self._saved = {(row.target, row.label): row.facts for row in taken.rows}
+        self._saved = {(row.target, row.label): (row.facts, *row.others) for row in taken.rows}
+        self._problems = taken.problems
 
     def _unusable(self, error: Exception) -> StateError:
         """
@@ -433,38 +451,8 @@ class State:
         words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         return StateError(
             f"can't keep state in {self.path}: {words}. Held facts will not survive a restart: "
-            + _ADVICE.get(code, _USUAL_ADVICE)
+            + ADVICE.get(code, USUAL_ADVICE)
         )
-
-
-_USUAL_ADVICE = (
-    "check that the directory exists, that this process may write in it, and that the disk is not full"
-)
-
-
-_ADVICE = {
-    sqlite3.SQLITE_FULL: "the disk is full. What was saved before is still there; make room on it",
-    sqlite3.SQLITE_BUSY: "another program (a backup, an open sqlite3) has locked the file; it is tried again "
-    "after the next scrape",
-    sqlite3.SQLITE_READONLY: "the file, or the file system that it is on, is read-only for this process",
-    sqlite3.SQLITE_IOERR: "the disk fails, or a limit of the system on the size of files is reached; the "
-    "system's log may say more",
-}
-"""Remedy by SQLite's error code."""
-
-
-_DAMAGED = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
-
-
-def _is_damage(error: Exception) -> bool:
-    """
-    Return True when the file itself is damaged.
-
-    SQLite's general error code is included: it is that of a missing column.
-    """
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-    return True
 
 
 def _identity(file: int | Path) -> tuple[int, int] | None:

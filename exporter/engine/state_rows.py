@@ -8,13 +8,17 @@ import base64
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
+from exporter.engine.by_turns import Shown
 from exporter.engine.memory import NOT_LOOKED_AT, EndpointMemory, TargetMemory
+from exporter.engine.sightings import RECENT, SETTLED, Sightings
 from exporter.judgement.habit import REMEMBERED, Habit, Replacement
-from exporter.judgement.history import Past
+from exporter.judgement.history import Former, Past
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, FoundHazard, Item, Renewal, Tls
+from exporter.model.policies import Severity
+from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind
 from exporter.pki.certificates import certificate
 
@@ -57,6 +61,20 @@ class Reading:
             self._take(
                 "endpoint", rowid, f"target {row[0]!r:.200}, endpoint {row[1]!r:.200}", self._endpoint, row
             )
+        # Files of the first versions have no such table.
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'problem'").fetchone() is None:
+            return
+        for rowid, *row in database.execute("SELECT rowid, * FROM problem"):
+            self._take("problem", rowid, f"problem of target {row[0]!r:.200}", self._problem, row)
+
+    def _problem(
+        self, target: object, item: object, problem: object, severity: object, since: object
+    ) -> None:
+        name = as_text(target)
+        key = name, as_text(item), Problem(as_text(problem)), Severity(as_text(severity))
+        began = as_moment(since)
+        if (known := self.found.get(name)) is not None:
+            known.began[key] = began
 
     def _take(
         self, table: str, rowid: int, what: str, take: Callable[..., None], row: Iterable[object]
@@ -83,16 +101,29 @@ class Reading:
 
     def _endpoint(self, target: object, label: object, seen_at: object, facts: object, past: object) -> None:
         there = as_text(label)
+        read = from_json(past)
         # Until the first sweep after a restart says otherwise.
         held = EndpointMemory(
             NOT_LOOKED_AT,
             0.0,
             decode(from_json(facts), self._certificates),
             as_moment(seen_at),
-            past=decode_past(from_json(past), self._certificates),
+            past=decode_past(read, self._certificates),
         )
-        if (known := self.found.get(as_text(target))) is not None:
+        held.looks, held.shown = settled(as_moment(seen_at))
+        if (turns := as_mapping(read).get("turns")) is not None:
+            decode_turns(held, turns, self._certificates)
+        known = self.found.get(as_text(target))
+        listed = as_mapping(read).get("listed")
+        if known is None:
+            return
+        if listed is None:
             known.endpoints[there] = held
+            return
+        looks, absent, sightings = as_list(listed)
+        held.listed = _sightings(sightings)
+        known.looks = as_count(looks)
+        (known.absent if as_flag(absent) else known.endpoints)[there] = held
 
 
 def certificates_of(facts: Facts, previous: Iterable[Item]) -> Iterable[Certificate]:
@@ -204,13 +235,60 @@ def _renewal(stored: object) -> Renewal:
     return Renewal(as_moment(due), as_moment(begin) if begin is not None else None, as_text(url))
 
 
-def past_text(past: Past) -> str:
+def past_text(held: EndpointMemory, known: TargetMemory) -> str:
     """
-    Return the past as JSON text. Most endpoints have none.
+    Return an endpoint's past as JSON text, with what is known of others that take turns with it.
     """
-    if past == _NO_PAST:
-        return _NO_PAST_TEXT
-    return json.dumps(encode_past(past))
+    past = encode_past(held.past)
+    if held.others:
+        past["turns"] = encode_turns(held)
+    if known.absent:
+        is_absent = any(one is held for one in known.absent.values())
+        past["listed"] = [known.looks, is_absent, astuple(held.listed)]
+    return json.dumps(past)
+
+
+def encode_turns(held: EndpointMemory) -> dict[str, Any]:
+    """
+    Return what servers showed in turn at an endpoint as JSON values, certificates by fingerprint.
+    """
+    return {
+        "looks": held.looks,
+        "shown": astuple(held.shown),
+        "others": [[encode(one.facts), one.seen_at, astuple(one.sightings)] for one in held.others],
+    }
+
+
+def decode_turns(held: EndpointMemory, stored: object, certificates: Mapping[str, Certificate]) -> None:
+    """
+    Add what servers showed in turn from values that `encode_turns` made. Raises ValueError or KeyError.
+    """
+    read = as_mapping(stored)
+    held.looks = as_count(read["looks"])
+    held.shown = _sightings(read["shown"])
+    for one in as_list(read["others"]):
+        facts, seen_at, sightings = as_list(one)
+        held.others.append(Shown(decode(facts, certificates), as_moment(seen_at), _sightings(sightings)))
+
+
+def _sightings(stored: object) -> Sightings:
+    came, since, left, returns, missed, patience = as_list(stored)
+    return Sightings(
+        as_count(came),
+        as_moment(since),
+        as_count(left),
+        # More than it counts itself would only make it forget later.
+        min(as_count(returns), RECENT),
+        as_moment(missed),
+        as_moment(patience),
+    )
+
+
+def settled(seen_at: float) -> tuple[int, Sightings]:
+    """
+    Return the number of looks and the sightings of what was shown alone until `seen_at`, for a new start.
+    """
+    return SETTLED, Sightings(0, seen_at)
 
 
 def encode_past(past: Past) -> dict[str, Any]:
@@ -223,6 +301,12 @@ def encode_past(past: Past) -> dict[str, Any]:
         "changed_at": past.changed_at,
         "rolled_back_at": past.rolled_back_at,
         "trusted_at": past.trusted_at,
+        "first_at": past.first_at,
+        "served": past.served,
+        "formers": {
+            name: [[one.fingerprint, one.issuer, one.key, one.first_at, one.returned] for one in formers]
+            for name, formers in past.formers.items()
+        },
         "nameless": past.nameless,
         "failing_since": past.failing_since,
         "habits": {name: [one.newest, one.at, one.renewals] for name, one in past.habits.items()},
@@ -235,7 +319,8 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
     """
     read = as_mapping(stored)
     previous = [decode_item(item, certificates) for item in as_list(read["previous"])]
-    trusted_at = read["trusted_at"]
+    trusted_at, first_at = read["trusted_at"], read.get("first_at")
+    formers = as_mapping(read.get("formers", {}))
     # Files of the first versions do not have these.
     nameless, failing_since = read.get("nameless"), read.get("failing_since")
     return Past(
@@ -245,10 +330,19 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
         as_moments(read.get("changed_at", {})),
         as_moments(read.get("rolled_back_at", {})),
         as_moment(trusted_at) if trusted_at is not None else None,
+        # Files of the first versions end before these.
+        as_moment(first_at) if first_at is not None else None,
+        as_moments(read.get("served", {})),
+        {name: tuple(_former(one) for one in as_list(found)) for name, found in formers.items()},
         nameless=_span(nameless) if nameless is not None else None,
         failing_since=as_moment(failing_since) if failing_since is not None else None,
         habits={name: _habit(one) for name, one in as_mapping(read.get("habits", {})).items()},
     )
+
+
+def _former(stored: object) -> Former:
+    fingerprint, issuer, key, first_at, returned = as_list(stored)
+    return Former(as_text(fingerprint), as_text(issuer), as_text(key), as_moment(first_at), as_flag(returned))
 
 
 def _span(stored: object) -> tuple[float, float]:
@@ -296,6 +390,15 @@ def as_moment(value: object) -> float:
     return float(value)
 
 
+def as_count(value: object) -> int:
+    """
+    Return the value if it is a whole number that is not negative. Raises ValueError.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LATEST:
+        raise ValueError(f"{value!r:.80} is no count")
+    return value
+
+
 def as_flag(value: object) -> bool:
     """
     Return the value if it is a boolean. Raises ValueError.
@@ -328,9 +431,3 @@ def as_moments(value: object) -> dict[str, float]:
     Return the value if it is a mapping of texts to times. Raises ValueError.
     """
     return {key: as_moment(one) for key, one in as_mapping(value).items()}
-
-
-_NO_PAST = Past()
-
-
-_NO_PAST_TEXT = json.dumps(encode_past(_NO_PAST))

@@ -8,13 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from exporter.judgement.habit import Habits
 from exporter.model.observation import Facts, Failed, Item, Observation
+from exporter.model.policies import DAY, HOUR
 from exporter.model.reasons import Kind, Reason
 
-DEPLOYMENT = 3 * 3600.0
-"""Seconds that a deployment over several servers may take."""
-
-
-RENEWED_EARLY = 60 * 86400.0
+RENEWED_EARLY = 60 * DAY
 """Seconds before the end at which the earliest renewers with a fixed number of days renew."""
 
 
@@ -29,24 +26,71 @@ UNANSWERED = frozenset({Reason.DNS_FAILED, Reason.DNS_TIMEOUT, Reason.TIMEOUT})
 """Reasons of probes that got no answer from DNS, or may have got none."""
 
 
+IN_SERVICE = DAY
+"""Seconds for which a leaf was in service before it counts as a rollback that it is not any more."""
+
+
+IN_SERVICE_SHARE = 1 / 20
+"""Share of its lifetime that is enough for it, too."""
+
+
+BACKDATED = HOUR
+"""Seconds by which a certificate may begin before it is issued: so do those of Let's Encrypt."""
+
+
+IDENTITY_REPORTED = 3 * DAY
+"""Seconds for which it is a problem that issuer and key changed together."""
+
+
+REMEMBERED = 8
+"""Leaves that are remembered of each place, those that left last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """
+    A leaf that was there before, as far as it must be known again.
+    """
+
+    fingerprint: str
+    issuer: str
+    key: str
+    first_at: float
+    """Time at which it was first seen there, in seconds since the epoch."""
+    returned: bool = False
+    """True when it had gone and came back."""
+
+
 @dataclass(slots=True)
 class Past:
     """
     The predecessors of an endpoint's items, and the times of changes, in seconds since the epoch.
+
+    Only a leaf that clients accepted counts as one that was in service before.
     """
 
     previous: dict[str, Item] = field(default_factory=dict)
-    """By item name, the item before the last change. No entry before the first change."""
+    """By item name, what was in service before the last change. No entry before the first change."""
     identity_changed_at: dict[str, float] = field(default_factory=dict)
-    """By name of a leaf, when its issuer and key last changed together outside any renewal window."""
+    """
+    By name of a leaf, when its issuer and key changed together outside any renewal window. No entry when the
+    identity of before is back.
+    """
     changed_at: dict[str, float] = field(default_factory=dict)
     """By item name, when it last changed."""
     rolled_back_at: dict[str, float] = field(default_factory=dict)
     """
-    By name of a leaf, from when on the return of an older one counts. No entry while the newest is served.
+    By name of a leaf, when one came back that the one before it had replaced. No entry while the newest is
+    served.
     """
     trusted_at: float | None = None
     """Time at which a normal client would last have accepted the endpoint; None when never."""
+    first_at: float | None = None
+    """Time at which something was first seen there; None when not known."""
+    served: dict[str, float] = field(default_factory=dict)
+    """By name of a leaf, the seconds for which the one in `previous` was in service."""
+    formers: dict[str, tuple[Former, ...]] = field(default_factory=dict)
+    """By name of a leaf, those that were there before, REMEMBERED at most."""
     nameless: tuple[float, float] | None = None
     """Since when, and when last, DNS said that the endpoint's name does not exist; None while it may."""
     failing_since: float | None = None
@@ -77,12 +121,14 @@ class Past:
         if self.failing_since is None or self.failing_since > now:
             self.failing_since = now
 
-    def note_change(self, before: Facts, after: Facts, now: float, *, rotates: bool = False) -> None:
+    def note_change(
+        self, before: Facts, after: Facts, now: float, *, accepted: bool = True, rotates: bool = False
+    ) -> None:
         """
         Record that the facts changed at `now`, in seconds since the epoch.
 
-        Where the endpoint `rotates`, each probe may be at another server: an older certificate or another
-        issuer is then no sign of a change.
+        `accepted`: clients accepted the endpoint before. Where it `rotates`, each probe may be at another
+        server: an older certificate or another issuer is then no sign of a change.
         """
         now_there = {item.name: item for item in after.items}
         for old in before.items:
@@ -90,21 +136,96 @@ class Past:
             # The renewal time that the issuer wants may change while the item is the same.
             if new is None or replace(new, renewal=None) == replace(old, renewal=None):
                 continue
-            before_that = self.previous.get(old.name)
-            # Of other items than leaves only the dates are used; a certificate may be large.
-            self.previous[old.name] = old if old.kind is Kind.LEAF else replace(old, certificate=None)
-            last_change = self.changed_at.get(old.name)
-            self.changed_at[old.name] = now
-            self.rolled_back_at.pop(old.name, None)
-            if rotates:
-                continue
-            # Two changes in a short time are a deployment under way, seen through one address of several.
-            under_way = last_change is not None and now - last_change < DEPLOYMENT
-            if is_older(new, old):
-                self.rolled_back_at[old.name] = now + DEPLOYMENT if under_way else now
-            is_back = before_that is not None and is_as_before(new, before_that, under_way=under_way)
-            if changed_identity(old, new, now) and not is_back:
-                self.identity_changed_at[old.name] = now
+            if old.kind is Kind.LEAF:
+                self._leave(old, now, accepted=accepted)
+                self.changed_at[old.name] = now
+                self._compare(old, new, now, accepted=accepted, rotates=rotates)
+            else:
+                # Of other items than leaves only the dates are used; a certificate may be large.
+                self.previous[old.name] = replace(old, certificate=None)
+                self.changed_at[old.name] = now
+
+    def _leave(self, old: Item, now: float, *, accepted: bool) -> None:
+        """
+        Remember a leaf that is not there any more.
+        """
+        name, began = old.name, self.changed_at.get(old.name)
+        first_at = next((at for at in (began, self.first_at) if at is not None), now)
+        changed = self.identity_changed_at.get(name)
+        is_in_doubt = changed is not None and now < changed + IDENTITY_REPORTED
+        if accepted and not is_in_doubt and name not in self.rolled_back_at:
+            self.previous[name] = old
+            # What was there from the first look on may be there since it was issued.
+            self.served[name] = now - (old.not_before if began is None else began)
+        if (identity := _identity(old)) is not None:
+            assert old.certificate is not None
+            fingerprint = old.certificate.fingerprint_sha256
+            others = [one for one in self.formers.get(name, ()) if one.fingerprint != fingerprint]
+            known = self._former(old)
+            known = Former(fingerprint, *identity, first_at) if known is None else known
+            self.formers[name] = (*others, known)[-REMEMBERED:]
+
+    def _former(self, item: Item) -> Former | None:
+        fingerprint = item.certificate.fingerprint_sha256 if item.certificate is not None else ""
+        return next((one for one in self.formers.get(item.name, ()) if one.fingerprint == fingerprint), None)
+
+    def _compare(self, old: Item, new: Item, now: float, *, accepted: bool, rotates: bool) -> None:
+        """
+        Compare a leaf that came with the one that was in service before.
+        """
+        name, before = new.name, self.previous.get(new.name)
+        known, newer = self._former(new), None if before is None else self._former(before)
+        if known is not None:
+            self.formers[name] = tuple(
+                replace(one, returned=True) if one is known else one for one in self.formers[name]
+            )
+        if before is None or rotates:
+            return
+        if new.certificate == before.certificate and new.not_after == before.not_after:
+            # It is back, as if it had never been away.
+            self.changed_at[name] = now - self.served[name]
+        went_back = (
+            is_older(new, before)
+            and self.served.get(name, 0.0) >= in_service(before)
+            and not (newer is not None and newer.returned)
+            and was_replaced(new, known, before)
+        )
+        if went_back:
+            self.rolled_back_at.setdefault(name, now)
+        else:
+            self.rolled_back_at.pop(name, None)
+        self._compare_identity(old, new, now, accepted=accepted)
+
+    def _compare_identity(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
+        name, before, identity = new.name, self.previous[new.name], _identity(new)
+        if not changed_identity(before, new, now):
+            self.identity_changed_at.pop(name, None)
+        elif identity == _identity(old) or not accepted:
+            # Another one of the same, or a fault that was put right: nothing new is to be told.
+            return
+        elif identity in {(one.issuer, one.key) for one in self.formers.get(name, ())}:
+            self.identity_changed_at.pop(name, None)
+        else:
+            self.identity_changed_at[name] = now
+
+
+def in_service(item: Item) -> float:
+    """
+    Return the seconds after which a leaf has been in service for long.
+    """
+    return min(IN_SERVICE, (item.not_after - item.not_before) * IN_SERVICE_SHARE)
+
+
+def was_replaced(older: Item, known: Former | None, newer: Item) -> bool:
+    """
+    Return True when the newer leaf was issued to replace the older one, and is not another server's.
+
+    It was issued while the older one was served there (`known`), or when that was due to be renewed.
+    """
+    if known is not None and newer.not_before > known.first_at - BACKDATED:
+        return True
+    lifetime = older.not_after - older.not_before
+    return older.not_after - newer.not_before <= lifetime / 3 + DAY
 
 
 def is_older(new: Item, old: Item) -> bool:
@@ -125,16 +246,6 @@ def changed_identity(old: Item, new: Item, now: float) -> bool:
     if was is None or became is None or was[0] == became[0] or was[1] == became[1]:
         return False
     return old.not_after - now > renewal_window(old)
-
-
-def is_as_before(new: Item, before: Item, *, under_way: bool) -> bool:
-    """
-    Return True when a leaf has the issuer and key of the one before its predecessor: it was put back.
-
-    Where two changes came in a short time, the issuer is enough: it was put back with a new key.
-    """
-    was, became = _identity(before), _identity(new)
-    return was is not None and became is not None and (was == became or (under_way and was[0] == became[0]))
 
 
 def _identity(item: Item) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from exporter.judgement.history import NAMELESS_FOR, Past
+from exporter.judgement.history import IDENTITY_REPORTED, NAMELESS_FOR, Past
 from exporter.judgement.newest import Newest
 from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
@@ -28,10 +28,6 @@ LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PE
 
 BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
 """Hazards that stop the next renewal."""
-
-
-IDENTITY_REPORTED = 3 * DAY
-"""Seconds for which it is a problem that issuer and key changed together."""
 
 
 Key = tuple[str, str, Problem, Severity]
@@ -55,6 +51,8 @@ class Known:
     judged: Judged | None
     """The inputs of the verdict, to judge the same facts at a later time; None when that is not possible."""
     past: Past
+    in_turn: tuple[Facts, ...] = ()
+    """What other servers behind the same address or name show in turn with these facts; empty for most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +222,16 @@ def _of_past(known: Known, judged: JudgedItem, now: float) -> Iterator[Onset]:
 def rolled_back_at(known: Known, item: Item) -> float | None:
     """
     Return the time (seconds since the epoch) since when an older leaf is served again; None for no problem.
+
+    While another server may show the newer one, it is not known that this one went back.
     """
+    newer = known.past.previous.get(item.name)
+    if newer is not None and any(
+        one.name == newer.name and one.certificate == newer.certificate
+        for facts in known.in_turn
+        for one in facts.items
+    ):
+        return None
     when = known.past.rolled_back_at.get(item.name)
     return when if item.kind is Kind.LEAF else None
 

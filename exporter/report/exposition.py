@@ -112,7 +112,8 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         which = (("kind", kind), *about, ("fingerprint_sha256", fingerprint_of(row)))
         yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
         page = f"{external_url}/{target_path(target.name)}" if external_url is not None else ""
-        text = (("cause", said.cause), ("where", said.where), ("advice", said.advice))
+        place = ("location", onset.known.location)
+        text = (place, ("cause", said.cause), ("where", said.where), ("advice", said.advice))
         ways = (("command", said.command), ("page", page))
         yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *text, *ways)), 1)
 

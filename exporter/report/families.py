@@ -101,7 +101,7 @@ IDENTITY_CHANGED = Family(
 
 ROLLED_BACK = Family(
     "expiry_rolled_back_timestamp_seconds",
-    "When an older leaf came back; three hours later after a change shortly before. "
+    "When an older leaf came back that the one before it had replaced and was long in service. "
     "Absent while the newest is there.",
     _ITEM,
 )
@@ -134,7 +134,7 @@ PROBLEM_INFO = Family(
     "expiry_problem_info",
     "1 for each problem, with its words: cause, place, what to do first, a command that shows it, and the "
     "page of the target.",
-    ("target", "item", "problem", "severity", "cause", "where", "advice", "command", "page"),
+    ("target", "item", "problem", "severity", "location", "cause", "where", "advice", "command", "page"),
 )
 
 

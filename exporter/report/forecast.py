@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.engine.scrape import EndpointRow
+from exporter.engine.scrape import EndpointRow, verdicts
 from exporter.judgement.newest import Newest
 from exporter.judgement.problems import Onset, causes, found, newest_ends
 from exporter.model.observation import Failed
@@ -77,9 +77,9 @@ def forecast(rows: Sequence[EndpointRow], now: float, days: float) -> Forecast:
     Return the alerts for these endpoints within `days` from `now` (seconds since the epoch).
     """
     until = now + days * DAY
-    newest = newest_ends(row.verdict for row in rows)
+    newest = newest_ends(verdicts(rows))
     reach = _reach(rows)
-    gathered = causes((row.known for row in rows), newest, now, until)
+    gathered = causes((known for row in rows for known in row.knowns), newest, now, until)
     alerts = [_alert(onsets, newest, reach, now) for onsets in gathered.values()]
     alerts.sort(key=lambda one: _order(one, now))
     unseen = tuple(row for row in rows if row.held.facts is None)
@@ -122,9 +122,10 @@ def _reach(rows: Iterable[EndpointRow]) -> dict[str, set[str]]:
     """
     reach: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        for judged in row.verdict.items if row.verdict is not None else ():
-            if judged.item.certificate is not None:
-                reach[judged.item.certificate.fingerprint_sha256].add(row.target.name)
+        for verdict in verdicts([row]):
+            for judged in verdict.items if verdict is not None else ():
+                if judged.item.certificate is not None:
+                    reach[judged.item.certificate.fingerprint_sha256].add(row.target.name)
     return reach
 
 

@@ -7,7 +7,7 @@ next scrape.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from exporter.engine.lasting import present
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.judgement.newest import Newest
-from exporter.judgement.problems import Found, Places, at_each_endpoint
+from exporter.judgement.problems import Onset, Places, at_each_endpoint
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed
@@ -90,7 +90,7 @@ class Inventory:
         Return the status of one of the endpoints.
         """
         _, places, _ = self._judge(now)
-        return status(row, places.get((row.target.name, row.label), ()), now)
+        return status(row, _onsets(row, places), now)
 
     def entries(self, now: float) -> list[Entry]:
         """
@@ -102,24 +102,14 @@ class Inventory:
     def _judge(self, now: float) -> tuple[float, Places, list[Entry]]:
         judged_at, places, entries = self._judged
         if not 0 <= now - judged_at < FRESH:
-            places = at_each_endpoint(self._found(now))
+            places = at_each_endpoint(present(self.scrape.endpoints, now).values())
             entries = [
-                Entry(row, status(row, places.get((row.target.name, row.label), ()), now).level, end(row))
+                Entry(row, status(row, _onsets(row, places), now).level, end(row))
                 for row in self.scrape.endpoints
             ]
             entries.sort(key=lambda one: (_RANK[one.level], one.end, one.row.target.name))
             self._judged = now, places, entries
         return self._judged
-
-    def _found(self, now: float) -> Collection[Found]:
-        """
-        Return the problems now, as they will be exported if nothing else is seen until then.
-        """
-        # Those that the scrape itself did not find, but that stay for some minutes.
-        lasting = {
-            row.found.onset.key: row.found for row in self.scrape.problems if row.last < self.scrape.at
-        }
-        return (lasting | present(self.scrape.endpoints, now)).values()
 
     def counts(self, now: float) -> dict[Level, int]:
         """
@@ -329,3 +319,11 @@ def target_path(name: str) -> str:
     Return the path of a target's page, relative to the root of the site. Slashes in the name are escaped.
     """
     return f"targets/{quote(name, safe='', errors='replace')}"
+
+
+def _onsets(row: EndpointRow, places: Places) -> list[Onset]:
+    """
+    Return what gives cause for problems at an endpoint, and at addresses that take turns with it.
+    """
+    labels = dict.fromkeys([row.label, *(one.location for one in row.others)])
+    return [onset for label in labels for onset in places.get((row.target.name, label), ())]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.engine.memory import ProblemRow
-from exporter.judgement.problems import Onset
+from exporter.judgement.problems import Onset, rolled_back_at
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Failed, Item
@@ -28,6 +28,10 @@ NAMED = 3
 
 WORDS_LIMIT = 1000
 """Most characters of each text."""
+
+
+SEVERAL = "one of several behind this address"
+"""The words about what one server of several shows."""
 
 
 Reach = Mapping[str, frozenset[str]]
@@ -97,14 +101,15 @@ def _certificate(onset: Onset) -> Certificate | None:
 def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
     if onset.judged is None:
-        parts = [", ".join(row.found.reasons), _presented(onset), _last_well(onset)]
+        several = SEVERAL if onset.known.in_turn and onset.problem is Problem.NOT_TRUSTED else ""
+        parts = [", ".join(row.found.reasons), several, _presented(onset), _last_well(onset)]
     elif onset.judged.needless:
         parts = ["dead weight: clients accept the server without it"]
     else:
         parts = [
             _reached(onset),
             _compared(onset, onset.judged.item, changed=row.found.changed_identity),
-            _habit(onset.judged, row.last),
+            _habit(onset.judged, onset.known.seen_at),
         ]
         if onset.problem is Problem.FOREIGN_ISSUER:
             parts.insert(0, issued_by(onset.judged))
@@ -171,13 +176,17 @@ def issued_by(judged: JudgedItem) -> str:
 
 def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     """
-    Return a comparison of the leaf with what was there before, in words; empty when that is not known.
+    Return a comparison with what was there before, or is there in turn, in words; empty for none.
     """
-    if item.kind is not Kind.LEAF or item.name == "client":
+    if item.name == "client":
+        return ""
+    if onset.known.in_turn:
+        return SEVERAL
+    if item.kind is not Kind.LEAF:
         return ""
     past, seen = onset.known.past, onset.known.seen_at
     before, changed_at = past.previous.get(item.name), past.changed_at.get(item.name, float("-inf"))
-    if before is not None and before.not_after > item.not_after and before.not_before > item.not_before:
+    if before is not None and rolled_back_at(onset.known, item) is not None:
         return f"an older one is served again: the one before it ends on {date(before.not_after)}"
     if changed and before is not None:
         return f"issuer and key changed lately, from {_issuer(before)} to {_issuer(item)}"
@@ -192,11 +201,11 @@ def _identity(item: Item) -> tuple[str, str] | None:
     return (one.issuer_organization, one.public_key_sha256) if one is not None else None
 
 
-def _habit(judged: JudgedItem, now: float) -> str:
+def _habit(judged: JudgedItem, seen_at: float | None) -> str:
     """
     Return how often the item was renewed and until when; empty while that is not known, and in its rhythm.
     """
-    age = now - judged.item.not_before
+    age = seen_at - judged.item.not_before if seen_at is not None else 0.0
     if judged.rhythm is None or age <= judged.rhythm + DAY:
         return ""
     # In whole days, so that it is the same text all day long.

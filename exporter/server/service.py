@@ -74,6 +74,10 @@ LOADS = 4
 """Most loads that may hang at a time, each on a file that does not answer. After that, none is begun."""
 
 
+Shard = tuple[tuple[str, str], ...]
+"""The label of a replica's share of the targets, or none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """
@@ -85,6 +89,8 @@ class Options:
     """Path of the state file; None: nothing is kept over a restart."""
     external_url: str | None = None
     """URL of this server for people, without a slash at the end; None when it is not set."""
+    shard: str = ""
+    """Which share of the targets this replica probes, `0/2` for the first of two; empty when it is all."""
 
 
 class Service:
@@ -135,6 +141,7 @@ class Service:
             kept = State(options.state_path, clock)
             self.saving = Saving(kept, self._configured.memory, self._restore, loop, clock)
         self.external_url = options.external_url
+        self._shard: Shard = (("shard", options.shard),) if options.shard else ()
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
         self._asked_at: deque[float] = deque(maxlen=RHYTHM_GAPS + 1)
         """Monotonic times of the last scrapes, in seconds, as `_looked_at`."""
@@ -344,7 +351,6 @@ class Service:
             families.SWEEP_TIMEOUT: scrape.timeout,
             families.SWEEP_COMPLETE: scrape.complete,
             families.SWEEP_TIME: scrape.at,
-            families.SWEEP_TARGETS: len(scrape.targets),
             families.SWEEP_ENDPOINTS: len(scrape.endpoints),
             families.SWEEP_FAILURES: scrape.failures,
             families.RELOAD_SUCCESS: self._load_succeeded,
@@ -354,12 +360,13 @@ class Service:
             values[families.STATE_SUCCESS] = self.saving.works
         values[families.CACHE_LIMIT] = BUDGET.limit
         own: Samples = {family: [((), float(value))] for family, value in values.items()}
+        own[families.SWEEP_TARGETS] = [(self._shard, float(len(scrape.targets)))]
         if self.external_url is not None:
             own[families.WEB] = [((("external_url", self.external_url),), 1.0)]
         for cache, (things, weight) in sorted(BUDGET.held.items()):
             own.setdefault(families.CACHE_BYTES, []).append(((("cache", cache),), float(weight)))
             own.setdefault(families.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
-        own |= _build()
+        own |= _build(self._shard)
         return own
 
     def _log_config(self) -> None:
@@ -386,10 +393,10 @@ def fitting(concurrency: int) -> int:
     return slots
 
 
-def _build() -> Samples:
+def _build(shard: Shard = ()) -> Samples:
     """
-    Return the metric with the exporter's version.
+    Return the metric with the exporter's version, and with its share of the targets.
     """
     openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace")
     labels = (("version", __version__), ("python", platform.python_version()), ("openssl", openssl))
-    return {families.BUILD: [(labels, 1.0)]}
+    return {families.BUILD: [((*labels, *shard), 1.0)]}

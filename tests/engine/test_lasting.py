@@ -2,12 +2,12 @@
 Problems over time: since when they are there, and which stay when one probe does not find them.
 """
 
-from exporter.engine.lasting import BATCH, REFUSED_STAYS, ROTATING_STAYS, problem_batches, problem_rows
+from exporter.engine.lasting import BATCH, problem_batches, problem_rows
 from exporter.engine.memory import Memory, ProblemRow
 from exporter.model.observation import Facts
-from exporter.model.policies import DAY
+from exporter.model.policies import DAY, Severity
+from exporter.model.problems import Problem
 from exporter.model.reasons import Fault
-from exporter.model.targets import ADDRESS_LIMIT
 from tests.golden.scenes import seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import NOW
@@ -47,29 +47,19 @@ def test_a_problem_keeps_the_time_of_its_first_sight() -> None:
     assert ("renewal_overdue", 180) in named(rows(scene, NOW + 180))
 
 
-def test_what_clients_refuse_does_not_flap() -> None:
+def test_a_problem_keeps_the_time_of_its_first_sight_over_a_restart() -> None:
     """
-    The servers behind one address take turns: it stays for ten minutes.
+    What is over by then is another one when it comes back.
     """
-    scene = Scene().see(target(), seen(ending(75 * DAY)), found=[Fault.NAME_MISMATCH])
-    assert named(rows(scene, NOW)) == [("not_trusted", 0)]
-    scene.see(target(), seen(ending(75 * DAY)), at=NOW + 60)
-    assert named(rows(scene, NOW + REFUSED_STAYS - 1)) == [("not_trusted", 0)]
-    assert named(rows(scene, NOW + REFUSED_STAYS)) == []
-
-
-def test_what_was_wrong_with_one_of_many_rotating_addresses_stays_for_a_while() -> None:
-    """
-    Endpoints with numbers for names are other servers at each probe.
-    """
-    scene, of = Scene(), target()
-    for number in range(2 * ADDRESS_LIMIT):
-        (label,) = scene.memory.labels(of, [f"192.0.2.{number}:443"], NOW)
-    scene.see(of, seen(ending(5 * DAY), label))
-    assert ("soon", 0) in named(rows(scene, NOW))
-    scene.see(of, seen(ending(89 * DAY), label), at=NOW + 60)
-    assert ("soon", 0) in named(rows(scene, NOW + ROTATING_STAYS - 1))
-    assert named(rows(scene, NOW + ROTATING_STAYS)) == []
+    scene = Scene().see(target(), seen(ending(20 * DAY)))
+    known = scene.memory.known(target())
+    key = ("https://lms.example.com", "leaf", Problem.RENEWAL_OVERDUE, Severity.WARNING)
+    known.began = {key: NOW - DAY}
+    assert named(rows(scene, NOW)) == [("renewal_overdue", -DAY)]
+    scene.see(target(), seen(ending(89 * DAY)), at=NOW + 120)
+    assert named(rows(scene, NOW + 120)) == []
+    scene.see(target(), seen(ending(20 * DAY)), at=NOW + 180)
+    assert ("renewal_overdue", 180) in named(rows(scene, NOW + 180))
 
 
 def test_a_target_that_is_forgotten_has_no_problem() -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from exporter.engine.memory import ROSTER_AGE, Memory, TargetMemory, identity
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
-from exporter.judgement.history import DEPLOYMENT, Past
+from exporter.judgement.history import Past
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Item, Observed
+from exporter.model.policies import HOUR
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, Target
 from tests.golden.scenes import failed, seen
@@ -316,6 +317,7 @@ def test_of_what_accompanied_a_leaf_only_the_dates_are_kept() -> None:
     above = replace(certificate(serial="3"), is_ca=True)
     chain = replace(FACTS, items=(*FACTS.items, Item("chain-1", Kind.INTERMEDIATE, 1.0, 2.0, above)))
     take(memory, of, seen(chain, "a"))
+    memory.known(of).endpoints["a"].past.trusted_at = NOW
     new = replace(RENEWED, items=(*RENEWED.items, Item("chain-1", Kind.INTERMEDIATE, 3.0, 4.0, above)))
     take(memory, of, seen(new, "a"))
     previous = memory.known(of).endpoints["a"].past.previous
@@ -368,22 +370,41 @@ def leaf(begin: float, end: float) -> Facts:
     return facts(certificate(begin=begin, end=end))
 
 
-def test_an_older_one_that_is_back_counts_at_once_or_after_a_deployment() -> None:
+def test_an_older_one_that_is_back_counts_until_the_newer_one_is() -> None:
     """
-    At once; three hours later when there was another change shortly before; not once a newer one is there.
+    At once, if the newer one was in service for long; a second time it is known to come and go.
     """
     old, new = leaf(NOW - DAY, NOW + DAY), leaf(NOW, NOW + 2 * DAY)
     past = Past()
 
-    past.note_change(new, old, NOW)
-    assert past.rolled_back_at == {"leaf": NOW}
-    past.note_change(old, new, NOW + 60)
+    past.note_change(new, old, NOW + 3 * HOUR)
+    assert past.rolled_back_at == {"leaf": NOW + 3 * HOUR}
+    past.note_change(old, new, NOW + 4 * HOUR)
     assert past.rolled_back_at == {}
-    past.note_change(new, old, NOW + DEPLOYMENT)
-    assert past.rolled_back_at == {"leaf": NOW + 2 * DEPLOYMENT}
-    past.note_change(old, new, NOW + 9 * DEPLOYMENT)
-    past.note_change(new, old, NOW + 10 * DEPLOYMENT)
-    assert past.rolled_back_at == {"leaf": NOW + 10 * DEPLOYMENT}
+    past.note_change(new, old, NOW + 20 * HOUR)
+    assert past.rolled_back_at == {}
+
+
+@pytest.mark.parametrize(("hours", "counts"), [(2, False), (2.4, True)])
+def test_what_was_in_service_for_a_short_time_only_was_tried(hours: float, counts: bool) -> None:
+    """
+    A twentieth of its lifetime of two days.
+    """
+    past = Past()
+    past.note_change(leaf(NOW, NOW + 2 * DAY), leaf(NOW - DAY, NOW + DAY), NOW + hours * HOUR)
+    assert bool(past.rolled_back_at) is counts
+
+
+def test_what_clients_refused_is_no_predecessor() -> None:
+    """
+    Neither does an older one go back to it, nor is another identity a change.
+    """
+    past = Past()
+    past.note_change(leaf(NOW, NOW + 2 * DAY), leaf(NOW - DAY, NOW + DAY), NOW + DAY, accepted=False)
+    assert (past.previous, past.rolled_back_at) == ({}, {})
+    past = Past()
+    past.note_change(of("A", "rsa-2048"), of("B", "ecdsa-256"), NOW, accepted=False)
+    assert past.identity_changed_at == {}
 
 
 @pytest.mark.parametrize(("begin", "end"), [(NOW + 1, NOW + DAY), (NOW - DAY, NOW + 3 * DAY)])
@@ -455,32 +476,31 @@ def test_what_is_no_leaf_has_no_identity() -> None:
     assert (list(past.changed_at), past.identity_changed_at) == (["chain-1"], {})
 
 
-def test_putting_back_what_was_there_is_no_change_of_identity() -> None:
+def test_putting_back_what_was_there_ends_a_change_of_identity() -> None:
     """
-    However late; the first change stays told, and a third identity counts anew.
+    However late, and what comes again is known; a third identity counts anew.
     """
     ours, theirs, third = of("A", "rsa-2048"), of("B", "ecdsa-256"), of("C", "ed25519")
     past = Past()
     past.note_change(ours, theirs, NOW)
+    assert past.identity_changed_at == {"leaf": NOW}
     past.note_change(theirs, ours, NOW + 10 * DAY)
-    assert past.identity_changed_at == {"leaf": NOW}
+    assert past.identity_changed_at == {}
     past.note_change(ours, theirs, NOW + 11 * DAY)
-    assert past.identity_changed_at == {"leaf": NOW}
+    assert past.identity_changed_at == {}
     past.note_change(theirs, third, NOW + 12 * DAY)
     assert past.identity_changed_at == {"leaf": NOW + 12 * DAY}
 
 
-@pytest.mark.parametrize(
-    ("later", "counts"), [(DEPLOYMENT - 1, False), (DEPLOYMENT, True), (DEPLOYMENT + 1, True)]
-)
-def test_a_repair_with_a_new_key_is_one_for_three_hours(later: float, counts: bool) -> None:
+@pytest.mark.parametrize("later", [HOUR, 2 * DAY])
+def test_a_repair_with_a_new_key_ends_it_too(later: float) -> None:
     """
-    By the issuer of before: later it may be another one's key.
+    By the issuer of before.
     """
     past = Past()
     past.note_change(of("A", "rsa-2048"), of("B", "ecdsa-256"), NOW)
     past.note_change(of("B", "ecdsa-256"), of("A", "ed25519"), NOW + later)
-    assert past.identity_changed_at == {"leaf": NOW + later if counts else NOW}
+    assert past.identity_changed_at == {}
 
 
 @pytest.mark.parametrize(
@@ -497,8 +517,10 @@ def test_an_older_one_that_is_back_counts_whatever_its_place_is_called(url: str,
     """
     memory, of = Memory(), target(url)
     take(memory, of, seen(leaf(NOW, NOW + 2 * DAY), label))
-    take(memory, of, seen(leaf(NOW - DAY, NOW + DAY), label), at=NOW + 60)
-    assert memory.known(of).endpoints[label].past.rolled_back_at == {"leaf": NOW + 60}
+    past = memory.known(of).endpoints[label].past
+    past.trusted_at = NOW
+    take(memory, of, seen(leaf(NOW - DAY, NOW + DAY), label), at=NOW + DAY)
+    assert past.rolled_back_at == {"leaf": NOW + DAY}
 
 
 def test_addresses_that_rotate_are_not_compared_also_after_a_restart() -> None:

@@ -288,6 +288,8 @@ def test_removed_targets_and_endpoints_are_gone_from_the_file(
     assert len(rows(path, "SELECT * FROM certificate")) == 3
     memory.keep_only(["kept"])
     remember(memory, {"a": refusals.facts(handshake(ecdsa, above))}, kept)
+    # Seen once and not again it may be an address that has its turns; by now it is not.
+    memory.known(kept).absent.clear()
     state.save(snapshot(memory))
     state.close()
     assert rows(path, "SELECT name FROM target") == [("kept",)]
@@ -397,7 +399,7 @@ def test_two_thousand_endpoints_are_written_once(
     remember(memory, {"a": refusals.facts(handshake(rsa, above))}, target(name="7"))
     state.save(snapshot(memory))
     # Its facts and two certificates; a replaced row counts twice.
-    assert database.total_changes - before <= 2000 + 6
+    assert database.total_changes - before <= 2000 + 8
     state.close()
     assert len(endpoints(path)) == 2000
     assert rows(path, "SELECT count(*) FROM certificate") == [(3,)]

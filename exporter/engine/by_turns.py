@@ -1,0 +1,102 @@
+"""
+Servers that take turns behind one address or name: what each of them showed is remembered for a while.
+
+Pure: the clock is an argument. A load balancer leads each probe to another server, and a name may have
+another address at each look-up. What each of them shows is there for clients, whatever the last probe saw.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from exporter.engine.sightings import Sightings
+from exporter.judgement.history import BACKDATED
+from exporter.judgement.verdicts import Judged
+from exporter.model.observation import Facts, Item
+from exporter.model.reasons import Kind
+from exporter.model.targets import Target
+
+LIMIT = 4
+"""Most servers of an address that are remembered, and most addresses of a name, besides those seen last."""
+
+
+STAPLE = "staple"
+
+
+@dataclass(slots=True)
+class Shown:
+    """
+    The facts that one of several servers showed, and the last probe did not.
+    """
+
+    facts: Facts
+    seen_at: float
+    """Time at which they were last seen, in seconds since the epoch."""
+    sightings: Sightings
+    judged: Judged | None = None
+    """The latest verdict on them; None before the first."""
+
+
+def may_take_turns(target: Target) -> bool:
+    """
+    Return True for what a server shows. A file shows one thing.
+    """
+    return bool(target.url.port) or target.url.scheme == "dns"
+
+
+def same_server(one: Facts, other: Facts) -> bool:
+    """
+    Return True when two probes show the same certificates or signatures with the same protocol.
+
+    The answers of look-ups (revocation, renewal information) may differ: they come later, and from others.
+    """
+    return _shown(one) == _shown(other)
+
+
+def _shown(facts: Facts) -> tuple[object, ...]:
+    presented = [chain for chain in facts.chains if chain.presented]
+    if not presented:
+        return tuple((item.name, item.not_before, item.not_after, item.certificate) for item in facts.items)
+    staples = tuple(
+        (item.name, item.not_before, item.not_after)
+        for item in facts.items
+        if item.kind is Kind.OCSP and item.name.startswith(STAPLE)
+    )
+    protocol = facts.tls.protocol if facts.tls is not None else ""
+    return *((chain.key, chain.certificates) for chain in presented), staples, protocol
+
+
+def was_issued_since(items: Iterable[Item], since: float) -> bool:
+    """
+    Return True when one of the items was issued after this time (seconds since the epoch).
+    """
+    return any(item.not_before > since - BACKDATED for item in items if item.kind in {Kind.LEAF, Kind.DNSSEC})
+
+
+def most_important(shown: Sequence[Shown], look: int, now: float) -> list[Shown]:
+    """
+    Return those that are remembered after this look, LIMIT at most: what is wrong and what was seen last.
+    """
+    kept = [one for one in shown if one.sightings.is_kept(look, now - one.seen_at)]
+    while len(kept) > LIMIT:
+        kept.remove(
+            min(kept, key=lambda one: (is_due(one, look, now), is_unwell(one.judged, now), one.seen_at))
+        )
+    return kept
+
+
+def is_due(one: Shown, look: int, now: float) -> bool:
+    """
+    Return True while a later probe may see it again, so that it counts.
+    """
+    return one.sightings.is_due(look, now - one.seen_at)
+
+
+def is_unwell(judged: Judged | None, now: float) -> bool:
+    """
+    Return True when clients refuse what was judged, or a deadline has passed at `now`.
+    """
+    if judged is None:
+        return False
+    return bool(judged.verdict.faults) or any(
+        one.deadlines is not None and one.deadlines.warning <= now for one in judged.verdict.items
+    )

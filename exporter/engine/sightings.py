@@ -1,0 +1,109 @@
+"""
+Sightings: how certain it is that what a place no longer shows is gone, and not only another server's turn.
+
+Pure. Time is counted in looks, each with its number: between looks nothing is known.
+"""
+
+from dataclasses import dataclass
+
+from exporter.model.policies import DAY
+
+LOOKS_KEPT = 100
+"""Looks for which what left is remembered, or for a day, whichever is longer: nothing is due for longer."""
+
+
+RECENT = 8
+"""Absences that are remembered of each; an earlier one counts less with each new one."""
+
+
+DOUBT = 1e-4
+"""Chance at which what takes its turns may be forgotten although it comes back."""
+
+
+FIRST_DOUBT = 1e-3
+"""Chance below which a first change is taken for a renewal, although it may be the beginning of turns."""
+
+
+SETTLED = 37
+"""Looks that show the same before a first change, after which that is a renewal at once."""
+
+
+@dataclass(slots=True)
+class Sightings:
+    """
+    When one of those that a place shows by turns came, left and came back.
+    """
+
+    came: int = 0
+    """Number of the look that showed it first, or first again."""
+    since: float = 0.0
+    """Time of that look, in seconds since the epoch."""
+    left: int = 0
+    """Number of the last look that showed it; 0 while it is shown."""
+    returns: int = 0
+    """Times that it came back, RECENT at most."""
+    missed: float = 0.0
+    """Looks without it, in all of these absences together."""
+    patience: float = 0.0
+    """Looks without it after which it is gone."""
+
+    def leave(self, look: int, *, back: bool, renewed: bool) -> None:
+        """
+        Note that this look is the first one without it.
+
+        `back`: what this look shows was there before. `renewed`: it was issued since.
+        """
+        run = look - self.came
+        self.left = look - 1
+        if not self.returns and not back:
+            self.patience = 1 if renewed else _first_change(run)
+            return
+        # Absences end at any look alike; of few that are known, the next one may be much longer.
+        usual = (self.missed + 2) * (DOUBT ** (-1 / (self.returns + 3)) - 1)
+        if not back and run >= SETTLED:
+            # The turns are long over: it was alone until something new came.
+            self.patience = min(usual, _FRESH)
+        else:
+            # Of what comes for hours, the next hours are expected to be as long.
+            self.patience = usual if self.returns else max(_first_change(run), 2 * run)
+
+    def come_back(self, look: int, now: float) -> None:
+        """
+        Note that this look shows it again, at `now` in seconds since the epoch.
+        """
+        if self.returns == RECENT:
+            self.missed *= 1 - 1 / RECENT
+        else:
+            self.returns += 1
+        self.missed += look - self.left - 1
+        self.came, self.since, self.left = look, now, 0
+
+    def is_due(self, look: int, age: float) -> bool:
+        """
+        Return True while it may come back, after this look. It was seen `age` seconds ago.
+        """
+        return look - self.left < self.patience and self.is_kept(look, age)
+
+    def is_kept(self, look: int, age: float) -> bool:
+        """
+        Return True while it is remembered, so that its return would be known as one.
+        """
+        return look - self.left < LOOKS_KEPT or 0 <= age < DAY
+
+
+_FRESH = 2 * (DOUBT ** (-1 / 3) - 1)
+"""The patience with something that was never absent before."""
+
+
+def _first_change(run: int) -> int:
+    """
+    Return after how many looks without it something is gone that was shown by each of the `run` looks before.
+
+    No share of looks makes such a row of looks as likely as FIRST_DOUBT.
+    """
+    if run >= SETTLED:
+        return 1
+    gone = 1
+    while gone < _FRESH and (run / (run + gone)) ** run * (gone / (run + gone)) ** gone > FIRST_DOUBT:
+        gone += 1
+    return gone

@@ -1,0 +1,157 @@
+"""
+What went backwards, and whose identity changed: told when somebody must act, silent for what comes and goes.
+"""
+
+import pytest
+
+from exporter.demo.minter import Minted, mint, root
+from exporter.model.observation import Facts
+from exporter.model.policies import DAY, HOUR
+from exporter.model.problems import Problem
+from tests.replay.timeline import (
+    MINUTE,
+    YEAR,
+    Exporter,
+    Schedule,
+    anchor,
+    leaf,
+    place,
+    presented,
+    served,
+)
+
+HOST = "history.example.com"
+
+PROBLEMS = {Problem.WENT_BACKWARDS, Problem.IDENTITY_CHANGED}
+
+
+def told(
+    schedule: Schedule, until: float, interval: float, restarts: tuple[float, ...] = ()
+) -> dict[str, set[float]]:
+    """
+    By problem, the times of scrapes that tell it. At some of them the exporter starts anew with its state.
+    """
+    exporter = Exporter([place(f"https://{HOST}", schedule)])
+    found: dict[str, set[float]] = {}
+    for step in range(int(until // interval) + 1):
+        now = step * interval
+        if any(now - interval < when <= now for when in restarts):
+            exporter.restart(keep_state=True)
+        text = exporter.scrape(now)
+        for problem in PROBLEMS:
+            if f'problem="{problem}"' in text:
+                found.setdefault(problem, set()).add(now)
+    return found
+
+
+def default() -> Facts:
+    """
+    What an ingress shows that has no certificate.
+    """
+    name = "ingress.local"
+    return presented(
+        mint("Kubernetes Ingress Controller Fake Certificate", [name], not_before=-HOUR, not_after=YEAR)
+    )
+
+
+def of_age(days: float, above: Minted | None = None, names: str = HOST) -> Facts:
+    """
+    A certificate of ninety days.
+    """
+    return served(leaf(names, -days * DAY, 90 * DAY, above))
+
+
+def other_authority() -> Minted:
+    """
+    An intermediate of another organization that clients trust as well.
+    """
+    return anchor().issue("Replay Other", ca=True)
+
+
+NEWER, OLDER = of_age(5), of_age(40)
+TEN = 10 * DAY
+
+
+def healthy() -> dict[str, Schedule]:
+    """
+    What operators do.
+    """
+    week = 7 * DAY
+    elsewhere = of_age(20, other_authority())
+    return {
+        "a default certificate for 40 minutes": [(0, OLDER), (DAY, default()), (DAY + 40 * MINUTE, OLDER)],
+        "a default certificate first": [(0, default()), (DAY, OLDER)],
+        "a maintenance page": [(0, OLDER), (DAY, NEWER), (DAY + 2 * HOUR, OLDER)],
+        "another site's put right": [(0, of_age(1, names="other.example.com")), (DAY, OLDER)],
+        "another site's for a while": [
+            (0, OLDER),
+            (DAY, of_age(1, names="other.example.com")),
+            (2 * DAY, OLDER),
+        ],
+        "a drill to a second site": [(0, OLDER), (2 * DAY, NEWER), (2 * DAY + 4 * HOUR, OLDER)],
+        "a drill to an older one": [(0, NEWER), (2 * DAY, OLDER), (2 * DAY + 4 * HOUR, NEWER)],
+        "a canary": [(0, OLDER), (2 * DAY, of_age(-2)), (2 * DAY + 3 * HOUR, OLDER), (4 * DAY, of_age(-2))],
+        "weekly failover": [(number * week, (OLDER, NEWER)[number % 2]) for number in range(6)],
+        "weekly failover, the other first": [
+            (number * week, (NEWER, OLDER)[number % 2]) for number in range(6)
+        ],
+        "an expired one replaced by another authority": [
+            (0, of_age(89)),
+            (2 * DAY, served(leaf(HOST, 2 * DAY, 90 * DAY, other_authority()))),
+        ],
+        "a self-signed one put right": [
+            (0, presented(mint(HOST, [HOST], not_before=-YEAR, not_after=9 * YEAR))),
+            (2 * DAY, elsewhere),
+        ],
+        "a private one put right": [
+            (0, presented(leaf(HOST, -DAY, YEAR, root("Private", not_before=-YEAR, not_after=YEAR)))),
+            (2 * DAY, elsewhere),
+        ],
+    }
+
+
+@pytest.mark.parametrize("restarts", [(), (DAY + HOUR, 8 * DAY)], ids=["one run", "restarts"])
+@pytest.mark.parametrize("interval", [20 * MINUTE, 3 * HOUR])
+@pytest.mark.parametrize("name", healthy())
+def test_what_operators_do_is_no_rollback_and_no_hijack(
+    name: str, interval: float, restarts: tuple[float, ...]
+) -> None:
+    """
+    Over five weeks.
+    """
+    schedule = healthy()[name]
+    found = told(schedule, schedule[-1][0] + 3 * DAY, interval, restarts)
+    # Clients refuse it, and its identity is another one for as long as it is there.
+    shown = found.pop(Problem.IDENTITY_CHANGED, set()) if name.startswith("a default") else set()
+    assert all(DAY <= when < DAY + 40 * MINUTE for when in shown)
+    assert found == {}
+
+
+@pytest.mark.parametrize("restarts", [(), (12 * DAY, 21.2 * DAY)], ids=["one run", "restarts"])
+@pytest.mark.parametrize("interval", [20 * MINUTE, 3 * HOUR])
+def test_a_rollback_is_told_until_the_newer_one_is_back(interval: float, restarts: tuple[float, ...]) -> None:
+    """
+    The renewed one was in service for ten days; a default certificate in between changes nothing.
+    """
+    renewed = served(leaf(HOST, TEN, 90 * DAY))
+    schedule: Schedule = [
+        (0, OLDER),
+        (TEN, renewed),
+        (2 * TEN, default()),
+        (2 * TEN + DAY, OLDER),
+        (2 * TEN + 3 * DAY, renewed),
+    ]
+    found = told(schedule, 25 * DAY, interval, restarts)[Problem.WENT_BACKWARDS]
+    expected = {step * interval for step in range(int(25 * DAY // interval) + 1)}
+    assert found == {when for when in expected if 2 * TEN + DAY <= when < 2 * TEN + 3 * DAY}
+
+
+def test_another_identity_is_told_until_the_one_of_before_is_back() -> None:
+    """
+    A valid certificate of another authority, long before a renewal was due; when it comes again, it is known.
+    """
+    young, theirs = of_age(2), served(leaf(HOST, -DAY, 90 * DAY, other_authority()))
+    schedule: Schedule = [(0, young), (DAY, theirs), (2 * DAY, young), (4 * DAY, theirs), (5 * DAY, young)]
+    assert told(schedule, 6 * DAY, HOUR) == {
+        Problem.IDENTITY_CHANGED: {DAY + hour * HOUR for hour in range(24)}
+    }

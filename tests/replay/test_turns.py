@@ -1,0 +1,212 @@
+"""
+Servers that take turns behind one address or name: the worst one counts for as long as it may come back.
+"""
+
+import random
+import re
+from collections.abc import Callable
+
+import pytest
+
+from exporter.model.observation import Facts, Observed
+from exporter.model.policies import DAY, HOUR
+from tests.replay.promtool import Firing, Name, alerts, firings
+from tests.replay.timeline import (
+    MINUTE,
+    Exporter,
+    Place,
+    Schedule,
+    Seeing,
+    fleet,
+    leaf,
+    place,
+    record,
+    served,
+    target,
+)
+
+HOST = "turns.example.com"
+URL = f"https://{HOST}"
+
+PROBLEM = re.compile(r'^expiry_problem_end_timestamp_seconds.*problem="(\w+)",severity="(\w+)"', re.MULTILINE)
+
+Choice = Callable[[float, float], int]
+"""Which of five servers answers, at a time and with an interval of scrapes; number 0 is the bad one."""
+
+
+def by_chance(seed: int) -> Choice:
+    """
+    Each look is led to any of the five.
+    """
+    return lambda now, _: random.Random(f"{seed} {now}").randrange(5)
+
+
+def in_order(now: float, interval: float) -> int:
+    """
+    One after the other.
+    """
+    return int(now // interval + 3) % 5
+
+
+def every_other_hour(now: float, _: float) -> int:
+    """
+    The bad one for an hour, a good one for the next.
+    """
+    return int(now // HOUR + 1) % 2
+
+
+CHOICES: dict[str, Choice] = {
+    "by-chance": by_chance(1),
+    "by-chance-again": by_chance(5),
+    "in-order": in_order,
+    "every-other-hour": every_other_hour,
+}
+
+
+def behind_one_address(choose: Choice, interval: float, facts: list[Facts]) -> Place:
+    """
+    A load balancer in front of the servers.
+    """
+    return Place(target(URL), lambda now: {"192.0.2.1:443": Observed(facts[choose(now, interval)])})
+
+
+def one_address_at_a_time(choose: Choice, interval: float, facts: list[Facts]) -> Place:
+    """
+    A name that leads to another of the servers at each look-up.
+    """
+
+    def see(now: float) -> Seeing:
+        number = choose(now, interval)
+        return {f"192.0.2.{number + 1}:443": Observed(facts[number])}
+
+    return Place(target(URL), see)
+
+
+How = Callable[[Choice, float, list[Facts]], Place]
+"""Where the servers are: behind one address or one name."""
+
+
+def about(found: dict[Name, Firing]) -> dict[tuple[str, str], Firing]:
+    """
+    The alerts by name and severity.
+    """
+    return {(name.alert, name.severity): firing for name, firing in found.items() if name.target}
+
+
+def told(one: Place, until: float, interval: float, restart: float | None = None) -> dict[str, list[float]]:
+    """
+    By problem and severity, the times of the scrapes that tell it.
+    """
+    exporter, found = Exporter([one]), dict[str, list[float]]()
+    for step in range(int(until / interval) + 1):
+        now = step * interval
+        if restart is not None and now - interval < restart <= now:
+            exporter.restart(keep_state=True)
+        for problem in sorted(set(PROBLEM.findall(exporter.scrape(now)))):
+            found.setdefault(" ".join(problem), []).append(now)
+    return found
+
+
+@pytest.mark.parametrize("restart", [None, 100 * MINUTE], ids=["one run", "restart"])
+@pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE])
+@pytest.mark.parametrize("how", [behind_one_address, one_address_at_a_time])
+@pytest.mark.parametrize("choice", CHOICES)
+def test_one_of_five_with_the_old_certificate_is_told_of_all_the_time(
+    choice: str, how: How, interval: float, restart: float | None
+) -> None:
+    """
+    From the first look at it on, through its end: it is not deployed there, and no problem goes quiet.
+    """
+    until = 6 * HOUR
+    end = until / 2 + 30
+    old, new = served(leaf(HOST, end - 90 * DAY, 90 * DAY)), served(leaf(HOST, -20 * DAY, 90 * DAY))
+    found = told(how(CHOICES[choice], interval, [old, *[new] * 4]), until, interval, restart)
+    # For the first hour of two nobody can know that the newer one comes back.
+    found.pop("went_backwards warning", None)
+    assert set(found) == {
+        *("not_deployed warning", "not_deployed critical", "renewal_overdue warning", "soon critical"),
+        "passed critical",
+    }
+    looks = [step * interval for step in range(int(until / interval) + 1)]
+    first = next(now for now in looks if CHOICES[choice](now, interval) == 0)
+    for name, times in found.items():
+        begun = end if name == "passed critical" else first
+        if name.startswith("not_deployed"):
+            # Nothing newer is known before a good one was seen.
+            begun = max(begun, next(now for now in looks if CHOICES[choice](now, interval) != 0))
+        assert times == [now for now in looks if now >= begun], name
+
+
+def test_the_title_says_that_it_is_one_of_several() -> None:
+    """
+    The alerts fire at each evaluation, also where an old one is only not deployed.
+    """
+    until, end = HOUR, HOUR / 2 + 30
+    old, new = served(leaf(HOST, end - 90 * DAY, 90 * DAY)), served(leaf(HOST, -20 * DAY, 90 * DAY))
+    one = behind_one_address(in_order, MINUTE, [old, *[new] * 4])
+    recording = record(fleet(one), until, MINUTE)
+    found = about(firings(recording))
+    assert all(firing.complete and firing.last == until for firing in found.values())
+    said = alerts(recording, [("ExpiryPassed", until), ("ExpiryNotDeployed", until)])
+    for alert in (one for there in said.values() for one in there):
+        assert "one of several behind this address" in alert.title
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE])
+@pytest.mark.parametrize("how", [behind_one_address, one_address_at_a_time])
+def test_a_rollout_over_all_of_them_resolves_an_hour_of_looks_later(how: How, interval: float) -> None:
+    """
+    The last of the five was renewed; no look shows the old one any more.
+    """
+    begin, over = HOUR, 4 * HOUR
+    old = served(leaf(HOST, -88 * DAY, 90 * DAY))
+    new = served(leaf(HOST, begin, 90 * DAY))
+
+    def see(now: float) -> Seeing:
+        renewed = 0 if now < begin else min(5, int((now - begin) / (over - begin) * 5) + 1)
+        facts = [*[new] * renewed, *[old] * (5 - renewed)]
+        seeing = how(by_chance(7), interval, facts).see(now)
+        assert isinstance(seeing, dict)
+        return seeing
+
+    until = over + 60 * interval + HOUR
+    found = told(Place(target(URL), see), until, interval)
+    assert all(times[-1] <= over + 60 * interval for times in found.values())
+    assert found["soon critical"][-1] >= over - HOUR
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE, HOUR])
+def test_a_renewal_behind_a_single_server_resolves_at_once(interval: float) -> None:
+    """
+    What was shown by each look until then, and by none from then on, was replaced.
+    """
+    fixed = 40.5 * interval
+    schedule: Schedule = [
+        (0.0, served(leaf(HOST, -88 * DAY, 90 * DAY))),
+        (fixed, served(leaf(HOST, -DAY, 90 * DAY))),
+    ]
+    found = about(firings(record(fleet(place(URL, schedule)), fixed + 5 * interval, interval)))
+    assert found["ExpirySoon", "critical"] == Firing(0, 40 * interval, complete=True)
+
+
+def test_a_renewal_right_after_the_start_resolves_at_once() -> None:
+    """
+    It was issued after the old one was first seen, so it is no other server's.
+    """
+    schedule: Schedule = [
+        (0.0, served(leaf(HOST, -88 * DAY, 90 * DAY))),
+        (90.0, served(leaf(HOST, 60, 90 * DAY))),
+    ]
+    found = about(firings(record(fleet(place(URL, schedule)), HOUR, MINUTE)))
+    assert found["ExpirySoon", "critical"] == Firing(0, MINUTE, complete=True)
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE])
+def test_five_servers_with_certificates_of_their_own_alert_nobody(interval: float) -> None:
+    """
+    Each renews by itself, from another authority, at its own time; one of them was restarted lately.
+    """
+    facts = [served(leaf(HOST, -age * DAY, 90 * DAY)) for age in (5, 15, 25, 35, 55)]
+    for how in (behind_one_address, one_address_at_a_time):
+        for restart in (None, 2 * HOUR):
+            assert told(how(by_chance(2), interval, facts), 5 * HOUR, interval, restart) == {}
