@@ -5,7 +5,7 @@ This is the only place that decides it. An onset is the time from which on an en
 problem, if nothing changes until then: past onsets are the present problems, future ones are the forecast.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.judgement.history import Past
@@ -13,7 +13,7 @@ from exporter.judgement.newest import Newest, names_key
 from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, Severity
-from exporter.model.problems import Problem
+from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Hazard, Kind
 from exporter.model.targets import Target
 
@@ -39,6 +39,10 @@ IDENTITY_REPORTED = 3 * DAY
 
 Key = tuple[str, str, Problem, Severity]
 """Target, item (empty when it is about an endpoint), problem and severity: one series, one alert."""
+
+
+_HIDING = {one: tuple(other for other in Problem if one in MEANINGS[other].hides) for one in Problem}
+"""By problem, those that hide it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,3 +314,20 @@ def found(onsets: Sequence[Onset], newest: Newest[None], now: float) -> Found:
         newer = end if end > worst.end else None
     changed = identity_changed_at(worst.known, worst.judged.item, now) is not None
     return Found(worst, reasons, endpoints, newer, changed)
+
+
+def hidden_by(key: Key, present: Container[Key]) -> Problem | None:
+    """
+    Return the problem beside which this one need not be reported; None when it must be.
+
+    `present` has all problems of the target. The one that hides is of the same item and no less severe, or it
+    is the same problem in its critical form.
+    """
+    target, item, problem, severity = key
+    if severity is Severity.WARNING and (target, item, problem, Severity.CRITICAL) in present:
+        return problem
+    enough = (Severity.CRITICAL, severity)
+    for other in _HIDING[problem]:
+        if any((target, item, other, one) in present for one in enough):
+            return other
+    return None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, TargetRow
 from exporter.judgement.newest import Newest, _Key, names_key
+from exporter.judgement.problems import hidden_by
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Failed
@@ -102,6 +103,7 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
     `external_url` is the address of the exporter's pages for people; None: it is not known.
     """
     reached = reach(problems)
+    present = {row.found.onset.key for row in problems}
     for row in problems:
         onset = row.found.onset
         target, said = onset.known.target, words(row, reached)
@@ -112,7 +114,8 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
         page = f"{external_url}/{target_path(target.name)}" if external_url is not None else ""
         text = (("cause", said.cause), ("where", said.where), ("advice", said.advice), ("page", page))
-        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *text)), 1)
+        hidden = ("hidden_by", hidden_by(onset.key, present) or "")
+        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *text, hidden)), 1)
 
 
 def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

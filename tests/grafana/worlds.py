@@ -7,6 +7,7 @@ from dataclasses import replace
 from exporter.model.observation import Certificate, Facts, FoundHazard, Renewal
 from exporter.model.policies import AUTOMATIC, MANUAL
 from exporter.model.reasons import Fault, Hazard, Reason
+from exporter.model.targets import Target
 from exporter.report import families
 from exporter.report.exposition import Samples
 from tests.golden.scenes import failed, seen
@@ -59,7 +60,7 @@ def unusual(now: float) -> str:
     changed = target(name="renewed")
     scene.see(changed, seen(facts(leaf("renewed", 10), above)), at=now - 3600)
     scene.see(changed, seen(facts(leaf("renewed", 80), above)), at=now)
-    return scene.text(_own(now))
+    return text(scene, now)
 
 
 def _asked_for(found: Facts, now: float) -> Facts:
@@ -72,7 +73,7 @@ def _asked_for(found: Facts, now: float) -> Facts:
     return replace(found, items=(replace(first, renewal=renewal), *others), hazards=(hazard,))
 
 
-def large(count: int, now: float) -> str:
+def large(count: int, now: float) -> Scene:
     """
     So many targets of forty issuers: three share a certificate, a twelfth ends within a month, some fail.
     """
@@ -81,24 +82,60 @@ def large(count: int, now: float) -> str:
     for number in range(count):
         served = number // 3
         end = now + (served * 7919 % 3650) / 10 * DAY - 2 * DAY
-        leaf = certificate(
-            f"host-{served}.example.com",
-            begin=end - 90 * DAY,
-            end=end,
-            key=KEYS[served % len(KEYS)],
-            issuer=f"CN=Issuer {served % 40}",
-        )
-        of = target(
-            f"https://host-{number}.example.com",
-            policy=MANUAL if number % 5 == 0 else AUTOMATIC,
-            labels=(("team", f"team-{number % 20}"),),
-        )
+        leaf = _one_of_many(served, now, end)
+        of = _target_of_many(number)
         if number % 50 == 1:
             scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=now)
         else:
             found = [Fault.NAME_MISMATCH] if number % 40 == 2 else []
             scene.see(of, seen(facts(leaf, above)), found=found, at=now)
-    return scene.text(_own(now))
+    return scene
+
+
+def mostly_well(count: int, now: float, unwell: int) -> Scene:
+    """
+    So many targets like those of `large`, of which so many have a problem: one of five by turns.
+    """
+    above = intermediate(begin=now - 365 * DAY, end=now + 999 * DAY)
+    scene = Scene()
+    every = count // unwell
+    for number in range(count):
+        of = _target_of_many(number)
+        trouble = number // every % 5 if number % every == 0 else None
+        served = number // 3 if trouble is None else count + number
+        left = {0: 2.0, 1: -1.0, 2: 15.0}.get(-1 if trouble is None else trouble, 60 + served % 300)
+        if trouble == 3:
+            scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=now)
+            continue
+        found = [Fault.NAME_MISMATCH] if trouble == 4 else []
+        shown = facts(_one_of_many(served, now, now + left * DAY), above)
+        scene.see(of, seen(shown), found=found, at=now)
+    return scene
+
+
+def _one_of_many(number: int, now: float, end: float) -> Certificate:
+    return certificate(
+        f"host-{number}.example.com",
+        begin=min(now, end) - 90 * DAY,
+        end=end,
+        key=KEYS[number % len(KEYS)],
+        issuer=f"CN=Issuer {number % 40}",
+    )
+
+
+def _target_of_many(number: int) -> Target:
+    return target(
+        f"https://host-{number}.example.com",
+        policy=MANUAL if number % 5 == 0 else AUTOMATIC,
+        labels=(("team", f"team-{number % 20}"),),
+    )
+
+
+def text(scene: Scene, now: float) -> str:
+    """
+    The exposition of a scene, with what an exporter says of itself.
+    """
+    return scene.text(_own(now), now)
 
 
 def _own(now: float) -> Samples:
