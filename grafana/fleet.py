@@ -236,8 +236,8 @@ def urgent() -> table.Panel:
             "Problems",
             "One row for each problem, what ends first at the top; a certificate on many targets is one row"
             " with the target where it ends first. What another problem of the same item says already is"
-            " left out, as in notifications. The first hundred of each severity. Empty is good, as long as"
-            " all exporters answer.",
+            " left out, as in notifications. The target leads to what to do first. The first hundred of each"
+            " severity. Empty is good, as long as all exporters answer.",
             24,
             14,
         ),
@@ -265,13 +265,12 @@ def urgent() -> table.Panel:
             Column("Value #D", "Targets", unit="short", width=80),
             Column("item", "Item", width=100),
             Column("kind", "Kind", words=KINDS, width=140),
-            Column("cause", "Cause", wrapped=True),
-            Column("advice", "What to do first", wrapped=True),
+            Column("cause", "Cause"),
             Column("owner", "Owner", width=120, heading="${label}"),
             Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
         ],
         sorted_by=[("Severity", False), ("Days left", False)],
-        hidden=["same", "where", "Value #E"],
+        hidden=["same", "where", "advice", "Value #E"],
         no_value="Nothing needs a person.",
     )
 
@@ -282,7 +281,7 @@ def year_ahead() -> barchart.Panel:
     """
     monday = f"{1000 * WEEK} * floor((%s - {MONDAY}) / {WEEK}) + {1000 * MONDAY}"
 
-    until = f"time() + {WEEKS * WEEK}"
+    until = f"time() + 86400 * $within < time() + {WEEKS * WEEK}"
     within = f"{of(families.NOT_AFTER, OWN)} > time() < {until}"
 
     def ends(matcher: str) -> str:
@@ -298,10 +297,10 @@ def year_ahead() -> barchart.Panel:
     return panels.calendar_panel(
         Place(
             "Ends by week",
-            "How many items end in each week that begins on the Monday below, if nothing is renewed, up to a"
-            " year ahead; an item that several endpoints of a target share counts once. Orange is work for"
-            " people: plan it. Blue renews itself, so its bars move away before they arrive; a high one is a"
-            " fleet that renews all at once.",
+            "How many items end in each week that begins on the Monday below, if nothing is renewed, within"
+            " the days chosen above, a year at most; an item that several endpoints of a target share counts"
+            " once. Orange is work for people: plan it. Blue renews itself, so its bars move away before they"
+            " arrive; a high one is a fleet that renews all at once.",
             9,
             12,
         ),
@@ -507,7 +506,8 @@ def owners() -> table.Panel:
     """
 
     def by_owner(each: str) -> str:
-        return queries.words(f"topk(50, count by ($label) ({each}))", "owner", "$1", "$label")
+        named = queries.words(f"topk(50, count by ($label) ({each}))", "owner", "$1", "$label")
+        return f"max by (owner) ({named})"
 
     return panels.table_panel(
         Place(

@@ -80,10 +80,10 @@ ADVICE = panels.words({str(value): Word(text.replace("`", "")) for value, text i
 
 HEALTH = panels.words(
     {
-        "0": Word("not seen", panels.UNKNOWN),
-        "1": Word("not seen, was fine", panels.UNKNOWN),
+        "0": Word("probe failed", panels.UNKNOWN),
+        "1": Word("probe failed, accepted before", panels.UNKNOWN),
         "2": Word("clients refuse it", panels.CRITICAL),
-        "3": Word("fine", panels.FINE),
+        "3": Word("accepted", panels.QUIET),
     }
 )
 """2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""

@@ -411,7 +411,7 @@ def calendar_panel(
         .x_field(label)
         .orientation(styles.VizOrientation.VERTICAL)
         .stacking(styles.StackingMode.NORMAL)
-        .show_value(styles.VisibilityMode.NEVER)
+        .show_value(styles.VisibilityMode.AUTO)
         .x_tick_label_rotation(-45)
         .x_tick_label_spacing(100)
         .bar_width(0.9)

@@ -33,6 +33,8 @@ BANDS = 20
 
 ROWS = 200
 
+OTHERS = 'target!="$target"'
+
 _VERIFIED = f"({of(families.VERIFIED, THIS)} or 0 * {of(families.SUCCESS, THIS)})"
 HEALTHY = f"max by (location) (2 * {of(families.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
 """By endpoint: 2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""
@@ -103,7 +105,7 @@ def deadlines() -> table.Panel:
             "Of the item where each comes first: when a healthy renewer would have replaced it, by the policy"
             " or by what its issuer says; when a person is told; when it ends. Coloured: it has passed. A"
             " renewal that is due is no reason for an alert yet.",
-            9,
+            8,
             6,
         ),
         [queries.days_left(found), milliseconds(found)],
@@ -126,8 +128,8 @@ def probe() -> stat.Panel:
             "Probe result",
             "Whether the last probe of each endpoint succeeded. While one fails, what was seen there last is"
             " shown.",
-            5,
             3,
+            6,
         ),
         f"count({of(families.SUCCESS, THIS)} == 0) or 0 * count({of(families.SUCCESS, THIS)})",
         mappings=[*panels.words({"0": Word("success")}), panels.at_least(1, "failure")],
@@ -144,8 +146,8 @@ def age() -> stat.Panel:
             "Age of facts",
             "For how long the endpoint was not seen whose facts are the oldest. Older than a few scrapes:"
             " what is shown for it may have changed.",
-            4,
             3,
+            6,
         ),
         f"clamp_min(floor(time() - min({of(families.LAST_SEEN, THIS)})), 0)",
         unit="s",
@@ -163,8 +165,8 @@ def endpoints() -> stat.Panel:
             "Endpoints",
             "Places that are probed for this target: addresses, files, name servers. More than you know"
             " of: the name resolves to something that you forgot.",
-            5,
-            3,
+            2,
+            6,
         ),
         f"count(count by (location) ({of(families.SUCCESS, THIS)}))",
     )
@@ -179,8 +181,8 @@ def policy() -> stat.Panel:
             "Policy",
             "How the target is renewed, as configured; it sets the deadlines. Wrong: set `policy` for the"
             " target.",
-            4,
-            3,
+            2,
+            6,
         ),
         f"count by (policy) ({of(families.TARGET, THIS)})",
         name="{{policy}}",
@@ -250,7 +252,7 @@ def served() -> statetimeline.Panel:
             12,
         ),
         [Series(milliseconds(ends), "{{location}} {{item}}")],
-        unit="time:YYYY-MM-DD HH:mm",
+        unit=panels.DATE,
     )
 
 
@@ -299,6 +301,8 @@ def time_left() -> timeseries.Panel:
         ],
         # Of seconds Grafana would make weeks, with two decimals.
         unit="suffix:days",
+        decimals=1,
+        no_value="Nothing was seen in this time: choose a longer one, or wait for the first scrape.",
     )
 
 
@@ -357,7 +361,7 @@ def addresses() -> table.Panel:
             Column("location", "Location"),
             Column("Value #A", "Probe result", words=HEALTH, coloured=True, width=150),
             Column("reason", "Why not seen", width=200),
-            Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=165),
+            Column("Value #B", "Ends", unit=panels.DATE, width=165),
             Column("serial", "Serial", width=170),
             Column("key", "Key", width=95),
             Column("protocol", "Protocol", width=90),
@@ -401,19 +405,21 @@ def items() -> table.Panel:
             moment(families.PREVIOUS_NOT_AFTER),
             moment(families.RENEWAL_WINDOW),
             why,
+            queries.days_left(ITEMS),
         ],
         [
             Column("kind", "Kind", words=KINDS, width=150),
             Column("location", "Location"),
             Column("item", "Item", width=90),
-            Column("Value #A", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #B", "Began", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #C", "Renewal due", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #D", "Warning", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #E", "Critical", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #F", "Newest", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #G", "Before this one", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #H", "Issuer wants it from", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #J", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
+            Column("Value #A", "Ends", unit=panels.DATE, width=160),
+            Column("Value #B", "Began", unit=panels.DATE, width=160),
+            Column("Value #C", "Renewal due", unit=panels.DATE, width=160),
+            Column("Value #D", "Warning", unit=panels.DATE, width=160),
+            Column("Value #E", "Critical", unit=panels.DATE, width=160),
+            Column("Value #F", "Newest", unit=panels.DATE, width=160),
+            Column("Value #G", "Before this one", unit=panels.DATE, width=160),
+            Column("Value #H", "Issuer wants it from", unit=panels.DATE, width=160),
             Column("explanation_url", "Why", links={"The issuer's page": "${__value.raw}"}, width=120),
         ],
         sorted_by=[("Ends", False)],
@@ -446,7 +452,7 @@ def chain() -> table.Panel:
             Column("item", "Item", width=90),
             Column("subject", "Subject", wrapped=True),
             Column("issuer", "Issuer", wrapped=True),
-            Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #B", "Ends", unit=panels.DATE, width=160),
             Column("key", "Key", width=95),
             Column("Value #A", "Endpoints", unit="short", width=105),
             Column("serial", "Serial", width=370),
@@ -462,12 +468,12 @@ def elsewhere() -> table.Panel:
     Table of all targets with the same certificates.
     """
     own = f"{of(families.CERTIFICATE, THIS)} and on ({ITEM}) {of(families.NOT_AFTER, THIS, SPEAKING)}"
-    same = f"{of(families.CERTIFICATE, NOT_ABOVE)} and on (fingerprint_sha256) ({own})"
+    same = f"{of(families.CERTIFICATE, NOT_ABOVE, OTHERS)} and on (fingerprint_sha256) ({own})"
     return panels.table_panel(
         Place(
             "Targets with the same certificate",
-            "Everything that fails when this certificate ends, this target included. They are renewed"
-            " together, and must be deployed everywhere.",
+            "The other targets that fail when this certificate ends. They are renewed together, and must be"
+            " deployed everywhere.",
             24,
             5,
         ),
@@ -485,7 +491,7 @@ def elsewhere() -> table.Panel:
             Column("Value", "Endpoints", unit="short", width=105),
         ],
         sorted_by=[("Endpoints", True), ("Target", False)],
-        no_value="No certificate was ever seen here.",
+        no_value="No other target is known to have it.",
     )
 
 

@@ -75,3 +75,19 @@ def test_no_panel_needs_recorded_series() -> None:
         assert "expiry:" not in text
         assert "ALERTS" not in text
         assert "ALERTS" in json.dumps(dashboard["annotations"])
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_the_json_imports_as_it_is(name: str) -> None:
+    """
+    Nothing to fill in, no number of another Grafana's database, and the least version is one that was tried.
+    """
+    one = DASHBOARDS[name]
+    assert "__inputs" not in one
+    assert one.get("id") is None
+    needed = {(need["type"], need["id"]): need["version"] for need in one["__requires"]}
+    used = {panel["type"] for panel in one["panels"]} - {"row"}
+    assert {number for kind, number in needed if kind == "panel"} == used
+    assert ("datasource", "prometheus") in needed
+    package = json.loads((DIRECTORY.parent / "tests/grafana/render/web/package.json").read_bytes())
+    assert needed["grafana", "grafana"] == package["dependencies"]["@grafana/ui"]

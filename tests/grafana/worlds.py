@@ -17,6 +17,7 @@ from tests.support.certificates import DAY
 NAMES = (
     "not-deployed",
     "deployed",
+    "deployed-too",
     "by-people",
     "chain-first",
     "unseen-and-due",
@@ -43,8 +44,8 @@ def unusual(now: float) -> str:
         return certificate(f"{name}.example.com", begin=end - 90 * DAY, end=end)
 
     scene = Scene()
-    # The new one is seen at one target, the old one is still served at another.
-    for name, left in (("not-deployed", 20), ("deployed", 85)):
+    # The new one is seen at two targets, the old one is still served at another.
+    for name, left in (("not-deployed", 20), ("deployed", 85), ("deployed-too", 85)):
         scene.see(target(name=name), seen(facts(leaf("shop", left), above)), at=now)
     scene.see(target(name="by-people", policy=MANUAL), seen(facts(leaf("by-people", 40), above)), at=now)
     ends_first = intermediate(begin=now - 365 * DAY, end=now + 30 * DAY)

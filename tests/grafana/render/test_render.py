@@ -16,6 +16,7 @@ from tests.support.readme import REPOSITORY
 PICTURES = REPOSITORY / ".tests" / "pictures"
 
 EMPTY_OF_DEMO = {
+    "target": {"Targets with the same certificate": "each endpoint of the demo has its own"},
     "exporter": {"State saved": "the demo keeps no state"},
 }
 """Panels without data for the demo, and why. For the fleet there are none."""
