@@ -105,7 +105,7 @@ def deadlines() -> table.Panel:
             "Of the item where each comes first: when a healthy renewer would have replaced it, by the policy"
             " or by what its issuer says; when a person is told; when it ends. Coloured: it has passed. A"
             " renewal that is due is no reason for an alert yet.",
-            8,
+            7,
             6,
         ),
         [queries.days_left(found), milliseconds(found)],
@@ -165,7 +165,7 @@ def endpoints() -> stat.Panel:
             "Endpoints",
             "Places that are probed for this target: addresses, files, name servers. More than you know"
             " of: the name resolves to something that you forgot.",
-            2,
+            3,
             6,
         ),
         f"count(count by (location) ({of(families.SUCCESS, THIS)}))",
