@@ -4,8 +4,7 @@ Descriptors: what each part may open fits below the limit.
 
 import pytest
 
-from exporter.engine.descriptors import CLIENTS, OWN, WATCHES, client_slots, probe_slots
-from exporter.server.service import CONCURRENCY
+from exporter.engine.descriptors import CLIENTS, CONCURRENCY, OWN, WATCHES, client_slots, probe_slots
 from tests.support.readme import whole_text
 
 

@@ -39,7 +39,9 @@ from exporter.probes.kubernetes import exec_plugins
 from exporter.report import calendar, filters
 from exporter.report.advice import FAILURES, FAULTS, HAZARDS
 from exporter.report.families import FAMILIES
-from exporter.report.status import Level, span
+from exporter.report.inventory import Inventory
+from exporter.report.status import Level
+from exporter.report.times import span
 from exporter.server import answers, app, bodies
 from exporter.server.app import PROBE_PARAMETERS, application
 from exporter.server.service import Options, Service
@@ -53,13 +55,13 @@ EXAMPLE = REPOSITORY / "exporter" / "config" / "example.yml"
 TEXT = whole_text()
 
 
-def parsers() -> dict[str, argparse.ArgumentParser]:
+def parsers() -> list[tuple[str, argparse.ArgumentParser]]:
     """
-    The parser of each command; `serve` is what happens without one.
+    The parser of each command; `serve` is what happens without one, too.
     """
     parser = main.parser()
     (commands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    return {"serve": parser, **commands.choices}
+    return [("serve", parser), *commands.choices.items()]
 
 
 def flags() -> dict[str, tuple[set[str], str]]:
@@ -67,7 +69,7 @@ def flags() -> dict[str, tuple[set[str], str]]:
     Each flag with the commands that have it, and its default as the manual writes it.
     """
     found: dict[str, tuple[set[str], str]] = {}
-    for command, parser in parsers().items():
+    for command, parser in parsers():
         for action in parser._actions:
             for flag in action.option_strings:
                 if flag in {"-h", "--help"}:
@@ -76,7 +78,9 @@ def flags() -> dict[str, tuple[set[str], str]]:
                 plain = any(action.default is nothing for nothing in (None, argparse.SUPPRESS, False))
                 number = isinstance(action.default, float)
                 default = "" if plain else f"{action.default:g}" if number else str(action.default)
-                found.setdefault(flag, (set(), default))[0].add(command)
+                # `serve` leaves its defaults to the command without a name.
+                names, known = found.get(flag, (set(), ""))
+                found[flag] = (names | {command}, known or default)
     return found
 
 
@@ -453,7 +457,8 @@ def test_the_shown_output_of_check_is_what_it_prints(monkeypatch: pytest.MonkeyP
     scene.see(target("tls://ldap.example.com:636"), ProbeResult("192.0.2.30:636", down, 0.1))
     shown = screen(monkeypatch, 100)
     rows = tuple(scene.rows())
-    check.print_table(Scrape((), rows, (), 0.1, 10.0, complete=True, at=now), now, shown)
+    found = Scrape((), rows, (), 0.1, 10.0, complete=True, at=now)
+    check.print_table(Inventory(found), now, shown)
 
     assert fenced("console")[0].splitlines()[1:] == shown.plain.splitlines()
 

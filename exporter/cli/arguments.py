@@ -1,5 +1,5 @@
 """
-Flags that several commands have, and the types of their values.
+Flags of the command itself and those that several commands have, and the types of their values.
 """
 
 import argparse
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from exporter import logs
+from exporter.engine.descriptors import CONCURRENCY
 from exporter.model.policies import BUILT_IN
-from exporter.server.service import CONCURRENCY
 
 DEFAULT_ADDRESS = ":10119"
 """The exporters' range, 9100 to 9999, is fully allocated and its list goes on above 10000: this one is
@@ -24,7 +24,10 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
         "urls",
         nargs="*",
         metavar="URL",
-        help="what to look at, such as https://example.com; or the name of a configured target",
+        help=(
+            "what to probe: https://example.com, a host (example.com, mail.example.com:25), the path of a "
+            "file or directory, the name of a configured target, or - for a line each on standard input"
+        ),
     )
     parser.add_argument(
         "--config.file",
@@ -101,6 +104,48 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         default=CONCURRENCY,
         help="looks under way at a time (default: %(default)s)",
     )
+
+
+def add_serve_flags(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the flags of `serve`, which are those of the command itself.
+    """
+    parser.add_argument(
+        "--config.file",
+        dest="config_file",
+        metavar="FILE",
+        default="expiry.yml",
+        help="the configuration (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config.check",
+        dest="config_check",
+        action="store_true",
+        help="say what is wrong with the configuration, and exit",
+    )
+    parser.add_argument(
+        "--state.path",
+        dest="state_path",
+        metavar="FILE",
+        help="keep what was last seen in this file, so that it survives a restart",
+    )
+    parser.add_argument(
+        "--shard.index",
+        dest="shard_index",
+        metavar="N",
+        type=int,
+        default=0,
+        help="which share of the targets this replica looks at, from 0 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shard.total",
+        dest="shard_total",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="how many replicas share the targets (default: %(default)s)",
+    )
+    add_server_flags(parser)
 
 
 def add_log_flags(parser: argparse.ArgumentParser) -> None:

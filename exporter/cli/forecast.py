@@ -36,7 +36,8 @@ from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
 from exporter.model.reasons import Kind
 from exporter.report.forecast import Alert, Forecast, document, forecast
-from exporter.report.status import NOUNS, Level, ago, lookup_findings, span
+from exporter.report.status import NOUNS, Level, lookup_findings
+from exporter.report.times import ago, span
 
 MOST_DAYS = 3660
 """Most days that a forecast may cover."""

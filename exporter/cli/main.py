@@ -4,14 +4,16 @@ The command `expiry-exporter`: runs one of its subcommands and returns its exit 
 
 import argparse
 import contextlib
+import gc
 import os
 import resource
 import sys
 from collections.abc import Collection, Sequence
 from importlib import import_module
+from types import ModuleType
 
 from exporter import __version__, logs
-from exporter.cli import arguments, serve
+from exporter.cli import arguments
 
 DESCRIPTION = """\
 Says, before an outage, that a certificate is about to run out.
@@ -50,6 +52,7 @@ examples:
 
 
 COMMANDS = {
+    "serve": "serve metrics to Prometheus; what is done without a command, too",
     "check": "look once and print what is found, the most urgent first",
     "forecast": "look once and tell which alerts will fire on which day",
     "alerts": "write the alerting rules, the Alertmanager example, templates and runbooks",
@@ -73,8 +76,9 @@ def main(given: Sequence[str] | None = None) -> int:
     options = parser(given).parse_args(given)
     logs.setup(options.log_level, options.log_format, sys.stderr)
     _raise_file_limit()
+    command = _module(options.command or "serve")
     try:
-        exit_code: int = options.run(options)
+        exit_code: int = command.run(options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -86,32 +90,56 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     """
-    Return the parser, whose result has the function to run as `run`.
+    Return the parser, whose result has the name of the command as `command`; None: the server.
 
     Only commands that are `wanted` have flags, so that others are not imported: a server does not import the
-    modules that draw on a terminal.
+    modules that draw on a terminal, and who asks for the version waits for none of them.
     """
     raw = argparse.RawDescriptionHelpFormatter
     whole = argparse.ArgumentParser(
         prog="expiry-exporter",
+        usage=f"%(prog)s [COMMAND] [FLAG ...]\n\ncommands: {', '.join(COMMANDS)}",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=raw,
         allow_abbrev=False,
     )
     whole.add_argument("--version", action="version", version=f"expiry-exporter {__version__}")
-    serve.add_arguments(whole)
-    whole.set_defaults(run=serve.run)
+    arguments.add_serve_flags(whole)
     arguments.add_log_flags(whole)
-    commands = whole.add_subparsers(title="commands", metavar="", dest="command")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", prog=whole.prog)
     for name, words in COMMANDS.items():
         command = commands.add_parser(name, help=words, formatter_class=raw)
-        if name in wanted:
-            module = import_module(f"exporter.cli.{name}")
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
+        if name == "serve":
+            arguments.add_serve_flags(command)
+            arguments.add_log_flags(command)
+            _keep_given(command)
+        elif name in wanted:
+            _module(name).add_arguments(command)
             arguments.add_log_flags(command)
     return whole
+
+
+def _keep_given(command: argparse.ArgumentParser) -> None:
+    """
+    Let flags that stand before the command keep their values: those behind it have no default of their own.
+    """
+    for action in command._actions:  # noqa: SLF001 - argparse has no other way
+        action.help = (action.help or "") % {"default": action.default}
+        action.default = argparse.SUPPRESS
+
+
+def _module(name: str) -> ModuleType:
+    """
+    Import the module of a command.
+
+    Nothing of what imports make is garbage: to look for some would take a quarter of their time.
+    """
+    gc.disable()
+    try:
+        return import_module(f"exporter.cli.{name}")
+    finally:
+        gc.enable()
 
 
 def _raise_file_limit() -> None:

@@ -19,7 +19,6 @@ from hashlib import sha256
 
 from aiohttp import web
 
-from exporter.cli import arguments
 from exporter.config.reader import load
 from exporter.config.settings import Config
 from exporter.engine.descriptors import client_slots
@@ -50,48 +49,6 @@ The event loop gives it up with every system call: this is what it waits beside 
 
 LINGERING = 1.0
 """Seconds within which the rest of an unwanted request body may come."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Add the flags.
-    """
-    parser.add_argument(
-        "--config.file",
-        dest="config_file",
-        metavar="FILE",
-        default="expiry.yml",
-        help="the configuration (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--config.check",
-        dest="config_check",
-        action="store_true",
-        help="say what is wrong with the configuration, and exit",
-    )
-    parser.add_argument(
-        "--state.path",
-        dest="state_path",
-        metavar="FILE",
-        help="keep what was last seen in this file, so that it survives a restart",
-    )
-    parser.add_argument(
-        "--shard.index",
-        dest="shard_index",
-        metavar="N",
-        type=int,
-        default=0,
-        help="which share of the targets this replica looks at, from 0 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--shard.total",
-        dest="shard_total",
-        metavar="N",
-        type=arguments.positive,
-        default=1,
-        help="how many replicas share the targets (default: %(default)s)",
-    )
-    arguments.add_server_flags(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -154,7 +111,7 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
     Returns the timer that ends a hanging process soon: cancel it when everything has ended.
     """
     loop = asyncio.get_running_loop()
-    _calm_collector()
+    calm_collector()
     sys.setswitchinterval(SWITCH_INTERVAL)
     service = Service(
         configuration, Options(options.concurrency, options.state_path, options.external_url), loop
@@ -209,7 +166,7 @@ def _end() -> None:
     os._exit(1)
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """
     Run the garbage collector less often, and not over objects that live as long as the process.
 
@@ -218,7 +175,7 @@ def _calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(10_000, 100, 100)
 
 
 async def _reload(service: Service) -> None:

@@ -13,6 +13,12 @@ CLIENTS = 512
 """Largest number of client connections, however many the limit allows."""
 
 
+CONCURRENCY = 256
+"""
+Default number of probes at a time. Each takes some 50 kB; more are of use when most servers are far away.
+"""
+
+
 WATCHES = 2
 """Sets of targets that are probed side by side: those configured, and those that /probe names."""
 

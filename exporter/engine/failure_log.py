@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.slices import in_slices
 from exporter.logs import fields
 from exporter.model.observation import Failed
 from exporter.model.targets import Target
@@ -19,16 +20,16 @@ FAILURE_LINES = 20
 """Most changes for the worse that one sweep logs with a line each. The rest share one line, and wait."""
 
 
-def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
+async def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
     """
-    Log each endpoint that fails for another reason than was last logged, or that is seen again.
+    Log each endpoint that fails for another reason than was last logged, or that is seen again; in slices.
 
     A failure whose reason is unchanged is logged at level debug. A change that exceeds FAILURE_LINES has its
     line after one of the next sweeps, before newer ones: each reason is logged, with the server's own words.
     """
     worse: list[tuple[EndpointMemory, Target, ProbeResult, Failed]] = []
     better = 0
-    for result in results:
+    async for result in in_slices(results):
         endpoints = memory.known(result.target).endpoints
         for look in result.looks:
             held = endpoints.get(look.label)

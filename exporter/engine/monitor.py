@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from exporter.engine.failure_log import log_changes
-from exporter.engine.lasting import problem_rows
+from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
@@ -183,25 +183,19 @@ class Monitor:
         await asyncio.wait([sweep.over])
         self._take_given()
         now = self._clock()
-        results = tuple(
-            one for one in sweep.results(self.memory, self._dependencies.loop.time()) if wanted(one.target)
-        )
+        given = in_slices(sweep.results(self.memory, self._dependencies.loop.time()))
+        results = tuple([one async for one in given if wanted(one.target)])
         if trace_steps:
             results = tuple(
                 replace(one, looks=tuple(self._enriched(one.target, look, tell=True) for look in one.looks))
                 for one in results
             )
-        log_changes(self._unlogged, self.memory)
-        self._unlogged.clear()
-        targets_shown = tuple(
-            TargetRow(
-                one.target,
-                PROBES[one.target.url.scheme].name,
-                len(self.memory.known(one.target).left_out),
-            )
-            for one in results
-        )
+        unlogged, self._unlogged = self._unlogged, []
+        await log_changes(unlogged, self.memory)
+        targets_shown = tuple([self._target_row(one.target) async for one in in_slices(results)])
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
+        batches = problem_batches(self.memory, (one.target for one in results), rows, now)
+        found = [row async for few in in_slices(batches) for row in few]
         assert sweep.finished is not None
         return Scrape(
             targets_shown,
@@ -212,8 +206,12 @@ class Monitor:
             sweep.complete,
             now,
             min(sweep.finished, deadline),
-            problem_rows(self.memory, (one.target for one in results), rows, now),
+            tuple(found),
         )
+
+    def _target_row(self, target: Target) -> TargetRow:
+        left_out = len(self.memory.known(target).left_out)
+        return TargetRow(target, PROBES[target.url.scheme].name, left_out)
 
     async def _take_meanwhile(self) -> None:
         """

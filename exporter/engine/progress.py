@@ -3,6 +3,7 @@ Progress of a sweep: which endpoints were probed by now, and what the others wai
 """
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from exporter.engine.memory import Memory
@@ -117,15 +118,19 @@ class Sweep:
         self.finished: float | None = None
         """Loop time at which it was over; None while it is under way."""
         self.over: asyncio.Future[None] = loop.create_future()
+        self.begun = False
+        """True once each target is in `progress`."""
         self.timer: asyncio.TimerHandle | None = None
+        self.beginning: asyncio.Task[None] | None = None
+        """Queues the targets; kept here, since the loop keeps no task."""
         self.cutting: asyncio.Task[None] | None = None
         """Ends it, from its deadline on; kept here, since the loop keeps no task."""
 
-    def results(self, memory: Memory, now: float) -> tuple[TargetResult, ...]:
+    def results(self, memory: Memory, now: float) -> Iterator[TargetResult]:
         """
-        Return the result of every target by `now` (loop time).
+        Yield the result of every target by `now` (loop time).
         """
-        return tuple(one.result(memory, now) for one in self.progress)
+        return (one.result(memory, now) for one in self.progress)
 
     @property
     def done(self) -> int:
@@ -139,4 +144,4 @@ class Sweep:
         """
         True when every endpoint of every target was probed before the deadline.
         """
-        return self.left == 0
+        return self.begun and self.left == 0

@@ -124,9 +124,10 @@ PROBLEM = Family(
 
 PROBLEM_INFO = Family(
     "expiry_problem_info",
-    "1 for each problem, with its words: cause, place, what to do first, and the page of the target; "
-    "hidden_by is the problem of the same item that says more, beside which this one need not be reported.",
-    ("target", "item", "problem", "severity", "cause", "where", "advice", "page", "hidden_by"),
+    "1 for each problem, with its words: cause, place, what to do first, a command that shows it, and the "
+    "page of the target; hidden_by is the problem of the same item that says more, beside which this one "
+    "need not be reported.",
+    ("target", "item", "problem", "severity", "cause", "where", "advice", "command", "page", "hidden_by"),
 )
 
 

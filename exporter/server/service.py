@@ -18,7 +18,7 @@ from OpenSSL import SSL
 
 from exporter import __version__
 from exporter.config.settings import Config
-from exporter.engine.descriptors import probe_slots
+from exporter.engine.descriptors import CONCURRENCY, probe_slots
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
 from exporter.engine.reserve import Reserve
@@ -54,6 +54,10 @@ PEOPLE_TIMEOUT = 10.0
 """Seconds that a sweep may take which a person waits for."""
 
 
+RHYTHM_GAPS = 4
+"""Times between scrapes by which it is judged whether they come regularly."""
+
+
 PEOPLE_AGE = 60.0
 """Age in seconds of the last scrape from which pages start a new one, unless scrapes are farther apart."""
 
@@ -68,12 +72,6 @@ LOAD_REST = 5.0
 
 LOADS = 4
 """Most loads that may hang at a time, each on a file that does not answer. After that, none is begun."""
-
-
-CONCURRENCY = 256
-"""
-Default number of probes at a time. Each takes some 50 kB; more are of use when most servers are far away.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ class Service:
             self.saving = Saving(kept, self._configured.memory, self._restore, loop, clock)
         self.external_url = options.external_url
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
-        self._asked_at: deque[float] = deque(maxlen=5)
+        self._asked_at: deque[float] = deque(maxlen=RHYTHM_GAPS + 1)
         """Monotonic times of the last scrapes, in seconds, as `_looked_at`."""
         self._asked_last = 0.0
         self._looked_at = 0.0
@@ -252,11 +250,14 @@ class Service:
     @property
     def rhythm(self) -> Rhythm | None:
         """
-        The interval of scrapes of /metrics, as observed; None before the second one.
+        The interval of scrapes of /metrics, as observed; None while they do not come at regular times.
+
+        Two servers that scrape are regular, a person who asks a few times is not.
         """
-        if len(self._asked_at) < 2:
+        gaps = [later - earlier for earlier, later in pairwise(self._asked_at)]
+        if len(gaps) < RHYTHM_GAPS or max(gaps) > 2 * sum(gaps) / len(gaps):
             return None
-        return Rhythm(self._asked_last, max(b - a for a, b in pairwise(self._asked_at)))
+        return Rhythm(self._asked_last, max(gaps))
 
     @property
     def load_succeeded(self) -> bool:

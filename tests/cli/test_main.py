@@ -24,8 +24,8 @@ from exporter import __version__
 from exporter.cli import arguments as types
 from exporter.cli import main, serve
 from exporter.demo.minter import Minted, root
+from exporter.engine.descriptors import CONCURRENCY
 from exporter.model.urls import ALL_SCHEMES, SCHEMES
-from exporter.server.service import CONCURRENCY
 from tests.support import misbehaving
 from tests.support.certificates import DAY
 from tests.support.processes import Running, free_port, listening, running, wait_until
@@ -127,17 +127,30 @@ def flags() -> list[str]:
     )
 
 
-def test_a_server_does_not_carry_what_draws_on_a_terminal() -> None:
+def imported(*arguments: str) -> set[str]:
     """
-    Only the command that is run is imported.
+    The modules that a command has imported when it ends.
     """
-    words = (
-        "import sys; from exporter.cli import main; main.parser(['--log.level=info']); print(*sys.modules)"
-    )
-    loaded = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-    modules = set(loaded.stdout.split())
-    assert "exporter.cli.serve" in modules
-    assert {"rich", *(f"exporter.cli.{name}" for name in main.COMMANDS)} & modules == set()
+    words = "import sys; from exporter.cli.main import main; main(); print(*sys.modules)"
+    command = [sys.executable, "-c", words, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+def test_only_the_command_that_is_run_is_imported(tmp_path: Path) -> None:
+    """
+    A server does not carry what draws on a terminal, nor a command the server. Neither carries QUIC, which
+    dnspython would bring along.
+    """
+    config = tmp_path / "expiry.yml"
+    config.write_text("targets: [https://www.example]\n")
+    server = imported("--config.check", f"--config.file={config}")
+    assert {"exporter.cli.serve", "exporter.server.app"} <= server
+    commands = {f"exporter.cli.{name}" for name in main.COMMANDS if name != "serve"}
+    assert {"rich", "aioquic", *commands} & server == set()
+    light = imported("dashboards", f"--output-dir={tmp_path}")
+    assert commands & light == {"exporter.cli.dashboards"}
+    assert {"asyncio", "cryptography", "exporter.cli.serve", "exporter.server.service"} & light == set()
 
 
 def test_help_names_every_flag_and_shows_examples() -> None:
@@ -154,6 +167,36 @@ def test_help_names_every_flag_and_shows_examples() -> None:
     assert len(flags()) > 12
     assert [flag for flag in flags() if flag not in both] == []
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        (("serve",), "expiry.yml"),
+        (("serve", "--config.file=b.yml"), "b.yml"),
+        (("--config.file=a.yml", "serve"), "a.yml"),
+        (("--config.file=a.yml", "serve", "--config.file=b.yml"), "b.yml"),
+    ],
+)
+def test_serve_is_a_command_and_the_default(given: tuple[str, ...], file: str) -> None:
+    """
+    Its flags may stand before it and behind it, and mean the same.
+    """
+    options = main.parser(given).parse_args(given)
+    assert options.config_file == file
+    without = [word for word in given if word != "serve"]
+    assert vars(main.parser(without).parse_args(without)) == {**vars(options), "command": None}
+
+
+def test_the_usage_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Also where one is misspelt.
+    """
+    with pytest.raises(SystemExit):
+        main.parser(["chek"]).parse_args(["chek"])
+    said = capsys.readouterr().err
+    assert f"commands: {', '.join(main.COMMANDS)}\n" in said
+    assert "argument COMMAND: invalid choice: 'chek'" in said
 
 
 def test_the_help_of_the_manual_shows_examples() -> None:
@@ -485,7 +528,7 @@ def test_check_of_another_name_is_not_trusted(
         url = f"tls://{server.authority}"
         anchors = ca_file(tmp_path, now_ca)
         status, output, _ = check(capsys, url, "--ca-file", anchors, "--server-name", "other.example")
-    assert status == 2
+    assert status == 1
     assert "other.example" in output
 
 
@@ -518,7 +561,7 @@ def test_check_of_bad_urls_only_is_unknown(capsys: pytest.CaptureFixture[str]) -
     """
     Nothing was looked at, which is not fine; said twice it is still one.
     """
-    status, output, errors = check(capsys, "example.com", "example.com")
+    status, output, errors = check(capsys, "gopher://example.com", "gopher://example.com")
     assert status == 3
     assert output == "0 critical, 1 unknown, 0 warning, 0 ok\n"
     assert errors.count("\n") == 1

@@ -53,9 +53,11 @@ class Log:
         self._caplog.clear()
         for result in results:
             self.memory.update(result, NOW)
-        log_changes(results, self.memory)
+        asyncio.run(log_changes(results, self.memory))
         return [
-            (record.levelname, record.message, record.__dict__["fields"]) for record in self._caplog.records
+            (record.levelname, record.message, record.__dict__["fields"])
+            for record in self._caplog.records
+            if record.name == log_changes.__module__
         ]
 
     def looks(self, *looks: ProbeResult) -> list[tuple[str, str]]:
