@@ -556,9 +556,7 @@ def _properties(column: Column) -> list[model.DynamicConfigValue]:
     return found
 
 
-def _scale(steps_: Sequence[tuple[float, str]]) -> dict[str, object]:
-    # The first step holds below all others, whatever its number.
-    steps_of = [
-        {"value": value if index else None, "color": colour} for index, (value, colour) in enumerate(steps_)
-    ]
-    return {"mode": "absolute", "steps": steps_of}
+def _scale(colours: Sequence[tuple[float, str]]) -> dict[str, object]:
+    # An empty cell has the colour of the first step, which needs no number.
+    steps_of = [(None, "transparent"), *colours]
+    return {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps_of]}
