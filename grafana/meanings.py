@@ -20,6 +20,7 @@ _PROBLEMS = {
     Problem.SIGNATURE_STALE: "signature stale",
     Problem.WENT_BACKWARDS: "older one is back",
     Problem.IDENTITY_CHANGED: "issuer and key changed",
+    Problem.FOREIGN_ISSUER: "unexpected issuer",
     Problem.NOT_TRUSTED: "clients refuse it",
     Problem.PROBE_FAILING: "can't be seen",
     Problem.DOMAIN_STATUS: "domain at risk",

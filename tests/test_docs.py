@@ -28,7 +28,17 @@ from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import Scrape
 from exporter.lookups import crl, dns
 from exporter.model.observation import Facts, Failed
-from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before, Policy, Severity, lateness
+from exporter.model.policies import (
+    AUTOMATIC,
+    BUILT_IN,
+    DAY,
+    HOUR,
+    RENEWERS,
+    Before,
+    Policy,
+    Severity,
+    lateness,
+)
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, USUAL_PATIENCE, Target
 from exporter.model.urls import SCHEMES, Form
@@ -199,7 +209,7 @@ def test_the_defaults_of_keys_are_those_of_a_target() -> None:
 
     for key in ("address_family", "addresses", "keys", "proxy_protocol"):
         assert described[f"targets[].{key}"] == defaults[key]
-    for key in ("crl", "ocsp", "renewal_information", "dns_checks"):
+    for key in ("crl", "ocsp", "renewal_information"):
         assert described[f"targets[].{key}"] == str(defaults[key]).lower()
     assert described["targets[].timeout"] == f"{USUAL_PATIENCE:g}s"
     assert described["targets[].policy"] == AUTOMATIC.name
@@ -212,6 +222,7 @@ def test_each_key_that_defaults_may_set_works_there() -> None:
     """
     document = {
         "defaults": {
+            "issuers": ["Example"],
             "policy": "manual",
             "labels": {"team": "one"},
             "timeout": "2s",
@@ -331,7 +342,8 @@ def test_each_policy_is_described_with_its_numbers() -> None:
     """
     The table of policies has exactly the built-in ones, and every number of theirs.
     """
-    described = {code(name)[0]: cells for name, _, *cells in table("Policy", "For")}
+    rows = [*table("Policy", "For"), *table("Policy", "Who renews")]
+    described = {code(name)[0]: cells for name, _, *cells in rows}
 
     def expected(policy: Policy) -> list[set[str]]:
         # Ten days and the numbers of lateness are no fields: the next test holds them.
@@ -348,6 +360,18 @@ def test_each_policy_is_described_with_its_numbers() -> None:
     assert {name: [numbers(cell) for cell in cells] for name, cells in described.items()} == {
         name: expected(policy) for name, policy in BUILT_IN.items()
     }
+
+
+def test_each_renewer_is_described_with_its_source() -> None:
+    """
+    The tables have exactly the renewers that there are, in their order, each with who states its rule.
+    """
+    assert [(code(name)[0], who) for name, who, *_ in table("Policy", "Who renews")] == [
+        (one.policy.name, one.who) for one in RENEWERS
+    ]
+    assert [(code(name)[0], rule, url) for name, rule, url in table("Policy", "When it renews")] == [
+        (one.policy.name, one.rule, f"<{one.source}>" if one.source else "what people do") for one in RENEWERS
+    ]
 
 
 def test_the_numbers_of_lateness_and_of_short_lifetimes_are_the_described_ones() -> None:

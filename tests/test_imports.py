@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 PURE = {
     *("model", "formats", "judgement", "report"),
-    *("pki.ber", "pki.certificates", "pki.faults", "pki.fields", "pki.mended", "pki.ocsp"),
+    *("pki.issuance", "pki.ber", "pki.certificates", "pki.faults", "pki.fields", "pki.mended", "pki.ocsp"),
     *("pki.renewal_information", "pki.revocation", "pki.revocation_data", "pki.times", "pki.trust"),
     *("lookups.tlsa", "net.backoff", "net.dns_records", "net.turns", "config.probe_allow"),
     *("engine.descriptors", "engine.lasting", "engine.memory", "engine.reserve", "engine.results"),

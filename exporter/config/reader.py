@@ -25,7 +25,7 @@ from exporter.config.schema import (
     TargetEntry,
 )
 from exporter.config.settings import Config, SchemeMatch
-from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, Match, Policy, lateness
+from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, Match, Policy, lateness
 from exporter.model.probers import Setting
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
@@ -91,13 +91,17 @@ _USES: Mapping[Setting, str] = MappingProxyType(
 """By setting that not every prober uses, the targets that use it, in words."""
 
 
+_DEADLINES = PolicyEntry.model_fields.keys() - BuiltInEntry.model_fields.keys()
+"""Keys of a policy that a built-in one does not have."""
+
+
 def _is_off(value: Any) -> bool:
     """
     Return True for a value that switches a setting off: such a value may stand at any target.
     """
     if isinstance(value, ProxyEntry):
         return value.proxy is None
-    return value in (False, "none", "any", "all")
+    return value in (None, False, "none", "any", "all")
 
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -212,6 +216,7 @@ class _Reading:
             policies=MappingProxyType(self.policies),
             probe_allow=tuple(sections.probe.allow),
             matches=tuple(self.matches),
+            by_kind=tuple(replace(one, policy=self.policies[one.policy.name]) for one in BY_KIND),
             defaults=sections.defaults,
             # One mapping for all targets.
             acme=MappingProxyType({**DIRECTORIES, **sections.acme}) if sections.acme else DIRECTORIES,
@@ -231,7 +236,14 @@ class _Reading:
         due = model and (model.renewal_due or model.warning)
         if not model or not due:
             return AUTOMATIC
-        policy = Policy(name, renewal_due=due, warning=model.warning, critical=model.critical)
+        policy = Policy(
+            name,
+            renewal_due=due,
+            warning=model.warning,
+            critical=model.critical,
+            unseen=model.unseen,
+            issuers=model.issuers,
+        )
         for key, message in _order_faults(policy).items():
             self.document.fault(("policies", name, key), message)
         self.match(policy, model.match)
@@ -239,18 +251,21 @@ class _Reading:
 
     def built_in(self, name: str, entry: Any) -> Policy:
         """
-        Return a built-in policy, of which the document may only set the items that it is for.
+        Return a built-in policy, of which the document may set all but the deadlines.
         """
-        if isinstance(entry, dict) and set(entry) & (PolicyEntry.model_fields.keys() - {"match"}):
+        if isinstance(entry, dict) and set(entry) & _DEADLINES:
             self.document.fault(
                 ("policies", name),
-                f"the policy {name!r} is built in, only its `match` may be set: choose another name for "
-                "deadlines of your own, and name it in `policy`",
+                f"the policy {name!r} is built in, only its `match`, `unseen` and `issuers` may be set: "
+                "choose another name for deadlines of your own, and name it in `policy`",
             )
-        else:
-            model = self.model(BuiltInEntry, entry, ("policies", name))
-            self.match(BUILT_IN[name], model.match if model is not None else None)
-        return BUILT_IN[name]
+            return BUILT_IN[name]
+        model = self.model(BuiltInEntry, entry, ("policies", name))
+        if model is None:
+            return BUILT_IN[name]
+        policy = replace(BUILT_IN[name], unseen=model.unseen, issuers=model.issuers)
+        self.match(policy, model.match)
+        return policy
 
     def match(self, policy: Policy, match: MatchEntry | None) -> None:
         """

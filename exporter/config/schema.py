@@ -30,6 +30,9 @@ _File = Annotated[_Text, AfterValidator(values.absolute)]
 _Deadline = Annotated[Before, PlainValidator(values.deadline)]
 
 
+_Issuers = Annotated[tuple[str, ...], PlainValidator(values.issuers)]
+
+
 _NameServer = Annotated[tuple[str, int], PlainValidator(values.name_server)]
 
 
@@ -145,6 +148,7 @@ class Settings(_Part):
     """
 
     policy: Annotated[Policy | None, PlainValidator(values.policy)] = None
+    issuers: _Issuers | None = None
     labels: dict[Annotated[str, AfterValidator(label_name)], Annotated[str, Field(max_length=256)]] = {}
     timeout: Annotated[float | None, PlainValidator(values.timeout)] = None
     server_name: Annotated[_Text, AfterValidator(normal_host)] | None = None
@@ -160,7 +164,7 @@ class Settings(_Part):
     crl: bool = False
     ocsp: bool = False
     renewal_information: bool = True
-    dns_checks: bool = False
+    dns_checks: Annotated[bool | None, PlainValidator(values.dns_checks)] = None
     dns_servers: Annotated[list[_NameServer], Field(min_length=1)] = []
     kubernetes: KubernetesEntry | None = None
 
@@ -218,13 +222,15 @@ class MatchEntry(_Part):
 
 class BuiltInEntry(_Part):
     """
-    An element of `policies` with the name of a built-in policy: it sets only the items that it is for.
+    An element of `policies` with the name of a built-in policy: it sets all but the deadlines.
     """
 
-    match: MatchEntry
+    unseen: Annotated[Before | None, PlainValidator(values.unseen)] = None
+    issuers: _Issuers = ()
+    match: MatchEntry | None = None
 
 
-class PolicyEntry(_Part):
+class PolicyEntry(BuiltInEntry):
     """
     One element of `policies`.
     """
@@ -232,7 +238,6 @@ class PolicyEntry(_Part):
     renewal_due: _Deadline | None = None
     warning: _Deadline | None = None
     critical: _Deadline
-    match: MatchEntry | None = None
 
     @model_validator(mode="after")
     def first_deadline(self) -> Self:

@@ -39,6 +39,8 @@ class Config:
     """Settings that targets share. Not shown: a pass phrase may be among them."""
     acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, repr=False)
     """ACME directories by organization of the issuer."""
+    by_kind: tuple[Match, ...] = BY_KIND
+    """The policies of kinds that have one of their own, after `matches`."""
 
     def target(
         self,
@@ -59,8 +61,9 @@ class Config:
         return Target(
             url,
             name,
-            own.policy or whole or settings.policy or AUTOMATIC,
-            () if own.policy is not None else (*fitting, *BY_KIND),
+            own.policy or whole or settings.policy or self.policies[AUTOMATIC.name],
+            () if own.policy is not None else (*fitting, *self.by_kind),
+            issuers=settings.issuers,
             labels=tuple(sorted(settings.labels.items())),
             timeout=settings.timeout,
             server_name=settings.server_name,

@@ -14,7 +14,7 @@ from pydantic import ValidationInfo
 
 from exporter.model.policies import DAY, HOUR, Before, Policy
 from exporter.model.suggestions import closest
-from exporter.model.targets import HELM_TYPE
+from exporter.model.targets import HELM_TYPE, fingerprint
 from exporter.model.urls import (
     SCHEMES,
     Proxy,
@@ -125,6 +125,57 @@ def deadline(value: Any) -> Before:
     if 0 in durations:
         raise ValueError("must be more than 0: told at the end is told too late")
     return Before(min(durations, default=None), min(shares, default=None))
+
+
+def unseen(value: Any) -> Before:
+    """
+    Parse the time for which something may fail to be seen: `3d`, `5%`, or both in a list.
+    """
+    found = deadline(value)
+    if found.duration is not None and found.duration < 60:
+        raise ValueError("must be 1m or more: a single probe may fail anywhere")
+    return found
+
+
+def issuers(value: Any) -> tuple[str, ...]:
+    """
+    Return the CAs in a text or a list: names, or fingerprints of their certificates; empty for `any`.
+    """
+    if value == "any":
+        return ()
+    found = [_text(one).strip() for one in (value if isinstance(value, list) else [value])]
+    if not found:
+        raise ValueError("must not be empty: name the CAs, or write `any`")
+    for one in found:
+        if not one or len(one) > 256 or not one.isprintable():
+            raise ValueError(
+                "each is a common name, an organization or a SHA-256 fingerprint: 1 to 256 printable "
+                "characters"
+            )
+        if "any" in found:
+            raise ValueError("`any` stands alone: remove it, or the others")
+        digits = one.lower().removeprefix("sha256:").replace(":", "")
+        if len(digits) >= 32 and re.fullmatch("[0-9a-f]+", digits) and fingerprint(one) is None:
+            raise ValueError(
+                f"{shown(one)} is no SHA-256 fingerprint: that has 64 hexadecimal digits, not {len(digits)}; "
+                "`openssl x509 -noout -fingerprint -sha256` prints it"
+            )
+        if "*" in one or "?" in one:
+            raise ValueError(
+                f"{shown(one)} is a pattern, and whole names are compared: write each name in full"
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def dns_checks(value: Any) -> bool | None:
+    """
+    Return whether DNS is asked about the names on a certificate; None for `auto`.
+    """
+    known = {"auto": None, "true": True, "false": False}
+    text = str(value).lower()
+    if text not in known:
+        raise ValueError("must be true, false or auto")
+    return known[text]
 
 
 def directory(text: str) -> str:

@@ -285,10 +285,12 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
         held.quick = look.duration < QUICK and not is_silent(look.observation)
     facts = seen_facts(look.observation)
     if facts is None:
+        held.past.note_failure(now)
         if isinstance(look.observation, Failed):
             _take_aside(held, look.observation.aside, now, known)
         return
     held.seen_at = now if facts.seen_at is None else facts.seen_at
+    held.past.failing_since = None
     if facts.partial and held.facts is not None:
         facts = with_missing(facts, held.facts)
     if facts is held.facts or facts == held.facts:

@@ -271,6 +271,9 @@ class Monitor:
                 look = cut.pop(label, None)
                 if look is not None:
                     shown.observation, shown.duration = look.observation, look.duration
+                # Also where no probe ended: its turn has not come since a restart, or never does.
+                if seen_facts(shown.observation) is None:
+                    shown.past.note_failure(now)
                 yield EndpointRow(target, label, shown, verdict)
             for label, look in cut.items():
                 yield EndpointRow(target, label, EndpointMemory(look.observation, look.duration), None)

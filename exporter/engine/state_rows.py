@@ -223,6 +223,7 @@ def encode_past(past: Past) -> dict[str, Any]:
         "rolled_back_at": past.rolled_back_at,
         "trusted_at": past.trusted_at,
         "nameless": past.nameless,
+        "failing_since": past.failing_since,
     }
 
 
@@ -233,8 +234,8 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
     read = as_mapping(stored)
     previous = [decode_item(item, certificates) for item in as_list(read["previous"])]
     trusted_at = read["trusted_at"]
-    # Files of the first versions do not have it.
-    nameless = read.get("nameless")
+    # Files of the first versions do not have these.
+    nameless, failing_since = read.get("nameless"), read.get("failing_since")
     return Past(
         {item.name: item for item in previous},
         as_moments(read["identity_changed_at"]),
@@ -243,6 +244,7 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
         as_moments(read.get("rolled_back_at", {})),
         as_moment(trusted_at) if trusted_at is not None else None,
         nameless=_span(nameless) if nameless is not None else None,
+        failing_since=as_moment(failing_since) if failing_since is not None else None,
     )
 
 

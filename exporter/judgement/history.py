@@ -64,6 +64,17 @@ class Past:
         ):
             self.nameless = None
 
+    failing_since: float | None = None
+    """Time of the first probe that saw nothing since the endpoint was last seen; None while it is seen."""
+
+    def note_failure(self, now: float) -> None:
+        """
+        Record that nothing was seen by `now`, in seconds since the epoch.
+        """
+        # From the future: the time of day was set back since.
+        if self.failing_since is None or self.failing_since > now:
+            self.failing_since = now
+
     def note_change(self, before: Facts, after: Facts, now: float, *, rotates: bool = False) -> None:
         """
         Record that the facts changed at `now`, in seconds since the epoch.

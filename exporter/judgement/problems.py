@@ -5,15 +5,15 @@ This is the only place that decides it. An onset is the time from which on an en
 problem, if nothing changes until then: past onsets are the present problems, future ones are the forecast.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from exporter.judgement.history import NAMELESS_FOR, Past
 from exporter.judgement.newest import Newest
-from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
+from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
-from exporter.model.policies import DAY, Severity
+from exporter.model.policies import DAY, UNSEEN_LEAST, Severity
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Hazard, Kind
 from exporter.model.targets import Target
@@ -30,20 +30,12 @@ BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
 """Hazards that stop the next renewal."""
 
 
-UNSEEN_FOR = 600.0
-"""Seconds for which an endpoint that was seen before may fail before that is a problem."""
-
-
 IDENTITY_REPORTED = 3 * DAY
 """Seconds for which it is a problem that issuer and key changed together."""
 
 
 Key = tuple[str, str, Problem, Severity]
 """Target, item (empty when it is about an endpoint), problem and severity: one series, one alert."""
-
-
-_HIDING = {one: tuple(other for other in Problem if one in MEANINGS[other].hides) for one in Problem}
-"""By problem, those that hide it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +128,8 @@ def _of_endpoint(known: Known, newest: Newest[None], now: float, until: float) -
     for judged in known.verdict.items if known.verdict is not None else ():
         yield from _of_item(known, judged, newest, now)
         yield from _of_past(known, judged, now)
+        if judged.foreign:
+            yield Onset(now, Problem.FOREIGN_ISSUER, Severity.CRITICAL, known, judged)
     yield from _of_failure(known, now)
     yield from _of_trust(known, now, until)
     yield from _of_hazards(known, now)
@@ -240,15 +234,30 @@ def _of_failure(known: Known, now: float) -> Iterator[Onset]:
         # A server that shows its certificate and then refuses the client is seen at each probe.
         return
     problem, reason = Problem.PROBE_FAILING, observation.reason
+    since = now if known.past.failing_since is None else known.past.failing_since
     if seen_at is None:
-        yield Onset(now, problem, Severity.WARNING, known, reason=reason)
+        yield Onset(since + UNSEEN_LEAST, problem, Severity.WARNING, known, reason=reason)
         return
-    unseen = seen_at + UNSEEN_FOR
-    yield Onset(unseen, problem, Severity.WARNING, known, reason=reason)
-    for judged in known.verdict.items if known.verdict is not None else ():
-        if judged.deadlines is not None:
-            at = max(unseen, judged.deadlines.warning, judged.deadlines.critical)
-            yield Onset(at, problem, Severity.CRITICAL, known, reason=reason)
+    held = _pacing(known.verdict.items if known.verdict is not None else ())
+    pace = min(
+        (one.policy.unseen_for(one.item.not_after - one.item.not_before) for one, _ in held),
+        default=UNSEEN_LEAST,
+    )
+    yield Onset(since + pace, problem, Severity.WARNING, known, reason=reason)
+    for _, due in held:
+        # The pace allows for time that there is. Near the end there is none.
+        at = max(since + min(pace, UNSEEN_LEAST), due.warning, due.critical)
+        yield Onset(at, problem, Severity.CRITICAL, known, reason=reason)
+
+
+def _pacing(items: Iterable[JudgedItem]) -> list[tuple[JudgedItem, Deadlines]]:
+    """
+    Return the items that set the pace of an endpoint, with their deadlines.
+
+    What a machine signs anew every few days does so only where there is nothing else.
+    """
+    held = [(one, one.deadlines) for one in items if one.deadlines is not None]
+    return [(one, due) for one, due in held if one.item.kind not in SIGNED] or held
 
 
 def _of_trust(known: Known, now: float, until: float) -> Iterator[Onset]:
@@ -371,6 +380,8 @@ def is_well(
         return False
     for judged in verdict.items:
         due = judged.deadlines
+        if judged.foreign:
+            return False
         if due is None:
             if judged.needless:
                 return False
@@ -411,16 +422,16 @@ def _shown(there: Sequence[Onset]) -> list[Onset]:
     return [one for one in there if hidden_by(one.key, keys) is None]
 
 
-def hidden_by(key: Key, present: Container[Key]) -> Problem | None:
+def hidden_by(key: Key, beside: Iterable[Key]) -> Problem | None:
     """
-    Return the problem of the same item that says more and is no less severe; None when none of these does.
-
-    The warning of a problem is hidden by its critical form.
+    Return the problem of the same target that says more, and no less urgently; None when none of these does.
     """
-    target, item, problem, severity = key
-    if severity is Severity.WARNING and (target, item, problem, Severity.CRITICAL) in present:
-        return problem
-    for other in _HIDING[problem]:
-        if any((target, item, other, one) in present for one in (Severity.CRITICAL, severity)):
+    _, item, problem, severity = key
+    for _, its_item, other, its_severity in beside:
+        if its_severity in {severity, Severity.CRITICAL} and (
+            problem in MEANINGS[other].covers
+            or (its_item == item and problem in MEANINGS[other].hides)
+            or (its_item == item and other is problem and its_severity is not severity)
+        ):
             return other
     return None

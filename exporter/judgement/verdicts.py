@@ -15,6 +15,7 @@ from exporter.model.observation import Certificate, Chain, Facts, FoundFault, It
 from exporter.model.policies import AUTOMATIC, CRL, SIGNATURE, Policy, lateness
 from exporter.model.reasons import Fault, Kind
 from exporter.model.targets import Target
+from exporter.pki.issuance import is_issued_by
 from exporter.pki.trust import Anchors, Trust, judge
 
 WEAK_PROTOCOLS = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"})
@@ -77,6 +78,8 @@ class JudgedItem:
     """A leaf as it is compared with others; None for what is not compared."""
     needless: bool = False
     """True for a CA certificate beside a leaf that has ended, and without which clients accept the leaf."""
+    foreign: tuple[str, ...] = ()
+    """The CAs that are expected to have issued a leaf, when none of them did; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
         found += judge_tls(facts.tls)
     found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
     over = replaced_authorities(facts.items)
-    items = tuple(_judged_item(item, facts, target, trusted, ended, over) for item in facts.items)
+    items = tuple(_judged_item(item, facts, target, trusted, ended, over, anchors) for item in facts.items)
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
 
@@ -153,6 +156,7 @@ def _judged_item(
     trusted: Mapping[str, bool],
     ended: Mapping[str, bool],
     replaced: Collection[str],
+    anchors: Anchors,
 ) -> JudgedItem:
     policy = policy_for(item, facts, target)
     one = item.certificate
@@ -162,7 +166,12 @@ def _judged_item(
         return JudgedItem(item, deadlines, policy, needless=needless)
     served = any(chain.presented and chain.leaf == one for chain in facts.chains)
     kin = kin_of(one, target.name, item.name, served=served)
-    return JudgedItem(item, deadlines, policy, trusted.get(one.fingerprint_sha256), kin)
+    # The client certificate is the exporter's own.
+    expected = policy.issuers if target.issuers is None else target.issuers
+    foreign = expected if item.name != "client" else ()
+    if foreign and is_issued_by(foreign, one, _with(one, facts), anchors.store):
+        foreign = ()
+    return JudgedItem(item, deadlines, policy, trusted.get(one.fingerprint_sha256), kin, foreign=foreign)
 
 
 def replaced_authorities(items: Iterable[Item]) -> frozenset[str]:
@@ -195,6 +204,13 @@ def _marks(authority: Item) -> tuple[str, ...]:
     if one is None:
         return ()
     return (one.public_key_sha256, f"subject {one.subject}") if one.subject else (one.public_key_sha256,)
+
+
+def _with(leaf: Certificate, facts: Facts) -> tuple[Certificate, ...]:
+    """
+    Return the certificates that came with a leaf.
+    """
+    return tuple(one for chain in facts.chains if leaf in chain.certificates for one in chain.certificates)
 
 
 def policy_for(item: Item, facts: Facts, target: Target) -> Policy:

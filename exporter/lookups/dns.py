@@ -19,12 +19,16 @@ from exporter.model.urls import parse_ip
 from exporter.net import dns_records
 from exporter.net.background import Answer, LookupFailedError
 from exporter.net.dns import Reply, Resolution, ResolutionError, _each, _of
-from exporter.net.dns_records import Caa, Tlsa
+from exporter.net.dns_records import Caa, Tlsa, identifiers_of
 from exporter.net.network import Network
 from exporter.pki.authorities import Authorities
 
 AGAIN_AFTER = 900.0
-"""Seconds between two checks of the names of a certificate."""
+"""Seconds between two checks of the names of a certificate, where they are asked for."""
+
+
+UNASKED_AGAIN_AFTER = 6 * 3600.0
+"""Seconds between two checks where nobody asked for them. They are of what changes slowly."""
 
 
 NAMES_LIMIT = 100
@@ -46,20 +50,36 @@ class Found:
 def checks(facts: Facts, target: Target, network: Network, _authorities: Authorities) -> Facts:
     """
     Return the facts with the result of the latest DNS checks of the presented certificates.
+
+    Where nobody asked for them, only those of public issuers are checked, and a failed look-up is no news.
     """
-    if not target.dns_checks or not facts.chains:
+    if target.dns_checks is False or not facts.chains:
+        return facts
+    asked_for = target.dns_checks is not None
+    if not asked_for and (target.proxy is not None or not _is_public(facts)):
         return facts
     chains = tuple(chain.certificates for chain in facts.chains)
     presented = tuple(one.fingerprint_sha256 for chain in chains for one in chain)
-    key = ("dns", target.url.host, target.url.port, target.server_name, target.dns_servers, presented)
+    # TLSA records are those of the server. All else depends on the certificate: one look-up for all targets.
+    server = (target.url.host, target.url.port, target.server_name) if asked_for else ()
+    key = ("dns", server, target.dns_servers, presented)
     what = f"DNS of the names on the certificate of {target.url.authority}"
     heard = network.lookups.hear(key, partial(check, chains, target, network), what, target.name)
     found = heard.known.value if heard.known is not None else Found()
-    failed = found.failed
-    if heard.failure is not None:
+    failed = found.failed if asked_for else None
+    if heard.failure is not None and asked_for:
         stands = heard.known is not None
         failed = FailedLookup(Lookup.DNS, heard.failure.reason, heard.failure.detail, stands)
     return added(facts, (), found.faults, found.hazards, (failed,) if failed is not None else ())
+
+
+def _is_public(facts: Facts) -> bool:
+    """
+    Return True when a public CA issued the certificate that a server presents, as far as those are known.
+
+    Names that a private one issued for may be secret, and mean nothing to others' name servers.
+    """
+    return any(chain.presented and identifiers_of(chain.leaf) is not None for chain in facts.chains)
 
 
 async def check(chains: Sequence[Sequence[Certificate]], target: Target, network: Network) -> Answer:
@@ -73,13 +93,13 @@ async def check(chains: Sequence[Sequence[Certificate]], target: Target, network
         for found in await asyncio.gather(checking.forbidden(leaves), checking.unresolved(leaves))
         if found is not None
     ]
-    fault = await checking.announced(chains)
+    fault = await checking.announced(chains) if target.dns_checks else None
     if checking.failure is not None and not checking.answered:
         raise LookupFailedError(checking.failure.reason, checking.failure.detail)
-    failed = None
+    failed, again_after = None, AGAIN_AFTER if target.dns_checks else UNASKED_AGAIN_AFTER
     if checking.failure is not None:
         failed = FailedLookup(Lookup.DNS, checking.failure.reason, checking.failure.detail, stands=True)
-    return Answer(Found((fault,) if fault is not None else (), tuple(hazards), failed), AGAIN_AFTER)
+    return Answer(Found((fault,) if fault is not None else (), tuple(hazards), failed), again_after)
 
 
 class _Check:
@@ -158,7 +178,9 @@ class _Check:
                     return None
                 if not reply.exists:
                     return "it does not exist"
-            return "it has no address"
+            # A name without an address may be meant so, and be validated by a record below it (RFC 8555
+            # section 8.4). That is told to those who asked.
+            return "it has no address" if self._target.dns_checks else None
 
         dead = await _each(list(names)[:NAMES_LIMIT], why)
         if not dead:

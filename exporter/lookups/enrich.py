@@ -48,7 +48,7 @@ def told(facts: Facts, target: Target) -> Iterator[str]:
         Lookup.CRL: target.crl,
         Lookup.OCSP: target.ocsp,
         Lookup.RENEWAL_INFORMATION: target.renewal_information,
-        Lookup.DNS: target.dns_checks,
+        Lookup.DNS: target.dns_checks is True,
     }
     for lookup in (lookup for lookup, wanted in asked.items() if wanted):
         failed = [one for one in facts.unanswered if one.lookup is lookup]

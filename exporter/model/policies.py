@@ -6,6 +6,7 @@ deadlines are given as time left before the end, because that is how people
 state them ("three weeks before").
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -14,6 +15,10 @@ HOUR = 3600.0
 
 
 DAY = 24 * HOUR
+
+
+UNSEEN_LEAST = HOUR / 4
+"""Seconds for which an endpoint may fail before anybody is told: a restart, a reboot, a short outage."""
 
 
 class Severity(StrEnum):
@@ -70,6 +75,24 @@ class Policy:
     """Replaces `renewal_due` for lifetimes under ten days; None when there is no difference."""
     warning_short: Before | None = None
     """Replaces `warning` for lifetimes under ten days; None when there is no difference."""
+    unseen: Before | None = None
+    """
+    Time for which an endpoint with such an item may fail until that is a problem; None: the default pace.
+    """
+    issuers: tuple[str, ...] = ()
+    """
+    Names and fingerprints of the CAs whose certificates are expected, see `issuance`; empty: all are.
+    """
+
+    def unseen_for(self, lifetime: float) -> float:
+        """
+        Return the seconds for which an endpoint may fail until that is a problem, by its item's lifetime.
+
+        By default a sixtieth of the lifetime, from a quarter of an hour to a day: no renewal is missed in it.
+        """
+        if self.unseen is not None:
+            return self.unseen.left(max(lifetime, 0.0))
+        return min(max(UNSEEN_LEAST, lifetime / 60), DAY)
 
     def time_left(self, lifetime: float) -> TimeLeft:
         """
@@ -155,9 +178,159 @@ CRL = Policy(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Renewer:
+    """
+    Something that renews certificates by a rule of its own, with the policy for it.
+    """
+
+    policy: Policy
+    who: str
+    """What renews, in words."""
+    rule: str
+    """When it renews, in words."""
+    source: str
+    """The document that states the rule: its URL; empty when the rule is that of people."""
+    issuers: tuple[str, ...] = ()
+    """Patterns (fnmatch, ignoring case) of RFC 4514 names of issuers that give it away."""
+    subjects: tuple[str, ...] = ()
+    """Such patterns of names of subjects."""
+    places: tuple[str, ...] = ()
+    """Such patterns of paths and URLs."""
+
+
+def _renewing(
+    name: str, due: Before, critical: Before, warning: Before | None = None, short: Before | None = None
+) -> Policy:
+    return Policy(name, due, critical, warning, short, AUTOMATIC.warning_short if short is not None else None)
+
+
+_THIRD = Before(share=1 / 3)
+
+
+_TENTH = Before(share=1 / 10)
+
+
+_LAST_WEEK = Before(duration=7 * DAY, share=1 / 8)
+
+
+_LAST_FORTNIGHT = Before(duration=14 * DAY, share=1 / 8)
+
+
+RENEWERS = (
+    Renewer(
+        _renewing("acme", AUTOMATIC.renewal_due, _LAST_WEEK, short=Before(share=1 / 2)),
+        "certbot, acme.sh, lego, Caddy, Traefik and other ACME clients",
+        "with 1/3 of the lifetime left, 1/2 under 10 d",
+        "https://eff-certbot.readthedocs.io/en/stable/using.html#renewing-certificates",
+        issuers=("*Let's Encrypt*", "*O=ZeroSSL*"),
+        places=("*/letsencrypt/*", "*/.acme.sh/*", "*/.lego/*", "*/caddy/*"),
+    ),
+    Renewer(
+        _renewing("cert-manager", _THIRD, _LAST_WEEK),
+        "cert-manager",
+        "with 1/3 of the lifetime left, or as `renewBefore` says",
+        "https://cert-manager.io/docs/usage/certificate/#issuance-behavior-rotation-of-the-private-key",
+    ),
+    Renewer(
+        # It comes between 87 and 93 % of the lifetime: what is left must suffice for the latest.
+        _renewing("vault-agent", _TENTH, Before(share=1 / 50), Before(share=1 / 25)),
+        "Vault Agent, consul-template",
+        "with 10 % of the lifetime left",
+        "https://developer.hashicorp.com/vault/docs/agent-and-proxy/agent/template#renewals-and-updating-secrets",
+        issuers=("*vault*",),
+        places=("*/vault/*", "*/vault-agent/*", "*/consul-template/*"),
+    ),
+    Renewer(
+        _renewing("kubelet", _TENTH, Before(share=1 / 40), Before(share=1 / 20)),
+        "kubelet",
+        "with 30 to 10 % of the lifetime left",
+        "https://kubernetes.io/docs/tasks/tls/certificate-rotation/",
+        subjects=("*O=system:nodes*",),
+        places=("*/kubelet/pki/*", "*/kubelet-client-*", "*/kubelet-server-*"),
+    ),
+    Renewer(
+        _renewing("step", _THIRD, _LAST_WEEK),
+        "step ca renew --daemon",
+        "with 1/3 of the lifetime left",
+        "https://smallstep.com/docs/step-cli/reference/ca/renew/",
+        issuers=("*smallstep*", "*step-ca*", "*step ca*"),
+        places=("*/.step/*", "*/step/*"),
+    ),
+    Renewer(
+        _renewing("istio", Before(share=1 / 2), Before(share=1 / 6), _THIRD),
+        "Istio",
+        "with 1/2 of the lifetime left",
+        "https://istio.io/latest/docs/reference/commands/pilot-agent/",
+        issuers=("*istio*", "O=cluster.local"),
+        places=("*/istio/*",),
+    ),
+    Renewer(
+        _renewing("spire", Before(share=1 / 2), Before(share=1 / 6), _THIRD),
+        "SPIRE",
+        "with 1/2 of the lifetime left",
+        "https://spiffe.io/docs/latest/deploying/spire_agent/",
+        issuers=("*O=SPIFFE*", "*O=SPIRE*", "*spire*"),
+        places=("*/spire/*",),
+    ),
+    Renewer(
+        _renewing("cloud-60", Before(60 * DAY, 1 / 3), _LAST_FORTNIGHT),
+        "AWS Certificate Manager, and clouds that renew as early",
+        "with 60 d left",
+        "https://docs.aws.amazon.com/acm/latest/userguide/troubleshooting-renewal.html",
+        issuers=("*O=Amazon*",),
+    ),
+    Renewer(
+        _renewing("cloud-45", Before(45 * DAY, 1 / 3), _LAST_FORTNIGHT),
+        "Azure App Service, and clouds that renew as early",
+        "with 45 d left",
+        "https://learn.microsoft.com/azure/app-service/configure-ssl-certificate",
+        issuers=("*O=Microsoft*",),
+    ),
+    Renewer(
+        _renewing("cloud-30", Before(30 * DAY, 1 / 3), _LAST_WEEK),
+        "Google Cloud, and clouds that renew as late",
+        "with 30 d left",
+        "https://cloud.google.com/load-balancing/docs/ssl-certificates/google-managed-certs",
+        issuers=("*O=Google Trust Services*",),
+    ),
+    Renewer(
+        _renewing("monthly", Before(16 * DAY, 1 / 3), Before(5 * DAY, 1 / 8), Before(10 * DAY, 1 / 4)),
+        "a person, each month, certificates of 47 days",
+        "with 16 d left",
+        "",
+    ),
+)
+"""The usual renewers, each with its policy, the rule that it keeps and who states that rule."""
+
+
 BUILT_IN: dict[str, Policy] = {
-    policy.name: policy for policy in (AUTOMATIC, MANUAL, AUTHORITY, DOMAIN, SIGNATURE, CRL)
+    policy.name: policy
+    for policy in (
+        *(AUTOMATIC, MANUAL, AUTHORITY, DOMAIN, SIGNATURE, CRL),
+        *(renewer.policy for renewer in RENEWERS),
+    )
 }
+
+
+def renewer_of(issuer: str, subject: str, places: Iterable[str], stated: str = "") -> Renewer | None:
+    """
+    Return the renewer whose policy is `stated`, or that issuer, subject or a place give away; else None.
+
+    Issuer and subject are RFC 4514 names. A place says more than an issuer, who serves many.
+    """
+    places = tuple(places)
+    for renewer in RENEWERS:
+        if renewer.policy.name == stated:
+            return renewer
+    for renewer in RENEWERS:
+        if any(_matches(place, renewer.places) for place in places) or _matches(subject, renewer.subjects):
+            return renewer
+    return next((renewer for renewer in RENEWERS if _matches(issuer, renewer.issuers)), None)
+
+
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +353,7 @@ class Match:
             return False
         if not self.issuers:
             return True
-        return issuer is not None and any(
-            fnmatchcase(issuer.lower(), pattern.lower()) for pattern in self.issuers
-        )
+        return issuer is not None and _matches(issuer, self.issuers)
 
 
 BY_KIND = (

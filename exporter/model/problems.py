@@ -29,6 +29,7 @@ class Problem(StrEnum):
     SIGNATURE_STALE = "signature_stale"
     WENT_BACKWARDS = "went_backwards"
     IDENTITY_CHANGED = "identity_changed"
+    FOREIGN_ISSUER = "foreign_issuer"
     NOT_TRUSTED = "not_trusted"
     PROBE_FAILING = "probe_failing"
     DOMAIN_STATUS = "domain_status"
@@ -124,6 +125,12 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
             {WARNING: "Issuer and key changed together long before a renewal was due."},
             "no change of issuer and key in the last days",
         ),
+        Problem.FOREIGN_ISSUER: Meaning(
+            "ExpiryForeignIssuer",
+            {CRITICAL: "It was issued by none of the CAs that are said to issue it."},
+            "one of the expected CAs issued what is in place now",
+            frozenset({Problem.IDENTITY_CHANGED, Problem.WENT_BACKWARDS}),
+        ),
         Problem.NOT_TRUSTED: Meaning(
             "ExpiryNotTrusted",
             {
@@ -138,7 +145,6 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
             "ExpiryProbeFailing",
             _both("It can't be seen, so nobody knows when what it serves ends."),
             "it can be seen again",
-            lasts={CRITICAL: 300.0, WARNING: 300.0},
         ),
         Problem.DOMAIN_STATUS: Meaning(
             "ExpiryDomainStatus",

@@ -71,6 +71,8 @@ class Target:
     """For items that none of `matches` fits."""
     matches: tuple[Match, ...] = field(default=BY_KIND, hash=False)
     """The first that fits an item has its policy; empty when the configuration names this target's policy."""
+    issuers: tuple[str, ...] | None = None
+    """Names and fingerprints of the CAs whose certificates are expected; None: those of the policy."""
     labels: tuple[tuple[str, str], ...] = ()
     """The user's labels, sorted by name; exported on `expiry_target_info` and on its problems."""
     timeout: float | None = None
@@ -100,8 +102,11 @@ class Target:
     """Query the OCSP responder that the leaf names."""
     renewal_information: bool = True
     """Query the ACME server of the leaf's issuer for the time at which it wants the leaf renewed."""
-    dns_checks: bool = False
-    """Query DNS for records about the names on the presented certificate."""
+    dns_checks: bool | None = None
+    """
+    Query DNS for records about the names on the presented certificate. None: rarely, and only about what the
+    certificate of a public issuer needs to be renewed.
+    """
     dns_servers: tuple[tuple[str, int], ...] = ()
     """Addresses and ports of the recursive name servers to query; empty: those of the host."""
     kubernetes: Objects = Objects()
@@ -145,6 +150,17 @@ class Target:
         """
         name = self.server_name or self.url.host
         return None if parse_ip(name) is not None else name
+
+
+_FINGERPRINT = re.compile(r"(?:sha-?256[:=])?([0-9a-f]{2}(?::?[0-9a-f]{2}){31})")
+
+
+def fingerprint(text: str) -> str | None:
+    """
+    Return the SHA-256 fingerprint in a text, in lower case without colons; None for a name.
+    """
+    found = _FINGERPRINT.fullmatch(text.strip().lower())
+    return found[1].replace(":", "") if found else None
 
 
 def label_name(text: str) -> str:

@@ -210,6 +210,39 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
     )
 
 
+def issuers_of(
+    leaf: Certificate, chain: Sequence[Certificate], store: TrustStore | None
+) -> tuple[Certificate, ...]:
+    """
+    Return the CAs that stand behind a leaf, whatever the dates.
+
+    Those are the ones on its path to a trust anchor, and those of the `chain` that came with it of which each
+    signed the one before. Others may be anybody's.
+    """
+    presented = tuple(it for it in dict.fromkeys(chain) if it != leaf)
+    found: dict[Certificate, None] = {}
+    if store is not None:
+        path = _look(leaf, presented, store._anchors(None))  # noqa: SLF001 -- same module
+        found.update(dict.fromkeys(() if isinstance(path, _Refusal) else path[1:]))
+    signed = [leaf]
+    while not signed[-1].self_issued:
+        below = signed[-1]
+        named = (it for it in presented if it.subject == below.issuer and it not in signed)
+        above = next((it for it in named if _is_signed_by(below, it)), None)
+        if above is None:
+            break
+        signed.append(above)
+    found.update(dict.fromkeys(signed if leaf.self_issued else signed[1:]))
+    return tuple(found)
+
+
+def _is_signed_by(certificate: Certificate, issuer: Certificate) -> bool:
+    """
+    Return True when the issuer is a CA and its key made the signature.
+    """
+    return not isinstance(_verify(certificate, (), _anchors([issuer])), _Refusal)
+
+
 def _find_path(
     leaf: Certificate, presented: list[Certificate], store: TrustStore, now: float, faults: _Faults
 ) -> tuple[tuple[Certificate, ...], bool]:

@@ -4,7 +4,10 @@ Advice: the remedy for each reason of a failed probe, fault, hazard, failed look
 Pure. Each table has every value of its enum; a test holds that.
 """
 
-from exporter.model.policies import Policy
+from collections.abc import Iterable
+
+from exporter.model.observation import Item
+from exporter.model.policies import AUTOMATIC, MANUAL, Policy, renewer_of
 from exporter.model.reasons import Fault, Hazard, Kind, Lookup, Reason
 
 FAILURES: dict[Reason, str] = {
@@ -253,6 +256,11 @@ NEEDLESS = (
 
 REPLACED = "Nothing is due. Once nothing issued by it is in use, take it out of here."
 """For a CA certificate that has ended, while its successor stands in the same place."""
+FOREIGN_ISSUER = (
+    "Was it planned (another CA, a CDN)? Then add its CA to `issuers`. If not, treat it as a break-in until "
+    "you know: see whether addresses, name servers and this key are yours."
+)
+"""For a certificate that none of the expected CAs issued."""
 
 
 _RENEWALS: dict[Kind, str] = {
@@ -290,3 +298,18 @@ def renewal(kind: Kind, policy: Policy) -> str:
             "renew and the server was not reloaded? Until that is known, renew by hand."
         )
     return "Renew it now (this takes a person), install it on every server that has it, and reload them."
+
+
+def policy_hint(item: Item, policy: Policy, places: Iterable[str], renewer: str = "") -> str:
+    """
+    Return a sentence, after a space, with the policy of what seems to renew the item; empty without one.
+
+    It is the `renewer` that the facts name, or issuer, subject or one of the places (URL, path) gives it
+    away. A policy that somebody chose is left alone.
+    """
+    if item.certificate is None or policy.name not in {AUTOMATIC.name, MANUAL.name}:
+        return ""
+    found = renewer_of(item.certificate.issuer, item.certificate.subject, places, renewer)
+    if found is None:
+        return ""
+    return f" It looks as if {found.who} renews it: then set `policy: {found.policy.name}`."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from exporter.engine.memory import ProblemRow
 from exporter.judgement.problems import Onset
+from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Failed, Item
 from exporter.model.problems import Problem
@@ -100,6 +101,8 @@ def _cause(row: ProblemRow) -> str:
         parts = ["dead weight: clients accept the server without it"]
     else:
         parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
+        if onset.problem is Problem.FOREIGN_ISSUER:
+            parts.insert(0, issued_by(onset.judged))
         if row.found.newer is not None:
             parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
     return ", ".join(part for part in parts if part)
@@ -151,6 +154,14 @@ def _reached(onset: Onset) -> str:
     shown = onset.known.facts is not None and onset.known.facts.tls is not None
     is_leaf = judged is not None and judged.item.kind is Kind.LEAF and judged.item.name != "client"
     return "DNS and TCP fine" if shown and is_leaf else ""
+
+
+def issued_by(judged: JudgedItem) -> str:
+    """
+    Return who issued a certificate that none of the expected CAs issued, and who those are, in words.
+    """
+    more = f" and {len(judged.foreign) - NAMED} more" if len(judged.foreign) > NAMED else ""
+    return f"issued by {_issuer(judged.item)}, expected is {' or '.join(judged.foreign[:NAMED])}{more}"
 
 
 def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
@@ -210,9 +221,15 @@ def advice_of(onset: Onset) -> str:
             return advice.ROLLED_BACK
         case Problem.IDENTITY_CHANGED:
             return advice.IDENTITY_CHANGED
+        case Problem.FOREIGN_ISSUER:
+            return advice.FOREIGN_ISSUER
         case Problem.NOT_DEPLOYED:
             return advice.NOT_DEPLOYED
     assert onset.judged is not None
     if onset.judged.needless:
         return advice.NEEDLESS
-    return advice.renewal(onset.judged.item.kind, onset.judged.policy)
+    judged, known = onset.judged, onset.known
+    renew = advice.renewal(judged.item.kind, judged.policy)
+    renewer = known.facts.renewer if known.facts is not None else ""
+    places = (known.target.url.text, known.location)
+    return renew + advice.policy_hint(judged.item, judged.policy, places, renewer)

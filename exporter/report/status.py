@@ -18,7 +18,7 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Kind, Lookup
 from exporter.report import advice
 from exporter.report.families import bounded
-from exporter.report.problems import advice_of
+from exporter.report.problems import advice_of, issued_by
 from exporter.report.times import ago, date, span
 
 
@@ -146,6 +146,8 @@ def _words(row: EndpointRow, onset: Onset, now: float) -> str:
     assert onset.judged is not None
     item = onset.judged.item
     match onset.problem:
+        case Problem.FOREIGN_ISSUER:
+            return f"{_named(item)} is of none of the CAs in `issuers`: {issued_by(onset.judged)}"
         case Problem.WENT_BACKWARDS:
             return _went_backwards(row, item, onset.at, now)
         case Problem.IDENTITY_CHANGED:

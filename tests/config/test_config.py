@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from exporter.model.policies import (
 )
 from exporter.model.reasons import Kind
 from exporter.model.suggestions import closest
-from exporter.model.targets import RESERVED_LABELS, Target
+from exporter.model.targets import RESERVED_LABELS, Target, fingerprint
 from exporter.model.urls import ALL_SCHEMES, TargetError, parse_url
 from exporter.yaml_lines import ConfigError, ConfigFault
 
@@ -416,8 +417,8 @@ BAD_FILES = {
     "policy of a built-in name": (
         "policies: {manual: {warning: 2d, critical: 1d}}",
         (
-            "1: policies.manual: the policy 'manual' is built in, only its `match` may be set: "
-            "choose another name for deadlines of your own, and name it in `policy`"
+            "1: policies.manual: the policy 'manual' is built in, only its `match`, `unseen` and "
+            "`issuers` may be set: choose another name for deadlines of your own, and name it in `policy`"
         ),
     ),
     "match of a built-in policy, wrong": (
@@ -427,6 +428,46 @@ BAD_FILES = {
     "built-in policy, unknown key": (
         "policies: {manual: {match: {}, matches: {}}}",
         "1: policies.manual.matches: unknown key: did you mean 'match'?",
+    ),
+    "deadline of a built-in policy beside what may be set": (
+        "policies: {manual: {unseen: 2d, critical: 1d}}",
+        (
+            "1: policies.manual: the policy 'manual' is built in, only its `match`, `unseen` and "
+            "`issuers` may be set: choose another name for deadlines of your own, and name it in `policy`"
+        ),
+    ),
+    "unseen for too short": (
+        "policies: {manual: {unseen: 5s}}",
+        "1: policies.manual.unseen: must be 1m or more: a single probe may fail anywhere",
+    ),
+    "issuers of nothing": (
+        "targets: [{url: 'https://a', issuers: []}]",
+        "1: targets[0].issuers: must not be empty: name the CAs, or write `any`",
+    ),
+    "issuers by a pattern": (
+        "targets: [{url: 'https://a', issuers: ['*Encrypt*']}]",
+        (
+            "1: targets[0].issuers: '*Encrypt*' is a pattern, and whole names are compared: write each name "
+            "in full"
+        ),
+    ),
+    "issuers by another fingerprint": (
+        f"targets: [{{url: 'https://a', issuers: ['{'d9:7e:d6:04:a7' * 4}']}}]",
+        (
+            f"1: targets[0].issuers: '{'d9:7e:d6:04:a7' * 4}' is no SHA-256 fingerprint: that has 64 "
+            "hexadecimal digits, not 40; `openssl x509 -noout -fingerprint -sha256` prints it"
+        ),
+    ),
+    "any issuer and others": (
+        "targets: [{url: 'https://a', issuers: [any, Example]}]",
+        "1: targets[0].issuers: `any` stands alone: remove it, or the others",
+    ),
+    "issuers, empty name": (
+        "policies: {manual: {issuers: ['']}}",
+        (
+            "1: policies.manual.issuers: each is a common name, an organization or a SHA-256 fingerprint: "
+            "1 to 256 printable characters"
+        ),
     ),
     "match of nothing": (
         "policies: {a: {warning: 2d, critical: 1d, match: {issuers: []}}}",
@@ -897,6 +938,7 @@ ZONE, REGISTERED = "dns:a.example", "domain:a.example"
 EVERY = [*WIRE, *DATAGRAMS, FILE, SECRET, DOCUMENT, PLAIN, ZONE, REGISTERED]
 
 USED = [
+    ("issuers: Example", EVERY),
     ("server_name: b", [*WIRE, *DATAGRAMS]),
     (f"ca_file: {__file__}", [*WIRE, *DATAGRAMS, DOCUMENT]),
     (f"client_certificate: {{cert_file: {__file__}}}", [*WIRE, *DATAGRAMS, DOCUMENT]),
@@ -1255,6 +1297,51 @@ targets: [https://www.example.com]
         assert target.acme["Example"] == "https://a.example/d"
         assert target.acme["ZeroSSL"] == "https://b.example/d"
         assert target.acme["Let's Encrypt"].startswith("https://acme-v02.api.letsencrypt.org/")
+
+
+def test_a_built_in_policy_takes_all_but_deadlines() -> None:
+    """
+    Also as the default, and as the policy of a kind.
+    """
+    text = """
+policies:
+  automatic: {unseen: [5%, 3d], issuers: [Example]}
+  authority: {unseen: 2w}
+targets: [https://a]
+"""
+    (one,) = read(text).targets
+    assert one.policy == replace(AUTOMATIC, unseen=Before(3 * DAY, 0.05), issuers=("Example",))
+    assert [match.policy.unseen for match in one.matches if match.policy.name == "authority"] == [
+        Before(14 * DAY)
+    ]
+
+
+def test_expected_issuers_are_those_of_the_target_or_of_defaults() -> None:
+    """
+    `any` undoes those of `defaults` and of the policy, which counts where there are none.
+    """
+    text = "{}targets: [https://a, {{url: https://b, issuers: any}}, {{url: https://c, issuers: Other}}]"
+    given = read(text.format("defaults: {issuers: [Example, Second]}\n")).targets
+    assert [one.issuers for one in given] == [("Example", "Second"), (), ("Other",)]
+    assert [one.issuers for one in read(text.format("")).targets] == [None, (), ("Other",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("AB:" * 31 + "AB", "ab" * 32),
+        ("ab" * 32, "ab" * 32),
+        ("SHA256:" + "Ab" * 32, "ab" * 32),
+        ("sha256 Fingerprint", None),
+        ("ab" * 20, None),
+        ("DigiCert Inc", None),
+    ],
+)
+def test_a_fingerprint_is_told_from_a_name(text: str, found: str | None) -> None:
+    """
+    With or without colons, in capitals or not.
+    """
+    assert fingerprint(text) == found
 
 
 def test_issuers_are_asked_only_as_far_as_the_settings_say() -> None:

@@ -87,7 +87,11 @@ def never_seen() -> str:
     """
     The name has no address and never had: one endpoint, called by host and port.
     """
-    return Scene().see(target(), failed(Reason.DNS_NOT_FOUND, "lms.example.com:443"), located=False).text()
+    return (
+        Scene()
+        .see(target(), failed(Reason.DNS_NOT_FOUND, "lms.example.com:443"), located=False)
+        .text(at=NOW + 900)
+    )
 
 
 def untrusted_with_several_faults() -> str:
@@ -216,7 +220,7 @@ def several_addresses() -> str:
             failed(Reason.CONNECT_TIMEOUT, "192.0.2.12:443"),
             left_out=[LeftOut("2001:db8::1", "no route to IPv6 from here")],
         )
-        .text()
+        .text(at=NOW + 900)
     )
 
 

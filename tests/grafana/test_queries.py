@@ -148,7 +148,7 @@ def urgent(world: Prometheus, job: str) -> list[tuple[str, str, str]]:
 
 def test_each_matter_of_the_demo_is_one_row(world: Prometheus) -> None:
     """
-    Each target of the demo with what is wrong with it. The one that wants our certificate was seen.
+    Each target of the demo with what is wrong with it. What fails is wrong only after a while.
     """
     assert urgent(world, DEMO) == [
         ("critical", "passed", "expired"),
@@ -157,8 +157,6 @@ def test_each_matter_of_the_demo_is_one_row(world: Prometheus) -> None:
         ("warning", "not_trusted", "not-yet-valid"),
         ("warning", "not_trusted", "untrusted"),
         ("warning", "not_trusted", "wrong-name"),
-        ("warning", "probe_failing", "refused"),
-        ("warning", "probe_failing", "silent"),
         ("warning", "renewal_overdue", "renewal-late"),
     ]
 
@@ -236,7 +234,7 @@ def decided(scene: Scene, now: float) -> list[Key]:
     """
     found = problem_rows(scene.memory, scene.faults, scene.rows(), now)
     keys = {row.found.onset.key for row in found}
-    return [key for key in keys if hidden_by(key, keys) is None]
+    return [key for key in keys if hidden_by(key, [one for one in keys if one[0] == key[0]]) is None]
 
 
 def test_each_problem_of_many_targets_is_in_one_tile(many: tuple[Prometheus, Scene, float]) -> None:
@@ -260,7 +258,7 @@ def test_each_problem_of_many_targets_is_in_one_tile(many: tuple[Prometheus, Sce
 
 
 @pytest.mark.parametrize(
-    ("job", "expected"), [(DEMO, (2, 2, 1, 0, 0, 4)), (UNUSUAL, (3, 0, 0, 2, 1, 2))], ids=(DEMO, UNUSUAL)
+    ("job", "expected"), [(DEMO, (2, 0, 1, 0, 0, 4)), (UNUSUAL, (3, 0, 0, 2, 1, 2))], ids=(DEMO, UNUSUAL)
 )
 def test_each_row_of_the_table_is_in_one_tile(world: Prometheus, job: str, expected: Sequence[int]) -> None:
     """

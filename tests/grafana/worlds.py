@@ -53,7 +53,8 @@ def unusual(now: float) -> str:
     # Seen an hour ago, with two days left, and not since.
     gone = target(name="unseen-and-due")
     scene.see(gone, seen(facts(leaf("gone", 2), above)), at=now - 3600)
-    scene.see(gone, failed(Reason.CONNECT_TIMEOUT), at=now)
+    for at in (now - 1800, now):
+        scene.see(gone, failed(Reason.CONNECT_TIMEOUT), at=at)
     scene.see(target(name="will-fail"), seen(_asked_for(facts(leaf("will-fail", 70), above), now)), at=now)
     for name, hazard in (("lost", Hazard.DOMAIN_REDEMPTION), ("unpaid", Hazard.DOMAIN_AUTO_RENEW)):
         found = replace(facts(leaf(name, 70), above), hazards=(FoundHazard(hazard, "words about it"),))
@@ -86,7 +87,8 @@ def large(count: int, now: float) -> Scene:
         leaf = _one_of_many(served, now, end)
         of = _target_of_many(number)
         if number % 50 == 1:
-            scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=now)
+            for at in (now - 3600, now):
+                scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=at)
         else:
             found = [Fault.NAME_MISMATCH] if number % 40 == 2 else []
             scene.see(of, seen(facts(leaf, above)), found=found, at=now)
@@ -106,7 +108,8 @@ def mostly_well(count: int, now: float, unwell: int) -> Scene:
         served = number // 3 if trouble is None else count + number
         left = {0: 2.0, 1: -1.0, 2: 15.0}.get(-1 if trouble is None else trouble, 60 + served % 300)
         if trouble == 3:
-            scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=now)
+            for at in (now - 3600, now):
+                scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=at)
             continue
         found = [Fault.NAME_MISMATCH] if trouble == 4 else []
         shown = facts(_one_of_many(served, now, now + left * DAY), above)

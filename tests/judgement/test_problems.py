@@ -13,7 +13,7 @@ from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.problems import Found, Key, hidden_by, is_well, newest_ends, problems
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
-from exporter.model.policies import DAY, DOMAIN, HOUR, MANUAL, Before, Severity
+from exporter.model.policies import AUTOMATIC, DAY, DOMAIN, HOUR, MANUAL, Before, Policy, Severity
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.model.targets import Target
@@ -103,19 +103,77 @@ def test_the_worst_endpoint_speaks_for_all() -> None:
     assert ("not_deployed", "critical") in of(scene.rows())
 
 
-def test_what_can_not_be_seen_is_a_problem_after_ten_minutes() -> None:
+def failing(facts: Facts, policy: Policy = AUTOMATIC) -> Scene:
     """
-    At once if it never was; critical if what was seen last is.
+    A target that was seen, and fails from a minute later on.
+    """
+    scene = Scene().see(target(policy=policy), seen(facts))
+    for later in (60, 120):
+        scene.see(target(policy=policy), failed(Reason.TIMEOUT), at=NOW + later)
+    return scene
+
+
+def test_what_was_never_seen_is_a_problem_after_a_quarter_of_an_hour() -> None:
+    """
+    Since the first probe that failed.
     """
     never = Scene().see(target(), failed(Reason.DNS_NOT_FOUND))
-    assert of(never.rows()).keys() == {("probe_failing", "warning")}
-    scene = Scene().see(target(), seen(ending(75 * DAY)))
-    scene.see(target(), failed(Reason.TIMEOUT), at=NOW + 300)
-    assert of(scene.rows(), NOW + 599) == {}
-    assert of(scene.rows(), NOW + 600).keys() == {("probe_failing", "warning")}
-    near = Scene().see(target(), seen(ending(5 * DAY)))
-    near.see(target(), failed(Reason.TIMEOUT), at=NOW + 600)
-    assert ("probe_failing", "critical") in of(near.rows(), NOW + 600)
+    never.see(target(), failed(Reason.DNS_NOT_FOUND), at=NOW + 300)
+    assert of(never.rows(), NOW + 899) == {}
+    assert of(never.rows(), NOW + 900).keys() == {("probe_failing", "warning")}
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "unseen", "pace"),
+    [
+        (HOUR, None, 900),
+        (DAY, None, 24 * 60),
+        (6 * DAY, None, 2.4 * HOUR),
+        (90 * DAY, None, DAY),
+        (3 * 365 * DAY, None, DAY),
+        (90 * DAY, Before(3 * DAY), 3 * DAY),
+        (90 * DAY, Before(share=0.1), 9 * DAY),
+        (90 * DAY, Before(300), 300),
+    ],
+)
+def test_what_can_not_be_seen_any_more_is_a_problem_at_the_pace_of_its_policy(
+    lifetime: float, unseen: Before | None, pace: float
+) -> None:
+    """
+    By default a sixtieth of the lifetime, between a quarter of an hour and a day.
+    """
+    scene = failing(ending(0.9 * lifetime, lifetime), replace(AUTOMATIC, unseen=unseen))
+    assert of(scene.rows(), NOW + 59 + pace) == {}
+    assert of(scene.rows(), NOW + 60 + pace).keys() == {("probe_failing", "warning")}
+
+
+def test_near_its_end_what_can_not_be_seen_is_critical_after_a_quarter_of_an_hour() -> None:
+    """
+    Whatever pace its policy has: there is no time left to wait.
+    """
+    scene = failing(ending(5 * DAY), replace(AUTOMATIC, unseen=Before(3 * DAY)))
+    assert ("probe_failing", "critical") not in of(scene.rows(), NOW + 959)
+    assert ("probe_failing", "critical") in of(scene.rows(), NOW + 960)
+
+
+def test_a_staple_does_not_set_the_pace_of_a_server() -> None:
+    """
+    It lives for days, and nobody needs it while the server is down.
+    """
+    leaf = ending(75 * DAY)
+    staple = Item("staple", Kind.OCSP, NOW - DAY, NOW + DAY / 4)
+    scene = failing(replace(leaf, items=(*leaf.items, staple)))
+    assert not {name for name, _ in of(scene.rows(), NOW + DAY)} & {"probe_failing"}
+
+
+def test_a_look_that_succeeds_begins_the_wait_anew() -> None:
+    """
+    A host that is down for a while each night is seen in between.
+    """
+    scene = failing(ending(75 * DAY))
+    scene.see(target(), seen(ending(75 * DAY)), at=NOW + DAY)
+    scene.see(target(), failed(Reason.TIMEOUT), at=NOW + DAY + 60)
+    assert of(scene.rows(), NOW + 2 * DAY + 59) == {}
 
 
 def test_what_clients_refuse_is_critical_when_they_took_it_before() -> None:
@@ -279,4 +337,4 @@ def test_an_end_that_is_near_is_hidden_by_what_says_more(
     By the table: never by something milder, nor by a problem of another item.
     """
     key: Key = ("shop", "leaf", Problem.SOON, severity)
-    assert hidden_by(key, {key, *(("shop", *one) for one in beside)}) == hider
+    assert hidden_by(key, [key, *(("shop", *one) for one in beside)]) == hider

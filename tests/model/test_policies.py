@@ -14,10 +14,12 @@ from exporter.model.policies import (
     DOMAIN,
     HOUR,
     MANUAL,
+    RENEWERS,
     Before,
     Policy,
     TimeLeft,
     lateness,
+    renewer_of,
 )
 
 YEAR = 365 * DAY
@@ -168,9 +170,64 @@ def test_the_built_in_policies_have_their_own_names() -> None:
     """
     The key is what a configuration writes.
     """
+    names = {"automatic", "manual", "authority", "domain", "signature", "crl"}
     assert {name: policy.name for name, policy in BUILT_IN.items()} == {
-        name: name for name in ("automatic", "manual", "authority", "domain", "signature", "crl")
+        name: name for name in names | {renewer.policy.name for renewer in RENEWERS}
     }
+
+
+def test_each_renewer_is_stated_by_somebody() -> None:
+    """
+    The document has the rule; what people do each month nobody states.
+    """
+    assert {one.policy.name for one in RENEWERS if not one.source.startswith("https://")} == {"monthly"}
+    assert all(one.who and one.rule for one in RENEWERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "lifetime", "left"),
+    [
+        *(("acme", days * DAY, days * DAY / 3) for days in (45, 47, 90)),
+        *(("acme", days * DAY, days * DAY / 2) for days in (6, 90)),
+        *(("cert-manager", days * DAY, days * DAY / 3) for days in (1, 6, 47, 90, 398)),
+        *(("vault-agent", days * DAY, days * DAY * 0.1) for days in (1, 3, 32, 90, 365)),
+        *(("kubelet", days * DAY, days * DAY * share) for days in (1, 30, 365) for share in (0.1, 0.3)),
+        *(("step", lifetime, lifetime / 3) for lifetime in (HOUR, DAY, 90 * DAY)),
+        *((name, lifetime, lifetime / 2) for name in ("istio", "spire") for lifetime in (HOUR, DAY)),
+        *((f"cloud-{days}", lifetime * DAY, days * DAY) for days in (60, 45, 30) for lifetime in (198, 398)),
+        ("monthly", 47 * DAY, 16 * DAY),
+    ],
+)
+def test_healthy_renewers_are_not_alerted_by_their_policy(name: str, lifetime: float, left: float) -> None:
+    """
+    Though they are late by a day, or by a twenty-fourth of a short lifetime.
+    """
+    assert left - min(DAY, lifetime / 24) > BUILT_IN[name].time_left(lifetime).warning
+
+
+@pytest.mark.parametrize(
+    ("issuer", "subject", "place", "stated", "expected"),
+    [
+        ("CN=Vault Intermediate,O=Example", "CN=a", "https://a", "", "vault-agent"),
+        ("CN=E7,O=Let's Encrypt,C=US", "CN=a", "https://a", "", "acme"),
+        ("CN=Any", "CN=a", "/etc/letsencrypt/live/a/fullchain.pem", "", "acme"),
+        ("CN=kubernetes", "CN=system:node:a,O=system:nodes", "https://a:10250", "", "kubelet"),
+        ("CN=kubernetes", "CN=a", "/var/lib/kubelet/pki/kubelet-client-current.pem", "", "kubelet"),
+        ("O=cluster.local", "", "tls://a:15443", "", "istio"),
+        ("CN=Amazon RSA 2048 M02,O=Amazon,C=US", "CN=a", "https://a", "", "cloud-60"),
+        ("CN=Vault", "CN=a", "prod/web:tls.crt", "cert-manager", "cert-manager"),
+        ("CN=Vault", "CN=a", "/etc/letsencrypt/live/a/cert.pem", "", "acme"),
+        ("CN=Corporate CA,O=Example", "CN=a", "https://a", "", None),
+    ],
+)
+def test_what_gives_a_renewer_away(
+    issuer: str, subject: str, place: str, stated: str, expected: str | None
+) -> None:
+    """
+    What the facts say first, then a place, then an issuer.
+    """
+    found = renewer_of(issuer, subject, [place], stated)
+    assert (found and found.policy.name) == expected
 
 
 BEFORE = st.builds(Before, st.floats(1, 100 * YEAR), st.none() | st.floats(0.001, 0.5)) | st.builds(

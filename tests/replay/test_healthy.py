@@ -440,7 +440,7 @@ def test_what_was_never_seen_is_told_of_as_such_only() -> None:
         Name("ExpiryProbeFailing", "warning", one.target.name, ""),
         Name("ExpiryProbeFailing", "warning", two.target.name, ""),
     }
-    assert all(firing == Firing(5 * MINUTE, HOUR, complete=True) for firing in found.values())
+    assert all(firing == Firing(15 * MINUTE, HOUR, complete=True) for firing in found.values())
 
 
 def test_quotes_and_line_ends_in_labels_reach_the_title() -> None:

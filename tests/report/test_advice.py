@@ -3,15 +3,18 @@ Advice: there is some for everything that can be wrong.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import exporter
+from exporter.model.observation import Item
 from exporter.model.policies import AUTOMATIC, BUILT_IN, MANUAL, Policy
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
-from exporter.report.advice import FAILURES, FAULTS, HAZARDS, renewal
+from exporter.report.advice import FAILURES, FAULTS, HAZARDS, policy_hint, renewal
+from tests.golden import values
 
 
 def test_every_reason_fault_and_hazard_has_advice() -> None:
@@ -68,3 +71,25 @@ def test_who_renews_decides_what_is_to_be_done(kind: Kind, policy: Policy, said:
     A machine that did not is looked at; a person who should is told to.
     """
     assert renewal(kind, policy).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "place", "renewer", "policy", "named"),
+    [
+        ("CN=Vault", "https://a.example.com", "", AUTOMATIC, "vault-agent"),
+        ("CN=Any", "/etc/letsencrypt/live/a/fullchain.pem", "", MANUAL, "acme"),
+        ("CN=Any", "prod/web:tls.crt", "cert-manager", AUTOMATIC, "cert-manager"),
+        ("CN=Vault", "https://a.example.com", "", replace(AUTOMATIC, name="mine"), ""),
+        ("CN=Any", "https://a.example.com", "", AUTOMATIC, ""),
+    ],
+)
+def test_the_policy_of_a_renewer_that_shows_is_named(
+    issuer: str, place: str, renewer: str, policy: Policy, named: str
+) -> None:
+    """
+    Unless somebody chose a policy, or nothing gives it away.
+    """
+    one = values.certificate(issuer=issuer)
+    item = Item("leaf", Kind.LEAF, one.not_before, one.not_after, one)
+    said = policy_hint(item, policy, [place], renewer)
+    assert f"`policy: {named}`" in said if named else not said

@@ -215,15 +215,15 @@ def test_the_reach_of_a_certificate_is_counted() -> None:
 
 def test_what_can_not_be_seen_is_said() -> None:
     """
-    It fires already, and its ends are missing.
+    It fires soon, and its ends are missing.
     """
     found = of(failed(Reason.CONNECTION_REFUSED))
-    assert told(found) == [(0.0, "ExpiryProbeFailing", "warning")]
+    assert told(found) == [(900 / DAY, "ExpiryProbeFailing", "warning")]
     assert found.alerts[0].reasons == ("connection_refused",)
     assert [row.label for row in found.unseen] == [ADDRESS]
 
 
-def test_what_was_seen_and_can_not_be_any_more_is_told_ten_minutes_later() -> None:
+def test_what_was_seen_and_can_not_be_any_more_is_told_at_the_pace_of_its_policy() -> None:
     """
     As critical once what was seen last is critical.
     """
@@ -231,7 +231,7 @@ def test_what_was_seen_and_can_not_be_any_more_is_told_ten_minutes_later() -> No
     scene.see(target(), failed(Reason.TIMEOUT), at=NOW + 60)
     failing = [one for one in forecast(scene.rows(), NOW + 60, 90).alerts if one.name == "ExpiryProbeFailing"]
     assert [(one.at - NOW, one.severity) for one in failing] == [
-        (600, Severity.WARNING),
+        (60 + DAY, Severity.WARNING),
         (19 * DAY, Severity.CRITICAL),
     ]
 

@@ -162,9 +162,9 @@ def test_what_has_no_end_says_when_it_was_last_well() -> None:
     """
     scene = Scene().see(target(), seen(ending(75 * DAY)))
     scene.see(target(), failed(Reason.CONNECTION_REFUSED), at=NOW + 700)
-    found = rows(scene, NOW + 700)
+    found = rows(scene, NOW + 700 + DAY)
     assert end_of(found["probe_failing"]) == NOW
-    assert said(scene, "probe_failing", NOW + 700).advice == advice.FAILURES[Reason.CONNECTION_REFUSED]
+    assert said(scene, "probe_failing", NOW + 700 + DAY).advice == advice.FAILURES[Reason.CONNECTION_REFUSED]
     refused = Scene().see(target(), seen(ending(75 * DAY)), found=[Fault.SELF_SIGNED])
     assert end_of(rows(refused, NOW + 5)["not_trusted"]) == NOW + 5
 

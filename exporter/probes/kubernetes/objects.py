@@ -33,6 +33,16 @@ _PRIVATE_KEYS = frozenset({"tls.key", "ssh-privatekey"})
 """Keys of Secrets that hold private keys by the definition of their types: not even decoded."""
 
 
+_CERT_MANAGER = "cert-manager.io/"
+"""Begins the annotations of a Secret that cert-manager keeps."""
+
+
+_RENEW_BEFORE = "cert-manager.io/renew-before"
+
+
+_GO_DURATION = re.compile(r"(?:([0-9]{1,7})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s)?")
+
+
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 
 
@@ -143,7 +153,36 @@ def read_secret(obj: dict[str, Any], password: str | None, before: Stored | None
             where = f"{namespace}/{name}:{TLS_CERTIFICATE}"
             words = f"{where}: a Secret of type {TLS_TYPE} without {TLS_CERTIFICATE}"
             reading.outcomes[where] = ProbeError(Reason.NOTHING_EXPIRES, words)
+    annotations = _mapping(_mapping(obj, "metadata"), "annotations")
+    if any(name.startswith(_CERT_MANAGER) for name in annotations):
+        before = annotations.get(_RENEW_BEFORE)
+        reading.outcomes = {label: _of_cert_manager(one, before) for label, one in reading.outcomes.items()}
     return reading.stored(version_of(obj))
+
+
+def _of_cert_manager(outcome: Outcome, renew_before: Any) -> Outcome:
+    """
+    Return the outcome of a Secret that cert-manager keeps, renewed as its annotation says, if it has one.
+    """
+    if not isinstance(outcome, Facts):
+        return outcome
+    facts, before = replace(outcome, renewer="cert-manager"), _seconds(renew_before)
+    ends = {item.not_after for item in facts.items if item.kind is Kind.LEAF}
+    if before is None or len(ends) != 1:
+        return facts
+    end = ends.pop()
+    return _renewed_facts(facts, Renewed(("", ""), end - before, end))
+
+
+def _seconds(value: Any) -> float | None:
+    """
+    Return the seconds of a duration as Go writes it (`360h0m0s`); None for anything else.
+    """
+    found = _GO_DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not value or found is None:
+        return None
+    hours, minutes, seconds = map(int, found.groups("0"))
+    return hours * 3600.0 + minutes * 60 + seconds
 
 
 def read_config_map(obj: dict[str, Any], password: str | None, before: Stored | None) -> Stored:
@@ -184,11 +223,14 @@ def read_certificate(obj: dict[str, Any], _password: str | None, _before: Stored
     """
     namespace, _ = key_of(obj)
     status = _mapping(obj, "status")
-    secret = _mapping(obj, "spec").get("secretName")
-    due = rfc3339(status.get("renewalTime"))
+    spec = _mapping(obj, "spec")
+    secret, end = spec.get("secretName"), rfc3339(status.get("notAfter"))
+    due, before = rfc3339(status.get("renewalTime")), _seconds(spec.get("renewBefore"))
+    if due is None and end is not None and before is not None:
+        due = end - before
     renewed = None
     if isinstance(secret, str) and due is not None:
-        renewed = Renewed((namespace, secret), due, rfc3339(status.get("notAfter")))
+        renewed = Renewed((namespace, secret), due, end)
     return Stored(version_of(obj), renewed=renewed)
 
 

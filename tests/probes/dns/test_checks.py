@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from cryptography import x509
@@ -19,19 +19,26 @@ from cryptography.x509.oid import NameOID
 from exporter.demo.minter import Minted, root
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
+from exporter.lookups.dns import UNASKED_AGAIN_AFTER, checks
 from exporter.model.observation import Facts
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
-from exporter.net.background import LookupFailedError
+from exporter.model.urls import parse_proxy
+from exporter.net.background import LookupFailedError, LookupState
 from exporter.net.dns import Resolution
 from exporter.probes.dependencies import Dependencies
 from exporter.report.status import Level
+from tests.golden import values
 from tests.golden.values import status_of
 from tests.probes.dns.asking import DAY, ONE, facts, held, look, looks_until, name_servers
 from tests.probes.tls.wire import probing
 from tests.support.certificates import NOW
 from tests.support.name_servers import Zone
 from tests.support.servers import Server, Site, nginx
+
+if TYPE_CHECKING:
+    from exporter.net.network import Network
+    from exporter.pki.authorities import Authorities
 
 NAMES = ("www.example.test", "shop.example.test")
 ALIVE = f"@ NS ns1\nns1 A {ONE}\nwww A {ONE}\nshop AAAA 2001:db8::1"
@@ -112,6 +119,82 @@ def bad(server: Server, tmp_path: Path, one: Zone) -> tuple[list[str], str]:
     assert [item.name for item in found.items] == [item.name for item in first.items]
     details = [one.detail for one in found.faults] + [one.detail for one in found.hazards]
     return told(found), " / ".join(details)
+
+
+def unasked(server: Server, port: int) -> Target:
+    """
+    A target that says nothing about checks.
+    """
+    return replace(target(server, port), dns_checks=None)
+
+
+def test_public_issuers_are_checked_unasked(server: Server, tmp_path: Path) -> None:
+    """
+    CAA, and a name that does not exist; TLSA records only for those who ask.
+    """
+    alive = f"@ NS ns1\nns1 A {ONE}\nwww A {ONE}"
+    one = zone(
+        ['@ CAA 0 issue "digicert.com"', f"_{server.port}._tcp.www TLSA 3 1 1 {'00' * 32}"], alive=alive
+    )
+    with name_servers(tmp_path, [one]) as port:
+        _, found = looks_until(port, unasked(server, port), lambda one: bool(one.hazards))
+    assert told(found) == [Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING]
+
+
+def test_the_default_is_rationed_and_asks_nothing_about_private_issuers() -> None:
+    """
+    Every six hours; never of a certificate whose issuer is no public one, nor through a proxy, nor when off.
+    """
+    issuers = {"Let's Encrypt": True, "Example Internal CA": False}
+    for organization, is_asked in issuers.items():
+        leaf = values.certificate(issuer=organization)
+        look = values.facts(leaf)
+        one = values.target(dns_checks=None)
+        asked = Asked()
+        checks(look, one, cast("Network", asked), cast("Authorities", None))
+        assert bool(asked.keys) == is_asked
+    look = values.facts(values.certificate(issuer="Let's Encrypt"))
+    for one in (
+        values.target(dns_checks=False),
+        values.target(proxy=parse_proxy("http://proxy.example.com:3128")),
+    ):
+        asked = Asked()
+        assert checks(look, one, cast("Network", asked), cast("Authorities", None)) is look
+        assert asked.keys == []
+    # One look-up for all targets with the certificate.
+    shared = Asked()
+    for name in ("https://a.example.com", "https://b.example.com"):
+        checks(look, values.target(name), cast("Network", shared), cast("Authorities", None))
+    assert len(set(shared.keys)) == 1
+    assert UNASKED_AGAIN_AFTER >= 6 * 3600
+
+
+class Asked:
+    """
+    Look-ups that are only counted.
+    """
+
+    def __init__(self) -> None:
+        self.lookups = self
+        self.keys: list[object] = []
+
+    def hear(self, key: object, *_: object) -> LookupState:
+        """
+        Nothing is known yet, and the look-up failed.
+        """
+        self.keys.append(key)
+        return LookupState(None, LookupFailedError(Reason.DNS_FAILED, "words"))
+
+
+def test_a_failed_look_up_that_nobody_asked_for_is_no_news() -> None:
+    """
+    A host without public DNS is not told of it each minute.
+    """
+    look = values.facts(values.certificate(issuer="Let's Encrypt"))
+    unasked_for, asked_for = values.target(), values.target(dns_checks=True)
+    network, nobody = cast("Network", Asked()), cast("Authorities", None)
+    assert checks(look, unasked_for, network, nobody) == look
+    assert [one.lookup for one in checks(look, asked_for, network, nobody).unanswered] == [Lookup.DNS]
 
 
 def test_a_caa_record_for_another_authority_is_told(server: Server, tmp_path: Path) -> None:

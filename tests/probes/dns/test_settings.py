@@ -50,7 +50,7 @@ def test_the_settings_of_a_target() -> None:
 
     one, two = parse(text, "expiry.yml", {}).targets
 
-    assert (one.dns_checks, one.dns_servers) == (False, (("192.0.2.53", 53),))
+    assert (one.dns_checks, one.dns_servers) == (None, (("192.0.2.53", 53),))
     assert (two.dns_checks, two.dns_servers) == (True, (("2001:db8::53", 5353), ("192.0.2.54", 53)))
 
 
@@ -60,7 +60,7 @@ def test_the_settings_of_a_target() -> None:
         ("dns_servers: [ns.example.com]", "'ns.example.com' is not the address of a name server"),
         ("dns_servers: []", "must not be empty"),
         ("dns_servers: 192.0.2.53", "must be a list"),
-        ("dns_checks: often", "must be true or false"),
+        ("dns_checks: often", "must be true, false or auto"),
     ],
 )
 def test_faults_are_told_with_what_would_be_right(settings: str, words: str) -> None:

@@ -1,0 +1,41 @@
+"""
+Issuance: whether one of the CAs that a person expects stands behind a certificate. Pure.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from exporter.model.observation import Certificate
+from exporter.model.targets import fingerprint
+from exporter.pki.certificates import load
+from exporter.pki.trust import TrustStore, issuers_of
+
+_NAMES = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
+
+
+def is_issued_by(
+    expected: Iterable[str], leaf: Certificate, chain: Sequence[Certificate], store: TrustStore | None
+) -> bool:
+    """
+    Return True when one of the `expected` CAs stands behind a leaf.
+
+    Each is a common name or an organization (the whole of it, ignoring case) of the leaf's issuer or of a CA
+    above it, or the fingerprint of a CA certificate above it. `chain` has the certificates that came with the
+    leaf; a stranger may present any, so only those count of which each signed the one before.
+    """
+    path = issuers_of(leaf, chain, store)
+    names = {name.casefold() for name in _names(load(leaf.der).issuer)}
+    for one in path:
+        names.update(name.casefold() for name in _names(load(one.der).subject))
+    known = {one.fingerprint_sha256 for one in path}
+    return any(text.strip().casefold() in names or fingerprint(text) in known for text in expected)
+
+
+def _names(name: x509.Name) -> list[str]:
+    """
+    Return the common names and organizations in a name.
+    """
+    values = (found.value for oid in _NAMES for found in name.get_attributes_for_oid(oid))
+    return [value for value in values if isinstance(value, str)]
