@@ -3,6 +3,7 @@ Write the dashboards: `python -m grafana`.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,28 @@ from grafana import exporter, fleet, target
 
 DIRECTORY = Path(__file__).parent
 
+LEAST_GRAFANA = "12.4.3"
+"""The oldest version whose libraries have drawn the dashboards: those of tests/grafana/render."""
+
 
 def text(dashboard: Dashboard) -> str:
     """
     Return the dashboard as JSON; equal dashboards have equal bytes.
     """
     plain = json.loads(json.dumps(dashboard, cls=JSONEncoder))
+    plain["__requires"] = requirements({panel["type"] for panel in plain["panels"]} - {"row"})
     return json.dumps(_unhidden(plain), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def requirements(panels: Iterable[str]) -> list[dict[str, str]]:
+    """
+    Return the needs of a dashboard with panels of these types, as Grafana shows them at an import.
+    """
+    return [
+        {"type": "grafana", "id": "grafana", "name": "Grafana", "version": LEAST_GRAFANA},
+        {"type": "datasource", "id": "prometheus", "name": "Prometheus", "version": "1.0.0"},
+        *({"type": "panel", "id": one, "name": one, "version": ""} for one in sorted(panels)),
+    ]
 
 
 def _unhidden(value: Any) -> Any:

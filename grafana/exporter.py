@@ -36,7 +36,7 @@ def dashboard() -> Dashboard:
         shell.ALERTS.replace("{", f"{{{EXPORTERS}, ", 1),
         [
             ("", stats),
-            ("Looking", [sweeps(), endpoints(), targets_over_time(), failures()]),
+            ("Probes", [sweeps(), failures(), endpoints(), targets_over_time()]),
             ("The process", [memory(), cpu(), files(), loaded()]),
             ("Scrapes, as Prometheus sees them", [scrapes(), samples(), scrape_health()]),
             ("All exporters", [exporters()]),
@@ -101,7 +101,7 @@ def complete() -> stat.Panel:
     """
     return _worst(
         "Sweep complete",
-        "Whether the last scrape had time to look at every endpoint. If not, the rest said `timeout`: raise"
+        "Whether the last scrape had time to probe every endpoint. If not, the rest said `timeout`: raise"
         " scrape_timeout, or share the targets among several exporters with --shard.total.",
         f"min({of(families.SWEEP_COMPLETE)})",
         "ExpirySweepIncomplete",
@@ -132,7 +132,7 @@ def targets() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Targets",
-            "Targets that the chosen exporters looked at in their last sweeps; replicas with the same"
+            "Targets that the chosen exporters probed in their last sweeps; replicas with the same"
             " configuration count them twice.",
             3,
             4,
@@ -147,8 +147,8 @@ def failing() -> stat.Panel:
     Share of probes that fail.
     """
     return _tile(
-        "Looks that fail",
-        "The part of the endpoints at which the last look failed. A few are servers that are down. Half"
+        "Failed probes",
+        "The part of the endpoints at which the last probe failed. A few are servers that are down. Half"
         " of them and more: the exporter's own network, DNS or firewall.",
         f"sum({of(families.SWEEP_FAILURES)}) / (sum({of(families.SWEEP_ENDPOINTS)}) > 0)",
         "ExpiryProbeFailing",
@@ -206,20 +206,16 @@ def clock() -> stat.Panel:
 
 def sweeps() -> timeseries.Panel:
     """
-    Sweep time and its limit.
+    Sweep time.
     """
     return panels.lines_panel(
         Place(
-            "Time of sweeps, and what they may take",
-            "How long looking at all endpoints took, for each exporter, and the least that any of"
-            " them might have taken (dashed). Lines that reach the dashed one are incomplete sweeps. A line"
-            " at the targets' own timeout has silent endpoints.",
+            "Time of sweeps",
+            "How long the probes of all endpoints took, for each exporter. What part of the scrape's timeout"
+            " that is stands in the tile above. A line at the targets' own timeout has silent endpoints.",
             12,
         ),
-        [
-            _compared(_each(families.SWEEP_DURATION)),
-            Series(f"min({of(families.SWEEP_TIMEOUT)})", "budget", panels.CRITICAL, True),
-        ],
+        [_compared(_each(families.SWEEP_DURATION))],
         unit="s",
         at_least=0,
     )
@@ -227,19 +223,16 @@ def sweeps() -> timeseries.Panel:
 
 def endpoints() -> timeseries.Panel:
     """
-    Number of endpoints, and of those whose probe fails.
+    Number of endpoints.
     """
     return panels.lines_panel(
         Place(
-            "Endpoints and looks that fail",
-            "All endpoints of the chosen exporters, and those at which the look failed. Fewer endpoints at"
-            " one moment: a name that no longer resolves, or a configuration that lost targets.",
+            "Endpoints",
+            "All endpoints of the chosen exporters. Fewer at one moment: a name that no longer resolves, or a"
+            " configuration that lost targets.",
             12,
         ),
-        [
-            Series(f"sum({of(families.SWEEP_ENDPOINTS)})", "endpoints", panels.CALM),
-            Series(f"sum({of(families.SWEEP_FAILURES)})", "failed", panels.CRITICAL),
-        ],
+        [Series(f"sum({of(families.SWEEP_ENDPOINTS)})", "endpoints", panels.CALM)],
         unit="short",
         at_least=0,
         decimals=0,
@@ -271,8 +264,8 @@ def failures() -> timeseries.Panel:
     """
     return panels.lines_panel(
         Place(
-            "Looks that fail, by reason",
-            "Endpoints by the reason for which the look failed, the most frequent first. `timeout` is the"
+            "Failed probes by reason",
+            "Endpoints by the reason for which the probe failed, the most frequent first. `timeout` is the"
             " exporter's own: its sweep was not complete. `dns_…` for many is a resolver. The manual"
             " explains each.",
             12,
@@ -292,7 +285,7 @@ def failures() -> timeseries.Panel:
         decimals=0,
         stacked=True,
         points=120,
-        no_value="Every look succeeds.",
+        no_value="Every probe succeeds.",
     )
 
 
@@ -341,7 +334,7 @@ def files() -> timeseries.Panel:
         Place(
             "Open files",
             "The part of the open files that the system allows which are in use: each connection is one."
-            " Near 100 % looks fail for lack of them: raise the limit (LimitNOFILE), or lower"
+            " Near 100 % probes fail for lack of them: raise the limit (LimitNOFILE), or lower"
             " --sweep.concurrency.",
             6,
         ),

@@ -2,27 +2,29 @@
 The Fleet dashboard: problems that need a person today, and the renewals of the next year.
 """
 
+from collections.abc import Sequence
+
 from grafana_foundation_sdk.builders import barchart, bargauge, stat, table, timeseries
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from exporter.model.problems import Problem
+from exporter.model.reasons import Kind
 from exporter.report import families
 from grafana import panels, queries, shell
-from grafana.meanings import ADVICE, KINDS, NEVER_SEEN, PROBLEMS, SORTS
+from grafana.meanings import ADVICE, KINDS, PROBLEMS, RUNBOOKS, SEVERITIES, SORTS
 from grafana.panels import Column, Place, Series, Word
 from grafana.queries import (
-    INFO,
+    CHOSEN,
     ITEM,
     NOT_ABOVE,
     OWN,
-    OWNED,
-    RANK,
     TARGET,
     chosen,
-    due,
     milliseconds,
+    none_of,
     of,
-    rank,
-    rest,
+    one_of,
+    problems,
 )
 
 NAME = "fleet"
@@ -33,10 +35,14 @@ MONDAY = 4 * 86400
 
 WEEKS = 53
 
-COUNTED = 1_000_000
-"""More than any number of certificates or targets: a factor for the first key of a sort by two keys."""
+BARE = (Kind.CRL, Kind.OCSP, Kind.REGISTRATION, Kind.DNSSEC, Kind.SSH, Kind.METADATA)
+"""Kinds of items that are no X.509 certificates."""
 
-LEAF = 'kind="leaf"'
+RANGE = 300
+"""Points of the graph of problems."""
+
+CERTIFICATES = 200
+"""Rows of the table of certificates."""
 
 
 def dashboard() -> Dashboard:
@@ -46,12 +52,12 @@ def dashboard() -> Dashboard:
     stats = [
         exporters(),
         targets(),
-        expired(),
-        refused(),
-        ends_soon(),
-        renewal_late(),
-        not_deployed(),
+        critical(),
         unseen(),
+        renewal_late(),
+        ends_soon(),
+        not_deployed(),
+        others(),
     ]
     return shell.dashboard(
         NAME,
@@ -62,25 +68,36 @@ def dashboard() -> Dashboard:
         f"count by (alertname, severity) ({shell.ALERTS})",
         [
             ("", stats),
-            ("What needs a person, the most urgent first", [urgent()]),
-            ("The year ahead", [year_ahead()]),
-            ("How well renewals work", [issuers(), shared()]),
-            ("What is wrong, and since when", [reasons(), history()]),
-            ("Overview", [protocols(), keys(), kinds(), owners()]),
+            ("What needs a person", [urgent()]),
+            ("Everything that ends, and when", [certificates(), year_ahead()]),
+            ("Where the problems are, and since when", [history(), reasons(), issuers(), owners()]),
+            ("What is there", [protocols(), keys(), kinds()]),
         ],
-        # Over thousands of targets it costs Prometheus seconds of CPU, and deadlines are hours and days.
+        # Deadlines are hours and days.
         refresh="5m",
+        within=True,
     )
 
 
-def _count(title: str, description: str, condition: str, colour: str, alert: str) -> stat.Panel:
+CRITICAL, WARNING = 'severity="critical"', 'severity="warning"'
+
+UNSEEN = (Problem.PROBE_FAILING,)
+LATE = (Problem.RENEWAL_OVERDUE, Problem.SIGNATURE_STALE)
+BY_HAND = (Problem.SOON, Problem.AUTHORITY_ENDING, Problem.DOMAIN_ENDING, Problem.CHAIN_ENDS_FIRST)
+OLD = (Problem.NOT_DEPLOYED, Problem.WENT_BACKWARDS)
+"""What one tile counts of the warnings. The last tile counts the others."""
+
+
+def _count(
+    title: str, description: str, which: Sequence[str], colour: str, alert: str, *, width: int = 3
+) -> stat.Panel:
     """
-    Return the number of items that meet the condition, in its colour; `none` in blue without any.
+    Return the number of problems that match, in its colour; a quiet `none` without any.
     """
     return panels.stat_panel(
-        Place(title, description, 3, 4),
-        queries.total(f"count by (target, item) ({chosen(condition)})"),
-        colours=panels.steps(panels.FINE, (1, colour)),
+        Place(title, description, width, 4),
+        queries.number(*which),
+        colours=panels.steps(panels.QUIET, (1, colour)),
         mappings=panels.words({"0": Word("none")}),
         links={"Runbook": f"{shell.RUNBOOKS}/{alert}.md"},
     )
@@ -99,7 +116,7 @@ def exporters() -> stat.Panel:
             4,
         ),
         f"count({of('up')} == 0) or 0 * count({of('up')})",
-        colours=panels.steps(panels.FINE, (1, panels.CRITICAL)),
+        colours=panels.steps(panels.QUIET, (1, panels.CRITICAL)),
         mappings=[*panels.words({"0": Word("all answer")}), panels.at_least(1, "DOWN")],
         links={"Runbook": f"{shell.RUNBOOKS}/ExpiryExporterDown.md"},
     )
@@ -112,9 +129,9 @@ def targets() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Targets",
-            "Configured targets, whatever their last look gave. Fewer than you expect: compare the"
+            "Configured targets, whatever their last probe gave. Fewer than you expect: compare the"
             " configuration and the variables above.",
-            3,
+            2,
             4,
         ),
         f"count(count by (target) ({queries.CHOSEN}))",
@@ -122,44 +139,32 @@ def targets() -> stat.Panel:
     )
 
 
-def expired() -> stat.Panel:
+def critical() -> stat.Panel:
     """
-    Number of items that have ended.
+    Number of critical problems.
     """
     return _count(
-        "Expired",
-        "Items that have ended: clients refuse them now. Renew and deploy, then look at what is served.",
-        f"{of(families.NOT_AFTER, OWN)} <= time()",
+        "Critical",
+        "Problems that need a person now, whatever they are: expired, refused by clients, about to end. The"
+        " tiles beside this one count the other problems, each of them once.",
+        (CRITICAL,),
         panels.CRITICAL,
         "ExpiryPassed",
+        width=4,
     )
 
 
-def refused() -> stat.Panel:
+def unseen() -> stat.Panel:
     """
-    Number of targets that clients refuse for other reasons than an end.
-    """
-    return _count(
-        "Refused",
-        "Targets with an endpoint that a normal client refuses though nothing has ended: another name, an"
-        " unknown root, a missing intermediate. The table below says which.",
-        of(families.FAULT, 'reason!="expired"'),
-        panels.CRITICAL,
-        "ExpiryNotTrusted",
-    )
-
-
-def ends_soon() -> stat.Panel:
-    """
-    Number of items whose end is critically near.
+    Number of targets that can't be seen.
     """
     return _count(
-        "Ends soon",
-        "Items that have not ended and are past their critical deadline, which their policy sets."
-        " A person must renew them now.",
-        f"{of(families.NOT_AFTER, OWN)} > time() and on ({ITEM}) {due('critical', OWN)}",
-        panels.CRITICAL,
-        "ExpirySoon",
+        "Can't be seen",
+        "Targets whose probes fail, beside the critical ones. What was seen there last is still shown and"
+        " still warns; what was never seen may end at any time.",
+        (WARNING, one_of("problem", UNSEEN)),
+        panels.UNKNOWN,
+        "ExpiryProbeFailing",
     )
 
 
@@ -169,11 +174,25 @@ def renewal_late() -> stat.Panel:
     """
     return _count(
         "Renewal late",
-        "Items past their warning deadline, those that ended included: an automatic renewal that did not"
-        " happen, or one that a person must do. Read the log of whatever renews them.",
-        due("warning", OWN),
+        "Items that something should have renewed or signed anew by itself and did not, beside the critical"
+        " ones. Read the log of whatever renews them.",
+        (WARNING, one_of("problem", LATE)),
         panels.WARNING,
         "ExpiryRenewalOverdue",
+    )
+
+
+def ends_soon() -> stat.Panel:
+    """
+    Number of items that a person must renew.
+    """
+    return _count(
+        "Renew by hand",
+        "Items that a person must renew, beside the critical ones: certificates, CA certificates,"
+        " registrations of domains, and chains that end before their leaf.",
+        (WARNING, one_of("problem", BY_HAND)),
+        panels.WARNING,
+        "ExpirySoon",
     )
 
 
@@ -181,28 +200,27 @@ def not_deployed() -> stat.Panel:
     """
     Number of items that were renewed but not deployed.
     """
-    newer = f"{of(families.NEWEST)} > on ({ITEM}) {of(families.NOT_AFTER, OWN)}"
     return _count(
         "Not deployed",
-        "Items past their warning deadline of which a newer one is known from elsewhere: it was renewed,"
-        " and this endpoint still serves the old one. Reload or restart the server.",
-        f"{due('warning', OWN)} and on ({ITEM}) ({newer})",
+        "Items that were renewed while the old one is still served, or served again. Reload or restart the"
+        " server.",
+        (WARNING, one_of("problem", OLD)),
         panels.WARNING,
         "ExpiryNotDeployed",
     )
 
 
-def unseen() -> stat.Panel:
+def others() -> stat.Panel:
     """
-    Number of targets whose last probe failed.
+    Number of all other warnings.
     """
     return _count(
-        "Can't be seen",
-        "Targets with an endpoint at which the last look failed. What was seen there last is still shown"
-        " and still warns; what was never seen may end at any time. The table below says why.",
-        f"{of(families.SUCCESS)} == 0",
-        panels.UNKNOWN,
-        "ExpiryProbeFailing",
+        "Other warnings",
+        "Warnings that no other tile counts: endpoints that clients never accepted, an issuer and key that"
+        " changed, domains at risk, renewals that will be refused.",
+        (WARNING, none_of("problem", (*UNSEEN, *LATE, *BY_HAND, *OLD))),
+        panels.WARNING,
+        "ExpiryNotTrusted",
     )
 
 
@@ -210,20 +228,32 @@ def urgent() -> table.Panel:
     """
     Table of the most urgent problems, each with its remedy.
     """
-    packed = queries.urgent(100)
+    first = queries.first_of_each(100)
+    # The value of a problem without an item is no end: a vector without labels has no item either.
+    ends, since = (queries.rows(f"{first} {which} on (item) vector(0)") for which in ("unless", "and"))
     return panels.table_panel(
         Place(
-            "What needs a person",
-            "One row for each target and problem, the hundred most urgent of them: what clients refuse now"
-            " comes first, then what ends soonest. An item stands with its worst problem. Capital letters"
-            " mean now, small ones this week. The target leads to its own dashboard, the alert to its"
-            " runbook. Empty is good, as long as all exporters answer.",
+            "Problems",
+            "One row for each problem, what ends first at the top; a certificate on many targets is one row"
+            " with the target where it ends first. What another problem of the same item says already is"
+            " left out, as in notifications. The target leads to what to do first. The first hundred of each"
+            " severity. Empty is good, as long as all exporters answer.",
             24,
             14,
         ),
-        [rank(packed), milliseconds(rest(packed))],
         [
-            Column("Value #A", "Problem", words=PROBLEMS, width=160, coloured=True),
+            queries.days_left(ends),
+            milliseconds(ends),
+            milliseconds(since),
+            queries.targets_of_each(first),
+            queries.words_of_each(first),
+        ],
+        [
+            Column("severity", "Severity", words=SEVERITIES, width=85, coloured=True),
+            Column("problem", "Problem", words=PROBLEMS, width=150),
+            Column("Value #A", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
+            Column("Value #B", "Ends", unit=panels.DATE, width=140),
+            Column("Value #C", "Last well", unit=panels.DATE, width=135),
             Column(
                 "target",
                 "Target",
@@ -232,15 +262,15 @@ def urgent() -> table.Panel:
                     "The exporter's status page": shell.TO_STATUS,
                 },
             ),
-            Column("Value #B", "Ends", unit="dateTimeFromNow", words=NEVER_SEEN, width=150),
-            Column("reason", "Reason", width=190),
-            Column("item", "Item", width=110),
-            Column("kind", "Kind", words=KINDS, width=160),
-            Column("owner", "Owner", width=130, heading="${label}"),
-            Column("policy", "Policy", width=110),
-            Column("alert", "Runbook", links={"What to do": shell.TO_RUNBOOK}, width=200),
+            Column("Value #D", "Targets", unit="short", width=80),
+            Column("item", "Item", width=75),
+            Column("kind", "Kind", words=KINDS, width=125),
+            Column("cause", "Cause", width=290),
+            Column("owner", "Owner", width=95, heading="${label}"),
+            Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
         ],
-        sorted_by=[("Problem", False), ("Ends", False)],
+        sorted_by=[("Severity", False), ("Days left", False)],
+        hidden=["same", "where", "advice", "Value #E"],
         no_value="Nothing needs a person.",
     )
 
@@ -251,28 +281,32 @@ def year_ahead() -> barchart.Panel:
     """
     monday = f"{1000 * WEEK} * floor((%s - {MONDAY}) / {WEEK}) + {1000 * MONDAY}"
 
+    until = f"time() + 86400 * $within < time() + {WEEKS * WEEK}"
+    within = f"{of(families.NOT_AFTER, OWN)} > time() < {until}"
+
     def ends(matcher: str) -> str:
-        within = f"{of(families.NOT_AFTER, OWN)} > time() < time() + {WEEKS * WEEK}"
-        of_policy = of(families.TARGET, '$label=~"$value"', matcher)
-        items = f"min by (target, item) ({within} and on ({TARGET}) {of_policy})"
+        which = of(families.TARGET, '$label=~"$value"', matcher)
+        items = f"min by (target, item) ({within} and on ({TARGET}) {which})"
         return f'count_values("week", {monday % items})'
 
-    automatic = ends('policy="automatic"')
-    # Weeks without an end have a bar of height zero, else the eye is deceived about distances.
-    days = [f"vector(time() + {WEEK * number})" for number in range(WEEKS)]
-    weeks = "\n  or ".join(f'count_values("week", {monday % day})' for day in days)
+    # Weeks without an end have a bar of height zero, up to the last that has one: else the eye is deceived
+    # about distances.
+    days = [queries.words(f"vector(time() + {WEEK * number})", "n", str(number)) for number in range(WEEKS)]
+    each = "\n  or ".join(days)
+    weeks = f"(\n  {each}\n) <= on () group_left () max({of(families.NOT_AFTER, OWN)} < {until})"
     return panels.calendar_panel(
         Place(
-            "Ends by week, a year ahead",
-            "How many items end in each week that begins on the Monday below, if nothing is renewed; an"
-            " item that several endpoints of a target share counts once. Orange is work for people: plan"
-            " it. Blue renews itself, so its bars move away before they arrive; a high one is a fleet that"
-            " renews all at once.",
-            24,
+            "Ends by week",
+            "How many items end in each week that begins on the Monday below, if nothing is renewed, within"
+            " the days chosen above, a year at most; an item that several endpoints of a target share counts"
+            " once. Orange is work for people: plan it. Blue renews itself, so its bars move away before they"
+            " arrive; a high one is a fleet that renews all at once.",
+            9,
+            12,
         ),
         [
             Series(
-                f"{automatic}\nor 0 * (\n  {weeks}\n) and on () {queries.CHOSEN}",
+                f"""{ends('policy="automatic"')}\nor 0 * count_values("week", {monday % weeks})""",
                 "renews itself",
                 panels.FINE,
             ),
@@ -283,67 +317,72 @@ def year_ahead() -> barchart.Panel:
     )
 
 
+def certificates() -> table.Panel:
+    """
+    Table of all certificates and other items, what ends first at the top.
+    """
+    who = "fingerprint_sha256, subject, issuer, key, kind, place"
+
+    def near(kinds: str) -> str:
+        return f"({of(families.NOT_AFTER, OWN, kinds)} < time() + 86400 * $within)"
+
+    certified = near(none_of("kind", BARE))
+    shown = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left (kind) {certified}"
+    bare = f'label_join({near(one_of("kind", BARE))}, "place", " ", "target", "item")'
+    found = f"({shown} or {bare}) and on ({TARGET}) {CHOSEN}"
+    ends = f"bottomk({CERTIFICATES}, min by ({who}) ({found}))"
+    where = f"count by ({who}) (count by ({who}, target) ({found}))"
+    return panels.table_panel(
+        Place(
+            "Certificates and other items by days left",
+            "Everything that ends within the days chosen above, whether something is wrong with it or not; a"
+            " certificate on many targets is one row. The colours of the days are a scale, no judgement:"
+            " what needs a person stands in the table above.",
+            15,
+            12,
+        ),
+        [
+            queries.shortened(one, "fingerprint_sha256", 8)
+            for one in (queries.days_left(ends), milliseconds(ends), where)
+        ],
+        [
+            Column("Value #A", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
+            Column("Value #B", "Ends", unit=panels.DATE, width=140),
+            Column("subject", "Subject", wrapped=True),
+            Column("Value #C", "Targets", unit="short", width=80),
+            Column("issuer", "Issuer", wrapped=True),
+            Column("key", "Key", width=95),
+            Column("kind", "Kind", words=KINDS, width=150),
+            Column("place", "Without a certificate", width=170),
+            Column("fingerprint_sha256", "SHA-256", width=105),
+        ],
+        sorted_by=[("Days left", False)],
+        no_value="Nothing ends within these days.",
+    )
+
+
 def issuers() -> table.Panel:
     """
     Table of issuers.
     """
-    deadline = of(families.ALERT, LEAF, 'severity="warning"')
-    late = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () ({deadline} <= bool time())"
-    each = f"max by (issuer, policy, fingerprint_sha256) ({late} * on ({TARGET}) group_left (policy) {INFO})"
-    packed = f"topk(25, sum by (issuer, policy) (1 + {COUNTED} * {each}))"
+    who = "issuer, fingerprint_sha256"
+    leaves = f"({of(families.CERTIFICATE, NOT_ABOVE)} and on ({TARGET}) {CHOSEN})"
+    same = f"{TARGET}, item, fingerprint_sha256"
+    unwell = f"{of(families.CERTIFICATE, NOT_ABOVE)} and on ({same}) {problems()}"
     return panels.table_panel(
         Place(
-            "Renewal by issuer and policy",
-            "Certificates that are served, by who issued them and how they are renewed, and how many of"
-            " them are past the deadline at which a healthy renewal would have happened. The worst 25 come"
-            " first. Many late ones of one issuer: its client or account is broken, not the hosts.",
-            11,
+            "Issuers",
+            "Certificates by who issued them, and how many of them have a problem. Many of one issuer: its"
+            " client or account is broken, not the hosts.",
+            15,
         ),
-        [f"{packed} % {COUNTED}", f"floor({packed} / {COUNTED})"],
+        [f"topk(25, count by (issuer) (count by ({who}) ({one})))" for one in (unwell, leaves)],
         [
             Column("issuer", "Issuer", wrapped=True),
-            Column("policy", "Policy", width=110),
-            Column("Value #A", "Certificates", unit="short", width=115),
-            Column("Value #B", "Late", unit="short", width=75),
-            Column("share", "Share", unit="percentunit", bar=panels.WARNING, decimals=0, width=130),
+            Column("Value #A", "With a problem", unit="short", width=150),
+            Column("Value #B", "Certificates", unit="short", width=115),
         ],
-        ratio=("share", "Value #B", "Value #A"),
-        sorted_by=[("Late", True), ("Certificates", True)],
-        no_value="No certificate is known.",
-    )
-
-
-def shared() -> table.Panel:
-    """
-    Table of certificates that several targets share.
-    """
-    who = "fingerprint_sha256, subject, issuer"
-    ends = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () {of(families.NOT_AFTER, LEAF)}"
-    each = f"max by ({who}, target, location) ({chosen(ends)})"
-    packed = f"topk(25, {RANK} * count by ({who}) ({each}) + min by ({who}) ({each}))"
-    by_target = f"count by ({who}, target) ({of(families.CERTIFICATE, NOT_ABOVE)})"
-    names = f"count by ({who}) ({by_target}) and on ({who}) {packed}"
-    return panels.table_panel(
-        Place(
-            "Certificates by blast radius",
-            "The certificates that are served at the most endpoints: if one of these is not renewed, all of"
-            " them fail at once. Private keys that are on many hosts are also hard to replace in a hurry."
-            " Think of a certificate for each host.",
-            13,
-        ),
-        [
-            queries.shortened(one, "fingerprint_sha256", 8)
-            for one in (rank(packed), names, milliseconds(rest(packed)))
-        ],
-        [
-            Column("subject", "Subject", wrapped=True),
-            Column("Value #A", "Endpoints", unit="short", width=105),
-            Column("Value #B", "Targets", unit="short", width=85),
-            Column("Value #C", "Ends", unit="dateTimeFromNow", width=125),
-            Column("issuer", "Issuer", wrapped=True),
-            Column("fingerprint_sha256", "SHA-256", width=105),
-        ],
-        sorted_by=[("Endpoints", True), ("Ends", False)],
+        sorted_by=[("With a problem", True), ("Certificates", True)],
         no_value="No certificate is known.",
     )
 
@@ -365,7 +404,7 @@ def reasons() -> table.Panel:
     return panels.table_panel(
         Place(
             "What is wrong, by reason",
-            "Endpoints with each reason for which clients refuse them, for which the last look at them"
+            "Endpoints with each reason for which clients refuse them, for which the last probe of them"
             " failed, or for which they will fail later. Many with one reason have one cause: look there"
             " first. The manual explains each reason.",
             15,
@@ -379,7 +418,7 @@ def reasons() -> table.Panel:
             Column("advice", "What to do", words=ADVICE, wrapped=True),
         ],
         sorted_by=[("Endpoints", True)],
-        no_value="Every look succeeds and no client refuses.",
+        no_value="Every probe succeeds and no client refuses.",
     )
 
 
@@ -387,30 +426,27 @@ def history() -> timeseries.Panel:
     """
     Number of problems over time.
     """
-    failed = f"{of(families.SUCCESS)} == 0"
     over = (
-        ("expired", f"{of(families.NOT_AFTER, OWN)} <= time()", panels.CRITICAL, False),
-        ("refused for another reason", of(families.FAULT, 'reason!="expired"'), panels.CRITICAL, True),
-        ("renewal late", due("warning", OWN), panels.ORANGE, False),
-        ("can't be seen", failed, panels.UNKNOWN, True),
+        ("critical", (CRITICAL,), panels.CRITICAL, False),
+        ("can't be seen", (WARNING, one_of("problem", UNSEEN)), panels.UNKNOWN, True),
+        ("other warnings", (WARNING, none_of("problem", UNSEEN)), panels.ORANGE, False),
     )
     return panels.lines_panel(
         Place(
             "Problems over time",
-            "How many targets have each problem. A step up at one moment is one cause: a deployment, a"
-            " firewall, a renewer that stopped. The lines come from the metrics themselves, without"
-            " recorded series.",
+            "Numbers of problems as in the tiles. A step up at one moment is one cause: a deployment, a"
+            " firewall, a renewer that stopped.",
             9,
             10,
         ),
         [
-            Series(queries.total(f"count by (target) ({chosen(condition)})"), name, colour, dashed)
-            for name, condition, colour, dashed in over
+            Series(queries.number_over_time(*which), name, colour, dashed)
+            for name, which, colour, dashed in over
         ],
         unit="short",
         at_least=0,
         decimals=0,
-        points=60,
+        points=RANGE,
         stairs=True,
     )
 
@@ -425,7 +461,7 @@ def protocols() -> bargauge.Panel:
             "Protocols",
             "Endpoints by the TLS version of the last handshake, which offered all of them. Old versions"
             " are a reason to update the server before clients stop speaking them.",
-            6,
+            8,
         ),
         Series(f"topk(8, count by (protocol) ({each}))", "{{protocol}}"),
     )
@@ -435,14 +471,13 @@ def keys() -> bargauge.Panel:
     """
     Certificates by type of key.
     """
-    leaf = f"{of(families.CERTIFICATE, NOT_ABOVE)} and on ({ITEM}) {of(families.NOT_AFTER, LEAF)}"
-    each = f"count by (key, fingerprint_sha256) ({chosen(leaf)})"
+    each = f"count by (key, fingerprint_sha256) ({chosen(of(families.CERTIFICATE, NOT_ABOVE))})"
     return panels.bars_panel(
         Place(
             "Keys",
             "Served certificates by kind and size of their key. Small RSA keys and kinds that nobody asked"
             " for stand out here.",
-            6,
+            8,
         ),
         Series(f"topk(8, count by (key) ({each}))", "{{key}}"),
     )
@@ -452,14 +487,14 @@ def kinds() -> bargauge.Panel:
     """
     Items by kind.
     """
-    each = f"count by (target, item, kind) ({chosen(of(families.NOT_AFTER))})"
+    each = f"count by (target, item, kind) ({chosen(of(families.NOT_AFTER, OWN))})"
     return panels.bars_panel(
         Place(
             "Kinds of items",
             "Everything with an end date that is watched, by its kind: certificates, and also registrations"
-            " of domains, revocation lists, signatures of zones. A kind that you expect and that is missing"
-            " is not watched.",
-            6,
+            " of domains, revocation lists, signatures of zones; intermediates go with their leaf. A kind"
+            " that you expect and that is missing is not watched.",
+            8,
         ),
         Series(f"topk(10, count by (kind) ({each}))", "{{kind}}"),
     )
@@ -467,26 +502,30 @@ def kinds() -> bargauge.Panel:
 
 def owners() -> table.Panel:
     """
-    Targets and late renewals by owner.
+    Targets and problems by owner.
     """
-    late = f"0 * max by ({TARGET}) ({due('warning', OWN)}) + {COUNTED + 1}"
-    each = f"max by (owner, target) ({OWNED} * on ({TARGET}) group_left () ({late}) or {OWNED})"
-    packed = f"topk(25, sum by (owner) ({each}))"
+
+    def by_owner(each: str) -> str:
+        named = queries.words(f"topk(50, count by ($label) ({each}))", "owner", "$1", "$label")
+        return f"max by (owner) ({named})"
+
     return panels.table_panel(
         Place(
-            "Targets by label",
-            "How many targets each value of the label chosen above has, and how many of them have a late"
-            " renewal. The"
-            ' worst 25 come first. Choose another label under "By label", or type one.',
-            6,
+            "By label",
+            "How many problems there are with the targets of each value of the label chosen above, and how"
+            ' many targets. Choose another label under "By label", or type one.',
+            9,
         ),
-        [f"{packed} % {COUNTED}", f"floor({packed} / {COUNTED})"],
+        [
+            by_owner(f"count by ($label, {queries.MATTER}) ({problems()})"),
+            by_owner(f"count by ($label, target) ({CHOSEN})"),
+        ],
         [
             Column("owner", "Owner", words=NO_OWNER, heading="${label}"),
-            Column("Value #A", "Targets", unit="short", width=80),
-            Column("Value #B", "Late", unit="short", width=65),
+            Column("Value #A", "Problems", unit="short", width=90),
+            Column("Value #B", "Targets", unit="short", width=80),
         ],
-        sorted_by=[("Late", True), ("Targets", True)],
+        sorted_by=[("Problems", True), ("Targets", True)],
         no_value="No target is known.",
     )
 

@@ -2,34 +2,56 @@
 Words for values on the dashboards.
 """
 
+from exporter.model.policies import Severity
+from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Kind
 from exporter.report import advice
 from grafana import panels
 from grafana.panels import Word
-from grafana.queries import problems
 
-_COLOURS = {
-    1: panels.CRITICAL,
-    2: panels.CRITICAL,
-    3: panels.CRITICAL,
-    4: panels.CRITICAL,
-    5: panels.UNKNOWN,
-    6: panels.WARNING,
-    7: panels.WARNING,
-    8: panels.WARNING,
-    9: panels.WARNING,
-    10: panels.UNKNOWN,
-    11: panels.YELLOW,
-    12: panels.YELLOW,
+_PROBLEMS = {
+    Problem.PASSED: "expired",
+    Problem.SOON: "ends soon",
+    Problem.RENEWAL_OVERDUE: "renewal overdue",
+    Problem.NOT_DEPLOYED: "not deployed",
+    Problem.CHAIN_ENDS_FIRST: "chain ends first",
+    Problem.AUTHORITY_ENDING: "CA ends soon",
+    Problem.DOMAIN_ENDING: "domain ends soon",
+    Problem.SIGNATURE_STALE: "signature stale",
+    Problem.WENT_BACKWARDS: "older one is back",
+    Problem.IDENTITY_CHANGED: "issuer and key changed",
+    Problem.FOREIGN_ISSUER: "unexpected issuer",
+    Problem.NOT_TRUSTED: "clients refuse it",
+    Problem.PROBE_FAILING: "can't be seen",
+    Problem.DOMAIN_STATUS: "domain at risk",
+    Problem.RENEWAL_BLOCKED: "renewal blocked",
 }
 
-PROBLEMS = panels.words(
+PROBLEMS = panels.words({problem: Word(text) for problem, text in _PROBLEMS.items()})
+
+RUNBOOKS = panels.words({problem: Word(meaning.alert) for problem, meaning in MEANINGS.items()})
+"""The alert of each problem, which is the name of its runbook."""
+
+NOTHING = "nothing"
+"""Stands where a target has no problem."""
+
+SEVERITIES = panels.words(
     {
-        **{str(one.rank): Word(one.words, _COLOURS[one.rank]) for one in problems()},
-        str(len(problems()) + 1): Word("nothing is wrong", panels.FINE),
+        Severity.CRITICAL: Word("critical", panels.CRITICAL),
+        Severity.WARNING: Word("warning", panels.WARNING),
+        NOTHING: Word("well", panels.FINE),
     }
 )
-"""Ranks of problems, and what comes after the last."""
+
+WORST = panels.words(
+    {
+        f"{severity} {problem}": Word(text, colour)
+        for problem, text in _PROBLEMS.items()
+        for severity, colour in ((Severity.CRITICAL, panels.CRITICAL), (Severity.WARNING, panels.WARNING))
+    }
+    | {NOTHING: Word("nothing is wrong", panels.FINE)}
+)
+"""A problem with its severity as colour."""
 
 SORTS = panels.words(
     {
@@ -47,41 +69,24 @@ KINDS = panels.words(
         Kind.REGISTRATION: Word("domain registration"),
         Kind.DNSSEC: Word("zone signature"),
         Kind.SSH: Word("SSH certificate"),
+        Kind.AUTHORITY: Word("CA certificate"),
     }
 )
 """The others are called as they are."""
 
-ALERTS = {
-    "ExpiryPassed": "It has ended. Renew it, deploy it, and look at what is served afterwards.",
-    "ExpirySoon": "Renew it now, deploy it, and look at what is served afterwards.",
-    "ExpiryNotDeployed": "Renewed, but not served here: reload or restart the server, then look again.",
-    "ExpiryRenewalOverdue": "No automatic renewal happened: read the renewer's log, and run it by hand.",
-    "ExpiryChainEndsBeforeLeaf": "Renew the certificate: that brings a new intermediate. Deploy both.",
-}
-"""Advice about an item, by the alert that fires for it."""
-
-_TEXTS = [
-    *ALERTS.items(),
-    *advice.FAILURES.items(),
-    *advice.FAULTS.items(),
-    *advice.HAZARDS.items(),
-    ("none", "Nothing to do."),
-]
+_TEXTS = [*advice.FAILURES.items(), *advice.FAULTS.items(), *advice.HAZARDS.items()]
 
 ADVICE = panels.words({str(value): Word(text.replace("`", "")) for value, text in _TEXTS})
-"""Advice for a reason or an alert of an item."""
+"""Advice for a reason."""
 
 HEALTH = panels.words(
     {
-        "0": Word("not seen", panels.UNKNOWN),
-        "1": Word("not seen, was fine", panels.UNKNOWN),
+        "0": Word("probe failed", panels.UNKNOWN),
+        "1": Word("probe failed, accepted before", panels.UNKNOWN),
         "2": Word("clients refuse it", panels.CRITICAL),
-        "3": Word("fine", panels.FINE),
+        "3": Word("accepted", panels.QUIET),
     }
 )
 """2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""
 
 YES = panels.words({"1": Word("yes", panels.FINE), "0": Word("NO", panels.CRITICAL)})
-
-NEVER_SEEN = panels.words({"0": Word("never seen", panels.UNKNOWN)})
-"""A time of 0 stands for what is not known."""

@@ -51,6 +51,14 @@ COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", ORANGE, "#D55E00")
 OTHERS = "#8A8F98"
 """The colour of lines that are too many for one each."""
 
+DATE = "time:YYYY-MM-DD HH:mm"
+
+PASSED = ((-1e9, WARNING), (0, "transparent"))
+"""Colours of days to a deadline: it has passed, or not yet."""
+
+DAYS = ((-1e9, CRITICAL), (0, WARNING), (7, YELLOW), (30, "transparent"))
+"""Colours of days left. A scale of time only: what needs a person is said by the problem beside it."""
+
 WHOLE = 24
 """Columns of Grafana's grid."""
 
@@ -116,8 +124,8 @@ class Column:
     """The cell has the colour of its word."""
     wrapped: bool = False
     decimals: int | None = None
-    bar: str = ""
-    """The colour of a bar from 0 to 1 beside the number; empty: none."""
+    scale: Sequence[tuple[float, str]] = ()
+    """Colours of the cell by its number, from the least on; empty: none."""
     heading: str = ""
     """Heading of the column instead of its title; may have variables."""
 
@@ -183,16 +191,22 @@ def stat_panel(
     decimals: int | None = None,
     name: str = "",
     text_mode: styles.BigValueTextMode = styles.BigValueTextMode.VALUE,
+    field: str = "",
 ) -> stat.Panel:
     """
-    Return a panel with one large number, with a word or a colour.
+    Return a panel with one large number, with a word or a colour; of a label `field` its value instead.
     """
     panel = (
         _placed(stat.Panel(), place)
         .unit(unit)
         .no_value(no_value)
-        .with_target(_query(Series(expression, name), "A", instant=True))
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False))
+        .with_target(_query(Series(expression, name), "A", instant=True, table=bool(field)))
+        .reduce_options(
+            common.ReduceDataOptions()
+            .calcs(["lastNotNull"])
+            .fields(f"/^{field}$/" if field else "")
+            .values(values=False)
+        )
         .graph_mode(styles.BigValueGraphMode.NONE)
         .color_mode(styles.BigValueColorMode.BACKGROUND_SOLID)
         .justify_mode(styles.BigValueJustifyMode.CENTER)
@@ -211,15 +225,14 @@ def table_panel(
     columns: Sequence[Column],
     *,
     sorted_by: Sequence[tuple[str, bool]] = (),
-    ratio: tuple[str, str, str] | None = None,
     hidden: Sequence[str] = (),
     no_value: str = "nothing",
 ) -> table.Panel:
     """
     Return a table with the queries side by side, one row for each set of labels.
 
-    `sorted_by` has titles of columns, with True for the largest first. `ratio` is a field that Grafana adds:
-    its name, and the fields of which it is the quotient. `hidden` fields are not shown.
+    `sorted_by` has titles of columns, with True for the largest first. `hidden` fields are not
+    shown.
     """
     panel = _placed(table.Panel(), place).unit("none").no_value(no_value)
     panel = panel.override_by_regexp(EVERY_FIELD, EMPTY_WHERE_UNKNOWN)
@@ -227,13 +240,6 @@ def table_panel(
         panel = panel.with_target(_query(Series(expression), name, instant=True, table=True))
     # Without a merge Grafana shows one query at a time.
     panel = panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
-    if ratio is not None:
-        name, above, below = ratio
-        divided = {"left": above, "operator": "/", "right": below}
-        calculation = {"mode": "binary", "binary": divided, "alias": name, "replaceFields": False}
-        panel = panel.with_transformation(
-            model.DataTransformerConfig(id_val="calculateField", options=calculation)
-        )
     panel = panel.with_transformation(
         model.DataTransformerConfig(
             id_val="organize",
@@ -405,7 +411,7 @@ def calendar_panel(
         .x_field(label)
         .orientation(styles.VizOrientation.VERTICAL)
         .stacking(styles.StackingMode.NORMAL)
-        .show_value(styles.VisibilityMode.NEVER)
+        .show_value(styles.VisibilityMode.AUTO)
         .x_tick_label_rotation(-45)
         .x_tick_label_spacing(100)
         .bar_width(0.9)
@@ -537,18 +543,20 @@ def _properties(column: Column) -> list[model.DynamicConfigValue]:
         cell = {"type": "color-background", "mode": "basic"}
         # Words, though what they stand for are numbers.
         found.append(model.DynamicConfigValue("custom.align", "left"))
-    elif column.bar:
-        cell = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+    elif column.scale:
+        cell = {"type": "color-background", "mode": "basic"}
+        found.append(model.DynamicConfigValue("color", {"mode": "thresholds"}))
+        found.append(model.DynamicConfigValue("thresholds", _scale(column.scale)))
     if column.wrapped:
         cell = {**(cell or {"type": "auto"}), "wrapText": True}
         # Where Grafana 12.4 and later look for it.
         found.append(model.DynamicConfigValue("custom.wrapText", value=True))
     if cell is not None:
         found.append(model.DynamicConfigValue("custom.cellOptions", cell))
-    if column.bar:
-        found += [
-            model.DynamicConfigValue("min", 0),
-            model.DynamicConfigValue("max", 1),
-            _fixed(column.bar),
-        ]
     return found
+
+
+def _scale(colours: Sequence[tuple[float, str]]) -> dict[str, object]:
+    # An empty cell has the colour of the first step, which needs no number.
+    steps_of = [(None, "transparent"), *colours]
+    return {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps_of]}

@@ -5,11 +5,8 @@ Every selector is limited to the exporters that the dashboard's variables choose
 the exporter's own families, so that none can be misspelled.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
+from collections.abc import Iterable
 
-from exporter.model.reasons import Hazard
 from exporter.report import families
 from exporter.report.families import Family
 
@@ -19,17 +16,11 @@ TARGET = "job, instance, target"
 ENDPOINT = f"{TARGET}, location"
 ITEM = f"{ENDPOINT}, item"
 
-UNSEEN_FOR = 600
-"""Seconds after which alerts fire for an endpoint that can't be seen."""
-
 NTH = "①②③④⑤⑥"
 """Numbers of the lines with a colour of their own: as many as people with any colour vision distinguish."""
 
 LINES = 12
 """Lines of one graph beside those."""
-
-RANK = 10_000_000_000
-"""More than any time in seconds (until the year 2286): a factor for the first key of a sort by two keys."""
 
 
 def of(metric: Family | str, *matchers: str) -> str:
@@ -43,7 +34,6 @@ def of(metric: Family | str, *matchers: str) -> str:
 THIS = 'target="$target"'
 """The matcher of the one chosen target."""
 
-INTERMEDIATE = 'kind="intermediate"'
 OWN = 'kind!="intermediate"'
 SPEAKING = 'kind!~"intermediate|ocsp|crl"'
 """The kinds of items whose end is the endpoint's own."""
@@ -54,26 +44,12 @@ NOT_ABOVE = 'item!~"chain-.+"'
 CHOSEN = of(families.TARGET, '$label=~"$value"')
 """The targets that the variables choose."""
 
-INFO = f"topk by ({TARGET}) (1, {CHOSEN})"
-"""One series for each chosen target. After a change of labels, old and new series both exist for minutes."""
-
-OWNED = f'label_replace({INFO}, "owner", "$1", "$label", "(.*)")'
-"""One series for each chosen target, with the value of the chosen label as `owner`."""
-
 
 def chosen(expression: str) -> str:
     """
     Return the series of the targets that the variables choose.
     """
     return f"({expression}) and on ({TARGET}) {CHOSEN}"
-
-
-def due(severity: str, *matchers: str) -> str:
-    """
-    Return the items whose time for an alert of this severity has come.
-    """
-    which = f'severity="{severity}"'
-    return f"{of(families.ALERT, which, *matchers)} <= time()"
 
 
 def words(expression: str, label: str, value: str, of_label: str = "") -> str:
@@ -92,155 +68,105 @@ def total(expression: str) -> str:
     return f"count({expression}) or 0 * count({CHOSEN})"
 
 
-class Sort(Enum):
+MATTER = "target, item, problem, severity"
+"""The labels by which a problem is one, however many exporters report it."""
+
+
+def problems(*matchers: str) -> str:
     """
-    The sort of series that a problem has.
+    Return the problems of the chosen targets: when each ends, as the exporter exports it.
+
+    Those that another problem of the same item hides are left out, so that each matter is there once.
     """
-
-    END = auto()
-    """Items whose end is near. A worse problem of this sort includes the lesser ones."""
-    ITEM = auto()
-    """Items with another problem."""
-    UNSEEN = auto()
-    """Endpoints whose last probe failed, with the `reason`."""
-    ENDPOINT = auto()
-    """Endpoints with another `reason`."""
+    shown = of(families.PROBLEM_INFO, 'hidden_by=""')
+    found = f"{of(families.PROBLEM, *matchers)} and on (job, instance, {MATTER}) {shown}"
+    return f"({found} and on ({TARGET}) {CHOSEN})"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+def number(*matchers: str) -> str:
     """
-    A problem that a person has to solve, with the alert that fires for it.
+    Return the number of problems, each of them once: 0 when there are none but there are targets.
     """
-
-    rank: int
-    """The most urgent has 1."""
-    words: str
-    """In capitals when it is urgent."""
-    alert: str
-    sort: Sort
-    which: str
-    """PromQL for the series that have the problem, or a worse one of the same sort."""
+    return total(f"count by ({MATTER}) ({problems(*matchers)})")
 
 
-LOST = (Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE)
-UNPAID = (Hazard.DOMAIN_AUTO_RENEW,)
-BLOCKED = (Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING)
-
-
-def problems(*matchers: str) -> tuple[Problem, ...]:
+def number_over_time(*matchers: str) -> str:
     """
-    Return all problems of the series that match, the most urgent first.
+    Return the number of problems for a graph of many points, in which selecting all targets would be slow.
 
-    Selecting ten thousand series takes Prometheus as long as any computation on them, so each problem selects
-    as few series as possible.
+    Problems have the labels that the configuration gives targets, but not `policy` and `prober`.
     """
-    ends = of(families.NOT_AFTER, OWN, *matchers)
-    late = due("warning", OWN, *matchers)
-    renewal_due = of(families.RENEWAL_DUE, *matchers)
-    newer = f"{of(families.NEWEST, *matchers)} > on ({ITEM}) group_left () {ends}"
-    refused = of(families.FAULT, 'reason!="expired"', *matchers)
-    failed = of(families.FAILURE, *matchers)
-    chain = of(families.ALERT, INTERMEDIATE, 'severity="warning"', *matchers)
+    shown = of(families.PROBLEM_INFO, 'hidden_by=""')
+    labelled = of(families.PROBLEM, '$label=~"$value"', *matchers)
+    each = f"count by ({MATTER}) ({labelled} and on (job, instance, {MATTER}) {shown})"
+    return f"count({each}) or 0 * count({of(families.BUILD)})"
 
-    def hazard(reasons: Sequence[Hazard]) -> str:
-        return of(families.HAZARD, f'reason=~"{"|".join(reasons)}"', *matchers)
 
-    return (
-        Problem(1, "EXPIRED", "ExpiryPassed", Sort.END, f"{ends} <= time()"),
-        Problem(2, "CLIENTS REFUSE IT", "ExpiryNotTrusted", Sort.ENDPOINT, refused),
-        Problem(3, "DOMAIN LOST", "ExpiryDomainStatus", Sort.ENDPOINT, hazard(LOST)),
-        Problem(4, "ENDS SOON", "ExpirySoon", Sort.END, due("critical", OWN, *matchers)),
-        Problem(
-            5,
-            "UNSEEN AND DUE",
-            "ExpiryProbeFailing",
-            Sort.UNSEEN,
-            f"{failed} and on ({ENDPOINT}) {due('critical', *matchers)}",
-        ),
-        Problem(6, "not deployed", "ExpiryNotDeployed", Sort.ITEM, f"{newer} and on ({ITEM}) {late}"),
-        Problem(
-            7,
-            "renewal overdue",
-            "ExpiryRenewalOverdue",
-            Sort.END,
-            f"{late} > on ({ITEM}) group_left () {renewal_due}",
-        ),
-        Problem(8, "renew it now", "ExpirySoon", Sort.END, late),
-        Problem(9, "chain ends first", "ExpiryChainEndsBeforeLeaf", Sort.ITEM, chain),
-        Problem(10, "can't be seen", "ExpiryProbeFailing", Sort.UNSEEN, failed),
-        Problem(11, "perhaps unpaid", "ExpiryDomainStatus", Sort.ENDPOINT, hazard(UNPAID)),
-        Problem(12, "will fail later", "ExpiryRenewalBlocked", Sort.ENDPOINT, hazard(BLOCKED)),
+SAME = "same, problem, severity"
+"""The labels by which problems of one certificate on many targets are one row."""
+
+_ROW = f"target, item, kind, owner, {SAME}"
+
+
+def first_of_each(limit: int) -> str:
+    """
+    Return one problem for each certificate, of the target where it ends first, and so many by severity.
+
+    What has no certificate stands for itself. The label `same` tells them apart, `owner` has the value of the
+    chosen label.
+    """
+    return f"bottomk by (severity) ({limit}, bottomk by ({SAME}) (1, {_alike()}))"
+
+
+def rows(first: str) -> str:
+    """
+    Return these problems with the labels that a table shows.
+    """
+    return f"min by ({_ROW}) ({first})"
+
+
+def targets_of_each(first: str) -> str:
+    """
+    Return the number of targets with each of these problems.
+    """
+    targets = f"count by ({SAME}) (count by ({SAME}, target) ({_alike()}))"
+    return f"0 * {rows(first)} + on ({SAME}) group_left () {targets}"
+
+
+def words_of_each(first: str) -> str:
+    """
+    Return the words of each of these problems.
+    """
+    info = f"{of(families.PROBLEM_INFO)} and on (job, instance, {MATTER}) {first}"
+    return words(f"max by ({MATTER}, cause, where, advice) ({info})", "alert", "$1", "problem")
+
+
+def _alike() -> str:
+    alike = f'label_join({problems()}, "same", "/", "target", "item")'
+    return words(
+        f'label_replace({alike}, "same", "$1", "fingerprint_sha256", "(.+)")', "owner", "$1", "$label"
     )
 
 
-WORST = "target, item, kind, alert, reason, policy, owner"
-"""The labels of a problem, without the endpoint."""
-
-
-def urgent(limit: int) -> str:
+def one_of(label: str, values: Iterable[str]) -> str:
     """
-    Return the most urgent problems as rank * RANK + end. An item counts with its worst problem.
+    Return the matcher of these values.
     """
-    items = _worst(ITEM, [_ranked(one) for one in problems() if one.sort in {Sort.END, Sort.ITEM}])
-    return (
-        f"bottomk({limit}, min by ({WORST}) ((\n{_packed(items)}\n)"
-        f" * on ({TARGET}) group_left (policy, owner) {OWNED}))"
-    )
+    return f'{label}=~"{"|".join(values)}"'
 
 
-def diagnosis(limit: int) -> str:
+def none_of(label: str, values: Iterable[str]) -> str:
     """
-    Return all problems of the one target as rank * RANK + end. The label `advice` selects the advice.
+    Return the matcher of all values but these.
     """
-    found = problems(THIS)
-    ends, others = (
-        [words(_ranked(one), "advice", one.alert) for one in found if one.sort is sort]
-        for sort in (Sort.END, Sort.ITEM)
-    )
-    nothing = f"{len(found) + 1} * {RANK} * max by (target) ({of(families.TARGET, THIS)})"
-    by = "location, item, kind, alert, reason, advice"
-    return (
-        f"bottomk({limit}, min by ({by}) (\n{_packed(_all([_worst(ITEM, ends), *others]), THIS)}\n))"
-        f"\nor on () {words(nothing, 'advice', 'none')}"
-    )
+    return f'{label}!~"{"|".join(values)}"'
 
 
-def _packed(items: str, *matchers: str) -> str:
+def days_left(ends: str) -> str:
     """
-    Return rank * RANK + end of these items and of endpoints, by one join, since joins are expensive.
+    Return the days from now to these times in seconds; negative when they have passed.
     """
-    found = problems(*matchers)
-    fresh = f"{of(families.LAST_SEEN, *matchers)} >= time() - {UNSEEN_FOR}"
-    unseen = _worst(ENDPOINT, [_ranked(one) for one in found if one.sort is Sort.UNSEEN])
-    others = [_ranked(one) for one in found if one.sort is Sort.ENDPOINT]
-    endpoints = _all([*others, f"({unseen}) unless on ({ENDPOINT}) {fresh}"])
-    # Of what was never seen the end is not known: 0 says so.
-    first_end = (
-        f"min by ({ENDPOINT}) ({of(families.NOT_AFTER, SPEAKING, *matchers)})"
-        f" or 0 * max by ({ENDPOINT}) ({of(families.FAILURE, *matchers)})"
-    )
-    with_ends = f"{RANK} * (\n{items}\n) + on ({ITEM}) group_left () {of(families.NOT_AFTER, *matchers)}"
-    explained = words(f"(\n{endpoints}\n)", "advice", "$1", "reason")
-    return f"{with_ends}\nor {RANK} * {explained} + on ({ENDPOINT}) group_left () ({first_end})"
-
-
-def _worst(labels: str, parts: Sequence[str]) -> str:
-    """
-    Return, for each set of these labels, the series of the first part that has it.
-    """
-    return f"\n  or on ({labels}) ".join(parts)
-
-
-def _all(parts: Sequence[str]) -> str:
-    """
-    Return the series of all parts.
-    """
-    return "\n  or ".join(parts)
-
-
-def _ranked(problem: Problem) -> str:
-    return words(f"0 * ({problem.which}) + {problem.rank}", "alert", problem.alert)
+    return f"(({ends}) - time()) / 86400"
 
 
 def numbered(expression: str, labels: str, order: str) -> str:
@@ -264,20 +190,6 @@ def shortened(expression: str, label: str, length: int = 16) -> str:
     Return the series with the first `length` characters of a label's value.
     """
     return f'label_replace({expression}, "{label}", "$1…", "{label}", "({"." * length})..+")'
-
-
-def rank(packed: str) -> str:
-    """
-    Return the rank in values of the form rank * RANK + end.
-    """
-    return f"floor(({packed}) / {RANK})"
-
-
-def rest(packed: str) -> str:
-    """
-    Return the end in values of the form rank * RANK + end.
-    """
-    return f"({packed}) % {RANK}"
 
 
 def milliseconds(expression: str) -> str:

@@ -32,9 +32,12 @@ TAG = "expiry-exporter"
 
 LABELS = (
     *("team", "service", "owner", "environment", "env", "cluster", "region", "site", "customer", "tier"),
-    *("policy", "prober"),
 )
-"""Labels of targets in the list: those that alerts have by default, and the exporter's own."""
+"""Labels of targets in the list: those that many people give. Any other can be typed."""
+
+WITHIN = ("7", "14", "30", "60", "90", "180", "400", "4000")
+"""Days in the list of the variable `within`."""
+WITHIN_FIRST = "60"
 
 KEPT = "&".join(
     f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance", "label", "value", "status")
@@ -45,7 +48,7 @@ TO_STATUS = "${status:raw}/targets/${__data.fields.Target:percentencode}"
 """The row's target on the exporter's status page."""
 TO_REASON = "${status:raw}/docs/reasons#${__value.raw}"
 """The heading in the exporter's manual of the reason that the cell names."""
-TO_RUNBOOK = f"{RUNBOOKS}/${{__value.raw}}.md"
+TO_RUNBOOK = f"{RUNBOOKS}/${{__value.text}}.md"
 """The runbook of the alert that the cell names."""
 
 ALERTS = 'ALERTS{alertname=~"Expiry.+", alertname!="ExpiryHeartbeat", alertstate="firing"}'
@@ -61,6 +64,7 @@ def dashboard(
     *,
     known_by: Family = families.TARGET,
     labelled: bool = True,
+    within: bool = False,
     target: bool = False,
     refresh: str = "1m",
 ) -> model.Dashboard:
@@ -106,7 +110,7 @@ def dashboard(
             .tag_keys("severity")
         )
     )
-    for variable in _variables(known_by, labelled=labelled, target=target):
+    for variable in _variables(known_by, labelled=labelled, within=within, target=target):
         made = made.with_variable(variable)
     for heading, panels in rows:
         if heading:
@@ -131,7 +135,9 @@ def _outside(title: str, url: str, tooltip: str) -> DashboardLink:
     )
 
 
-def _variables(known_by: Family, *, labelled: bool, target: bool) -> list[Builder[model.VariableModel]]:
+def _variables(
+    known_by: Family, *, labelled: bool, within: bool, target: bool
+) -> list[Builder[model.VariableModel]]:
     job = f"label_values({known_by.name}, job)"
     instance = f'label_values({known_by.name}{{job=~"$job"}}, instance)'
     found: list[Builder[model.VariableModel]] = [
@@ -165,6 +171,19 @@ def _variables(known_by: Family, *, labelled: bool, target: bool) -> list[Builde
                 "value", "Value", value, "Targets with one of these values of that label.", all_value=".*"
             ),
         ]
+    if within:
+        found.append(
+            CustomVariable("within")
+            .label("Ends within (days)")
+            .description(
+                "How far ahead the table of everything that ends looks. Choose, or type a number of days."
+            )
+            .values(",".join(WITHIN))
+            .current(model.VariableOption(text=WITHIN_FIRST, value=WITHIN_FIRST, selected=True))
+            .multi(multi=False)
+            .include_all(include_all=False)
+            .allow_custom_value(allow_custom_value=True)
+        )
     if target:
         of_label = '$label=~"$value"'
         found.append(

@@ -10,19 +10,19 @@ from exporter.model.policies import DAY
 from exporter.report import families
 from exporter.report.families import Family
 from grafana import panels, queries, shell
-from grafana.meanings import ADVICE, HEALTH, KINDS, NEVER_SEEN, PROBLEMS
-from grafana.panels import Column, Place, Series
+from grafana.meanings import HEALTH, KINDS, NOTHING, PROBLEMS, RUNBOOKS, SEVERITIES, WORST
+from grafana.panels import Column, Place, Series, Word
 from grafana.queries import (
     ENDPOINT,
     ITEM,
+    NOT_ABOVE,
     OWN,
     SPEAKING,
     THIS,
     milliseconds,
     numbered,
     of,
-    rank,
-    rest,
+    problems,
     shortened,
 )
 
@@ -32,6 +32,8 @@ BANDS = 20
 """Bands in a graph: as many as a person can read."""
 
 ROWS = 200
+
+OTHERS = 'target!="$target"'
 
 _VERIFIED = f"({of(families.VERIFIED, THIS)} or 0 * {of(families.SUCCESS, THIS)})"
 HEALTHY = f"max by (location) (2 * {of(families.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
@@ -44,23 +46,6 @@ def dashboard() -> Dashboard:
     """
     Return the whole dashboard.
     """
-    stats = [
-        state(),
-        _moment("Ends", "When the first item ends that speaks for the target.", families.NOT_AFTER, SPEAKING),
-        _moment(
-            "Renewal due",
-            "When a healthy renewer would have replaced it, by the policy or by what its issuer says. In"
-            " the past: it is late, though that is no reason for an alert yet.",
-            families.RENEWAL_DUE,
-        ),
-        _moment("Warning", "When a person is told that it is late.", families.ALERT, 'severity="warning"'),
-        _moment(
-            "Critical", "When a person is told that it is urgent.", families.ALERT, 'severity="critical"'
-        ),
-        age(),
-        endpoints(),
-        policy(),
-    ]
     return shell.dashboard(
         NAME,
         "Expiry / Target",
@@ -69,7 +54,7 @@ def dashboard() -> Dashboard:
         "now-7d",
         shell.ALERTS.replace("{", '{target="$target", ', 1),
         [
-            ("", stats),
+            ("", [worst(), deadlines(), probe(), age(), endpoints(), policy()]),
             ("What is wrong, and what to do", [diagnosis()]),
             ("How it came about", [served(), probes(), time_left(), durations()]),
             ("Addresses side by side", [addresses()]),
@@ -80,29 +65,75 @@ def dashboard() -> Dashboard:
     )
 
 
-def state() -> stat.Panel:
+def worst() -> stat.Panel:
     """
-    State of the worst endpoint.
+    The worst problem in words.
     """
+    critical = _problems('severity="critical"')
+    found = f"bottomk(1, {critical}) or on () bottomk(1, {_problems()})"
+    named = f'label_join({found}, "worst", " ", "severity", "problem")'
+    nothing = queries.words(f"max by (target) ({of(families.TARGET, THIS)})", "worst", NOTHING)
     return panels.stat_panel(
         Place(
-            "Seen, trusted",
-            "The target's worst endpoint: whether the last look succeeded, and whether clients accept what"
-            " was seen.",
-            3,
-            4,
+            "Worst problem",
+            "The problem of this target that is the most severe, and of several the one that ends first. All"
+            " of them stand below, with what to do.",
+            6,
+            6,
         ),
-        f"min({HEALTHY})",
-        mappings=HEALTH,
+        f"max by (worst) ({named} or on () {nothing})",
+        mappings=WORST,
+        field="worst",
+        no_value="The target is not known yet: it appears after a scrape.",
     )
 
 
-def _moment(title: str, description: str, family: Family, *matchers: str) -> stat.Panel:
+def deadlines() -> table.Panel:
+    """
+    Table of the deadlines of what ends first.
+    """
+    each = {
+        "renewal due": of(families.RENEWAL_DUE, THIS),
+        "warning": of(families.ALERT, THIS, 'severity="warning"'),
+        "critical": of(families.ALERT, THIS, 'severity="critical"'),
+        "end": of(families.NOT_AFTER, THIS, SPEAKING),
+    }
+    found = "\n  or ".join(queries.words(f"min({one})", "deadline", name) for name, one in each.items())
+    return panels.table_panel(
+        Place(
+            "Deadlines",
+            "Of the item where each comes first: when a healthy renewer would have replaced it, by the policy"
+            " or by what its issuer says; when a person is told; when it ends. Coloured: it has passed. A"
+            " renewal that is due is no reason for an alert yet.",
+            7,
+            6,
+        ),
+        [queries.days_left(found), milliseconds(found)],
+        [
+            Column("deadline", "Deadline", words=DEADLINES),
+            Column("Value #A", "Days left", unit="none", decimals=1, scale=panels.PASSED, width=110),
+            Column("Value #B", "Date", unit=panels.DATE, width=160),
+        ],
+        sorted_by=[("Date", False)],
+        no_value="Not seen yet: deadlines are known after the first successful probe.",
+    )
+
+
+def probe() -> stat.Panel:
+    """
+    Result of the last probe.
+    """
     return panels.stat_panel(
-        Place(title, description, 3, 4),
-        milliseconds(f"min({of(family, THIS, *matchers)})"),
-        unit="dateTimeFromNow",
-        no_value="never seen",
+        Place(
+            "Probe result",
+            "Whether the last probe of each endpoint succeeded. While one fails, what was seen there last is"
+            " shown.",
+            3,
+            6,
+        ),
+        f"count({of(families.SUCCESS, THIS)} == 0) or 0 * count({of(families.SUCCESS, THIS)})",
+        mappings=[*panels.words({"0": Word("success")}), panels.at_least(1, "failure")],
+        colours=panels.steps(panels.QUIET, (1, panels.UNKNOWN)),
     )
 
 
@@ -116,7 +147,7 @@ def age() -> stat.Panel:
             "For how long the endpoint was not seen whose facts are the oldest. Older than a few scrapes:"
             " what is shown for it may have changed.",
             3,
-            4,
+            6,
         ),
         f"clamp_min(floor(time() - min({of(families.LAST_SEEN, THIS)})), 0)",
         unit="s",
@@ -132,10 +163,10 @@ def endpoints() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Endpoints",
-            "Places that are looked at for this target: addresses, files, name servers. More than you know"
+            "Places that are probed for this target: addresses, files, name servers. More than you know"
             " of: the name resolves to something that you forgot.",
             3,
-            4,
+            6,
         ),
         f"count(count by (location) ({of(families.SUCCESS, THIS)}))",
     )
@@ -150,8 +181,8 @@ def policy() -> stat.Panel:
             "Policy",
             "How the target is renewed, as configured; it sets the deadlines. Wrong: set `policy` for the"
             " target.",
-            3,
-            4,
+            2,
+            6,
         ),
         f"count by (policy) ({of(families.TARGET, THIS)})",
         name="{{policy}}",
@@ -159,32 +190,51 @@ def policy() -> stat.Panel:
     )
 
 
+def _problems(*matchers: str) -> str:
+    return problems(THIS, *matchers)
+
+
 def diagnosis() -> table.Panel:
     """
     Table of problems, each with its remedy.
     """
-    packed = queries.diagnosis(50)
+    by = "item, kind, problem, severity"
+    each = f"min by ({by}) ({_problems()})"
+    # The value of a problem without an item is no end: a vector without labels has no item either.
+    ends, since = (f"({each}) {which} on (item) vector(0)" for which in ("unless", "and"))
+    told = f"{of(families.PROBLEM_INFO, THIS)} and on (job, instance, {queries.MATTER}) {_problems()}"
+    info = f"max by (item, problem, severity, cause, where, advice) ({told})"
+    well = queries.words(f"max by (target) ({of(families.TARGET, THIS)})", "severity", NOTHING)
     return panels.table_panel(
         Place(
             "Diagnosis",
-            "All that is wrong with the target, the most urgent first, with what to do about it. The alert"
-            " leads to its runbook, which has the commands.",
+            "All that is wrong with the target, the most severe first, with what to do. What another problem"
+            " of the same item says already is left out, as in notifications. The runbook has the commands.",
             24,
             6,
         ),
-        [rank(packed), milliseconds(rest(packed))],
         [
-            Column("Value #A", "Problem", words=PROBLEMS, width=160, coloured=True),
-            Column("advice", "What to do", words=ADVICE, wrapped=True),
-            Column("reason", "Reason", links={"Explanation": shell.TO_REASON}, width=190),
-            Column("location", "Location", width=190),
-            Column("item", "Item", width=90),
-            Column("kind", "Kind", words=KINDS, width=150),
-            Column("Value #B", "Ends", unit="dateTimeFromNow", words=NEVER_SEEN, width=125),
-            Column("alert", "Runbook", links={"What to do": shell.TO_RUNBOOK}, width=190),
+            f"{queries.words(info, 'alert', '$1', 'problem')}\nor on () {well}",
+            queries.days_left(ends),
+            milliseconds(ends),
+            milliseconds(since),
         ],
-        sorted_by=[("Problem", False), ("Ends", False)],
-        hidden=["target"],
+        [
+            Column("severity", "Severity", words=SEVERITIES, width=85, coloured=True),
+            Column("problem", "Problem", words=PROBLEMS, width=165),
+            Column("cause", "Cause", wrapped=True),
+            Column("where", "Where", wrapped=True),
+            Column("advice", "What to do first", wrapped=True),
+            Column("item", "Item", width=90),
+            Column("kind", "Kind", words=KINDS, width=140),
+            Column("Value #B", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
+            Column("Value #C", "Ends", unit=panels.DATE, width=140),
+            Column("Value #D", "Last well", unit=panels.DATE, width=140),
+            Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
+        ],
+        sorted_by=[("Severity", False), ("Days left", False)],
+        hidden=["target", "Value #A"],
+        no_value="The target is not known yet: it appears after a scrape.",
     )
 
 
@@ -202,7 +252,7 @@ def served() -> statetimeline.Panel:
             12,
         ),
         [Series(milliseconds(ends), "{{location}} {{item}}")],
-        unit="time:YYYY-MM-DD HH:mm",
+        unit=panels.DATE,
     )
 
 
@@ -212,8 +262,8 @@ def probes() -> statetimeline.Panel:
     """
     return panels.states_panel(
         Place(
-            "Looks at it",
-            "For each endpoint whether it could be seen, and whether clients would accept what it shows."
+            "Probe results",
+            "For each endpoint whether the probe succeeded, and whether clients would accept what it shows."
             " What is shown while it is not seen is what was seen last.",
             12,
         ),
@@ -251,6 +301,8 @@ def time_left() -> timeseries.Panel:
         ],
         # Of seconds Grafana would make weeks, with two decimals.
         unit="suffix:days",
+        decimals=1,
+        no_value="Nothing was seen in this time: choose a longer one, or wait for the first scrape.",
     )
 
 
@@ -260,8 +312,8 @@ def durations() -> timeseries.Panel:
     """
     return panels.lines_panel(
         Place(
-            "How long looks take",
-            "Seconds of each look. Near the target's timeout: raise it, or find out"
+            "Probe duration",
+            "How long each probe took. Near the target's timeout: raise it, or find out"
             " why the server is slow before it stops answering.",
             12,
         ),
@@ -291,7 +343,7 @@ def addresses() -> table.Panel:
     return panels.table_panel(
         Place(
             "Endpoints side by side",
-            "What each endpoint gave at the last look. They should be alike: another serial number is"
+            "What each endpoint gave at the last probe. They should be alike: another serial number is"
             " another certificate, an older protocol is a server that was forgotten in an update.",
             24,
             6,
@@ -307,17 +359,17 @@ def addresses() -> table.Panel:
         ],
         [
             Column("location", "Location"),
-            Column("Value #A", "Seen, trusted", words=HEALTH, coloured=True, width=150),
+            Column("Value #A", "Probe result", words=HEALTH, coloured=True, width=150),
             Column("reason", "Why not seen", width=200),
-            Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=165),
+            Column("Value #B", "Ends", unit=panels.DATE, width=165),
             Column("serial", "Serial", width=170),
             Column("key", "Key", width=95),
             Column("protocol", "Protocol", width=90),
             Column("cipher", "Cipher"),
             Column("Value #C", "Last seen", unit="dateTimeFromNow", width=160),
-            Column("Value #D", "Took", unit="s", decimals=3, width=90),
+            Column("Value #D", "Probe duration", unit="s", decimals=2, width=120),
         ],
-        sorted_by=[("Seen, trusted", False), ("Endpoint", False)],
+        sorted_by=[("Probe result", False), ("Location", False)],
         hidden=["Value #E", "Value #F", "Value #G"],
         no_value="No endpoint is known.",
     )
@@ -353,19 +405,21 @@ def items() -> table.Panel:
             moment(families.PREVIOUS_NOT_AFTER),
             moment(families.RENEWAL_WINDOW),
             why,
+            queries.days_left(ITEMS),
         ],
         [
             Column("kind", "Kind", words=KINDS, width=150),
             Column("location", "Location"),
             Column("item", "Item", width=90),
-            Column("Value #A", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #B", "Began", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #C", "Renewal due", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #D", "Warning", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #E", "Critical", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #F", "Newest", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #G", "Before this one", unit="time:YYYY-MM-DD HH:mm", width=160),
-            Column("Value #H", "Issuer wants it from", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #J", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
+            Column("Value #A", "Ends", unit=panels.DATE, width=160),
+            Column("Value #B", "Began", unit=panels.DATE, width=160),
+            Column("Value #C", "Renewal due", unit=panels.DATE, width=160),
+            Column("Value #D", "Warning", unit=panels.DATE, width=160),
+            Column("Value #E", "Critical", unit=panels.DATE, width=160),
+            Column("Value #F", "Newest", unit=panels.DATE, width=160),
+            Column("Value #G", "Before this one", unit=panels.DATE, width=160),
+            Column("Value #H", "Issuer wants it from", unit=panels.DATE, width=160),
             Column("explanation_url", "Why", links={"The issuer's page": "${__value.raw}"}, width=120),
         ],
         sorted_by=[("Ends", False)],
@@ -398,7 +452,7 @@ def chain() -> table.Panel:
             Column("item", "Item", width=90),
             Column("subject", "Subject", wrapped=True),
             Column("issuer", "Issuer", wrapped=True),
-            Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
+            Column("Value #B", "Ends", unit=panels.DATE, width=160),
             Column("key", "Key", width=95),
             Column("Value #A", "Endpoints", unit="short", width=105),
             Column("serial", "Serial", width=370),
@@ -414,12 +468,12 @@ def elsewhere() -> table.Panel:
     Table of all targets with the same certificates.
     """
     own = f"{of(families.CERTIFICATE, THIS)} and on ({ITEM}) {of(families.NOT_AFTER, THIS, SPEAKING)}"
-    same = f"{of(families.CERTIFICATE)} and on (fingerprint_sha256) ({own})"
+    same = f"{of(families.CERTIFICATE, NOT_ABOVE, OTHERS)} and on (fingerprint_sha256) ({own})"
     return panels.table_panel(
         Place(
             "Targets with the same certificate",
-            "Everything that fails when this certificate ends, this target included. They are renewed"
-            " together, and must be deployed everywhere.",
+            "The other targets that fail when this certificate ends. They are renewed together, and must be"
+            " deployed everywhere.",
             24,
             5,
         ),
@@ -437,5 +491,18 @@ def elsewhere() -> table.Panel:
             Column("Value", "Endpoints", unit="short", width=105),
         ],
         sorted_by=[("Endpoints", True), ("Target", False)],
-        no_value="No certificate was ever seen here.",
+        no_value="No other target is known to have it.",
     )
+
+
+DEADLINES = panels.words(
+    {
+        name: Word(text)
+        for name, text in (
+            ("renewal due", "Renewal due"),
+            ("warning", "Warning"),
+            ("critical", "Critical"),
+            ("end", "End"),
+        )
+    }
+)

@@ -432,27 +432,24 @@ def at_each_endpoint(present: Iterable[Found]) -> Places:
     for one in present:
         for onset in one.onsets:
             gathered.setdefault((onset.known.target.name, onset.known.location), []).append(onset)
-    return {place: [one for one in there if not _is_hidden(one, there)] for place, there in gathered.items()}
+    return {place: _shown(there) for place, there in gathered.items()}
 
 
-def _is_hidden(onset: Onset, beside: Iterable[Onset]) -> bool:
-    """
-    Return True when another problem says more, and no less urgently.
-    """
-    return any(
-        (other.severity is onset.severity or other.severity is Severity.CRITICAL)
-        and (
-            onset.problem in MEANINGS[other.problem].covers
-            or (other.item == onset.item and _says_more(other, onset))
-        )
-        for other in beside
-    )
+def _shown(there: Sequence[Onset]) -> list[Onset]:
+    keys = {one.key for one in there}
+    return [one for one in there if hidden_by(one.key, keys) is None]
 
 
-def _says_more(other: Onset, onset: Onset) -> bool:
+def hidden_by(key: Key, beside: Iterable[Key]) -> Problem | None:
     """
-    Return True when a problem of the same item is hidden by the other, or is the same and less urgent.
+    Return the problem of the same target that says more, and no less urgently; None when none of these does.
     """
-    if other.problem is onset.problem:
-        return other.severity is not onset.severity
-    return onset.problem in MEANINGS[other.problem].hides
+    _, item, problem, severity = key
+    for _, its_item, other, its_severity in beside:
+        if its_severity in {severity, Severity.CRITICAL} and (
+            problem in MEANINGS[other].covers
+            or (its_item == item and problem in MEANINGS[other].hides)
+            or (its_item == item and other is problem and its_severity is not severity)
+        ):
+            return other
+    return None

@@ -7,11 +7,13 @@ left to prometheus-client (see `web`). All families here are gauges, whose lines
 are the same in the text format and in OpenMetrics.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, TargetRow
 from exporter.judgement.newest import Kin, Newest
+from exporter.judgement.problems import Key, hidden_by
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Failed
@@ -103,6 +105,9 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
     `external_url` is the address of the exporter's pages for people; None: it is not known.
     """
     reached = reach(problems)
+    present: dict[str, list[Key]] = defaultdict(list)
+    for row in problems:
+        present[row.found.onset.known.target.name].append(row.found.onset.key)
     for row in problems:
         onset = row.found.onset
         target, said = onset.known.target, words(row, reached, external_url)
@@ -114,7 +119,11 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         page = f"{external_url}/{target_path(target.name)}" if external_url is not None else ""
         place = ("location", onset.known.location)
         text = (place, ("cause", said.cause), ("where", said.where), ("advice", said.advice))
-        ways = (("command", said.command), ("page", page))
+        ways = (
+            ("command", said.command),
+            ("page", page),
+            ("hidden_by", hidden_by(onset.key, present[target.name]) or ""),
+        )
         yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *text, *ways)), 1)
 
 

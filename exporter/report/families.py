@@ -133,8 +133,12 @@ PROBLEM = Family(
 PROBLEM_INFO = Family(
     "expiry_problem_info",
     "1 for each problem, with its words: cause, place, what to do first, a command that shows it, and the "
-    "page of the target.",
-    ("target", "item", "problem", "severity", "location", "cause", "where", "advice", "command", "page"),
+    "page of the target; hidden_by is the problem of the same item that says more, beside which this one "
+    "need not be reported.",
+    (
+        *("target", "item", "problem", "severity", "location", "cause", "where", "advice", "command"),
+        *("page", "hidden_by"),
+    ),
 )
 
 

@@ -3,11 +3,15 @@ The JSON comes from the builder, and says what the alerts and the exporter say.
 """
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from exporter.model.policies import Severity
+from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Reason
-from grafana import meanings, queries
+from grafana import meanings
 from grafana.__main__ import texts
 from tests.grafana.written import DASHBOARDS, DIRECTORY
 
@@ -36,34 +40,30 @@ def test_the_dashboards_keep_their_addresses() -> None:
     }
 
 
-def test_every_alert_of_a_problem_has_a_runbook() -> None:
+def words_of(mappings: Sequence[Any]) -> set[str]:
     """
-    A click on it must lead somewhere.
+    The values that have a word.
     """
-    alerts = {one.alert for one in queries.problems()}
-    assert alerts
-    assert [
-        name for name in alerts if not (DIRECTORY.parent / "alerts/runbooks" / f"{name}.md").is_file()
-    ] == []
+    (only,) = mappings
+    options = only.to_json()["options"]
+    assert isinstance(options, dict)
+    return set(options)
 
 
-def test_ranks_are_in_order() -> None:
+def test_every_problem_has_its_words_and_its_runbook() -> None:
     """
-    What sorts the table is what the words are looked up by.
+    A new one shall not stand there as a bare name.
     """
-    ranks = [one.rank for one in queries.problems()]
-    assert ranks == list(range(1, len(ranks) + 1))
+    assert words_of(meanings.PROBLEMS) == words_of(meanings.RUNBOOKS) == set(Problem)
+    worst = {f"{severity} {problem}" for problem in Problem for severity in Severity}
+    assert words_of(meanings.WORST) == worst | {meanings.NOTHING}
 
 
 def test_every_reason_has_advice() -> None:
     """
     A new one shall not be shown without saying what to do.
     """
-    advice = meanings.ADVICE[0].to_json()["options"]
-    assert isinstance(advice, dict)
-    assert {*Reason, *Fault, *Hazard} <= set(advice)
-    items = {one.alert for one in queries.problems() if one.sort in {queries.Sort.END, queries.Sort.ITEM}}
-    assert items <= set(advice)
+    assert {*Reason, *Fault, *Hazard} <= words_of(meanings.ADVICE)
 
 
 def test_no_panel_needs_recorded_series() -> None:
@@ -75,3 +75,19 @@ def test_no_panel_needs_recorded_series() -> None:
         assert "expiry:" not in text
         assert "ALERTS" not in text
         assert "ALERTS" in json.dumps(dashboard["annotations"])
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_the_json_imports_as_it_is(name: str) -> None:
+    """
+    Nothing to fill in, no number of another Grafana's database, and the least version is one that was tried.
+    """
+    one = DASHBOARDS[name]
+    assert "__inputs" not in one
+    assert one.get("id") is None
+    needed = {(need["type"], need["id"]): need["version"] for need in one["__requires"]}
+    used = {panel["type"] for panel in one["panels"]} - {"row"}
+    assert {number for kind, number in needed if kind == "panel"} == used
+    assert ("datasource", "prometheus") in needed
+    package = json.loads((DIRECTORY.parent / "tests/grafana/render/web/package.json").read_bytes())
+    assert needed["grafana", "grafana"] == package["dependencies"]["@grafana/ui"]

@@ -4,24 +4,33 @@ Every query of every dashboard, asked of a real Prometheus that scraped a real e
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
+from exporter.engine.lasting import problem_rows
+from exporter.judgement.problems import Key, hidden_by
+from exporter.model.policies import Severity
+from exporter.model.problems import Problem
 from grafana import queries as builder
+from tests.golden.values import Scene
 from tests.grafana.conftest import DEMO, UNUSUAL
-from tests.grafana.worlds import NAMES
+from tests.grafana.worlds import NAMES, large, text
 from tests.grafana.written import ALL, DASHBOARDS, Query, interpolated, queries
 from tests.support.demo import STATES
-from tests.support.prometheus import Prometheus
+from tests.support.exposed import exposed
+from tests.support.prometheus import Prometheus, Sample, prometheus
 
 QUERIES = [query for name in DASHBOARDS for query in queries(name)]
 
 EMPTY = {
-    "fleet / Ends by week, a year ahead / B": "all targets of the demo renew themselves",
+    "fleet / Ends by week / B": "all targets of the demo renew themselves",
+    "target / Items and their deadlines / F": "nothing newer is known of what the demo serves",
     "target / Items and their deadlines / G": "no certificate of the demo was renewed yet",
     "target / Items and their deadlines / H": "the demo's issuer says nothing about renewals",
     "target / Items and their deadlines / I": "the demo's issuer says nothing about renewals",
+    "target / Targets with the same certificate / A": "each endpoint of the demo has its own",
     "exporter / State saved / A": "the demo keeps no state",
 }
 """Queries that give nothing for the demo, and why."""
@@ -121,77 +130,160 @@ def test_annotations_are_asked_without_an_error(world: Prometheus, dashboard: st
     assert "ExpiryHeartbeat" not in names
 
 
-def urgent(world: Prometheus, job: str) -> list[tuple[int, str, str]]:
+def rows(world: Prometheus, dashboard: str, panel: str, name: str, chosen: Chosen) -> list[Sample]:
     """
-    Rank, target and alert of each row of the fleet's first table, in their order.
+    What a query of a panel gives.
     """
-    (query,) = (one for one in queries("fleet") if (one.panel, one.name) == ("What needs a person", "A"))
-    result = world.query(interpolated(query.expression, DASHBOARDS["fleet"], {"job": job}))
-    return sorted((int(one.value), one.labels["target"], one.labels.get("alert", "")) for one in result)
+    (query,) = (one for one in queries(dashboard) if (one.panel, one.name) == (panel, name))
+    return world.query(interpolated(query.expression, DASHBOARDS[dashboard], chosen))
 
 
-def test_the_most_urgent_comes_first(world: Prometheus) -> None:
+def urgent(world: Prometheus, job: str) -> list[tuple[str, str, str]]:
     """
-    Each target of the demo with what is wrong with it. The one that wants our certificate was seen.
+    Severity, problem and target of each row of the fleet's first table.
+    """
+    found = (one.labels for one in rows(world, "fleet", "Problems", "D", {"job": job}))
+    return sorted((one["severity"], one["problem"], one["target"]) for one in found)
+
+
+def test_each_matter_of_the_demo_is_one_row(world: Prometheus) -> None:
+    """
+    Each target of the demo with what is wrong with it. What fails is wrong only after a while.
     """
     assert urgent(world, DEMO) == [
-        (1, "expired", "ExpiryPassed"),
-        (2, "missing-intermediate", "ExpiryNotTrusted"),
-        (2, "not-yet-valid", "ExpiryNotTrusted"),
-        (2, "untrusted", "ExpiryNotTrusted"),
-        (2, "wrong-name", "ExpiryNotTrusted"),
-        (4, "two-days-left", "ExpirySoon"),
-        (7, "renewal-late", "ExpiryRenewalOverdue"),
-        (10, "refused", "ExpiryProbeFailing"),
-        (10, "silent", "ExpiryProbeFailing"),
+        ("critical", "passed", "expired"),
+        ("critical", "soon", "two-days-left"),
+        ("warning", "not_trusted", "missing-intermediate"),
+        ("warning", "not_trusted", "not-yet-valid"),
+        ("warning", "not_trusted", "untrusted"),
+        ("warning", "not_trusted", "wrong-name"),
+        ("warning", "renewal_overdue", "renewal-late"),
     ]
 
 
-def test_every_other_problem_is_recognised(world: Prometheus) -> None:
+def test_every_other_problem_is_shown(world: Prometheus) -> None:
     """
-    Those that the demo does not show; a worse one hides the others of the same item.
+    Those that the demo does not have.
     """
-    rows = [(rank, target) for rank, target, _ in urgent(world, UNUSUAL)]
-    assert rows == [
-        (3, "lost"),
-        (4, "unseen-and-due"),
-        (5, "unseen-and-due"),
-        (6, "not-deployed"),
-        (8, "by-people"),
-        (9, "chain-first"),
-        (11, "unpaid"),
-        (12, "will-fail"),
+    assert urgent(world, UNUSUAL) == [
+        ("critical", "domain_status", "lost"),
+        ("critical", "probe_failing", "unseen-and-due"),
+        ("critical", "soon", "unseen-and-due"),
+        ("warning", "chain_ends_first", "chain-first"),
+        ("warning", "domain_status", "unpaid"),
+        ("warning", "not_deployed", "not-deployed"),
+        ("warning", "renewal_blocked", "will-fail"),
+        ("warning", "soon", "by-people"),
     ]
-    seen = {rank for rank, _ in rows} | {1, 2, 7, 10}
-    assert seen == {one.rank for one in builder.problems()}
 
 
 @pytest.mark.parametrize(
-    ("target", "ranks"),
+    ("target", "expected"),
     [
-        ("healthy", [13]),
-        ("expired", [1]),
-        ("wrong-name", [2]),
-        ("two-days-left", [4]),
-        ("silent", [10]),
-        ("client-certificate", [13]),
-        ("not-deployed", [6, 7]),
-        ("unseen-and-due", [4, 5]),
-        ("lost", [3]),
-        ("unpaid", [11]),
-        ("will-fail", [12]),
+        ("healthy", [("nothing", "")]),
+        ("expired", [("critical", "passed")]),
+        ("client-certificate", [("nothing", "")]),
+        ("not-deployed", [("warning", "not_deployed")]),
+        ("unseen-and-due", [("critical", "probe_failing"), ("critical", "soon")]),
+        ("lost", [("critical", "domain_status")]),
     ],
 )
-def test_a_diagnosis_has_all_that_is_wrong_and_what_to_do(
-    world: Prometheus, target: str, ranks: list[int]
+def test_a_diagnosis_has_each_matter_once_and_what_to_do(
+    world: Prometheus, target: str, expected: list[tuple[str, str]]
 ) -> None:
     """
-    And says so when nothing is.
+    And says so when nothing is wrong. The worst problem is one of them.
     """
-    (query,) = (one for one in queries("target") if (one.panel, one.name) == ("Diagnosis", "A"))
-    rows = world.query(interpolated(query.expression, DASHBOARDS["target"], {"target": target}))
-    assert sorted(int(one.value) for one in rows) == ranks
-    assert all(one.labels["advice"] for one in rows)
+    found = rows(world, "target", "Diagnosis", "A", {"target": target})
+    assert sorted((one.labels["severity"], one.labels.get("problem", "")) for one in found) == expected
+    assert all(one.labels["advice"] for one in found if "problem" in one.labels)
+    (worst,) = rows(world, "target", "Worst problem", "A", {"target": target})
+    assert worst.labels["worst"] in {" ".join(one).strip() for one in expected}
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometheus, Scene, float]]:
+    """
+    A Prometheus that scrapes an exporter with 3,000 targets, what that knows, and the time of it.
+    """
+    now = time.time()
+    scene = large(3000, now)
+    with exposed(text(scene, now)) as address:
+        configuration = {
+            "global": {"scrape_interval": "5s"},
+            "scrape_configs": [{"job_name": DEMO, "static_configs": [{"targets": [address]}]}],
+        }
+        with prometheus(tmp_path_factory.mktemp("many"), configuration) as made:
+            made.await_query("count(expiry_target_info) == 3000")
+            yield made, scene, now
+
+
+TILES = ("Critical", "Can't be seen", "Renewal late", "Renew by hand", "Not deployed", "Other warnings")
+
+
+def tiles(world: Prometheus, job: str) -> dict[str, int]:
+    """
+    The number in each tile that counts problems.
+    """
+    return {title: int(rows(world, "fleet", title, "A", {"job": job})[0].value) for title in TILES}
+
+
+def decided(scene: Scene, now: float) -> list[Key]:
+    """
+    The problems as the exporter decides them, without those that others hide.
+    """
+    found = problem_rows(scene.memory, scene.faults, scene.rows(), now)
+    keys = {row.found.onset.key for row in found}
+    return [key for key in keys if hidden_by(key, [one for one in keys if one[0] == key[0]]) is None]
+
+
+def test_each_problem_of_many_targets_is_in_one_tile(many: tuple[Prometheus, Scene, float]) -> None:
+    """
+    As many are critical, late and so on as the exporter decides, and the tiles are all of them.
+    """
+    world, scene, now = many
+    found = decided(scene, now)
+    warned = Counter(problem for _, _, problem, severity in found if severity is Severity.WARNING)
+    shown = tiles(world, DEMO)
+    assert shown == {
+        "Critical": sum(severity is Severity.CRITICAL for *_, severity in found),
+        "Can't be seen": warned[Problem.PROBE_FAILING],
+        "Renewal late": warned[Problem.RENEWAL_OVERDUE],
+        "Renew by hand": warned[Problem.SOON],
+        "Not deployed": warned[Problem.NOT_DEPLOYED],
+        "Other warnings": warned[Problem.NOT_TRUSTED],
+    }
+    assert sum(shown.values()) == len(found)
+    assert {title for title, shown_there in shown.items() if not shown_there} == {"Not deployed"}
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"), [(DEMO, (2, 0, 1, 0, 0, 4)), (UNUSUAL, (3, 0, 0, 2, 1, 2))], ids=(DEMO, UNUSUAL)
+)
+def test_each_row_of_the_table_is_in_one_tile(world: Prometheus, job: str, expected: Sequence[int]) -> None:
+    """
+    Nothing is counted twice.
+    """
+    assert tiles(world, job) == dict(zip(TILES, expected, strict=True))
+    assert sum(expected) == len(urgent(world, job))
+
+
+def test_a_certificate_on_many_targets_is_one_row(many: tuple[Prometheus, Scene, float]) -> None:
+    """
+    With the number of its targets, in the table of problems and in that of everything that ends.
+    """
+    world, _, _ = many
+    found = rows(world, "fleet", "Problems", "D", {"job": DEMO})
+    expired = [one for one in found if one.labels["problem"] == "passed"]
+    assert expired
+    assert len({one.labels["same"] for one in expired}) == len(expired)
+    assert max(one.value for one in expired) == 3
+    everything = "Certificates and other items by days left"
+    ends = rows(world, "fleet", everything, "A", {"job": DEMO, "within": "30"})
+    assert max(one.value for one in ends) < 30
+    assert len({one.labels["fingerprint_sha256"] for one in ends}) == len(ends)
+    targets = rows(world, "fleet", everything, "C", {"job": DEMO, "within": "30"})
+    assert max(one.value for one in targets) == 3
 
 
 def test_replicas_are_counted_once(world: Prometheus) -> None:
@@ -199,7 +291,7 @@ def test_replicas_are_counted_once(world: Prometheus) -> None:
     Two jobs, of which one is not chosen, and all: the number of targets is that of different names.
     """
     (query,) = (one for one in queries("fleet") if one.panel == "Targets")
-    for job, wanted in (([DEMO], 11), ([UNUSUAL], 9), (ALL, 20)):
+    for job, wanted in (([DEMO], 11), ([UNUSUAL], 10), (ALL, 21)):
         (only,) = world.query(interpolated(query.expression, DASHBOARDS["fleet"], {"job": job}))
         assert only.value == wanted
 
@@ -209,7 +301,7 @@ def test_targets_without_the_label_are_shown_unless_a_value_is_chosen(world: Pro
     Nobody configures labels first and looks afterwards.
     """
     (query,) = (one for one in queries("fleet") if one.panel == "Targets")
-    for chosen, wanted in (({}, 20.0), ({"value": "demo"}, 11.0), ({"label": "no_such_label"}, 20.0)):
+    for chosen, wanted in (({}, 21.0), ({"value": "demo"}, 11.0), ({"label": "no_such_label"}, 21.0)):
         (only,) = world.query(interpolated(query.expression, DASHBOARDS["fleet"], chosen))
         assert only.value == wanted
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from exporter.model.observation import Certificate, Facts, FoundHazard, Renewal
 from exporter.model.policies import AUTOMATIC, MANUAL
 from exporter.model.reasons import Fault, Hazard, Reason
+from exporter.model.targets import Target
 from exporter.report import families
 from exporter.report.exposition import Samples
 from tests.golden.scenes import failed, seen
@@ -16,6 +17,7 @@ from tests.support.certificates import DAY
 NAMES = (
     "not-deployed",
     "deployed",
+    "deployed-too",
     "by-people",
     "chain-first",
     "unseen-and-due",
@@ -42,8 +44,8 @@ def unusual(now: float) -> str:
         return certificate(f"{name}.example.com", begin=end - 90 * DAY, end=end)
 
     scene = Scene()
-    # The new one is seen at one target, the old one is still served at another.
-    for name, left in (("not-deployed", 20), ("deployed", 85)):
+    # The new one is seen at two targets, the old one is still served at another.
+    for name, left in (("not-deployed", 20), ("deployed", 85), ("deployed-too", 85)):
         scene.see(target(name=name), seen(facts(leaf("shop", left), above)), at=now)
     scene.see(target(name="by-people", policy=MANUAL), seen(facts(leaf("by-people", 40), above)), at=now)
     ends_first = intermediate(begin=now - 365 * DAY, end=now + 30 * DAY)
@@ -51,7 +53,8 @@ def unusual(now: float) -> str:
     # Seen an hour ago, with two days left, and not since.
     gone = target(name="unseen-and-due")
     scene.see(gone, seen(facts(leaf("gone", 2), above)), at=now - 3600)
-    scene.see(gone, failed(Reason.CONNECT_TIMEOUT), at=now)
+    for at in (now - 1800, now):
+        scene.see(gone, failed(Reason.CONNECT_TIMEOUT), at=at)
     scene.see(target(name="will-fail"), seen(_asked_for(facts(leaf("will-fail", 70), above), now)), at=now)
     for name, hazard in (("lost", Hazard.DOMAIN_REDEMPTION), ("unpaid", Hazard.DOMAIN_AUTO_RENEW)):
         found = replace(facts(leaf(name, 70), above), hazards=(FoundHazard(hazard, "words about it"),))
@@ -59,7 +62,7 @@ def unusual(now: float) -> str:
     changed = target(name="renewed")
     scene.see(changed, seen(facts(leaf("renewed", 10), above)), at=now - 3600)
     scene.see(changed, seen(facts(leaf("renewed", 80), above)), at=now)
-    return scene.text(_own(now))
+    return text(scene, now)
 
 
 def _asked_for(found: Facts, now: float) -> Facts:
@@ -72,7 +75,7 @@ def _asked_for(found: Facts, now: float) -> Facts:
     return replace(found, items=(replace(first, renewal=renewal), *others), hazards=(hazard,))
 
 
-def large(count: int, now: float) -> str:
+def large(count: int, now: float) -> Scene:
     """
     So many targets of forty issuers: three share a certificate, a twelfth ends within a month, some fail.
     """
@@ -81,24 +84,62 @@ def large(count: int, now: float) -> str:
     for number in range(count):
         served = number // 3
         end = now + (served * 7919 % 3650) / 10 * DAY - 2 * DAY
-        leaf = certificate(
-            f"host-{served}.example.com",
-            begin=end - 90 * DAY,
-            end=end,
-            key=KEYS[served % len(KEYS)],
-            issuer=f"CN=Issuer {served % 40}",
-        )
-        of = target(
-            f"https://host-{number}.example.com",
-            policy=MANUAL if number % 5 == 0 else AUTOMATIC,
-            labels=(("team", f"team-{number % 20}"),),
-        )
+        leaf = _one_of_many(served, now, end)
+        of = _target_of_many(number)
         if number % 50 == 1:
-            scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=now)
+            for at in (now - 3600, now):
+                scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=at)
         else:
             found = [Fault.NAME_MISMATCH] if number % 40 == 2 else []
             scene.see(of, seen(facts(leaf, above)), found=found, at=now)
-    return scene.text(_own(now))
+    return scene
+
+
+def mostly_well(count: int, now: float, unwell: int) -> Scene:
+    """
+    So many targets like those of `large`, of which so many have a problem: one of five by turns.
+    """
+    above = intermediate(begin=now - 365 * DAY, end=now + 999 * DAY)
+    scene = Scene()
+    every = count // unwell
+    for number in range(count):
+        of = _target_of_many(number)
+        trouble = number // every % 5 if number % every == 0 else None
+        served = number // 3 if trouble is None else count + number
+        left = {0: 2.0, 1: -1.0, 2: 15.0}.get(-1 if trouble is None else trouble, 60 + served % 300)
+        if trouble == 3:
+            for at in (now - 3600, now):
+                scene.see(of, failed(Reason.CONNECT_TIMEOUT), at=at)
+            continue
+        found = [Fault.NAME_MISMATCH] if trouble == 4 else []
+        shown = facts(_one_of_many(served, now, now + left * DAY), above)
+        scene.see(of, seen(shown), found=found, at=now)
+    return scene
+
+
+def _one_of_many(number: int, now: float, end: float) -> Certificate:
+    return certificate(
+        f"host-{number}.example.com",
+        begin=min(now, end) - 90 * DAY,
+        end=end,
+        key=KEYS[number % len(KEYS)],
+        issuer=f"CN=Issuer {number % 40}",
+    )
+
+
+def _target_of_many(number: int) -> Target:
+    return target(
+        f"https://host-{number}.example.com",
+        policy=MANUAL if number % 5 == 0 else AUTOMATIC,
+        labels=(("team", f"team-{number % 20}"),),
+    )
+
+
+def text(scene: Scene, now: float) -> str:
+    """
+    The exposition of a scene, with what an exporter says of itself.
+    """
+    return scene.text(_own(now), now)
 
 
 def _own(now: float) -> Samples:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
-from exporter.judgement.problems import Found, is_well, newest_ends, problems
+from exporter.judgement.problems import Found, Key, hidden_by, is_well, newest_ends, problems
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
-from exporter.model.policies import AUTOMATIC, CRL, DAY, DOMAIN, HOUR, MANUAL, Before, Policy
+from exporter.model.policies import AUTOMATIC, CRL, DAY, DOMAIN, HOUR, MANUAL, Before, Policy, Severity
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.model.targets import Target
@@ -343,3 +343,33 @@ def test_the_forecast_is_the_problems_of_later(
     assert foretold == then
     # A glance is enough only where nothing is wrong.
     assert not (then and all(well(row, NOW + later) for row in rows))
+
+
+WARNED, CRITICAL = Severity.WARNING, Severity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("beside", "severity", "hider"),
+    [
+        ([], WARNED, None),
+        ([("leaf", Problem.SOON, CRITICAL)], WARNED, Problem.SOON),
+        ([("leaf", Problem.PASSED, CRITICAL)], CRITICAL, Problem.PASSED),
+        ([("leaf", Problem.NOT_DEPLOYED, WARNED)], WARNED, Problem.NOT_DEPLOYED),
+        ([("leaf", Problem.NOT_DEPLOYED, WARNED)], CRITICAL, None),
+        ([("leaf", Problem.NOT_DEPLOYED, CRITICAL)], CRITICAL, Problem.NOT_DEPLOYED),
+        ([("chain-1", Problem.PASSED, CRITICAL)], CRITICAL, None),
+        ([("leaf", Problem.RENEWAL_OVERDUE, WARNED), ("", Problem.NOT_TRUSTED, CRITICAL)], WARNED, None),
+    ],
+    ids=(
+        *("alone", "critical itself", "expired", "not deployed", "that is milder", "that is as bad"),
+        *("another item", "hides nothing"),
+    ),
+)
+def test_an_end_that_is_near_is_hidden_by_what_says_more(
+    beside: list[tuple[str, Problem, Severity]], severity: Severity, hider: Problem | None
+) -> None:
+    """
+    By the table: never by something milder, nor by a problem of another item.
+    """
+    key: Key = ("shop", "leaf", Problem.SOON, severity)
+    assert hidden_by(key, [key, *(("shop", *one) for one in beside)]) == hider
