@@ -2,6 +2,7 @@
 Settings and fixtures that many tests share.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -15,10 +16,18 @@ from tests.support.certificates import authority
 from tests.support.lanes import starts_programs
 
 # No deadline: how long one example takes says more about the machine than about the code.
-settings.register_profile("person", deadline=None)
+settings.register_profile("person", deadline=None, max_examples=50)
 # In CI the same examples each time: a red run is then about the change.
-settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+# Before a release, and after a change to a parser: `--hypothesis-profile=deep`.
+settings.register_profile("deep", deadline=None, max_examples=3000)
 settings.load_profile("ci" if os.environ.get("CI") else "person")
+
+# Prometheus and its tools are written in Go. They run for seconds, and may let their garbage lie.
+os.environ.setdefault("GOGC", "400")
+
+# Thousands of tests are collected, and none of them is garbage: see pytest_collection_finish.
+gc.disable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,6 +61,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [it for it in items if any(it.get_closest_marker(name) for name in ("programs", "no_cover"))]
         config.hook.pytest_deselected(items=slow)
         items[:] = [it for it in items if it not in set(slow)]
+
+
+def pytest_collection_finish() -> None:
+    """
+    Look for garbage from now on, among what the tests make: a look at all the rest takes half a second.
+    """
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(10_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
