@@ -397,7 +397,7 @@ def samples() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Samples of a scrape",
-            "Samples that each scrape brings: about twenty for an endpoint with a chain"
+            "Samples that each scrape brings: about fifteen for an endpoint with a chain"
             " of two. It is what the exporters cost Prometheus.",
             8,
         ),

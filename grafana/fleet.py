@@ -319,7 +319,7 @@ def shared() -> table.Panel:
     """
     who = "fingerprint_sha256, subject, issuer"
     ends = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left () {of(families.NOT_AFTER, LEAF)}"
-    each = f"max by ({who}, target, endpoint) ({chosen(ends)})"
+    each = f"max by ({who}, target, location) ({chosen(ends)})"
     packed = f"topk(25, {RANK} * count by ({who}) ({each}) + min by ({who}) ({each}))"
     by_target = f"count by ({who}, target) ({of(families.CERTIFICATE, NOT_ABOVE)})"
     names = f"count by ({who}) ({by_target}) and on ({who}) {packed}"
@@ -354,7 +354,7 @@ def reasons() -> table.Panel:
     """
     found = [
         queries.words(
-            f"count by (reason) (count by (target, endpoint, reason) ({chosen(of(family))}))", "sort", sort
+            f"count by (reason) (count by (target, location, reason) ({chosen(of(family))}))", "sort", sort
         )
         for family, sort in (
             (families.FAULT, "refused"),
@@ -419,7 +419,7 @@ def protocols() -> bargauge.Panel:
     """
     Endpoints by negotiated protocol.
     """
-    each = f"count by (target, endpoint, protocol) ({chosen(of(families.TLS))})"
+    each = f"count by (target, location, protocol) ({chosen(of(families.TLS))})"
     return panels.bars_panel(
         Place(
             "Protocols",

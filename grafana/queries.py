@@ -16,7 +16,7 @@ from exporter.report.families import Family
 EXPORTERS = 'job=~"$job", instance=~"$instance"'
 
 TARGET = "job, instance, target"
-ENDPOINT = f"{TARGET}, endpoint"
+ENDPOINT = f"{TARGET}, location"
 ITEM = f"{ENDPOINT}, item"
 
 UNSEEN_FOR = 600
@@ -199,7 +199,7 @@ def diagnosis(limit: int) -> str:
         for sort in (Sort.END, Sort.ITEM)
     )
     nothing = f"{len(found) + 1} * {RANK} * max by (target) ({of(families.TARGET, THIS)})"
-    by = "endpoint, item, kind, alert, reason, advice"
+    by = "location, item, kind, alert, reason, advice"
     return (
         f"bottomk({limit}, min by ({by}) (\n{_packed(_all([_worst(ITEM, ends), *others]), THIS)}\n))"
         f"\nor on () {words(nothing, 'advice', 'none')}"

@@ -34,10 +34,10 @@ BANDS = 20
 ROWS = 200
 
 _VERIFIED = f"({of(families.VERIFIED, THIS)} or 0 * {of(families.SUCCESS, THIS)})"
-HEALTHY = f"max by (endpoint) (2 * {of(families.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
+HEALTHY = f"max by (location) (2 * {of(families.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
 """By endpoint: 2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""
 
-ITEMS = f"bottomk({ROWS}, min by (endpoint, item, kind) ({of(families.NOT_AFTER, THIS)}))"
+ITEMS = f"bottomk({ROWS}, min by (location, item, kind) ({of(families.NOT_AFTER, THIS)}))"
 
 
 def dashboard() -> Dashboard:
@@ -137,7 +137,7 @@ def endpoints() -> stat.Panel:
             3,
             4,
         ),
-        f"count(count by (endpoint) ({of(families.SUCCESS, THIS)}))",
+        f"count(count by (location) ({of(families.SUCCESS, THIS)}))",
     )
 
 
@@ -177,7 +177,7 @@ def diagnosis() -> table.Panel:
             Column("Value #A", "Problem", words=PROBLEMS, width=160, coloured=True),
             Column("advice", "What to do", words=ADVICE, wrapped=True),
             Column("reason", "Reason", links={"Explanation": shell.TO_REASON}, width=190),
-            Column("endpoint", "Endpoint", width=190),
+            Column("location", "Location", width=190),
             Column("item", "Item", width=90),
             Column("kind", "Kind", words=KINDS, width=150),
             Column("Value #B", "Ends", unit="dateTimeFromNow", words=NEVER_SEEN, width=125),
@@ -192,7 +192,7 @@ def served() -> statetimeline.Panel:
     """
     Certificates served over time: renewals as they became visible.
     """
-    ends = f"bottomk({BANDS}, min by (endpoint, item) ({of(families.NOT_AFTER, THIS, OWN)}))"
+    ends = f"bottomk({BANDS}, min by (location, item) ({of(families.NOT_AFTER, THIS, OWN)}))"
     return panels.states_panel(
         Place(
             "What is served: when it ends",
@@ -201,7 +201,7 @@ def served() -> statetimeline.Panel:
             " takes its time, or stopped halfway. An earlier date than before: an old one is back.",
             12,
         ),
-        [Series(milliseconds(ends), "{{endpoint}} {{item}}")],
+        [Series(milliseconds(ends), "{{location}} {{item}}")],
         unit="time:YYYY-MM-DD HH:mm",
     )
 
@@ -217,7 +217,7 @@ def probes() -> statetimeline.Panel:
             " What is shown while it is not seen is what was seen last.",
             12,
         ),
-        [Series(f"bottomk({BANDS}, {HEALTHY})", "{{endpoint}}")],
+        [Series(f"bottomk({BANDS}, {HEALTHY})", "{{location}}")],
         mappings=HEALTH,
     )
 
@@ -227,7 +227,7 @@ def time_left() -> timeseries.Panel:
     Time left over time: a saw tooth for each renewal.
     """
     own = of(families.NOT_AFTER, THIS, OWN)
-    left = f"(min by (endpoint, item) ({own}) - time()) / {DAY:g}"
+    left = f"(min by (location, item) ({own}) - time()) / {DAY:g}"
 
     def deadline(severity: str, colour: str) -> Series:
         told = of(families.ALERT, THIS, OWN, f'severity="{severity}"')
@@ -243,8 +243,8 @@ def time_left() -> timeseries.Panel:
         ),
         [
             Series(
-                numbered(left, "endpoint, item", f"min by (endpoint, item) ({own} @ end())"),
-                "{{N}} {{endpoint}} {{item}}",
+                numbered(left, "location, item", f"min by (location, item) ({own} @ end())"),
+                "{{N}} {{location}} {{item}}",
             ),
             deadline("warning", panels.ORANGE),
             deadline("critical", panels.CRITICAL),
@@ -268,13 +268,13 @@ def durations() -> timeseries.Panel:
         [
             Series(
                 numbered(
-                    f"max by (endpoint) ({of(families.DURATION, THIS)})",
-                    "endpoint",
+                    f"max by (location) ({of(families.DURATION, THIS)})",
+                    "location",
                     # What was never seen comes first.
-                    f"(min by (endpoint) ({of(families.NOT_AFTER, THIS, OWN)} @ end())"
-                    f" or 0 * max by (endpoint) ({of(families.SUCCESS, THIS)} @ end()))",
+                    f"(min by (location) ({of(families.NOT_AFTER, THIS, OWN)} @ end())"
+                    f" or 0 * max by (location) ({of(families.SUCCESS, THIS)} @ end()))",
                 ),
-                "{{N}} {{endpoint}}",
+                "{{N}} {{location}}",
             )
         ],
         unit="s",
@@ -286,7 +286,7 @@ def addresses() -> table.Panel:
     """
     Table of endpoints, which should be alike.
     """
-    few = f"and on (endpoint) bottomk({ROWS}, {HEALTHY})"
+    few = f"and on (location) bottomk({ROWS}, {HEALTHY})"
     leaf = f"{of(families.CERTIFICATE, THIS)} and on ({ITEM}) {of(families.NOT_AFTER, THIS, SPEAKING)}"
     return panels.table_panel(
         Place(
@@ -298,15 +298,15 @@ def addresses() -> table.Panel:
         ),
         [
             f"bottomk({ROWS}, {HEALTHY})",
-            milliseconds(f"min by (endpoint) ({of(families.NOT_AFTER, THIS, SPEAKING)}) {few}"),
-            milliseconds(f"min by (endpoint) ({of(families.LAST_SEEN, THIS)}) {few}"),
-            f"max by (endpoint) ({of(families.DURATION, THIS)}) {few}",
-            f"max by (endpoint, reason) ({of(families.FAILURE, THIS)}) {few}",
-            f"max by (endpoint, protocol, cipher) ({of(families.TLS, THIS)}) {few}",
-            shortened(f"max by (endpoint, serial, key) ({leaf}) {few}", "serial"),
+            milliseconds(f"min by (location) ({of(families.NOT_AFTER, THIS, SPEAKING)}) {few}"),
+            milliseconds(f"min by (location) ({of(families.LAST_SEEN, THIS)}) {few}"),
+            f"max by (location) ({of(families.DURATION, THIS)}) {few}",
+            f"max by (location, reason) ({of(families.FAILURE, THIS)}) {few}",
+            f"max by (location, protocol, cipher) ({of(families.TLS, THIS)}) {few}",
+            shortened(f"max by (location, serial, key) ({leaf}) {few}", "serial"),
         ],
         [
-            Column("endpoint", "Endpoint"),
+            Column("location", "Location"),
             Column("Value #A", "Seen, trusted", words=HEALTH, coloured=True, width=150),
             Column("reason", "Why not seen", width=200),
             Column("Value #B", "Ends", unit="time:YYYY-MM-DD HH:mm", width=165),
@@ -327,12 +327,12 @@ def items() -> table.Panel:
     """
     Table of items with their deadlines.
     """
-    few = f"and on (endpoint, item) {ITEMS}"
+    few = f"and on (location, item) {ITEMS}"
 
     def moment(family: Family, *matchers: str) -> str:
-        return milliseconds(f"min by (endpoint, item, kind) ({of(family, THIS, *matchers)}) {few}")
+        return milliseconds(f"min by (location, item, kind) ({of(family, THIS, *matchers)}) {few}")
 
-    why = f"max by (endpoint, item, kind, explanation_url) ({of(families.RENEWAL_EXPLANATION, THIS)}) {few}"
+    why = f"max by (location, item, kind, explanation_url) ({of(families.RENEWAL_EXPLANATION, THIS)}) {few}"
     return panels.table_panel(
         Place(
             "Items and their deadlines",
@@ -356,7 +356,7 @@ def items() -> table.Panel:
         ],
         [
             Column("kind", "Kind", words=KINDS, width=150),
-            Column("endpoint", "Endpoint"),
+            Column("location", "Location"),
             Column("item", "Item", width=90),
             Column("Value #A", "Ends", unit="time:YYYY-MM-DD HH:mm", width=160),
             Column("Value #B", "Began", unit="time:YYYY-MM-DD HH:mm", width=160),
@@ -423,7 +423,7 @@ def elsewhere() -> table.Panel:
             24,
             5,
         ),
-        [f"topk({ROWS}, count by (target, subject) (count by (target, subject, endpoint) ({same})))"],
+        [f"topk({ROWS}, count by (target, subject) (count by (target, subject, location) ({same})))"],
         [
             Column(
                 "target",

@@ -19,7 +19,7 @@ from tests.support.lanes import starts_programs
 settings.register_profile("person", deadline=None, max_examples=50)
 # In CI the same examples each time: a red run is then about the change.
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
-# Before a release, and after a change to a parser: `--hypothesis-profile=deep`.
+# After a change to a parser: `--hypothesis-profile=deep`, and FUZZ_SECONDS=60 in the environment.
 settings.register_profile("deep", deadline=None, max_examples=3000)
 settings.load_profile("ci" if os.environ.get("CI") else "person")
 

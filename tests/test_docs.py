@@ -39,7 +39,9 @@ from exporter.probes.kubernetes import exec_plugins
 from exporter.report import calendar, filters
 from exporter.report.advice import FAILURES, FAULTS, HAZARDS
 from exporter.report.families import FAMILIES
-from exporter.report.status import Level, span
+from exporter.report.inventory import Inventory
+from exporter.report.status import Level
+from exporter.report.times import span
 from exporter.server import answers, app, bodies
 from exporter.server.app import PROBE_PARAMETERS, application
 from exporter.server.service import Options, Service
@@ -453,7 +455,8 @@ def test_the_shown_output_of_check_is_what_it_prints(monkeypatch: pytest.MonkeyP
     scene.see(target("tls://ldap.example.com:636"), ProbeResult("192.0.2.30:636", down, 0.1))
     shown = screen(monkeypatch, 100)
     rows = tuple(scene.rows())
-    check.print_table(Scrape((), rows, (), 0.1, 10.0, complete=True, at=now), now, shown)
+    found = Scrape((), rows, (), 0.1, 10.0, complete=True, at=now)
+    check.print_table(Inventory(found), now, shown)
 
     assert fenced("console")[0].splitlines()[1:] == shown.plain.splitlines()
 

@@ -24,7 +24,10 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
         "urls",
         nargs="*",
         metavar="URL",
-        help="what to look at, such as https://example.com; or the name of a configured target",
+        help=(
+            "what to probe: https://example.com, a host (example.com, mail.example.com:25), the path of a "
+            "file or directory, the name of a configured target, or - for a line each on standard input"
+        ),
     )
     parser.add_argument(
         "--config.file",

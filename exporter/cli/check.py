@@ -37,7 +37,9 @@ from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
 from exporter.model.urls import known_schemes
 from exporter.report import json_items
-from exporter.report.status import URGENCY, Finding, Level, span, status, worst
+from exporter.report.inventory import Inventory
+from exporter.report.status import URGENCY, Finding, Level, Status, worst
+from exporter.report.times import span
 
 DESCRIPTION = """\
 Look once and print what is found, the most urgent first: what ends when, whether
@@ -52,13 +54,17 @@ has one line for each item, for grep, awk and sort.
 EXAMPLES = """\
 exit code, the most urgent of all:
   0  fine
-  1  warning: the renewal is late or due, or something will hurt later
-  2  critical: the end is near or over, or clients refuse it; or wrong usage
+  1  warning: the renewal is late or due, clients refuse it and always did, or something
+     will hurt later
+  2  critical: the end is near or over; or wrong usage
   3  unknown: it could not be seen, or not be checked as asked; or a bad configuration
 
 examples:
-  expiry-exporter check https://example.com
+  expiry-exporter check example.com
       all addresses of a name, with its chain
+
+  expiry-exporter check mail.example.com:25 /etc/ssl/www.pem - < names.txt
+      by its port, a file, and a name or URL in each line
 
   expiry-exporter check smtp://mail.example.com file:///etc/ssl/www.pem domain:example.com
       anything that expires: mail servers, files, domain registrations
@@ -80,7 +86,7 @@ examples:
 """
 
 
-HEADINGS = ("STATE", "TARGET", "ENDPOINT", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
+HEADINGS = ("STATE", "TARGET", "LOCATION", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
 """Headings of the plain table."""
 
 
@@ -131,12 +137,12 @@ def run(options: argparse.Namespace) -> int:
     if found is None:
         return int(Level.UNKNOWN)
     scrape, refused = found
-    now = time.time()
+    inventory, now = Inventory(scrape), time.time()
     if options.output == "json":
-        print_json(scrape, now, sys.stdout, refused)
+        print_json(inventory, now, sys.stdout, refused)
     else:
-        print_table(scrape, now, sys.stdout, options.only or frozenset(Level), refused)
-    return int(level(scrape, now, refused))
+        print_table(inventory, now, sys.stdout, options.only or frozenset(Level), refused)
+    return int(level(inventory, now, refused))
 
 
 def _paragraph(text: str) -> str:
@@ -157,12 +163,12 @@ def _levels(text: str) -> frozenset[Level]:
     return frozenset(known[word] for word in words)
 
 
-def level(scrape: Scrape, now: float, refused: Collection[str] = ()) -> Level:
+def level(inventory: Inventory, now: float, refused: Collection[str] = ()) -> Level:
     """
     Return the most urgent level of all endpoints: the exit code. `refused` are texts that are no target:
     UNKNOWN.
     """
-    return worst([*(status(row, now).level for row in scrape.endpoints), *[Level.UNKNOWN] * len(refused)])
+    return worst([*(one.level for one in inventory.entries(now)), *[Level.UNKNOWN] * len(refused)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,20 +202,19 @@ class Entry:
     """At least one, the most urgent first."""
 
 
-def entries(scrape: Scrape, now: float) -> list[Entry]:
+def entries(inventory: Inventory, now: float) -> list[Entry]:
     """
     Return the endpoints in the order of the table: the most urgent first, and among equals the first to end.
     """
-    found = [_entry(row, now) for row in scrape.endpoints]
+    found = [_entry(row, inventory.status(row, now)) for row in inventory.scrape.endpoints]
     found.sort(key=lambda one: (*_rank(one.lines[0]), one.row.target.name, one.row.label))
     return found
 
 
-def _entry(row: EndpointRow, now: float) -> Entry:
+def _entry(row: EndpointRow, found: Status) -> Entry:
     """
     Return an endpoint with a line for each item that has deadlines or findings.
     """
-    found = status(row, now)
     named = {one.item for one in found.findings}
     shown = [
         one
@@ -237,7 +242,7 @@ def _rank(line: Line) -> tuple[int, float]:
 
 
 def print_table(
-    scrape: Scrape,
+    inventory: Inventory,
     now: float,
     stream: TextIO,
     only: Collection[Level] = frozenset(Level),
@@ -250,7 +255,7 @@ def print_table(
     In groups and in colour on a terminal; elsewhere plain, with a line for each item. `refused` are texts
     that are no target: they have no line, but are counted as unknown.
     """
-    found = entries(scrape, now)
+    scrape, found = inventory.scrape, entries(inventory, now)
     shown = [one for one in found if one.level in only]
     counts = Counter(one.level for one in found)
     counts[Level.UNKNOWN] += len(refused)
@@ -314,11 +319,11 @@ class _Table:
         self._told: set[str] = set()
         self._bar = 20 if out.width >= WIDE else 10
         self._target = widest(["TARGET", *(printable(one.row.target.name) for one in shown)])
-        self._endpoint = widest(["ENDPOINT", *(printable(one.row.label) for one in shown)])
+        self._location = widest(["LOCATION", *(printable(one.row.label) for one in shown)])
         names = {line.name for one in shown for line in one.lines} - {""}
         # Most endpoints have one item, a leaf. Where all are such, that need not be said.
         self._item = 0 if names <= {"leaf"} else widest(["ITEM", *names])
-        place = self._target + self._endpoint + 2 * len(GAP)
+        place = self._target + self._location + 2 * len(GAP)
         # Where a line has no room for all, the place stands on a line of its own.
         self._stacked = len(GAP) + place + len(self._values("", "", "", "")) > out.width
 
@@ -327,7 +332,7 @@ class _Table:
         Write the whole table.
         """
         if self._shown:
-            place = Text(self._place("TARGET", "ENDPOINT"), "dim")
+            place = Text(self._place("TARGET", "LOCATION"), "dim")
             values = self._values("ITEM", padded("LIFE", self._bar), "LEFT", "ENDS (UTC)")
             self._write_columns(place, values)
         for level in reversed(URGENCY):
@@ -348,10 +353,10 @@ class _Table:
             words = f"{sample}  what is left of its life; shorter than {glyphs.due}: its renewal is overdue"
             self._out.line(Text(words, "dim"))
 
-    def _place(self, target: str, endpoint: str) -> str:
+    def _place(self, target: str, location: str) -> str:
         if self._stacked:
-            return f"{target}{GAP}{endpoint}"
-        return f"{padded(target, self._target)}{GAP}{padded(endpoint, self._endpoint)}"
+            return f"{target}{GAP}{location}"
+        return f"{padded(target, self._target)}{GAP}{padded(location, self._location)}"
 
     def _values(self, item: str, life: Text | str, left: str, ends: str) -> Text:
         name = f"{padded(item, self._item)}{GAP}" if self._item else ""
@@ -410,16 +415,16 @@ def _subject(line: Line) -> str:
     return f" ({printable(line.judged.item.certificate.subject)})"
 
 
-def print_json(scrape: Scrape, now: float, stream: TextIO, refused: Collection[str] = ()) -> None:
+def print_json(inventory: Inventory, now: float, stream: TextIO, refused: Collection[str] = ()) -> None:
     """
     Print the endpoints as JSON: `{"level": ..., "refused": [...], "endpoints": [...]}`.
 
     Times are in seconds since the epoch. `refused` are texts that are no target.
     """
     found = {
-        "level": level(scrape, now, refused).name.lower(),
+        "level": level(inventory, now, refused).name.lower(),
         "refused": list(refused),
-        "endpoints": [json_items.endpoint(row, now) for row in scrape.endpoints],
+        "endpoints": [json_items.endpoint(row, inventory, now) for row in inventory.scrape.endpoints],
     }
     json.dump(found, stream, indent=2)
     stream.write("\n")

@@ -36,7 +36,8 @@ from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
 from exporter.model.reasons import Kind
 from exporter.report.forecast import Alert, Forecast, document, forecast
-from exporter.report.status import NOUNS, Level, ago, lookup_findings, span
+from exporter.report.status import NOUNS, Level, lookup_findings
+from exporter.report.times import ago, span
 
 MOST_DAYS = 3660
 """Most days that a forecast may cover."""
@@ -84,7 +85,7 @@ HEADINGS = (
     "ALERT",
     "TARGET",
     "ITEM",
-    "ENDPOINT",
+    "LOCATION",
     "ENDPOINTS",
     "TARGETS",
     "ENDS",
@@ -206,7 +207,7 @@ def _cells(one: Alert) -> tuple[str, ...]:
         one.name,
         one.target,
         one.item,
-        one.endpoint,
+        one.location,
         str(one.endpoints),
         str(one.targets),
         iso(one.end) if one.end is not None else "",
@@ -360,7 +361,7 @@ class _List:
     def _details(self, same: Sequence[Alert]) -> str:
         one = same[0]
         more = f" and {counted(one.endpoints - 1, 'other endpoint')}" if one.endpoints > 1 else ""
-        where = f"at {printable(one.endpoint)}{more}"
+        where = f"at {printable(one.location)}{more}"
         if len(same) > 1:
             where = f"at {sum(each.endpoints for each in same)} endpoints of {len(same)} targets"
         if one.end is None or one.kind is None:

@@ -52,6 +52,7 @@ examples:
 
 
 COMMANDS = {
+    "serve": "serve metrics to Prometheus; what is done without a command, too",
     "check": "look once and print what is found, the most urgent first",
     "forecast": "look once and tell which alerts will fire on which day",
     "alerts": "write the alerting rules, the Alertmanager example, templates and runbooks",
@@ -97,6 +98,7 @@ def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     whole = argparse.ArgumentParser(
         prog="expiry-exporter",
+        usage=f"%(prog)s [COMMAND] [FLAG ...]\n\ncommands: {', '.join(COMMANDS)}",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=raw,
@@ -105,13 +107,26 @@ def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"expiry-exporter {__version__}")
     arguments.add_serve_flags(whole)
     arguments.add_log_flags(whole)
-    commands = whole.add_subparsers(title="commands", metavar="", dest="command")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", prog=whole.prog)
     for name, words in COMMANDS.items():
         command = commands.add_parser(name, help=words, formatter_class=raw)
-        if name in wanted:
+        if name == "serve":
+            arguments.add_serve_flags(command)
+            arguments.add_log_flags(command)
+            _keep_given(command)
+        elif name in wanted:
             _module(name).add_arguments(command)
             arguments.add_log_flags(command)
     return whole
+
+
+def _keep_given(command: argparse.ArgumentParser) -> None:
+    """
+    Let flags that stand before the command keep their values: those behind it have no default of their own.
+    """
+    for action in command._actions:  # noqa: SLF001 - argparse has no other way
+        action.help = (action.help or "") % {"default": action.default}
+        action.default = argparse.SUPPRESS
 
 
 def _module(name: str) -> ModuleType:

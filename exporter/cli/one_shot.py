@@ -15,6 +15,7 @@ from dataclasses import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from exporter.cli.shorthand import meant, named
 from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
 from exporter.engine.descriptors import CONCURRENCY
@@ -47,12 +48,16 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
         return None
     targets: dict[str, Target] = {}
     refused: list[str] = []
-    for name in dict.fromkeys(options.urls or [target.name for target in config.targets]):
+    configured = dict.fromkeys(target.name for target in config.targets)
+    for text in dict.fromkeys(named(options.urls) if options.urls else configured):
+        name, remark = meant(text, configured)
+        if remark:
+            warn(command, remark)
         try:
             targets[name] = _with_flags(target_for(config, name, options.policy), options)
         except TargetError as error:
             warn(command, str(error))
-            refused.append(name)
+            refused.append(text)
     # Encodings of terminals that lack a character of a name must not stop the rest.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

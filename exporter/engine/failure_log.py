@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.slices import in_slices
 from exporter.logs import fields
 from exporter.model.observation import Failed
 from exporter.model.targets import Target
@@ -19,16 +20,16 @@ FAILURE_LINES = 20
 """Most changes for the worse that one sweep logs with a line each. The rest share one line, and wait."""
 
 
-def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
+async def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
     """
-    Log each endpoint that fails for another reason than was last logged, or that is seen again.
+    Log each endpoint that fails for another reason than was last logged, or that is seen again; in slices.
 
     A failure whose reason is unchanged is logged at level debug. A change that exceeds FAILURE_LINES has its
     line after one of the next sweeps, before newer ones: each reason is logged, with the server's own words.
     """
     worse: list[tuple[EndpointMemory, Target, ProbeResult, Failed]] = []
     better = 0
-    for result in results:
+    async for result in in_slices(results):
         endpoints = memory.known(result.target).endpoints
         for look in result.looks:
             held = endpoints.get(look.label)
@@ -39,7 +40,7 @@ def log_changes(results: Iterable[TargetResult], memory: Memory) -> None:
                     better += 1
                     if better <= FAILURE_LINES:
                         logger.info(
-                            "seen again", extra=fields(target=result.target.name, endpoint=look.label)
+                            "seen again", extra=fields(target=result.target.name, location=look.label)
                         )
                 held.logged, held.unlogged = None, 0
             elif held.logged is not look.observation.reason:
@@ -82,7 +83,7 @@ def log_failure(level: int, target: Target, look: ProbeResult, failed: Failed) -
         "probe failed",
         extra=fields(
             target=target.name,
-            endpoint=look.label,
+            location=look.label,
             reason=str(failed.reason),
             cause=failed.detail,
             duration=round(look.duration, 3),

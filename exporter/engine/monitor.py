@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from exporter.engine.failure_log import log_changes
-from exporter.engine.lasting import problem_rows
+from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.memory import EndpointMemory, Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
@@ -191,8 +191,8 @@ class Monitor:
                 replace(one, looks=tuple(self._enriched(one.target, look, tell=True) for look in one.looks))
                 for one in results
             )
-        log_changes(self._unlogged, self.memory)
-        self._unlogged.clear()
+        unlogged, self._unlogged = self._unlogged, []
+        await log_changes(unlogged, self.memory)
         targets_shown = tuple(
             TargetRow(
                 one.target,
@@ -202,6 +202,8 @@ class Monitor:
             for one in results
         )
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
+        batches = problem_batches(self.memory, (one.target for one in results), rows, now)
+        found = [row async for few in in_slices(batches) for row in few]
         assert sweep.finished is not None
         return Scrape(
             targets_shown,
@@ -212,7 +214,7 @@ class Monitor:
             sweep.complete,
             now,
             min(sweep.finished, deadline),
-            problem_rows(self.memory, (one.target for one in results), rows, now),
+            tuple(found),
         )
 
     async def _take_meanwhile(self) -> None:

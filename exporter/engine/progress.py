@@ -117,7 +117,11 @@ class Sweep:
         self.finished: float | None = None
         """Loop time at which it was over; None while it is under way."""
         self.over: asyncio.Future[None] = loop.create_future()
+        self.begun = False
+        """True once each target is in `progress`."""
         self.timer: asyncio.TimerHandle | None = None
+        self.beginning: asyncio.Task[None] | None = None
+        """Queues the targets; kept here, since the loop keeps no task."""
         self.cutting: asyncio.Task[None] | None = None
         """Ends it, from its deadline on; kept here, since the loop keeps no task."""
 
@@ -139,4 +143,4 @@ class Sweep:
         """
         True when every endpoint of every target was probed before the deadline.
         """
-        return self.left == 0
+        return self.begun and self.left == 0

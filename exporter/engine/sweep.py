@@ -140,22 +140,29 @@ class Sweeper:
         loop = self._dependencies.loop
         self._latest = sweep = Sweep(loop, deadline)
         self._under_way += 1
-        for target in targets:
+        sweep.beginning = loop.create_task(self._begin(sweep, targets, trace_steps=trace_steps))
+        return sweep
+
+    async def _begin(self, sweep: Sweep, targets: Iterable[Target], *, trace_steps: bool) -> None:
+        """
+        Queue each target, in slices, then begin those whose turn has come.
+        """
+        async for target in in_slices(targets):
             progress = None if trace_steps else self._shared(target, sweep)
             if progress is None:
-                progress = Progress(target, sweep.started, deadline, trace_steps)
+                progress = Progress(target, sweep.started, sweep.deadline, trace_steps)
                 if not trace_steps:
                     self._current[target.name] = progress
                 self._wait(progress)
             sweep.progress.append(progress)
             progress.wanted_by.append(sweep)
             sweep.left += progress.ended is None
+        sweep.begun = True
         if sweep.left:
-            sweep.timer = loop.call_at(deadline, self._end, sweep)
+            sweep.timer = self._dependencies.loop.call_at(sweep.deadline, self._end, sweep)
             self._go_on()
         else:
             self._end(sweep)
-        return sweep
 
     def _shared(self, target: Target, sweep: Sweep) -> Progress | None:
         found = self._current.get(target.name)
@@ -327,7 +334,7 @@ class Sweeper:
         for sweep in progress.wanted_by.copy():
             if sweep.finished is None:
                 sweep.left -= 1
-                if sweep.left == 0:
+                if sweep.begun and sweep.left == 0:
                     self._end(sweep)
 
     def _settle(self, progress: Progress, *, located: bool) -> None:

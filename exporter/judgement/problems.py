@@ -5,7 +5,7 @@ This is the only place that decides it. An onset is the time from which on an en
 problem, if nothing changes until then: past onsets are the present problems, future ones are the forecast.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.judgement.history import Past
@@ -13,7 +13,7 @@ from exporter.judgement.newest import Newest, names_key
 from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, Severity
-from exporter.model.problems import Problem
+from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Hazard, Kind
 from exporter.model.targets import Target
 
@@ -117,11 +117,18 @@ def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
     Return the latest end for each set of names, among the verdicts on all endpoints.
     """
     newest: Newest[None] = Newest()
+    note_ends(newest, verdicts)
+    return newest
+
+
+def note_ends(newest: Newest[None], verdicts: Iterable[Verdict | None]) -> None:
+    """
+    Add the ends of the certificates of these verdicts to the latest ends so far.
+    """
     for verdict in verdicts:
         for judged in verdict.items if verdict is not None else ():
             if judged.item.kind is Kind.LEAF and (key := names_key(judged)) is not None:
                 newest.add(key, judged.trusted, judged.item.not_after, None)
-    return newest
 
 
 def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float) -> Iterator[Onset]:
@@ -237,12 +244,8 @@ class Found:
     A present problem of a target, or of an item of a target, at its worst endpoint.
     """
 
-    onset: Onset
-    """The onset at the endpoint where the item ends first."""
-    reasons: tuple[str, ...]
-    """Reasons, faults or hazards; empty when the problem is about an end."""
-    endpoints: int
-    """Number of the target's endpoints that give cause for it."""
+    onsets: tuple[Onset, ...]
+    """At least one; first that at the endpoint where the item ends first."""
     newer: float | None = None
     """
     Latest known end of items with the same names, in seconds since the epoch, if later than this one; else
@@ -250,6 +253,27 @@ class Found:
     """
     changed_identity: bool = False
     """True while it is reported that issuer and key of the item changed together."""
+
+    @property
+    def onset(self) -> Onset:
+        """
+        The onset at the endpoint where the item ends first.
+        """
+        return self.onsets[0]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """
+        Reasons, faults or hazards; empty when the problem is about an end.
+        """
+        return tuple(sorted({one.reason for one in self.onsets if one.reason}))
+
+    @property
+    def endpoints(self) -> int:
+        """
+        Number of the target's endpoints that give cause for it: one may do so with several reasons.
+        """
+        return len({one.known.location for one in self.onsets})
 
 
 def problems(endpoints: Iterable[Known], newest: Newest[None], now: float) -> dict[Key, Found]:
@@ -298,15 +322,43 @@ def found(onsets: Sequence[Onset], newest: Newest[None], now: float) -> Found:
     """
     Return the problem that these onsets of one target make together.
     """
-    worst = min(onsets, key=lambda one: (one.end, one.known.location))
-    reasons = tuple(sorted({one.reason for one in onsets if one.reason}))
-    # An endpoint may be there with several reasons.
-    endpoints = len({one.known.location for one in onsets})
+    ordered = tuple(sorted(onsets, key=lambda one: (one.end, one.known.location)))
+    worst = ordered[0]
     if worst.judged is None:
-        return Found(worst, reasons, endpoints)
+        return Found(ordered)
     newer, key = None, names_key(worst.judged)
     if key is not None:
         end, _ = newest.of(key, worst.judged.trusted)
         newer = end if end > worst.end else None
     changed = identity_changed_at(worst.known, worst.judged.item, now) is not None
-    return Found(worst, reasons, endpoints, newer, changed)
+    return Found(ordered, newer, changed)
+
+
+Places = Mapping[tuple[str, str], Sequence[Onset]]
+"""By target and location, what gives cause for problems there."""
+
+
+def at_each_endpoint(present: Iterable[Found]) -> Places:
+    """
+    Return by endpoint what gives cause for these problems, without what another problem there hides.
+    """
+    gathered: dict[tuple[str, str], list[Onset]] = {}
+    for one in present:
+        for onset in one.onsets:
+            gathered.setdefault((onset.known.target.name, onset.known.location), []).append(onset)
+    return {place: [one for one in there if not _is_hidden(one, there)] for place, there in gathered.items()}
+
+
+def _is_hidden(onset: Onset, beside: Iterable[Onset]) -> bool:
+    """
+    Return True when another problem of the same item says more, and no less urgently.
+    """
+    return any(
+        other.item == onset.item
+        and (other.severity is onset.severity or other.severity is Severity.CRITICAL)
+        and (
+            onset.problem in MEANINGS[other.problem].hides
+            or (other.problem is onset.problem and other.severity is not onset.severity)
+        )
+        for other in beside
+    )

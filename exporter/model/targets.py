@@ -21,7 +21,7 @@ ADDRESS_LIMIT = 16
 
 
 _OURS = (
-    "target endpoint item kind prober policy severity reason subject issuer serial fingerprint_sha256 key "
+    "target location item kind prober policy severity reason subject issuer serial fingerprint_sha256 key "
     "problem cause where advice page"
 )
 
@@ -29,7 +29,7 @@ _OURS = (
 _OF_RULES = "heartbeat"
 
 
-_OF_PROMETHEUS = "job instance pod container le quantile alertname alertstate"
+_OF_PROMETHEUS = "job instance pod container endpoint le quantile alertname alertstate"
 
 
 RESERVED_LABELS = frozenset(f"{_OURS} {_OF_RULES} {_OF_PROMETHEUS}".split())

@@ -119,11 +119,15 @@ ALL_SCHEMES = "`expiry-exporter check --help` lists all"
 _OTHER_NAMES = {
     "k8s": "kubernetes",
     "mariadb": "mysql",
+    "http": "https",
+    "postgresql": "postgres",
     "rdap": "domain",
+    "redis": "rediss",
     "sqlserver": "mssql",
     "ssl": "tls",
     "tcp": "tls",
     "whois": "domain",
+    "ws": "https",
     "wss": "https",
 }
 """Other names of some schemes, which are spelled too differently, or nearer to another scheme."""
@@ -239,8 +243,9 @@ def parse_url(text: str) -> Url:
     if form is Form.NAME:
         return Url(text, scheme, _name(rest, scheme))
     if not rest.startswith("//"):
-        root = "/" if form is Form.PATH else ""
-        raise TargetError(f"{text!r} is not a URL: write {scheme}://{root}{rest.lstrip('/')}")
+        if form is Form.PATH:
+            raise TargetError(f"{text!r} is not a URL: {_whole_path(rest)}")
+        raise TargetError(f"{text!r} is not a URL: write {scheme}://{rest.lstrip('/')}")
     if form is Form.PATH:
         return Url(text, scheme, path=_path(rest[2:], scheme))
     if form is Form.RESOURCE:
@@ -290,12 +295,52 @@ def _with_scheme(text: str) -> str:
     if slashes and scheme.lower() in SCHEMES:
         return f"a colon is missing, write {scheme.lower()}://{rest}."
     name, colon, rest = text.partition(":")
+    if colon and rest.partition(":")[0].lower() in SCHEMES:
+        return f"a space is missing, write {name}: {rest}."
     near = difflib.get_close_matches(name.lower(), SCHEMES, n=1, cutoff=0.8) if colon else []
-    if near:
+    if near and SCHEMES[near[0]].form is Form.NAME:
         return f"did you mean {near[0]}:{rest}?"
-    if text.startswith("/") and not slashes:
-        return f"write file://{text}, or another scheme."
-    return f"write https://{text.lstrip('/')}, or another scheme."
+    if near:
+        return f"did you mean {near[0]}://{rest.lstrip('/')}?"
+    host = url_of_host(text.lstrip("/").partition("/")[0])
+    if re.match(r"/(?!/)|\.\.?/|~", text) or _FILE.search(text):
+        return f"{_whole_path(text)}."
+    return f"write {host or 'https://' + text.lstrip('/')}, or another scheme."
+
+
+_FILE = re.compile(r"/.*\.(pem|crt|cer|cert|der|p12|pfx|p7b|jks|key|conf|ya?ml)$", re.IGNORECASE)
+"""A path that ends like that of a file that holds certificates."""
+
+
+def _whole_path(path: str) -> str:
+    """
+    Return advice for the path of a file.
+    """
+    if path.startswith("/"):
+        return f"write file:///{path.lstrip('/')}"
+    return f"write the whole path of a file, file:///DIRECTORY/{path.removeprefix('./')}"
+
+
+def url_of_host(text: str) -> str | None:
+    """
+    Return the URL of `host` or `host:port`, as people write them; None when it is neither.
+
+    The scheme is the one whose usual port that is, and `tls` of any other port.
+    """
+    if (ip := parse_ip(text)) is not None:
+        return f"https://[{ip}]" if ip.version == 6 else f"https://{ip}"
+    host, port = re.fullmatch(r"(.*?)(?::([0-9]+))?", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    try:
+        normal_host(host[1:-1] if _BRACKETS.fullmatch(host) else host)
+    except TargetError:
+        return None
+    usual = (
+        name
+        for name, one in SCHEMES.items()
+        if one.form is Form.HOST and one.default_port == int(port or 443)
+    )
+    scheme = next(usual, None)
+    return f"{scheme}://{host}" if scheme is not None else f"tls://{text}"
 
 
 def known_schemes() -> str:
@@ -324,7 +369,7 @@ def _path(rest: str, scheme: str) -> str:
     path = unquote(rest, errors="surrogateescape")
     if not path.startswith("/"):
         raise TargetError(
-            f"{scheme}:// takes a whole path, which begins with a third slash: {scheme}:///{rest}"
+            f"{scheme}:// takes a whole path, which begins with a third slash: {_whole_path(rest)}"
         )
     if "\0" in path:
         raise TargetError("a path can't hold a NUL")
@@ -355,7 +400,7 @@ def _network_url(text: str, scheme: str) -> Url:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise TargetError(f"{text!r} is not a URL: {error}") from None
+        raise TargetError(f"{text!r} is not a URL: {_port_fault(text, error)}") from None
     if not parts.hostname:
         raise TargetError(f"{text!r} names no host")
     path = ""
@@ -375,6 +420,20 @@ def _network_url(text: str, scheme: str) -> Url:
     if "[" in parts.netloc and not (":" in host and _BRACKETS.fullmatch(parts.netloc)):
         raise TargetError(f"{text!r} is not a URL: only an IPv6 address stands in brackets")
     return Url(text, scheme, host, port, parse_ip(host), path)
+
+
+def _port_fault(text: str, error: ValueError) -> str:
+    """
+    Return what is wrong with a URL that the library can't divide, in words of its writer.
+    """
+    scheme, _, rest = text.partition("://")
+    place = rest.partition("/")[0]
+    if parse_ip(place) is not None:
+        return f"an IPv6 address stands in brackets, write {scheme}://[{place}]"
+    host, _, port = place.rpartition(":")
+    if host and not place.endswith("]") and "[" not in port + host.rpartition("]")[2]:
+        return f"{port!r} is not a port: ports are numbers from 1 to 65535"
+    return str(error)
 
 
 def normal_host(host: str) -> str:

@@ -17,7 +17,8 @@ from exporter.model.foreign_text import printable_lines
 from exporter.model.policies import DAY
 from exporter.report import advice
 from exporter.report.inventory import Entry, Place, target_path
-from exporter.report.status import NOUNS, date
+from exporter.report.status import NOUNS
+from exporter.report.times import date
 
 EVENT_LIMIT = 2000
 """Events in a calendar, the soonest ones. Calendar services refuse larger files (Google: a megabyte)."""
@@ -107,7 +108,7 @@ def _moments(entries: Iterable[Entry]) -> Iterator[Moment]:
         others = count[key] - 1
         what = _what(place.judged)
         yield Moment("renewal_due", f"renewal of the {what} is due", due.renewal_due, place, others)
-        yield Moment("critical", f"{what} is critical", due.critical, place, others)
+        yield Moment("critical", f"{what} is critical", max(due.warning, due.critical), place, others)
         yield Moment("end", f"{what} ends", place.judged.item.not_after, place, others)
 
 

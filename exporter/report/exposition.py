@@ -165,7 +165,8 @@ class Exposition:
             blocks[row.target.name, row.label].add_to(lines, row.held, newest)
         for target in targets:
             lines[TARGET].append(target_line(target.target, target.prober))
-            lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
+            if target.left_out:
+                lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
         for family, text in problem_lines(problems, self._external_url):
             lines[family].append(text)
         for family, samples in own.items():
@@ -201,7 +202,7 @@ class _Block:
     def __init__(self, row: EndpointRow) -> None:
         self.verdict = row.verdict
         self.facts = row.held.facts
-        self._endpoint = "{" + f'target="{escape(row.target.name)}",endpoint="{escape(row.label)}"'
+        self._endpoint = "{" + f'target="{escape(row.target.name)}",location="{escape(row.label)}"'
         # Family, labels, and what follows them. The lines are put together anew each time: most of each is
         # its labels, which are one text for all lines of an item.
         self._fixed: list[tuple[Family, str, str]] = []
@@ -258,9 +259,10 @@ class _Block:
         """
         for family, labels, tail in self._fixed:
             lines[family].append(f"{family.name}{labels}{tail}")
-        for key, trusted, _, labels in self.newest:
+        for key, trusted, own, labels in self.newest:
             end, _ = newest.of(key, trusted)
-            lines[NEWEST].append(f"{NEWEST.name}{labels}}} {end!r}\n")
+            if end > own:
+                lines[NEWEST].append(f"{NEWEST.name}{labels}}} {end!r}\n")
         endpoint = self._endpoint
         self._add_past(lines, held)
         if held.seen_at is not None:
@@ -274,7 +276,7 @@ class _Block:
 
     def _add_past(self, lines: Lines, held: EndpointMemory) -> None:
         past = held.past
-        if past.trusted_at is not None:
+        if past.trusted_at is not None and past.trusted_at != held.seen_at:
             lines[LAST_VERIFIED].append(f"{LAST_VERIFIED.name}{self._endpoint}}} {past.trusted_at:.3f}\n")
         if not past.previous or held.facts is None:
             return

@@ -27,10 +27,10 @@ def bounded(value: str, limit: int = LABEL_LIMIT) -> str:
     return value if len(value) <= limit else value[: limit - 1] + "…"
 
 
-_ITEM = ("target", "endpoint", "item", "kind")
+_ITEM = ("target", "location", "item", "kind")
 
 
-_ENDPOINT = ("target", "endpoint")
+_ENDPOINT = ("target", "location")
 
 
 NOT_AFTER = Family(
@@ -62,9 +62,9 @@ ALERT = Family(
 
 NEWEST = Family(
     "expiry_newest_not_after_timestamp_seconds",
-    "The latest end seen anywhere for an item of the same names and kind of key. "
-    "What clients refuse for what it is does not count beside what they accept. "
-    "Later than expiry_not_after_timestamp_seconds: renewed but not deployed here.",
+    "The latest end seen anywhere for an item of the same names and kind of key, if it is later than "
+    "expiry_not_after_timestamp_seconds: renewed but not deployed here. Absent otherwise. "
+    "What clients refuse for what it is does not count beside what they accept.",
     _ITEM,
 )
 
@@ -139,14 +139,14 @@ LAST_SEEN = Family(
 CERTIFICATE = Family(
     "expiry_certificate_info",
     "The certificate that is this item now. Always 1.",
-    ("target", "endpoint", "item", "subject", "issuer", "serial", "fingerprint_sha256", "key"),
+    ("target", "location", "item", "subject", "issuer", "serial", "fingerprint_sha256", "key"),
 )
 
 
 TLS = Family(
     "expiry_tls_info",
     "What the last finished handshake agreed on. Always 1.",
-    ("target", "endpoint", "protocol", "cipher"),
+    ("target", "location", "protocol", "cipher"),
 )
 
 
@@ -176,7 +176,8 @@ VERIFIED = Family(
 
 LAST_VERIFIED = Family(
     "expiry_verification_last_success_timestamp_seconds",
-    "When a normal client would last have accepted the endpoint. Absent if it never would.",
+    "When a normal client would last have accepted the endpoint, if it would not accept what was seen last. "
+    "Absent if it never would, and while it does: then expiry_last_seen_timestamp_seconds says when.",
     _ENDPOINT,
 )
 
@@ -213,7 +214,8 @@ TARGET = Family(
 
 LEFT_OUT = Family(
     "expiry_target_left_out_endpoints",
-    "Endpoints of the target that are not probed: addresses above the limit, or without a route from here.",
+    "Endpoints of the target that are not probed: addresses above the limit, or without a route from here. "
+    "Absent when there are none.",
     ("target",),
 )
 

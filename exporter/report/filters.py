@@ -42,7 +42,7 @@ class Sort(StrEnum):
     URGENCY = "urgency"
     """The most urgent first, and among equals the first to end."""
     TARGET = "target"
-    ENDPOINT = "endpoint"
+    LOCATION = "location"
     END = "end"
     """The first to end first, endpoints that were never seen last."""
 

@@ -32,7 +32,7 @@ class Alert:
     name: str
     severity: Severity
     target: str
-    endpoint: str
+    location: str
     """The endpoint that is worst when it fires (or now, if it fires already): there the item ends first."""
     endpoints: int
     """Number of endpoints of the target that are concerned by then."""
@@ -143,7 +143,7 @@ def document(found: Forecast) -> Document:
         "unseen": [
             {
                 "target": row.target.name,
-                "endpoint": row.label,
+                "location": row.label,
                 "reason": row.held.observation.reason,
                 "detail": row.held.observation.detail,
             }
@@ -163,7 +163,7 @@ def _fields(one: Alert, found: Forecast) -> Document:
         "item": one.item or None,
         "kind": one.kind,
         "not_after": one.end,
-        "endpoint": one.endpoint,
+        "location": one.location,
         "endpoints": one.endpoints,
         "fingerprint_sha256": one.fingerprint_sha256,
         "targets_with_the_same": one.targets,

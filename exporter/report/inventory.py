@@ -7,20 +7,22 @@ next scrape.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+from exporter.engine.lasting import present
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.judgement.newest import Newest, names_key
+from exporter.judgement.problems import Found, Places, at_each_endpoint
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
 from exporter.report.filters import Selection, Sort
-from exporter.report.status import URGENCY, Level, status
+from exporter.report.status import URGENCY, Level, Status, status
 
 FRESH = 5.0
 """Seconds for which the levels of endpoints are reused."""
@@ -81,19 +83,44 @@ class Inventory:
     """
 
     scrape: Scrape
-    # When the levels were judged, and the entries with them. One value, since threads read it.
-    _judged: tuple[float, list[Entry]] = field(default=(float("-inf"), []), init=False)
+    # When the problems and levels were judged. One value, since threads read it.
+    _judged: tuple[float, Places, list[Entry]] = field(default=(float("-inf"), {}, []), init=False)
+
+    def status(self, row: EndpointRow, now: float) -> Status:
+        """
+        Return the status of one of the endpoints.
+        """
+        _, places, _ = self._judge(now)
+        return status(row, places.get((row.target.name, row.label), ()), now)
 
     def entries(self, now: float) -> list[Entry]:
         """
         Return all endpoints, the most urgent first.
         """
-        judged_at, entries = self._judged
-        if not 0 <= now - judged_at < FRESH:
-            entries = [Entry(row, status(row, now).level, end(row)) for row in self.scrape.endpoints]
-            entries.sort(key=lambda one: (_RANK[one.level], one.end, one.row.target.name))
-            self._judged = now, entries
+        _, _, entries = self._judge(now)
         return entries
+
+    def _judge(self, now: float) -> tuple[float, Places, list[Entry]]:
+        judged_at, places, entries = self._judged
+        if not 0 <= now - judged_at < FRESH:
+            places = at_each_endpoint(self._found(now))
+            entries = [
+                Entry(row, status(row, places.get((row.target.name, row.label), ()), now).level, end(row))
+                for row in self.scrape.endpoints
+            ]
+            entries.sort(key=lambda one: (_RANK[one.level], one.end, one.row.target.name))
+            self._judged = now, places, entries
+        return self._judged
+
+    def _found(self, now: float) -> Collection[Found]:
+        """
+        Return the problems now, as they will be exported if nothing else is seen until then.
+        """
+        # Those that the scrape itself did not find, but that stay for some minutes.
+        lasting = {
+            row.found.onset.key: row.found for row in self.scrape.problems if row.last < self.scrape.at
+        }
+        return (lasting | present(self.scrape.endpoints, now)).values()
 
     def counts(self, now: float) -> dict[Level, int]:
         """
@@ -120,7 +147,7 @@ class Inventory:
         match selection.sort:
             case Sort.TARGET:
                 found = sorted(found, key=lambda one: (one.row.target.name, one.row.label))
-            case Sort.ENDPOINT:
+            case Sort.LOCATION:
                 found = sorted(found, key=lambda one: (one.row.label, one.row.target.name))
             case Sort.END:
                 found = sorted(found, key=lambda one: one.end)

@@ -12,18 +12,18 @@ from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Failed
 from exporter.report.filters import Selection
 from exporter.report.inventory import Inventory
-from exporter.report.status import Status, status
+from exporter.report.status import Status
 
 Document = dict[str, object]
 
 
-def endpoint(row: EndpointRow, now: float) -> Document:
+def endpoint(row: EndpointRow, inventory: Inventory, now: float) -> Document:
     """
     Return an endpoint with all its items.
     """
     return {
         **_head(row),
-        **_state(row, status(row, now)),
+        **_state(row, inventory.status(row, now)),
         "items": [item(judged) for judged in (row.verdict.items if row.verdict is not None else ())],
     }
 
@@ -62,12 +62,12 @@ def _item_of(row: EndpointRow, judged: JudgedItem | None, inventory: Inventory, 
         **(item(judged) if judged is not None else dict.fromkeys(_ITEM)),
         "newest_not_after": inventory.newest_end(judged) if judged is not None else None,
         "last_seen": row.held.seen_at,
-        **_state(row, status(row, now)),
+        **_state(row, inventory.status(row, now)),
     }
 
 
 def _head(row: EndpointRow) -> Document:
-    return {"target": row.target.name, "endpoint": row.label, "policy": row.target.policy.name}
+    return {"target": row.target.name, "location": row.label, "policy": row.target.policy.name}
 
 
 def _state(row: EndpointRow, found: Status) -> Document:
@@ -76,7 +76,13 @@ def _state(row: EndpointRow, found: Status) -> Document:
     return {
         "level": found.level.name.lower(),
         "findings": [
-            {"level": one.level.name.lower(), "words": one.words, "advice": one.advice, "item": one.item}
+            {
+                "problem": one.problem,
+                "level": one.level.name.lower(),
+                "words": one.words,
+                "advice": one.advice,
+                "item": one.item,
+            }
             for one in found.findings
         ],
         "probe": {

@@ -17,7 +17,7 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
 from exporter.report.families import bounded
-from exporter.report.status import date
+from exporter.report.times import date
 
 NAMED = 3
 """Most targets with the same certificate that are named."""
@@ -80,7 +80,9 @@ def words(row: ProblemRow, reached: Reach) -> Words:
     Return the texts about the problem.
     """
     same = reached.get(fingerprint_of(row), frozenset()) - {row.found.onset.known.target.name}
-    return Words(*(bounded(text, WORDS_LIMIT) for text in (_cause(row), _where(row, same), _advice(row))))
+    return Words(
+        *(bounded(text, WORDS_LIMIT) for text in (_cause(row), _where(row, same), advice_of(row.found.onset)))
+    )
 
 
 def _certificate(onset: Onset) -> Certificate | None:
@@ -140,8 +142,10 @@ def _where(row: ProblemRow, same: frozenset[str]) -> str:
     return text
 
 
-def _advice(row: ProblemRow) -> str:
-    onset = row.found.onset
+def advice_of(onset: Onset) -> str:
+    """
+    Return what to do first about the problem.
+    """
     match onset.problem:
         case Problem.PROBE_FAILING:
             return advice.FAILURES[Reason(onset.reason)]

@@ -1,23 +1,25 @@
 """
 Status: the level of an endpoint and its findings, in words for a person.
 
-Pure. The status page, `expiry-exporter check` and /probe's debug output show the
-same words.
+Pure. The status page, `expiry-exporter check` and /probe's debug output show the same words. The problems
+among them are those of `judgement.problems`, with the same severity; nothing is decided here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import IntEnum
 
 from exporter.engine.scrape import EndpointRow
-from exporter.judgement.problems import LOST, identity_changed_at, rolled_back_at
-from exporter.judgement.verdicts import JudgedItem, Verdict
-from exporter.model.observation import Facts, Failed, FoundFault, Item
-from exporter.model.policies import DAY, HOUR
-from exporter.model.reasons import Fault, Kind, Lookup
+from exporter.judgement.problems import Onset
+from exporter.judgement.verdicts import JudgedItem
+from exporter.model.observation import Facts, Failed, Item
+from exporter.model.policies import Severity
+from exporter.model.problems import Problem
+from exporter.model.reasons import Kind, Lookup
 from exporter.report import advice
 from exporter.report.families import bounded
+from exporter.report.problems import advice_of
+from exporter.report.times import ago, date, span
 
 
 class Level(IntEnum):
@@ -33,6 +35,12 @@ class Level(IntEnum):
 
 URGENCY = (Level.OK, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
 """From least to most urgent: an endpoint that can't be seen may be worse than a warning."""
+
+
+_LEVELS = {Severity.WARNING: Level.WARNING, Severity.CRITICAL: Level.CRITICAL}
+
+
+_ORDER = {problem: number for number, problem in enumerate(Problem)}
 
 
 NOUNS = {
@@ -66,6 +74,8 @@ class Finding:
     """True when the remedy is to deploy a newer item, if one is known elsewhere."""
     reason: str = ""
     """The failure, fault or hazard concerned, by which the manual explains it; empty when there is none."""
+    problem: Problem | None = None
+    """The problem concerned; None when it is none: a note, or something that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +94,20 @@ class Status:
         return self.findings[0].level if self.findings else Level.OK
 
 
-def status(row: EndpointRow, now: float) -> Status:
+def status(row: EndpointRow, onsets: Iterable[Onset], now: float) -> Status:
     """
     Return the status of an endpoint at `now`, in seconds since the epoch.
+
+    `onsets` are what gives cause for problems there, as `Inventory` has it. Nothing else makes it urgent but
+    what can't be seen or was not answered.
     """
-    found = [*_probe_findings(row, now)]
-    if row.verdict is not None:
-        for judged in row.verdict.items:
-            found += _item_findings(judged, now)
-            found += _past_findings(row, judged.item, now)
-        found += [
-            Finding(
-                Level.CRITICAL,
-                f"not trusted: {one.detail}",
-                advice.FAULTS.get(one.fault, ""),
-                reason=one.fault,
-            )
-            for one in _other_faults(row.verdict)
-        ]
+    ordered = sorted(onsets, key=lambda one: _ORDER[one.problem])
+    # Each of its items that is due is a reason why a failing probe is critical.
+    failing = next((one for one in ordered if one.problem is Problem.PROBE_FAILING), None)
+    found = [_problem(row, one, now) for one in ordered if one.problem is not Problem.PROBE_FAILING]
+    found += _probe_findings(row, failing, now)
+    found += _notes(row, {one.item for one in found}, now)
     if row.held.facts is not None:
-        found += [
-            Finding(
-                Level.CRITICAL if one.hazard in LOST else Level.WARNING,
-                one.detail,
-                advice.HAZARDS.get(one.hazard, ""),
-                reason=one.hazard,
-            )
-            for one in row.held.facts.hazards
-        ]
         found += lookup_findings(row.held.facts)
     return Status(tuple(sorted(found, key=lambda one: -URGENCY.index(one.level))))
 
@@ -123,21 +119,118 @@ def worst(levels: Iterable[Level]) -> Level:
     return max(levels, key=URGENCY.index, default=Level.OK)
 
 
-def _probe_findings(row: EndpointRow, now: float) -> Iterator[Finding]:
+def _problem(row: EndpointRow, onset: Onset, now: float) -> Finding:
+    """
+    Return a problem of the endpoint in words.
+    """
+    deploy = onset.judged is not None and onset.problem is not Problem.IDENTITY_CHANGED
+    return Finding(
+        _LEVELS[onset.severity],
+        _words(row, onset, now),
+        advice_of(onset),
+        onset.item or None,
+        deploy=deploy,
+        reason=onset.reason,
+        problem=onset.problem,
+    )
+
+
+def _words(row: EndpointRow, onset: Onset, now: float) -> str:
+    match onset.problem:
+        case Problem.NOT_TRUSTED:
+            faults = row.verdict.faults if row.verdict is not None else ()
+            return "not trusted: " + _detail(onset, ((one.fault, one.detail) for one in faults))
+        case Problem.DOMAIN_STATUS | Problem.RENEWAL_BLOCKED:
+            hazards = row.held.facts.hazards if row.held.facts is not None else ()
+            return _detail(onset, ((one.hazard, one.detail) for one in hazards))
+    assert onset.judged is not None
+    item = onset.judged.item
+    match onset.problem:
+        case Problem.WENT_BACKWARDS:
+            return _went_backwards(row, item, onset.at, now)
+        case Problem.IDENTITY_CHANGED:
+            return _changed_identity(row, item, onset.at, now)
+    return _ends(onset, onset.judged, now)
+
+
+def _detail(onset: Onset, details: Iterable[tuple[str, str]]) -> str:
+    """
+    Return what the endpoint says about the reason of the onset; the reason when it does not say so any more.
+    """
+    return dict(details).get(onset.reason, onset.reason)
+
+
+def _ends(onset: Onset, judged: JudgedItem, now: float) -> str:
+    """
+    Return when an item ends or ended, and what makes that a problem.
+    """
+    item, due = judged.item, judged.deadlines
+    left = item.not_after - now
+    if left < 0:
+        words = f"{_named(item)} EXPIRED {ago(-left)}, on {date(item.not_after)}"
+    else:
+        words = f"{_named(item)} ends in {span(left)}, on {date(item.not_after)}"
+    if onset.problem is Problem.CHAIN_ENDS_FIRST:
+        return f"{words}, before the leaf does"
+    if onset.problem is Problem.NOT_DEPLOYED:
+        return f"{words}; it was renewed, but not deployed here"
+    if left >= 0 and due is not None and now >= due.renewal_due and onset.severity is Severity.WARNING:
+        words += f"; renewal has been due for {span(now - due.renewal_due)}"
+    return words
+
+
+def _went_backwards(row: EndpointRow, item: Item, at: float, now: float) -> str:
+    when, before = row.held.past.changed_at.get(item.name, at), row.held.past.previous.get(item.name)
+    words = (
+        f"{_named(item)} went backwards {ago(now - when)}, on {date(when)}: it ends on {date(item.not_after)}"
+    )
+    return words if before is None else f"{words}, the one before it on {date(before.not_after)}"
+
+
+def _changed_identity(row: EndpointRow, item: Item, at: float, now: float) -> str:
+    before = row.held.past.previous.get(item.name)
+    issuers, since = "", "; it has changed again since then"
+    if at == row.held.past.changed_at.get(item.name) and before is not None:
+        issuers, since = f" from {_issuer(before)} to {_issuer(item)}", ""
+    return (
+        f"{_named(item)} changed its issuer{issuers} and its key together {ago(now - at)}, "
+        f"on {date(at)}, long before a renewal was due{since}"
+    )
+
+
+def _probe_findings(row: EndpointRow, failing: Onset | None, now: float) -> Iterator[Finding]:
+    """
+    Yield the failure of the last probe; `failing` is the problem that it is by now, if any.
+
+    Its level is OK where the server showed its certificate all the same.
+    """
     observation = row.held.observation
     if not isinstance(observation, Failed):
         return
-    what_to_do = advice.FAILURES.get(observation.reason, "")
+    words, level = f"{observation.reason}: {observation.detail}", Level.UNKNOWN
     if observation.facts is not None:
-        # The certificate was seen before the server refused the client.
-        words = f"{observation.reason}: {observation.detail}"
-        yield Finding(Level.WARNING, words, what_to_do, reason=observation.reason)
-        return
-    held = ""
-    if row.held.seen_at is not None:
-        held = f" (last seen {ago(now - row.held.seen_at)})"
-    words = f"{observation.reason}: {observation.detail}{held}"
-    yield Finding(Level.UNKNOWN, words, what_to_do, reason=observation.reason)
+        level = Level.OK
+    elif row.held.seen_at is not None:
+        words += f" (last seen {ago(now - row.held.seen_at)})"
+    if failing is not None and failing.severity is Severity.CRITICAL:
+        level = Level.CRITICAL
+    what_to_do, problem = (
+        advice.FAILURES[observation.reason],
+        failing.problem if failing is not None else None,
+    )
+    yield Finding(level, words, what_to_do, reason=observation.reason, problem=problem)
+
+
+def _notes(row: EndpointRow, said: Collection[str | None], now: float) -> Iterator[Finding]:
+    """
+    Yield the items that have ended and are no problem, since nothing depends on them alone.
+    """
+    for judged in row.verdict.items if row.verdict is not None else ():
+        item = judged.item
+        if item.kind is Kind.ROOT or item.not_after >= now or item.name in said:
+            continue
+        words = f"{_named(item)} EXPIRED {ago(now - item.not_after)}, on {date(item.not_after)}"
+        yield Finding(Level.OK, words, advice.renewal(item.kind, judged.policy), item.name)
 
 
 def lookup_findings(facts: Facts) -> Iterator[Finding]:
@@ -172,56 +265,6 @@ _NOT_UPDATED = {
 }
 
 
-def _item_findings(judged: JudgedItem, now: float) -> Iterator[Finding]:
-    item, due = judged.item, judged.deadlines
-    if item.kind is Kind.ROOT:
-        return
-    if now <= item.not_after and (due is None or now < due.warning):
-        return
-    what = _named(item)
-    left = item.not_after - now
-    if left < 0:
-        level = Level.CRITICAL if due is not None else Level.WARNING
-        words = f"{what} EXPIRED {ago(-left)}, on {date(item.not_after)}"
-    else:
-        assert due is not None
-        level = Level.CRITICAL if now >= due.critical else Level.WARNING
-        words = f"{what} ends in {span(left)}, on {date(item.not_after)}"
-        if level is Level.WARNING:
-            words += f"; renewal has been due for {span(now - due.renewal_due)}"
-    yield Finding(level, words, advice.renewal(item.kind, judged.policy), item.name, deploy=True)
-
-
-def _past_findings(row: EndpointRow, item: Item, now: float) -> Iterator[Finding]:
-    """
-    Yield the findings from comparing an item with its predecessor, for as long as the alerts fire.
-    """
-    past = row.held.past
-    if not (past.rolled_back_at or past.identity_changed_at):
-        return
-    what = _named(item)
-    changed_at, before = past.changed_at.get(item.name), past.previous.get(item.name)
-    known = row.known
-    rolled_back = rolled_back_at(known, item)
-    if before is not None and rolled_back is not None and rolled_back <= now:
-        when = rolled_back if changed_at is None else changed_at
-        words = (
-            f"{what} went backwards {ago(now - when)}, on {date(when)}: it ends on {date(item.not_after)}, "
-            f"the one before it on {date(before.not_after)}"
-        )
-        yield Finding(Level.WARNING, words, advice.ROLLED_BACK, item.name, deploy=True)
-    became = identity_changed_at(known, item, now)
-    if became is not None:
-        issuers, since = "", "; it has changed again since then"
-        if became == changed_at and before is not None:
-            issuers, since = f" from {_issuer(before)} to {_issuer(item)}", ""
-        words = (
-            f"{what} changed its issuer{issuers} and its key together {ago(now - became)}, "
-            f"on {date(became)}, long before a renewal was due{since}"
-        )
-        yield Finding(Level.WARNING, words, advice.IDENTITY_CHANGED, item.name)
-
-
 def _issuer(item: Item) -> str:
     return bounded(item.certificate.issuer_organization) if item.certificate is not None else "none"
 
@@ -232,43 +275,3 @@ def _named(item: Item) -> str:
     """
     # A server with several is probed for each type of key (`leaf-rsa`): then the name says which.
     return NOUNS[item.kind] if item.name == item.kind else f"{NOUNS[item.kind]} {item.name}"
-
-
-def _other_faults(verdict: Verdict) -> Iterator[FoundFault]:
-    """
-    Return the faults other than EXPIRED, which the finding about the item's end has already.
-    """
-    return (one for one in verdict.faults if one.fault is not Fault.EXPIRED)
-
-
-def date(timestamp: float) -> str:
-    """
-    Return a time in UTC to the minute; outside the years 1 to 9999, as seconds since 1970.
-    """
-    try:
-        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{timestamp:.0f} s since 1970"
-
-
-def span(seconds: float) -> str:
-    """
-    Return a duration in its two largest units: `12 d 3 h`, `3 h 20 min`, `45 s`. Negative ones are 0 s.
-    """
-    seconds = max(seconds, 0.0)
-    if seconds >= 100 * DAY:
-        return f"{seconds / DAY:.0f} d"
-    if seconds >= DAY:
-        return f"{seconds // DAY:.0f} d {seconds % DAY // HOUR:.0f} h"
-    if seconds >= HOUR:
-        return f"{seconds // HOUR:.0f} h {seconds % HOUR // 60:.0f} min"
-    if seconds >= 60:
-        return f"{seconds // 60:.0f} min"
-    return f"{int(seconds)} s"
-
-
-def ago(seconds: float) -> str:
-    """
-    Return a duration in the past, in words: `3 h 20 min ago`.
-    """
-    return f"{span(seconds)} ago"

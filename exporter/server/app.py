@@ -22,7 +22,8 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import TargetError
 from exporter.net.pools import PoolFullError
-from exporter.report.status import date, status
+from exporter.report.inventory import Inventory
+from exporter.report.times import date
 from exporter.server.answers import COMPRESSION, Compression, answer, takes_gzip
 from exporter.server.bodies import Renderings
 from exporter.server.clients import Clients
@@ -218,8 +219,9 @@ def explain(scrape: Scrape, text: str, now: float) -> str:
         for look in result.looks:
             lines += ["", f"endpoint {look.label}, {look.duration:.3f} s"]
             lines += [f"  {when:7.3f} s  {words}" for when, words in look.steps]
+    inventory = Inventory(scrape)
     for row in scrape.endpoints:
-        found = status(row, now)
+        found = inventory.status(row, now)
         lines += ["", f"{row.label} is {found.level.name}"]
         lines += [f"  {one.level.name.lower()}: {one.words}" for one in found.findings]
         if row.verdict is not None:

@@ -54,6 +54,10 @@ PEOPLE_TIMEOUT = 10.0
 """Seconds that a sweep may take which a person waits for."""
 
 
+RHYTHM_GAPS = 4
+"""Times between scrapes by which it is judged whether they come regularly."""
+
+
 PEOPLE_AGE = 60.0
 """Age in seconds of the last scrape from which pages start a new one, unless scrapes are farther apart."""
 
@@ -132,7 +136,7 @@ class Service:
             self.saving = Saving(kept, self._configured.memory, self._restore, loop, clock)
         self.external_url = options.external_url
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
-        self._asked_at: deque[float] = deque(maxlen=5)
+        self._asked_at: deque[float] = deque(maxlen=RHYTHM_GAPS + 1)
         """Monotonic times of the last scrapes, in seconds, as `_looked_at`."""
         self._asked_last = 0.0
         self._looked_at = 0.0
@@ -246,11 +250,14 @@ class Service:
     @property
     def rhythm(self) -> Rhythm | None:
         """
-        The interval of scrapes of /metrics, as observed; None before the second one.
+        The interval of scrapes of /metrics, as observed; None while they do not come at regular times.
+
+        Two servers that scrape are regular, a person who asks a few times is not.
         """
-        if len(self._asked_at) < 2:
+        gaps = [later - earlier for earlier, later in pairwise(self._asked_at)]
+        if len(gaps) < RHYTHM_GAPS or max(gaps) > 2 * sum(gaps) / len(gaps):
             return None
-        return Rhythm(self._asked_last, max(b - a for a, b in pairwise(self._asked_at)))
+        return Rhythm(self._asked_last, max(gaps))
 
     @property
     def load_succeeded(self) -> bool:

@@ -85,6 +85,7 @@ def test_no_label_of_a_target_takes_the_place_of_one_of_the_rules() -> None:
         for names in re.findall(r"\b(?:on|by|without) \(([a-z_0-9, ]+)\)", rule["expr"]):
             used |= set(names.split(", "))
     assert {"heartbeat", "severity", "job", "target", "endpoint", "pod", "problem"} <= used
+    assert "location" in RESERVED_LABELS
     assert used - {"cluster"} <= RESERVED_LABELS
 
 

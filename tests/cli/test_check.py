@@ -24,6 +24,7 @@ from exporter.model.reasons import Fault, Kind, Reason
 from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
 from exporter.report.advice import FAILURES
+from exporter.report.inventory import Inventory
 from exporter.report.status import Level
 from tests.golden.scenes import failed, seen
 from tests.golden.values import ADDRESS, TLS, Scene, certificate, facts, intermediate, target
@@ -47,7 +48,7 @@ def table(scene: Scene, only: frozenset[Level] = frozenset(Level)) -> list[str]:
     The lines that a pipe gets.
     """
     stream = io.StringIO()
-    check.print_table(scrape(scene), NOW, stream, only)
+    check.print_table(Inventory(scrape(scene)), NOW, stream, only)
     return stream.getvalue().splitlines()
 
 
@@ -56,7 +57,7 @@ def test_the_table_has_the_most_urgent_first() -> None:
     One line for each endpoint, and the counts; a name in brackets is a name.
     """
     lines = table(mixed())
-    assert lines[0].split() == ["STATE", "TARGET", "ENDPOINT", "ITEM", "ENDS", "DAYS", "WHAT", "TO", "KNOW"]
+    assert lines[0].split() == ["STATE", "TARGET", "LOCATION", "ITEM", "ENDS", "DAYS", "WHAT", "TO", "KNOW"]
     assert [line.split()[:6] for line in lines[1:5]] == [
         ["CRITICAL", "ended", ADDRESS, "leaf", "2027-01-14T08:00:00Z", "-1.0"],
         ["UNKNOWN", "[bold]gone", ADDRESS, "-", "-", "-"],
@@ -111,12 +112,12 @@ def test_each_item_with_a_deadline_has_a_line() -> None:
     """
     rows = [line.split() for line in table(several())[1:-1]]
     assert [(row[0], row[3], row[5]) for row in rows] == [
-        ("CRITICAL", "leaf-rsa", "10.0"),
-        ("OK", "chain-ecdsa-1", "39.0"),
+        ("WARNING", "leaf-rsa", "10.0"),
+        ("WARNING", "chain-ecdsa-1", "39.0"),
         ("OK", "leaf-ecdsa", "75.0"),
     ]
     assert "not trusted: words about name_mismatch; certificate leaf-rsa ends in 10 d" in table(several())[1]
-    assert table(several())[-1] == "1 critical, 0 unknown, 0 warning, 0 ok"
+    assert table(several())[-1] == "0 critical, 0 unknown, 1 warning, 0 ok"
 
 
 def test_sentences_do_not_run_together() -> None:
@@ -146,15 +147,15 @@ def test_what_is_no_target_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     As unknown, in the counts, in the level and in the document; a table without lines has no headings.
     """
     stream = io.StringIO()
-    check.print_table(scrape(Scene()), NOW, stream, refused=["nope", "nor this"])
+    check.print_table(Inventory(scrape(Scene())), NOW, stream, refused=["nope", "nor this"])
     assert stream.getvalue() == "0 critical, 2 unknown, 0 warning, 0 ok\n"
     shown = screen(monkeypatch)
-    check.print_table(scrape(mixed()), NOW, shown, refused=["nope"])
+    check.print_table(Inventory(scrape(mixed())), NOW, shown, refused=["nope"])
     assert shown.plain.endswith("\n1 critical, 2 unknown, 1 warning, 1 ok\n")
     stream = io.StringIO()
-    check.print_json(scrape(Scene()), NOW, stream, ["nope"])
+    check.print_json(Inventory(scrape(Scene())), NOW, stream, ["nope"])
     assert json.loads(stream.getvalue()) == {"level": "unknown", "refused": ["nope"], "endpoints": []}
-    assert check.level(scrape(mixed()), NOW, ["nope"]) is Level.CRITICAL
+    assert check.level(Inventory(scrape(mixed())), NOW, ["nope"]) is Level.CRITICAL
 
 
 def test_only_some_levels_are_shown_and_all_are_counted() -> None:
@@ -171,7 +172,7 @@ def test_a_look_that_ran_out_of_time_is_said() -> None:
     With what to do: it is easily taken for a failure of the servers.
     """
     stream = io.StringIO()
-    check.print_table(replace(scrape(mixed()), complete=False), NOW, stream)
+    check.print_table(Inventory(replace(scrape(mixed()), complete=False)), NOW, stream)
     assert stream.getvalue().endswith("; not all was looked at in 9.5 s: raise --timeout\n")
 
 
@@ -191,7 +192,7 @@ def test_nothing_in_a_name_acts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     """
     assert len(table(hostile())) == 3
     shown = screen(monkeypatch)
-    check.print_table(scrape(hostile()), NOW, shown)
+    check.print_table(Inventory(scrape(hostile())), NOW, shown)
     for text in ("".join(table(hostile())), shown.plain.replace("\n", "")):
         assert text.isprintable()
         assert "SSH-2.0" in text
@@ -203,7 +204,7 @@ def test_a_terminal_gets_groups_with_counts(monkeypatch: pytest.MonkeyPatch, wid
     The most urgent first, each with a heading; no line is longer than the terminal or ends in blanks.
     """
     shown = screen(monkeypatch, width)
-    check.print_table(scrape(mixed()), NOW, shown)
+    check.print_table(Inventory(scrape(mixed())), NOW, shown)
     lines = shown.plain.splitlines()
     headings = [line for line in lines if line.startswith(" ") and not line.startswith("  ")]
     assert headings == [
@@ -223,9 +224,9 @@ def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     Of the urgency, in the heading and the words; the bar has that of its own deadlines.
     """
     shown = screen(monkeypatch)
-    check.print_table(scrape(several()), NOW, shown)
-    assert shown.style_of(" CRITICAL ") == "\x1b[1;7;31m"
-    assert shown.style_of("not trusted") == "\x1b[31m"
+    check.print_table(Inventory(scrape(several())), NOW, shown)
+    assert shown.style_of(" WARNING ") == "\x1b[1;7;33m"
+    assert shown.style_of("not trusted") == "\x1b[33m"
     assert "\x1b[33m█" in shown.getvalue()
     assert "\x1b[32m█" in shown.getvalue()
 
@@ -238,7 +239,7 @@ def test_no_colours_where_none_are_wanted(
     NO_COLOR leaves groups and bars; a terminal that can do nothing gets the plain table.
     """
     shown = screen(monkeypatch, 80, **environment)
-    check.print_table(scrape(mixed()), NOW, shown)
+    check.print_table(Inventory(scrape(mixed())), NOW, shown)
     assert not re.search(r"\x1b\[[\d;]*3\d", shown.getvalue())
     assert ("┃" in shown.getvalue()) == ("NO_COLOR" in environment)
     assert (shown.plain.splitlines() == table(mixed())) == ("TERM" in environment)
@@ -277,7 +278,7 @@ def test_a_terminal_that_lacks_the_characters_gets_others(monkeypatch: pytest.Mo
     Bars are drawn all the same.
     """
     shown = screen(monkeypatch, encoding="latin-1")
-    check.print_table(scrape(mixed()), NOW, shown)
+    check.print_table(Inventory(scrape(mixed())), NOW, shown)
     shown.getvalue().encode("latin-1")
     assert "###|####.." in shown.plain
 
@@ -290,7 +291,7 @@ def test_what_to_do_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         scene.see(target(name=f"t{number:03}"), failed(Reason.CONNECTION_REFUSED))
     shown = screen(monkeypatch)
-    check.print_table(scrape(scene), NOW, shown)
+    check.print_table(Inventory(scrape(scene)), NOW, shown)
     assert shown.plain.count("connection_refused:") == 100
     assert shown.plain.count("→ Start the server") == 1
 
@@ -318,7 +319,7 @@ def test_a_terminal_shows_few_of_many_items_that_are_fine(monkeypatch: pytest.Mo
     What is not fine is shown with its subject; a pipe gets a line for each.
     """
     shown = screen(monkeypatch, 120)
-    check.print_table(scrape(bundle()), NOW, shown)
+    check.print_table(Inventory(scrape(bundle())), NOW, shown)
     assert "certificate-0 EXPIRED 1 d 0 h ago, on 2027-01-14 08:00 UTC (CN=CA 0)" in shown.plain
     assert [name for name in range(40) if f" certificate-{name} " in shown.plain] == [0, 1, 2, 3, 4, 5]
     assert "… 34 more items, fine, ending later" in shown.plain
@@ -331,7 +332,9 @@ def test_a_place_that_is_too_long_stands_above(monkeypatch: pytest.MonkeyPatch) 
     """
     name = "https://" + "a-very-long-name." * 4 + "example.com"
     shown = screen(monkeypatch)
-    check.print_table(scrape(Scene().see(target(name=name), seen(facts(certificate())))), NOW, shown)
+    check.print_table(
+        Inventory(scrape(Scene().see(target(name=name), seen(facts(certificate()))))), NOW, shown
+    )
     lines = shown.plain.splitlines()
     # A name without blanks may be broken anywhere.
     assert "".join(line.strip() for line in lines[3:5]).startswith(name)
@@ -344,7 +347,7 @@ def test_nothing_to_show_is_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
     The counts stand alone.
     """
     shown = screen(monkeypatch)
-    check.print_table(scrape(Scene()), NOW, shown)
+    check.print_table(Inventory(scrape(Scene())), NOW, shown)
     assert shown.plain == "0 critical, 0 unknown, 0 warning, 0 ok\n"
 
 
@@ -353,7 +356,7 @@ def document(scene: Scene) -> Any:
     The JSON document.
     """
     stream = io.StringIO()
-    check.print_json(scrape(scene), NOW, stream)
+    check.print_json(Inventory(scrape(scene)), NOW, stream)
     return json.loads(stream.getvalue())
 
 
@@ -369,7 +372,7 @@ def test_the_document_says_everything() -> None:
         "endpoints": [
             {
                 "target": "fine",
-                "endpoint": ADDRESS,
+                "location": ADDRESS,
                 "policy": "automatic",
                 "level": "ok",
                 "findings": [],
@@ -410,11 +413,12 @@ def test_the_document_says_what_failed() -> None:
         "endpoints": [
             {
                 "target": "gone",
-                "endpoint": ADDRESS,
+                "location": ADDRESS,
                 "policy": "automatic",
                 "level": "unknown",
                 "findings": [
                     {
+                        "problem": "probe_failing",
                         "level": "unknown",
                         "words": "connection_refused: words about connection_refused",
                         "advice": FAILURES[Reason.CONNECTION_REFUSED],
@@ -460,7 +464,7 @@ def test_the_level_is_the_most_urgent(scene: Scene, expected: Level) -> None:
     """
     Of all endpoints.
     """
-    assert check.level(scrape(scene), NOW) is expected
+    assert check.level(Inventory(scrape(scene)), NOW) is expected
 
 
 @pytest.mark.parametrize("terminal", [True, False])

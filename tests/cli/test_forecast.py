@@ -195,7 +195,7 @@ def test_the_csv_has_the_columns_and_times() -> None:
         "alert": "ExpiryRenewalOverdue",
         "target": 'a "name", with everything',
         "item": "leaf",
-        "endpoint": ADDRESS,
+        "location": ADDRESS,
         "endpoints": "1",
         "targets": "1",
         "ends": iso(NOW + 75 * DAY),

@@ -2,7 +2,7 @@
 Problems over time: since when they are there, and which stay when one probe does not find them.
 """
 
-from exporter.engine.lasting import REFUSED_STAYS, ROTATING_STAYS, problem_rows
+from exporter.engine.lasting import BATCH, REFUSED_STAYS, ROTATING_STAYS, problem_batches, problem_rows
 from exporter.engine.memory import Memory, ProblemRow
 from exporter.model.observation import Facts
 from exporter.model.policies import DAY
@@ -81,3 +81,17 @@ def test_a_target_that_is_forgotten_has_no_problem() -> None:
     scene.memory = Memory()
     scene.see(target(), seen(ending(75 * DAY)), at=NOW + 60)
     assert rows(scene, NOW + 60) == ()
+
+
+def test_problems_come_a_few_at_a_time() -> None:
+    """
+    So that the event loop answers others between, and with the same result as in one go.
+    """
+    scene = Scene()
+    for number in range(3 * BATCH):
+        scene.see(target(f"https://{number}.example.com"), seen(ending(20 * DAY)))
+    batches = list(problem_batches(scene.memory, scene.faults, scene.rows(), NOW))
+    assert max(map(len, batches)) <= BATCH
+    assert len(batches) > 6
+    assert tuple(row for few in batches for row in few) == rows(scene, NOW)
+    assert len(rows(scene, NOW)) == 3 * BATCH

@@ -53,9 +53,11 @@ class Log:
         self._caplog.clear()
         for result in results:
             self.memory.update(result, NOW)
-        log_changes(results, self.memory)
+        asyncio.run(log_changes(results, self.memory))
         return [
-            (record.levelname, record.message, record.__dict__["fields"]) for record in self._caplog.records
+            (record.levelname, record.message, record.__dict__["fields"])
+            for record in self._caplog.records
+            if record.name == log_changes.__module__
         ]
 
     def looks(self, *looks: ProbeResult) -> list[tuple[str, str]]:
@@ -100,7 +102,7 @@ def test_a_line_says_what_where_and_why(log: Log) -> None:
     ((_, _, fields),) = log.after(TargetResult(target(), (failed(REFUSED, "192.0.2.1:443"),), located=True))
     assert fields == {
         "target": "https://lms.example.com",
-        "endpoint": "192.0.2.1:443",
+        "location": "192.0.2.1:443",
         "reason": "connection_refused",
         "cause": "words about connection_refused",
         "duration": 1.0,

@@ -140,7 +140,7 @@ def an_older_one_is_back() -> str:
     """
     scene = Scene().see(target(), seen(facts(certificate(), intermediate())))
     for held in scene.memory.known(target()).endpoints.values():
-        held.past.trusted_at = NOW
+        held.past.trusted_at = NOW - 60
     older = certificate(issuer="CN=Other", key="rsa-2048", begin=NOW - 40 * DAY, end=NOW + 50 * DAY)
     return scene.see(target(), seen(facts(older, intermediate())), found=[Fault.UNTRUSTED_ROOT]).text()
 

@@ -10,7 +10,7 @@ from typing import Any
 from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
-from exporter.engine.scrape import EndpointRow, TargetRow
+from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.judgement.verdicts import JudgedItem, Verdict, judge_item, trustworthy
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Tls
@@ -20,6 +20,8 @@ from exporter.model.urls import parse_url
 from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
 from exporter.report.exposition import Exposition, Samples
+from exporter.report.inventory import Inventory
+from exporter.report.status import Status
 from tests.support.certificates import DAY, NOW
 
 ADDRESS = "192.0.2.10:443"
@@ -130,6 +132,13 @@ def verdict(seen: Facts, of: Target, found: tuple[FoundFault, ...] = ()) -> Verd
         for item in seen.items
     )
     return Verdict(items, found, float("-inf"), float("inf"))
+
+
+def status_of(row: EndpointRow, now: float) -> Status:
+    """
+    The status of an endpoint at this time, in a fleet of its own.
+    """
+    return Inventory(Scrape((), (row,), (), 0.1, 9.5, complete=True, at=now)).status(row, now)
 
 
 @dataclass(slots=True)

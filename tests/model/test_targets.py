@@ -97,14 +97,28 @@ USERINFO = "a target's URL must not contain a user name or a password, so no '@'
 PRINTABLE = "is not a URL: it has a space or an unprintable character in it"
 LISTED = "`expiry-exporter check --help` lists all"
 OTHER = f"or another scheme. {LISTED}"
+WHOLE = "write the whole path of a file, file:///DIRECTORY/certs/web.pem"
+PORTS = "is not a port: ports are numbers from 1 to 65535"
 BAD_URLS = {
     "": f"'' has no scheme: write https://, {OTHER}",
     "domian:a.example": f"'domian:a.example' has no scheme: did you mean domain:a.example? {LISTED}",
     "https//a.example": "'https//a.example' has no scheme: a colon is missing, write https://a.example. "
     + LISTED,
-    "/etc/a.pem": f"'/etc/a.pem' has no scheme: write file:///etc/a.pem, {OTHER}",
+    "/etc/a.pem": f"'/etc/a.pem' has no scheme: write file:///etc/a.pem. {LISTED}",
     "a.example": f"'a.example' has no scheme: write https://a.example, {OTHER}",
-    "a.example:443": f"'a.example:443' has no scheme: write https://a.example:443, {OTHER}",
+    "a.example:443": f"'a.example:443' has no scheme: write https://a.example, {OTHER}",
+    "a.example:25": f"'a.example:25' has no scheme: write smtp://a.example, {OTHER}",
+    "a.example:8443": f"'a.example:8443' has no scheme: write tls://a.example:8443, {OTHER}",
+    "a.example/path": f"'a.example/path' has no scheme: write https://a.example, {OTHER}",
+    "2001:db8::1": f"'2001:db8::1' has no scheme: write https://[2001:db8::1], {OTHER}",
+    "url:https://a.example": (
+        f"'url:https://a.example' has no scheme: a space is missing, write url: https://a.example. {LISTED}"
+    ),
+    "http:/a.example": f"'http:/a.example' has no scheme: did you mean https://a.example? {LISTED}",
+    "certs/web.pem": f"'certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
+    "./certs/web.pem": f"'./certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
+    "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {WHOLE}",
+    "file://certs/web.pem": f"file:// takes a whole path, which begins with a third slash: {WHOLE}",
     "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",
     "https:a": "'https:a' is not a URL: write https://a",
     "file:/etc/x": "'file:/etc/x' is not a URL: write file:///etc/x",
@@ -129,14 +143,12 @@ BAD_URLS = {
     "tls://a.example/": "'tls://a.example/' names no port: write tls://a.example:PORT",
     "tls://[::1]": "'tls://[::1]' names no port: write tls://[::1]:PORT",
     "https://a:0": "port 0 can't be connected to: ports are 1 to 65535",
-    "https://a:65536": "'https://a:65536' is not a URL: Port out of range 0-65535",
-    "https://a:-1": "'https://a:-1' is not a URL: Port could not be cast to integer value as '-1'",
-    "https://a:+1": "'https://a:+1' is not a URL: Port could not be cast to integer value as '+1'",
-    "https://a:1_0": "'https://a:1_0' is not a URL: Port could not be cast to integer value as '1_0'",
-    "https://a:https": "'https://a:https' is not a URL: Port could not be cast to integer value as 'https'",
-    "https://a:\u0661": (
-        "'https://a:\u0661' is not a URL: Port could not be cast to integer value as '\u0661'"
-    ),
+    "https://a:65536": f"'https://a:65536' is not a URL: '65536' {PORTS}",
+    "https://a:-1": f"'https://a:-1' is not a URL: '-1' {PORTS}",
+    "https://a:+1": f"'https://a:+1' is not a URL: '+1' {PORTS}",
+    "https://a:1_0": f"'https://a:1_0' is not a URL: '1_0' {PORTS}",
+    "https://a:https": f"'https://a:https' is not a URL: 'https' {PORTS}",
+    "https://a:\u0661": f"'https://a:\u0661' is not a URL: '\u0661' {PORTS}",
     # User names and passwords are refused before anything of the text is shown
     "https://user@a.example": USERINFO,
     "https://user:hunter2@a.example": USERINFO,
@@ -174,7 +186,7 @@ BAD_URLS = {
     "https://2130706433": "'2130706433' is neither a host name nor a complete IPv4 address",
     "https://192.0.2.01": "'192.0.2.01' is neither a host name nor a complete IPv4 address",
     "https://[::1": "'https://[::1' is not a URL: Invalid IPv6 URL",
-    "https://::1": "'https://::1' is not a URL: Port could not be cast to integer value as ':1'",
+    "https://::1": "'https://::1' is not a URL: an IPv6 address stands in brackets, write https://[::1]",
     "https://[v1.x]": "'https://[v1.x]' is not a URL: only an IPv6 address stands in brackets",
     "https://bücher..example": "'bücher..example' is not an internationalised domain name: Empty Label",
 }

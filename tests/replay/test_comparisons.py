@@ -7,7 +7,7 @@ import pytest
 from exporter.demo.minter import Minted, mint, root
 from exporter.model.policies import DAY, HOUR
 from exporter.report.forecast import forecast
-from exporter.report.status import status
+from tests.golden.values import status_of
 from tests.replay.promtool import Firing, Name, firings
 from tests.replay.timeline import (
     MINUTE,
@@ -107,7 +107,7 @@ def test_what_is_told_on_the_page_and_foretold_is_what_fires() -> None:
         for hour in range(9):
             looking.scrape(hour * HOUR)
             (row,) = looking.rows(hour * HOUR)
-            said = {" ".join(what.words.split()[1:3]) for what in status(row, hour * HOUR).findings}
+            said = {" ".join(what.words.split()[1:3]) for what in status_of(row, hour * HOUR).findings}
             firing = {name.alert for name, fire in found.items() if fire.first <= hour * HOUR <= fire.last}
             assert ("went backwards" in said) == ("ExpiryWentBackwards" in firing)
             assert ("changed its" in said) == ("ExpiryIdentityChanged" in firing)

@@ -10,11 +10,12 @@ import pytest
 import vobject
 
 from exporter.model.foreign_text import printable_lines
-from exporter.model.policies import AUTOMATIC, HOUR, MANUAL
+from exporter.model.policies import AUTOMATIC, HOUR, MANUAL, Policy, Severity
 from exporter.model.reasons import Kind, Reason
 from exporter.report.advice import renewal
 from exporter.report.calendar import EVENT_LIMIT, render, uid
 from exporter.report.filters import Selection
+from exporter.report.forecast import forecast
 from exporter.report.inventory import Inventory
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
@@ -74,6 +75,22 @@ def test_each_item_with_deadlines_has_three_events() -> None:
         "shop: certificate is critical": moment(NOW + 68 * DAY),
         "shop: certificate ends": moment(NOW + 75 * DAY),
     }
+
+
+@pytest.mark.parametrize("policy", [AUTOMATIC, MANUAL], ids=lambda one: one.name)
+@pytest.mark.parametrize("lifetime", [HOUR, 6 * DAY, 90 * DAY, 398 * DAY])
+def test_its_moments_are_those_of_the_forecast(policy: Policy, lifetime: float) -> None:
+    """
+    What the calendar calls critical is the first critical alert, and its end is ExpiryPassed.
+    """
+    of = target(name="shop", policy=policy)
+    scene = Scene().see(of, seen(facts(certificate(begin=NOW, end=NOW + lifetime), intermediate())))
+    found = forecast(scene.rows(), NOW, 1000).alerts
+    shown = moments(calendar(scene))
+    critical = min(one.at for one in found if one.severity is Severity.CRITICAL)
+    assert shown["shop: certificate is critical"] == moment(int(critical))
+    (passed,) = [one.at for one in found if one.name == "ExpiryPassed"]
+    assert shown["shop: certificate ends"] == moment(passed)
 
 
 def test_an_event_says_where_what_and_what_to_do() -> None:

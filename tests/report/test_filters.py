@@ -49,7 +49,7 @@ def test_everything_may_be_asked_at_once() -> None:
         (("level", "bad"), "level 'bad' is not known: use ok, warning, critical, unknown"),
         (("label", "team"), "label 'team' is not NAME=VALUE"),
         (("label", "=x"), "label '=x' is not NAME=VALUE"),
-        (("sort", "colour"), "sort 'colour' is not known: use urgency, target, endpoint, end"),
+        (("sort", "colour"), "sort 'colour' is not known: use urgency, target, location, end"),
         (("sort", "--end"), "sort '--end' is not known"),
         (("page", "0"), "page '0' is not a whole number from 1 to 10000"),
         (("page", "10001"), "page '10001'"),

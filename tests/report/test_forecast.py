@@ -188,7 +188,7 @@ def test_an_alert_is_told_once_for_its_worst_endpoint() -> None:
         seen(ending(60 * DAY)), seen(ending(50 * DAY), OTHER), seen(ending(50 * DAY), "192.0.2.12:443")
     )
     overdue = next(one for one in found.alerts if one.name == "ExpiryRenewalOverdue")
-    assert (overdue.at, overdue.endpoint, overdue.endpoints) == (NOW + 24.5 * DAY, OTHER, 2)
+    assert (overdue.at, overdue.location, overdue.endpoints) == (NOW + 24.5 * DAY, OTHER, 2)
     assert overdue.end == NOW + 50 * DAY
     assert len(found.alerts) == len({(one.name, one.severity) for one in found.alerts})
 
@@ -199,7 +199,7 @@ def test_of_what_fires_already_all_that_is_concerned_now_is_counted() -> None:
     """
     found = of(seen(ending(20 * DAY)), seen(ending(10 * DAY), OTHER))
     (overdue,) = [one for one in found.alerts if one.name == "ExpiryRenewalOverdue"]
-    assert (overdue.endpoints, overdue.endpoint) == (2, OTHER)
+    assert (overdue.endpoints, overdue.location) == (2, OTHER)
 
 
 def test_the_reach_of_a_certificate_is_counted() -> None:
@@ -282,7 +282,7 @@ def test_the_document_has_what_a_program_needs() -> None:
     scene.see(target(name="gone"), failed(Reason.TIMEOUT))
     made = json.loads(json.dumps(document(forecast(scene.rows(), NOW, 1))))
     assert made["unseen"] == [
-        {"target": "gone", "endpoint": ADDRESS, "reason": "timeout", "detail": "words about timeout"}
+        {"target": "gone", "location": ADDRESS, "reason": "timeout", "detail": "words about timeout"}
     ]
     overdue = next(one for one in made["alerts"] if one["alert"] == "ExpiryRenewalOverdue")
     assert overdue | {"at": 0} == {
@@ -294,7 +294,7 @@ def test_the_document_has_what_a_program_needs() -> None:
         "item": "leaf",
         "kind": "leaf",
         "not_after": NOW + 7.5 * DAY,
-        "endpoint": ADDRESS,
+        "location": ADDRESS,
         "endpoints": 1,
         "fingerprint_sha256": leaf.fingerprint_sha256,
         "targets_with_the_same": 1,

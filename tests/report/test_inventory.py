@@ -43,7 +43,7 @@ def select(scene: Scene, selection: Selection) -> list[str]:
     return names(Inventory(scrape(scene)).select(selection, NOW))
 
 
-URGENT = ["ended", "wrong", "never seen", "late", "sooner fine", "fine"]
+URGENT = ["ended", "never seen", "late", "wrong", "sooner fine", "fine"]
 
 
 def test_what_is_wrong_comes_first() -> None:
@@ -52,8 +52,8 @@ def test_what_is_wrong_comes_first() -> None:
     """
     fleet = Inventory(scrape(mixed()))
     assert names(fleet.entries(NOW)) == URGENT
-    assert fleet.entries(NOW)[2].end == NEVER
-    assert fleet.counts(NOW) == {Level.CRITICAL: 2, Level.UNKNOWN: 1, Level.WARNING: 1, Level.OK: 2}
+    assert fleet.entries(NOW)[1].end == NEVER
+    assert fleet.counts(NOW) == {Level.CRITICAL: 1, Level.UNKNOWN: 1, Level.WARNING: 2, Level.OK: 2}
 
 
 def test_levels_are_judged_anew_when_time_has_passed() -> None:
@@ -61,16 +61,16 @@ def test_levels_are_judged_anew_when_time_has_passed() -> None:
     Within the same scrape.
     """
     fleet = Inventory(scrape(mixed()))
-    assert fleet.counts(NOW)[Level.WARNING] == 1
-    assert fleet.counts(NOW + 14 * DAY)[Level.WARNING] == 0
-    assert fleet.counts(NOW)[Level.WARNING] == 1
+    assert fleet.counts(NOW)[Level.WARNING] == 2
+    assert fleet.counts(NOW + 14 * DAY)[Level.WARNING] == 1
+    assert fleet.counts(NOW)[Level.WARNING] == 2
 
 
 @pytest.mark.parametrize(
     ("selection", "found"),
     [
         (Selection(sort=Sort.TARGET), ["ended", "fine", "late", "never seen", "sooner fine", "wrong"]),
-        (Selection(sort=Sort.ENDPOINT), ["sooner fine", "ended", "wrong", "late", "never seen", "fine"]),
+        (Selection(sort=Sort.LOCATION), ["sooner fine", "ended", "wrong", "late", "never seen", "fine"]),
         (Selection(sort=Sort.END), ["ended", "late", "sooner fine", "wrong", "fine", "never seen"]),
         (Selection(descending=True), URGENT[::-1]),
         (Selection(levels=frozenset({Level.OK, Level.UNKNOWN})), ["never seen", "sooner fine", "fine"]),

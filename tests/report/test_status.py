@@ -23,12 +23,9 @@ from exporter.report.status import (
     Finding,
     Level,
     Status,
-    ago,
-    date,
-    span,
-    status,
     worst,
 )
+from exporter.report.times import ago, date, span
 from tests.golden.scenes import seen
 from tests.golden.values import (
     ADDRESS,
@@ -39,6 +36,7 @@ from tests.golden.values import (
     faults,
     intermediate,
     root,
+    status_of,
     target,
     verdict,
 )
@@ -69,14 +67,14 @@ def words(of: EndpointRow, now: float = NOW) -> list[tuple[Level, str]]:
     """
     The findings as pairs.
     """
-    return [(one.level, one.words) for one in status(of, now).findings]
+    return [(one.level, one.words) for one in status_of(of, now).findings]
 
 
 def test_nothing_is_said_when_all_is_well() -> None:
     """
     And the level is OK.
     """
-    found = status(row(facts(certificate(), intermediate(), root())), NOW)
+    found = status_of(row(facts(certificate(), intermediate(), root())), NOW)
     assert found == Status(())
     assert found.level is Level.OK
 
@@ -96,8 +94,8 @@ def test_the_level_rises_at_each_deadline(policy: Policy, lifetime: float) -> No
     edges = [(END - left.warning, Level.WARNING), (END - left.critical, Level.CRITICAL)]
     below = Level.OK
     for edge, above in edges:
-        assert status(one, edge - 1).level is below
-        assert status(one, edge + 1).level is above
+        assert status_of(one, edge - 1).level is below
+        assert status_of(one, edge + 1).level is above
         below = above
     assert "EXPIRED" not in words(one, END)[0][1]
     assert "EXPIRED" in words(one, END + 1)[0][1]
@@ -140,7 +138,7 @@ def test_every_other_fault_is_said() -> None:
     """
     others = [fault for fault in Fault if fault is not Fault.EXPIRED]
     found = words(row(facts(certificate()), *Fault))
-    assert found == [(Level.CRITICAL, f"not trusted: words about {fault}") for fault in others]
+    assert found == [(Level.WARNING, f"not trusted: words about {fault}") for fault in others]
 
 
 def test_an_intermediate_that_ends_first_is_named() -> None:
@@ -150,16 +148,19 @@ def test_an_intermediate_that_ends_first_is_named() -> None:
     end = END - 30 * DAY
     one = row(facts(certificate(begin=END - 90 * DAY, end=END), intermediate(end=end)))
     assert words(one, end - DAY) == [
-        (Level.CRITICAL, f"intermediate certificate chain-1 ends in 1 d 0 h, on {date(end)}")
+        (
+            Level.CRITICAL,
+            f"intermediate certificate chain-1 ends in 1 d 0 h, on {date(end)}, before the leaf does",
+        )
     ]
 
 
-def test_an_ended_intermediate_without_deadlines_is_a_warning() -> None:
+def test_an_ended_intermediate_without_deadlines_is_a_note() -> None:
     """
-    It ended with or after the leaf, which is what matters.
+    It ended with or after the leaf, which is the problem.
     """
     one = row(facts(certificate(end=END), intermediate(end=END)))
-    assert [level for level, _ in words(one, END + 1)] == [Level.CRITICAL, Level.WARNING]
+    assert [level for level, _ in words(one, END + 1)] == [Level.CRITICAL, Level.OK]
 
 
 def test_a_root_says_nothing() -> None:
@@ -204,14 +205,14 @@ def test_what_can_not_be_seen_now_says_when_it_was() -> None:
     ]
 
 
-def test_a_server_that_turned_us_away_is_a_warning() -> None:
+def test_a_server_that_turned_us_away_is_no_problem() -> None:
     """
-    Its certificate was seen all the same.
+    Its certificate was seen all the same, and it is noted.
     """
     found = facts(certificate())
     turned_away = Failed(Reason.CLIENT_CERTIFICATE_REQUIRED, "it wants ours", found)
     assert words(row(found, failure=turned_away)) == [
-        (Level.WARNING, "client_certificate_required: it wants ours")
+        (Level.OK, "client_certificate_required: it wants ours")
     ]
 
 
@@ -224,7 +225,7 @@ def test_findings_are_in_order_of_urgency() -> None:
         Seen(Chain((certificate(end=NOW + DAY),), "ecdsa"), TLS),
     )
     levels = [level for level, _ in words(row(found, Fault.NAME_MISMATCH, failure=REFUSED))]
-    assert levels == [Level.CRITICAL, Level.CRITICAL, Level.UNKNOWN, Level.WARNING]
+    assert levels == [Level.CRITICAL, Level.UNKNOWN, Level.WARNING, Level.WARNING]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_findings_say_what_to_do_and_about_which_item() -> None:
     What is about the endpoint is about no item.
     """
     one = row(facts(certificate(end=NOW + DAY)), Fault.NAME_MISMATCH, failure=REFUSED)
-    found = status(one, NOW).findings
+    found = status_of(one, NOW).findings
     assert [finding.item for finding in found] == ["leaf", None, None]
     assert all(finding.advice for finding in found)
 
@@ -357,7 +358,7 @@ def test_an_older_one_that_is_back_is_a_warning_until_a_newer_one_is_there() -> 
     With both ends, and what to do.
     """
     came = changed((NOW - HOUR, NEW), (NOW, replace(OLD, issuer_organization=NEW.issuer_organization)))
-    (finding,) = status(came, NOW + 2 * HOUR).findings
+    (finding,) = status_of(came, NOW + 2 * HOUR).findings
     assert (finding.level, finding.words) == (
         Level.WARNING,
         (
@@ -388,7 +389,7 @@ def test_issuer_and_key_that_changed_together_are_a_warning_for_three_days() -> 
     """
     other = certificate(issuer="CN=Other", key="rsa-2048")
     came = changed((NOW - HOUR, NEW), (NOW, other))
-    (finding,) = status(came, NOW + HOUR).findings
+    (finding,) = status_of(came, NOW + HOUR).findings
     assert (finding.level, finding.words) == (
         Level.WARNING,
         (

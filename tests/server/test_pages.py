@@ -670,19 +670,20 @@ def test_items_are_told_as_json() -> None:
             "pages": 1,
             "limit": 100,
         }
-        first, second, third = found["items"]
+        third, first, second = found["items"]
         assert first == {
             "target": "fine",
-            "endpoint": "192.0.2.10:443",
+            "location": "192.0.2.10:443",
             "policy": "automatic",
             "labels": {"team": "a"},
             **document_of_leaf(leaf),
             "newest_not_after": NOW + 75 * DAY,
             "last_seen": NOW,
-            "level": "critical",
+            "level": "warning",
             "findings": [
                 {
-                    "level": "critical",
+                    "problem": "not_trusted",
+                    "level": "warning",
                     "words": "not trusted: words about weak_cipher",
                     "advice": "Configure the server for modern ciphers (AES-GCM, ChaCha20).",
                     "item": None,
@@ -700,7 +701,7 @@ def test_items_are_told_as_json() -> None:
         assert third["last_seen"] is None
         async with client.get("/api/v1/items?limit=2&page=2") as answer:
             found = await answer.json()
-        assert (found["total"], found["pages"], [one["target"] for one in found["items"]]) == (3, 2, ["gone"])
+        assert (found["total"], found["pages"], [one["target"] for one in found["items"]]) == (3, 2, ["fine"])
         async with client.get("/api/v1/items?label=team=b&q=refused&level=unknown") as answer:
             assert [one["target"] for one in (await answer.json())["items"]] == ["gone"]
         async with client.get("/api/v1/items?q=nowhere") as answer:

@@ -23,7 +23,7 @@ from exporter.model.targets import Target
 from exporter.net.pools import Pool
 from exporter.report.inventory import Rhythm
 from exporter.server import service
-from exporter.server.service import Options, Service
+from exporter.server.service import RHYTHM_GAPS, Options, Service
 from exporter.yaml_lines import ConfigError, ConfigFault
 from tests.support.certificates import DAY, NOW
 from tests.support.clock import Clock
@@ -231,7 +231,7 @@ def test_people_get_the_last_scrape_unless_it_is_old() -> None:
         clock.now += 1
         assert await one.recent() is not first
         assert one.rhythm is None
-        for _ in range(2):
+        for _ in range(RHYTHM_GAPS + 1):
             clock.now += 300
             scraped = await one.scrape(5.0)
         clock.now += 600
@@ -249,11 +249,27 @@ def test_the_rhythm_is_the_longest_gap_of_the_last_few() -> None:
 
     async def test(one: Service, clock: Clock) -> None:
         await one.scrape(5.0)
-        assert one.rhythm is None
-        for gap in (900, 7, 53, 7, 53):
+        for gap in (900, 7, 53, 7):
+            assert one.rhythm is None
             clock.now += gap
             await one.scrape(5.0)
+        clock.now += 53
+        await one.scrape(5.0)
         assert one.rhythm == Rhythm(clock.now, 53)
+
+    ticking(test)
+
+
+def test_a_person_who_asks_by_hand_makes_no_rhythm() -> None:
+    """
+    However often: nobody is missed when no more requests come.
+    """
+
+    async def test(one: Service, clock: Clock) -> None:
+        for gap in (0, 6, 3, 240, 2, 15, 600, 4):
+            clock.now += gap
+            await one.scrape(5.0)
+            assert one.rhythm is None
 
     ticking(test)
 
@@ -268,9 +284,10 @@ def test_setting_the_clock_makes_no_rhythm_and_keeps_no_old_scrape() -> None:
         day.now += 30 * DAY
         await one.scrape(5.0)
         day.now -= 30 * DAY
-        clock.now += 60
-        day.now += 60
-        scraped = await one.scrape(5.0)
+        for _ in range(RHYTHM_GAPS):
+            clock.now += 60
+            day.now += 60
+            scraped = await one.scrape(5.0)
         assert one.rhythm == Rhythm(day.now, 60)
         day.now -= DAY
         assert await one.recent() is scraped

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from exporter.report.filters import PAGE_SIZE, Selection, Sort
 from exporter.report.inventory import Entry, Inventory, Place, Rhythm, deciding
-from exporter.report.status import Level, Status, ago, span, status
+from exporter.report.status import Level, Status
+from exporter.report.times import ago, span
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
 from exporter.server.pages.words import (
     badge,
@@ -33,7 +34,7 @@ EXAMPLE = "targets:\n  - https://www.example.com\n  - tls://ldap.example.com:636
 COLUMNS = (
     ("State", Sort.URGENCY),
     ("Target", Sort.TARGET),
-    ("Endpoint", Sort.ENDPOINT),
+    ("Location", Sort.LOCATION),
     ("Ends", Sort.END),
     ("What to know", None),
 )
@@ -49,7 +50,7 @@ class Situation:
     now: float
     """Seconds since the epoch."""
     rhythm: Rhythm | None
-    """None before the second scrape."""
+    """None while /metrics is not scraped regularly."""
     load_succeeded: bool = True
     """False when the configuration on disk can't be used, and an earlier one is in use."""
 
@@ -354,7 +355,7 @@ def _table(shown: list[Entry], inventory: Inventory, selection: Selection, now: 
 
 def _row(entry: Entry, inventory: Inventory, now: float, root: str) -> Markup:
     row = entry.row
-    found = status(row, now)
+    found = inventory.status(row, now)
     cells = (
         badge(entry.level),
         (

@@ -11,7 +11,8 @@ from exporter.model.observation import Certificate, Failed, Item
 from exporter.model.reasons import Kind
 from exporter.report.filters import Selection
 from exporter.report.inventory import Entry, Inventory, Place
-from exporter.report.status import NOUNS, Level, Status, ago, date, span, status, worst
+from exporter.report.status import NOUNS, Level, Status, worst
+from exporter.report.times import ago, date, span
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
 from exporter.server.pages.overview import Situation, counted, next_sweep, notices
 from exporter.server.pages.timeline import Line, Span, draw
@@ -151,7 +152,7 @@ def _left_out(inventory: Inventory, of: TargetRow) -> Child:
 
 def _endpoint(entry: Entry, inventory: Inventory, now: float, root: str, *, alone: bool) -> Markup:
     row = entry.row
-    found = status(row, now)
+    found = inventory.status(row, now)
     judged = row.verdict.items if row.verdict is not None else ()
     return element(
         "section",

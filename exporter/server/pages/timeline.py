@@ -7,7 +7,7 @@ picture has the width of its window and letters keep their size.
 
 from dataclasses import dataclass
 
-from exporter.report.status import date
+from exporter.report.times import date
 from exporter.server.pages.markup import Child, Markup, element
 
 HEIGHT = 74

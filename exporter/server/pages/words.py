@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from exporter.report.filters import Selection
 from exporter.report.inventory import Inventory, Place, target_path
-from exporter.report.status import Finding, Level, ago, date, span
+from exporter.report.status import Finding, Level
+from exporter.report.times import ago, date, span
 from exporter.server.pages.markup import Child, Markup, element, foreign, link, together
 
 

@@ -27,8 +27,9 @@ from exporter.model.urls import parse_url
 from exporter.net.background import WAITING
 from exporter.pki.renewal_information import certificate_id
 from exporter.probes.dependencies import Dependencies
-from exporter.report.status import Level, status
+from exporter.report.status import Level
 from exporter.server.service import Options, Service
+from tests.golden.values import status_of
 from tests.probes.kubernetes.api_server import secret
 from tests.probes.kubernetes.looking import of, world
 from tests.probes.tls.wire.probing import NAME, facts, scrape, target, told, until
@@ -543,7 +544,7 @@ def test_a_server_that_can_not_be_asked_is_told_and_makes_nothing_unknown(
         Reason.HTTP_FAILED,
         False,
     )
-    (finding,) = [one for one in status(row, NOW).findings if "renewed" in one.words]
+    (finding,) = [one for one in status_of(row, NOW).findings if "renewed" in one.words]
     assert finding.level is Level.OK
     assert finding.words.startswith("when the issuer wants it renewed is not known: http_failed: ")
     assert "503" in finding.words

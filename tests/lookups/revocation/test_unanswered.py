@@ -22,8 +22,10 @@ from exporter.engine.scrape import Scrape
 from exporter.model.observation import Facts, FailedLookup
 from exporter.model.reasons import Lookup, Reason
 from exporter.probes.dependencies import Dependencies
-from exporter.report.status import Level, status
+from exporter.report.inventory import Inventory
+from exporter.report.status import Level
 from exporter.server.service import Options, Service
+from tests.golden.values import status_of
 from tests.lookups.revocation.making import (
     REVOKED,
     issuer_of,
@@ -74,7 +76,7 @@ def table(scrape: Scrape) -> str:
     What `check` prints.
     """
     stream = io.StringIO()
-    check.print_table(scrape, NOW, stream)
+    check.print_table(Inventory(scrape), NOW, stream)
     return stream.getvalue()
 
 
@@ -134,12 +136,12 @@ def test_a_list_that_says_nothing_is_not_fine(
         scrape = looked(target(server, ca_file=anchors, crl=True))
     (row,) = scrape.endpoints
     assert failures(facts(row)) == [(Lookup.CRL, reason, False)]
-    (finding,) = status(row, NOW).findings
+    (finding,) = status_of(row, NOW).findings
     assert finding.level is Level.UNKNOWN
     assert finding.words.startswith(f"revocation is not known from its list: {reason}: ")
     assert words in finding.words
     assert finding.advice
-    assert check.level(scrape, NOW) is Level.UNKNOWN
+    assert check.level(Inventory(scrape), NOW) is Level.UNKNOWN
     assert "fine" not in table(scrape)
     assert told(row) == ("seen",)
 
@@ -198,7 +200,7 @@ def test_what_names_neither_list_nor_responder_is_not_unknown(
     """
     with serving(tmp_path, ca) as server:
         scrape = looked(target(server, ca_file=anchors, crl=True, ocsp=True))
-    assert check.level(scrape, NOW) is Level.OK
+    assert check.level(Inventory(scrape), NOW) is Level.OK
     assert facts(scrape.endpoints[0]).unanswered == ()
 
 
@@ -218,7 +220,7 @@ def test_a_server_that_is_silent_is_waited_for_as_long_as_there_is_time(
     (failed,) = facts(row).unanswered
     assert (failed.lookup, failed.reason) == (Lookup.OCSP, Reason.TIMEOUT)
     assert failed.detail.endswith("/ocsp: there was no answer in time (1.5 s for all): raise --timeout")
-    assert status(row, NOW).level is Level.UNKNOWN
+    assert status_of(row, NOW).level is Level.UNKNOWN
 
 
 @pytest.mark.parametrize("setting", ["crl", "ocsp"])
@@ -237,7 +239,7 @@ def test_one_look_is_enough_to_see_a_revocation(
     (row,) = scrape.endpoints
     assert told(row) == ("seen", "revoked")
     assert facts(row).unanswered == ()
-    assert check.level(scrape, NOW) is Level.CRITICAL
+    assert check.level(Inventory(scrape), NOW) is Level.CRITICAL
     assert "says that the certificate is revoked" in table(scrape)
 
 
@@ -285,7 +287,7 @@ def test_a_list_that_was_got_before_stands(tmp_path: Path, ca: Minted, web: WebS
         now[0] += DAY
         row = await until(lambda found: bool(found.unanswered))
         assert failures(facts(row)) == [(Lookup.CRL, Reason.HTTP_FAILED, True)]
-        (finding,) = status(row, now[0]).findings
+        (finding,) = status_of(row, now[0]).findings
         assert finding.level is Level.OK
         assert finding.words.startswith("the revocation list was not got again: http_failed: ")
         web.pages[LIST] = Page(revocation_list(ca))
@@ -326,7 +328,7 @@ def test_a_service_shows_it_as_a_metric_and_step_by_step(
 
     with nginx(tmp_path, Site([leaf.chain])) as server:
         text, steps = asyncio.run(run(server.authority))
-    where = f'target="shop",endpoint="{server.authority}"'
+    where = f'target="shop",location="{server.authority}"'
     assert [line for line in text.splitlines() if line.startswith("expiry_lookup_failure_info")] == [
         f'expiry_lookup_failure_info{{{where},lookup="crl",reason="http_failed"}} 1.0'
     ]

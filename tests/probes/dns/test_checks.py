@@ -25,7 +25,8 @@ from exporter.model.targets import Target
 from exporter.net.background import LookupFailedError
 from exporter.net.dns import Resolution
 from exporter.probes.dependencies import Dependencies
-from exporter.report.status import Level, status
+from exporter.report.status import Level
+from tests.golden.values import status_of
 from tests.probes.dns.asking import DAY, ONE, facts, held, look, looks_until, name_servers
 from tests.probes.tls.wire import probing
 from tests.support.certificates import NOW
@@ -317,7 +318,7 @@ def test_without_any_answer_it_is_not_known_what_dns_says(server: Server) -> Non
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind((ONE, 0))
         row = looked(target(server, silent.getsockname()[1]), 0.1)
-    (finding,) = [one for one in status(row, time.time()).findings if "DNS" in one.words]
+    (finding,) = [one for one in status_of(row, time.time()).findings if "DNS" in one.words]
     assert finding.level is Level.UNKNOWN
     assert finding.words.startswith(
         "what DNS says of its names is not known: dns_timeout: name server 127.0.0.1"
@@ -334,7 +335,7 @@ def test_a_question_among_many_without_an_answer_is_told(server: Server, tmp_pat
     assert row.held.facts is not None
     (failed,) = row.held.facts.unanswered
     assert (failed.lookup, failed.reason, failed.stands) == (Lookup.DNS, Reason.DNS_FAILED, True)
-    assert [one.level for one in status(row, time.time()).findings if failed.detail in one.words] == [
+    assert [one.level for one in status_of(row, time.time()).findings if failed.detail in one.words] == [
         Level.OK
     ]
 

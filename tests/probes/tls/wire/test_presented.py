@@ -18,7 +18,8 @@ from exporter.demo.minter import Minted, root
 from exporter.engine.scrape import EndpointRow
 from exporter.probes.tls import openssl
 from exporter.report.exposition import Exposition
-from exporter.report.status import Level, status
+from exporter.report.status import Level
+from tests.golden.values import status_of
 from tests.probes.tls.wire.probing import (
     NAME,
     alerting,
@@ -380,7 +381,7 @@ def test_a_begin_in_the_year_0_is_seen(tmp_path: Path, ca: Minted, anchors: str)
     assert alerting(row) == ["leaf"]
     text = Exposition().text([], [row], {})
     assert 'item="leaf",kind="leaf"} -62167219200.0\n' in text
-    assert status(row, NOW).level is Level.OK
+    assert status_of(row, NOW).level is Level.OK
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])

@@ -1,0 +1,55 @@
+"""
+Targets as people type them: a host, a path of a file, a URL of a page, names from standard input.
+"""
+
+import os
+import sys
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from exporter.model.urls import SCHEMES, Form, url_of_host
+
+
+def named(texts: Iterable[str]) -> Iterator[str]:
+    """
+    Yield the texts of the command line; of `-`, the lines of standard input that are no comment.
+    """
+    for text in texts:
+        if text != "-":
+            yield text
+            continue
+        for line in sys.stdin:
+            words = line.strip()
+            if words and not words.startswith("#"):
+                yield words
+
+
+def meant(text: str, names: Container[str]) -> tuple[str, str]:
+    """
+    Return the URL that is meant by a text, and a remark for its writer; empty when there is none.
+
+    `names` are those of configured targets, which go before everything else. A text that is nothing of this
+    is returned as it is.
+    """
+    if text in names:
+        return text, ""
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        place, slash, path = rest.partition("/")
+        known = SCHEMES.get(scheme.lower())
+        if known is not None and known.form is Form.HOST and slash and path:
+            return f"{scheme}://{place}", f"{text}: the path is ignored, a server has its certificate for all"
+        return text, ""
+    path_of_file = Path(text).expanduser()
+    if path_of_file.exists():
+        pattern = "/**" if path_of_file.is_dir() else ""
+        return f"file://{quote(os.fsencode(path_of_file.absolute()))}{pattern}", ""
+    place, slash, _ = text.partition("/")
+    # What has another scheme, or a path of a file that is not there, gets a message of its own.
+    if ("/" in text and "." not in place) or text.partition(":")[0].lower() in SCHEMES:
+        return text, ""
+    url = url_of_host(place)
+    if url is None:
+        return text, ""
+    return url, f"{text}: the path is ignored, a server has its certificate for all" if slash else ""

@@ -1,0 +1,40 @@
+"""
+Times and durations in words for a person. Pure.
+"""
+
+from datetime import UTC, datetime
+
+from exporter.model.policies import DAY, HOUR
+
+
+def date(timestamp: float) -> str:
+    """
+    Return a time in UTC to the minute; outside the years 1 to 9999, as seconds since 1970.
+    """
+    try:
+        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{timestamp:.0f} s since 1970"
+
+
+def span(seconds: float) -> str:
+    """
+    Return a duration in its two largest units: `12 d 3 h`, `3 h 20 min`, `45 s`. Negative ones are 0 s.
+    """
+    seconds = max(seconds, 0.0)
+    if seconds >= 100 * DAY:
+        return f"{seconds / DAY:.0f} d"
+    if seconds >= DAY:
+        return f"{seconds // DAY:.0f} d {seconds % DAY // HOUR:.0f} h"
+    if seconds >= HOUR:
+        return f"{seconds // HOUR:.0f} h {seconds % HOUR // 60:.0f} min"
+    if seconds >= 60:
+        return f"{seconds // 60:.0f} min"
+    return f"{int(seconds)} s"
+
+
+def ago(seconds: float) -> str:
+    """
+    Return a duration in the past, in words: `3 h 20 min ago`.
+    """
+    return f"{span(seconds)} ago"

@@ -1,0 +1,90 @@
+"""
+Targets as people type them.
+"""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from exporter.cli.shorthand import meant, named
+
+IGNORED = "the path is ignored, a server has its certificate for all"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("example.com", "https://example.com"),
+        ("example.com:443", "https://example.com"),
+        ("example.com:8443", "tls://example.com:8443"),
+        ("mail.example.com:25", "smtp://mail.example.com"),
+        ("db:5432", "postgres://db"),
+        ("192.0.2.10", "https://192.0.2.10"),
+        ("2001:db8::1", "https://[2001:db8::1]"),
+        ("[2001:db8::1]:636", "ldaps://[2001:db8::1]"),
+        ("bücher.example", "https://bücher.example"),
+        # Nothing of ours to complete: these have a meaning or a message already.
+        ("https://example.com", "https://example.com"),
+        ("pem+https://example.com/ca.pem", "pem+https://example.com/ca.pem"),
+        ("domain:example.com", "domain:example.com"),
+        ("certs/web.pem", "certs/web.pem"),
+        ("http://example.com/path", "http://example.com/path"),
+        ("no host", "no host"),
+    ],
+)
+def test_a_host_is_completed_by_its_port(text: str, url: str) -> None:
+    """
+    With the scheme whose usual port it is.
+    """
+    assert meant(text, ()) == (url, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://example.com/a/path?q", "https://example.com"),
+        ("https://example.com:8443/a", "https://example.com:8443"),
+        ("example.com/a/path", "https://example.com"),
+    ],
+)
+def test_the_path_of_a_page_is_ignored_and_that_is_said(text: str, url: str) -> None:
+    """
+    As it stands in the address line of a browser.
+    """
+    assert meant(text, ()) == (url, f"{text}: {IGNORED}")
+
+
+def test_a_path_that_exists_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whole or relative, with characters that mean something in a URL; a directory is all that is in it.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "50% off.pem").touch()
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "example.com").touch()
+    root = f"file://{tmp_path}"
+    assert meant("50% off.pem", ()) == (f"{root}/50%25%20off.pem", "")
+    assert meant(str(tmp_path / "50% off.pem"), ()) == (f"{root}/50%25%20off.pem", "")
+    assert meant("certs", ()) == (f"{root}/certs/**", "")
+    assert meant("example.com", ()) == (f"{root}/example.com", "")
+
+
+def test_a_configured_name_goes_before_all() -> None:
+    """
+    Also where it looks like something else.
+    """
+    assert meant("shop.example.com", ["shop.example.com"]) == ("shop.example.com", "")
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A name in each line; comments and empty lines are none.
+    """
+    monkeypatch.setattr("sys.stdin", io.StringIO("# ours\n a.example \n\nb.example:25"))
+    assert list(named(["x.example", "-", "y.example"])) == [
+        "x.example",
+        "a.example",
+        "b.example:25",
+        "y.example",
+    ]

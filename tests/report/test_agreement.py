@@ -1,0 +1,137 @@
+"""
+One judgement: metrics, status page, `check`, the API and the forecast say the same of a fleet.
+"""
+
+from random import Random
+
+import pytest
+
+from exporter.cli import check
+from exporter.engine.lasting import problem_rows
+from exporter.engine.memory import ProblemRow
+from exporter.engine.results import TargetResult
+from exporter.engine.scrape import Scrape
+from exporter.model.policies import BUILT_IN, DAY, Severity
+from exporter.model.problems import MEANINGS, Problem
+from exporter.model.reasons import Fault, Reason
+from exporter.report.filters import Selection
+from exporter.report.forecast import forecast
+from exporter.report.inventory import Inventory
+from exporter.report.json_items import items
+from exporter.report.status import Level
+from exporter.report.status import worst as worst_level
+from tests.golden.scenes import failed, seen
+from tests.golden.values import Scene, certificate, facts, intermediate, target
+from tests.support.certificates import NOW
+
+LEVELS = {Severity.CRITICAL: Level.CRITICAL, Severity.WARNING: Level.WARNING}
+
+
+def fleet(draw: Random) -> Scene:
+    """
+    Forty targets with one to three endpoints each, well and ill in every way.
+    """
+    scene = Scene()
+    for number in range(40):
+        policy = draw.choice(list(BUILT_IN.values()))
+        of = target(f"https://{number}.example.com", policy=policy)
+        for at in (NOW - 40 * DAY, NOW - DAY, NOW):
+            looks = []
+            for place in range(draw.randint(1, 3)):
+                lifetime, left = draw.choice((6, 90, 398)) * DAY, draw.choice((-3, 1, 5, 20, 60)) * DAY
+                end = NOW + left
+                name = f"{draw.randint(0, number)}.example.com"
+                leaf = certificate(name, begin=end - lifetime, end=end, issuer=draw.choice(("CN=A", "CN=B")))
+                above = intermediate(end=NOW + draw.choice((30, 4000)) * DAY)
+                label = f"192.0.2.{place}:443"
+                if draw.random() < 0.2:
+                    looks.append(failed(draw.choice(list(Reason)), label))
+                else:
+                    looks.append(seen(facts(leaf, above), label))
+            scene.see(of, *looks, found=draw.sample(list(Fault), draw.choice((0, 0, 0, 1, 2))), at=at)
+    return scene
+
+
+def scrape(scene: Scene) -> Scrape:
+    """
+    The fleet as a scrape, with its problems.
+    """
+    rows = scene.rows()
+    found = problem_rows(scene.memory, scene.faults, rows, NOW)
+    results = tuple(TargetResult(of, (), located=True) for of in scene.faults)
+    targets = tuple(scene.targets())
+    return Scrape(targets, tuple(rows), results, 0.1, 9.5, complete=True, at=NOW, problems=found)
+
+
+def worst(found: list[ProblemRow]) -> Level:
+    """
+    The level of a target as its exported problems have it.
+    """
+    levels = [
+        Level.UNKNOWN
+        if row.found.onset.problem is Problem.PROBE_FAILING and row.found.onset.severity is Severity.WARNING
+        else LEVELS[row.found.onset.severity]
+        for row in found
+    ]
+    return worst_level(levels)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_target_is_as_urgent_on_the_page_as_its_worst_problem(seed: int) -> None:
+    """
+    And every finding that is urgent is a problem, or a probe that failed a moment ago.
+    """
+    found = scrape(fleet(Random(seed)))
+    inventory = Inventory(found)
+    for of in inventory.targets.values():
+        there = [row for row in found.problems if row.found.onset.known.target is of.target]
+        failing = any(
+            one.problem is None and one.level is Level.UNKNOWN
+            for entry in inventory.of_target(of.target, NOW)
+            for one in inventory.status(entry.row, NOW).findings
+        )
+        shown = worst_level(entry.level for entry in inventory.of_target(of.target, NOW))
+        assert shown is worst_level([worst(there), *[Level.UNKNOWN] * failing])
+        for entry in inventory.of_target(of.target, NOW):
+            for one in inventory.status(entry.row, NOW).findings:
+                assert one.problem is not None or one.level in {Level.OK, Level.UNKNOWN}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_page_table_api_and_forecast_name_the_same_problems(seed: int) -> None:
+    """
+    Those that are exported, without those that others of the same endpoint and item hide.
+    """
+    found = scrape(fleet(Random(seed)))
+    inventory = Inventory(found)
+    exported = {row.found.onset.key for row in found.problems}
+    firing = {
+        (one.target, one.item, one.name, one.severity) for one in forecast(found.endpoints, NOW, 0).alerts
+    }
+    assert firing == {(name, item, MEANINGS[problem].alert, level) for name, item, problem, level in exported}
+    shown = {
+        (row.target.name, one.item or "", one.problem)
+        for row in found.endpoints
+        for one in inventory.status(row, NOW).findings
+        if one.problem is not None
+    }
+    assert shown <= {(name, item, problem) for name, item, problem, _ in exported}
+    hidden = {(name, item, problem) for name, item, problem, _ in exported} - shown
+    hiding = {(name, item, other) for name, item, problem in shown for other in MEANINGS[problem].hides}
+    assert hidden <= hiding
+    _, documents = items(inventory, Selection(limit=1000), NOW)
+    listed = {
+        (one["target"], what["item"] or "", what["problem"])
+        for one in documents
+        for what in one["findings"]  # type: ignore[attr-defined]
+        if what["problem"] is not None
+    }
+    assert listed == shown
+    lines = {
+        (entry.row.target.name, what.item or "", what.problem)
+        for entry in check.entries(inventory, NOW)
+        for line in entry.lines
+        for what in line.findings
+        if what.problem is not None
+    }
+    assert lines == shown
