@@ -26,7 +26,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "person")
 # Prometheus and its tools are written in Go. They run for seconds, and may let their garbage lie.
 os.environ.setdefault("GOGC", "400")
 
-# Thousands of tests are collected, and none of them is garbage: see pytest_collection_finish.
+# Thousands of tests are collected, and none of them is garbage: see pytest_runtestloop.
 gc.disable()
 
 
@@ -63,7 +63,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [it for it in items if it not in set(slow)]
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
     """
     Look for garbage from now on, among what the tests make: a look at all the rest takes half a second.
     """
