@@ -7,10 +7,20 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from exporter import __version__
+from exporter.cli.rule_formats import (
+    differences,
+    format_of,
+    grafana_alerts,
+    grafana_recording,
+    operator,
+    stamped,
+    version_of,
+)
 from exporter.server.documents import shipped
 
 EXAMPLE = "alertmanager.yml"
@@ -47,25 +57,87 @@ class Written:
     """Files that the user has changed; they were left unchanged."""
 
 
+FORMATS = ("prometheus", "operator", "grafana")
+"""Formats of the rules; the first is the one of the shipped file."""
+
+
+RELEASE = ("release", "kube-prometheus-stack")
+"""Label by which the Prometheus of the chart kube-prometheus-stack, installed by that name, selects rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleStyle:
+    """
+    The form in which the rules are written.
+    """
+
+    format: str = FORMATS[0]
+    """One of `FORMATS`."""
+    labels: Mapping[str, str] = field(default_factory=lambda: dict([RELEASE]))
+    """Labels of the Prometheus Operator's manifest."""
+    datasource: str = "prometheus"
+    """UID of Grafana's data source."""
+    external_url: str | None = None
+    """Address of the exporter's pages for people; None: it is not known."""
+
+
+_SHIPPED_STYLE = RuleStyle()
+
+
 def write_alerts(
     directory: Path,
+    style: RuleStyle = _SHIPPED_STYLE,
     *,
-    external_url: str | None = None,
     runbooks_url: str | None = None,
     force: bool,
 ) -> Written:
     """
     Write the alert files below the directory, and return what was written.
 
-    Alerts link to the runbooks that the exporter serves at `external_url`, or to their files at
+    Alerts link to the runbooks that the exporter serves at the external URL, or to their files at
     `runbooks_url`; with neither to the project's repository. No URL has a character that means something in
     YAML or in a template. Raises BundleError, and then has written nothing, when another file stands in the
     place of one and `force` is not set. The Alertmanager example is never replaced.
     """
-    wanted = {directory / name: text for name, text in _texts(shipped("alerts", "alerts"), "")}
-    rules = directory / "rules.yml"
-    wanted[rules] = _linked(wanted[rules], external_url, runbooks_url)
-    return _write(wanted, directory / EXAMPLE, force=force)
+    wanted = dict(_texts(shipped("alerts", "alerts"), ""))
+    rules = _linked(wanted.pop("rules.yml"), style.external_url, runbooks_url)
+    if style.format == "grafana":
+        # Grafana's own Alertmanager reads neither.
+        wanted = {name: text for name, text in wanted.items() if name.startswith("runbooks/")}
+    wanted |= _rule_files(rules, style)
+    return _write(
+        {directory / name: text for name, text in wanted.items()},
+        directory / EXAMPLE if EXAMPLE in wanted else None,
+        force=force,
+    )
+
+
+def installed_rules(text: str, style: RuleStyle) -> tuple[str, list[str]]:
+    """
+    Return the version that wrote these rules, empty when they name none, and how they differ from those that
+    would be written now, a line for each rule. Raises FormatError.
+    """
+    rules = dict(_texts(shipped("alerts", "alerts"), ""))["rules.yml"]
+    style = replace(style, format=format_of(text))
+    files = _rule_files(_linked(rules, style.external_url, None), style).values()
+    lines = [differences(text, one) for one in files]
+    # Of Grafana's two files it is the one that resembles it more.
+    return version_of(text), min(lines, key=len)
+
+
+def _rule_files(rules: str, style: RuleStyle) -> dict[str, str]:
+    match style.format:
+        case "operator":
+            manifest = operator(stamped(rules, __version__), style.labels, __version__)
+            return {"prometheusrule.yml": manifest}
+        case "grafana":
+            return {
+                "grafana-alerts.yml": grafana_alerts(
+                    rules, style.datasource, style.external_url, __version__
+                ),
+                "grafana-recording.yml": grafana_recording(rules, style.datasource, __version__),
+            }
+    return {"rules.yml": stamped(rules, __version__)}
 
 
 def write_dashboards(

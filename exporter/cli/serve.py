@@ -111,7 +111,7 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
     Returns the timer that ends a hanging process soon: cancel it when everything has ended.
     """
     loop = asyncio.get_running_loop()
-    _calm_collector()
+    calm_collector()
     sys.setswitchinterval(SWITCH_INTERVAL)
     service = Service(
         configuration, Options(options.concurrency, options.state_path, options.external_url), loop
@@ -166,7 +166,7 @@ def _end() -> None:
     os._exit(1)
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """
     Run the garbage collector less often, and not over objects that live as long as the process.
 

@@ -183,9 +183,8 @@ class Monitor:
         await asyncio.wait([sweep.over])
         self._take_given()
         now = self._clock()
-        results = tuple(
-            one for one in sweep.results(self.memory, self._dependencies.loop.time()) if wanted(one.target)
-        )
+        given = in_slices(sweep.results(self.memory, self._dependencies.loop.time()))
+        results = tuple([one async for one in given if wanted(one.target)])
         if trace_steps:
             results = tuple(
                 replace(one, looks=tuple(self._enriched(one.target, look, tell=True) for look in one.looks))
@@ -193,14 +192,7 @@ class Monitor:
             )
         unlogged, self._unlogged = self._unlogged, []
         await log_changes(unlogged, self.memory)
-        targets_shown = tuple(
-            TargetRow(
-                one.target,
-                PROBES[one.target.url.scheme].name,
-                len(self.memory.known(one.target).left_out),
-            )
-            for one in results
-        )
+        targets_shown = tuple([self._target_row(one.target) async for one in in_slices(results)])
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
         batches = problem_batches(self.memory, (one.target for one in results), rows, now)
         found = [row async for few in in_slices(batches) for row in few]
@@ -216,6 +208,10 @@ class Monitor:
             min(sweep.finished, deadline),
             tuple(found),
         )
+
+    def _target_row(self, target: Target) -> TargetRow:
+        left_out = len(self.memory.known(target).left_out)
+        return TargetRow(target, PROBES[target.url.scheme].name, left_out)
 
     async def _take_meanwhile(self) -> None:
         """

@@ -3,6 +3,7 @@ Progress of a sweep: which endpoints were probed by now, and what the others wai
 """
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from exporter.engine.memory import Memory
@@ -125,11 +126,11 @@ class Sweep:
         self.cutting: asyncio.Task[None] | None = None
         """Ends it, from its deadline on; kept here, since the loop keeps no task."""
 
-    def results(self, memory: Memory, now: float) -> tuple[TargetResult, ...]:
+    def results(self, memory: Memory, now: float) -> Iterator[TargetResult]:
         """
-        Return the result of every target by `now` (loop time).
+        Yield the result of every target by `now` (loop time).
         """
-        return tuple(one.result(memory, now) for one in self.progress)
+        return (one.result(memory, now) for one in self.progress)
 
     @property
     def done(self) -> int:

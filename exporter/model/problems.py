@@ -45,8 +45,12 @@ class Meaning:
     """The name of the alert, and of its runbook."""
     summaries: Mapping[Severity, str]
     """By severity that it may have, one sentence with the meaning."""
+    mended: str
+    """The state once it is over, as a notification says it of the target. It may also be watched no more."""
     hides: frozenset[Problem] = frozenset()
     """Problems of the same target and item that need not be reported beside it, if no more severe."""
+    covers: frozenset[Problem] = frozenset()
+    """The same for problems of any item of the target: they have the same cause."""
     lasts: Mapping[Severity, float] = field(default_factory=dict)
     """Seconds that it must last before an alert is sent; at once where a severity is missing."""
 
@@ -67,44 +71,58 @@ _WAYS_TO_THE_END = frozenset(
 MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
     {
         Problem.PASSED: Meaning(
-            "ExpiryPassed", {CRITICAL: "It has run out, and clients refuse it."}, _WAYS_TO_THE_END
+            "ExpiryPassed",
+            {CRITICAL: "It has run out, and clients refuse it."},
+            "what is in place now has not expired",
+            _WAYS_TO_THE_END,
+            frozenset({Problem.NOT_TRUSTED}),
         ),
         Problem.SOON: Meaning(
             "ExpirySoon",
             _both("Its end is near, and a person must renew it."),
+            "one that lasts longer is in place",
             frozenset({Problem.RENEWAL_OVERDUE}),
         ),
         Problem.RENEWAL_OVERDUE: Meaning(
-            "ExpiryRenewalOverdue", {WARNING: "An automatic renewal should have happened and did not."}
+            "ExpiryRenewalOverdue",
+            {WARNING: "An automatic renewal should have happened and did not."},
+            "the renewed one is in place",
         ),
         Problem.NOT_DEPLOYED: Meaning(
             "ExpiryNotDeployed",
             _both("It was renewed, but this endpoint still serves the old one."),
+            "the newer one is in place",
             frozenset({Problem.RENEWAL_OVERDUE, Problem.SOON}),
         ),
         Problem.CHAIN_ENDS_FIRST: Meaning(
             "ExpiryChainEndsBeforeLeaf",
             _both("An intermediate certificate that is served ends before the leaf does."),
+            "the chain lasts as long as the leaf",
         ),
         Problem.AUTHORITY_ENDING: Meaning(
             "ExpiryAuthorityEnding",
             _both("A CA certificate of yours must be replaced, which takes long."),
+            "the CA certificate is replaced",
         ),
         Problem.DOMAIN_ENDING: Meaning(
             "ExpiryDomainEnding",
             _both("The registration of a domain must be renewed, or all of its names are lost."),
+            "the registration lasts longer now",
         ),
         Problem.SIGNATURE_STALE: Meaning(
             "ExpirySignatureStale",
             _both("A signed list, staple or zone should have been signed anew by now."),
+            "it is signed anew",
         ),
         Problem.WENT_BACKWARDS: Meaning(
             "ExpiryWentBackwards",
             {WARNING: "What is served now ends and began before what was served before."},
+            "no older certificate is served any more",
         ),
         Problem.IDENTITY_CHANGED: Meaning(
             "ExpiryIdentityChanged",
             {WARNING: "Issuer and key changed together long before a renewal was due."},
+            "no change of issuer and key in the last days",
         ),
         Problem.NOT_TRUSTED: Meaning(
             "ExpiryNotTrusted",
@@ -112,11 +130,14 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
                 CRITICAL: "Clients refuse what is served, and did not before.",
                 WARNING: "Clients refuse what is served, as they have since it was first seen.",
             },
+            "clients accept what is served",
+            covers=frozenset({Problem.WENT_BACKWARDS, Problem.IDENTITY_CHANGED}),
             lasts={WARNING: 900.0},
         ),
         Problem.PROBE_FAILING: Meaning(
             "ExpiryProbeFailing",
             _both("It can't be seen, so nobody knows when what it serves ends."),
+            "it can be seen again",
             lasts={CRITICAL: 300.0, WARNING: 300.0},
         ),
         Problem.DOMAIN_STATUS: Meaning(
@@ -127,11 +148,14 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
                     "The registry moved the end of a domain by itself, which holds only if somebody pays."
                 ),
             },
+            "the registry's status of the domain is in order",
+            covers=frozenset({Problem.DOMAIN_ENDING, Problem.PASSED}),
             lasts={WARNING: 900.0},
         ),
         Problem.RENEWAL_BLOCKED: Meaning(
             "ExpiryRenewalBlocked",
             {WARNING: "The next renewal will be refused as things stand in the DNS."},
+            "nothing in the DNS stops the next renewal",
             lasts={WARNING: 900.0},
         ),
     }

@@ -104,15 +104,16 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
     reached = reach(problems)
     for row in problems:
         onset = row.found.onset
-        target, said = onset.known.target, words(row, reached)
+        target, said = onset.known.target, words(row, reached, external_url)
         named = (("target", target.name), ("item", onset.item))
         about = (("problem", onset.problem), ("severity", onset.severity))
         kind = onset.judged.item.kind if onset.judged is not None else ""
         which = (("kind", kind), *about, ("fingerprint_sha256", fingerprint_of(row)))
         yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
         page = f"{external_url}/{target_path(target.name)}" if external_url is not None else ""
-        text = (("cause", said.cause), ("where", said.where), ("advice", said.advice), ("page", page))
-        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *text)), 1)
+        text = (("cause", said.cause), ("where", said.where), ("advice", said.advice))
+        ways = (("command", said.command), ("page", page))
+        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *text, *ways)), 1)
 
 
 def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

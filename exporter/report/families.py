@@ -124,8 +124,9 @@ PROBLEM = Family(
 
 PROBLEM_INFO = Family(
     "expiry_problem_info",
-    "1 for each problem, with its words: cause, place, what to do first, and the page of the target.",
-    ("target", "item", "problem", "severity", "cause", "where", "advice", "page"),
+    "1 for each problem, with its words: cause, place, what to do first, a command that shows it, and the "
+    "page of the target.",
+    ("target", "item", "problem", "severity", "cause", "where", "advice", "command", "page"),
 )
 
 

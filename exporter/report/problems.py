@@ -16,6 +16,7 @@ from exporter.model.observation import Certificate, Failed, Item
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
+from exporter.report.commands import command
 from exporter.report.families import bounded
 from exporter.report.times import date
 
@@ -40,6 +41,8 @@ class Words:
     cause: str
     where: str
     advice: str
+    command: str
+    """A command for a shell that shows it; empty when only the exporter can."""
 
 
 def reach(rows: Iterable[ProblemRow]) -> Reach:
@@ -75,14 +78,14 @@ def end_of(row: ProblemRow) -> float:
     return row.since if last is None else last
 
 
-def words(row: ProblemRow, reached: Reach) -> Words:
+def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> Words:
     """
-    Return the texts about the problem.
+    Return the texts about the problem. `external_url` is the address of the exporter's pages; None: unknown.
     """
-    same = reached.get(fingerprint_of(row), frozenset()) - {row.found.onset.known.target.name}
-    return Words(
-        *(bounded(text, WORDS_LIMIT) for text in (_cause(row), _where(row, same), advice_of(row.found.onset)))
-    )
+    onset = row.found.onset
+    same = reached.get(fingerprint_of(row), frozenset()) - {onset.known.target.name}
+    texts = (_cause(row), _where(row, same), advice_of(onset), command(onset, external_url))
+    return Words(*(bounded(text, WORDS_LIMIT) for text in texts))
 
 
 def _certificate(onset: Onset) -> Certificate | None:
@@ -92,11 +95,48 @@ def _certificate(onset: Onset) -> Certificate | None:
 def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
     if onset.judged is None:
-        return ", ".join(row.found.reasons)
-    parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
-    if row.found.newer is not None:
-        parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
+        parts = [", ".join(row.found.reasons), _presented(onset), _last_well(onset)]
+    else:
+        parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
+        if row.found.newer is not None:
+            parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
     return ", ".join(part for part in parts if part)
+
+
+def _leaf(onset: Onset) -> Item | None:
+    """
+    Return the leaf that is presented where the problem is, if one is.
+    """
+    items = onset.known.facts.items if onset.known.facts is not None else ()
+    return next((item for item in items if item.kind is Kind.LEAF and item.name != "client"), None)
+
+
+def _presented(onset: Onset) -> str:
+    """
+    Return the name and the issuer of a certificate that clients refuse, and the issuer of the one before it.
+    """
+    leaf = _leaf(onset) if onset.problem is Problem.NOT_TRUSTED else None
+    if leaf is None or leaf.certificate is None:
+        return ""
+    name = (
+        printable(leaf.certificate.common_name or leaf.certificate.subject) or "a certificate without subject"
+    )
+    before = onset.known.past.previous.get(leaf.name)
+    was = _issuer(before) if before is not None else ""
+    earlier = f" (before it one by {was})" if was and was != _issuer(leaf) else ""
+    return f"presented is {name} by {_issuer(leaf)}{earlier}"
+
+
+def _last_well(onset: Onset) -> str:
+    """
+    Return the time at which the endpoint was last accepted, or last seen, in words.
+    """
+    past, seen_at = onset.known.past, onset.known.seen_at
+    if onset.problem is Problem.NOT_TRUSTED:
+        return f"accepted until {date(past.trusted_at)}" if past.trusted_at is not None else "never accepted"
+    if onset.problem is Problem.PROBE_FAILING:
+        return f"last seen {date(seen_at)}" if seen_at is not None else "never seen"
+    return ""
 
 
 def _reached(onset: Onset) -> str:
@@ -122,7 +162,9 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
         return f"an older one is served again: the one before it ends on {date(before.not_after)}"
     if changed and before is not None:
         return f"issuer and key changed lately, from {_issuer(before)} to {_issuer(item)}"
-    return "same key and issuer as before"
+    # Nothing is known of a time before when it was expired already at first sight.
+    known = before is not None or onset.known.past.trusted_at is not None
+    return "same key and issuer as before" if known else ""
 
 
 def _issuer(item: Item) -> str:
@@ -132,7 +174,9 @@ def _issuer(item: Item) -> str:
 def _where(row: ProblemRow, same: frozenset[str]) -> str:
     onset, more = row.found.onset, row.found.endpoints - 1
     text = onset.known.location + (f" and {more} more" if more else "")
-    certificate = _certificate(onset)
+    certificate, leaf = _certificate(onset), _leaf(onset)
+    if onset.problem is Problem.NOT_TRUSTED and leaf is not None:
+        certificate = leaf.certificate
     if certificate is not None:
         names = f"subject {certificate.subject or 'empty'}, issuer {certificate.issuer}"
         text += f" ({names}, serial {certificate.serial})"

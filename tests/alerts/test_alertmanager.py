@@ -352,6 +352,49 @@ def test_one_certificate_on_200_targets_is_one_notification(notifier: Notifier) 
     assert len(notifier.inbox.slack("#certificates")) == 1
 
 
+def test_all_that_is_wrong_with_a_certificate_is_one_notification(notifier: Notifier) -> None:
+    """
+    Several problems, items and targets of one certificate: one page, and one message about what is no page.
+    """
+    notifier.send(
+        item_alert("ExpiryPassed", "critical", "sso", item="idp-signing", title="signing EXPIRED"),
+        item_alert("ExpirySoon", "critical", "sso", item="idp-signing", title="signing ends"),
+        item_alert("ExpiryNotDeployed", "critical", "sso", item="idp-signing", title="signing not deployed"),
+        item_alert("ExpiryNotDeployed", "warning", "sso", item="idp-encryption", title="not deployed"),
+        item_alert("ExpirySoon", "critical", "partner", item="idp-signing", title="partner's ends"),
+        item_alert("ExpiryRenewalOverdue", "warning", "other", title="other's is overdue"),
+    )
+    (page,) = notifier.paged(ON_CALL)
+    (told,) = notifier.told("#certificates")
+    assert page["payload"]["summary"] in {
+        f"{title} and 1 more alert about the same certificate"
+        for title in ("signing EXPIRED", "partner's ends")
+    }
+    assert told["title"].endswith(" and 1 more alert about the same certificate")
+    notifier.all_told()
+    assert len(notifier.inbox.pages(ON_CALL)) == 1
+    assert len(notifier.inbox.slack("#certificates")) == 1
+
+
+def test_the_parts_of_a_description_are_lines(notifier: Notifier) -> None:
+    """
+    What, where, why, what first and with which command are found at a glance, and the command is unchanged.
+    """
+    command = "echo | openssl s_client -connect 192.0.2.1:443 -servername 'a b' | openssl x509 -noout -dates"
+    one = item_alert("ExpirySoon", "critical", "a")
+    one["annotations"]["description"] = (
+        "a, leaf: ends in 2d. Where: 192.0.2.1:443. Why: it is so. First step: Renew it. "
+        f"Command: {command} More: b"
+    )
+    notifier.send(one)
+    (page,) = notifier.paged(ON_CALL)
+    lines = page["payload"]["custom_details"]["firing"].splitlines()
+    assert lines[:6] == [
+        *("a, leaf: ends in 2d.", "Where: 192.0.2.1:443.", "Why: it is so.", "First step: Renew it."),
+        *(f"Command: {command}", "More: b"),
+    ]
+
+
 def test_two_certificates_are_two_notifications(notifier: Notifier) -> None:
     """
     Incidents with different certificates are told apart, each under its own title.
@@ -424,6 +467,7 @@ def test_title_names_the_most_urgent_of_a_group(undivided: Notifier) -> None:
     )
     subject, plain, _ = undivided.mailed()
     assert subject == "b ends in 2d and 2 more targets with the same certificate"
+    assert "Since: 2020-01-01 00:00 UTC" in plain
     assert plain.startswith("Description of: b ends in 2d")
 
 
@@ -483,7 +527,9 @@ def inhibits(source: tuple[str, str], target: tuple[str, str]) -> bool:
     if name == target[0]:
         return (severity, target[1]) == ("critical", "warning")
     if name == "ExpiryPassed":
-        return target in ITEM_ALERTS
+        return target in ITEM_ALERTS or target[0] == "ExpiryNotTrusted"
+    if source == ("ExpiryNotTrusted", "critical"):
+        return target[0] in {"ExpiryWentBackwards", "ExpiryIdentityChanged"}
     if name == "ExpiryNotDeployed":
         lower = severity == "critical" or target[1] == "warning"
         return target[0] in {"ExpiryRenewalOverdue", "ExpirySoon"} and lower
@@ -545,8 +591,11 @@ def test_what_is_over_is_told(notifier: Notifier) -> None:
     assert (opened["event_action"], closed["event_action"]) == ("trigger", "resolve")
     assert opened["dedup_key"] == closed["dedup_key"]
     told = notifier.told("#certificates", 2)
-    assert told[1]["title"] == "Resolved: Renewal of b is overdue"
-    assert "Resolved, 1:\n- Renewal of b is overdue" in told[1]["text"]
+    assert told[1]["title"] == "Resolved: b: the renewed one is in place"
+    assert told[1]["text"].startswith(
+        "b: the renewed one is in place.\nIt was: Renewal of b is overdue\nFrom "
+    )
+    assert "Resolved, 1:\n- b: the renewed one is in place" in told[1]["text"]
     assert told[0]["color"] != told[1]["color"]
 
 
@@ -560,7 +609,7 @@ def test_what_is_over_in_a_group_that_fires_is_listed(notifier: Notifier) -> Non
     notifier.send(resolved(first))
     told = notifier.told("#certificates", 2)[1]
     assert told["title"] == "b ends in 3d"
-    assert "Resolved, 1:\n- a ends in 3d" in told["text"]
+    assert "Resolved, 1:\n- a: one that lasts longer is in place" in told["text"]
     assert "Firing" not in told["text"]
 
 
@@ -657,7 +706,7 @@ def test_alert_without_annotations_is_told_by_its_name(undivided: Notifier) -> N
     undivided.send({"labels": {"alertname": "DiskFull", "instance": "db-1"}})
     subject, plain, html = undivided.mailed()
     assert subject == "DiskFull"
-    assert "Runbook" not in plain
+    assert "Runbook:" not in plain
     assert "instance: db-1" in plain
     assert "db-1" in html
 

@@ -48,16 +48,18 @@ def of(meaning: Meaning, severity: Severity) -> dict[str, Any]:
     return found
 
 
-def inhibited() -> set[tuple[str, Severity | None, str, Severity | None]]:
+def inhibited(*equal: str) -> set[tuple[str, str]]:
     """
-    What the example inhibits, by alert and severity on both sides; None: whatever severity.
+    Pairs of alerts of which the example inhibits the second, where these labels are the same.
     """
     document = yaml.safe_load((ALERTS / "alertmanager.yml").read_text(encoding="utf-8"))
     found = set()
     for rule in document["inhibit_rules"]:
+        if rule["equal"] != list(equal):
+            continue
         source, hidden = (_matched(rule[side]) for side in ("source_matchers", "target_matchers"))
         found |= {
-            (one, source.get("severity"), other, hidden.get("severity"))
+            (one, other)
             for one in source["alertname"].split("|")
             for other in hidden.get("alertname", "").split("|")
         }
@@ -104,12 +106,24 @@ def test_an_alert_says_and_waits_as_the_table_does(problem: Problem) -> None:
 
 def test_the_example_inhibits_what_the_table_hides() -> None:
     """
-    Each pair of alerts in it is one that the table has, and the other way round.
+    Each pair of alerts in it is one that the table has, of the same item or of the target, and vice versa.
     """
-    hidden = {
-        (meaning.alert, MEANINGS[other].alert) for meaning in MEANINGS.values() for other in meaning.hides
-    }
-    assert {(source, target) for source, _, target, _ in inhibited() if target} == hidden
+    pairs = [(meaning, MEANINGS[other]) for meaning in MEANINGS.values() for other in meaning.hides]
+    assert inhibited("target", "item") == {(meaning.alert, other.alert) for meaning, other in pairs}
+    pairs = [(meaning, MEANINGS[other]) for meaning in MEANINGS.values() for other in meaning.covers]
+    assert inhibited("target") == {(meaning.alert, other.alert) for meaning, other in pairs}
+
+
+def test_the_templates_say_what_the_table_does_when_it_is_over() -> None:
+    """
+    Of each problem its own words, and of each alert about an exporter some.
+    """
+    text = (ALERTS / "templates" / "expiry.tmpl").read_text(encoding="utf-8")
+    said = dict(re.findall(r'eq \.Labels\.alertname "(\w+)" }}: (.+)', text))
+    for meaning in MEANINGS.values():
+        assert said.pop(meaning.alert) == meaning.mended
+    # A heartbeat that is over is not told.
+    assert said.keys() == OF_THE_EXPORTER - {"ExpiryHeartbeat"}
 
 
 def test_the_manual_has_the_table() -> None:
@@ -118,7 +132,7 @@ def test_the_manual_has_the_table() -> None:
     """
     chapter = (ALERTS.parent / "exporter" / "manual" / "alerting.md").read_text(encoding="utf-8")
     for problem, meaning in MEANINGS.items():
-        hidden = ", ".join(f"`{one}`" for one in sorted(meaning.hides))
+        hidden = ", ".join(f"`{one}`" for one in sorted(meaning.hides | meaning.covers))
         said = " ".join(dict.fromkeys(meaning.summaries.values()))
         severities = ", ".join(sorted(meaning.summaries))
         assert f"| `{problem}` | `{meaning.alert}` | {severities} | {said} | {hidden} |" in chapter

@@ -2,8 +2,13 @@
 Runbooks: a person at 3 a.m. finds the same headings in each, and what they paste from it works.
 """
 
+import json
 import re
 import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,7 @@ import pytest
 from exporter.cli.main import parser
 from exporter.model.reasons import Fault, Reason
 from exporter.report.families import FAMILIES
+from tests.support.processes import answers, free_port, running
 from tests.support.readme import REPOSITORY
 
 RUNBOOKS = sorted((REPOSITORY / "alerts" / "runbooks").glob("*.md"))
@@ -104,4 +110,91 @@ def test_runbook_names_only_what_exists(runbook: Path) -> None:
     assert {reason for cell in cells for reason in re.findall(r"`(\w+)`", cell)} <= {*Reason, *Fault}
     assert {f"{name}.md" for name in re.findall(r"\]\((Expiry\w+)\.md\)", text)} <= {
         one.name for one in RUNBOOKS
+    }
+
+
+OF_A_HOST = (
+    r"\b(systemctl|journalctl|kubectl|certbot|dig|whois|chronyc|amtool|nginx|timedatectl|ps|jq|9090)\b"
+)
+"""What is no part of the demo: programs and files of the host that an alert is about."""
+
+ON_THE_DEMO = [
+    pytest.param(block, id=f"{runbook.stem}-{number}")
+    for runbook in RUNBOOKS
+    for number, block in enumerate(fenced(runbook, "sh"))
+    if re.search(r"localhost:10119|openssl s_client|expiry-exporter", block)
+    and not re.search(OF_A_HOST, block)
+    and not re.search(r"/etc/(pki|ssl|letsencrypt|prometheus)", block)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """
+    The demo while it runs.
+    """
+
+    port: int
+    location: str
+    """Where its target `expired` is, as notifications name it."""
+    configuration: Path
+    """Names the same target."""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """
+    A running demo that was scraped once.
+    """
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    command = [sys.executable, "-m", "exporter", "demo", f"--web.listen-address={address}"]
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with running(command, ready=answers(f"http://{address}/metrics")):
+        with opener.open(f"http://{address}/api/v1/items?target=expired", timeout=10) as answer:
+            (item, *_) = json.load(answer)["items"]
+        configuration = tmp_path_factory.mktemp("demo") / "expiry.yml"
+        configuration.write_text(f"targets:\n  - {{url: 'tls://{item['location']}', name: expired}}\n")
+        yield Demo(port, item["location"], configuration)
+
+
+def for_the_demo(block: str, demo: Demo) -> str:
+    """
+    The commands with the values that a notification about the demo has, and its address and configuration.
+    """
+    block = re.sub(r"\bTARGET=\S+", "TARGET=expired", block)
+    block = re.sub(r"\bLOCATION=\S+ NAME=\S+", f"LOCATION={demo.location} NAME=expired.demo.example", block)
+    block = block.replace("localhost:10119", f"127.0.0.1:{demo.port}")
+    block = block.replace("/etc/expiry-exporter/expiry.yml", str(demo.configuration))
+    return re.sub(r"^expiry-exporter ", f"{sys.executable} -m exporter ", block, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", ON_THE_DEMO)
+def test_the_commands_work_as_they_are_pasted(block: str, demo: Demo) -> None:
+    """
+    With what the notification says of target, location and name each gives an answer and no error.
+    """
+    done = subprocess.run(
+        ["bash", "-c", for_the_demo(block, demo)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=REPOSITORY,
+    )
+    # `check` exits with the urgency of what it finds.
+    assert done.returncode in ({0, 2} if "exporter check" in block else {0}), done.stdout + done.stderr
+    assert done.stdout.strip()
+    assert "Traceback" not in done.stderr
+    assert "unknown target" not in done.stdout
+
+
+def test_most_runbooks_about_certificates_are_tried() -> None:
+    """
+    None of these drops out because its commands are written in another way.
+    """
+    tried = {str(one.id).partition("-")[0] for one in ON_THE_DEMO}
+    assert tried >= {
+        *("ExpiryPassed", "ExpirySoon", "ExpiryNotTrusted", "ExpiryProbeFailing", "ExpiryWentBackwards"),
+        *("ExpiryRenewalOverdue", "ExpiryChainEndsBeforeLeaf", "ExpiryTargetsShrunk"),
     }

@@ -129,7 +129,7 @@ def sweep(
             one = sweeper.sweep([fake_target(name) for name in names], loop.time() + timeout)
             await one.over
             assert one.complete == all(progress.done for progress in one.progress)
-            return one.results(known, loop.time())
+            return tuple(one.results(known, loop.time()))
         finally:
             network.close()
 

@@ -41,16 +41,51 @@ def said(scene: Scene, problem: str, now: float = NOW) -> Words:
     return words(found[problem], reach(found.values()))
 
 
+def accepted(scene: Scene) -> Scene:
+    """
+    The scene, whose endpoints clients accepted a while ago.
+    """
+    for of in scene.faults:
+        for held in scene.memory.known(of).endpoints.values():
+            held.past.trusted_at = NOW - 300
+    return scene
+
+
 def test_an_end_says_what_is_served_and_that_all_else_is_fine() -> None:
     """
-    Three causes that were suspected in the incident are ruled out.
+    Three causes that were suspected in the incident are ruled out; that it is as before, once that is known.
     """
-    one = said(Scene().see(target(), seen(ending(-1.0))), "passed")
+    one = said(accepted(Scene().see(target(), seen(ending(-1.0)))), "passed")
     assert one.cause == "DNS and TCP fine, same key and issuer as before"
     assert (
         one.where == "192.0.2.10:443 (subject CN=lms.example.com, issuer CN=Test Intermediate, serial 1a2b)"
     )
     assert one.advice.startswith("Read the log of what renews it")
+    refused = Scene().see(target(), seen(ending(-1.0)), found=[Fault.EXPIRED])
+    assert said(refused, "passed").cause == "DNS and TCP fine"
+
+
+def test_what_clients_refuse_says_what_is_there_and_what_was() -> None:
+    """
+    A controller's default certificate is known at first sight, and until when all was well.
+    """
+    scene = accepted(Scene().see(target(), seen(ending(75 * DAY))))
+    fake = ending(365 * DAY, subject="CN=Fake Certificate", issuer="CN=Fake Certificate")
+    scene.see(target(), seen(fake), at=NOW + 60, found=[Fault.SELF_SIGNED])
+    one = said(scene, "not_trusted", NOW + 60)
+    assert one.cause.startswith("self_signed, presented is ")
+    assert " by CN=Fake Certificate (before it one by CN=Test Intermediate), accepted until 20" in one.cause
+    assert "(subject CN=Fake Certificate, issuer CN=Fake Certificate, serial 1a2b)" in one.where
+
+
+def test_what_was_never_well_says_so() -> None:
+    """
+    Neither seen nor accepted.
+    """
+    never = Scene().see(target(), failed(Reason.CONNECTION_REFUSED))
+    assert said(never, "probe_failing").cause == "connection_refused, never seen"
+    refused = Scene().see(target(), seen(ending(75 * DAY)), found=[Fault.SELF_SIGNED])
+    assert said(refused, "not_trusted").cause.endswith(", never accepted")
 
 
 def test_a_newer_one_elsewhere_is_the_better_cause() -> None:

@@ -223,7 +223,7 @@ def _hurry(route: dict[str, Any]) -> None:
     for key, value in (("group_wait", GROUP_WAIT), ("group_interval", GROUP_INTERVAL)):
         if key in route:
             route[key] = value
-    if route["receiver"].startswith("heartbeat-"):
+    if route.get("receiver", "").startswith("heartbeat-"):
         route["repeat_interval"] = GROUP_INTERVAL
     for child in route.get("routes", ()):
         _hurry(child)

@@ -1,0 +1,50 @@
+"""
+Commands that show a problem, to be pasted into a shell. Pure.
+"""
+
+import shlex
+
+from exporter.judgement.problems import Onset
+from exporter.model.probers import WIRE
+from exporter.model.problems import Problem
+from exporter.model.urls import SCHEMES
+
+_STARTTLS = {
+    **{name: name for name in ("smtp", "lmtp", "imap", "pop3", "ftp", "xmpp", "xmpp-server", "postgres")},
+    **{name: name for name in ("mysql", "ldap", "irc", "sieve", "nntp")},
+    "submission": "smtp",
+}
+"""By scheme, the dialogue's name in `openssl s_client -starttls` (OpenSSL 3.0)."""
+
+
+def command(onset: Onset, external_url: str | None) -> str:
+    """
+    Return a shell command that shows the problem; empty when there is none without the exporter's address.
+
+    `external_url` is the address of the exporter's pages, None: not known. Names are quoted for a shell
+    (POSIX.1, 2.2.2). It has no `<` or `>` of its own, which templates of notifications replace.
+    """
+    target = onset.known.target
+    scheme = SCHEMES[target.url.scheme]
+    direct = target.proxy is None and target.proxy_protocol == "none"
+    if scheme.prober == WIRE and direct and (not scheme.dialogue or target.url.scheme in _STARTTLS):
+        return _openssl(onset)
+    if external_url is None:
+        return ""
+    query = shlex.quote(f"target={target.name}")
+    return f"curl -sG {shlex.quote(f'{external_url}/probe')} -d debug=true --data-urlencode {query}"
+
+
+def _openssl(onset: Onset) -> str:
+    target, name = onset.known.target, onset.known.target.sni
+    words = ["openssl", "s_client", "-connect", onset.known.location]
+    words += ["-servername", name] if name is not None else ["-noservername"]
+    if SCHEMES[target.url.scheme].dialogue:
+        words += ["-starttls", _STARTTLS[target.url.scheme]]
+        if target.url.scheme.startswith("xmpp"):
+            words += ["-name", target.expected_name]
+    shown = shlex.join(words)
+    # Of what can't be seen the error is wanted, of the rest the certificate.
+    if onset.problem is Problem.PROBE_FAILING:
+        return f"echo | {shown}"
+    return f"echo | {shown} | openssl x509 -noout -subject -issuer -serial -dates"

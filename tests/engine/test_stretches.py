@@ -1,0 +1,64 @@
+"""
+The event loop is never held for long, however many targets there are: else nothing else is answered.
+"""
+
+import asyncio
+import gc
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exporter.cli.serve import calm_collector
+from exporter.engine.monitor import Monitor
+from exporter.probes.dependencies import Dependencies
+from tests.golden.values import target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FLEET = 10_000
+
+
+LONGEST = 0.1
+"""Seconds of CPU for one stretch. In one go the start, the log and the problems take 0.2 each."""
+
+
+@pytest.fixture
+def stretches(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """
+    Seconds of CPU of each call-back that the event loop made.
+    """
+    found: list[float] = []
+    usual: Callable[[Any], None] = asyncio.Handle._run
+
+    def timed(handle: Any) -> None:
+        began = time.thread_time()
+        usual(handle)
+        found.append(time.thread_time() - began)
+
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    return found
+
+
+@pytest.mark.no_cover
+async def test_ten_thousand_failing_targets_hold_the_loop_only_briefly(stretches: list[float]) -> None:
+    """
+    Each has a problem, and a line in the log: the most that a sweep can have to do.
+    """
+    dependencies, thresholds = Dependencies(asyncio.get_running_loop()), gc.get_threshold()
+    try:
+        monitor = Monitor(dependencies, 256, time.time)
+        targets = [target("tls://127.0.0.1:1", name=f"t{number}") for number in range(FLEET)]
+        calm_collector()
+        await asyncio.sleep(0)
+        stretches.clear()
+        for _ in range(2):
+            scrape = await monitor.scrape(targets, 30.0, lambda _: True)
+        longest = max(stretches)
+        assert len(scrape.problems) == FLEET
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        dependencies.close()
+    assert longest < LONGEST
