@@ -55,13 +55,13 @@ EXAMPLE = REPOSITORY / "exporter" / "config" / "example.yml"
 TEXT = whole_text()
 
 
-def parsers() -> dict[str, argparse.ArgumentParser]:
+def parsers() -> list[tuple[str, argparse.ArgumentParser]]:
     """
-    The parser of each command; `serve` is what happens without one.
+    The parser of each command; `serve` is what happens without one, too.
     """
     parser = main.parser()
     (commands,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    return {"serve": parser, **commands.choices}
+    return [("serve", parser), *commands.choices.items()]
 
 
 def flags() -> dict[str, tuple[set[str], str]]:
@@ -69,7 +69,7 @@ def flags() -> dict[str, tuple[set[str], str]]:
     Each flag with the commands that have it, and its default as the manual writes it.
     """
     found: dict[str, tuple[set[str], str]] = {}
-    for command, parser in parsers().items():
+    for command, parser in parsers():
         for action in parser._actions:
             for flag in action.option_strings:
                 if flag in {"-h", "--help"}:
@@ -78,7 +78,9 @@ def flags() -> dict[str, tuple[set[str], str]]:
                 plain = any(action.default is nothing for nothing in (None, argparse.SUPPRESS, False))
                 number = isinstance(action.default, float)
                 default = "" if plain else f"{action.default:g}" if number else str(action.default)
-                found.setdefault(flag, (set(), default))[0].add(command)
+                # `serve` leaves its defaults to the command without a name.
+                names, known = found.get(flag, (set(), ""))
+                found[flag] = (names | {command}, known or default)
     return found
 
 

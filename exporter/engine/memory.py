@@ -279,6 +279,7 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
     held.observation = look.observation
     held.duration = look.duration
     held.gone_at = None
+    held.past.note_name(look.observation, now)
     if look.turn is not None:
         held.turn = look.turn
         held.quick = look.duration < QUICK and not is_silent(look.observation)

@@ -222,6 +222,7 @@ def encode_past(past: Past) -> dict[str, Any]:
         "changed_at": past.changed_at,
         "rolled_back_at": past.rolled_back_at,
         "trusted_at": past.trusted_at,
+        "nameless": past.nameless,
     }
 
 
@@ -232,6 +233,8 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
     read = as_mapping(stored)
     previous = [decode_item(item, certificates) for item in as_list(read["previous"])]
     trusted_at = read["trusted_at"]
+    # Files of the first versions do not have it.
+    nameless = read.get("nameless")
     return Past(
         {item.name: item for item in previous},
         as_moments(read["identity_changed_at"]),
@@ -239,7 +242,13 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
         as_moments(read.get("changed_at", {})),
         as_moments(read.get("rolled_back_at", {})),
         as_moment(trusted_at) if trusted_at is not None else None,
+        nameless=_span(nameless) if nameless is not None else None,
     )
+
+
+def _span(stored: object) -> tuple[float, float]:
+    begin, last = map(as_moment, as_list(stored))
+    return begin, last
 
 
 def from_json(value: object) -> object:

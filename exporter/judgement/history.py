@@ -6,8 +6,8 @@ Pure: the clock is an argument.
 
 from dataclasses import dataclass, field, replace
 
-from exporter.model.observation import Facts, Item
-from exporter.model.reasons import Kind
+from exporter.model.observation import Facts, Failed, Item, Observation
+from exporter.model.reasons import Kind, Reason
 
 DEPLOYMENT = 3 * 3600.0
 """Seconds that a deployment over several servers may take."""
@@ -15,6 +15,17 @@ DEPLOYMENT = 3 * 3600.0
 
 RENEWED_EARLY = 60 * 86400.0
 """Seconds before the end at which the earliest renewers with a fixed number of days renew."""
+
+
+NAMELESS_FOR = 3600.0
+"""
+Seconds for which DNS must have said that a name does not exist until that is believed, and for which it
+stands while DNS does not answer.
+"""
+
+
+UNANSWERED = frozenset({Reason.DNS_FAILED, Reason.DNS_TIMEOUT, Reason.TIMEOUT})
+"""Reasons of probes that got no answer from DNS, or may have got none."""
 
 
 @dataclass(slots=True)
@@ -35,6 +46,23 @@ class Past:
     """
     trusted_at: float | None = None
     """Time at which a normal client would last have accepted the endpoint; None when never."""
+    nameless: tuple[float, float] | None = None
+    """Since when, and when last, DNS said that the endpoint's name does not exist; None while it may."""
+
+    def note_name(self, observation: Observation, now: float) -> None:
+        """
+        Record what a probe at `now` (seconds since the epoch) says about the existence of the name.
+
+        A look-up without an answer says nothing: what DNS said before that stands for a while.
+        """
+        reason = observation.reason if isinstance(observation, Failed) else None
+        if reason is Reason.DNS_NOT_FOUND:
+            since = now if self.nameless is None else min(self.nameless[0], now)
+            self.nameless = since, now
+        elif self.nameless is not None and not (
+            reason in UNANSWERED and 0 <= now - self.nameless[1] < NAMELESS_FOR
+        ):
+            self.nameless = None
 
     def note_change(self, before: Facts, after: Facts, now: float, *, rotates: bool = False) -> None:
         """

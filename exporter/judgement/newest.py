@@ -1,76 +1,180 @@
 """
-The latest end known at any endpoint for certificates with the same names.
+The latest end known at any endpoint for certificates that may be a renewal of this one. Pure.
 
 If it is later than the end of the certificate served here, that one was renewed but not deployed here.
+
+A shared name alone makes no renewal: the client certificates of two admins may have the same subject, and one
+name may have a certificate inside and another outside. `kin_of` decides what else two must share.
 """
 
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from exporter.judgement.verdicts import JudgedItem
-from exporter.model.reasons import Kind
+from exporter.model.observation import Certificate
 
 Found = TypeVar("Found")
 """Type of the value that is kept with an end, such as the place of the item."""
 
 
-_Key = tuple[object, ...]
+_About = tuple[str, str, tuple[str, ...], str]
+"""Type of the key, use, names, and the target outside of which the names mean nothing (else empty)."""
 
 
-_Ends = dict[_Key, tuple[float, Found]]
+_Link = tuple[str, str]
 
 
-def names_key(judged: JudgedItem) -> _Key | None:
+_SERVER = frozenset({"1.3.6.1.5.5.7.3.1", "2.5.29.37.0"})
+"""Extended key usages of a server: server authentication, and any (RFC 5280 section 4.2.1.12)."""
+
+
+_CLIENT = "1.3.6.1.5.5.7.3.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
     """
-    Return the key shared by a leaf and its possible renewals: type of key and names. None for other items.
+    A leaf as it is compared with others.
+    """
+
+    about: _About
+    """Equal for a leaf and its renewal."""
+    links: tuple[_Link, ...]
+    """Of these, a leaf and its renewal share one at least."""
+    served: bool
+    """True when clients are shown it; False for one in a file or the like."""
+
+
+def kin_of(leaf: Certificate, target: str, item: str, *, served: bool) -> Kin | None:
+    """
+    Return a leaf as it is compared with others; None when nothing may be its renewal.
 
     The type of key counts, since a server may have an RSA and an ECDSA certificate for the same names, and
     neither renews the other.
     """
-    certificate = judged.item.certificate
-    if certificate is None or judged.item.kind is not Kind.LEAF:
-        return None
+    place = ("item", f"{target} {item}")
     # Sorted, not a set: a set takes four times the room, and there is one for each leaf.
-    names = tuple(sorted({*certificate.dns_names, *certificate.ip_addresses}))
-    return (certificate.key_algorithm, names or certificate.subject)
+    names = tuple(sorted({*leaf.dns_names, *leaf.ip_addresses}))
+    if names:
+        within = target if _is_of_each_host(leaf) else ""
+        shared = [("key", leaf.public_key_sha256)]
+        if not leaf.self_issued:
+            # Whoever signed itself is nobody's customer: its issuer is but the name again.
+            shared.append(("issuer", leaf.issuer_organization))
+        if served:
+            # The addresses of a target are one service, whoever issues for it.
+            shared.append(place)
+        return Kin((leaf.key_algorithm, _use(leaf), names, within), tuple(shared), served)
+    if served:
+        return Kin((leaf.key_algorithm, _use(leaf), (leaf.subject,), target), (place,), served)
+    return None
+
+
+def _use(leaf: Certificate) -> str:
+    """
+    Return what a certificate is for: `server`, `client`, or its extended key usages.
+    """
+    uses = leaf.extended_key_usage
+    if uses is None or not _SERVER.isdisjoint(uses):
+        return "server"
+    return "client" if _CLIENT in uses else " ".join(sorted(uses))
+
+
+def _is_of_each_host(leaf: Certificate) -> bool:
+    """
+    Return True for a certificate whose names are another host on each machine (RFC 6761 section 6.3).
+    """
+    return all(
+        name in {"localhost", "localhost.localdomain"} or name.endswith(".localhost")
+        for name in leaf.dns_names
+    ) and all(address == "::1" or address.startswith("127.") for address in leaf.ip_addresses)
+
+
+class _Ends(Generic[Found]):
+    """
+    The latest end of those that clients accept, of those that no client is shown, and of those they refuse.
+    """
+
+    __slots__ = ("by_trust",)
+
+    def __init__(self) -> None:
+        self.by_trust: dict[bool | None, tuple[float, Found]] = {}
+
+    def add(self, trusted: bool | None, end: float, found: Found) -> None:
+        """
+        Add an end; of equal ones the first stays.
+        """
+        before = self.by_trust.get(trusted)
+        if before is None or before[0] < end:
+            self.by_trust[trusted] = end, found
+
+
+class _Group(Generic[Found]):
+    """
+    All leaves with the same names and use.
+    """
+
+    __slots__ = ("_by_link", "latest", "members")
+
+    def __init__(self) -> None:
+        self.latest = float("-inf")
+        self.members: list[tuple[Kin, bool | None, float, Found]] = []
+        self._by_link: dict[_Link, _Ends[Found]] = {}
+
+    def by_link(self) -> dict[_Link, _Ends[Found]]:
+        """
+        Return the latest ends by what is shared. Made when first asked for: most groups never are.
+        """
+        for kin, trusted, end, found in self.members:
+            for link in (*kin.links, ("served", str(kin.served))):
+                self._by_link.setdefault(link, _Ends()).add(trusted, end, found)
+        self.members.clear()
+        return self._by_link
 
 
 class Newest(Generic[Found]):
     """
-    The latest end for each key of `names_key`, among the certificates that may be a renewal.
+    The latest ends of all leaves, to be asked for what may be the renewal of one of them.
 
     A certificate that clients refuse (a self-signed one inside a split horizon) is no renewal of one that
-    they trust. Where none of a key is trusted (a CA that the exporter was not given), all are compared.
+    they trust. Where none that may be is trusted (a CA that the exporter was not given), all are compared.
     """
 
-    __slots__ = ("_elsewhere", "_refused", "_trusted")
+    __slots__ = ("_groups",)
 
     def __init__(self) -> None:
-        self._trusted: _Ends[Found] = {}
-        self._elsewhere: _Ends[Found] = {}
-        self._refused: _Ends[Found] = {}
+        self._groups: dict[_About, _Group[Found]] = {}
 
-    def add(self, key: _Key, trusted: bool | None, end: float, found: Found) -> None:
+    def add(self, kin: Kin, trusted: bool | None, end: float, found: Found) -> None:
         """
-        Add an item with its end in seconds since the epoch and a value; of equal ends the first stays.
+        Add a leaf with its end in seconds since the epoch and a value; of equal ends the first stays.
 
         `trusted` is that of `JudgedItem`: None for an item that no client is shown, as in a file.
         """
-        ends = self._trusted if trusted else self._elsewhere if trusted is None else self._refused
-        before = ends.get(key)
-        if before is None or before[0] < end:
-            ends[key] = end, found
+        group = self._groups.get(kin.about)
+        if group is None:
+            group = self._groups[kin.about] = _Group()
+        group.members.append((kin, trusted, end, found))
+        group.latest = max(group.latest, end)
 
-    def of(self, key: _Key, trusted: bool | None) -> tuple[float, Found]:
+    def newer(self, kin: Kin, trusted: bool | None, end: float) -> tuple[float, Found] | None:
         """
-        Return the latest end for an item that was added, and the value added with it.
+        Return the latest end that is later than this leaf's own, with its value; None when there is none.
 
         Of equal ends, the one of a trusted item wins.
         """
-        found = self._trusted.get(key)
-        counts_all = trusted is False or found is None
-        for ends in (self._elsewhere, self._refused) if counts_all else (self._elsewhere,):
-            other = ends.get(key) if ends else None
-            if other is not None and (found is None or found[0] < other[0]):
-                found = other
-        assert found is not None
-        return found
+        group = self._groups.get(kin.about)
+        if group is None or group.latest <= end:
+            return None
+        by_link = group.by_link()
+        # One that is served and one that is stored for the same names are the two ends of a deployment.
+        shared = [by_link[one] for one in (*kin.links, ("served", str(not kin.served))) if one in by_link]
+        counted: tuple[bool | None, ...] = (True, None, False)
+        if trusted or (trusted is None and any(True in ends.by_trust for ends in shared)):
+            counted = (True, None)
+        best: tuple[float, Found] | None = None
+        for kind in counted:
+            for ends in shared:
+                other = ends.by_trust.get(kind)
+                if other is not None and other[0] > (end if best is None else best[0]):
+                    best = other
+        return best

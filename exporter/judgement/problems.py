@@ -7,9 +7,10 @@ problem, if nothing changes until then: past onsets are the present problems, fu
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
-from exporter.judgement.history import Past
-from exporter.judgement.newest import Newest, names_key
+from exporter.judgement.history import NAMELESS_FOR, Past
+from exporter.judgement.newest import Newest
 from exporter.judgement.verdicts import Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, Severity
@@ -102,8 +103,32 @@ def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iter
     """
     Yield the onsets of an endpoint from `now` to `until` (seconds since the epoch), if nothing changes.
 
-    `newest` has the latest ends of all endpoints. An onset whose beginning is not known is at `now`.
+    `newest` has the latest ends of all endpoints. An onset whose beginning is not known is at `now`. While
+    its name does not exist, nothing about an endpoint is critical.
     """
+    nameless = _nameless_from(known)
+    for onset in _of_endpoint(known, newest, now, until):
+        if onset.severity is not Severity.CRITICAL or max(onset.at, now) < nameless:
+            yield onset
+
+
+def _nameless_from(known: Known) -> float:
+    """
+    Return from when on DNS is believed that a server's name does not exist, so that no client can be hurt
+    there; infinity when it is not.
+
+    In seconds since the epoch. What others get by other names is not concerned (a file, a Secret behind an
+    API server), nor a name that somebody else looks up (a proxy) or of which only one family is looked up.
+    """
+    nameless, target = known.past.nameless, known.target
+    if nameless is None or known.facts is None or not known.facts.presented:
+        return inf
+    if target.proxy is not None or target.address_family != "any":
+        return inf
+    return nameless[0] + NAMELESS_FOR
+
+
+def _of_endpoint(known: Known, newest: Newest[None], now: float, until: float) -> Iterator[Onset]:
     for judged in known.verdict.items if known.verdict is not None else ():
         yield from _of_item(known, judged, newest, now)
         yield from _of_past(known, judged, now)
@@ -114,7 +139,7 @@ def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iter
 
 def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
     """
-    Return the latest end for each set of names, among the verdicts on all endpoints.
+    Return the ends of all leaves that are compared, among the verdicts on all endpoints.
     """
     newest: Newest[None] = Newest()
     note_ends(newest, verdicts)
@@ -123,16 +148,28 @@ def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
 
 def note_ends(newest: Newest[None], verdicts: Iterable[Verdict | None]) -> None:
     """
-    Add the ends of the certificates of these verdicts to the latest ends so far.
+    Add the ends of the leaves of these verdicts to those so far.
     """
     for verdict in verdicts:
         for judged in verdict.items if verdict is not None else ():
-            if judged.item.kind is Kind.LEAF and (key := names_key(judged)) is not None:
-                newest.add(key, judged.trusted, judged.item.not_after, None)
+            if judged.kin is not None:
+                newest.add(judged.kin, judged.trusted, judged.item.not_after, None)
+
+
+def newer_end(judged: JudgedItem, newest: Newest[None]) -> float | None:
+    """
+    Return the latest end of a renewal of this item, in seconds since the epoch; None when none is known.
+    """
+    if judged.kin is None:
+        return None
+    newer = newest.newer(judged.kin, judged.trusted, judged.item.not_after)
+    return newer[0] if newer is not None else None
 
 
 def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float) -> Iterator[Onset]:
     due, kind = judged.deadlines, judged.item.kind
+    if judged.needless:
+        yield Onset(now, Problem.CHAIN_ENDS_FIRST, Severity.WARNING, known, judged)
     if due is None:
         return
     warned, critical = due.warning, max(due.warning, due.critical)
@@ -148,8 +185,7 @@ def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float)
     if kind not in SIGNED:
         passed = max(judged.item.not_after, critical)
         yield Onset(passed, Problem.PASSED, Severity.CRITICAL, known, judged)
-    key = names_key(judged)
-    if key is not None and judged.item.not_after < newest.of(key, judged.trusted)[0]:
+    if newer_end(judged, newest) is not None:
         yield Onset(warned, Problem.NOT_DEPLOYED, Severity.WARNING, known, judged)
         yield Onset(critical, Problem.NOT_DEPLOYED, Severity.CRITICAL, known, judged)
 
@@ -234,8 +270,27 @@ def _of_trust(known: Known, now: float, until: float) -> Iterator[Onset]:
 def _of_hazards(known: Known, now: float) -> Iterator[Onset]:
     for one in known.facts.hazards if known.facts is not None else ():
         problem = Problem.RENEWAL_BLOCKED if one.hazard in BLOCKED else Problem.DOMAIN_STATUS
-        severity = Severity.CRITICAL if one.hazard in LOST else Severity.WARNING
+        lost = one.hazard in LOST or (one.hazard is Hazard.DOMAIN_AUTO_RENEW and _was_critical(known))
+        severity = Severity.CRITICAL if lost else Severity.WARNING
         yield Onset(now, problem, severity, known, reason=one.hazard)
+
+
+def _was_critical(known: Known) -> bool:
+    """
+    Return True when the end of a domain's registration was critical at the time it was last moved ahead.
+
+    Where the registry moved it by itself, nothing has changed for the domain until somebody pays.
+    """
+    for judged in known.verdict.items if known.verdict is not None else ():
+        name = judged.item.name
+        before, moved_at = known.past.previous.get(name), known.past.changed_at.get(name)
+        if judged.item.kind is not Kind.REGISTRATION or before is None or moved_at is None:
+            continue
+        left = judged.policy.time_left(before.not_after - before.not_before).critical
+        # A policy that is critical on the last day only is for a registrar that lets the registry renew.
+        if before.not_after < judged.item.not_after and left > DAY and moved_at >= before.not_after - left:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +303,7 @@ class Found:
     """At least one; first that at the endpoint where the item ends first."""
     newer: float | None = None
     """
-    Latest known end of items with the same names, in seconds since the epoch, if later than this one; else
-    None.
+    Latest known end of a renewal of this item, in seconds since the epoch; None when none is known.
     """
     changed_identity: bool = False
     """True while it is reported that issuer and key of the item changed together."""
@@ -313,7 +367,10 @@ def is_well(
         return False
     for judged in verdict.items:
         due = judged.deadlines
-        if due is not None and (due.warning <= now or judged.item.kind is Kind.INTERMEDIATE):
+        if due is None:
+            if judged.needless:
+                return False
+        elif due.warning <= now or judged.item.kind is Kind.INTERMEDIATE:
             return False
     return True
 
@@ -326,12 +383,8 @@ def found(onsets: Sequence[Onset], newest: Newest[None], now: float) -> Found:
     worst = ordered[0]
     if worst.judged is None:
         return Found(ordered)
-    newer, key = None, names_key(worst.judged)
-    if key is not None:
-        end, _ = newest.of(key, worst.judged.trusted)
-        newer = end if end > worst.end else None
     changed = identity_changed_at(worst.known, worst.judged.item, now) is not None
-    return Found(ordered, newer, changed)
+    return Found(ordered, newer_end(worst.judged, newest), changed)
 
 
 Places = Mapping[tuple[str, str], Sequence[Onset]]

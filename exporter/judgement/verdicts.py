@@ -5,9 +5,12 @@ Pure. The path to a trust anchor is judged in `pki.trust`; deadlines and the
 parameters of the handshake are judged here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from math import inf
 
+from exporter.judgement.newest import Kin, kin_of
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Item, Tls
 from exporter.model.policies import AUTOMATIC, CRL, SIGNATURE, Policy, lateness
 from exporter.model.reasons import Fault, Kind
@@ -36,6 +39,9 @@ time or strength (a name, a date, a protocol, a missing intermediate): a renewed
 """
 
 
+_OUT_OF_TIME = frozenset({Fault.CHAIN_EXPIRED, Fault.CHAIN_NOT_YET_VALID})
+
+
 WEAK_CIPHER_MARKS = ("NULL", "RC4", "RC2", "DES", "EXP", "ADH", "AECDH", "MD5", "SEED", "IDEA")
 
 
@@ -59,11 +65,18 @@ class JudgedItem:
 
     item: Item
     deadlines: Deadlines | None
-    """None for an item that is renewed together with another one, and for a root: see `judge_item`."""
+    """
+    None for what nobody must renew in time: what another item renews or has replaced, what is needless, and a
+    root. See `judge_item`.
+    """
     policy: Policy = AUTOMATIC
     """The policy that the deadlines follow."""
     trusted: bool | None = None
     """False for a leaf with a fault in UNTRUSTWORTHY; None for other items, and when trust was not judged."""
+    kin: Kin | None = None
+    """A leaf as it is compared with others; None for what is not compared."""
+    needless: bool = False
+    """True for a CA certificate beside a leaf that has ended, and without which clients accept the leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +99,23 @@ def judge_facts(facts: Facts, target: Target, anchors: Anchors, now: float) -> V
     found: list[FoundFault] = list(facts.faults)
     trusted: dict[str, bool] = {}
     valid_from, valid_until = float("-inf"), float("inf")
+    ended: dict[str, bool] = {}
     for chain in facts.chains:
-        if not chain.presented:
+        if not (chain.presented or _ends_first(chain)):
             continue
         trust = _judge_chain(chain, target, anchors, now)
+        valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
+        _note_needless(chain, trust, now, ended)
+        if not chain.presented:
+            continue
         if anchors.store is not None:
             trusted[chain.leaf.fingerprint_sha256] = trustworthy((*facts.faults, *trust.faults))
         found += trust.faults
-        valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
     if facts.tls is not None:
         found += judge_tls(facts.tls)
     found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
-    items = tuple(_judged_item(item, facts, target, trusted) for item in facts.items)
+    over = replaced_authorities(facts.items)
+    items = tuple(_judged_item(item, facts, target, trusted, ended, over) for item in facts.items)
     return Verdict(items, _once_each(found), valid_from, valid_until)
 
 
@@ -108,11 +126,75 @@ def trustworthy(faults: Iterable[FoundFault]) -> bool:
     return UNTRUSTWORTHY.isdisjoint(one.fault for one in faults)
 
 
-def _judged_item(item: Item, facts: Facts, target: Target, trusted: Mapping[str, bool]) -> JudgedItem:
+def _ends_first(chain: Chain) -> bool:
+    """
+    Return True when a certificate above the leaf ends before it does.
+    """
+    return any(one.not_after < chain.leaf.not_after for one in chain.certificates[1:])
+
+
+def _note_needless(chain: Chain, trust: Trust, now: float, ended: dict[str, bool]) -> None:
+    """
+    Note, by fingerprint of each certificate above the leaf that has ended, whether clients do without it.
+
+    They do when a path in time leads to an anchor: what has ended is not on it. Of two chains with the same
+    certificate, both must have one.
+    """
+    does_without = bool(trust.path) and _OUT_OF_TIME.isdisjoint(one.fault for one in trust.faults)
+    for one in chain.certificates[1:]:
+        if one.not_after + 1 <= now:
+            ended[one.fingerprint_sha256] = does_without and ended.get(one.fingerprint_sha256, True)
+
+
+def _judged_item(
+    item: Item,
+    facts: Facts,
+    target: Target,
+    trusted: Mapping[str, bool],
+    ended: Mapping[str, bool],
+    replaced: Collection[str],
+) -> JudgedItem:
     policy = policy_for(item, facts, target)
-    leaf = item.certificate if item.kind is Kind.LEAF else None
-    is_trusted = trusted.get(leaf.fingerprint_sha256) if leaf is not None else None
-    return JudgedItem(item, judge_item(item, facts, policy), policy, is_trusted)
+    one = item.certificate
+    needless = item.kind is Kind.INTERMEDIATE and one is not None and ended.get(one.fingerprint_sha256, False)
+    deadlines = None if needless or item.name in replaced else judge_item(item, facts, policy)
+    if item.kind is not Kind.LEAF or one is None:
+        return JudgedItem(item, deadlines, policy, needless=needless)
+    served = any(chain.presented and chain.leaf == one for chain in facts.chains)
+    kin = kin_of(one, target.name, item.name, served=served)
+    return JudgedItem(item, deadlines, policy, trusted.get(one.fingerprint_sha256), kin)
+
+
+def replaced_authorities(items: Iterable[Item]) -> frozenset[str]:
+    """
+    Return the names of the CA certificates whose end hurts nobody, since their successor stands beside them.
+
+    A successor has the same subject or key, ends later, and is valid before the old one ends. Whoever trusts
+    what stands in this place trusts it already, as in the middle of a healthy rotation.
+    """
+    authorities = [item for item in items if item.kind is Kind.AUTHORITY]
+    replaced: set[str] = set()
+    begins: dict[str, float] = {}
+    # A bundle may have thousands: in the order of their ends, the last first, each is looked at once.
+    authorities.sort(key=lambda one: -one.not_after)
+    for end, found in groupby(authorities, key=lambda one: one.not_after):
+        same_end = list(found)
+        replaced |= {
+            one.name for one in same_end if any(begins.get(mark, inf) <= end for mark in _marks(one))
+        }
+        for one in same_end:
+            begins |= {mark: min(one.not_before, begins.get(mark, inf)) for mark in _marks(one)}
+    return frozenset(replaced)
+
+
+def _marks(authority: Item) -> tuple[str, ...]:
+    """
+    Return the key and the subject of a CA certificate, by which its successor is known.
+    """
+    one = authority.certificate
+    if one is None:
+        return ()
+    return (one.public_key_sha256, f"subject {one.subject}") if one.subject else (one.public_key_sha256,)
 
 
 def policy_for(item: Item, facts: Facts, target: Target) -> Policy:

@@ -143,7 +143,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         Problem.DOMAIN_STATUS: Meaning(
             "ExpiryDomainStatus",
             {
-                CRITICAL: "The registry is taking a domain away, or has.",
+                CRITICAL: "The registry is taking a domain away, has, or will unless somebody pays.",
                 WARNING: (
                     "The registry moved the end of a domain by itself, which holds only if somebody pays."
                 ),

@@ -9,8 +9,8 @@ from exporter.model.reasons import Fault, Hazard, Kind, Lookup, Reason
 
 FAILURES: dict[Reason, str] = {
     Reason.DNS_NOT_FOUND: (
-        "Correct the target's URL or the DNS zone. `getent ahosts NAME` on the exporter's host shows what"
-        " it sees."
+        "Remove the target if its name was given up; else correct its URL, or put the name back into the "
+        "DNS. `getent ahosts NAME` on the exporter's host shows what it sees."
     ),
     Reason.DNS_FAILED: (
         "Look at the resolvers in /etc/resolv.conf of the exporter's host, and at the zone's name servers."
@@ -242,6 +242,17 @@ IDENTITY_CHANGED = (
     "as a break-in until you know: see whether addresses, name servers and this key are yours."
 )
 """For issuer and key that changed together when nobody renews."""
+
+
+NEEDLESS = (
+    "Remove it from the chain that the server sends, and reload the server: it has ended, clients do without "
+    "it, and some old ones stumble over it."
+)
+"""For a CA certificate that has ended and is still sent, without which clients accept the server."""
+
+
+REPLACED = "Nothing is due. Once nothing issued by it is in use, take it out of here."
+"""For a CA certificate that has ended, while its successor stands in the same place."""
 
 
 _RENEWALS: dict[Kind, str] = {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, TargetRow
-from exporter.judgement.newest import Newest, _Key, names_key
+from exporter.judgement.newest import Kin, Newest
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Failed
@@ -160,8 +160,8 @@ class Exposition:
         self._blocks = blocks
         newest: Newest[None] = Newest()
         for block in blocks.values():
-            for key, trusted, end, _ in block.newest:
-                newest.add(key, trusted, end, None)
+            for kin, trusted, end, _ in block.compared:
+                newest.add(kin, trusted, end, None)
         for row in endpoints:
             blocks[row.target.name, row.label].add_to(lines, row.held, newest)
         for target in targets:
@@ -198,7 +198,7 @@ class _Block:
     The newest end and the result of the last probe are not among them: `add_to` writes those each time.
     """
 
-    __slots__ = ("_endpoint", "_fixed", "facts", "newest", "verdict")
+    __slots__ = ("_endpoint", "_fixed", "compared", "facts", "verdict")
 
     def __init__(self, row: EndpointRow) -> None:
         self.verdict = row.verdict
@@ -207,7 +207,7 @@ class _Block:
         # Family, labels, and what follows them. The lines are put together anew each time: most of each is
         # its labels, which are one text for all lines of an item.
         self._fixed: list[tuple[Family, str, str]] = []
-        self.newest: list[tuple[_Key, bool | None, float, str]] = []
+        self.compared: list[tuple[Kin, bool | None, float, str]] = []
         if row.verdict is not None:
             for judged in row.verdict.items:
                 self._add_item(judged)
@@ -250,9 +250,8 @@ class _Block:
         if item.certificate is not None:
             what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
             self._add(CERTIFICATE, self._endpoint, 1, f',item="{escape(item.name)}"{what}')
-        key = names_key(judged)
-        if key is not None:
-            self.newest.append((key, judged.trusted, item.not_after, labels))
+        if judged.kin is not None:
+            self.compared.append((judged.kin, judged.trusted, item.not_after, labels))
 
     def add_to(self, lines: Lines, held: EndpointMemory, newest: Newest[None]) -> None:
         """
@@ -260,10 +259,10 @@ class _Block:
         """
         for family, labels, tail in self._fixed:
             lines[family].append(f"{family.name}{labels}{tail}")
-        for key, trusted, own, labels in self.newest:
-            end, _ = newest.of(key, trusted)
-            if end > own:
-                lines[NEWEST].append(f"{NEWEST.name}{labels}}} {end!r}\n")
+        for kin, trusted, own, labels in self.compared:
+            newer = newest.newer(kin, trusted, own)
+            if newer is not None:
+                lines[NEWEST].append(f"{NEWEST.name}{labels}}} {newer[0]!r}\n")
         endpoint = self._endpoint
         self._add_past(lines, held)
         if held.seen_at is not None:

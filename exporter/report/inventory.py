@@ -14,12 +14,11 @@ from urllib.parse import quote
 
 from exporter.engine.lasting import present
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.judgement.newest import Newest, names_key
+from exporter.judgement.newest import Newest
 from exporter.judgement.problems import Found, Places, at_each_endpoint
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed
-from exporter.model.reasons import Kind
 from exporter.model.targets import Target
 from exporter.report.filters import Selection, Sort
 from exporter.report.status import URGENCY, Level, Status, status
@@ -201,54 +200,48 @@ class Inventory:
         """
         Return every place of this certificate.
         """
-        return self._places[0].get(certificate.fingerprint_sha256, [])
+        return self._places.get(certificate.fingerprint_sha256, [])
 
     def newest_end(self, judged: JudgedItem) -> float | None:
         """
-        Return the latest end for the names of an item, itself included; None for items without names.
+        Return the latest end of an item and its renewals; None for an item that is not compared.
 
         In seconds since the epoch. `Newest` decides which other items may be its renewal.
         """
-        newest = self._newest(judged)
-        return newest.judged.item.not_after if newest is not None else None
+        if judged.kin is None:
+            return None
+        newer = self.newer(judged)
+        return newer.judged.item.not_after if newer is not None else judged.item.not_after
 
     def newer(self, judged: JudgedItem) -> Place | None:
         """
-        Return the place of the latest item with the same names, if it ends later than this one; else None.
+        Return the place of the latest renewal of this item; None when none is known.
         """
-        newest = self._newest(judged)
-        return newest if newest is not None and newest.judged.item.not_after > judged.item.not_after else None
-
-    def _newest(self, judged: JudgedItem) -> Place | None:
-        certificate = judged.item.certificate
-        if certificate is None or judged.item.kind is not Kind.LEAF:
+        if judged.kin is None:
             return None
-        _, keys, newest = self._places
-        key = keys.get(certificate.fingerprint_sha256)
-        return newest.of(key, judged.trusted)[1] if key is not None else None
+        newer = self._newest.newer(judged.kin, judged.trusted, judged.item.not_after)
+        return newer[1] if newer is not None else None
 
     @cached_property
-    def _places(self) -> tuple[dict[str, list[Place]], dict[str, tuple[object, ...]], Newest[Place]]:
+    def _places(self) -> dict[str, list[Place]]:
         """
-        Places and `names_key` of each certificate, both by fingerprint, and the latest end by that key.
+        The places of each certificate, by its fingerprint.
         """
         places: dict[str, list[Place]] = defaultdict(list)
         for place in places_of(self.scrape.endpoints):
             if place.judged.item.certificate is not None:
                 places[place.judged.item.certificate.fingerprint_sha256].append(place)
-        # Names are compared once for each certificate, not for each place: there may be thousands of both.
-        keys: dict[str, tuple[object, ...]] = {}
+        return dict(places)
+
+    @cached_property
+    def _newest(self) -> Newest[Place]:
         newest: Newest[Place] = Newest()
-        for fingerprint, found in places.items():
-            leaves = [place for place in found if place.judged.item.kind is Kind.LEAF]
-            key = names_key(leaves[0].judged) if leaves else None
-            if key is None:
-                continue
-            keys[fingerprint] = key
-            # It may be trusted in one place, refused in another (another `ca_file`), and in a file besides.
-            for place in {place.judged.trusted: place for place in reversed(leaves)}.values():
-                newest.add(key, place.judged.trusted, place.judged.item.not_after, place)
-        return dict(places), keys, newest
+        for places in self._places.values():
+            for place in places:
+                one = place.judged
+                if one.kin is not None:
+                    newest.add(one.kin, one.trusted, one.item.not_after, place)
+        return newest
 
 
 def _squeezed(name: str) -> str:

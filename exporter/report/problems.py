@@ -96,6 +96,8 @@ def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
     if onset.judged is None:
         parts = [", ".join(row.found.reasons), _presented(onset), _last_well(onset)]
+    elif onset.judged.needless:
+        parts = ["dead weight: clients accept the server without it"]
     else:
         parts = [_reached(onset), _compared(onset, onset.judged.item, changed=row.found.changed_identity)]
         if row.found.newer is not None:
@@ -153,18 +155,25 @@ def _reached(onset: Onset) -> str:
 
 def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     """
-    Return a comparison of the leaf with its predecessor, in words; empty for other items.
+    Return a comparison of the leaf with what was there before, in words; empty when that is not known.
     """
     if item.kind is not Kind.LEAF or item.name == "client":
         return ""
-    before = onset.known.past.previous.get(item.name)
-    if before is not None and before.not_after > item.not_after:
+    past, seen = onset.known.past, onset.known.seen_at
+    before, changed_at = past.previous.get(item.name), past.changed_at.get(item.name, float("-inf"))
+    if before is not None and before.not_after > item.not_after and before.not_before > item.not_before:
         return f"an older one is served again: the one before it ends on {date(before.not_after)}"
     if changed and before is not None:
         return f"issuer and key changed lately, from {_issuer(before)} to {_issuer(item)}"
-    # Nothing is known of a time before when it was expired already at first sight.
-    known = before is not None or onset.known.past.trusted_at is not None
-    return "same key and issuer as before" if known else ""
+    # Clients accepted this very certificate at an earlier look, or its predecessor had the same.
+    accepted = past.trusted_at is not None and seen is not None and changed_at <= past.trusted_at < seen
+    same = accepted or (before is not None and _identity(before) == _identity(item) is not None)
+    return "same key and issuer as before" if same else ""
+
+
+def _identity(item: Item) -> tuple[str, str] | None:
+    one = item.certificate
+    return (one.issuer_organization, one.public_key_sha256) if one is not None else None
 
 
 def _issuer(item: Item) -> str:
@@ -204,4 +213,6 @@ def advice_of(onset: Onset) -> str:
         case Problem.NOT_DEPLOYED:
             return advice.NOT_DEPLOYED
     assert onset.judged is not None
+    if onset.judged.needless:
+        return advice.NEEDLESS
     return advice.renewal(onset.judged.item.kind, onset.judged.policy)

@@ -166,6 +166,8 @@ def _ends(onset: Onset, judged: JudgedItem, now: float) -> str:
     """
     item, due = judged.item, judged.deadlines
     left = item.not_after - now
+    if judged.needless:
+        return f"{_named(item)} ended {ago(-left)} and is dead weight: clients accept the server without it"
     if left < 0:
         words = f"{_named(item)} EXPIRED {ago(-left)}, on {date(item.not_after)}"
     else:
@@ -230,7 +232,11 @@ def _notes(row: EndpointRow, said: Collection[str | None], now: float) -> Iterat
         if item.kind is Kind.ROOT or item.not_after >= now or item.name in said:
             continue
         words = f"{_named(item)} EXPIRED {ago(now - item.not_after)}, on {date(item.not_after)}"
-        yield Finding(Level.OK, words, advice.renewal(item.kind, judged.policy), item.name)
+        what_to_do = advice.renewal(item.kind, judged.policy)
+        if item.kind is Kind.AUTHORITY:
+            words = f"{_named(item)} ended {ago(now - item.not_after)}: its successor stands beside it"
+            what_to_do = advice.REPLACED
+        yield Finding(Level.OK, words, what_to_do, item.name)
 
 
 def lookup_findings(facts: Facts) -> Iterator[Finding]:

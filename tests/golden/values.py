@@ -3,7 +3,7 @@ Values made by hand: certificates that nobody signed, targets, and what a look g
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -11,12 +11,13 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.judgement.verdicts import JudgedItem, Verdict, judge_item, trustworthy
+from exporter.judgement.verdicts import Verdict, judge_facts, trustworthy
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Tls
 from exporter.model.reasons import Fault
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
+from exporter.pki.trust import Anchors
 from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
 from exporter.report.exposition import Exposition, Samples
@@ -120,16 +121,16 @@ def verdict(seen: Facts, of: Target, found: tuple[FoundFault, ...] = ()) -> Verd
     """
     The verdict with deadlines as judged, and these faults.
     """
+    judged = judge_facts(seen, of, Anchors(None), NOW)
     shown = {chain.leaf.fingerprint_sha256 for chain in seen.chains if chain.presented}
     items = tuple(
-        JudgedItem(
-            item,
-            judge_item(item, seen, of.policy),
+        replace(
+            one,
             trusted=trustworthy(found)
-            if item.certificate is not None and item.certificate.fingerprint_sha256 in shown
+            if one.item.certificate is not None and one.item.certificate.fingerprint_sha256 in shown
             else None,
         )
-        for item in seen.items
+        for one in judged.items
     )
     return Verdict(items, found, float("-inf"), float("inf"))
 

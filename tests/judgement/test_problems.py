@@ -2,6 +2,7 @@
 Problems: which there are at a time, and that the forecast is the same asked about later.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.problems import Found, is_well, newest_ends, problems
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
-from exporter.model.policies import DAY, HOUR, MANUAL
+from exporter.model.policies import DAY, DOMAIN, HOUR, MANUAL, Before
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
+from exporter.model.targets import Target
+from exporter.model.urls import parse_proxy
 from exporter.report.forecast import forecast
 from tests.golden.scenes import failed, seen
 from tests.golden.values import ADDRESS, Scene, certificate, facts, intermediate, target
@@ -144,6 +147,78 @@ def test_a_hazard_is_a_problem(hazard: Hazard, problem: Problem, severity: str) 
     held = Item("registration", Kind.REGISTRATION, NOW - 300 * DAY, NOW + 300 * DAY)
     look = ProbeResult(ADDRESS, Observed(Facts((held,), hazards=(FoundHazard(hazard, "words"),))), 0.01)
     assert of(Scene().see(target(), look).rows()).keys() == {(problem, severity)}
+
+
+def in_grace(scene: Scene, of: Target, end: float, at: float) -> None:
+    """
+    The registry says at this time when the registration ends, and that it moved it by itself.
+    """
+    held = Item("registration", Kind.REGISTRATION, NOW - 300 * DAY, end)
+    hazard = FoundHazard(Hazard.DOMAIN_AUTO_RENEW, "words")
+    scene.see(of, ProbeResult("example.com", Observed(Facts((held,), hazards=(hazard,))), 0.01), at=at)
+
+
+@pytest.mark.parametrize(
+    ("critical", "moved", "severity"),
+    [
+        # Two weeks before the end, at the end, and long after it, when the exporter was down.
+        (14.0, 50.0, "critical"),
+        (14.0, 60.0, "critical"),
+        (14.0, 90.0, "critical"),
+        # Renewed in time; and where nothing is critical before the last day.
+        (14.0, 45.0, "warning"),
+        (1.0, 60.0, "warning"),
+    ],
+)
+def test_an_end_that_was_critical_when_the_registry_moved_it_stays_so(
+    critical: float, moved: float, severity: str
+) -> None:
+    """
+    Until the registry says no more that it moved it by itself. What was not critical, or not seen, is not.
+    """
+    policy = replace(DOMAIN, critical=Before(duration=critical * DAY))
+    one = target("domain:example.com", policy=policy, matches=())
+    scene, at = Scene(), NOW + moved * DAY
+    in_grace(scene, one, NOW + 60 * DAY, NOW)
+    in_grace(scene, one, NOW + 425 * DAY, at)
+    assert of(scene.rows(), at).keys() == {("domain_status", severity)}
+    fresh = Scene()
+    in_grace(fresh, one, NOW + 425 * DAY, at)
+    assert of(fresh.rows(), at).keys() == {("domain_status", "warning")}
+
+
+def looked_up(reasons: list[tuple[float, Reason]], **settings: Any) -> set[str]:
+    """
+    The severities of what is wrong after these failures, at these seconds, of an endpoint that has expired.
+    """
+    one, scene = target(**settings), Scene()
+    scene.see(one, seen(ending(-DAY)), at=NOW - HOUR)
+    for at, reason in reasons:
+        scene.see(one, failed(reason), at=NOW + at)
+    now = NOW + reasons[-1][0]
+    return {severity for _, severity in of(scene.rows(), now)}
+
+
+GONE = Reason.DNS_NOT_FOUND
+
+
+def test_nothing_is_critical_where_the_name_does_not_exist() -> None:
+    """
+    Once DNS has said so for an hour, and while nothing else is known.
+    """
+    both, warning = {"critical", "warning"}, {"warning"}
+    assert looked_up([(0, GONE), (3599, GONE)]) == both
+    assert looked_up([(0, GONE), (3600, GONE)]) == warning
+    # No answer is no word on the name. After an hour without one nothing is known any more.
+    assert looked_up([(0, GONE), (3600, GONE), (3900, Reason.DNS_TIMEOUT)]) == warning
+    assert looked_up([(0, GONE), (3600, GONE), (7200, Reason.DNS_FAILED)]) == both
+    assert looked_up([(0, Reason.DNS_FAILED), (DAY, Reason.DNS_FAILED)]) == both
+    # It is back, though not seen; and gone again a moment later.
+    assert looked_up([(0, GONE), (3600, GONE), (3660, Reason.CONNECTION_REFUSED)]) == both
+    assert looked_up([(0, GONE), (3600, Reason.CONNECTION_REFUSED), (3660, GONE)]) == both
+    # Clients may have addresses of the other family, and a proxy looks names up itself.
+    assert looked_up([(0, GONE), (3600, GONE)], address_family="ipv4") == both
+    assert looked_up([(0, GONE), (3600, GONE)], proxy=parse_proxy("http://proxy.example.com:3128")) == both
 
 
 @given(

@@ -17,6 +17,7 @@ from exporter.judgement.verdicts import (
     judge_item,
     judge_tls,
     policy_for,
+    replaced_authorities,
 )
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, Item, Renewal, Tls
 from exporter.model.policies import AUTHORITY, AUTOMATIC, CRL, DOMAIN, MANUAL, SIGNATURE, Match, Policy
@@ -508,3 +509,71 @@ def test_a_certificate_that_strict_clients_refuse_is_a_fault_wherever_it_is() ->
     usual = facts(leaf, above)
     with_ours = judge_facts(replace(usual, items=(*usual.items, ours)), target(), NO_ANCHORS, NOW)
     assert Fault.MALFORMED not in {one.fault for one in with_ours.faults}
+
+
+def authority(name: str, subject: str, begin: float, end: float, key: str = "") -> Item:
+    """
+    A CA certificate that stands alone. The begin and the end are in days from now.
+    """
+    one = certificate(subject=subject, begin=NOW + begin * DAY, end=NOW + end * DAY, names=(), is_ca=True)
+    one = replace(one, public_key_sha256=key or name)
+    return Item(name, Kind.AUTHORITY, one.not_before, one.not_after, one)
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        # By the subject, by the key, over several generations; each ends before its successor.
+        ([authority("old", "CN=A", -300, 9), authority("new", "CN=A", -9, 900)], {"old"}),
+        ([authority("old", "CN=A", -300, 9, "k"), authority("new", "CN=B", -9, 900, "k")], {"old"}),
+        (
+            [
+                authority("1", "CN=A", -900, 9),
+                authority("2", "CN=A", -9, 90, "k"),
+                authority("3", "CN=B", 0, 900, "k"),
+            ],
+            {"1", "2"},
+        ),
+        # Another CA, one without a subject, one that begins too late, one that ends at the same moment.
+        ([authority("old", "CN=A", -300, 9), authority("new", "CN=B", -9, 900)], set()),
+        ([authority("old", "", -300, 9), authority("new", "", -9, 900)], set()),
+        ([authority("old", "CN=A", -300, 9), authority("new", "CN=A", 10, 900)], set()),
+        ([authority("old", "CN=A", -300, 9), authority("new", "CN=A", -9, 9)], set()),
+    ],
+)
+def test_a_ca_whose_successor_stands_beside_it_is_replaced(items: list[Item], expected: set[str]) -> None:
+    """
+    In any order. It has no deadlines then; its successor has.
+    """
+    for order in (items, items[::-1]):
+        assert replaced_authorities(order) == expected
+        judged = judge_facts(Facts(tuple(order)), target(), NO_ANCHORS, NOW).items
+        assert {one.item.name for one in judged if one.deadlines is None} == expected
+
+
+@pytest.mark.parametrize("presented", [True, False], ids=["served", "stored"])
+def test_a_ca_that_has_ended_is_needless_where_a_path_does_without_it(presented: bool) -> None:
+    """
+    From its end on, and not where the only path leads over it, nor where it is not known.
+    """
+    end = NOW + 20 * DAY
+    above = minter.root("Root", not_before=NOW - 900 * DAY, not_after=NOW + 900 * DAY)
+    issuing = above.issue("Issuing", ca=True)
+    leaf = issuing.issue("lms.example.com", ["lms.example.com"], not_before=NOW, not_after=NOW + 90 * DAY)
+    old = minter.root("Old Root", not_before=NOW - 900 * DAY, not_after=end)
+    dead, needed = old.cross_sign(above), above.cross_sign(issuing, not_after=end)
+    anchors = Anchors(TrustStore([certificates.certificate(above.der)]))
+
+    def needless(*chain: Minted, given: Anchors = anchors, now: float = end + 1) -> set[str]:
+        found = refusals.facts(Seen(Chain(tuple(certificates.certificate(one.der) for one in chain)), TLS))
+        if not presented:
+            found = replace(found, tls=None, chains=(replace(found.chains[0], presented=False),))
+        verdict = judge_facts(found, target(), given, now)
+        assert not {one.item.name for one in verdict.items if one.needless and one.deadlines is not None}
+        return {one.item.name for one in verdict.items if one.needless}
+
+    assert needless(leaf, issuing, dead) == {"chain-2"}
+    assert needless(leaf, issuing, dead, now=end) == set()
+    assert needless(leaf, needed, issuing) == {"chain-1"}
+    assert needless(leaf, needed) == set()
+    assert needless(leaf, issuing, dead, given=NO_ANCHORS) == set()

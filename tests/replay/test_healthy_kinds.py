@@ -199,7 +199,7 @@ def test_a_habit_that_stops_is_told_of_until_it_is_taken_up_again(name: str) -> 
         assert mended - interval <= firing.last < mended
 
 
-def test_a_renewal_by_the_registry_alone_is_a_warning_for_as_long_as_the_registry_says_so() -> None:
+def test_a_renewal_by_the_registry_alone_is_critical_for_as_long_as_the_registry_says_so() -> None:
     """
     By design: for 45 days nobody can tell from outside whether the renewal was paid or will be undone.
     """
@@ -212,10 +212,10 @@ def test_a_renewal_by_the_registry_alone_is_a_warning_for_as_long_as_the_registr
     ]
     found = firings(record(fleet(domain("example.com", terms)), end + 60 * DAY, interval))
     ending = [Name("ExpiryDomainEnding", one, "domain:example.com", "registration") for one in Severity]
-    status = Name("ExpiryDomainStatus", "warning", "domain:example.com", "")
+    status = Name("ExpiryDomainStatus", "critical", "domain:example.com", "")
     assert set(found) == {*ending, status}
     assert [found[one].last for one in ending] == [end - interval] * 2
     assert [found[one].first for one in ending] == [end - 60 * DAY, end - 14 * DAY]
     assert found[status].complete
-    # It is told once it has been so for a quarter of an hour.
-    assert (found[status].first, found[status].last) == (end + interval, end + 45 * DAY - interval)
+    # At once: what was critical before must not be over in between.
+    assert (found[status].first, found[status].last) == (end, end + 45 * DAY - interval)

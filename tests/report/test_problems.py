@@ -41,13 +41,13 @@ def said(scene: Scene, problem: str, now: float = NOW) -> Words:
     return words(found[problem], reach(found.values()))
 
 
-def accepted(scene: Scene) -> Scene:
+def accepted(scene: Scene, at: float = NOW - 300) -> Scene:
     """
-    The scene, whose endpoints clients accepted a while ago.
+    The scene, whose endpoints clients accepted last at this time.
     """
     for of in scene.faults:
         for held in scene.memory.known(of).endpoints.values():
-            held.past.trusted_at = NOW - 300
+            held.past.trusted_at = at
     return scene
 
 
@@ -123,11 +123,37 @@ def test_a_changed_issuer_is_named_with_the_one_before() -> None:
 
 def test_that_it_changed_lately_is_said_for_three_days() -> None:
     """
-    As long as it is a problem of its own; after that it is the same as before.
+    As long as it is a problem of its own; after that it is the same as clients accepted since.
     """
     scene = Scene().see(target(), seen(ending(75 * DAY)))
-    scene.see(target(), seen(ending(80 * DAY, issuer="CN=Fake", key="rsa-2048")), at=NOW + 60)
+    other = seen(ending(80 * DAY, issuer="CN=Fake", key="rsa-2048"))
+    scene.see(target(), other, at=NOW + 60)
+    scene.see(target(), other, at=NOW + 78 * DAY)
+    assert said(scene, "soon", NOW + 78 * DAY).cause == "DNS and TCP fine"
+    accepted(scene, NOW + 77 * DAY)
     assert "same key and issuer as before" in said(scene, "soon", NOW + 78 * DAY).cause
+
+
+def test_what_is_compared_with_nothing_is_not_called_the_same() -> None:
+    """
+    At first sight there is no before, and a renewal may have another key; one with the same key is the same.
+    """
+    scene = Scene().see(target(), seen(ending(5 * DAY)))
+    assert said(scene, "soon").cause == "DNS and TCP fine"
+    scene.see(target(), seen(ending(6 * DAY, key="rsa-2048")), at=NOW + 60)
+    assert said(scene, "soon", NOW + 60).cause == "DNS and TCP fine"
+    scene.see(target(), seen(ending(6.5 * DAY, key="rsa-2048")), at=NOW + 120)
+    assert said(scene, "soon", NOW + 120).cause == "DNS and TCP fine, same key and issuer as before"
+
+
+def test_a_shorter_certificate_is_no_older_one() -> None:
+    """
+    It ends before its predecessor would have, and began after it.
+    """
+    longer = certificate(begin=NOW - 200 * DAY, end=NOW + 300 * DAY)
+    scene = Scene().see(target(), seen(facts(longer, intermediate())))
+    scene.see(target(), seen(ending(5 * DAY, serial="ff")), at=NOW + 60)
+    assert "older" not in said(scene, "soon", NOW + 60).cause
 
 
 def test_what_has_no_end_says_when_it_was_last_well() -> None:

@@ -14,6 +14,7 @@ from exporter.probes.domains.registration import (
     RegistrationError,
     _clean,
     _no_end,
+    is_paid,
     moment,
     not_registered,
 )
@@ -35,15 +36,19 @@ def from_rdap(body: bytes, domain: str) -> Registration:
         )
     events = [one for one in _list(answer.get("events")) if isinstance(one, dict)]
     # The registrar's own date is the earlier one while the registry's was moved ahead of a payment.
-    ends = _event_times(events, "expiration") + _event_times(events, "registrar expiration")
-    if not ends:
+    ends, own = _event_times(events, "expiration"), _event_times(events, "registrar expiration")
+    if not ends + own:
         raise _no_end(domain)
     statuses = tuple(
         dict.fromkeys(_clean(one) for one in _list(answer.get("status")) if isinstance(one, str))
     )
     begins = _event_times(events, "registration")
     return Registration(
-        min(ends), min(begins, default=None), statuses[:STATUS_LIMIT], _rdap_registrar(answer)
+        min(ends + own),
+        min(begins, default=None),
+        statuses[:STATUS_LIMIT],
+        _rdap_registrar(answer),
+        is_paid(ends, own),
     )
 
 

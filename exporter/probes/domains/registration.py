@@ -6,7 +6,7 @@ here, and any other date makes a failed look-up, never a guess.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -50,6 +50,8 @@ class Registration:
     """Statuses in the words and order of the registry, each once."""
     registrar: str = ""
     """The company that renews it; empty when the registry does not publish it."""
+    paid: bool = False
+    """True when the registrar publishes a date of its own, which has moved with the registry's: `is_paid`."""
 
 
 def not_registered(domain: str) -> RegistrationError:
@@ -152,8 +154,11 @@ PENDING_DELETE = frozenset({"pendingdelete"})
 
 
 AUTO_RENEW = frozenset({"autorenewperiod"})
+
+
+PAID = frozenset({"renewperiod", "transferperiod"})
 """
-These four: statuses in lower case without spaces. EPP's `clientHold` is RDAP's `client hold` (RFC 8056
+These five: statuses in lower case without spaces. EPP's `clientHold` is RDAP's `client hold` (RFC 8056
 section 2).
 """
 
@@ -201,9 +206,21 @@ def hazards(registration: Registration) -> tuple[FoundHazard, ...]:
         # RFC 3915 section 3.1: a domain in redemption is pendingDelete as well, and not yet lost.
         if hazard is Hazard.DOMAIN_PENDING_DELETE and REDEMPTION & plain.keys():
             continue
+        if hazard is Hazard.DOMAIN_AUTO_RENEW and (registration.paid or PAID & plain.keys()):
+            continue
         if status is not None:
             found.append(FoundHazard(hazard, words.format(status=status, through=through)))
     return tuple(found)
+
+
+def is_paid(ends: Collection[float], registrar_ends: Collection[float]) -> bool:
+    """
+    Return True when the registrar's own date (seconds since the epoch, as all here) is that of the registry.
+
+    It is moved once the registrar is paid, and behind by the shortest term at least until then. They may
+    differ by days all the same.
+    """
+    return bool(ends and registrar_ends) and min(registrar_ends) > max(ends) - SHORTEST_TERM / 2
 
 
 def facts(registration: Registration, seen_at: float) -> Facts:

@@ -12,6 +12,7 @@ from exporter.probes.domains.registration import (
     RegistrationError,
     _clean,
     _no_end,
+    is_paid,
     moment,
     not_registered,
 )
@@ -43,7 +44,6 @@ END_KEYS = frozenset(
         "paid till",
         "paid until",
         "record expires on",
-        "registrar registration expiration date",
         "registry expiry date",
         "renewal date",
         "valid till",
@@ -53,6 +53,10 @@ END_KEYS = frozenset(
     }
 )
 """Registries' names for the end of a registration, in lower case with spaces for `-` and `_`."""
+
+
+REGISTRAR_END_KEYS = frozenset({"registrar registration expiration date"})
+"""The registrar's own date, which it moves when it is paid."""
 
 
 BEGIN_KEYS = frozenset(
@@ -106,8 +110,8 @@ def from_whois(text: str, domain: str) -> Registration:
     Parse the registration in a WHOIS answer. Raises RegistrationError when it has no end.
     """
     pairs = list(_pairs(text))
-    ends = _times(pairs, END_KEYS)
-    if not ends:
+    ends, own = _times(pairs, END_KEYS), _times(pairs, REGISTRAR_END_KEYS)
+    if not ends + own:
         raise _whois_error(text, pairs, domain)
     statuses: list[str] = []
     for key, value in pairs:
@@ -119,10 +123,11 @@ def from_whois(text: str, domain: str) -> Registration:
             statuses += [_clean(re.sub(r"\(?https?:\S*", "", part)) for part in value.split(",")]
     registrars = [value for key, value in pairs if key in REGISTRAR_KEYS and value]
     return Registration(
-        min(ends),
+        min(ends + own),
         next(iter(_times(pairs, BEGIN_KEYS)), None),
         tuple(dict.fromkeys(one for one in statuses if one))[:STATUS_LIMIT],
         _clean(registrars[0]) if registrars else "",
+        is_paid(ends, own),
     )
 
 

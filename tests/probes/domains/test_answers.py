@@ -293,6 +293,49 @@ def test_a_hazard_of_automatic_renewal_claims_no_more_than_is_known() -> None:
     assert "whether or not anybody paid" in found.detail
 
 
+@pytest.mark.parametrize(
+    ("registrar", "statuses", "expected"),
+    [
+        # Nobody paid yet, or nothing is said about it.
+        ("2026-10-09T00:00:00Z", ("auto renew period",), [Hazard.DOMAIN_AUTO_RENEW]),
+        (None, ("auto renew period",), [Hazard.DOMAIN_AUTO_RENEW]),
+        # The registrar's date has moved too, a day apart from the registry's.
+        ("2027-10-08T00:00:00Z", ("auto renew period",), []),
+        # It was renewed, or transferred with a renewal, since (RFC 3915 section 3.1).
+        (None, ("auto renew period", "renew period"), []),
+        (None, ("auto renew period", "transfer period"), []),
+        # Whoever has paid may be on hold all the same.
+        ("2027-10-08T00:00:00Z", ("auto renew period", "client hold"), [Hazard.DOMAIN_HOLD]),
+    ],
+)
+def test_a_renewal_that_is_known_to_be_paid_is_no_hazard(
+    registrar: str | None, statuses: tuple[str, ...], expected: list[Hazard]
+) -> None:
+    """
+    By the registrar's own date or by the grace period that a renewal begins.
+    """
+    answer = rdap(DOMAIN, end=utc(2027, 10, 9), status=statuses)
+    if registrar is not None:
+        answer["events"].append({"eventAction": "registrar expiration", "eventDate": registrar})
+
+    assert [one.hazard for one in hazards(from_rdap(body(answer), DOMAIN))] == expected
+
+
+def test_a_registrars_own_date_in_whois_says_who_has_paid() -> None:
+    """
+    The earlier of both dates is the end; a registrar's that has moved too means that it was paid.
+    """
+    answer = (
+        "Domain Name: EXAMPLE.TEST\nRegistry Expiry Date: 2027-10-09T12:00:00Z\n"
+        "Registrar Registration Expiration Date: {}\nDomain Status: autoRenewPeriod\n"
+    )
+    unpaid, paid = (from_whois(answer.format(one), DOMAIN) for one in ("2026-10-09", "2027-10-09"))
+
+    assert [one.hazard for one in hazards(unpaid)] == [Hazard.DOMAIN_AUTO_RENEW]
+    assert unpaid.end == utc(2026, 10, 9)
+    assert hazards(paid) == ()
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
