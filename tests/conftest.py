@@ -2,6 +2,7 @@
 Settings and fixtures that many tests share.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -15,12 +16,20 @@ from tests.support.certificates import authority
 from tests.support.lanes import starts_programs
 
 # No deadline: how long one example takes says more about the machine than about the code.
-settings.register_profile("person", deadline=None)
+settings.register_profile("person", deadline=None, max_examples=50)
 # In CI the same examples each time: a red run is then about the change.
-settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+# After a change to a parser: `--hypothesis-profile=deep`, and FUZZ_SECONDS=60 in the environment.
+settings.register_profile("deep", deadline=None, max_examples=3000)
 # No exporter of a test keeps its state where people's exporters do: there is no directory below this file.
 os.environ["XDG_STATE_HOME"] = os.devnull
 settings.load_profile("ci" if os.environ.get("CI") else "person")
+
+# Prometheus and its tools are written in Go. They run for seconds, and may let their garbage lie.
+os.environ.setdefault("GOGC", "400")
+
+# Thousands of tests are collected, and none of them is garbage: see pytest_runtestloop.
+gc.disable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +63,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [it for it in items if any(it.get_closest_marker(name) for name in ("programs", "no_cover"))]
         config.hook.pytest_deselected(items=slow)
         items[:] = [it for it in items if it not in set(slow)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """
+    Look for garbage from now on, among what the tests make: a look at all the rest takes half a second.
+    """
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(10_000, 20, 50)
 
 
 @pytest.fixture(scope="session")

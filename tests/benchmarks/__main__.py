@@ -2,7 +2,7 @@
 Benchmarks: one table of medians, measured in one run beside the exporter that people use today.
 
     python -m tests.benchmarks            # some minutes; leave the machine alone meanwhile
-    python -m tests.benchmarks --quick    # a tenth of the sizes: shows that it works, not how fast it is
+    python -m tests.benchmarks --quick    # small sizes: shows that it works, not how fast it is
 
 Needs nginx and prometheus-blackbox-exporter (Debian's packages) on this machine.
 """
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Measure and print. The exit status is 0 when the table came out, whatever its figures.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes, fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="small sizes and one round: shows that it works")
     parser.add_argument(
         "--command", default=shlex.join(COMMAND), help="how the exporter is started (%(default)s)"
     )

@@ -46,4 +46,4 @@ class Sizes:
     fleet: int = 10_000
 
 
-QUICK = Sizes(many=200, some=100, silent=5, rounds=2, repeats=1, fleet=1000)
+QUICK = Sizes(many=100, some=50, silent=5, rounds=1, repeats=1, fleet=200)

@@ -286,6 +286,7 @@ def metadata(valid_until: str = "2027-02-01T00:00:00Z", extra: str = "", head: s
     ).encode()
 
 
+@functools.cache
 def every() -> dict[str, bytes]:
     """
     One good file of each format.

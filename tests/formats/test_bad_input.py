@@ -8,7 +8,9 @@ import os
 import random
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import pytest
@@ -39,7 +41,7 @@ EXPECTED = {
     Reason.FILE_TOO_LARGE,
 }
 
-FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
+FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "1"))
 """How long the fuzz run at the end may take."""
 
 
@@ -47,16 +49,18 @@ def check(data: bytes) -> None:
     """
     Holds what is promised of every parser for any bytes.
     """
-    for password in (None, PASSWORD):
-        parsed = read(data, password, 1_800_000_000.0)
+    found = recognised(data)
+    # No other format looks at a password.
+    for password in (None, PASSWORD) if found.is_keystore else (None,):
+        parsed = found.read(ParseContext(password, 1_800_000_000.0))
         assert {problem.reason for problem in parsed.problems} <= EXPECTED
         assert len({item.name for item in parsed.items}) == len(parsed.items)
         for item in parsed.items:
             assert isinstance(item.kind, Kind)
             assert item.not_after == item.not_after  # not a NaN
             item.name.encode("utf-8")
-        found = failure(parsed)
-        assert found is None or found.detail
+        told = failure(parsed)
+        assert told is None or told.detail
         for problem in parsed.problems:
             assert "exporter failed" not in problem.detail
             problem.detail.encode("utf-8")
@@ -83,7 +87,7 @@ def test_truncated(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=6))
 def test_bits_flipped(name: str, changes: list[tuple[int, int]]) -> None:
     """
@@ -95,7 +99,6 @@ def test_bits_flipped(name: str, changes: list[tuple[int, int]]) -> None:
     check(bytes(data))
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     begin=st.sampled_from([data[:size] for data in SAMPLES.values() for size in (4, 12, 40)]),
     rest=st.binary(max_size=300),
@@ -107,7 +110,6 @@ def test_anything_behind_the_begin_of_a_format(begin: bytes, rest: bytes) -> Non
     check(begin + rest)
 
 
-@settings(max_examples=200, deadline=None)
 @given(names=st.lists(st.sampled_from(sorted(SAMPLES)), min_size=2, max_size=4))
 def test_files_glued_together(names: list[str]) -> None:
     """
@@ -117,6 +119,13 @@ def test_files_glued_together(names: list[str]) -> None:
 
 
 SAML = b"<md:EntitiesDescriptor xmlns:md='urn:oasis:names:tc:SAML:2.0:metadata'>"
+
+
+def many_attributes() -> bytes:
+    """
+    Metadata with an element that has 300,000 attributes.
+    """
+    return SAML + b"<a " + b" ".join(b'a%d=""' % number for number in range(300_000)) + b"/>"
 
 
 def nested_octets() -> bytes:
@@ -154,7 +163,7 @@ def broken_chains() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "data",
+    "made",
     [
         b"\x30\x80" * 100_000,
         b"\x24\x80" * 100_000,
@@ -180,32 +189,32 @@ def broken_chains() -> bytes:
         b"kind: Config\nusers:\n" + b"---\n" * 200_000,
         b"# ssh-rsa AAAA\n \n" * 100_000 + b"AAAA",
         b"x " * 100_000 + b"ssh-rsa AAAA",
-        broken_chains(),
+        broken_chains,
         b"-----BEGIN CERTIFICATE-----\n" + b"a:\n" * 5_000_000 + b"-----END CERTIFICATE-----\n",
         b"kind: Config\nusers: [" + b"a," * 500_000 + b"]",
         b"kind" * 4_000_000 + b"Config",
         b'{"keys":[' + b"[]," * 1_300_000 + b"{}]}",
         SAML + b'<md:EntityDescriptor validUntil="2030-01-01T00:00:00Z"/>' * 230_000,
         SAML + b'<a xmlns:x="' + b"u" * 1_000_000 + b'">' + b"<x:a/>" * 100_000,
-        SAML + b"<a " + b" ".join(b'a%d=""' % number for number in range(300_000)) + b"/>",
+        many_attributes,
         SAML + b"\n" * 15_000_000,
         b"@openssh.com " + b"a " * 8_000_000,
-        nested_octets(),
-        rc2_parts(20, 512 * 1024),
-        rc2_parts(100_000, 8),
+        nested_octets,
+        partial(rc2_parts, 20, 512 * 1024),
+        partial(rc2_parts, 100_000, 8),
     ],
     ids=count(),
 )
-def test_nested_and_huge_input_takes_bounded_time(data: bytes) -> None:
+def test_nested_and_huge_input_takes_bounded_time(made: bytes | Callable[[], bytes]) -> None:
     """
     What is built to exhaust a parser is given up soon: seconds of work of this process, at most.
     """
+    data = made if isinstance(made, bytes) else made()
     begin = time.process_time()
     check(data)
     assert time.process_time() - begin < 60
 
 
-@settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=200))
 def test_ber_is_read_or_refused(data: bytes) -> None:
     """
@@ -234,7 +243,7 @@ def test_ber_of_indefinite_length_and_strings_in_parts() -> None:
 
 def test_fuzz() -> None:
     """
-    Random damage to all samples for some seconds. FUZZ_SECONDS makes it longer.
+    Random damage to all samples for a second. FUZZ_SECONDS makes it longer.
     """
     chance = random.Random(20270115)
     samples = list(SAMPLES.values())

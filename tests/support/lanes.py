@@ -14,8 +14,14 @@ import pytest
 
 from tests.support.processes import running
 
+_harmless: dict[int, object] = {}
+"""What was followed and leads nowhere. Many tests have the same parameters, and some are large."""
+
 _STARTERS = {"create_subprocess_exec", "create_subprocess_shell", "sync_playwright"}
 """Names of others' functions that start programs."""
+
+_PLAIN = (str, bytes, int, float, type(None))
+"""Of these there are many, and they lead nowhere."""
 
 
 def starts_programs(item: pytest.Function) -> bool:
@@ -39,14 +45,15 @@ def _leads(start: object) -> bool:
     """
     True when a way leads from an object to a function that starts programs, through code of the tests.
     """
-    todo, seen = [start], set()
+    todo: list[object] = [start]
+    seen: dict[int, object] = {}
     while todo:
         one = todo.pop()
         if one is subprocess or one is running:
             return True
-        if id(one) in seen:
+        if isinstance(one, _PLAIN) or id(one) in seen or id(one) in _harmless:
             continue
-        seen.add(id(one))
+        seen[id(one)] = one
         if isinstance(one, dict):
             todo += one.values()
         elif isinstance(one, (list, tuple, set, frozenset)):
@@ -67,6 +74,7 @@ def _leads(start: object) -> bool:
             modules = [it for it in found if isinstance(it, ModuleType) and it.__name__.startswith("tests")]
             todo += [it for it in found if it not in modules]
             todo += [vars(it)[name] for it in modules for name in names & vars(it).keys()]
+    _harmless.update(seen)
     return False
 
 

@@ -267,7 +267,8 @@ def _rest(shown: Shown) -> None:
             # What is below the window is not drawn by all panels.
             height = shown.page.evaluate("document.documentElement.scrollHeight")
             shown.page.set_viewport_size({"width": WIDTH, "height": height})
-            now = shown.picture()
+            # Not PNG, which takes several times as long.
+            now = shown.page.screenshot(full_page=True, animations="disabled", type="jpeg", quality=80)
             if now == before and not shown.blank:
                 return
             before = now

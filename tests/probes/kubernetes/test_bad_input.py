@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model.errors import ProbeError
@@ -29,7 +29,7 @@ from tests.probes.kubernetes.api_server import Object, secret
 # Thousands of inputs for the same lines: tracing these would only multiply their time.
 pytestmark = pytest.mark.no_cover
 
-FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
+FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "1"))
 """How long the fuzz run at the end may take."""
 
 OF_OBJECTS = {
@@ -228,7 +228,6 @@ def test_all_that_is_damaged_below_is_good() -> None:
         assert change.stored is not None
 
 
-@settings(max_examples=300, deadline=None)
 @given(one=st.sampled_from(OBJECTS), data=st.data())
 def test_a_value_of_another_type_harms_its_own_object_only(
     one: tuple[Resource, Object], data: st.DataObject
@@ -252,7 +251,6 @@ def test_a_value_of_another_type_harms_its_own_object_only(
     check_events(resource, event_of(GOOD) + event_of(damaged))
 
 
-@settings(max_examples=150, deadline=None)
 @given(one=st.sampled_from(OBJECTS), key=st.sampled_from(["tls.crt", "some.data"]), data=st.data())
 def test_content_that_is_damaged_harms_its_own_key_only(
     one: tuple[Resource, Object], key: str, data: st.DataObject
@@ -277,7 +275,6 @@ def test_content_that_is_damaged_harms_its_own_key_only(
     assert isinstance(found[namespace, name].outcomes[f"{namespace}/{name}:good.pem"], Facts)
 
 
-@settings(max_examples=300, deadline=None)
 @given(one=st.sampled_from(OBJECTS), data=st.data())
 def test_bytes_that_are_damaged_are_refused_or_read(
     one: tuple[Resource, Object], data: st.DataObject
@@ -293,7 +290,6 @@ def test_bytes_that_are_damaged_are_refused_or_read(
         check(resource, bytes(changed[: data.draw(st.integers(0, len(changed)))]))
 
 
-@settings(max_examples=300, deadline=None)
 @given(value=anything, kind=st.sampled_from(["ADDED", "DELETED", "BOOKMARK", "ERROR"]) | anything)
 def test_any_json_is_borne(value: Any, kind: Any) -> None:
     """
@@ -306,7 +302,6 @@ def test_any_json_is_borne(value: Any, kind: Any) -> None:
         check_events(one, event_of(value, kind))
 
 
-@settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_borne(data: bytes) -> None:
     """
@@ -342,9 +337,10 @@ def test_what_is_huge_takes_bounded_time(name: str) -> None:
     data = HUGE[name]()
     assert len(data) <= PAGE_LIMIT
     begin = time.process_time()
-    for one in (RESOURCES["secrets"][0], RESOURCES["webhooks"][0]):
-        check_page(one, data)
-        check_events(one, data)
+    # Only what is in an object is read in another way than in a Secret.
+    one = RESOURCES["webhooks" if name == "hooks" else "secrets"][0]
+    check_page(one, data)
+    check_events(one, data)
     assert time.process_time() - begin < 40
 
 
@@ -374,7 +370,7 @@ def test_what_is_huge_takes_bounded_memory(name: str) -> None:
 
 def test_fuzz() -> None:
     """
-    Random damage to all objects for some seconds. FUZZ_SECONDS makes it longer.
+    Random damage to all objects for a second. FUZZ_SECONDS makes it longer.
     """
     chance = random.Random(20270115)
     end = time.monotonic() + FUZZ_SECONDS
