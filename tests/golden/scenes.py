@@ -155,9 +155,7 @@ def an_older_one_is_back() -> str:
     """
     Another issuer and another key, early in the life of what was there, which ended and began later.
     """
-    scene = Scene().see(target(), seen(facts(certificate(), intermediate())))
-    for held in scene.memory.known(target()).endpoints.values():
-        held.past.trusted_at = NOW - 60
+    scene = Scene().see(target(), seen(facts(certificate(), intermediate())), at=NOW - 60)
     older = certificate(issuer="CN=Other", key="rsa-2048", begin=NOW - 80 * DAY, end=NOW + 10 * DAY)
     return scene.see(target(), seen(facts(older, intermediate())), found=[Fault.UNTRUSTED_ROOT]).text()
 

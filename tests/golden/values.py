@@ -9,7 +9,7 @@ from typing import Any
 
 from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import Memory
-from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.judgement.habit import Habits
 from exporter.judgement.verdicts import Verdict, judge_facts, trustworthy
@@ -168,6 +168,10 @@ class Scene:
         """
         self.faults[of] = faults(*found)
         self.memory.update(TargetResult(of, looks, located, tuple(left_out)), at)
+        for held in self.memory.known(of).endpoints.values():
+            found_now = seen_facts(held.observation)
+            if not self.faults[of] and found_now is not None and found_now.presented:
+                held.past.trusted_at = held.seen_at
         return self
 
     def rows(self) -> list[EndpointRow]:

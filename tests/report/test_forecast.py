@@ -161,15 +161,15 @@ def test_a_newer_certificate_that_clients_refuse_is_none_that_was_not_deployed()
 
 def test_what_came_and_should_not_have_come_is_told() -> None:
     """
-    Another issuer and key at once, for three days; an older one, though not before a deployment is over.
+    Another issuer and key at once, for three days; an older one, once the newer was in service for days.
     """
     new, old = (
         certificate(issuer="CN=Other", key="rsa-2048"),
         certificate(begin=NOW - 60 * DAY, end=NOW + 30 * DAY),
     )
-    scene = Scene().see(target(), seen(facts(old)), at=NOW - 2 * DAY)
-    scene.see(target(), seen(facts(new)), at=NOW - HOUR).see(target(), seen(facts(old)), at=NOW)
-    assert (0.125, "ExpiryWentBackwards", "warning") in told(forecast(scene.rows(), NOW, 1))
+    scene = Scene().see(target(), seen(facts(old)), at=NOW - 20 * DAY)
+    scene.see(target(), seen(facts(certificate())), at=NOW - 14 * DAY).see(target(), seen(facts(old)), at=NOW)
+    assert (0.0, "ExpiryWentBackwards", "warning") in told(forecast(scene.rows(), NOW, 1))
 
     scene = Scene().see(target(), seen(facts(certificate())), at=NOW - DAY)
     scene.see(target(), seen(facts(new)), at=NOW - HOUR)

@@ -72,7 +72,7 @@ def test_what_clients_refuse_says_what_is_there_and_what_was() -> None:
     """
     A controller's default certificate is known at first sight, and until when all was well.
     """
-    scene = accepted(Scene().see(target(), seen(ending(75 * DAY))))
+    scene = Scene().see(target(), seen(ending(75 * DAY)))
     fake = ending(365 * DAY, subject="CN=Fake Certificate", issuer="CN=Fake Certificate")
     scene.see(target(), seen(fake), at=NOW + 60, found=[Fault.SELF_SIGNED])
     one = said(scene, "not_trusted", NOW + 60)
@@ -86,7 +86,7 @@ def test_what_was_never_well_says_so() -> None:
     Neither seen nor accepted.
     """
     never = Scene().see(target(), failed(Reason.CONNECTION_REFUSED))
-    assert said(never, "probe_failing").cause == "connection_refused, never seen"
+    assert said(never, "probe_failing", NOW + 900).cause == "connection_refused, never seen"
     refused = Scene().see(target(), seen(ending(75 * DAY)), found=[Fault.SELF_SIGNED])
     assert said(refused, "not_trusted").cause.endswith(", never accepted")
 
@@ -186,7 +186,10 @@ def test_what_is_late_by_its_habit_says_how_often_it_was_renewed_and_until_when(
         begin = NOW - (3 - number) * rhythm
         look = ProbeResult(OTHER, Observed(Facts((Item("crl", Kind.CRL, begin, begin + 10 * DAY),))), 0.01)
         scene.see(of, look, at=begin)
-    causes = {said(scene, "signature_stale", NOW + 9.6 * DAY + hour * HOUR).cause for hour in range(9)}
+    causes: set[str] = set()
+    for hour in range(9):
+        now = NOW + 9.6 * DAY + hour * HOUR
+        causes.add(said(scene.see(of, look, at=now), "signature_stale", now).cause)
     assert causes == {f"it was renewed every {words_of_it} until 9 d ago"}
 
 
