@@ -203,10 +203,23 @@ class Past:
         elif identity == _identity(old) or not accepted:
             # Another one of the same, or a fault that was put right: nothing new is to be told.
             return
-        elif identity in {(one.issuer, one.key) for one in self.formers.get(name, ())}:
+        elif self._is_back(name, identity) or self._was_brief(name, before, identity):
             self.identity_changed_at.pop(name, None)
         else:
             self.identity_changed_at[name] = now
+
+    def _is_back(self, name: str, identity: tuple[str, str] | None) -> bool:
+        """
+        Return True when issuer and key are those of a leaf that was there before.
+        """
+        return identity in {(one.issuer, one.key) for one in self.formers.get(name, ())}
+
+    def _was_brief(self, name: str, before: Item, identity: tuple[str, str] | None) -> bool:
+        """
+        Return True when the leaf before was there for a moment only, and an earlier issuer is back.
+        """
+        issuers = {one.issuer for one in self.formers.get(name, ())}
+        return identity is not None and identity[0] in issuers and self.served[name] < in_service(before)
 
 
 def in_service(item: Item) -> float:

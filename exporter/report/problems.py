@@ -185,14 +185,17 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     if item.kind is not Kind.LEAF:
         return ""
     past, seen = onset.known.past, onset.known.seen_at
-    before, changed_at = past.previous.get(item.name), past.changed_at.get(item.name, float("-inf"))
+    before, trusted_at = past.previous.get(item.name), past.trusted_at
     if before is not None and rolled_back_at(onset.known, item) is not None:
         return f"an older one is served again: the one before it ends on {date(before.not_after)}"
     if changed and before is not None:
         return f"issuer and key changed lately, from {_issuer(before)} to {_issuer(item)}"
-    # Clients accepted this very certificate at an earlier look, or its predecessor had the same.
-    accepted = past.trusted_at is not None and seen is not None and changed_at <= past.trusted_at < seen
-    same = accepted or (before is not None and _identity(before) == _identity(item) is not None)
+    # Clients accepted it, and it came before the last probe; or its predecessor had the same.
+    came = past.changed_at.get(item.name, past.first_at)
+    came = trusted_at if came is None else came
+    accepted = came is not None and trusted_at is not None and seen is not None and came <= trusted_at
+    same = accepted and came != seen
+    same = same or (before is not None and _identity(before) == _identity(item) is not None)
     return "same key and issuer as before" if same else ""
 
 

@@ -25,7 +25,7 @@ PATIENCE = 60.0
 RULES = Path(__file__).parents[2] / "alerts" / "rules.yml"
 PAGER = "secret of pagerduty-on-call"
 
-LIFETIME = 12.0
+LIFETIME = 20.0
 """Seconds from the start of the test to the end of the certificate that runs out in it."""
 
 

@@ -98,7 +98,8 @@ def test_no_label_of_a_target_takes_the_place_of_one_of_the_rules() -> None:
             used |= set(names.split(", "))
     assert {"heartbeat", "severity", "job", "target", "endpoint", "pod", "problem"} <= used
     assert "location" in RESERVED_LABELS
-    assert used - {"cluster"} <= RESERVED_LABELS
+    # The exporter's own series have it, and no target's.
+    assert used - {"cluster", "shard"} <= RESERVED_LABELS
 
 
 def test_writing_again_writes_nothing(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def test_the_dashboards_link_to_the_runbooks_that_the_exporter_serves(tmp_path: 
         text = path.read_text()
         assert "github.com/expiry-exporter/expiry-exporter/blob/main/alerts" not in text
         links |= set(re.findall(r"https://e\.example/runbooks/[^\"]*", text))
-    assert {"", "${__value.raw}", "ExpiryExporterDown"} <= {link.rpartition("/")[2] for link in links}
+    assert {"", "ExpiryExporterDown", "ExpiryNotDeployed"} <= {link.rpartition("/")[2] for link in links}
     assert not any(link.endswith(".md") for link in links)
     wiki = "https://wiki.example.com"
     for path in write_dashboards(tmp_path / "b", "https://e.example", runbooks_url=wiki, force=False).paths:

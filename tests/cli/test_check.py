@@ -418,7 +418,7 @@ def test_the_document_says_what_failed() -> None:
                 "level": "unknown",
                 "findings": [
                     {
-                        "problem": "probe_failing",
+                        "problem": None,
                         "level": "unknown",
                         "words": "connection_refused: words about connection_refused",
                         "advice": FAILURES[Reason.CONNECTION_REFUSED],

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter import __version__
+from exporter.cli.rule_formats import stamped
 from exporter.demo.minter import Minted, mint
 from tests.image import builder
 from tests.support.certificates import DAY, NOW, write_pair
@@ -214,6 +216,7 @@ def test_alerts_and_dashboards_are_in_it(container: str, tmp_path: Path) -> None
         for path in alerts.rglob("*")
         if path.is_file() and not path.name.endswith(".test.yml")
     }
+    shipped["rules.yml"] = stamped(shipped["rules.yml"].decode(), __version__).encode()
     written = tmp_path / "alerts"
     assert shipped == {
         str(path.relative_to(written)): path.read_bytes() for path in written.rglob("*") if path.is_file()

@@ -80,7 +80,7 @@ def test_a_renewer_that_stops_is_told_of_with_its_policy() -> None:
     policy = BUILT_IN["vault-agent"]
     one = place(f"https://{host}", [(0.0, served(leaf(host, end - 32 * DAY, 32 * DAY)))], policy=policy)
     found = firings(record(fleet(one), 5 * DAY, HOUR))
-    warning = found[Name("ExpirySoon", "warning", f"https://{host}", "leaf")]
+    warning = found[Name("ExpiryRenewalOverdue", "warning", f"https://{host}", "leaf")]
     critical = found[Name("ExpirySoon", "critical", f"https://{host}", "leaf")]
     assert end - 0.04 * 32 * DAY <= warning.first < critical.first < end
 
