@@ -155,10 +155,16 @@ def issuers(value: Any) -> tuple[str, ...]:
         if "any" in found:
             raise ValueError("`any` stands alone: remove it, or the others")
         digits = one.lower().removeprefix("sha256:").replace(":", "")
-        if len(digits) >= 32 and re.fullmatch("[0-9a-f]+", digits) and fingerprint(one) is None:
+        in_pairs = re.fullmatch("[0-9a-f]{2}(:[0-9a-f]{2})+", one.lower()) is not None
+        is_hex = re.fullmatch("[0-9a-f]{32,}", digits) is not None
+        if (in_pairs or is_hex) and fingerprint(one) is None:
             raise ValueError(
                 f"{shown(one)} is no SHA-256 fingerprint: that has 64 hexadecimal digits, not {len(digits)}; "
                 "`openssl x509 -noout -fingerprint -sha256` prints it"
+            )
+        if re.match(r"(CN|OU|O|C|DC)\s*=", one, re.IGNORECASE):
+            raise ValueError(
+                f"{shown(one)} is a whole distinguished name: write the common name or the organization alone"
             )
         if "*" in one or "?" in one:
             raise ValueError(

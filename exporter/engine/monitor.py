@@ -263,7 +263,9 @@ class Monitor:
         anchors = self._anchors.anchors(target.ca_file)
         held.judged = judge_again(held.judged, held.facts, target, anchors, now, held.past.habits)
         verdict = held.judged.verdict
-        if seen and not verdict.faults and held.facts.presented and seen_facts(held.observation) is not None:
+        is_new = seen and held.facts.presented and seen_facts(held.observation) is not None
+        # What none of the expected CAs issued does not count as what was in service.
+        if is_new and not verdict.faults and not any(one.foreign for one in verdict.items):
             held.past.trusted_at = held.seen_at
         return verdict
 
@@ -345,10 +347,19 @@ def _seen(
     Return what was shown in this place, as problems are decided by it.
     """
     judged = [(one, one.judged) for one in shown if one.judged is not None]
-    past = Past(trusted_at=held.past.trusted_at)
+    # What was there from the first probe on was never accepted before it.
+    accepted, never = Past(trusted_at=held.past.trusted_at), Past()
     others = tuple(
         Known(
-            target, label, Observed(one.facts), one.seen_at, one.facts, last.verdict, last, past, _facts(held)
+            target,
+            label,
+            Observed(one.facts),
+            one.seen_at,
+            one.facts,
+            last.verdict,
+            last,
+            never if one.sightings.since == held.past.first_at else accepted,
+            _facts(held),
         )
         for one, last in judged
         if is_due(one, look, now)

@@ -149,7 +149,9 @@ def usual(habit: Habit, item: Item) -> Usual | None:
     if item.kind in SIGNED:
         # So many come in one lifetime that one may be left out.
         grace = max(grace, age)
-    due, warning = age + slack, age + max(slack + grace, DAY)
+    # The longest that passed lately: on working days there are weekends, and a rhythm may change.
+    longest = min(max(one.age for one in habit.renewals), lifetime)
+    due, warning = age + slack, max(age + max(slack + grace, DAY), longest + slack)
     if item.kind not in SIGNED:
         # As by policy: who installs something anew each week is not bound to do so for ever.
         warning = max(warning, lifetime / 2)

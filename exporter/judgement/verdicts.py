@@ -194,7 +194,8 @@ def _judged_item(
         deadlines,
         policy,
         trusted.get(one.fingerprint_sha256),
-        kin,
+        # What somebody else issued is no renewal of ours.
+        None if foreign else kin,
         foreign=foreign,
         rhythm=rhythm,
     )

@@ -5,6 +5,7 @@ These are the texts of a notification. Nothing in them changes by the minute: th
 they are shown.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ WORDS_LIMIT = 1000
 
 SEVERAL = "one of several behind this address"
 """The words about what one server of several shows."""
+
+
+_MARKS = re.compile(r"\b(Where|Why|First step|Command|More|Since): ")
+"""The beginnings of the parts of a notification: no text of a certificate may look like one."""
 
 
 Reach = Mapping[str, frozenset[str]]
@@ -79,7 +84,10 @@ def end_of(row: ProblemRow) -> float:
     onset = row.found.onset
     if onset.judged is not None:
         return onset.judged.item.not_after
-    well = {Problem.PROBE_FAILING: onset.known.seen_at, Problem.NOT_TRUSTED: onset.known.past.trusted_at}
+    seen_at, past = onset.known.seen_at, onset.known.past
+    # What was never seen has been like this since the first probe.
+    failing = past.failing_since if seen_at is None else seen_at
+    well = {Problem.PROBE_FAILING: failing, Problem.NOT_TRUSTED: past.trusted_at}
     last = well.get(onset.problem)
     return row.since if last is None else last
 
@@ -90,7 +98,8 @@ def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> W
     """
     onset = row.found.onset
     same = reached.get(fingerprint_of(row), frozenset()) - {onset.known.target.name}
-    texts = (_cause(row), _where(row, same), advice_of(onset), command(onset, external_url))
+    cause, where = _MARKS.sub(r"\1:", _cause(row)), _MARKS.sub(r"\1:", _where(row, same))
+    texts = (cause, where, advice_of(onset), command(onset, external_url))
     return Words(*(bounded(text, WORDS_LIMIT) for text in texts))
 
 

@@ -458,6 +458,20 @@ BAD_FILES = {
             "hexadecimal digits, not 40; `openssl x509 -noout -fingerprint -sha256` prints it"
         ),
     ),
+    "issuers by a piece of a fingerprint": (
+        "targets: [{url: 'https://a', issuers: ['aa:bb:cc']}]",
+        (
+            "1: targets[0].issuers: 'aa:bb:cc' is no SHA-256 fingerprint: that has 64 hexadecimal digits, "
+            "not 6; `openssl x509 -noout -fingerprint -sha256` prints it"
+        ),
+    ),
+    "issuers by a whole name": (
+        "targets: [{url: 'https://a', issuers: ['O=Example Ltd']}]",
+        (
+            "1: targets[0].issuers: 'O=Example Ltd' is a whole distinguished name: write the common name or "
+            "the organization alone"
+        ),
+    ),
     "any issuer and others": (
         "targets: [{url: 'https://a', issuers: [any, Example]}]",
         "1: targets[0].issuers: `any` stands alone: remove it, or the others",

@@ -227,6 +227,7 @@ HEALTHY = {
     "hourly, and out for 17 hours": Rhythm(LIST, 7 * DAY, [*[HOUR] * 30, 18 * HOUR, *[HOUR] * 30]),
     "a daily job that moved": Rhythm(LIST, 10 * DAY, [*[DAY] * 9, DAY + 22 * HOUR, *[DAY] * 9]),
     "a weekly job that moved": Rhythm(LIST, 30 * DAY, [*[7 * DAY] * 5, 13 * DAY, *[7 * DAY] * 5]),
+    "on working days": Rhythm(LIST, 10 * DAY, [3 * DAY, DAY, DAY, DAY, DAY] * 4),
     "one more, by hand": Rhythm(LIST, 10 * DAY, [*[DAY] * 5, 0.3 * DAY, 0.7 * DAY, *[DAY] * 5]),
     "upon each revocation": Rhythm(LIST, 7.7 * DAY, EVENTS),
     "a host that is off at weekends": Rhythm(LIST, 10 * DAY, [DAY] * 30, failing=WEEKENDS),

@@ -171,6 +171,16 @@ def expecting(one: Place, *issuers: str) -> Place:
     return replace(one, target=replace(one.target, issuers=issuers))
 
 
+def test_what_another_issuer_issued_is_neither_newer_nor_what_was_there_before() -> None:
+    """
+    Once ours is back for two days it went nowhere, and there is nothing to deploy.
+    """
+    schedule = [(0.0, of_ours(-62 * DAY)), (DAY, foreign()), (3 * DAY, of_ours(2 * DAY))]
+    one = expecting(place(f"https://{HOST}", schedule), "replay intermediate")
+    found = firings(record(fleet(one), 8 * DAY, HOUR))
+    assert {name.alert for name in found} == {"ExpiryForeignIssuer"}
+
+
 def test_another_issuer_is_critical_at_once_and_until_it_is_put_right() -> None:
     """
     Also inside the renewal window, where nothing else would be said, and while it can't be seen.

