@@ -121,7 +121,11 @@ def differences(installed: str, wanted: str) -> list[str]:
         fields = sorted(name for name in {*rule, *there} if rule.get(name) != there.get(name))
         if fields:
             lines.append(f"{_words(key)}: {', '.join(fields)} {'differs' if len(fields) == 1 else 'differ'}")
-    return lines + [f"{_words(key)}: not in the rules of this version" for key in found if key not in ours]
+    lines += [f"{_words(key)}: not in the rules of this version" for key in found if key not in ours]
+    if not lines and _layout(installed) != _layout(wanted):
+        # Recorded expressions need each other's result, and an alert theirs, in the same evaluation.
+        lines.append("groups: their names, intervals or order differ, or that of the rules in them")
+    return lines
 
 
 def version_of(text: str) -> str:
@@ -165,18 +169,17 @@ def _groups(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _rules(text: str) -> list[dict[str, Any]]:
-    return [
-        rule
-        for group in _groups(_document(text))
-        for rule in group.get("rules") or ()
-        if isinstance(rule, dict)
-    ]
+    return [rule for group in _groups(_document(text)) for rule in _rules_of(group)]
+
+
+def _rules_of(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [rule for rule in group.get("rules") or () if isinstance(rule, dict)]
 
 
 def _by_name(text: str) -> Rules:
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for rule in _rules(text):
-        name = str(rule.get("alert") or rule.get("record") or rule.get("title") or "rule without a name")
+        name = _name(rule)
         severity = str((rule.get("labels") or {}).get("severity", ""))
         notes = {key: text for key, text in (rule.get("annotations") or {}).items() if key != "runbook_url"}
         plain = {key: value for key, value in rule.items() if key not in {"annotations", "alert", "record"}}
@@ -185,6 +188,20 @@ def _by_name(text: str) -> Rules:
             plain["expr"] = expression.strip()
         found[name, severity] = {**plain, **notes}
     return found
+
+
+def _layout(text: str) -> list[tuple[object, object, list[str]]]:
+    """
+    Return name and interval of each group, with the names of its rules in their order.
+    """
+    return [
+        (group.get("name"), group.get("interval"), [_name(rule) for rule in _rules_of(group)])
+        for group in _groups(_document(text))
+    ]
+
+
+def _name(rule: Mapping[str, Any]) -> str:
+    return str(rule.get("alert") or rule.get("record") or rule.get("title") or "rule without a name")
 
 
 def _words(key: tuple[str, str]) -> str:

@@ -10,6 +10,9 @@ from urllib.parse import quote
 
 from exporter.model.urls import SCHEMES, Form, url_of_host
 
+IGNORED = "the path is ignored, a server has its certificate for all"
+"""The remark about the path of a page."""
+
 
 def named(texts: Iterable[str]) -> Iterator[str]:
     """
@@ -39,7 +42,7 @@ def meant(text: str, names: Container[str]) -> tuple[str, str]:
         place, slash, path = rest.partition("/")
         known = SCHEMES.get(scheme.lower())
         if known is not None and known.form is Form.HOST and slash and path:
-            return f"{scheme}://{place}", f"{text}: the path is ignored, a server has its certificate for all"
+            return f"{scheme}://{place}", f"{text}: {IGNORED}"
         return text, ""
     path_of_file = Path(text).expanduser()
     if path_of_file.exists():
@@ -52,4 +55,4 @@ def meant(text: str, names: Container[str]) -> tuple[str, str]:
     url = url_of_host(place)
     if url is None:
         return text, ""
-    return url, f"{text}: the path is ignored, a server has its certificate for all" if slash else ""
+    return url, f"{text}: {IGNORED}" if slash else ""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from exporter.model.observation import Facts, Item
 from exporter.model.policies import DAY, HOUR, lateness
-from exporter.model.reasons import Kind
+from exporter.model.reasons import SIGNED, Kind
 
 ENOUGH = 3
 """Renewals from which a habit is learned."""
@@ -34,11 +34,11 @@ TOLERANCE = 1 / 3
 """Share of the rhythm by which a renewal may differ from it, and by which the next one may be late."""
 
 
-SIGNED = frozenset({Kind.CRL, Kind.OCSP, Kind.DNSSEC, Kind.METADATA})
+BY_THE_CLOCK = SIGNED | {Kind.METADATA}
 """Kinds that a machine makes anew by the clock, often many times in their lifetime."""
 
 
-LEARNED = SIGNED | {Kind.LEAF, Kind.SSH}
+LEARNED = BY_THE_CLOCK | {Kind.LEAF, Kind.SSH}
 """
 Kinds whose habit is learned. An intermediate comes with its leaf; people renew authorities and domains.
 """
@@ -146,13 +146,13 @@ def usual(habit: Habit, item: Item) -> Usual | None:
     age = lifetime - least
     slack = max(min(age, least), 0.0) * TOLERANCE
     grace = lateness(lifetime)
-    if item.kind in SIGNED:
+    if item.kind in BY_THE_CLOCK:
         # So many come in one lifetime that one may be left out.
         grace = max(grace, age)
     # The longest that passed lately: on working days there are weekends, and a rhythm may change.
     longest = min(max(one.age for one in habit.renewals), lifetime)
     due, warning = age + slack, max(age + max(slack + grace, DAY), longest + slack)
-    if item.kind not in SIGNED:
+    if item.kind not in BY_THE_CLOCK:
         # As by policy: who installs something anew each week is not bound to do so for ever.
         warning = max(warning, lifetime / 2)
     return Usual(item.not_before + due, item.not_before + warning, left)

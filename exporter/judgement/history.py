@@ -157,7 +157,7 @@ class Past:
             self.previous[name] = old
             # What was there from the first look on may be there since it was issued.
             self.served[name] = now - (old.not_before if began is None else began)
-        if (identity := _identity(old)) is not None:
+        if (identity := identity_of(old)) is not None:
             assert old.certificate is not None
             fingerprint = old.certificate.fingerprint_sha256
             others = [one for one in self.formers.get(name, ()) if one.fingerprint != fingerprint]
@@ -197,10 +197,10 @@ class Past:
         self._compare_identity(old, new, now, accepted=accepted)
 
     def _compare_identity(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
-        name, before, identity = new.name, self.previous[new.name], _identity(new)
+        name, before, identity = new.name, self.previous[new.name], identity_of(new)
         if not changed_identity(before, new, now):
             self.identity_changed_at.pop(name, None)
-        elif identity == _identity(old) or not accepted:
+        elif identity == identity_of(old) or not accepted:
             # Another one of the same, or a fault that was put right: nothing new is to be told.
             return
         elif self._is_back(name, identity) or self._was_brief(name, before, identity):
@@ -255,13 +255,13 @@ def changed_identity(old: Item, new: Item, now: float) -> bool:
     Each of the two changes alone is usual: new keys come with most renewals, and an authority issues by turns
     from several certificates of its own.
     """
-    was, became = _identity(old), _identity(new)
+    was, became = identity_of(old), identity_of(new)
     if was is None or became is None or was[0] == became[0] or was[1] == became[1]:
         return False
     return old.not_after - now > renewal_window(old)
 
 
-def _identity(item: Item) -> tuple[str, str] | None:
+def identity_of(item: Item) -> tuple[str, str] | None:
     """
     Return the issuer and the key of a leaf; None for every other item.
     """

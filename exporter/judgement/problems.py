@@ -15,12 +15,8 @@ from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, 
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, UNSEEN_LEAST, Severity
 from exporter.model.problems import MEANINGS, Problem
-from exporter.model.reasons import Fault, Hazard, Kind
+from exporter.model.reasons import SIGNED, Fault, Hazard, Kind
 from exporter.model.targets import Target
-
-SIGNED = frozenset({Kind.CRL, Kind.OCSP, Kind.DNSSEC})
-"""Kinds that a machine signs anew every few days."""
-
 
 LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PENDING_DELETE})
 """Hazards that are critical: the domain is gone from DNS or about to go to somebody else."""

@@ -127,3 +127,7 @@ class Kind(StrEnum):
     """An OpenSSH certificate, of a host or a user."""
     METADATA = "metadata"
     """SAML metadata that states until when it is valid."""
+
+
+SIGNED = frozenset({Kind.CRL, Kind.OCSP, Kind.DNSSEC})
+"""Kinds that a machine signs anew every few days."""

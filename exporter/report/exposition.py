@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
-from exporter.engine.scrape import EndpointRow, TargetRow
+from exporter.engine.scrape import EndpointRow, TargetRow, verdicts
 from exporter.judgement.newest import Kin, Newest
-from exporter.judgement.problems import Key, hidden_by
+from exporter.judgement.problems import Key, hidden_by, newest_ends
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Failed
@@ -169,10 +169,7 @@ class Exposition:
         lines: Lines = {family: [] for family in FAMILIES}
         blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
         self._blocks = blocks
-        newest: Newest[None] = Newest()
-        for block in blocks.values():
-            for kin, trusted, end, _ in block.compared:
-                newest.add(kin, trusted, end, None)
+        newest = newest_ends(verdicts(endpoints))
         for row in endpoints:
             blocks[row.target.name, row.label].add_to(lines, row.held, newest)
         for target in targets:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.engine.memory import ProblemRow
+from exporter.judgement.history import identity_of
 from exporter.judgement.problems import Onset, rolled_back_at
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
@@ -146,9 +147,9 @@ def _presented(onset: Onset) -> str:
         printable(leaf.certificate.common_name or leaf.certificate.subject) or "a certificate without subject"
     )
     before = onset.known.past.previous.get(leaf.name)
-    was = _issuer(before) if before is not None else ""
-    earlier = f" (before it one by {was})" if was and was != _issuer(leaf) else ""
-    return f"presented is {name} by {_issuer(leaf)}{earlier}"
+    was = issuer_of(before) if before is not None else ""
+    earlier = f" (before it one by {was})" if was and was != issuer_of(leaf) else ""
+    return f"presented is {name} by {issuer_of(leaf)}{earlier}"
 
 
 def _last_well(onset: Onset) -> str:
@@ -180,7 +181,7 @@ def issued_by(judged: JudgedItem) -> str:
     Return who issued a certificate that none of the expected CAs issued, and who those are, in words.
     """
     more = f" and {len(judged.foreign) - NAMED} more" if len(judged.foreign) > NAMED else ""
-    return f"issued by {_issuer(judged.item)}, expected is {' or '.join(judged.foreign[:NAMED])}{more}"
+    return f"issued by {issuer_of(judged.item)}, expected is {' or '.join(judged.foreign[:NAMED])}{more}"
 
 
 def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
@@ -198,19 +199,14 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     if before is not None and rolled_back_at(onset.known, item) is not None:
         return f"an older one is served again: the one before it ends on {date(before.not_after)}"
     if changed and before is not None:
-        return f"issuer and key changed lately, from {_issuer(before)} to {_issuer(item)}"
+        return f"issuer and key changed lately, from {issuer_of(before)} to {issuer_of(item)}"
     # Clients accepted it, and it came before the last probe; or its predecessor had the same.
     came = past.changed_at.get(item.name, past.first_at)
     came = trusted_at if came is None else came
     accepted = came is not None and trusted_at is not None and seen is not None and came <= trusted_at
     same = accepted and came != seen
-    same = same or (before is not None and _identity(before) == _identity(item) is not None)
+    same = same or (before is not None and identity_of(before) == identity_of(item) is not None)
     return "same key and issuer as before" if same else ""
-
-
-def _identity(item: Item) -> tuple[str, str] | None:
-    one = item.certificate
-    return (one.issuer_organization, one.public_key_sha256) if one is not None else None
 
 
 def _habit(judged: JudgedItem, seen_at: float | None) -> str:
@@ -224,7 +220,10 @@ def _habit(judged: JudgedItem, seen_at: float | None) -> str:
     return f"it was renewed every {rounded(judged.rhythm)} until {age // DAY:.0f} d ago"
 
 
-def _issuer(item: Item) -> str:
+def issuer_of(item: Item) -> str:
+    """
+    Return the organization that issued an item, or its name; `none` when it has no certificate.
+    """
     return printable(item.certificate.issuer_organization) if item.certificate is not None else "none"
 
 

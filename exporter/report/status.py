@@ -18,7 +18,7 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Kind, Lookup
 from exporter.report import advice
 from exporter.report.families import bounded
-from exporter.report.problems import advice_of, issued_by
+from exporter.report.problems import advice_of, issued_by, issuer_of
 from exporter.report.times import ago, date, span
 
 
@@ -195,7 +195,7 @@ def _changed_identity(row: EndpointRow, item: Item, at: float, now: float) -> st
     before = row.held.past.previous.get(item.name)
     issuers, since = "", "; it has changed again since then"
     if at == row.held.past.changed_at.get(item.name) and before is not None:
-        issuers, since = f" from {_issuer(before)} to {_issuer(item)}", ""
+        issuers, since = f" from {bounded(issuer_of(before))} to {bounded(issuer_of(item))}", ""
     return (
         f"{_named(item)} changed its issuer{issuers} and its key together {ago(now - at)}, "
         f"on {date(at)}, long before a renewal was due{since}"
@@ -271,10 +271,6 @@ _NOT_UPDATED = {
     Lookup.RENEWAL_INFORMATION: "the issuer gave no new time for the renewal",
     Lookup.DNS: "not all that DNS was asked about its names was answered",
 }
-
-
-def _issuer(item: Item) -> str:
-    return bounded(item.certificate.issuer_organization) if item.certificate is not None else "none"
 
 
 def _named(item: Item) -> str:

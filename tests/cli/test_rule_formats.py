@@ -224,3 +224,31 @@ def test_vmalert_takes_the_rules() -> None:
         ["vmalert", "-dryRun", f"-rule={SHIPPED}"], capture_output=True, text=True, check=False, timeout=20
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("broken", ["order", "interval", "name", "halves"])
+def test_rules_in_another_layout_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    """
+    One group, one after the other: else an alert misses what was recorded, or its failures are not told.
+    """
+    path = written(tmp_path) / "rules.yml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (group,) = document["groups"]
+    match broken:
+        case "order":
+            group["rules"].reverse()
+        case "interval":
+            group["interval"] = "10m"
+        case "name":
+            group["name"] = "certificates"
+        case "halves":
+            document["groups"].append({"name": "rest", "rules": group["rules"][5:]})
+            del group["rules"][5:]
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["alerts", "--check", str(path)]) == 1
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  groups: their names, intervals or order differ, or that of the rules in them"
+    ]

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.shorthand import meant, named
-
-IGNORED = "the path is ignored, a server has its certificate for all"
+from exporter.cli.shorthand import IGNORED, meant, named
 
 
 @pytest.mark.parametrize(
