@@ -6,18 +6,23 @@ ARG BASE=python:3.13.9-slim-trixie
 FROM ${BASE} AS build
 WORKDIR /src
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
+COPY .locks/image.txt .locks/image.txt
 COPY exporter exporter
 COPY alerts alerts
 COPY grafana grafana
-# Two environments, so that the one which is shipped has neither pip nor what building needs.
+# Two environments, so that the one which is shipped has neither pip nor what building needs. The libraries are those of
+# the lock (tests/lock), each with its hash.
 RUN python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/expiry-exporter \
-    && /opt/build/bin/pip --python /opt/expiry-exporter install --no-cache-dir .
+    && /opt/build/bin/pip --python /opt/expiry-exporter install --no-cache-dir --require-hashes --requirement .locks/image.txt \
+    && /opt/build/bin/pip --python /opt/expiry-exporter install --no-cache-dir --no-deps .
 
 # The same image again: the environment points to the interpreter it was made with.
 FROM ${BASE}
 LABEL org.opencontainers.image.title="expiry-exporter" \
       org.opencontainers.image.description="Says, before an outage, that a certificate is about to run out" \
+      org.opencontainers.image.url="https://github.com/expiry-exporter/expiry-exporter" \
+      org.opencontainers.image.documentation="https://github.com/expiry-exporter/expiry-exporter/tree/main/exporter/manual" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/expiry-exporter /opt/expiry-exporter
 # Numbers, not names: Kubernetes can then prove runAsNonRoot, and no base image must know the user.

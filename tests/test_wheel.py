@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
     """
-    Its demo shows every state in /metrics and on the page; alert files, dashboards and the manual are in it.
+    Its demo shows every state in /metrics and on the page; alert files, dashboards, the manual and what
+    `deploy` writes are in it.
     """
     wheels = tmp_path / "wheels"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -70,3 +71,7 @@ def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
     subprocess.run([program, "dashboards", "--output-dir", tmp_path / "grafana"], check=True, cwd=tmp_path)
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "grafana").iterdir()}
     assert drawn == {f"expiry-{path.name}": path.read_bytes() for path in (ROOT / "grafana").glob("*.json")}
+    for kind in ("compose", "kubernetes", "helm", "systemd"):
+        command = [program, "deploy", kind, "--output-dir", tmp_path / kind]
+        subprocess.run(command, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    assert (tmp_path / "helm" / "values.schema.json").is_file()

@@ -1,0 +1,184 @@
+"""
+What a release is made of, the locks, and the workflows that test and release.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from exporter import __version__
+from tests.support.readme import REPOSITORY
+
+BESIDE = Path(sys.executable).parent
+
+WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def locked(name: str) -> dict[str, set[str]]:
+    """
+    The versions in a lock, by the name of the library.
+    """
+    versions: dict[str, set[str]] = {}
+    for line in (REPOSITORY / ".locks" / name).read_text("utf-8").splitlines():
+        if found := re.match(r"([a-z0-9.-]+)==([^ ;]+)", line):
+            versions.setdefault(found[1], set()).add(found[2])
+    return versions
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"), [("image.txt", []), ("dev.txt", ["dev", "quic"])], ids=["image", "tests"]
+)
+def test_a_lock_has_what_the_project_asks_for(lock: str, extras: list[str]) -> None:
+    """
+    After a change of dependencies, tests/lock writes it anew.
+    """
+    asked = [
+        *PROJECT["dependencies"],
+        *(one for extra in extras for one in PROJECT["optional-dependencies"][extra]),
+    ]
+    versions = locked(lock)
+    for requirement in map(Requirement, asked):
+        found = versions.get(canonicalize_name(requirement.name), set())
+        assert found, f"{requirement} is not in .locks/{lock}: run tests/lock"
+        assert all(map(requirement.specifier.contains, found)), f"{requirement}: run tests/lock"
+
+
+def test_the_image_has_the_libraries_that_were_tested() -> None:
+    """
+    What is shipped in the image was tested in just that version.
+    """
+    tests = locked("dev.txt")
+    assert {name: tests.get(name) for name in locked("image.txt")} == locked("image.txt")
+
+
+def test_each_library_of_a_lock_has_its_hashes() -> None:
+    """
+    Pip refuses another file of the same name and version.
+    """
+    for path in (REPOSITORY / ".locks").iterdir():
+        for block in re.split(r"\n(?=[a-z])", path.read_text("utf-8")):
+            assert "--hash=sha256:" in block, f"{path.name}: {block}"
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    The directory into which a release was built.
+    """
+    directory = tmp_path_factory.mktemp("release")
+    done = subprocess.run(
+        [REPOSITORY / ".github/build", directory], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return directory
+
+
+def test_a_release_has_the_wheel_and_the_sources(release: Path) -> None:
+    """
+    Of this version.
+    """
+    wheel = release / f"expiry_exporter-{__version__}-py3-none-any.whl"
+    assert "exporter/alerts/rules.yml" in zipfile.ZipFile(wheel).namelist()
+    assert (release / f"expiry_exporter-{__version__}.tar.gz").is_file()
+
+
+def test_the_bill_of_materials_names_what_is_shipped(release: Path) -> None:
+    """
+    Each library of the image's lock in its version, and the exporter itself; nothing of this machine.
+    """
+    text = (release / "sbom.cdx.json").read_text("utf-8")
+    bill: dict[str, Any] = json.loads(text)
+    assert bill["bomFormat"] == "CycloneDX"
+    shipped = {canonicalize_name(one["name"]): one["version"] for one in bill["components"]}
+    assert {name: {shipped[name]} for name in shipped if name != "expiry-exporter"}.items() <= locked(
+        "image.txt"
+    ).items()
+    needed = {canonicalize_name(Requirement(one).name) for one in PROJECT["dependencies"]}
+    assert needed <= shipped.keys()
+    assert bill["metadata"]["component"]["name"] == "expiry-exporter"
+    assert str(Path.home()) not in text
+    assert "/tmp/" not in text
+
+
+def test_every_library_says_its_licence(release: Path) -> None:
+    """
+    And none is one that would bind those who ship the image to publish their own code.
+    """
+    table = (release / "licences.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
+    assert len(rows) >= len(PROJECT["dependencies"])
+    for name, _, licence, _ in rows:
+        assert licence not in {"", "UNKNOWN"}, name
+        assert not re.search(r"(^|[^L])GPL|AGPL", licence), (name, licence)
+
+
+def test_the_sums_fit(release: Path) -> None:
+    """
+    SHA256SUMS has each file of the release, with its sum.
+    """
+    sums = dict(line.split("  ")[::-1] for line in (release / "SHA256SUMS").read_text("utf-8").splitlines())
+    files = {path.name: path.read_bytes() for path in release.iterdir() if path.name != "SHA256SUMS"}
+    assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+
+
+def lint(*command: str) -> None:
+    """
+    Run one of the linters that the tests' environment has.
+    """
+    done = subprocess.run(
+        [BESIDE / command[0], *command[1:]],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_workflows_are_what_github_takes() -> None:
+    """
+    By the schemas that GitHub's own products use.
+    """
+    lint("check-jsonschema", "--builtin-schema=vendor.github-workflows", *map(str, WORKFLOWS))
+    lint("check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml")
+
+
+def test_workflows_give_an_attacker_nothing() -> None:
+    """
+    As far as zizmor sees: no expression in a script, no credentials left behind, no right that is not needed.
+    """
+    lint("zizmor", "--offline", "--no-progress", ".github")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned(path: Path) -> None:
+    """
+    To a commit, with the version behind it: a tag can be moved to other code.
+    """
+    uses = re.findall(r"uses: (.*)", path.read_text("utf-8"))
+    assert uses
+    for use in uses:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use), use
+
+
+def test_workflows_try_the_pythons_that_are_named() -> None:
+    """
+    Those of the classifiers in pyproject.toml.
+    """
+    named = re.findall(r":: (3\.\d+)$", "\n".join(PROJECT["classifiers"]), re.MULTILINE)
+    jobs = yaml.safe_load((REPOSITORY / ".github/workflows/test.yml").read_text("utf-8"))["jobs"]
+    assert jobs["versions"]["strategy"]["matrix"]["python"] == named
