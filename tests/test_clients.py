@@ -72,7 +72,7 @@ async def serving(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, lingering_time=0.2)
     await runner.setup()
     assert runner.server is not None
-    listener = await clients.listen(runner.server, "127.0.0.1", 0)
+    listener = await clients.listen(runner.server, ("127.0.0.1", 0))
     watching = asyncio.get_running_loop().create_task(clients.watch())
     server = Server(listener.sockets[0].getsockname()[1])
     try:

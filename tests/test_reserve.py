@@ -37,6 +37,9 @@ def test_it_is_what_was_measured_and_half_as_much_again() -> None:
     For each endpoint, so that a fleet that grew has more; the slowest of the latest few counts.
     """
     reserve = Reserve()
+    reserve.note(1000, FIXED + 0.9, 0.0)
+    assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.9)
+    # From then on the first one counts no more: it judged everything anew.
     reserve.note(1000, FIXED + 0.2, 0.0)
     reserve.note(1000, FIXED + 0.1, 0.0)
     assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.2)

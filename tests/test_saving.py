@@ -174,6 +174,27 @@ def test_a_disk_that_hangs_is_told_and_left_behind(
     assert "What was seen since the last save will not survive the restart" in last
 
 
+def test_a_save_that_takes_long_is_not_followed_by_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It rests, however often scrapes come; the end of the process waits for no rest.
+    """
+    monkeypatch.setattr(saving, "LONG", 0.0)
+    monkeypatch.setattr(saving, "REST", 1_000_000.0)
+
+    async def work(one: Saving, memory: Memory) -> None:
+        one.begin()
+        await one.settle()
+        memory.restore("later", TargetMemory("y"))
+        one.begin()
+        await one.settle()
+        assert "later" not in names(path)
+
+    run(State(str(path), lambda: NOW), work)
+    assert "later" in names(path)
+
+
 class Broken(State):
     """
     A state with a fault of ours in it.

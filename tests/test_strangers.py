@@ -93,6 +93,9 @@ def server() -> Iterator[WebServer]:
 HOSTILE = "a\x1b[31m\x07\r\x85\u202eb"
 """Colours a terminal, rings its bell, overwrites a line, begins a new one, and turns the text round."""
 
+PAGES = ("/metrics", "/", "/unwatched", "/api/v1/items", "/api/v1/unwatched", "/targets")
+"""What tells of all targets."""
+
 SHOWN = r"a\u001b[31m\u0007\r\u0085\u202eb"
 
 
@@ -107,10 +110,7 @@ def test_a_hostile_subject_is_raw_nowhere(
 
     async def work(one: Target) -> None:
         async with serving(Config((one,))) as client:
-            pages = {
-                path: (await get(client, path))[1]
-                for path in ("/metrics", "/", "/targets/odd", "/api/v1/items", "/calendar.ics", "/targets")
-            }
+            pages = {path: (await get(client, path))[1] for path in (*PAGES, "/targets/odd", "/calendar.ics")}
             pages["debug"] = (await get(client, "/probe", target="odd", debug="true"))[1]
         for path, text in pages.items():
             # In JSON an escape of its own would be undone by who reads it.
@@ -236,7 +236,7 @@ def test_a_query_is_in_no_message_and_on_no_page(server: WebServer, caplog: pyte
 
     async def work() -> None:
         async with serving(Config((one,))) as client:
-            for path in ("/metrics", "/", "/targets/doc", "/api/v1/items", "/targets"):
+            for path in (*PAGES, "/targets/doc"):
                 _, text = await get(client, path)
                 assert "opensesame" not in text, path
             _, text = await get(client, "/probe", target="doc", debug="true")
@@ -403,13 +403,31 @@ def test_redirects_of_documents_are_judged(server: WebServer) -> None:
         (["10.0.0.0/8"], "https://a.example", ["127.0.0.1"], False),
         (["10.0.0.0/8"], "https://a.example", ["::ffff:10.0.0.1"], True),
         (["10.1.2.3"], "https://a.example", ["10.1.2.3"], True),
-        (["[2001:db8::]/32"], "https://a.example", ["2001:db8::1"], None),
+        (["[2001:db8::]/32"], "https://a.example", ["2001:db8::1"], True),
         (["2001:db8::/32"], "https://a.example", ["2001:db8::1"], True),
         # Addresses in the URL.
         (["10.0.0.0/8"], "https://10.1.2.3", [], True),
         (["10.0.0.0/8"], "https://8.8.8.8", [], None),
         (["10.0.0.0/8"], "https://[::ffff:10.0.0.1]", [], True),
         (["10.0.0.0/8"], "https://[::ffff:8.8.8.8]", [], None),
+        # Ports, and ranges of them.
+        (["10.0.0.0/8:443"], "https://a.example", ["10.1.2.3"], True),
+        (["10.0.0.0/8:443"], "https://a.example:8443", ["10.1.2.3"], False),
+        (["[2001:db8::]/32:8000-8999"], "https://a.example:8443", ["2001:db8::1"], True),
+        (["[2001:db8::1]:443"], "https://[2001:db8::1]:444", [], None),
+        (["*.example:443"], "https://a.example", ["8.8.8.8"], True),
+        (["*.example:443"], "https://a.example:444", ["8.8.8.8"], None),
+        (["*.example:443"], "https://a.example", ["127.0.0.1"], False),
+        # `*` is everything but what gives a cloud's credentials away, in each of its forms.
+        (["*"], "https://a.example", [METADATA], False),
+        (["*"], "https://169.254.1.1", [], None),
+        (["https://*"], "https://a.example", ["fe80::1"], False),
+        (["*"], "https://a.example", ["fd00:ec2::254"], False),
+        (["*"], "https://a.example", ["100.100.100.200"], False),
+        (["*"], "https://a.example", ["::ffff:169.254.169.254"], False),
+        (["*"], "https://a.example", ["64:ff9b::a9fe:a9fe"], False),
+        (["*", "169.254.0.0/16"], "https://a.example", ["169.254.1.1"], True),
+        (["*", f"https://{METADATA}"], "https://a.example", [METADATA], True),
         # Names without a scheme.
         (["*.example"], "smtp://a.example:587", ["8.8.8.8"], True),
         (["*.example"], "smtp://a.example:587", ["127.0.0.1"], False),

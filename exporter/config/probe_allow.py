@@ -7,6 +7,7 @@ address is judged too, after the name was resolved.
 
 import fnmatch
 import ipaddress
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,6 +15,13 @@ from exporter.model.destinations import Range, embedded, is_this_host, range_of
 from exporter.model.urls import SCHEMES, Form, IPAddress, Url
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+_PORTS = re.compile(r"(?P<host>[^:/]+|\[[0-9a-f:.]+\](?:/\d+)?|[0-9.]+/\d+):(?P<low>\d+)(?:-(?P<high>\d+))?")
+
+
+ANY = range(65536)
+"""The ports of an entry that names none; 0 for what has no port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +32,9 @@ class Allowed:
 
     patterns: tuple[str, ...]
     """Lower-case patterns of URLs in their normal form."""
-    names: tuple[str, ...]
-    """Lower-case patterns of host names."""
-    networks: tuple[Network, ...]
+    names: tuple[tuple[str, range], ...]
+    """Lower-case patterns of host names, with the ports that may be asked there."""
+    networks: tuple[tuple[Network, range], ...]
 
     def may_ask(self, url: Url, *, by_proxy: bool) -> bool:
         """
@@ -39,18 +47,23 @@ class Allowed:
             return True
         if not self.networks or SCHEMES[url.scheme].form is not Form.HOST:
             return False
-        return not by_proxy if url.ip is None else self._is_inside(url.ip)
+        return not by_proxy if url.ip is None else self._is_inside(url, url.ip)
 
     def refusal(self, url: Url, address: IPAddress) -> str:
         """
         Return the reason why the URL must not lead to this address, in words; empty when it may.
         """
-        if self._is_inside(address) or self._fits(replace(url, host=str(address), ip=address)):
+        if self._is_inside(url, address):
             return ""
+        place = range_of(address)
         where = f"{url.host} has the address {address}"
+        if self._fits(replace(url, host=str(address), ip=address)):
+            # What gives a cloud's credentials away is never meant by `*`.
+            if place is not Range.LINK_LOCAL or self._names(address):
+                return ""
+            return f"{where}, {place.value}: if that is meant, add the address to probe.allow"
         if not self._fits(url):
             return f"{where}, and probe.allow of the configuration permits neither"
-        place = range_of(address)
         if place in {Range.PUBLIC, Range.PRIVATE} or (place is Range.LOOPBACK and is_this_host(url.host)):
             return ""
         return (
@@ -58,10 +71,15 @@ class Allowed:
             "if that is meant, add the address to it"
         )
 
-    def _is_inside(self, address: IPAddress) -> bool:
+    def _names(self, address: IPAddress) -> bool:
+        return any(str(address) in pattern for pattern in self.patterns)
+
+    def _is_inside(self, url: Url, address: IPAddress) -> bool:
         inner = embedded(address)
         forms = (address,) if inner is None else (address, inner)
-        return any(form in network for form in forms for network in self.networks)
+        return any(
+            form in network and url.port in ports for form in forms for network, ports in self.networks
+        )
 
     def _fits(self, url: Url) -> bool:
         """
@@ -76,7 +94,7 @@ class Allowed:
         patterns = self.patterns
         if not scheme.prober.is_public:
             patterns = tuple(pattern for pattern in patterns if pattern.startswith(f"{url.scheme}:"))
-        elif any(fnmatch.fnmatchcase(url.host, name) for name in self.names):
+        elif any(url.port in ports and fnmatch.fnmatchcase(url.host, name) for name, ports in self.names):
             return True
         return any(fnmatch.fnmatchcase(form.lower(), pattern) for form in forms for pattern in patterns)
 
@@ -85,24 +103,30 @@ class Allowed:
 def allowed(entries: tuple[str, ...]) -> Allowed:
     """
     Parse the entries: a network or an address (`10.0.0.0/8`, `192.0.2.1`, `2001:db8::/32`), the name of a
-    host (`*.example.com`), else a pattern of URLs (`https://*.example.com`, `*`).
+    host (`*.example.com`), each also with a port or a range of them (`10.0.0.0/8:443`, `[2001:db8::]/32:443`,
+    `*.example.com:8000-8999`), else a pattern of URLs (`https://*.example.com`, `*`).
     """
     patterns: list[str] = []
-    names: list[str] = []
-    networks: list[Network] = []
+    names: list[tuple[str, range]] = []
+    networks: list[tuple[Network, range]] = []
     for entry in map(str.lower, entries):
+        host, ports = entry, ANY
         network = _network(entry)
+        if network is None and (found := _PORTS.fullmatch(entry)) is not None:
+            host, low = found["host"], int(found["low"])
+            ports = range(low, int(found["high"] or low) + 1)
+            network = _network(host)
         if network is not None:
-            networks.append(network)
-            continue
-        patterns.append(entry)
-        if ":" not in entry and "/" not in entry and "." in entry:
-            names.append(entry)
+            networks.append((network, ports))
+        elif ports is not ANY or (":" not in entry and "/" not in entry and "." in entry):
+            names.append((host, ports))
+        else:
+            patterns.append(entry)
     return Allowed(tuple(patterns), tuple(names), tuple(networks))
 
 
 def _network(entry: str) -> Network | None:
     try:
-        return ipaddress.ip_network(entry.strip("[]"), strict=False)
+        return ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
     except ValueError:
         return None

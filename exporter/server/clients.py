@@ -8,6 +8,8 @@ places are taken, the one that is needed least is dropped, so that scrapes and h
 import asyncio
 import ipaddress
 import logging
+import socket
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -56,6 +58,9 @@ class Client(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._early: list[bytes] | None = []
+        """What comes before the server's protocol knows of the client, with the end of a TLS handshake; then
+        None."""
         self._served = False
         self.asking = False
         """True when it has sent part of a request."""
@@ -72,15 +77,31 @@ class Client(asyncio.Protocol):
         Record the connection.
         """
         assert isinstance(transport, asyncio.Transport)
+        self.begin_handshake(transport)
+        if not self._clients.accepts(transport):
+            self.drop()
+        early, self._early = self._early or (), None
+        self._server.connection_made(transport)
+        for data in early:
+            self.data_received(data)
+
+    def begin_handshake(self, transport: asyncio.Transport) -> None:
+        """
+        Record the connection, or the one below its TLS, which takes a place before the server knows of it.
+        """
+        if self._transport is not None:
+            self._clients.remove(self._transport)
         self._transport = transport
         self.address = network_of(transport.get_extra_info("peername"))
         self._clients.add(transport, self)
-        self._server.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """
         Record the beginning of a request.
         """
+        if self._early is not None:
+            self._early.append(data)
+            return
         if not self.requests and not self.asking:
             self.asking, self.since = True, self._loop.time()
         self._server.data_received(data)
@@ -89,7 +110,7 @@ class Client(asyncio.Protocol):
         """
         Pass on that the client sends no more.
         """
-        return self._server.eof_received()
+        return self._server.eof_received() if self._early is None else None
 
     def pause_writing(self) -> None:
         """
@@ -111,7 +132,8 @@ class Client(asyncio.Protocol):
         """
         if self._transport is not None:
             self._clients.remove(self._transport)
-        self._server.connection_lost(exc)
+        if self._early is None:
+            self._server.connection_lost(exc)
 
     def begin(self) -> None:
         """
@@ -154,16 +176,46 @@ class Client(asyncio.Protocol):
             self._transport.abort()
 
 
+class Greeting(asyncio.Protocol):
+    """
+    A connection before its TLS handshake.
+    """
+
+    def __init__(self, clients: "Clients", client: Client, context: ssl.SSLContext) -> None:
+        self._clients = clients
+        self._client = client
+        self._context = context
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """
+        Begin the handshake.
+        """
+        assert isinstance(transport, asyncio.Transport)
+        self._clients.greet(self._client, transport, self._context)
+
+
 class Clients:
     """
     All connected clients.
     """
 
-    def __init__(self, places: int, patience: Patience = Patience()) -> None:
+    def __init__(
+        self,
+        places: int,
+        patience: Patience = Patience(),
+        accepts: Callable[[asyncio.BaseTransport], bool] = lambda _: True,
+    ) -> None:
+        """
+        `accepts` returns False for a connection, after its TLS handshake, that is to be closed at once.
+        """
         self._places = places
         self.patience = patience
+        self.accepts = accepts
         self._connected: dict[asyncio.BaseTransport, Client] = {}
         """The one that is connected longest comes first."""
+        self._came = asyncio.Event()
+        """Set while a client is connected, or one was since the last check."""
+        self._greeted: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         """
@@ -178,27 +230,70 @@ class Clients:
         return iter(self._connected.values())
 
     async def listen(
-        self, server: Callable[[], asyncio.Protocol], host: str | None, port: int
+        self,
+        server: Callable[[], asyncio.Protocol],
+        where: tuple[str | None, int] | socket.socket,
+        context: ssl.SSLContext | None = None,
     ) -> asyncio.Server:
         """
         Listen for clients of this server, which makes a protocol for each. Raises OSError.
+
+        `where` is a host (None: all addresses) and port, or a socket that listens already. With a `context`,
+        clients speak TLS.
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_explain)
+
+        def client() -> asyncio.Protocol:
+            made = self._client(server)
+            return made if context is None else Greeting(self, made, context)
+
         # The backlog is also how many are accepted before anything else has its turn.
-        listening = await loop.create_server(
-            lambda: self._client(server), host, port, backlog=ACCEPTED_AT_ONCE
-        )
+        if isinstance(where, socket.socket):
+            listening = await loop.create_server(client, sock=where, backlog=ACCEPTED_AT_ONCE)
+        else:
+            listening = await loop.create_server(client, *where, backlog=ACCEPTED_AT_ONCE)
         for one in listening.sockets:
             with one.dup() as same:
                 same.listen(QUEUE)
         return listening
 
+    def greet(self, client: Client, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        """
+        Begin the TLS handshake with a client.
+        """
+        client.begin_handshake(transport)
+        task = asyncio.get_running_loop().create_task(self._handshake(client, transport, context))
+        self._greeted.add(task)
+        task.add_done_callback(self._greeted.discard)
+
+    async def _handshake(self, client: Client, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            encrypted = await loop.start_tls(
+                transport, client, context, server_side=True, ssl_handshake_timeout=self.patience.request
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            # Any scanner does this: it is no news, and not worth a line each time.
+            logger.debug(
+                "a client's TLS handshake failed", extra=fields(address=client.address, cause=str(error))
+            )
+            transport.abort()
+            self.remove(transport)
+            return
+        if encrypted is None or encrypted.is_closing():
+            self.remove(transport)
+            return
+        client.connection_made(encrypted)
+
     async def watch(self) -> None:
         """
-        Drop clients whose time is over, for as long as the process lives.
+        Drop clients whose time is over, for as long as the process lives. It rests while there are none.
         """
         while True:
+            if not self._connected:
+                self._came.clear()
+            await self._came.wait()
             await asyncio.sleep(min(1.0, self.patience.request / 4))
             now = asyncio.get_running_loop().time()
             for client in [one for one in self._connected.values() if one.overdue(self.patience, now)]:
@@ -235,6 +330,7 @@ class Clients:
         Record a new client.
         """
         self._connected[transport] = client
+        self._came.set()
 
     def remove(self, transport: asyncio.BaseTransport) -> None:
         """

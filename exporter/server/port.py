@@ -1,0 +1,342 @@
+"""
+The port: its TLS, who may ask, and what may be asked, as the web configuration says.
+
+The file is read again when it, a certificate or a key changes; a faulty one changes nothing.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+import ssl
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import bcrypt
+from aiohttp import web
+
+from exporter.config.web_config import WebConfig, load
+from exporter.logs import fields
+from exporter.model.destinations import is_this_host
+from exporter.net.pools import Pool, PoolFullError
+from exporter.yaml_lines import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+REREAD_AFTER = 1.0
+"""Seconds after which the files are looked at again, once somebody asks."""
+
+
+CHECKED = 1024
+"""Most wrong passwords that are remembered: each costs a tenth of a second to find out."""
+
+
+WAITING = 64
+"""Most requests that wait for their password to be checked; more are refused with 503."""
+
+
+WAITING_EACH = 8
+"""Most of these from one address, so that a flood from one leaves room for others."""
+
+
+_NOBODY = b"$2b$10$.hTuTdRR156qJrSyaY4ICun0i3tMUFhhBpSUP0iTp.p0hgBLjR4Bi"
+"""A hash that is checked for users who do not exist, so that the time of an answer does not tell them."""
+
+
+class Rate:
+    """
+    A bucket of requests (RFC 2697's idea): `burst` at once, then `rate` a second.
+    """
+
+    def __init__(self) -> None:
+        """
+        Full, whatever its size.
+        """
+        self._left = float("inf")
+        self._at = 0.0
+
+    def take(self, rate: float, burst: int, now: float) -> bool:
+        """
+        Take one request out of it at `now` (seconds of any clock); False when it is empty.
+        """
+        self._left = min(self._left + (now - self._at) * rate, burst)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Port:
+    """
+    What holds for the port, for the life of the process. Raises ConfigError when its first file is faulty.
+    """
+
+    def __init__(
+        self, path: str | None = None, external_url: str | None = None, *, lifecycle: bool = False
+    ) -> None:
+        """
+        `path` is the web configuration; None: plain HTTP for everybody. `lifecycle` allows reload and quit.
+        """
+        self._path = path
+        self._external = urlsplit(external_url or "").hostname
+        self.lifecycle = lifecycle
+        self._fault = ""
+        self.config = WebConfig() if path is None else load(path)
+        """The last one that was without fault."""
+        self.succeeded = True
+        """False while the file can't be used, and an earlier one holds."""
+        for warning in self.config.warnings:
+            logger.warning(warning)
+        self._stamps = self._stamped(self.config)
+        self._looked_at = 0.0
+        self._reading: asyncio.Task[None] | None = None
+        self._files = Pool("web-config", 1, waiting=1)
+        self._passwords = Pool("passwords", 1, waiting=WAITING)
+        self._key = secrets.token_bytes(32)
+        self._right: set[bytes] = set()
+        """Apart from the wrong ones, whose flood would push them out. At most one for each user."""
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._waiting: Counter[str] = Counter()
+        """Password checks under way, by the client's address."""
+        self._rate = Rate()
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """
+        The TLS for new connections, always of the present configuration; None for plain HTTP.
+        """
+        return _Current(self) if self.config.tls is not None else None
+
+    @property
+    def scheme(self) -> str:
+        """
+        `https` or `http`.
+        """
+        return "http" if self.config.tls is None else "https"
+
+    def close(self) -> None:
+        """
+        Let the threads end.
+        """
+        self._files.close()
+        self._passwords.close()
+
+    def refresh(self) -> None:
+        """
+        Begin to look whether the files have changed, unless that was done just now.
+        """
+        loop = asyncio.get_running_loop()
+        if self._path is None or loop.time() - self._looked_at < REREAD_AFTER:
+            return
+        if self._reading is None or self._reading.done():
+            self._looked_at = loop.time()
+            self._reading = loop.create_task(self._reread())
+
+    async def _reread(self) -> None:
+        assert self._path is not None
+        path, before, files, works = self._path, self._stamps, self.config, self.succeeded
+
+        def read() -> tuple[tuple[object, ...], WebConfig | ConfigError | None]:
+            # Stamps first: a file that is written meanwhile is then read again.
+            stamps = self._stamped(files)
+            # A faulty one may lack a file that comes later: it is tried until it is good.
+            if stamps == before and works:
+                return stamps, None
+            try:
+                return stamps, load(path)
+            except ConfigError as error:
+                return stamps, error
+
+        try:
+            stamps, found = await self._files.run(read)
+        except PoolFullError:
+            return
+        if found is None:
+            return
+        self._stamps = stamps
+        if isinstance(found, ConfigError):
+            self._keep(str(found))
+        elif (found.tls is None) != (self.config.tls is None):
+            self._keep(f"{path}: switches TLS on or off, which needs a restart")
+        else:
+            self._take(found)
+
+    def _keep(self, why: str) -> None:
+        if not self.succeeded and why == self._fault:
+            return  # told already
+        self.succeeded, self._fault = False, why
+        logger.error(
+            "the new web configuration is not usable; the one before it stays in use",
+            extra=fields(cause=why),
+        )
+
+    def _take(self, config: WebConfig) -> None:
+        before, self.config, self.succeeded = self.config, config, True
+        if config.files != before.files:
+            self._stamps = ()  # the next look takes those of the new files
+        if config.users != before.users:
+            self._right.clear()
+        for warning in config.warnings:
+            logger.warning(warning)
+        logger.info("web configuration loaded", extra=fields(file=self._path))
+
+    def _stamped(self, config: WebConfig) -> tuple[object, ...]:
+        """
+        Return what changes when one of the files does.
+        """
+        return tuple(map(_stamp, (() if self._path is None else (self._path, *config.files))))
+
+    def accepts(self, transport: asyncio.BaseTransport) -> bool:
+        """
+        Return False when the client's certificate has none of the names that are allowed.
+        """
+        self.refresh()
+        if self.config.tls is None or not self.config.tls.allowed_sans:
+            return True
+        shown = transport.get_extra_info("peercert") or {}
+        names = {value for _, value in shown.get("subjectAltName", ())}
+        return bool(names & self.config.tls.allowed_sans)
+
+    @web.middleware
+    async def guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """
+        Answer 401 without the right password, 429 beyond the rate; for all others, add the headers.
+        """
+        self.refresh()
+        config = self.config
+        if config.rate and not self._rate.take(config.rate, config.burst, asyncio.get_running_loop().time()):
+            return web.Response(status=429, text="too many requests: see rate_limit of the web config\n")
+        if config.users and not await self._knows(
+            request.headers.get("Authorization", ""), request.remote or ""
+        ):
+            return web.Response(
+                status=401, text="Unauthorized\n", headers={"WWW-Authenticate": "Basic", **config.headers}
+            )
+        return await handler(request)
+
+    async def add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+        """
+        Add the headers that the configuration names to a response.
+        """
+        response.headers.update(self.config.headers)
+
+    async def _knows(self, authorization: str, client: str) -> bool:
+        """
+        Return True for the name and password of a user (RFC 7617). Raises PoolFullError.
+        """
+        method, _, text = authorization.partition(" ")
+        try:
+            pair = base64.b64decode(text.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        name, colon, password = pair.partition(b":")
+        # bcrypt takes 72 bytes; what is longer can't have been hashed.
+        if method.lower() != "basic" or not colon or len(password) > 72 or b"\0" in password:
+            return False
+        known = self.config.users.get(name.decode("utf-8", "replace"))
+        hashed = known or _NOBODY
+        # Neither password nor hash is kept, only what nobody can turn back.
+        key = hmac.digest(self._key, hashed + b"\0" + pair, hashlib.sha256)
+        if key in self._right:
+            return True
+        if key in self._wrong:
+            self._wrong.move_to_end(key)
+            return False
+        fits = await self._check(password, hashed, client) and known is not None
+        if fits and self.config.users.get(name.decode("utf-8", "replace")) == known:
+            self._right.add(key)
+        elif not fits:
+            self._wrong[key] = None
+            if len(self._wrong) > CHECKED:
+                self._wrong.popitem(last=False)
+        return fits
+
+    async def _check(self, password: bytes, hashed: bytes, client: str) -> bool:
+        """
+        Return whether the password fits, found out in a thread. Raises PoolFullError.
+        """
+        if self._waiting[client] >= WAITING_EACH:
+            raise PoolFullError
+        self._waiting[client] += 1
+        try:
+            return await self._passwords.run(lambda: bcrypt.checkpw(password, hashed))
+        finally:
+            self._waiting[client] -= 1
+            self._waiting += Counter()  # without those that have none
+
+    def refusal(self, request: web.Request) -> str:
+        """
+        Return why this request may not change anything, in words; empty when it may.
+
+        A browser says which page a request comes from. A page elsewhere must not send any (CSRF), not even
+        one whose name leads to this port (DNS rebinding).
+        """
+        if not self.lifecycle:
+            return "Lifecycle API is not enabled: start the exporter with --web.enable-lifecycle"
+        origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+        if origin is None and site is None:
+            return ""
+        host = urlsplit(f"//{request.host}").hostname or ""
+        if not self._is_ours(host):
+            return f"a page may not do this under the name {host}: set --web.external-url if it is right"
+        if site not in {None, "none", "same-origin"} or (
+            origin is not None and urlsplit(origin).netloc != request.host
+        ):
+            return "a page of another site may not do this"
+        return ""
+
+    def _is_ours(self, host: str) -> bool:
+        """
+        Return True for a name that nobody else can make lead here: an address, this host's name, the URL's.
+        """
+        if host == self._external or is_this_host(host) or host == socket.gethostname():
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return True
+
+
+class _Current(ssl.SSLContext):
+    """
+    The context of whatever configuration is in use when a connection begins.
+    """
+
+    def __new__(cls, port: Port) -> Self:
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        made._port = port
+        return made
+
+    _port: Port
+
+    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
+        """
+        Begin a connection.
+        """
+        tls = self._port.config.tls
+        assert tls is not None
+        return tls.context.wrap_bio(*arguments, **named)
+
+
+def _stamp(path: str) -> object:
+    """
+    Return what changes with a file; None when there is none.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a path as it is in the configuration
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,462 @@
+"""
+The port with a web configuration: a real Prometheus scrapes it by TLS, with passwords and with certificates.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import bcrypt
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
+
+from exporter.config.web_config import CIPHERS, HEADERS, load
+from exporter.demo.minter import Minted, root
+from exporter.net.pools import PoolFullError
+from exporter.server.port import WAITING_EACH, Port, Rate
+from exporter.yaml_lines import ConfigError
+from tests.support.certificates import DAY, write_pair
+from tests.support.processes import wait_until
+from tests.support.prometheus import Listening, exporter, prometheus
+from tests.support.readme import REPOSITORY, fenced
+
+NAME = "expiry.example.com"
+
+PASSWORD = "open sesame"
+
+HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode("ascii")
+
+
+PAIR = "tls_server_config: {cert_file: server.pem, key_file: server.key"
+
+
+class Files:
+    """
+    The files of an exporter with a port of its own.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        now = float(round(time.time()))
+        self.now = now
+        self.ca = root("Port Root", not_before=now - 900 * DAY, not_after=now + 900 * DAY)
+        (directory / "ca.pem").write_bytes(self.ca.pem)
+        self.write("server", self.issue(NAME, 80))
+        self.config = directory / "expiry.yml"
+        self.config.write_text(f"targets: ['file://{directory}/ca.pem']\n", encoding="utf-8")
+        self.web = directory / "web.yml"
+
+    def issue(self, name: str, days: float, usage: x509.ObjectIdentifier = Usage.SERVER_AUTH) -> Minted:
+        """
+        A certificate with so many days left.
+        """
+        end = self.now + days * DAY
+        return self.ca.issue(
+            name,
+            [name],
+            not_before=end - 90 * DAY,
+            not_after=end,
+            extended_key_usage=[usage.dotted_string],
+        )
+
+    def write(self, name: str, minted: Minted) -> None:
+        """
+        Write it as `NAME.pem` and `NAME.key`, as a renewer does.
+        """
+        certificate, key = write_pair(self.directory, f"{name}-new", minted.chain)
+        certificate.replace(self.directory / f"{name}.pem")
+        key.replace(self.directory / f"{name}.key")
+
+    def write_web(self, **sections: Any) -> Path:
+        """
+        Write the web configuration, with TLS unless the sections say otherwise.
+        """
+        tls = {"cert_file": "server.pem", "key_file": "server.key", **sections.pop("tls", {})}
+        document = {"tls_server_config": tls, **sections}
+        self.web.write_text(yaml.safe_dump(document), encoding="utf-8")
+        return self.web
+
+    def client(self, *, with_certificate: bool = False) -> ssl.SSLContext:
+        """
+        The TLS of somebody who trusts the CA.
+        """
+        context = ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
+        if with_certificate:
+            context.load_cert_chain(self.directory / "client.pem", self.directory / "client.key")
+        return context
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """
+    A CA and the port's certificate.
+    """
+    return Files(tmp_path)
+
+
+@contextlib.contextmanager
+def serving(files: Files, *flags: str) -> Iterator[Listening]:
+    """
+    The exporter with the web configuration that was written.
+    """
+    with exporter(files.config, f"--web.config.file={files.web}", *flags) as it:
+        yield it
+
+
+def get(
+    it: Listening,
+    context: ssl.SSLContext | None,
+    path: str = "/metrics",
+    auth: str | None = None,
+    **more: Any,
+) -> tuple[int, str, dict[str, str]]:
+    """
+    Status, body and headers of an answer.
+    """
+
+    async def ask() -> tuple[int, str, dict[str, str]]:
+        headers = dict(more.pop("headers", {}))
+        if auth is not None:
+            headers["Authorization"] = f"Basic {b64encode(auth.encode()).decode()}"
+        scheme = "http" if context is None else "https"
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.request(
+                more.pop("method", "GET"),
+                f"{scheme}://127.0.0.1:{it.port}{path}",
+                ssl=context if context is not None else False,
+                server_hostname=NAME if context is not None else None,
+                **more,
+            ) as answer,
+        ):
+            return answer.status, await answer.text(), dict(answer.headers)
+
+    return asyncio.run(ask())
+
+
+def scraped(files: Files, it: Listening, **client: Any) -> None:
+    """
+    Let a real Prometheus scrape it, with its own keys for that.
+    """
+    http_config = {
+        "scheme": "https",
+        "tls_config": {
+            "ca_file": str(files.directory / "ca.pem"),
+            "server_name": NAME,
+            **client.pop("tls", {}),
+        },
+        **client,
+    }
+    job = {
+        "job_name": "expiry",
+        "scrape_interval": "500ms",
+        "scrape_timeout": "500ms",
+        "static_configs": [{"targets": [f"127.0.0.1:{it.port}"]}],
+        **http_config,
+    }
+    with prometheus(files.directory, {"scrape_configs": [job]}) as made:
+        made.await_query('up{job="expiry"} == 1')
+        made.await_query('expiry_not_after_timestamp_seconds{target="the exporter\'s own port"}')
+
+
+def test_prometheus_scrapes_it_by_tls(files: Files) -> None:
+    """
+    And the port's own certificate is an item of its metrics. Plain HTTP has no answer.
+    """
+    files.write_web()
+    with serving(files) as it:
+        scraped(files, it)
+        assert "url=https://" in it.process.output()
+        with pytest.raises(aiohttp.ClientError):
+            get(it, None)
+
+
+def test_prometheus_scrapes_it_with_a_password(files: Files) -> None:
+    """
+    Without it, with another one and as another user the answer is 401, which costs no scrape.
+    """
+    files.write_web(basic_auth_users={"prometheus": HASH})
+    with serving(files) as it:
+        scraped(files, it, basic_auth={"username": "prometheus", "password": PASSWORD})
+        client = files.client()
+        for auth in (None, "prometheus:wrong", f"root:{PASSWORD}", f"prometheus:{'x' * 100}"):
+            status, text, headers = get(it, client, "/-/healthy", auth)
+            assert (status, text) == (401, "Unauthorized\n")
+            assert headers["WWW-Authenticate"] == "Basic"
+        assert get(it, client, "/-/healthy", f"prometheus:{PASSWORD}")[0] == 200
+        assert PASSWORD not in it.process.output()
+
+
+def test_prometheus_scrapes_it_with_a_client_certificate(files: Files) -> None:
+    """
+    Of the right CA, and with an allowed name; nobody else gets in.
+    """
+    files.write("client", files.issue("prometheus.example.com", 80, Usage.CLIENT_AUTH))
+    files.write_web(
+        tls={
+            "client_auth_type": "RequireAndVerifyClientCert",
+            "client_ca_file": "ca.pem",
+            "client_allowed_sans": ["prometheus.example.com"],
+        }
+    )
+    with serving(files) as it:
+        pair = {
+            "cert_file": str(files.directory / "client.pem"),
+            "key_file": str(files.directory / "client.key"),
+        }
+        scraped(files, it, tls=pair)
+        with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+            get(it, files.client())
+        files.write("client", files.issue("somebody.example.com", 80, Usage.CLIENT_AUTH))
+        with pytest.raises(aiohttp.ClientError):
+            get(it, files.client(with_certificate=True))
+
+
+def test_a_renewed_certificate_is_served_without_restart(files: Files) -> None:
+    """
+    And a broken web configuration changes nothing, is told once, and heals.
+    """
+    files.write_web(http_server_config={"headers": {"X-Frame-Options": "deny"}})
+    with serving(files) as it:
+        client = files.client()
+        assert get(it, client)[2]["X-Frame-Options"] == "deny"
+        before = ssl.get_server_certificate(("127.0.0.1", it.port))
+        files.write("server", files.issue(NAME, 89))
+        wait_until(
+            lambda: ssl.get_server_certificate(("127.0.0.1", it.port)) != before,
+            deadline=60,
+            what="the new certificate",
+        )
+        files.web.write_text("tls_server_config: {cert_file: server.pem}\n", encoding="utf-8")
+
+        def told() -> bool:
+            assert get(it, client)[2]["X-Frame-Options"] == "deny"
+            return (
+                "key_file is missing" in it.process.output()
+                and "expiry_web_config_last_reload_successful 0.0" in get(it, client)[1]
+            )
+
+        wait_until(told, deadline=60, what="the fault in the log")
+        files.write_web(http_server_config={"headers": {"X-Frame-Options": "sameorigin"}})
+        wait_until(
+            lambda: get(it, client)[2]["X-Frame-Options"] == "sameorigin", deadline=60, what="the next one"
+        )
+        assert it.process.output().count("is not usable") == 1
+
+
+def test_an_expired_certificate_is_served_and_told(files: Files) -> None:
+    """
+    Whoever looks nevertheless reads that it is the port's own that ended.
+    """
+    files.write("server", files.issue(NAME, -1))
+    files.write_web()
+    with serving(files) as it:
+        lax = ssl._create_unverified_context()
+        status, text, _ = get(it, lax)
+    assert status == 200
+    assert 'expiry_problem_end_timestamp_seconds{target="the exporter\'s own port"' in text
+    assert 'problem="passed"' in text
+
+
+def test_several_addresses_and_the_lifecycle(files: Files) -> None:
+    """
+    Each address answers; to reload and to quit must be allowed, and pages of others may not.
+    """
+    files.write_web()
+    with serving(files, "--web.listen-address=[::1]:0") as it:
+        assert it.process.output().count("msg=listening") == 2
+        for path in ("/-/reload", "/-/quit"):
+            status, text, _ = get(it, files.client(), path, method="POST")
+            assert status == 403
+            assert "Lifecycle API is not enabled" in text
+    with serving(files, "--web.enable-lifecycle") as it:
+        client = files.client()
+        for headers in (
+            {"Origin": "https://evil.example.org"},
+            {"Origin": "https://evil.example.org", "Host": "evil.example.org"},
+            {"Origin": f"https://127.0.0.1:{it.port}", "Sec-Fetch-Site": "cross-site"},
+        ):
+            assert get(it, client, "/-/reload", method="POST", headers=headers)[0] == 403
+        own = {"Origin": f"https://127.0.0.1:{it.port}"}
+        assert get(it, client, "/-/reload", method="POST", headers=own)[0] == 200
+        assert get(it, client, "/-/reload", method="PUT")[0] == 200
+        assert get(it, client, "/-/quit", method="POST")[0] == 200
+        assert it.process.wait(30) == 0
+
+
+def test_sockets_of_systemd(files: Files) -> None:
+    """
+    They are taken as systemd passes them (sd_listen_fds(3)); without any the reason is said.
+    """
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        # The descriptor must be 3, and LISTEN_PID the process's own: what systemd does before it starts one.
+        script = (
+            "import os, sys\n"
+            f"os.dup2({listener.fileno()}, 3); os.set_inheritable(3, True)\n"
+            "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
+            "os.execv(sys.executable, [sys.executable, '-m', 'exporter', *sys.argv[1:]])\n"
+        )
+        flags = [f"--config.file={files.config}", "--web.systemd-socket", "--web.enable-lifecycle"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *flags],
+            pass_fds=[listener.fileno()],
+            cwd=REPOSITORY,
+            stderr=subprocess.DEVNULL,
+        )
+        it = Listening(listener.getsockname()[1], None)  # type: ignore[arg-type] # it is not one of `running`
+        assert get(it, None, "/-/healthy")[0] == 200
+        assert get(it, None, "/-/quit", method="POST")[0] == 200
+        assert process.wait(30) == 0
+    alone = subprocess.run(
+        [sys.executable, "-m", "exporter", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=REPOSITORY,
+    )
+    assert alone.returncode == 1
+    assert "systemd passed no socket" in alone.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tls_server_config: {cert_file: server.pem}", "key_file is missing"),
+        ("tls_server_config: {cert_file: no.pem, key_file: server.key}", "No such file"),
+        ("tls_server_config: {cert_file: ca.pem, key_file: server.key}", "does not belong to the"),
+        ("tls_server_config: {cert_file: server.key, key_file: server.key}", "server.key"),
+        ("tls_servr_config: {}", "did you mean 'tls_server_config'"),
+        (f"{PAIR}, min_versoin: TLS12}}", "'min_version'"),
+        (f"{PAIR}, cipher_suites: [TLS_RC4]}}", "unknown cipher suite"),
+        (f"{PAIR}, client_auth_type: RequireAndVerifyClientCert}}", "needs client_ca_file"),
+        (f"{PAIR}, client_auth_type: RequireAnyClientCert}}", "can't be done here"),
+        (f"{PAIR}, min_version: TLS13, max_version: TLS12}}", "is above max_version"),
+        ("basic_auth_users: {me: secret}", "is not a bcrypt hash"),
+        ("basic_auth_users: {me: }", "has no value"),
+        ("http_server_config: {headers: {Server: mine}}", "can't be set here"),
+        ("http_server_config: [", "expected"),
+        ("rate_limit: {interval: soon}", "is not a duration"),
+    ],
+)
+def test_faults_are_told_with_their_place(files: Files, text: str, words: str) -> None:
+    """
+    What is wrong and where; never a password.
+    """
+    files.web.write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        load(str(files.web))
+    assert words in str(error.value)
+    assert str(files.web) in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_the_example_of_the_manual_is_good(files: Files) -> None:
+    """
+    With certificates of the names that stand there.
+    """
+    (block,) = (one for one in fenced("yaml") if "tls_server_config" in one)
+    files.web.write_text(block, encoding="utf-8")
+    config = load(str(files.web))
+    assert config.tls is not None
+    assert (list(config.users), config.warnings) == (["prometheus"], ())
+
+
+def test_the_check_of_the_configuration_reads_it(files: Files) -> None:
+    """
+    Before anything is started.
+    """
+    files.web.write_text("basic_auth_users: {me: secret}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "exporter", f"--config.file={files.config}", "--config.check"]
+    done = subprocess.run(
+        [*command, f"--web.config.file={files.web}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 1
+    assert "is not a bcrypt hash" in done.stderr
+
+
+def test_versions_and_suites_are_those_that_are_named(files: Files) -> None:
+    """
+    By the names of the format; HTTP/2, which is not there, is said.
+    """
+    suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+    files.write_web(
+        tls={"max_version": "TLS12", "cipher_suites": [suite], "curve_preferences": ["CurveP256"]},
+        http_server_config={"http2": True, "headers": dict.fromkeys(HEADERS, "x")},
+    )
+    config = load(str(files.web))
+    assert config.tls is not None
+    assert config.tls.context.maximum_version is ssl.TLSVersion.TLSv1_2
+    offered = {one["name"] for one in config.tls.context.get_ciphers() if one["protocol"] != "TLSv1.3"}
+    assert offered == {CIPHERS[suite]}
+    assert "http2 has no effect" in config.warnings[0]
+
+
+def test_a_flood_of_wrong_passwords_keeps_nobody_out(files: Files) -> None:
+    """
+    It fills neither the queue nor what is remembered: a scrape whose password was right once is answered.
+    """
+    slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode("ascii")
+    files.web.write_text(yaml.safe_dump({"basic_auth_users": {"prometheus": slow}}), encoding="utf-8")
+
+    async def work() -> None:
+        port = Port(str(files.web))
+
+        async def ask(password: str, client: str) -> object:
+            basic = b64encode(f"prometheus:{password}".encode()).decode()
+            try:
+                return await port._knows(f"Basic {basic}", client)
+            except PoolFullError:
+                return "503"
+
+        assert await ask(PASSWORD, "192.0.2.1") is True
+        flood = [asyncio.ensure_future(ask(f"{n}", "192.0.2.2")) for n in range(100)]
+        await asyncio.sleep(0)
+        assert await ask(PASSWORD, "192.0.2.1") is True
+        assert not flood[0].done()
+        # Another one whose password was not checked yet finds room in the queue.
+        assert await ask("wrong", "192.0.2.3") is False
+        answers = await asyncio.gather(*flood)
+        assert answers.count("503") == 100 - WAITING_EACH
+        assert answers.count(False) == WAITING_EACH
+        assert not port._waiting
+        port.close()
+
+    asyncio.run(work())
+
+
+def test_the_rate_is_a_bucket() -> None:
+    """
+    So many at once, then so many a second.
+    """
+    rate = Rate()
+    assert [rate.take(2.0, 3, 100.0) for _ in range(4)] == [True, True, True, False]
+    assert [rate.take(2.0, 3, 100.5), rate.take(2.0, 3, 100.5)] == [True, False]
+
+
+def test_without_a_web_configuration_the_port_is_open() -> None:
+    """
+    Plain HTTP for everybody, as before.
+    """
+    port = Port()
+    assert port.context is None
+    assert port.scheme == "http"
+    port.close()
