@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from exporter.formats import bouncy_castle, der, jks, json_keys, kubeconfig, pem, pkcs12, saml, ssh
+from exporter.formats import bouncy_castle, der, jks, json_keys, kubeconfig, pem, pkcs12, saml, ssh, traefik
 from exporter.formats.budget import Budget
 from exporter.formats.parsed import Format, ParseContext, Parsed, Problem, from_base64, renamed
 from exporter.model.foreign_text import printable
@@ -27,6 +27,7 @@ FORMATS: tuple[Format, ...] = (
     pkcs12.FORMAT,
     der.FORMAT,
     ssh.FORMAT,
+    traefik.FORMAT,
     json_keys.FORMAT,
     saml.FORMAT,
     kubeconfig.FORMAT,

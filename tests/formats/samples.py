@@ -286,6 +286,27 @@ def metadata(valid_until: str = "2027-02-01T00:00:00Z", extra: str = "", head: s
     ).encode()
 
 
+def acme_json(*entries: object, resolver: str = "letsencrypt") -> bytes:
+    """
+    Traefik's acme.json with these certificates.
+    """
+    return json.dumps(
+        {resolver: {"Account": {"PrivateKey": "c2VjcmV0"}, "Certificates": [*entries]}}
+    ).encode()
+
+
+def traefik_entry(name: str, chain: bytes) -> dict[str, object]:
+    """
+    One certificate as Traefik stores it.
+    """
+    return {
+        "domain": {"main": name},
+        "certificate": base64.b64encode(chain).decode(),
+        "key": "c2VjcmV0",
+        "Store": "default",
+    }
+
+
 @functools.cache
 def every() -> dict[str, bytes]:
     """
@@ -306,6 +327,7 @@ def every() -> dict[str, bytes]:
         "kubeconfig": kubeconfig(admin={"client-certificate-data": base64.b64encode(leaf().pem).decode()}),
         "JWKS": key_set({"kid": "one", "x5c": x5c(leaf(), issuer())}),
         "SAML": metadata(),
+        "Traefik": acme_json(traefik_entry("www.example.com", leaf().chain_pem)),
     }
 
 

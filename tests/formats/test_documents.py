@@ -14,6 +14,7 @@ from exporter.formats.parsed import ParseContext
 from exporter.formats.ssh import FOR_EVER
 from exporter.model.reasons import Reason
 from tests.formats.samples import (
+    acme_json,
     issuer,
     key_set,
     kubeconfig,
@@ -25,6 +26,7 @@ from tests.formats.samples import (
     ssh_certificate,
     ssh_public_key,
     told,
+    traefik_entry,
     x5c,
 )
 from tests.support.certificates import DAY, NOW
@@ -299,3 +301,27 @@ def test_metadata_in_other_encodings(declared: str, encoding: str, reason: Reaso
     found = parse(text.encode(encoding), ParseContext())
     assert [one.not_after for one in found.items] == ([1_803_859_200.0] if reason is None else [])
     assert [one.reason for one in found.problems] == ([reason] if reason is not None else [])
+
+
+def test_traefik_names_certificates_by_their_domain() -> None:
+    """
+    Of all resolvers; a broken one hides no other, and no key is repeated.
+    """
+    good = traefik_entry("www.example.com", leaf().chain_pem)
+    parsed = read(acme_json(good, {"domain": {"main": "bad.example.com"}, "certificate": "!"}, 7))
+    assert told(parsed) == {"www.example.com": "leaf", "www.example.com/chain-1": "intermediate"}
+    assert [one.detail for one in parsed.problems] == [
+        "the certificate of 'bad.example.com' is not PEM in base64",
+        "the certificate of '3' is not PEM in base64",
+    ]
+    assert parsed.lasting == ("a private key",)
+    first_version = {"Certificates": [{"Domain": {"Main": "old"}, "Certificate": good["certificate"]}]}
+    assert set(told(read(json.dumps(first_version).encode()))) == {"old", "old/chain-1"}
+    assert reasons(read(acme_json(good)[:-3])) == ["format_broken"]
+
+
+def test_traefik_without_certificates_yet_is_no_failure() -> None:
+    """
+    As a new Traefik writes it.
+    """
+    assert reasons(read(b'{"le": {"Account": {"Email": ""}, "Certificates": null}}')) == []

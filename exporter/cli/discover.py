@@ -1,0 +1,285 @@
+"""
+`expiry-exporter discover`: looks around once, and prints the targets that it found as a configuration.
+
+It changes nothing, and leaves out what the configuration has already.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from exporter.cli.one_shot import misused, warn
+from exporter.config.reader import load, parse
+from exporter.config.settings import Config
+from exporter.config.sources import SourceEntry
+from exporter.discovery import MODULES, source
+from exporter.discovery.base import Context, Found, Listing, SourceError
+from exporter.discovery.lists import wanted
+from exporter.discovery.targets import joined, made
+from exporter.model.foreign_text import printable
+from exporter.model.policies import DAY
+from exporter.probes.dependencies import Dependencies
+from exporter.yaml_lines import ConfigError
+
+DESCRIPTION = """\
+Look around, and print a configuration with what was found: targets by source, each
+with a comment that says where it was found. What is configured already is left out.
+Nothing is changed, and nothing is written but to standard output.
+
+Without a source and a configuration it looks at this host: certificates of ACME
+clients and configurations of web servers in their usual places, and what listens.
+
+exit status: 0 everything was looked at; 1 a source could not be read, the others are
+printed; 2 wrong usage, or a configuration with faults
+"""
+
+
+EXAMPLES = """\
+examples:
+  expiry-exporter discover > expiry.yml
+  expiry-exporter discover --config.file=expiry.yml
+      what its section `discover` finds, besides its own targets
+  expiry-exporter discover 'stores: /etc/letsencrypt' 'files: /etc/prometheus/sd/*.json'
+      sources as elements of that section
+"""
+
+
+STORES = (
+    *("/etc/letsencrypt", "/root/.acme.sh", "/var/lib/lego", "/var/lib/caddy", "/etc/traefik/acme.json"),
+    *("/etc/step/certs", "/root/.step"),
+)
+"""Where ACME clients usually keep certificates."""
+
+
+WEB_SERVERS = (
+    *("/etc/nginx/nginx.conf", "/etc/apache2", "/etc/haproxy/haproxy.cfg", "/etc/caddy/Caddyfile"),
+    *("/etc/postfix", "/etc/dovecot/dovecot.conf"),
+)
+"""Where servers usually have their configurations."""
+
+
+QUIET = 1.0
+"""Seconds between two lines of progress of one source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """
+    What one source gave.
+    """
+
+    entry: SourceEntry
+    listing: Listing = field(default_factory=Listing)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """
+    What is printed of one source.
+    """
+
+    looked: Looked
+    found: tuple[Found, ...]
+    notes: tuple[str, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the arguments of the command to its parser.
+    """
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument(
+        "sources", nargs="*", metavar="SOURCE", help="an element of the section `discover`, in YAML"
+    )
+    parser.add_argument(
+        "--config.file", dest="config_file", metavar="FILE", help="leave out what this configuration has"
+    )
+    parser.add_argument("--output", choices=("yaml", "json"), default="yaml", help="(default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Look around, print what was found, and return the exit code.
+    """
+    try:
+        config = Config() if options.config_file is None else load(options.config_file, os.environ)
+        if options.sources or not config.discover:
+            config = replace(config, discover=_sources(options.sources))
+    except ConfigError as error:
+        return misused("discover", str(error))
+    if options.config_file is not None:
+        config = replace(config, by_hand=config.targets)
+    looked = asyncio.run(look(config))
+    groups = chosen(looked, config)
+    for one in groups:
+        name = one.looked.entry.name
+        if one.looked.error:
+            warn("discover", f"{name}: {one.looked.error}")
+        for note in one.notes:
+            warn("discover", f"{name}: {printable(note)}")
+    sys.stdout.write(as_json(groups) if options.output == "json" else as_yaml(groups))
+    return 1 if any(one.error for one in looked) else 0
+
+
+def _sources(given: Sequence[str]) -> tuple[SourceEntry, ...]:
+    """
+    Return the sources of the command line; those of this host when there are none. Raises ConfigError.
+    """
+    lines = [f"- {{{text}}}\n" if not text.lstrip().startswith("{") else f"- {text}\n" for text in given]
+    if not given:
+        usual = {"stores": STORES, "web_servers": WEB_SERVERS}
+        there = {name: [one for one in paths if _is_there(one)] for name, paths in usual.items()}
+        lines = [f"- {{{name}: {json.dumps(paths)}}}\n" for name, paths in there.items() if paths]
+        lines.append("- {listening: true}\n")
+    text = "discover:\n" + "".join(lines)
+    found = parse(text.encode(), str(Path.cwd() / "command line"), os.environ).discover
+    # What this version can not do is no fault of a person who asked for nothing.
+    return found if given else tuple(one for one in found if one.source in MODULES)
+
+
+def _is_there(path: str) -> bool:
+    """
+    Return True for what exists, as far as this user may know.
+    """
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
+async def look(config: Config) -> list[Looked]:
+    """
+    Return what each source of the configuration gives.
+    """
+    dependencies = Dependencies(asyncio.get_running_loop())
+    try:
+        return list(await asyncio.gather(*(_look(one, config, dependencies) for one in config.discover)))
+    finally:
+        dependencies.close()
+
+
+async def _look(entry: SourceEntry, config: Config, network: Dependencies) -> Looked:
+    if entry.source not in MODULES:
+        return Looked(entry, error="this version has no such source")
+    context = Context(network, network.clock(), directory=config.directory, progress=_Progress(entry))
+    try:
+        return Looked(entry, await source(entry.source).run(entry.given, context))
+    except SourceError as error:
+        return Looked(entry, error.listing or Listing(), printable(str(error)))
+
+
+class _Progress:
+    """
+    Lines about what a source does, a few of them.
+    """
+
+    def __init__(self, entry: SourceEntry) -> None:
+        self._name = entry.name
+        self._said = float("-inf")
+
+    def __call__(self, words: str) -> None:
+        """
+        Print the words, unless the last line was just now.
+        """
+        if time.monotonic() - self._said >= QUIET:
+            self._said = time.monotonic()
+            warn("discover", f"{self._name}: {printable(words)}")
+
+
+def chosen(looked: Sequence[Looked], config: Config) -> list[Group]:
+    """
+    Return by source what is neither configured nor found by an earlier one.
+    """
+    lists = []
+    for one in looked:
+        entry = one.entry
+        found = list(wanted(one.listing.found, entry.include, entry.exclude))
+        result = made(found[: entry.limit], entry, config)
+        above = len(found) - entry.limit
+        more = (f"{above} targets are above the limit of {entry.limit}",) if above > 0 else ()
+        lists.append((one, result, (*one.listing.notes, *result.notes, *more)))
+    kept = {id(target) for target in joined(config, [result.targets for _, result, _ in lists])}
+    return [
+        Group(one, tuple(found for found, target in result.by_found.values() if id(target) in kept), notes)
+        for one, result, notes in lists
+    ]
+
+
+def _keys(found: Found, entry: SourceEntry) -> dict[str, Any]:
+    """
+    Return the keys of a target as a configuration has them.
+    """
+    policy, labels = entry.policy or found.policy, {**found.labels, **entry.labels}
+    written: dict[str, Any] = {"url": found.url}
+    if found.name:
+        written["name"] = found.name
+    if policy:
+        written["policy"] = policy
+    if labels:
+        written["labels"] = labels
+    return {**written, **found.settings}
+
+
+def as_json(groups: Sequence[Group]) -> str:
+    """
+    Return what was found as JSON, a list of sources.
+    """
+    value = [
+        {
+            "source": one.looked.entry.name,
+            "error": one.looked.error or None,
+            "notes": list(one.notes),
+            "targets": [
+                {
+                    **_keys(found, one.looked.entry),
+                    "why": found.why,
+                    "renew_before_seconds": found.renew_before,
+                }
+                for found in one.found
+            ],
+        }
+        for one in groups
+    ]
+    return json.dumps(value, indent=2) + "\n"
+
+
+def as_yaml(groups: Sequence[Group]) -> str:
+    """
+    Return what was found as a configuration.
+    """
+    if not any(one.found for one in groups):
+        return "# Nothing was found that is not configured.\ntargets: []\n"
+    return "targets:\n" + "\n".join("\n".join(_lines(one)) + "\n" for one in groups if one.found)
+
+
+def _lines(group: Group) -> Iterator[str]:
+    entry = group.looked.entry
+    yield f"  # {printable(entry.name or entry.source)}: {len(group.found)} found"
+    for found in group.found:
+        why = printable(found.why)
+        if found.renew_before is not None:
+            why += f"; renewed {found.renew_before / DAY:.3g} d before the end"
+        keys = _keys(found, entry)
+        first, *rest = (f"{name}: {_value(value)}" for name, value in keys.items())
+        if not rest:
+            first = _value(found.url)
+        yield f"  - {first}  # {why}"
+        yield from (f"    {line}" for line in rest)
+
+
+def _value(value: Any) -> str:
+    """
+    Return a value in YAML on one line.
+    """
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z/][\w./:@+%=-]*[\w/%=-]", value):
+        return value
+    return json.dumps(value)

@@ -1,0 +1,256 @@
+"""
+The entries of the section `discover`, one model for each source.
+"""
+
+import ipaddress
+import json
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
+
+from exporter.config import values
+from exporter.config.part import File, Part, Text
+from exporter.model.targets import label_name
+from exporter.model.urls import normal_host, parse_ip
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+Rate = Annotated[float, Field(gt=0, le=1000)]
+"""New connections a second."""
+
+
+NETWORK_LIMIT = 65_536
+"""Addresses of a network that are tried without a confirmation."""
+
+
+LARGE_LIMIT = 1 << 24
+"""Addresses of a network that are tried at all: a /8."""
+
+
+def _list(value: Any) -> Any:
+    """
+    Accept one text where a list of texts is meant.
+    """
+    return [value] if isinstance(value, str) else value
+
+
+def _web_url(text: str) -> str:
+    """
+    Return the URL of a web server, if it is one and has no password in it.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable():
+        raise ValueError("must be a URL like https://inventory.example.com/targets")
+    if "@" in parts.netloc:
+        raise ValueError("a password is not written here: use credentials_file")
+    return text
+
+
+def _domain(text: str) -> str:
+    """
+    Return a registered domain in A-labels.
+    """
+    name = normal_host(text)
+    if parse_ip(name) is not None or "." not in name:
+        raise ValueError("must be a registered domain like example.com")
+    return name
+
+
+def _policy(value: Any, info: ValidationInfo) -> str:
+    return values.policy(value, info).name
+
+
+Domain = Annotated[Text, AfterValidator(_domain)]
+
+
+Paths = Annotated[list[File], BeforeValidator(_list), Field(min_length=1)]
+"""Files, directories and patterns, absolute."""
+
+
+class KubernetesSource(Part):
+    """
+    A Kubernetes cluster.
+    """
+
+    kubeconfig: File | None = None
+    context: Text | None = None
+    """None: the kubeconfig's current context, else the cluster that the exporter runs in."""
+    namespaces: list[Text] = []
+    """Empty: all."""
+    selector: Annotated[Text, Field(max_length=1000)] = ""
+
+
+class ZoneSource(Part):
+    """
+    A DNS zone: transferred from a name server, or read from a zone file.
+    """
+
+    name: Text
+    server: Text | None = None
+    tsig_key_file: File | None = None
+    file: File | None = None
+    ports: Annotated[list[Port], Field(min_length=1)] = [443]
+    rate: Rate = 50.0
+
+    @model_validator(mode="after")
+    def one_place(self) -> "ZoneSource":
+        """
+        Refuse a zone without a place, with two, and a key that nothing uses.
+        """
+        if (self.server is None) == (self.file is None):
+            raise ValueError("needs either `server` (a zone transfer) or `file` (a zone file)")
+        if self.tsig_key_file is not None and self.server is None:
+            raise ValueError("tsig_key_file is for a zone transfer: remove it, or name the `server`")
+        return self
+
+
+class NetworksSource(Part):
+    """
+    Networks whose addresses are tried.
+    """
+
+    cidr: Annotated[list[Text], BeforeValidator(_list), Field(min_length=1)]
+    ports: Annotated[list[Port], Field(min_length=1)] = [443]
+    rate: Rate = 50.0
+    large: bool = False
+    """True: a network larger than a /16 is meant."""
+
+    @model_validator(mode="after")
+    def of_a_bearable_size(self) -> "NetworksSource":
+        """
+        Refuse what is no network, and a network that is so large that it may be a typing error.
+        """
+        for text in self.cidr:
+            try:
+                network = ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{text!r} is no network: write it like 10.1.0.0/24 or 2001:db8::/120"
+                ) from None
+            if network.num_addresses > NETWORK_LIMIT and not self.large:
+                raise ValueError(
+                    f"{text} has {network.num_addresses:,} addresses, more than the {NETWORK_LIMIT:,} of "
+                    "a /16 (IPv6: a /112): name a smaller network, or confirm it with `large: true`"
+                )
+            if network.num_addresses > LARGE_LIMIT:
+                raise ValueError(
+                    f"{text} has more addresses than can be tried in a day: name a smaller network"
+                )
+        return self
+
+
+class TransparencySource(Part):
+    """
+    Certificate transparency: what public logs know of registered domains.
+    """
+
+    domains: Annotated[list[Domain], BeforeValidator(_list), Field(min_length=1, max_length=1000)]
+    source: Literal["crt.sh", "certspotter"] = "crt.sh"
+    url: Annotated[Text, AfterValidator(_web_url)] | None = None
+    """Another address of the same API; None: the public one."""
+    token_file: File | None = None
+
+    @model_validator(mode="after")
+    def a_token_for_its_user(self) -> "TransparencySource":
+        """
+        Refuse a token that nothing uses.
+        """
+        if self.token_file is not None and self.source != "certspotter":
+            raise ValueError("token_file is for `source: certspotter`: crt.sh takes no token")
+        return self
+
+
+class HttpSource(Part):
+    """
+    A web server that answers with Prometheus's http_sd format. A URL alone is a whole one.
+    """
+
+    url: Annotated[Text, AfterValidator(_web_url)]
+    credentials_file: File | None = None
+    """A file with `user:password`, or with a token alone. It is read at each run."""
+    ca_file: File | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def as_mapping(cls, value: Any) -> Any:
+        """
+        Accept a text as the URL.
+        """
+        return {"url": value} if isinstance(value, str) else value
+
+
+class SourceEntry(Part):
+    """
+    One element of `discover`: a source, and what holds for all targets that it finds.
+    """
+
+    kubernetes: KubernetesSource | None = None
+    web_servers: Paths | None = None
+    stores: Paths | None = None
+    zone: ZoneSource | None = None
+    listening: bool | None = None
+    networks: NetworksSource | None = None
+    certificate_transparency: TransparencySource | None = None
+    files: Paths | None = None
+    http: HttpSource | None = None
+    labels: dict[Annotated[str, AfterValidator(label_name)], Annotated[str, Field(max_length=256)]] = {}
+    policy: Annotated[str | None, PlainValidator(_policy, json_schema_input_type=str)] = None
+    interval: Annotated[float | None, PlainValidator(values.interval, json_schema_input_type=str)] = None
+    include: Annotated[list[Text], BeforeValidator(_list)] = []
+    exclude: Annotated[list[Text], BeforeValidator(_list)] = []
+    """Shell patterns, as in `probe.allow`, of the URLs or names that are wanted, or not."""
+    limit: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    """Most targets that are taken from it."""
+    name: Annotated[str | None, PlainValidator(values.name, json_schema_input_type=str)] = None
+    """Its name in metrics and alerts; None: the source's key, with a number if there are several."""
+
+    @model_validator(mode="after")
+    def one_source(self) -> "SourceEntry":
+        """
+        Refuse an element without a source, and one with two.
+        """
+        given = [key for key in SOURCES if key in self.model_fields_set]
+        if len(given) != 1:
+            have = f"this has {' and '.join(given)}" if given else f"known are {', '.join(SOURCES)}"
+            raise ValueError(f"each element has one source: {have}")
+        return self
+
+    @property
+    def source(self) -> str:
+        """
+        The key of the source that is set.
+        """
+        return next(key for key in SOURCES if key in self.model_fields_set)
+
+    @property
+    def given(self) -> Any:
+        """
+        What is written under that key, parsed.
+        """
+        return getattr(self, self.source)
+
+    @property
+    def identity(self) -> str:
+        """
+        What makes the source the same one after a reload and a restart: where it looks.
+        """
+        return json.dumps([self.source, self.model_dump(mode="json", include={self.source})], sort_keys=True)
+
+
+SOURCES = (
+    *("kubernetes", "web_servers", "stores", "zone", "listening", "networks", "certificate_transparency"),
+    *("files", "http"),
+)
+"""The keys of `SourceEntry` that name a source."""
+
+
+MODELS: dict[str, type[Part]] = {
+    "kubernetes": KubernetesSource,
+    "zone": ZoneSource,
+    "networks": NetworksSource,
+    "certificate_transparency": TransparencySource,
+    "http": HttpSource,
+}
+"""Models inside `SourceEntry`, by key."""

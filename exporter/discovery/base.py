@@ -1,0 +1,94 @@
+"""
+The interface of sources: what each of them gets, and what it gives.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.net.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    One target that a source found: what a person would write under `targets:`.
+    """
+
+    url: str
+    """As in the configuration: `https://www.example.com`, `file:///etc/ssl/www.pem`."""
+    why: str
+    """Where it was found, for a person: `server_name in /etc/nginx/sites-enabled/www, line 12`."""
+    name: str = ""
+    """Empty: the URL is the name."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    policy: str = ""
+    """
+    The name of a policy that this source knows to fit; empty: as for any target. Policies of the
+    configuration that match an item go before it.
+    """
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of a target, as a configuration has them: `{"server_name": "www.example.com"}`."""
+    renew_before: float | None = None
+    """Seconds before the end at which what renews it says that it will; None: as the policy has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """
+    The answer of a source that could be read.
+    """
+
+    found: tuple[Found, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was passed over and why, a sentence each, for a person: a file with an error in line 3."""
+    remember: Any = None
+    """What the source wants to get back at its next run, also after a restart: anything that is JSON."""
+    unchanged: bool = False
+    """True: it is the same list as that of the run that `Context.remembered` is from; the rest is ignored."""
+
+
+class SourceError(Exception):
+    """
+    A source could not be read, or not all of it. The message says what failed and what to do.
+    """
+
+    def __init__(self, words: str, *, retry_after: float = 0.0, listing: Listing | None = None) -> None:
+        """
+        `retry_after`: seconds for which the source asks to be left alone. `listing`: what there is in spite
+        of the failure, which replaces the last list; None: the last list stays.
+        """
+        super().__init__(words)
+        self.retry_after = retry_after
+        self.listing = listing
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """
+    What a source works with. It opens nothing else, and knows no time but this.
+    """
+
+    network: Network
+    now: float
+    """Seconds since the epoch at which this run began."""
+    remembered: Any = None
+    """`Listing.remember` of its last run; None at the first. It may come from an older version: check it."""
+    directory: str = "."
+    """The directory of the configuration file, to which paths are relative."""
+    progress: Callable[[str], None] = lambda _: None
+    """Says to a person who waits (`discover`) what is being done: `zone example.com: 1200 of 10000`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    One kind of source: a row of the registry.
+    """
+
+    name: str
+    """The key in `discover:`, and the label `source` of what it found."""
+    interval: float
+    """Seconds between two runs unless the configuration says otherwise."""
+    run: Callable[[Any, Context], Awaitable[Listing]]
+    """Takes the parsed settings of the entry (`config.sources`) and the context. Raises SourceError."""

@@ -1,0 +1,460 @@
+"""
+Source `certificate_transparency`: names on valid certificates in public logs, by crt.sh or Cert Spotter.
+
+Both are slow, and refuse much. So a domain's answer is kept for hours, and its last one while there is none.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from socket import AF_UNSPEC
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from exporter.config.sources import TransparencySource
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.threads import in_thread
+from exporter.model.errors import ProbeError
+from exporter.model.foreign_text import clean
+from exporter.model.reasons import Reason
+from exporter.model.urls import TargetError, normal_host
+from exporter.net.http import download, shown
+from exporter.net.regular_files import read
+from exporter.net.resolver import RESOLVE_TIMEOUT
+from exporter.pki.renewal_information import seconds_of
+
+INTERVAL = 6 * 3600.0
+
+
+FRESH = 4 * 3600.0
+"""Seconds for which a domain is not asked for again, however often the source runs."""
+
+
+ANSWER_TIMEOUT = 90.0
+"""Seconds that one answer may take. crt.sh needs a minute for a large domain."""
+
+
+RUN = 900.0
+"""Seconds after which a run asks for nothing more. The next one goes on."""
+
+
+SIZE_LIMIT = 16 * 1024 * 1024
+"""Bytes of one answer."""
+
+
+PAGES = 200
+"""Pages of one domain in one run."""
+
+
+NAMES_LIMIT = 10_000
+"""Names of one entry. While no name server answers, looking them up takes 40 minutes."""
+
+
+LONGEST_WAIT = 86400.0
+"""Seconds: a server that asks for a longer pause is asked again after these."""
+
+
+TOKEN_LIMIT = 64 * 1024
+
+
+TEXT_LIMIT = 80
+"""Characters of an issuer, and of the number of a certificate."""
+
+
+NAME_LIMIT = 300
+"""Characters of a name that are kept: a longer one is no host name anyway."""
+
+
+LOOK_UPS = 16
+"""Names that are looked up at a time."""
+
+
+URLS = {"crt.sh": "https://crt.sh/", "certspotter": "https://api.certspotter.com/v1/issuances"}
+
+
+class _NoAnswerError(Exception):
+    """
+    A server did not answer as it should.
+    """
+
+    def __init__(self, words: str, status: int = 0, wait: float = 0.0) -> None:
+        super().__init__(words)
+        self.refused = status in {429, 503}
+        """True: it wants to be left alone, for any domain."""
+        self.wait = wait
+        """Seconds for which it asks not to be asked."""
+
+
+class Certificate(NamedTuple):
+    """
+    One certificate, as the servers describe it.
+    """
+
+    names: tuple[str, ...]
+    end: float
+    """Seconds since the epoch."""
+    issuer: str
+    number: str
+    """Its number at that server."""
+
+
+class _Seen(NamedTuple):
+    """
+    The certificate of a name that is valid longest.
+    """
+
+    end: float
+    issuer: str
+    number: str
+    resolves: bool
+    """Whether the name had an address when that was last known."""
+
+
+@dataclass(slots=True)
+class _Domain:
+    """
+    What is known of a registered domain.
+    """
+
+    asked: float = 0.0
+    """When its answer was last complete, in seconds since the epoch."""
+    tried: float = 0.0
+    """When it was last asked for."""
+    after: str = ""
+    """The last certificate of Cert Spotter's answers so far: the next question goes on from it."""
+    names: dict[str, _Seen] = field(default_factory=dict)
+    """By name as on the certificate, in lower case, wildcards too."""
+
+
+async def run(settings: TransparencySource, context: Context) -> Listing:
+    """
+    Ask for what was not asked for in the last hours, and return the names that resolve. Raises SourceError.
+    """
+    server = settings.url or URLS[settings.source]
+    place = (settings.source, server)
+    headers = await in_thread(lambda: _headers(settings))
+    known = await in_thread(lambda: _remembered(context.remembered, place, settings.domains))
+    notes: dict[str, None] = {}
+    due = [name for name, one in known.items() if not 0 <= context.now - one.asked < FRESH]
+    due.sort(key=lambda name: known[name].tried)
+    failures: list[str] = []
+    wait, begun = 0.0, context.network.monotonic()
+    ask = _ask_crt_sh if settings.source == "crt.sh" else _ask_cert_spotter
+    for number, name in enumerate(due):
+        if context.network.monotonic() - begun > RUN:
+            left = len(due) - number
+            notes[f"domains that are not asked for yet: {left}; the next run goes on with them"] = None
+            break
+        context.progress(f"certificate transparency: {name}, {number + 1} of {len(due)}")
+        known[name].tried = context.now
+        try:
+            room = NAMES_LIMIT - sum(len(one.names) for key, one in known.items() if key != name)
+            await ask(_Question(name, known[name], room, server, headers, context, notes))
+        except _NoAnswerError as error:
+            failures.append(f"{name}: {error}")
+            wait = max(wait, error.wait)
+            if error.refused:
+                break
+    for one in known.values():
+        one.names = {name: seen for name, seen in one.names.items() if seen.end > context.now}
+    found = await _found(known, settings.source, context, notes)
+    listing = Listing(tuple(found), tuple(notes), _to_remember(known, place))
+    if failures:
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        words = f"{failures[0]}{more}; the names of the last answer stay"
+        there = any(one.names for one in known.values())
+        raise SourceError(words, retry_after=wait, listing=listing if there else None)
+    return listing
+
+
+def _headers(settings: TransparencySource) -> dict[str, str]:
+    """
+    Return the headers of the requests. Raises SourceError.
+    """
+    if settings.token_file is None:
+        return {}
+    try:
+        data, _ = read(settings.token_file, TOKEN_LIMIT)
+    except ProbeError as error:
+        raise SourceError(error.detail) from None
+    token = data.decode("utf-8", "replace").strip()
+    if not token.isascii() or not token.isprintable() or not token:
+        raise SourceError(f"{settings.token_file} must hold one line: the token")
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _remembered(value: Any, place: tuple[str, str], domains: Iterable[str]) -> dict[str, _Domain]:
+    """
+    Return what is known of each domain: what was remembered, as far as it is of this server and version.
+    """
+    known = {domain: _Domain() for domain in domains}
+    if not isinstance(value, dict) or value.get("place") != list(place):
+        return known
+    for domain in known:
+        try:
+            asked, tried, after, names = value["domains"][domain]
+            known[domain] = _Domain(
+                float(asked),
+                float(tried),
+                str(after),
+                {
+                    str(name): _Seen(float(end), str(issuer), str(number), bool(resolves))
+                    for name, (end, issuer, number, resolves) in names.items()
+                },
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return known
+
+
+def _to_remember(known: Mapping[str, _Domain], place: tuple[str, str]) -> Any:
+    domains = {
+        name: [one.asked, one.tried, one.after, {key: list(seen) for key, seen in one.names.items()}]
+        for name, one in known.items()
+        if one.tried
+    }
+    return {"place": list(place), "domains": domains}
+
+
+class _Question(NamedTuple):
+    """
+    One domain, and what is needed to ask for it.
+    """
+
+    name: str
+    domain: _Domain
+    room: int
+    """Names that it may have."""
+    server: str
+    headers: Mapping[str, str]
+    context: Context
+    notes: dict[str, None]
+
+
+async def _ask_crt_sh(question: _Question) -> None:
+    """
+    Take crt.sh's answer, which is a whole one. Raises _NoAnswerError.
+    """
+    domain = question.domain
+    query = {"q": f"%.{question.name}", "output": "json", "exclude": "expired", "deduplicate": "Y"}
+    certificates = await _answer(question, query, of_crt_sh)
+    before, domain.names = domain.names, {}
+    await in_thread(lambda: _take(question, certificates, before))
+    domain.asked = question.context.now
+
+
+async def _ask_cert_spotter(question: _Question) -> None:
+    """
+    Take the pages of Cert Spotter that are new. What was read stays when a later one fails. Raises
+    _NoAnswerError.
+    """
+    domain = question.domain
+    query = {"domain": question.name, "include_subdomains": "true"}
+    for _ in range(PAGES):
+        after = {"after": domain.after} if domain.after else {}
+        more = [*query.items(), ("expand", "dns_names"), ("expand", "issuer"), *after.items()]
+        certificates = await _answer(question, more, of_cert_spotter)
+        if not certificates or certificates[-1].number == domain.after:
+            domain.asked = question.context.now
+            return
+        await in_thread(partial(_take, question, certificates, domain.names))
+        domain.after = certificates[-1].number
+    question.notes[f"{question.name}: more than {PAGES} pages: the next run goes on with them"] = None
+
+
+async def _answer(
+    question: _Question,
+    query: Mapping[str, str] | list[tuple[str, str]],
+    parse: Callable[[bytes], list[Certificate]],
+) -> list[Certificate]:
+    """
+    Return the certificates that a server answers with. Raises _NoAnswerError.
+    """
+    where = shown(question.server)
+    url = f"{question.server}{'&' if '?' in question.server else '?'}{urlencode(query)}"
+    try:
+        got = await download(
+            question.context.network.resolver,
+            url,
+            SIZE_LIMIT,
+            timeout=ANSWER_TIMEOUT,
+            headers={"Accept": "application/json", **question.headers},
+        )
+    except ProbeError as error:
+        raise _NoAnswerError(error.detail) from None
+    if got.status != 200:
+        wait = min(seconds_of(got.retry_after, question.context.now) or 0.0, LONGEST_WAIT)
+        hint = {401: ": check `token_file`", 403: ": check `token_file`", 429: ", too many requests"}
+        words = f"{where} answered with status {got.status}{hint.get(got.status, '')}"
+        raise _NoAnswerError(words, got.status, wait)
+    try:
+        return await in_thread(lambda: parse(got.body))
+    except (ValueError, RecursionError):
+        raise _NoAnswerError(f"{where} answered with something that is no list of certificates") from None
+
+
+def of_crt_sh(body: bytes) -> list[Certificate]:
+    """
+    Return the certificates of an answer of crt.sh. Raises ValueError, and RecursionError for JSON too deep.
+    """
+    return _certificates(
+        body,
+        lambda row: Certificate(
+            tuple(row["name_value"].split("\n")),
+            _moment(row["not_after"]),
+            _issuer(row["issuer_name"]),
+            str(row["id"])[:TEXT_LIMIT],
+        ),
+    )
+
+
+def of_cert_spotter(body: bytes) -> list[Certificate]:
+    """
+    Return the certificates of an answer of Cert Spotter. Raises as `of_crt_sh` does.
+    """
+    return _certificates(
+        body,
+        lambda row: Certificate(
+            tuple(name for name in row["dns_names"] if isinstance(name, str)),
+            _moment(row["not_after"]),
+            _issuer(row["issuer"].get("friendly_name") or row["issuer"]["name"]),
+            str(row["id"])[:TEXT_LIMIT],
+        ),
+    )
+
+
+def _certificates(body: bytes, one: Callable[[Any], Certificate]) -> list[Certificate]:
+    """
+    Return the certificates of a list. One that has another form than the server's is passed over, unless all
+    have: then it is another server's list.
+    """
+    rows = json.loads(body)
+    if not isinstance(rows, list):
+        raise ValueError("it is no list")  # noqa: TRY004 - of the answer, not of an argument
+    certificates = []
+    for row in rows:
+        try:
+            certificates.append(one(row))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            continue
+    if rows and not certificates:
+        raise ValueError("it is no list of certificates")
+    return certificates
+
+
+def _moment(text: str) -> float:
+    """
+    Return a time as both servers write it, in seconds since the epoch: UTC if no zone is said.
+    """
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _issuer(text: str) -> str:
+    return clean(text, TEXT_LIMIT)
+
+
+def _take(question: _Question, certificates: Iterable[Certificate], before: Mapping[str, _Seen]) -> None:
+    """
+    Add the names of certificates that are still valid. Of those with the same name, the longest valid counts.
+    """
+    names = question.domain.names
+    for certificate in certificates:
+        if certificate.end <= question.context.now:
+            continue
+        for text in certificate.names:
+            name = text.strip().removesuffix(".").lower()
+            if name != question.name and not name.endswith(f".{question.name}"):
+                continue
+            name = name[:NAME_LIMIT]
+            old = names.get(name)
+            if old is not None and old.end >= certificate.end:
+                continue
+            if old is None and len(names) >= question.room:
+                words = f"{question.name}: more than {NAMES_LIMIT:,} names in all: the others are left out"
+                question.notes[words] = None
+                continue
+            resolves = name in before and before[name].resolves
+            names[name] = _Seen(certificate.end, certificate.issuer, certificate.number, resolves)
+
+
+async def _found(
+    known: Mapping[str, _Domain], source: str, context: Context, notes: dict[str, None]
+) -> list[Found]:
+    """
+    Return the names that can be targets, and note which can't.
+    """
+    passed: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, Found] = {}
+    for one in known.values():
+        hosts = await in_thread(partial(_hosts, one.names, passed))
+        resolving = await _resolving(hosts, one, context, passed)
+        found.update(await in_thread(partial(_made, hosts, resolving, one, source)))
+    for why, names in sorted(passed.items()):
+        notes[f"{why}: {len(names):,}, such as {clean(min(names), TEXT_LIMIT)}"] = None
+    return [found[host] for host in sorted(found)]
+
+
+def _made(hosts: Mapping[str, str], resolving: set[str], domain: _Domain, source: str) -> dict[str, Found]:
+    """
+    Return the targets by host, and remember which of the names resolve.
+    """
+    found = {}
+    for host, name in hosts.items():
+        seen = domain.names[name] = domain.names[name]._replace(resolves=host in resolving)
+        if seen.resolves:
+            until = datetime.fromtimestamp(seen.end, UTC).date().isoformat()
+            why = f"on a certificate by {seen.issuer} until {until}: number {seen.number} at {source}"
+            found[host] = Found(f"https://{host}", why)
+    return found
+
+
+def _hosts(names: Iterable[str], passed: dict[str, list[str]]) -> dict[str, str]:
+    """
+    Return the names that a host can have, in A-labels, each with what it is on the certificate.
+    """
+    hosts: dict[str, str] = {}
+    for name in names:
+        if "*" in name:
+            passed["wildcards, which can't be asked for"].append(name)
+        elif "_" in name:
+            passed["names with an underscore, which no host has"].append(name)
+        else:
+            try:
+                hosts[normal_host(name)] = name
+            except TargetError:
+                passed["entries that are not host names"].append(name)
+    return hosts
+
+
+async def _resolving(
+    hosts: Mapping[str, str], domain: _Domain, context: Context, passed: dict[str, list[str]]
+) -> set[str]:
+    """
+    Return the hosts that have an address. Where no name server answers, those that had one last.
+    """
+    resolving: set[str] = set()
+    waiting = iter(hosts.items())
+
+    async def look_up() -> None:
+        for host, name in waiting:
+            try:
+                await context.network.resolver.resolve(host, AF_UNSPEC, RESOLVE_TIMEOUT)
+            except ProbeError as error:
+                if error.reason is Reason.DNS_NOT_FOUND:
+                    passed["names that no longer resolve"].append(name)
+                    continue
+                if not domain.names[name].resolves:
+                    passed["names for which no name server has an answer"].append(name)
+                    continue
+            resolving.add(host)
+
+    await asyncio.gather(*(look_up() for _ in range(LOOK_UPS)))
+    return resolving
+
+
+SOURCE = Source("certificate_transparency", INTERVAL, run)

@@ -1,0 +1,99 @@
+"""
+Source `files`: Prometheus's file_sd format, JSON or YAML.
+
+Unchanged files cost a look at their status. A file with an error keeps the whole list as it was, as in
+Prometheus, and is told.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from glob import glob, has_magic
+from itertools import islice
+from typing import Any
+
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.sd import GroupError, targets
+from exporter.discovery.threads import in_thread
+from exporter.model.errors import ProbeError
+from exporter.net.regular_files import read, stamp_of
+from exporter.yaml_lines import ConfigError
+from exporter.yaml_lines import read as read_yaml
+
+SIZE_LIMIT = 16 * 1024 * 1024
+"""Bytes of one file."""
+
+
+FILE_LIMIT = 10_000
+"""Files of all patterns of one entry."""
+
+
+FOUND_LIMIT = 1_000_000
+"""Targets that are read; the entry's own limit is far below."""
+
+
+async def run(paths: Sequence[str], context: Context) -> Listing:
+    """
+    Return the targets in the files. Raises SourceError.
+    """
+    return await in_thread(lambda: _listed(paths, context.remembered))
+
+
+def _listed(paths: Sequence[str], remembered: Any) -> Listing:
+    files, notes = _matching(paths)
+    stamps = {path: (stamp_of(path) or b"").hex() for path in files}
+    if remembered == stamps:
+        return Listing(unchanged=True)
+    found: list[Found] = []
+    for path in files:
+        found += islice(_targets(path, notes), FOUND_LIMIT - len(found))
+    return Listing(tuple(found), tuple(notes), stamps)
+
+
+def _matching(paths: Sequence[str]) -> tuple[list[str], dict[str, None]]:
+    """
+    Return the files that the paths and patterns name, and notes. Raises SourceError.
+    """
+    files: dict[str, None] = {}
+    notes: dict[str, None] = {}
+    for path in paths:
+        if not has_magic(path):
+            files[path] = None
+            continue
+        found = sorted(glob(path, recursive=True))  # noqa: PTH207 - an absolute pattern
+        if not found:
+            notes[f"no file matches {path}"] = None
+        files |= dict.fromkeys(found)
+    if len(files) > FILE_LIMIT:
+        raise SourceError(f"more than {FILE_LIMIT:,} files match: name fewer")
+    return list(files), notes
+
+
+def _targets(path: str, notes: dict[str, None]) -> Iterator[Found]:
+    try:
+        data, _ = read(path, SIZE_LIMIT)
+        groups = parsed(data, path)
+        yield from targets(groups, path, notes)
+    except ProbeError as error:
+        raise SourceError(error.detail) from None
+    except GroupError as error:
+        raise SourceError(f"{path}: {error}") from None
+
+
+def parsed(data: bytes, path: str) -> Any:
+    """
+    Return the content of a file, YAML unless its name ends with `.json`. Raises GroupError.
+    """
+    try:
+        if path.endswith(".json"):
+            return json.loads(data.decode("utf-8-sig"))
+        return read_yaml(data, path).value
+    except ConfigError as error:
+        fault = error.faults[0]
+        raise GroupError(f"line {fault.line}: {fault.message}") from None
+    except RecursionError:
+        raise GroupError("it is nested too deep") from None
+    except ValueError as error:
+        raise GroupError(f"it is not JSON: {error}") from None
+
+
+SOURCE = Source("files", 30.0, run)

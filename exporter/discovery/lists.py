@@ -1,0 +1,185 @@
+"""
+Lists: what a source found, as it is kept. No clock is read: it is an argument.
+
+A list that lost much at once is more often a broken source than a decision: what is missing is kept until
+several runs over a day agree. The texts are those of the state file, each value checked by its type.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Any
+
+from exporter.discovery.base import Found
+from exporter.model.policies import DAY
+
+FEW = 3
+"""Targets that may go at once from a list of any length."""
+
+
+MUCH = 0.25
+"""Share of a list that may not go at once."""
+
+
+CONFIRMING_RUNS = 3
+"""Runs that must miss a kept target before it is given up."""
+
+
+CONFIRMING_TIME = DAY
+"""Seconds for which they must miss it."""
+
+
+Key = tuple[str, str, str]
+"""What makes a found target the same one: name, URL and the name that is sent."""
+
+
+def key_of(found: Found) -> Key:
+    """
+    Return what makes this target the same one in the next list.
+    """
+    return found.name, found.url, str(found.settings.get("server_name", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """
+    A kept target that its source does not list.
+    """
+
+    since: float
+    """Seconds since the epoch."""
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """
+    The list of one source.
+    """
+
+    found: tuple[Found, ...] = ()
+    missing: Mapping[Key, Missing] = field(default_factory=dict)
+    """Those among `found` that the last runs did not list."""
+    above: int = 0
+    """Targets above the limit, which were left out."""
+
+
+def wanted(found: Iterable[Found], include: Iterable[str], exclude: Iterable[str]) -> Iterator[Found]:
+    """
+    Yield each target once that a pattern of `include` fits, or any if there are none, and none of `exclude`.
+    """
+    keep, drop = [one.lower() for one in include], [one.lower() for one in exclude]
+    seen: set[Key] = set()
+    for one in found:
+        key = key_of(one)
+        if key in seen:
+            continue
+        seen.add(key)
+        if (not keep or _fits(one, keep)) and not _fits(one, drop):
+            yield one
+
+
+def _fits(found: Found, patterns: Iterable[str]) -> bool:
+    url, name = found.url.lower(), found.name.lower()
+    host = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    bare = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    return any(fnmatchcase(text, one) for one in patterns for text in (url, name, host, bare) if text)
+
+
+def chosen(kept: Kept, include: Iterable[str], exclude: Iterable[str], limit: int) -> Kept:
+    """
+    Return what other patterns and another limit leave of a list.
+    """
+    found = tuple(islice(wanted(kept.found, include, exclude), limit))
+    there = {key_of(one) for one in found}
+    return Kept(found, {key: one for key, one in kept.missing.items() if key in there}, kept.above)
+
+
+def settled(before: Kept, found: Iterable[Found], limit: int, now: float) -> Kept:
+    """
+    Return the list after a run that found these targets, at `now` (seconds since the epoch).
+    """
+    taken: list[Found] = []
+    above = 0
+    for one in found:
+        if len(taken) < limit:
+            taken.append(one)
+        else:
+            above += 1
+    there = {key_of(one) for one in taken}
+    gone = [one for one in before.found if key_of(one) not in there]
+    fresh = [one for one in gone if key_of(one) not in before.missing]
+    listed = len(before.found) - len(before.missing)
+    # At the limit, what is left out is another matter, and told as such.
+    much = len(fresh) > FEW and len(fresh) >= MUCH * listed and not above
+    missing: dict[Key, Missing] = {}
+    for one in gone:
+        key = key_of(one)
+        known = before.missing.get(key)
+        if known is None and much:
+            missing[key] = Missing(now, 1)
+        elif known is not None:
+            again = Missing(known.since, known.runs + 1)
+            if again.runs < CONFIRMING_RUNS or now - again.since < CONFIRMING_TIME:
+                missing[key] = again
+    room = max(0, limit - len(taken))
+    kept = [one for one in gone if key_of(one) in missing][:room]
+    missing = {key: missing[key] for key in map(key_of, kept)}
+    return Kept((*taken, *kept), missing, above)
+
+
+def same_objects(before: Kept, found: Iterable[Found]) -> Iterator[Found]:
+    """
+    Yield what was found, those equal to one of before as the same object.
+    """
+    known = {key_of(one): one for one in before.found}
+    for one in found:
+        old = known.get(key_of(one))
+        yield old if old == one and old is not None else one
+
+
+def to_text(kept: Kept, remembered: Any) -> str:
+    """
+    Return the list, and what its source remembers, as JSON.
+    """
+    return json.dumps(
+        {
+            "found": [
+                [
+                    *(one.url, one.why, one.name, dict(one.labels), one.policy, dict(one.settings)),
+                    one.renew_before,
+                ]
+                for one in kept.found
+            ],
+            "missing": [[*key, one.since, one.runs] for key, one in kept.missing.items()],
+            "above": kept.above,
+            "remembered": remembered,
+        }
+    )
+
+
+def from_text(text: str) -> tuple[Kept, Any]:
+    """
+    Return a list, and what its source remembers, from JSON. Raises ValueError for what is none.
+    """
+    try:
+        value = json.loads(text)
+        found = tuple(_found(*one) for one in value["found"])
+        there = {key_of(one) for one in found}
+        missing = {
+            (str(name), str(url), str(sent)): Missing(float(since), int(runs))
+            for name, url, sent, since, runs in value["missing"]
+        }
+        missing = {key: one for key, one in missing.items() if key in there}
+        return Kept(found, missing, int(value["above"])), value["remembered"]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no list of a source: {type(error).__name__}") from None
+
+
+def _found(url: Any, why: Any, name: Any, labels: Any, policy: Any, settings: Any, before: Any) -> Found:
+    texts = (url, why, name, policy, *labels, *labels.values()) if isinstance(labels, dict) else (None,)
+    if not all(isinstance(one, str) for one in texts) or not isinstance(settings, dict):
+        raise TypeError
+    return Found(url, why, name, labels, policy, settings, None if before is None else float(before))

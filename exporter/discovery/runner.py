@@ -1,0 +1,360 @@
+"""
+The runner: each source of the configuration in the background, at its own pace.
+
+It never touches the sweep. A source that fails keeps its last list.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from exporter.config.settings import Config
+from exporter.config.sources import SourceEntry
+from exporter.discovery import MODULES, source
+from exporter.discovery.base import Context, Listing, SourceError
+from exporter.discovery.lists import Kept, chosen, from_text, key_of, same_objects, settled, to_text, wanted
+from exporter.discovery.targets import Made, joined, made
+from exporter.logs import fields
+from exporter.model.foreign_text import printable
+from exporter.model.targets import Target
+from exporter.net.background import spread
+from exporter.net.backoff import Backoff
+from exporter.net.network import Network
+from exporter.net.pools import Pool
+
+logger = logging.getLogger(__name__)
+
+
+AT_ONCE = 4
+"""Runs of one kind of source that are under way at a time: others do not wait for a slow kind."""
+
+
+RUN_TIMEOUT = 3600.0
+"""Seconds that a run may take at least, before it is given up."""
+
+
+FIRST_PAUSE = 15.0
+"""Seconds until the next try after the first failure; a shorter interval goes before it."""
+
+
+LONGEST_PAUSE = 3600.0
+
+
+NOTES = 5
+"""Notes of a run that get a line of log each; the others are counted."""
+
+
+Saved = tuple[str, float, str]
+"""A list in the state: identity of its source, when that could last be read, and the list as JSON."""
+
+
+@dataclass(slots=True)
+class Feed:
+    """
+    One source of the configuration, with its last list.
+    """
+
+    entry: SourceEntry
+    config: Config
+    kept: Kept = field(default_factory=Kept)
+    made: Made = field(default_factory=Made)
+    remembered: Any = None
+    text: str = ""
+    """The list as it is saved; empty when there is none."""
+    success: bool | None = None
+    """Whether the last run could read the source; None before the first one ended."""
+    succeeded_at: float | None = None
+    """Seconds since the epoch; None when it never could."""
+    told: tuple[str, ...] = ()
+    """The notes of the last run, which are logged when they change."""
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """
+        The name in metrics and logs.
+        """
+        return self.entry.name or self.entry.source
+
+    @property
+    def left_out(self) -> int:
+        """
+        Targets above the limit, and those that can't be targets.
+        """
+        return self.kept.above + len(self.made.notes)
+
+
+class Discovery:
+    """
+    The sources of a configuration, and the targets that they gave last.
+    """
+
+    def __init__(self, network: Network, on_change: Callable[[], None] = lambda: None) -> None:
+        """
+        `on_change` is called when there are other targets than before.
+        """
+        self.feeds: dict[str, Feed] = {}
+        """By identity, in the order of the configuration."""
+        self.targets: tuple[Target, ...] = ()
+        """All targets: those of the configuration, then those that were found."""
+        self._network = network
+        self._on_change = on_change
+        self.config = Config()
+        self._places: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
+        # Ten thousand targets take seconds to be checked: not on the event loop.
+        self._pool = Pool("discovery", 1)
+        self._started = False
+
+    @property
+    def pending(self) -> bool:
+        """
+        True until each source was tried once.
+        """
+        return any(feed.success is None for feed in self.feeds.values())
+
+    def configure(self, config: Config) -> None:
+        """
+        Use a configuration. A source that is still in it keeps its list, and an unchanged one its pace.
+        """
+        self._use(config, self._prepared(config, self.feeds))
+
+    async def reconfigure(self, config: Config) -> None:
+        """
+        Do the same beside the event loop, for a process that serves.
+        """
+        before = self.feeds
+        self._use(config, await self._pool.run(lambda: self._prepared(config, before)))
+
+    def _prepared(self, config: Config, before: Mapping[str, Feed]) -> dict[str, tuple[Feed, Kept, Made]]:
+        """
+        Return the sources of a configuration by identity, each with the targets of the list that it has.
+        """
+        feeds: dict[str, tuple[Feed, Kept, Made]] = {}
+        for entry in config.discover:
+            number = sum(1 for feed, _, _ in feeds.values() if feed.entry.identity == entry.identity)
+            # Those that look at the same place, each with other settings, are told apart by their order.
+            identity = f"{entry.identity}#{number}" if number else entry.identity
+            old = before.get(identity)
+            feed = Feed(entry, config) if old is None or old.entry != entry else old
+            if old is not None and feed is not old:
+                feed.kept, feed.text = _chosen(old.kept, entry), old.text
+                feed.success, feed.succeeded_at, feed.told = old.success, old.succeeded_at, old.told
+            same = old is feed and _settings(old.config) == _settings(config)
+            kept = feed.kept
+            feeds[identity] = feed, kept, feed.made if same else made(kept.found, entry, config)
+        return feeds
+
+    def _use(self, config: Config, prepared: Mapping[str, tuple[Feed, Kept, Made]]) -> None:
+        before = self.feeds
+        self.config = config
+        self.feeds = {identity: feed for identity, (feed, _, _) in prepared.items()}
+        for feed, kept, targets in prepared.values():
+            # A run may have brought another list meanwhile.
+            same = feed.kept is kept
+            feed.config = config
+            feed.made = targets if same else made(feed.kept.found, feed.entry, config)
+        for identity, feed in before.items():
+            if feed.task is not None and self.feeds.get(identity) is not feed:
+                feed.task.cancel()
+        self._take_over(joined(config, self._lists()))
+        if self._started:
+            self.start()
+
+    def restore(self, saved: Mapping[str, tuple[float, str]]) -> None:
+        """
+        Take up the lists from before a restart, where there are no newer ones.
+        """
+        for identity, (at, text) in saved.items():
+            feed = self.feeds.get(identity)
+            if feed is None or feed.text:
+                continue
+            try:
+                kept, remembered = from_text(text)
+            except ValueError as error:
+                logger.warning(
+                    "the last list of a source is damaged: its targets come back when it is read",
+                    extra=fields(source=feed.name, cause=str(error)),
+                )
+                continue
+            # With other patterns than those of the list, the source must say all of it again.
+            if isinstance(remembered, list) and remembered[:1] == [_choice(feed.entry)]:
+                feed.remembered = remembered[-1]
+            feed.kept, feed.text, feed.succeeded_at = _chosen(kept, feed.entry), text, at
+            feed.made = made(feed.kept.found, feed.entry, feed.config)
+        self._take_over(joined(self.config, self._lists()))
+
+    def saved(self) -> tuple[Saved, ...]:
+        """
+        Return the lists for the state file.
+        """
+        return tuple(
+            (identity, feed.succeeded_at or 0.0, feed.text)
+            for identity, feed in self.feeds.items()
+            if feed.text
+        )
+
+    def start(self) -> None:
+        """
+        Begin to run the sources.
+        """
+        self._started = True
+        for feed in self.feeds.values():
+            if feed.task is None:
+                feed.task = self._network.loop.create_task(self._run_for_ever(feed))
+
+    async def close(self) -> None:
+        """
+        Stop the runs.
+        """
+        tasks = [feed.task for feed in self.feeds.values() if feed.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        self._pool.close()
+
+    async def _run_for_ever(self, feed: Feed) -> None:
+        """
+        Run a source again and again.
+        """
+        kind = feed.entry.source
+        try:
+            interval = feed.entry.interval or source(kind).interval
+        except (KeyError, ImportError) as error:
+            why = "this version has no such source" if kind not in MODULES else str(error)
+            logger.error("a source can't be used", extra=fields(source=kind, cause=why))  # noqa: TRY400
+            feed.success = False
+            return
+        backoff = Backoff(min(FIRST_PAUSE, interval), max(LONGEST_PAUSE, interval))
+        drift = spread(feed.entry.identity)
+        while True:
+            async with self._places[kind]:
+                wait = await self._run(feed, max(RUN_TIMEOUT, interval))
+            if wait is None:
+                backoff.succeeded()
+            await asyncio.sleep(interval * drift if wait is None else backoff.failed(drift, wait))
+
+    async def _run(self, feed: Feed, timeout: float) -> float | None:
+        """
+        Run a source once, and take its list. Returns None when it worked, else the seconds for which the
+        source asks to be left alone.
+        """
+        wait = 0.0
+        now = self._network.clock()
+        context = Context(self._network, now, feed.remembered, feed.config.directory)
+        try:
+            async with asyncio.timeout(timeout):
+                try:
+                    listing = await source(feed.entry.source).run(feed.entry.given, context)
+                except SourceError as error:
+                    wait = error.retry_after
+                    if error.listing is not None:
+                        await self._take(feed, error.listing, now)
+                    raise
+                if not listing.unchanged or feed.kept.missing:
+                    await self._take(feed, listing, now)
+        except SourceError as error:
+            self._fail(feed, printable(str(error)))
+        except TimeoutError:
+            self._fail(feed, f"it was not done within {timeout:g} s")
+        except Exception:
+            logger.exception("internal error in a source", extra=fields(source=feed.name))
+            feed.success = False
+        else:
+            if feed.success is False:
+                logger.info("a source can be read again", extra=fields(source=feed.name))
+            feed.success, feed.succeeded_at = True, now
+            return None
+        return wait
+
+    def _fail(self, feed: Feed, cause: str) -> None:
+        level = logging.WARNING if feed.success is not False else logging.DEBUG
+        logger.log(
+            level,
+            "a source can't be read: its targets are those of before",
+            extra=fields(source=feed.name, targets=len(feed.made.targets), cause=cause),
+        )
+        feed.success = False
+
+    async def _take(self, feed: Feed, listing: Listing, now: float) -> None:
+        """
+        Take the answer of a source: its targets join the next scrape.
+        """
+        entry, before, config = feed.entry, feed.kept, feed.config
+        remembered = feed.remembered if listing.unchanged else listing.remember
+
+        def work() -> tuple[Kept, Made, str]:
+            listed = same_objects(before, listing.found)
+            if listing.unchanged:
+                listed = (one for one in before.found if key_of(one) not in before.missing)
+            kept = settled(before, wanted(listed, entry.include, entry.exclude), entry.limit, now)
+            return (
+                kept,
+                made(kept.found, entry, config, feed.made),
+                to_text(kept, [_choice(entry), remembered]),
+            )
+
+        kept, targets, text = await self._pool.run(work)
+        while feed.config is not config:
+            # It was loaded anew meanwhile: the same list, with the settings of now.
+            config = feed.config
+            targets = await self._pool.run(partial(made, kept.found, entry, config))
+        changed = targets.targets != feed.made.targets
+        feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
+        self._tell(feed, before, listing.notes)
+        if changed:
+            config, lists = self.config, self._lists()
+            all_of_them = await self._pool.run(lambda: joined(config, lists))
+            if config is self.config:
+                self._take_over(all_of_them)
+
+    def _tell(self, feed: Feed, before: Kept, notes: tuple[str, ...]) -> None:
+        """
+        Log what a person should know about a list, once while it is the same.
+        """
+        if len(feed.kept.missing) > len(before.missing):
+            logger.warning(
+                "a source lists far fewer targets than before: those that it lost are kept until it has "
+                "not listed them for a day",
+                extra=fields(source=feed.name, kept=len(feed.kept.missing), targets=len(feed.kept.found)),
+            )
+        if feed.kept.above and not before.above:
+            logger.warning(
+                "a source found more targets than its limit: raise `limit`, or narrow it down",
+                extra=fields(source=feed.name, limit=feed.entry.limit, left_out=feed.kept.above),
+            )
+        told = (*notes[:NOTES], *feed.made.notes[:NOTES])[:NOTES]
+        if told == feed.told:
+            return
+        feed.told = told
+        for note in told:
+            logger.warning("a source passed something over", extra=fields(source=feed.name, cause=note))
+        more = len(notes) + len(feed.made.notes) - len(told)
+        if more > 0:
+            logger.warning("a source passed more things over", extra=fields(source=feed.name, things=more))
+
+    def _lists(self) -> list[tuple[Target, ...]]:
+        return [feed.made.targets for feed in self.feeds.values()]
+
+    def _take_over(self, targets: tuple[Target, ...]) -> None:
+        self.targets = targets
+        self._on_change()
+
+
+def _settings(config: Config) -> tuple[Any, ...]:
+    """
+    Return what of a configuration shapes the targets that are found.
+    """
+    return config.policies, config.matches, config.by_kind, config.defaults, config.acme, config.directory
+
+
+def _chosen(kept: Kept, entry: SourceEntry) -> Kept:
+    return chosen(kept, entry.include, entry.exclude, entry.limit)
+
+
+def _choice(entry: SourceEntry) -> list[Any]:
+    return [entry.include, entry.exclude, entry.limit]

@@ -1,0 +1,78 @@
+"""
+Prometheus's service discovery formats (file_sd, http_sd): groups of targets with labels.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from exporter.discovery.base import Found
+from exporter.model.foreign_text import printable
+from exporter.model.targets import RESERVED_LABELS
+from exporter.model.urls import SCHEMES, url_of_host
+from exporter.yaml_lines import shown
+
+META = "__meta_"
+"""Begins labels that say where a target is from: they are for relabelling, and end there."""
+
+
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class GroupError(Exception):
+    """
+    What was read is no list of groups. The message says what is wrong, and where.
+    """
+
+
+def targets(groups: Any, where: str, notes: dict[str, None]) -> Iterator[Found]:
+    """
+    Yield the targets of the groups. Raises GroupError. What is passed over becomes a key of `notes`.
+    """
+    if groups is None:
+        return
+    if not isinstance(groups, list):
+        raise GroupError('it must be a list of groups: [{"targets": ["host:443"], "labels": {}}]')
+    for number, group in enumerate(groups, 1):
+        if not isinstance(group, dict) or not isinstance(group.get("targets", []), list):
+            raise GroupError(f"group {number} is no mapping with a list of `targets`")
+        labels = group.get("labels") or {}
+        if not isinstance(labels, dict):
+            raise GroupError(f"the labels of group {number} are no mapping")
+        scheme = str(labels.get("__scheme__") or "")
+        kept = _kept(labels, notes)
+        for text in group.get("targets", []):
+            address = labels.get("__address__") or text
+            if not isinstance(address, str):
+                raise GroupError(f"a target of group {number} is no text")
+            yield Found(url_for(address.strip(), scheme), f"group {number} of {where}", labels=kept)
+
+
+def url_for(address: str, scheme: str) -> str:
+    """
+    Return the URL of an address as Prometheus has it: a URL already, or `host:port` with `__scheme__`.
+
+    A scheme without TLS is that of what Prometheus scrapes there, and says nothing about this: the port does.
+    """
+    if "://" in address or address.partition(":")[0].lower() in {"domain", "dns"}:
+        return address
+    if scheme.lower() in SCHEMES:
+        return f"{scheme.lower()}://{address}"
+    return url_of_host(address) or f"https://{address}"
+
+
+def _kept(labels: dict[str, Any], notes: dict[str, None]) -> dict[str, str]:
+    """
+    Return the labels that a target keeps. Names that have a meaning here get Prometheus's own prefix.
+    """
+    kept: dict[str, str] = {}
+    for name, value in labels.items():
+        if name.startswith(META) or name in {"__scheme__", "__address__"} or value in {None, ""}:
+            continue
+        if name.startswith("__"):
+            notes[f"the label {shown(name)} has no meaning here, and is left out"] = None
+        elif not _NAME.fullmatch(name):
+            notes[f"{shown(name)} can't be the name of a label here, and is left out"] = None
+        else:
+            kept[f"exported_{name}" if name in RESERVED_LABELS else name] = printable(str(value))
+    return kept

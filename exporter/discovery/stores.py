@@ -1,0 +1,215 @@
+"""
+Source `stores`: what ACME clients keep on disk, with the time at which each client itself will renew.
+
+certbot, acme.sh, lego, Caddy, Traefik and step are known by what their directories look like.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from exporter import formats
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.threads import in_thread
+from exporter.formats.parsed import ParseContext
+from exporter.model.errors import ProbeError
+from exporter.model.policies import DAY, HOUR
+from exporter.model.reasons import Kind
+from exporter.net.regular_files import read
+
+INTERVAL = 300.0
+
+
+CERTIFICATE_LIMIT = 100_000
+"""Certificates of one entry at most."""
+
+
+CONF_LIMIT = 1024 * 1024
+"""Bytes of a client's file."""
+
+
+KNOWN = "certbot, acme.sh, lego, Caddy, Traefik and step"
+
+
+Notes = dict[str, None]
+
+
+async def run(paths: Sequence[str], context: Context) -> Listing:
+    """
+    Return a target for each certificate in the stores. Raises SourceError.
+    """
+    return await in_thread(lambda: listed(paths, context.progress))
+
+
+def listed(paths: Sequence[str], progress: Callable[[str], None] = lambda _: None) -> Listing:
+    """
+    Return a target for each certificate in the stores. Raises SourceError. Blocks.
+    """
+    notes: Notes = {}
+    found: list[Found] = []
+    for path in paths:
+        progress(f"store {path}")
+        try:
+            found += _in_store(Path(path), notes)
+        except OSError as error:
+            raise SourceError(
+                f"{error.filename} can't be read: {error.strerror}. The exporter's user needs to read and "
+                "enter the directories down to the certificates, but none of the keys"
+            ) from None
+        if len(found) > CERTIFICATE_LIMIT:
+            raise SourceError(f"more than {CERTIFICATE_LIMIT:,} certificates: name fewer stores")
+    return Listing(tuple(found), tuple(notes))
+
+
+def _in_store(path: Path, notes: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates of a store. Raises OSError.
+    """
+    if path.is_file():
+        yield Found(_url(path), f"certificates in {path}, Traefik's file", policy="acme")
+        return
+    # Raises where it is not there, or may not be read.
+    next(path.iterdir(), None)
+    for client in (_certbot, _acme_sh, _lego, _caddy, _step):
+        certificates = list(client(path, notes))
+        yield from certificates
+        if certificates:
+            return
+    if (path / "acme.json").is_file():
+        yield from _in_store(path / "acme.json", notes)
+        return
+    notes[f"{path} has no certificate of a client that is known here: {KNOWN}"] = None
+
+
+def _url(path: Path) -> str:
+    return f"file://{quote(str(path))}"
+
+
+def _inside(path: Path, pattern: str) -> list[Path]:
+    """
+    Return what matches below a directory. Raises OSError for a directory that may not be read.
+    """
+    first, _, rest = pattern.partition("/")
+    if not path.is_dir():
+        return []
+    matching = sorted(one for one in path.iterdir() if one.match(first))
+    return matching if not rest else [inner for one in matching for inner in _inside(one, rest)]
+
+
+_CONF = re.compile(
+    r"^[ \t]*(\w+)[ \t]*=[ \t]*(?:'([^']*)'|\"([^\"]*)\"|([^\n#]*?))[ \t]*(?:#.*)?$", re.MULTILINE
+)
+
+
+def _conf(path: Path) -> dict[str, str]:
+    """
+    Return the lines `key = value` of a client's file; empty when it is not there or can't be read.
+    """
+    try:
+        data, _ = read(str(path), CONF_LIMIT)
+    except ProbeError:
+        return {}
+    text = data.decode("utf-8", "replace")
+    return {key: one or two or three for key, one, two, three in _CONF.findall(text)}
+
+
+_UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY, "mo": 30 * DAY}
+
+
+def _seconds(text: str) -> float | None:
+    """
+    Return a duration as certbot writes it (`30 days`), in seconds; None for what is none.
+    """
+    found = re.fullmatch(r"([0-9]{1,4})\s*(h|d|w|mo)[a-z]*", text.strip().lower())
+    return int(found[1]) * _UNITS[found[2]] if found is not None else None
+
+
+def _certbot(path: Path, notes: Notes) -> Iterator[Found]:
+    """
+    Yield the lineages of certbot: `live/NAME/fullchain.pem`, with `renewal/NAME.conf`.
+    """
+    for directory in _inside(path / "live", "*"):
+        if not directory.is_dir():
+            continue
+        conf = path / "renewal" / f"{directory.name}.conf"
+        said = _conf(conf)
+        stated = said.get("renew_before_expiry")
+        before = _seconds(stated) if stated else None
+        if stated and before is None:
+            notes[f"{conf}: renew_before_expiry is not understood, and left out"] = None
+        if before is None and said.get("version", "9").partition(".")[0] in {"0", "1", "2", "3"}:
+            # Until version 4, certbot renewed thirty days before, however long a certificate lasts.
+            before = 30 * DAY
+        by_hand = said.get("autorenew", "").lower() == "false"
+        if by_hand:
+            before = None
+        yield Found(
+            _url(directory / "fullchain.pem"),
+            f"certbot's certificate {directory.name} in {path}",
+            policy="manual" if by_hand else "acme",
+            renew_before=before,
+        )
+
+
+def _acme_sh(path: Path, _: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates of acme.sh: `NAME/fullchain.cer`, with `NAME/NAME.conf`.
+    """
+    for chain in _inside(path, "*/fullchain.cer"):
+        name = chain.parent.name
+        said = _conf(chain.parent / f"{name.removesuffix('_ecc')}.conf")
+        planned = said.get("Le_NextRenewTime", "")
+        before = None
+        if planned.isascii() and planned.isdigit() and (end := _end(chain)) is not None:
+            before = end - int(planned)
+        yield Found(
+            _url(chain),
+            f"acme.sh's certificate {name} in {path}",
+            policy="acme",
+            renew_before=before if before is not None and before > 0 else None,
+        )
+
+
+def _end(path: Path) -> float | None:
+    """
+    Return when the leaf in a file ends, in seconds since the epoch; None when it can't be read.
+    """
+    try:
+        data, _ = read(str(path), CONF_LIMIT)
+    except ProbeError:
+        return None
+    items = formats.recognised(data).read(ParseContext()).items
+    return next((item.not_after for item in items if item.kind is Kind.LEAF), None)
+
+
+def _lego(path: Path, _: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates of lego: `certificates/NAME.crt`, with `certificates/NAME.json`.
+    """
+    for certificate in _inside(path / "certificates", "*.crt"):
+        if not certificate.name.endswith(".issuer.crt") and certificate.is_file():
+            why = f"lego's certificate {certificate.stem} in {path}"
+            yield Found(_url(certificate), why, policy="acme")
+
+
+def _caddy(path: Path, _: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates of Caddy: `certificates/ISSUER/NAME/NAME.crt` in its data directory.
+    """
+    for data in (path, path / "caddy", path / ".local/share/caddy"):
+        for certificate in _inside(data / "certificates", "*/*/*.crt"):
+            yield Found(_url(certificate), f"Caddy's certificate {certificate.stem} in {data}", policy="acme")
+
+
+def _step(path: Path, _: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates in a directory of step: `certs/*.crt`.
+    """
+    certificates = [*_inside(path, "certs/*.crt"), *_inside(path, "*.crt")]
+    for certificate in certificates:
+        why = f"step's certificate {certificate.stem} in {path}"
+        yield Found(_url(certificate), why, policy="step")
+
+
+SOURCE = Source("stores", INTERVAL, run)

@@ -1,0 +1,136 @@
+"""
+From what sources found to targets: with the settings of the configuration, each once.
+
+What a person wrote goes before what was found, and an earlier source before a later one.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from exporter.config.schema import TargetEntry
+from exporter.config.settings import Config
+from exporter.config.sources import SourceEntry
+from exporter.discovery.base import Found
+from exporter.logs import fields
+from exporter.model.foreign_text import printable
+from exporter.model.policies import Before, Policy
+from exporter.model.targets import Target
+from exporter.model.urls import Url
+from exporter.yaml_lines import shown
+
+logger = logging.getLogger(__name__)
+
+
+WHY_LIMIT = 200
+"""Characters of the words about where a target was found."""
+
+
+LABEL_LIMIT = 256
+"""Characters of the value of a label."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """
+    The context in which the settings of a found target are checked.
+    """
+
+    directory: Path
+    policies: Mapping[str, Policy]
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """
+    The targets that were made of a list.
+    """
+
+    targets: tuple[Target, ...] = ()
+    by_found: Mapping[int, tuple[Found, Target]] = field(default_factory=dict)
+    """By the identity of what was found: it is made into a target once."""
+    notes: tuple[str, ...] = ()
+    """What can't be a target, and why."""
+
+
+def made(found: Iterable[Found], entry: SourceEntry, config: Config, before: Made | None = None) -> Made:
+    """
+    Return the targets of a list; what can't be one becomes a note. `before` are those of the same settings.
+    """
+    reading = _Reading(Path(config.directory), config.policies)
+    known = before.by_found if before is not None else {}
+    by_found: dict[int, tuple[Found, Target]] = {}
+    notes: list[str] = []
+    for one in found:
+        old = known.get(id(one))
+        if old is not None and old[0] is one:
+            by_found[id(one)] = old
+            continue
+        try:
+            by_found[id(one)] = one, _target(one, entry, config, reading)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            words = str(first.get("ctx", {}).get("error") or first["msg"])
+            notes.append(f"{shown(one.url[:300])} ({printable(one.why[:WHY_LIMIT])}): {printable(words)}")
+    return Made(tuple(target for _, target in by_found.values()), by_found, tuple(notes))
+
+
+def _target(one: Found, entry: SourceEntry, config: Config, reading: _Reading) -> Target:
+    """
+    Return the target that was found. Raises ValidationError.
+    """
+    written: dict[str, Any] = {**one.settings, "url": one.url}
+    if one.name:
+        written["name"] = one.name
+    if entry.policy:
+        written["policy"] = entry.policy
+    labels = {name: str(value)[:LABEL_LIMIT] for name, value in one.labels.items()}
+    written["labels"] = {**labels, **entry.labels}
+    model = TargetEntry.model_validate(written, context=reading)
+    target = config.target(model.url, model.name, model)
+    if not entry.policy:
+        target = replace(target, policy=_fitting(one, config, target.policy))
+    return replace(target, source=entry.name or entry.source, why=printable(one.why)[:WHY_LIMIT])
+
+
+def _fitting(one: Found, config: Config, usual: Policy) -> Policy:
+    """
+    Return the policy that the source knows to fit, with the time at which the renewer says it renews.
+    """
+    policy = config.policies.get(one.policy, usual)
+    if one.renew_before is None:
+        return policy
+    return replace(policy, renewal_due=Before(one.renew_before), renewal_due_short=None)
+
+
+def joined(config: Config, lists: Sequence[tuple[Target, ...]]) -> tuple[Target, ...]:
+    """
+    Return the targets of the configuration and those of the lists, none twice.
+    """
+    names = {target.name for target in config.by_hand}
+    names |= {target.name for target in config.targets}
+    places = {_place(target.url, target.server_name) for target in config.by_hand}
+    taken: list[Target] = []
+    for targets in lists:
+        for target in targets:
+            place = _place(target.url, target.server_name)
+            if target.name in names or place in places:
+                logger.debug(
+                    "a target is there already", extra=fields(target=target.name, source=target.source)
+                )
+                continue
+            names.add(target.name)
+            places.add(place)
+            if config.is_mine(target.name):
+                taken.append(target)
+    return (*config.targets, *taken)
+
+
+def _place(url: Url, server_name: str | None) -> tuple[str, str]:
+    return url.normal, server_name or url.host

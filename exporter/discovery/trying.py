@@ -1,0 +1,151 @@
+"""
+Tries of places that may speak TLS: one connection each, at a bounded rate, and so many at a time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+
+from OpenSSL import SSL
+
+from exporter.model.errors import ProbeError
+from exporter.model.targets import Target
+from exporter.model.urls import SCHEMES, Form, Url, join_host_port, parse_url
+from exporter.net.network import Network, Trace
+from exporter.probes.base import Endpoint
+from exporter.probes.tls import handshake, openssl
+from exporter.probes.tls.connect import open_connection
+from exporter.probes.tls.refusals import tls_words
+
+PATIENCE = 5.0
+"""Seconds that one try may take."""
+
+
+AT_ONCE = 200
+"""Tries under way at a time. Of addresses that never answer, each takes 3.5 seconds."""
+
+
+RUN = 600.0
+"""Seconds of tries in one run; the next run goes on. What a run found joins the targets, and survives a
+restart, when it ends."""
+
+
+_NOT_MEANT = frozenset({"dtls", "quic", "h3", "mssqls", "lmtp"})
+"""Schemes that are not what an open TCP port of that number usually speaks."""
+
+
+_BY_PORT = {
+    one.default_port: name
+    for name, one in reversed(SCHEMES.items())
+    if one.default_port is not None and one.form is Form.HOST and name not in _NOT_MEANT
+} | {8883: "tls"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Where TLS may be spoken, and by which name it is asked for.
+    """
+
+    address: str
+    """IP address."""
+    port: int
+    name: str = ""
+    """Host name for SNI and the URL; empty: the address."""
+
+    @property
+    def url(self) -> str:
+        """
+        The URL of a target there, with the usual scheme of its port. TLS is spoken from the first byte on
+        ports that have none.
+        """
+        scheme = _BY_PORT.get(self.port, "tls")
+        host = self.name or (f"[{self.address}]" if ":" in self.address else self.address)
+        usual = SCHEMES[scheme].default_port == self.port
+        return (
+            f"{scheme}://{host}"
+            if usual
+            else f"{scheme}://{join_host_port(self.name or self.address, self.port)}"
+        )
+
+
+async def speaks_tls(network: Network, place: Place) -> bool:
+    """
+    Return True when TLS is spoken at this place, whatever certificate it shows, and even if it refuses us.
+    """
+    target = Target(_url(place), place.url, server_name=place.name or None)
+    trace = Trace(network.loop.time)
+    deadline = trace.clock() + PATIENCE
+    try:
+        connection = await open_connection(
+            target, Endpoint(place.url, place.address), network, trace, deadline
+        )
+    except (ProbeError, OSError, TimeoutError):
+        return False
+    session = None
+    try:
+        context = openssl.context("any", None, alpn=SCHEMES[target.url.scheme].alpn)
+        session = handshake.Session(connection, context, target.sni, trace)
+        await session.handshake()
+    except handshake.HandshakeError as error:
+        return error.seen is not None or _is_alert(error.error)
+    except (ProbeError, OSError, TimeoutError):
+        return False
+    finally:
+        if session is not None:
+            session.close()
+        connection.close()
+    return True
+
+
+def _url(place: Place) -> Url:
+    return parse_url(place.url)
+
+
+def _is_alert(error: Exception) -> bool:
+    """
+    Return True for an alert: only who speaks TLS sends one (RFC 8446 section 6).
+    """
+    return isinstance(error, SSL.Error) and "alert" in tls_words(error)
+
+
+async def tried(
+    network: Network,
+    places: Iterable[Place],
+    rate: float,
+    progress: Callable[[int], None] = lambda _: None,
+) -> AsyncIterator[tuple[Place, bool]]:
+    """
+    Yield each place with whether it speaks TLS, in the order of the answers. `rate`: new connections a
+    second. `progress` gets the number of answers so far.
+    """
+    loop = network.loop
+    answers: asyncio.Queue[tuple[Place, bool]] = asyncio.Queue()
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def one_try(place: Place) -> None:
+        answers.put_nowait((place, await speaks_tls(network, place)))
+
+    done = 0
+    begins = loop.time()
+    try:
+        for place in places:
+            begins = max(begins + 1 / rate, loop.time())
+            await asyncio.sleep(begins - loop.time())
+            if len(under_way) >= AT_ONCE:
+                _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            under_way = {task for task in under_way if not task.done()}
+            under_way.add(loop.create_task(one_try(place)))
+            while not answers.empty():
+                done += 1
+                progress(done)
+                yield answers.get_nowait()
+        if under_way:
+            await asyncio.wait(under_way)
+        while not answers.empty():
+            done += 1
+            progress(done)
+            yield answers.get_nowait()
+    finally:
+        for task in under_way:
+            task.cancel()

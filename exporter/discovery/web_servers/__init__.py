@@ -1,0 +1,3 @@
+"""
+Configurations of the servers of this host.
+"""

@@ -1,0 +1,250 @@
+"""
+Apache httpd: virtual hosts, with what Debian's `envvars`, `Define` and conditions make of them.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.discovery.web_servers.reading import Listen, Reader, Site
+
+_BUILT_IN = frozenset(
+    {"core", "http_core", "mod_so", "mod_log_config", "mod_logio", "mod_version", "mod_unixd", "mod_watchdog"}
+)
+"""Modules that Debian's server has without LoadModule."""
+
+
+_VARIABLE = re.compile(r"\$\{([^}]+)\}")
+
+
+@dataclass(slots=True)
+class _Host:
+    """
+    The server itself, or a `<VirtualHost>`: its directives by their names in lower case.
+    """
+
+    path: str
+    line: int
+    addresses: Sequence[str] = ()
+    directives: dict[str, list[list[str]]] = field(default_factory=dict)
+
+    def last(self, name: str) -> str:
+        """
+        Return the first argument of the last such directive; empty when there is none.
+        """
+        values = self.directives.get(name, [[""]])[-1]
+        return values[0] if values else ""
+
+
+@dataclass(slots=True)
+class _State:
+    """
+    What was read so far: the order of the directives counts.
+    """
+
+    reader: Reader
+    variables: dict[str, str]
+    root: str
+    server: _Host
+    hosts: list[_Host] = field(default_factory=list)
+    modules: set[str] = field(default_factory=lambda: set(_BUILT_IN))
+    defined: set[str] = field(default_factory=set)
+    open: list[tuple[str, bool]] = field(default_factory=list)
+    """Sections that are open, in lower case, each with whether it counts."""
+    host: _Host | None = None
+
+
+def sites(path: str, reader: Reader) -> list[Site]:
+    """
+    Return the virtual hosts of an `apache2.conf` or `httpd.conf`, or of a file that it would include.
+    """
+    above = [
+        one
+        for one in Path(path).parents
+        if (one / "apache2.conf").is_file() or (one / "httpd.conf").is_file()
+    ]
+    root = str(above[0] if above else Path(path).parent)
+    state = _State(reader, _environment(Path(root) / "envvars", reader), root, _Host(path, 0))
+    _read(path, state, ())
+    answer = [_site(host, state) for host in [*state.hosts, state.server]]
+    return [one for one in answer if one.certificates]
+
+
+def _environment(path: Path, reader: Reader) -> dict[str, str]:
+    """
+    Return the variables that Debian's start script exports. No shell runs: plain assignments only.
+    """
+    text = reader.text(str(path)) if path.is_file() else None
+    values = {"SUFFIX": ""}
+    for name, value in re.findall(r"^\s*export\s+(\w+)=(\S*)", text or "", re.MULTILINE):
+        plain = value.strip("'\"")
+        values[name] = re.sub(r"\$\{?(\w+)\}?", lambda one: values.get(one[1], ""), plain)
+    return values
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """
+    Yield logical lines with the numbers of their first lines.
+    """
+    begin, parts = 0, ""
+    for number, line in enumerate(text.split("\n"), 1):
+        begin = begin or number
+        parts += line.rstrip("\r")
+        if parts.endswith("\\"):
+            parts = parts[:-1]
+            continue
+        yield begin, parts.strip()
+        begin, parts = 0, ""
+    if parts:
+        yield begin, parts.strip()
+
+
+def _words(text: str) -> list[str]:
+    """
+    Return the arguments of a directive: words, and quoted texts without their quotes.
+    """
+    found = re.findall(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|(\S+)", text)
+    return [two or one or word for two, one, word in found]
+
+
+def _read(path: str, state: _State, chain: Sequence[str]) -> None:
+    text = state.reader.text(path)
+    if text is None:
+        return
+    chain = (*chain, path)
+    depth = len(state.open)
+    for line, raw in _lines(text):
+        if not raw or raw.startswith("#"):
+            continue
+        full = _VARIABLE.sub(lambda one: state.variables.get(one[1], one[0]), raw)
+        if raw.startswith("<"):
+            if not _section(full, path, line, state, depth):
+                return
+        elif all(counts for _, counts in state.open):
+            _directive(full, path, line, state, chain)
+    if len(state.open) > depth:
+        state.reader.note(f"<{state.open[-1][0]}> is not closed", path)
+        _close(state, depth)
+
+
+def _section(text: str, path: str, line: int, state: _State, depth: int) -> bool:
+    """
+    Open or close a section; False, with a note, for what is no section's beginning or end.
+    """
+    end = re.fullmatch(r"</\s*(\w+)\s*>", text)
+    begin = re.fullmatch(r"<\s*(\w+)\s*(.*)>", text)
+    if end is not None and len(state.open) > depth and state.open[-1][0] == end[1].lower():
+        _close(state, len(state.open) - 1)
+        return True
+    if end is not None or begin is None:
+        state.reader.note(f"syntax error at {text[:40]!r}: the rest of the file was passed over", path, line)
+        _close(state, depth)
+        return False
+    name, arguments = begin[1].lower(), begin[2].strip()
+    counts = _holds(name, arguments, path, line, state)
+    state.open.append((name, counts))
+    if name == "virtualhost" and all(one for _, one in state.open):
+        state.host = _Host(path, line, _words(arguments))
+        state.hosts.append(state.host)
+    return True
+
+
+def _close(state: _State, depth: int) -> None:
+    while len(state.open) > depth:
+        name, _ = state.open.pop()
+        if name == "virtualhost":
+            state.host = None
+
+
+def _holds(name: str, arguments: str, path: str, line: int, state: _State) -> bool:
+    """
+    Return whether the content of a section counts for what a site presents.
+    """
+    negated, argument = arguments.startswith("!"), arguments.removeprefix("!").strip('" ')
+    if name == "ifdefine":
+        return (argument in state.defined) != negated
+    if name == "ifmodule":
+        module = argument.removesuffix(".c")
+        return (module in state.modules or argument in state.modules) != negated
+    if name == "iffile":
+        return Path(state.root, argument).exists() != negated
+    if name == "macro":
+        state.reader.note("macros are not understood: what they define was passed over", path, line)
+    # Others hold for some requests only: a certificate is chosen before.
+    return name in {"virtualhost", "ifversion"}
+
+
+def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[str]) -> None:
+    name, *rest = _words(text) or [""]
+    name = name.lower()
+    if name == "serverroot" and rest:
+        state.root = rest[0]
+    elif name == "define" and rest:
+        state.defined.add(rest[0])
+        state.variables[rest[0]] = rest[1] if len(rest) > 1 else ""
+    elif name == "undefine" and rest:
+        state.defined.discard(rest[0])
+        state.variables.pop(rest[0], None)
+    elif name == "loadmodule" and len(rest) > 1:
+        state.modules |= {rest[0], f"mod_{rest[0].removesuffix('_module')}"}
+    elif name in {"include", "includeoptional"} and rest:
+        for pattern in rest:
+            _include(os.path.join(state.root, pattern), path, line, state, chain)  # noqa: PTH118
+    else:
+        host = state.host or state.server
+        host.directives.setdefault(name, []).append(rest)
+
+
+def _include(pattern: str, path: str, line: int, state: _State, chain: Sequence[str]) -> None:
+    if Path(pattern).is_dir():
+        pattern = os.path.join(pattern, "**")  # noqa: PTH118
+    for one in state.reader.included(pattern, chain, (path, line)):
+        if not Path(one).is_dir():
+            _read(one, state, chain)
+
+
+def _site(host: _Host, state: _State) -> Site:
+    where = f"Apache, {host.path}, line {host.line}" if host.line else f"Apache, {host.path}"
+    own, server = host.directives, state.server
+    given = own.get("sslcertificatefile") or server.directives.get("sslcertificatefile", [])
+    certificates = [words[0] for words in given if words]
+    for unknown in [one for one in certificates if "${" in one]:
+        state.reader.note(f"{unknown} has a variable that is defined nowhere", host.path, host.line)
+        certificates.remove(unknown)
+    engine = (host.last("sslengine") or server.last("sslengine")).lower()
+    if engine not in {"on", "optional"}:
+        return Site(where, certificates if "sslcertificatefile" in own else ())
+    names = [name.partition("://")[2] or name for name in [host.last("servername")] if name]
+    names = [re.sub(r":[0-9]+$", "", name) for name in names]
+    names += [name for words in own.get("serveralias", []) for name in words]
+    paths = [os.path.join(state.root, one) for one in certificates]  # noqa: PTH118
+    return Site(where, paths, names, list(_listens(host, state)))
+
+
+def _listens(host: _Host, state: _State) -> Iterator[Listen]:
+    """
+    Yield the addresses of `Listen` that belong to a virtual host; all of them to the server itself.
+    """
+    proxied = host.last("remoteipproxyprotocol").lower() == "on"
+    opened = [_address(words[0]) for words in state.server.directives.get("listen", []) if words]
+    wanted = [_address(one) for one in host.addresses] or [("*", "")]
+    for own, port in wanted:
+        for listened, number in opened:
+            if port not in {"", "*", number} or not number.isdecimal() or not 0 < int(number) < 65536:
+                continue
+            if own in {"*", "_default_"}:
+                yield Listen("https", listened, int(number), proxied)
+            elif listened in {"", "*", "0.0.0.0", "::", own}:  # noqa: S104 - read, not bound
+                yield Listen("https", own, int(number), proxied)
+
+
+def _address(text: str) -> tuple[str, str]:
+    """
+    Return host and port; an empty host of a port alone, an empty port of a host alone.
+    """
+    if text.isdecimal():
+        return "", text
+    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*))(?::(.*))?", text)
+    return (found[1] or found[2], found[3] or "") if found is not None else (text, "")

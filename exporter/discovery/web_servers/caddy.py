@@ -1,0 +1,240 @@
+"""
+Caddy: the sites of a Caddyfile, with their own certificates or those that Caddy fetches.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.discovery.web_servers.reading import Listen, Reader, Site
+
+STORAGE = "/var/lib/caddy/.local/share/caddy"
+"""Where Debian's Caddy keeps the certificates that it fetches."""
+
+
+_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|`([^`]*)`|(?<!\S)(\#)[^\n]*|(\S+)')
+
+
+Line = tuple[str, int, list[str]]
+"""File, line and words."""
+
+
+@dataclass(slots=True)
+class _Block:
+    """
+    What stands before a block, and its lines; blocks inside of it are flat, with braces of their own.
+    """
+
+    path: str
+    line: int
+    heads: list[str]
+    lines: list[Line] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Options:
+    """
+    The global options that decide what is presented where.
+    """
+
+    https_port: int = 443
+    storage: str = STORAGE
+    bind: Sequence[str] = ()
+    automatic: bool = True
+
+
+def sites(path: str, reader: Reader) -> list[Site]:
+    """
+    Return the sites of a Caddyfile.
+    """
+    blocks = _blocks(list(_lines(path, reader, (), {})), reader)
+    options = _Options()
+    answer: list[Site] = []
+    for block in blocks:
+        if not block.heads:
+            _global(block, options)
+        else:
+            answer += _sites(block, options, reader)
+    return answer
+
+
+def _lines(
+    path: str, reader: Reader, chain: Sequence[str], snippets: dict[str, list[Line]]
+) -> Iterator[Line]:
+    """
+    Yield the lines of a file, with what it imports in their places, and without snippets.
+    """
+    text = reader.text(path)
+    if text is None:
+        return
+    raw = []
+    text = re.sub(r"\\\n", " ", text)
+    for number, line in enumerate(text.split("\n"), 1):
+        words = [_environment(word) for word in _words(line)]
+        if words:
+            raw.append((path, number, words))
+    position = 0
+    while position < len(raw):
+        _, line_number, words = raw[position]
+        position += 1
+        snippet = re.fullmatch(r"\(([^)]+)\)", words[0])
+        if snippet is not None and words[-1] == "{":
+            body, position = _body(raw, position)
+            snippets[snippet[1]] = body
+            if position > len(raw):
+                reader.note(f"the snippet {snippet[1]} is not closed", path, line_number)
+        else:
+            yield from _imported(raw[position - 1], reader, (*chain, path), snippets)
+
+
+def _body(lines: Sequence[Line], begin: int) -> tuple[list[Line], int]:
+    """
+    Return the lines of a block and the position behind it; one beyond the end when it is not closed.
+    """
+    depth = 1
+    for position in range(begin, len(lines)):
+        words = lines[position][2]
+        depth += (words[-1] == "{") - (words[0] == "}")
+        if depth == 0:
+            return list(lines[begin:position]), position + 1
+    return list(lines[begin:]), len(lines) + 1
+
+
+def _imported(
+    line: Line, reader: Reader, chain: Sequence[str], snippets: dict[str, list[Line]], depth: int = 0
+) -> Iterator[Line]:
+    path, number, words = line
+    if words[0] != "import" or len(words) < 2:
+        yield line
+        return
+    if depth > 10:
+        reader.note("snippets import each other: passed over", path, number)
+        return
+    if words[1] in snippets:
+        for file, place, inner in snippets[words[1]]:
+            filled = [_filled(word, words[2:]) for word in inner]
+            yield from _imported((file, place, filled), reader, chain, snippets, depth + 1)
+        return
+    pattern = os.path.join(str(Path(path).parent), words[1])  # noqa: PTH118
+    for one in reader.included(pattern, chain, (path, number)):
+        yield from _lines(one, reader, chain, snippets)
+
+
+def _filled(word: str, arguments: Sequence[str]) -> str:
+    """
+    Return a word of a snippet with the arguments of its import.
+    """
+    given: Mapping[str, str] = {str(number): value for number, value in enumerate(arguments)}
+    return re.sub(r"\{args(?:\[(\d+)\]|\.(\d+))\}", lambda one: given.get(one[1] or one[2], one[0]), word)
+
+
+def _words(text: str) -> list[str]:
+    answer = []
+    for double, back, comment, plain in _TOKEN.findall(text):
+        if comment:
+            break
+        answer.append(re.sub(r'\\"', '"', double) or back or plain)
+    return [word for word in answer if word]
+
+
+def _environment(word: str) -> str:
+    """
+    Return a word with the defaults of its environment variables: the values are in Caddy's environment only.
+    """
+    return re.sub(r"\{\$(\w+):([^}]*)\}", lambda one: one[2], word)
+
+
+def _blocks(lines: Sequence[Line], reader: Reader) -> list[_Block]:
+    """
+    Return the blocks of a Caddyfile. Without braces, the whole file is one site.
+    """
+    answer: list[_Block] = []
+    heads: list[str] = []
+    position = 0
+    while position < len(lines):
+        path, number, words = lines[position]
+        position += 1
+        heads += [head for word in words for head in word.split(",") if head and head != "{"]
+        if words[-1].endswith(","):
+            continue
+        if words[-1] != "{":
+            answer.append(_Block(path, number, heads, list(lines[position:])))
+            return answer
+        body, position = _body(lines, position)
+        if position > len(lines):
+            reader.note("a block is not closed", path, number)
+        answer.append(_Block(path, number, heads, body))
+        heads = []
+    return answer
+
+
+def _global(block: _Block, options: _Options) -> None:
+    for _, _, words in block.lines:
+        match words:
+            case ["https_port", port] if port.isdecimal():
+                options.https_port = int(port)
+            case ["default_bind", *hosts]:
+                options.bind = hosts
+            case ["auto_https", "off"]:
+                options.automatic = False
+            case ["storage", "file_system", root, *_] if root != "{":
+                options.storage = root
+            case ["root", root]:
+                options.storage = root
+
+
+def _sites(block: _Block, options: _Options, reader: Reader) -> Iterator[Site]:
+    """
+    Yield a site for each address of a block that is served by TLS.
+    """
+    own: list[str] = []
+    bind: Sequence[str] = options.bind
+    has_tls = False
+    for path, number, words in block.lines:
+        match words:
+            case ["tls", certificate, key, *_] if key != "{" and certificate != "{":
+                has_tls = True
+                if "{" in certificate:
+                    reader.note(
+                        f"{certificate} has a variable that only the running server knows", path, number
+                    )
+                else:
+                    own.append(certificate)
+            case ["tls", *_]:
+                has_tls = True
+            case ["bind", *hosts]:
+                bind = [host for host in hosts if host != "{"]
+    where = f"Caddy, {block.path}, line {block.line}"
+    for head in block.heads:
+        parsed = _address(head, options)
+        if parsed is None:
+            reader.note(f"{head} is no address of a site that is understood", block.path, block.line)
+            continue
+        scheme, name, port = parsed
+        if scheme == "http" or (not has_tls and (not name or not options.automatic)):
+            continue
+        certificates = own or list(_fetched(name, options))
+        hosts = [re.sub(r"^tcp/", "", host) for host in bind if not host.startswith("unix/")] or [""]
+        yield Site(where, certificates, [name], [Listen("https", host, port) for host in hosts])
+
+
+def _address(head: str, options: _Options) -> tuple[str, str, int] | None:
+    """
+    Return scheme, host and port of a site's address; None for what is none.
+    """
+    found = re.fullmatch(r"(?:(https?)://)?(\[[^\]]*\]|[^:/{}]*)(?::([0-9]{1,5}))?(?:/.*)?", head)
+    if found is None or (found[3] and not 0 < int(found[3]) < 65536):
+        return None
+    scheme = found[1] or ("http" if found[3] == "80" else "https")
+    return scheme, found[2].strip("[]"), int(found[3] or options.https_port)
+
+
+def _fetched(name: str, options: _Options) -> Iterator[str]:
+    """
+    Yield the certificates that Caddy keeps for a name that it fetches them for.
+    """
+    safe = name.lower().replace("*", "wildcard_")
+    if re.fullmatch(r"[a-z0-9._-]+", safe):
+        yield from sorted(map(str, Path(options.storage).glob(f"certificates/*/{safe}/{safe}.crt")))

@@ -1,0 +1,163 @@
+"""
+Dovecot: its listeners, with the certificates of all and of each `local_name`.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.discovery.web_servers.reading import Listen, Reader, Site
+
+_LISTENERS: dict[tuple[str, str], tuple[str, str, int, bool]] = {
+    ("imap-login", "imap"): ("imap", "imap", 143, False),
+    ("imap-login", "imaps"): ("imap", "imaps", 993, True),
+    ("pop3-login", "pop3"): ("pop3", "pop3", 110, False),
+    ("pop3-login", "pop3s"): ("pop3", "pop3s", 995, True),
+    ("managesieve-login", "sieve"): ("sieve", "sieve", 4190, False),
+    ("submission-login", "submission"): ("submission", "submission", 587, False),
+    ("submission-login", "submissions"): ("submission", "submissions", 465, True),
+}
+"""Listeners that are there without configuration: protocol, name, port, whether TLS comes first."""
+
+
+_IMPLICIT = {"imap": "imaps", "pop3": "pop3s", "submission": "smtps", "lmtp": "tls", "sieve": "tls"}
+
+
+_CERTIFICATES = ("ssl_cert", "ssl_alt_cert", "ssl_server_cert_file", "ssl_server_alt_cert_file")
+
+
+@dataclass(slots=True)
+class _Section:
+    """
+    A section with its settings; the whole configuration is one without a name.
+    """
+
+    words: list[str]
+    path: str
+    line: int
+    settings: dict[str, str] = field(default_factory=dict)
+    inside: list["_Section"] = field(default_factory=list)
+
+
+def sites(path: str, reader: Reader) -> list[Site]:
+    """
+    Return the sites of a `dovecot.conf`.
+    """
+    root = _Section([], path, 0)
+    _read(path, root, reader, ())
+    if root.settings.get("ssl") == "no":
+        return []
+    protocols = set(root.settings.get("protocols", "imap pop3 lmtp").split())
+    listens = list(_listens(root, protocols, reader))
+    answer = []
+    for section in _with_certificates(root):
+        kind = section.words[0] if section.words else ""
+        own = _own_listens(kind, section.words[1:], listens)
+        files = [_file(section.settings[key]) for key in _CERTIFICATES if key in section.settings]
+        names = [name for name in section.words[1:] if name] if kind == "local_name" else []
+        where = (
+            f"Dovecot, {section.path}, line {section.line}" if section.line else f"Dovecot, {section.path}"
+        )
+        known = [one for one in files if one]
+        if len(known) < len(files):
+            reader.note(f"a certificate of {where} is no file, or has a variable")
+        if known:
+            answer.append(Site(where, known, names, own))
+    return answer
+
+
+def _file(value: str) -> str:
+    path = value.removeprefix("<").strip()
+    return path if path.startswith("/") and "$" not in path and "%" not in path else ""
+
+
+def _own_listens(kind: str, words: Sequence[str], listens: Sequence[Listen]) -> Sequence[Listen]:
+    """
+    Return the listeners at which the certificates of a section are presented.
+    """
+    if kind == "protocol" and words:
+        return [one for one in listens if one.scheme in {words[0], _IMPLICIT.get(words[0])}]
+    if kind == "local" and words:
+        return [Listen(one.scheme, words[0], one.port) for one in listens]
+    return listens
+
+
+def _with_certificates(root: _Section) -> Iterator[_Section]:
+    if any(key in root.settings for key in _CERTIFICATES):
+        yield root
+    for one in root.inside:
+        if one.words[0] in {"local_name", "local", "protocol"}:
+            yield from _with_certificates(one)
+
+
+def _read(path: str, into: _Section, reader: Reader, chain: Sequence[str]) -> None:
+    text = reader.text(path)
+    if text is None:
+        return
+    chain = (*chain, path)
+    open_sections = [into]
+    joined = re.sub(r"\\\n[ \t]*", " ", text)
+    for number, raw in enumerate(joined.split("\n"), 1):
+        line = re.sub(r"(?:^|\s)#.*$", "", raw).strip()
+        if not line:
+            continue
+        here = open_sections[-1]
+        if line == "}":
+            if len(open_sections) == 1:
+                reader.note("unexpected '}': the rest of the file was passed over", path, number)
+                return
+            open_sections.pop()
+        elif (include := re.fullmatch(r"!include(_try)?\s+(.+)", line)) is not None:
+            pattern = os.path.join(str(Path(path).parent), include[2])  # noqa: PTH118
+            for one in reader.included(pattern, chain, (path, number)):
+                if Path(one).is_file() or not include[1]:
+                    _read(one, here, reader, chain)
+        elif line.endswith("{"):
+            section = _Section(line[:-1].replace('"', " ").split() or [""], path, number)
+            here.inside.append(section)
+            open_sections.append(section)
+        elif "=" in line:
+            _set(line, here, open_sections[0])
+        elif not line.endswith("}"):
+            reader.note(f"syntax error at {line[:40]!r}", path, number)
+    if len(open_sections) > 1:
+        reader.note("the file ends inside of a section", path)
+
+
+def _set(line: str, section: _Section, root: _Section) -> None:
+    name, _, value = line.partition("=")
+    name, value = name.strip(), value.strip()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        value = value[1:-1]
+    known = section.settings | {"protocols": root.settings.get("protocols", "")}
+    section.settings[name] = re.sub(r"\$(\w+)", lambda one: known.get(one[1], ""), value)
+
+
+def _listens(root: _Section, protocols: set[str], reader: Reader) -> Iterator[Listen]:
+    """
+    Yield the listeners of all protocols that are switched on, the usual ones among them.
+    """
+    everywhere = [one.strip() for one in root.settings.get("listen", "*, ::").split(",")]
+    changed: dict[tuple[str, str], dict[str, str]] = {}
+    for service in (one for one in root.inside if one.words[0] == "service" and len(one.words) > 1):
+        for listener in (one for one in service.inside if one.words[0] == "inet_listener"):
+            name = listener.words[1] if len(listener.words) > 1 else ""
+            changed.setdefault((service.words[1], name), {}).update(listener.settings)
+    for service_name, name in [*_LISTENERS, *(key for key in changed if key not in _LISTENERS)]:
+        usual = _LISTENERS.get((service_name, name))
+        protocol = usual[0] if usual else service_name.removesuffix("-login").replace("managesieve", "sieve")
+        settings = changed.get((service_name, name), {})
+        if protocol not in _IMPLICIT or (protocol not in protocols):
+            continue
+        if usual is not None and name == "submissions" and not settings:
+            continue
+        port = settings.get("port", str(usual[2]) if usual else "0")
+        if not port.isdecimal() or int(port) > 65535:
+            reader.note(f"the port {port} of {service_name} is not understood")
+            continue
+        implicit = settings.get("ssl", "yes" if usual and usual[3] else "no") == "yes"
+        hosts = settings.get("address", settings.get("listen", "")).replace(",", " ").split() or everywhere
+        for host in hosts if int(port) else ():
+            yield Listen(_IMPLICIT[protocol] if implicit else protocol, host, int(port))

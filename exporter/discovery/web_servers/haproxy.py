@@ -1,0 +1,180 @@
+"""
+HAProxy: `bind` lines with their certificates, lists and directories of certificates.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, certificate_names
+
+_SECTIONS = frozenset(
+    {
+        "global",
+        "defaults",
+        "frontend",
+        "backend",
+        "listen",
+        "userlist",
+        "peers",
+        "mailers",
+        "resolvers",
+        "cache",
+        "program",
+        "ring",
+        "http-errors",
+        "log-forward",
+        "crt-store",
+        "fcgi-app",
+        "traces",
+        "acme",
+    }
+)
+
+
+_NO_CERTIFICATES = (".key", ".ocsp", ".issuer", ".sctl")
+
+
+_KINDS = (".rsa", ".ecdsa", ".dsa")
+"""Endings of files that are one certificate for several kinds of keys."""
+
+
+_WORD = re.compile(r"""(?:[^\s"'\\#]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+|(\#)""")
+
+
+@dataclass(slots=True)
+class _Binding:
+    """
+    A certificate with the names that select it; no names: those on the certificate.
+    """
+
+    path: str
+    names: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class _State:
+    reader: Reader
+    base: str = ""
+    """crt-base."""
+    mode: str = "tcp"
+    default_mode: str = "tcp"
+    section: str = ""
+    waiting: list[tuple[str, int, list[str]]] = field(default_factory=list)
+    """`bind` lines of this section, whose mode may be said later."""
+
+
+def sites(path: str, reader: Reader) -> list[Site]:
+    """
+    Return the sites of a `haproxy.cfg`.
+    """
+    text = reader.text(path)
+    state = _State(reader)
+    answer: list[Site] = []
+    for line, raw in enumerate((text or "").split("\n"), 1):
+        words = _words(raw)
+        if not words:
+            continue
+        if words[0].startswith("."):
+            reader.note(f"{words[0]}: conditions are not evaluated, all that they enclose counts", path, line)
+        elif words[0] in _SECTIONS:
+            answer += _ended(state)
+            state.section, state.mode = words[0], "tcp" if words[0] == "defaults" else state.default_mode
+        elif words[0] == "crt-base" and len(words) > 1:
+            state.base = words[1]
+        elif words[0] == "mode" and len(words) > 1:
+            state.mode = words[1]
+            state.default_mode = words[1] if state.section == "defaults" else state.default_mode
+        elif words[0] == "bind" and len(words) > 1:
+            state.waiting.append((path, line, words[1:]))
+    return answer + list(_ended(state))
+
+
+def _words(text: str) -> list[str]:
+    """
+    Return the words of a line, without quotes and comment.
+    """
+    answer = []
+    for match in _WORD.finditer(text):
+        if match[1]:
+            break
+        answer.append(re.sub(r"\\(.)|[\"']", lambda one: one[1] or "", match[0]))
+    return answer
+
+
+def _ended(state: _State) -> Iterator[Site]:
+    for path, line, words in state.waiting:
+        yield from _bound(path, line, words, state)
+    state.waiting = []
+
+
+def _bound(path: str, line: int, words: list[str], state: _State) -> Iterator[Site]:
+    """
+    Yield the sites of a `bind` line: one for each certificate.
+    """
+    options = words[1:]
+    bindings: list[_Binding] = []
+    for option, value in zip(options, [*options[1:], ""], strict=True):
+        if option == "crt":
+            bindings += [_Binding(one) for one in _certificates(value, path, line, state)]
+        elif option == "crt-list":
+            bindings += _listed(value, path, state)
+    listens = list(_listens(words[0], options, (path, line), state)) if "ssl" in options else []
+    where = f"HAProxy, {path}, line {line}"
+    for one in bindings:
+        # Each certificate is asked for by one of its names: the others get the same.
+        names = one.names or certificate_names(state.reader.leaves(one.path))[:1]
+        yield Site(where, [one.path], names, listens)
+
+
+def _certificates(text: str, path: str, line: int, state: _State) -> list[str]:
+    """
+    Return the files that `crt` means: a file, a directory, or one for each kind of key.
+    """
+    if "$" in text or text.startswith("@"):
+        state.reader.note(f"crt {text}: variables and stores of certificates are not understood", path, line)
+        return []
+    whole = os.path.join(state.base or str(Path(path).parent), text)  # noqa: PTH118
+    try:
+        if Path(whole).is_dir():
+            inside = sorted(str(one) for one in Path(whole).iterdir() if one.is_file())
+            return [
+                one for one in inside if not one.endswith(_NO_CERTIFICATES) and "/." not in one[len(whole) :]
+            ]
+        kinds = [f"{whole}{kind}" for kind in _KINDS if Path(f"{whole}{kind}").is_file()]
+        return kinds if kinds and not Path(whole).is_file() else [whole]
+    except OSError as error:
+        state.reader.note(f"{whole} can't be read: {error.strerror}", path, line)
+        return []
+
+
+def _listed(text: str, path: str, state: _State) -> Iterator[_Binding]:
+    """
+    Yield the certificates of a `crt-list`: `file [options] name !name ...`.
+    """
+    place = os.path.join(str(Path(path).parent), text)  # noqa: PTH118
+    for number, raw in enumerate((state.reader.text(place) or "").split("\n"), 1):
+        content = raw.strip()
+        if not content or content.startswith("#"):
+            continue
+        file, *names = re.sub(r"\[[^\]]*\]", " ", content).split()
+        for one in _certificates(file, place, number, state):
+            yield _Binding(one, [name for name in names if "*" not in name and not name.startswith("!")])
+
+
+def _listens(text: str, options: list[str], place: tuple[str, int], state: _State) -> Iterator[Listen]:
+    for part in text.split(","):
+        if part.startswith(("/", "unix@", "abns@", "fd@", "sockpair@", "uxst@", "rhttp@")):
+            continue
+        quic = part.startswith("quic")
+        plain = re.sub(r"^(?:quic)?(?:ipv)?[46]?@", "", part)
+        host, colon, port = plain.rpartition(":")
+        if "$" in part or not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+            state.reader.note(f"bind {part}: its port is not understood", *place)
+            continue
+        scheme = "h3" if quic else "https" if state.mode == "http" else "tls"
+        if part.startswith(("ipv6@", "quic6@")) and host in {"", "*"}:
+            host = "::"
+        yield Listen(scheme, host, int(port), "accept-proxy" in options)

@@ -1,0 +1,213 @@
+"""
+nginx: `server` blocks of http, stream and mail.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.discovery.web_servers.reading import Listen, Reader, Site
+
+_TOKEN = re.compile(
+    r"""\s+ | \#[^\n]* | (?P<mark>[{};]) | "(?P<two>(?:[^"\\]|\\.)*)" | '(?P<one>(?:[^'\\]|\\.)*)'
+    | (?P<word>(?:[^\s{};"'\\$]|\\.|\$\{[^}\n]*\}|\$)(?:[^\s{};\\$]|\\.|\$\{[^}\n]*\}|\$)*)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(slots=True)
+class _Block:
+    """
+    A block with its directives, those of included files among them.
+    """
+
+    path: str
+    line: int
+    words: list[str]
+    children: list["_Block"] = field(default_factory=list)
+
+    def all(self, name: str) -> list["_Block"]:
+        return [one for one in self.children if one.words[0] == name]
+
+    def last(self, name: str) -> str:
+        """
+        Return the first argument of a directive; empty when it is not there.
+        """
+        return next((one.words[1] for one in reversed(self.all(name)) if len(one.words) > 1), "")
+
+
+def sites(path: str, reader: Reader) -> list[Site]:
+    """
+    Return the sites of an `nginx.conf`, or of a file that it would include.
+    """
+    root = _Block(path, 0, ["http"])
+    base = _prefix(path)
+    _read(path, root, reader, base, ())
+    answer: list[Site] = []
+    for kind in ("http", "stream", "mail"):
+        for block in [*root.all(kind), *([root] if kind == "http" else [])]:
+            answer += _sites_of(kind, block, base, reader)
+    return answer
+
+
+def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, ...]) -> None:
+    """
+    Add a file's directives to a block. A fault in it ends the file, with a note.
+    """
+    text = reader.text(path)
+    if text is None:
+        return
+    chain = (*chain, path)
+    open_blocks = [into]
+    words: list[str] = []
+    begin = 0
+    for line, mark, word in _tokens(text):
+        if not words:
+            begin = line
+        if mark == "error":
+            reader.note(f"syntax error at {word!r}: the rest of the file was passed over", path, line)
+            return
+        if not mark:
+            words.append(word)
+        elif mark == "}":
+            if words or len(open_blocks) == 1:
+                reader.note("unexpected '}': the rest of the file was passed over", path, line)
+                return
+            open_blocks.pop()
+        elif not words:
+            reader.note(f"unexpected {mark!r}: the rest of the file was passed over", path, line)
+            return
+        elif mark == ";" and words[0] == "include" and len(words) > 1:
+            for one in reader.included(os.path.join(base, words[1]), chain, (path, begin)):  # noqa: PTH118
+                _read(one, open_blocks[-1], reader, base, chain)
+            words = []
+        else:
+            block = _Block(path, begin, words)
+            open_blocks[-1].children.append(block)
+            if mark == "{":
+                open_blocks.append(block)
+                if words[0].endswith("_by_lua_block"):
+                    reader.note("a block of Lua: the rest of the file was passed over", path, line)
+                    return
+            words = []
+    if words or len(open_blocks) > 1:
+        reader.note("the file ends inside of a directive or block", path, begin)
+
+
+def _tokens(text: str) -> Iterator[tuple[int, str, str]]:
+    """
+    Yield `(line, mark, word)`: either a mark (`{`, `}`, `;`, `error`) or a word.
+    """
+    position, line = 0, 1
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            yield line, "error", text[position : position + 20].partition("\n")[0]
+            return
+        if match["mark"]:
+            yield line, match["mark"], ""
+        elif match.lastgroup is not None:
+            yield line, "", re.sub(r"\\(.)", _unescaped, match[match.lastgroup])
+        line += text.count("\n", position, match.end())
+        position = match.end()
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """
+    Return what an escape stands for: those of regular expressions stay.
+    """
+    return match[1] if match[1] in "\"'\\ ;{}" else match[0]
+
+
+def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[Site]:
+    servers = outer.all("server")
+    secure = {
+        one.words[1]
+        for server in servers
+        for one in server.all("listen")
+        if len(one.words) > 1 and {"ssl", "quic"} & set(one.words[2:])
+    }
+    for server in servers:
+        where = f"nginx, {server.path}, line {server.line}"
+        certificates = _certificates(server, outer, base, reader)
+        names = [name for one in server.all("server_name") for name in one.words[1:]]
+        if (server.last("ssl_reject_handshake") or outer.last("ssl_reject_handshake")) == "on":
+            continue
+        listens = list(_listens(kind, server, outer, secure, reader))
+        if listens or certificates:
+            if not listens:
+                reader.note("has a certificate, but no address with TLS", server.path, server.line)
+            yield Site(where, certificates, [_plain(name) for name in names], listens if certificates else ())
+
+
+def _plain(name: str) -> str:
+    """
+    Return a server name; nothing for a regular expression or a variable, which only the server knows.
+    """
+    return "" if name.startswith("~") or "$" in name else name
+
+
+def _certificates(server: _Block, outer: _Block, base: str, reader: Reader) -> list[str]:
+    answer: list[str] = []
+    for one in server.all("ssl_certificate") or outer.all("ssl_certificate"):
+        path = one.words[1] if len(one.words) > 1 else ""
+        if "$" in path:
+            reader.note(f"{path} has a variable that only the running server knows", one.path, one.line)
+        elif path.startswith(("data:", "engine:", "store:")) or not path:
+            reader.note("ssl_certificate names no file", one.path, one.line)
+        else:
+            answer.append(os.path.join(base, path))  # noqa: PTH118
+    return answer
+
+
+def _prefix(path: str) -> str:
+    """
+    Return the directory of the main configuration file, to which paths are relative.
+    """
+    above = [parent for parent in Path(path).parents if (parent / "nginx.conf").is_file()]
+    return str(above[0] if above else Path(path).parent)
+
+
+def _listens(kind: str, server: _Block, outer: _Block, secure: set[str], reader: Reader) -> Iterator[Listen]:
+    switched = (server.last("ssl") or outer.last("ssl")) == "on"
+    protocol = server.last("protocol")
+    starttls = (server.last("starttls") or outer.last("starttls")) in {"on", "only"}
+    for one in server.all("listen"):
+        text, options = one.words[1] if len(one.words) > 1 else "", set(one.words[2:])
+        if text.startswith("unix:"):
+            continue
+        host, port = _address(text)
+        if port is None:
+            reader.note(f"listen {text}: its port is not understood", one.path, one.line)
+            continue
+        proxied = "proxy_protocol" in options
+        if "quic" in options:
+            yield Listen("h3", host, port)
+        elif switched or text in secure:
+            scheme = (
+                "https"
+                if kind == "http"
+                else {"imap": "imaps", "pop3": "pop3s", "smtp": "smtps"}.get(protocol, "tls")
+            )
+            yield Listen(scheme, host, port, proxied)
+        elif kind == "mail" and starttls and protocol in {"imap", "pop3", "smtp"}:
+            yield Listen(protocol, host, port, proxied)
+
+
+def _address(text: str) -> tuple[str, int | None]:
+    """
+    Return host and port of `listen`; no port when it is not a number.
+    """
+    if text.isdecimal():
+        return "", _port(text)
+    if text.startswith("["):
+        host, _, port = text.partition("]")
+        return host[1:], _port(port.removeprefix(":") or "80")
+    host, _, port = text.partition(":")
+    return host, _port(port or "80")
+
+
+def _port(text: str) -> int | None:
+    return int(text) if text.isdecimal() and 0 < int(text) < 65536 else None

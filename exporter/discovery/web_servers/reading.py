@@ -1,0 +1,216 @@
+"""
+What the readers of all servers share: files within bounds, and what a server's site becomes.
+"""
+
+import glob
+import ipaddress
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from exporter.discovery.base import Found
+from exporter.model.errors import ProbeError
+from exporter.model.foreign_text import clean
+from exporter.model.observation import Certificate
+from exporter.model.urls import TargetError, join_host_port, normal_host, parse_ip
+from exporter.net.regular_files import read
+from exporter.pki.certificates import parse_pem
+
+FILE_LIMIT = 4 * 1024 * 1024
+"""Bytes of one configuration file."""
+
+
+TOTAL_LIMIT = 128 * 1024 * 1024
+"""Bytes of all configuration files of one run."""
+
+
+FILES_LIMIT = 20_000
+"""Configuration files of one run."""
+
+
+DEPTH_LIMIT = 20
+"""Files that include each other, from the first to the last."""
+
+
+NOTES_LIMIT = 500
+
+
+TARGETS_LIMIT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """
+    One address on which a server speaks TLS.
+    """
+
+    scheme: str
+    host: str
+    """An address; empty or a wildcard: all addresses of the host, so that loopback reaches it."""
+    port: int
+    proxy_protocol: bool = False
+
+    @property
+    def reached_at(self) -> str:
+        """
+        The address at which this host reaches it.
+        """
+        host = self.host.strip("[]")
+        if host in {"", "*", "0.0.0.0", "_default_"}:  # noqa: S104 - read, not bound
+            return "127.0.0.1"
+        return "::1" if host == "::" else host
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """
+    Certificates that a server presents for these names on these addresses.
+    """
+
+    where: str
+    """`nginx, /etc/nginx/sites-enabled/www, line 12`."""
+    certificates: Sequence[str] = ()
+    """Paths; none when the server gets its certificates elsewhere."""
+    names: Sequence[str] = ()
+    """As configured. Those that are no host name are passed over; if none is left, the certificates' are
+    used."""
+    listens: Sequence[Listen] = ()
+
+
+@dataclass(slots=True)
+class Reader:
+    """
+    Reads the files of one run, counts them, and takes notes.
+    """
+
+    notes: dict[str, None] = field(default_factory=dict)
+    files: int = 0
+    size: int = 0
+
+    def note(self, words: str, path: str = "", line: int = 0) -> None:
+        """
+        Note what was passed over, with its place.
+        """
+        place = f"{path}, line {line}: " if line else f"{path}: " if path else ""
+        if len(self.notes) < NOTES_LIMIT:
+            self.notes[clean(place + words, 1000)] = None
+
+    def text(self, path: str) -> str | None:
+        """
+        Return a configuration file's text; None, and a note, when it can't be read.
+        """
+        if self.files >= FILES_LIMIT or self.size >= TOTAL_LIMIT:
+            self.note(
+                f"no more files are read: the most are {FILES_LIMIT:,} files or {TOTAL_LIMIT:,} bytes "
+                "of configuration"
+            )
+            return None
+        self.files += 1
+        try:
+            data, _ = read(path, FILE_LIMIT)
+        except ProbeError as error:
+            self.note(error.detail)
+            return None
+        self.size += len(data)
+        if b"\0" in data:
+            self.note("this is not a text: it was passed over", path)
+            return None
+        return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+
+    def included(self, pattern: str, chain: Sequence[str], place: tuple[str, int]) -> Iterator[str]:
+        """
+        Yield the files that a pattern means, in the order of their names, without those that are being read.
+
+        `chain` has the files that include each other, up to the one that includes now.
+        """
+        if len(chain) >= DEPTH_LIMIT:
+            self.note(f"{DEPTH_LIMIT} files include each other: {pattern} was passed over", *place)
+            return
+        paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207 - absolute texts
+        for path in paths:
+            if os.path.realpath(path) in map(os.path.realpath, chain):
+                self.note(f"{path} includes itself: it was passed over here", *place)
+            else:
+                yield path
+
+    def leaves(self, path: str) -> list[Certificate]:
+        """
+        Return the first certificate of a PEM file, if it has one. Nothing else of the file is looked at.
+        """
+        try:
+            data, _ = read(path, FILE_LIMIT)
+        except ProbeError:
+            return []
+        first = next((one for one in parse_pem(data) if isinstance(one, Certificate)), None)
+        return [first] if first is not None else []
+
+
+def certificate_names(leaves: Sequence[Certificate]) -> list[str]:
+    """
+    Return the host names of certificates, without wildcards.
+    """
+    return [name for leaf in leaves for name in leaf.dns_names if "*" not in name]
+
+
+def _host_name(text: str) -> str:
+    """
+    Return a configured name in its usual form; empty for a pattern, an address, and what is no host name.
+    """
+    try:
+        name = normal_host(text.removeprefix(".")) if text not in {"_", "localhost"} else ""
+    except TargetError:
+        return ""
+    return name if parse_ip(name) is None else ""
+
+
+def found(sites: Sequence[Site], reader: Reader) -> list[Found]:
+    """
+    Return the targets of all sites: each file once, and each name on each address once.
+    """
+    targets: dict[tuple[str, str], Found] = {}
+    for site in sites:
+        for one in (*_files(site), *_wires(site, reader)):
+            targets.setdefault((one.url, one.settings.get("server_name", "")), one)
+        if len(targets) > TARGETS_LIMIT:
+            reader.note(f"more than {TARGETS_LIMIT:,} targets: the rest was passed over")
+            break
+    return list(targets.values())
+
+
+def _files(site: Site) -> Iterator[Found]:
+    for path in site.certificates:
+        yield Found(
+            f"file://{quote(os.path.normpath(path), errors='surrogateescape')}",
+            f"certificate of {site.where}",
+        )
+
+
+def _wires(site: Site, reader: Reader) -> Iterator[Found]:
+    names = [name for name in map(_host_name, site.names) if name]
+    if not names and site.listens:
+        leaves = [leaf for path in site.certificates for leaf in reader.leaves(path)]
+        names = certificate_names(leaves)[:1]
+    if not names and site.listens:
+        reader.note(
+            f"{site.where}: it has no name that can be asked for, so what it presents is not looked at"
+        )
+    four = {(one.scheme, one.port) for one in site.listens if one.reached_at == "127.0.0.1"}
+    for listen in site.listens:
+        host = listen.reached_at
+        if host == "::1" and (listen.scheme, listen.port) in four:
+            continue  # the same server
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            reader.note(f"{site.where}: {host!r} is no address, so it is not looked at")
+            continue
+        authority = join_host_port(host, listen.port)
+        for name in dict.fromkeys(names):
+            settings = {"server_name": name} | ({"proxy_protocol": "v1"} if listen.proxy_protocol else {})
+            yield Found(
+                f"{listen.scheme}://{authority}",
+                f"name in {site.where}",
+                f"{name} on {authority}",
+                settings=settings,
+            )

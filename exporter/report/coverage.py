@@ -1,0 +1,227 @@
+"""
+Coverage: names on certificates that no target looks at, and certificates that no server presents. Pure.
+
+    names of all leaves that were seen, less the hosts and `server_name`s of the targets
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import is_
+
+from exporter.engine.scrape import EndpointRow
+from exporter.judgement.newest import SERVER_USES
+from exporter.model.destinations import is_this_host
+from exporter.model.observation import Certificate, Facts
+from exporter.model.probers import DTLS, QUIC, WIRE
+from exporter.model.reasons import Kind
+from exporter.model.targets import Target
+from exporter.model.urls import SCHEMES, TargetError, join_host_port, normal_host, parse_ip
+
+MOST_NAMES = 10_000
+"""Most names that are kept; further ones are not counted."""
+
+
+MOST_OF_ONE = 1000
+"""Most names of one certificate that are read."""
+
+
+MOST_UNUSED = 1000
+"""Most certificates that are kept of those that no server presents."""
+
+
+CLIENT_ITEM = "client"
+"""The item of the certificate that the exporter itself shows to servers."""
+
+
+_HANDSHAKES = frozenset(name for name, one in SCHEMES.items() if one.prober in {WIRE, DTLS, QUIC})
+"""Schemes whose probes see the certificate that a client would get."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """
+    A name that no target looks at.
+    """
+
+    name: str
+    """In lower case, with A-labels. A wildcard keeps its `*.`."""
+    target: Target
+    location: str
+    """With `target`, the first endpoint whose certificate has the name."""
+    certificate: Certificate
+
+    @property
+    def wildcard(self) -> bool:
+        """
+        True for a name such as `*.example.com`, of which nobody can tell the hosts.
+        """
+        return self.name.startswith("*.")
+
+    @property
+    def suggestion(self) -> str:
+        """
+        The URL of a target that would look at the name; empty for a wildcard.
+
+        It is on the port of the server that showed the certificate, and on 443 if no server did.
+        """
+        if self.wildcard:
+            return ""
+        url = self.target.url
+        if url.scheme not in _HANDSHAKES:
+            return f"https://{self.name}"
+        if url.port == SCHEMES[url.scheme].default_port:
+            return f"{url.scheme}://{self.name}"
+        return f"{url.scheme}://{join_host_port(self.name, url.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """
+    A certificate in a file or an object of a cluster that no server presents.
+    """
+
+    target: Target
+    location: str
+    item: str
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """
+    What nobody watches, by all that was seen in one scrape.
+    """
+
+    gaps: tuple[Gap, ...] = ()
+    """Sorted by name; each name once."""
+    complete: bool = True
+    """False when there are more names than are kept."""
+    unused: tuple[Unused, ...] = ()
+    """Each certificate once, the first to end first."""
+    compared: tuple[object, ...] = field(default=(), compare=False, repr=False)
+    """The targets and facts that it was made of."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """
+        The number of names at each target, sorted; without the targets that have none.
+
+        A name is counted at one target only, so the sum is the number of names.
+        """
+        return dict(sorted(Counter(gap.target.name for gap in self.gaps).items()))
+
+
+def coverage(
+    targets: Iterable[Target], endpoints: Sequence[EndpointRow], earlier: Coverage | None = None
+) -> Coverage:
+    """
+    Return what none of the targets looks at, by the leaf certificates held for these endpoints.
+
+    It is `earlier` when that was made of the same objects: in most scrapes nothing has changed.
+    """
+    targets = tuple(targets)
+    # Servers that take turns behind one address are all looked at.
+    rows = [(row, row.held.facts) for row in endpoints if row.held.facts is not None]
+    rows += [(row, one.facts) for row in endpoints for one in row.others if one.facts is not None]
+    compared = (*targets, *(facts for _, facts in rows))
+    before = earlier.compared if earlier is not None else ()
+    if earlier is not None and len(compared) == len(before) and all(map(is_, compared, before)):
+        return earlier
+    # What a server presents goes first, since it says on which port; then by name, so that a name stays at
+    # its target from scrape to scrape.
+    rows.sort(key=lambda one: (not one[1].presented, one[0].target.name, one[0].label))
+    presented: dict[str, Certificate] = {}
+    stored: dict[str, Unused] = {}
+    seen: dict[str, tuple[EndpointRow, Certificate]] = {}
+    for row, facts in rows:
+        for item, leaf in _leaves(row.target, facts):
+            seen.setdefault(leaf.fingerprint_sha256, (row, leaf))
+            if facts.presented:
+                presented[leaf.fingerprint_sha256] = leaf
+            elif leaf.fingerprint_sha256 not in presented:
+                stored.setdefault(leaf.fingerprint_sha256, Unused(row.target, row.label, item, leaf))
+    gaps, complete = _gaps(_watched(targets), seen.values())
+    return Coverage(gaps, complete, _unused(stored.values(), list(presented.values())), compared)
+
+
+def _leaves(target: Target, facts: Facts) -> Iterator[tuple[str, Certificate]]:
+    """
+    Yield the leaf certificates that are for servers, each with its item's name.
+    """
+    shakes_hands = target.url.scheme in _HANDSHAKES
+    for item in facts.items:
+        leaf = item.certificate
+        if item.kind is not Kind.LEAF or leaf is None or (shakes_hands and item.name == CLIENT_ITEM):
+            continue
+        if leaf.extended_key_usage is None or leaf.extended_key_usage & SERVER_USES:
+            yield item.name, leaf
+
+
+def _watched(targets: Iterable[Target]) -> set[str]:
+    """
+    Return the names that the targets look at, and for each the wildcard that covers it.
+
+    A wildcard is watched if a host one label below its domain is.
+    """
+    names: set[str] = set()
+    for target in targets:
+        if target.url.scheme in _HANDSHAKES:
+            for name in {target.url.host, target.expected_name.lower().removesuffix(".")}:
+                names |= {name, f"*.{name.partition('.')[2]}"}
+    return names
+
+
+def _gaps(watched: set[str], seen: Iterable[tuple[EndpointRow, Certificate]]) -> tuple[tuple[Gap, ...], bool]:
+    gaps: dict[str, Gap] = {}
+    for row, leaf in seen:
+        for written in islice(leaf.dns_names, MOST_OF_ONE):
+            # Most names are watched, and written in their usual form.
+            if written in watched or written in gaps:
+                continue
+            name = host_of(written)
+            if name and name not in watched and name not in gaps:
+                if len(gaps) == MOST_NAMES:
+                    return _sorted(gaps), False
+                gaps[name] = Gap(name, row.target, row.label, leaf)
+    return _sorted(gaps), True
+
+
+def _sorted(gaps: dict[str, Gap]) -> tuple[Gap, ...]:
+    return tuple(gaps[name] for name in sorted(gaps))
+
+
+def host_of(written: str) -> str:
+    """
+    Return the host or wildcard that a certificate names, in its usual form; empty for what is no host.
+
+    These are localhost, addresses, names with `*` in another place, and what is no host name at all.
+    """
+    star, base = ("*.", written[2:]) if written.startswith("*.") else ("", written)
+    try:
+        name = normal_host(base)
+    except TargetError:
+        return ""
+    if parse_ip(name) is not None or is_this_host(name):
+        return ""
+    return f"{star}{name}"
+
+
+def _unused(stored: Iterable[Unused], presented: Sequence[Certificate]) -> tuple[Unused, ...]:
+    """
+    Return the stored certificates of which no server presents the key, nor a certificate of the same names.
+
+    One of the same names is an earlier or a later one of the same host: it is compared elsewhere.
+    """
+    keys = {one.public_key_sha256 for one in presented}
+    names = {frozenset(one.dns_names) for one in presented}
+    found = [
+        one
+        for one in stored
+        if one.certificate.public_key_sha256 not in keys
+        and frozenset(one.certificate.dns_names) not in names
+        and any(map(host_of, islice(one.certificate.dns_names, MOST_OF_ONE)))
+    ]
+    found.sort(key=lambda one: (one.certificate.not_after, one.target.name, one.location, one.item))
+    return tuple(found[:MOST_UNUSED])

@@ -1,0 +1,165 @@
+"""
+The page of what nobody watches: names without a target, and certificates that no server presents. Pure.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from exporter.report.coverage import Coverage, Gap, Unused
+from exporter.report.inventory import Inventory
+from exporter.report.times import ago
+from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
+from exporter.server.pages.overview import Situation, counted
+from exporter.server.pages.words import moment, target_link
+
+SHOWN = 500
+"""Most rows of each table; the JSON has all."""
+
+
+def render(inventory: Inventory, situation: Situation, root: str, versions: str, *, sharded: bool) -> str:
+    """
+    Return the page as HTML. `sharded`: other replicas have targets that this one does not know.
+    """
+    found = inventory.coverage
+    hosts = [one for one in found.gaps if not one.wildcard]
+    wildcards = [one for one in found.gaps if one.wildcard]
+    main = together(
+        element(
+            "div",
+            element("h1", "Not watched"),
+            element(
+                "p", _sum(inventory), f" Looked at {ago(situation.now - inventory.scrape.at)}.", class_="asof"
+            ),
+            _notice(found, sharded=sharded),
+            id="state",
+        ),
+        _names(hosts, root) if hosts else None,
+        _wildcards(wildcards, root) if wildcards else None,
+        _unused(found.unused, root) if found.unused else None,
+    )
+    return document("Not watched: expiry-exporter", root, link(root, "All targets"), main, versions)
+
+
+def _sum(inventory: Inventory) -> str:
+    found = inventory.coverage
+    if not inventory.scrape.endpoints:
+        return "Nothing was seen yet: no targets are configured."
+    if not found.gaps and not found.unused:
+        return "Each name on a certificate that was seen has a target, and each stored certificate is in use."
+    more = "" if found.complete else "More than "
+    return (
+        f"{more}{counted(len(found.gaps), 'name')} without a target, and "
+        f"{counted(len(found.unused), 'stored certificate')} that no server presents."
+    )
+
+
+def _notice(found: Coverage, *, sharded: bool) -> Child:
+    words = []
+    if sharded:
+        words.append("This replica knows its own share of the targets only: others may look at these names.")
+    if not found.complete:
+        words.append("There are more names than are kept: watch some of these, and the others follow.")
+    return [element("p", one, class_="notice", role="note") for one in words]
+
+
+def _names(hosts: Sequence[Gap], root: str) -> Markup:
+    targets = "".join(f"  - {one.suggestion}\n" for one in hosts[:SHOWN])
+    return element(
+        "section",
+        element("h2", "Names without a target", id="names"),
+        element(
+            "p", "These hosts are on certificates that were seen, and no target looks at what they serve."
+        ),
+        _gap_table(hosts, "names", root),
+        element(
+            "details",
+            element("summary", "Targets that would watch them"),
+            element("pre", element("code", f"targets:\n{targets}")),
+            class_="card",
+        ),
+        aria_labelledby="names",
+    )
+
+
+def _wildcards(wildcards: Sequence[Gap], root: str) -> Markup:
+    return element(
+        "section",
+        element("h2", "Wildcards without a target", id="wildcards"),
+        element(
+            "p", "No target is a host of these. Which hosts there are, only your DNS or inventory knows."
+        ),
+        _gap_table(wildcards, "wildcards", root),
+        aria_labelledby="wildcards",
+    )
+
+
+def _gap_table(gaps: Sequence[Gap], heading: str, root: str) -> Markup:
+    rows = (
+        (
+            foreign(one.name),
+            (target_link(root, one.target.name), " at ", foreign(one.location)),
+            foreign(one.certificate.subject or one.certificate.fingerprint_sha256),
+            moment(one.certificate.not_after),
+        )
+        for one in gaps[:SHOWN]
+    )
+    return together(_table(("Name", "Seen at", "Certificate", "Ends"), rows, heading), _more(len(gaps), root))
+
+
+def _unused(unused: Sequence[Unused], root: str) -> Markup:
+    rows = (
+        (
+            foreign(", ".join(one.certificate.dns_names[:3])),
+            (target_link(root, one.target.name), " at ", foreign(f"{one.location}, {one.item}")),
+            foreign(one.certificate.subject or one.certificate.fingerprint_sha256),
+            moment(one.certificate.not_after),
+        )
+        for one in unused[:SHOWN]
+    )
+    return element(
+        "section",
+        element("h2", "Certificates that no server presents", id="unused"),
+        element("p", "Each is unused, or on a host that you do not watch."),
+        _table(("First names", "Stored at", "Certificate", "Ends"), rows, "unused"),
+        _more(len(unused), root),
+        aria_labelledby="unused",
+    )
+
+
+def _more(count: int, root: str) -> Child:
+    if count <= SHOWN:
+        return None
+    return element("p", f"and {count - SHOWN:,} more: ", link(f"{root}api/v1/unwatched", "all as JSON"))
+
+
+def _table(headings: Sequence[str], rows: Iterable[tuple[Child, ...]], labelled_by: str) -> Markup:
+    # With roles, as on the status page.
+    return element(
+        "table",
+        element(
+            "thead",
+            element(
+                "tr",
+                (element("th", one, scope="col", role="columnheader") for one in headings),
+                role="row",
+            ),
+            role="rowgroup",
+        ),
+        element(
+            "tbody",
+            (
+                element(
+                    "tr",
+                    (
+                        element("td", cell, role="cell", data_label=heading)
+                        for cell, heading in zip(cells, headings, strict=True)
+                    ),
+                    role="row",
+                )
+                for cells in rows
+            ),
+            role="rowgroup",
+        ),
+        role="table",
+        aria_labelledby=labelled_by,
+        class_="list",
+    )

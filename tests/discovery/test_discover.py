@@ -1,0 +1,122 @@
+"""
+`expiry-exporter discover`: what it prints is a configuration, and it changes nothing.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.cli import discover
+from exporter.cli.main import main
+from exporter.config.reader import parse
+from tests.discovery.test_stores import write
+from tests.formats.samples import leaf
+
+
+def files(tmp_path: Path, *targets: str, **labels: str) -> Path:
+    """
+    A file with these targets.
+    """
+    path = tmp_path / "sd.json"
+    path.write_text(json.dumps([{"targets": targets, "labels": labels}]))
+    return path
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """
+    Exit code and both outputs.
+    """
+    code = main(["discover", *arguments])
+    return (code, *capsys.readouterr())
+
+
+def test_it_prints_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    By source, with comments; whatever stands in names and labels.
+    """
+    path = files(tmp_path, "a.example.com", "b.example.com", team='a: "b" # c', site="yes")
+    write(tmp_path / "le/live/www/fullchain.pem", leaf().chain_pem)
+    write(tmp_path / "le/renewal/www.conf", "renew_before_expiry = 20 days\n")
+    code, out, err = output(
+        capsys, f"files: {path}, exclude: b.*", f"{{stores: {tmp_path}/le, name: certbot}}"
+    )
+    assert (code, "store" in err) == (0, True)
+    config = parse(out.encode(), "expiry.yml", {})
+    assert [(one.name, one.policy.name, dict(one.labels)) for one in config.targets] == [
+        ("https://a.example.com", "automatic", {"team": 'a: "b" # c', "site": "yes"}),
+        (f"file://{tmp_path}/le/live/www/fullchain.pem", "acme", {}),
+    ]
+    assert "# files: 1 found\n" in out
+    assert f"  # group 1 of {path}\n" in out
+    assert "renewed 20 d before the end" in out
+
+
+def test_what_is_configured_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    With the sources of the configuration, and with others.
+    """
+    path = files(tmp_path, "a.example.com", "b.example.com")
+    config = tmp_path / "expiry.yml"
+    config.write_text("targets: [{url: https://a.example.com:443, name: a}]\ndiscover: [{files: sd.json}]")
+    before = config.read_bytes()
+    for more in ([], [f"files: {path}"]):
+        code, out, _ = output(capsys, f"--config.file={config}", "--output=json", *more)
+        assert code == 0
+        (group,) = json.loads(out)
+        assert [one["url"] for one in group["targets"]] == ["https://b.example.com"]
+    assert config.read_bytes() == before
+
+
+def test_a_source_that_fails_is_told_and_the_others_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Exit status 1.
+    """
+    code, out, err = output(capsys, f"files: {files(tmp_path, 'a', 'b_ad..')}", "files: /nowhere.json")
+    assert code == 1
+    assert "files-2: there is no file /nowhere.json" in err
+    assert "b_ad" in err
+    assert [one.name for one in parse(out.encode(), "x", {}).targets] == ["https://a"]
+
+
+@pytest.mark.parametrize("given", ["nonsense", "files:", "]", "stores: x, limit: 0", "{files: a"])
+def test_wrong_usage_is_status_2(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    With the faults, and nothing on standard output.
+    """
+    code, out, err = output(capsys, given)
+    assert (code, out) == (2, "")
+    assert err
+
+
+def test_without_anything_it_looks_at_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    At usual places, as far as they are there.
+    """
+    write(tmp_path / "lego/certificates/a.crt")
+    monkeypatch.setattr(discover, "STORES", (f"{tmp_path}/lego", f"{tmp_path}/none"))
+    monkeypatch.setattr(discover, "WEB_SERVERS", ())
+    monkeypatch.setattr(discover, "MODULES", {"stores": "stores"})
+    code, out, _ = output(capsys)
+    assert (code, "lego's certificate a" in out) == (0, True)
+    monkeypatch.setattr(discover, "STORES", ())
+    code, out, _ = output(capsys)
+    empty: Any = parse(out.encode(), "x", {})
+    assert (code, empty.targets) == (0, ())
+
+
+def test_a_place_that_may_not_be_looked_into_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As the home of root is to all others.
+    """
+
+    def refuse(_: Path) -> bool:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert [one.source for one in discover._sources(())] in ([], ["listening"])

@@ -1,0 +1,117 @@
+"""
+Lists of sources over time: what goes at once is kept, and what a day of runs confirms is given up.
+"""
+
+import pytest
+
+from exporter.discovery.base import Found
+from exporter.discovery.lists import Kept, from_text, key_of, settled, to_text, wanted
+from exporter.model.policies import DAY
+
+
+def some(count: int, first: int = 0) -> tuple[Found, ...]:
+    """
+    So many targets.
+    """
+    return tuple(
+        Found(f"https://host-{number}.example.com", "a list") for number in range(first, first + count)
+    )
+
+
+def urls(kept: Kept) -> list[str]:
+    """
+    The URLs of a list.
+    """
+    return [one.url for one in kept.found]
+
+
+def test_a_list_that_loses_little_loses_it() -> None:
+    """
+    Three of a hundred go at once, and nobody is told.
+    """
+    kept = settled(Kept(some(100)), some(97), 1000, 0.0)
+    assert (len(kept.found), kept.missing) == (97, {})
+
+
+def test_a_list_that_loses_much_at_once_keeps_it() -> None:
+    """
+    A quarter, or all of it.
+    """
+    for left in (75, 0):
+        kept = settled(Kept(some(100)), some(left), 1000, 0.0)
+        assert (len(kept.found), len(kept.missing)) == (100, 100 - left)
+
+
+def test_a_day_of_runs_confirms_a_loss() -> None:
+    """
+    Neither a day alone nor many runs alone do; what comes back is no longer missing.
+    """
+    kept = Kept(some(100))
+    for hour in range(24):
+        kept = settled(kept, some(50), 1000, hour * 3600.0)
+        assert len(kept.missing) == 50
+    back = settled(kept, some(60), 1000, 24 * 3600.0)
+    assert (len(back.found), len(back.missing)) == (60, 0)
+
+    slow = settled(settled(Kept(some(8)), (), 1000, 0.0), (), 1000, 5 * DAY)
+    assert len(slow.missing) == 8
+    assert settled(slow, (), 1000, 6 * DAY).found == ()
+
+
+def test_the_ceiling_holds_for_what_is_kept_too() -> None:
+    """
+    What is new goes before what is missing; a million targets are cut.
+    """
+    kept = settled(Kept(some(10)), some(10, first=100), 12, 0.0)
+    assert (len(kept.found), len(kept.missing)) == (12, 2)
+    assert settled(Kept(), some(1000), 10, 0.0).above == 990
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        ([], [], 3),
+        (["*.example.com"], [], 2),
+        (["https://*"], ["a.example.com"], 1),
+        ([], ["*"], 0),
+        (["known"], [], 1),
+        (["tls://b.example.com:636"], [], 1),
+    ],
+)
+def test_patterns_choose(include: list[str], exclude: list[str], expected: int) -> None:
+    """
+    By URL, host or name.
+    """
+    found = [
+        Found("https://a.example.com", ""),
+        Found("tls://B.example.com:636", ""),
+        Found("https://192.0.2.1", "", name="known"),
+        Found("https://a.example.com", "said twice"),
+    ]
+    assert len(list(wanted(found, include, exclude))) == expected
+
+
+def test_a_list_survives_as_text() -> None:
+    """
+    With what is missing and what the source remembers.
+    """
+    found = Found("https://a", "here", "n", {"team": "x"}, "manual", {"server_name": "b"}, 86400.0)
+    kept = settled(Kept((found, *some(20))), [found], 1000, 5.0)
+    assert from_text(to_text(kept, {"stamp": [1]})) == (kept, {"stamp": [1]})
+    assert key_of(found) in {key_of(one) for one in kept.found}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "null", "[" * 100_000, '{"found": [[1, 2]], "missing": [], "above": 0}'),
+        '{"found": [["a", "b", "c", [], "", {}, null]], "missing": [], "above": 0, "remembered": null}',
+        '{"found": [["a", "b", "c", {"x": 1}, "", {}, null]], "missing": [], "above": 0, "remembered": null}',
+    ],
+)
+def test_what_is_no_list_is_refused(text: str) -> None:
+    """
+    Whatever is in the state file.
+    """
+    with pytest.raises(ValueError, match=r".*"):
+        from_text(text)

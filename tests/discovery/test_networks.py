@@ -1,0 +1,170 @@
+"""
+Source `networks`: loopback addresses with real servers, at a bounded rate, each tried once a day.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from exporter.config.sources import NetworksSource
+from exporter.discovery import source
+from exporter.discovery.base import Context, Listing
+from exporter.discovery.networks import ROUND, planned
+from exporter.discovery.trying import Place, speaks_tls
+from exporter.net.network import Network
+from tests.support import misbehaving
+from tests.support.certificates import DAY, NOW, authority
+from tests.support.servers import Site, nginx
+
+
+def run(settings: NetworksSource, remembered: Any = None, now: float = NOW) -> tuple[Listing, list[str]]:
+    """
+    One run, and what it told meanwhile.
+    """
+    told: list[str] = []
+
+    async def work() -> Listing:
+        network = Network(asyncio.get_running_loop())
+        try:
+            return await source("networks").run(
+                settings, Context(network, now, remembered, progress=told.append)
+            )
+        finally:
+            network.close()
+
+    listing = asyncio.run(work())
+    return listing, told
+
+
+def test_what_speaks_tls_becomes_a_target_and_is_tried_again_after_a_day(tmp_path: Path) -> None:
+    """
+    A round over a network; the next run tries nothing; what is gone is found gone a day later.
+    """
+    leaf = authority().issue("www", ["www"], not_before=NOW - DAY, not_after=NOW + DAY)
+    with nginx(tmp_path, Site([[leaf]]), host="127.0.0.3") as server:
+        settings = NetworksSource(cidr=["127.0.0.0/28"], ports=[server.port], rate=1000)
+        listing, told = run(settings)
+        assert [one.url for one in listing.found] == [f"tls://127.0.0.3:{server.port}"]
+        assert (
+            listing.found[0].why == f"port {server.port} of 127.0.0.3 in the network 127.0.0.0/28 speaks TLS"
+        )
+        assert told[-1] == "networks: 14 of 14 places are tried"
+        kept = json.loads(json.dumps(listing.remember))
+    again, told = run(settings, kept, NOW + ROUND - 1)
+    assert (again.found, told) == (listing.found, [])
+    later, told = run(settings, again.remember, NOW + ROUND)
+    assert (later.found, len(told)) == ((), 1)
+
+
+def test_a_round_goes_on_where_the_last_run_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A run is bounded; what is remembered from another plan or another version begins anew.
+    """
+    monkeypatch.setattr("exporter.discovery.networks.RUN", 0.01)
+    settings = NetworksSource(cidr=["127.0.0.0/28"], ports=[1], rate=1000)
+    first, _ = run(settings)
+    assert first.remember["position"] == 10
+    assert first.notes == ("10 of 14 places are tried; the next run goes on from there",)
+    second, _ = run(settings, first.remember, NOW + 300)
+    assert (second.remember["position"], second.notes) == (14, ())
+    others: tuple[object, ...] = (
+        None,
+        [],
+        {"plan": 1},
+        {**first.remember, "plan": "other"},
+        {**first.remember, "speaks": 5},
+    )
+    for other in others:
+        assert run(settings, other)[0].remember["position"] == 10
+
+
+@pytest.mark.parametrize(
+    ("cidr", "count", "missing"),
+    [
+        (["10.0.0.0/24"], 254, ["10.0.0.0", "10.0.0.255"]),
+        (["10.0.0.0/31"], 2, []),
+        (["10.0.0.7"], 1, []),
+        (["10.0.0.0/24", "10.0.0.128/25", "10.0.1.7/32"], 255, ["10.0.0.0"]),
+        (["2001:db8::/120"], 255, ["2001:db8::"]),
+    ],
+)
+def test_each_place_once(cidr: list[str], count: int, missing: list[str]) -> None:
+    """
+    Without the network's own and the broadcast address, in an order that is spread.
+    """
+    plan = planned(cidr, [443, 636, 443])
+    places = [plan.at(position) for position in range(plan.size)]
+    assert len(set(places)) == len(places) == 2 * count
+    assert not {place.address for place in places} & set(missing)
+    if count > 2:
+        assert places[0].address.rsplit(".", 1) != places[1].address.rsplit(".", 1)
+
+
+def test_a_large_network_has_to_be_confirmed() -> None:
+    """
+    More than a /16, or as many addresses of IPv6; and never more than a /8.
+    """
+    for fine in ("10.0.0.0/16", "2001:db8::/112"):
+        NetworksSource(cidr=[fine])
+    for large in ("10.0.0.0/15", "2001:db8::/111"):
+        with pytest.raises(ValidationError, match="confirm it with `large: true`"):
+            NetworksSource(cidr=[large])
+        NetworksSource(cidr=[large], large=True)
+    with pytest.raises(ValidationError, match="more addresses than can be tried in a day"):
+        NetworksSource(cidr=["2001:db8::/64"], large=True)
+    with pytest.raises(ValidationError, match="is no network"):
+        NetworksSource(cidr=["10.0.0.0/33"])
+
+
+@pytest.mark.parametrize(
+    ("port", "url"),
+    [
+        (443, "https://192.0.2.1"),
+        (636, "ldaps://192.0.2.1"),
+        (993, "imaps://192.0.2.1"),
+        (465, "smtps://192.0.2.1"),
+        (587, "submission://192.0.2.1"),
+        (1433, "mssql://192.0.2.1"),
+        (8883, "tls://192.0.2.1:8883"),
+        (8443, "tls://192.0.2.1:8443"),
+    ],
+)
+def test_the_scheme_is_the_usual_one_of_the_port(port: int, url: str) -> None:
+    """
+    Whatever has no scheme speaks TLS from the first byte.
+    """
+    assert Place("192.0.2.1", port).url == url
+    assert Place("2001:db8::1", 443).url == "https://[2001:db8::1]"
+    assert Place("2001:db8::1", 8443).url == "tls://[2001:db8::1]:8443"
+    assert Place("192.0.2.1", 443, "www.example.com").url == "https://www.example.com"
+
+
+@pytest.mark.parametrize(
+    ("answer", "speaks"),
+    [
+        (misbehaving.alert(), True),
+        (misbehaving.close, False),
+        (misbehaving.reset, False),
+        (misbehaving.saying(b"SSH-2.0-OpenSSH_9.2\r\n", first=True), False),
+        (misbehaving.saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"), False),
+    ],
+    ids=["alert", "close", "reset", "ssh", "http"],
+)
+def test_a_refusal_in_tls_is_tls(answer: misbehaving.Answer, speaks: bool) -> None:
+    """
+    Any other answer is not.
+    """
+
+    async def work(port: int) -> bool:
+        network = Network(asyncio.get_running_loop())
+        try:
+            return await speaks_tls(network, Place("127.0.0.1", port))
+        finally:
+            network.close()
+
+    with misbehaving.serving(answer) as port:
+        assert asyncio.run(work(port)) is speaks

@@ -1,0 +1,183 @@
+"""
+Sources `files` and `http`: Prometheus's file_sd and http_sd, from real files and a real server.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.config.sources import HttpSource
+from exporter.discovery import source
+from exporter.discovery.base import Context, Listing, SourceError
+from exporter.discovery.files import SIZE_LIMIT
+from exporter.net.network import Network
+from tests.support.web_server import Page, WebServer, web_server
+
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+async def run(name: str, settings: Any, remembered: Any = None) -> Listing:
+    """
+    One run of a source.
+    """
+    network = Network(asyncio.get_running_loop())
+    try:
+        return await source(name).run(settings, Context(network, 0.0, remembered))
+    finally:
+        network.close()
+
+
+def urls(listing: Listing) -> list[str]:
+    """
+    The URLs that were found.
+    """
+    return [one.url for one in listing.found]
+
+
+GROUPS = [
+    {
+        "targets": ["a.example.com", "b.example.com:636", "c.example.com:8443", "https://d.example.com/x"],
+        "labels": {
+            "team": "web",
+            "job": "blackbox",
+            "__meta_datacenter": "x",
+            "__metrics_path__": "/m",
+            "bad-name": "x",
+            "empty": "",
+        },
+    },
+    {"targets": ["e.example.com:5432"], "labels": {"__scheme__": "postgres"}},
+    {"targets": ["f.example.com:80"], "labels": {"__scheme__": "http"}},
+    {"targets": []},
+]
+
+
+FOUND = [
+    *(
+        "https://a.example.com",
+        "ldaps://b.example.com",
+        "tls://c.example.com:8443",
+        "https://d.example.com/x",
+    ),
+    *("postgres://e.example.com:5432", "tls://f.example.com:80"),
+]
+
+
+async def test_files_are_json_and_yaml(tmp_path: Path) -> None:
+    """
+    By their names, as Prometheus reads them; labels are kept but those that are for relabelling.
+    """
+    (tmp_path / "a.json").write_text(json.dumps(GROUPS))
+    (tmp_path / "b.yml").write_text("- targets: [y.example.com]\n  labels: {team: db}\n")
+    (tmp_path / "empty.yml").write_text("")
+    listing = await run("files", [f"{tmp_path}/*.json", f"{tmp_path}/*.yml", f"{tmp_path}/*.none"])
+    assert urls(listing) == [*FOUND, "https://y.example.com"]
+    assert listing.found[0].labels == {"team": "web", "exported_job": "blackbox"}
+    assert listing.found[-1].why == f"group 1 of {tmp_path}/b.yml"
+    assert len(listing.notes) == 3
+    again = await run("files", [f"{tmp_path}/*.json", f"{tmp_path}/*.yml"], listing.remember)
+    assert again.unchanged
+    (tmp_path / "b.yml").write_text("- targets: [z.example.com, y.example.com]")
+    changed = await run("files", [f"{tmp_path}/*.json", f"{tmp_path}/*.yml"], listing.remember)
+    assert urls(changed)[-2:] == ["https://z.example.com", "https://y.example.com"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[" * 100_000, '{"targets": []}', '[{"targets": "a"}]', "[7]", '[{"targets": [7]}]', "\xff"),
+        '[{"targets": [], "labels": [1]}]',
+    ],
+)
+async def test_a_file_that_is_no_list_of_groups_is_refused(tmp_path: Path, content: str) -> None:
+    """
+    With its name in the message.
+    """
+    for name in ("a.json", "a.yml"):
+        (tmp_path / name).write_bytes(content.encode("latin-1"))
+        if name == "a.yml" and content == '[{"targets": [7]}]':
+            continue  # scalars of YAML are text
+        with pytest.raises(SourceError, match=name):
+            await run("files", [str(tmp_path / name)])
+
+
+async def test_a_file_that_is_missing_or_too_large_is_refused(tmp_path: Path) -> None:
+    """
+    Before it is read.
+    """
+    with pytest.raises(SourceError, match="there is no file"):
+        await run("files", [str(tmp_path / "a.json")])
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(1024**3)
+    with pytest.raises(SourceError, match=f"{SIZE_LIMIT:,}"):
+        await run("files", [str(tmp_path / "a.json")])
+
+
+@pytest.fixture
+def server() -> Iterator[WebServer]:
+    """
+    A real server.
+    """
+    with web_server() as made:
+        yield made
+
+
+async def test_a_server_lists_targets(server: WebServer) -> None:
+    """
+    The same answer costs no parsing.
+    """
+    server.pages["/sd"] = Page(json.dumps(GROUPS).encode(), headers=JSON)
+    settings = HttpSource(url=server.url("/sd"))
+    listing = await run("http", settings)
+    assert urls(listing) == FOUND
+    assert (await run("http", settings, listing.remember)).unchanged
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (Page(b"[]", 500, JSON), "status 500"),
+        (Page(b"[]", 401, JSON), "credentials_file"),
+        (Page(b"[]"), "must with application/json"),
+        (Page(b"<html>", headers=JSON), "it is not JSON"),
+        (Page(b"{}", headers=JSON), "a list of groups"),
+        (Page(b" " * (SIZE_LIMIT + 1), headers=JSON), "more than"),
+    ],
+)
+async def test_an_answer_that_is_no_list_is_refused(server: WebServer, page: Page, words: str) -> None:
+    """
+    The message says what to do.
+    """
+    server.pages["/sd"] = page
+    with pytest.raises(SourceError, match=words):
+        await run("http", HttpSource(url=server.url("/sd")))
+
+
+async def test_a_server_that_is_not_there_is_refused() -> None:
+    """
+    A closed port.
+    """
+    with pytest.raises(SourceError):
+        await run("http", HttpSource(url="http://127.0.0.1:1/sd"))
+
+
+async def test_credentials_are_read_at_each_run(server: WebServer, tmp_path: Path) -> None:
+    """
+    A file that is not there is told, and nothing of its content.
+    """
+    server.pages["/sd"] = Page(b"[]", headers=JSON)
+    file = tmp_path / "token"
+    settings = HttpSource.model_construct(url=server.url("/sd"), credentials_file=str(file), ca_file=None)
+    with pytest.raises(SourceError, match="there is no file"):
+        await run("http", settings)
+    file.write_text("two\nlines secret")
+    with pytest.raises(SourceError) as told:
+        await run("http", settings)
+    assert "secret" not in str(told.value)
+    for text in ("user:word", "a-token\n"):
+        file.write_text(text)
+        assert (await run("http", settings)).found == ()

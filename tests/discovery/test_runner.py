@@ -1,0 +1,327 @@
+"""
+The runner: sources in the background, whose targets join those of the configuration.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from exporter import discovery
+from exporter.config.reader import parse
+from exporter.config.settings import Config
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.runner import Discovery
+from exporter.net.network import Network
+
+
+class FakeSource:
+    """
+    A fake source, for what no real one does at will. It stands in for `files`.
+    """
+
+    def __init__(self) -> None:
+        self.answer: Listing | Exception = Listing()
+        self.runs = 0
+        self.contexts: list[Context] = []
+        self.wait = False
+
+    async def run(self, _settings: Any, context: Context) -> Listing:
+        """
+        Give the answer of now.
+        """
+        self.contexts.append(context)
+        self.runs += 1
+        if self.wait:
+            await asyncio.sleep(3600)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
+    """
+    A source under the key `files`.
+    """
+    made = FakeSource()
+    module = ModuleType("exporter.discovery.fake")
+    module.SOURCE = Source("files", 0.02, made.run)  # type: ignore[attr-defined]
+    monkeypatch.setitem(discovery.MODULES, "files", "fake")
+    monkeypatch.setattr(discovery, "import_module", lambda _: module)
+    return made
+
+
+def config(text: str) -> Config:
+    """
+    The configuration in a text.
+    """
+    return parse(text.encode(), "expiry.yml", {})
+
+
+ONE = "discover: [{files: a.json}]"
+
+
+@asynccontextmanager
+async def running(of: Config, network: Network | None = None) -> AsyncIterator[Discovery]:
+    """
+    The runner at work.
+    """
+    network = network or Network(asyncio.get_running_loop())
+    found = Discovery(network)
+    found.configure(of)
+    found.start()
+    try:
+        yield found
+    finally:
+        await found.close()
+        network.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """
+    Wait until it holds.
+    """
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - of several threads
+            await asyncio.sleep(0.005)
+
+
+def names(found: Discovery) -> list[str]:
+    """
+    The names of all targets.
+    """
+    return [target.name for target in found.targets]
+
+
+def found(*urls: str) -> Listing:
+    """
+    A list with these URLs.
+    """
+    return Listing(tuple(Found(url, "a list") for url in urls))
+
+
+async def test_targets_join_those_of_the_configuration(fake: FakeSource) -> None:
+    """
+    With labels, policy and source; what is configured by hand goes before what is found.
+    """
+    fake.answer = Listing(
+        (
+            Found("https://www.example.com", "the same name"),
+            Found("https://www.example.com:443", "the same place"),
+            Found("https://new.example.com", "line 3", labels={"team": "a", "site": "b"}, policy="authority"),
+            Found("https://new.example.com:443", "the same place again"),
+            Found("https://192.0.2.1", "", settings={"server_name": "new.example.com"}),
+        )
+    )
+    entry = "{files: a, policy: manual, labels: {team: x}, name: n}"
+    text = f"targets: [https://www.example.com]\ndiscover: [{entry}]"
+    async with running(config(text)) as runner:
+        assert runner.pending
+        await until(lambda: not runner.pending)
+        assert names(runner) == ["https://www.example.com", "https://new.example.com", "https://192.0.2.1"]
+        target = runner.targets[1]
+        assert (target.source, target.policy.name, target.labels, target.why) == (
+            *("n", "manual"),
+            (("site", "b"), ("team", "x")),
+            "line 3",
+        )
+
+
+async def test_the_first_entry_of_the_file_wins(fake: FakeSource) -> None:
+    """
+    Of two sources with one target; and a limit that leaves targets out is told.
+    """
+    fake.answer = found("https://a", "https://b")
+    text = "discover:\n- {files: x, limit: 1, name: first}\n- {files: y, name: second}"
+    async with running(config(text)) as runner:
+        await until(lambda: not runner.pending)
+        assert [(one.name, one.source) for one in runner.targets] == [
+            ("https://a", "first"),
+            ("https://b", "second"),
+        ]
+        assert [feed.left_out for feed in runner.feeds.values()] == [1, 0]
+
+
+async def test_what_can_not_be_a_target_is_a_note(fake: FakeSource, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Bad URLs and names, policies that are not there, labels with a meaning: told once, a few of them.
+    """
+    bad = [
+        *("nonsense", "http://a", f"https://{'a' * 63}.{'b' * 254}", "https://*.example.com", "https://a..b"),
+        *("https://-", "file:relative", "https://a:99999", "\x00", "", "https://" + "x" * 5000),
+    ]
+    good = ["https://under_score.example.com", "https://bücher.example"]
+    more = (
+        Found("https://d", "", labels={"job": "x"}),
+        Found("https://e", "", settings={"unknown": 1}),
+        Found("https://f", "", settings={"timeout": "x"}),
+    )
+    fake.answer = Listing((*(Found(url, "w\x1bhy") for url in [*bad, *good]), *more))
+    async with running(config(ONE)) as runner:
+        await until(lambda: fake.runs > 3)
+        assert names(runner) == good
+        (feed,) = runner.feeds.values()
+        assert feed.left_out == len(bad) + len(more)
+    lines = [one for one in caplog.records if "passed" in one.message]
+    assert len(lines) == 6
+    assert not any("\x1b" in str(one.__dict__) for one in lines)
+
+
+async def test_a_source_that_fails_keeps_its_list(fake: FakeSource, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Whatever it raises; it is told once, and tried again.
+    """
+    fake.answer = found("https://a")
+    async with running(config(ONE)) as runner:
+        (feed,) = runner.feeds.values()
+        await until(lambda: feed.success is True)
+        for error in (SourceError("the server said 500"), RuntimeError("a bug")):
+            fake.answer = error
+            await until(lambda: feed.success is False)
+            assert names(runner) == ["https://a"]
+            fake.answer = found("https://a")
+            await until(lambda: feed.success is True)
+    assert sum("can't be read" in one.message for one in caplog.records) == 1
+
+
+async def test_a_source_that_is_read_in_part_gives_that_part(
+    fake: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It counts as failing, remembers what it said, and is left alone for as long as it asks.
+    """
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def paused(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(min(seconds, 0.01))
+
+    monkeypatch.setattr(asyncio, "sleep", paused)
+    part = Listing(found("https://a").found, remember={"seen": 1})
+    fake.answer = SourceError("the half of it", retry_after=7000.0, listing=part)
+    async with running(config(ONE)) as runner:
+        (feed,) = runner.feeds.values()
+        await until(lambda: fake.runs > 1)
+        assert (names(runner), feed.success, feed.succeeded_at) == (["https://a"], False, None)
+        assert 7000.0 in pauses
+        assert fake.contexts[-1].remembered == {"seen": 1}
+
+
+async def test_an_empty_answer_removes_nothing_at_once(fake: FakeSource) -> None:
+    """
+    All that a source listed is kept, and counted as kept.
+    """
+    fake.answer = found(*(f"https://host-{number}" for number in range(20)))
+    async with running(config(ONE)) as runner:
+        (feed,) = runner.feeds.values()
+        await until(lambda: len(runner.targets) == 20)
+        fake.answer = Listing()
+        await until(lambda: len(feed.kept.missing) == 20)
+        assert len(runner.targets) == 20
+
+
+async def test_lists_survive_a_restart(fake: FakeSource) -> None:
+    """
+    They are there before the first run, with what the source remembers. A damaged one is told.
+    """
+    fake.answer = Listing(found("https://a").found, remember={"seen": 1})
+    async with running(config(ONE)) as runner:
+        await until(lambda: not runner.pending)
+        saved = {identity: (at, text) for identity, at, text in runner.saved()}
+    network = Network(asyncio.get_running_loop())
+    again = Discovery(network)
+    again.configure(config(ONE))
+    again.restore(saved)
+    assert names(again) == ["https://a"]
+    assert again.pending
+    fake.answer = SourceError("down")
+    again.start()
+    await until(lambda: not again.pending)
+    assert fake.contexts[-1].remembered == {"seen": 1}
+    assert names(again) == ["https://a"]
+    again.configure(Config())
+    again.configure(config(ONE))
+    again.restore(dict.fromkeys(saved, (0.0, "{")))
+    assert names(again) == []
+    await again.close()
+    network.close()
+
+
+async def test_a_reload_keeps_lists_and_pace(fake: FakeSource) -> None:
+    """
+    An unchanged entry is not even run again; one with other settings has its list with those, and is.
+    """
+    fake.answer = found("https://a", "https://b")
+    text = "discover: [{files: a, interval: 1h}]"
+    async with running(config(text)) as runner:
+        await until(lambda: not runner.pending)
+        await runner.reconfigure(config(text))
+        assert names(runner) == ["https://a", "https://b"]
+        assert fake.runs == 1
+        fake.answer = SourceError("down")
+        await runner.reconfigure(
+            config("discover: [{files: a, interval: 1h, exclude: https://b, policy: manual}]")
+        )
+        assert [(one.name, one.policy.name) for one in runner.targets] == [("https://a", "manual")]
+        await until(lambda: fake.runs == 2)
+        await runner.reconfigure(config("policies: {x: {critical: 1d, warning: 2d}}\n" + text))
+        assert names(runner) == ["https://a"]
+        await runner.reconfigure(config("targets: [https://c]"))
+        assert names(runner) == ["https://c"]
+        assert runner.feeds == {}
+    await until(lambda: not any("run_for_ever" in repr(one) for one in asyncio.all_tasks()))
+
+
+async def test_a_source_that_hangs_holds_up_nobody(fake: FakeSource) -> None:
+    """
+    Its run is cancelled when the runner is closed.
+    """
+    fake.wait = True
+    async with running(config(ONE)) as runner:
+        await until(lambda: fake.runs == 1)
+        assert runner.pending == 1
+        await runner.reconfigure(config("targets: [https://c]"))
+        assert runner.pending == 0
+    await until(lambda: not any("run_for_ever" in repr(one) for one in asyncio.all_tasks()))
+
+
+async def test_a_source_that_this_version_lacks_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    And waited for by nobody.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(discovery.MODULES, "networks", raising=False)
+        async with running(config("discover: [{networks: {cidr: 127.0.0.1/32}}]")) as runner:
+            await until(lambda: not runner.pending)
+    assert "can't be used" in caplog.text
+
+
+async def test_a_replica_takes_its_share(fake: FakeSource) -> None:
+    """
+    Of what is found, as of what is configured.
+    """
+    fake.answer = found("https://a", "https://b")
+    one = config(ONE)
+    object.__setattr__(one, "is_mine", lambda name: name == "https://b")
+    async with running(one) as runner:
+        await until(lambda: not runner.pending)
+        assert names(runner) == ["https://b"]
+
+
+async def test_a_million_targets_are_cut(fake: FakeSource) -> None:
+    """
+    At the limit, without holding up the event loop.
+    """
+    fake.answer = Listing(tuple(Found(f"https://host-{number}", "") for number in range(200_000)))
+    async with running(config("discover: [{files: a, limit: 100, interval: 1h}]")) as runner:
+        began = time.monotonic()
+        await until(lambda: not runner.pending)
+        assert time.monotonic() - began < 60
+        assert len(runner.targets) == 100
+        assert next(iter(runner.feeds.values())).left_out == 199_900

@@ -1,0 +1,95 @@
+"""
+What sources find in a running service: scraped, remembered over a restart, exported, reloaded.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from exporter.config.reader import load
+from exporter.server.service import Options, Service
+from tests.formats.samples import leaf
+
+
+@contextlib.asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[Service]:
+    """
+    A service with the configuration in this directory, and its state.
+    """
+    options = Options(state_path=str(directory / "state.sqlite"))
+    file = str(directory / "expiry.yml")
+    service = Service(lambda: load(file, {}), options, asyncio.get_running_loop())
+    service.start()
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """
+    Wait until it holds.
+    """
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - of several threads
+            await asyncio.sleep(0.005)
+
+
+def configured(directory: Path, *targets: str) -> None:
+    """
+    A certificate, a list with these targets, and a configuration that reads it.
+    """
+    (directory / "www.pem").write_bytes(leaf().pem)
+    (directory / "sd.json").write_text(json.dumps([{"targets": targets, "labels": {"team": "web"}}]))
+    (directory / "expiry.yml").write_text("discover: [{files: sd.json, interval: 1s}]")
+
+
+async def test_what_is_found_is_scraped_and_survives_a_restart(tmp_path: Path) -> None:
+    """
+    The first scrape after it has the targets, though the list can't be read any more.
+    """
+    url = f"file://{tmp_path}/www.pem"
+    configured(tmp_path, url)
+    async with serving(tmp_path) as service:
+        assert "expiry_discovery_pending 1.0\n" in service.text(await service.scrape(5))
+        await until(lambda: not service.discovery.pending)
+        text = service.text(await service.scrape(5))
+        labels = f'target="{url}",prober="file",policy="automatic",team="web",source="files"'
+        assert f"expiry_target_info{{{labels}}} 1.0\n" in text
+        for line in (
+            'expiry_discovery_success{source="files"} 1.0',
+            'expiry_discovery_targets{source="files"} 1.0',
+            "expiry_discovery_pending 0.0",
+        ):
+            assert f"{line}\n" in text
+        assert "expiry_discovery_kept_targets" not in text
+        assert [one.name for one in service.known.targets] == [url]
+    (tmp_path / "sd.json").unlink()
+    (tmp_path / "www.pem").unlink()
+    async with serving(tmp_path) as service:
+        text = service.text(await service.scrape(5))
+        assert f'expiry_not_after_timestamp_seconds{{target="{url}"' in text
+        assert 'expiry_discovery_last_success_timestamp_seconds{source="files"}' in text
+        await until(lambda: not service.discovery.pending)
+        assert 'expiry_discovery_success{source="files"} 0.0' in service.text(await service.scrape(5))
+        (tmp_path / "expiry.yml").write_text("targets: []")
+        await service.reload()
+        text = service.text(await service.scrape(5))
+        assert "expiry_target_info" not in text
+        assert "expiry_discovery" not in text
+
+
+async def test_a_change_of_a_list_is_in_a_later_scrape(tmp_path: Path) -> None:
+    """
+    A reload in between keeps it.
+    """
+    configured(tmp_path, f"file://{tmp_path}/www.pem")
+    async with serving(tmp_path) as service:
+        await until(lambda: len(service.discovery.targets) == 1)
+        configured(tmp_path, f"file://{tmp_path}/www.pem", f"file://{tmp_path}/*.pem")
+        await service.reload()
+        assert len(service.discovery.targets) >= 1
+        await until(lambda: len(service.discovery.targets) == 2)
+        assert len((await service.scrape(5)).targets) == 2

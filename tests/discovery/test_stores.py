@@ -1,0 +1,158 @@
+"""
+Source `stores`: directories as the ACME clients lay them out, with real certificates.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from exporter.config.reader import parse
+from exporter.config.sources import SourceEntry
+from exporter.discovery.base import Found, Listing, SourceError
+from exporter.discovery.stores import listed
+from exporter.discovery.targets import made
+from exporter.model.policies import DAY
+from tests.formats.samples import acme_json, leaf, traefik_entry
+from tests.support.certificates import NOW
+
+
+def write(path: Path, content: bytes | str = b"") -> None:
+    """
+    Write a file, and the directories above it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def short(listing: Listing, root: Path) -> list[tuple[str, str, float | None]]:
+    """
+    Path below the root, policy and days before the end.
+    """
+    return [
+        (
+            one.url.removeprefix(f"file://{root}/"),
+            one.policy,
+            None if one.renew_before is None else round(one.renew_before / DAY, 3),
+        )
+        for one in listing.found
+    ]
+
+
+CERTBOT = """\
+# renew_before_expiry = 30 days
+version = 4.0.0
+cert = /etc/letsencrypt/live/www/cert.pem
+[renewalparams]
+account = 0123
+"""
+
+
+def test_certbot_says_when_it_renews(tmp_path: Path) -> None:
+    """
+    By `renew_before_expiry`; before version 4 thirty days are its default; by hand is by hand.
+    """
+    for name, conf in {
+        "new": CERTBOT,
+        "old": CERTBOT.replace("4.0.0", "2.1.0"),
+        "stated": f"renew_before_expiry = 20 days\n{CERTBOT}",
+        "hand": f"{CERTBOT}autorenew = False\n",
+        "odd": f"renew_before_expiry = a while\n{CERTBOT}",
+    }.items():
+        write(tmp_path / "live" / name / "fullchain.pem", leaf().chain_pem)
+        write(tmp_path / "renewal" / f"{name}.conf", conf)
+    write(tmp_path / "live" / "README")
+    listing = listed([str(tmp_path)])
+    assert short(listing, tmp_path) == [
+        ("live/hand/fullchain.pem", "manual", None),
+        ("live/new/fullchain.pem", "acme", None),
+        ("live/odd/fullchain.pem", "acme", None),
+        ("live/old/fullchain.pem", "acme", 30.0),
+        ("live/stated/fullchain.pem", "acme", 20.0),
+    ]
+    assert len(listing.notes) == 1
+
+
+def test_acme_sh_says_when_it_renews(tmp_path: Path) -> None:
+    """
+    By a time in its file, which is told as the time before the end.
+    """
+    write(tmp_path / "www.example.com_ecc" / "fullchain.cer", leaf().chain_pem)
+    conf = f"Le_Domain='www.example.com'\nLe_NextRenewTime='{int(NOW + DAY)}'\n"
+    write(tmp_path / "www.example.com_ecc" / "www.example.com.conf", conf)
+    write(tmp_path / "bare" / "fullchain.cer", b"nonsense")
+    write(tmp_path / "account.conf")
+    (bare, known) = short(listed([str(tmp_path)]), tmp_path)
+    assert bare == ("bare/fullchain.cer", "acme", None)
+    assert known[:2] == ("www.example.com_ecc/fullchain.cer", "acme")
+    assert known[2] is not None
+    assert known[2] > 0
+
+
+def test_the_other_clients_are_known_by_their_directories(tmp_path: Path) -> None:
+    """
+    Lego, Caddy (its data below a home), step, and Traefik's file.
+    """
+    write(tmp_path / "lego/certificates/a.example.com.crt")
+    write(tmp_path / "lego/certificates/a.example.com.issuer.crt")
+    write(tmp_path / "caddy/.local/share/caddy/certificates/acme-v02/b.example.com/b.example.com.crt")
+    write(tmp_path / "step/certs/c.crt")
+    write(tmp_path / "traefik/acme.json", acme_json(traefik_entry("d", leaf().pem)))
+    listing = listed(
+        [f"{tmp_path}/{name}" for name in ("lego", "caddy", "step", "traefik", "traefik/acme.json")]
+    )
+    assert short(listing, tmp_path) == [
+        ("lego/certificates/a.example.com.crt", "acme", None),
+        ("caddy/.local/share/caddy/certificates/acme-v02/b.example.com/b.example.com.crt", "acme", None),
+        ("step/certs/c.crt", "step", None),
+        ("traefik/acme.json", "acme", None),
+        ("traefik/acme.json", "acme", None),
+    ]
+    assert all(one.why for one in listing.found)
+
+
+def test_a_store_of_nobody_is_a_note_and_a_missing_one_an_error(tmp_path: Path) -> None:
+    """
+    A missing one may be a mount that is away: the last list stays.
+    """
+    assert "no certificate of a client" in listed([str(tmp_path)]).notes[0]
+    with pytest.raises(SourceError, match="can't be read: No such file"):
+        listed([str(tmp_path / "none")])
+
+
+def test_a_store_that_may_not_be_read_says_what_is_needed() -> None:
+    """
+    As the directories of certbot for other users.
+    """
+    # pytest's own directories are closed to others, and root may read everything.
+    with tempfile.TemporaryDirectory() as name:
+        store, us = Path(name), os.geteuid()
+        store.chmod(0o755)
+        write(store / "live" / "www" / "fullchain.pem")
+        (store / "live").chmod(0)
+        try:
+            if us == 0:
+                os.seteuid(65534)
+            with pytest.raises(SourceError, match="but none of the keys"):
+                listed([str(store)])
+        finally:
+            os.seteuid(us)
+            (store / "live").chmod(0o700)
+
+
+def test_what_the_client_plans_is_when_renewal_is_due() -> None:
+    """
+    The other deadlines are those of its policy, unless the entry names one; spaces in a path are escaped.
+    """
+    config = parse(b"discover: [{stores: /x}, {stores: /y, policy: manual}]", "expiry.yml", {})
+    one = Found("file:///x/live/a%20b/fullchain.pem", "certbot", policy="acme", renew_before=20 * DAY)
+
+    def due(entry: SourceEntry) -> tuple[str, int]:
+        (target,) = made([one], entry, config).targets
+        assert target.url.path == "/x/live/a b/fullchain.pem"
+        return target.policy.name, round(target.policy.time_left(90 * DAY).renewal_due / DAY)
+
+    first, second = config.discover
+    assert due(first) == ("acme", 20)
+    assert due(second) == ("manual", 45)

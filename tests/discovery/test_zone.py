@@ -1,0 +1,313 @@
+"""
+Source `zone`: transfers from BIND and Knot with and without keys, and zone files, with a real server of TLS.
+"""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dns.name
+import pytest
+
+from exporter.config.sources import ZoneSource
+from exporter.discovery import source
+from exporter.discovery.base import Context, Listing, SourceError
+from exporter.discovery.zone import AGAIN
+from exporter.net import apart, zone_reader
+from exporter.net.network import Network
+from tests.support.certificates import DAY, NOW, authority
+from tests.support.name_servers import NAMED, Zone, serves, write
+from tests.support.processes import free_port, running
+from tests.support.servers import Server, Site, nginx
+
+KNOT = "/usr/sbin/knotd"
+
+SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0cyBvbmx5ISEhISEhISE="
+
+KEYS = {
+    "tsig-keygen": f'key "mover" {{\n\talgorithm hmac-sha256;\n\tsecret "{SECRET}";\n}};\n',
+    "keymgr": f"key:\n  - id: mover\n    algorithm: hmac-sha256\n    secret: {SECRET}\n",
+    "dig": f"hmac-sha256:mover:{SECRET}\n",
+}
+
+RECORDS = """\
+@ NS ns1
+ns1 A 127.0.0.9
+www A 127.0.0.1
+shop CNAME www
+second CNAME shop
+*.apps A 127.0.0.1
+@ MX 10 mail.apps
+_sip._tcp SRV 0 0 443 www
+_acme-challenge A 127.0.0.1
+a_b A 127.0.0.1
+dead A 127.0.0.9
+loop CNAME pool
+pool CNAME loop
+outside CNAME cdn.invalid.
+xn--bcher-kva A 127.0.0.1
+text TXT "no address"
+"""
+
+SPEAKING = ["mail.apps", "second", "shop", "www", "xn--bcher-kva"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """
+    A server of TLS at 127.0.0.1.
+    """
+    leaf = authority().issue("www", ["www"], not_before=NOW - DAY, not_after=NOW + DAY)
+    with nginx(tmp_path_factory.mktemp("nginx"), Site([[leaf]])) as found:
+        yield found
+
+
+def zone_of(**given: Any) -> ZoneSource:
+    """
+    The settings as a configuration gives them: its paths are absolute already.
+    """
+    usual = {"server": None, "tsig_key_file": None, "file": None, "ports": [443], "rate": 50.0}
+    return ZoneSource.model_construct(**{**usual, **given})
+
+
+def run(settings: ZoneSource, remembered: Any = None, now: float = NOW) -> tuple[Listing, list[str]]:
+    """
+    One run, and what it told meanwhile.
+    """
+    told: list[str] = []
+
+    async def work() -> Listing:
+        network = Network(asyncio.get_running_loop())
+        try:
+            return await source("zone").run(settings, Context(network, now, remembered, progress=told.append))
+        finally:
+            network.close()
+
+    return asyncio.run(work()), told
+
+
+def urls(port: int) -> list[str]:
+    """
+    The targets of the zone of the tests.
+    """
+    return [f"tls://{name}.example.test:{port}" for name in SPEAKING]
+
+
+@contextlib.contextmanager
+def bind(directory: Path, allow: str) -> Iterator[int]:
+    """
+    BIND with the zone of the tests, and who may transfer it.
+    """
+    zone, port = Zone("example.test", RECORDS), free_port()
+    (directory / "keys").mkdir()
+    (directory / "named.conf").write_text(
+        f'{KEYS["tsig-keygen"]} options {{ directory "{directory}"; pid-file none; session-keyfile none; '
+        f"lock-file none; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; "
+        'dnssec-validation no; managed-keys-directory "keys"; notify no; };\ncontrols { };\n'
+        f'zone "example.test" {{ type primary; check-names ignore; file "{write(directory, zone)}"; '
+        f"allow-transfer {{ {allow}; }}; }};\n"
+    )
+    command: list[str | Path] = [NAMED, "-g", "-n", "1", "-c", directory / "named.conf"]
+    with running(command, ready=lambda: serves("127.0.0.1", port, zone)):
+        yield port
+
+
+@contextlib.contextmanager
+def knot(directory: Path) -> Iterator[int]:
+    """
+    Knot with the zone of the tests, which the key may transfer.
+    """
+    zone, port = Zone("example.test", RECORDS), free_port()
+    (directory / "knot.conf").write_text(
+        f"server:\n  listen: 127.0.0.1@{port}\n  rundir: {directory}\n"
+        f"database:\n  storage: {directory}/db\n{KEYS['keymgr']}"
+        "acl:\n  - id: moving\n    key: mover\n    action: transfer\n"
+        f"zone:\n  - domain: example.test\n    file: {write(directory, zone)}\n    acl: moving\n"
+    )
+    command = [KNOT, "-c", str(directory / "knot.conf")]
+    with running(command, ready=lambda: serves("127.0.0.1", port, zone)):
+        yield port
+
+
+def key_file(directory: Path, form: str) -> str:
+    """
+    The file with the key.
+    """
+    file = directory / f"{form}.key"
+    file.write_text(KEYS[form])
+    return str(file)
+
+
+@pytest.mark.parametrize("form", KEYS)
+def test_bind_gives_the_zone_to_who_has_the_key(form: str, tmp_path: Path, server: Server) -> None:
+    """
+    Whatever program wrote the file of the key. What does not become a target is told.
+    """
+    with bind(tmp_path, "key mover") as port:
+        settings = zone_of(
+            name="example.test",
+            server=f"127.0.0.1:{port}",
+            tsig_key_file=key_file(tmp_path, form),
+            ports=[server.port],
+            rate=1000,
+        )
+        listing, _ = run(settings)
+    assert sorted(one.url for one in listing.found) == urls(server.port)
+    assert listing.found[0].why.endswith(
+        f"is in the zone at 127.0.0.1:{port}, and speaks TLS on port {server.port}"
+    )
+    told = "zone example.test:"
+    assert sorted(listing.notes) == [
+        f"{told} aliases (CNAME) that lead in a circle, or too far: loop.example.test, pool.example.test",
+        f"{told} names with an underscore are no hosts: _acme-challenge.example.test, a_b.example.test",
+        "zone example.test: wildcards have no name that could be asked for: *.apps.example.test",
+    ]
+
+
+def test_knot_gives_the_zone_to_who_has_the_key(tmp_path: Path, server: Server) -> None:
+    """
+    And to nobody else.
+    """
+    with knot(tmp_path) as port:
+        place = {"name": "example.test", "server": f"127.0.0.1:{port}", "ports": [server.port], "rate": 1000}
+        listing, _ = run(zone_of(**place, tsig_key_file=key_file(tmp_path, "keymgr")))
+        with pytest.raises(SourceError, match=r"NOTAUTH|REFUSED"):
+            run(zone_of(**place))
+    assert sorted(one.url for one in listing.found) == urls(server.port)
+
+
+def test_a_refused_zone_says_what_to_do(tmp_path: Path) -> None:
+    """
+    Without a key, and with one that the server does not know.
+    """
+    with bind(tmp_path, "none") as port:
+        place = {"name": "example.test", "server": f"127.0.0.1:{port}"}
+        with pytest.raises(SourceError, match=r"refuses the transfer without a key \(REFUSED\): allow this"):
+            run(zone_of(**place))
+        file = tmp_path / "other"
+        file.write_text(f"hmac-sha256:other:{SECRET}")
+        with pytest.raises(
+            SourceError, match=r"does not accept the TSIG key .*: its name, algorithm"
+        ) as caught:
+            run(zone_of(**place, tsig_key_file=str(file)))
+        assert SECRET not in str(caught.value)
+        file.write_text(f"nothing {SECRET}")
+        with pytest.raises(SourceError, match="the file of the TSIG key has none") as caught:
+            run(zone_of(**place, tsig_key_file=str(file)))
+        assert SECRET not in str(caught.value)
+    with pytest.raises(SourceError, match="can't be reached: Connection refused"):
+        run(zone_of(name="example.test", server=f"127.0.0.1:{free_port()}"))
+
+
+def zone_file(directory: Path, records: str) -> str:
+    """
+    A zone file of these records.
+    """
+    return str(write(directory, Zone("example.test", records)))
+
+
+def test_a_zone_file_and_its_includes_tried_once_a_day(tmp_path: Path, server: Server) -> None:
+    """
+    $INCLUDE, $ORIGIN and IDN are read. Only what is new, or changed, is tried before a day has passed.
+    """
+    (tmp_path / "more.zone").write_text("www A 127.0.0.1\n")
+    records = "$INCLUDE more.zone sub\n$ORIGIN deep.example.test.\nwww A 127.0.0.1\nbücher A 127.0.0.1\n"
+    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
+    first, _ = run(settings)
+    names = ["www.deep.example.test", "www.sub.example.test", "xn--bcher-kva.deep.example.test"]
+    assert [one.url for one in first.found] == [f"tls://{name}:{server.port}" for name in names]
+    again, told = run(settings, first.remember, NOW + 3600)
+    assert (again.found, len(told)) == (first.found, 1)
+    zone_file(tmp_path, records.replace("127.0.0.1", "127.0.0.9") + "new A 127.0.0.1\n")
+    changed, told = run(settings, first.remember, NOW + 3600)
+    names = ["new.deep.example.test", "www.sub.example.test"]
+    assert sorted(one.url for one in changed.found) == [f"tls://{name}:{server.port}" for name in names]
+    assert told[-1] == "zone example.test: 3 of 3 places are tried"
+    _, told = run(settings, changed.remember, NOW + AGAIN)
+    assert told[-1] == "zone example.test: 1 of 1 places are tried"
+    others: tuple[object, ...] = ([], {"www.deep.example.test 1": 5})
+    for other in others:
+        assert run(settings, other)[0].found == run(settings)[0].found
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ("www A\n", r"example.test.zone:5: "),
+        ("www A 127.0.0.1\n$INCLUDE example.test.zone\n", r"lead in a circle"),
+        ("$INCLUDE none.zone\n", r"none.zone can't be read: No such file"),
+        (f"{'a' * 64} A 127.0.0.1\n", r"A DNS label is > 63 octets long"),
+        (f"{'.'.join(['a' * 60] * 4)} A 127.0.0.1\n", r"A DNS name is > 255 octets long"),
+        ("\x00\x01\x02\n", r"the zone file has an error"),
+    ],
+    ids=["syntax", "circle", "missing", "label", "254 characters", "binary"],
+)
+def test_a_bad_zone_file(records: str, words: str, tmp_path: Path) -> None:
+    """
+    The file and line, and what is wrong.
+    """
+    with pytest.raises(SourceError, match=words):
+        run(zone_of(name="example.test", file=zone_file(tmp_path, records)))
+
+
+def test_what_is_no_zone_file(tmp_path: Path) -> None:
+    """
+    A directory, nothing, a file without records, and a bad name.
+    """
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(SourceError, match="is no file, or can't be reached"):
+            run(zone_of(name="example.test", file=str(path)))
+    (tmp_path / "empty").touch()
+    with pytest.raises(SourceError, match="has no records"):
+        run(zone_of(name="example.test", file=str(tmp_path / "empty")))
+    with pytest.raises(SourceError, match="is no name of a zone"):
+        run(zone_of(name="a..b", file=str(tmp_path / "empty")))
+
+
+def test_above_the_limit_names_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    Whatever the zone has, the memory for it is bounded.
+    """
+    monkeypatch.setattr(zone_reader, "NAMES", 10)
+    names = zone_reader.Names("example.test")
+    path = zone_file(tmp_path, "$GENERATE 1-50 host$ A 127.0.0.1\n")
+    monkeypatch.chdir(tmp_path)
+    zone_reader.read_file(path, dns.name.from_text("example.test"), names)
+    lines = list(names.lines())
+    assert len(names.addresses) == 20
+    assert len(lines) == 11
+    assert lines[-1] == "#40 records are above the limit of 10 names, and were left out"
+
+
+def test_a_reader_that_dies_is_told_and_one_without_listeners_is_killed() -> None:
+    """
+    A process never outlives who asked.
+    """
+
+    async def dying() -> None:
+        async for _ in apart.lines("exporter.net.apart", b"{}"):
+            pass
+
+    with pytest.raises(apart.ApartError, match="memory"):
+        asyncio.run(dying())
+
+    async def cancelled() -> None:
+        async for _ in apart.lines("exporter.net.zone_reader", b"{}"):
+            pass
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(cancelled())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert not subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "zone_reader"], check=False, capture_output=True
+    ).stdout

@@ -1,0 +1,194 @@
+"""
+What the source finds in a configuration is what the server with this configuration presents.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.demo.minter import Minted
+from exporter.discovery.web_servers.source import listed
+from exporter.model.policies import DAY
+from exporter.report.exposition import Exposition
+from tests.discovery.web_servers.looking import files, presented, scraped
+from tests.probes.tls.starttls import daemons
+from tests.support.certificates import NOW, authority, write_pair
+from tests.support.processes import free_port, listening, running, wait_until
+from tests.support.servers import Site, haproxy, nginx
+
+
+@pytest.fixture
+def pair(tmp_path: Path, ca: Minted) -> tuple[Path, Path]:
+    """
+    Certificate and key for two names.
+    """
+    leaf = ca.issue("www", ["www.example", "static.example"])
+    return write_pair(tmp_path, "www", leaf.chain)
+
+
+def test_nginx_that_was_not_reloaded_is_said(tmp_path: Path) -> None:
+    """
+    The certificate is renewed on disk, nginx still has the old one: no more than its configuration is named.
+    """
+    ca = authority("Deployed")
+    old = ca.issue("www.example", ["www.example"], not_before=NOW - 85 * DAY, not_after=NOW + 5 * DAY)
+    new = ca.issue("www.example", ["www.example"], not_before=NOW, not_after=NOW + 90 * DAY)
+    with nginx(tmp_path, Site([old.chain], "www.example")) as server:
+        (path,) = files(listed([str(tmp_path)]).found)
+        Path(path).write_bytes(new.chain_pem)
+        listing = listed([str(tmp_path / "nginx.conf")])
+        scrape = scraped(listing.found)
+    name = f"www.example on {server.authority}"
+    assert [row.target.name for row in scrape.endpoints] == [f"file://{path}", name]
+    text = Exposition().text([], scrape.endpoints, {}, scrape.problems)
+    said = [line for line in text.splitlines() if 'problem="not_deployed"' in line]
+    assert said
+    assert all(f'target="{name}"' in line for line in said)
+    assert listing.notes == ()
+
+
+def test_nginx_with_several_sites(tmp_path: Path, ca: Minted) -> None:
+    """
+    Each name is asked for at the port, and gets its own certificate.
+    """
+    sites = [Site([ca.issue(name, [name]).chain], name) for name in ("one.example", "two.example")]
+    with nginx(tmp_path, *sites) as server:
+        found = listed([str(tmp_path)]).found
+        assert presented(found) == {
+            f"{one}.example on {server.authority}": f"{one}.example" for one in ("one", "two")
+        }
+
+
+def test_haproxy(tmp_path: Path, ca: Minted) -> None:
+    """
+    Each certificate is asked for by its own name.
+    """
+    chains = [ca.issue(name, [name]).chain for name in ("one.example", "two.example")]
+    with haproxy(tmp_path, *chains) as server:
+        found = listed([str(tmp_path)]).found
+        assert presented(found) == {
+            f"{one}.example on {server.authority}": f"{one}.example" for one in ("one", "two")
+        }
+    assert len(files(found)) == 2
+
+
+def test_apache(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    """
+    Debian's httpd with a variable, a condition, an include and an alias.
+    """
+    certificate, key = pair
+    port = free_port()
+    modules = "/usr/lib/apache2/modules"
+    (tmp_path / "envvars").write_text("export APACHE_RUN_DIR=/nonexistent\n", "utf-8")
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "www.conf").write_text(
+        "<IfModule mod_ssl.c>\n<VirtualHost *:${PORT}>\n"
+        " ServerName www.example\n ServerAlias \\\n  static.example *.example\n"
+        f" SSLEngine on\n SSLCertificateFile {certificate}\n"
+        f" SSLCertificateKeyFile {key}\n</VirtualHost>\n</IfModule>\n",
+        "utf-8",
+    )
+    config = tmp_path / "apache2.conf"
+    config.write_text(
+        f"ServerRoot {tmp_path}\nDefine PORT {port}\nPidFile {tmp_path}/pid\nErrorLog /dev/stderr\n"
+        f"DefaultRuntimeDir {tmp_path}\nMutex file:{tmp_path}\nServerName localhost\n"
+        f"LoadModule mpm_event_module {modules}/mod_mpm_event.so\n"
+        f"LoadModule authz_core_module {modules}/mod_authz_core.so\n"
+        f"LoadModule ssl_module {modules}/mod_ssl.so\n"
+        "Listen 127.0.0.1:${PORT}\nIncludeOptional sites/*.conf\n"
+        "<IfModule mod_none.c>\nSSLCertificateFile none\n</IfModule>\n",
+        "utf-8",
+    )
+    with running(["apache2", "-X", "-f", config], ready=listening(port)):
+        listing = listed([str(tmp_path)])
+        assert presented(listing.found) == {
+            f"{name}.example on 127.0.0.1:{port}": "www" for name in ("www", "static")
+        }
+    assert files(listing.found) == [str(certificate)]
+    assert listing.notes == ()
+
+
+def test_caddy(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    """
+    A certificate of its own by a snippet, and one that Caddy made and keeps.
+    """
+    certificate, key = pair
+    port, other = free_port(), free_port()
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "www").write_text(
+        f"https://www.example:{port}, https://static.example:{port} {{\n"
+        f" import cert {certificate} {key}\n}}\n",
+        "utf-8",
+    )
+    config = tmp_path / "Caddyfile"
+    config.write_text(
+        "{\n admin off\n skip_install_trust\n auto_https disable_redirects\n"
+        f" storage file_system {tmp_path}/storage\n default_bind 127.0.0.1\n}}\n"
+        "(cert) {\n tls {args.0} {args.1}\n}\nimport sites/*\n"
+        f"own.example:{other} {{\n tls internal\n respond ok # no more\n}}\n",
+        "utf-8",
+    )
+    kept = tmp_path / "storage/certificates/local/own.example/own.example.crt"
+    with running(
+        ["caddy", "run", "--config", config, "--adapter", "caddyfile"],
+        ready=lambda: listening(port)() and listening(other)() and kept.exists(),
+        env={"HOME": str(tmp_path)},
+    ):
+        expected = {
+            f"www.example on 127.0.0.1:{port}": "www",
+            f"static.example on 127.0.0.1:{port}": "www",
+            f"own.example on 127.0.0.1:{other}": "",
+        }
+        listing = listed([str(tmp_path)])
+        # It keeps what it made for itself a moment before it serves it.
+        wait_until(lambda: presented(listing.found) == expected, deadline=60, what="all are served")
+    assert files(listing.found) == [str(certificate), str(kept)]
+    assert listing.notes == ()
+
+
+@contextlib.contextmanager
+def directory_of(
+    start: Callable[[], "contextlib.AbstractContextManager[daemons.Ports]"], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Path, daemons.Ports]]:
+    """
+    A running server, and the directory with its configuration.
+    """
+    seen: list[Path] = []
+    real = daemons.daemon
+
+    def noting(here: daemons.Place, *rest: object) -> object:
+        seen.append(here.directory)
+        return real(here, *rest)  # type: ignore[arg-type] # passed on as they are
+
+    monkeypatch.setattr(daemons, "daemon", noting)
+    with start() as ports:
+        yield seen[-1], ports
+
+
+def test_postfix(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The services with TLS, by the options of each, and not the one without.
+    """
+    chain = ca.issue("mail", ["mail.example"]).chain
+    with directory_of(lambda: daemons.postfix(chain), monkeypatch) as (directory, ports):
+        listing = listed([str(directory)])
+        shown = presented(listing.found)
+    assert shown == {
+        f"mail.example on 127.0.0.1:{ports[one]}": "mail" for one in ("smtp", "submission", "smtps")
+    }
+    assert files(listing.found) == [f"{directory}/both.pem"]
+    assert listing.notes == ()
+
+
+def test_dovecot(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    All listeners, each by its protocol.
+    """
+    chain = ca.issue("mail", ["mail.example"]).chain
+    with directory_of(lambda: daemons.dovecot(chain), monkeypatch) as (directory, ports):
+        listing = listed([str(directory)])
+        shown = presented(listing.found)
+    assert shown == {f"mail.example on 127.0.0.1:{port}": "mail" for port in ports.values()}
+    assert files(listing.found) == [f"{directory}/server.pem"]
