@@ -38,6 +38,7 @@ def serving(config: Path, *, files: int | None = None) -> Iterator[tuple[Running
     port = free_port()
     limited = ["sh", "-c", f'ulimit -n {files or "$(ulimit -n)"} && exec "$@"', "sh"]
     command = [*limited, sys.executable, "-m", "exporter", f"--web.listen-address=127.0.0.1:{port}"]
+    command.append("--web.enable-lifecycle")
     with running([*command, f"--config.file={config}"], ready=listening(port)) as process:
         yield process, port
 

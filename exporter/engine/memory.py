@@ -104,6 +104,8 @@ class EndpointMemory:
     """What other servers behind the same address showed in turn with these facts; empty for most."""
     listed: Sightings = field(default_factory=Sightings)
     """When the target's name had this address."""
+    plain: ProbeResult | None = None
+    """The latest probe, without the answers of look-ups; None where it is repeated in each scrape."""
 
     def copy(self) -> "EndpointMemory":
         """
@@ -178,6 +180,10 @@ class TargetMemory:
     problems: dict[Key, ProblemRow] = field(default_factory=dict)
     began: dict[Key, float] = field(default_factory=dict)
     """When problems of before a restart began, in seconds since the epoch; empty after the first scrape."""
+    probed: Target | None = None
+    """The target as it was last probed; None before, and when it had no turn of its own."""
+    probed_at: float = 0.0
+    """Time at which that probe ended, in seconds since the epoch."""
 
     @property
     def rotates(self) -> bool:
@@ -314,6 +320,9 @@ class Memory:
         Remove endpoints that are not in the complete result of a target: they exist no more.
         """
         known = self.known(result.target)
+        # Without a turn of its own it is still to be probed.
+        on_turn = all(look.turn is not None for look in result.looks)
+        known.probed, known.probed_at = (result.target, now) if on_turn else (None, 0.0)
         # To the end: `keep_newest` forgets from the beginning.
         self._known[result.target.name] = self._known.pop(result.target.name)
         if not result.located:
@@ -409,6 +418,15 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
     held.seen_at = now if facts.seen_at is None else facts.seen_at
     held.looks += 1
     held.past.failing_since = None
+    take_facts(held, facts, before_at, now, known)
+
+
+def take_facts(
+    held: EndpointMemory, facts: Facts, before_at: float | None, now: float, known: TargetMemory
+) -> None:
+    """
+    Hold the facts of an endpoint, and note what has changed since they were seen at `before_at`.
+    """
     if facts.partial and held.facts is not None:
         facts = with_missing(facts, held.facts)
     if facts is held.facts or facts == held.facts:
@@ -419,7 +437,8 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
     accepted = not held.facts.presented or held.past.trusted_at == before_at
     held.past.note_change(held.facts, facts, now, accepted=accepted, rotates=known.rotates)
     # Where addresses rotate, each probe may be at another server.
-    habits = {} if known.rotates else learned(held.past.habits, held.facts, facts, before_at, held.seen_at)
+    seen_at = held.seen_at if held.seen_at is not None else now
+    habits = {} if known.rotates else learned(held.past.habits, held.facts, facts, before_at, seen_at)
     held.past.habits = habits
     assert known.target is not None
     if may_take_turns(known.target) and not same_server(held.facts, facts):

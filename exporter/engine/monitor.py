@@ -7,16 +7,26 @@ The service keeps two: one for the configured targets, one for those that only /
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
+from exporter.engine import due
 from exporter.engine.by_turns import Shown, is_due, most_important
 from exporter.engine.failure_log import log_changes
 from exporter.engine.lasting import problem_batches, problem_rows
-from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, forget_absent, is_still_listed
+from exporter.engine.memory import (
+    EndpointMemory,
+    Memory,
+    TargetMemory,
+    forget_absent,
+    is_still_listed,
+    take_facts,
+)
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
 from exporter.engine.sweep import FRESH, Sweeper, failure
+from exporter.engine.workers import Workers
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
@@ -24,7 +34,8 @@ from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
 from exporter.model.observation import Facts, Observed
 from exporter.model.targets import Target
-from exporter.pki.anchors import AnchorFiles, system_file
+from exporter.net.gates import USUAL, Limits
+from exporter.pki.anchors import AnchorFiles, files_of, system_file
 from exporter.probes import PROBES
 from exporter.probes.dependencies import Dependencies
 
@@ -58,16 +69,20 @@ class Monitor:
         concurrency: int,
         clock: Callable[[], float],
         on_judged: Callable[[EndpointRow], None] = lambda _: None,
+        workers: Workers | None = None,
+        limits: Limits = USUAL,
     ) -> None:
         """
         `on_judged` is called with each new verdict while other probes are under way. `clock` returns seconds
-        since the epoch.
+        since the epoch. `workers` are other processes that help; None: there are none.
+        `limits` are those of each address.
         """
+        self._workers = workers
         self.memory = Memory()
         self._dependencies = dependencies
         self._clock = clock
         self._on_judged = on_judged
-        self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock)
+        self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock, workers, limits)
         self._anchors = AnchorFiles(dependencies.named_files.content)
         self._unlogged: list[TargetResult] = []
         """Results that have not been logged yet."""
@@ -85,7 +100,8 @@ class Monitor:
         self, targets: Iterable[Target], timeout: float, wanted: Callable[[Target], bool]
     ) -> Scrape:
         """
-        Probe the targets, or join the probes under way, and return the results within `timeout` seconds.
+        Probe the targets that are due, or join probes under way, and return the results within `timeout`
+        seconds.
 
         A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
         Targets that are not `wanted` any more at the end, since the configuration changed, are left out.
@@ -108,9 +124,28 @@ class Monitor:
     async def _scrape(
         self, targets: tuple[Target, ...], timeout: float, wanted: Callable[[Target], bool]
     ) -> Scrape:
-        scrape = await self._sweep(targets, timeout, wanted)
+        if self._workers is not None:
+            self._workers.serve(targets)
+        scrape = await self._sweep(targets, timeout, wanted, by_interval=True)
         self.memory.keep_only(row.target.name for row in scrape.targets)
         return scrape
+
+    async def judge_restored(self, targets: Iterable[Target]) -> None:
+        """
+        Judge what was seen before a restart, so that the first scrape need not do it for all of them.
+        """
+        async for target in in_slices(targets):
+            await self._dependencies.named_files.ready(files_of(target))
+            for label, held in self.memory.known(target).endpoints.items():
+                if held.facts is None or held.judged is not None:
+                    continue
+                try:
+                    verdict = self._judge(target, held, self._clock(), seen=False)
+                except Exception:
+                    logger.exception("internal error while judging", extra=fields(target=target.name))
+                    continue
+                if verdict is not None:
+                    self._on_judged(EndpointRow(target, label, held, verdict))
 
     async def look_once(self, targets: Iterable[Target], timeout: float) -> Scrape:
         """
@@ -174,13 +209,19 @@ class Monitor:
         timeout: float,
         wanted: Callable[[Target], bool],
         *,
+        by_interval: bool = False,
         trace_steps: bool = False,
     ) -> Scrape:
+        """
+        Return what is known of all targets after a probe of each; `by_interval`: of those that are due only.
+        """
         targets = tuple(targets)
         # Everything that verdicts need, also for remembered targets whose turn does not come.
         self._dependencies.named_files.begin({target.ca_file or system_file() for target in targets})
         deadline = self._dependencies.loop.time() + timeout
-        sweep = self._sweeper.sweep(targets, deadline, trace_steps=trace_steps)
+        waiting = await self._waiting(targets) if by_interval else frozenset()
+        probed = [one for one in targets if one.name not in waiting] if waiting else targets
+        sweep = self._sweeper.sweep(probed, deadline, trace_steps=trace_steps)
         if self._taking is None or self._taking.done():
             self._taking = self._dependencies.loop.create_task(self._take_meanwhile())
         # Not awaited itself: whoever stops waiting must not end it.
@@ -189,6 +230,8 @@ class Monitor:
         now = self._clock()
         given = in_slices(sweep.results(self.memory, self._dependencies.loop.time()))
         results = tuple([one async for one in given if wanted(one.target)])
+        if waiting:
+            results = await self._with_waiting(targets, waiting, results, wanted, now)
         if trace_steps:
             results = tuple(
                 replace(one, looks=tuple(self._enriched(one.target, look, tell=True) for look in one.looks))
@@ -212,6 +255,50 @@ class Monitor:
             min(sweep.finished, deadline),
             tuple(found),
         )
+
+    async def _waiting(self, targets: Iterable[Target]) -> AbstractSet[str]:
+        """
+        Return the names of the targets that are not due.
+        """
+        now = self._clock()
+        limited = in_slices(one for one in targets if one.interval)
+        return {one.name async for one in limited if not due.is_due(one, self.memory.known(one), now)}
+
+    async def _with_waiting(
+        self,
+        targets: Iterable[Target],
+        waiting: AbstractSet[str],
+        results: Iterable[TargetResult],
+        wanted: Callable[[Target], bool],
+        now: float,
+    ) -> tuple[TargetResult, ...]:
+        """
+        Return the results in the order of the targets, with an empty one for each that was not probed.
+        """
+        probed = {one.target.name: one for one in results}
+        found: list[TargetResult] = []
+        async for target in in_slices(targets):
+            result = probed.get(target.name)
+            if result is None and target.name in waiting and wanted(target):
+                self._take_answers(target, now)
+                result = TargetResult(target, (), located=False)
+            if result is not None:
+                found.append(result)
+        return tuple(found)
+
+    def _take_answers(self, target: Target, now: float) -> None:
+        """
+        Add the answers of look-ups, which keep their own pace, to what the last probe of a target saw.
+        """
+        known = self.memory.known(target)
+        for held in known.endpoints.values():
+            if held.plain is None or seen_facts(held.observation) is None:
+                continue
+            observation = self._enriched(target, held.plain).observation
+            facts = seen_facts(observation)
+            if facts is not None and facts is not seen_facts(held.observation):
+                held.observation = observation
+                take_facts(held, facts, held.seen_at, now, known)
 
     def _target_row(self, target: Target) -> TargetRow:
         left_out = len(self.memory.known(target).left_out)
@@ -245,6 +332,7 @@ class Monitor:
             self._unlogged.append(result)
             return
         held = self.memory.take(target, self._enriched(target, result), at)
+        held.plain = result if target.interval else None
         before = held.judged
         self._judge(target, held, at)
         if held.judged is not before and held.judged is not None:

@@ -42,6 +42,8 @@ class Reserve:
     _making: deque[float] = field(default_factory=_few)
     """Seconds of rendering for each endpoint, of the latest responses."""
     _sending: deque[float] = field(default_factory=_few)
+    _measured: int = 0
+    """Number of responses that were measured."""
 
     def note(self, endpoints: int, making: float, sending: float) -> None:
         """
@@ -49,6 +51,10 @@ class Reserve:
         sent.
         """
         if endpoints:
+            self._measured += 1
+            if self._measured == 2:
+                # The first one judged and wrote each endpoint anew: no other takes as long.
+                self._making.clear()
             self._making.append(max(0.0, making - FIXED) / endpoints)
         self._sending.append(sending)
 

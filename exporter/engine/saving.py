@@ -25,6 +25,14 @@ STUCK_AFTER = 60.0
 """Seconds after which an unfinished save counts as a failure."""
 
 
+LONG = 0.1
+"""Seconds from which a save takes long. Then the next one waits, however often scrapes come."""
+
+
+REST = 20.0
+"""Times as long as a long save took is the rest after it."""
+
+
 class Saving:
     """
     Keeps a memory in a state file.
@@ -37,20 +45,24 @@ class Saving:
         restore: Callable[[Mapping[str, TargetMemory]], None],
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
+        lists: Callable[[], tuple[tuple[str, float, str], ...]] = lambda: (),
     ) -> None:
         """
-        `restore` gets the state from before a restart. `clock` returns seconds since the epoch.
+        `restore` gets the state from before a restart. `clock` returns seconds since the epoch. `lists`
+        returns the lists of discovered targets.
         """
         self.works = True
         """False when the last save failed, or is not finished after STUCK_AFTER."""
         self._state = state
         self._memory = memory
+        self._lists = lists
         self._restore = restore
         self._loop = loop
         self._clock = clock
         self._loaded = False
         self._said = ""
         self._begun = 0.0
+        self._rests_until = 0.0
         self._under_way: asyncio.Task[None] | None = None
         self._pool = Pool("state", 1)
 
@@ -65,13 +77,22 @@ class Saving:
             return
         self._take_back(known)
 
+    @property
+    def lists(self) -> Mapping[str, tuple[float, str]]:
+        """
+        The lists of discovered targets from before a restart: time and content by source.
+        """
+        return self._state.lists
+
     def begin(self) -> None:
         """
-        Begin to save the present state, unless a save is under way.
+        Begin to save the present state, unless a save is under way, or rests after it.
         """
         if self._under_way is None or self._under_way.done():
+            if self._loop.time() < self._rests_until:
+                return
             self._begun = self._loop.time()
-            self._under_way = self._loop.create_task(self._save())
+            self._under_way = self._loop.create_task(self._save_and_rest())
         elif self._loop.time() - self._begun > STUCK_AFTER:
             self._fails(StateError(self._unfinished("for more than a minute")))
 
@@ -102,11 +123,17 @@ class Saving:
         self._pool.close()
         self._state.close()
 
+    async def _save_and_rest(self) -> None:
+        await self._save()
+        now = self._loop.time()
+        if now - self._begun >= LONG:
+            self._rests_until = now + REST * (now - self._begun)
+
     async def _save(self) -> None:
         try:
             if not self._loaded:
                 self._take_back(await self._pool.run(lambda: self._state.load(self._clock())))
-            taken = snapshot(self._memory)
+            taken = snapshot(self._memory, self._lists())
             await self._pool.run(lambda: self._state.save(taken))
         except StateError as error:
             self._fails(error)

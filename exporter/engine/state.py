@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from exporter.engine.memory import Memory, TargetMemory
 from exporter.engine.state_errors import ADVICE, FROM_SQLITE, USUAL_ADVICE, FormatError, is_damage
-from exporter.engine.state_rows import Reading, certificates_of, encode, past_text
+from exporter.engine.state_rows import Reading, certificates_of, encode, past_text, save_lists
 from exporter.logs import fields
 from exporter.model.observation import Certificate, Facts, Item
 
@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS problem (
     since REAL NOT NULL,
     PRIMARY KEY (target, item, problem, severity)
 );
+CREATE TABLE IF NOT EXISTS listing (source TEXT PRIMARY KEY, at REAL NOT NULL, content TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS certificate (fingerprint TEXT PRIMARY KEY, der BLOB NOT NULL);
 """
 
@@ -109,11 +110,13 @@ class Snapshot:
     rows: tuple[Row, ...]
     problems: tuple[tuple[str, str, str, str, float], ...] = ()
     """Target, item, problem, severity and start of each problem."""
+    lists: tuple[tuple[str, float, str], ...] = ()
+    """Source, time of its last success, and content of each list of discovered targets."""
 
 
-def snapshot(memory: Memory) -> Snapshot:
+def snapshot(memory: Memory, lists: tuple[tuple[str, float, str], ...] = ()) -> Snapshot:
     """
-    Return the present content of the memory.
+    Return the present content of the memory, and the lists of discovered targets.
     """
     targets = tuple((name, known.identity, json.dumps(known.roster)) for name, known in memory)
     rows = tuple(
@@ -131,7 +134,7 @@ def snapshot(memory: Memory) -> Snapshot:
         if held.facts is not None and held.seen_at is not None
     )
     problems = tuple((*key, row.since) for _, known in memory for key, row in known.problems.items())
-    return Snapshot(targets, rows, problems)
+    return Snapshot(targets, rows, problems, lists)
 
 
 class State:
@@ -156,6 +159,8 @@ class State:
         self._saved: dict[tuple[str, str], tuple[Facts, ...]] = {}
         self._problems: tuple[object, ...] | None = None
         """The problems in the file; None when not known."""
+        self.lists: dict[str, tuple[float, str]] = {}
+        """The lists that were loaded: time and content by source."""
         self._database: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
 
@@ -329,6 +334,7 @@ class State:
     def _load(self, now: float) -> dict[str, TargetMemory]:
         database = self._open()
         read = Reading(database)
+        self.lists = read.lists
         if read.bad:
             self._copy_aside(database, read, now)
         self._saved = {
@@ -377,7 +383,9 @@ class State:
                     sqlite3.connect(f"file:{name}?{how}", uri=True, timeout=BUSY_TIMEOUT)
                 ) as database:
                     if self._version(database) == SCHEMA_VERSION:
-                        return Reading(database).found
+                        read = Reading(database)
+                        self.lists = read.lists
+                        return read.found
             except (*FROM_SQLITE, StateError):
                 continue
         return None
@@ -430,6 +438,7 @@ class State:
             if self._problems != taken.problems:
                 database.execute("DELETE FROM problem")
                 database.executemany("INSERT INTO problem VALUES (?, ?, ?, ?, ?)", taken.problems)
+            save_lists(database, taken.lists)
             if changed or gone:
                 needed = {one.fingerprint_sha256 for row in taken.rows for one in row.certificates}
                 kept = database.execute("SELECT rowid, fingerprint FROM certificate").fetchall()

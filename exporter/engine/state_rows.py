@@ -50,6 +50,8 @@ class Reading:
         """
         self.found: dict[str, TargetMemory] = {}
         self.bad: list[BadRow] = []
+        self.lists: dict[str, tuple[float, str]] = {}
+        """By source, when it was last read, and its list of discovered targets."""
         self._certificates: dict[str, Certificate] = {}
         for rowid, *row in database.execute("SELECT rowid, fingerprint, der FROM certificate"):
             self._take("certificate", rowid, f"certificate {row[0]!r:.80}", self._certificate, row)
@@ -61,11 +63,17 @@ class Reading:
             self._take(
                 "endpoint", rowid, f"target {row[0]!r:.200}, endpoint {row[1]!r:.200}", self._endpoint, row
             )
-        # Files of the first versions have no such table.
-        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'problem'").fetchone() is None:
-            return
-        for rowid, *row in database.execute("SELECT rowid, * FROM problem"):
-            self._take("problem", rowid, f"problem of target {row[0]!r:.200}", self._problem, row)
+        # Files of earlier versions lack these tables.
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        if "problem" in tables:
+            for rowid, *row in database.execute("SELECT rowid, * FROM problem"):
+                self._take("problem", rowid, f"problem of target {row[0]!r:.200}", self._problem, row)
+        if "listing" in tables:
+            for rowid, *row in database.execute("SELECT rowid, * FROM listing"):
+                self._take("listing", rowid, f"list of source {row[0]!r:.200}", self._list, row)
+
+    def _list(self, source: object, at: object, content: object) -> None:
+        self.lists[as_text(source)] = as_moment(at), as_text(content)
 
     def _problem(
         self, target: object, item: object, problem: object, severity: object, since: object
@@ -431,3 +439,19 @@ def as_moments(value: object) -> dict[str, float]:
     Return the value if it is a mapping of texts to times. Raises ValueError.
     """
     return {key: as_moment(one) for key, one in as_mapping(value).items()}
+
+
+def save_lists(database: sqlite3.Connection, lists: Iterable[tuple[str, float, str]]) -> None:
+    """
+    Write the lists of discovered targets as far as they changed. Raises sqlite3.Error.
+    """
+    wanted = {source: (at, content) for source, at, content in lists}
+    there = dict(database.execute("SELECT source, content FROM listing").fetchall())
+    database.executemany(
+        "DELETE FROM listing WHERE source = ?", [(one,) for one in there if one not in wanted]
+    )
+    for source, (at, content) in wanted.items():
+        if there.get(source) == content:
+            database.execute("UPDATE listing SET at = ? WHERE source = ? AND at != ?", (at, source, at))
+        else:
+            database.execute("INSERT OR REPLACE INTO listing VALUES (?, ?, ?)", (source, at, content))

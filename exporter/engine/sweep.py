@@ -19,12 +19,14 @@ from exporter.engine.memory import Memory
 from exporter.engine.progress import Progress, Sweep
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.slices import in_slices
+from exporter.engine.workers import Workers
 from exporter.logs import fields
 from exporter.model.errors import LeftOutError, NoDescriptorError, Outcome, ProbeError
 from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import BITE
+from exporter.net.gates import PERIOD, USUAL, Gates, Limits, is_own
 from exporter.net.network import Trace
 from exporter.net.turns import NEVER, Job, Turns
 from exporter.pki.anchors import files_of
@@ -72,6 +74,8 @@ class _Work(NamedTuple):
     progress: Progress
     label: str = ""
     endpoint: Endpoint | None = None
+    waited: bool = False
+    """True when it has waited at its address."""
 
 
 class Sweeper:
@@ -85,11 +89,18 @@ class Sweeper:
         memory: Memory,
         concurrency: int,
         clock: Callable[[], float],
+        workers: Workers | None = None,
+        limits: Limits = USUAL,
+        exempt: Callable[[str], bool] = is_own,
     ) -> None:
         """
         `memory` gives the labels of endpoints and their last turns. It is only read here: `given` yields the
-        results to remember. `clock` returns seconds since the epoch.
+        results to remember. `clock` returns seconds since the epoch. `workers` are other processes that help.
+        `limits` are those of each address that is not `exempt`.
         """
+        self._gates: Gates[_Work] = Gates(limits, exempt)
+        self._reopening: asyncio.TimerHandle | None = None
+        self._workers = workers
         self._dependencies = dependencies
         self._memory = memory
         self._clock = clock
@@ -224,7 +235,7 @@ class Sweeper:
     async def _do(self, work: _Work) -> None:
         progress = work.progress
         if work.endpoint is not None:
-            await self._look(progress, work.label, work.endpoint)
+            await self._look_when_free(work, work.endpoint)
             return
         target = progress.target
         probe = PROBES[target.url.scheme]
@@ -241,7 +252,7 @@ class Sweeper:
         if probe.look_all is not None and not progress.trace_steps:
             await self._look_all(progress, probe.look_all, found.found)
         elif len(labels) == 1:
-            await self._look(progress, labels[0], found.found[0])
+            await self._look_when_free(_Work(progress, labels[0], found.found[0]), found.found[0])
         else:
             self._wait_for_each(progress, labels, found.found)
         self._end_if_done(progress)
@@ -262,14 +273,49 @@ class Sweeper:
         """
         Queue each endpoint for a turn of its own, so that a silent one does not delay the others.
         """
-        turns, order = self._turns(progress.target), _mixed(progress.target)
-        known = self._memory.known(progress.target).endpoints
         for label, endpoint in zip(labels, endpoints, strict=True):
-            held = known.get(label)
-            last_turn = held.turn if held is not None else NEVER
-            quick = held is not None and held.quick
-            turns.add(_Work(progress, label, endpoint), last_turn, order, quick=quick)
+            self._queue(_Work(progress, label, endpoint))
         self._go_on()
+
+    def _queue(self, work: _Work) -> None:
+        target = work.progress.target
+        held = self._memory.known(target).endpoints.get(work.label)
+        last_turn = held.turn if held is not None else NEVER
+        quick = held is not None and held.quick
+        self._turns(target).add(work, last_turn, _mixed(target), quick=quick)
+
+    async def _look_when_free(self, work: _Work, endpoint: Endpoint) -> None:
+        """
+        Probe an endpoint, or leave the place to others until its address takes more.
+        """
+        address, loop = endpoint.address, self._dependencies.loop
+        # A person who wants the steps does not wait behind thousands.
+        gated = not work.progress.trace_steps
+        if gated and not self._gates.enter(address, work, loop.time(), waited=work.waited):
+            self._reopen_later()
+            return
+        try:
+            await self._look(work.progress, work.label, endpoint)
+        finally:
+            if gated:
+                self._gates.leave(address)
+                self._queue_again(self._gates.free(loop.time(), [address]))
+
+    def _queue_again(self, freed: Sequence[_Work]) -> None:
+        for work in freed:
+            self._queue(work._replace(waited=True))
+        if freed:
+            self._go_on()
+
+    def _reopen_later(self) -> None:
+        if self._reopening is None:
+            self._reopening = self._dependencies.loop.call_later(PERIOD, self._reopen)
+
+    def _reopen(self) -> None:
+        self._reopening = None
+        self._queue_again(self._gates.free(self._dependencies.loop.time()))
+        if self._gates.waiting:
+            self._reopen_later()
 
     async def _look_all(self, progress: Progress, look_all: LookAll, endpoints: Sequence[Endpoint]) -> None:
         target, labels = progress.target, progress.labels
@@ -299,9 +345,10 @@ class Sweeper:
         trace = Trace(loop.time, deadline=progress.deadline, steps=[] if progress.trace_steps else None)
         started = loop.time()
         progress.begun[label] = (trace, started)
-        probe = PROBES[target.url.scheme]
+        elsewhere = self._workers.look(target) if self._workers is not None and trace.steps is None else None
+        look = elsewhere or PROBES[target.url.scheme].look
         failed, facts = await _caught(
-            partial(probe.look, target, endpoint, self._dependencies, trace), target, trace
+            partial(look, target, endpoint, self._dependencies, trace), target, trace
         )
         observation: Observation
         if facts is None:
@@ -367,6 +414,7 @@ class Sweeper:
         # First, nothing of it begins or goes on any more: the cutting takes time, and must not delay it.
         for turns in (self._far, self._local):
             turns.keep(lambda work: bool(work.progress.wanted_by))
+        self._gates.keep(lambda work: bool(work.progress.wanted_by))
         unwanted.sort(key=lambda one: not one.workers)
         sweep.cutting = self._dependencies.loop.create_task(self._cut_all(sweep, unwanted, sweep.finished))
 

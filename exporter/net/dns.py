@@ -10,11 +10,18 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import dns.resolver
-from dns.rdata import Rdata
+import dns._features
 
 from exporter.model.caches import Cache
 from exporter.model.reasons import Reason
+
+# Name servers are asked over UDP and TCP only. Where the libraries for DNS over QUIC and HTTPS are installed,
+# dnspython would import them with itself, which takes longer than all the rest of it.
+for _feature in ("doq", "doh"):
+    dns._features.force(_feature, enabled=False)  # noqa: SLF001 - there is no public way
+
+import dns.resolver  # noqa: E402 - after that
+from dns.rdata import Rdata  # noqa: E402
 
 AT_A_TIME = 32
 """DNS queries that may be under way at once."""

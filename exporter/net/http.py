@@ -226,7 +226,7 @@ async def download(
 
     An answer of more than `limit` bytes is a failure, found before more than that was kept; one whose status
     is not 200 is cut at ERROR_LIMIT. `timeout` is in seconds. Redirects are followed, but none from HTTPS to
-    HTTP.
+    HTTP. `Authorization` among the `headers` is for the server of the URL, not for the target of a redirect.
 
     `trust` has the trust anchors that verify servers, None: the system's; `authorities` says where a private
     CA is configured, for messages. `identity` has the same trust anchors and our client certificate: it is
@@ -244,7 +244,9 @@ async def download(
             for _ in range(REDIRECTS + 1):
                 note("%s %s", "GET" if body is None else "POST", shown(at))
                 way = environment_proxy(at) if proxy is None else proxy
-                showed = identity is not None and _origin(at) == _origin(url)
+                same = _origin(at) == _origin(url)
+                said = {key: one for key, one in (headers or {}).items() if same or key != "Authorization"}
+                showed = identity is not None and same
                 gate.expect(at, by_proxy=way is not None)
                 options = _options(at, way)
                 async with session.request(
@@ -253,7 +255,7 @@ async def download(
                     data=body,
                     allow_redirects=False,
                     ssl=(identity if showed else trust) or True,
-                    **{**options, "headers": {**(headers or {}), **options.get("headers", {})}},
+                    **{**options, "headers": {**said, **options.get("headers", {})}},
                 ) as answer:
                     if answer.status not in REDIRECTING:
                         content = await _content(answer, limit)

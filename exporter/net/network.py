@@ -11,15 +11,19 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.background import Lookups
 from exporter.net.connection import Readiness
-from exporter.net.dns import Resolution
 from exporter.net.named_files import NamedFiles
 from exporter.net.resolver import RESOLVE_TIMEOUT, Addresses, Resolver, choose, has_route
+
+if TYPE_CHECKING:
+    from exporter.net.dns import Resolution  # noqa: TC004 - see `resolution`
 
 
 @dataclass(slots=True)
@@ -62,9 +66,15 @@ class Network:
         """Seconds of a clock that never goes back. For all that is due some time after something else."""
         self.readiness = Readiness(loop)
         self.resolver = Resolver(loop)
-        self.resolution = Resolution(loop)
         self.lookups = Lookups(loop, clock, monotonic)
         self.named_files = NamedFiles(loop)
+
+    @cached_property
+    def resolution(self) -> "Resolution":
+        """
+        Queries to name servers. Its library is large, and many never need it.
+        """
+        return Resolution(self.loop)
 
     def close(self) -> None:
         """

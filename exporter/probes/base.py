@@ -4,12 +4,15 @@ Endpoints of a target, and the interface of probes.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
 from exporter.model.targets import Target
 from exporter.net.network import Trace
-from exporter.probes.dependencies import Dependencies
+
+if TYPE_CHECKING:
+    from exporter.probes.dependencies import Dependencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ Tell = Callable[[int, Outcome, float], None]
 took."""
 
 
-LookAll = Callable[[Target, Sequence[Endpoint], Dependencies, Tell], Awaitable[None]]
+LookAll = Callable[[Target, Sequence[Endpoint], "Dependencies", Tell], Awaitable[None]]
 """Probes all endpoints and reports each. Raises the errors of `Probe.look`; the endpoints not reported by
 then were not probed."""
 
@@ -53,9 +56,9 @@ class Probe:
 
     name: str
     """The `prober` label of `expiry_target_info`."""
-    endpoints: Callable[[Target, Dependencies], Awaitable[Endpoints]]
+    endpoints: Callable[[Target, "Dependencies"], Awaitable[Endpoints]]
     """Returns the endpoints of a target. Raises ProbeError when none of them can be probed."""
-    look: Callable[[Target, Endpoint, Dependencies, Trace], Awaitable[Facts]]
+    look: Callable[[Target, Endpoint, "Dependencies", Trace], Awaitable[Facts]]
     """Probes one endpoint and returns its facts. Raises ProbeError, OSError or TimeoutError."""
     look_all: LookAll | None = None
     """Probes all endpoints of a target at once, for kinds with thousands of them; None: `look` is called for

@@ -1,16 +1,22 @@
 """
-The objects that probes and look-ups share for the life of the process, built once at its start.
+The objects that probes and look-ups share for the life of the process.
+
+What only some kinds of targets need is built, and its code imported, when it is first wanted.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from exporter.net.network import Network
 from exporter.pki.authorities import Authorities
-from exporter.probes.domains.registries import Registries
-from exporter.probes.files.cache import Files
-from exporter.probes.kubernetes.selection import Kubernetes
+
+if TYPE_CHECKING:
+    from exporter.probes.domains.registries import Registries
+    from exporter.probes.files.cache import Files
+    from exporter.probes.kubernetes.selection import Kubernetes
 
 
 class Dependencies(Network):
@@ -30,15 +36,39 @@ class Dependencies(Network):
         """
         super().__init__(loop, clock, monotonic)
         self.authorities = Authorities(self.named_files.content)
-        self.files = Files(loop, clock)
-        self.kubernetes = Kubernetes(self)
-        self.registries = Registries(self)
+
+    @cached_property
+    def files(self) -> "Files":
+        """
+        The files that were read.
+        """
+        from exporter.probes.files.cache import Files
+
+        return Files(self.loop, self.clock)
+
+    @cached_property
+    def kubernetes(self) -> "Kubernetes":
+        """
+        The objects of clusters.
+        """
+        from exporter.probes.kubernetes.selection import Kubernetes
+
+        return Kubernetes(self)
+
+    @cached_property
+    def registries(self) -> "Registries":
+        """
+        The registries of domains.
+        """
+        from exporter.probes.domains.registries import Registries
+
+        return Registries(self)
 
     def close(self) -> None:
         """
         Close everything that is open.
         """
-        self.files.close()
-        self.kubernetes.close()
-        self.registries.close()
+        for name in ("files", "kubernetes", "registries"):
+            if name in vars(self):
+                getattr(self, name).close()
         super().close()

@@ -25,8 +25,10 @@ from tests.benchmarks.files import files
 from tests.benchmarks.fleet import fleet
 from tests.benchmarks.kubernetes import kubernetes
 from tests.benchmarks.limits import raise_file_limit
+from tests.benchmarks.port import port
 from tests.benchmarks.row import QUICK, Row, Sizes
 from tests.benchmarks.rules import rules
+from tests.benchmarks.scale import curve, idle, in_time, reach
 from tests.benchmarks.scenarios import COMMAND, cost, latency, memory, robustness
 from tests.benchmarks.starttls import starttls
 
@@ -40,6 +42,11 @@ SCENARIOS = {
     "files": files,
     "kubernetes": kubernetes,
     "dashboards": dashboards,
+    "in-time": in_time,
+    "reach": reach,
+    "curve": curve,
+    "idle": idle,
+    "port": port,
 }
 
 HEADINGS = ("measured", "ours", "peer or bound", "ratio", "target", "")

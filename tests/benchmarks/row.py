@@ -44,6 +44,7 @@ class Sizes:
     rounds: int = 5
     repeats: int = 3
     fleet: int = 10_000
+    scrapes: int = 50
 
 
-QUICK = Sizes(many=100, some=50, silent=5, rounds=1, repeats=1, fleet=200)
+QUICK = Sizes(many=100, some=50, silent=5, rounds=1, repeats=1, fleet=200, scrapes=2)

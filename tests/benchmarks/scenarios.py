@@ -45,6 +45,8 @@ def exporter(command: Sequence[str], configuration: Path) -> Iterator[tuple[Runn
     """
     port = free_port()
     argv = [*command, f"--config.file={configuration}", f"--web.listen-address=127.0.0.1:{port}"]
+    # Nothing is known from a run before.
+    argv.append(f"--state.path={configuration}.{port}.sqlite")
     with running(argv, ready=answers(f"http://127.0.0.1:{port}/-/healthy"), cwd=fleets.REPOSITORY) as it:
         yield it, port
 
@@ -77,7 +79,7 @@ def cost(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     ):
 
         def scraped() -> float:
-            return _all_succeeded(our_port, sizes.many)
+            return all_succeeded(our_port, sizes.many)
 
         def probed(connections: int) -> Callable[[], float]:
             return lambda: probe_each(peer_port, endpoints, connections)
@@ -133,12 +135,12 @@ def latency(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]
         waiting = flights * DELAY
         configuration = fleets.configuration(nginx.directory, endpoints, nginx.ca_file)
         with exporter(command, configuration) as (_, our_port):
-            _all_succeeded(our_port, sizes.some)
+            all_succeeded(our_port, sizes.some)
             ours: list[float] = []
             bare: list[float] = []
             for _ in range(sizes.repeats):
                 bare.append(handshakes(endpoints, sizes.some))
-                ours.append(_all_succeeded(our_port, sizes.some))
+                ours.append(all_succeeded(our_port, sizes.some))
     what = f"scrape of {sizes.some} targets {DELAY * 1000:.0f} ms away"
     seconds = median(ours)
     yield Row(f"{what}: round trips ({flights})", seconds, "s", waiting, seconds / waiting)
@@ -186,7 +188,7 @@ def memory(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     with exporter(command, configuration) as (ours, our_port):
         idle = rss_bytes(ours.pid)
         for _ in range(5):
-            _all_succeeded(our_port, sizes.some)
+            all_succeeded(our_port, sizes.some)
         resident, peak = rss_bytes(ours.pid), peak_rss_bytes(ours.pid)
     yield Row(f"memory after 5 scrapes of {sizes.some} targets", resident / MEGABYTE, "MB", at_most=120)
     yield Row(f"peak memory, {sizes.some} targets", peak / MEGABYTE, "MB", at_most=120)
@@ -194,7 +196,7 @@ def memory(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     yield Row(f"start until healthy, {sizes.some} targets", median(starts), "s")
 
 
-def _all_succeeded(port: int, count: int) -> float:
+def all_succeeded(port: int, count: int) -> float:
     """
     Seconds of one scrape in which every target was seen. Raises BenchmarkError when one was not.
     """

@@ -11,7 +11,7 @@ from exporter.demo.minter import root
 from tests.benchmarks import fleet as fleets
 from tests.benchmarks.fleet import Fleet
 from tests.benchmarks.row import Row, Sizes
-from tests.benchmarks.scenarios import _all_succeeded, exporter, settled_cpu
+from tests.benchmarks.scenarios import all_succeeded, exporter, settled_cpu
 from tests.probes.tls.starttls.daemons import dovecot
 from tests.support.processes import Running, cpu_seconds
 
@@ -41,7 +41,7 @@ def starttls(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row
                 for _ in range(1 + sizes.rounds):
                     for (it, port), costs in zip(ours, rounds, strict=True):
                         cpu = cpu_seconds(it.pid)
-                        _all_succeeded(port, sizes.some)
+                        all_succeeded(port, sizes.some)
                         costs.append((settled_cpu(it) - cpu) / sizes.some * 1000)
             later, at_once = (median(costs[1:]) for costs in rounds)
             what = f"CPU of a target, {pair[0]} (STARTTLS) against {pair[1]}"

@@ -75,5 +75,10 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "Secrets: a scrape",
         "rules over",
         "dashboards over",
+        "late answers of 2",
+        "peak memory of all processes",
+        "one of 200",
+        "CPU until healthy",
+        "500 requests a second",
     ):
         assert what in output

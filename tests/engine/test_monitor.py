@@ -5,7 +5,7 @@ A watch: what it logs, and that what it exports follows what it saw.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from exporter.engine.monitor import Monitor
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.lookups import enrich
-from exporter.model.observation import Facts, Failed, Observed
-from exporter.model.reasons import Fault, Reason
+from exporter.lookups.merge import added
+from exporter.model.observation import Facts, Failed, FoundHazard, Observed
+from exporter.model.reasons import Fault, Hazard, Reason
 from exporter.model.targets import Target
 from exporter.net.network import Network
 from exporter.pki.authorities import Authorities
@@ -212,7 +213,9 @@ def test_what_was_held_over_a_restart_is_not_seen_again(log: Log) -> None:
 
 
 @contextlib.asynccontextmanager
-async def watching(directory: Path, *names: str) -> AsyncIterator[tuple[Monitor, tuple[Target, ...]]]:
+async def watching(
+    directory: Path, *names: str, clock: Callable[[], float] = lambda: NOW
+) -> AsyncIterator[tuple[Monitor, tuple[Target, ...]]]:
     """
     A watch and some targets of the demo, whose certificates have their ages at the test's time.
     """
@@ -220,7 +223,7 @@ async def watching(directory: Path, *names: str) -> AsyncIterator[tuple[Monitor,
     shown = await endpoints.start(NOW, str(directory))
     try:
         by_name = {one.name: one for one in shown.targets}
-        yield Monitor(network, 8, lambda: NOW), tuple(by_name[name] for name in names)
+        yield Monitor(network, 8, clock), tuple(by_name[name] for name in names)
     finally:
         network.close()
         await shown.close()
@@ -243,6 +246,20 @@ async def test_a_scrape_tells_what_every_target_is(tmp_path: Path) -> None:
     assert (scrape.complete, scrape.failures, scrape.timeout, scrape.at) == (True, 1, 5.0, NOW)
     assert 0 < scrape.duration < 5
     assert watch.done == 3
+
+
+async def test_what_was_restored_is_judged_without_a_probe(tmp_path: Path) -> None:
+    """
+    So that the first scrape need not judge all of it.
+    """
+    async with watching(tmp_path, "expired") as (watch, targets):
+        known = watch.memory.known(targets[0])
+        known.endpoints["a"] = EndpointMemory(NOT_LOOKED_AT, 0.0, FACTS, NOW)
+        known.endpoints["never seen"] = EndpointMemory(NOT_LOOKED_AT, 0.0)
+        await watch.judge_restored(targets)
+        assert known.endpoints["a"].judged is not None
+        assert known.endpoints["never seen"].judged is None
+        assert watch.done == 0
 
 
 async def test_scrapes_at_once_share_a_sweep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -381,3 +398,104 @@ async def test_what_nobody_waits_for_any_more_is_remembered_at_once(tmp_path: Pa
         (held,) = watch.memory.known(healthy).endpoints.values()
         assert isinstance(held.observation, Observed)
         assert held.judged is not None
+
+
+class Clock:
+    """
+    A clock that a test moves on.
+    """
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        """
+        The time, in seconds since the epoch.
+        """
+        return self.now
+
+
+def seen_at(scrape: Scrape) -> dict[str, float | None]:
+    """
+    When each target was last seen, in seconds since the test began.
+    """
+    return {
+        row.target.name: None if row.held.seen_at is None else row.held.seen_at - NOW
+        for row in scrape.endpoints
+    }
+
+
+async def test_a_target_with_an_interval_is_held_in_between(tmp_path: Path) -> None:
+    """
+    With the time of its probe, in the order of the configuration, and in a complete sweep.
+    """
+    clock = Clock()
+    async with watching(tmp_path, "healthy", "expired", "refused", clock=clock) as (watch, targets):
+        rare = tuple(replace(one, interval=3600.0) if one.name != "expired" else one for one in targets)
+        scrapes: list[Scrape] = []
+        for _ in range(61):
+            scrapes.append(await watch.scrape(rare, 5.0, lambda _: True))
+            clock.now += 60
+    names = ["healthy", "expired", "refused"]
+    for number, scrape in enumerate(scrapes):
+        assert [row.target.name for row in scrape.targets] == names
+        assert [row.target.name for row in scrape.endpoints] == names
+        assert (scrape.complete, scrape.failures) == (True, 1)
+        assert seen_at(scrape)["expired"] == number * 60
+    times = [seen_at(scrape)["healthy"] for scrape in scrapes]
+    assert times[0] == 0
+    # Once more in the hour, at a time that its name decides.
+    assert len(set(times)) == 2
+    # What failed is probed in each of them.
+    probed = [[one.target.name for one in scrape.results if one.looks] for scrape in scrapes]
+    assert all({"expired", "refused"} <= set(one) for one in probed)
+    assert sum("healthy" in one for one in probed) == 2
+
+
+async def test_probe_ignores_the_interval(tmp_path: Path) -> None:
+    """
+    So does a scrape after the target's settings have changed.
+    """
+    clock = Clock()
+    async with watching(tmp_path, "healthy", clock=clock) as (watch, (healthy,)):
+        rare = replace(healthy, interval=30 * 86400.0)
+        await watch.scrape([rare], 5.0, lambda _: True)
+        clock.now += 1
+        assert seen_at(await watch.probe(rare, 5.0)) == {"healthy": 1}
+        clock.now += 1
+        assert seen_at(await watch.scrape([rare], 5.0, lambda _: True)) == {"healthy": 1}
+        changed = replace(rare, timeout=4.0)
+        assert seen_at(await watch.scrape([changed], 5.0, lambda _: True)) == {"healthy": 2}
+
+
+async def test_answers_of_look_ups_are_added_between_probes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    They come after the probe that asked for them, and keep their own pace.
+    """
+    answers: list[FoundHazard] = []
+
+    def answered(facts: Facts, *_: object) -> Facts:
+        return added(facts, hazards=tuple(answers))
+
+    monkeypatch.setattr(enrich, "STEPS", (answered,))
+    clock = Clock()
+    async with watching(tmp_path, "healthy", clock=clock) as (watch, (healthy,)):
+        rare = replace(healthy, interval=30 * 86400.0)
+        await watch.scrape([rare], 5.0, lambda _: True)
+        known = watch.memory.known(rare)
+        (held,) = known.endpoints.values()
+        before = held.looks, known.looks
+        clock.now += 60
+        answers.append(FoundHazard(Hazard.NAME_NOT_RESOLVING, "an answer"))
+        scrape = await watch.scrape([rare], 5.0, lambda _: True)
+        assert seen_at(scrape) == {"healthy": 0}
+        (row,) = scrape.endpoints
+        assert row.held.facts is not None
+        assert row.held.facts.hazards == tuple(answers)
+        assert (held.looks, known.looks) == before
+        answers.clear()
+        (row,) = (await watch.scrape([rare], 5.0, lambda _: True)).endpoints
+        assert row.held.facts is not None
+        assert row.held.facts.hazards == ()

@@ -1068,3 +1068,19 @@ def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
         State(str(path)).load(NOW)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_lists_of_discovered_targets_are_kept(tmp_path: Path) -> None:
+    """
+    The content while it is the same, the time each time; what is gone is deleted, a damaged row left out.
+    """
+    state = State(str(tmp_path / "state.sqlite"))
+    for lists in ((("a", 1.0, "one"), ("b", 1.0, "two")), (("a", 2.0, "one"), ("c", 3.0, "three"))):
+        state.save(snapshot(Memory(), lists))
+    state.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as database, database:
+        database.execute("INSERT INTO listing VALUES ('d', 'late', 'x')")
+    again = State(str(tmp_path / "state.sqlite"))
+    again.load(NOW)
+    again.close()
+    assert again.lists == {"a": (2.0, "one"), "c": (3.0, "three")}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.cli.serve import calm_collector
+from exporter.engine.collector import calm_collector
 from exporter.engine.monitor import Monitor
 from exporter.probes.dependencies import Dependencies
 from tests.golden.values import target

@@ -8,7 +8,8 @@ made to do on demand.
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from zlib import crc32
@@ -27,6 +28,7 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Scheme, Url
 from exporter.net.connection import connect_error
+from exporter.net.gates import Limits
 from exporter.net.network import Trace
 from exporter.net.turns import Turns
 from exporter.probes import PROBES
@@ -407,6 +409,92 @@ def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:
     sweep(*"abcdefgh", concurrency=3)
     assert len(fake.looked) == 80
     assert most == Turns(3).most == 2
+
+
+def busiest(fake: Fake, names: Sequence[str], limits: Limits) -> tuple[Counter[str], int, bool]:
+    """
+    The most looks under way at each address, the sweep's results that were seen, and whether it was complete.
+
+    The addresses are the first letters of the targets' names.
+    """
+    under_way, most = Counter[str](), Counter[str]()
+
+    async def count(_: Target, endpoint: Endpoint) -> Facts:
+        under_way[endpoint.address] += 1
+        most[endpoint.address] = max(most[endpoint.address], under_way[endpoint.address])
+        await asyncio.sleep(0.001)
+        under_way[endpoint.address] -= 1
+        return FACTS
+
+    fake.behaviour = count
+    fake.found = lambda target: Endpoints((Endpoint(target.name, target.name[0]),))
+
+    async def run() -> tuple[Counter[str], int, bool]:
+        loop = asyncio.get_running_loop()
+        network, memory = Dependencies(loop), Memory()
+        try:
+            sweeper = Sweeper(network, memory, 16, lambda: NOW, None, limits, lambda _: False)
+            one = sweeper.sweep([fake_target(name) for name in names], loop.time() + 60)
+            await one.over
+            found = [list(reasons(result).values()) for result in one.results(memory, loop.time())]
+            return most, found.count(["seen"]), one.complete
+        finally:
+            network.close()
+
+    return asyncio.run(run())
+
+
+def test_no_more_are_under_way_at_one_address_than_allowed(fake: Fake) -> None:
+    """
+    All are seen in the end; other addresses have their places.
+    """
+    names = [*(f"a{number}" for number in range(200)), *(f"{letter}0" for letter in "bcdef")]
+    most, count, complete = busiest(fake, names, Limits(3, 0))
+    assert (most["a"], count, complete) == (3, len(names), True)
+
+
+def test_new_ones_at_one_address_are_spread_over_time(fake: Fake) -> None:
+    """
+    Not all of them in one scrape's first moment; each comes.
+    """
+    most, count, complete = busiest(fake, [f"a{number}" for number in range(60)], Limits(0, 100))
+    assert (count, complete) == (60, True)
+    assert most["a"] <= 20
+
+
+def test_what_waits_at_its_address_is_cut_off_with_its_scrape(fake: Fake) -> None:
+    """
+    It had no turn, and waits for the next scrape.
+    """
+    began: list[str] = []
+
+    async def hang(_: Target, endpoint: Endpoint) -> Facts:
+        began.append(endpoint.label)
+        await asyncio.Event().wait()
+        return FACTS
+
+    fake.behaviour = hang
+    fake.found = lambda target: Endpoints((Endpoint(target.name, "a"),))
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        network, memory = Dependencies(loop), Memory()
+        try:
+            sweeper = Sweeper(network, memory, 16, lambda: NOW, None, Limits(1, 0), lambda _: False)
+            for _ in range(2):
+                one = sweeper.sweep([fake_target(name) for name in "xyz"], loop.time() + 0.4)
+                await one.over
+                assert not one.complete
+                results = list(one.results(memory, loop.time()))
+                for result in results:
+                    memory.update(result, NOW)
+                turns = [look.turn for result in results for look in result.looks]
+                assert sum(turn is None for turn in turns) == 2
+        finally:
+            network.close()
+
+    asyncio.run(run())
+    assert len(set(began)) == len(began) == 2
 
 
 def test_sweeps_at_the_same_time_share_the_places(fake: Fake) -> None:

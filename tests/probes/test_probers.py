@@ -19,7 +19,7 @@ def test_each_prober_has_code_and_a_scheme() -> None:
     None is stated that does not probe, and none probes what no URL names.
     """
     assert {meaning.prober.name for meaning in SCHEMES.values()} == PROBERS.keys()
-    assert {scheme: probe.name for scheme, probe in PROBES.items()} == {
+    assert {scheme: PROBES[scheme].name for scheme in SCHEMES} == {
         scheme: meaning.prober.name for scheme, meaning in SCHEMES.items()
     }
 

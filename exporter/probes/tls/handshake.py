@@ -6,6 +6,7 @@ what the exporter exists to report, so nothing here refuses it.
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from OpenSSL import SSL
@@ -42,6 +43,23 @@ class Seen:
 
     chain: Chain
     tls: Tls
+
+
+Shown = tuple[tuple[bytes, ...], str, str, str | None, bool, bytes | None]
+"""What a handshake showed, as it came: the arguments of `seen_from`."""
+
+
+Read = Callable[[tuple[bytes, ...], str, str, str | None, bool, bytes | None], Seen]
+"""Makes what was seen of what was shown: `seen_from` or `unparsed`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unparsed(Seen):
+    """
+    The data that a handshake showed, with an empty chain: another process parses it.
+    """
+
+    shown: Shown
 
 
 class LargeGroupError(Exception):
@@ -88,12 +106,14 @@ class Session:
         trace: Trace,
         *,
         lenient: bool = False,
+        read: Read | None = None,
     ) -> None:
         """
         `lenient`: no OCSP response is asked for, and certificates that the library can't read are seen all
-        the same. Its context must be so, too.
+        the same. Its context must be so, too. `read` makes the data of what was shown; None: `seen_from`.
         """
         self._connection = connection
+        self._read = seen_from if read is None else read
         self._server_name = server_name
         self._trace = trace
         self._up = False
@@ -130,9 +150,9 @@ class Session:
         return seen
 
     async def _shake_hands(self) -> None:
+        # Our last word stays in memory: it goes with what is said next, which mostly is goodbye.
         while not openssl.shake_hands(self._tls):
             await self._more()
-        await self._flush()
 
     async def verdict(self, question: bytes) -> bytes:
         """
@@ -280,7 +300,7 @@ class Session:
             presented = certificates_in(body, with_extensions=version.endswith("v1.3"))
         if not presented:
             return None
-        return seen_from(
+        return self._read(
             presented,
             version,
             self._tls.get_cipher_name() or "",
@@ -330,6 +350,21 @@ def seen_from(
         Chain(tuple(certificates), staple=staple, unread=tuple(unread)),
         Tls(protocol, cipher, server_name, client_certificate_requested, staple),
     )
+
+
+def unparsed(
+    presented: tuple[bytes, ...],
+    protocol: str,
+    cipher: str,
+    server_name: str | None,
+    client_certificate_requested: bool,
+    staple: bytes | None,
+) -> Unparsed:
+    """
+    Return the handshake data with its certificates as they came.
+    """
+    shown = (presented, protocol, cipher, server_name, client_certificate_requested, staple)
+    return Unparsed(Chain(()), Tls(*shown[1:]), shown)
 
 
 VERDICT_TIMEOUT = 1.0

@@ -23,6 +23,24 @@ from exporter.probes.tls.refusals import BAD_CERTIFICATE, BAD_STAPLE, facts, htt
 from exporter.probes.tls.starttls import DIALOGUES, FAREWELLS
 
 
+class AnswerError(Exception):
+    """
+    A web server finished the handshake, and refused a request: its certificate was seen.
+    """
+
+    def __init__(self, reason: Reason, detail: str, seen: handshake.Seen) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.seen = seen
+
+    def failure(self) -> ProbeError:
+        """
+        Return the failure of the probe, with the facts that were seen.
+        """
+        return ProbeError(self.reason, self.detail, facts(self.seen))
+
+
 class Converse(Protocol):
     """
     One conversation with an endpoint, from the connection on.
@@ -40,7 +58,7 @@ class Converse(Protocol):
         """
         Return what the handshake showed. For `lenient` see `handshake.Session`.
 
-        Raises HandshakeError, ProbeError or OSError.
+        Raises HandshakeError, AnswerError, ProbeError or OSError.
         """
 
 
@@ -68,7 +86,7 @@ async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trac
     """
     Return the facts that the server at this address presents. Raises ProbeError, OSError or TimeoutError.
     """
-    return await look_by(partial(_converse, target, endpoint, network, trace), target, network, trace)
+    return await look_by(partial(converse, target, endpoint, network, trace), target, network, trace)
 
 
 async def look_by(converse: Converse, target: Target, network: Network, trace: Trace) -> Facts:
@@ -105,6 +123,8 @@ async def _whatever_is_shown(
     """
     try:
         return await converse(keys, client, deadline, offer=offer, lenient=lenient)
+    except AnswerError as refused:
+        raise refused.failure() from None
     except handshake.HandshakeError as error:
         words = tls_words(error.error)
         if not any(mark in words for mark in (BAD_STAPLE, *BAD_CERTIFICATE)):
@@ -112,6 +132,8 @@ async def _whatever_is_shown(
         trace.note("the library can't read what the server shows (%s); trying again without it", words)
     try:
         seen = await converse(keys, client, deadline, offer=offer, lenient=True)
+    except AnswerError as refused:
+        raise refused.failure() from None
     except handshake.HandshakeError as error:
         if error.seen is None or not any(mark in tls_words(error.error) for mark in BAD_CERTIFICATE):
             raise
@@ -281,7 +303,7 @@ def _failure(error: handshake.HandshakeError, target: Target, client: ClientCert
     )
 
 
-async def _converse(
+async def converse(
     target: Target,
     endpoint: Endpoint,
     network: Network,
@@ -292,10 +314,13 @@ async def _converse(
     *,
     offer: Offer,
     lenient: bool = False,
+    read: handshake.Read | None = None,
 ) -> handshake.Seen:
     """
     Connect, perform the handshake, and wait for the server's verdict on our client certificate, or on having
-    none.
+    none. Raises HandshakeError, AnswerError, ProbeError or OSError.
+
+    `read` makes the result of what was shown; None: it is parsed.
     """
     connection = await open_connection(target, endpoint, network, trace, deadline)
     session: handshake.Session | None = None
@@ -303,7 +328,7 @@ async def _converse(
     try:
         alpn = SCHEMES[target.url.scheme].alpn if offer == "usual" else ""
         context = openssl.context(keys, client, offer=offer, lenient=lenient, alpn=alpn)
-        session = handshake.Session(connection, context, sni, trace, lenient=lenient)
+        session = handshake.Session(connection, context, sni, trace, lenient=lenient, read=read)
         offered = f", ALPN {alpn}" if alpn else ""
         trace.note("connected; TLS handshake, server name %s%s", sni or "not sent", offered)
         seen = await session.handshake()
@@ -320,11 +345,11 @@ async def _converse(
                     if client is None
                     else (Reason.CLIENT_CERTIFICATE_REFUSED, "ours")
                 )
-                raise ProbeError(
+                raise AnswerError(
                     reason,
                     f"the server asked for a client certificate, got {got}, and answered a request with "
                     f"{first_line!r}",
-                    facts(seen),
+                    seen,
                 )
     finally:
         if session is not None:

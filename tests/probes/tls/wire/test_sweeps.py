@@ -321,7 +321,7 @@ def test_looks_fit_below_the_limit_of_open_files(tmp_path: Path, healthy: Server
     """
     names = [f"t{number}" for number in range(600)]
     config = tmp_path / "expiry.yml"
-    entries = [{"url": f"tls://{healthy.authority}", "name": name, "timeout": 30} for name in names]
+    entries = [{"url": f"tls://{healthy.authority}", "name": name, "timeout": "30s"} for name in names]
     config.write_text(json.dumps({"targets": entries}), encoding="utf-8")
     port = free_port()
     argv = [

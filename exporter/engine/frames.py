@@ -1,0 +1,225 @@
+"""
+Frames: the messages between the first process and its workers, over a pair of sockets.
+
+Both ends are this program on this machine, so values travel as Python pickles them. What a server sent is in
+them as bytes only.
+"""
+
+import pickle
+from collections.abc import Iterator
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from exporter.model.reasons import Reason
+from exporter.model.urls import Url
+from exporter.probes.tls.handshake import Shown
+from exporter.probes.tls.openssl import Keys, Offer
+
+V = TypeVar("V")
+
+
+LIMIT = 4 * 1024 * 1024
+"""Bytes of one frame. Senders divide what is longer; one conversation shows less than half a megabyte."""
+
+
+FULL = 512 * 1024
+"""Bytes of answers from which no more are put into the same frame."""
+
+
+_LENGTH = 4
+"""Bytes before each frame that hold its length."""
+
+
+class FrameError(Exception):
+    """
+    What came is no frame: the two ends do not understand each other any more.
+    """
+
+
+class Description(NamedTuple):
+    """
+    What a conversation must know of its target. There is no secret in it.
+    """
+
+    url: Url
+    server_name: str | None
+    proxy_protocol: Literal["none", "v1", "v2"]
+
+
+class Manner(NamedTuple):
+    """
+    Which conversation is wanted with a target: with which address, and what is offered.
+    """
+
+    address: str
+    keys: Keys
+    offer: Offer
+    lenient: bool
+
+
+class Request(NamedTuple):
+    """
+    A conversation that the first process wants.
+    """
+
+    number: int
+    """Of the request: it is in its answer."""
+    position: int
+    """Of the target, which is described once."""
+    description: Description | None
+    """None for a target that was described before."""
+    manner: Manner
+    deadline: float
+    """Time of the system's monotonic clock, which all processes share, in seconds."""
+
+
+class Orders(NamedTuple):
+    """
+    A frame from the first process.
+    """
+
+    requests: list[Request]
+    cancelled: list[int]
+    """Numbers of requests that nobody waits for any more."""
+    forgotten: list[int]
+    """Indices of targets that are configured no more."""
+
+
+class Same(NamedTuple):
+    """
+    The answer that the server showed what it did in the last such conversation.
+    """
+
+
+class Showed(NamedTuple):
+    """
+    The answer with what the server showed.
+    """
+
+    shown: Shown
+
+
+class Ended(NamedTuple):
+    """
+    The answer that the handshake ended early: the arguments of HandshakeError.
+    """
+
+    error: Exception
+    shown: Shown | None
+
+
+class Answered(NamedTuple):
+    """
+    The answer that a web server refused a request: the arguments of AnswerError.
+    """
+
+    reason: Reason
+    detail: str
+    shown: Shown
+
+
+class Failed(NamedTuple):
+    """
+    The answer that the conversation failed before a handshake: the arguments of ProbeError.
+    """
+
+    reason: Reason
+    detail: str
+    lacks_descriptor: bool
+
+
+class Broke(NamedTuple):
+    """
+    The answer that the connection broke, or ran out of time.
+    """
+
+    error: OSError
+
+
+class Unable(NamedTuple):
+    """
+    The answer that this process can't say, or was told to stop: the first process finds out by itself.
+    """
+
+
+Answer = Same | Showed | Ended | Answered | Failed | Broke | Unable
+
+
+class News(NamedTuple):
+    """
+    A frame from a worker.
+    """
+
+    answers: list[tuple[int, Answer]]
+    """By the number of the request."""
+    phases: list[tuple[int, str]]
+    """What conversations under way do now, as in `Trace.phase`, by the number of the request."""
+
+
+def pack(value: Orders | News) -> bytes:
+    """
+    Return the frame of a value.
+    """
+    content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    return len(content).to_bytes(_LENGTH) + content
+
+
+class Frames:
+    """
+    Bytes from the other end, which may come in any pieces, to values.
+    """
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def take(self, data: bytes) -> Iterator[Any]:
+        """
+        Add these bytes, and yield the values that are whole by now. Raises FrameError.
+        """
+        held = self._held
+        held += data
+        while len(held) >= _LENGTH:
+            end = _LENGTH + int.from_bytes(held[:_LENGTH])
+            if end > _LENGTH + LIMIT:
+                raise FrameError(f"a frame of {end} bytes")
+            if len(held) < end:
+                return
+            content = bytes(held[_LENGTH:end])
+            del held[:end]
+            yield pickle.loads(content)  # noqa: S301 - of a process of our own, see above
+
+
+MANNERS = 32
+"""Conversations of one target that are remembered: sixteen addresses, with two kinds of keys."""
+
+
+class Latest(Generic[V]):
+    """
+    What was told last of each conversation, by target and manner.
+
+    Both ends keep one, and put the same into it in the same order: so each knows what the other one holds.
+    """
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, dict[Manner, V]] = {}
+
+    def get(self, index: int, manner: Manner) -> V | None:
+        """
+        Return what was put there last; None when there is nothing.
+        """
+        held = self._by_index.get(index)
+        return held.get(manner) if held is not None else None
+
+    def put(self, index: int, manner: Manner, value: V) -> None:
+        """
+        Remember this. A target with ever new addresses is forgotten from time to time.
+        """
+        held = self._by_index.setdefault(index, {})
+        if len(held) >= MANNERS and manner not in held:
+            held.clear()
+        held[manner] = value
+
+    def forget(self, index: int) -> None:
+        """
+        Forget a target.
+        """
+        self._by_index.pop(index, None)
