@@ -82,15 +82,15 @@ BAD_FILES = {
     "a list": (
         "- https://a",
         (
-            "1: must be a mapping with the keys defaults, policies, targets, probe, acme: targets go "
-            "under 'targets:'"
+            "1: must be a mapping with the keys defaults, policies, modules, targets, discover, probe, acme: "
+            "targets go under 'targets:'"
         ),
     ),
     "a text": (
         "https://a",
         (
-            "1: must be a mapping with the keys defaults, policies, targets, probe, acme: targets go "
-            "under 'targets:'"
+            "1: must be a mapping with the keys defaults, policies, modules, targets, discover, probe, acme: "
+            "targets go under 'targets:'"
         ),
     ),
     "two documents": (
@@ -134,11 +134,21 @@ BAD_FILES = {
     ),
     "cycle by merge": (
         "defaults: &a\n  <<: *a",
-        ("2: defaults: merge keys (<<) are not supported: what targets share goes under 'defaults:'"),
+        (
+            "1: defaults: lists and mappings are nested more than 32 deep, counting what aliases "
+            "(*name) repeat"
+        ),
     ),
-    "merge of a mapping": (
-        "defaults: &a {timeout: 1s}\ntargets:\n- url: https://a\n  <<: *a",
-        "4: targets[0]: merge keys (<<) are not supported: what targets share goes under 'defaults:'",
+    "merge of a fault": (
+        "x-a: &a {tiemout: 1s}\ntargets:\n- url: https://a\n  <<: *a",
+        "1: targets[0].tiemout: unknown key: did you mean 'timeout'?",
+    ),
+    "variable of the environment": (
+        "targets:\n- https://${HOST}",
+        (
+            "2: targets[0]: '${host}' is not a host name (variables of the environment are not expanded "
+            "here: write the value itself)"
+        ),
     ),
     "two anchors of a name": (
         "targets:\n- &a https://a\n- &a https://b",
@@ -146,7 +156,11 @@ BAD_FILES = {
     ),
     "name in an incomplete quote": (
         "targets: ['https://a",
-        "1: is not valid YAML: found unexpected end of stream",
+        "1: is not valid YAML: found unexpected end of stream (a quote that is opened here is not closed)",
+    ),
+    "a quote that is never closed": (
+        'targets:\n- "https://a\n- https://b\n- https://c\n',
+        "2: is not valid YAML: found unexpected end of stream (a quote that is opened here is not closed)",
     ),
     "alias without anchor": (
         "targets: *a",
@@ -181,17 +195,17 @@ BAD_FILES = {
     ),
     "merge of a text": (
         "defaults:\n  <<: x",
-        ("2: defaults: merge keys (<<) are not supported: what targets share goes under 'defaults:'"),
+        "2: defaults: << takes a mapping, or a list of mappings: <<: *name",
     ),
     # Top level
     "unknown section": ("target: []", "1: target: unknown key: did you mean 'targets'?"),
     "unknown section, nothing close": (
         "x: 1",
-        "1: x: unknown key: known are acme, defaults, policies, probe, targets",
+        "1: x: unknown key: known are acme, defaults, discover, modules, policies, probe, targets",
     ),
     "odd key": (
         '"a\\nb": 1',
-        "1: ['a\\nb']: unknown key: known are acme, defaults, policies, probe, targets",
+        "1: ['a\\nb']: unknown key: known are acme, defaults, discover, modules, policies, probe, targets",
     ),
     "targets is a mapping": (
         "targets: {url: https://a}",
@@ -271,9 +285,64 @@ BAD_FILES = {
         "defaults: {timeout: 10m1s}",
         "1: defaults.timeout: must be more than 0 and at most 10m, not 10m1s",
     ),
+    "interval too long": (
+        "defaults: {interval: 5w}",
+        "1: defaults.interval: must be from 1s to 30d, not 5w",
+    ),
+    "interval of a policy without a unit": (
+        "policies: {manual: {interval: 60}}",
+        "1: policies.manual.interval: '60' has no unit: write 60s if that is meant",
+    ),
     "timeout is a mapping": (
         "defaults: {timeout: {s: 1}}",
         "1: defaults.timeout: must be a text, not a list or a mapping",
+    ),
+    "source without one": (
+        "discover: [{}]",
+        (
+            "1: discover[0]: each element has one source: known are kubernetes, web_servers, stores, zone, "
+            "listening, networks, certificate_transparency, files, http"
+        ),
+    ),
+    "two sources in one element": (
+        "discover:\n- files: a\n  http: https://a",
+        "2: discover[0]: each element has one source: this has files and http",
+    ),
+    "source without value": (
+        "discover:\n- files:",
+        "2: discover[0].files: has no value: write one, or remove the key",
+    ),
+    "source with a misspelt key": (
+        "discover:\n- zone: {name: a, sever: b, file: c}",
+        "2: discover[0].zone.sever: unknown key: did you mean 'server'?",
+    ),
+    "source with a port that is none": (
+        "discover:\n- networks: {cidr: 10.0.0.0/24, ports: [70000]}",
+        "2: discover[0].networks.ports[0]: must be at most 65535",
+    ),
+    "source with a rate that is none": (
+        "discover:\n- networks: {cidr: 10.0.0.0/24, rate: 0}",
+        "2: discover[0].networks.rate: must be more than 0",
+    ),
+    "limit of a source that is none": (
+        "discover:\n- files: a\n  limit: many",
+        "3: discover[0].limit: must be a whole number",
+    ),
+    "policy of a source that is not there": (
+        "discover:\n- files: a\n  policy: manul",
+        "3: discover[0].policy: there is no policy 'manul': did you mean 'manual'?",
+    ),
+    "label of a source with a meaning": (
+        "discover:\n- files: a\n  labels: {source: x}",
+        "3: discover[0].labels.source: the label 'source' has a meaning already: choose another name",
+    ),
+    "password in the URL of a source": (
+        "discover:\n- http: https://user:secret@inventory",
+        "2: discover[0].http: a password is not written here: use credentials_file",
+    ),
+    "two sources of one name": (
+        "discover:\n- {files: a, name: x}\n- {files: b, name: x}",
+        "3: discover[1].name: another source has this name: choose one of its own",
     ),
     "unknown policy": (
         "targets:\n- url: https://a\n  policy: manul",
@@ -417,7 +486,7 @@ BAD_FILES = {
     "policy of a built-in name": (
         "policies: {manual: {warning: 2d, critical: 1d}}",
         (
-            "1: policies.manual: the policy 'manual' is built in, only its `match`, `unseen` and "
+            "1: policies.manual: the policy 'manual' is built in, only its `match`, `unseen`, `interval` and "
             "`issuers` may be set: choose another name for deadlines of your own, and name it in `policy`"
         ),
     ),
@@ -432,7 +501,7 @@ BAD_FILES = {
     "deadline of a built-in policy beside what may be set": (
         "policies: {manual: {unseen: 2d, critical: 1d}}",
         (
-            "1: policies.manual: the policy 'manual' is built in, only its `match`, `unseen` and "
+            "1: policies.manual: the policy 'manual' is built in, only its `match`, `unseen`, `interval` and "
             "`issuers` may be set: choose another name for deadlines of your own, and name it in `policy`"
         ),
     ),
@@ -513,7 +582,7 @@ BAD_FILES = {
     ),
     "deadline without unit": (
         "policies: {a: {warning: 30, critical: 2d}}",
-        "1: policies.a.warning: '30' is not a duration: write it like 10s, 1m30s, 500ms, 6h, 30d or 2w",
+        "1: policies.a.warning: '30' has no unit: write 30d if that is meant",
     ),
     "deadline 0": (
         "policies: {a: {warning: 30d, critical: 0s}}",
@@ -713,7 +782,7 @@ def test_no_targets_are_a_configuration_for_probe(text: str) -> None:
     """
     A section that is empty, or all commented out, is as good as absent.
     """
-    assert read(text) == Config()
+    assert replace(read(text), warnings=()) == Config()
 
 
 @pytest.mark.parametrize(
@@ -723,9 +792,7 @@ def test_no_targets_are_a_configuration_for_probe(text: str) -> None:
         ("1m30s", 90),
         ("500ms", 0.5),
         ("10m", 600),
-        ("600", 600),
-        ("0.25", 0.25),
-        ("'3'", 3),
+        ("'3s'", 3),
         ("1s500ms", 1.5),
     ],
 )
@@ -793,7 +860,7 @@ targets:
 - url: tls://b:1
   name: b
   policy: domain
-  timeout: 4
+  timeout: 4s
   server_name: 192.0.2.1
   ca_file: /etc/ca.pem
   client_certificate: {cert_file: /b.pem}
@@ -920,6 +987,40 @@ targets:
     assert (a.timeout, b.timeout, b.client_certificate_file) == (1, 1, "/a.pem")
 
 
+def test_merge_keys_share_settings_that_stand_elsewhere() -> None:
+    """
+    Under a key that begins with x-, or at another target; what is written at the target itself wins.
+    """
+    text = """\
+x-shared: &shared {timeout: 2s, labels: {team: web}}
+x-more: &more {timeout: 9s, addresses: first}
+targets:
+- {url: https://a, <<: *shared}
+- {<<: [*shared, *more], url: https://b, labels: {team: db}}
+"""
+    a, b = read(text).targets
+    assert (a.timeout, a.labels, a.addresses) == (2, (("team", "web"),), "all")
+    assert (b.timeout, b.labels, b.addresses) == (2, (("team", "db"),), "first")
+
+
+def test_a_variable_of_the_environment_is_a_warning() -> None:
+    """
+    Where it is a value that could be meant.
+    """
+    (warning,) = read("targets:\n- {url: https://a, labels: {env: '${ENV}'}}").warnings
+    assert "targets[0].labels.env: variables of the environment are not expanded" in warning
+
+
+def test_targets_that_are_all_commented_out_are_a_warning() -> None:
+    """
+    An empty list, or no such section, is meant so: for /probe alone.
+    """
+    (warning,) = read("targets:\n# - https://a\n").warnings
+    assert "targets: has no entries" in warning
+    assert read("targets: []").warnings == ()
+    assert read("defaults: {timeout: 2s}").warnings == ()
+
+
 def test_a_quoted_merge_key_is_a_plain_key() -> None:
     """
     Only the unquoted sign would merge.
@@ -978,6 +1079,7 @@ USED = [
     ("dns_servers: [192.0.2.1]", [*WIRE, *DATAGRAMS, ZONE, REGISTERED]),
     ("kubernetes: {selector: a=b}", [SECRET]),
     ("timeout: 3s", EVERY),
+    ("interval: 6h", EVERY),
     ("policy: manual", EVERY),
     ("labels: {team: a}", EVERY),
 ]
@@ -1207,7 +1309,7 @@ def test_a_policy_that_is_asked_for_replaces_the_target_s() -> None:
     ("url", "policy", "message"),
     [
         ("a", None, "'a' has no scheme: write https://a, or " + SCHEMES),
-        ("", None, "'' has no scheme: write https://, or " + SCHEMES),
+        ("", None, "say what to probe: /probe?target=https://example.com"),
         ("https://a.example", "manul", "there is no policy 'manul': did you mean 'manual'?"),
         ("https://" + "a" * 3000, None, "a URL has at most 2048 characters, this one has 3008"),
         (
@@ -1336,6 +1438,28 @@ targets: [https://a]
     assert [match.policy.unseen for match in one.matches if match.policy.name == "authority"] == [
         Before(14 * DAY)
     ]
+
+
+def test_an_interval_is_the_target_s_or_that_of_its_policy_or_of_defaults() -> None:
+    """
+    `none` undoes what would come after it.
+    """
+    text = """
+defaults: {interval: 1h}
+policies:
+  automatic: {match: {schemes: [smtp]}, interval: 6h}
+  domain: {interval: 1d}
+  own: {warning: 30d, critical: 14d, interval: none}
+targets:
+- https://a
+- smtp://a
+- {url: smtp://b, interval: 5m}
+- {url: https://b, policy: domain}
+- {url: https://c, policy: own}
+- {url: https://d, interval: none}
+"""
+    assert [one.interval for one in read(text).targets] == [21600, 21600, 300, 86400, 0, 0]
+    assert [one.interval for one in read("targets: ['https://a']").targets] == [0]
 
 
 def test_expected_issuers_are_those_of_the_target_or_of_defaults() -> None:
@@ -1622,3 +1746,16 @@ def test_any_structure_is_a_configuration_or_faults(document: Any) -> None:
     except UnicodeEncodeError:
         return
     outcome(data)
+
+
+def test_sources_have_names_of_their_own() -> None:
+    """
+    Their keys, numbered where there are several; one that is switched off is none. Paths are absolute.
+    """
+    text = (
+        "discover:\n- files: a\n- {files: b, name: mine}\n- files: [c]\n- listening: false\n- http: http://a"
+    )
+    config = parse(text.encode(), "/etc/expiry.yml", {})
+    assert [one.name for one in config.discover] == ["files", "mine", "files-2", "http"]
+    assert [one.given for one in config.discover[:3]] == [["/etc/a"], ["/etc/b"], ["/etc/c"]]
+    assert config.directory == "/etc"

@@ -83,7 +83,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "targets": [{"url": url, "name": name} for name, url in urls.items()],
         }
         configuration.write_text(yaml.safe_dump(document), encoding="utf-8")
-        ours = stack.enter_context(exporter(configuration))
+        ours = stack.enter_context(exporter(configuration, "--web.enable-lifecycle"))
         # One more, with rules, has the first one's job again.
         metrics, probe, discovered = (
             block for block in fenced("yaml") if "scrape_configs" in block and "rule_files" not in block

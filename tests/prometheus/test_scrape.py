@@ -180,8 +180,15 @@ RARE = {
     "expiry_renewal_habit_seconds",  # needs three renewals
     "expiry_hazard_info",  # needs a domain or a zone
     "expiry_lookup_failure_info",  # needs something that was asked for and not answered
+    "expiry_discovery_success",  # these need sources of targets
+    "expiry_discovery_last_success_timestamp_seconds",
+    "expiry_discovery_targets",
+    "expiry_discovery_kept_targets",
+    "expiry_discovery_left_out_targets",
+    "expiry_discovery_pending",
     "expiry_web_info",  # needs --web.external-url
     "expiry_verification_last_success_timestamp_seconds",  # needs what clients do not accept any more
+    "expiry_unwatched_names",  # needs a certificate for more than its target
     "expiry_target_left_out_endpoints",  # needs something that is left out
 }
 

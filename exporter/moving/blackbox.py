@@ -1,0 +1,141 @@
+"""
+Modules of blackbox_exporter and ssl_exporter, whose files have nearly the same form.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.moving.moved import Moved, items, mapping_in, part, tls_settings
+
+_DIALOGUES = (
+    # Words that only this protocol's STARTTLS has, in what is expected or sent.
+    ("smtp", ("ehlo", "esmtp", "helo")),
+    ("imap", ("capability", "imap", "* ok")),
+    ("pop3", ("stls", "+ok", "pop3")),
+    ("ftp", ("auth tls",)),
+    ("xmpp", ("jabber", "xmpp", "<stream")),
+    ("postgres", ("postgres",)),
+)
+
+
+_HTTP_ONLY = (
+    *("valid_status_codes", "valid_http_versions", "fail_if_body_matches_regexp", "method", "body"),
+    *("fail_if_body_not_matches_regexp", "fail_if_header_matches", "fail_if_header_not_matches", "headers"),
+    *("basic_auth", "bearer_token", "bearer_token_file", "oauth2", "authorization", "compression"),
+    *("fail_if_body_json_matches_cel", "fail_if_body_json_not_matches_cel"),
+)
+
+
+def of_blackbox(text: str, moved: Moved) -> None:
+    """
+    Take the modules of a `blackbox.yml`. Raises MoveError.
+    """
+    _modules(text, moved, encrypted=False)
+
+
+def of_ssl_exporter(text: str, moved: Moved) -> None:
+    """
+    Take the modules of ssl_exporter's file. Raises MoveError.
+    """
+    _modules(text, moved, encrypted=True)
+
+
+def _modules(text: str, moved: Moved, *, encrypted: bool) -> None:
+    document = mapping_in(text, "configuration of blackbox_exporter or ssl_exporter")
+    for name, module in part(document, "modules").items():
+        made = _module(str(name), module if isinstance(module, dict) else {}, moved, encrypted=encrypted)
+        if made is not None:
+            moved.modules[str(name)] = made
+            moved.taken.append(f"module {name}: scheme {made['scheme']}")
+    if default := document.get("default_module"):
+        moved.changes.append(f"default_module {default}: write it as probe.default_module")
+
+
+def _module(name: str, module: dict[str, Any], moved: Moved, *, encrypted: bool) -> dict[str, Any] | None:
+    """
+    Return a module of ours; None where it sees no certificate. `encrypted`: TCP is TLS unless it says so.
+    """
+    where, prober = f"module {name}", str(module.get("prober", ""))
+    settings: dict[str, Any] = {}
+    if module.get("timeout"):
+        settings["timeout"] = str(module["timeout"])
+    if module.get("target"):
+        settings["target"] = str(module["target"])
+    # blackbox_exporter has it inside the prober's own section.
+    inner = part(module, prober) or part(module, prober.removesuffix("s"))
+    tls = part(inner, "tls_config") or part(module, "tls_config")
+    match prober:
+        case "http" | "https" | "grpc":
+            scheme = "https"
+            if prober == "grpc" and not inner.get("tls"):
+                moved.left.append(f"{where}: gRPC without TLS has no certificate")
+                return None
+            if ignored := [key for key in _HTTP_ONLY if key in inner]:
+                moved.changes.append(
+                    f"{where}: {', '.join(ignored)}: no page is asked for here, only the certificate "
+                    "is seen; keep blackbox_exporter for that"
+                )
+        case "tcp":
+            scheme = _tcp_scheme(where, inner, moved, encrypted=encrypted)
+            if not scheme:
+                return None
+        case "file" | "kubeconfig":
+            scheme = "file"
+        case "http_file":
+            scheme = "pem+https"
+        case "kubernetes":
+            scheme = "kubernetes"
+            if kubeconfig := part(module, "kubernetes").get("kubeconfig"):
+                settings["kubernetes"] = {"kubeconfig": str(kubeconfig)}
+        case "icmp" | "dns" | "unix" | "websocket":
+            moved.left.append(f"{where}: prober {prober} sees no certificate; keep blackbox_exporter for it")
+            return None
+        case _:
+            moved.left.append(f"{where}: prober {prober or 'missing'} is not known here")
+            return None
+    settings |= tls_settings(tls, where, moved)
+    if proxy := inner.get("proxy_url") or module.get("proxy_url"):
+        settings["proxy"] = str(proxy)
+    _address_family(where, inner, settings, moved)
+    # As there, the first address; what is behind the others is seen once this is removed.
+    if scheme not in {"file", "kubernetes", "pem+https"}:
+        settings["addresses"] = "first"
+        moved.changes.append(
+            "modules probe the first address of a name, as before; remove `addresses: first` to see each "
+            "server behind a name"
+        )
+    return {"scheme": scheme, **settings}
+
+
+def _tcp_scheme(where: str, tcp: Mapping[str, Any], moved: Moved, *, encrypted: bool) -> str:
+    """
+    Return the scheme of a TCP prober: with TLS from the beginning or after a dialogue; empty without TLS.
+    """
+    starttls = str(tcp.get("starttls") or "")
+    if starttls:
+        return {"smtp": "smtp", "imap": "imap", "pop3": "pop3", "ftp": "ftp", "postgres": "postgres"}.get(
+            starttls, "tls"
+        )
+    steps = [step for step in items(tcp, "query_response") if isinstance(step, dict)]
+    if any(step.get("starttls") for step in steps):
+        spoken = " ".join(str(step.get(key, "")) for step in steps for key in ("expect", "send")).lower()
+        scheme = next((scheme for scheme, words in _DIALOGUES if any(word in spoken for word in words)), "")
+        if scheme:
+            moved.changes.append(f"{where}: its dialogue is our own of {scheme}://")
+            return scheme
+        moved.left.append(f"{where}: its dialogue before TLS is none that is known here")
+        return ""
+    if encrypted or tcp.get("tls"):
+        return "tls"
+    moved.left.append(f"{where}: TCP without TLS has no certificate; keep blackbox_exporter for it")
+    return ""
+
+
+def _address_family(where: str, inner: Mapping[str, Any], settings: dict[str, Any], moved: Moved) -> None:
+    family = {"ip4": "ipv4", "ip6": "ipv6"}.get(str(inner.get("preferred_ip_protocol", "")))
+    if family is None:
+        return
+    if inner.get("ip_protocol_fallback") is False:
+        settings["address_family"] = family
+    else:
+        moved.changes.append(f"{where}: preferred_ip_protocol with a fallback: both families count here")

@@ -1,0 +1,197 @@
+"""
+The metric families of other exporters, by the names that `--metrics.compat` has for these.
+
+As in the sources of blackbox_exporter, ssl_exporter, x509-certificate-exporter and domain_exporter, read in
+2026.
+"""
+
+from collections.abc import Collection
+
+from exporter.model.suggestions import closest
+from exporter.report.families import Family
+
+
+def _family(name: str, words: str, *labels: str) -> Family:
+    return Family(name, words, ("target", "location", *labels))
+
+
+PROBE_SUCCESS = _family("probe_success", "1 if the server answered and a normal client would accept it.")
+
+
+PROBE_DURATION = _family("probe_duration_seconds", "How long the probe took.")
+
+
+PROBE_EARLIEST = _family(
+    "probe_ssl_earliest_cert_expiry", "The earliest end of a certificate that the server presented."
+)
+
+
+PROBE_CHAIN = _family(
+    "probe_ssl_last_chain_expiry_timestamp_seconds",
+    "The earliest end on the path from the server's certificate to a trust anchor. Absent without a path.",
+)
+
+
+PROBE_CHAIN_INFO = _family(
+    "probe_ssl_last_chain_info",
+    "The server's own certificate. Always 1.",
+    *("fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"),
+)
+
+
+PROBE_TLS = _family("probe_tls_version_info", "The version of TLS that was agreed on. Always 1.", "version")
+
+
+_SSL_NAMES = ("serial_no", "issuer_cn", "cn", "dnsnames", "ips", "emails", "ou")
+
+
+SSL_SUCCESS = _family(
+    "ssl_probe_success", "1 if the probe worked, and a normal client would accept a server."
+)
+
+
+SSL_PROBER = _family("ssl_prober", "The kind of probe, in ssl_exporter's words. Always 1.", "prober")
+
+
+SSL_TLS = _family("ssl_tls_version_info", "The version of TLS that was agreed on. Always 1.", "version")
+
+
+SSL_NOT_AFTER = _family("ssl_cert_not_after", "When a presented certificate ends.", *_SSL_NAMES)
+
+
+SSL_NOT_BEFORE = _family("ssl_cert_not_before", "When a presented certificate began.", *_SSL_NAMES)
+
+
+SSL_VERIFIED_NOT_AFTER = _family(
+    "ssl_verified_cert_not_after",
+    "When a certificate ends that is on the path to a trust anchor.",
+    *("chain_no", *_SSL_NAMES),
+)
+
+
+SSL_VERIFIED_NOT_BEFORE = _family(
+    "ssl_verified_cert_not_before",
+    "When a certificate began that is on the path to a trust anchor.",
+    *("chain_no", *_SSL_NAMES),
+)
+
+
+SSL_FILE_NOT_AFTER = _family(
+    "ssl_file_cert_not_after", "When a certificate in a file ends.", "file", *_SSL_NAMES
+)
+
+
+SSL_FILE_NOT_BEFORE = _family(
+    "ssl_file_cert_not_before", "When a certificate in a file began.", "file", *_SSL_NAMES
+)
+
+
+SSL_KUBERNETES_NOT_AFTER = _family(
+    "ssl_kubernetes_cert_not_after",
+    "When a certificate in a Secret ends.",
+    *("namespace", "secret", "key", *_SSL_NAMES),
+)
+
+
+SSL_KUBERNETES_NOT_BEFORE = _family(
+    "ssl_kubernetes_cert_not_before",
+    "When a certificate in a Secret began.",
+    *("namespace", "secret", "key", *_SSL_NAMES),
+)
+
+
+SSL_KUBECONFIG_NOT_AFTER = _family(
+    "ssl_kubeconfig_cert_not_after",
+    "When a certificate in a kubeconfig ends.",
+    *("kubeconfig", "name", "type", *_SSL_NAMES),
+)
+
+
+SSL_KUBECONFIG_NOT_BEFORE = _family(
+    "ssl_kubeconfig_cert_not_before",
+    "When a certificate in a kubeconfig began.",
+    *("kubeconfig", "name", "type", *_SSL_NAMES),
+)
+
+
+PARTS = ("C", "ST", "L", "O", "OU", "CN")
+"""Attributes of a name that x509-certificate-exporter has labels for."""
+
+
+_X509_NAMES = (
+    *("filename", "filepath", "secret_namespace", "secret_name", "secret_key"),
+    *("embedded_kind", "embedded_key", "serial_number"),
+    *(f"{whose}_{part}" for whose in ("issuer", "subject") for part in PARTS),
+)
+
+
+X509_NOT_AFTER = _family("x509_cert_not_after", "When the certificate ends.", *_X509_NAMES)
+
+
+X509_NOT_BEFORE = _family("x509_cert_not_before", "When the certificate began.", *_X509_NAMES)
+
+
+X509_EXPIRED = _family("x509_cert_expired", "1 if the certificate has ended, else 0.", *_X509_NAMES)
+
+
+X509_EXPIRES_IN = _family(
+    "x509_cert_expires_in_seconds", "Seconds until the certificate ends; negative after that.", *_X509_NAMES
+)
+
+
+X509_VALID_SINCE = _family(
+    "x509_cert_valid_since_seconds", "Seconds since the certificate began.", *_X509_NAMES
+)
+
+
+X509_READ_ERRORS = _family("x509_read_errors", "1 if the file or the Secret could not be read, else 0.")
+
+
+DOMAIN_DAYS = _family(
+    "domain_expiry_days",
+    "Whole days until the registration ends, rounded down; below 0 after that. Absent if it is not known.",
+    "domain",
+)
+
+
+DOMAIN_SUCCESS = _family("domain_probe_success", "1 if the registration could be looked up.", "domain")
+
+
+DOMAIN_DURATION = _family(
+    "domain_probe_duration_seconds", "How long the look at the registration took.", "domain"
+)
+
+
+EXPORTERS: dict[str, tuple[Family, ...]] = {
+    "blackbox": (*(PROBE_SUCCESS, PROBE_DURATION, PROBE_EARLIEST, PROBE_CHAIN, PROBE_CHAIN_INFO, PROBE_TLS),),
+    "ssl_exporter": (
+        *(SSL_SUCCESS, SSL_PROBER, SSL_TLS, SSL_NOT_AFTER, SSL_NOT_BEFORE),
+        *(SSL_VERIFIED_NOT_AFTER, SSL_VERIFIED_NOT_BEFORE, SSL_FILE_NOT_AFTER, SSL_FILE_NOT_BEFORE),
+        *(SSL_KUBERNETES_NOT_AFTER, SSL_KUBERNETES_NOT_BEFORE),
+        *(SSL_KUBECONFIG_NOT_AFTER, SSL_KUBECONFIG_NOT_BEFORE),
+    ),
+    "x509": (
+        *(X509_NOT_AFTER, X509_NOT_BEFORE, X509_EXPIRED, X509_EXPIRES_IN, X509_VALID_SINCE),
+        X509_READ_ERRORS,
+    ),
+    "domain": (DOMAIN_DAYS, DOMAIN_SUCCESS, DOMAIN_DURATION),
+}
+"""The families by the name of the exporter in `--metrics.compat`."""
+
+
+def chosen(text: str) -> frozenset[str]:
+    """
+    Return the exporters in a list with commas. Raises ValueError for an unknown one, with the nearest.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in EXPORTERS:
+            raise ValueError(f"{name!r} is no exporter whose metrics are known: {closest(name, EXPORTERS)}")
+    return frozenset(names)
+
+
+def families(exporters: Collection[str]) -> tuple[Family, ...]:
+    """
+    Return the families of these exporters, in their order.
+    """
+    return tuple(one for name, theirs in EXPORTERS.items() if name in exporters for one in theirs)

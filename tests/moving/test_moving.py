@@ -1,0 +1,279 @@
+"""
+What others configured, moved over: the result loads, and each thing that is not taken is told.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.cli import main
+from exporter.config import reader
+from exporter.moving import blackbox, others, prometheus
+from exporter.moving.moved import Moved, MoveError
+
+MODULES = """\
+modules:
+  web:
+    prober: http
+    timeout: 5s
+    http:
+      preferred_ip_protocol: ip6
+      ip_protocol_fallback: false
+      valid_status_codes: [200]
+      tls_config: {insecure_skip_verify: true, ca_file: /etc/ca.pem, server_name: a.example.com}
+  mail:
+    prober: tcp
+    tcp:
+      query_response:
+        - {expect: "^220 ([^ ]+) ESMTP (.+)$"}
+        - {send: "EHLO me"}
+        - {send: STARTTLS}
+        - {starttls: true}
+  inbox:
+    prober: tcp
+    tcp: {query_response: [{expect: "OK.*STARTTLS"}, {send: ". CAPABILITY"}, {starttls: true}]}
+  ldap: {prober: tcp, tcp: {tls: true, tls_config: {cert_file: /c.pem, key_file: /c.key}}}
+  plain: {prober: tcp}
+  odd_dialogue: {prober: tcp, tcp: {query_response: [{send: HELLO}, {starttls: true}]}}
+  ping: {prober: icmp}
+  names: {prober: dns, dns: {query_name: example.com}}
+  gopher: {prober: gopher}
+"""
+
+
+def moved(text: str) -> Moved:
+    """
+    The modules of blackbox_exporter in this text.
+    """
+    made = Moved()
+    blackbox.of_blackbox(text, made)
+    return made
+
+
+def test_modules_of_blackbox_exporter() -> None:
+    """
+    Those that see a certificate; of the others the reason.
+    """
+    found = moved(MODULES)
+    assert {name: module["scheme"] for name, module in found.modules.items()} == {
+        "web": "https",
+        "mail": "smtp",
+        "inbox": "imap",
+        "ldap": "tls",
+    }
+    assert found.modules["web"] == {
+        "scheme": "https",
+        "timeout": "5s",
+        "ca_file": "/etc/ca.pem",
+        "server_name": "a.example.com",
+        "address_family": "ipv6",
+        "addresses": "first",
+    }
+    assert found.modules["ldap"]["client_certificate"] == {"cert_file": "/c.pem", "key_file": "/c.key"}
+    told = "\n".join(found.lines())
+    for words in (
+        "changes: module web: valid_status_codes: no page is asked for",
+        "changes: module web: insecure_skip_verify is not needed",
+        "left out: module plain: TCP without TLS",
+        "left out: module odd_dialogue: its dialogue",
+        "left out: module ping: prober icmp",
+        "left out: module names: prober dns",
+        "left out: module gopher: prober gopher is not known",
+    ):
+        assert words in told
+
+
+def test_modules_of_ssl_exporter() -> None:
+    """
+    TCP is TLS there; files and clusters are kinds of their own.
+    """
+    made = Moved()
+    blackbox.of_ssl_exporter(
+        """
+modules:
+  tcp: {prober: tcp}
+  smtp: {prober: tcp, tcp: {starttls: smtp}}
+  file: {prober: file, target: /etc/ssl/*.pem}
+  secrets: {prober: kubernetes, kubernetes: {kubeconfig: /k}}
+""",
+        made,
+    )
+    assert {name: module["scheme"] for name, module in made.modules.items()} == {
+        "tcp": "tls",
+        "smtp": "smtp",
+        "file": "file",
+        "secrets": "kubernetes",
+    }
+    assert made.modules["file"]["target"] == "/etc/ssl/*.pem"
+    assert made.modules["secrets"]["kubernetes"] == {"kubeconfig": "/k"}
+
+
+USUAL: list[Mapping[str, Any]] = [
+    {"source_labels": ["__address__"], "target_label": "__param_target"},
+    {"source_labels": ["__param_target"], "target_label": "instance"},
+    {"target_label": "__address__", "replacement": "127.0.0.1:9115"},
+]
+
+
+def jobs(*made: Mapping[str, Any]) -> Moved:
+    """
+    What is taken of jobs, with the modules above, and one file of targets.
+    """
+    found = moved(MODULES)
+    found.taken.clear()
+    found.changes.clear()
+    found.left.clear()
+    text = yaml.safe_dump({"scrape_configs": list(made)})
+    prometheus.jobs(text, found, lambda _: [("a.json", '[{"targets": ["h:25"], "labels": {"dc": "1"}}]')])
+    return found
+
+
+def job(module: str, *targets: str, **more: Any) -> dict[str, Any]:
+    """
+    A job as the documentation of blackbox_exporter has it.
+    """
+    labels = more.pop("labels", {})
+    return {
+        "job_name": f"job-{module}",
+        "metrics_path": "/probe",
+        "params": {"module": [module]},
+        "static_configs": [{"targets": list(targets), "labels": labels}],
+        "relabel_configs": USUAL,
+        **more,
+    }
+
+
+def test_targets_of_jobs_keep_their_labels() -> None:
+    """
+    With the settings of their module; labels with a meaning here get a name of their own.
+    """
+    found = jobs(
+        job("web", "https://a.example.com/page", "b.example.com:8443", labels={"team": "x", "job": "y"}),
+        job("mail", file_sd_configs=[{"files": ["a.json"]}]),
+    )
+    first, second, mail = found.targets
+    assert first["url"] == "https://a.example.com"
+    assert first["labels"] == {"team": "x", "exported_job": "y"}
+    assert (first["timeout"], first["server_name"]) == ("5s", "a.example.com")
+    assert second["url"] == "https://b.example.com:8443"
+    assert (mail["url"], mail["labels"]) == ("smtp://h:25", {"dc": "1"})
+    assert found.left == []
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (job("ping", "a"), "its module ping is not taken"),
+        (job("web", "http://a.example.com"), "is not encrypted"),
+        (job("web", "a", consul_sd_configs=[{}]), "consul_sd_configs: who is found there"),
+        (
+            job(
+                "web",
+                "a",
+                relabel_configs=[*USUAL, {"source_labels": ["x"], "target_label": "y", "regex": "z"}],
+            ),
+            "relabelling of x to y can't be followed",
+        ),
+        ({"job_name": "node", "static_configs": [{"targets": ["a:9100"]}]}, "it scrapes no prober"),
+        ({"job_name": "x", "metrics_path": "/probe"}, "it names no module"),
+        (job("web", "a", labels={"__scheme__": "x"}), "labels __scheme__ are Prometheus's own"),
+    ],
+)
+def test_what_can_not_be_followed_is_said(made: Mapping[str, Any], words: str) -> None:
+    """
+    Never guessed.
+    """
+    assert any(words in line for line in jobs(made).left)
+
+
+def test_domains_sources_and_paths() -> None:
+    """
+    domain_exporter, telegraf, and x509-certificate-exporter by values and by arguments.
+    """
+    found = Moved()
+    others.domains("domains: [example.com, {name: example.org, host: whois.example.org}]", found)
+    others.telegraf(
+        """
+[[inputs.x509_cert]]
+sources = ["tcp://a:636", "https://b:443/", "udp://c:4433", "/etc/ssl/a.pem", "smtp://d:25", "gopher://e"]
+timeout = "5s"
+server_name = "a.example.com"
+[inputs.x509_cert.tags]
+team = "x"
+""",
+        found,
+    )
+    others.x509(
+        "--watch-file=/a.pem --watch-dir /b --watch-kube-secrets --secret-type=kubernetes.io/tls:tls.crt",
+        found,
+    )
+    others.x509(
+        """
+secretsExporter: {includeNamespaces: [shop]}
+hostPathsExporter: {daemonSets: {cp: {watchFiles: [/c.pem], watchKubeconfFiles: [/k.conf]}}}
+""",
+        found,
+    )
+    urls = [one["url"] for one in found.targets]
+    assert urls == [
+        *("domain:example.com", "domain:example.org"),
+        *("tls://a:636", "https://b:443", "dtls://c:4433", "file:///etc/ssl/a.pem", "smtp://d:25"),
+        *("file:///a.pem", "file:///b/*", "kubernetes://"),
+        *("kubernetes://shop", "file:///c.pem", "file:///k.conf"),
+    ]
+    assert any("gopher://e" in line for line in found.left)
+
+
+@pytest.mark.parametrize("text", ["[1", "- a\n", "modules: {a: [1]}", "a: *b", "\t- x"])
+def test_what_is_no_configuration_is_an_error_or_nothing(text: str) -> None:
+    """
+    Never another exception.
+    """
+    for take in (blackbox.of_blackbox, others.domains, others.telegraf, others.x509):
+        made = Moved()
+        try:
+            take(text, made)
+        except MoveError:
+            continue
+        assert made.targets == []
+
+
+def test_the_command_writes_what_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A thousand targets; what the reader would refuse is left out and told; no file is replaced.
+    """
+    (tmp_path / "blackbox.yml").write_text(MODULES, encoding="utf-8")
+    many = [f"https://h{number}.example.com/" for number in range(1000)]
+    text = yaml.safe_dump({"scrape_configs": [job("web", *many, "not a host!", "h5.example.com")]})
+    (tmp_path / "prometheus.yml").write_text(text, encoding="utf-8")
+    made = tmp_path / "expiry.yml"
+    command = ["migrate", "--blackbox", str(tmp_path / "blackbox.yml")]
+    command += ["--prometheus", str(tmp_path / "prometheus.yml"), "--output-file", str(made)]
+    assert main.main(command) == 1
+    told = capsys.readouterr().err
+    assert "left out: target https://not a host!" in told
+    config = reader.load(str(made), {})
+    assert len(config.targets) == 1000
+    assert config.modules["mail"].scheme == "smtp"
+    assert main.main(command) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main.main(["migrate"]) == 2
+    assert main.main(["migrate", "--blackbox", str(tmp_path / "none.yml")]) == 2
+
+
+def test_targets_of_one_url_have_names_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    As when two jobs give one server other labels.
+    """
+    one, two = job("web", "https://a", labels={"x": "1"}), job("web", "https://a", labels={"x": "2"})
+    (tmp_path / "p.yml").write_text(json.dumps({"scrape_configs": [one, two]}), encoding="utf-8")
+    (tmp_path / "b.yml").write_text(MODULES, encoding="utf-8")
+    main.main(["migrate", "--blackbox", str(tmp_path / "b.yml"), "--prometheus", str(tmp_path / "p.yml")])
+    found = reader.parse(capsys.readouterr().out.encode(), "expiry.yml", {})
+    assert [target.name for target in found.targets] == ["https://a", "https://a (2)"]

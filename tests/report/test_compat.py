@@ -1,0 +1,359 @@
+"""
+The names and labels of other exporters: what they say of servers, files, Secrets and domains.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.cli import main
+from exporter.demo.minter import root as minted_root
+from exporter.engine.results import ProbeResult
+from exporter.judgement.verdicts import judge_again
+from exporter.model.observation import Facts, Failed, Item, Observed
+from exporter.model.reasons import Fault, Kind, Reason
+from exporter.pki.certificates import certificate as parsed_certificate
+from exporter.pki.trust import Anchors, TrustStore
+from exporter.report.compat_families import EXPORTERS, chosen
+from exporter.report.exposition import Exposition
+from exporter.report.families import FAMILIES
+from tests.golden.scenes import failed, seen
+from tests.golden.values import TLS, Scene, certificate, facts, intermediate, target
+from tests.report.test_exposition import parsed
+from tests.support.certificates import DAY, NOW
+from tests.support.readme import code, table
+
+ALL = frozenset(EXPORTERS)
+
+
+def text(scene: Scene, exporters: frozenset[str] = ALL, at: float = NOW) -> str:
+    """
+    The exposition with the names of these exporters.
+    """
+    return Exposition(None, exporters).text(scene.targets(), scene.rows(), {}, (), at)
+
+
+def samples(exposed: str, name: str) -> list[tuple[dict[str, str], float]]:
+    """
+    Labels and value of each series of a metric, without `target` and `location`, which all have.
+    """
+    found = [one for family in parsed(exposed) for one in family.samples if one.name == name]
+    assert all({"target", "location"} <= one.labels.keys() for one in found)
+    return [
+        ({key: value for key, value in one.labels.items() if key not in {"target", "location"}}, one.value)
+        for one in found
+    ]
+
+
+def value(exposed: str, name: str) -> float | None:
+    """
+    The value of a metric with one series; None without any.
+    """
+    found = samples(exposed, name)
+    assert len(found) <= 1
+    return found[0][1] if found else None
+
+
+def stored(url: str, label: str, *items: Item, at: float = NOW) -> Scene:
+    """
+    A scene with a file or an object of these items.
+    """
+    return Scene().see(target(url), ProbeResult(label, Observed(Facts(items)), 0.1), at=at)
+
+
+def item(name: str, **settings: object) -> Item:
+    """
+    A leaf in a file.
+    """
+    made = certificate(**settings)  # type: ignore[arg-type] # the settings of `certificate`
+    return Item(name, Kind.LEAF, made.not_before, made.not_after, made)
+
+
+def test_nothing_is_added_without_the_flag() -> None:
+    """
+    The text is the same as ever, and begins the text with the flag.
+    """
+    scene = Scene().see(target(), seen(facts(certificate(), intermediate())))
+    rows = Exposition().text(scene.targets(), scene.rows(), {}, (), NOW)
+
+    assert {family.name for family in parsed(rows)} <= {family.name for family in FAMILIES}
+    assert text(scene).startswith(rows)
+    assert len(text(scene)) > len(rows)
+
+
+def test_every_series_has_the_labels_that_are_told() -> None:
+    """
+    No label is exported that the family does not name, in any of the scenes here.
+    """
+    known = {family.name: set(family.labels) for theirs in EXPORTERS.values() for family in theirs}
+    kinds = [
+        Scene().see(target(), seen(facts(certificate(), intermediate()))),
+        stored("file:///etc/tls.pem", "/etc/tls.pem", item("leaf")),
+        stored("file:///etc/kube.conf", "/etc/kube.conf", item("user/admin")),
+        stored("kubernetes://prod/shop", "prod/shop:tls.crt", item("leaf")),
+        stored("domain:example.com", "example.com", Item("registration", Kind.REGISTRATION, NOW, NOW + DAY)),
+    ]
+    names = set()
+    for scene in kinds:
+        for family in parsed(text(scene)):
+            for sample in family.samples:
+                if sample.name in known:
+                    names.add(sample.name)
+                    assert set(sample.labels) <= known[sample.name]
+
+    needs_trust = {
+        "probe_ssl_last_chain_expiry_timestamp_seconds",
+        "ssl_verified_cert_not_after",
+        "ssl_verified_cert_not_before",
+    }
+    assert names == set(known) - needs_trust
+
+
+def test_blackbox_of_a_server() -> None:
+    """
+    The earliest end is that of all presented certificates; the serial number has whole bytes.
+    """
+    short = intermediate(end=NOW + 10 * DAY)
+    exposed = text(Scene().see(target(), seen(facts(certificate(serial="a2b"), short))))
+
+    assert value(exposed, "probe_success") == 1
+    assert value(exposed, "probe_ssl_earliest_cert_expiry") == NOW + 10 * DAY
+    assert samples(exposed, "probe_tls_version_info") == [({"version": "TLS 1.3"}, 1)]
+    ((info, one),) = samples(exposed, "probe_ssl_last_chain_info")
+    assert one == 1
+    assert (info["serialnumber"], info["subject"]) == ("0a2b", "CN=lms.example.com")
+    assert info["subjectalternative"] == "lms.example.com"
+    # Without a trust store no path is known.
+    assert value(exposed, "probe_ssl_last_chain_expiry_timestamp_seconds") is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "version"),
+    [("TLSv1", "TLS 1.0"), ("TLSv1.3", "TLS 1.3"), ("DTLSv1.2", "DTLS 1.2"), ("Unknown", "unknown")],
+)
+def test_versions_are_named_as_go_names_them(protocol: str, version: str) -> None:
+    """
+    OpenSSL has other words for them.
+    """
+    shown = facts(certificate(), tls=replace(TLS, protocol=protocol))
+    exposed = text(Scene().see(target(), seen(shown)))
+
+    assert samples(exposed, "probe_tls_version_info") == [({"version": version}, 1)]
+
+
+def test_a_series_stays_when_the_certificate_has_expired_and_the_server_is_down() -> None:
+    """
+    Held, with a success of 0; and it never was -1.
+    """
+    old = certificate(end=NOW - DAY)
+    scene = Scene().see(target(), seen(facts(old)), found=[Fault.EXPIRED])
+    expired = text(scene)
+    down = text(scene.see(target(), failed(Reason.TIMEOUT)))
+
+    for exposed in (expired, down):
+        assert value(exposed, "probe_success") == value(exposed, "ssl_probe_success") == 0
+        assert value(exposed, "probe_ssl_earliest_cert_expiry") == NOW - DAY
+        assert [one for _, one in samples(exposed, "ssl_cert_not_after")] == [NOW - DAY]
+
+
+def test_a_server_that_was_never_seen_has_no_end() -> None:
+    """
+    Its success is 0, all else is absent.
+    """
+    exposed = text(Scene().see(target(), failed(Reason.TIMEOUT)))
+
+    assert value(exposed, "probe_success") == 0
+    assert value(exposed, "probe_ssl_earliest_cert_expiry") is None
+    assert samples(exposed, "ssl_cert_not_after") == []
+
+
+def test_the_path_to_an_anchor_decides_the_end_of_the_chain() -> None:
+    """
+    A certificate that was presented for nothing counts for the earliest end only; dates do not hide a path.
+    """
+    above = minted_root("Root", not_before=NOW - 900 * DAY, not_after=NOW + 900 * DAY)
+    other = minted_root("Needless", not_before=NOW - 900 * DAY, not_after=NOW + DAY)
+    leaf = above.issue(
+        "lms.example.com", ["lms.example.com"], not_before=NOW - 90 * DAY, not_after=NOW + 9 * DAY
+    )
+    chain = [parsed_certificate(one.der) for one in (leaf, other)]
+    scene = Scene().see(target(), seen(facts(*chain)))
+    anchors = Anchors(TrustStore([parsed_certificate(above.der)]))
+    (row,) = scene.rows()
+    assert row.held.facts is not None
+    row.held.judged = judge_again(None, row.held.facts, row.target, anchors, NOW, {})
+
+    exposed = text(scene)
+
+    assert value(exposed, "probe_ssl_earliest_cert_expiry") == NOW + DAY
+    assert value(exposed, "probe_ssl_last_chain_expiry_timestamp_seconds") == NOW + 9 * DAY
+    verified = samples(exposed, "ssl_verified_cert_not_after")
+    assert {(one["chain_no"], one["cn"], end) for one, end in verified} == {
+        ("0", "lms.example.com", NOW + 9 * DAY),
+        ("0", "Root", NOW + 900 * DAY),
+    }
+
+
+def test_ssl_exporter_of_a_server() -> None:
+    """
+    Serial numbers are decimal, lists have a comma on both sides, parts of names are unescaped.
+    """
+    leaf = certificate(
+        subject=r"CN=lms.example.com,OU=second,OU=one\, first,O=Shop", issuer=r"CN=A \"b\",O=C", serial="1a2b"
+    )
+    exposed = text(Scene().see(target(), seen(facts(leaf, leaf))))
+
+    assert samples(exposed, "ssl_cert_not_after") == [
+        (
+            {
+                "serial_no": "6699",
+                "issuer_cn": 'A "b"',
+                "cn": "lms.example.com",
+                "dnsnames": ",lms.example.com,",
+                "ou": ",one, first,second,",
+            },
+            NOW + 75 * DAY,
+        )
+    ]
+    assert [one for _, one in samples(exposed, "ssl_cert_not_before")] == [NOW - 15 * DAY]
+    assert samples(exposed, "ssl_prober") == [({"prober": "https"}, 1)]
+    assert samples(exposed, "ssl_tls_version_info") == [({"version": "TLS 1.3"}, 1)]
+
+
+def test_a_hostile_serial_number_and_names_stay_short() -> None:
+    """
+    Python writes no number of more than 4300 digits in decimal; a label has a limit anyway.
+    """
+    leaf = certificate(serial="f" * 20_000, names=tuple(f"{number}.example.com" for number in range(5000)))
+    exposed = text(Scene().see(target(), seen(facts(leaf))))
+
+    for name in ("ssl_cert_not_after", "probe_ssl_last_chain_info"):
+        ((labels, _),) = samples(exposed, name)
+        assert max(map(len, labels.values())) <= 1024
+
+
+def test_files_and_secrets_have_the_labels_of_their_places() -> None:
+    """
+    A file, a Secret, a kubeconfig.
+    """
+    ssl, x509 = "ssl_{}cert_not_after", "x509_cert_not_after"
+    own = {"cn": "lms.example.com", "dnsnames": ",lms.example.com,", "issuer_cn": "Test Intermediate"}
+    names = {"subject_CN": "lms.example.com", "issuer_CN": "Test Intermediate", "serial_number": "6699"}
+    cases = [
+        (
+            *("file:///etc/tls/a.pem", "/etc/tls/a.pem", "leaf", "file_", "file"),
+            {"file": "/etc/tls/a.pem"},
+            {"filename": "a.pem", "filepath": "/etc/tls/a.pem"},
+        ),
+        (
+            *("kubernetes://prod/shop", "prod/shop:tls.crt", "leaf", "kubernetes_", "kubernetes"),
+            {"namespace": "prod", "secret": "shop", "key": "tls.crt"},
+            {"secret_namespace": "prod", "secret_name": "shop", "secret_key": "tls.crt"},
+        ),
+        (
+            *("file:///etc/kube.conf", "/etc/kube.conf", "user/a/b", "kubeconfig_", "kubeconfig"),
+            {"kubeconfig": "/etc/kube.conf", "name": "a/b", "type": "user"},
+            {
+                "filename": "kube.conf",
+                "filepath": "/etc/kube.conf",
+                "embedded_kind": "user",
+                "embedded_key": "a/b",
+            },
+        ),
+    ]
+    for url, label, name, family, prober, place, x509_place in cases:
+        exposed = text(stored(url, label, item(name)))
+
+        assert samples(exposed, ssl.format(family)) == [
+            ({**place, **own, "serial_no": "6699"}, NOW + 75 * DAY)
+        ]
+        assert samples(exposed, "ssl_prober") == [({"prober": prober}, 1)]
+        assert samples(exposed, x509) == [({**x509_place, **names}, NOW + 75 * DAY)]
+        assert value(exposed, "x509_read_errors") == 0
+        assert samples(exposed, "probe_success") == []
+
+
+@pytest.mark.parametrize(
+    "label", ["prod/secrets", "prod/configmap/ca:ca.crt", "validatingwebhookconfiguration/a:b.example.com"]
+)
+def test_what_is_no_secret_has_no_certificate_of_one(label: str) -> None:
+    """
+    Nobody would find it by the labels of Secrets.
+    """
+    exposed = text(stored("kubernetes://prod/shop", label, item("leaf")))
+
+    assert samples(exposed, "ssl_kubernetes_cert_not_after") == samples(exposed, "x509_cert_not_after") == []
+
+
+@pytest.mark.parametrize(("days", "expired"), [(2.5, 0.0), (-2.5, 1.0)])
+def test_what_goes_by_the_clock_goes_by_that_of_the_scrape(days: float, expired: float) -> None:
+    """
+    The same lines, another time: nothing but those values changes.
+    """
+    end = NOW + 75 * DAY
+    at = end - days * DAY
+    scene = stored("file:///a.pem", "/a.pem", item("leaf"))
+    exposition = Exposition(None, ALL)
+    exposition.text(scene.targets(), scene.rows(), {}, (), NOW)
+
+    exposed = exposition.text(scene.targets(), scene.rows(), {}, (), at)
+
+    assert value(exposed, "x509_cert_expired") == expired
+    assert value(exposed, "x509_cert_expires_in_seconds") == days * DAY
+    assert value(exposed, "x509_cert_valid_since_seconds") == at - (NOW - 15 * DAY)
+    assert value(exposed, "x509_cert_not_after") == end
+
+
+@pytest.mark.parametrize(("left", "days"), [(10.9, 10), (0.5, 0), (-0.5, -1), (-10.5, -11)])
+def test_days_of_a_domain_are_rounded_down(left: float, days: float) -> None:
+    """
+    As Go's math.Floor does.
+    """
+    registration = Item("registration", Kind.REGISTRATION, NOW - 99 * DAY, NOW + left * DAY)
+    exposed = text(stored("domain:example.com", "example.com", registration))
+
+    assert samples(exposed, "domain_expiry_days") == [({"domain": "example.com"}, days)]
+    assert samples(exposed, "domain_probe_success") == [({"domain": "example.com"}, 1)]
+
+
+def test_a_domain_that_was_never_found_has_no_days() -> None:
+    """
+    Absent, not -1.
+    """
+    gone = ProbeResult("example.com", Failed(Reason.LOOKUP_FAILED, "no answer"), 0.1)
+    exposed = text(Scene().see(target("domain:example.com"), gone))
+
+    assert samples(exposed, "domain_expiry_days") == []
+    assert samples(exposed, "domain_probe_success") == [({"domain": "example.com"}, 0)]
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_one_exporter_brings_its_own_families_only(name: str) -> None:
+    """
+    Those of the others stay away.
+    """
+    scene = Scene().see(target(), seen(facts(certificate())))
+    others = {family.name for theirs in EXPORTERS.values() for family in theirs}
+    others -= {family.name for family in EXPORTERS[name]}
+
+    assert others.isdisjoint(family.name for family in parsed(text(scene, frozenset({name}))))
+
+
+def test_an_unknown_exporter_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    On the command line, before anything begins.
+    """
+    with pytest.raises(SystemExit):
+        main.parser().parse_args(["--metrics.compat=blackbox,ssl_export"])
+
+    assert "did you mean 'ssl_exporter'?" in capsys.readouterr().err
+    assert chosen("blackbox, x509") == {"blackbox", "x509"}
+
+
+def test_the_manual_tells_each_family() -> None:
+    """
+    The table has the exporters and their families, in their order.
+    """
+    told = {code(name)[0]: code(metrics) for name, _, metrics in table("Name", "Of")}
+
+    assert told == {name: [family.name for family in theirs] for name, theirs in EXPORTERS.items()}
