@@ -1,0 +1,207 @@
+"""
+`expiry-exporter deploy`: the files to run the exporter with compose, Kubernetes, Helm or systemd.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter import __version__
+from exporter.cli import arguments
+from exporter.cli.alerts import label
+from exporter.cli.bundled_files import RELEASE, RuleStyle, alert_files, dashboard_files, report, write_files
+from exporter.config.json_schema import json_schema
+from exporter.config.reader import load
+from exporter.deploy.kinds import KINDS, Bundle, Wanted
+from exporter.deploy.rights import rights
+from exporter.yaml_lines import ConfigError
+
+if TYPE_CHECKING:
+    from exporter.model.targets import Target
+
+DESCRIPTION = """\
+Write the files to run the exporter somewhere. They are yours once written.
+
+  compose      the exporter, Prometheus, Alertmanager and Grafana, wired, with a
+               target whose alert fires: docker compose up
+  kubernetes   manifests: Deployment or StatefulSet, Service, ServiceMonitor, rules,
+               dashboards, and just the rights that the configuration needs
+  helm         a chart with the same objects
+  systemd      a hardened unit with its socket, its user and its directories
+
+Files that differ are replaced with --force only. The configuration is replaced when
+another one is given with --config.file, too.
+"""
+
+
+EXAMPLES = f"""\
+examples:
+  expiry-exporter deploy compose --output-dir expiry
+      then, there: docker compose up --detach
+
+  expiry-exporter deploy kubernetes --output-dir manifests --config.file expiry.yml
+      then: kubectl apply --server-side -f manifests
+
+  expiry-exporter deploy kubernetes --output-dir manifests --shards 4 --storage 100Mi
+      four replicas that share the targets, each with a volume
+
+  expiry-exporter deploy helm --output-dir chart --config.file expiry.yml
+      then: helm upgrade --install expiry-exporter chart --namespace monitoring
+
+  expiry-exporter deploy systemd --output-dir /etc
+      then: systemd-sysusers; systemd-tmpfiles --create; systemctl daemon-reload;
+      systemctl enable --now expiry-exporter.socket expiry-exporter
+
+  expiry-exporter deploy helm --output-dir chart --image registry.example.com/expiry-exporter:{__version__}
+      from your own registry
+"""
+
+
+_CLUSTER_FLAGS = (
+    ("--namespace", "namespace", "monitoring"),
+    ("--prometheus-namespace", "prometheus_namespace", "monitoring"),
+    ("--shards", "shards", 1),
+    ("--storage", "storage", None),
+    ("--metadata-label", "metadata_labels", None),
+)
+"""Flags that mean something in a cluster only, with the names of their values and their defaults."""
+
+
+_CONFIG_MAP_BYTES = 1_000_000
+"""The API server's limit is 1 MiB for all of an object."""
+
+
+_IMAGE = f"ghcr.io/expiry-exporter/expiry-exporter:{__version__}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the flags and the help.
+    """
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("kind", choices=tuple(KINDS), metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--config.file", dest="config_file", metavar="FILE", help="your configuration (default: an example)"
+    )
+    parser.add_argument(
+        "--image",
+        type=_matching(
+            r"[a-z0-9][\w.:/@-]{0,511}", "an image such as registry.example.com/expiry-exporter:1.0"
+        ),
+        metavar="IMAGE",
+        help=f"the exporter's image (default: {_IMAGE})",
+    )
+    arguments.add_url(parser, arguments.linked_url, "where people reach the exporter; alerts then link to it")
+    namespace = _matching(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "the name of a namespace")
+    parser.add_argument(
+        "--namespace",
+        type=namespace,
+        default="monitoring",
+        metavar="NAME",
+        help="kubernetes: where the objects are (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--prometheus-namespace",
+        dest="prometheus_namespace",
+        type=namespace,
+        default="monitoring",
+        metavar="NAME",
+        help="kubernetes, helm: from where the exporter may be scraped (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shards",
+        type=_shards,
+        default=1,
+        metavar="N",
+        help="kubernetes, helm: how many replicas share the targets (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--storage",
+        type=_matching(r"[1-9]\d*(Ki|Mi|Gi|Ti|k|M|G|T)?", "a size such as 100Mi"),
+        metavar="SIZE",
+        help="kubernetes, helm: volume of each replica for its state (default: it is lost with the pod)",
+    )
+    parser.add_argument(
+        "--metadata-label",
+        dest="metadata_labels",
+        action="append",
+        type=label,
+        metavar="NAME=VALUE",
+        help="kubernetes, helm: label by which Prometheus selects its objects, may be repeated (default: "
+        "release=kube-prometheus-stack)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that differ")
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Write the files and print their paths; return the exit code.
+    """
+    useless = [
+        flag
+        for flag, name, default in _CLUSTER_FLAGS
+        if options.kind in {"compose", "systemd"} and getattr(options, name) != default
+    ]
+    if useless:
+        sys.stderr.write(f"{', '.join(useless)}: only for kubernetes and helm, not for {options.kind}\n")
+        return 1
+    text: str | None = None
+    targets: tuple[Target, ...] = ()
+    if options.config_file is not None:
+        try:
+            targets = load(options.config_file, os.environ).targets
+            text = Path(options.config_file).read_text(encoding="utf-8-sig")
+        except ConfigError as error:
+            sys.stderr.writelines(f"{fault}\n" for fault in error.faults)
+            return 1
+        except UnicodeDecodeError:
+            sys.stderr.write(f"{options.config_file} is not UTF-8, as what is written must be: save it so\n")
+            return 1
+        if options.kind in {"kubernetes", "helm"} and len(text.encode()) > _CONFIG_MAP_BYTES:
+            sys.stderr.write(
+                f"{options.config_file} is larger than what a ConfigMap holds, 1 MiB: divide it, and deploy "
+                "each part as an exporter of its own\n"
+            )
+            return 1
+    wanted = Wanted(
+        config=text,
+        rights=rights(targets),
+        version=__version__,
+        image=options.image or _IMAGE,
+        url=options.external_url,
+        namespace=options.namespace,
+        prometheus_namespace=options.prometheus_namespace,
+        shards=options.shards,
+        storage=options.storage or "",
+        labels=dict(options.metadata_labels or [RELEASE]),
+    )
+    bundle = Bundle(
+        alert_files(RuleStyle(external_url=options.external_url)),
+        dashboard_files(options.external_url),
+        json.dumps(json_schema(), indent=2) + "\n",
+    )
+    files = KINDS[options.kind](wanted, bundle)
+    own = files.own if text is not None else (*files.own, files.config)
+    return report(lambda: write_files(options.output_dir, files.texts, own, force=options.force))
+
+
+def _shards(text: str) -> int:
+    number = arguments.positive(text)
+    if number > 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than 1000")
+    return number
+
+
+def _matching(pattern: str, words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
+        return text
+
+    return read

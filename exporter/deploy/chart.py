@@ -1,0 +1,117 @@
+"""
+The templates of the Helm chart: the manifests, with Helm's expressions in the places of values. Pure.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from exporter.deploy.manifests import Inputs, built
+
+_CONDITIONS: Mapping[str, str] = {
+    "deployment.yaml": "and (le (int $.Values.shards) 1) (not $.Values.storage)",
+    "statefulset.yaml": "and (gt (int $.Values.shards) 1) (not $.Values.storage)",
+    "statefulset-with-storage.yaml": "$.Values.storage",
+    "clusterrole.yaml": "$.Values.rbac.cluster",
+    "networkpolicy.yaml": "$.Values.networkPolicy.enabled",
+    "servicemonitor.yaml": "$.Values.serviceMonitor.enabled",
+    "prometheusrule.yaml": "$.Values.prometheusRule.enabled",
+    "dashboards.yaml": "$.Values.dashboards.enabled",
+}
+"""`manifests.chosen` in Helm's language."""
+
+_LOOPS: Mapping[str, str] = {"roles.yaml": "$namespace, $rules := $.Values.rbac.namespaces"}
+"""Files whose objects are there once for each of these."""
+
+
+class Expression(str):
+    """
+    An expression of Helm's. What it gives is written as JSON, which YAML takes in any place.
+    """
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """
+    Writes expressions as marked words, so that nothing quotes them, and no anchors.
+    """
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's name
+        return True
+
+
+def templates(dashboards: list[str]) -> dict[str, str]:
+    """
+    Return the chart's templates by the name of their file. `dashboards` are names of files in the chart.
+    """
+    given = Inputs(
+        name=Expression("$.Release.Name"),
+        namespace=Expression("$.Release.Namespace"),
+        values=_value,
+        config_hash=Expression("sha256sum $.Values.config"),
+        token=Expression("not (empty (or $.Values.rbac.cluster $.Values.rbac.namespaces))"),
+        roles={Expression("$namespace"): Expression("$rules")},
+        rules=Expression('fromYaml ($.Files.Get "rules.yml")'),
+        dashboards={name: Expression(f'$.Files.Get "dashboards/{name}"') for name in dashboards},
+        joined=_joined,
+        formatted=_formatted,
+    )
+    return {file: _template(file, objects) for file, objects in built(given).items()}
+
+
+def _template(file: str, objects: list[dict[str, Any]]) -> str:
+    text = "".join(f"---\n{_dumped(one)}" for one in objects)
+    if file in _LOOPS:
+        return f"{{{{- range {_LOOPS[file]} }}}}\n{text}{{{{- end }}}}\n"
+    if file in _CONDITIONS:
+        return f"{{{{- if {_CONDITIONS[file]} }}}}\n{text}{{{{- end }}}}\n"
+    return text
+
+
+def _dumped(manifest: dict[str, Any]) -> str:
+    found: list[Expression] = []
+
+    def represent(dumper: yaml.SafeDumper, data: Expression) -> yaml.Node:
+        found.append(data)
+        return dumper.represent_scalar("tag:yaml.org,2002:str", f"EXPRESSION-{len(found) - 1}-")
+
+    # A class for each call: the representers of a class are shared by its users.
+    class Marking(_Dumper):
+        pass
+
+    Marking.add_representer(Expression, represent)
+    text = yaml.dump(manifest, Dumper=Marking, sort_keys=False, width=10_000)
+    return re.sub(r"EXPRESSION-(\d+)-", lambda mark: f"{{{{ {found[int(mark[1])]} | toJson }}}}", text)
+
+
+def _value(path: str) -> Expression:
+    return Expression(f"int $.Values.{path}" if path == "shards" else f"$.Values.{path}")
+
+
+def _joined(one: Any, other: Expression) -> Expression:
+    if isinstance(one, dict):
+        return Expression(f"mergeOverwrite {_go(one)} {_go(other)}")
+    return Expression(f"concat {_go(one)} {_go(other)}")
+
+
+def _formatted(text: str, *values: Any) -> Expression:
+    return Expression(" ".join(["printf", json.dumps(text.replace("{}", "%v")), *map(_go, values)]))
+
+
+def _go(value: Any) -> str:
+    """
+    Return a value as an argument in Helm's language.
+    """
+    match value:
+        case Expression():
+            return f"({value})"
+        case dict():
+            inside = [part for key, one in value.items() for part in (json.dumps(key), _go(one))]
+            return f"({' '.join(['dict', *inside])})"
+        case list():
+            return f"({' '.join(['list', *map(_go, value)])})"
+    return json.dumps(value)

@@ -1,0 +1,3 @@
+"""
+Tests of the files for compose, Kubernetes, Helm and systemd.
+"""

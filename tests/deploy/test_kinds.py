@@ -1,0 +1,399 @@
+"""
+The files of each kind: valid by the schemas of those who read them, and alike where they say the same.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from exporter.cli import main
+from exporter.config.reader import load
+from tests.support.readme import REPOSITORY
+
+HELM = shutil.which("helm") or str(REPOSITORY / ".tests" / "tools" / "helm")
+
+VERSIONS = ("1.25", "1.28", "1.31", "1.34")
+"""Versions of Kubernetes whose schemas are asked."""
+
+SHAPES: dict[str, Sequence[str]] = {
+    "plain": (),
+    "shards": ("--shards=3",),
+    "storage": ("--storage=100Mi", "--web.external-url=https://expiry.example.com/a%20b"),
+    "rights": ("--shards=2", "--storage=1Gi", "--config.file={}", "--metadata-label=release=other"),
+}
+"""Flags for each shape that the objects may have."""
+
+CONFIG = """\
+# Not only ASCII: ü
+targets:
+  - url: kubernetes://*/*
+    kubernetes: {resources: [webhooks, certificates]}
+  - kubernetes://prod/web
+  - kubernetes://prod/shop
+  - kubernetes://test/*
+  - url: kubernetes://test/ca
+    kubernetes: {resources: [configmaps]}
+  - kubernetes://other-cluster/prod/web
+  - url: kubernetes://there/*
+    kubernetes: {kubeconfig: there.yml}
+"""
+
+
+def deploy(kind: str, directory: Path, *flags: str) -> Path:
+    """
+    Write the files, and return where they are.
+    """
+    assert main.main(["deploy", kind, f"--output-dir={directory}", *flags]) == 0
+    return directory
+
+
+def objects(directory: Path) -> list[dict[str, Any]]:
+    """
+    All manifests in the directory.
+    """
+    return [
+        one for path in sorted(directory.iterdir()) for one in yaml.safe_load_all(path.read_text("utf-8"))
+    ]
+
+
+def by_name(manifests: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """
+    Manifests by what identifies them in a cluster.
+    """
+    found = {
+        (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]): one for one in manifests
+    }
+    assert len(found) == len(manifests)
+    return found
+
+
+@pytest.fixture(params=SHAPES)
+def flags(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """
+    Flags of `deploy`.
+    """
+    path = tmp_path / "mine.yml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return [flag.format(path) for flag in SHAPES[request.param]]
+
+
+def test_manifests_are_valid_in_each_version(flags: list[str], tmp_path: Path) -> None:
+    """
+    Strictly: without keys that Kubernetes does not know. Its schemas have no objects of the operator.
+    """
+    manifests = objects(deploy("kubernetes", tmp_path / "out", *flags))
+    for version in VERSIONS:
+        for one in manifests:
+            if not one["apiVersion"].startswith("monitoring.coreos.com/"):
+                kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_the_chart_gives_the_manifests(flags: list[str], tmp_path: Path) -> None:
+    """
+    The linter finds nothing, and each object of the chart is that of the manifests.
+    """
+    chart = deploy("helm", tmp_path / "chart", *flags)
+    subprocess.run([HELM, "lint", "--strict", chart], check=True, capture_output=True)
+    rendered = subprocess.check_output(
+        [HELM, "template", "expiry-exporter", chart, "--namespace=elsewhere"], text=True
+    )
+    manifests = objects(deploy("kubernetes", tmp_path / "out", "--namespace=elsewhere", *flags))
+    assert by_name(list(yaml.safe_load_all(rendered))) == by_name(manifests)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("shards=0", "shards: Must be greater than or equal to 1"),
+        ("shards=many", "shards: Invalid type. Expected: integer, given: string"),
+        ("storage=lots", "storage: Does not match pattern"),
+        ("sharts=2", "Additional property sharts is not allowed"),
+        ("image=", "image: Does not match pattern"),
+        ("imagePullPolicy=Sometimes", "imagePullPolicy must be one of"),
+        ("serviceMonitor.interval=often", "serviceMonitor.interval: Does not match pattern"),
+        ("rbac.cluster[0].verbs[0]=delete", "rbac.cluster.0.verbs.0"),
+        ("resources.limits.memory=plenty", "resources.limits.memory: Does not match pattern"),
+    ],
+)
+def test_nonsense_values_are_refused(value: str, words: str, tmp_path: Path) -> None:
+    """
+    Helm names the value and what is wrong with it.
+    """
+    chart = deploy("helm", tmp_path)
+    done = subprocess.run(
+        [HELM, "template", chart, "--set", value], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+def test_objects_that_are_switched_off_are_not_there(tmp_path: Path) -> None:
+    """
+    Without the operator, a sidecar and network policies, what remains runs.
+    """
+    chart = deploy("helm", tmp_path)
+    off = ["serviceMonitor", "prometheusRule", "dashboards", "networkPolicy"]
+    rendered = subprocess.check_output(
+        [HELM, "template", chart, *(f"--set={one}.enabled=false" for one in off)], text=True
+    )
+    kinds = sorted(one["kind"] for one in yaml.safe_load_all(rendered))
+    assert kinds == ["ConfigMap", "Deployment", "PodDisruptionBudget", "Service", "ServiceAccount"]
+
+
+def test_more_volumes_and_flags_are_taken(tmp_path: Path) -> None:
+    """
+    Of the chart, behind its own.
+    """
+    chart = deploy("helm", tmp_path)
+    extra = {
+        "extraArgs": ["--web.config.file=/etc/web/web.yml"],
+        "extraVolumes": [{"name": "web", "secret": {"secretName": "web"}}],
+        "extraVolumeMounts": [{"name": "web", "mountPath": "/etc/web"}],
+    }
+    (tmp_path / "more.yaml").write_text(json.dumps(extra))
+    rendered = subprocess.check_output(
+        [HELM, "template", chart, f"--values={tmp_path / 'more.yaml'}"], text=True
+    )
+    (workload,) = (one for one in yaml.safe_load_all(rendered) if one["kind"] == "Deployment")
+    pod = workload["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"][-1:] == extra["extraArgs"]
+    assert pod["volumes"][-1:] == extra["extraVolumes"]
+    assert pod["containers"][0]["volumeMounts"][-1:] == extra["extraVolumeMounts"]
+
+
+def test_rights_are_just_what_the_configuration_needs(tmp_path: Path) -> None:
+    """
+    No more than `list` and `watch`, of named Secrets if they are named; nothing for other clusters.
+    """
+    (tmp_path / "mine.yml").write_text(CONFIG, encoding="utf-8")
+    manifests = objects(
+        deploy("kubernetes", tmp_path / "out", f"--config.file={tmp_path / 'mine.yml'}", "--namespace=here")
+    )
+    rules = {
+        (one["kind"], one["metadata"].get("namespace", ""), *rule["resources"]): rule.get("resourceNames")
+        for one in manifests
+        for rule in one.get("rules", [])
+    }
+    assert rules == {
+        ("ClusterRole", "", "validatingwebhookconfigurations"): None,
+        ("ClusterRole", "", "mutatingwebhookconfigurations"): None,
+        ("ClusterRole", "", "certificates"): None,
+        ("Role", "prod", "secrets"): ["shop", "web"],
+        ("Role", "test", "secrets"): None,
+        ("Role", "test", "configmaps"): ["ca"],
+    }
+    verbs = [rule["verbs"] for one in manifests for rule in one.get("rules", [])]
+    assert all(some == ["list", "watch"] for some in verbs)
+    assert {one["subjects"][0]["namespace"] for one in manifests if "subjects" in one} == {"here"}
+
+
+def test_without_targets_in_the_cluster_there_are_no_rights(tmp_path: Path) -> None:
+    """
+    Nor a token of the service account.
+    """
+    manifests = objects(deploy("kubernetes", tmp_path))
+    assert not [one for one in manifests if "Role" in one["kind"]]
+    (workload,) = (one for one in manifests if one["kind"] == "Deployment")
+    assert workload["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+
+
+def test_the_pod_is_as_restricted_as_the_standard_asks(flags: list[str], tmp_path: Path) -> None:
+    """
+    The Pod Security Standard `restricted`, and a root file system that can't be written.
+    """
+    manifests = objects(deploy("kubernetes", tmp_path / "out", *flags))
+    (workload,) = (one for one in manifests if one["kind"] in {"Deployment", "StatefulSet"})
+    pod = workload["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"livenessProbe", "readinessProbe", "resources"} <= container.keys()
+    served = main.parser(["serve"])
+    given = [flag for flag in container["args"] if not flag.startswith("--shard.index")]
+    assert served.parse_args(["serve", *given]).config_file == "/etc/expiry-exporter/expiry.yml"
+
+
+def test_the_compose_file_is_valid(tmp_path: Path) -> None:
+    """
+    By the schema of the Compose specification. What it mounts is there.
+    """
+    directory = deploy("compose", tmp_path)
+    document = yaml.safe_load((directory / "compose.yml").read_text("utf-8"))
+    schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    jsonschema.validate(document, json.loads(schema.read_text("utf-8")))
+    for service in document["services"].values():
+        for mount in service["volumes"]:
+            source = mount.split(":")[0]
+            assert source in document["volumes"] or (directory / source).is_dir()
+    main.parser(["serve"]).parse_args(["serve", *document["services"]["expiry-exporter"]["command"]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("compose", "expiry-exporter/expiry.yml"), ("systemd", "expiry-exporter/expiry.yml")],
+)
+def test_the_example_configuration_is_good(kind: str, file: str, tmp_path: Path) -> None:
+    """
+    The exporter takes it, without a warning.
+    """
+    path = deploy(kind, tmp_path) / file
+    config = load(str(path), {})
+    assert config.targets
+    assert config.warnings == ()
+    first, _, rest = path.read_text("utf-8").partition("\n")
+    schema = path.parent / first.removeprefix("# yaml-language-server: $schema=")
+    jsonschema.validate(yaml.safe_load(rest), json.loads(schema.read_text("utf-8")))
+
+
+def test_the_example_in_a_cluster_is_good(tmp_path: Path) -> None:
+    """
+    That of manifests and chart, which is the same.
+    """
+    (config,) = objects_of_kind(deploy("kubernetes", tmp_path / "out"), "ConfigMap", "expiry.yml")
+    path = tmp_path / "expiry.yml"
+    path.write_text(config["data"]["expiry.yml"], encoding="utf-8")
+    assert load(str(path), {}).warnings == ()
+
+
+def objects_of_kind(directory: Path, kind: str, key: str) -> list[dict[str, Any]]:
+    """
+    Objects of this kind with this key in their data.
+    """
+    return [one for one in objects(directory) if one["kind"] == kind and key in one["data"]]
+
+
+@pytest.mark.parametrize("kind", ["compose", "kubernetes", "helm", "systemd"])
+def test_a_faulty_configuration_is_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    All its faults are told as the server tells them, and nothing is written.
+    """
+    path = tmp_path / "mine.yml"
+    path.write_text("targets:\n  - url: htps://a.example\n    tiemout: 5s\n")
+    assert main.main(["deploy", kind, f"--output-dir={tmp_path / 'out'}", f"--config.file={path}"]) == 1
+    told = capsys.readouterr().err
+    assert f"{path}:2" in told
+    assert "tiemout" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_in_another_encoding_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    YAML may be UTF-16; what is written around it is not.
+    """
+    path = tmp_path / "mine.yml"
+    path.write_text("targets: [https://a.example]\n", encoding="utf-16")
+    assert main.main(["deploy", "helm", f"--output-dir={tmp_path / 'out'}", f"--config.file={path}"]) == 1
+    assert "is not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["kubernetes", "helm"])
+def test_a_configuration_that_no_configmap_holds_is_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Before anything is written.
+    """
+    path = tmp_path / "mine.yml"
+    path.write_text("targets: [https://a.example]\n" + "# more\n" * 150_000)
+    assert main.main(["deploy", kind, f"--output-dir={tmp_path / 'out'}", f"--config.file={path}"]) == 1
+    assert "1 MiB" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_user_changed_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Their configuration always; other files unless --force says so.
+    """
+    directory = deploy("compose", tmp_path)
+    mine = directory / "expiry-exporter" / "expiry.yml"
+    mine.write_text("targets: []\n")
+    (directory / "compose.yml").write_text("services: {}\n")
+    assert main.main(["deploy", "compose", f"--output-dir={directory}"]) == 1
+    assert "compose.yml" in capsys.readouterr().err
+    assert (directory / "compose.yml").read_text() == "services: {}\n"
+    deploy("compose", directory, "--force")
+    assert "@" not in (directory / "compose.yml").read_text()
+    assert mine.read_text() == "targets: []\n"
+    other = tmp_path / "other.yml"
+    other.write_text("targets: [https://b.example]\n")
+    deploy("compose", directory, "--force", f"--config.file={other}")
+    assert mine.read_text() == other.read_text()
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--shards=0", "--shards=1001", "--storage=lots", "--image=A B", "--namespace=Up", "--metadata-label=x"],
+)
+def test_flags_that_make_no_sense_are_refused(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    By the command line, with the flag's name.
+    """
+    with pytest.raises(SystemExit):
+        main.main(["deploy", "kubernetes", f"--output-dir={tmp_path}", flag])
+    assert flag.partition("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["compose", "systemd"])
+def test_flags_of_another_kind_are_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Rather than do less than was asked for.
+    """
+    given = ["deploy", kind, f"--output-dir={tmp_path / 'out'}", "--shards=2", "--storage=1Gi"]
+    assert main.main(given) == 1
+    assert f"--shards, --storage: only for kubernetes and helm, not for {kind}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+def test_the_unit_is_hardened(tmp_path: Path) -> None:
+    """
+    Its tool finds no fault in the units, and calls their exposure small: 10 is none, 0 the most protection.
+    """
+    units = deploy("systemd", tmp_path) / "systemd" / "system"
+    names = ("expiry-exporter.service", "expiry-exporter.socket")
+    service = units / names[0]
+    # What is started must exist.
+    program = "/opt/expiry-exporter/bin/expiry-exporter"
+    text = service.read_text()
+    (started,) = re.findall(rf"^ExecStart={program} (.*)$", text, re.MULTILINE)
+    options = main.parser(["serve"]).parse_args(["serve", *started.split()])
+    assert options.systemd_socket
+    service.write_text(text.replace(program, sys.executable))
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(str(units / name) for name in names)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not [line for line in checked.stderr.splitlines() if "expiry-exporter" in line]
+    exposure = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=15", service],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert exposure.returncode == 0, exposure.stdout[-300:]
