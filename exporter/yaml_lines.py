@@ -92,6 +92,12 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
+_VARIABLE = re.compile(r"\$\{\w+\}")
+
+
+UNEXPANDED = "variables of the environment are not expanded here: write the value itself"
+
+
 class Document:
     """
     A YAML document: its value, the line of each part, and the faults found so far.
@@ -110,6 +116,10 @@ class Document:
         self.faults: list[ConfigFault] = []
         self.count = 0
         """Number of values so far."""
+        self.merging: set[int] = set()
+        """Identities of the mappings that are being merged: none may merge itself."""
+        self.unexpanded: set[Loc] = set()
+        """The places of texts with `${NAME}`."""
 
     def place(self, loc: Loc) -> tuple[int, str]:
         """
@@ -124,6 +134,8 @@ class Document:
         Add a fault of the value at `loc`. `line` replaces the value's own line.
         """
         known, path = self.place(loc)
+        if loc in self.unexpanded or loc[:-1] in self.unexpanded:
+            message += f" ({UNEXPANDED})"
         self.faults.append(ConfigFault(self.file, line or known, path, message))
 
     def refuse(self, loc: Loc, message: str, line: int | None = None) -> NoReturn:
@@ -155,6 +167,8 @@ class Document:
             return [self.take(part, (*loc, index)) for index, part in enumerate(node.value)]
         if "\0" in node.value:
             self.fault(loc, "holds the character NUL, which no file name can")
+        if _VARIABLE.search(node.value):
+            self.unexpanded.add(loc)
         return None if node.tag == f"{_PLAIN}null" else node.value.replace("\0", "\ufffd")
 
     def take_mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
@@ -162,22 +176,43 @@ class Document:
         Return the value of a mapping, without keys that have a fault. Raises ConfigError as `take` does.
         """
         mapping: dict[str, Any] = {}
+        merged: list[yaml.Node] = []
         for key, value in node.value:
             line = _line(key)
             name = self.take(key, loc) if isinstance(key, yaml.ScalarNode) else None
             if name is None:
                 self.fault(loc, "a key must be text; a value that starts with '{' or '[' needs quotes", line)
             elif key.tag == f"{_PLAIN}merge":
-                self.fault(
-                    loc, "merge keys (<<) are not supported: what targets share goes under 'defaults:'", line
-                )
+                merged.append(value)
             elif name in mapping:
                 first = self.lines[*loc, name]
                 self.fault((*loc, name), f"is written twice, first in line {first}: remove one", line)
             else:
                 self.lines[*loc, name] = line
                 mapping[name] = self.take(value, (*loc, name))
+        for one in merged:
+            self.merge(mapping, one, loc)
         return mapping
+
+    def merge(self, mapping: dict[str, Any], node: yaml.Node, loc: Loc) -> None:
+        """
+        Add the keys of a mapping, or of each in a list, that are not there (https://yaml.org/type/merge.html).
+        """
+        if isinstance(node, yaml.SequenceNode):
+            for one in node.value:
+                self.merge(mapping, one, loc)
+        elif not isinstance(node, yaml.MappingNode):
+            self.fault(loc, "<< takes a mapping, or a list of mappings: <<: *name", _line(node))
+        elif id(node) in self.merging:
+            self.refuse(loc[:2], _TOO_DEEP)
+        else:
+            # Taken where it stands now, so that its faults are told of the place that uses it.
+            own = dict(self.lines)
+            self.merging.add(id(node))
+            found = self.take_mapping(node, loc)
+            self.merging.discard(id(node))
+            mapping.update({name: value for name, value in found.items() if name not in mapping})
+            self.lines.update(own)
 
 
 def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
@@ -204,7 +239,11 @@ def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
         problem = str(error.problem)
         hint = next((f" ({hint})" for start, hint in _HINTS.items() if problem.startswith(start)), "")
         mark = error.problem_mark
-        document.refuse((), f"is not valid YAML: {problem}{hint}", mark.line + 1 if mark else 1)
+        line = mark.line + 1 if mark else 1
+        # A quote that is never closed ends at the end of the file: it is told where it begins.
+        if error.context_mark is not None and "quoted scalar" in str(error.context):
+            line, hint = error.context_mark.line + 1, " (a quote that is opened here is not closed)"
+        document.refuse((), f"is not valid YAML: {problem}{hint}", line)
     document.value = None if node is None else document.take(node, ())
     return document
 

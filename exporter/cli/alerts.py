@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metadata-label",
         dest="metadata_labels",
         action="append",
-        type=_label,
+        type=label,
         metavar="NAME=VALUE",
         help="label of the manifest, may be repeated (default: release=kube-prometheus-stack)",
     )
@@ -143,7 +143,10 @@ def _check(path: str, style: RuleStyle) -> int:
     return 1
 
 
-def _label(text: str) -> tuple[str, str]:
+def label(text: str) -> tuple[str, str]:
+    """
+    Return name and value of a label as Kubernetes takes it. Raises argparse.ArgumentTypeError.
+    """
     name, separator, value = text.partition("=")
     if not separator or not _LABEL_NAME.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a label NAME=VALUE as Kubernetes takes it")

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from exporter import logs
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.model.policies import BUILT_IN
+from exporter.net.gates import USUAL
+from exporter.report.compat_families import chosen
 
 DEFAULT_ADDRESS = ":10119"
 """The exporters' range, 9100 to 9999, is fully allocated and its list goes on above 10000: this one is
@@ -85,8 +87,26 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         dest="listen_address",
         metavar="ADDRESS",
         type=_address,
-        default=DEFAULT_ADDRESS,
-        help="[host]:port to listen on (default: %(default)s)",
+        action="append",
+        help=f"[host]:port to listen on; may be repeated (default: {DEFAULT_ADDRESS})",
+    )
+    parser.add_argument(
+        "--web.systemd-socket",
+        dest="systemd_socket",
+        action="store_true",
+        help="listen on the sockets that systemd passes (.socket unit) instead",
+    )
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config",
+        metavar="FILE",
+        help="TLS, passwords and headers of the port, in exporter-toolkit's format (default: none of them)",
+    )
+    parser.add_argument(
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="allow POST /-/reload and /-/quit (SIGHUP always reloads)",
     )
     parser.add_argument(
         "--web.timeout-offset",
@@ -97,12 +117,39 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         help="taken off Prometheus's scrape timeout, for the answer to arrive in time (default: %(default)g)",
     )
     parser.add_argument(
+        "--metrics.compat",
+        dest="compat",
+        metavar="EXPORTERS",
+        type=_compat,
+        help="export the metrics of these too, with commas between: blackbox, ssl_exporter, x509, domain",
+    )
+    parser.add_argument(
         "--sweep.concurrency",
         dest="concurrency",
         metavar="N",
         type=positive,
         default=CONCURRENCY,
         help="looks under way at a time (default: %(default)s)",
+    )
+    for flag, name, default, words in (
+        ("--sweep.per-address", "per_address", USUAL.most, "looks under way at a time"),
+        ("--sweep.per-address-rate", "per_address_rate", USUAL.rate, "new looks in a second"),
+    ):
+        parser.add_argument(
+            flag,
+            dest=name,
+            metavar="N",
+            type=_not_negative,
+            default=default,
+            help=f"{words} at one address of another host, 0: no limit (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--sweep.processes",
+        dest="processes",
+        metavar="N",
+        type=positive,
+        help="processes that look at servers; 1: no other than the first (default: from 500 servers on one "
+        "for each processor, at most 4)",
     )
 
 
@@ -177,6 +224,13 @@ def _address(text: str) -> tuple[str | None, int]:
     return host.removeprefix("[").removesuffix("]") or None, int(port)
 
 
+def _compat(text: str) -> frozenset[str]:
+    try:
+        return chosen(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def external_url(text: str) -> str:
     """
     Return the URL of a web site without a final slash. Raises argparse.ArgumentTypeError.
@@ -223,6 +277,15 @@ def _patience(text: str) -> float:
     if not 0 < value <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, up to 3600")
     return value
+
+
+def _not_negative(text: str) -> int:
+    """
+    Return a whole number, 0 or above. Raises argparse.ArgumentTypeError.
+    """
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 def positive(text: str) -> int:

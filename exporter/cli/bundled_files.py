@@ -6,7 +6,7 @@ the Grafana dashboards.
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -99,17 +99,21 @@ def write_alerts(
     YAML or in a template. Raises BundleError, and then has written nothing, when another file stands in the
     place of one and `force` is not set. The Alertmanager example is never replaced.
     """
+    wanted = alert_files(style, runbooks_url)
+    own = [EXAMPLE] if EXAMPLE in wanted else []
+    return write_files(directory, wanted, own, force=force)
+
+
+def alert_files(style: RuleStyle, runbooks_url: str | None = None) -> dict[str, str]:
+    """
+    Return the texts of the alert files by their path.
+    """
     wanted = dict(_texts(shipped("alerts", "alerts"), ""))
     rules = _linked(wanted.pop("rules.yml"), style.external_url, runbooks_url)
     if style.format == "grafana":
         # Grafana's own Alertmanager reads neither.
         wanted = {name: text for name, text in wanted.items() if name.startswith("runbooks/")}
-    wanted |= _rule_files(rules, style)
-    return _write(
-        {directory / name: text for name, text in wanted.items()},
-        directory / EXAMPLE if EXAMPLE in wanted else None,
-        force=force,
-    )
+    return wanted | _rule_files(rules, style)
 
 
 def installed_rules(text: str, style: RuleStyle) -> tuple[str, list[str]]:
@@ -151,13 +155,20 @@ def write_dashboards(
     the exporter's pages, else to the project's repository. Raises BundleError, and then has written nothing,
     when a file differs from one already there and `force` is not set.
     """
+    return write_files(directory, dashboard_files(external_url, runbooks_url), force=force)
+
+
+def dashboard_files(external_url: str | None, runbooks_url: str | None = None) -> dict[str, str]:
+    """
+    Return the texts of the dashboards by the name of their file.
+    """
     page = _inside_json(external_url) if external_url is not None else None
     wanted = {}
     for name, text in _texts(shipped("dashboards", "grafana"), ""):
         if name.endswith(".json"):
             paged = text.replace(_STATUS_PAGE, page or _STATUS_PAGE)
-            wanted[directory / f"expiry-{name}"] = _linked(paged, page, runbooks_url)
-    return _write(wanted, None, force=force)
+            wanted[f"expiry-{name}"] = _linked(paged, page, runbooks_url)
+    return wanted
 
 
 def _linked(text: str, external_url: str | None, runbooks_url: str | None) -> str:
@@ -179,21 +190,27 @@ def _inside_json(text: str) -> str:
     return json.dumps(text)[1:-1]
 
 
-def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Written:
+def write_files(
+    directory: Path, texts: Mapping[str, str], own: Collection[str] = (), *, force: bool
+) -> Written:
     """
-    Write the files whose content differs; `own` only where no file exists.
+    Write the files whose content differs; of `own`, the user's, only those that do not exist.
+
+    Raises BundleError, and then has written nothing, when another file stands in the place of one and `force`
+    is not set.
     """
+    wanted = {directory / name: text for name, text in texts.items()}
     try:
         there = {path: path.read_bytes() if path.exists() else None for path in wanted}
     except OSError as error:
         raise BundleError(f"can't read what is at {error.filename}: {error.strerror}") from error
     to_write = {path: text for path, text in wanted.items() if there[path] != text.encode()}
-    kept = own in to_write and there[own] is not None
-    if own is not None and kept:
-        del to_write[own]
+    kept = sorted(path for name in own if (path := directory / name) in to_write and there[path] is not None)
+    for path in kept:
+        del to_write[path]
     others = sorted(str(path) for path in to_write if there[path] is not None)
     if others and not force:
-        never = f"; {EXAMPLE} is never replaced" if own is not None else ""
+        never = f"; {', '.join(own)} {'is' if len(own) == 1 else 'are'} never replaced" if own else ""
         listed = "".join(f"\n  {path}" for path in others)
         raise BundleError(
             f"nothing was written, these files are there and differ:{listed}\n--force replaces them{never}"
@@ -204,7 +221,7 @@ def _write(wanted: Mapping[Path, str], own: Path | None, *, force: bool) -> Writ
             path.write_bytes(text.encode())
     except OSError as error:
         raise BundleError(f"can't write {error.filename}: {error.strerror}") from error
-    return Written(tuple(sorted(to_write)), (own,) if own is not None and kept else ())
+    return Written(tuple(sorted(to_write)), tuple(kept))
 
 
 def report(write: Callable[[], Written]) -> int:

@@ -16,6 +16,7 @@ from typing import TextIO
 from rich.text import Text
 
 from exporter.cli import arguments
+from exporter.cli.details import details
 from exporter.cli.one_shot import looked, misused
 from exporter.cli.terminal import (
     GAP,
@@ -125,6 +126,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print endpoints of these levels only, such as critical,unknown; the exit code counts all",
     )
     parser.add_argument("--output", choices=("table", "json"), default="table", help="(default: %(default)s)")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="below the table: subject, issuer, names, key, fingerprint, deadlines of all items",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -141,7 +148,10 @@ def run(options: argparse.Namespace) -> int:
     if options.output == "json":
         print_json(inventory, now, sys.stdout, refused)
     else:
-        print_table(inventory, now, sys.stdout, options.only or frozenset(Level), refused)
+        only = options.only or frozenset(Level)
+        print_table(inventory, now, sys.stdout, only, refused)
+        if options.verbose:
+            print_details(inventory, now, sys.stdout, only)
     return int(level(inventory, now, refused))
 
 
@@ -227,7 +237,9 @@ def _entry(row: EndpointRow, found: Status) -> Entry:
     about_all = [what for what in found.findings if what.item not in names]
     # A fault of the whole endpoint belongs to its leaf: a list of its issuer is not to be blamed.
     place = next((at for at, one in enumerate(lines) if one.name.startswith("leaf")), 0)
-    lines[place] = _line(lines[place].judged, [*about_all, *lines[place].findings])
+    # In the order of the status: an end comes before why clients refuse it.
+    here = [*about_all, *lines[place].findings]
+    lines[place] = _line(lines[place].judged, [what for what in found.findings if what in here])
     return Entry(found.level, row, tuple(sorted(lines, key=_rank)))
 
 
@@ -276,6 +288,16 @@ def print_table(
         for words in _left_out(scrape):
             out.line(Text(words, "dim"))
         out.line(Text(summary, "bold"))
+
+
+def print_details(inventory: Inventory, now: float, stream: TextIO, only: Collection[Level]) -> None:
+    """
+    Print all that is known of the endpoints with one of these levels, in the order of the table.
+    """
+    for one in entries(inventory, now):
+        if one.level in only:
+            stream.write("\n")
+            stream.writelines(f"{line}\n" for line in details(one.row))
 
 
 def _left_out(scrape: Scrape) -> Iterator[str]:
@@ -419,7 +441,8 @@ def print_json(inventory: Inventory, now: float, stream: TextIO, refused: Collec
     """
     Print the endpoints as JSON: `{"level": ..., "refused": [...], "endpoints": [...]}`.
 
-    Times are in seconds since the epoch. `refused` are texts that are no target.
+    Times are in seconds since the epoch, and once more as text in `rfc3339`. `refused` are texts that are no
+    target.
     """
     found = {
         "level": level(inventory, now, refused).name.lower(),

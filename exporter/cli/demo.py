@@ -12,6 +12,8 @@ from exporter.cli import arguments
 from exporter.cli.serve import ListenError, fail, start
 from exporter.config.settings import Config
 from exporter.demo import endpoints
+from exporter.server.port import Port
+from exporter.yaml_lines import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,16 +31,17 @@ def run(options: argparse.Namespace) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="expiry-demo-") as directory:
         try:
-            asyncio.run(_serve(options, directory)).cancel()
-        except ListenError as error:
+            port = Port(options.web_config, options.external_url, lifecycle=options.lifecycle)
+            asyncio.run(_serve(options, directory, port)).cancel()
+        except (ConfigError, ListenError) as error:
             return fail(str(error))
     return 0
 
 
-async def _serve(options: argparse.Namespace, directory: str) -> threading.Timer:
+async def _serve(options: argparse.Namespace, directory: str, port: Port) -> threading.Timer:
     shown = await endpoints.start(time.time(), directory)
     try:
         config = Config(shown.targets)
-        return await start(options, lambda: config)
+        return await start(options, lambda: config, port)
     finally:
         await shown.close()

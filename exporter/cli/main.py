@@ -8,6 +8,7 @@ import gc
 import os
 import resource
 import sys
+import textwrap
 from collections.abc import Collection, Sequence
 from importlib import import_module
 from types import ModuleType
@@ -53,11 +54,17 @@ examples:
 
 COMMANDS = {
     "serve": "serve metrics to Prometheus; what is done without a command, too",
+    "init": "write a configuration to begin with",
     "check": "look once and print what is found, the most urgent first",
     "forecast": "look once and tell which alerts will fire on which day",
+    "discover": "look around, and print what is found as a configuration",
     "alerts": "write the alerting rules, the Alertmanager example, templates and runbooks",
     "dashboards": "write the Grafana dashboards",
+    "deploy": "write what runs it: compose, kubernetes, helm or systemd",
     "manual": "print a chapter of the manual, or the runbook of an alert",
+    "schema": "print the JSON schema of the configuration, for editors",
+    "completion": "print the script that lets a shell complete commands and flags",
+    "migrate": "write a configuration from those of other exporters",
     "demo": "serve with embedded endpoints in every state",
 }
 """
@@ -98,7 +105,7 @@ def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     whole = argparse.ArgumentParser(
         prog="expiry-exporter",
-        usage=f"%(prog)s [COMMAND] [FLAG ...]\n\ncommands: {', '.join(COMMANDS)}",
+        usage="%(prog)s [COMMAND] [FLAG ...]\n\n" + textwrap.fill(f"commands: {', '.join(COMMANDS)}", 80),
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=raw,

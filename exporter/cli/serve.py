@@ -6,31 +6,46 @@ import argparse
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 from aiohttp import web
 
 from exporter.cli.state_path import state_path
+from exporter.config import values
 from exporter.config.reader import load
+from exporter.config.schema import Settings
 from exporter.config.settings import Config
+from exporter.config.web_config import load as load_web_config
+from exporter.engine.collector import calm_collector
 from exporter.engine.descriptors import client_slots
 from exporter.logs import fields
 from exporter.model.urls import join_host_port
+from exporter.net.gates import Limits
 from exporter.server.app import application
 from exporter.server.clients import Clients
+from exporter.server.port import Port
 from exporter.server.service import Options, Service
 from exporter.yaml_lines import ConfigError
 
 logger = logging.getLogger(__name__)
+
+
+DEFAULT_ADDRESS = (None, 10119)
+"""Host (None: all addresses of this machine) and port."""
+
+
+OWN_CERTIFICATE = "the exporter's own port"
+"""The name of the target that is added for the certificate of a web configuration."""
 
 
 SHUTDOWN_TIMEOUT = 0.3
@@ -59,15 +74,23 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.shard_index < options.shard_total:
         return fail(f"--shard.index {options.shard_index} is not from 0 to {options.shard_total - 1}")
     if options.config_check:
-        return _check_config(options.config_file)
-
-    def configuration() -> Config:
-        config = load(options.config_file, os.environ)
-        mine = [one for one in config.targets if shard(one.name, options.shard_total) == options.shard_index]
-        return replace(config, targets=tuple(mine))
+        return _check_config(options.config_file, options.web_config)
 
     try:
-        asyncio.run(start(options, configuration)).cancel()
+        port = Port(options.web_config, options.external_url, lifecycle=options.lifecycle)
+
+        def configuration() -> Config:
+            config = load(options.config_file, os.environ)
+            total: int = options.shard_total
+            index: int = options.shard_index
+
+            def is_mine(name: str) -> bool:
+                return shard(name, total) == index
+
+            mine = tuple(one for one in config.targets if is_mine(one.name))
+            return with_own_certificate(replace(config, targets=mine, is_mine=is_mine), port)
+
+        asyncio.run(start(options, configuration, port)).cancel()
     except (ConfigError, ListenError) as error:
         return fail(str(error))
     return 0
@@ -76,15 +99,35 @@ def run(options: argparse.Namespace) -> int:
 def shard(name: str, total: int) -> int:
     """
     Return the replica that probes a target: the same for every replica, version and machine.
+
+    The one with the highest hash of name and replica (rendezvous hashing): with one replica more, only the
+    targets that it gets are moved.
     """
-    return int.from_bytes(sha256(name.encode("utf-8")).digest()[:8]) % total
+    named = name.encode("utf-8")
+    return max(range(total), key=lambda index: sha256(b"%d %s" % (index, named)).digest())
 
 
-def _check_config(file: str) -> int:
+def with_own_certificate(config: Config, port: Port) -> Config:
+    """
+    Return the configuration with the port's own certificate as a target, unless it is one already.
+    """
+    if port.config.tls is None:
+        return config
+    url = values.url(f"file://{Path(port.config.tls.certificate).absolute()}")
+    if any(one.url == url or one.name == OWN_CERTIFICATE for one in config.targets):
+        return config
+    own = config.target(url, OWN_CERTIFICATE, Settings())
+    return replace(config, targets=(*config.targets, own))
+
+
+def _check_config(file: str, web_config: str | None) -> int:
     try:
         config = load(file, os.environ)
+        web_warnings = load_web_config(web_config).warnings if web_config is not None else ()
     except ConfigError as error:
         return fail(str(error))
+    for warning in web_warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     for warning in config.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     sys.stdout.write(f"{file}: good, {len(config.targets)} targets\n")
@@ -105,9 +148,11 @@ class ListenError(Exception):
     """
 
 
-async def start(options: argparse.Namespace, configuration: Callable[[], Config]) -> threading.Timer:
+async def start(
+    options: argparse.Namespace, configuration: Callable[[], Config], port: Port
+) -> threading.Timer:
     """
-    Serve until a signal says to stop. Raises ConfigError and ListenError.
+    Serve until a signal or a request says to stop. Raises ConfigError and ListenError.
 
     Returns the timer that ends a hanging process soon: cancel it when everything has ended.
     """
@@ -116,13 +161,23 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
     sys.setswitchinterval(SWITCH_INTERVAL)
     share = f"{options.shard_index}/{options.shard_total}" if options.shard_total > 1 else ""
     path = state_path(options.state_path, share, os.environ)
-    service = Service(configuration, Options(options.concurrency, path, options.external_url, share), loop)
+    limits = Limits(options.per_address, options.per_address_rate)
+    chosen = Options(
+        options.concurrency,
+        path,
+        options.external_url,
+        share,
+        options.processes,
+        limits,
+        options.compat or frozenset(),
+    )
+    service = Service(configuration, chosen, loop)
     service.start()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    clients = Clients(client_slots(limit))
+    clients = Clients(client_slots(limit), accepts=port.accepts)
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
@@ -132,7 +187,7 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     runner = web.AppRunner(
-        application(service, options.timeout_offset, clients),
+        application(service, options.timeout_offset, clients, port, stop.set),
         access_log=None,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
         keepalive_timeout=clients.patience.idle,
@@ -141,16 +196,18 @@ async def start(options: argparse.Namespace, configuration: Callable[[], Config]
     try:
         await runner.setup()
         assert runner.server is not None
-        listening = await _listen(clients, runner.server, *options.listen_address)
+        listening = [await _listen(clients, runner.server, where, port) for where in _places(options)]
         watching = loop.create_task(clients.watch())
         await stop.wait()
         logger.info("stopping")
         last = threading.Timer(STOP_TIMEOUT, _end)
         last.daemon = True
         last.start()
-        listening.close()
+        for one in listening:
+            one.close()
         watching.cancel()
     finally:
+        port.close()
         await runner.cleanup()
         await service.close()
     return last
@@ -167,43 +224,54 @@ def _end() -> None:
     os._exit(1)
 
 
-def calm_collector() -> None:
-    """
-    Run the garbage collector less often, and not over objects that live as long as the process.
-
-    A sweep makes a hundred short-lived objects for each probe, nearly all freed by their reference counts.
-    Collecting every 700 of them costs a fifteenth of a handshake.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 100, 100)
-
-
 async def _reload(service: Service) -> None:
     # The service has logged the error, and keeps the present configuration.
     with contextlib.suppress(ConfigError):
         await service.reload()
 
 
+def _places(options: argparse.Namespace) -> list[tuple[str | None, int] | socket.socket]:
+    """
+    Return where to listen: addresses, or the sockets that systemd passed. Raises ListenError.
+    """
+    if not options.systemd_socket:
+        return list(options.listen_address or [DEFAULT_ADDRESS])
+    # sd_listen_fds(3): the descriptors follow the three standard ones.
+    passed = os.environ.pop("LISTEN_FDS", "")
+    if os.environ.pop("LISTEN_PID", "") != str(os.getpid()) or not passed.isdigit() or int(passed) == 0:
+        raise ListenError(
+            "--web.systemd-socket is set, but systemd passed no socket: start the .socket unit, whose name "
+            "must be that of the .service unit, or remove the flag"
+        )
+    return [socket.socket(fileno=3 + number) for number in range(int(passed))]
+
+
 async def _listen(
-    clients: Clients, server: Callable[[], asyncio.Protocol], host: str | None, port: int
+    clients: Clients,
+    server: Callable[[], asyncio.Protocol],
+    where: tuple[str | None, int] | socket.socket,
+    port: Port,
 ) -> asyncio.Server:
     try:
-        listening = await clients.listen(server, host, port)
+        listening = await clients.listen(server, where, port.context)
     except OSError as error:
-        where = f"{host or ''}:{port}"
+        shown = "a socket of systemd" if isinstance(where, socket.socket) else f"{where[0] or ''}:{where[1]}"
         if error.errno == errno.EADDRINUSE:
             raise ListenError(
-                f"can't listen on {where}: another process does already. Stop it (ss -ltnp shows which), "
+                f"can't listen on {shown}: another process does already. Stop it (ss -ltnp shows which), "
                 "or choose another port with --web.listen-address"
             ) from error
-        raise ListenError(f"can't listen on {where}: {error.strerror or error}") from error
+        raise ListenError(f"can't listen on {shown}: {error.strerror or error}") from error
     # With port 0 the system chooses: log its choice.
     for one in listening.sockets:
         name = one.getsockname()
+        if one.family == socket.AF_UNIX:
+            logger.info("listening", extra=fields(address=name))
+            continue
         everywhere = name[0] in {"0.0.0.0", "::"}  # noqa: S104 - compared
         shown = join_host_port("localhost" if everywhere else name[0], name[1])
         logger.info(
-            "listening", extra=fields(address=join_host_port(name[0], name[1]), url=f"http://{shown}/")
+            "listening",
+            extra=fields(address=join_host_port(name[0], name[1]), url=f"{port.scheme}://{shown}/"),
         )
     return listening

@@ -5,6 +5,7 @@ Reader: the bytes of a configuration file to a `Config`, or to all its faults at
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -12,11 +13,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from exporter.config import values
+from exporter.config.modules import BUILT_IN_MODULES, Module, url_in
 from exporter.config.schema import (
     BuiltInEntry,
     ClientCertificate,
     KubernetesEntry,
     MatchEntry,
+    ModuleEntry,
     PolicyEntry,
     ProbeEntry,
     ProxyEntry,
@@ -25,12 +28,16 @@ from exporter.config.schema import (
     TargetEntry,
 )
 from exporter.config.settings import Config, SchemeMatch
+from exporter.config.sources import MODELS as SOURCE_MODELS
+from exporter.config.sources import SourceEntry
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, Match, Policy, lateness
 from exporter.model.probers import Setting
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
-from exporter.model.urls import SCHEMES
-from exporter.yaml_lines import SIZE_LIMIT, ConfigError, ConfigFault, Document, Loc, read
+from exporter.model.urls import SCHEMES, TargetError
+from exporter.yaml_lines import SIZE_LIMIT, UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read, shown
+
+NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: are all commented out?"
 
 
 def load(path: str, environ: Mapping[str, str]) -> Config:
@@ -63,6 +70,18 @@ def parse(data: bytes, file: str, environ: Mapping[str, str]) -> Config:
     if document.faults:
         raise ConfigError(document.faults)
     return config
+
+
+def read_as(data: bytes, file: str, model: type["_Model"], inside: Mapping[str, type[BaseModel]]) -> "_Model":
+    """
+    Parse another file of ours as a model, with its nested models by key. Raises ConfigError with all faults.
+    """
+    document = read(data, file)
+    reading = _Reading(document, {}, inside)
+    parsed = reading.model(model, {} if document.value is None else document.value, ())
+    if parsed is None or document.faults:
+        raise ConfigError(document.faults)
+    return parsed
 
 
 _SERVERS = "servers that speak TLS"
@@ -128,14 +147,23 @@ _MESSAGES = {
     "enum": "must be {expected}",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
     "value_error": "{error}",
 }
 """pydantic's errors by type, in words for the person who wrote the file."""
 
 
-def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _message(
+    error: Mapping[str, Any], model: type[BaseModel], inside: Mapping[str, type[BaseModel]] = _MODELS
+) -> str:
     """
-    Return one of pydantic's errors as a sentence.
+    Return one of pydantic's errors as a sentence. `inside` has the models inside the model, by key.
     """
     *around, key = error["loc"] or ("",)
     if error["type"] == "extra_forbidden":
@@ -144,7 +172,7 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         if key in {"password", "passphrase"}:
             return "a pass phrase is not written here: use password_file or password_env"
         for step in around:
-            model = _MODELS[step]
+            model = inside[step]
         return f"unknown key: {closest(key, model.model_fields)}"
     if error["input"] is None:
         return values.NO_VALUE
@@ -180,11 +208,17 @@ class _Reading:
     The reading of one document: records faults and goes on.
     """
 
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        environ: Mapping[str, str],
+        inside: Mapping[str, type[BaseModel]] = _MODELS,
+    ) -> None:
         """
-        Nothing is read yet.
+        Nothing is read yet. `inside` has the models inside models, by key.
         """
         self.document = document
+        self.inside = inside
         self.directory = Path(document.file).parent
         self.environ = environ
         self.policies: dict[str, Policy] = dict(BUILT_IN)
@@ -199,11 +233,14 @@ class _Reading:
         if not isinstance(written, dict):
             known = ", ".join(Sections.model_fields)
             self.document.refuse((), f"must be a mapping with the keys {known}: targets go under 'targets:'")
-        # All of a section may be commented out.
+        # An empty list is meant so; a key with nothing below it is what is left when its lines are comments.
+        if written.get("targets", ()) is None and not written.get("discover"):
+            self.warn(("targets",), NO_TARGETS)
+        # All of a section may be commented out. What begins with x- only holds what others merge.
         written = {
             key: value
             for key, value in written.items()
-            if value is not None or key not in Sections.model_fields
+            if (value is not None or key not in Sections.model_fields) and not str(key).startswith("x-")
         }
         policies = written.get("policies")
         for name, entry in policies.items() if isinstance(policies, dict) else ():
@@ -221,8 +258,65 @@ class _Reading:
             # One mapping for all targets.
             acme=MappingProxyType({**DIRECTORIES, **sections.acme}) if sections.acme else DIRECTORIES,
         )
+        modules = self.modules(written.get("modules"))
+        default = sections.probe.default_module
+        if default and default not in modules:
+            self.document.fault(
+                ("probe", "default_module"),
+                f"there is no module {shown(default)}: {closest(default, modules)}",
+            )
+        config = replace(config, modules=modules, default_module=default)
         targets = self.targets(written.get("targets"), config)
-        return replace(config, targets=targets, warnings=tuple(self.warnings))
+        for loc in sorted(self.document.unexpanded, key=lambda loc: self.document.lines.get(loc, 0)):
+            self.warn(loc, UNEXPANDED)
+        discover = self.discover(written.get("discover"))
+        return replace(
+            config,
+            targets=targets,
+            discover=discover,
+            by_hand=targets if discover else (),
+            directory=str(self.directory),
+            warnings=tuple(self.warnings),
+        )
+
+    def discover(self, entries: Any) -> tuple[SourceEntry, ...]:
+        """
+        Return the sources without faults, each with a name of its own.
+        """
+        found: dict[str, SourceEntry] = {}
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            loc = ("discover", index)
+            model = self.model(SourceEntry, entry, loc, SOURCE_MODELS)
+            # `listening: false` is the way to switch it off.
+            if model is None or model.listening is False:
+                continue
+            if model.name is None:
+                numbers = (f"{model.source}-{number}" for number in count(2))
+                model.name = next(name for name in chain([model.source], numbers) if name not in found)
+            elif model.name in found:
+                self.document.fault((*loc, "name"), "another source has this name: choose one of its own")
+            found[model.name] = model
+        return tuple(found.values())
+
+    def modules(self, entries: Any) -> Mapping[str, Module]:
+        """
+        Return the modules without faults, and the built-in ones of other names.
+        """
+        modules = dict(BUILT_IN_MODULES)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            loc = ("modules", name)
+            model = self.model(ModuleEntry, entry, loc)
+            if model is None:
+                continue
+            self.idle(model, model.scheme, loc)
+            self.warn_of_files(model, loc)
+            modules[name] = Module(model.scheme, model, model.target)
+            try:
+                if model.target:
+                    values.url(url_in(modules[name], model.target))
+            except TargetError as error:
+                self.document.fault((*loc, "target"), str(error))
+        return MappingProxyType(modules)
 
     def policy(self, name: str, entry: Any) -> Policy:
         """
@@ -243,6 +337,7 @@ class _Reading:
             warning=model.warning,
             critical=model.critical,
             unseen=model.unseen,
+            interval=model.interval,
             issuers=model.issuers,
             habit=habit,
         )
@@ -258,14 +353,14 @@ class _Reading:
         if isinstance(entry, dict) and set(entry) & _DEADLINES:
             self.document.fault(
                 ("policies", name),
-                f"the policy {name!r} is built in, only its `match`, `unseen` and `issuers` may be set: "
-                "choose another name for deadlines of your own, and name it in `policy`",
+                f"the policy {name!r} is built in, only its `match`, `unseen`, `interval` and `issuers` may "
+                "be set: choose another name for deadlines of your own, and name it in `policy`",
             )
             return BUILT_IN[name]
         model = self.model(BuiltInEntry, entry, ("policies", name))
         if model is None:
             return BUILT_IN[name]
-        policy = replace(BUILT_IN[name], unseen=model.unseen, issuers=model.issuers)
+        policy = replace(BUILT_IN[name], unseen=model.unseen, interval=model.interval, issuers=model.issuers)
         self.match(policy, model.match)
         return policy
 
@@ -289,7 +384,7 @@ class _Reading:
             model = self.model(TargetEntry, entry if isinstance(entry, dict | list) else {"url": entry}, loc)
             if model is None:
                 continue
-            self.idle(model, loc)
+            self.idle(model, model.url.scheme, loc)
             self.warn_of_files(model, loc)
             target = config.target(model.url, model.name, model)
             first, known = targets.setdefault(target.name, (loc, target))
@@ -303,11 +398,10 @@ class _Reading:
                 self.document.fault(loc, f"{clash}: give one of them a `name:` of its own")
         return tuple(target for _, target in targets.values())
 
-    def idle(self, entry: TargetEntry, loc: Loc) -> None:
+    def idle(self, entry: Settings, scheme: str, loc: Loc) -> None:
         """
         Warn of each key of a target that has no effect there. Keys of `defaults` may be for other targets.
         """
-        scheme = entry.url.scheme
         used = SCHEMES[scheme].prober.settings
         for key, words in _USES.items():
             if key in entry.model_fields_set and key not in used and not _is_off(getattr(entry, key)):
@@ -332,15 +426,23 @@ class _Reading:
                     where, f"{path} is not a file that can be read: probes that need it fail until it is"
                 )
 
-    def model(self, model: type[_Model], value: Any, loc: Loc) -> _Model | None:
+    def model(
+        self,
+        model: type[_Model],
+        value: Any,
+        loc: Loc,
+        inside: Mapping[str, type[BaseModel]] | None = None,
+    ) -> _Model | None:
         """
         Parse a part of the document as a model; None, and all its faults recorded, when it is invalid.
+
+        `inside` has the models inside it, by key; None: those of the whole document.
         """
         try:
             return model.model_validate(value, context=self)
         except ValidationError as invalid:
             for error in invalid.errors(include_url=False):
-                self.document.fault((*loc, *error["loc"]), _message(error, model))
+                self.document.fault((*loc, *error["loc"]), _message(error, model, inside or self.inside))
             return None
 
     def warn(self, loc: Loc, message: str) -> None:

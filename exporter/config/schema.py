@@ -7,63 +7,48 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainValidator,
-    field_validator,
     model_validator,
 )
 
 from exporter.config import values
+from exporter.config.part import File, Part, Text
 from exporter.model.policies import Before, Policy
 from exporter.model.reasons import Kind
 from exporter.model.targets import Objects, Resources, label_name
 from exporter.model.urls import Proxy, Url, normal_host
 
-_Text = Annotated[str, Field(min_length=1)]
+_Deadline = Annotated[Before, PlainValidator(values.deadline, json_schema_input_type=str | list[str])]
 
 
-_File = Annotated[_Text, AfterValidator(values.absolute)]
+_Issuers = Annotated[tuple[str, ...], PlainValidator(values.issuers, json_schema_input_type=list[str])]
 
 
-_Deadline = Annotated[Before, PlainValidator(values.deadline)]
+_DnsChecks = Annotated[
+    bool | None, PlainValidator(values.dns_checks, json_schema_input_type=bool | Literal["auto"])
+]
 
 
-_Issuers = Annotated[tuple[str, ...], PlainValidator(values.issuers)]
+_ProbeInterval = Annotated[float, PlainValidator(values.probe_interval, json_schema_input_type=str)]
 
 
-_NameServer = Annotated[tuple[str, int], PlainValidator(values.name_server)]
+_Unseen = Annotated[Before | None, PlainValidator(values.unseen, json_schema_input_type=str | list[str])]
 
 
-class _Part(BaseModel):
-    """
-    A mapping of the document: no key but these, none without a value. None means that a key is absent.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def has_value(cls, value: Any) -> Any:
-        """
-        Refuse `timeout:` without a value: whether the default was meant can't be known.
-        """
-        if value is None:
-            raise ValueError(values.NO_VALUE)
-        return value
+_NameServer = Annotated[tuple[str, int], PlainValidator(values.name_server, json_schema_input_type=str)]
 
 
-class ClientCertificate(_Part):
+class ClientCertificate(Part):
     """
     The certificate that is presented to a server that requests one. Its passwords are read here.
     """
 
-    cert_file: _File
-    key_file: _File | None = None
+    cert_file: File
+    key_file: File | None = None
     """None: the key is in the certificate's file."""
-    password_file: Annotated[_File, AfterValidator(values.password_in_file)] | None = None
-    password_env: Annotated[_Text, AfterValidator(values.password_in_environment)] | None = None
+    password_file: Annotated[File, AfterValidator(values.password_in_file)] | None = None
+    password_env: Annotated[Text, AfterValidator(values.password_in_environment)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -81,17 +66,17 @@ class ClientCertificate(_Part):
         return self.password_env or self.password_file
 
 
-class ProxyEntry(_Part):
+class ProxyEntry(Part):
     """
     A proxy. Its credentials are read here. A URL alone is a whole proxy, and `none` is no proxy.
     """
 
-    url: Annotated[Proxy | None, PlainValidator(values.proxy)]
+    url: Annotated[Proxy | None, PlainValidator(values.proxy, json_schema_input_type=str)]
     credentials_file: (
-        Annotated[_File, AfterValidator(values.password_in_file), AfterValidator(values.credentials)] | None
+        Annotated[File, AfterValidator(values.password_in_file), AfterValidator(values.credentials)] | None
     ) = None
     credentials_env: (
-        Annotated[_Text, AfterValidator(values.password_in_environment), AfterValidator(values.credentials)]
+        Annotated[Text, AfterValidator(values.password_in_environment), AfterValidator(values.credentials)]
         | None
     ) = None
 
@@ -123,15 +108,15 @@ class ProxyEntry(_Part):
         return replace(self.url, credentials=credentials) if self.url is not None else None
 
 
-class KubernetesEntry(_Part):
+class KubernetesEntry(Part):
     """
     The objects of a Kubernetes cluster that a target selects.
     """
 
-    kubeconfig: _File | None = None
+    kubeconfig: File | None = None
     resources: Annotated[list[Resources], Field(min_length=1)] = ["secrets"]
     types: Annotated[list[Annotated[str, AfterValidator(values.secret_type)]], Field(min_length=1)] = []
-    selector: Annotated[_Text, Field(max_length=1000)] = ""
+    selector: Annotated[Text, Field(max_length=1000)] = ""
 
     @property
     def objects(self) -> Objects:
@@ -142,20 +127,21 @@ class KubernetesEntry(_Part):
         return Objects(self.kubeconfig, resources, types, self.selector)
 
 
-class Settings(_Part):
+class Settings(Part):
     """
     The keys of `defaults` and of each target. `model_fields_set` has those that are written.
     """
 
-    policy: Annotated[Policy | None, PlainValidator(values.policy)] = None
+    policy: Annotated[Policy | None, PlainValidator(values.policy, json_schema_input_type=str)] = None
     issuers: _Issuers | None = None
     labels: dict[Annotated[str, AfterValidator(label_name)], Annotated[str, Field(max_length=256)]] = {}
-    timeout: Annotated[float | None, PlainValidator(values.timeout)] = None
-    server_name: Annotated[_Text, AfterValidator(normal_host)] | None = None
-    ca_file: _File | None = None
+    timeout: Annotated[float | None, PlainValidator(values.timeout, json_schema_input_type=str)] = None
+    interval: _ProbeInterval | None = None
+    server_name: Annotated[Text, AfterValidator(normal_host)] | None = None
+    ca_file: File | None = None
     client_certificate: ClientCertificate | None = None
-    password_file: Annotated[_File, AfterValidator(values.password_in_file)] | None = None
-    password_env: Annotated[_Text, AfterValidator(values.password_in_environment)] | None = None
+    password_file: Annotated[File, AfterValidator(values.password_in_file)] | None = None
+    password_env: Annotated[Text, AfterValidator(values.password_in_environment)] | None = None
     address_family: Literal["any", "ipv4", "ipv6"] = "any"
     addresses: Literal["all", "first"] = "all"
     keys: Literal["any", "both"] = "any"
@@ -164,7 +150,9 @@ class Settings(_Part):
     crl: bool = False
     ocsp: bool = False
     renewal_information: bool = True
-    dns_checks: Annotated[bool | None, PlainValidator(values.dns_checks)] = None
+    dns_checks: Annotated[
+        bool | None, PlainValidator(values.dns_checks, json_schema_input_type=bool | Literal["auto"])
+    ] = None
     dns_servers: Annotated[list[_NameServer], Field(min_length=1)] = []
     kubernetes: KubernetesEntry | None = None
 
@@ -198,8 +186,8 @@ class TargetEntry(Settings):
     One element of `targets`.
     """
 
-    url: Annotated[Url, PlainValidator(values.url)]
-    name: Annotated[str, PlainValidator(values.name)] = ""
+    url: Annotated[Url, PlainValidator(values.url, json_schema_input_type=str)]
+    name: Annotated[str, PlainValidator(values.name, json_schema_input_type=str)] = ""
 
     @model_validator(mode="after")
     def named(self) -> Self:
@@ -210,22 +198,25 @@ class TargetEntry(Settings):
         return self
 
 
-class MatchEntry(_Part):
+class MatchEntry(Part):
     """
     The items that a policy is for, besides those of targets that name it. A key that is not set matches all.
     """
 
     schemes: Annotated[list[Annotated[str, AfterValidator(values.scheme)]], Field(min_length=1)] = []
     kinds: Annotated[list[Kind], Field(min_length=1)] = []
-    issuers: Annotated[list[_Text], Field(min_length=1)] = []
+    issuers: Annotated[list[Text], Field(min_length=1)] = []
 
 
-class BuiltInEntry(_Part):
+class BuiltInEntry(Part):
     """
     An element of `policies` with the name of a built-in policy: it sets all but the deadlines.
     """
 
-    unseen: Annotated[Before | None, PlainValidator(values.unseen)] = None
+    unseen: Annotated[
+        Before | None, PlainValidator(values.unseen, json_schema_input_type=str | list[str])
+    ] = None
+    interval: _ProbeInterval | None = None
     issuers: _Issuers = ()
     match: MatchEntry | None = None
 
@@ -251,21 +242,33 @@ class PolicyEntry(BuiltInEntry):
         return self
 
 
-class ProbeEntry(_Part):
+class ModuleEntry(Settings):
     """
-    The section `probe`: the targets that `/probe` may be called for.
+    One element of `modules`: the settings of targets that `/probe?module=NAME` is asked for.
     """
 
-    allow: list[_Text] = ["*"]
+    scheme: Annotated[str, PlainValidator(values.scheme)]
+    target: Text = ""
 
 
-class Sections(_Part):
+class ProbeEntry(Part):
     """
-    The whole file. Its policies and targets are then checked one by one, so that no fault hides another.
+    The section `probe`: the targets that `/probe` may be called for, and the module of calls without one.
+    """
+
+    allow: list[Text] = ["*"]
+    default_module: Text = ""
+
+
+class Sections(Part):
+    """
+    The whole file. Its policies, modules and targets are then checked one by one: no fault hides another.
     """
 
     defaults: Settings = Settings()
     policies: dict[Annotated[str, AfterValidator(values.name)], Any] = {}
+    modules: dict[Annotated[str, AfterValidator(values.name)], Any] = {}
     targets: list[Any] = []
+    discover: list[Any] = []
     probe: ProbeEntry = ProbeEntry()
-    acme: dict[_Text, Annotated[str, AfterValidator(values.directory)]] = {}
+    acme: dict[Text, Annotated[str, AfterValidator(values.directory)]] = {}

@@ -8,12 +8,14 @@ from functools import partial
 from types import MappingProxyType
 
 from exporter.config import values
+from exporter.config.modules import BUILT_IN_MODULES, Module, url_in
 from exporter.config.probe_allow import allowed
 from exporter.config.schema import Settings
+from exporter.config.sources import SourceEntry
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, Match, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Objects, Target
-from exporter.model.urls import IPAddress, TargetError, Url
+from exporter.model.urls import SCHEMES, IPAddress, TargetError, Url, normal_host
 from exporter.yaml_lines import shown
 
 _USUAL_OBJECTS = Objects()
@@ -31,6 +33,10 @@ class Config:
     """The built-in and the user's policies, by name."""
     probe_allow: tuple[str, ...] = ("*",)
     """Patterns of the targets that `/probe` accepts besides configured ones: see `probe_allow.allowed`."""
+    modules: Mapping[str, Module] = field(default_factory=lambda: BUILT_IN_MODULES, repr=False)
+    """The built-in and the user's modules of `/probe`, by name."""
+    default_module: str = ""
+    """The module of calls of `/probe` that name none; empty: the target says itself what it is."""
     warnings: tuple[str, ...] = ()
     """Things that are allowed but probably not meant, each with file and line."""
     matches: tuple["SchemeMatch", ...] = ()
@@ -41,6 +47,14 @@ class Config:
     """ACME directories by organization of the issuer."""
     by_kind: tuple[Match, ...] = BY_KIND
     """The policies of kinds that have one of their own, after `matches`."""
+    discover: tuple[SourceEntry, ...] = ()
+    """Sources of further targets, in the order of the file; each has a `name` of its own."""
+    by_hand: tuple[Target, ...] = ()
+    """With `discover`: all targets of the file, also those that other replicas probe."""
+    directory: str = "."
+    """The directory of the file, to which paths are relative."""
+    is_mine: Callable[[str], bool] = field(default=lambda _: True, repr=False, compare=False)
+    """Whether this replica probes the discovered target of this name."""
 
     def target(
         self,
@@ -58,14 +72,17 @@ class Config:
         client, proxy = settings.client_certificate, settings.proxy
         fitting = [one.match for one in self.matches if not one.schemes or url.scheme in one.schemes]
         whole = next((one.policy for one in fitting if not one.kinds and not one.issuers), None)
+        policy = own.policy or whole or settings.policy or self.policies[AUTOMATIC.name]
+        intervals = (own.interval, policy.interval, settings.interval)
         return Target(
             url,
             name,
-            own.policy or whole or settings.policy or self.policies[AUTOMATIC.name],
+            policy,
             () if own.policy is not None else (*fitting, *self.by_kind),
             issuers=settings.issuers,
             labels=tuple(sorted(settings.labels.items())),
             timeout=settings.timeout,
+            interval=next((one for one in intervals if one is not None), 0.0),
             server_name=settings.server_name,
             ca_file=settings.ca_file,
             client_certificate_file=client.cert_file if client is not None else None,
@@ -105,7 +122,23 @@ class SchemeMatch:
     match: Match
 
 
-def target_for(config: Config, url: str, policy: str | None) -> Target:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    What a caller of `/probe` says besides the target, in the way of other exporters. Empty: not said.
+    """
+
+    module: str = ""
+    hostname: str = ""
+    """The name to send and to verify, unless the module has one."""
+    server_name: str = ""
+    """The same, whatever the module has."""
+
+
+_PLAIN = Call()
+
+
+def target_for(config: Config, url: str, policy: str | None, call: Call = _PLAIN) -> Target:
     """
     Return the target that `/probe?target=URL&policy=NAME` names.
 
@@ -114,19 +147,58 @@ def target_for(config: Config, url: str, policy: str | None) -> Target:
     replaces the target's policy; None keeps it. Raises TargetError with a message for the caller, and
     NotAllowedError where the URL is not permitted.
     """
-    target = next((target for target in config.targets if target.name == url), None)
+    target = None
+    if call == _PLAIN:
+        target = next((target for target in config.targets if target.name == url), None)
     if target is None:
-        parsed = values.url(url)
-        permitted = allowed(config.probe_allow)
-        name = values.name(parsed.text)
-        target = config.target(parsed, name, Settings(), partial(permitted.refusal, parsed))
-        # The normal form is matched, not the text, so that no spelling of a host slips past a pattern.
-        if not permitted.may_ask(parsed, by_proxy=target.proxy is not None):
-            raise NotAllowedError(
-                f"{url!r} is not a configured target, and probe.allow of the configuration does not permit it"
-            )
+        target = _asked(config, url, call)
     if policy is None:
         return target
     if policy not in config.policies:
         raise TargetError(f"there is no policy {shown(policy)}: {closest(policy, config.policies)}")
     return replace(target, policy=config.policies[policy], matches=())
+
+
+def _asked(config: Config, text: str, call: Call) -> Target:
+    """
+    Return a target that is not configured, as a caller of `/probe` means it. Raises TargetError.
+    """
+    text = text.strip()
+    chosen, module = _module(config, text, call)
+    own = module.settings if module is not None else Settings()
+    expected = call.server_name or (call.hostname if own.server_name is None else "")
+    if expected:
+        own = own.model_copy(update={"server_name": normal_host(expected)})
+    if module is not None and module.target:
+        # It stands in the configuration: the caller only chooses it.
+        fixed = values.url(url_in(module, module.target))
+        return config.target(fixed, values.name(f"{module.target} ({chosen})"), own)
+    if not text:
+        raise TargetError("say what to probe: /probe?target=https://example.com")
+    parsed = values.url(text if module is None else url_in(module, text))
+    # What is kept of a target is kept by its name: with other settings it has another.
+    name = f"{text} as {expected}" if expected else text
+    permitted = allowed(config.probe_allow)
+    forbids = partial(permitted.refusal, parsed)
+    target = config.target(parsed, values.name(f"{name} ({chosen})" if module else name), own, forbids)
+    # The normal form is matched, not the text, so that no spelling of a host slips past a pattern.
+    if not permitted.may_ask(parsed, by_proxy=target.proxy is not None):
+        raise NotAllowedError(
+            f"{text!r} is not a configured target, and probe.allow of the configuration does not permit it"
+        )
+    # At once, since behind a proxy nobody judges where it leads.
+    if parsed.ip is not None and (why := permitted.refusal(parsed, parsed.ip)):
+        raise NotAllowedError(why)
+    return target
+
+
+def _module(config: Config, text: str, call: Call) -> tuple[str, Module | None]:
+    """
+    Return the name and the module of a call; none for a target that says itself what it is.
+    """
+    name = call.module
+    if not name and text.partition(":")[0].lower() not in SCHEMES:
+        name = config.default_module
+    if name and name not in config.modules:
+        raise TargetError(f"there is no module {shown(name)}: {closest(name, config.modules)}")
+    return name, config.modules[name] if name else None

@@ -75,11 +75,17 @@ def url(value: Any) -> Url:
     return parse_url(text)
 
 
-def _duration(text: str) -> float:
+def _duration(text: str, unit: str) -> float:
     """
     Return the seconds of a duration in Prometheus's notation (`1m30s`), the larger unit first.
+
+    `unit` is the likely one of a number without any, which is refused as Prometheus does.
     """
+    if text == "0":
+        return 0.0
     found = _DURATION.fullmatch(text)
+    if _NUMBER.fullmatch(text):
+        raise ValueError(f"{shown(text)} has no unit: write {text}{unit} if that is meant")
     if not text or not found:
         raise ValueError(f"{shown(text)} is not a duration: write it like 10s, 1m30s, 500ms, 6h, 30d or 2w")
     numbers = map(int, found.groups("0"))
@@ -88,14 +94,39 @@ def _duration(text: str) -> float:
 
 def timeout(value: Any) -> float:
     """
-    Return a timeout in seconds, from a duration or a number of seconds.
+    Return a timeout in seconds, from a duration.
     """
     text = _text(value)
-    seconds = float(text) if _NUMBER.fullmatch(text) else _duration(text)
+    seconds = _duration(text, "s")
     # Prometheus's own scrape timeouts are far below.
     if not 0 < seconds <= 600:
         raise ValueError(f"must be more than 0 and at most 10m, not {text}")
     return seconds
+
+
+def interval(value: Any) -> float:
+    """
+    Return a pause between two runs in seconds, from a duration.
+    """
+    text = _text(value)
+    seconds = _duration(text, "s")
+    if not 1 <= seconds <= 30 * DAY:
+        raise ValueError(f"must be from 1s to 30d, not {text}")
+    return seconds
+
+
+def probe_interval(value: Any) -> float:
+    """
+    Return the interval of probes in seconds, from a duration; 0 for `none`, in each scrape.
+    """
+    return 0.0 if value == "none" else interval(value)
+
+
+def pause(value: Any) -> float:
+    """
+    Return a duration in seconds, of which 0 is one too.
+    """
+    return _duration(_text(value), "s")
 
 
 def _share(text: str) -> float:
@@ -119,7 +150,7 @@ def deadline(value: Any) -> Before:
     """
     parts = [_text(part) for part in (value if isinstance(value, list) else [value])]
     shares = [_share(part) for part in parts if "%" in part]
-    durations = [_duration(part) for part in parts if "%" not in part]
+    durations = [_duration(part, "d") for part in parts if "%" not in part]
     if isinstance(value, list) and (len(shares), len(durations)) != (1, 1):
         raise ValueError("a list must hold one share and one duration, like [33%, 30d]: the lesser counts")
     if 0 in durations:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,10 @@ def test_each_item_with_a_deadline_has_a_line() -> None:
         ("WARNING", "chain-ecdsa-1", "39.0"),
         ("OK", "leaf-ecdsa", "75.0"),
     ]
-    assert "not trusted: words about name_mismatch; certificate leaf-rsa ends in 10 d" in table(several())[1]
+    line = table(several())[1]
+    assert line.index("certificate leaf-rsa ends in 10 d") < line.index(
+        "not trusted: words about name_mismatch"
+    )
     assert table(several())[-1] == "0 critical, 0 unknown, 1 warning, 0 ok"
 
 
@@ -366,6 +370,10 @@ def test_the_document_says_everything() -> None:
     """
     leaf, above = certificate(), intermediate()
     found = document(Scene().see(target(name="fine"), seen(facts(leaf, above))))
+    first, second = (one.pop("rfc3339") for one in found["endpoints"][0]["items"])
+    for key, text in first.items():
+        assert datetime.fromisoformat(text).timestamp() == int(found["endpoints"][0]["items"][0][key])
+    assert second["critical"] is None
     assert found == {
         "level": "ok",
         "refused": [],
@@ -487,3 +495,29 @@ def test_a_look_shows_its_progress_on_a_terminal(tmp_path: Path, terminal: bool)
     seen_there = {row.target.name: isinstance(row.held.observation, Observed) for row in found.endpoints}
     assert seen_there == {"healthy": True, "refused": False}
     assert ("targets" in stream.getvalue()) == terminal
+
+
+def test_what_is_expired_is_said_before_what_is_not_trusted() -> None:
+    """
+    A certificate that is both: the end explains the rest.
+    """
+    ended = seen(facts(certificate(end=NOW - DAY)))
+    scene = Scene().see(target(name="both"), ended, found=[Fault.EXPIRED, Fault.NAME_MISMATCH])
+    line = table(scene)[1]
+    assert "EXPIRED" in line
+    assert "not trusted" not in line.partition("EXPIRED")[0]
+
+
+def test_details_have_what_a_person_opens_a_certificate_for() -> None:
+    """
+    Handshake, names, key, fingerprint and deadlines; only of the levels that are shown.
+    """
+    stream = io.StringIO()
+    check.print_details(Inventory(scrape(mixed())), NOW, stream, {Level.OK})
+    text, leaf = stream.getvalue(), certificate()
+    assert "\nfine  " in text
+    assert "late  " not in text
+    for word in (leaf.subject, leaf.issuer, leaf.serial, leaf.fingerprint_sha256, leaf.key, *leaf.dns_names):
+        assert word in text
+    for word in ("protocol", "chain", "stapled", "renewal due", "critical"):
+        assert word in text

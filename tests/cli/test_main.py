@@ -203,7 +203,7 @@ def test_the_usage_names_the_commands(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         main.parser(["chek"]).parse_args(["chek"])
     said = capsys.readouterr().err
-    assert f"commands: {', '.join(main.COMMANDS)}\n" in said
+    assert f"commands: {', '.join(main.COMMANDS)} " in " ".join(said.split())
     assert "argument COMMAND: invalid choice: 'chek'" in said
 
 
@@ -930,7 +930,20 @@ def test_the_split_is_the_same_for_every_version() -> None:
     """
     A change would move held facts between replicas.
     """
-    assert [serve.shard(name, 4) for name in ("a", "b", "https://www.example.com", "é")] == [2, 2, 1, 3]
+    assert [serve.shard(name, 4) for name in ("a", "b", "https://www.example.com", "é")] == [0, 0, 2, 1]
+
+
+def test_one_replica_more_moves_only_what_it_gets() -> None:
+    """
+    A share of the targets like that of each other replica, from all of them; nothing moves between these.
+    """
+    names = [f"https://host-{number}.example.com" for number in range(3000)]
+    before, after = ([serve.shard(name, total) for name in names] for total in (3, 4))
+    moved = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert {new for _, new in moved} == {3}
+    assert {old for old, _ in moved} == {0, 1, 2}
+    assert 650 < len(moved) < 850
+    assert all(650 < after.count(index) < 850 for index in range(4))
 
 
 @pytest.mark.parametrize("index", [-1, 3])

@@ -1,0 +1,121 @@
+"""
+`expiry-exporter init`: a configuration to begin with.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from exporter.config import values
+from exporter.model.urls import TargetError, url_of_host
+
+DESCRIPTION = """\
+Write a short configuration with comments, to begin with. It never replaces a file
+unless you say so."""
+
+
+EXAMPLES = """\
+examples:
+  expiry-exporter init
+      write expiry.yml into this directory
+
+  expiry-exporter init https://www.example.com smtp://mail.example.com
+      with these targets
+
+  expiry-exporter init --all --output-file every-key.yml
+      the example that has every key there is
+"""
+
+
+START = """\
+# yaml-language-server: $schema=expiry.schema.json
+# Configuration of expiry-exporter. So that your editor completes it:
+#   expiry-exporter schema > expiry.schema.json
+# `expiry-exporter --config.file={file} --config.check` says what is wrong with it,
+# `expiry-exporter check --config.file={file}` probes everything once.
+# Every key there is: expiry-exporter init --all --output-file every-key.yml
+
+# Settings of all targets, unless a target has its own.
+defaults:
+  labels:
+    team: example          # on metrics and alerts: whom to call
+
+targets:
+{targets}
+  # - url: https://shop.example.com
+  #   name: shop           # in alerts; without it, the URL
+  #   policy: manual       # a person renews it: alerts come earlier than for an ACME client
+  # - smtp://mail.example.com
+  # - tls://ldap.example.com:636
+  # - domain:example.com
+  # - file:///etc/letsencrypt/live/*/fullchain.pem
+  # - kubernetes://
+"""
+
+
+_PLAIN = re.compile(r"[a-z0-9+]+:[\w./:-]*\w", re.ASCII)
+"""URLs that need no quotes in YAML."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the flags and the help.
+    """
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("targets", nargs="*", metavar="URL", help="what to probe (default: an example)")
+    parser.add_argument(
+        "--output-file",
+        type=Path,
+        default=Path("expiry.yml"),
+        metavar="FILE",
+        help="where to write, or - for standard output (default: %(default)s)",
+    )
+    parser.add_argument("--all", action="store_true", help="every key there is, with an example of each")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Write the file, and return the exit code.
+    """
+    file: Path = options.output_file
+    try:
+        text = _every_key() if options.all else start(options.targets, file)
+    except TargetError as error:
+        sys.stderr.write(f"expiry-exporter init: {error}\n")
+        return 2
+    if str(file) == "-":
+        sys.stdout.write(text)
+        return 0
+    try:
+        with file.open("w" if options.force else "x", encoding="utf-8") as made:
+            made.write(text)
+    except FileExistsError:
+        sys.stderr.write(f"expiry-exporter init: {file} is there already: --force replaces it\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"expiry-exporter init: {file} can't be written: {error.strerror}\n")
+        return 1
+    sys.stdout.write(f"{file}: written. Next: expiry-exporter check --config.file={file}\n")
+    return 0
+
+
+def start(targets: list[str], file: Path) -> str:
+    """
+    Return a configuration with these targets, URLs or hosts. Raises TargetError.
+    """
+    shown = []
+    for text in targets or ["https://www.example.com"]:
+        url = url_of_host(text) or text
+        values.url(url)
+        # JSON's quotes are YAML's too.
+        shown.append(
+            f"  - {json.dumps(url)}" if any(one in url for one in "*?[]{}#,&!|'\"%@`") else f"  - {url}"
+        )
+    return START.format(file=file, targets="\n".join(shown))
+
+
+def _every_key() -> str:
+    return (Path(values.__file__).parent / "example.yml").read_text("utf-8")
