@@ -43,7 +43,7 @@ from exporter.model.reasons import Fault, Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, USUAL_PATIENCE, Target
 from exporter.model.urls import SCHEMES, Form
 from exporter.net import resolver
-from exporter.probes import PROBES
+from exporter.probes import PROBERS
 from exporter.probes.files import cache, glob
 from exporter.probes.kubernetes import exec_plugins
 from exporter.report import calendar, filters
@@ -124,7 +124,7 @@ def keys(value: Any, path: str = "") -> Iterator[str]:
             yield from keys(element, f"{path}[]")
     if isinstance(value, Mapping):
         for key, inside in value.items():
-            name = "NAME" if path == "policies" else str(key)
+            name = "NAME" if path in {"policies", "modules"} else str(key)
             full = f"{path}.{name}" if path else name
             if name != "NAME":
                 yield full
@@ -161,17 +161,19 @@ def commands() -> list[list[str]]:
         for line in block.splitlines()
         if line.startswith("$ ")
     ]
-    return [shlex.split(part) for line in lines for part in line.split(" && ")]
+    # What follows > is the shell's.
+    return [shlex.split(part.partition(" >")[0]) for line in lines for part in line.split(" && ")]
 
 
 def yaml_blocks(*, prometheus: bool) -> list[str]:
     """
-    The YAML that is shown: Prometheus's configurations, or ours. Those of others have an `apiVersion`.
+    The YAML that is shown: Prometheus's configurations, or ours. Those of others have an `apiVersion`, and
+    that of the port is read by `tests/server/test_port.py`.
     """
     return [
         block
         for block in fenced("yaml")
-        if (first := next(yaml.safe_load_all(block))).keys().isdisjoint({"apiVersion"})
+        if (first := next(yaml.safe_load_all(block))).keys().isdisjoint({"apiVersion", "tls_server_config"})
         and first.keys().isdisjoint({"scrape_configs", "rule_files"}) is not prometheus
     ]
 
@@ -226,6 +228,7 @@ def test_each_key_that_defaults_may_set_works_there() -> None:
             "policy": "manual",
             "labels": {"team": "one"},
             "timeout": "2s",
+            "interval": "6h",
             "server_name": "www.example.com",
             "ca_file": str(EXAMPLE),
             "client_certificate": {"cert_file": str(EXAMPLE)},
@@ -248,6 +251,8 @@ def test_each_key_that_defaults_may_set_works_there() -> None:
     ours = {key for key in described if not re.search(r"[.\[]", key)} - {
         "targets",
         "policies",
+        "modules",
+        "discover",
         "probe",
         "acme",
     }
@@ -280,7 +285,7 @@ def test_label_values_are_described_where_the_metrics_are() -> None:
     meanings = {code(name)[0]: code(meaning) for name, _, meaning in table("Metric", "Labels")}
 
     assert set(Severity) <= set(meanings["expiry_alert_timestamp_seconds"])
-    assert {probe.name for probe in PROBES.values()} <= set(meanings["expiry_target_info"])
+    assert set(PROBERS) <= set(meanings["expiry_target_info"])
 
 
 @pytest.mark.parametrize(
@@ -460,6 +465,18 @@ def test_the_bounds_are_the_described_ones(what: str, numbers: set[float]) -> No
     assert {f"{number:,g}" for number in numbers} <= set(re.findall(r"[\d,]*\d", bound))
 
 
+def test_the_tests_that_the_manual_names_exist() -> None:
+    """
+    Of threats and bounds.
+    """
+    text = (MANUAL / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", text)
+
+    assert len(named) > 30
+    for file, name in named:
+        assert f"def {name}(" in (Path(__file__).parent / file).read_text(encoding="utf-8"), (file, name)
+
+
 def test_the_shown_output_of_check_is_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The excerpt at the top, to the letter, for endpoints in these states.
@@ -602,6 +619,9 @@ def test_each_command_of_the_readme_exists(command: list[str]) -> None:
             # The kernel keeps 15 characters of a process's name (proc(5)); -x compares all of it.
             assert arguments == ["-HUP", "-x", "expiry-exporter"]
             assert len(arguments[-1]) <= 15
+        case "systemd-sysusers" | "systemd-tmpfiles" | "systemctl" | "kubectl" | "helm":
+            # What they read is tested in tests/deploy.
+            assert arguments or program == "systemd-sysusers"
         case "docker":
             for argument in arguments:
                 if argument.startswith("BASE="):

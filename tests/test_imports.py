@@ -22,17 +22,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pki": {"model"},
     "net": {"model"},
     "config": {"model"},
+    "moving": {"model", "config"},
     "demo": {"model"},
     "formats": {"model", "pki"},
     "judgement": {"model", "pki"},
     "lookups": {"model", "pki", "net"},
     "probes": {"model", "pki", "net", "formats"},
+    "discovery": {"model", "pki", "net", "config", "formats", "probes"},
     "engine": {"model", "pki", "net", "formats", "judgement", "lookups", "probes"},
     "report": {"model", "pki", "judgement", "lookups", "probes", "engine"},
-    "server": {"model", "pki", "net", "config", "judgement", "lookups", "probes", "engine", "report"},
+    "server": {
+        *("model", "pki", "net", "config", "judgement", "lookups", "probes", "discovery", "engine", "report"),
+    },
+    "deploy": {"model", "probes"},
     "cli": {
         *("model", "pki", "net", "config", "demo", "formats", "judgement", "lookups", "probes", "engine"),
-        *("report", "server"),
+        *("discovery", "report", "server", "deploy", "moving"),
     },
     "__main__": {"cli"},
 }
@@ -40,11 +45,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 PURE = {
     *("model", "formats", "judgement", "report"),
+    *("moving.blackbox", "moving.moved", "moving.others"),
     *("pki.issuance", "pki.ber", "pki.certificates", "pki.faults", "pki.fields", "pki.mended", "pki.ocsp"),
     *("pki.renewal_information", "pki.revocation", "pki.revocation_data", "pki.times", "pki.trust"),
-    *("lookups.tlsa", "net.backoff", "net.dns_records", "net.turns", "config.probe_allow"),
+    *("lookups.tlsa", "net.backoff", "net.dns_records", "net.gates", "net.turns", "config.probe_allow"),
     *(
         "engine.descriptors",
+        "engine.due",
         "engine.lasting",
         "engine.memory",
         "engine.partial",
@@ -56,7 +63,8 @@ PURE = {
     *("probes.tls.tds_packets",),
     *("probes.domains.registration", "probes.domains.rdap", "probes.domains.whois"),
     *("server.pages.markup", "server.pages.overview", "server.pages.target", "server.pages.timeline"),
-    *("server.pages.documentation", "server.pages.shelves", "server.pages.words"),
+    *("server.pages.documentation", "server.pages.shelves", "server.pages.unwatched", "server.pages.words"),
+    *("deploy.chart", "deploy.manifests"),
 }
 """Wings and modules that open no socket or file and read no clock: bytes or values in, values out."""
 

@@ -23,7 +23,7 @@ _About = tuple[str, str, tuple[str, ...], str]
 _Link = tuple[str, str]
 
 
-_SERVER = frozenset({"1.3.6.1.5.5.7.3.1", "2.5.29.37.0"})
+SERVER_USES = frozenset({"1.3.6.1.5.5.7.3.1", "2.5.29.37.0"})
 """Extended key usages of a server: server authentication, and any (RFC 5280 section 4.2.1.12)."""
 
 
@@ -74,7 +74,7 @@ def _use(leaf: Certificate) -> str:
     Return what a certificate is for: `server`, `client`, or its extended key usages.
     """
     uses = leaf.extended_key_usage
-    if uses is None or not _SERVER.isdisjoint(uses):
+    if uses is None or not SERVER_USES.isdisjoint(uses):
         return "server"
     return "client" if _CLIENT in uses else " ".join(sorted(uses))
 

@@ -83,6 +83,8 @@ class Policy:
     """
     Names and fingerprints of the CAs whose certificates are expected, see `issuance`; empty: all are.
     """
+    interval: float | None = None
+    """Seconds after which targets with this policy are probed again; None: it does not say so."""
     habit: bool = True
     """True when the rhythm of the renewals that were seen counts too: see `judgement.habit`."""
 

@@ -22,7 +22,7 @@ ADDRESS_LIMIT = 16
 
 _OURS = (
     "target location item kind prober policy severity reason subject issuer serial fingerprint_sha256 key "
-    "problem cause where advice command page"
+    "problem cause where advice command page source"
 )
 
 
@@ -77,6 +77,8 @@ class Target:
     """The user's labels, sorted by name; exported on `expiry_target_info` and on its problems."""
     timeout: float | None = None
     """Seconds that one probe of one endpoint may take, after the name was resolved; None: see `patience`."""
+    interval: float = 0.0
+    """Seconds after which it is probed again; 0: it is in each scrape."""
     server_name: str | None = None
     """Name to send as SNI and to verify instead of the URL's host; None: the host."""
     ca_file: str | None = None
@@ -113,6 +115,10 @@ class Target:
     """For a target in a Kubernetes cluster."""
     acme: Mapping[str, str] = field(default_factory=lambda: DIRECTORIES, hash=False, repr=False)
     """ACME directories by organization of the issuer."""
+    source: str = ""
+    """The name of the source that found it; empty: the configuration names it."""
+    why: str = field(default="", compare=False)
+    """Where that source found it, for a person."""
 
     forbids: Callable[[IPAddress], str] | None = field(default=None, compare=False, repr=False)
     """

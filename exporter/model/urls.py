@@ -464,6 +464,8 @@ def parse_ip(host: str) -> IPAddress | None:
     """
     Parse the host as an IP address; None when it is not one.
     """
+    if host[-1:].isalpha() and ":" not in host:
+        return None  # the usual name, without the two exceptions that it costs to find out
     try:
         return ipaddress.ip_address(host)
     except ValueError:

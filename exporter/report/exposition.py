@@ -8,18 +8,19 @@ are the same in the text format and in OpenMetrics.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, TargetRow, verdicts
 from exporter.judgement.newest import Kin, Newest
 from exporter.judgement.problems import Key, hidden_by, newest_ends
 from exporter.judgement.verdicts import JudgedItem
-from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Failed
 from exporter.model.policies import Severity
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
+from exporter.report.compat import Theirs
+from exporter.report.compat_families import families
 from exporter.report.families import (
     ALERT,
     CERTIFICATE,
@@ -51,6 +52,7 @@ from exporter.report.families import (
     VERIFIED,
     Family,
     bounded,
+    escape,
 )
 from exporter.report.inventory import target_path
 from exporter.report.problems import end_of, fingerprint_of, reach, words
@@ -61,17 +63,6 @@ Samples = dict[Family, list[tuple[tuple[tuple[str, str], ...], float]]]
 
 Lines = dict[Family, list[str]]
 """Sample lines by family."""
-
-
-def escape(value: str) -> str:
-    """
-    Return a label value escaped for the text format, as valid UTF-8 whatever it was.
-    """
-    if not value.isprintable():
-        value = printable_lines(value)
-    elif '"' not in value and "\\" not in value:
-        return value
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str:
@@ -88,7 +79,9 @@ def target_line(target: Target, prober: str) -> str:
     Return the line of `expiry_target_info`.
     """
     labels = (("target", target.name), ("prober", prober), ("policy", target.policy.name), *target.labels)
-    return line(TARGET, labels, 1)
+    # Absent where there is none: most fleets are configured by hand.
+    source = (("source", target.source),) if target.source else ()
+    return line(TARGET, (*labels, *source), 1)
 
 
 def left_out_line(name: str, count: int) -> str:
@@ -137,11 +130,14 @@ class Exposition:
     Renders the text of a scrape, and reuses the lines of endpoints that did not change.
     """
 
-    def __init__(self, external_url: str | None = None) -> None:
+    def __init__(self, external_url: str | None = None, exporters: Collection[str] = ()) -> None:
         """
-        `external_url` is the address of the exporter's pages for people; None: it is not known.
+        `external_url` is the address of the exporter's pages for people; None: it is not known. `exporters`
+        are the others whose names are exported too (see `compat`).
         """
         self._external_url = external_url
+        self.exporters = exporters
+        self._families = (*FAMILIES, *families(exporters))
         self._blocks: dict[tuple[str, str], _Block] = {}
 
     def text(
@@ -150,11 +146,14 @@ class Exposition:
         endpoints: Sequence[EndpointRow],
         own: Samples,
         problems: Sequence[ProblemRow] = (),
+        at: float = 0.0,
     ) -> str:
         """
         Return the whole text, without the `# EOF` of OpenMetrics. `own` are the exporter's own samples.
+
+        `at` is the time of the scrape in seconds since the epoch: only what other exporters say goes by it.
         """
-        return "".join(self.parts(targets, endpoints, own, problems))
+        return "".join(self.parts(targets, endpoints, own, problems, at))
 
     def parts(
         self,
@@ -162,16 +161,17 @@ class Exposition:
         endpoints: Sequence[EndpointRow],
         own: Samples,
         problems: Sequence[ProblemRow] = (),
+        at: float = 0.0,
     ) -> Iterator[str]:
         """
         Yield the text of each family, since the whole may have tens of megabytes and need not be held twice.
         """
-        lines: Lines = {family: [] for family in FAMILIES}
+        lines: Lines = {family: [] for family in self._families}
         blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
         self._blocks = blocks
         newest = newest_ends(verdicts(endpoints))
         for row in endpoints:
-            blocks[row.target.name, row.label].add_to(lines, row.held, newest)
+            blocks[row.target.name, row.label].add_to(lines, row.held, newest, at)
         for target in targets:
             lines[TARGET].append(target_line(target.target, target.prober))
             if target.left_out:
@@ -180,7 +180,7 @@ class Exposition:
             lines[family].append(text)
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
-        for family in FAMILIES:
+        for family in self._families:
             # Taken out, so that lines that were made for this answer only go with their family.
             found = lines.pop(family)
             if found:
@@ -195,7 +195,7 @@ class Exposition:
     def _block(self, row: EndpointRow) -> "_Block":
         block = self._blocks.get((row.target.name, row.label))
         if block is None or block.verdict is not row.verdict or block.facts is not row.held.facts:
-            block = _Block(row)
+            block = _Block(row, self.exporters)
         return block
 
 
@@ -206,12 +206,13 @@ class _Block:
     The newest end and the result of the last probe are not among them: `add_to` writes those each time.
     """
 
-    __slots__ = ("_endpoint", "_fixed", "compared", "facts", "verdict")
+    __slots__ = ("_endpoint", "_fixed", "_theirs", "compared", "facts", "verdict")
 
-    def __init__(self, row: EndpointRow) -> None:
+    def __init__(self, row: EndpointRow, exporters: Collection[str]) -> None:
         self.verdict = row.verdict
         self.facts = row.held.facts
         self._endpoint = "{" + f'target="{escape(row.target.name)}",location="{escape(row.label)}"'
+        self._theirs = Theirs(row, exporters, self._endpoint) if exporters else None
         # Family, labels, and what follows them. The lines are put together anew each time: most of each is
         # its labels, which are one text for all lines of an item.
         self._fixed: list[tuple[Family, str, str]] = []
@@ -263,7 +264,7 @@ class _Block:
         if judged.kin is not None:
             self.compared.append((judged.kin, judged.trusted, item.not_after, labels))
 
-    def add_to(self, lines: Lines, held: EndpointMemory, newest: Newest[None]) -> None:
+    def add_to(self, lines: Lines, held: EndpointMemory, newest: Newest[None], at: float) -> None:
         """
         Append the endpoint's lines to those of each family.
         """
@@ -273,6 +274,8 @@ class _Block:
             newer = newest.newer(kin, trusted, own)
             if newer is not None:
                 lines[NEWEST].append(f"{NEWEST.name}{labels}}} {newer[0]!r}\n")
+        if self._theirs is not None:
+            self._theirs.add_to(lines, held, at)
         endpoint = self._endpoint
         self._add_past(lines, held)
         if held.seen_at is not None:

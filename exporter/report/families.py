@@ -4,6 +4,8 @@ The metric families: names, labels and help texts, each in one place.
 
 from dataclasses import dataclass
 
+from exporter.model.foreign_text import printable_lines
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
@@ -25,6 +27,17 @@ def bounded(value: str, limit: int = LABEL_LIMIT) -> str:
     Return the value of a label, cut to so many characters.
     """
     return value if len(value) <= limit else value[: limit - 1] + "…"
+
+
+def escape(value: str) -> str:
+    """
+    Return a label value escaped for the text format, as valid UTF-8 whatever it was.
+    """
+    if not value.isprintable():
+        value = printable_lines(value)
+    elif '"' not in value and "\\" not in value:
+        return value
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 _ITEM = ("target", "location", "item", "kind")
@@ -164,18 +177,18 @@ TLS = Family(
 
 
 SUCCESS = Family(
-    "expiry_probe_success", "1 if the endpoint was seen without a failure in this scrape, else 0.", _ENDPOINT
+    "expiry_probe_success",
+    "1 if the endpoint was seen without a failure by its last probe, else 0.",
+    _ENDPOINT,
 )
 
 
-DURATION = Family(
-    "expiry_probe_duration_seconds", "How long the look at the endpoint took in this scrape.", _ENDPOINT
-)
+DURATION = Family("expiry_probe_duration_seconds", "How long the last probe of the endpoint took.", _ENDPOINT)
 
 
 FAILURE = Family(
     "expiry_probe_failure_info",
-    "Why the look at the endpoint failed in this scrape. 1 for that reason, absent when it did not.",
+    "Why the last probe of the endpoint failed. 1 for that reason, absent when it did not.",
     (*_ENDPOINT, "reason"),
 )
 
@@ -220,8 +233,9 @@ LOOKUP_FAILURE = Family(
 
 TARGET = Family(
     "expiry_target_info",
-    "Always 1, for every configured target, whatever its probe gave. Carries the user's labels too.",
-    ("target", "prober", "policy"),
+    "Always 1, for every target, whatever its probe gave. Carries the user's labels too. `source` is what "
+    "found it, absent for targets of the configuration.",
+    ("target", "prober", "policy", "source"),
 )
 
 
@@ -229,6 +243,14 @@ LEFT_OUT = Family(
     "expiry_target_left_out_endpoints",
     "Endpoints of the target that are not probed: addresses above the limit, or without a route from here. "
     "Absent when there are none.",
+    ("target",),
+)
+
+
+UNWATCHED = Family(
+    "expiry_unwatched_names",
+    "Names on the certificates seen at the target that no target looks at, each counted at one target. "
+    "Absent without any.",
     ("target",),
 )
 
@@ -298,6 +320,47 @@ CACHE_LIMIT = Family(
 )
 
 
+DISCOVERY_SUCCESS = Family(
+    "expiry_discovery_success",
+    "1 if the source could be read the last time, else 0: its last list stays. Absent before the first try.",
+    ("source",),
+)
+
+
+DISCOVERY_TIME = Family(
+    "expiry_discovery_last_success_timestamp_seconds",
+    "When the source could last be read, also before a restart. Absent if it never could.",
+    ("source",),
+)
+
+
+DISCOVERY_TARGETS = Family(
+    "expiry_discovery_targets",
+    "Targets in the list of the source, also those that the configuration or another source has.",
+    ("source",),
+)
+
+
+DISCOVERY_KEPT = Family(
+    "expiry_discovery_kept_targets",
+    "Targets that the source does not list any more, kept since too many went at once. Absent without any.",
+    ("source",),
+)
+
+
+DISCOVERY_LEFT_OUT = Family(
+    "expiry_discovery_left_out_targets",
+    "Targets that the source found above its `limit`, or that can't be targets. Absent without any.",
+    ("source",),
+)
+
+
+DISCOVERY_PENDING = Family(
+    "expiry_discovery_pending",
+    "1 until every source was tried once since the start, else 0. Absent without `discover`.",
+)
+
+
 WEB = Family(
     "expiry_web_info",
     "Where people reach the exporter's pages (--web.external-url). Always 1. Absent without that flag.",
@@ -346,6 +409,7 @@ FAMILIES = (
     PROBLEM_INFO,
     TARGET,
     LEFT_OUT,
+    UNWATCHED,
     SWEEP_DURATION,
     SWEEP_TIMEOUT,
     SWEEP_COMPLETE,
@@ -359,6 +423,12 @@ FAMILIES = (
     CACHE_BYTES,
     CACHE_ENTRIES,
     CACHE_LIMIT,
+    DISCOVERY_SUCCESS,
+    DISCOVERY_TIME,
+    DISCOVERY_TARGETS,
+    DISCOVERY_KEPT,
+    DISCOVERY_LEFT_OUT,
+    DISCOVERY_PENDING,
     WEB,
     BUILD,
 )

@@ -5,11 +5,13 @@ Times are seconds since the epoch; unknown values are null. The names are API.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Failed
+from exporter.report.coverage import MOST_OF_ONE
 from exporter.report.filters import Selection
 from exporter.report.inventory import Inventory
 from exporter.report.status import Status
@@ -24,7 +26,10 @@ def endpoint(row: EndpointRow, inventory: Inventory, now: float) -> Document:
     return {
         **_head(row),
         **_state(row, inventory.status(row, now)),
-        "items": [item(judged) for judged in (row.verdict.items if row.verdict is not None else ())],
+        "items": [
+            {**found, "rfc3339": {key: _rfc3339(found[key]) for key in _TIMES}}
+            for found in map(item, row.verdict.items if row.verdict is not None else ())
+        ],
     }
 
 
@@ -52,6 +57,41 @@ def items(inventory: Inventory, selection: Selection, now: float) -> tuple[Docum
     }
     shown = islice(pairs, begin, begin + selection.limit)
     return head, (_item_of(row, judged, inventory, now) for row, judged in shown)
+
+
+def unwatched(inventory: Inventory) -> Document:
+    """
+    Return the names that no target looks at, and the stored certificates that no server presents.
+    """
+    found = inventory.coverage
+    return {
+        "seen_at": inventory.scrape.at,
+        "complete": found.complete,
+        "names": [
+            {
+                "name": one.name,
+                "wildcard": one.wildcard,
+                "suggestion": one.suggestion or None,
+                "target": one.target.name,
+                "location": one.location,
+                "fingerprint_sha256": one.certificate.fingerprint_sha256,
+                "not_after": one.certificate.not_after,
+            }
+            for one in found.gaps
+        ],
+        "unused": [
+            {
+                "target": one.target.name,
+                "location": one.location,
+                "item": one.item,
+                "subject": one.certificate.subject,
+                "dns_names": one.certificate.dns_names[:MOST_OF_ONE],
+                "fingerprint_sha256": one.certificate.fingerprint_sha256,
+                "not_after": one.certificate.not_after,
+            }
+            for one in found.unused
+        ],
+    }
 
 
 def _item_of(row: EndpointRow, judged: JudgedItem | None, inventory: Inventory, now: float) -> Document:
@@ -99,6 +139,21 @@ def _state(row: EndpointRow, found: Status) -> Document:
             ],
         },
     }
+
+
+_TIMES = ("not_before", "not_after", "renewal_due", "warning", "critical")
+
+
+def _rfc3339(timestamp: object) -> str | None:
+    """
+    Return the time in UTC to the second; None for None, and outside the years 1 to 9999.
+    """
+    if not isinstance(timestamp, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(int(timestamp), UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 _ITEM = ("item", "kind", "not_before", "not_after", "renewal_due", "warning", "critical")

@@ -10,10 +10,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.exposition import choose_encoder
 
-from exporter.config.settings import NotAllowedError, target_for
+from exporter.config.settings import Call, NotAllowedError, target_for
 from exporter.engine.scrape import Scrape
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
@@ -28,6 +35,7 @@ from exporter.server.answers import COMPRESSION, Compression, answer, takes_gzip
 from exporter.server.bodies import Renderings
 from exporter.server.clients import Clients
 from exporter.server.pages.site import Site
+from exporter.server.port import Port
 from exporter.server.service import Service
 from exporter.yaml_lines import ConfigError
 
@@ -57,26 +65,50 @@ RENDERINGS: web.AppKey[Renderings] = web.AppKey("renderings", Renderings)
 OFFSET: web.AppKey[float] = web.AppKey("offset", float)
 
 
-PROBE_PARAMETERS = ("target", "policy", "debug")
+PORT: web.AppKey[Port] = web.AppKey("port", Port)
+
+
+REFUSED: web.AppKey[Counter] = web.AppKey("refused", Counter)
+
+
+STOP: web.AppKey[Callable[[], None]] = web.AppKey("stop", Callable)  # type: ignore[arg-type]
+
+
+PROBE_PARAMETERS = ("target", "policy", "debug", "module", "hostname", "server_name")
 
 
 BODY_LIMIT = 64 * 1024
 """Largest body of a request in bytes. No route needs one."""
 
 
-def application(service: Service, offset: float, clients: Clients | None = None) -> web.Application:
+def application(
+    service: Service,
+    offset: float,
+    clients: Clients | None = None,
+    port: Port | None = None,
+    stop: Callable[[], None] = lambda: None,
+) -> web.Application:
     """
     Return the server's routes. `offset` (seconds) is subtracted from each scrape's timeout, for the response
     to arrive in time.
 
-    `clients` records whose requests are being answered, and since when these wait.
+    `clients` records whose requests are being answered, and since when these wait. `port` says who may ask;
+    None: everybody, but for what changes something. `stop` ends the process.
     """
+    port = port if port is not None else Port()
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    _web_config_gauge(port, registry)
     noting = [clients.note] if clients is not None else []
-    app = web.Application(middlewares=[*noting, report_errors], client_max_size=BODY_LIMIT)
+    app = web.Application(middlewares=[*noting, report_errors, port.guard], client_max_size=BODY_LIMIT)
+    app.on_response_prepare.append(port.add_headers)
+    app[PORT] = port
+    app[STOP] = stop
+    app[REFUSED] = Counter(
+        "expiry_probe_refused_requests", "Requests to /probe that probe.allow refused.", registry=registry
+    )
     app[SERVICE] = service
     app[REGISTRY] = registry
     app[OFFSET] = offset
@@ -91,7 +123,18 @@ def application(service: Service, offset: float, clients: Clients | None = None)
     app.router.add_get("/-/ready", show_healthy)
     app.router.add_post("/-/reload", reload)
     app.router.add_put("/-/reload", reload)
+    app.router.add_post("/-/quit", end)
+    app.router.add_put("/-/quit", end)
     return app
+
+
+def _web_config_gauge(port: Port, registry: CollectorRegistry) -> None:
+    gauge = Gauge(
+        "expiry_web_config_last_reload_successful",
+        "0: the web configuration on disk can't be used, and the one before it is in use.",
+        registry=registry,
+    )
+    gauge.set_function(lambda: float(port.succeeded))
 
 
 @web.middleware
@@ -166,6 +209,7 @@ async def show_probe(request: web.Request) -> web.StreamResponse:
     debug = request.query.get("debug", "false").lower() in {"true", "1", "yes"}
     scrape = await service.probe(target, scrape_timeout(request), trace_steps=debug)
     if (why := _not_allowed(scrape)) is not None:
+        request.app[REFUSED].inc()
         raise web.HTTPForbidden(text=f"{why}\n")
     if debug:
         return web.Response(text=explain(scrape, service.probe_text(scrape), time.time()))
@@ -181,12 +225,12 @@ def _asked_target(request: web.Request, service: Service) -> Target:
         raise web.HTTPBadRequest(
             text=f"unknown parameter {unknown[0]!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
         )
-    url = request.query.get("target", "")
-    if not url:
-        raise web.HTTPBadRequest(text="say what to probe: /probe?target=https://example.com\n")
+    asked = request.query.get
+    call = Call(asked("module", ""), asked("hostname", ""), asked("server_name", ""))
     try:
-        target = target_for(service.config, url, request.query.get("policy"))
+        target = target_for(service.known, asked("target", ""), asked("policy"), call)
     except NotAllowedError as error:
+        request.app[REFUSED].inc()
         raise web.HTTPForbidden(text=f"{error}\n") from None
     except TargetError as error:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
@@ -242,7 +286,7 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
     Answer with the configured targets for Prometheus's http_sd_configs.
     """
     service = request.app[SERVICE]
-    targets = service.config.targets
+    targets = service.known.targets
 
     def parts() -> Iterator[bytes]:
         before = b"["
@@ -251,7 +295,7 @@ async def show_targets(request: web.Request) -> web.StreamResponse:
             before = b", "
         yield b"]" if targets else b"[]"
 
-    body = await request.app[RENDERINGS].get(("groups", service.loads), parts)
+    body = await request.app[RENDERINGS].get(("groups", service.listings), parts)
     return await answer(request, body, "application/json; charset=utf-8")
 
 
@@ -276,10 +320,19 @@ async def show_healthy(_: web.Request) -> web.StreamResponse:
     return web.Response(text="expiry-exporter is healthy\n")
 
 
+def _may_change(request: web.Request) -> None:
+    """
+    Raise 403 for a request that may not reload or end the exporter.
+    """
+    if why := request.app[PORT].refusal(request):
+        raise web.HTTPForbidden(text=f"{why}\n")
+
+
 async def reload(request: web.Request) -> web.StreamResponse:
     """
     Load the configuration again; 400 when it has faults.
     """
+    _may_change(request)
     try:
         await request.app[SERVICE].reload()
     except ConfigError as error:
@@ -287,3 +340,12 @@ async def reload(request: web.Request) -> web.StreamResponse:
             status=400, text=f"the configuration is not usable, the one before it stays in use:\n{error}\n"
         )
     return web.Response(text="configuration loaded\n")
+
+
+async def end(request: web.Request) -> web.StreamResponse:
+    """
+    End the exporter, as SIGTERM does, once this is answered.
+    """
+    _may_change(request)
+    asyncio.get_running_loop().call_later(0.1, request.app[STOP])
+    return web.Response(text="Requesting termination... Goodbye!\n")

@@ -11,7 +11,7 @@ from exporter.server.pages.shelves import Document, Shelf
 
 CHAPTERS = (
     *("install", "configuration", "servers", "files", "kubernetes", "domains", "dns", "revocation"),
-    *("metrics", "reasons", "policies", "alerting", "pages-and-api", "dashboards"),
+    *("discovery", "metrics", "reasons", "policies", "alerting", "pages-and-api", "dashboards"),
     *("scaling", "security", "comparison"),
 )
 """The chapters of the manual in the order in which they are read. Each is a file NAME.md."""

@@ -11,13 +11,14 @@ import resource
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from OpenSSL import SSL
 
 from exporter import __version__
 from exporter.config.settings import Config
+from exporter.discovery.runner import Discovery
 from exporter.engine.descriptors import CONCURRENCY, probe_slots
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
@@ -25,12 +26,15 @@ from exporter.engine.reserve import Reserve
 from exporter.engine.saving import Saving
 from exporter.engine.scrape import Scrape
 from exporter.engine.state import State
+from exporter.engine.workers import Workers
 from exporter.logs import fields
 from exporter.model.caches import BUDGET
+from exporter.model.observation import Facts
+from exporter.model.reasons import Kind
 from exporter.model.targets import Target
+from exporter.net.gates import USUAL, Limits
 from exporter.net.pools import Pool, PoolFullError
 from exporter.probes.dependencies import Dependencies
-from exporter.probes.domains import probe as domains
 from exporter.report import families
 from exporter.report.exposition import Exposition, Samples
 from exporter.report.inventory import Inventory, Rhythm
@@ -91,6 +95,12 @@ class Options:
     """URL of this server for people, without a slash at the end; None when it is not set."""
     shard: str = ""
     """Which share of the targets this replica probes, `0/2` for the first of two; empty when it is all."""
+    processes: int | None = None
+    """Processes that probe; None: by the number of targets and of processors."""
+    limits: Limits = USUAL
+    """The limits of each address that is probed."""
+    compat: frozenset[str] = frozenset()
+    """Other exporters whose metrics are exported too; names in `report.compat`."""
 
 
 class Service:
@@ -126,20 +136,32 @@ class Service:
         self._load_succeeded = True
         self.loads = 0
         """Number of configurations that were loaded after the first one."""
-        self._names = {target.name for target in self.config.targets}
         self._dependencies = Dependencies(loop, clock, monotonic)
-        self._exposition = Exposition(options.external_url)
+        self._known = self.config
+        self.listings = 0
+        """How often there were other targets than before."""
+        self._names: set[str] = set()
+        """Names of all targets, configured and discovered."""
+        self.discovery = Discovery(self._dependencies, self._take_targets)
+        self._exposition = Exposition(options.external_url, options.compat)
         concurrency = fitting(options.concurrency)
-        self._configured = Monitor(self._dependencies, concurrency, clock, self._exposition.prepare)
-        self._asked = Monitor(self._dependencies, concurrency, clock)
+        self._workers = Workers(loop, options.processes)
+        self._configured = Monitor(
+            self._dependencies, concurrency, clock, self._exposition.prepare, self._workers, options.limits
+        )
+        self._asked = Monitor(self._dependencies, concurrency, clock, limits=options.limits)
         self._answers = Answers()
         self._reserve = Reserve(max(1.0, slowness))
         self._loop = loop
         self.saving: Saving | None = None
         """None when nothing is kept over a restart."""
+        self._judging: asyncio.Task[None] | None = None
+        """Judges what was restored; None where nothing is kept."""
         if options.state_path is not None:
             kept = State(options.state_path, clock)
-            self.saving = Saving(kept, self._configured.memory, self._restore, loop, clock)
+            self.saving = Saving(
+                kept, self._configured.memory, self._restore, loop, clock, self.discovery.saved
+            )
         self.external_url = options.external_url
         self._shard: Shard = (("shard", options.shard),) if options.shard else ()
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
@@ -150,30 +172,53 @@ class Service:
         self._fleet: Inventory | None = None
         self.last: Scrape | None = None
         """The latest scrape of all targets; None before the first one of this configuration."""
+        self.discovery.configure(self.config)
 
     def start(self) -> None:
         """
         Restore the state from before a restart, and log the warnings about the configuration.
         """
         self._log_config()
-        BUDGET.fit(len(self.config.targets))
         if self.saving is not None:
             self.saving.load()
+            self._judging = self._loop.create_task(self._configured.judge_restored(self.discovery.targets))
+        self._workers.serve(self.discovery.targets)
+        self.discovery.start()
+
+    def _take_targets(self) -> None:
+        targets = self.discovery.targets
+        self.listings += 1
+        self._known = replace(self.discovery.config, targets=targets)
+        self._names = {target.name for target in targets}
+        BUDGET.fit(len(self._names))
 
     def _restore(self, known: Mapping[str, TargetMemory]) -> None:
+        # First of all: what was wrong with a target that was found is carried over the restart, too.
+        if self.saving is not None:
+            self.discovery.restore(self.saving.lists)
         for name in known.keys() & self._names:
             self._configured.memory.restore(name, known[name])
             for label, held in known[name].endpoints.items():
                 if held.facts is not None and held.seen_at is not None:
                     self._dependencies.authorities.restore(held.facts)
-                    domains.restore(label, held.facts, held.seen_at, self._dependencies)
+                    self._restore_registration(label, held.facts, held.seen_at)
+
+    def _restore_registration(self, label: str, facts: Facts, seen_at: float) -> None:
+        if any(item.kind is Kind.REGISTRATION for item in facts.items):
+            from exporter.probes.domains import probe  # noqa: PLC0415 - only those with domains need it
+
+            probe.restore(label, facts, seen_at, self._dependencies)
 
     async def close(self) -> None:
         """
         Save the state and close all connections.
         """
+        await self.discovery.close()
+        if self._judging is not None:
+            self._judging.cancel()
         if self.saving is not None:
             await self.saving.close()
+        await self._workers.close()
         self._dependencies.close()
 
     async def reload(self) -> None:
@@ -204,14 +249,13 @@ class Service:
             raise
         finally:
             self._load_rest = min(2 * (self._monotonic() - began), LOAD_REST)
+        await self.discovery.reconfigure(config)
         self.config = config
         self.loads += 1
-        self._names = {target.name for target in config.targets}
         self._loaded_at = self.clock()
         self._load_succeeded = True
         self._configured.memory.keep_only(self._names)
         self.last = None
-        BUDGET.fit(len(config.targets))
         self._log_config()
 
     async def _loaded(self) -> Config:
@@ -234,7 +278,7 @@ class Service:
         """
         self._asked_at.append(self._monotonic())
         self._asked_last = self.clock()
-        endpoints = max(len(self.config.targets), len(self.last.endpoints) if self.last is not None else 0)
+        endpoints = max(len(self.discovery.targets), len(self.last.endpoints) if self.last is not None else 0)
         return await self._look(timeout - self._reserve.seconds(endpoints, timeout))
 
     async def recent(self) -> Scrape:
@@ -251,7 +295,9 @@ class Service:
         Return the inventory of a scrape; the same object for the same scrape.
         """
         if self._fleet is None or self._fleet.scrape is not scrape:
-            self._fleet = Inventory(scrape)
+            before = self._fleet
+            earlier = vars(before).get("coverage", before.earlier) if before is not None else None
+            self._fleet = Inventory(scrape, earlier)
         return self._fleet
 
     @property
@@ -267,6 +313,13 @@ class Service:
         return Rhythm(self._asked_last, max(gaps))
 
     @property
+    def known(self) -> Config:
+        """
+        The configuration with the targets that were found beside its own.
+        """
+        return self._known
+
+    @property
     def load_succeeded(self) -> bool:
         """
         False while the configuration on disk can't be used, and an earlier one is in use.
@@ -275,7 +328,7 @@ class Service:
 
     async def _look(self, timeout: float) -> Scrape:
         scrape = await self._configured.scrape(
-            self.config.targets, timeout, lambda target: target.name in self._names
+            self.discovery.targets, timeout, lambda target: target.name in self._names
         )
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
@@ -298,7 +351,8 @@ class Service:
         """
         Return a scrape of all targets as Prometheus text, with the exporter's own metrics.
         """
-        return self._exposition.text(scrape.targets, scrape.endpoints, self._own(scrape), scrape.problems)
+        own = self._own(scrape) | self._unwatched(self.fleet_of(scrape))
+        return self._exposition.text(scrape.targets, scrape.endpoints, own, scrape.problems, scrape.at)
 
     async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
@@ -306,9 +360,14 @@ class Service:
 
         Calls with the same scrape and `kind` at the same time share the object.
         """
+        fleet = self.fleet_of(scrape)
 
         def parts(own: Samples) -> Iterator[bytes]:
-            for part in self._exposition.parts(scrape.targets, scrape.endpoints, own, scrape.problems):
+            # In the thread: with many targets it takes tens of milliseconds.
+            own |= self._unwatched(fleet)
+            for part in self._exposition.parts(
+                scrape.targets, scrape.endpoints, own, scrape.problems, scrape.at
+            ):
                 yield part.encode("utf-8")
             yield rest()
 
@@ -340,7 +399,9 @@ class Service:
         """
         Return a probe of one target as Prometheus text, with the metric by which rules know the exporter.
         """
-        return Exposition(self.external_url).text(scrape.targets, scrape.endpoints, _build(), scrape.problems)
+        return Exposition(self.external_url, self._exposition.exporters).text(
+            scrape.targets, scrape.endpoints, _build(), scrape.problems, scrape.at
+        )
 
     def _own(self, scrape: Scrape) -> Samples:
         """
@@ -366,7 +427,44 @@ class Service:
         for cache, (things, weight) in sorted(BUDGET.held.items()):
             own.setdefault(families.CACHE_BYTES, []).append(((("cache", cache),), float(weight)))
             own.setdefault(families.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
+        own |= self._of_discovery()
         own |= _build(self._shard)
+        return own
+
+    def _unwatched(self, fleet: Inventory) -> Samples:
+        """
+        Return the number of names that no target looks at; none on a replica, which knows its share only.
+        """
+        counts = {} if self.sharded else fleet.coverage.counts
+        if not counts:
+            return {}
+        return {families.UNWATCHED: [((("target", name),), float(count)) for name, count in counts.items()]}
+
+    @property
+    def sharded(self) -> bool:
+        """
+        True for a replica that has a share of the targets.
+        """
+        return bool(self._shard)
+
+    def _of_discovery(self) -> Samples:
+        """
+        Return the metrics about the sources; none without `discover`.
+        """
+        own: Samples = {}
+        for feed in self.discovery.feeds.values():
+            values = {
+                families.DISCOVERY_SUCCESS: feed.success,
+                families.DISCOVERY_TIME: feed.succeeded_at,
+                families.DISCOVERY_TARGETS: len(feed.made.targets),
+                families.DISCOVERY_KEPT: len(feed.kept.missing) or None,
+                families.DISCOVERY_LEFT_OUT: feed.left_out or None,
+            }
+            for family, value in values.items():
+                if value is not None:
+                    own.setdefault(family, []).append(((("source", feed.name),), float(value)))
+        if self.discovery.feeds:
+            own[families.DISCOVERY_PENDING] = [((), float(self.discovery.pending))]
         return own
 
     def _log_config(self) -> None:

@@ -16,7 +16,7 @@ ALERTS = Path(__file__).parents[2] / "alerts"
 
 OF_THE_EXPORTER = {
     *("ExpiryTargetsShrunk", "ExpiryExporterDown", "ExpirySweepIncomplete", "ExpiryConfigReloadFailed"),
-    *("ExpiryClockSkew", "ExpiryRulesFailing", "ExpiryHeartbeat"),
+    *("ExpiryClockSkew", "ExpiryDiscoveryFailing", "ExpiryRulesFailing", "ExpiryHeartbeat"),
 }
 """Alerts that are about no target."""
 

@@ -14,6 +14,7 @@ from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
 from exporter.report import exposition, families
+from exporter.report.coverage import coverage
 from tests.golden.values import ADDRESS, TLS, Scene, certificate, facts, intermediate, root, target
 from tests.support.certificates import DAY, NOW
 
@@ -262,17 +263,38 @@ def the_exporter_itself() -> str:
         (families.RELOAD_TIME, NOW),
         (families.STATE_SUCCESS, 1),
         (families.CACHE_LIMIT, 64 * 1024 * 1024),
+        (families.DISCOVERY_PENDING, 0),
     )
     own: exposition.Samples = {family: [((), float(value))] for family, value in values}
     own[families.CACHE_BYTES] = [((("cache", "chains"),), 7300.0)]
     own[families.CACHE_ENTRIES] = [((("cache", "chains"),), 1.0)]
+    of_sources = (
+        (families.DISCOVERY_SUCCESS, 1),
+        (families.DISCOVERY_TIME, NOW - 30),
+        (families.DISCOVERY_TARGETS, 40),
+        (families.DISCOVERY_KEPT, 12),
+        (families.DISCOVERY_LEFT_OUT, 1),
+    )
+    own |= {family: [((("source", "files"),), float(value))] for family, value in of_sources}
     own[families.WEB] = [((("external_url", "https://expiry.example.com"),), 1.0)]
     own[families.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
     return Scene().text(own)
 
 
+def names_that_nobody_watches() -> str:
+    """
+    One certificate at two targets with two names that none of them looks at: they count at the first.
+    """
+    leaf = certificate(names=("lms.example.com", "old.example.com", "shop.example.com"))
+    scene = Scene().see(target(), seen(facts(leaf)))
+    scene.see(target("https://lms.example.com:8443"), seen(facts(leaf), "192.0.2.10:8443"))
+    own = coverage([row.target for row in scene.targets()], scene.rows()).counts
+    return scene.text({families.UNWATCHED: [((("target", name),), count) for name, count in own.items()]})
+
+
 _ALL: tuple[Callable[[], str], ...] = (
     healthy,
+    names_that_nobody_watches,
     renewal_late,
     late_by_its_habit,
     near_end,

@@ -29,6 +29,7 @@ from exporter.report.exposition import Exposition, Samples
 from exporter.server.app import application
 from exporter.server.clients import Clients
 from exporter.server.pages.site import versions
+from exporter.server.port import Port
 from exporter.server.service import Options, Service
 
 SILENT_TIMEOUT = 0.5
@@ -57,7 +58,7 @@ class Site:
                 f"  name: {json.dumps(one.name)}",
                 f"  server_name: {one.server_name}",
                 f"  ca_file: {one.ca_file}",
-                f"  timeout: {SILENT_TIMEOUT}",
+                f"  timeout: {SILENT_TIMEOUT * 1000:.0f}ms",
                 "  labels: {team: demo}",
             ]
         if not names:
@@ -107,7 +108,7 @@ async def serving(
     service = Service(lambda: load(str(config), {}), options, asyncio.get_running_loop())
     service.start()
     try:
-        async with TestClient(TestServer(application(service, offset))) as client:
+        async with TestClient(TestServer(application(service, offset, port=Port(lifecycle=True)))) as client:
             yield Site(client, service, config, by_name)
     finally:
         await service.close()
@@ -349,7 +350,7 @@ def test_a_scrape_answers_before_prometheus_gives_up(tmp_path: Path) -> None:
     [
         ("", "say what to probe: /probe?target=https://example.com"),
         ("?target=", "say what to probe"),
-        ("?target=https://x.example&module=tcp", "unknown parameter 'module'"),
+        ("?target=https://x.example&modul=tcp", "unknown parameter 'modul'"),
         ("?target=gopher://x.example", "scheme 'gopher' is not known"),
         ("?target=tls://x.example", "names no port"),
         ("?target=https://user:secret@x.example", "must not contain a user name or a password"),

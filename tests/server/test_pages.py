@@ -15,7 +15,7 @@ from aiohttp.web import Application, Request
 from yarl import URL
 
 from exporter.model.errors import LeftOut
-from exporter.model.observation import Item, Renewal
+from exporter.model.observation import Facts, Item, Renewal
 from exporter.model.policies import MANUAL
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.report import calendar
@@ -24,7 +24,7 @@ from exporter.report.inventory import Inventory, Rhythm, target_path
 from exporter.report.status import Level
 from exporter.server.app import application
 from exporter.server.bodies import WAITING
-from exporter.server.pages import overview, target
+from exporter.server.pages import overview, target, unwatched
 from exporter.server.pages.overview import Situation
 from exporter.server.pages.site import ASSETS, assets, root_of, versions
 from tests.golden.scenes import failed, seen
@@ -802,3 +802,108 @@ def test_who_asks_for_too_much_is_told_to_ask_again(monkeypatch: pytest.MonkeyPa
         assert {await one for one in waiting} == {(200, None)}
 
     ask(ONE, test)
+
+
+def half_watched() -> Scene:
+    """
+    A server whose certificate names another host and a wildcard, and a file that nobody serves.
+    """
+    leaf = certificate(names=("lms.example.com", "shop.example.com", "*.example.org"))
+    unused = certificate("unused.example.net", subject=f"CN={EVIL}")
+    item = Item("leaf", Kind.LEAF, unused.not_before, unused.not_after, unused)
+    scene = Scene().see(made(name="lms"), seen(facts(leaf, intermediate())))
+    return scene.see(made("file:///srv/unused.pem", name="file"), seen(Facts((item,)), "/srv/unused.pem"))
+
+
+def test_what_nobody_watches_has_a_page() -> None:
+    """
+    Names, wildcards and unused certificates, each with its place, and the targets to add.
+    """
+    fleet = Inventory(scrape(half_watched()))
+    html = read(unwatched.render(fleet, Situation(NOW, MINUTELY), "./", "?v=1", sharded=False))
+    assert html.one("p", class_="asof").text == (
+        "3 names without a target, and 1 stored certificate that no server presents. Looked at 12 s ago."
+    )
+    found = [
+        [[cell.text for cell in row.all("td")][:2] for row in body.all("tr")] for body in html.all("tbody")
+    ]
+    assert found == [
+        [["shop.example.com", "lms at 192.0.2.10:443"], ["unused.example.net", "file at /srv/unused.pem"]],
+        [["*.example.org", "lms at 192.0.2.10:443"]],
+        [["unused.example.net", "file at /srv/unused.pem, leaf"]],
+    ]
+    assert html.one("pre").text == "targets: - https://shop.example.com - https://unused.example.net"
+    assert html.all("p", class_="notice") == []
+    assert len(html.all("script")) == 1
+
+
+def test_a_page_without_gaps_says_so_and_a_replica_says_what_it_knows() -> None:
+    """
+    Others may look at what this one does not.
+    """
+    fleet = Inventory(scrape(Scene().see(made(name="fine"), seen(facts(certificate())))))
+    html = read(unwatched.render(fleet, Situation(NOW, MINUTELY), "./", "?v=1", sharded=True))
+    assert html.one("p", class_="asof").text.startswith(
+        "Each name on a certificate that was seen has a target"
+    )
+    empty = Inventory(scrape(Scene()))
+    first = read(unwatched.render(empty, Situation(NOW, MINUTELY), "./", "?v=1", sharded=False))
+    assert first.one("p", class_="asof").text.startswith("Nothing was seen yet")
+    assert "its own share" in html.one("p", class_="notice").text
+    assert html.all("table") == []
+
+
+def test_long_lists_are_cut_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The JSON has all.
+    """
+    monkeypatch.setattr(unwatched, "SHOWN", 1)
+    fleet = Inventory(scrape(half_watched()))
+    html = read(unwatched.render(fleet, Situation(NOW, MINUTELY), "./", "?v=1", sharded=False))
+    assert "and 1 more: all as JSON" in html.one("main").text
+    assert "api/v1/unwatched" in set(hrefs(html)) or "./api/v1/unwatched" in set(hrefs(html))
+
+
+def test_what_nobody_watches_is_told_as_json_and_counted() -> None:
+    """
+    The page, the document and the metric are of the same scrape.
+    """
+    scene = half_watched()
+
+    async def test(client: Client) -> None:
+        async with client.get("/unwatched") as answer:
+            assert (answer.status, answer.content_type) == (200, "text/html")
+        async with client.get("/api/v1/unwatched") as answer:
+            assert answer.content_type == "application/json"
+            found = await answer.json()
+        assert (found["seen_at"], found["complete"]) == (NOW - 12, True)
+        assert [(one["name"], one["suggestion"], one["target"]) for one in found["names"]] == [
+            ("*.example.org", None, "lms"),
+            ("shop.example.com", "https://shop.example.com", "lms"),
+            ("unused.example.net", "https://unused.example.net", "file"),
+        ]
+        assert [(one["location"], one["dns_names"]) for one in found["unused"]] == [
+            ("/srv/unused.pem", ["unused.example.net"])
+        ]
+
+    ask(scene, test)
+
+
+@pytest.mark.parametrize("shard", ["", "0/2"])
+def test_names_without_a_target_are_a_metric_where_all_targets_are_known(shard: str) -> None:
+    """
+    A replica would count what another one watches. Both ways to the text have it.
+    """
+
+    async def test() -> None:
+        one = service(half_watched(), asyncio.get_running_loop(), shard=shard)
+        try:
+            assert one.last is not None
+            body = await one.body(one.last, lambda: b"", "text/plain", zipped=False)
+            for text in (one.text(one.last), body.decode()):
+                counts = dict(re.findall(r'expiry_unwatched_names\{target="(.*)"\} (.*)', text))
+                assert counts == ({} if shard else {"file": "1.0", "lms": "2.0"})
+        finally:
+            await one.close()
+
+    asyncio.run(test())

@@ -60,11 +60,13 @@ def service(
     *,
     external_url: str | None = None,
     complete: bool = True,
+    shard: str = "",
 ) -> Service:
     """
     A service that has just seen this scene; its clocks stand still.
     """
-    made = Service(Config, Options(external_url=external_url), loop, clock=lambda: NOW, monotonic=lambda: 0.0)
+    options = Options(external_url=external_url, shard=shard)
+    made = Service(Config, options, loop, clock=lambda: NOW, monotonic=lambda: 0.0)
     made.last = scrape(scene, complete=complete)
     return made
 

@@ -158,10 +158,26 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
+def family(pid: int) -> list[int]:
+    """
+    The process, and all whose parent is one of them.
+    """
+    found = [pid]
+    for one in found:
+        with contextlib.suppress(OSError):
+            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text(encoding="ascii").split())
+    return found
+
+
 def cpu_seconds(pid: int) -> float:
     """
-    User and system time of the process and all its threads, also ended ones (proc(5)); steps of 10 ms.
+    User and system time of the process with its children, and all their threads, also ended ones (proc(5));
+    steps of 10 ms.
     """
+    return sum(map(_cpu_seconds, family(pid)))
+
+
+def _cpu_seconds(pid: int) -> float:
     # The name in parentheses may hold spaces and parentheses: the fields start after the last one.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
@@ -169,16 +185,16 @@ def cpu_seconds(pid: int) -> float:
 
 def rss_bytes(pid: int) -> int:
     """
-    Memory that the process has in RAM now.
+    Memory that the process and its children have in RAM now. What they share is counted for each.
     """
-    return _status_bytes(pid, "VmRSS")
+    return sum(_status_bytes(one, "VmRSS") for one in family(pid))
 
 
 def peak_rss_bytes(pid: int) -> int:
     """
-    The most memory that the process ever had in RAM.
+    The most memory that the process ever had in RAM, and that of each of its children.
     """
-    return _status_bytes(pid, "VmHWM")
+    return sum(_status_bytes(one, "VmHWM") for one in family(pid))
 
 
 def _status_bytes(pid: int, key: str) -> int:

@@ -77,7 +77,8 @@ def render(inventory: Inventory, selection: Selection, situation: Situation, roo
         if inventory.scrape.endpoints
         else _nothing(root),
     )
-    return document(f"{title}: expiry-exporter", root, None, main, versions)
+    navigation = link(f"{root}unwatched", "Not watched")
+    return document(f"{title}: expiry-exporter", root, navigation, main, versions)
 
 
 def headline(counts: dict[Level, int]) -> str:

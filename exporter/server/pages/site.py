@@ -18,7 +18,7 @@ from exporter.report.inventory import FRESH, Inventory
 from exporter.server import documents
 from exporter.server.answers import answer
 from exporter.server.bodies import Renderings
-from exporter.server.pages import overview, target
+from exporter.server.pages import overview, target, unwatched
 from exporter.server.pages.overview import Situation
 from exporter.server.service import Service
 
@@ -79,7 +79,9 @@ class Site:
         """
         router.add_get("/", self.show_overview)
         router.add_get("/targets/{name:.+}", self.show_target)
+        router.add_get("/unwatched", self.show_unwatched)
         router.add_get("/api/v1/items", self.show_items)
+        router.add_get("/api/v1/unwatched", self.show_unwatched_items)
         router.add_get("/calendar.ics", self.show_calendar)
         for place in ("docs", "runbooks"):
             router.add_get(f"/{place}", show_slash_missing)
@@ -131,6 +133,30 @@ class Site:
         selection = _selection(request, API_PARAMETERS)
         inventory, now = await self._inventory(), self._service.clock()
         body = await self._rendered(inventory, ("items", selection), lambda: _json(inventory, selection, now))
+        return await _respond(request, body, "application/json")
+
+    async def show_unwatched(self, request: web.Request) -> web.StreamResponse:
+        """
+        Answer with the page of what no target looks at.
+        """
+        inventory, situation, sharded = await self._inventory(), self._situation(), self._service.sharded
+
+        def parts() -> Iterator[bytes]:
+            yield _encoded(unwatched.render(inventory, situation, "./", versions(), sharded=sharded))
+
+        body = await self._rendered(inventory, ("unwatched",), parts)
+        return await _respond(request, body, "text/html")
+
+    async def show_unwatched_items(self, request: web.Request) -> web.StreamResponse:
+        """
+        Answer with what no target looks at as JSON.
+        """
+        inventory = await self._inventory()
+
+        def parts() -> Iterator[bytes]:
+            yield json.dumps(json_items.unwatched(inventory)).encode("ascii")
+
+        body = await self._rendered(inventory, ("unwatched items",), parts)
         return await _respond(request, body, "application/json")
 
     async def show_calendar(self, request: web.Request) -> web.StreamResponse:
