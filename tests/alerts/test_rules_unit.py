@@ -41,7 +41,7 @@ def expectations(name: str, severity: str) -> list[dict[int, bool]]:
             minute(test["eval_time"]): any(
                 alert["exp_labels"]["severity"] == severity for alert in test["exp_alerts"]
             )
-            for test in block["alert_rule_test"]
+            for test in block.get("alert_rule_test", ())
             if test["alertname"] == name
         }
         for block in TESTS["tests"]
