@@ -28,6 +28,7 @@ from exporter.engine.slices import in_slices
 from exporter.engine.sweep import FRESH, Sweeper, failure
 from exporter.engine.workers import Workers
 from exporter.judgement.history import Past
+from exporter.judgement.issued import NONE, Issuances
 from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
@@ -79,6 +80,8 @@ class Monitor:
         """
         self._workers = workers
         self.memory = Memory()
+        self.issuances: Issuances = NONE
+        """What public logs know, for scrapes of all targets."""
         self._dependencies = dependencies
         self._clock = clock
         self._on_judged = on_judged
@@ -167,7 +170,7 @@ class Monitor:
         now = self._clock()
         rows = tuple(self._rows(scrape.results, now))
         targets = [row.target for row in scrape.targets]
-        found = problem_rows(self.memory, targets, rows, now)
+        found = problem_rows(self.memory, targets, rows, now, scrape.issuances)
         return replace(scrape, endpoints=rows, problems=found, at=now)
 
     def _add_what_is_known(self, scrape: Scrape) -> None:
@@ -241,7 +244,9 @@ class Monitor:
         await log_changes(unlogged, self.memory)
         targets_shown = tuple([self._target_row(one.target) async for one in in_slices(results)])
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
-        batches = problem_batches(self.memory, (one.target for one in results), rows, now)
+        # What was seen at other targets is not known from logs alone: it takes a look at all of them.
+        issuances = self.issuances if by_interval else NONE
+        batches = problem_batches(self.memory, (one.target for one in results), rows, now, issuances)
         found = [row async for few in in_slices(batches) for row in few]
         assert sweep.finished is not None
         return Scrape(
@@ -254,6 +259,7 @@ class Monitor:
             now,
             min(sweep.finished, deadline),
             tuple(found),
+            issuances,
         )
 
     async def _waiting(self, targets: Iterable[Target]) -> AbstractSet[str]:

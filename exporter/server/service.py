@@ -27,6 +27,7 @@ from exporter.engine.saving import Saving
 from exporter.engine.scrape import Scrape
 from exporter.engine.state import State
 from exporter.engine.workers import Workers
+from exporter.judgement.issued import Issuances
 from exporter.logs import fields
 from exporter.model.caches import BUDGET
 from exporter.model.observation import Facts
@@ -190,6 +191,7 @@ class Service:
         self.listings += 1
         self._known = replace(self.discovery.config, targets=targets)
         self._names = {target.name for target in targets}
+        self._configured.issuances = Issuances(self.discovery.issuances, targets)
         BUDGET.fit(len(self._names))
 
     def _restore(self, known: Mapping[str, TargetMemory]) -> None:
@@ -352,7 +354,7 @@ class Service:
         Return a scrape of all targets as Prometheus text, with the exporter's own metrics.
         """
         own = self._own(scrape) | self._unwatched(self.fleet_of(scrape))
-        return self._exposition.text(scrape.targets, scrape.endpoints, own, scrape.problems, scrape.at)
+        return "".join(self._exposition.parts(scrape, own))
 
     async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
@@ -365,9 +367,7 @@ class Service:
         def parts(own: Samples) -> Iterator[bytes]:
             # In the thread: with many targets it takes tens of milliseconds.
             own |= self._unwatched(fleet)
-            for part in self._exposition.parts(
-                scrape.targets, scrape.endpoints, own, scrape.problems, scrape.at
-            ):
+            for part in self._exposition.parts(scrape, own):
                 yield part.encode("utf-8")
             yield rest()
 
@@ -399,9 +399,8 @@ class Service:
         """
         Return a probe of one target as Prometheus text, with the metric by which rules know the exporter.
         """
-        return Exposition(self.external_url, self._exposition.exporters).text(
-            scrape.targets, scrape.endpoints, _build(), scrape.problems, scrape.at
-        )
+        exposition = Exposition(self.external_url, self._exposition.exporters)
+        return "".join(exposition.parts(scrape, _build()))
 
     def _own(self, scrape: Scrape) -> Samples:
         """
