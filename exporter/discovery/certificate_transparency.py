@@ -222,7 +222,7 @@ def _keep_newest(known: Mapping[str, _Domain], now: float, notes: dict[str, None
     """
     Forget what was issued and is over, and the oldest of too many.
     """
-    domain_of = {one: domain for domain in known.values() for one in domain.issued}
+    domain_of = {one: domain for domain in known.values() for one in merged(domain.issued)}
     kept, left_out = bounded(domain_of, now)
     for domain in known.values():
         domain.issued = []
@@ -260,11 +260,15 @@ class _Question(NamedTuple):
 
 async def _ask_crt_sh(question: _Question) -> None:
     """
-    Take crt.sh's answer, which is a whole one. Raises _NoAnswerError.
+    Take crt.sh's answers, which are whole ones. Raises _NoAnswerError.
+
+    Of a certificate it lists the names that fit the question: those below the domain do not include it.
     """
     domain = question.domain
-    query = {"q": f"%.{question.name}", "output": "json", "exclude": "expired", "deduplicate": "Y"}
-    certificates = await _answer(question, query, of_crt_sh)
+    certificates: list[Certificate] = []
+    for names in (f"%.{question.name}", question.name):
+        query = {"q": names, "output": "json", "exclude": "expired", "deduplicate": "Y"}
+        certificates += await _answer(question, query, of_crt_sh)
     before, domain.names, domain.issued = domain.names, {}, []
     await in_thread(lambda: _take(question, certificates, before))
     domain.asked = question.context.now

@@ -75,16 +75,19 @@ class Issuances:
 
     def __init__(self, known: Iterable[Issuance] = (), targets: Iterable[Target] = ()) -> None:
         issuances = tuple(known)
-        self.moments = frozenset((one.not_before, one.not_after) for one in issuances)
         by_names: dict[tuple[str, ...], list[Issuance]] = defaultdict(list)
+        by_moment: dict[tuple[float, float], list[Issuance]] = defaultdict(list)
         for one in issuances:
             by_names[one.names].append(one)
+            by_moment[one.not_before, one.not_after].append(one)
         self.by_names: Mapping[tuple[str, ...], list[Issuance]] = dict(by_names)
+        self.by_moment: Mapping[tuple[float, float], list[Issuance]] = dict(by_moment)
+        """By begin and end."""
         self.strange = _strange(issuances, targets) if issuances else {}
         """By target, the issuances whose issuer's name is none of those expected; told at one target only."""
 
     def __bool__(self) -> bool:
-        return bool(self.moments)
+        return bool(self.by_names)
 
 
 NONE = Issuances()
@@ -173,7 +176,7 @@ class Unseen:
             one = judged.item.certificate
             if one is None or judged.item.kind is not Kind.LEAF:
                 continue
-            if (one.not_before, one.not_after) in self._issuances.moments:
+            if (one.not_before, one.not_after) in self._issuances.by_moment:
                 self._seen[one.not_before, one.not_after].append(one)
             if judged.expected and not judged.foreign:
                 accepted = self._accepted[judged.expected]
@@ -196,7 +199,10 @@ class Unseen:
             return None
         if not kin.is_for_servers or leaf.self_issued:
             return None
-        known = self._issuances.by_names.get(kin.names, ())
+        # A server may not list all names of a certificate: then it does not list them of a renewal either.
+        there = self._issuances.by_moment.get((leaf.not_before, leaf.not_after), ())
+        names = next((one.names for one in there if one.is_of(leaf)), kin.names)
+        known = self._issuances.by_names.get(names, ())
         alike = [one for one in known if _may_renew(one, leaf) and not self._is_seen(one)]
         later = [
             one
