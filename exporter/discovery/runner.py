@@ -105,6 +105,8 @@ class Discovery:
         """By identity, in the order of the configuration."""
         self.targets: tuple[Target, ...] = ()
         """All targets: those of the configuration, then those that were found."""
+        self.issuances: tuple[Issuance, ...] = ()
+        """The certificates that any source knows to be issued."""
         self._network = network
         self._on_change = on_change
         self.config = Config()
@@ -112,13 +114,6 @@ class Discovery:
         # Ten thousand targets take seconds to be checked: not on the event loop.
         self._pool = Pool("discovery", 1)
         self._started = False
-
-    @property
-    def issuances(self) -> tuple[Issuance, ...]:
-        """
-        The certificates that any source knows to be issued.
-        """
-        return tuple(chain.from_iterable(feed.issuances for feed in self.feeds.values()))
 
     @property
     def pending(self) -> bool:
@@ -357,6 +352,7 @@ class Discovery:
 
     def _take_over(self, targets: tuple[Target, ...]) -> None:
         self.targets = targets
+        self.issuances = tuple(chain.from_iterable(feed.issuances for feed in self.feeds.values()))
         self._on_change()
 
 

@@ -6,7 +6,7 @@ The service keeps two: one for the configured targets, one for those that only /
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -33,6 +33,7 @@ from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
+from exporter.model.issuance import Issuance
 from exporter.model.observation import Facts, Observed
 from exporter.model.targets import Target
 from exporter.net.gates import USUAL, Limits
@@ -80,8 +81,9 @@ class Monitor:
         """
         self._workers = workers
         self.memory = Memory()
-        self.issuances: Issuances = NONE
-        """What public logs know, for scrapes of all targets."""
+        self._issuances: Issuances = NONE
+        self._compared: tuple[Collection[Issuance], Collection[Target]] = (), ()
+        """The issuances and targets that it was made of."""
         self._dependencies = dependencies
         self._clock = clock
         self._on_judged = on_judged
@@ -91,6 +93,17 @@ class Monitor:
         """Results that have not been logged yet."""
         self._scraping: _Scraping | None = None
         self._taking: asyncio.Task[None] | None = None
+
+    async def know(self, issued: Collection[Issuance], targets: Collection[Target]) -> None:
+        """
+        From now on compare scrapes of all these targets with what public logs know to be issued.
+        """
+        if self._compared[0] is issued and self._compared[1] is targets:
+            return
+        made = NONE
+        async for one in in_slices(Issuances.in_steps(issued, targets)):
+            made = one
+        self._issuances, self._compared = made, (issued, targets)
 
     @property
     def done(self) -> int:
@@ -245,7 +258,7 @@ class Monitor:
         targets_shown = tuple([self._target_row(one.target) async for one in in_slices(results)])
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
         # What was seen at other targets is not known from logs alone: it takes a look at all of them.
-        issuances = self.issuances if by_interval else NONE
+        issuances = self._issuances if by_interval else NONE
         batches = problem_batches(self.memory, (one.target for one in results), rows, now, issuances)
         found = [row async for few in in_slices(batches) for row in few]
         assert sweep.finished is not None

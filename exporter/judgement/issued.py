@@ -8,7 +8,7 @@ is not certain by names, issuer and time is not told as a problem: see `Renewed.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -34,8 +34,12 @@ DEPLOYMENT_SHARE = 1 / 20
 BESIDE = 1 / 3
 """
 Share of a certificate's lifetime within which another one of the same names and issuer was not issued to
-renew it, but to stand beside it, as that for the other type of key. Nobody renews so early.
+renew it, but to stand beside it: for the other type of key, or another node. Nobody renews so early.
 """
+
+
+STRANGERS = 100
+"""Issuances that are told at one target: the newest, if they come in that order."""
 
 
 _HANDSHAKES = frozenset(name for name, one in SCHEMES.items() if one.prober in {WIRE, DTLS, QUIC})
@@ -49,7 +53,7 @@ class Renewed:
 
     issuance: Issuance
     sure: bool
-    """False where it may renew another one of the same names, as that for the other type of key."""
+    """False where it may renew another one of the same names: for the other type of key, or another node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,49 +72,27 @@ Expected = tuple[str, ...]
 """Names and fingerprints of CAs, as `issuers` has them."""
 
 
-class Issuances:
-    """
-    The issuances that logs know, beside the targets that they concern. Immutable.
-    """
-
-    def __init__(self, known: Iterable[Issuance] = (), targets: Iterable[Target] = ()) -> None:
-        issuances = tuple(known)
-        by_names: dict[tuple[str, ...], list[Issuance]] = defaultdict(list)
-        by_moment: dict[tuple[float, float], list[Issuance]] = defaultdict(list)
-        for one in issuances:
-            by_names[one.names].append(one)
-            by_moment[one.not_before, one.not_after].append(one)
-        self.by_names: Mapping[tuple[str, ...], list[Issuance]] = dict(by_names)
-        self.by_moment: Mapping[tuple[float, float], list[Issuance]] = dict(by_moment)
-        """By begin and end."""
-        self.strange = _strange(issuances, targets) if issuances else {}
-        """By target, the issuances whose issuer's name is none of those expected; told at one target only."""
-
-    def __bool__(self) -> bool:
-        return bool(self.by_names)
-
-
-NONE = Issuances()
-"""Nothing is known from logs."""
-
-
 class _Watched:
     """
     The targets by the names that they look at. Of those that expect the same CAs, one each.
     """
 
-    def __init__(self, targets: Iterable[Target]) -> None:
+    def __init__(self) -> None:
         self._hosts: dict[str, dict[object, Target]] = defaultdict(dict)
         self._below: dict[str, dict[object, Target]] = defaultdict(dict)
         self._domains: dict[str, Target] = {}
-        for target in targets:
-            if target.url.scheme in _HANDSHAKES:
-                name = target.expected_name.lower().removesuffix(".")
-                kind = target.issuers, target.policy.name, tuple(one.policy.name for one in target.matches)
-                self._hosts[name].setdefault(kind, target)
-                self._below[name.partition(".")[2]].setdefault(kind, target)
-            elif target.issuers and SCHEMES[target.url.scheme].prober is DOMAIN:
-                self._domains.setdefault(target.url.host, target)
+
+    def add(self, target: Target) -> None:
+        """
+        Add a target.
+        """
+        if target.url.scheme in _HANDSHAKES:
+            name = target.expected_name.lower().removesuffix(".")
+            kind = target.issuers, target.policy.name, tuple(one.policy.name for one in target.matches)
+            self._hosts[name].setdefault(kind, target)
+            self._below[name.partition(".")[2]].setdefault(kind, target)
+        elif target.issuers and SCHEMES[target.url.scheme].prober is DOMAIN:
+            self._domains.setdefault(target.url.host, target)
 
     def by(self, names: Iterable[str]) -> list[Target]:
         """
@@ -131,18 +113,52 @@ def _above(name: str) -> Iterator[str]:
         name = name.partition(".")[2]
 
 
-def _strange(
-    issuances: Iterable[Issuance], targets: Iterable[Target]
-) -> dict[str, list[tuple[Issuance, frozenset[Expected]]]]:
-    watched = _Watched(targets)
-    found: dict[str, list[tuple[Issuance, frozenset[Expected]]]] = defaultdict(list)
-    for one in issuances:
-        concerned = watched.by(one.names)
-        expected = frozenset(_expected(target, one) for target in concerned)
-        # Whoever expects any CA, or this one, has ordered it, for all that is known.
-        if expected and all(expected) and not any(_is_named(one.issuer, those) for those in expected):
-            found[concerned[0].name].append((one, expected))
-    return dict(found)
+class Issuances:
+    """
+    The issuances that logs know, beside the targets that they concern. It does not change once it is made.
+    """
+
+    def __init__(self, known: Iterable[Issuance] = (), targets: Iterable[Target] = ()) -> None:
+        self.by_names: dict[tuple[str, ...], list[Issuance]] = {}
+        self.by_moment: dict[tuple[float, float], list[Issuance]] = {}
+        """By begin and end."""
+        self.strange: dict[str, list[tuple[Issuance, frozenset[Expected]]]] = {}
+        """By target, the issuances whose issuer's name is none of those expected; told at one target only."""
+        for _ in self._steps(tuple(known), targets):
+            pass
+
+    @classmethod
+    def in_steps(cls, known: Collection[Issuance], targets: Iterable[Target]) -> Iterator["Issuances"]:
+        """
+        Yield the same object after each step in which it is made: half a second for 10,000 of each.
+        """
+        made = cls()
+        yield made
+        yield from made._steps(known, targets)
+
+    def _steps(self, known: Collection[Issuance], targets: Iterable[Target]) -> Iterator["Issuances"]:
+        watched = _Watched()
+        for target in targets if known else ():
+            watched.add(target)
+            yield self
+        for one in known:
+            self.by_names.setdefault(one.names, []).append(one)
+            self.by_moment.setdefault((one.not_before, one.not_after), []).append(one)
+            concerned = watched.by(one.names)
+            expected = frozenset(_expected(target, one) for target in concerned)
+            # Whoever expects any CA, or this one, has ordered it, for all that is known.
+            if expected and all(expected) and not any(_is_named(one.issuer, those) for those in expected):
+                told = self.strange.setdefault(concerned[0].name, [])
+                if len(told) < STRANGERS:
+                    told.append((one, expected))
+            yield self
+
+    def __bool__(self) -> bool:
+        return bool(self.by_names)
+
+
+NONE = Issuances()
+"""Nothing is known from logs."""
 
 
 def _expected(target: Target, issuance: Issuance) -> Expected:
@@ -203,13 +219,14 @@ class Unseen:
         there = self._issuances.by_moment.get((leaf.not_before, leaf.not_after), ())
         names = next((one.names for one in there if one.is_of(leaf)), kin.names)
         known = self._issuances.by_names.get(names, ())
-        alike = [one for one in known if _may_renew(one, leaf) and not self._is_seen(one)]
+        alike = [one for one in known if _may_renew(one, leaf) and not one.is_of(leaf)]
         later = [
             one
             for one in alike
             if one.not_after > leaf.not_after
             and one.not_before > leaf.not_before
             and self._now >= one.not_before + min(DEPLOYMENT, one.lifetime * DEPLOYMENT_SHARE)
+            and not self._is_seen(one)
         ]
         if not later:
             return None

@@ -109,7 +109,7 @@ def status(row: EndpointRow, onsets: Iterable[Onset], now: float, unseen: Unseen
     found += _probe_findings(row, failing, now)
     found += _notes(row, {one.item for one in found}, now)
     if unseen is not None:
-        found += _logged(row, unseen, {one.item for one in found if one.problem is Problem.NOT_DEPLOYED})
+        found += _logged(row, unseen)
     if row.held.facts is not None:
         found += lookup_findings(row.held.facts)
     return Status(tuple(sorted(found, key=lambda one: -URGENCY.index(one.level))))
@@ -246,12 +246,12 @@ def _notes(row: EndpointRow, said: Collection[str | None], now: float) -> Iterat
         yield Finding(Level.OK, words, what_to_do, item.name)
 
 
-def _logged(row: EndpointRow, unseen: Unseen, said: Collection[str | None]) -> Iterator[Finding]:
+def _logged(row: EndpointRow, unseen: Unseen) -> Iterator[Finding]:
     """
-    Yield what only logs know and is no problem: it is not overdue here, or it is not certain.
+    Yield what only logs know of renewals, and of strangers that are not certain.
     """
     for judged in row.verdict.items if row.verdict is not None else ():
-        renewed = unseen.renewed(judged) if judged.item.name not in said else None
+        renewed = unseen.renewed(judged)
         if renewed is not None:
             words = f"no target shows a newer {_named(judged.item)}: {issued(renewed)}"
             yield Finding(Level.OK, words, advice.ISSUED_ELSEWHERE, judged.item.name)

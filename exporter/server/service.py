@@ -27,7 +27,6 @@ from exporter.engine.saving import Saving
 from exporter.engine.scrape import Scrape
 from exporter.engine.state import State
 from exporter.engine.workers import Workers
-from exporter.judgement.issued import Issuances
 from exporter.logs import fields
 from exporter.model.caches import BUDGET
 from exporter.model.observation import Facts
@@ -191,7 +190,6 @@ class Service:
         self.listings += 1
         self._known = replace(self.discovery.config, targets=targets)
         self._names = {target.name for target in targets}
-        self._configured.issuances = Issuances(self.discovery.issuances, targets)
         BUDGET.fit(len(self._names))
 
     def _restore(self, known: Mapping[str, TargetMemory]) -> None:
@@ -329,9 +327,10 @@ class Service:
         return self._load_succeeded
 
     async def _look(self, timeout: float) -> Scrape:
-        scrape = await self._configured.scrape(
-            self.discovery.targets, timeout, lambda target: target.name in self._names
-        )
+        began, targets = self._monotonic(), self.discovery.targets
+        await self._configured.know(self.discovery.issuances, targets)
+        timeout -= self._monotonic() - began
+        scrape = await self._configured.scrape(targets, timeout, lambda target: target.name in self._names)
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
             self.saving.begin()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from exporter.discovery import certificate_transparency as source
 from exporter.discovery import issuances as module
+from exporter.discovery.base import SourceError
 from exporter.discovery.issuances import bounded, distinguished_name, from_json, issuance, merged, to_json
 from exporter.model.issuance import Issuance
 from exporter.pki.issuance import issuer_names
@@ -99,12 +100,12 @@ def test_it_stays_while_the_server_fails(logs: FakeLogs) -> None:
     first = run(settings(logs))
     assert len(known(first.remember)) == 1
     logs.says(b"", 502)
-    with pytest.raises(source.SourceError) as failure:
+    with pytest.raises(SourceError) as failure:
         run(settings(logs), first.remember, NOW + 6 * HOUR)
     listing = failure.value.listing
     assert listing is not None
     assert known(listing.remember) == known(first.remember)
-    with pytest.raises(source.SourceError) as failure:
+    with pytest.raises(SourceError) as failure:
         run(settings(logs), first.remember, NOW + 60 * 24 * HOUR)
     assert failure.value.listing is None
 

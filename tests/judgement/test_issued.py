@@ -11,7 +11,7 @@ import pytest
 from exporter.demo.minter import Minted
 from exporter.engine.memory import ProblemRow
 from exporter.engine.scrape import Scrape
-from exporter.judgement.issued import Elsewhere, Issuances, Renewed, Stranger, Unseen
+from exporter.judgement.issued import STRANGERS, Elsewhere, Issuances, Renewed, Stranger, Unseen
 from exporter.judgement.problems import newest_ends, problems
 from exporter.judgement.verdicts import judge_facts
 from exporter.model.issuance import Issuance
@@ -118,6 +118,19 @@ def test_what_was_seen_anywhere_is_not_known_from_logs_alone() -> None:
         assert renewed(served(), [one], [RENEWAL]) is None
     assert renewed(served(), [issued(serial="ee")], [RENEWAL]) is not None
     assert renewed(served(), [issued(serial="", key="00")], [RENEWAL]) is not None
+
+
+def test_two_that_are_served_beside_each_other() -> None:
+    """
+    Both types of key, of which one was renewed: no log says which. That which is served says it is not.
+    """
+    rsa = served(NOW - 64 * DAY, key_algorithm="rsa", serial="2", public_key_sha256="rsa")
+    known = [issued(NOW - 65 * DAY, serial=served().serial), issued(NOW - 64 * DAY, serial="2"), issued()]
+    for leaf, beside in ((served(), rsa), (rsa, served())):
+        found = renewed(leaf, known, [beside])
+        assert found is not None
+        assert not found.sure
+        assert renewed(leaf, known, [beside, RENEWAL]) is None
 
 
 def test_a_short_lifetime_has_less_time() -> None:
@@ -247,6 +260,15 @@ def test_one_target_tells_it() -> None:
     assert strangers([wild], target("domain:example.com")) == {}
 
 
+def test_a_target_tells_so_many_and_no_more() -> None:
+    """
+    Whoever forgot a CA in `issuers` learns it from the first.
+    """
+    many = [issued(issuer=THEIRS, serial=f"{number:x}") for number in range(STRANGERS + 1)]
+    (there,) = strangers(many, expecting("R11")).values()
+    assert len(there) == STRANGERS
+
+
 def test_cas_above_the_issuer_are_learned_from_what_is_served() -> None:
     """
     Where a root was named, only the organizations below it are known that were seen; the rest is not certain.
@@ -304,8 +326,9 @@ def test_what_is_certain_is_a_problem() -> None:
     """
     The cause says where it is known from.
     """
-    said, _ = told(target(f"https://{HOST}"), of_ours(), ours())
+    said, findings = told(target(f"https://{HOST}"), of_ours(), ours())
     cause = said["not_deployed", "warning"].cause
+    assert [one.words for one in findings][-1] == f"no target shows a newer certificate: {ISSUED}"
     assert cause.endswith(f"renewed but not deployed: {ISSUED}")
 
 

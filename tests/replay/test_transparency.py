@@ -20,7 +20,7 @@ from exporter.judgement.issued import Issuances
 from exporter.model.policies import DAY, HOUR, MANUAL
 from exporter.pki.certificates import certificate
 from tests.replay.promtool import Firing, Name, alerts, firings
-from tests.replay.timeline import Place, Recording, fleet, leaf, place, record, served
+from tests.replay.timeline import Place, Recording, Schedule, fleet, leaf, place, record, served
 from tests.replay.timeline import anchor as root_of_all
 
 HOST = "www.example.com"
@@ -126,7 +126,7 @@ def renewed(
     return [leaf(names, begin, lifetime) for begin in begins]
 
 
-def deployed(certificates: Sequence[Minted], *delays: float) -> list[list[tuple[float, object]]]:
+def deployed(certificates: Sequence[Minted], *delays: float) -> list[Schedule]:
     """
     What servers show that get each certificate so many seconds after it was issued.
     """
