@@ -94,16 +94,19 @@ class Monitor:
         self._scraping: _Scraping | None = None
         self._taking: asyncio.Task[None] | None = None
 
-    async def know(self, issued: Collection[Issuance], targets: Collection[Target]) -> None:
+    async def _know(self, issued: Collection[Issuance], targets: Collection[Target]) -> float:
         """
-        From now on compare scrapes of all these targets with what public logs know to be issued.
+        From now on compare scrapes of all these targets with what public logs know to be issued. Returns the
+        seconds that it took.
         """
         if self._compared[0] is issued and self._compared[1] is targets:
-            return
-        made = NONE
-        async for one in in_slices(Issuances.in_steps(issued, targets)):
-            made = one
+            return 0.0
+        made, began = NONE, self._dependencies.loop.time()
+        if issued:
+            async for one in in_slices(Issuances.in_steps(issued, targets)):
+                made = one
         self._issuances, self._compared = made, (issued, targets)
+        return self._dependencies.loop.time() - began if issued else 0.0
 
     @property
     def done(self) -> int:
@@ -113,7 +116,11 @@ class Monitor:
         return self._sweeper.done
 
     async def scrape(
-        self, targets: Iterable[Target], timeout: float, wanted: Callable[[Target], bool]
+        self,
+        targets: Iterable[Target],
+        timeout: float,
+        wanted: Callable[[Target], bool],
+        issued: Collection[Issuance] = (),
     ) -> Scrape:
         """
         Probe the targets that are due, or join probes under way, and return the results within `timeout`
@@ -121,6 +128,7 @@ class Monitor:
 
         A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
         Targets that are not `wanted` any more at the end, since the configuration changed, are left out.
+        `issued` are the certificates that public logs know.
         """
         all_of_them = tuple(targets)
         now = self._dependencies.loop.time()
@@ -133,13 +141,18 @@ class Monitor:
             or shared.targets != all_of_them
         ):
             # A task of its own: when one caller goes away, the others still want the result.
-            task = self._dependencies.loop.create_task(self._scrape(all_of_them, timeout, wanted))
+            task = self._dependencies.loop.create_task(self._scrape(all_of_them, timeout, wanted, issued))
             self._scraping = shared = _Scraping(all_of_them, now, now + timeout, task)
         return await asyncio.shield(shared.task)
 
     async def _scrape(
-        self, targets: tuple[Target, ...], timeout: float, wanted: Callable[[Target], bool]
+        self,
+        targets: tuple[Target, ...],
+        timeout: float,
+        wanted: Callable[[Target], bool],
+        issued: Collection[Issuance],
     ) -> Scrape:
+        timeout -= await self._know(issued, targets)
         if self._workers is not None:
             self._workers.serve(targets)
         scrape = await self._sweep(targets, timeout, wanted, by_interval=True)

@@ -327,10 +327,10 @@ class Service:
         return self._load_succeeded
 
     async def _look(self, timeout: float) -> Scrape:
-        began, targets = self._monotonic(), self.discovery.targets
-        await self._configured.know(self.discovery.issuances, targets)
-        timeout -= self._monotonic() - began
-        scrape = await self._configured.scrape(targets, timeout, lambda target: target.name in self._names)
+        targets, issued = self.discovery.targets, self.discovery.issuances
+        scrape = await self._configured.scrape(
+            targets, timeout, lambda target: target.name in self._names, issued
+        )
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
             self.saving.begin()
