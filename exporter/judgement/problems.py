@@ -26,6 +26,10 @@ BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
 """Hazards that stop the next renewal."""
 
 
+ISSUED = "issued"
+"""The item of a problem with a certificate that only public logs know."""
+
+
 Key = tuple[str, str, Problem, Severity]
 """Target, item (empty when it is about an endpoint), problem and severity: one series, one alert."""
 
@@ -74,7 +78,18 @@ class Onset:
         """
         Name of the item concerned; empty when the problem is about the endpoint.
         """
+        if self.stranger is not None:
+            return ISSUED
         return self.judged.item.name if self.judged is not None else ""
+
+    @property
+    def kind(self) -> Kind | None:
+        """
+        Kind of the item concerned; None when the problem is about the endpoint.
+        """
+        if self.stranger is not None:
+            return Kind.LEAF
+        return self.judged.item.kind if self.judged is not None else None
 
     @property
     def key(self) -> Key:

@@ -106,8 +106,7 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         target, said = onset.known.target, words(row, reached, external_url)
         named = (("target", target.name), ("item", onset.item))
         about = (("problem", onset.problem), ("severity", onset.severity))
-        kind = onset.judged.item.kind if onset.judged is not None else ""
-        which = (("kind", kind), *about, ("fingerprint_sha256", fingerprint_of(row)))
+        which = (("kind", onset.kind or ""), *about, ("fingerprint_sha256", fingerprint_of(row)))
         yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
         page = f"{external_url}/{target_path(target.name)}" if external_url is not None else ""
         place = ("location", onset.known.location)
