@@ -178,7 +178,10 @@ class Unseen:
     def __init__(self, issuances: Issuances = NONE, now: float = 0.0) -> None:
         self._issuances = issuances
         self._now = now
-        self._seen: dict[tuple[float, float], list[Certificate]] = defaultdict(list)
+        self._noted: list[Certificate] = []
+        self._seen: dict[tuple[float, float], list[Certificate]] | None = None
+        """What was noted by begin and end; None until it is asked for, since in most scrapes it is not."""
+        self._issuers: set[tuple[Expected, str]] = set()
         self._accepted: dict[Expected, dict[str, bool]] = defaultdict(dict)
         """By the CAs expected, the organizations that issued for them, and whether `issuers` names those."""
 
@@ -188,18 +191,22 @@ class Unseen:
         """
         if not self._issuances:
             return
+        self._seen = None
         for judged in items:
             one = judged.item.certificate
             if one is None or judged.item.kind is not Kind.LEAF:
                 continue
-            if (one.not_before, one.not_after) in self._issuances.by_moment:
-                self._seen[one.not_before, one.not_after].append(one)
-            if judged.expected and not judged.foreign:
-                accepted = self._accepted[judged.expected]
-                named = _is_named(one.issuer, judged.expected)
+            self._noted.append(one)
+            if judged.expected and not judged.foreign and (judged.expected, one.issuer) not in self._issuers:
+                self._issuers.add((judged.expected, one.issuer))
+                accepted, named = self._accepted[judged.expected], _is_named(one.issuer, judged.expected)
                 accepted[one.issuer_organization] = accepted.get(one.issuer_organization, True) and named
 
     def _is_seen(self, issuance: Issuance) -> bool:
+        if self._seen is None:
+            seen = self._seen = defaultdict(list)
+            for one in self._noted:
+                seen[one.not_before, one.not_after].append(one)
         there = self._seen.get((issuance.not_before, issuance.not_after), ())
         return any(issuance.is_of(one) for one in there)
 

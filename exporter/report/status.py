@@ -147,7 +147,7 @@ def _words(row: EndpointRow, onset: Onset, now: float) -> str:
             hazards = row.held.facts.hazards if row.held.facts is not None else ()
             return _detail(onset, ((one.hazard, one.detail) for one in hazards))
     if onset.stranger is not None:
-        return f"none of the CAs in `issuers`: {issued_by_stranger(onset.stranger)}"
+        return f"not by the CAs in `issuers`: {issued_by_stranger(onset.stranger)}"
     assert onset.judged is not None
     item = onset.judged.item
     match onset.problem:

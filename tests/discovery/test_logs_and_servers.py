@@ -87,4 +87,4 @@ async def test_logs_are_compared_with_what_is_served(
             newest = f'{{target="www",location="{server.authority}",item="leaf",kind="leaf"}}'
             assert f"expiry_newest_not_after_timestamp_seconds{newest} {now + 85 * DAY!r}\n" in one
             assert "a certificate for *.example.com was issued by CN=Other CA on" in one
-        assert finding.startswith("none of the CAs in `issuers`: a certificate for *.example.com was issued")
+        assert finding.startswith("not by the CAs in `issuers`: a certificate for *.example.com was issued")

@@ -370,7 +370,7 @@ def test_a_stranger_in_words() -> None:
     assert there.advice.startswith("Ask who ordered it.")
     assert "q=example.com" in there.command
     assert {one.level for one in findings} == {Level.CRITICAL}
-    assert findings[0].words == f"none of the CAs in `issuers`: {there.cause}"
+    assert findings[0].words == f"not by the CAs in `issuers`: {there.cause}"
 
 
 def test_a_stranger_that_is_not_certain_is_a_note() -> None:
