@@ -12,6 +12,7 @@ from math import inf
 from exporter.judgement.history import IDENTITY_REPORTED, NAMELESS_FOR, Past
 from exporter.judgement.issued import NONE, Elsewhere, Issuances, Renewed, Stranger
 from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
+from exporter.model.foreign_text import bounded
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, UNSEEN_LEAST, Severity
 from exporter.model.problems import MEANINGS, Problem
@@ -26,8 +27,8 @@ BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
 """Hazards that stop the next renewal."""
 
 
-ISSUED = "issued"
-"""The item of a problem with a certificate that only public logs know."""
+ISSUER_LIMIT = 100
+"""Characters of a CA's name in the name of an item."""
 
 
 Key = tuple[str, str, Problem, Severity]
@@ -79,7 +80,8 @@ class Onset:
         Name of the item concerned; empty when the problem is about the endpoint.
         """
         if self.stranger is not None:
-            return ISSUED
+            # One matter for each CA: what a person does is to find out who uses it.
+            return f"issued by {bounded(self.stranger.issuance.organization, ISSUER_LIMIT)}"
         return self.judged.item.name if self.judged is not None else ""
 
     @property

@@ -82,8 +82,9 @@ async def test_logs_are_compared_with_what_is_served(
         for one in (text, later):
             item = '{target="www",item="leaf",kind="leaf",problem="not_deployed",severity="warning"'
             assert f"expiry_problem_end_timestamp_seconds{item}" in one
-            stranger = '{target="www",item="issued",kind="leaf",problem="foreign_issuer",severity="critical"}'
-            assert f"expiry_problem_end_timestamp_seconds{stranger} {now + 89 * DAY!r}\n" in one
+            item = '{target="www",item="issued by CN=Other CA",kind="leaf",problem="foreign_issuer"'
+            end = f',severity="critical"}} {now + 89 * DAY!r}\n'
+            assert f"expiry_problem_end_timestamp_seconds{item}{end}" in one
             newest = f'{{target="www",location="{server.authority}",item="leaf",kind="leaf"}}'
             assert f"expiry_newest_not_after_timestamp_seconds{newest} {now + 85 * DAY!r}\n" in one
             assert "a certificate for *.example.com was issued by CN=Other CA on" in one

@@ -369,6 +369,11 @@ def test_a_stranger_in_words() -> None:
     assert there.where == f"in public logs (issuer {THEIRS}, serial ff); also 1 more"
     assert there.advice.startswith("Ask who ordered it.")
     assert "q=example.com" in there.command
+    another = issued(issuer=THEIRS.replace("ZeroSSL", "Z"), organization="Z")
+    assert {one.item for one in told(at, of_ours(NOW - DAY), strange, another)[1]} == {
+        "issued by ZeroSSL",
+        "issued by Z",
+    }
     assert {one.level for one in findings} == {Level.CRITICAL}
     assert findings[0].words == f"not by the CAs in `issuers`: {there.cause}"
 

@@ -186,7 +186,7 @@ def test_a_certificate_of_a_strange_ca_is_told_though_the_served_one_is_fine() -
     recording = record(fleet(*expecting, logs=logs(issued, expecting, DAY)), 22 * DAY, STEP)
     found = firings(recording)
     # The first name that has a target.
-    name = Name("ExpiryForeignIssuer", "critical", "https://api.example.com", "issued")
+    name = Name("ExpiryForeignIssuer", "critical", "https://api.example.com", "issued by CN=Other CA")
     assert found == {name: Firing(11 * DAY, 20 * DAY - STEP, complete=True)}
     (alert,) = alerts(recording, [("ExpiryForeignIssuer", 15 * DAY)])["ExpiryForeignIssuer", 15 * DAY]
     for words in (
