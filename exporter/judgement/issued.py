@@ -31,10 +31,10 @@ DEPLOYMENT_SHARE = 1 / 20
 """The share of its lifetime, if that is less."""
 
 
-BESIDE = 1 / 3
+BESIDE = 2 / 5
 """
 Share of a certificate's lifetime within which another one of the same names and issuer was not issued to
-renew it, but to stand beside it: for the other type of key, or another node. Nobody renews so early.
+renew it, but to stand beside it: for the other type of key, or another node. Renewers wait for half of it.
 """
 
 
