@@ -20,7 +20,18 @@ from exporter.judgement.issued import Issuances
 from exporter.model.policies import DAY, HOUR, MANUAL
 from exporter.pki.certificates import certificate
 from tests.replay.promtool import Firing, Name, alerts, firings
-from tests.replay.timeline import Place, Recording, Schedule, fleet, leaf, place, record, served
+from tests.replay.timeline import (
+    Exporter,
+    Fleet,
+    Place,
+    Recording,
+    Schedule,
+    fleet,
+    leaf,
+    place,
+    record,
+    served,
+)
 from tests.replay.timeline import anchor as root_of_all
 
 HOST = "www.example.com"
@@ -54,15 +65,22 @@ def logs(
     What the source knows at a time, which asks once in `every` seconds.
     """
     answer = json.dumps([row(one, number) for number, one in enumerate(certificates)]).encode()
-    known = [one.issuance for one in of_crt_sh(answer) if one.issuance is not None]
+    read = [one.issuance for one in of_crt_sh(answer) if one.issuance is not None]
     targets = [one.target for one in places]
 
     @functools.lru_cache(maxsize=1)
     def at(run: float) -> Issuances:
-        there = merged(one for one in known if one.not_before + IN_LOGS <= run)
+        there = merged(one for one in read if one.not_before + IN_LOGS <= run)
         return Issuances(bounded(there, run)[0], targets)
 
     return lambda now: at(now // every * every)
+
+
+def known(certificates: Iterable[Minted], places: Sequence[Place], every: float = DAY) -> Fleet:
+    """
+    A fleet that one exporter watches, which also asks for these certificates.
+    """
+    return Fleet([Exporter(places, logs=logs(certificates, places, every))])
 
 
 @functools.cache
@@ -81,7 +99,7 @@ def not_deployed() -> tuple[Recording, Recording]:
     old, new = leaf(HOST, -55 * DAY, LIFETIME), leaf(HOST, 5 * DAY, LIFETIME)
     one = place(URL, [(0.0, served(old)), (15 * DAY, served(new))])
     until = 17 * DAY
-    with_logs = fleet(one, logs=logs([old, new], [one], DAY))
+    with_logs = known([old, new], [one])
     return record(with_logs, until, STEP), record(fleet(one), until, STEP)
 
 
@@ -108,7 +126,7 @@ def test_what_was_issued_just_now_was_not_left_lying() -> None:
     """
     old, new = leaf(HOST, -60 * DAY, LIFETIME), leaf(HOST, 6 * DAY, LIFETIME)
     one = place(URL, [(0.0, served(old)), (7.5 * DAY, served(new))])
-    watched = fleet(one, logs=logs([old, new], [one], HOUR))
+    watched = known([old, new], [one], HOUR)
     assert list(firings(record(watched, 10 * DAY, STEP))) == [
         Name("ExpiryRenewalOverdue", "warning", URL, "leaf")
     ]
@@ -164,7 +182,7 @@ def test_a_healthy_fleet_is_silent(every: float) -> None:
         place("https://hand.example.com", *deployed(by_hand, 10 * DAY), policy=MANUAL),
     ]
     every_one = [*rolled, *weekly, *ecdsa, *rsa, *origin, *front, *twice, *again, *by_hand]
-    recording = record(fleet(*places, logs=logs(every_one, places, every)), until, 12 * HOUR)
+    recording = record(known(every_one, places, every), until, 12 * HOUR)
     assert firings(recording) == {}
     # Nor does any metric say that one was renewed, but of that which took the person days.
     assert {
@@ -189,7 +207,7 @@ def test_a_certificate_of_a_strange_ca_is_told_though_the_served_one_is_fine() -
     ]
     expecting = [replace(one, target=replace(one.target, issuers=("Replay Intermediate",))) for one in places]
     issued = [ours, ours_too, strange]
-    recording = record(fleet(*expecting, logs=logs(issued, expecting, DAY)), 22 * DAY, STEP)
+    recording = record(known(issued, expecting), 22 * DAY, STEP)
     found = firings(recording)
     # The first name that has a target.
     name = Name("ExpiryForeignIssuer", "critical", "https://api.example.com", "issued by CN=Other CA")
@@ -202,4 +220,4 @@ def test_a_certificate_of_a_strange_ca_is_told_though_the_served_one_is_fine() -
     ):
         assert words in alert.title
     # Nobody said which CAs there should be.
-    assert firings(record(fleet(*places, logs=logs(issued, places, DAY)), 22 * DAY, STEP)) == {}
+    assert firings(record(known(issued, places), 22 * DAY, STEP)) == {}

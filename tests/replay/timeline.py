@@ -414,16 +414,11 @@ class Fleet:
     keep_state: bool = True
 
 
-def fleet(
-    *places: Place,
-    exporter_down: Sequence[Span] = (),
-    prometheus_down: Sequence[Span] = (),
-    logs: Callable[[float], Issuances] = lambda _: NONE,
-) -> Fleet:
+def fleet(*places: Place, exporter_down: Sequence[Span] = (), prometheus_down: Sequence[Span] = ()) -> Fleet:
     """
     A fleet that one exporter watches.
     """
-    return Fleet([Exporter(places, logs=logs)], exporter_down, prometheus_down)
+    return Fleet([Exporter(places)], exporter_down, prometheus_down)
 
 
 @dataclass(slots=True)
