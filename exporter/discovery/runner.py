@@ -44,6 +44,10 @@ FIRST_PAUSE = 15.0
 LONGEST_PAUSE = 3600.0
 
 
+CONFIRMING_PAUSE = 60.0
+"""Seconds between two times that an unchanged list counts against the targets that it lost."""
+
+
 NOTES = 5
 """Notes of a run that get a line of log each; the others are counted."""
 
@@ -71,6 +75,8 @@ class Feed:
     """Seconds since the epoch; None when it never could."""
     told: tuple[str, ...] = ()
     """The notes of the last run, which are logged when they change."""
+    taken_at: float = 0.0
+    """When a list was taken last, in seconds since the epoch."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -240,10 +246,10 @@ class Discovery:
 
     async def _run(self, feed: Feed, timeout: float) -> float | None:
         """
-        Run a source once, and take its list. Returns None when it worked, else the seconds for which the
-        source asks to be left alone.
+        Run a source once, and take its list. Returns None when the next run is after the usual pause, else
+        the seconds for which the source asks to be left alone after it failed.
         """
-        wait = 0.0
+        wait: float | None = 0.0
         now = self._network.clock()
         context = Context(self._network, now, feed.remembered, feed.config.directory)
         try:
@@ -251,12 +257,11 @@ class Discovery:
                 try:
                     listing = await source(feed.entry.source).run(feed.entry.given, context)
                 except SourceError as error:
-                    wait = error.retry_after
+                    wait = None if error.steady else error.retry_after
                     if error.listing is not None:
                         await self._take(feed, error.listing, now)
                     raise
-                if not listing.unchanged or feed.kept.missing:
-                    await self._take(feed, listing, now)
+                await self._take(feed, listing, now)
         except SourceError as error:
             self._fail(feed, printable(str(error)))
         except TimeoutError:
@@ -284,6 +289,8 @@ class Discovery:
         """
         Take the answer of a source: its targets join the next scrape.
         """
+        if listing.unchanged and (not feed.kept.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE):
+            return
         entry, before, config = feed.entry, feed.kept, feed.config
         remembered = feed.remembered if listing.unchanged else listing.remember
 
@@ -305,7 +312,9 @@ class Discovery:
             targets = await self._pool.run(partial(made, kept.found, entry, config))
         changed = targets.targets != feed.made.targets
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
-        self._tell(feed, before, listing.notes)
+        feed.taken_at = now
+        if not listing.unchanged:
+            self._tell(feed, before, listing.notes)
         if changed:
             config, lists = self.config, self._lists()
             all_of_them = await self._pool.run(lambda: joined(config, lists))
