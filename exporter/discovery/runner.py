@@ -48,6 +48,13 @@ CONFIRMING_PAUSE = 60.0
 """Seconds between two times that an unchanged list counts against the targets that it lost."""
 
 
+REST = 9.0
+"""Seconds of rest for each second that it took to take a list: a tenth of a processor is enough for it."""
+
+
+LONGEST_REST = 10.0
+
+
 NOTES = 5
 """Notes of a run that get a line of log each; the others are counted."""
 
@@ -77,6 +84,8 @@ class Feed:
     """The notes of the last run, which are logged when they change."""
     taken_at: float = 0.0
     """When a list was taken last, in seconds since the epoch."""
+    took: float = 0.0
+    """Seconds that it took in the last run; 0 when that brought none."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -242,7 +251,8 @@ class Discovery:
                 wait = await self._run(feed, max(RUN_TIMEOUT, interval))
             if wait is None:
                 backoff.succeeded()
-            await asyncio.sleep(interval * drift if wait is None else backoff.failed(drift, wait))
+            pause = interval * drift if wait is None else backoff.failed(drift, wait)
+            await asyncio.sleep(max(pause, min(REST * feed.took, LONGEST_REST)))
 
     async def _run(self, feed: Feed, timeout: float) -> float | None:
         """
@@ -250,6 +260,7 @@ class Discovery:
         the seconds for which the source asks to be left alone after it failed.
         """
         wait: float | None = 0.0
+        feed.took = 0.0
         now = self._network.clock()
         context = Context(self._network, now, feed.remembered, feed.config.directory)
         try:
@@ -291,6 +302,7 @@ class Discovery:
         """
         if listing.unchanged and (not feed.kept.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE):
             return
+        began = self._network.monotonic()
         entry, before, config = feed.entry, feed.kept, feed.config
         remembered = feed.remembered if listing.unchanged else listing.remember
 
@@ -320,6 +332,7 @@ class Discovery:
             all_of_them = await self._pool.run(lambda: joined(config, lists))
             if config is self.config:
                 self._take_over(all_of_them)
+        feed.took = self._network.monotonic() - began
 
     def _tell(self, feed: Feed, before: Kept, notes: tuple[str, ...]) -> None:
         """

@@ -170,7 +170,8 @@ def listed(
 
 
 def _all(who: list[str]) -> str:
-    return who[0] if len(who) == 1 else f"{who[0]} and {len(who) - 1} more"
+    more = len(set(who)) - 1
+    return f"{who[0]} and {more} more" if more else who[0]
 
 
 def _of_secrets(settings: KubernetesSource, secrets: Objects, named: Gathered) -> Iterator[Found]:
@@ -187,7 +188,7 @@ def _of_secrets(settings: KubernetesSource, secrets: Objects, named: Gathered) -
     for namespace, name in sorted(secrets):
         who = named.secrets.get(f"{namespace}/{name}")
         why = f"Secret {namespace}/{name}"
-        why += f", named by {_all(list(dict.fromkeys(who)))}" if who else f" of the type {TLS_TYPE}"
+        why += f", named by {_all(who)}" if who else f" of the type {TLS_TYPE}"
         yield Found(f"{begin}{namespace}/{name}", why, settings={"kubernetes": of_list})
     others = {**kubernetes, "types": [TLS_TYPE, OPAQUE_TYPE]}
     for secret, who in named.secrets.items():
@@ -199,5 +200,5 @@ def _of_secrets(settings: KubernetesSource, secrets: Objects, named: Gathered) -
         elif settings.namespaces and namespace not in settings.namespaces:
             named.note(f"{who[0]}: the Secret {secret} is in no namespace that is looked at")
         else:
-            why = f"Secret {secret}, named by {_all(list(dict.fromkeys(who)))}"
+            why = f"Secret {secret}, named by {_all(who)}"
             yield Found(f"{begin}{secret}", why, settings={"kubernetes": others})
