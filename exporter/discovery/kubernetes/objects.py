@@ -229,15 +229,15 @@ def _of_service(obj: dict[str, Any], annotation: str) -> Iterator[Place]:
         if (number := _port(one))
     }
     for word in re.split(r"[\s,]+", annotation.strip(", \t\n")):
-        scheme, colon, rest = word.partition(":")
+        scheme, _, rest = word.partition(":")
         if "://" in word:
             text: str | None = word
         elif word.isdecimal() or word in ports:
             text = url_of_host(f"{host}:{ports.get(word, word)}")
-        elif colon:
+        elif rest:
             text = f"{scheme}://{host}:{ports.get(rest, rest)}"
         else:
-            text = f"{word}://{host}"
+            text = f"{scheme}://{host}"
         yield _of_word(word, text or word)
 
 
@@ -322,7 +322,7 @@ def restored(name: str, value: Any) -> dict[Key, tuple[Any, ...]]:
             (str(namespace), str(one)): tuple(read(*item) for item in content)
             for namespace, one, content in value
         }
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError("no objects of a cluster") from None
 
 
