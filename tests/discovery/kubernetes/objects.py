@@ -8,12 +8,19 @@ from typing import Any
 from tests.probes.kubernetes.api_server import Object
 
 
-def obj(path: str, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None, **more: str) -> Object:
+def obj(
+    path: str,
+    spec: Mapping[str, Any],
+    *,
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> Object:
     """
-    The object `NAMESPACE/NAME`. `more` are annotations.
+    The object `NAMESPACE/NAME`.
     """
     namespace, _, name = path.partition("/")
-    metadata: Object = {"namespace": namespace, "name": name, "labels": labels or {}, "annotations": more}
+    metadata: Object = {"namespace": namespace, "name": name}
+    metadata |= {"labels": labels or {}, "annotations": annotations or {}}
     return {"metadata": metadata, "spec": dict(spec)}
 
 
@@ -22,23 +29,30 @@ def ingress(path: str, *hosts: str, secret: str = "", rules: Sequence[str] = (),
     An Ingress with one entry for TLS.
     """
     entry = {"hosts": list(hosts)} | ({"secretName": secret} if secret else {})
-    return obj(path, {"tls": [entry], "rules": [{"host": host} for host in rules]}, labels)
+    return obj(path, {"tls": [entry], "rules": [{"host": host} for host in rules]}, labels=labels)
 
 
 def gateway(path: str, *listeners: Mapping[str, Any], **labels: str) -> Object:
     """
     A Gateway.
     """
-    return obj(path, {"gatewayClassName": "any", "listeners": list(listeners)}, labels)
+    return obj(path, {"gatewayClassName": "any", "listeners": list(listeners)}, labels=labels)
 
 
 def listener(
-    host: str | None, port: int = 443, protocol: str = "HTTPS", *refs: str, name: str = "tls", **more: Any
+    host: str | None,
+    port: int = 443,
+    protocol: str = "HTTPS",
+    *refs: str,
+    name: str = "tls",
+    allowed: str = "",
 ) -> dict[str, Any]:
     """
-    A listener, with references to Secrets of this name, or `NAMESPACE/NAME`.
+    A listener, with references to Secrets of this name, or `NAMESPACE/NAME`. `allowed`: whose routes it takes.
     """
-    found: dict[str, Any] = {"name": name, "protocol": protocol, "port": port, **more}
+    found: dict[str, Any] = {"name": name, "protocol": protocol, "port": port}
+    if allowed:
+        found["allowedRoutes"] = {"namespaces": {"from": allowed}}
     if host is not None:
         found["hostname"] = host
     if refs:
@@ -56,7 +70,3 @@ def attached(path: str, hosts: Sequence[str], *parents: Mapping[str, Any]) -> Ob
     A route at these Gateways.
     """
     return obj(path, {"hostnames": list(hosts), "parentRefs": list(parents)})
-
-
-ALL = {"allowedRoutes": {"namespaces": {"from": "All"}}}
-"""Of a listener that takes routes of every namespace."""

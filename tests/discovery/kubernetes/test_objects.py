@@ -17,7 +17,7 @@ from exporter.discovery.kubernetes.listing import NOTE_LIMIT, listed
 from exporter.discovery.kubernetes.objects import ANNOTATION, HOST_LIMIT, KINDS, NAMES, as_json, restored
 from exporter.model.errors import ProbeError
 from exporter.probes.kubernetes.objects import Key, Resource
-from tests.discovery.kubernetes.objects import ALL, attached, gateway, ingress, listener, obj
+from tests.discovery.kubernetes.objects import attached, gateway, ingress, listener, obj
 from tests.probes.kubernetes.api_server import Object
 
 READING = SimpleNamespace(directory=Path("/"), policies={}, environ={})
@@ -119,7 +119,7 @@ def test_listeners_of_a_gateway() -> None:
     )
 
 
-WILD = listener("*.example.com", 8443, name="wild", **ALL)
+WILD = listener("*.example.com", 8443, name="wild", allowed="All")
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ WILD = listener("*.example.com", 8443, name="wild", **ALL)
     [
         (WILD, ["a.example.com", "b.c.example.com"], ["https://a.example.com:8443", "https://b.c.example.com:8443"]),
         (WILD, ["a.example.org", "example.com"], []),
-        (listener("a.example.com", **ALL), ["*.example.com"], ["https://a.example.com"]),
-        (listener(None, 443, **ALL), ["A.example.com"], ["https://a.example.com"]),
-        (listener("a.example.com", **ALL), [], ["https://a.example.com"]),
+        (listener("a.example.com", allowed="All"), ["*.example.com"], ["https://a.example.com"]),
+        (listener(None, 443, allowed="All"), ["A.example.com"], ["https://a.example.com"]),
+        (listener("a.example.com", allowed="All"), [], ["https://a.example.com"]),
         (listener(None, 443), ["a.example.com"], []),
-        (listener(None, 443, allowedRoutes={"namespaces": {"from": "Selector"}}), ["a.org"], ["https://a.org"]),
-        (listener(None, 80, "HTTP", **ALL), ["a.example.com"], []),
-        (listener(None, 443, "TLS", **ALL), ["a.example.com"], []),
+        (listener(None, 443, allowed="Selector"), ["a.org"], ["https://a.org"]),
+        (listener(None, 80, "HTTP", allowed="All"), ["a.example.com"], []),
+        (listener(None, 443, "TLS", allowed="All"), ["a.example.com"], []),
     ],
 )  # fmt: skip
 def test_names_of_a_route_that_a_listener_serves(
@@ -210,7 +210,7 @@ def test_the_annotation_of_a_service(annotation: str, urls: list[str]) -> None:
     Ports by number or name, schemes, and URLs of servers.
     """
     spec = {"ports": [{"name": "metrics", "port": 9443}, {"name": "odd", "port": "x"}]}
-    services = [obj("prod/db", spec, **{ANNOTATION: annotation}), obj("prod/other", spec)]
+    services = [obj("prod/db", spec, annotations={ANNOTATION: annotation}), obj("prod/other", spec)]
     assert looked(services=services)[0] == urls
 
 
@@ -226,7 +226,7 @@ def test_an_annotation_that_names_no_server_is_told(annotation: str) -> None:
     """
     Whoever may write it must not choose files, Secrets or look-ups.
     """
-    urls, notes = looked(services=[obj("prod/db", {}, **{ANNOTATION: annotation})])
+    urls, notes = looked(services=[obj("prod/db", {}, annotations={ANNOTATION: annotation})])
     assert urls == []
     assert "Service prod/db: " in notes[0]
     assert notes[0].isprintable()

@@ -18,7 +18,7 @@ from exporter.discovery.base import Context, Listing, SourceError
 from exporter.discovery.kubernetes import source
 from exporter.discovery.runner import Discovery
 from exporter.probes.kubernetes import watch
-from tests.discovery.kubernetes.objects import ALL, attached, gateway, ingress, listener, obj
+from tests.discovery.kubernetes.objects import attached, gateway, ingress, listener, obj
 from tests.formats.samples import leaf
 from tests.probes.kubernetes.api_server import TOKEN, FakeApiServer, secret
 from tests.probes.kubernetes.looking import FAST, World, eventually, seen_by, world
@@ -38,10 +38,12 @@ def fill(fake: FakeApiServer) -> None:
     pem = leaf().pem
     fake.fill("secrets", secret("shop", "web-tls", tls_crt=pem), secret("infra", "alone", tls_crt=pem))
     fake.fill("ingresses", ingress("shop/web", "www.example.com", secret="web-tls"))
-    fake.fill("gateways", gateway("infra/gw", listener("*.example.org", 8443, **ALL)))
+    fake.fill("gateways", gateway("infra/gw", listener("*.example.org", 8443, allowed="All")))
     fake.fill("httproutes", attached("shop/api", ["api.example.org"], {"name": "gw", "namespace": "infra"}))
     fake.fill("routes", obj("shop/route", {"host": "route.example.com", "tls": {}}))
-    fake.fill("services", obj("shop/db", {}, **{"expiry-exporter/targets": "5432"}), obj("shop/x", {}))
+    fake.fill(
+        "services", obj("shop/db", {}, annotations={"expiry-exporter/targets": "5432"}), obj("shop/x", {})
+    )
 
 
 FOUND = [
@@ -224,7 +226,7 @@ async def test_a_kind_that_is_not_permitted_keeps_its_last_list(tmp_path: Path) 
     for kind, url in (("ingresses", FOUND[0]), ("gateways", FOUND[1]), ("secrets", FOUND[-1])):
         async with world(tmp_path, PACE) as again:
             fill(again.fake)
-            again.fake.fill("services", obj("shop/db", {}, **{"expiry-exporter/targets": "443"}))
+            again.fake.fill("services", obj("shop/db", {}, annotations={"expiry-exporter/targets": "443"}))
             again.fake.forbidden.add(f"list {kind}")
             reader = Reader(again)
             reader.remembered = saved
