@@ -48,7 +48,7 @@ def listener(
     allowed: str = "",
 ) -> dict[str, Any]:
     """
-    A listener, with references to Secrets of this name, or `NAMESPACE/NAME`. `allowed`: whose routes it takes.
+    A listener with references to Secrets: a name, or `NAMESPACE/NAME`. `allowed`: whose routes it takes.
     """
     found: dict[str, Any] = {"name": name, "protocol": protocol, "port": port}
     if allowed:
