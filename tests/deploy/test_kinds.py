@@ -19,7 +19,7 @@ import yaml
 
 from exporter.cli import main
 from exporter.config.reader import load
-from tests.support.readme import REPOSITORY
+from tests.support.readme import REPOSITORY, fenced
 
 HELM = shutil.which("helm") or str(REPOSITORY / ".tests" / "tools" / "helm")
 
@@ -226,7 +226,7 @@ def rules(directory: Path, text: str) -> dict[tuple[str, ...], set[str]]:
 
 def test_rights_of_sources(tmp_path: Path) -> None:
     """
-    Each kind that is looked at; by namespace if it names some; Secrets only if they are asked for.
+    Each kind that is looked at, as the manual has it; by namespace if it names some.
     """
     everywhere = {
         ("ClusterRole", "", "", "list", "watch"): {"secrets", "services"},
@@ -237,6 +237,12 @@ def test_rights_of_sources(tmp_path: Path) -> None:
         ("ClusterRole", "", "route.openshift.io", "list", "watch"): {"routes"},
     }
     assert rules(tmp_path, DISCOVER) == everywhere
+    (written,) = (yaml.safe_load(one) for one in fenced("yaml") if "gateway.networking.k8s.io" in one)
+    kubernetes_validate.validate(written, VERSIONS[-1], strict=True)
+    described: dict[tuple[str, ...], set[str]] = {}
+    for rule in written["rules"]:
+        described["ClusterRole", "", *rule["apiGroups"], *rule["verbs"]] = set(rule["resources"])
+    assert described == everywhere
     some = "discover: [{kubernetes: {namespaces: [a, b], resources: [services, routes]}}]"
     (tmp_path / "some").mkdir()
     assert rules(tmp_path / "some", some) == {

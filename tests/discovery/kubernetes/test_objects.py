@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from exporter.model.errors import ProbeError
 from exporter.probes.kubernetes.objects import Key, Resource
 from tests.discovery.kubernetes.objects import attached, gateway, ingress, listener, obj
 from tests.probes.kubernetes.api_server import Object
+from tests.support.readme import fenced, whole_text
 
 READING = SimpleNamespace(directory=Path("/"), policies={}, environ={})
 """What paths in a configuration are read with."""
@@ -231,6 +233,17 @@ def test_an_annotation_that_names_no_server_is_told(annotation: str) -> None:
     assert "Service prod/db: " in notes[0]
     assert notes[0].isprintable()
     assert len(notes[0]) < 1000
+
+
+def test_the_service_of_the_manual() -> None:
+    """
+    Gives the targets that it says.
+    """
+    (service,) = (one for one in fenced("yaml") if ANNOTATION in one)
+    urls, notes = looked(services=[yaml.safe_load(service)])
+    first, second, third = (f"`{url}`" for url in urls)
+    assert f"This gives {first}, {second} and {third}." in whole_text()
+    assert notes == []
 
 
 def secrets(*paths: str) -> list[Object]:
