@@ -213,6 +213,12 @@ async def test_what_a_cluster_does_not_have_is_passed_over(
         here.fake.cut()
         await here.fake.put("gateways", gateway("infra/gw", listener("new.example.org", 443)))
         await reader.until(lambda found: "https://new.example.org" in found)
+        # And when the kind is removed, so are its objects.
+        here.fake.absent |= GATEWAY_KINDS
+        here.fake.forget()
+        here.fake.cut()
+        await reader.until(lambda found: "https://new.example.org" not in found)
+        assert reader.error is None
 
 
 async def test_a_kind_that_is_not_permitted_keeps_its_last_list(tmp_path: Path) -> None:
@@ -247,6 +253,25 @@ async def test_a_kind_that_is_not_permitted_keeps_its_last_list(tmp_path: Path) 
         await reader.run()
         assert reader.found[0] == FOUND[1]
         assert "of the group networking.k8s.io" in str(reader.error)
+
+
+async def test_a_permission_that_is_taken_away_is_told(tmp_path: Path) -> None:
+    """
+    Once the watch is broken for some time. What was listed stays.
+    """
+    async with cluster(tmp_path) as here:
+        reader = Reader(here)
+        await reader.run()
+        await eventually(lambda: here.fake.watching == 8)
+        here.fake.forbidden.add("watch services")
+        here.fake.cut()
+        (view,) = (one for one in here.kubernetes.views if one.question.resource.name == "services")
+        await eventually(lambda: here.fake.count("watch", "services") > 2)
+        assert view.failure is None
+        view._contact -= PACE.broken
+        await reader.run()
+        assert "cannot watch resource" in str(reader.error)
+        assert reader.found == FOUND
 
 
 async def test_what_is_forbidden_and_not_there_is_passed_over(tmp_path: Path) -> None:
