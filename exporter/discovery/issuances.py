@@ -147,6 +147,8 @@ def from_json(value: Any) -> Iterator[Issuance]:
     """
     for names, begin, end, *texts in value:
         issuer, organization, serial, key, reference = map(str, texts)
+        if not names:
+            raise ValueError("a certificate without a name")
         yield Issuance(
             tuple(map(str, names)), float(begin), float(end), issuer, organization, serial, key, reference
         )

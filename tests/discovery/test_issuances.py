@@ -129,7 +129,17 @@ def test_what_an_older_version_remembers_is_asked_for_again(logs: FakeLogs, name
     assert len(logs.asked) == 2
 
 
-@pytest.mark.parametrize("value", [None, 7, [], {"domains": 7}, {"domains": {"a": [1, 2, "", {}, [[1]]]}}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        7,
+        [],
+        {"domains": 7},
+        {"domains": {"a": [1, 2, "", {}, [[1]]]}},
+        {"domains": {"a": [1, 2, "", {}, [[[], 1, 2, *"abcde"]]]}},
+    ],
+)
 def test_what_is_damaged_says_nothing(value: Any) -> None:
     """
     It may be of another version.
