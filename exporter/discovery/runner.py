@@ -116,6 +116,13 @@ class Discovery:
         """
         return any(feed.success is None for feed in self.feeds.values())
 
+    @property
+    def incomplete(self) -> bool:
+        """
+        True while there is a source that was not tried yet and has no list from before.
+        """
+        return any(feed.success is None and not feed.text for feed in self.feeds.values())
+
     def configure(self, config: Config) -> None:
         """
         Use a configuration. A source that is still in it keeps its list, and an unchanged one its pace.

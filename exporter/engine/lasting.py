@@ -68,7 +68,7 @@ def present(endpoints: Sequence[EndpointRow], now: float) -> dict[Key, Found]:
 
 
 def _is_unwell(row: EndpointRow, now: float) -> bool:
-    return bool(row.others) or not is_well(
+    return bool(row.others or row.unwatched) or not is_well(
         row.held.observation, row.held.facts, row.verdict, row.held.past, now
     )
 

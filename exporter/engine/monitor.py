@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from exporter.engine import due
 from exporter.engine.by_turns import Shown, is_due, most_important
+from exporter.engine.covering import Covering
 from exporter.engine.failure_log import log_changes
 from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.memory import (
@@ -27,11 +28,13 @@ from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
 from exporter.engine.sweep import FRESH, Sweeper, failure
 from exporter.engine.workers import Workers
+from exporter.judgement.coverage import Coverage
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
+from exporter.model.coverage import Rules
 from exporter.model.observation import Facts, Observed
 from exporter.model.targets import Target
 from exporter.net.gates import USUAL, Limits
@@ -84,6 +87,8 @@ class Monitor:
         self._on_judged = on_judged
         self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock, workers, limits)
         self._anchors = AnchorFiles(dependencies.named_files.content)
+        self._covering = Covering(dependencies)
+        self._rules: Rules | None = None
         self._unlogged: list[TargetResult] = []
         """Results that have not been logged yet."""
         self._scraping: _Scraping | None = None
@@ -97,7 +102,11 @@ class Monitor:
         return self._sweeper.done
 
     async def scrape(
-        self, targets: Iterable[Target], timeout: float, wanted: Callable[[Target], bool]
+        self,
+        targets: Iterable[Target],
+        timeout: float,
+        wanted: Callable[[Target], bool],
+        rules: Rules | None = None,
     ) -> Scrape:
         """
         Probe the targets that are due, or join probes under way, and return the results within `timeout`
@@ -105,8 +114,9 @@ class Monitor:
 
         A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
         Targets that are not `wanted` any more at the end, since the configuration changed, are left out.
+        `rules` say what is told of names that none of them looks at; None: there are other targets.
         """
-        all_of_them = tuple(targets)
+        all_of_them, self._rules = tuple(targets), rules
         now = self._dependencies.loop.time()
         shared = self._scraping
         if (
@@ -147,14 +157,17 @@ class Monitor:
                 if verdict is not None:
                     self._on_judged(EndpointRow(target, label, held, verdict))
 
-    async def look_once(self, targets: Iterable[Target], timeout: float) -> Scrape:
+    async def look_once(
+        self, targets: Iterable[Target], timeout: float, rules: Rules | None = None
+    ) -> Scrape:
         """
         Probe the targets, wait for the look-ups that follow, and return the results within `timeout` seconds.
 
-        For a process that then ends: a look-up without an answer by that time is a failure.
+        For a process that then ends: a look-up without an answer by that time is a failure. `rules` are those
+        of `scrape`.
         """
         deadline = self._dependencies.loop.time() + timeout
-        scrape = await self.scrape(targets, timeout, lambda _: True)
+        scrape = await self.scrape(targets, timeout, lambda _: True, rules)
         asked = self._dependencies.lookups
         left = deadline - self._dependencies.loop.time()
         # One answer may lead to the next look-up (of ACME), and not all are made at once.
@@ -165,10 +178,11 @@ class Monitor:
         asked.give_up(f"there was no answer in time ({timeout:g} s for all): raise --timeout")
         self._add_what_is_known(scrape)
         now = self._clock()
-        rows = tuple(self._rows(scrape.results, now))
         targets = [row.target for row in scrape.targets]
+        await self._covering.compare(targets, tuple(self._rows(scrape.results, now)), rules)
+        rows = tuple(self._rows(scrape.results, now))
         found = problem_rows(self.memory, targets, rows, now)
-        return replace(scrape, endpoints=rows, problems=found, at=now)
+        return replace(scrape, endpoints=rows, problems=found, at=now, coverage=self._covering.coverage)
 
     def _add_what_is_known(self, scrape: Scrape) -> None:
         """
@@ -241,6 +255,9 @@ class Monitor:
         await log_changes(unlogged, self.memory)
         targets_shown = tuple([self._target_row(one.target) async for one in in_slices(results)])
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
+        if by_interval:
+            await self._covering.compare([one.target for one in targets_shown], rows, self._rules)
+            rows = tuple([one async for one in in_slices(map(self._with_unwatched, rows))])
         batches = problem_batches(self.memory, (one.target for one in results), rows, now)
         found = [row async for few in in_slices(batches) for row in few]
         assert sweep.finished is not None
@@ -254,7 +271,12 @@ class Monitor:
             now,
             min(sweep.finished, deadline),
             tuple(found),
+            self._covering.coverage if by_interval else Coverage(),
         )
+
+    def _with_unwatched(self, row: EndpointRow) -> EndpointRow:
+        names = self._covering.problems.get((row.target.name, row.label), ())
+        return row if row.unwatched == names else replace(row, unwatched=names)
 
     async def _waiting(self, targets: Iterable[Target]) -> AbstractSet[str]:
         """
@@ -379,7 +401,8 @@ class Monitor:
                 # Also where no probe ended: its turn has not come since a restart, or never does.
                 if seen_facts(shown.observation) is None:
                     shown.past.note_failure(now)
-                yield EndpointRow(target, label, shown, verdict, others.others, others.before)
+                names = self._covering.problems.get((target.name, label), ())
+                yield EndpointRow(target, label, shown, verdict, others.others, others.before, names)
             for label, look in cut.items():
                 yield EndpointRow(target, label, EndpointMemory(look.observation, look.duration), None)
 

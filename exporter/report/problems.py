@@ -7,7 +7,7 @@ they are shown.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.engine.memory import ProblemRow
@@ -110,6 +110,9 @@ def _certificate(onset: Onset) -> Certificate | None:
 
 def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
+    if onset.problem is Problem.UNWATCHED:
+        names = {name for one in row.found.onsets for name in one.known.unwatched}
+        return f"no target looks at {named(sorted(names))}"
     if onset.judged is None:
         several = SEVERAL if onset.known.in_turn and onset.problem is Problem.NOT_TRUSTED else ""
         parts = [", ".join(row.found.reasons), several, _presented(onset), _last_well(onset)]
@@ -126,6 +129,14 @@ def _cause(row: ProblemRow) -> str:
         if row.found.newer is not None:
             parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
     return ", ".join(part for part in parts if part)
+
+
+def named(names: Sequence[str]) -> str:
+    """
+    Return the first of some names, and how many more there are.
+    """
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _leaf(onset: Onset) -> Item | None:
@@ -261,6 +272,8 @@ def advice_of(onset: Onset) -> str:
             return advice.FOREIGN_ISSUER
         case Problem.NOT_DEPLOYED:
             return advice.NOT_DEPLOYED
+        case Problem.UNWATCHED:
+            return advice.UNWATCHED
     assert onset.judged is not None
     if onset.judged.needless:
         return advice.NEEDLESS

@@ -18,7 +18,7 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Kind, Lookup
 from exporter.report import advice
 from exporter.report.families import bounded
-from exporter.report.problems import advice_of, issued_by, issuer_of
+from exporter.report.problems import advice_of, issued_by, issuer_of, named
 from exporter.report.times import ago, date, span
 
 
@@ -143,6 +143,8 @@ def _words(row: EndpointRow, onset: Onset, now: float) -> str:
         case Problem.DOMAIN_STATUS | Problem.RENEWAL_BLOCKED:
             hazards = row.held.facts.hazards if row.held.facts is not None else ()
             return _detail(onset, ((one.hazard, one.detail) for one in hazards))
+        case Problem.UNWATCHED:
+            return f"its certificate names hosts that no target looks at: {named(row.unwatched)}"
     assert onset.judged is not None
     item = onset.judged.item
     match onset.problem:
