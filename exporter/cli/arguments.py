@@ -38,6 +38,13 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
         help="look at the targets of this configuration, or at those of them that are named",
     )
     parser.add_argument(
+        "--state.path",
+        dest="state_path",
+        metavar="FILE",
+        help="where the exporter keeps its state, with what its sources found last (default: as for the "
+        "exporter itself; `none`: do without)",
+    )
+    parser.add_argument(
         "--policy",
         choices=sorted(BUILT_IN),
         metavar="NAME",

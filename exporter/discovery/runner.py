@@ -71,6 +71,8 @@ class Feed:
     """Seconds since the epoch; None when it never could."""
     told: tuple[str, ...] = ()
     """The notes of the last run, which are logged when they change."""
+    failure: str = ""
+    """Why the last run could not read it; empty when it could."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -234,7 +236,7 @@ class Discovery:
         except (KeyError, ImportError) as error:
             why = "this version has no such source" if kind not in MODULES else str(error)
             logger.error("a source can't be used", extra=fields(source=kind, cause=why))  # noqa: TRY400
-            feed.success = False
+            feed.success, feed.failure = False, why
             return
         backoff = Backoff(min(FIRST_PAUSE, interval), max(LONGEST_PAUSE, interval))
         drift = spread(feed.entry.identity)
@@ -270,11 +272,11 @@ class Discovery:
             self._fail(feed, f"it was not done within {timeout:g} s")
         except Exception:
             logger.exception("internal error in a source", extra=fields(source=feed.name))
-            feed.success = False
+            feed.success, feed.failure = False, "an internal error: please report it with the log"
         else:
             if feed.success is False:
                 logger.info("a source can be read again", extra=fields(source=feed.name))
-            feed.success, feed.succeeded_at = True, now
+            feed.success, feed.succeeded_at, feed.failure = True, now, ""
             return None
         return wait
 
@@ -285,7 +287,7 @@ class Discovery:
             "a source can't be read: its targets are those of before",
             extra=fields(source=feed.name, targets=len(feed.made.targets), cause=cause),
         )
-        feed.success = False
+        feed.success, feed.failure = False, cause
 
     async def _take(self, feed: Feed, listing: Listing, now: float) -> None:
         """

@@ -206,8 +206,8 @@ BAD_FILES = {
     "odd key": (
         '"a\\nb": 1',
         (
-            "1: ['a\\nb']: unknown key: known are acme, coverage, defaults, discover, modules, policies, probe, "
-            "targets"
+            "1: ['a\\nb']: unknown key: known are acme, coverage, defaults, discover, modules, policies, "
+            "probe, targets"
         ),
     ),
     "targets is a mapping": (
