@@ -57,7 +57,7 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=_patience,
+        type=patience,
         default=10.0,
         help="time for all of it (default: %(default)g)",
     )
@@ -276,7 +276,10 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _patience(text: str) -> float:
+def patience(text: str) -> float:
+    """
+    Return a number of seconds that a command may take. Raises argparse.ArgumentTypeError.
+    """
     try:
         value = float(text.removesuffix("s"))
     except ValueError:

@@ -133,9 +133,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         metavar="SECONDS",
         type=arguments.patience,
-        default=30.0,
-        help="time for the look at all of these targets; 0: no look (default: %(default)g)",
+        default=10.0,
+        help="time for the look at all of these targets (default: %(default)g)",
     )
+    parser.add_argument("--no-look", dest="look", action="store_false", help="do not look at them")
     parser.add_argument("--output", choices=("yaml", "json"), default="yaml", help="(default: %(default)s)")
 
 
@@ -153,7 +154,7 @@ def run(options: argparse.Namespace) -> int:
         config = replace(config, by_hand=config.targets)
     looked = asyncio.run(look(config))
     groups = chosen(looked, config)
-    if options.timeout:
+    if options.look:
         groups.append(unwatched(config, groups, options.timeout))
     for one in groups:
         if one.looked.error:
@@ -262,7 +263,9 @@ def unwatched(config: Config, groups: Sequence[Group], timeout: float) -> Group:
     rules = replace(config.coverage, private=True)
     scrape = asyncio.run(one_shot.look(targets, timeout, fitting(CONCURRENCY), None, rules))
     gaps = scrape.coverage
-    notes = [f"{one.name} is {_on(one)}: which hosts there are, only your DNS knows" for one in gaps.wildcards]
+    notes = [
+        f"{one.name} is {_on(one)}: which hosts there are, only your DNS knows" for one in gaps.wildcards
+    ]
     notes += [f"{one.name} is {_on(one)}, and has no address" for one in gaps.unresolved]
     if len(notes) > NAMED:
         notes[NAMED:] = [f"{len(notes) - NAMED} more such names"]
