@@ -136,7 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         help="time for the look at all of these targets (default: %(default)g)",
     )
-    parser.add_argument("--no-look", dest="look", action="store_false", help="do not look at them")
+    parser.add_argument("--no-look", action="store_true", help="do not look at them")
     parser.add_argument("--output", choices=("yaml", "json"), default="yaml", help="(default: %(default)s)")
 
 
@@ -154,7 +154,7 @@ def run(options: argparse.Namespace) -> int:
         config = replace(config, by_hand=config.targets)
     looked = asyncio.run(look(config))
     groups = chosen(looked, config)
-    if options.look:
+    if not options.no_look:
         groups.append(unwatched(config, groups, options.timeout))
     for one in groups:
         if one.looked.error:
