@@ -81,6 +81,6 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "CPU until healthy",
         "500 requests a second",
         "a zone of 200 names",
-        "targets that were found",
+        "target that was found",
     ):
         assert what in output
