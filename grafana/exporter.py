@@ -39,6 +39,7 @@ def dashboard() -> Dashboard:
             ("Probes", [sweeps(), failures(), endpoints(), targets_over_time()]),
             ("The process", [memory(), cpu(), files(), loaded()]),
             ("Scrapes, as Prometheus sees them", [scrapes(), samples(), scrape_health()]),
+            ("Where targets come from", [sources()]),
             ("All exporters", [exporters()]),
         ],
         known_by=families.BUILD,
@@ -468,6 +469,48 @@ def exporters() -> table.Panel:
         sorted_by=[("Sweep", True)],
         hidden=["Value #A"],
         no_value="No exporter is known.",
+    )
+
+
+def sources() -> table.Panel:
+    """
+    Table of the sources of discovered targets.
+    """
+    there = f"topk({ROWS}, max by ({HERE}, source) ({of(families.DISCOVERY_TARGETS)}))"
+
+    def each(metric: Family) -> str:
+        return f"max by ({HERE}, source) ({of(metric)}) and on ({HERE}, source) {there}"
+
+    return panels.table_panel(
+        Place(
+            "Sources",
+            "Each source under `discover` of the chosen exporters, and how many targets its list has. While"
+            " it can't be read, the last list is used, and nothing new is found: the exporter's log says why."
+            " Kept: too many went at once, so they are probed for another day. Left out: above the `limit`,"
+            " or no target.",
+            24,
+            5,
+        ),
+        [
+            there,
+            each(families.DISCOVERY_SUCCESS),
+            milliseconds(each(families.DISCOVERY_TIME)),
+            each(families.DISCOVERY_KEPT),
+            each(families.DISCOVERY_LEFT_OUT),
+        ],
+        [
+            Column("job", "Job", width=120),
+            Column("instance", "Instance"),
+            Column("source", "Source", links={"Runbook": f"{shell.RUNBOOKS}/ExpiryDiscoveryFailing.md"}),
+            Column("Value #A", "Targets", unit="short", width=90),
+            Column("Value #B", "Can be read", words=YES, coloured=True, width=110),
+            Column("Value #C", "Last read", unit="dateTimeFromNow", width=160),
+            Column("Value #D", "Kept", unit="short", width=90),
+            Column("Value #E", "Left out", unit="short", width=90),
+        ],
+        sorted_by=[("Last read", False)],
+        hidden=[],
+        no_value="No sources: all targets are written down.",
     )
 
 

@@ -25,6 +25,7 @@ _PROBLEMS = {
     Problem.PROBE_FAILING: "can't be seen",
     Problem.DOMAIN_STATUS: "domain at risk",
     Problem.RENEWAL_BLOCKED: "renewal blocked",
+    Problem.UNWATCHED: "hosts not watched",
 }
 
 PROBLEMS = panels.words({problem: Word(text) for problem, text in _PROBLEMS.items()})

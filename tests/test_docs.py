@@ -253,6 +253,7 @@ def test_each_key_that_defaults_may_set_works_there() -> None:
         "policies",
         "modules",
         "discover",
+        "coverage",
         "probe",
         "acme",
     }

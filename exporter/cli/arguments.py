@@ -38,6 +38,13 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
         help="look at the targets of this configuration, or at those of them that are named",
     )
     parser.add_argument(
+        "--state.path",
+        dest="state_path",
+        metavar="FILE",
+        help="where the exporter keeps its state, with what its sources found last (default: as for the "
+        "exporter itself; `none`: do without)",
+    )
+    parser.add_argument(
         "--policy",
         choices=sorted(BUILT_IN),
         metavar="NAME",
@@ -50,7 +57,7 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=_patience,
+        type=patience,
         default=10.0,
         help="time for all of it (default: %(default)g)",
     )
@@ -269,7 +276,10 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _patience(text: str) -> float:
+def patience(text: str) -> float:
+    """
+    Return a number of seconds that a command may take. Raises argparse.ArgumentTypeError.
+    """
     try:
         value = float(text.removesuffix("s"))
     except ValueError:

@@ -7,6 +7,7 @@ It changes nothing, and leaves out what the configuration has already.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from exporter.cli import arguments, one_shot
 from exporter.cli.one_shot import misused, warn
 from exporter.config.reader import load, parse
 from exporter.config.settings import Config
@@ -24,15 +26,22 @@ from exporter.discovery import MODULES, source
 from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.lists import wanted
 from exporter.discovery.targets import joined, made
+from exporter.engine.descriptors import CONCURRENCY
+from exporter.judgement.coverage import Gap
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
+from exporter.model.targets import Target
 from exporter.probes.dependencies import Dependencies
+from exporter.server.service import fitting
 from exporter.yaml_lines import ConfigError
 
 DESCRIPTION = """\
 Look around, and print a configuration with what was found: targets by source, each
 with a comment that says where it was found. What is configured already is left out.
 Nothing is changed, and nothing is written but to standard output.
+
+Then look once at all of these targets, configured and found: last come the names on
+their certificates that none of them looks at.
 
 Without a source and a configuration it looks at this host: certificates of ACME
 clients and configurations of web servers in their usual places, and what listens.
@@ -52,6 +61,10 @@ examples:
 """
 
 
+NAMES = "names that nobody watches"
+"""The group of what is on certificates, beside those of the sources."""
+
+
 STORES = (
     *("/etc/letsencrypt", "/root/.acme.sh", "/var/lib/lego", "/var/lib/caddy", "/etc/traefik/acme.json"),
     *("/etc/step/certs", "/root/.step"),
@@ -64,6 +77,10 @@ WEB_SERVERS = (
     *("/etc/postfix", "/etc/dovecot/dovecot.conf"),
 )
 """Where servers usually have their configurations."""
+
+
+NAMED = 20
+"""Most wildcards, and names without an address, that are told one by one."""
 
 
 QUIET = 1.0
@@ -90,6 +107,15 @@ class Group:
     looked: Looked
     found: tuple[Found, ...]
     notes: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
+    """The same as what was found, made by the configuration."""
+
+    @property
+    def name(self) -> str:
+        """
+        The name of the source.
+        """
+        return self.looked.entry.name or self.looked.entry.source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +129,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config.file", dest="config_file", metavar="FILE", help="leave out what this configuration has"
     )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=arguments.patience,
+        default=10.0,
+        help="time for the look at all of these targets (default: %(default)g)",
+    )
+    parser.add_argument("--no-look", action="store_true", help="do not look at them")
     parser.add_argument("--output", choices=("yaml", "json"), default="yaml", help="(default: %(default)s)")
 
 
@@ -120,12 +154,13 @@ def run(options: argparse.Namespace) -> int:
         config = replace(config, by_hand=config.targets)
     looked = asyncio.run(look(config))
     groups = chosen(looked, config)
+    if not options.no_look:
+        groups.append(unwatched(config, groups, options.timeout))
     for one in groups:
-        name = one.looked.entry.name
         if one.looked.error:
-            warn("discover", f"{name}: {one.looked.error}")
+            warn("discover", f"{one.name}: {one.looked.error}")
         for note in one.notes:
-            warn("discover", f"{name}: {printable(note)}")
+            warn("discover", f"{one.name}: {printable(note)}")
     sys.stdout.write(as_json(groups) if options.output == "json" else as_yaml(groups))
     return 1 if any(one.error for one in looked) else 0
 
@@ -208,10 +243,40 @@ def chosen(looked: Sequence[Looked], config: Config) -> list[Group]:
         more = (f"{above} targets are above the limit of {entry.limit}",) if above > 0 else ()
         lists.append((one, result, (*one.listing.notes, *result.notes, *more)))
     kept = {id(target) for target in joined(config, [result.targets for _, result, _ in lists])}
-    return [
-        Group(one, tuple(found for found, target in result.by_found.values() if id(target) in kept), notes)
-        for one, result, notes in lists
+    groups = []
+    for one, result, notes in lists:
+        pairs = [(found, target) for found, target in result.by_found.values() if id(target) in kept]
+        found_here, targets = tuple(found for found, _ in pairs), tuple(target for _, target in pairs)
+        groups.append(Group(one, found_here, notes, targets))
+    return groups
+
+
+def unwatched(config: Config, groups: Sequence[Group], timeout: float) -> Group:
+    """
+    Look once at all targets, configured and found, and return the names that none of them looks at.
+    """
+    targets = (*config.targets, *(target for group in groups for target in group.targets))
+    if targets:
+        warn("discover", f"{NAMES}: looking at {len(targets)} targets, for {timeout:g} s at most")
+    # What can't be seen is no matter here.
+    logging.getLogger().setLevel(logging.ERROR)
+    rules = replace(config.coverage, private=True)
+    scrape = asyncio.run(one_shot.look(targets, timeout, fitting(CONCURRENCY), None, rules))
+    gaps = scrape.coverage
+    notes = [
+        f"{one.name} is {_on(one)}: which hosts there are, only your DNS knows" for one in gaps.wildcards
     ]
+    notes += [f"{one.name} is {_on(one)}, and has no address" for one in gaps.unresolved]
+    if len(notes) > NAMED:
+        notes[NAMED:] = [f"{len(notes) - NAMED} more such names"]
+    if not scrape.complete:
+        notes.insert(0, f"not all targets were seen within {timeout:g} s: raise --timeout")
+    found = tuple(Found(one.suggestion, f"{one.name} is {_on(one)}") for one in gaps.hosts)
+    return Group(Looked(SourceEntry.model_construct(name=NAMES)), found, tuple(notes))
+
+
+def _on(gap: Gap) -> str:
+    return f"on the certificate of {gap.target.name} at {gap.location}"
 
 
 def _keys(found: Found, entry: SourceEntry) -> dict[str, Any]:
@@ -235,7 +300,7 @@ def as_json(groups: Sequence[Group]) -> str:
     """
     value = [
         {
-            "source": one.looked.entry.name,
+            "source": one.name,
             "error": one.looked.error or None,
             "notes": list(one.notes),
             "targets": [
@@ -263,7 +328,7 @@ def as_yaml(groups: Sequence[Group]) -> str:
 
 def _lines(group: Group) -> Iterator[str]:
     entry = group.looked.entry
-    yield f"  # {printable(entry.name or entry.source)}: {len(group.found)} found"
+    yield f"  # {printable(group.name)}: {len(group.found)} found"
     for found in group.found:
         why = printable(found.why)
         if found.renew_before is not None:

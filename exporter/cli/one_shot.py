@@ -15,12 +15,14 @@ from dataclasses import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from exporter.cli.discovered import with_discovered
 from exporter.cli.shorthand import meant, named
 from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import Scrape
+from exporter.model.coverage import Rules
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, TargetError
 from exporter.probes.dependencies import Dependencies
@@ -43,11 +45,22 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
         return None
     # `probe.allow` is about strangers. Whoever starts this command may read what the command can.
     config = replace(config, probe_allow=("*", "0.0.0.0/0", "::/0", *(f"{scheme}:*" for scheme in SCHEMES)))
+    # Each failure is part of the output: no log line beside it.
+    logging.getLogger().setLevel(logging.ERROR)
+    timeout = options.timeout
+    refused: list[str] = []
+    if config.discover:
+        began = time.monotonic()
+        # Whoever names targets may mean one that was found: that is known from the state alone.
+        patience = 0.0 if options.urls else timeout / 2
+        config, refused = with_discovered(
+            config, options.state_path, patience, lambda words: warn(command, words)
+        )
+        timeout -= time.monotonic() - began
     if not options.urls and not config.targets:
         warn(command, f"{options.config_file} has no targets to look at")
         return None
     targets: dict[str, Target] = {}
-    refused: list[str] = []
     configured = dict.fromkeys(target.name for target in config.targets)
     for text in dict.fromkeys(named(options.urls) if options.urls else configured):
         name, remark = meant(text, configured)
@@ -62,22 +75,27 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(stderr=True) if sys.stderr.isatty() else None
-    # Each failure is part of the output: no log line beside it.
-    logging.getLogger().setLevel(logging.ERROR)
-    scrape = asyncio.run(look(tuple(targets.values()), options.timeout, fitting(CONCURRENCY), console))
+    rules = config.coverage if config.coverage.alert and not options.urls else None
+    scrape = asyncio.run(look(tuple(targets.values()), timeout, fitting(CONCURRENCY), console, rules))
     return scrape, refused
 
 
 async def look(
-    targets: Sequence[Target], timeout: float, concurrency: int, console: Console | None
+    targets: Sequence[Target],
+    timeout: float,
+    concurrency: int,
+    console: Console | None,
+    rules: Rules | None = None,
 ) -> Scrape:
     """
     Return one scrape of the targets, with all its look-ups. Shows progress on the console, if any.
+
+    `rules` say what is told of names that none of them looks at; None: there are other targets.
     """
     dependencies = Dependencies(asyncio.get_running_loop())
     try:
         watch = Monitor(dependencies, concurrency, time.time)
-        scrape = asyncio.ensure_future(watch.look_once(targets, timeout))
+        scrape = asyncio.ensure_future(watch.look_once(targets, timeout, rules))
         if console is not None:
             await _show_progress(watch, scrape, len(targets), console)
         return await scrape

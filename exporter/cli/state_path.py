@@ -2,6 +2,7 @@
 Where the state is kept when no path is given: the directory of the service, of the package, or of the user.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -52,6 +53,22 @@ def state_path(
         "--state.path a file, or `none` if that is meant",
         extra=fields(tried=", ".join(tried) or "none: neither STATE_DIRECTORY nor HOME is set"),
     )
+    return None
+
+
+def kept_state(
+    given: str | None, environ: Mapping[str, str], package: Path = PACKAGE_DIRECTORY
+) -> Path | None:
+    """
+    Return the file in which an exporter on this host keeps its state; None when there is none, or none is
+    wanted.
+    """
+    if given is not None:
+        return None if given in {"", OFF} else Path(given)
+    for directory in _directories(environ, package):
+        with contextlib.suppress(OSError):
+            if (directory / "state.sqlite").is_file():
+                return directory / "state.sqlite"
     return None
 
 

@@ -17,6 +17,7 @@ from exporter.config.modules import BUILT_IN_MODULES, Module, url_in
 from exporter.config.schema import (
     BuiltInEntry,
     ClientCertificate,
+    CoverageEntry,
     KubernetesEntry,
     MatchEntry,
     ModuleEntry,
@@ -133,6 +134,7 @@ def _is_off(value: Any) -> bool:
 
 _MODELS: dict[str, type[BaseModel]] = {
     "defaults": Settings,
+    "coverage": CoverageEntry,
     "probe": ProbeEntry,
     "client_certificate": ClientCertificate,
     "proxy": ProxyEntry,
@@ -263,6 +265,7 @@ class _Reading:
             matches=tuple(self.matches),
             by_kind=tuple(replace(one, policy=self.policies[one.policy.name]) for one in BY_KIND),
             defaults=sections.defaults,
+            coverage=sections.coverage.rules,
             # One mapping for all targets.
             acme=MappingProxyType({**DIRECTORIES, **sections.acme}) if sections.acme else DIRECTORIES,
         )

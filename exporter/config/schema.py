@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PlainValidator,
     model_validator,
@@ -14,6 +15,7 @@ from pydantic import (
 
 from exporter.config import values
 from exporter.config.part import File, Part, Text
+from exporter.model.coverage import Rules
 from exporter.model.policies import Before, Policy
 from exporter.model.reasons import Kind
 from exporter.model.targets import Objects, Resources, Scope, label_name
@@ -261,6 +263,25 @@ class ProbeEntry(Part):
     default_module: Text = ""
 
 
+class CoverageEntry(Part):
+    """
+    The section `coverage`: what is told of names that no target looks at.
+    """
+
+    alert: bool = False
+    """True: they are a problem of the target whose certificate has them."""
+    ignore: Annotated[list[Text], BeforeValidator(values.listed)] = []
+    """Shell patterns of names that need no target."""
+
+    @property
+    def rules(self) -> Rules:
+        """
+        The same as the engine uses it.
+        """
+        # Whoever wants to be told of every name agrees that it is looked up.
+        return Rules(tuple(one.lower() for one in self.ignore), self.alert, private=self.alert)
+
+
 class Sections(Part):
     """
     The whole file. Its policies, modules and targets are then checked one by one: no fault hides another.
@@ -271,5 +292,6 @@ class Sections(Part):
     modules: dict[Annotated[str, AfterValidator(values.name)], Any] = {}
     targets: list[Any] = []
     discover: list[Any] = []
+    coverage: CoverageEntry = CoverageEntry()
     probe: ProbeEntry = ProbeEntry()
     acme: dict[Text, Annotated[str, AfterValidator(values.directory)]] = {}

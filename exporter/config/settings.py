@@ -12,6 +12,7 @@ from exporter.config.modules import BUILT_IN_MODULES, Module, url_in
 from exporter.config.probe_allow import allowed
 from exporter.config.schema import Settings
 from exporter.config.sources import SourceEntry
+from exporter.model.coverage import Rules
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, Match, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Objects, Target
@@ -49,6 +50,8 @@ class Config:
     """The policies of kinds that have one of their own, after `matches`."""
     discover: tuple[SourceEntry, ...] = ()
     """Sources of further targets, in the order of the file; each has a `name` of its own."""
+    coverage: Rules = field(default_factory=Rules)
+    """What is told of names that no target looks at."""
     by_hand: tuple[Target, ...] = ()
     """With `discover`: all targets of the file, also those that other replicas probe."""
     directory: str = "."

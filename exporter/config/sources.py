@@ -30,13 +30,6 @@ LARGE_LIMIT = 1 << 24
 """Addresses of a network that are tried at all: a /8."""
 
 
-def _list(value: Any) -> Any:
-    """
-    Accept one text where a list of texts is meant.
-    """
-    return [value] if isinstance(value, str) else value
-
-
 def _web_url(text: str) -> str:
     """
     Return the URL of a web server, if it is one and has no password in it.
@@ -75,9 +68,10 @@ def _policy(value: Any, info: ValidationInfo) -> str:
 
 
 Domain = Annotated[Text, AfterValidator(_domain)]
+Namespace = Annotated[Text, AfterValidator(_namespace)]
 
 
-Paths = Annotated[list[File], BeforeValidator(_list), Field(min_length=1)]
+Paths = Annotated[list[File], BeforeValidator(values.listed), Field(min_length=1)]
 """Files, directories and patterns, absolute."""
 
 
@@ -90,7 +84,9 @@ class KubernetesSource(Part):
     context: Text | None = None
     """None: the kubeconfig's current context, else the cluster that the exporter runs in."""
     namespaces: Annotated[
-        list[Annotated[Text, AfterValidator(_namespace)]], BeforeValidator(_list), Field(max_length=50)
+        list[Annotated[Text, AfterValidator(_namespace)]],
+        BeforeValidator(values.listed),
+        Field(max_length=50),
     ] = []
     """Empty: all."""
     selector: Annotated[Text, Field(max_length=1000)] = ""
@@ -129,7 +125,7 @@ class NetworksSource(Part):
     Networks whose addresses are tried.
     """
 
-    cidr: Annotated[list[Text], BeforeValidator(_list), Field(min_length=1)]
+    cidr: Annotated[list[Text], BeforeValidator(values.listed), Field(min_length=1)]
     ports: Annotated[list[Port], Field(min_length=1)] = [443]
     rate: Rate = 50.0
     large: bool = False
@@ -164,7 +160,7 @@ class TransparencySource(Part):
     Certificate transparency: what public logs know of registered domains.
     """
 
-    domains: Annotated[list[Domain], BeforeValidator(_list), Field(min_length=1, max_length=1000)]
+    domains: Annotated[list[Domain], BeforeValidator(values.listed), Field(min_length=1, max_length=1000)]
     source: Literal["crt.sh", "certspotter"] = "crt.sh"
     url: Annotated[Text, AfterValidator(_web_url)] | None = None
     """Another address of the same API; None: the public one."""
@@ -216,8 +212,8 @@ class SourceEntry(Part):
     labels: dict[Annotated[str, AfterValidator(label_name)], Annotated[str, Field(max_length=256)]] = {}
     policy: Annotated[str | None, PlainValidator(_policy, json_schema_input_type=str)] = None
     interval: Annotated[float | None, PlainValidator(values.interval, json_schema_input_type=str)] = None
-    include: Annotated[list[Text], BeforeValidator(_list)] = []
-    exclude: Annotated[list[Text], BeforeValidator(_list)] = []
+    include: Annotated[list[Text], BeforeValidator(values.listed)] = []
+    exclude: Annotated[list[Text], BeforeValidator(values.listed)] = []
     """Shell patterns, as in `probe.allow`, of the URLs or names that are wanted, or not."""
     limit: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """Most targets that are taken from it."""

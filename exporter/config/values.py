@@ -65,6 +65,13 @@ def name(value: Any) -> str:
     return text
 
 
+def listed(value: Any) -> Any:
+    """
+    Accept one text where a list of texts is meant.
+    """
+    return [value] if isinstance(value, str) else value
+
+
 def url(value: Any) -> Url:
     """
     Parse a target's URL. Raises TargetError, which is a ValueError.

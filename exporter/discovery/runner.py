@@ -90,6 +90,8 @@ class Feed:
     """When a list was taken last, in seconds since the epoch."""
     took: float = 0.0
     """Seconds that it took in the last run; 0 when that brought none."""
+    failure: str = ""
+    """Why the last run could not read it; empty when it could."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -136,6 +138,13 @@ class Discovery:
         True until each source was tried once.
         """
         return any(feed.success is None for feed in self.feeds.values())
+
+    @property
+    def incomplete(self) -> bool:
+        """
+        True while there is a source that was not tried yet and has no list from before.
+        """
+        return any(feed.success is None and not feed.text for feed in self.feeds.values())
 
     def configure(self, config: Config) -> None:
         """
@@ -250,7 +259,7 @@ class Discovery:
         except (KeyError, ImportError) as error:
             why = "this version has no such source" if kind not in MODULES else str(error)
             logger.error("a source can't be used", extra=fields(source=kind, cause=why))  # noqa: TRY400
-            feed.success = False
+            feed.success, feed.failure = False, why
             return
         backoff = Backoff(min(FIRST_PAUSE, interval), max(LONGEST_PAUSE, interval))
         drift = spread(feed.entry.identity)
@@ -287,11 +296,11 @@ class Discovery:
             self._fail(feed, f"it was not done within {timeout:g} s")
         except Exception:
             logger.exception("internal error in a source", extra=fields(source=feed.name))
-            feed.success = False
+            feed.success, feed.failure = False, "an internal error: please report it with the log"
         else:
             if feed.success is False:
                 logger.info("a source can be read again", extra=fields(source=feed.name))
-            feed.success, feed.succeeded_at = True, now
+            feed.success, feed.succeeded_at, feed.failure = True, now, ""
             return None
         return wait
 
@@ -302,7 +311,7 @@ class Discovery:
             "a source can't be read: its targets are those of before",
             extra=fields(source=feed.name, targets=len(feed.made.targets), cause=cause),
         )
-        feed.success = False
+        feed.success, feed.failure = False, cause
 
     async def _take(self, feed: Feed, listing: Listing, now: float) -> None:
         """

@@ -78,7 +78,7 @@ def present(endpoints: Sequence[EndpointRow], now: float, issuances: Issuances =
 
 
 def _is_unwell(row: EndpointRow, now: float, issuances: Issuances) -> bool:
-    return bool(row.others or row.target.name in issuances.strange) or not is_well(
+    return bool(row.others or row.unwatched or row.target.name in issuances.strange) or not is_well(
         row.held.observation, row.held.facts, row.verdict, row.held.past, now
     )
 

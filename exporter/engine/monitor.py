@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from exporter.engine import due
 from exporter.engine.by_turns import Shown, is_due, most_important
 from exporter.engine.caught import failure
+from exporter.engine.covering import Covering
 from exporter.engine.failure_log import log_changes
 from exporter.engine.lasting import problem_batches, problem_rows
+from exporter.engine.logged import Logged
 from exporter.engine.memory import (
     EndpointMemory,
     Memory,
@@ -28,12 +30,14 @@ from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
 from exporter.engine.sweep import FRESH, Sweeper
 from exporter.engine.workers import Workers
+from exporter.judgement.coverage import Coverage
 from exporter.judgement.history import Past
-from exporter.judgement.issued import NONE, Issuances
+from exporter.judgement.issued import NONE
 from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
+from exporter.model.coverage import Rules
 from exporter.model.issuance import Issuance
 from exporter.model.observation import Facts, Observed
 from exporter.model.targets import Target
@@ -82,32 +86,19 @@ class Monitor:
         """
         self._workers = workers
         self.memory = Memory()
-        self._issuances: Issuances = NONE
-        self._compared: tuple[Collection[Issuance], Collection[Target]] = (), ()
+        self._logged = Logged()
         """The issuances and targets that it was made of."""
         self._dependencies = dependencies
         self._clock = clock
         self._on_judged = on_judged
         self._sweeper = Sweeper(dependencies, self.memory, concurrency, clock, workers, limits)
         self._anchors = AnchorFiles(dependencies.named_files.content)
+        self._covering = Covering(dependencies)
+        self._rules: Rules | None = None
         self._unlogged: list[TargetResult] = []
         """Results that have not been logged yet."""
         self._scraping: _Scraping | None = None
         self._taking: asyncio.Task[None] | None = None
-
-    async def _know(self, issued: Collection[Issuance], targets: Collection[Target]) -> float:
-        """
-        From now on compare scrapes of all these targets with what public logs know to be issued. Returns the
-        seconds that it took.
-        """
-        if self._compared[0] is issued and self._compared[1] is targets:
-            return 0.0
-        made, began = NONE, self._dependencies.loop.time()
-        if issued:
-            async for one in in_slices(Issuances.in_steps(issued, targets)):
-                made = one
-        self._issuances, self._compared = made, (issued, targets)
-        return self._dependencies.loop.time() - began if issued else 0.0
 
     @property
     def done(self) -> int:
@@ -122,6 +113,7 @@ class Monitor:
         timeout: float,
         wanted: Callable[[Target], bool],
         issued: Collection[Issuance] = (),
+        rules: Rules | None = None,
     ) -> Scrape:
         """
         Probe the targets that are due, or join probes under way, and return the results within `timeout`
@@ -129,9 +121,10 @@ class Monitor:
 
         A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
         Targets that are not `wanted` any more at the end, since the configuration changed, are left out.
-        `issued` are the certificates that public logs know.
+        `issued` are the certificates that public logs know. `rules` say what is told of names that none of
+        the targets looks at; None: there are other targets.
         """
-        all_of_them = tuple(targets)
+        all_of_them, self._rules = tuple(targets), rules
         now = self._dependencies.loop.time()
         shared = self._scraping
         if (
@@ -153,7 +146,7 @@ class Monitor:
         wanted: Callable[[Target], bool],
         issued: Collection[Issuance],
     ) -> Scrape:
-        timeout -= await self._know(issued, targets)
+        timeout -= await self._logged.compare(issued, targets, self._dependencies.loop.time)
         if self._workers is not None:
             self._workers.serve(targets)
         scrape = await self._sweep(targets, timeout, wanted, by_interval=True)
@@ -177,14 +170,17 @@ class Monitor:
                 if verdict is not None:
                     self._on_judged(EndpointRow(target, label, held, verdict))
 
-    async def look_once(self, targets: Iterable[Target], timeout: float) -> Scrape:
+    async def look_once(
+        self, targets: Iterable[Target], timeout: float, rules: Rules | None = None
+    ) -> Scrape:
         """
         Probe the targets, wait for the look-ups that follow, and return the results within `timeout` seconds.
 
-        For a process that then ends: a look-up without an answer by that time is a failure.
+        For a process that then ends: a look-up without an answer by that time is a failure. `rules` are those
+        of `scrape`.
         """
         deadline = self._dependencies.loop.time() + timeout
-        scrape = await self.scrape(targets, timeout, lambda _: True)
+        scrape = await self.scrape(targets, timeout, lambda _: True, rules=rules)
         asked = self._dependencies.lookups
         left = deadline - self._dependencies.loop.time()
         # One answer may lead to the next look-up (of ACME), and not all are made at once.
@@ -195,10 +191,11 @@ class Monitor:
         asked.give_up(f"there was no answer in time ({timeout:g} s for all): raise --timeout")
         self._add_what_is_known(scrape)
         now = self._clock()
-        rows = tuple(self._rows(scrape.results, now))
         targets = [row.target for row in scrape.targets]
+        await self._covering.compare(targets, tuple(self._rows(scrape.results, now)), rules)
+        rows = tuple(self._rows(scrape.results, now))
         found = problem_rows(self.memory, targets, rows, now, scrape.issuances)
-        return replace(scrape, endpoints=rows, problems=found, at=now)
+        return replace(scrape, endpoints=rows, problems=found, at=now, coverage=self._covering.coverage)
 
     def _add_what_is_known(self, scrape: Scrape) -> None:
         """
@@ -272,7 +269,10 @@ class Monitor:
         targets_shown = tuple([self._target_row(one.target) async for one in in_slices(results)])
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
         # What was seen at other targets is not known from logs alone: it takes a look at all of them.
-        issuances = self._issuances if by_interval else NONE
+        issuances = self._logged.issuances if by_interval else NONE
+        if by_interval:
+            await self._covering.compare([one.target for one in targets_shown], rows, self._rules)
+            rows = tuple([one async for one in in_slices(map(self._covering.told, rows))])
         batches = problem_batches(self.memory, (one.target for one in results), rows, now, issuances)
         found = [row async for few in in_slices(batches) for row in few]
         assert sweep.finished is not None
@@ -287,6 +287,7 @@ class Monitor:
             min(sweep.finished, deadline),
             tuple(found),
             issuances,
+            self._covering.coverage if by_interval else Coverage(),
         )
 
     async def _waiting(self, targets: Iterable[Target]) -> AbstractSet[str]:
@@ -412,7 +413,8 @@ class Monitor:
                 # Also where no probe ended: its turn has not come since a restart, or never does.
                 if seen_facts(shown.observation) is None:
                     shown.past.note_failure(now)
-                yield EndpointRow(target, label, shown, verdict, others.others, others.before)
+                names = self._covering.problems.get((target.name, label), ())
+                yield EndpointRow(target, label, shown, verdict, others.others, others.before, names)
             for label, look in cut.items():
                 yield EndpointRow(target, label, EndpointMemory(look.observation, look.duration), None)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.results import TargetResult
+from exporter.judgement.coverage import Coverage
 from exporter.judgement.issued import NONE, Issuances
 from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict
@@ -29,6 +30,8 @@ class EndpointRow:
     """What other servers behind the same address or name showed in turn; empty for most."""
     before: tuple[Verdict, ...] = ()
     """Verdicts on all that was seen in this place lately: what is newer there is known."""
+    unwatched: tuple[str, ...] = ()
+    """Names on its certificate that no target looks at, where that is a problem; empty for most."""
 
     @property
     def knowns(self) -> tuple[Known, ...]:
@@ -53,6 +56,7 @@ class EndpointRow:
             held.judged,
             held.past,
             tuple(one.facts for one in self.others if one.facts is not None),
+            self.unwatched,
         )
 
 
@@ -90,6 +94,8 @@ class Scrape:
     problems: tuple[ProblemRow, ...] = field(default=(), repr=False)
     issuances: Issuances = field(default=NONE, repr=False)
     """What public logs know; nothing where a part of the targets was probed."""
+    coverage: Coverage = field(default=Coverage(), repr=False)
+    """What nobody watches; nothing where that was not asked for."""
 
     @property
     def failures(self) -> int:

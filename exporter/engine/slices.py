@@ -4,8 +4,10 @@ Slices: long work is divided, so that the event loop can do other work between.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
+
+from exporter.net.pools import Pool
 
 T = TypeVar("T")
 
@@ -15,6 +17,23 @@ SLICE = 0.005
 
 By the clock on the wall a busy machine would make more and more of them, each with a wait of its own.
 """
+
+
+FEW = 64
+"""Things whose work is done at once: a thread would take longer."""
+
+
+async def beside(things: int, work: Callable[[], T]) -> T:
+    """
+    Return the result of work on so many things, done in a thread when they are many: it can't be divided.
+    """
+    if things <= FEW:
+        return work()
+    pool = Pool("work", 1)
+    try:
+        return await pool.run(work)
+    finally:
+        pool.close()
 
 
 async def in_slices(things: Iterable[T], seconds: float = SLICE) -> AsyncIterator[T]:

@@ -5,15 +5,19 @@ A damaged row is reported by itself, and the others are used.
 """
 
 import base64
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from exporter.engine.by_turns import Shown
 from exporter.engine.memory import NOT_LOOKED_AT, EndpointMemory, TargetMemory
 from exporter.engine.sightings import RECENT, SETTLED, Sightings
+from exporter.engine.state_errors import FROM_SQLITE
 from exporter.judgement.habit import REMEMBERED, Habit, Replacement
 from exporter.judgement.history import Former, Past
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, FoundHazard, Item, Renewal, Tls
@@ -455,3 +459,17 @@ def save_lists(database: sqlite3.Connection, lists: Iterable[tuple[str, float, s
             database.execute("UPDATE listing SET at = ? WHERE source = ? AND at != ?", (at, source, at))
         else:
             database.execute("INSERT OR REPLACE INTO listing VALUES (?, ?, ?)", (source, at, content))
+
+
+def read_lists(path: Path) -> dict[str, tuple[float, str]]:
+    """
+    Return the lists of discovered targets in a state file, time and content by source; none if there is no
+    such file. It is only read, and another process may be writing it.
+    """
+    name = quote(str(path.absolute()))
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{name}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT source, at, content FROM listing").fetchall()
+            return {as_text(source): (as_moment(at), as_text(content)) for source, at, content in rows}
+    except (*FROM_SQLITE, ValueError, TypeError):
+        return {}

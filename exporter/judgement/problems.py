@@ -54,6 +54,8 @@ class Known:
     past: Past
     in_turn: tuple[Facts, ...] = ()
     """What other servers behind the same address or name show in turn with these facts; empty for most."""
+    unwatched: tuple[str, ...] = ()
+    """Names on its certificate that no target looks at, where that is to be told; empty for most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ def _of_endpoint(known: Known, newest: Elsewhere[None], now: float, until: float
     yield from _of_failure(known, now)
     yield from _of_trust(known, now, until)
     yield from _of_hazards(known, now)
+    if known.unwatched:
+        yield Onset(now, Problem.UNWATCHED, Severity.WARNING, known)
 
 
 def newest_ends(

@@ -34,6 +34,7 @@ class Problem(StrEnum):
     PROBE_FAILING = "probe_failing"
     DOMAIN_STATUS = "domain_status"
     RENEWAL_BLOCKED = "renewal_blocked"
+    UNWATCHED = "unwatched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,12 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
             "ExpiryRenewalBlocked",
             {WARNING: "The next renewal will be refused as things stand in the DNS."},
             "nothing in the DNS stops the next renewal",
+            lasts={WARNING: 900.0},
+        ),
+        Problem.UNWATCHED: Meaning(
+            "ExpiryUnwatched",
+            {WARNING: "Its certificate names hosts that no target looks at."},
+            "each host on its certificate is watched, or needs not be",
             lasts={WARNING: 900.0},
         ),
     }

@@ -256,6 +256,15 @@ NEEDLESS = (
 
 REPLACED = "Nothing is due. Once nothing issued by it is in use, take it out of here."
 """For a CA certificate that has ended, while its successor stands in the same place."""
+
+
+UNWATCHED = (
+    "Add a target for each of these names: the exporter's page `/unwatched` has them ready to copy. What "
+    "needs none goes to `ignore` under `coverage` in the configuration."
+)
+"""For names on a certificate that no target looks at."""
+
+
 FOREIGN_ISSUER = (
     "Was it planned (another CA, a CDN)? Then add its CA to `issuers`. If not, treat it as a break-in until "
     "you know: see whether addresses, name servers and this key are yours."

@@ -51,4 +51,7 @@ def _openssl(onset: Onset) -> str:
     # Of what can't be seen the error is wanted, of the rest the certificate.
     if onset.problem is Problem.PROBE_FAILING:
         return f"echo | {shown}"
-    return f"echo | {shown} | openssl x509 -noout -subject -issuer -serial -dates"
+    wanted = (
+        "-ext subjectAltName" if onset.problem is Problem.UNWATCHED else "-subject -issuer -serial -dates"
+    )
+    return f"echo | {shown} | openssl x509 -noout {wanted}"

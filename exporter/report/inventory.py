@@ -1,8 +1,8 @@
 """
 The inventory: the endpoints of one scrape, to be searched and compared with each other. Pure.
 
-But for the coverage, nothing here is needed to answer Prometheus. It is computed when somebody requests a
-page, and kept until the next scrape.
+Nothing here is needed to answer Prometheus. It is computed when somebody requests a page, and kept until the
+next scrape.
 """
 
 import re
@@ -20,7 +20,6 @@ from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed
 from exporter.model.targets import Target
-from exporter.report.coverage import Coverage, coverage
 from exporter.report.filters import Selection, Sort
 from exporter.report.status import URGENCY, Level, Status, status
 
@@ -83,8 +82,6 @@ class Inventory:
     """
 
     scrape: Scrape
-    earlier: Coverage | None = None
-    """The coverage of an earlier scrape, which is reused if nothing has changed."""
     # When the problems and levels were judged. One value, since threads read it.
     _judged: tuple[float, Places, list[Entry]] = field(default=(float("-inf"), {}, []), init=False)
 
@@ -101,13 +98,6 @@ class Inventory:
         """
         _, _, entries = self._judge(now)
         return entries
-
-    @cached_property
-    def coverage(self) -> Coverage:
-        """
-        What no target looks at. It is compared once for each scrape.
-        """
-        return coverage((one.target for one in self.scrape.targets), self.scrape.endpoints, self.earlier)
 
     def _judge(self, now: float) -> tuple[float, Places, list[Entry]]:
         judged_at, places, entries = self._judged

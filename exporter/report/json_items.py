@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from exporter.engine.scrape import EndpointRow
+from exporter.judgement.coverage import MOST_OF_ONE
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Failed
-from exporter.report.coverage import MOST_OF_ONE
 from exporter.report.filters import Selection
 from exporter.report.inventory import Inventory
 from exporter.report.status import Status
@@ -63,7 +63,7 @@ def unwatched(inventory: Inventory) -> Document:
     """
     Return the names that no target looks at, and the stored certificates that no server presents.
     """
-    found = inventory.coverage
+    found = inventory.scrape.coverage
     return {
         "seen_at": inventory.scrape.at,
         "complete": found.complete,
@@ -71,6 +71,7 @@ def unwatched(inventory: Inventory) -> Document:
             {
                 "name": one.name,
                 "wildcard": one.wildcard,
+                "has_address": found.addressed.get(one.name),
                 "suggestion": one.suggestion or None,
                 "target": one.target.name,
                 "location": one.location,

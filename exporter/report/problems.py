@@ -111,6 +111,9 @@ def _certificate(onset: Onset) -> Certificate | None:
 
 def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
+    if onset.problem is Problem.UNWATCHED:
+        names = {name for one in row.found.onsets for name in one.known.unwatched}
+        return f"no target looks at {some(sorted(names))}"
     if onset.stranger is not None:
         parts = [issued_by_stranger(onset.stranger)]
     elif onset.judged is None:
@@ -155,13 +158,13 @@ def issued_by_stranger(stranger: Stranger) -> str:
     """
     one = stranger.issuance
     return (
-        f"a certificate for {_some(one.names)} was issued by {printable(one.organization)} on "
+        f"a certificate for {some(one.names)} was issued by {printable(one.organization)} on "
         f"{date(one.not_before)} ({one.reference}), no target shows it, expected is "
-        f"{_some(stranger.expected, ' or ')}"
+        f"{some(stranger.expected, ' or ')}"
     )
 
 
-def _some(names: Sequence[str], between: str = ", ") -> str:
+def some(names: Sequence[str], between: str = ", ") -> str:
     """
     Return the first few of the names, and how many more there are.
     """
@@ -221,7 +224,7 @@ def issued_by(judged: JudgedItem) -> str:
     """
     Return who issued a certificate that none of the expected CAs issued, and who those are, in words.
     """
-    return f"issued by {issuer_of(judged.item)}, expected is {_some(judged.foreign, ' or ')}"
+    return f"issued by {issuer_of(judged.item)}, expected is {some(judged.foreign, ' or ')}"
 
 
 def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
@@ -308,6 +311,8 @@ def advice_of(onset: Onset) -> str:
             return advice.FOREIGN_ISSUER
         case Problem.NOT_DEPLOYED:
             return advice.NOT_DEPLOYED
+        case Problem.UNWATCHED:
+            return advice.UNWATCHED
     assert onset.judged is not None
     if onset.judged.needless:
         return advice.NEEDLESS

@@ -19,7 +19,7 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Kind, Lookup
 from exporter.report import advice
 from exporter.report.families import bounded
-from exporter.report.problems import advice_of, issued, issued_by, issued_by_stranger, issuer_of
+from exporter.report.problems import advice_of, issued, issued_by, issued_by_stranger, issuer_of, some
 from exporter.report.times import ago, date, span
 
 
@@ -146,6 +146,8 @@ def _words(row: EndpointRow, onset: Onset, now: float) -> str:
         case Problem.DOMAIN_STATUS | Problem.RENEWAL_BLOCKED:
             hazards = row.held.facts.hazards if row.held.facts is not None else ()
             return _detail(onset, ((one.hazard, one.detail) for one in hazards))
+        case Problem.UNWATCHED:
+            return f"its certificate names hosts that no target looks at: {some(row.unwatched)}"
     if onset.stranger is not None:
         return f"not by the CAs in `issuers`: {issued_by_stranger(onset.stranger)}"
     assert onset.judged is not None

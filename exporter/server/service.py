@@ -295,9 +295,7 @@ class Service:
         Return the inventory of a scrape; the same object for the same scrape.
         """
         if self._fleet is None or self._fleet.scrape is not scrape:
-            before = self._fleet
-            earlier = vars(before).get("coverage", before.earlier) if before is not None else None
-            self._fleet = Inventory(scrape, earlier)
+            self._fleet = Inventory(scrape)
         return self._fleet
 
     @property
@@ -328,8 +326,12 @@ class Service:
 
     async def _look(self, timeout: float) -> Scrape:
         targets, issued = self.discovery.targets, self.discovery.issuances
+        rules = self.discovery.config.coverage
+        # A replica knows its share only. And until the sources were read, their targets are missing.
+        if self.sharded or self.discovery.incomplete:
+            rules = replace(rules, alert=False)
         scrape = await self._configured.scrape(
-            targets, timeout, lambda target: target.name in self._names, issued
+            targets, timeout, lambda target: target.name in self._names, issued, rules
         )
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
@@ -352,8 +354,7 @@ class Service:
         """
         Return a scrape of all targets as Prometheus text, with the exporter's own metrics.
         """
-        own = self._own(scrape) | self._unwatched(self.fleet_of(scrape))
-        return "".join(self._exposition.parts(scrape, own))
+        return "".join(self._exposition.parts(scrape, self._own(scrape)))
 
     async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
@@ -361,11 +362,9 @@ class Service:
 
         Calls with the same scrape and `kind` at the same time share the object.
         """
-        fleet = self.fleet_of(scrape)
 
         def parts(own: Samples) -> Iterator[bytes]:
             # In the thread: with many targets it takes tens of milliseconds.
-            own |= self._unwatched(fleet)
             for part in self._exposition.parts(scrape, own):
                 yield part.encode("utf-8")
             yield rest()
@@ -426,14 +425,15 @@ class Service:
             own.setdefault(families.CACHE_BYTES, []).append(((("cache", cache),), float(weight)))
             own.setdefault(families.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
         own |= self._of_discovery()
+        own |= self._unwatched(scrape)
         own |= _build(self._shard)
         return own
 
-    def _unwatched(self, fleet: Inventory) -> Samples:
+    def _unwatched(self, scrape: Scrape) -> Samples:
         """
         Return the number of names that no target looks at; none on a replica, which knows its share only.
         """
-        counts = {} if self.sharded else fleet.coverage.counts
+        counts = {} if self.sharded else scrape.coverage.counts
         if not counts:
             return {}
         return {families.UNWATCHED: [((("target", name),), float(count)) for name, count in counts.items()]}
@@ -468,6 +468,8 @@ class Service:
     def _log_config(self) -> None:
         for warning in self.config.warnings:
             logger.warning(warning)
+        if self.sharded and self.config.coverage.alert:
+            logger.warning("coverage.alert is off on a replica: it does not know what the others watch")
         logger.info("configuration loaded", extra=fields(targets=len(self.config.targets)))
 
 

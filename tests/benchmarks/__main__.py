@@ -21,6 +21,7 @@ from pathlib import Path
 from cryptography.hazmat.backends.openssl.backend import backend
 
 from tests.benchmarks.dashboards import dashboards
+from tests.benchmarks.discovery import discovery
 from tests.benchmarks.files import files
 from tests.benchmarks.fleet import fleet
 from tests.benchmarks.kubernetes import kubernetes
@@ -47,6 +48,7 @@ SCENARIOS = {
     "curve": curve,
     "idle": idle,
     "port": port,
+    "discovery": discovery,
 }
 
 HEADINGS = ("measured", "ours", "peer or bound", "ratio", "target", "")

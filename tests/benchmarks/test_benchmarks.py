@@ -80,5 +80,7 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "one of 200",
         "CPU until healthy",
         "500 requests a second",
+        "a zone of 200 names",
+        "target that was found",
     ):
         assert what in output

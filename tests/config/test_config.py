@@ -82,15 +82,15 @@ BAD_FILES = {
     "a list": (
         "- https://a",
         (
-            "1: must be a mapping with the keys defaults, policies, modules, targets, discover, probe, acme: "
-            "targets go under 'targets:'"
+            "1: must be a mapping with the keys defaults, policies, modules, targets, discover, coverage, "
+            "probe, acme: targets go under 'targets:'"
         ),
     ),
     "a text": (
         "https://a",
         (
-            "1: must be a mapping with the keys defaults, policies, modules, targets, discover, probe, acme: "
-            "targets go under 'targets:'"
+            "1: must be a mapping with the keys defaults, policies, modules, targets, discover, coverage, "
+            "probe, acme: targets go under 'targets:'"
         ),
     ),
     "two documents": (
@@ -201,11 +201,14 @@ BAD_FILES = {
     "unknown section": ("target: []", "1: target: unknown key: did you mean 'targets'?"),
     "unknown section, nothing close": (
         "x: 1",
-        "1: x: unknown key: known are acme, defaults, discover, modules, policies, probe, targets",
+        "1: x: unknown key: known are acme, coverage, defaults, discover, modules, policies, probe, targets",
     ),
     "odd key": (
         '"a\\nb": 1',
-        "1: ['a\\nb']: unknown key: known are acme, defaults, discover, modules, policies, probe, targets",
+        (
+            "1: ['a\\nb']: unknown key: known are acme, coverage, defaults, discover, modules, policies, "
+            "probe, targets"
+        ),
     ),
     "targets is a mapping": (
         "targets: {url: https://a}",

@@ -3,6 +3,8 @@
 """
 
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import pytest
 from exporter.cli import discover
 from exporter.cli.main import main
 from exporter.config.reader import parse
+from exporter.demo.minter import Minted
 from tests.discovery.test_stores import write
 from tests.formats.samples import leaf
+from tests.support.servers import Server, Site, nginx
 
 
 def files(tmp_path: Path, *targets: str, **labels: str) -> Path:
@@ -28,7 +32,7 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     """
     Exit code and both outputs.
     """
-    code = main(["discover", *arguments])
+    code = main(["discover", "--no-look", *arguments])
     return (code, *capsys.readouterr())
 
 
@@ -80,6 +84,58 @@ def test_a_source_that_fails_is_told_and_the_others_printed(
     assert "files-2: there is no file /nowhere.json" in err
     assert "b_ad" in err
     assert [one.name for one in parse(out.encode(), "x", {}).targets] == ["https://a"]
+
+
+def names(host: str, *_: object) -> list[tuple[Any, ...]]:
+    """
+    Stands for the system's resolver.
+    """
+    if host.startswith("gone."):
+        raise socket.gaierror(socket.EAI_NONAME, "gone")
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+
+@pytest.fixture
+def server(tmp_path: Path, ca: Minted) -> Iterator[Server]:
+    """
+    A server whose certificate is for other hosts, too, one of which has no address.
+    """
+    for_them = ["shop.example.com", "gone.example.com", "*.example.org"]
+    with nginx(tmp_path, Site([(ca.issue("www", names=for_them), ca)])) as running:
+        yield running
+
+
+def test_the_names_on_their_certificates_that_nobody_watches_are_printed(
+    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Of what is configured, and of what was found, on the port that showed it. What can't be a target is told.
+    """
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    place = f"127.0.0.1:{server.port}"
+    path = files(tmp_path, f"tls://{place}")
+    assert main(["discover", f"files: {path}", "--output=json"]) == 0
+    out, err = capsys.readouterr()
+    sd, group = json.loads(out)
+    assert (sd["source"], group["source"]) == ("files", "names that nobody watches")
+    assert [(one["url"], one["why"]) for one in group["targets"]] == [
+        (
+            f"tls://shop.example.com:{server.port}",
+            f"shop.example.com is on the certificate of tls://{place} at {place}",
+        )
+    ]
+    assert "gone.example.com is on the certificate of" in err
+    assert "and has no address" in err
+    assert "*.example.org is on the certificate of" in err
+    config = tmp_path / "expiry.yml"
+    config.write_text(f"coverage: {{ignore: 'SHOP.*'}}\ntargets: ['tls://127.0.0.1:{server.port}']\n")
+    assert main(["discover", f"--config.file={config}", f"files: {path}"]) == 0
+    assert capsys.readouterr().out == "# Nothing was found that is not configured.\ntargets: []\n"
+    monkeypatch.setattr(discover, "NAMED", 1)
+    assert main(["discover", f"files: {path}"]) == 0
+    out, err = capsys.readouterr()
+    assert "1 more such names" in err
+    assert f"  - tls://shop.example.com:{server.port}  # shop.example.com is on the certificate of" in out
 
 
 @pytest.mark.parametrize("given", ["nonsense", "files:", "]", "stores: x, limit: 0", "{files: a"])

@@ -14,7 +14,6 @@ from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
 from exporter.report import exposition, families
-from exporter.report.coverage import coverage
 from tests.golden.values import ADDRESS, TLS, Scene, certificate, facts, intermediate, root, target
 from tests.support.certificates import DAY, NOW
 
@@ -288,13 +287,24 @@ def names_that_nobody_watches() -> str:
     leaf = certificate(names=("lms.example.com", "old.example.com", "shop.example.com"))
     scene = Scene().see(target(), seen(facts(leaf)))
     scene.see(target("https://lms.example.com:8443"), seen(facts(leaf), "192.0.2.10:8443"))
-    own = coverage([row.target for row in scene.targets()], scene.rows()).counts
+    own = scene.coverage().counts
     return scene.text({families.UNWATCHED: [((("target", name),), count) for name, count in own.items()]})
+
+
+def hosts_that_somebody_should_watch() -> str:
+    """
+    The same where it is to be told: a wildcard is no problem.
+    """
+    leaf = certificate(
+        names=("lms.example.com", "*.example.org", *(f"n{number}.example.com" for number in range(5)))
+    )
+    return Scene(alert=True).see(target(), seen(facts(leaf, intermediate()))).text()
 
 
 _ALL: tuple[Callable[[], str], ...] = (
     healthy,
     names_that_nobody_watches,
+    hosts_that_somebody_should_watch,
     renewal_late,
     late_by_its_habit,
     near_end,

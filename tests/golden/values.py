@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
+from exporter.engine.covering import seen
 from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
+from exporter.judgement.coverage import Coverage, coverage
 from exporter.judgement.habit import Habits
 from exporter.judgement.verdicts import Verdict, judge_facts, trustworthy
 from exporter.model.errors import LeftOut
@@ -153,6 +155,8 @@ class Scene:
 
     memory: Memory = field(default_factory=Memory)
     faults: dict[Target, tuple[FoundFault, ...]] = field(default_factory=dict)
+    alert: bool = False
+    """True: names that nobody watches are a problem."""
 
     def see(
         self,
@@ -178,7 +182,7 @@ class Scene:
         """
         The endpoints as they are exported.
         """
-        return [
+        rows = [
             EndpointRow(
                 of,
                 label,
@@ -188,6 +192,14 @@ class Scene:
             for of in self.faults
             for label, held in self.memory.known(of).endpoints.items()
         ]
+        names = coverage(list(self.faults), list(seen(rows))).problems if self.alert else {}
+        return [replace(row, unwatched=names.get((row.target.name, row.label), ())) for row in rows]
+
+    def coverage(self) -> Coverage:
+        """
+        What none of the targets looks at.
+        """
+        return coverage(list(self.faults), list(seen(self.rows())))
 
     def targets(self) -> list[TargetRow]:
         """

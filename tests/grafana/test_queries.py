@@ -32,6 +32,7 @@ EMPTY = {
     "target / Items and their deadlines / I": "the demo's issuer says nothing about renewals",
     "target / Targets with the same certificate / A": "each endpoint of the demo has its own",
     "exporter / State saved / A": "the demo keeps no state",
+    **{f"exporter / Sources / {query}": "the demo's targets are written down" for query in "ABCDE"},
 }
 """Queries that give nothing for the demo, and why."""
 

@@ -157,4 +157,12 @@ def _own(now: float) -> Samples:
     }
     own: Samples = {family: [((), value)] for family, value in values.items()}
     own[families.BUILD] = [((("version", "1.2.3"), ("python", "3.11.2"), ("openssl", "OpenSSL 4.0.0")), 1.0)]
+    for family, value in (
+        (families.DISCOVERY_SUCCESS, 0.0),
+        (families.DISCOVERY_TIME, now - 7200),
+        (families.DISCOVERY_TARGETS, 40.0),
+        (families.DISCOVERY_KEPT, 12.0),
+        (families.DISCOVERY_LEFT_OUT, 1.0),
+    ):
+        own[family] = [((("source", "zone"),), value)]
     return own

@@ -38,6 +38,7 @@ HELD = {
     ("ExpiryProbeFailing", "warning"): 5 * MINUTE,
     ("ExpiryDomainStatus", "warning"): 15 * MINUTE,
     ("ExpiryRenewalBlocked", "warning"): 15 * MINUTE,
+    ("ExpiryUnwatched", "warning"): 15 * MINUTE,
 }
 """How long the rules wait (`for:`) before they tell."""
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Item, Renewal
 from exporter.model.policies import MANUAL
 from exporter.model.reasons import Fault, Kind, Reason
-from exporter.report import calendar
+from exporter.report import calendar, json_items
 from exporter.report.filters import PAGE_SIZE, Selection, Sort
 from exporter.report.inventory import Inventory, Rhythm, target_path
 from exporter.report.status import Level
@@ -835,6 +836,22 @@ def test_what_nobody_watches_has_a_page() -> None:
     assert html.one("pre").text == "targets: - https://shop.example.com - https://unused.example.net"
     assert html.all("p", class_="notice") == []
     assert len(html.all("script")) == 1
+
+
+def test_names_without_an_address_stand_apart() -> None:
+    """
+    They are no targets to add.
+    """
+    seen_now = scrape(half_watched())
+    found = replace(seen_now.coverage, addressed={"shop.example.com": False, "unused.example.net": True})
+    fleet = Inventory(replace(seen_now, coverage=found))
+    html = read(unwatched.render(fleet, Situation(NOW, MINUTELY), "./", "?v=1", sharded=False))
+    apart = html.one("section", aria_labelledby="unresolved")
+    assert [row.all("td")[0].text for row in apart.one("tbody").all("tr")] == ["shop.example.com"]
+    assert html.one("pre").text == "targets: - https://unused.example.net"
+    document = json_items.unwatched(fleet)["names"]
+    assert isinstance(document, list)
+    assert [one["has_address"] for one in document] == [None, False, True]
 
 
 def test_a_page_without_gaps_says_so_and_a_replica_says_what_it_knows() -> None:

@@ -29,7 +29,16 @@ def scrape(scene: Scene, *, at: float = NOW - 12, complete: bool = True) -> Scra
     results = tuple(
         TargetResult(of, (), located=True, left_out=scene.memory.known(of).left_out) for of in scene.faults
     )
-    return Scrape(tuple(scene.targets()), tuple(scene.rows()), results, 0.1, 9.5, complete=complete, at=at)
+    return Scrape(
+        tuple(scene.targets()),
+        tuple(scene.rows()),
+        results,
+        0.1,
+        9.5,
+        complete=complete,
+        at=at,
+        coverage=scene.coverage(),
+    )
 
 
 def document_of_leaf(leaf: Certificate) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The page of what nobody watches: names without a target, and certificates that n
 
 from collections.abc import Iterable, Sequence
 
-from exporter.report.coverage import Coverage, Gap, Unused
+from exporter.judgement.coverage import Coverage, Gap, Unused
 from exporter.report.inventory import Inventory
 from exporter.report.times import ago
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
@@ -19,9 +19,8 @@ def render(inventory: Inventory, situation: Situation, root: str, versions: str,
     """
     Return the page as HTML. `sharded`: other replicas have targets that this one does not know.
     """
-    found = inventory.coverage
-    hosts = [one for one in found.gaps if not one.wildcard]
-    wildcards = [one for one in found.gaps if one.wildcard]
+    found = inventory.scrape.coverage
+    hosts, wildcards, unresolved = found.hosts, found.wildcards, found.unresolved
     main = together(
         element(
             "div",
@@ -34,13 +33,14 @@ def render(inventory: Inventory, situation: Situation, root: str, versions: str,
         ),
         _names(hosts, root) if hosts else None,
         _wildcards(wildcards, root) if wildcards else None,
+        _unresolved(unresolved, root) if unresolved else None,
         _unused(found.unused, root) if found.unused else None,
     )
     return document("Not watched: expiry-exporter", root, link(root, "All targets"), main, versions)
 
 
 def _sum(inventory: Inventory) -> str:
-    found = inventory.coverage
+    found = inventory.scrape.coverage
     if not inventory.scrape.endpoints:
         return "Nothing was seen yet: no targets are configured."
     if not found.gaps and not found.unused:
@@ -89,6 +89,20 @@ def _wildcards(wildcards: Sequence[Gap], root: str) -> Markup:
         ),
         _gap_table(wildcards, "wildcards", root),
         aria_labelledby="wildcards",
+    )
+
+
+def _unresolved(gaps: Sequence[Gap], root: str) -> Markup:
+    return element(
+        "section",
+        element("h2", "Names without an address", id="unresolved"),
+        element(
+            "p",
+            "DNS knows no address of these, so no client gets there, and no target could look. "
+            "Leave them out at the next renewal: many authorities refuse it because of them.",
+        ),
+        _gap_table(gaps, "unresolved", root),
+        aria_labelledby="unresolved",
     )
 
 

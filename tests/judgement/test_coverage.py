@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.engine.covering import seen as seen_at
+from exporter.judgement import coverage as module
+from exporter.judgement.coverage import Coverage, Seen, coverage
+from exporter.model.coverage import Rules
 from exporter.model.observation import Certificate, Chain, Facts, Item
 from exporter.model.reasons import Kind
-from exporter.report import coverage as module
-from exporter.report.coverage import Coverage, coverage
 from tests.golden.scenes import seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import DAY, NOW
@@ -19,7 +21,7 @@ def covered(scene: Scene) -> Coverage:
     """
     The coverage of all targets of a scene.
     """
-    return coverage([row.target for row in scene.targets()], scene.rows())
+    return scene.coverage()
 
 
 def stored(leaf: Certificate) -> Facts:
@@ -207,7 +209,7 @@ def test_servers_that_take_turns_are_all_looked_at() -> None:
     row, file = scene.rows()
     assert covered(scene).unused
     row = replace(row, others=(replace(row.known, facts=facts(turned)),))
-    found = coverage([one.target for one in scene.targets()], [row, file])
+    found = coverage([one.target for one in scene.targets()], list(seen_at([row, file])))
     assert (found.unused, found.counts) == ((), {"https://lms.example.com": 1})
 
 
@@ -259,13 +261,43 @@ def test_a_stored_certificate_is_used_by(leaf: Certificate) -> None:
 
 def test_it_is_compared_anew_only_when_something_changed() -> None:
     """
-    The same targets and facts have the same coverage: the same object.
+    The same targets and facts have the same coverage.
     """
     leaf = certificate(names=("lms.example.com", "shop.example.com"))
     scene = Scene().see(target(), seen(facts(leaf)))
-    targets, rows = [row.target for row in scene.targets()], scene.rows()
-    first = coverage(targets, rows)
-    assert coverage(targets, scene.rows(), first) is first
-    assert names(coverage([*targets, target("https://shop.example.com")], rows, first)) == []
+    targets, rules = [row.target for row in scene.targets()], Rules()
+
+    def now() -> list[Seen]:
+        return list(seen_at(scene.rows()))
+
+    first = coverage(targets, now(), rules)
+    assert coverage(targets, now(), rules, first) is first
+    assert names(coverage([*targets, target("https://shop.example.com")], now(), rules, first)) == []
+    assert names(coverage(targets, now(), Rules(("shop.*",)), first)) == []
     scene.see(target(), seen(facts(certificate(serial="2"))))
-    assert names(coverage(targets, scene.rows(), first)) == []
+    assert names(coverage(targets, now(), rules, first)) == []
+
+
+def test_names_that_need_no_target_are_not_said() -> None:
+    """
+    By patterns, whatever the case of the name.
+    """
+    scene = Scene().see(target(), seen(facts(certificate(names=("A.old.example.com", "shop.example.com")))))
+    found = coverage(
+        [row.target for row in scene.targets()], list(seen_at(scene.rows())), Rules(("*.old.example.com",))
+    )
+    assert names(found) == ["shop.example.com"]
+
+
+def test_wildcards_and_names_without_an_address_are_told_apart() -> None:
+    """
+    Neither is a problem; a name of which nothing is known is one.
+    """
+    every = ("*.example.org", "gone.example.com", "shop.example.com", "unknown.example.com")
+    found = replace(one(*every), addressed={"gone.example.com": False, "shop.example.com": True})
+    assert [gap.name for gap in found.wildcards] == ["*.example.org"]
+    assert [gap.name for gap in found.unresolved] == ["gone.example.com"]
+    assert found.problems == {
+        ("https://lms.example.com", "192.0.2.10:443"): ("shop.example.com", "unknown.example.com")
+    }
+    assert found.counts == {"https://lms.example.com": 4}

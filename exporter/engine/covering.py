@@ -1,0 +1,83 @@
+"""
+Covering: what no target looks at, compared anew when something that was seen has changed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from exporter.engine.scrape import EndpointRow
+from exporter.engine.slices import beside, in_slices
+from exporter.judgement.coverage import Coverage, Seen, coverage
+from exporter.lookups.addresses import NameAddresses
+from exporter.model.coverage import Rules
+from exporter.model.targets import Target
+from exporter.net.dns_records import identifiers_of
+from exporter.net.network import Network
+
+
+class Covering:
+    """
+    The coverage of the latest scrape of all targets.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.coverage = Coverage()
+        """What no target looks at."""
+        self.problems: Mapping[tuple[str, str], tuple[str, ...]] = {}
+        """By target and location, the names that are a problem there; empty where nobody asked for it."""
+        self._network = network
+        self._private = False
+
+    @cached_property
+    def _addresses(self) -> NameAddresses:
+        return NameAddresses(self._network)
+
+    async def compare(
+        self, targets: Sequence[Target], rows: Iterable[EndpointRow], rules: Rules | None
+    ) -> None:
+        """
+        Compare what was seen in a scrape of all targets with what they look at.
+
+        `rules` is None where these are not all targets there are: then nobody knows.
+        """
+        if rules is None:
+            return
+        was_seen = tuple([one async for one in in_slices(seen(rows))])
+        earlier, self._private = self.coverage, rules.private
+        self.coverage = await beside(len(was_seen), lambda: coverage(targets, was_seen, rules, earlier))
+        if self.coverage.gaps:
+            self._addresses.want(self._names)
+            self.coverage = replace(self.coverage, addressed=self._addresses.known)
+        self.problems = self.coverage.problems if rules.alert else {}
+
+    def told(self, row: EndpointRow) -> EndpointRow:
+        """
+        Return the row with the names that are a problem there.
+        """
+        names = self.problems.get((row.target.name, row.label), ())
+        return row if row.unwatched == names else replace(row, unwatched=names)
+
+    def _names(self) -> list[str]:
+        """
+        Return the names that nobody watches and that may be looked up.
+
+        Names that a private CA issued for may be secret, and mean nothing to others' name servers.
+        """
+        return [
+            gap.name
+            for gap in self.coverage.gaps
+            if not gap.wildcard and (self._private or identifiers_of(gap.certificate) is not None)
+        ]
+
+
+def seen(rows: Iterable[EndpointRow]) -> Iterator[Seen]:
+    """
+    Yield what was seen at all endpoints. Servers that take turns behind one address were all seen.
+    """
+    for row in rows:
+        if row.held.facts is not None:
+            yield row.target, row.label, row.held.facts
+        for one in row.others:
+            if one.facts is not None:
+                yield row.target, row.label, one.facts

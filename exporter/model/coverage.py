@@ -1,0 +1,19 @@
+"""
+The rules about names that no target looks at: which of them are told, and how.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """
+    What of the coverage is told to whom.
+    """
+
+    ignore: tuple[str, ...] = ()
+    """Shell patterns of names that need no target, in lower case: nobody is told of them."""
+    alert: bool = False
+    """True: a name that nobody watches is a problem of the target whose certificate has it."""
+    private: bool = False
+    """True: the host's resolver is asked for names on certificates of CAs that are not public, too."""
