@@ -64,7 +64,9 @@ def present(endpoints: Sequence[EndpointRow], now: float) -> dict[Key, Found]:
     In a healthy fleet that is a glance at each endpoint.
     """
     unwell = [known for row in endpoints if _is_unwell(row, now) for known in row.knowns]
-    return problems(unwell, newest_ends(verdicts(endpoints)), now) if unwell else {}
+    if not unwell:
+        return {}
+    return problems(unwell, newest_ends(verdicts(endpoints), (one.verdict for one in unwell)), now)
 
 
 def _is_unwell(row: EndpointRow, now: float) -> bool:

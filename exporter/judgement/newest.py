@@ -7,6 +7,7 @@ A shared name alone makes no renewal: the client certificates of two admins may 
 name may have a certificate inside and another outside. `kin_of` decides what else two must share.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,7 +17,7 @@ Found = TypeVar("Found")
 """Type of the value that is kept with an end, such as the place of the item."""
 
 
-_About = tuple[str, str, tuple[str, ...], str]
+About = tuple[str, str, tuple[str, ...], str]
 """Type of the key, use, names, and the target outside of which the names mean nothing (else empty)."""
 
 
@@ -36,7 +37,7 @@ class Kin:
     A leaf as it is compared with others.
     """
 
-    about: _About
+    about: About
     """Equal for a leaf and its renewal."""
     links: tuple[_Link, ...]
     """Of these, a leaf and its renewal share one at least."""
@@ -139,10 +140,14 @@ class Newest(Generic[Found]):
     they trust. Where none that may be is trusted (a CA that the exporter was not given), all are compared.
     """
 
-    __slots__ = ("_groups",)
+    __slots__ = ("_groups", "_only")
 
-    def __init__(self) -> None:
-        self._groups: dict[_About, _Group[Found]] = {}
+    def __init__(self, only: Collection[About] | None = None) -> None:
+        """
+        `only`: what the leaves are about that will be asked for, and all others are left out; None: any.
+        """
+        self._only = only
+        self._groups: dict[About, _Group[Found]] = {}
 
     def add(self, kin: Kin, trusted: bool | None, end: float, found: Found) -> None:
         """
@@ -150,6 +155,8 @@ class Newest(Generic[Found]):
 
         `trusted` is that of `JudgedItem`: None for an item that no client is shown, as in a file.
         """
+        if self._only is not None and kin.about not in self._only:
+            return
         group = self._groups.get(kin.about)
         if group is None:
             group = self._groups[kin.about] = _Group()

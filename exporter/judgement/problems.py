@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 
 from exporter.judgement.history import IDENTITY_REPORTED, NAMELESS_FOR, Past
-from exporter.judgement.newest import Newest
+from exporter.judgement.newest import Kin, Newest
 from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, UNSEEN_LEAST, Severity
@@ -129,11 +129,15 @@ def _of_endpoint(known: Known, newest: Newest[None], now: float, until: float) -
     yield from _of_hazards(known, now)
 
 
-def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
+def newest_ends(
+    verdicts: Iterable[Verdict | None], of: Iterable[Verdict | None] | None = None
+) -> Newest[None]:
     """
-    Return the ends of all leaves that are compared, among the verdicts on all endpoints.
+    Return the ends of all leaves that are compared, among the verdicts on all endpoints. `of`: only the
+    leaves of these verdicts will be asked for; None: any.
     """
-    newest: Newest[None] = Newest()
+    only = None if of is None else {kin.about for kin, _ in _compared(of)}
+    newest: Newest[None] = Newest(only)
     note_ends(newest, verdicts)
     return newest
 
@@ -142,10 +146,18 @@ def note_ends(newest: Newest[None], verdicts: Iterable[Verdict | None]) -> None:
     """
     Add the ends of the leaves of these verdicts to those so far.
     """
+    for kin, judged in _compared(verdicts):
+        newest.add(kin, judged.trusted, judged.item.not_after, None)
+
+
+def _compared(verdicts: Iterable[Verdict | None]) -> Iterator[tuple[Kin, JudgedItem]]:
+    """
+    Yield the items that are compared with others.
+    """
     for verdict in verdicts:
         for judged in verdict.items if verdict is not None else ():
             if judged.kin is not None:
-                newest.add(judged.kin, judged.trusted, judged.item.not_after, None)
+                yield judged.kin, judged
 
 
 def newer_end(judged: JudgedItem, newest: Newest[None]) -> float | None:

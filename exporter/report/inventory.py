@@ -7,14 +7,15 @@ page, and kept until the next scrape.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 from urllib.parse import quote
 
 from exporter.engine.lasting import present
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.judgement.newest import Newest
+from exporter.judgement.newest import About, Newest
 from exporter.judgement.problems import Onset, Places, at_each_endpoint
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
@@ -22,7 +23,7 @@ from exporter.model.observation import Certificate, Failed
 from exporter.model.targets import Target
 from exporter.report.coverage import Coverage, coverage
 from exporter.report.filters import Selection, Sort
-from exporter.report.status import URGENCY, Level, Status, status
+from exporter.report.status import URGENCY, Level, Status, level, status
 
 FRESH = 5.0
 """Seconds for which the levels of endpoints are reused."""
@@ -32,11 +33,11 @@ NEVER = float("inf")
 """The end of an endpoint that was never seen."""
 
 
-_RANK = {level: -rank for rank, level in enumerate(URGENCY)}
+_RANK = tuple(-URGENCY.index(one) for one in sorted(Level))
+"""By level, the most urgent first. A tuple, since an enumeration takes long to be a key of a mapping."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class Entry(NamedTuple):
     """
     One endpoint in the list, with its level.
     """
@@ -114,8 +115,7 @@ class Inventory:
         if not 0 <= now - judged_at < FRESH:
             places = at_each_endpoint(present(self.scrape.endpoints, now).values())
             entries = [
-                Entry(row, status(row, _onsets(row, places), now).level, end(row))
-                for row in self.scrape.endpoints
+                Entry(row, level(row, _onsets(row, places)), end(row)) for row in self.scrape.endpoints
             ]
             entries.sort(key=lambda one: (_RANK[one.level], one.end, one.row.target.name))
             self._judged = now, places, entries
@@ -125,8 +125,10 @@ class Inventory:
         """
         Return the number of endpoints of each level, the most urgent level first.
         """
-        counted = Counter(one.level for one in self.entries(now))
-        return {level: counted[level] for level in reversed(URGENCY)}
+        counted = [0] * len(Level)
+        for one in self.entries(now):
+            counted[one.level] += 1
+        return {one: counted[one] for one in reversed(URGENCY)}
 
     def select(self, selection: Selection, now: float) -> list[Entry]:
         """
@@ -235,12 +237,18 @@ class Inventory:
 
     @cached_property
     def _newest(self) -> Newest[Place]:
-        newest: Newest[Place] = Newest()
-        for places in self._places.values():
-            for place in places:
-                one = place.judged
-                if one.kin is not None:
-                    newest.add(one.kin, one.trusted, one.item.not_after, place)
+        # Most are alone with their names, and have no newer one.
+        first: dict[About, JudgedItem] = {}
+        several: set[About] = set()
+        for judged in _judged_items(self.scrape.endpoints):
+            kin = judged.kin
+            if kin is not None and first.setdefault(kin.about, judged) is not judged:
+                several.add(kin.about)
+        newest: Newest[Place] = Newest(several)
+        for place in places_of(self.scrape.endpoints) if several else ():
+            one = place.judged
+            if one.kin is not None:
+                newest.add(one.kin, one.trusted, one.item.not_after, place)
         return newest
 
 
@@ -258,6 +266,10 @@ def places_of(rows: tuple[EndpointRow, ...]) -> Iterator[Place]:
     return (Place(row, judged) for row in rows if row.verdict is not None for judged in row.verdict.items)
 
 
+def _judged_items(rows: tuple[EndpointRow, ...]) -> Iterator[JudgedItem]:
+    return (judged for row in rows if row.verdict is not None for judged in row.verdict.items)
+
+
 def deciding(row: EndpointRow) -> JudgedItem | None:
     """
     Return the item with deadlines that ends first; None when there is none.
@@ -272,8 +284,11 @@ def end(row: EndpointRow) -> float:
     """
     Return the first end among an endpoint's items with deadlines, in seconds since the epoch; else NEVER.
     """
-    first = deciding(row)
-    return first.item.not_after if first is not None else NEVER
+    first = NEVER
+    for judged in row.verdict.items if row.verdict is not None else ():
+        if judged.deadlines is not None and judged.item.not_after < first:
+            first = judged.item.not_after
+    return first
 
 
 class _Search:
@@ -331,9 +346,11 @@ def target_path(name: str) -> str:
     return f"targets/{quote(name, safe='', errors='replace')}"
 
 
-def _onsets(row: EndpointRow, places: Places) -> list[Onset]:
+def _onsets(row: EndpointRow, places: Places) -> Sequence[Onset]:
     """
     Return what gives cause for problems at an endpoint, and at addresses that take turns with it.
     """
+    if not row.others:
+        return places.get((row.target.name, row.label), ())
     labels = dict.fromkeys([row.label, *(one.location for one in row.others)])
     return [onset for label in labels for onset in places.get((row.target.name, label), ())]
