@@ -24,7 +24,7 @@ from exporter.report.inventory import Inventory, Rhythm, target_path
 from exporter.report.status import Level
 from exporter.server.app import application
 from exporter.server.bodies import WAITING
-from exporter.server.pages import overview, target, unwatched
+from exporter.server.pages import certificates, faults, overview, target, unwatched
 from exporter.server.pages.overview import Situation
 from exporter.server.pages.site import ASSETS, assets, root_of, versions
 from tests.golden.scenes import failed, seen
@@ -188,8 +188,9 @@ def test_nothing_from_outside_is_markup() -> None:
     for html in (
         overview.render(found, Selection(EVIL), situation, "./", ""),
         target.render(found, row, situation, "../", ""),
-        target.render_missing(EVIL, "../", ""),
-        target.render_invalid(EVIL, "./", ""),
+        certificates.render(found, Selection(), situation, "./", ""),
+        faults.render_missing(EVIL, "../", ""),
+        faults.render(404, EVIL, EVIL, "./", ""),
     ):
         tree = read(html)
         assert len(tree.all("script")) == 1
