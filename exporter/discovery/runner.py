@@ -303,7 +303,7 @@ class Discovery:
             # It was loaded anew meanwhile: the same list, with the settings of now.
             config = feed.config
             targets = await self._pool.run(partial(made, kept.found, entry, config))
-        changed = targets.targets != feed.made.targets
+        changed = _told(targets) != _told(feed.made)
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
         self._tell(feed, before, listing.notes)
         if changed:
@@ -343,6 +343,13 @@ class Discovery:
     def _take_over(self, targets: tuple[Target, ...]) -> None:
         self.targets = targets
         self._on_change()
+
+
+def _told(given: Made) -> list[tuple[Target, str]]:
+    """
+    Return the targets, each with where it was found: a target is the same wherever that was.
+    """
+    return [(one, one.why) for one in given.targets]
 
 
 def _settings(config: Config) -> tuple[Any, ...]:
