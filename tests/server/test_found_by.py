@@ -59,7 +59,7 @@ async def test_the_source_and_the_place_are_told(tmp_path: Path) -> None:
     )
     async with site(tmp_path) as (service, client):
         async with asyncio.timeout(60):
-            while service.discovery.pending:
+            while service.discovery.pending:  # noqa: ASYNC110 - of several threads
                 await asyncio.sleep(0.005)
             assert await comes_from(service, client, "by hand") == "the configuration"
             first = await comes_from(service, client, url)
@@ -67,7 +67,7 @@ async def test_the_source_and_the_place_are_told(tmp_path: Path) -> None:
             assert "sd.json" in first
             # The same target, elsewhere.
             (tmp_path / "sd.json").write_text(json.dumps([{"targets": []}, *groups]))
-            while "group 2 of " not in await comes_from(service, client, url):
+            while "group 2 of " not in await comes_from(service, client, url):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.05)
     (tmp_path / "sd.json").unlink()
     async with site(tmp_path) as (service, client):

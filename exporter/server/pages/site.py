@@ -285,7 +285,7 @@ def root_of(raw_path: str, external_url: str | None) -> str:
     steps = raw_path.count("/") - 1
     if steps > 1 and external_url is not None:
         return f"{urlsplit(external_url).path}/"
-    return "../" * steps
+    return "../" * steps or "./"
 
 
 def _selection(request: web.Request, allowed: tuple[str, ...]) -> Selection:
