@@ -42,7 +42,7 @@ async def comes_from(service: Service, client: TestClient, name: str) -> str:  #
         assert answer.status == 200
         card = read(await answer.text()).one("dl", class_="card")
     rows = {one.one("dt").text: one.one("dd").text for one in card.all("div")}
-    return rows["Found by"]
+    return rows["Comes from"]
 
 
 async def test_the_source_and_the_place_are_told(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ SHOWN_TARGETS = 6
 """Targets in a row of the list; the list of endpoints has all."""
 
 
-SHOWN_NAMES = 3
+SHOWN_NAMES = 2
 """Names of a certificate in a row; the target's page has more."""
 
 

@@ -62,7 +62,7 @@ def _about(target: Target, left_out: list[Markup], query: str, root: str) -> Mar
         ("Looks at", foreign(target.url.shown)),
         ("Expects", ("a certificate for ", foreign(target.expected_name)) if target.url.port else None),
         ("Policy", target.policy.name),
-        ("Found by", found_by(target) if configured else "whoever asked: it is not configured"),
+        ("Comes from", found_by(target) if configured else "whoever asked: it is not configured"),
         ("Labels", label_links(root, target.labels)),
         (
             "Left out",

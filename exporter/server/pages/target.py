@@ -95,7 +95,7 @@ def _about(inventory: Inventory, of: TargetRow, situation: Situation, root: str)
         ("Looks at", foreign(target.url.shown)),
         # Files and domains are not verified by the name of a server.
         ("Expects", ("a certificate for ", foreign(target.expected_name)) if target.url.port else None),
-        ("Found by", found_by(target)),
+        ("Comes from", found_by(target)),
         ("Renewal", f"by the policy {target.policy.name}"),
         ("Labels", label_links(root, target.labels)),
         ("Looked at", (f"{ago(situation.now - inventory.scrape.at)}. ", next_sweep(situation))),
