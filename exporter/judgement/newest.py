@@ -7,7 +7,6 @@ A shared name alone makes no renewal: the client certificates of two admins may 
 name may have a certificate inside and another outside. `kin_of` decides what else two must share.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -140,13 +139,9 @@ class Newest(Generic[Found]):
     they trust. Where none that may be is trusted (a CA that the exporter was not given), all are compared.
     """
 
-    __slots__ = ("_groups", "_only")
+    __slots__ = ("_groups",)
 
-    def __init__(self, only: Collection[About] | None = None) -> None:
-        """
-        `only`: what the leaves are about that will be asked for, and all others are left out; None: any.
-        """
-        self._only = only
+    def __init__(self) -> None:
         self._groups: dict[About, _Group[Found]] = {}
 
     def add(self, kin: Kin, trusted: bool | None, end: float, found: Found) -> None:
@@ -155,8 +150,6 @@ class Newest(Generic[Found]):
 
         `trusted` is that of `JudgedItem`: None for an item that no client is shown, as in a file.
         """
-        if self._only is not None and kin.about not in self._only:
-            return
         group = self._groups.get(kin.about)
         if group is None:
             group = self._groups[kin.about] = _Group()

@@ -5,12 +5,12 @@ This is the only place that decides it. An onset is the time from which on an en
 problem, if nothing changes until then: past onsets are the present problems, future ones are the forecast.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from exporter.judgement.history import IDENTITY_REPORTED, NAMELESS_FOR, Past
-from exporter.judgement.newest import Kin, Newest
+from exporter.judgement.newest import About, Newest
 from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, UNSEEN_LEAST, Severity
@@ -136,28 +136,30 @@ def newest_ends(
     Return the ends of all leaves that are compared, among the verdicts on all endpoints. `of`: only the
     leaves of these verdicts will be asked for; None: any.
     """
-    only = None if of is None else {kin.about for kin, _ in _compared(of)}
-    newest: Newest[None] = Newest(only)
-    note_ends(newest, verdicts)
+    newest: Newest[None] = Newest()
+    note_ends(newest, verdicts, None if of is None else _compared(of))
     return newest
 
 
-def note_ends(newest: Newest[None], verdicts: Iterable[Verdict | None]) -> None:
+def note_ends(
+    newest: Newest[None], verdicts: Iterable[Verdict | None], only: Collection[About] | None = None
+) -> None:
     """
-    Add the ends of the leaves of these verdicts to those so far.
-    """
-    for kin, judged in _compared(verdicts):
-        newest.add(kin, judged.trusted, judged.item.not_after, None)
-
-
-def _compared(verdicts: Iterable[Verdict | None]) -> Iterator[tuple[Kin, JudgedItem]]:
-    """
-    Yield the items that are compared with others.
+    Add the ends of the leaves of these verdicts to those so far; of `only` those about which somebody asks.
     """
     for verdict in verdicts:
         for judged in verdict.items if verdict is not None else ():
-            if judged.kin is not None:
-                yield judged.kin, judged
+            kin = judged.kin
+            if kin is not None and (only is None or kin.about in only):
+                newest.add(kin, judged.trusted, judged.item.not_after, None)
+
+
+def _compared(verdicts: Iterable[Verdict | None]) -> set[About]:
+    """
+    Return what the leaves of these verdicts are about that are compared with others.
+    """
+    items = (judged for verdict in verdicts if verdict is not None for judged in verdict.items)
+    return {judged.kin.about for judged in items if judged.kin is not None}
 
 
 def newer_end(judged: JudgedItem, newest: Newest[None]) -> float | None:

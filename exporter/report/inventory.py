@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -33,10 +34,6 @@ NEVER = float("inf")
 """The end of an endpoint that was never seen."""
 
 
-_RANK = tuple(-URGENCY.index(one) for one in sorted(Level))
-"""By level, the most urgent first. A tuple, since an enumeration takes long to be a key of a mapping."""
-
-
 class Entry(NamedTuple):
     """
     One endpoint in the list, with its level.
@@ -46,6 +43,9 @@ class Entry(NamedTuple):
     level: Level
     end: float
     """The first end among items with deadlines, in seconds since the epoch; NEVER when there is none."""
+
+
+_name, _end = attrgetter("row.target.name"), attrgetter("end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,14 @@ class Inventory:
         judged_at, places, entries = self._judged
         if not 0 <= now - judged_at < FRESH:
             places = at_each_endpoint(present(self.scrape.endpoints, now).values())
-            entries = [
-                Entry(row, level(row, _onsets(row, places)), end(row)) for row in self.scrape.endpoints
-            ]
-            entries.sort(key=lambda one: (_RANK[one.level], one.end, one.row.target.name))
+            by_level: list[list[Entry]] = [[] for _ in Level]
+            for row in self.scrape.endpoints:
+                of_row = level(row, _onsets(row, places))
+                by_level[of_row].append(Entry(row, of_row, end(row)))
+            for several in by_level:
+                several.sort(key=_name)
+                several.sort(key=_end)
+            entries = [one for of_level in reversed(URGENCY) for one in by_level[of_level]]
             self._judged = now, places, entries
         return self._judged
 
@@ -244,10 +248,10 @@ class Inventory:
             kin = judged.kin
             if kin is not None and first.setdefault(kin.about, judged) is not judged:
                 several.add(kin.about)
-        newest: Newest[Place] = Newest(several)
+        newest: Newest[Place] = Newest()
         for place in places_of(self.scrape.endpoints) if several else ():
             one = place.judged
-            if one.kin is not None:
+            if one.kin is not None and one.kin.about in several:
                 newest.add(one.kin, one.trusted, one.item.not_after, place)
         return newest
 

@@ -80,5 +80,6 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "one of 200",
         "CPU until healthy",
         "500 requests a second",
+        "CPU of a page about 200 endpoints",
     ):
         assert what in output

@@ -4,6 +4,8 @@ The status page: every endpoint, the most urgent first. Pure.
 
 from dataclasses import dataclass
 
+from exporter.engine.scrape import EndpointRow
+from exporter.model.observation import Failed
 from exporter.report.filters import PAGE_SIZE, Selection, Sort
 from exporter.report.inventory import Entry, Inventory, Place, Rhythm, deciding
 from exporter.report.status import Level
@@ -134,7 +136,8 @@ def notices(inventory: Inventory, situation: Situation) -> Child:
             "The configuration on disk can't be used, so the one before it still is. The log has every "
             "fault, and so has `expiry-exporter --config.check`."
         )
-    if scrape.endpoints and scrape.failures == len(scrape.endpoints) > 1:
+    # Mostly it is known with the first one: not `failures`, which counts them all.
+    if len(scrape.endpoints) > 1 and all(_failed(one) for one in scrape.endpoints):
         found.append(
             "Every single look failed. Suspect this exporter's own host first: its network, its resolver, "
             "its firewall."
@@ -146,6 +149,10 @@ def notices(inventory: Inventory, situation: Situation) -> Child:
             "several exporters."
         )
     return [element("p", coded(words), class_="notice", role="note") for words in found]
+
+
+def _failed(row: EndpointRow) -> bool:
+    return isinstance(row.held.observation, Failed)
 
 
 def _nothing(root: str) -> Markup:
