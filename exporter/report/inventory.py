@@ -48,6 +48,39 @@ class Entry(NamedTuple):
 _name, _end = attrgetter("row.target.name"), attrgetter("end")
 
 
+@dataclass(eq=False)
+class _Judged:
+    """
+    What the endpoints give cause for at a time. Those that are well are put in order when somebody asks.
+    """
+
+    at: float
+    """In seconds since the epoch."""
+    places: Places
+    by_level: list[list[EndpointRow]]
+    """By level."""
+
+    @cached_property
+    def urgent(self) -> list[Entry]:
+        """
+        The endpoints that are not well, the most urgent first.
+        """
+        return [one for of_level in reversed(URGENCY) if of_level for one in self._in_order(of_level)]
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """
+        All endpoints, the most urgent first.
+        """
+        return self.urgent + self._in_order(Level.OK)
+
+    def _in_order(self, of_level: Level) -> list[Entry]:
+        ordered = [Entry(row, of_level, end(row)) for row in self.by_level[of_level]]
+        ordered.sort(key=_name)
+        ordered.sort(key=_end)
+        return ordered
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """
@@ -86,22 +119,20 @@ class Inventory:
     scrape: Scrape
     earlier: Coverage | None = None
     """The coverage of an earlier scrape, which is reused if nothing has changed."""
-    # When the problems and levels were judged. One value, since threads read it.
-    _judged: tuple[float, Places, list[Entry]] = field(default=(float("-inf"), {}, []), init=False)
+    # One value, since threads read it.
+    _judged: "_Judged | None" = field(default=None, init=False)
 
     def status(self, row: EndpointRow, now: float) -> Status:
         """
         Return the status of one of the endpoints.
         """
-        _, places, _ = self._judge(now)
-        return status(row, _onsets(row, places), now)
+        return status(row, _onsets(row, self._judge(now).places), now)
 
     def entries(self, now: float) -> list[Entry]:
         """
         Return all endpoints, the most urgent first.
         """
-        _, _, entries = self._judge(now)
-        return entries
+        return self._judge(now).entries
 
     @cached_property
     def coverage(self) -> Coverage:
@@ -110,29 +141,34 @@ class Inventory:
         """
         return coverage((one.target for one in self.scrape.targets), self.scrape.endpoints, self.earlier)
 
-    def _judge(self, now: float) -> tuple[float, Places, list[Entry]]:
-        judged_at, places, entries = self._judged
-        if not 0 <= now - judged_at < FRESH:
+    def _judge(self, now: float) -> "_Judged":
+        judged = self._judged
+        if judged is None or not 0 <= now - judged.at < FRESH:
             places = at_each_endpoint(present(self.scrape.endpoints, now).values())
-            by_level: list[list[Entry]] = [[] for _ in Level]
+            by_level: list[list[EndpointRow]] = [[] for _ in Level]
             for row in self.scrape.endpoints:
-                of_row = level(row, _onsets(row, places))
-                by_level[of_row].append(Entry(row, of_row, end(row)))
-            for several in by_level:
-                several.sort(key=_name)
-                several.sort(key=_end)
-            entries = [one for of_level in reversed(URGENCY) for one in by_level[of_level]]
-            self._judged = now, places, entries
-        return self._judged
+                by_level[level(row, _onsets(row, places))].append(row)
+            judged = self._judged = _Judged(now, places, by_level)
+        return judged
 
     def counts(self, now: float) -> dict[Level, int]:
         """
         Return the number of endpoints of each level, the most urgent level first.
         """
-        counted = [0] * len(Level)
-        for one in self.entries(now):
-            counted[one.level] += 1
-        return {one: counted[one] for one in reversed(URGENCY)}
+        by_level = self._judge(now).by_level
+        return {one: len(by_level[one]) for one in reversed(URGENCY)}
+
+    def page(self, selection: Selection, now: float, size: int) -> tuple[list[Entry], int]:
+        """
+        Return the endpoints on the page of the selection, and the number of those on all of its pages.
+        """
+        begin, stop = (selection.page - 1) * size, selection.page * size
+        if selection == Selection(page=selection.page, limit=selection.limit):
+            urgent = self._judge(now).urgent
+            if stop <= len(urgent):
+                return urgent[begin:stop], len(self.scrape.endpoints)
+        found = self.select(selection, now)
+        return found[begin:stop], len(found)
 
     def select(self, selection: Selection, now: float) -> list[Entry]:
         """

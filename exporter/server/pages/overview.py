@@ -172,12 +172,10 @@ def _nothing(root: str) -> Markup:
 
 
 def _endpoints(inventory: Inventory, selection: Selection, situation: Situation, root: str) -> Markup:
-    found = inventory.select(selection, situation.now)
-    begin = (selection.page - 1) * PAGE_SIZE
-    shown = found[begin : begin + PAGE_SIZE]
+    shown, count = inventory.page(selection, situation.now, PAGE_SIZE)
     told = Told()
     rows = (_row(one, inventory, situation.now, root, told) for one in shown)
-    return results(selection, "", "endpoint", len(shown), len(found), listed(selection, COLUMNS, rows))
+    return results(selection, "", "endpoint", len(shown), count, listed(selection, COLUMNS, rows))
 
 
 def _row(entry: Entry, inventory: Inventory, now: float, root: str, told: Told) -> Row:
