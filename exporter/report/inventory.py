@@ -15,8 +15,8 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from exporter.engine.lasting import present
-from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.judgement.newest import About, Newest
+from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
+from exporter.judgement.issued import Elsewhere
 from exporter.judgement.problems import Onset, Places, at_each_endpoint
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
@@ -126,7 +126,7 @@ class Inventory:
         """
         Return the status of one of the endpoints.
         """
-        return status(row, _onsets(row, self._judge(now).places), now)
+        return status(row, _onsets(row, self._judge(now).places), now, self._newest.unseen)
 
     def entries(self, now: float) -> list[Entry]:
         """
@@ -144,7 +144,7 @@ class Inventory:
     def _judge(self, now: float) -> "_Judged":
         judged = self._judged
         if judged is None or not 0 <= now - judged.at < FRESH:
-            places = at_each_endpoint(present(self.scrape.endpoints, now).values())
+            places = at_each_endpoint(present(self.scrape.endpoints, now, self.scrape.issuances).values())
             by_level: list[list[EndpointRow]] = [[] for _ in Level]
             for row in self.scrape.endpoints:
                 by_level[level(row, _onsets(row, places))].append(row)
@@ -248,12 +248,12 @@ class Inventory:
         """
         Return the latest end of an item and its renewals; None for an item that is not compared.
 
-        In seconds since the epoch. `Newest` decides which other items may be its renewal.
+        In seconds since the epoch. `Elsewhere` decides which others may be its renewal.
         """
         if judged.kin is None:
             return None
-        newer = self.newer(judged)
-        return newer.judged.item.not_after if newer is not None else judged.item.not_after
+        newer = self._newest.newer_end(judged)
+        return newer if newer is not None else judged.item.not_after
 
     def newer(self, judged: JudgedItem) -> Place | None:
         """
@@ -276,19 +276,21 @@ class Inventory:
         return dict(places)
 
     @cached_property
-    def _newest(self) -> Newest[Place]:
-        # Most are alone with their names, and have no newer one.
-        first: dict[About, JudgedItem] = {}
-        several: set[About] = set()
-        for judged in _judged_items(self.scrape.endpoints):
-            kin = judged.kin
-            if kin is not None and first.setdefault(kin.about, judged) is not judged:
-                several.add(kin.about)
-        newest: Newest[Place] = Newest()
+    def _newest(self) -> Elsewhere[Place]:
+        newest: Elsewhere[Place] = Elsewhere(self.scrape.issuances, self.scrape.at)
+        # Most leaves are alone with their names, and have no newer one.
+        first: dict[object, JudgedItem] = {}
+        several: set[object] = set()
+        for verdict in verdicts(self.scrape.endpoints):
+            items = verdict.items if verdict is not None else ()
+            newest.unseen.note(items)
+            for one in items:
+                if one.kin is not None and first.setdefault(one.kin.about, one) is not one:
+                    several.add(one.kin.about)
         for place in places_of(self.scrape.endpoints) if several else ():
-            one = place.judged
-            if one.kin is not None and one.kin.about in several:
-                newest.add(one.kin, one.trusted, one.item.not_after, place)
+            kin, judged = place.judged.kin, place.judged
+            if kin is not None and kin.about in several:
+                newest.add(kin, judged.trusted, judged.item.not_after, place)
         return newest
 
 
@@ -304,10 +306,6 @@ def places_of(rows: tuple[EndpointRow, ...]) -> Iterator[Place]:
     Return each item of these endpoints, with its endpoint.
     """
     return (Place(row, judged) for row in rows if row.verdict is not None for judged in row.verdict.items)
-
-
-def _judged_items(rows: tuple[EndpointRow, ...]) -> Iterator[JudgedItem]:
-    return (judged for row in rows if row.verdict is not None for judged in row.verdict.items)
 
 
 def deciding(row: EndpointRow) -> JudgedItem | None:

@@ -5,7 +5,7 @@ The pages, as HTML: read as a browser would, and asked what they say.
 import asyncio
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from aiohttp.web import Application, Request
 from yarl import URL
 
 from exporter.engine.scrape import EndpointRow
-from exporter.judgement.problems import Onset
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Item, Renewal
 from exporter.model.policies import MANUAL
@@ -247,9 +246,9 @@ def test_words_are_made_for_what_is_shown_only(monkeypatch: pytest.MonkeyPatch) 
     """
     asked: list[str] = []
 
-    def counted(row: EndpointRow, onsets: Iterable[Onset], now: float) -> Status:
+    def counted(row: EndpointRow, *more: Any) -> Status:
         asked.append(row.target.name)
-        return status(row, onsets, now)
+        return status(row, *more)
 
     monkeypatch.setattr(inventory, "status", counted)
     scene = Scene()
