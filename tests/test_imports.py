@@ -64,6 +64,7 @@ PURE = {
     *("probes.domains.registration", "probes.domains.rdap", "probes.domains.whois"),
     *("server.pages.markup", "server.pages.overview", "server.pages.target", "server.pages.timeline"),
     *("server.pages.documentation", "server.pages.shelves", "server.pages.unwatched", "server.pages.words"),
+    *("server.pages.controls", "server.pages.certificates", "server.pages.faults", "server.pages.steps"),
     *("deploy.chart", "deploy.manifests"),
 }
 """Wings and modules that open no socket or file and read no clock: bytes or values in, values out."""

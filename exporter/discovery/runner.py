@@ -340,7 +340,7 @@ class Discovery:
             # It was loaded anew meanwhile: the same list, with the settings of now.
             config = feed.config
             targets = await self._pool.run(partial(made, kept.found, entry, config))
-        changed = targets.targets != feed.made.targets or issuances != feed.issuances
+        changed = _told(targets) != _told(feed.made) or issuances != feed.issuances
         feed.issuances = issuances
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
         feed.taken_at = now
@@ -385,6 +385,13 @@ class Discovery:
         self.targets = targets
         self.issuances = tuple(chain.from_iterable(feed.issuances for feed in self.feeds.values()))
         self._on_change()
+
+
+def _told(given: Made) -> list[tuple[Target, str]]:
+    """
+    Return the targets, each with where it was found: a target is the same wherever that was.
+    """
+    return [(one, one.why) for one in given.targets]
 
 
 def _settings(config: Config) -> tuple[Any, ...]:

@@ -74,7 +74,7 @@ def present(endpoints: Sequence[EndpointRow], now: float, issuances: Issuances =
     In a healthy fleet that is a glance at each endpoint.
     """
     unwell = [known for row in endpoints if _is_unwell(row, now, issuances) for known in row.knowns]
-    return problems(unwell, newest_ends(verdicts(endpoints), issuances, now), now) if unwell else {}
+    return problems(unwell, newest_ends(verdicts(endpoints), issuances, now, unwell), now) if unwell else {}
 
 
 def _is_unwell(row: EndpointRow, now: float, issuances: Issuances) -> bool:

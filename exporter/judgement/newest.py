@@ -16,7 +16,7 @@ Found = TypeVar("Found")
 """Type of the value that is kept with an end, such as the place of the item."""
 
 
-_About = tuple[str, str, tuple[str, ...], str]
+About = tuple[str, str, tuple[str, ...], str]
 """Type of the key, use, names, and the target outside of which the names mean nothing (else empty)."""
 
 
@@ -36,7 +36,7 @@ class Kin:
     A leaf as it is compared with others.
     """
 
-    about: _About
+    about: About
     """Equal for a leaf and its renewal."""
     links: tuple[_Link, ...]
     """Of these, a leaf and its renewal share one at least."""
@@ -156,7 +156,7 @@ class Newest(Generic[Found]):
     __slots__ = ("_groups",)
 
     def __init__(self) -> None:
-        self._groups: dict[_About, _Group[Found]] = {}
+        self._groups: dict[About, _Group[Found]] = {}
 
     def add(self, kin: Kin, trusted: bool | None, end: float, found: Found) -> None:
         """

@@ -158,15 +158,29 @@ def _of_endpoint(known: Known, newest: Elsewhere[None], now: float, until: float
 
 
 def newest_ends(
-    verdicts: Iterable[Verdict | None], issuances: Issuances = NONE, now: float = 0.0
+    verdicts: Iterable[Verdict | None],
+    issuances: Issuances = NONE,
+    now: float = 0.0,
+    of: Iterable[Known] | None = None,
 ) -> Elsewhere[None]:
     """
     Return the ends of all leaves that are compared, among the verdicts on all endpoints.
 
-    `issuances` are those that logs know at `now`, in seconds since the epoch.
+    `issuances` are those that logs know at `now`, in seconds since the epoch. `of`: only the leaves of these
+    endpoints will be asked for; None: any.
     """
     newest: Elsewhere[None] = Elsewhere(issuances, now)
-    note_ends(newest, verdicts)
+    if of is None:
+        note_ends(newest, verdicts)
+        return newest
+    asked = (one for known in of if known.verdict is not None for one in known.verdict.items)
+    only = {judged.kin.about for judged in asked if judged.kin is not None}
+    for verdict in verdicts:
+        items = verdict.items if verdict is not None else ()
+        newest.unseen.note(items)
+        for one in items:
+            if one.kin is not None and one.kin.about in only:
+                newest.add(one.kin, one.trusted, one.item.not_after, None)
     return newest
 
 

@@ -6,7 +6,7 @@ deadlines are given as time left before the end, because that is how people
 state them ("three weeks before").
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -336,8 +336,11 @@ def renewer_of(issuer: str, subject: str, places: Iterable[str], stated: str = "
     return next((renewer for renewer in RENEWERS if _matches(issuer, renewer.issuers)), None)
 
 
-def _matches(text: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns)
+def _matches(text: str, patterns: Collection[str]) -> bool:
+    if not patterns:
+        return False
+    lowered = text.lower()
+    return any(fnmatchcase(lowered, pattern.lower()) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)

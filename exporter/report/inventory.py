@@ -7,9 +7,11 @@ next scrape.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
+from typing import NamedTuple
 from urllib.parse import quote
 
 from exporter.engine.lasting import present
@@ -21,7 +23,7 @@ from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed
 from exporter.model.targets import Target
 from exporter.report.filters import Selection, Sort
-from exporter.report.status import URGENCY, Level, Status, status
+from exporter.report.status import URGENCY, Level, Status, level, status
 
 FRESH = 5.0
 """Seconds for which the levels of endpoints are reused."""
@@ -31,11 +33,7 @@ NEVER = float("inf")
 """The end of an endpoint that was never seen."""
 
 
-_RANK = {level: -rank for rank, level in enumerate(URGENCY)}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class Entry(NamedTuple):
     """
     One endpoint in the list, with its level.
     """
@@ -44,6 +42,42 @@ class Entry:
     level: Level
     end: float
     """The first end among items with deadlines, in seconds since the epoch; NEVER when there is none."""
+
+
+_name, _end = attrgetter("row.target.name"), attrgetter("end")
+
+
+@dataclass(eq=False)
+class _Judged:
+    """
+    What the endpoints give cause for at a time. Those that are well are put in order when somebody asks.
+    """
+
+    at: float
+    """In seconds since the epoch."""
+    places: Places
+    by_level: list[list[EndpointRow]]
+    """By level."""
+
+    @cached_property
+    def urgent(self) -> list[Entry]:
+        """
+        The endpoints that are not well, the most urgent first.
+        """
+        return [one for of_level in reversed(URGENCY) if of_level for one in self._in_order(of_level)]
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """
+        All endpoints, the most urgent first.
+        """
+        return self.urgent + self._in_order(Level.OK)
+
+    def _in_order(self, of_level: Level) -> list[Entry]:
+        ordered = [Entry(row, of_level, end(row)) for row in self.by_level[of_level]]
+        ordered.sort(key=_name)
+        ordered.sort(key=_end)
+        return ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +116,49 @@ class Inventory:
     """
 
     scrape: Scrape
-    # When the problems and levels were judged. One value, since threads read it.
-    _judged: tuple[float, Places, list[Entry]] = field(default=(float("-inf"), {}, []), init=False)
+    # One value, since threads read it.
+    _judged: "_Judged | None" = field(default=None, init=False)
 
     def status(self, row: EndpointRow, now: float) -> Status:
         """
         Return the status of one of the endpoints.
         """
-        _, places, _ = self._judge(now)
-        return status(row, _onsets(row, places), now, self._newest.unseen)
+        return status(row, _onsets(row, self._judge(now).places), now, self._newest.unseen)
 
     def entries(self, now: float) -> list[Entry]:
         """
         Return all endpoints, the most urgent first.
         """
-        _, _, entries = self._judge(now)
-        return entries
+        return self._judge(now).entries
 
-    def _judge(self, now: float) -> tuple[float, Places, list[Entry]]:
-        judged_at, places, entries = self._judged
-        if not 0 <= now - judged_at < FRESH:
-            found = present(self.scrape.endpoints, now, self.scrape.issuances)
-            places = at_each_endpoint(found.values())
-            entries = [
-                Entry(row, status(row, _onsets(row, places), now).level, end(row))
-                for row in self.scrape.endpoints
-            ]
-            entries.sort(key=lambda one: (_RANK[one.level], one.end, one.row.target.name))
-            self._judged = now, places, entries
-        return self._judged
+    def _judge(self, now: float) -> "_Judged":
+        judged = self._judged
+        if judged is None or not 0 <= now - judged.at < FRESH:
+            places = at_each_endpoint(present(self.scrape.endpoints, now, self.scrape.issuances).values())
+            by_level: list[list[EndpointRow]] = [[] for _ in Level]
+            for row in self.scrape.endpoints:
+                by_level[level(row, _onsets(row, places))].append(row)
+            judged = self._judged = _Judged(now, places, by_level)
+        return judged
 
     def counts(self, now: float) -> dict[Level, int]:
         """
         Return the number of endpoints of each level, the most urgent level first.
         """
-        counted = Counter(one.level for one in self.entries(now))
-        return {level: counted[level] for level in reversed(URGENCY)}
+        by_level = self._judge(now).by_level
+        return {one: len(by_level[one]) for one in reversed(URGENCY)}
+
+    def page(self, selection: Selection, now: float, size: int) -> tuple[list[Entry], int]:
+        """
+        Return the endpoints on the page of the selection, and the number of those on all of its pages.
+        """
+        begin, stop = (selection.page - 1) * size, selection.page * size
+        if selection == Selection(page=selection.page, limit=selection.limit):
+            urgent = self._judge(now).urgent
+            if stop <= len(urgent):
+                return urgent[begin:stop], len(self.scrape.endpoints)
+        found = self.select(selection, now)
+        return found[begin:stop], len(found)
 
     def select(self, selection: Selection, now: float) -> list[Entry]:
         """
@@ -227,11 +268,19 @@ class Inventory:
     @cached_property
     def _newest(self) -> Elsewhere[Place]:
         newest: Elsewhere[Place] = Elsewhere(self.scrape.issuances, self.scrape.at)
-        for places in self._places.values():
-            for place in places:
-                newest.note((place.judged,), place)
+        # Most leaves are alone with their names, and have no newer one.
+        first: dict[object, JudgedItem] = {}
+        several: set[object] = set()
         for verdict in verdicts(self.scrape.endpoints):
-            newest.unseen.note(verdict.items if verdict is not None else ())
+            items = verdict.items if verdict is not None else ()
+            newest.unseen.note(items)
+            for one in items:
+                if one.kin is not None and first.setdefault(one.kin.about, one) is not one:
+                    several.add(one.kin.about)
+        for place in places_of(self.scrape.endpoints) if several else ():
+            kin, judged = place.judged.kin, place.judged
+            if kin is not None and kin.about in several:
+                newest.add(kin, judged.trusted, judged.item.not_after, place)
         return newest
 
 
@@ -263,8 +312,11 @@ def end(row: EndpointRow) -> float:
     """
     Return the first end among an endpoint's items with deadlines, in seconds since the epoch; else NEVER.
     """
-    first = deciding(row)
-    return first.item.not_after if first is not None else NEVER
+    first = NEVER
+    for judged in row.verdict.items if row.verdict is not None else ():
+        if judged.deadlines is not None and judged.item.not_after < first:
+            first = judged.item.not_after
+    return first
 
 
 class _Search:
@@ -322,9 +374,11 @@ def target_path(name: str) -> str:
     return f"targets/{quote(name, safe='', errors='replace')}"
 
 
-def _onsets(row: EndpointRow, places: Places) -> list[Onset]:
+def _onsets(row: EndpointRow, places: Places) -> Sequence[Onset]:
     """
     Return what gives cause for problems at an endpoint, and at addresses that take turns with it.
     """
+    if not row.others:
+        return places.get((row.target.name, row.label), ())
     labels = dict.fromkeys([row.label, *(one.location for one in row.others)])
     return [onset for label in labels for onset in places.get((row.target.name, label), ())]

@@ -13,7 +13,7 @@ from exporter.engine.scrape import EndpointRow
 from exporter.judgement.issued import Unseen
 from exporter.judgement.problems import Onset
 from exporter.judgement.verdicts import JudgedItem
-from exporter.model.observation import Facts, Failed, Item
+from exporter.model.observation import Facts, Failed, FailedLookup, Item, Observed
 from exporter.model.policies import Severity
 from exporter.model.problems import Problem
 from exporter.model.reasons import Kind, Lookup
@@ -115,6 +115,22 @@ def status(row: EndpointRow, onsets: Iterable[Onset], now: float, unseen: Unseen
     return Status(tuple(sorted(found, key=lambda one: -URGENCY.index(one.level))))
 
 
+def level(row: EndpointRow, onsets: Collection[Onset]) -> Level:
+    """
+    Return the level of `status` without its words: of thousands of endpoints only a page is shown.
+    """
+    held = row.held
+    if not onsets and isinstance(held.observation, Observed) and not (held.facts and held.facts.unanswered):
+        return Level.OK
+    found = [_LEVELS[one.severity] for one in onsets if one.problem is not Problem.PROBE_FAILING]
+    if isinstance(held.observation, Failed):
+        failing = next((one for one in onsets if one.problem is Problem.PROBE_FAILING), None)
+        found.append(_level_of_failure(held.observation, failing))
+    if held.facts is not None and any(map(_leaves_unknown, held.facts.unanswered)):
+        found.append(Level.UNKNOWN)
+    return worst(found)
+
+
 def worst(levels: Iterable[Level]) -> Level:
     """
     Return the most urgent of the levels; OK when there are none.
@@ -212,24 +228,28 @@ def _changed_identity(row: EndpointRow, item: Item, at: float, now: float) -> st
 def _probe_findings(row: EndpointRow, failing: Onset | None, now: float) -> Iterator[Finding]:
     """
     Yield the failure of the last probe; `failing` is the problem that it is by now, if any.
-
-    Its level is OK where the server showed its certificate all the same.
     """
     observation = row.held.observation
     if not isinstance(observation, Failed):
         return
-    words, level = f"{observation.reason}: {observation.detail}", Level.UNKNOWN
-    if observation.facts is not None:
-        level = Level.OK
-    elif row.held.seen_at is not None:
+    words = f"{observation.reason}: {observation.detail}"
+    if observation.facts is None and row.held.seen_at is not None:
         words += f" (last seen {ago(now - row.held.seen_at)})"
-    if failing is not None and failing.severity is Severity.CRITICAL:
-        level = Level.CRITICAL
     what_to_do, problem = (
         advice.FAILURES[observation.reason],
         failing.problem if failing is not None else None,
     )
-    yield Finding(level, words, what_to_do, reason=observation.reason, problem=problem)
+    of_failure = _level_of_failure(observation, failing)
+    yield Finding(of_failure, words, what_to_do, reason=observation.reason, problem=problem)
+
+
+def _level_of_failure(observation: Failed, failing: Onset | None) -> Level:
+    """
+    Return the level of a failed probe: OK where the server showed its certificate all the same.
+    """
+    if failing is not None and failing.severity is Severity.CRITICAL:
+        return Level.CRITICAL
+    return Level.UNKNOWN if observation.facts is None else Level.OK
 
 
 def _notes(row: EndpointRow, said: Collection[str | None], now: float) -> Iterator[Finding]:
@@ -270,12 +290,15 @@ def lookup_findings(facts: Facts) -> Iterator[Finding]:
     is missing, without which the policy alone decides.
     """
     for one in facts.unanswered:
-        unknown = not one.stands and one.lookup is not Lookup.RENEWAL_INFORMATION
         words = f"{_NOT_KNOWN[one.lookup]}: {one.reason}: {one.detail}"
         if one.stands:
             words = f"{_NOT_UPDATED[one.lookup]}: {one.reason}: {one.detail}; what is known besides stands"
-        level = Level.UNKNOWN if unknown else Level.OK
-        yield Finding(level, words, advice.LOOKUPS[one.lookup], reason=one.reason)
+        of_lookup = Level.UNKNOWN if _leaves_unknown(one) else Level.OK
+        yield Finding(of_lookup, words, advice.LOOKUPS[one.lookup], reason=one.reason)
+
+
+def _leaves_unknown(one: FailedLookup) -> bool:
+    return not one.stands and one.lookup is not Lookup.RENEWAL_INFORMATION
 
 
 _NOT_KNOWN = {

@@ -34,7 +34,8 @@ from exporter.report.times import date
 from exporter.server.answers import COMPRESSION, Compression, answer, takes_gzip
 from exporter.server.bodies import Renderings
 from exporter.server.clients import Clients
-from exporter.server.pages.site import Site
+from exporter.server.pages import steps
+from exporter.server.pages.site import Site, in_style, respond_page, versions, wants_page
 from exporter.server.port import Port
 from exporter.server.service import Service
 from exporter.yaml_lines import ConfigError
@@ -143,22 +144,32 @@ async def report_errors(
 ) -> web.StreamResponse:
     """
     Log an unexpected exception, and answer 500 without its traceback; 503 when no more work is accepted.
+
+    A browser gets each error as a page.
     """
+    raised: web.HTTPException | None = None
+    response: web.StreamResponse
     try:
-        return await handler(request)
-    except (web.HTTPException, asyncio.CancelledError):
+        response = await handler(request)
+    except asyncio.CancelledError:
         raise
+    except web.HTTPException as error:
+        response = raised = error
     except PoolFullError:
-        return web.Response(
+        response = web.Response(
             status=503,
             text="too many others wait for what takes its time: ask again in a few seconds\n",
             headers={"Retry-After": "5"},
         )
     except Exception:
         logger.exception("internal error while answering", extra=fields(path=request.path))
-        return web.Response(
+        response = web.Response(
             status=500, text="internal error: please report it with the traceback in the log\n"
         )
+    page = in_style(request, response, request.app[SERVICE].external_url)
+    if page is None and raised is not None:
+        raise raised
+    return page if page is not None else response
 
 
 def scrape_timeout(request: web.Request) -> float:
@@ -212,7 +223,15 @@ async def show_probe(request: web.Request) -> web.StreamResponse:
         request.app[REFUSED].inc()
         raise web.HTTPForbidden(text=f"{why}\n")
     if debug:
-        return web.Response(text=explain(scrape, service.probe_text(scrape), time.time()))
+        text, now = service.probe_text(scrape), time.time()
+        if wants_page(request):
+            query = request.query_string
+            # In a thread: a target may have thousands of endpoints.
+            html = await request.app[RENDERINGS].run(
+                lambda: steps.render(target, scrape, text, query, now, "./", versions())
+            )
+            return await respond_page(request, html)
+        return web.Response(text=explain(scrape, text, now))
     encoder, kind = choose_encoder(request.headers.get("Accept", ""))
     zipped = takes_gzip(request.headers.get("Accept-Encoding", ""))
     body = await service.probe_body(scrape, lambda: encoder(CollectorRegistry()), zipped=zipped)

@@ -26,6 +26,7 @@ from tests.benchmarks.files import files
 from tests.benchmarks.fleet import fleet
 from tests.benchmarks.kubernetes import kubernetes
 from tests.benchmarks.limits import raise_file_limit
+from tests.benchmarks.pages import pages
 from tests.benchmarks.port import port
 from tests.benchmarks.row import QUICK, Row, Sizes
 from tests.benchmarks.rules import rules
@@ -49,6 +50,7 @@ SCENARIOS = {
     "idle": idle,
     "port": port,
     "discovery": discovery,
+    "pages": pages,
 }
 
 HEADINGS = ("measured", "ours", "peer or bound", "ratio", "target", "")

@@ -82,5 +82,6 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "500 requests a second",
         "a zone of 200 names",
         "target that was found",
+        "CPU of a page about 200 endpoints",
     ):
         assert what in output

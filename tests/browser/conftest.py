@@ -3,6 +3,7 @@ The browser, and the servers whose pages it is shown.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, Dialog, Page, ViewportSize
 from tests.browser import scenes
 from tests.support.chromium import chromium
 from tests.support.pages import serving
+from tests.support.processes import answers, free_port, running
 
 SCREENSHOTS = Path(__file__).parents[2] / ".tests" / "screenshots"
 """Where pictures of the pages are put."""
@@ -83,4 +85,16 @@ def large() -> Iterator[str]:
     The address of the pages of 2,500 targets.
     """
     with serving(scenes.large(2500)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[str]:
+    """
+    The address of the demo, as a newcomer starts it.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "exporter", "demo", f"--web.listen-address=127.0.0.1:{port}"]
+    url = f"http://127.0.0.1:{port}"
+    with running(command, ready=answers(f"{url}/-/healthy")):
         yield url

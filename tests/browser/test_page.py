@@ -28,6 +28,9 @@ TARGETS = {
 }
 PATHS = {
     "list": LIST,
+    "certificates": "/certificates",
+    "probe": "/probe?target=https://127.0.0.1:9&debug=true",
+    "not-watched": "/unwatched",
     **{key: f"/targets/{quote(name, safe='')}" for key, name in TARGETS.items()},
     "manual": "/docs/",
     "metrics": "/docs/metrics",
@@ -105,17 +108,118 @@ def test_the_extremes_are_pages_too(tab: Open, scene: Scene, request: pytest.Fix
         assert keeps_out(page, SCREENSHOTS / request.node.callspec.id) == []
 
 
-def test_a_missing_target_is_a_page_too(mixed: str, browser: Browser) -> None:
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("/targets/nowhere", "There is no such target"),
+        ("/no/such/page", "There is no such page"),
+        ("/?colour=red", "This can't be shown"),
+    ],
+)
+def test_what_is_missing_is_a_page_too(mixed: str, browser: Browser, path: str, title: str) -> None:
     """
     With a way back. (Not in a tab where nothing may be said: the browser tells of the 404.)
     """
     page = browser.new_page()
-    page.goto(f"{mixed}/targets/nowhere")
+    page.goto(mixed + path)
     assert faults(page) == []
-    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such target")
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
     page.get_by_role("main").get_by_role("link", name="All targets").click()
     expect(page).to_have_url(f"{mixed}/")
     page.close()
+
+
+FLEETS = ("mixed", "large", "demo")
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_the_list_is_dense_and_breaks_no_date_and_no_url(
+    tab: Open, fleet: str, request: pytest.FixtureRequest
+) -> None:
+    """
+    Ten rows on a usual screen, each column as wide as what is in it.
+    """
+    page = tab()
+    page.goto(request.getfixturevalue(fleet))
+    for path in ("", "certificates"):
+        page.goto(f"{request.getfixturevalue(fleet)}/{path}")
+        broken = page.locator("main :is(time, .nowrap, a.target:not(.long))").evaluate_all(
+            "all => all.filter((one) => one.getClientRects().length > 1).map((one) => one.textContent)"
+        )
+        assert broken == []
+        assert overflow(page) == 0
+        widths = page.locator("thead th").evaluate_all("all => all.map((one) => one.offsetWidth)")
+        # The state is one word; the last column has the rest.
+        assert widths[0] < 130
+        assert max(widths) == widths[-1]
+    page.goto(request.getfixturevalue(fleet))
+    bottoms = page.locator("tbody tr").evaluate_all(
+        "all => all.map((one) => one.getBoundingClientRect().bottom)"
+    )
+    assert sum(bottom <= WIDE["height"] for bottom in bottoms) >= 10
+    # Advice that is the same is told once.
+    told = page.locator(".todo").all_inner_texts()
+    assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_a_small_screen_begins_with_the_worst(tab: Open, fleet: str, request: pytest.FixtureRequest) -> None:
+    """
+    The first card is all on the first screen.
+    """
+    page = tab(size=NARROW)
+    page.goto(request.getfixturevalue(fleet))
+    card = page.locator("tbody tr").first.bounding_box()
+    assert card is not None
+    assert card["y"] + card["height"] <= NARROW["height"]
+
+
+def test_advice_that_is_told_elsewhere_is_found(large: str, tab: Open) -> None:
+    """
+    The link leads to it, and it stands out.
+    """
+    page = tab(script=False)
+    page.goto(large)
+    told = page.locator(".todo")
+    expect(told).to_have_count(1)
+    before = told.evaluate("one => getComputedStyle(one).backgroundColor")
+    page.get_by_role("link", name="What to do").last.click()
+    expect(told).to_be_in_viewport()
+    assert told.evaluate("one => getComputedStyle(one).backgroundColor") != before
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_who_shares_a_certificate_is_found(mixed: str, tab: Open, *, script: bool) -> None:
+    """
+    From the list of endpoints, with what was searched for, and back to all endpoints of one certificate.
+    """
+    page = tab(script=script)
+    page.goto(f"{mixed}/?q=shard")
+    expect(page.get_by_role("status")).to_have_text("1 to 20 of 20 endpoints")
+    page.get_by_role("link", name="By certificate").click()
+    expect(page.get_by_role("status")).to_have_text("1 to 1 of 1 certificate")
+    page.get_by_role("searchbox").fill("example.com")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("status")).to_have_text("1 to 11 of 11 certificates")
+    expect(page).to_have_url(re.compile(r"/certificates\?q=example\.com(&label=)?$"))
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(re.compile(r"/certificates(\?q=&?(label=)?)?$"))
+    page.get_by_role("link", name="20 endpoints").click()
+    expect(page.get_by_role("status")).to_have_text("1 to 20 of 20 endpoints")
+
+
+def test_the_metrics_of_a_probe_are_folded(mixed: str, tab: Open) -> None:
+    """
+    The steps are not.
+    """
+    page = tab(script=False)
+    page.goto(mixed + PATHS["probe"])
+    expect(page.get_by_text("connecting to 127.0.0.1 port 9")).to_be_in_viewport()
+    metrics = page.get_by_text("expiry_probe_success{")
+    expect(metrics).to_be_hidden()
+    page.get_by_text("Metrics of this probe").click()
+    expect(metrics).to_be_visible()
 
 
 def test_a_name_that_is_a_script_does_not_run(mixed: str, tab: Open) -> None:
@@ -181,11 +285,11 @@ def test_the_list_is_searched_filtered_sorted_and_paged(large: str, tab: Open, *
     expect(status).to_have_text("2,401 to 2,500 of 2,500 endpoints")
 
     page.get_by_role("searchbox").fill("host-0011")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Search").click()
     expect(status).to_have_text("1 to 10 of 10 endpoints")
 
     page.get_by_role("combobox", name="Label").select_option("team=platform")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Search").click()
     expect(status).to_have_text("1 to 3 of 3 endpoints")
     expect(page).to_have_url(re.compile(r"\?q=host-0011&label=team%3Dplatform$"))
 

@@ -142,9 +142,12 @@ def verdict(
 
 def status_of(row: EndpointRow, now: float) -> Status:
     """
-    The status of an endpoint at this time, in a fleet of its own.
+    The status of an endpoint at this time, in a fleet of its own; its level is that in the list.
     """
-    return Inventory(Scrape((), (row,), (), 0.1, 9.5, complete=True, at=now)).status(row, now)
+    inventory = Inventory(Scrape((), (row,), (), 0.1, 9.5, complete=True, at=now))
+    found, (listed,) = inventory.status(row, now), inventory.entries(now)
+    assert listed.level is found.level
+    return found
 
 
 @dataclass(slots=True)

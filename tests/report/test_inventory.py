@@ -2,6 +2,8 @@
 The fleet: searched, sorted, and compared with itself.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from exporter.model.reasons import Fault, Reason
@@ -54,6 +56,21 @@ def test_what_is_wrong_comes_first() -> None:
     assert names(fleet.entries(NOW)) == URGENT
     assert fleet.entries(NOW)[1].end == NEVER
     assert fleet.counts(NOW) == {Level.CRITICAL: 1, Level.UNKNOWN: 1, Level.WARNING: 2, Level.OK: 2}
+
+
+@pytest.mark.parametrize("selection", [Selection(), Selection(sort=Sort.END), Selection("fine")])
+@pytest.mark.parametrize("size", [1, 2, 4, 5, 10])
+def test_a_page_is_a_part_of_the_selection(selection: Selection, size: int) -> None:
+    """
+    Whether or not those that are well are on it.
+    """
+    whole = names(Inventory(scrape(mixed())).select(selection, NOW))
+    for number in range(1, 8):
+        # Of an inventory that nobody has asked for more.
+        fleet = Inventory(scrape(mixed()))
+        found, count = fleet.page(replace(selection, page=number), NOW, size)
+        assert names(found) == whole[(number - 1) * size : number * size]
+        assert count == len(whole)
 
 
 def test_levels_are_judged_anew_when_time_has_passed() -> None:

@@ -27,7 +27,7 @@ from tests.support.readme import MANUAL, REPOSITORY, anchors
 SHELVES = {"docs": MANUAL, "runbooks": REPOSITORY / "alerts" / "runbooks"}
 """Where the files of each address are."""
 
-OTHERS = {"/", "/metrics", "/targets", "/api/v1/items", "/calendar.ics", "/unwatched"}
+OTHERS = {"/", "/metrics", "/targets", "/api/v1/items", "/calendar.ics", "/certificates", "/unwatched"}
 """Other pages of the exporter to which its pages lead."""
 
 DOWN = Scene().see(made(), failed(Reason.CONNECTION_REFUSED))

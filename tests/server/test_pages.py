@@ -15,19 +15,21 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 from yarl import URL
 
+from exporter.engine.scrape import EndpointRow
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Item, Renewal
 from exporter.model.policies import MANUAL
 from exporter.model.reasons import Fault, Kind, Reason
-from exporter.report import calendar, json_items
+from exporter.report import calendar, inventory, json_items
 from exporter.report.filters import PAGE_SIZE, Selection, Sort
 from exporter.report.inventory import Inventory, Rhythm, target_path
-from exporter.report.status import Level
+from exporter.report.status import Finding, Level, Status, status
 from exporter.server.app import application
 from exporter.server.bodies import WAITING
-from exporter.server.pages import overview, target, unwatched
+from exporter.server.pages import certificates, faults, overview, target, unwatched
 from exporter.server.pages.overview import Situation
 from exporter.server.pages.site import ASSETS, assets, root_of, versions
+from exporter.server.pages.words import Told, finding
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate
 from tests.golden.values import target as made
@@ -109,16 +111,16 @@ def test_a_row_says_what_is_wrong_and_what_to_do() -> None:
     scene.see(made(name="gone"), failed(Reason.CONNECTION_REFUSED))
     html = page(scene)
     ended, gone, late = rows(html)
-    assert ended[:4] == ["critical", "ended", "192.0.2.10:443", "1 d 0 h ago 2027-01-14 08:00 UTC"]
+    assert ended[:4] == ["critical", "1 d 0 h ago 2027-01-14 08:00 UTC", "ended", "192.0.2.10:443"]
     # The late one has the same names and ends later.
     assert ended[4] == (
         "certificate EXPIRED 1 d 0 h ago, on 2027-01-14 08:00 UTC It was renewed, but not deployed here: "
         "late at 192.0.2.10:443 already has one that ends 2027-02-04 08:00 UTC . Install that one here, and "
         "reload."
     )
-    assert gone[3] == ""
+    assert gone[1] == ""
     assert gone[4].startswith("connection_refused: words about connection_refused Start the server")
-    assert late[:4] == ["warning", "late", "192.0.2.10:443", "in 20 d 0 h 2027-02-04 08:00 UTC"]
+    assert late[:4] == ["warning", "in 20 d 0 h 2027-02-04 08:00 UTC", "late", "192.0.2.10:443"]
     assert "Read the log of what renews it" in late[4]
     assert html.one("h1").text == "1 critical, 1 unknown, 1 warning"
     assert html.one("title").text == "1 critical, 1 unknown, 1 warning: expiry-exporter"
@@ -127,13 +129,144 @@ def test_a_row_says_what_is_wrong_and_what_to_do() -> None:
     )
 
 
+def test_advice_is_told_once() -> None:
+    """
+    Where it applies again, a link leads to it. With another newer certificate, it is other advice.
+    """
+    late = {"begin": NOW - 70 * DAY, "end": NOW + 20 * DAY}
+    scene = Scene()
+    for name in ("a", "b", "c"):
+        scene.see(made(name=name), seen(facts(certificate(f"{name}.example.com", **late))))  # type: ignore[arg-type] # two numbers
+    scene.see(made(name="d"), seen(facts(certificate("d.example.com", **late)), "192.0.2.4:443"))  # type: ignore[arg-type]
+    scene.see(made(name="e"), seen(facts(certificate("d.example.com")), "192.0.2.5:443"))
+    html = page(scene)
+    first, newer = html.all("p", class_="todo")
+    assert first.text.startswith("Read the log of what renews it")
+    assert newer.text.startswith("It was renewed, but not deployed here: e at")
+    assert [one.attributes["href"] for one in html.all("a", class_="again")] == [
+        f"#{first.attributes['id']}"
+    ] * 2
+    # It is where the first row is, and the page of a target has its own.
+    assert first in list(html.one("tbody").all("tr")[0])
+    assert len(target_page(scene, "b").all("p", class_="todo")) == 1
+
+
+def test_dates_and_short_urls_in_words_stay_whole() -> None:
+    """
+    At the end of a line, too. What is longer than a line may be broken.
+    """
+    words = "renewed on 2027-01-15 08:00 UTC by https://ca.example/x, not https://ca.example/" + "y" * 60
+    found = read(str(finding(Finding(Level.WARNING, words), None, "./", Told())))
+    assert [one.text for one in found.all("span", class_="nowrap")] == [
+        "2027-01-15 08:00 UTC",
+        "https://ca.example/x",
+    ]
+    assert found.text.replace(" ", "") == words.replace(" ", "")
+
+
+def test_long_names_may_be_broken() -> None:
+    """
+    Or the list would be wider than its window.
+    """
+    scene = Scene().see(made(name="short"), seen(facts(certificate()), "192.0.2.1:443"))
+    scene.see(made(name="n" * 60), seen(facts(certificate()), f"/srv/{'p' * 60}"))
+    html = page(scene)
+    assert [one.text for one in html.one("tbody") if "long" in one.attributes.get("class", "").split()] == [
+        "n" * 60,
+        f"/srv/{'p' * 60}",
+    ]
+
+
+def certificates_page(scene: Scene, selection: Selection | None = None) -> Element:
+    """
+    The list of certificates.
+    """
+    fleet = Inventory(scrape(scene))
+    return read(certificates.render(fleet, selection or Selection(), Situation(NOW, MINUTELY), "./", "?v=1"))
+
+
+def sharing() -> Scene:
+    """
+    A wildcard on many endpoints, one of which can't be reached, and a certificate that is at one place.
+    """
+    above = intermediate()
+    wildcard = certificate("*.example.com", names=("*.example.com", "example.com"))
+    scene = Scene()
+    for number in range(8):
+        scene.see(
+            made(name=f"shop {number}", labels=(("team", "shop"),)),
+            seen(facts(wildcard, above), f"a{number}"),
+        )
+    scene.see(made(name="two"), seen(facts(wildcard, above), "b1"), seen(facts(wildcard, above), "b2"))
+    late = certificate("late.example.com", begin=NOW - 70 * DAY, end=NOW + 20 * DAY)
+    scene.see(made(name="late"), seen(facts(late, above), "c"))
+    return scene.see(made(name="never seen"), failed(Reason.CONNECTION_REFUSED, "d"))
+
+
+def test_certificates_are_listed_with_all_who_share_them() -> None:
+    """
+    Each once, the most urgent first. What is never seen has none, and a CA's is no renewal of anybody's own.
+    """
+    html = certificates_page(sharing())
+    late, wildcard = rows(html)
+    assert late[:2] == ["warning", "in 20 d 0 h 2027-02-04 08:00 UTC"]
+    assert late[2].startswith("late.example.com SHA-256 ")
+    assert late[3:] == ["CN=Test Intermediate", "late"]
+    assert wildcard[2].startswith("*.example.com example.com SHA-256 ")
+    assert wildcard[4] == ("10 endpoints of 9 targets shop 0 shop 1 shop 2 shop 3 shop 4 shop 5 and 3 more")
+    assert html.one("p", id="shown").text == "1 to 2 of 2 certificates"
+    fingerprint = certificate("*.example.com", names=("*.example.com", "example.com")).fingerprint_sha256
+    assert f"./?q={fingerprint}" in set(hrefs(html))
+    assert len(rows(page(sharing(), Selection(fingerprint)))) == 10
+
+
+def test_a_selection_of_certificates_is_that_of_their_endpoints() -> None:
+    """
+    Who shares one is told in full all the same, and the worst of these is its state.
+    """
+    scene = sharing()
+    wildcard = certificate("*.example.com", names=("*.example.com", "example.com"))
+    scene.see(made(name="wrong"), seen(facts(wildcard, intermediate()), "e"), found=[Fault.NAME_MISMATCH])
+    (one,) = rows(certificates_page(scene, Selection(labels=(("team", "shop"),))))
+    assert one[0] == "warning"
+    assert one[4].startswith("11 endpoints of 10 targets")
+    html = certificates_page(scene, Selection("late", sort=Sort.END, descending=True))
+    assert len(rows(html)) == 1
+    views = html.one("nav", aria_label="View").all("a")
+    assert [(one.attributes["href"], one.attributes.get("aria-current")) for one in views] == [
+        ("./?q=late", None),
+        ("./certificates?q=late", "page"),
+    ]
+    assert html.one("form").attributes["action"] == "certificates"
+    assert certificates_page(scene, Selection("nowhere")).one("p", id="shown").text == "No certificate fits"
+
+
+def test_words_are_made_for_what_is_shown_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Of thousands of endpoints a page has a hundred: the others have a level, and no more.
+    """
+    asked: list[str] = []
+
+    def counted(row: EndpointRow, *more: Any) -> Status:
+        asked.append(row.target.name)
+        return status(row, *more)
+
+    monkeypatch.setattr(inventory, "status", counted)
+    scene = Scene()
+    for number in range(3 * PAGE_SIZE):
+        late = certificate(f"{number}.example.com", begin=NOW - 70 * DAY, end=NOW + 20 * DAY)
+        scene.see(made(name=f"{number:03}"), seen(facts(late)))
+    assert len(rows(page(scene))) == PAGE_SIZE
+    assert len(asked) == PAGE_SIZE
+
+
 def test_all_well_is_said() -> None:
     """
     In as many words.
     """
     html = page(Scene().see(made(name="fine"), seen(facts(certificate(), intermediate()))))
     assert html.one("h1").text == "All is well"
-    assert rows(html) == [["ok", "fine", "192.0.2.10:443", "in 75 d 0 h 2027-03-31 08:00 UTC", ""]]
+    assert rows(html) == [["ok", "in 75 d 0 h 2027-03-31 08:00 UTC", "fine", "192.0.2.10:443", ""]]
 
 
 @pytest.mark.parametrize(
@@ -189,8 +322,9 @@ def test_nothing_from_outside_is_markup() -> None:
     for html in (
         overview.render(found, Selection(EVIL), situation, "./", ""),
         target.render(found, row, situation, "../", ""),
-        target.render_missing(EVIL, "../", ""),
-        target.render_invalid(EVIL, "./", ""),
+        certificates.render(found, Selection(), situation, "./", ""),
+        faults.render_missing(EVIL, "../", ""),
+        faults.render(404, EVIL, EVIL, "./", ""),
     ):
         tree = read(html)
         assert len(tree.all("script")) == 1
@@ -230,7 +364,7 @@ def test_pages_are_short_and_linked() -> None:
     assert first.one("a", rel="next").attributes["href"] == "?label=team%3Da&page=2"
     assert first.all("a", rel="prev") == []
     last = page(scene, Selection(labels=(("team", "a"),), page=3))
-    assert [row[1] for row in rows(last)] == ["host 200 team=a"]
+    assert [row[2] for row in rows(last)] == ["host 200 team=a"]
     assert last.all("a", rel="next") == []
     beyond = page(scene, Selection(page=4))
     assert beyond.one("p", id="shown").text == "There is no page 4 of 201 endpoints"
@@ -360,11 +494,12 @@ def said_and_advised(html: Element) -> dict[str, str]:
     """
     The findings on a page: the first words of each, and what to do.
     """
-    found = html.one("ul", class_="boxed").all("li")
-    return {
-        " ".join(one.one("p", class_="words").text.split()[:2]): one.one("p", class_="todo").text
-        for one in found
-    }
+    found = {}
+    for one in html.one("ul", class_="boxed").all("li"):
+        again = one.all("a", class_="again")
+        told = html.one("p", id=again[0].attributes["href"][1:]) if again else one.one("p", class_="todo")
+        found[" ".join(one.one("p", class_="words").text.split()[:2])] = told.text
+    return found
 
 
 def test_a_newer_certificate_is_the_advice_where_it_would_help() -> None:
@@ -550,6 +685,9 @@ def ask(scene: Scene, test: Callable[[Client], Awaitable[None]], external_url: s
     asyncio.run(run())
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
 ONE = Scene().see(made(), seen(facts(certificate(), intermediate())))
 
 
@@ -572,7 +710,7 @@ def test_the_pages_are_served_with_a_strict_policy() -> None:
         async with client.get("/targets/nowhere") as answer:
             assert answer.status == 404
             assert "There is no such target" in await answer.text()
-        async with client.get("/?colour=red") as answer:
+        async with client.get("/?colour=red", headers=BROWSER) as answer:
             assert answer.status == 400
             assert "unknown parameter &#x27;colour&#x27;" in await answer.text()
 
@@ -787,8 +925,9 @@ def test_who_asks_for_too_much_is_told_to_ask_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(overview, "render", slow)
 
     async def status(client: Client, path: str) -> tuple[int, str | None]:
-        async with client.get(path) as answer:
-            await answer.read()
+        async with client.get(path, headers=BROWSER) as answer:
+            title = read(await answer.text()).one("h1").text if answer.status == 503 else None
+            assert title in {None, "Too much to do just now"}
             return answer.status, answer.headers.get("Retry-After")
 
     async def test(client: Client) -> None:

@@ -63,7 +63,7 @@ def render(shown: Document, place: str, root: str, versions: str) -> str:
         "details", element("summary", "On this page"), _contents(headings, ""), class_="contents"
     )
     main = element("article", generated(title + end), contents, generated(text), class_="prose card")
-    return document(f"{shown.title}: expiry-exporter", root, link(root, "All targets"), main, versions)
+    return document(f"{shown.title}: expiry-exporter", root, main, versions)
 
 
 def render_shelf(shelf: Shelf, root: str, versions: str) -> str:
@@ -82,7 +82,7 @@ def render_shelf(shelf: Shelf, root: str, versions: str) -> str:
         for name, one in shelf.documents.items()
     )
     main = together(element("h1", shelf.title), element("p", shelf.intro), cards)
-    return document(f"{shelf.title}: expiry-exporter", root, link(root, "All targets"), main, versions)
+    return document(f"{shelf.title}: expiry-exporter", root, main, versions)
 
 
 def render_missing(name: str, shelf: Shelf, root: str, versions: str) -> str:
@@ -98,7 +98,7 @@ def render_missing(name: str, shelf: Shelf, root: str, versions: str) -> str:
         element("p", "Nothing is called ", foreign(name), " here. There are these:"),
         element("div", element("ul", there), class_="prose card"),
     )
-    return document("No such page: expiry-exporter", root, link(root, "All targets"), main, versions)
+    return document("No such page: expiry-exporter", root, main, versions)
 
 
 def _contents(headings: Iterable[Heading], page: str) -> Markup:

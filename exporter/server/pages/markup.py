@@ -79,7 +79,17 @@ def link(where: str, /, *children: Child, **attributes: str | float | bool | Non
     return element("a", *children, href=where, **attributes)
 
 
-def document(title: str, root: str, navigation: Child, main: Child, versions: str) -> str:
+NAVIGATION = (
+    ("All targets", ""),
+    ("Certificates", "certificates"),
+    ("Not watched", "unwatched"),
+    ("Manual", "docs/"),
+    ("Runbooks", "runbooks/"),
+)
+"""Links on every page: words, and the path from the site's start."""
+
+
+def document(title: str, root: str, main: Child, versions: str) -> str:
     """
     Return a whole page. `root` is the relative URL of the site's start, `versions` the query of its assets.
     """
@@ -101,9 +111,7 @@ def document(title: str, root: str, navigation: Child, main: Child, versions: st
             link(root, "expiry-exporter", class_="brand"),
             element(
                 "nav",
-                navigation,
-                link(f"{root}docs/", "Manual"),
-                link(f"{root}runbooks/", "Runbooks"),
+                (link(f"{root}{path}", words) for words, path in NAVIGATION),
                 aria_label="Site",
             ),
             class_="top",

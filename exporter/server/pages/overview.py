@@ -4,18 +4,23 @@ The status page: every endpoint, the most urgent first. Pure.
 
 from dataclasses import dataclass
 
+from exporter.engine.scrape import EndpointRow
+from exporter.model.observation import Failed
 from exporter.report.filters import PAGE_SIZE, Selection, Sort
 from exporter.report.inventory import Entry, Inventory, Place, Rhythm, deciding
-from exporter.report.status import Level, Status
+from exporter.report.status import Level
 from exporter.report.times import ago, span
+from exporter.server.pages.controls import Row, form, listed, results, tiles
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
 from exporter.server.pages.words import (
+    Told,
     badge,
     coded,
-    distance,
+    counted,
+    end,
     finding,
+    fitting,
     label_links,
-    moment,
     newer_for,
     target_link,
 )
@@ -24,8 +29,8 @@ SHOWN_FINDINGS = 4
 """Findings in a row of the list; the target's page has all."""
 
 
-SHOWN_LABELS = 200
-"""Labels that the filter offers. Any other can be searched for."""
+LONG_NAME, LONG_LOCATION = 40, 32
+"""Characters of a name and a location that stay on one line of the list."""
 
 
 EXAMPLE = "targets:\n  - https://www.example.com\n  - tls://ldap.example.com:636\n"
@@ -33,9 +38,9 @@ EXAMPLE = "targets:\n  - https://www.example.com\n  - tls://ldap.example.com:636
 
 COLUMNS = (
     ("State", Sort.URGENCY),
+    ("Ends", Sort.END),
     ("Target", Sort.TARGET),
     ("Location", Sort.LOCATION),
-    ("Ends", Sort.END),
     ("What to know", None),
 )
 """Headings of the list, each with the order that it sorts by."""
@@ -65,20 +70,18 @@ def render(inventory: Inventory, selection: Selection, situation: Situation, roo
         element(
             "div",
             element("h1", title),
-            _as_of(inventory, situation),
+            as_of(inventory, situation),
             notices(inventory, situation),
             id="state",
         ),
         (
-            _tiles(counts, selection),
-            _form(inventory, selection),
-            _results(inventory, selection, situation, root),
+            element("div", tiles(counts, selection), form(inventory, selection, ""), class_="controls"),
+            _endpoints(inventory, selection, situation, root),
         )
         if inventory.scrape.endpoints
         else _nothing(root),
     )
-    navigation = link(f"{root}unwatched", "Not watched")
-    return document(f"{title}: expiry-exporter", root, navigation, main, versions)
+    return document(f"{title}: expiry-exporter", root, main, versions)
 
 
 def headline(counts: dict[Level, int]) -> str:
@@ -91,7 +94,10 @@ def headline(counts: dict[Level, int]) -> str:
     return "All is well" if counts[Level.OK] else "Nothing to watch yet"
 
 
-def _as_of(inventory: Inventory, situation: Situation) -> Markup:
+def as_of(inventory: Inventory, situation: Situation) -> Markup:
+    """
+    Return what was looked at and when, in words.
+    """
     scrape = inventory.scrape
     return element(
         "p",
@@ -100,13 +106,6 @@ def _as_of(inventory: Inventory, situation: Situation) -> Markup:
         next_sweep(situation),
         class_="asof",
     )
-
-
-def counted(count: int, noun: str) -> str:
-    """
-    Return a number with its noun: `1 target`, `12,345 targets`.
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def next_sweep(situation: Situation) -> str:
@@ -137,7 +136,8 @@ def notices(inventory: Inventory, situation: Situation) -> Child:
             "The configuration on disk can't be used, so the one before it still is. The log has every "
             "fault, and so has `expiry-exporter --config.check`."
         )
-    if scrape.endpoints and scrape.failures == len(scrape.endpoints) > 1:
+    # Mostly it is known with the first one: not `failures`, which counts them all.
+    if len(scrape.endpoints) > 1 and all(_failed(one) for one in scrape.endpoints):
         found.append(
             "Every single look failed. Suspect this exporter's own host first: its network, its resolver, "
             "its firewall."
@@ -149,6 +149,10 @@ def notices(inventory: Inventory, situation: Situation) -> Child:
             "several exporters."
         )
     return [element("p", coded(words), class_="notice", role="note") for words in found]
+
+
+def _failed(row: EndpointRow) -> bool:
+    return isinstance(row.held.observation, Failed)
 
 
 def _nothing(root: str) -> Markup:
@@ -167,283 +171,42 @@ def _nothing(root: str) -> Markup:
     )
 
 
-def _tiles(counts: dict[Level, int], selection: Selection) -> Markup:
-    def tile(level: Level, count: int) -> Markup:
-        chosen = level in selection.levels
-        levels = selection.levels ^ {level}
-        return element(
-            "li",
-            link(
-                selection.query(levels=levels),
-                element("span", f"{count:,}", class_="count"),
-                " ",
-                element("span", level.name.lower()),
-                class_=f"tile {level.name.lower()}{'' if count else ' none'}",
-                aria_current="true" if chosen else None,
-            ),
-        )
-
-    return element(
-        "nav",
-        element("ul", (tile(*pair) for pair in counts.items()), class_="tiles"),
-        aria_label="Filter by state",
-    )
+def _endpoints(inventory: Inventory, selection: Selection, situation: Situation, root: str) -> Markup:
+    shown, count = inventory.page(selection, situation.now, PAGE_SIZE)
+    told = Told()
+    rows = (_row(one, inventory, situation.now, root, told) for one in shown)
+    return results(selection, "", "endpoint", len(shown), count, listed(selection, COLUMNS, rows))
 
 
-def _form(inventory: Inventory, selection: Selection) -> Markup:
-    hidden = [("level", level.name.lower()) for level in sorted(selection.levels)]
-    hidden += [("target", name) for name in sorted(selection.targets)]
-    # The menu has one label; further ones stay as they are.
-    hidden += [("label", f"{name}={value}") for name, value in selection.labels[1:]]
-    if selection.sort is not Sort.URGENCY or selection.descending:
-        hidden.append(("sort", f"{'-' * selection.descending}{selection.sort}"))
-    return element(
-        "form",
-        element(
-            "div",
-            element("label", "Search", for_="q"),
-            element(
-                "input",
-                type="search",
-                id="q",
-                name="q",
-                value=selection.text,
-                placeholder="name, address, subject, issuer, fingerprint, reason",
-                autocomplete="off",
-                spellcheck="false",
-                aria_keyshortcuts="/",
-            ),
-            class_="field grow",
-        ),
-        _label_menu(inventory, selection),
-        [element("input", type="hidden", name=name, value=value) for name, value in hidden],
-        element("button", "Show", type="submit"),
-        method="get",
-        action="./",
-        role="search",
-        class_="filters",
-    )
-
-
-def _label_menu(inventory: Inventory, selection: Selection) -> Child:
-    if not inventory.labels:
-        return None
-    chosen = selection.labels[0] if selection.labels else None
-    offered = inventory.labels[:SHOWN_LABELS]
-    if chosen is not None and chosen not in {pair for pair, _ in offered}:
-        offered = [(chosen, 0), *offered]
-    return element(
-        "div",
-        element("label", "Label", for_="label"),
-        element(
-            "select",
-            element("option", "any", value=""),
-            (
-                element(
-                    "option",
-                    f"{name}={value} ({count:,})" if count else f"{name}={value}",
-                    value=f"{name}={value}",
-                    selected=(name, value) == chosen,
-                )
-                for (name, value), count in offered
-            ),
-            id="label",
-            name="label",
-        ),
-        class_="field",
-    )
-
-
-def _results(inventory: Inventory, selection: Selection, situation: Situation, root: str) -> Markup:
-    found = inventory.select(selection, situation.now)
-    begin = (selection.page - 1) * PAGE_SIZE
-    shown = found[begin : begin + PAGE_SIZE]
-    if shown:
-        words = f"{begin + 1:,} to {begin + len(shown):,} of {counted(len(found), 'endpoint')}"
-    elif found:
-        words = f"There is no page {selection.page:,} of {counted(len(found), 'endpoint')}"
-    else:
-        words = "No endpoint fits"
-    return element(
-        "section",
-        element("h2", "Endpoints", id="endpoints"),
-        element(
-            "div",
-            # The script changes its text and keeps the element, or a screen reader would not read it.
-            element("p", words, role="status", id="shown"),
-            element("div", _chosen(selection), id="chosen"),
-            class_="summary",
-        ),
-        element(
-            "div",
-            _table(shown, inventory, selection, situation.now, root) if shown else None,
-            _pager(selection, len(found)),
-            id="results",
-        ),
-        aria_labelledby="endpoints",
-    )
-
-
-def _chosen(selection: Selection) -> Child:
-    """
-    Return each filter in use, as a link to the list without it.
-    """
-    if not selection.narrowed:
-        return None
-    without: list[tuple[str, str]] = []
-    if selection.text:
-        without.append((f"“{selection.text}”", selection.query(text="")))
-    without += [
-        (level.name.lower(), selection.query(levels=selection.levels - {level}))
-        for level in sorted(selection.levels)
-    ]
-    without += [
-        (f"{name}={value}", selection.query(labels=tuple(set(selection.labels) - {(name, value)})))
-        for name, value in selection.labels
-    ]
-    without += [
-        (name, selection.query(targets=selection.targets - {name})) for name in sorted(selection.targets)
-    ]
-    return element(
-        "ul",
-        (
-            element(
-                "li",
-                link(
-                    where,
-                    foreign(words),
-                    element("span", " ✕", aria_hidden="true"),
-                    class_="chip chosen",
-                    aria_label=f"Remove the filter {words}",
-                ),
-            )
-            for words, where in without
-        ),
-        element("li", link("./", "all", class_="chip")) if len(without) > 1 else None,
-        class_="chips",
-        aria_label="Filters in use",
-    )
-
-
-def _table(shown: list[Entry], inventory: Inventory, selection: Selection, now: float, root: str) -> Markup:
-    def heading(words: str, by: Sort | None) -> Markup:
-        if by is None:
-            return element("th", words, scope="col", role="columnheader")
-        active = selection.sort is by
-        down = active and not selection.descending
-        order = ("descending" if selection.descending else "ascending") if active else None
-        mark = element("span", " ▲" if down else " ▼", aria_hidden="true") if active else None
-        where = selection.query(sort=by, descending=down)
-        return element(
-            "th",
-            link(where, words, mark),
-            scope="col",
-            role="columnheader",
-            aria_sort=order,
-            class_="sortable",
-        )
-
-    # Roles, since narrow windows show rows as cards, and `display` would take away what a table means.
-    return element(
-        "table",
-        element("thead", element("tr", (heading(*one) for one in COLUMNS), role="row"), role="rowgroup"),
-        element("tbody", (_row(one, inventory, now, root) for one in shown), role="rowgroup"),
-        role="table",
-        aria_labelledby="endpoints",
-        class_="list",
-    )
-
-
-def _row(entry: Entry, inventory: Inventory, now: float, root: str) -> Markup:
+def _row(entry: Entry, inventory: Inventory, now: float, root: str, told: Told) -> Row:
     row = entry.row
-    found = inventory.status(row, now)
-    cells = (
+    name = row.target.name
+    first = deciding(row)
+    return entry.level, (
         badge(entry.level),
+        end(first.item.not_after, now) if first is not None else None,
         (
-            target_link(root, row.target.name, class_="target"),
+            target_link(root, name, class_=fitting(name, LONG_NAME, "target")),
             label_links(root, row.target.labels),
         ),
-        foreign(row.label),
-        _end(entry, now),
-        _what_to_know(found, entry, inventory, root),
-    )
-    return element(
-        "tr",
-        (
-            element("td", cell, role="cell", data_label=heading)
-            for cell, (heading, _) in zip(cells, COLUMNS, strict=True)
-        ),
-        role="row",
-        class_=entry.level.name.lower(),
+        foreign(row.label, class_=fitting(row.label, LONG_LOCATION)),
+        _what_to_know(entry, inventory, now, root, told),
     )
 
 
-def _end(entry: Entry, now: float) -> Child:
-    """
-    Return the time left, the end, and a bar of the share of the lifetime that is left.
-    """
-    first = deciding(entry.row)
-    if first is None:
-        return None
-    item, due = first.item, first.deadlines
-    assert due is not None
-    lifetime = item.not_after - item.not_before
-    share = min(max((item.not_after - now) / lifetime, 0.0), 1.0) if lifetime > 0 else 0.0
-    level = Level.CRITICAL if now >= due.critical else Level.WARNING if now >= due.warning else Level.OK
-    return element(
-        "div",
-        element("strong", distance(item.not_after, now)),
-        moment(item.not_after),
-        element(
-            "svg",
-            element("rect", width="100%", height="6", rx="3", class_="track"),
-            element(
-                "rect", width=f"{100 * share:.1f}%", height="6", rx="3", class_=f"fill {level.name.lower()}"
-            ),
-            class_="bar",
-            height="6",
-            aria_hidden="true",
-        ),
-        class_="end",
-    )
-
-
-def _what_to_know(found: Status, entry: Entry, inventory: Inventory, root: str) -> Child:
-    if not found.findings:
+def _what_to_know(entry: Entry, inventory: Inventory, now: float, root: str, told: Told) -> Child:
+    findings = inventory.status(entry.row, now).findings
+    if not findings:
         return None
     verdict = entry.row.verdict
     items = {one.item.name: Place(entry.row, one) for one in (verdict.items if verdict is not None else ())}
-    shown = found.findings[:SHOWN_FINDINGS]
-    more = len(found.findings) - len(shown)
+    shown = findings[:SHOWN_FINDINGS]
+    more = len(findings) - len(shown)
     return (
         element(
-            "ul", (finding(one, newer_for(one, inventory, items), root) for one in shown), class_="findings"
+            "ul",
+            (finding(one, newer_for(one, inventory, items), root, told) for one in shown),
+            class_="findings",
         ),
         element("p", f"and {more} more") if more else None,
-    )
-
-
-def _pager(selection: Selection, count: int) -> Child:
-    pages = -(-count // PAGE_SIZE)
-    if pages <= 1 and selection.page == 1:
-        return None
-
-    def step(number: int, words: str, rel: str | None) -> Markup:
-        if not 1 <= number <= pages:
-            return element("li", element("span", words, class_="off"))
-        return element("li", link(selection.query(page=number), words, rel=rel))
-
-    last = max(pages, 1)
-    return element(
-        "nav",
-        element(
-            "ul",
-            step(1 if selection.page > 1 else 0, "First", None),
-            step(min(selection.page - 1, last), "Previous", "prev"),
-            element("li", element("span", f"Page {selection.page:,} of {last:,}", aria_current="page")),
-            step(selection.page + 1, "Next", "next"),
-            step(last if selection.page < last else 0, "Last", None),
-        ),
-        aria_label="Pages",
-        class_="pager",
     )

@@ -18,7 +18,7 @@ from exporter.report.inventory import FRESH, Inventory
 from exporter.server import documents
 from exporter.server.answers import answer
 from exporter.server.bodies import Renderings
-from exporter.server.pages import overview, target, unwatched
+from exporter.server.pages import certificates, faults, overview, target, unwatched
 from exporter.server.pages.overview import Situation
 from exporter.server.service import Service
 
@@ -35,6 +35,10 @@ HEADERS = {
 
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 """Content types of the files that pages load, by name."""
+
+
+RenderList = Callable[[Inventory, Selection, Situation, str, str], str]
+"""Renders a list of what is selected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class Site:
         """
         router.add_get("/", self.show_overview)
         router.add_get("/targets/{name:.+}", self.show_target)
+        router.add_get("/certificates", self.show_certificates)
         router.add_get("/unwatched", self.show_unwatched)
         router.add_get("/api/v1/items", self.show_items)
         router.add_get("/api/v1/unwatched", self.show_unwatched_items)
@@ -93,16 +98,22 @@ class Site:
         """
         Answer with the status page; 400 for an invalid query.
         """
-        try:
-            selection = parse(request.query.items(), PAGE_PARAMETERS)
-        except ParameterError as error:
-            return await _page(request, target.render_invalid(str(error), "./", versions()), 400)
+        return await self._show_list(request, overview.render, "endpoints")
+
+    async def show_certificates(self, request: web.Request) -> web.StreamResponse:
+        """
+        Answer with the list of certificates; 400 for an invalid query.
+        """
+        return await self._show_list(request, certificates.render, "certificates")
+
+    async def _show_list(self, request: web.Request, render: RenderList, what: str) -> web.StreamResponse:
+        selection = _selection(request, PAGE_PARAMETERS)
         inventory, situation = await self._inventory(), self._situation()
 
         def parts() -> Iterator[bytes]:
-            yield _encoded(overview.render(inventory, selection, situation, "./", versions()))
+            yield _encoded(render(inventory, selection, situation, "./", versions()))
 
-        body = await self._rendered(inventory, ("overview", selection), parts)
+        body = await self._rendered(inventory, (what, selection), parts)
         return await _respond(request, body, "text/html")
 
     async def show_target(self, request: web.Request) -> web.StreamResponse:
@@ -118,7 +129,7 @@ class Site:
             lambda: inventory.targets.get(asked) or inventory.find(as_query) or inventory.find(asked)
         )
         if found is None:
-            return await _page(request, target.render_missing(asked, root, versions()), 404)
+            return await respond_page(request, faults.render_missing(asked, root, versions()), 404)
 
         def parts() -> Iterator[bytes]:
             yield _encoded(target.render(inventory, found, situation, root, versions()))
@@ -228,6 +239,35 @@ class Site:
         return Situation(self._service.clock(), self._service.rhythm, self._service.load_succeeded)
 
 
+def wants_page(request: web.Request) -> bool:
+    """
+    Return True for a browser that shows what it gets, rather than a program.
+    """
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def in_style(
+    request: web.Request, response: web.StreamResponse, external_url: str | None
+) -> web.Response | None:
+    """
+    Return the page to send to a person instead of an error in plain text; None for any other answer.
+
+    Who has no password yet, or asks too often, gets no page.
+    """
+    if response.status < 400 or response.status in {401, 429} or response.content_type != "text/plain":
+        return None
+    if not isinstance(response, web.Response) or response.text is None or not wants_page(request):
+        return None
+    root = root_of(request.rel_url.raw_path, external_url)
+    html = faults.render(response.status, response.text, request.path, root, versions())
+    kept = {name: response.headers[name] for name in ("Allow", "Retry-After") if name in response.headers}
+    return web.Response(
+        status=response.status,
+        body=_encoded(html),
+        headers={**HEADERS, **kept, "Content-Type": "text/html; charset=utf-8"},
+    )
+
+
 async def show_slash_missing(request: web.Request) -> web.StreamResponse:
     """
     Redirect from `/docs` to `/docs/`, whatever path a proxy puts before it.
@@ -245,7 +285,7 @@ def root_of(raw_path: str, external_url: str | None) -> str:
     steps = raw_path.count("/") - 1
     if steps > 1 and external_url is not None:
         return f"{urlsplit(external_url).path}/"
-    return "../" * steps
+    return "../" * steps or "./"
 
 
 def _selection(request: web.Request, allowed: tuple[str, ...]) -> Selection:
@@ -266,7 +306,10 @@ def _calendar_name(selection: Selection) -> str:
     return f"Expiry: {', '.join(parts)}" if parts else "Expiry"
 
 
-async def _page(request: web.Request, html: str, status: int = 200) -> web.StreamResponse:
+async def respond_page(request: web.Request, html: str, status: int = 200) -> web.StreamResponse:
+    """
+    Send a page.
+    """
     return await _respond(request, _encoded(html), "text/html", status)
 
 

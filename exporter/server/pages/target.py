@@ -14,9 +14,22 @@ from exporter.report.inventory import Entry, Inventory, Place
 from exporter.report.status import NOUNS, Level, Status, worst
 from exporter.report.times import ago, date, rounded, span
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
-from exporter.server.pages.overview import Situation, counted, next_sweep, notices
+from exporter.server.pages.overview import Situation, next_sweep, notices
 from exporter.server.pages.timeline import Line, Span, draw
-from exporter.server.pages.words import badge, distance, finding, label_links, moment, newer_for, place
+from exporter.server.pages.words import (
+    Told,
+    badge,
+    counted,
+    distance,
+    finding,
+    found_by,
+    label_links,
+    moment,
+    newer_for,
+    place,
+    term,
+    terms,
+)
 
 SHOWN_ENDPOINTS = 50
 """Endpoints that are shown in full, the most urgent ones."""
@@ -48,6 +61,7 @@ def render(inventory: Inventory, of: TargetRow, situation: Situation, root: str,
     entries = inventory.of_target(of.target, situation.now)
     name = of.target.name
     more = len(entries) - SHOWN_ENDPOINTS
+    told = Told()
     main = together(
         element(
             "div",
@@ -58,7 +72,7 @@ def render(inventory: Inventory, of: TargetRow, situation: Situation, root: str,
         _about(inventory, of, situation, root),
         notices(inventory, situation),
         (
-            _endpoint(one, inventory, situation.now, root, alone=len(entries) == 1)
+            _endpoint(one, inventory, situation.now, root, told, alone=len(entries) == 1)
             for one in entries[:SHOWN_ENDPOINTS]
         ),
         element(
@@ -71,40 +85,7 @@ def render(inventory: Inventory, of: TargetRow, situation: Situation, root: str,
         if more > 0
         else None,
     )
-    return document(f"{name}: expiry-exporter", root, _all(root), main, versions)
-
-
-def render_missing(asked: str, root: str, versions: str) -> str:
-    """
-    Return the page for a target that is not configured, as HTML.
-    """
-    main = together(
-        element("h1", "There is no such target"),
-        element("p", "No target is called ", foreign(asked), " in the configuration that is in use."),
-        element(
-            "p",
-            "It may have been renamed or removed since the link was made, or another exporter has it "
-            "(sharding). ",
-            link(root, "All targets"),
-        ),
-    )
-    return document("No such target: expiry-exporter", root, _all(root), main, versions)
-
-
-def render_invalid(words: str, root: str, versions: str) -> str:
-    """
-    Return the page for an invalid query, as HTML; `words` name the fault.
-    """
-    main = together(
-        element("h1", "This can't be shown"),
-        element("p", foreign(words)),
-        element("p", link(root, "All targets")),
-    )
-    return document("This can't be shown: expiry-exporter", root, _all(root), main, versions)
-
-
-def _all(root: str) -> Markup:
-    return link(root, "All targets")
+    return document(f"{name}: expiry-exporter", root, main, versions)
 
 
 def _about(inventory: Inventory, of: TargetRow, situation: Situation, root: str) -> Markup:
@@ -114,6 +95,7 @@ def _about(inventory: Inventory, of: TargetRow, situation: Situation, root: str)
         ("Looks at", foreign(target.url.shown)),
         # Files and domains are not verified by the name of a server.
         ("Expects", ("a certificate for ", foreign(target.expected_name)) if target.url.port else None),
+        ("Comes from", found_by(target)),
         ("Renewal", f"by the policy {target.policy.name}"),
         ("Labels", label_links(root, target.labels)),
         ("Looked at", (f"{ago(situation.now - inventory.scrape.at)}. ", next_sweep(situation))),
@@ -129,11 +111,7 @@ def _about(inventory: Inventory, of: TargetRow, situation: Situation, root: str)
             ),
         ),
     ]
-    return element("dl", (_term(name, value) for name, value in rows), class_="facts card")
-
-
-def _term(name: str, value: Child) -> Child:
-    return element("div", element("dt", name), element("dd", value)) if value is not None else None
+    return terms(*rows)
 
 
 def _left_out(inventory: Inventory, of: TargetRow) -> Child:
@@ -150,7 +128,9 @@ def _left_out(inventory: Inventory, of: TargetRow) -> Child:
     return count, element("ul", shown) if shown else None
 
 
-def _endpoint(entry: Entry, inventory: Inventory, now: float, root: str, *, alone: bool) -> Markup:
+def _endpoint(
+    entry: Entry, inventory: Inventory, now: float, root: str, told: Told, *, alone: bool
+) -> Markup:
     row = entry.row
     found = inventory.status(row, now)
     judged = row.verdict.items if row.verdict is not None else ()
@@ -163,7 +143,7 @@ def _endpoint(entry: Entry, inventory: Inventory, now: float, root: str, *, alon
             class_="title",
         ),
         _last_probe(entry, now),
-        _findings(found, entry, inventory, root),
+        _findings(found, entry, inventory, root, told),
         (_deadlines(entry, one, inventory, now, root) for one in _first_to_end(judged)),
         _chain(judged, entry, inventory, root, opened=alone or entry.level is not Level.OK),
         class_=f"card endpoint {entry.level.name.lower()}",
@@ -199,14 +179,14 @@ def _last_probe(entry: Entry, now: float) -> Markup:
     return element("p", words, f" {tls.protocol}, {tls.cipher}." if tls is not None else None, class_="asof")
 
 
-def _findings(found: Status, entry: Entry, inventory: Inventory, root: str) -> Child:
+def _findings(found: Status, entry: Entry, inventory: Inventory, root: str, told: Told) -> Child:
     if not found.findings:
         return None
     verdict = entry.row.verdict
     items = {one.item.name: Place(entry.row, one) for one in (verdict.items if verdict is not None else ())}
     return element(
         "ul",
-        (finding(one, newer_for(one, inventory, items), root) for one in found.findings),
+        (finding(one, newer_for(one, inventory, items), root, told) for one in found.findings),
         class_="findings boxed",
         aria_label="What to know",
     )
@@ -348,7 +328,7 @@ def _item(judged: JudgedItem, entry: Entry, inventory: Inventory, root: str) -> 
     return element(
         "li",
         element("p", element("span", f"{item.name}", class_="place"), " ", element("strong", foreign(title))),
-        element("dl", (_term(name, value) for name, value in rows), class_="facts"),
+        element("dl", (term(name, value) for name, value in rows), class_="facts"),
     )
 
 

@@ -8,8 +8,8 @@ from exporter.judgement.coverage import Coverage, Gap, Unused
 from exporter.report.inventory import Inventory
 from exporter.report.times import ago
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
-from exporter.server.pages.overview import Situation, counted
-from exporter.server.pages.words import moment, target_link
+from exporter.server.pages.overview import Situation
+from exporter.server.pages.words import counted, moment, target_link
 
 SHOWN = 500
 """Most rows of each table; the JSON has all."""
@@ -36,7 +36,7 @@ def render(inventory: Inventory, situation: Situation, root: str, versions: str,
         _unresolved(unresolved, root) if unresolved else None,
         _unused(found.unused, root) if found.unused else None,
     )
-    return document("Not watched: expiry-exporter", root, link(root, "All targets"), main, versions)
+    return document("Not watched: expiry-exporter", root, main, versions)
 
 
 def _sum(inventory: Inventory) -> str:

@@ -4,7 +4,7 @@
 (() => {
   const REFRESH = 60_000;
   const TYPING = 250;
-  const PARTS = ["#state", ".tiles", "#chosen", "#results"];
+  const PARTS = ["#state", ".tiles", "#chosen", ".views", "#results"];
   const form = document.querySelector("form.filters");
   const search = document.getElementById("q");
   let latest = 0;
@@ -62,7 +62,7 @@
       }
     }
     const text = query.toString();
-    return text ? `?${text}` : "./";
+    return text ? `?${text}` : form.getAttribute("action");
   }
 
   function apply() {
