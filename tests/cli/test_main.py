@@ -234,7 +234,7 @@ def test_the_help_of_check_lists_every_scheme(capsys: pytest.CaptureFixture[str]
     """
     (listed,) = re.findall(r"\nschemes:\n((?:  .+\n)+)", help_of(capsys, "check"))
     assert [one.rstrip("/").rstrip(":") for one in re.split(r",\s+", listed.strip())] == sorted(SCHEMES)
-    assert ALL_SCHEMES == "`expiry-exporter check --help` lists all"
+    assert ALL_SCHEMES == "`expiry-exporter check --help` lists every scheme"
 
 
 def test_the_version_is_told() -> None:
@@ -383,7 +383,7 @@ def test_a_good_configuration_is_called_good(config: Path, capsys: pytest.Captur
     config.write_text("targets: [{url: 'https://x.example', ca_file: missing.pem}]\n", encoding="utf-8")
     assert main.main([f"--config.file={config}", "--config.check"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == f"{config}: good, 1 targets\n"
+    assert captured.out == f"{config}: good, 1 target\n"
     assert captured.err.startswith("warning: ")
 
 
