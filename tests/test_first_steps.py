@@ -81,7 +81,7 @@ def test_the_readme_can_be_pasted_from_first_to_last(tmp_path: Path) -> None:
 
     assert done.returncode == 0, said + logs
     assert time.monotonic() - begin < MOST_SECONDS
-    assert re.search(r"^ExpiryPassed +\d{4}-.* It has run out", said, re.MULTILINE), said
+    assert re.search(r"^ExpiryPassed +\d{4}-.* It has expired", said, re.MULTILINE), said
     for board in ("fleet", "target", "exporter"):
         assert json.loads((clone / f"dashboards/expiry-{board}.json").read_bytes())["panels"]
     assert yaml.safe_load((clone / "expiry.yml").read_bytes())["targets"] == [

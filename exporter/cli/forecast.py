@@ -48,12 +48,12 @@ UNCHECKED_LINES = 5
 
 
 DESCRIPTION = """\
-Look once and tell which alerts will fire on which day if nothing is renewed and
+Probe once and say which alerts will fire on which day if nothing is renewed and
 nothing else changes, as the rules of `expiry-exporter alerts` would: what fires now,
-then day by day, grouped by week. The first alert about each thing is in colour;
-what follows says the same again, louder.
+then day by day, grouped by week. The first alert about each item is in colour;
+later ones about it are not.
 
-An alert is told once for a target and item, at the endpoint that is worst. The same
+Each alert is listed once for a target and item, at the worst endpoint. The same
 certificate on several targets is one line.
 """
 
@@ -88,7 +88,7 @@ HEADINGS = (
     "LOCATION",
     "ENDPOINTS",
     "TARGETS",
-    "ENDS",
+    "EXPIRES",
     "REASONS",
 )
 """Headings of the plain list, and in lower case of the CSV."""
@@ -370,13 +370,13 @@ class _List:
         what = "" if one.item == one.kind == Kind.LEAF else f"{what} "
         now = self._found.now
         if one.end <= now:
-            ends = f"ended {ago(now - one.end)} ({minute(one.end)})"
+            ends = f"expired {ago(now - one.end)} ({minute(one.end)})"
         elif one.end <= one.at:
-            ends = "ends then"
+            ends = "expires then"
         elif self._found.firing(one):
-            ends = f"ends in {span(one.end - now)} ({minute(one.end)})"
+            ends = f"expires in {span(one.end - now)} ({minute(one.end)})"
         else:
-            ends = f"ends {span(one.end - one.at)} later ({minute(one.end)})"
+            ends = f"expires {span(one.end - one.at)} later ({minute(one.end)})"
         shared = f"; the same on {one.targets} targets" if one.targets > len(same) else ""
         return f"{what}{ends} {where}{shared}"
 

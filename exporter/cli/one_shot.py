@@ -44,7 +44,7 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
     # `probe.allow` is about strangers. Whoever starts this command may read what the command can.
     config = replace(config, probe_allow=("*", "0.0.0.0/0", "::/0", *(f"{scheme}:*" for scheme in SCHEMES)))
     if not options.urls and not config.targets:
-        warn(command, f"{options.config_file} has no targets to look at")
+        warn(command, f"{options.config_file} has no targets to probe")
         return None
     targets: dict[str, Target] = {}
     refused: list[str] = []

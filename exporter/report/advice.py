@@ -248,7 +248,7 @@ IDENTITY_CHANGED = (
 
 
 NEEDLESS = (
-    "Remove it from the chain that the server sends, and reload the server: it has ended, clients do without "
+    "Remove it from the chain that the server sends, and reload the server: it has expired, clients do without "
     "it, and some old ones stumble over it."
 )
 """For a CA certificate that has ended and is still sent, without which clients accept the server."""

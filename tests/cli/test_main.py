@@ -664,7 +664,7 @@ def test_a_configuration_without_targets_is_unknown(
     An empty list is easily written by mistake.
     """
     assert main.main([command, f"--config.file={config}"]) == 3
-    assert capsys.readouterr().err == f"expiry-exporter {command}: {config} has no targets to look at\n"
+    assert capsys.readouterr().err == f"expiry-exporter {command}: {config} has no targets to probe\n"
 
 
 def forecast(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
