@@ -114,7 +114,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=_seconds,
         default=0.5,
-        help="taken off Prometheus's scrape timeout, so that the answer arrives in time (default: %(default)g)",
+        help="taken off Prometheus's scrape timeout, so the answer arrives in time (default: %(default)g)",
     )
     parser.add_argument(
         "--metrics.compat",

@@ -186,7 +186,8 @@ def _ends(onset: Onset, judged: JudgedItem, now: float) -> str:
 def _went_backwards(row: EndpointRow, item: Item, at: float, now: float) -> str:
     when, before = row.held.past.changed_at.get(item.name, at), row.held.past.previous.get(item.name)
     words = (
-        f"{_named(item)} went backwards {ago(now - when)}, on {date(when)}: it expires on {date(item.not_after)}"
+        f"{_named(item)} went backwards {ago(now - when)}, on {date(when)}: "
+        f"it expires on {date(item.not_after)}"
     )
     return words if before is None else f"{words}, the one before it on {date(before.not_after)}"
 
