@@ -44,6 +44,17 @@ FIRST_PAUSE = 15.0
 LONGEST_PAUSE = 3600.0
 
 
+CONFIRMING_PAUSE = 60.0
+"""Seconds between two times that an unchanged list counts against the targets that it lost."""
+
+
+REST = 9.0
+"""Seconds of rest for each second that it took to take a list: a tenth of a processor is enough for it."""
+
+
+LONGEST_REST = 10.0
+
+
 NOTES = 5
 """Notes of a run that get a line of log each; the others are counted."""
 
@@ -71,6 +82,10 @@ class Feed:
     """Seconds since the epoch; None when it never could."""
     told: tuple[str, ...] = ()
     """The notes of the last run, which are logged when they change."""
+    taken_at: float = 0.0
+    """When a list was taken last, in seconds since the epoch."""
+    took: float = 0.0
+    """Seconds that it took in the last run; 0 when that brought none."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -236,14 +251,16 @@ class Discovery:
                 wait = await self._run(feed, max(RUN_TIMEOUT, interval))
             if wait is None:
                 backoff.succeeded()
-            await asyncio.sleep(interval * drift if wait is None else backoff.failed(drift, wait))
+            pause = interval * drift if wait is None else backoff.failed(drift, wait)
+            await asyncio.sleep(max(pause, min(REST * feed.took, LONGEST_REST)))
 
     async def _run(self, feed: Feed, timeout: float) -> float | None:
         """
-        Run a source once, and take its list. Returns None when it worked, else the seconds for which the
-        source asks to be left alone.
+        Run a source once, and take its list. Returns None when the next run is after the usual pause, else
+        the seconds for which the source asks to be left alone after it failed.
         """
-        wait = 0.0
+        wait: float | None = 0.0
+        feed.took = 0.0
         now = self._network.clock()
         context = Context(self._network, now, feed.remembered, feed.config.directory)
         try:
@@ -251,12 +268,11 @@ class Discovery:
                 try:
                     listing = await source(feed.entry.source).run(feed.entry.given, context)
                 except SourceError as error:
-                    wait = error.retry_after
+                    wait = None if error.steady else error.retry_after
                     if error.listing is not None:
                         await self._take(feed, error.listing, now)
                     raise
-                if not listing.unchanged or feed.kept.missing:
-                    await self._take(feed, listing, now)
+                await self._take(feed, listing, now)
         except SourceError as error:
             self._fail(feed, printable(str(error)))
         except TimeoutError:
@@ -284,6 +300,9 @@ class Discovery:
         """
         Take the answer of a source: its targets join the next scrape.
         """
+        if listing.unchanged and (not feed.kept.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE):
+            return
+        began = self._network.monotonic()
         entry, before, config = feed.entry, feed.kept, feed.config
         remembered = feed.remembered if listing.unchanged else listing.remember
 
@@ -305,12 +324,15 @@ class Discovery:
             targets = await self._pool.run(partial(made, kept.found, entry, config))
         changed = targets.targets != feed.made.targets
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
-        self._tell(feed, before, listing.notes)
+        feed.taken_at = now
+        if not listing.unchanged:
+            self._tell(feed, before, listing.notes)
         if changed:
             config, lists = self.config, self._lists()
             all_of_them = await self._pool.run(lambda: joined(config, lists))
             if config is self.config:
                 self._take_over(all_of_them)
+        feed.took = self._network.monotonic() - began
 
     def _tell(self, feed: Feed, before: Kept, notes: tuple[str, ...]) -> None:
         """

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from exporter.engine import due
 from exporter.engine.by_turns import Shown, is_due, most_important
+from exporter.engine.caught import failure
 from exporter.engine.failure_log import log_changes
 from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.memory import (
@@ -25,7 +26,7 @@ from exporter.engine.memory import (
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
-from exporter.engine.sweep import FRESH, Sweeper, failure
+from exporter.engine.sweep import FRESH, Sweeper
 from exporter.engine.workers import Workers
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Known
