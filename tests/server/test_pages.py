@@ -112,8 +112,8 @@ def test_a_row_says_what_is_wrong_and_what_to_do() -> None:
     # The late one has the same names and ends later.
     assert ended[4] == (
         "certificate EXPIRED 1 d 0 h ago, on 2027-01-14 08:00 UTC It was renewed, but not deployed here: "
-        "late at 192.0.2.10:443 already has one that expires 2027-02-04 08:00 UTC . Install that one here, and "
-        "reload."
+        "late at 192.0.2.10:443 already has one that expires 2027-02-04 08:00 UTC . Install that one "
+        "here, and reload."
     )
     assert gone[3] == ""
     assert gone[4].startswith("connection_refused: words about connection_refused Start the server")
