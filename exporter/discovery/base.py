@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from exporter.model.issuance import Issuance
 from exporter.net.network import Network
 
 
@@ -101,3 +102,5 @@ class Source:
     """Seconds between two runs unless the configuration says otherwise."""
     run: Callable[[Any, Context], Awaitable[Listing]]
     """Takes the parsed settings of the entry (`config.sources`) and the context. Raises SourceError."""
+    issuances: Callable[[Any], tuple[Issuance, ...]] = lambda _: ()
+    """Takes what the last run wants to get back, and returns the certificates that it knows to be issued."""

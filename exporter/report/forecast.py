@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.engine.scrape import EndpointRow, verdicts
-from exporter.judgement.newest import Newest
+from exporter.judgement.issued import Elsewhere
 from exporter.judgement.problems import Key, Onset, causes, found, hidden_by, newest_ends
 from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
@@ -167,7 +167,9 @@ def _order(one: Alert, now: float) -> tuple[object, ...]:
     return max(one.at, now), one.severity is not Severity.CRITICAL, end, *about
 
 
-def _alert(onsets: Sequence[Onset], newest: Newest[None], reach: Mapping[str, set[str]], now: float) -> Alert:
+def _alert(
+    onsets: Sequence[Onset], newest: Elsewhere[None], reach: Mapping[str, set[str]], now: float
+) -> Alert:
     at = min(one.at for one in onsets)
     problem = found([one for one in onsets if one.at <= max(at, now)], newest, now)
     worst = problem.onset
