@@ -20,7 +20,7 @@ RUN python3 -m venv /opt/build \
 # The same image again: the environment points to the interpreter it was made with.
 FROM ${BASE}
 LABEL org.opencontainers.image.title="expiry-exporter" \
-      org.opencontainers.image.description="Says, before an outage, that a certificate is about to run out" \
+      org.opencontainers.image.description="Warns, before an outage, that a certificate is about to expire" \
       org.opencontainers.image.url="https://github.com/expiry-exporter/expiry-exporter" \
       org.opencontainers.image.documentation="https://github.com/expiry-exporter/expiry-exporter/tree/main/exporter/manual" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -1,5 +1,5 @@
 """
-expiry-exporter: a Prometheus exporter of everything that runs out.
+expiry-exporter: a Prometheus exporter of everything that expires.
 """
 
 __version__ = "0.1.0"

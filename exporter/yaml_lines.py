@@ -240,12 +240,28 @@ def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
         hint = next((f" ({hint})" for start, hint in _HINTS.items() if problem.startswith(start)), "")
         mark = error.problem_mark
         line = mark.line + 1 if mark else 1
+        above = data.decode("utf-8", "replace").splitlines()[line - 2 : line - 1] if line > 1 else []
+        if problem.startswith("mapping values") and above and (key := _key_to_add(above[0])):
+            hint = f" ({key})"
         # A quote that is never closed ends at the end of the file: it is told where it begins.
         if error.context_mark is not None and "quoted scalar" in str(error.context):
             line, hint = error.context_mark.line + 1, " (a quote that is opened here is not closed)"
         document.refuse((), f"is not valid YAML: {problem}{hint}", line)
     document.value = None if node is None else document.take(node, ())
     return document
+
+
+def _key_to_add(line: str) -> str:
+    """
+    Return the advice for the line above one that can't be a key, where it is an element without a key.
+    """
+    element = re.fullmatch(r"\s*-\s+([^\s'\"#&*!{\[]+:[^\s#]+)\s*", line)
+    if element is None:
+        return ""
+    text = element[1]
+    if text.startswith("url:"):
+        return f"a space is missing in the line above, write - url: {text.removeprefix('url:')[:200]}"
+    return f"an element with keys begins with one, write the line above as - url: {text[:200]}"
 
 
 def shown(text: str) -> str:

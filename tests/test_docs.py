@@ -58,7 +58,7 @@ from exporter.server.service import Options, Service
 from exporter.yaml_lines import ConfigError
 from tests.golden.scenes import seen
 from tests.golden.values import Scene, certificate, facts, target
-from tests.support.readme import MANUAL, README, REPOSITORY, code, fenced, sections, table, whole_text
+from tests.support.readme import MANUAL, README, REPOSITORY, code, fenced, pasted, sections, table, whole_text
 from tests.support.screen import screen
 
 EXAMPLE = REPOSITORY / "exporter" / "config" / "example.yml"
@@ -152,9 +152,9 @@ def numbers(cell: str) -> set[str]:
 
 def commands() -> list[list[str]]:
     """
-    Every command that is shown, as words.
+    Every command that the manual shows, as words; `test_first_steps.py` runs those of the README.
     """
-    lines = [line for block in fenced("sh") for line in block.splitlines()]
+    lines = [line for block in fenced("sh", manual()) for line in block.splitlines()]
     lines += [
         line.removeprefix("$ ")
         for block in fenced("console")
@@ -163,6 +163,13 @@ def commands() -> list[list[str]]:
     ]
     # What follows > is the shell's.
     return [shlex.split(part.partition(" >")[0]) for line in lines for part in line.split(" && ")]
+
+
+def manual() -> str:
+    """
+    All chapters.
+    """
+    return whole_text().removeprefix(README.read_text(encoding="utf-8"))
 
 
 def yaml_blocks(*, prometheus: bool) -> list[str]:
@@ -292,9 +299,9 @@ def test_label_values_are_described_where_the_metrics_are() -> None:
 @pytest.mark.parametrize(
     ("section", "advice"),
     [
-        ("Why a probe failed", FAILURES),
-        ("Why a client would refuse", FAULTS),
-        ("What will hurt later", HAZARDS),
+        ("Probe failures", FAILURES),
+        ("Verification failures", FAULTS),
+        ("Hazards", HAZARDS),
     ],
 )
 def test_each_reason_is_described_with_what_the_exporter_says_to_do(
@@ -549,49 +556,19 @@ def test_each_prometheus_configuration_of_the_readme_is_good(block: str, tmp_pat
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_alerting_works_as_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    The README's commands on alerting, one after the other beside the prometheus.yml there: all is good.
-    """
-    monkeypatch.chdir(tmp_path)
-    rest = README.read_text(encoding="utf-8").partition("\n### With Prometheus and Alertmanager\n")[2]
-    section = rest.partition("\n### ")[0]
-    (block,) = (one for one in yaml_blocks(prometheus=True) if "rule_files" in one and one in section)
-    Path("prometheus.yml").write_text(block, encoding="utf-8")
-    # Some of them stand under Upgrade again.
-    shown = [one for one in dict.fromkeys(map(tuple, commands())) if f"{shlex.join(one)}\n" in section]
-    for program, *arguments in shown:
-        match program:
-            case "expiry-exporter":
-                assert main.main(arguments) == 0
-            case "promtool" | "amtool":
-                checked = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-                assert checked.returncode == 0, checked.stdout + checked.stderr
-            case _:
-                (file,) = (one.removeprefix("--config.file=") for one in arguments)
-                assert Path(file).is_file()
-
-    assert [program for program, *_ in shown] == [
-        "expiry-exporter",
-        *["promtool"] * 2,
-        "amtool",
-        "prometheus",
-        "alertmanager",
-    ]
-
-
 def test_alerting_is_shown_with_the_scrape_that_is_shown_first() -> None:
     """
-    A reader who replaces the one prometheus.yml by the other scrapes as before.
+    A reader who replaces the README's prometheus.yml by the manual's scrapes as before.
     """
-    whole, plain, *_ = (one for one in yaml_blocks(prometheus=True) if "scrape_configs" in one)
+    (whole,) = (one.partition("\n")[2].removesuffix("END") for one in pasted() if "<<'END'" in one)
+    plain, *_ = (one for one in yaml_blocks(prometheus=True) if "scrape_configs" in one)
     assert "rule_files" in whole
 
     assert yaml.safe_load(whole)["scrape_configs"] == yaml.safe_load(plain)["scrape_configs"]
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_each_command_of_the_readme_exists(command: list[str]) -> None:
+def test_each_command_of_the_manual_exists(command: list[str]) -> None:
     """
     Each command is one that is here, with flags, modules, paths and routes that are.
     """
@@ -602,7 +579,7 @@ def test_each_command_of_the_readme_exists(command: list[str]) -> None:
             # Ends the test (SystemExit) when a flag or a command does not exist.
             main.parser().parse_args(arguments)
         case "promtool" | "amtool" | "prometheus" | "alertmanager":
-            # Run by the test of alerting.
+            # Run by `test_first_steps.py`.
             assert arguments
         case "python":
             assert arguments[0] == "-m"

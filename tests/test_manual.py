@@ -11,6 +11,7 @@ import pytest
 from tests.support.readme import DOCUMENTS, MANUAL, README, REPOSITORY, anchors, prose, whole_text
 
 CHAPTERS = sorted(MANUAL.glob("*.md"))
+RUNBOOKS = sorted((REPOSITORY / "alerts" / "runbooks").glob("*.md"))
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 
@@ -76,6 +77,29 @@ def test_nothing_is_said_twice() -> None:
     words = Counter(" ".join(part.split()) for part in parts)
 
     assert [part for part, count in words.items() if count > 1 and len(part.split()) >= 10] == []
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *RUNBOOKS], ids=lambda path: path.stem)
+def test_sentences_are_short(document: Path) -> None:
+    """
+    A tired reader keeps 45 words in mind at most; what stands behind a colon or a semicolon counts too.
+    """
+    parts = re.split(r"\n{2,}|\n(?=\s*(?:[-*]|\d+\.) )", prose(document))
+    text = (" ".join(part.split()) for part in parts if not part.lstrip().startswith(("|", "#", "!")))
+    sentences = (one for part in text for one in re.split(r"(?<=[.!?])\s+|(?<=:)\s+(?=[A-Z`*])", part))
+
+    assert [one for one in sentences if len(one.split()) > 45] == []
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *RUNBOOKS], ids=lambda path: path.stem)
+def test_phrases_that_readers_stumbled_over_do_not_come_back(document: Path) -> None:
+    """
+    Each of them needed a second reading.
+    """
+    text = " ".join(prose(document).lower().split())
+    stumbles = ("in any case", "of use there", "no use there", "once in a file", "content by now", "run out")
+
+    assert [one for one in stumbles if one in text] == []
 
 
 @every_document

@@ -57,7 +57,7 @@ def test_the_wheel_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
     assert reasons == set(REASONS.items())
     assert all(f"<bdi>{name}</bdi>" in page for name in STATES)
     assert ".badge" in style
-    assert "healthy: certificate ends" in calendar
+    assert "healthy: certificate expires" in calendar
     assert "Traceback" not in page
     assert all(f'href="{path.stem}"' in chapters for path in (ROOT / "exporter" / "manual").iterdir())
     assert '<h1 id="expirysoon">' in runbook

@@ -35,7 +35,7 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
         "--config.file",
         dest="config_file",
         metavar="FILE",
-        help="look at the targets of this configuration, or at those of them that are named",
+        help="probe the targets of this configuration, or those of them that are named",
     )
     parser.add_argument(
         "--state.path",
@@ -48,7 +48,7 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
         "--policy",
         choices=sorted(BUILT_IN),
         metavar="NAME",
-        help=f"how it is renewed: {', '.join(sorted(BUILT_IN))} (default: by kind; servers: automatic)",
+        help=f"the policy to judge by: {', '.join(sorted(BUILT_IN))} (default: by kind; servers: automatic)",
     )
     parser.add_argument("--ca-file", metavar="FILE", help="trust anchors, PEM (default: the system's)")
     parser.add_argument(
@@ -107,7 +107,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--web.config.file",
         dest="web_config",
         metavar="FILE",
-        help="TLS, passwords and headers of the port, in exporter-toolkit's format (default: none of them)",
+        help="TLS, passwords and headers of the port, in exporter-toolkit's format (default: none)",
     )
     parser.add_argument(
         "--web.enable-lifecycle",
@@ -121,7 +121,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=_seconds,
         default=0.5,
-        help="taken off Prometheus's scrape timeout, for the answer to arrive in time (default: %(default)g)",
+        help="taken off Prometheus's scrape timeout, so the answer arrives in time (default: %(default)g)",
     )
     parser.add_argument(
         "--metrics.compat",
@@ -136,11 +136,11 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=positive,
         default=CONCURRENCY,
-        help="looks under way at a time (default: %(default)s)",
+        help="probes at a time (default: %(default)s)",
     )
     for flag, name, default, words in (
-        ("--sweep.per-address", "per_address", USUAL.most, "looks under way at a time"),
-        ("--sweep.per-address-rate", "per_address_rate", USUAL.rate, "new looks in a second"),
+        ("--sweep.per-address", "per_address", USUAL.most, "probes at a time"),
+        ("--sweep.per-address-rate", "per_address_rate", USUAL.rate, "new probes a second"),
     ):
         parser.add_argument(
             flag,
@@ -155,7 +155,7 @@ def add_server_flags(parser: argparse.ArgumentParser) -> None:
         dest="processes",
         metavar="N",
         type=positive,
-        help="processes that look at servers; 1: no other than the first (default: from 500 servers on one "
+        help="processes that probe servers; 1: only the first (default: from 500 servers on, one "
         "for each processor, at most 4)",
     )
 
@@ -175,7 +175,7 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
         "--config.check",
         dest="config_check",
         action="store_true",
-        help="say what is wrong with the configuration, and exit",
+        help="list all faults of the configuration, and exit",
     )
     parser.add_argument(
         "--state.path",
@@ -191,7 +191,7 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         default=0,
-        help="which share of the targets this replica looks at, from 0 (default: %(default)s)",
+        help="which share of the targets this replica probes, from 0 (default: %(default)s)",
     )
     parser.add_argument(
         "--shard.total",

@@ -43,11 +43,11 @@ from exporter.report.status import URGENCY, Finding, Level, Status, worst
 from exporter.report.times import span
 
 DESCRIPTION = """\
-Look once and print what is found, the most urgent first: what ends when, whether
+Probe once and print what is found, the most urgent first: what expires when, whether
 clients trust it, why it can't be seen, and what to do about it.
 
-In the table, a bar is what is left of a lifetime, and its mark is where the renewal
-is due: a bar shorter than that is overdue. When the output is no terminal, the table
+In the table, a bar shows how much of a lifetime is left. The mark in it is where the
+renewal is due: a shorter bar is overdue. If the output is not a terminal, the table
 has one line for each item, for grep, awk and sort.
 """
 
@@ -56,9 +56,9 @@ EXAMPLES = """\
 exit code, the most urgent of all:
   0  fine
   1  warning: the renewal is late or due, clients refuse it and always did, or something
-     will hurt later
-  2  critical: the end is near or over; or wrong usage
-  3  unknown: it could not be seen, or not be checked as asked; or a bad configuration
+     will fail later
+  2  critical: it expires soon or has expired; or wrong usage
+  3  unknown: it could not be probed, or not be checked as asked; or a bad configuration
 
 examples:
   expiry-exporter check example.com
@@ -80,14 +80,14 @@ examples:
       with the deadlines of a certificate that somebody must order
 
   expiry-exporter check --config.file=expiry.yml | awk '$6 < 30 {print $2, $6}'
-      what ends in less than 30 days, and what could not be seen (-)
+      what expires in less than 30 days, and what could not be probed (-)
 
   expiry-exporter check --output json https://example.com | jq '.endpoints[].findings'
       for a program
 """
 
 
-HEADINGS = ("STATE", "TARGET", "LOCATION", "ITEM", "ENDS", "DAYS", "WHAT TO KNOW")
+HEADINGS = ("STATE", "TARGET", "LOCATION", "ITEM", "EXPIRES", "DAYS", "WHAT TO KNOW")
 """Headings of the plain table."""
 
 
@@ -355,7 +355,7 @@ class _Table:
         """
         if self._shown:
             place = Text(self._place("TARGET", "LOCATION"), "dim")
-            values = self._values("ITEM", padded("LIFE", self._bar), "LEFT", "ENDS (UTC)")
+            values = self._values("ITEM", padded("LIFE", self._bar), "LEFT", "EXPIRES (UTC)")
             self._write_columns(place, values)
         for level in reversed(URGENCY):
             group = [one for one in self._shown if one.level is level]
@@ -410,7 +410,7 @@ class _Table:
             self._out.line(place or Text(), 2)
         else:
             end = line.judged.item.not_after
-            left = span(end - self._now) if end >= self._now else "ended"
+            left = span(end - self._now) if end >= self._now else "expired"
             life = bar(line.judged, self._now, self._bar, self._out.glyphs)
             values = self._values(line.name, life, left, minute(end))
             if place is None and self._stacked:

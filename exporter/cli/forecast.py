@@ -49,15 +49,15 @@ UNCHECKED_LINES = 5
 
 
 DESCRIPTION = """\
-Look once and tell which notifications will come on which day if nothing is renewed
+Probe once and say which notifications will come on which day if nothing is renewed
 and nothing else changes, as the rules and the Alertmanager example of
 `expiry-exporter alerts` send them: what fires now, then day by day, grouped by week.
-The first one about each thing is in colour; what follows says it again, louder.
+The first one about each item is in colour; later ones about it are not.
 
-All that is wrong with one certificate, on however many targets, is one line for each
-severity, and so are alerts of one name without a certificate. What an alert that
-says more inhibits is not shown. Elsewhere than on a terminal, and as CSV and JSON,
-each alert has a line, with the number of its notification; inhibited ones have none.
+All problems of one certificate, on however many targets, are one line for each
+severity, and so are alerts of one name without a certificate. Alerts that another
+one inhibits are not shown. In a plain list, CSV and JSON each alert has a line, with
+the number of its notification; inhibited ones have none.
 """
 
 
@@ -92,7 +92,7 @@ HEADINGS = (
     "LOCATION",
     "ENDPOINTS",
     "TARGETS",
-    "ENDS",
+    "EXPIRES",
     "REASONS",
 )
 """Headings of the plain list, and in lower case of the CSV."""
@@ -379,13 +379,13 @@ class _List:
         first = "the first " if len({each.end for each in same}) > 1 else ""
         now = self._found.now
         if one.end <= now:
-            ends = f"ended {ago(now - one.end)} ({minute(one.end)})"
+            ends = f"expired {ago(now - one.end)} ({minute(one.end)})"
         elif one.end <= one.at:
-            ends = "ends then"
+            ends = "expires then"
         elif self._found.firing(one):
-            ends = f"ends in {span(one.end - now)} ({minute(one.end)})"
+            ends = f"expires in {span(one.end - now)} ({minute(one.end)})"
         else:
-            ends = f"ends {span(one.end - one.at)} later ({minute(one.end)})"
+            ends = f"expires {span(one.end - one.at)} later ({minute(one.end)})"
         targets = len({each.target for each in same})
         shared = f"; the same on {one.targets} targets" if one.targets > targets else ""
         return f"{first}{what}{ends} {where}{shared}{also}"

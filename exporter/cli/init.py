@@ -8,8 +8,9 @@ import re
 import sys
 from pathlib import Path
 
+from exporter.cli.shorthand import meant
 from exporter.config import values
-from exporter.model.urls import TargetError, url_of_host
+from exporter.model.urls import TargetError
 
 DESCRIPTION = """\
 Write a short configuration with comments, to begin with. It never replaces a file
@@ -104,11 +105,11 @@ def run(options: argparse.Namespace) -> int:
 
 def start(targets: list[str], file: Path) -> str:
     """
-    Return a configuration with these targets, URLs or hosts. Raises TargetError.
+    Return a configuration with these targets: URLs, hosts or paths. Raises TargetError.
     """
     shown = []
     for text in targets or ["https://www.example.com"]:
-        url = url_of_host(text) or text
+        url, _ = meant(text, ())
         values.url(url)
         # JSON's quotes are YAML's too.
         shown.append(

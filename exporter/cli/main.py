@@ -17,11 +17,11 @@ from exporter import __version__, logs
 from exporter.cli import arguments
 
 DESCRIPTION = """\
-Says, before an outage, that a certificate is about to run out.
+Warns you, before an outage, that a certificate is about to expire.
 
-Without a command, serves metrics to Prometheus: each scrape of /metrics looks at
-every configured target and tells when what it presents ends, when its renewal is
-due, and whether clients trust it.
+Without a command, it serves metrics to Prometheus: each scrape of /metrics probes
+every configured target and says when its certificates expire, when their renewal
+is due, and whether clients trust them.
 """
 
 
@@ -31,7 +31,7 @@ examples:
       try it: servers in every state on this machine, metrics and a status page
 
   expiry-exporter check https://example.com tls://db.internal:5432
-      look once, print a table, exit 0 (fine), 1 (warning), 2 (critical) or 3 (unknown)
+      probe once, print a table, exit 0 (fine), 1 (warning), 2 (critical) or 3 (unknown)
 
   expiry-exporter forecast --config.file=expiry.yml
       which alerts will fire on which day of the next 90, if nothing is renewed
@@ -42,30 +42,30 @@ examples:
             - https://example.com
 
   expiry-exporter --config.file=expiry.yml --config.check
-      say everything that is wrong with a configuration, and exit
+      list all faults of a configuration, and exit
 
   expiry-exporter manual
       the chapters of the manual, and a runbook for each alert
 
   kill -HUP PID, or curl -X POST http://localhost:10119/-/reload
-      load the configuration anew; a bad one changes nothing
+      reload the configuration; a bad one changes nothing
 """
 
 
 COMMANDS = {
-    "serve": "serve metrics to Prometheus; what is done without a command, too",
+    "serve": "serve metrics to Prometheus; this is also done without a command",
     "init": "write a configuration to begin with",
-    "check": "look once and print what is found, the most urgent first",
-    "forecast": "look once and tell which alerts will fire on which day",
-    "discover": "look around, and print what is found as a configuration",
+    "check": "probe once and print what is found, the most urgent first",
+    "forecast": "probe once and say which alerts will fire on which day",
+    "discover": "find targets, and print them as a configuration",
     "alerts": "write the alerting rules, the Alertmanager example, templates and runbooks",
     "dashboards": "write the Grafana dashboards",
-    "deploy": "write what runs it: compose, kubernetes, helm or systemd",
+    "deploy": "write files to run it: compose, kubernetes, helm or systemd",
     "manual": "print a chapter of the manual, or the runbook of an alert",
     "schema": "print the JSON schema of the configuration, for editors",
     "completion": "print the script that lets a shell complete commands and flags",
     "migrate": "write a configuration from those of other exporters",
-    "demo": "serve with embedded endpoints in every state",
+    "demo": "try it: TLS servers in every state on this machine, and their metrics",
 }
 """
 Each subcommand, a module beside this one, with its line in the help. Without one, `serve` is run.

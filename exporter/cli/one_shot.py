@@ -58,7 +58,7 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
         )
         timeout -= time.monotonic() - began
     if not options.urls and not config.targets:
-        warn(command, f"{options.config_file} has no targets to look at")
+        warn(command, f"{options.config_file} has no targets to probe")
         return None
     targets: dict[str, Target] = {}
     configured = dict.fromkeys(target.name for target in config.targets)

@@ -130,7 +130,8 @@ def _check_config(file: str, web_config: str | None) -> int:
         sys.stderr.write(f"warning: {warning}\n")
     for warning in config.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    sys.stdout.write(f"{file}: good, {len(config.targets)} targets\n")
+    count = len(config.targets)
+    sys.stdout.write(f"{file}: good, {count} target{'' if count == 1 else 's'}\n")
     return 0
 
 

@@ -60,7 +60,8 @@ def content(path: str) -> bytes:
     # ValueError: a path with a NUL in it.
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}")]) from None
+        hint = " (`expiry-exporter init` writes one)" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}{hint}")]) from None
 
 
 def parse(data: bytes, file: str, environ: Mapping[str, str]) -> Config:

@@ -107,7 +107,7 @@ def helm(wanted: Wanted, bundle: Bundle) -> Deployment:
     chart = {
         "apiVersion": "v2",
         "name": NAME,
-        "description": "Tells Prometheus what is about to run out",
+        "description": "Tells Prometheus what is about to expire",
         "type": "application",
         "version": wanted.version,
         "appVersion": wanted.version,

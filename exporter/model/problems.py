@@ -74,14 +74,14 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
     {
         Problem.PASSED: Meaning(
             "ExpiryPassed",
-            {CRITICAL: "It has run out, and clients refuse it."},
+            {CRITICAL: "It has expired, and clients refuse it."},
             "what is in place now has not expired",
             _WAYS_TO_THE_END,
             frozenset({Problem.NOT_TRUSTED}),
         ),
         Problem.SOON: Meaning(
             "ExpirySoon",
-            _both("Its end is near, and a person must renew it."),
+            _both("It expires soon, and a person must renew it."),
             "one that lasts longer is in place",
             frozenset({Problem.RENEWAL_OVERDUE}),
         ),
@@ -98,7 +98,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
         Problem.CHAIN_ENDS_FIRST: Meaning(
             "ExpiryChainEndsBeforeLeaf",
-            _both("An intermediate certificate that is served ends before the leaf does."),
+            _both("An intermediate certificate that is served expires before the leaf."),
             "the chain lasts as long as the leaf",
         ),
         Problem.AUTHORITY_ENDING: Meaning(
@@ -113,12 +113,12 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
         Problem.SIGNATURE_STALE: Meaning(
             "ExpirySignatureStale",
-            _both("A signed list, staple or zone should have been signed anew by now."),
+            _both("A signed list, staple or zone should have been signed again by now."),
             "it is signed anew",
         ),
         Problem.WENT_BACKWARDS: Meaning(
             "ExpiryWentBackwards",
-            {WARNING: "What is served now ends and began before what was served before."},
+            {WARNING: "An older certificate is served again."},
             "no older certificate is served any more",
         ),
         Problem.IDENTITY_CHANGED: Meaning(
@@ -128,7 +128,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
         Problem.FOREIGN_ISSUER: Meaning(
             "ExpiryForeignIssuer",
-            {CRITICAL: "It was issued by none of the CAs that are said to issue it."},
+            {CRITICAL: "None of the expected CAs issued it."},
             "one of the expected CAs issued what is in place now",
             frozenset({Problem.IDENTITY_CHANGED, Problem.WENT_BACKWARDS}),
         ),
@@ -144,7 +144,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
         Problem.PROBE_FAILING: Meaning(
             "ExpiryProbeFailing",
-            _both("It can't be seen, so nobody knows when what it serves ends."),
+            _both("It can't be seen, so nobody knows when its certificate expires."),
             "it can be seen again",
         ),
         Problem.DOMAIN_STATUS: Meaning(
@@ -152,7 +152,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
             {
                 CRITICAL: "The registry is taking a domain away, has, or will unless somebody pays.",
                 WARNING: (
-                    "The registry moved the end of a domain by itself, which holds only if somebody pays."
+                    "The registry moved the end of a domain by itself, and undoes that if nobody pays."
                 ),
             },
             "the registry's status of the domain is in order",
@@ -161,7 +161,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         ),
         Problem.RENEWAL_BLOCKED: Meaning(
             "ExpiryRenewalBlocked",
-            {WARNING: "The next renewal will be refused as things stand in the DNS."},
+            {WARNING: "With the current DNS records, the next renewal will be refused."},
             "nothing in the DNS stops the next renewal",
             lasts={WARNING: 900.0},
         ),

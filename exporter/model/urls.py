@@ -112,7 +112,7 @@ SCHEMES: dict[str, Scheme] = {
 """Schemes that can be probed."""
 
 
-ALL_SCHEMES = "`expiry-exporter check --help` lists all"
+ALL_SCHEMES = "`expiry-exporter check --help` lists every scheme"
 """Where a person finds every scheme, for messages: they are too many for one."""
 
 
@@ -302,14 +302,33 @@ def _with_scheme(text: str) -> str:
         return f"did you mean {near[0]}:{rest}?"
     if near:
         return f"did you mean {near[0]}://{rest.lstrip('/')}?"
-    host = url_of_host(text.lstrip("/").partition("/")[0])
-    if re.match(r"/(?!/)|\.\.?/|~", text) or _FILE.search(text):
+    if is_path(text):
         return f"{_whole_path(text)}."
-    return f"write {host or 'https://' + text.lstrip('/')}, or another scheme."
+    host = url_of_host(text.lstrip("/").partition("/")[0])
+    if host is None:
+        return "a URL begins with one, such as https://www.example.com."
+    return f"write {host}{_port_to_add(host)}, or another scheme."
 
 
-_FILE = re.compile(r"/.*\.(pem|crt|cer|cert|der|p12|pfx|p7b|jks|key|conf|ya?ml)$", re.IGNORECASE)
-"""A path that ends like that of a file that holds certificates."""
+def _port_to_add(url: str) -> str:
+    """
+    Return what a URL lacks whose scheme has no usual port.
+    """
+    scheme, _, place = url.partition("://")
+    return "" if SCHEMES[scheme].default_port or re.search(r":[0-9]+$", place) else ":PORT"
+
+
+_PATH = re.compile(
+    r"/(?!/)|\.\.?/|~|[^:]*\.(pem|crt|cer|cert|der|p12|pfx|p7b|jks|key|conf|ya?ml)$", re.IGNORECASE
+)
+"""What begins like a path, or ends like that of a file that holds certificates."""
+
+
+def is_path(text: str) -> bool:
+    """
+    Return whether a text without a scheme can only be meant as the path of a file.
+    """
+    return _PATH.match(text) is not None
 
 
 def _whole_path(path: str) -> str:
@@ -318,7 +337,8 @@ def _whole_path(path: str) -> str:
     """
     if path.startswith("/"):
         return f"write file:///{path.lstrip('/')}"
-    return f"write the whole path of a file, file:///DIRECTORY/{path.removeprefix('./')}"
+    below = re.sub(r"^(\.\.?/|~[^/]*/)+", "", path)
+    return f"write the whole path of a file, file:///DIRECTORY/{below}"
 
 
 def url_of_host(text: str) -> str | None:
@@ -428,9 +448,12 @@ def _port_fault(text: str, error: ValueError) -> str:
     """
     scheme, _, rest = text.partition("://")
     place = rest.partition("/")[0]
-    if parse_ip(place) is not None:
-        return f"an IPv6 address stands in brackets, write {scheme}://[{place}]"
     host, _, port = place.rpartition(":")
+    if parse_ip(place) is not None:
+        write = f"{scheme}://[{place}]"
+        # The last number may be one of the address as well as a port.
+        other = f", or {scheme}://[{host}]:{port}" if parse_ip(host) is not None and port.isdigit() else ""
+        return f"an IPv6 address stands in brackets, write {write}{_port_to_add(write)}{other}"
     if host and not place.endswith("]") and "[" not in port + host.rpartition("]")[2]:
         return f"{port!r} is not a port: ports are numbers from 1 to 65535"
     return str(error)

@@ -23,7 +23,7 @@ from exporter.net.named_files import NamedFiles
 from exporter.net.resolver import RESOLVE_TIMEOUT, Addresses, Resolver, choose, has_route
 
 if TYPE_CHECKING:
-    from exporter.net.dns import Resolution  # noqa: TC004 - see `resolution`
+    from exporter.net.dns import Resolution
 
 
 @dataclass(slots=True)
@@ -72,9 +72,11 @@ class Network:
     @cached_property
     def resolution(self) -> "Resolution":
         """
-        Queries to name servers. Its library is large, and many never need it.
+        Queries to name servers.
         """
-        return Resolution(self.loop)
+        from exporter.net import dns  # noqa: PLC0415 - its library is large, and many never need it
+
+        return dns.Resolution(self.loop)
 
     def close(self) -> None:
         """

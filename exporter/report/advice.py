@@ -248,8 +248,8 @@ IDENTITY_CHANGED = (
 
 
 NEEDLESS = (
-    "Remove it from the chain that the server sends, and reload the server: it has ended, clients do without "
-    "it, and some old ones stumble over it."
+    "Remove it from the chain that the server sends, and reload the server: it has expired, clients do not "
+    "need it, and some old clients fail because of it."
 )
 """For a CA certificate that has ended and is still sent, without which clients accept the server."""
 

@@ -65,7 +65,7 @@ def parts(entries: Iterable[Entry], seen_at: float, external_url: str | None, na
     Yield the calendar in parts, in their order: its head, each event, its end.
     """
     moments = sorted(_moments(entries), key=lambda one: (one.when < seen_at - PAST, one.when))
-    words = "When renewals are due, and when what they renew becomes critical and ends."
+    words = "When renewals are due, and when what they renew becomes critical and expires."
     if len(moments) > EVENT_LIMIT:
         words += f" The first {EVENT_LIMIT} of {len(moments)} events: ask for fewer with ?label=NAME=VALUE."
     yield b"".join(
@@ -109,7 +109,7 @@ def _moments(entries: Iterable[Entry]) -> Iterator[Moment]:
         what = _what(place.judged)
         yield Moment("renewal_due", f"renewal of the {what} is due", due.renewal_due, place, others)
         yield Moment("critical", f"{what} is critical", max(due.warning, due.critical), place, others)
-        yield Moment("end", f"{what} ends", place.judged.item.not_after, place, others)
+        yield Moment("end", f"{what} expires", place.judged.item.not_after, place, others)
 
 
 def _what(judged: JudgedItem) -> str:
@@ -123,7 +123,7 @@ def _event(one: Moment, when: str, seen_at: float, external_url: str | None) -> 
     words = [f"At {row.label}, from {date(item.not_before)} to {date(item.not_after)}."]
     if one.others:
         endpoints = "1 other endpoint has" if one.others == 1 else f"{one.others} other endpoints have"
-        words.append(f"{endpoints} one that ends then or later.")
+        words.append(f"{endpoints} one that expires then or later.")
     if item.certificate is not None:
         words.append(f"Subject: {item.certificate.subject}")
         words.append(f"Issuer: {item.certificate.issuer}")

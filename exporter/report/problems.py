@@ -240,7 +240,7 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     past, seen = onset.known.past, onset.known.seen_at
     before, trusted_at = past.previous.get(item.name), past.trusted_at
     if before is not None and rolled_back_at(onset.known, item) is not None:
-        return f"an older one is served again: the one before it ends on {date(before.not_after)}"
+        return f"an older one is served again: the one before it expires on {date(before.not_after)}"
     if changed and before is not None:
         return f"issuer and key changed lately, from {issuer_of(before)} to {issuer_of(item)}"
     # Clients accepted it, and it came before the last probe; or its predecessor had the same.

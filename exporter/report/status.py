@@ -192,11 +192,11 @@ def _ends(onset: Onset, judged: JudgedItem, now: float) -> str:
     item, due = judged.item, judged.deadlines
     left = item.not_after - now
     if judged.needless:
-        return f"{_named(item)} ended {ago(-left)} and is dead weight: clients accept the server without it"
+        return f"{_named(item)} expired {ago(-left)} and is dead weight: clients accept the server without it"
     if left < 0:
         words = f"{_named(item)} EXPIRED {ago(-left)}, on {date(item.not_after)}"
     else:
-        words = f"{_named(item)} ends in {span(left)}, on {date(item.not_after)}"
+        words = f"{_named(item)} expires in {span(left)}, on {date(item.not_after)}"
     if onset.problem is Problem.CHAIN_ENDS_FIRST:
         return f"{words}, before the leaf does"
     if onset.problem is Problem.NOT_DEPLOYED:
@@ -209,7 +209,8 @@ def _ends(onset: Onset, judged: JudgedItem, now: float) -> str:
 def _went_backwards(row: EndpointRow, item: Item, at: float, now: float) -> str:
     when, before = row.held.past.changed_at.get(item.name, at), row.held.past.previous.get(item.name)
     words = (
-        f"{_named(item)} went backwards {ago(now - when)}, on {date(when)}: it ends on {date(item.not_after)}"
+        f"{_named(item)} went backwards {ago(now - when)}, on {date(when)}: "
+        f"it expires on {date(item.not_after)}"
     )
     return words if before is None else f"{words}, the one before it on {date(before.not_after)}"
 
@@ -263,7 +264,7 @@ def _notes(row: EndpointRow, said: Collection[str | None], now: float) -> Iterat
         words = f"{_named(item)} EXPIRED {ago(now - item.not_after)}, on {date(item.not_after)}"
         what_to_do = advice.renewal(item.kind, judged.policy)
         if item.kind is Kind.AUTHORITY:
-            words = f"{_named(item)} ended {ago(now - item.not_after)}: its successor stands beside it"
+            words = f"{_named(item)} expired {ago(now - item.not_after)}: its successor stands beside it"
             what_to_do = advice.REPLACED
         yield Finding(Level.OK, words, what_to_do, item.name)
 

@@ -12,7 +12,7 @@ from exporter.server.pages.shelves import Document, Shelf
 CHAPTERS = (
     *("install", "configuration", "servers", "files", "kubernetes", "domains", "dns", "revocation"),
     *("discovery", "metrics", "reasons", "policies", "alerting", "pages-and-api", "dashboards"),
-    *("scaling", "security", "comparison"),
+    *("scaling", "security", "comparison", "glossary"),
 )
 """The chapters of the manual in the order in which they are read. Each is a file NAME.md."""
 

@@ -58,7 +58,7 @@ def test_the_table_has_the_most_urgent_first() -> None:
     One line for each endpoint, and the counts; a name in brackets is a name.
     """
     lines = table(mixed())
-    assert lines[0].split() == ["STATE", "TARGET", "LOCATION", "ITEM", "ENDS", "DAYS", "WHAT", "TO", "KNOW"]
+    assert " ".join(lines[0].split()) == "STATE TARGET LOCATION ITEM EXPIRES DAYS WHAT TO KNOW"
     assert [line.split()[:6] for line in lines[1:5]] == [
         ["CRITICAL", "ended", ADDRESS, "leaf", "2027-01-14T08:00:00Z", "-1.0"],
         ["UNKNOWN", "[bold]gone", ADDRESS, "-", "-", "-"],
@@ -118,7 +118,7 @@ def test_each_item_with_a_deadline_has_a_line() -> None:
         ("OK", "leaf-ecdsa", "75.0"),
     ]
     line = table(several())[1]
-    assert line.index("certificate leaf-rsa ends in 10 d") < line.index(
+    assert line.index("certificate leaf-rsa expires in 10 d") < line.index(
         "not trusted: words about name_mismatch"
     )
     assert table(several())[-1] == "0 critical, 0 unknown, 1 warning, 0 ok"
@@ -136,7 +136,7 @@ def test_sentences_do_not_run_together() -> None:
         FoundFault(Fault.REVOKED, "It is so."),
     )
     (line,) = table(scene)[1:-1]
-    assert "  not trusted: It has a DSA key; not trusted: It is so; certificate ends in 20 d" in line
+    assert "  not trusted: It has a DSA key; not trusted: It is so; certificate expires in 20 d" in line
 
 
 def test_an_ellipsis_is_no_full_stop() -> None:

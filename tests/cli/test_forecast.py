@@ -128,7 +128,7 @@ def test_one_certificate_on_many_targets_is_one_line(monkeypatch: pytest.MonkeyP
     text = " ".join(shown.plain.split())
     assert text.count("service-0, service-1, service-2 and 3 more targets") == 1
     assert text.count("service-0 and 5 more targets") == 2
-    assert "ends 25 d 12 h later (2027-02-12 08:00) at 6 endpoints of 6 targets" in text
+    assert "expires 25 d 12 h later (2027-02-12 08:00) at 6 endpoints of 6 targets" in text
 
 
 def test_the_first_alert_about_a_thing_is_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_each_alert_says_where_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     forecast_command.print_text(forecast(scene.rows(), NOW, 1), shown)
     text = " ".join(shown.plain.split())
     places = "192.0.2.1:443 and 2 other endpoints"
-    assert f"shop intermediate certificate chain-1 ends in 50 d 0 h (2027-03-06 08:00) at {places}" in text
+    assert f"shop intermediate certificate chain-1 expires in 50 d 0 h (2027-03-06 08:00) at {places}" in text
     assert f"shop name_mismatch, weak_key at {places}" in text
 
 
@@ -200,7 +200,7 @@ def test_the_csv_has_the_columns_and_times() -> None:
         "location": ADDRESS,
         "endpoints": "1",
         "targets": "1",
-        "ends": iso(NOW + 75 * DAY),
+        "expires": iso(NOW + 75 * DAY),
         "reasons": "",
     }
 

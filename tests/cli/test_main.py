@@ -234,7 +234,7 @@ def test_the_help_of_check_lists_every_scheme(capsys: pytest.CaptureFixture[str]
     """
     (listed,) = re.findall(r"\nschemes:\n((?:  .+\n)+)", help_of(capsys, "check"))
     assert [one.rstrip("/").rstrip(":") for one in re.split(r",\s+", listed.strip())] == sorted(SCHEMES)
-    assert ALL_SCHEMES == "`expiry-exporter check --help` lists all"
+    assert ALL_SCHEMES == "`expiry-exporter check --help` lists every scheme"
 
 
 def test_the_version_is_told() -> None:
@@ -383,7 +383,7 @@ def test_a_good_configuration_is_called_good(config: Path, capsys: pytest.Captur
     config.write_text("targets: [{url: 'https://x.example', ca_file: missing.pem}]\n", encoding="utf-8")
     assert main.main([f"--config.file={config}", "--config.check"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == f"{config}: good, 1 targets\n"
+    assert captured.out == f"{config}: good, 1 target\n"
     assert captured.err.startswith("warning: ")
 
 
@@ -664,7 +664,7 @@ def test_a_configuration_without_targets_is_unknown(
     An empty list is easily written by mistake.
     """
     assert main.main([command, f"--config.file={config}"]) == 3
-    assert capsys.readouterr().err == f"expiry-exporter {command}: {config} has no targets to look at\n"
+    assert capsys.readouterr().err == f"expiry-exporter {command}: {config} has no targets to probe\n"
 
 
 def forecast(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -681,7 +681,8 @@ def test_a_forecast_tells_what_will_fire(two_files: Path, capsys: pytest.Capture
     """
     status, output, errors = forecast(capsys, f"--config.file={two_files}", "--days=60")
     assert (status, errors) == (0, "")
-    told = [tuple(line.split()[:4]) for line in output.splitlines()[1:-1]]
+    rows = (line.split() for line in output.splitlines()[1:-1])
+    told = [(when, *what) for when, _, *what in (row[:5] for row in rows)]
     assert [(when == "now", *what) for when, *what in told] == [
         (True, "warning", "ExpirySoon", "bought"),
         (False, "critical", "ExpirySoon", "bought"),

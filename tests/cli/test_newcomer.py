@@ -45,6 +45,9 @@ def test_init_writes_a_configuration_that_loads(
         "smtp://mail.example.com",
         "file:///etc/ssl/*.pem",
     ]
+    Path("web.pem").touch()
+    assert run("init", "web.pem", "--output-file", "-") == 0
+    assert f"\n  - file://{tmp_path}/web.pem\n" in capsys.readouterr().out
     before = Path("expiry.yml").read_text("utf-8")
     assert run("init") == 1
     assert "--force" in capsys.readouterr().err

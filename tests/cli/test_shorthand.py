@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.shorthand import IGNORED, meant, named
+from exporter.cli.shorthand import IGNORED, NOT_CONFIGURED, meant, named
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,11 @@ from exporter.cli.shorthand import IGNORED, meant, named
         ("https://example.com", "https://example.com"),
         ("pem+https://example.com/ca.pem", "pem+https://example.com/ca.pem"),
         ("domain:example.com", "domain:example.com"),
-        ("certs/web.pem", "certs/web.pem"),
+        ("", ""),
         ("http://example.com/path", "http://example.com/path"),
         ("no host", "no host"),
+        # A slash alone is no path.
+        ("www.example.com/", "https://www.example.com"),
     ],
 )
 def test_a_host_is_completed_by_its_port(text: str, url: str) -> None:
@@ -44,6 +46,7 @@ def test_a_host_is_completed_by_its_port(text: str, url: str) -> None:
         ("https://example.com/a/path?q", "https://example.com"),
         ("https://example.com:8443/a", "https://example.com:8443"),
         ("example.com/a/path", "https://example.com"),
+        ("example.com:8443/a", "tls://example.com:8443"),
     ],
 )
 def test_the_path_of_a_page_is_ignored_and_that_is_said(text: str, url: str) -> None:
@@ -66,6 +69,26 @@ def test_a_path_that_exists_is_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
     assert meant(str(tmp_path / "50% off.pem"), ()) == (f"{root}/50%25%20off.pem", "")
     assert meant("certs", ()) == (f"{root}/certs/**", "")
     assert meant("example.com", ()) == (f"{root}/example.com", "")
+
+
+@pytest.mark.parametrize("text", ["web.pem", "certs/web.pem", "./web.txt", "/etc/ssl/x", "../WEB.CRT"])
+def test_what_can_only_be_a_path_is_one_also_where_no_file_is(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    No name is looked up for it: the probe says that there is no such file.
+    """
+    monkeypatch.chdir(tmp_path)
+    assert meant(text, ()) == (f"file://{tmp_path.joinpath(text)}", "")
+
+
+def test_a_word_that_may_be_a_misspelt_name_is_told() -> None:
+    """
+    Where the configuration has names; without one, it is a host like others.
+    """
+    assert meant("shp", ["shop"]) == ("https://shp", f"shp: {NOT_CONFIGURED}")
+    assert meant("shp", ()) == ("https://shp", "")
+    assert meant("shp.example.com", ["shop"]) == ("https://shp.example.com", "")
 
 
 def test_a_configured_name_goes_before_all() -> None:

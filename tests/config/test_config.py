@@ -121,6 +121,20 @@ BAD_FILES = {
             "(a value with ': ' in it needs quotes, else check the indentation)"
         ),
     ),
+    "space missing after a key": (
+        "targets:\n- url:https://a.example\n  name: a",
+        (
+            "3: is not valid YAML: mapping values are not allowed in this context "
+            "(a space is missing in the line above, write - url: https://a.example)"
+        ),
+    ),
+    "key missing": (
+        "targets:\n- https://a.example\n  name: a",
+        (
+            "3: is not valid YAML: mapping values are not allowed in this context "
+            "(an element with keys begins with one, write the line above as - url: https://a.example)"
+        ),
+    ),
     "unknown tag": (
         "targets:\n- !include https://a",
         "2: targets[0]: tags such as !!binary or !include are not supported; text with '!' needs quotes",
@@ -1544,7 +1558,10 @@ def test_unreadable_files_are_faults(tmp_path: Path) -> None:
         server.bind(path)
         for name, why in [
             (str(tmp_path), "can't be read: Is a directory"),
-            (f"{tmp_path}/absent.yml", "can't be read: No such file or directory"),
+            (
+                f"{tmp_path}/absent.yml",
+                "can't be read: No such file or directory (`expiry-exporter init` writes one)",
+            ),
             (path, "can't be read: No such device or address"),
             ("a\0b", "can't be read: embedded null byte"),
         ]:

@@ -4,6 +4,7 @@ Targets: what a URL may be, and which name is sent and verified.
 
 import ipaddress
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -95,12 +96,13 @@ def test_spaces_around_a_url_are_dropped() -> None:
 
 USERINFO = "a target's URL must not contain a user name or a password, so no '@'"
 PRINTABLE = "is not a URL: it has a space or an unprintable character in it"
-LISTED = "`expiry-exporter check --help` lists all"
+LISTED = "`expiry-exporter check --help` lists every scheme"
 OTHER = f"or another scheme. {LISTED}"
 WHOLE = "write the whole path of a file, file:///DIRECTORY/certs/web.pem"
+BEGIN = f"a URL begins with one, such as https://www.example.com. {LISTED}"
 PORTS = "is not a port: ports are numbers from 1 to 65535"
 BAD_URLS = {
-    "": f"'' has no scheme: write https://, {OTHER}",
+    "": f"'' has no scheme: {BEGIN}",
     "domian:a.example": f"'domian:a.example' has no scheme: did you mean domain:a.example? {LISTED}",
     "https//a.example": "'https//a.example' has no scheme: a colon is missing, write https://a.example. "
     + LISTED,
@@ -117,6 +119,14 @@ BAD_URLS = {
     "http:/a.example": f"'http:/a.example' has no scheme: did you mean https://a.example? {LISTED}",
     "certs/web.pem": f"'certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
     "./certs/web.pem": f"'./certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
+    "../certs/web.pem": f"'../certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
+    "~/certs/web.pem": f"'~/certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
+    "web.pem": f"'web.pem' has no scheme: {WHOLE.replace('certs/', '')}. {LISTED}",
+    "*.example.com": f"'*.example.com' has no scheme: {BEGIN}",
+    "jdbc:mysql://a": f"'jdbc:mysql://a' has no scheme: a space is missing, write jdbc: mysql://a. {LISTED}",
+    "jdbc:postgresql://a": f"'jdbc:postgresql://a' has no scheme: {BEGIN}",
+    "a.example:": f"'a.example:' has no scheme: {BEGIN}",
+    "C:\\web.txt": f"'C:\\\\web.txt' has no scheme: {BEGIN}",
     "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {WHOLE}",
     "file://certs/web.pem": f"file:// takes a whole path, which begins with a third slash: {WHOLE}",
     "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",
@@ -187,6 +197,10 @@ BAD_URLS = {
     "https://192.0.2.01": "'192.0.2.01' is neither a host name nor a complete IPv4 address",
     "https://[::1": "'https://[::1' is not a URL: Invalid IPv6 URL",
     "https://::1": "'https://::1' is not a URL: an IPv6 address stands in brackets, write https://[::1]",
+    "https://2001:db8::1:443": "'https://2001:db8::1:443' is not a URL: an IPv6 address stands in brackets, "
+    "write https://[2001:db8::1:443], or https://[2001:db8::1]:443",
+    "tls://2001:db8::a": "'tls://2001:db8::a' is not a URL: an IPv6 address stands in brackets, "
+    "write tls://[2001:db8::a]:PORT",
     "https://[v1.x]": "'https://[v1.x]' is not a URL: only an IPv6 address stands in brackets",
     "https://bücher..example": "'bücher..example' is not an internationalised domain name: Empty Label",
 }
@@ -200,6 +214,15 @@ def test_a_bad_url_says_what_would_be_right(text: str) -> None:
     with pytest.raises(TargetError) as error:
         parse_url(text)
     assert str(error.value) == BAD_URLS[text]
+
+
+@pytest.mark.parametrize("text", BAD_URLS)
+def test_the_advised_url_is_good(text: str) -> None:
+    """
+    Whatever a message says to write is a target itself, once its words in capitals are replaced.
+    """
+    for url in re.findall(r"(?:write|or|mean|as) (?:\w+: )?([a-z+]+:\S+)", BAD_URLS[text]):
+        parse_url(url.rstrip(".,?").replace("PORT", "8443").replace("DIRECTORY", "etc"))
 
 
 @pytest.mark.parametrize(

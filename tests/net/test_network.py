@@ -23,6 +23,8 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
 from exporter.model.urls import IPAddress
 from exporter.net.connection import BITE, Connection, EndlessError, Readiness, connect, connect_error
+from exporter.net.dns import Resolution
+from exporter.net.network import Network
 from exporter.net.resolver import Resolver, choose, has_route, look_up
 from exporter.net.turns import Turns
 from tests.support import misbehaving
@@ -53,6 +55,21 @@ def test_localhost_is_resolved_by_the_system() -> None:
     found = run(resolve(socket.AF_UNSPEC))
     assert V4 in found
     assert len(set(found)) == len(found)
+
+
+def test_name_servers_are_asked_by_the_network_as_it_is() -> None:
+    """
+    As `dns:` targets, `domain:` targets and DNS checks find it: nothing has to be put there first.
+    """
+
+    async def made() -> object:
+        network = Network(asyncio.get_running_loop())
+        try:
+            return network.resolution
+        finally:
+            network.close()
+
+    assert isinstance(run(made()), Resolution)
 
 
 def test_an_unknown_name_is_not_found() -> None:
@@ -255,6 +272,8 @@ def test_a_look_up_that_hangs_does_not_keep_the_process() -> None:
     program = """
 import asyncio, threading
 from exporter.model.errors import ProbeError
+from exporter.net.dns import Resolution
+from exporter.net.network import Network
 from exporter.net.resolver import Resolver
 
 async def main():

@@ -450,5 +450,5 @@ def test_quotes_and_line_ends_in_labels_reach_the_title() -> None:
     (alert,) = found
     assert alert.labels["target"] == wild
     assert alert.labels["team"] == 'we "quote"\n'
-    assert alert.title == f"Certificate for {wild} ends in 1d 23h 59m 0s and was not renewed"
+    assert alert.title == f"Certificate for {wild} expires in 1d 23h 59m 0s and was not renewed"
     assert "192.0.2.1:443" in alert.annotations["description"]

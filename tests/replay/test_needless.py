@@ -162,7 +162,7 @@ def test_a_dead_cross_sign_is_a_warning_that_says_so(interval: float) -> None:
     assert end - interval <= found[critical].last <= end
     when = 30 * DAY
     (told,) = alerts(recording, [(warning.alert, when)])[warning.alert, when]
-    assert "has ended" in told.title
+    assert "has expired" in told.title
     assert "dead weight: clients accept the server without it" in told.title
 
 

@@ -73,7 +73,7 @@ def test_each_item_with_deadlines_has_three_events() -> None:
     assert moments(text) == {
         "shop: renewal of the certificate is due": moment(NOW + 45 * DAY),
         "shop: certificate is critical": moment(NOW + 68 * DAY),
-        "shop: certificate ends": moment(NOW + 75 * DAY),
+        "shop: certificate expires": moment(NOW + 75 * DAY),
     }
 
 
@@ -90,7 +90,7 @@ def test_its_moments_are_those_of_the_forecast(policy: Policy, lifetime: float) 
     critical = min(one.at for one in found if one.severity is Severity.CRITICAL)
     assert shown["shop: certificate is critical"] == moment(int(critical))
     (passed,) = [one.at for one in found if one.name == "ExpiryPassed"]
-    assert shown["shop: certificate ends"] == moment(passed)
+    assert shown["shop: certificate expires"] == moment(passed)
 
 
 def test_an_event_says_where_what_and_what_to_do() -> None:
@@ -205,9 +205,9 @@ def test_many_endpoints_of_a_target_have_one_event() -> None:
     )
     found = events(calendar(scene))
     assert len(found) == 3
-    assert moments(calendar(scene))["a: certificate ends"] == moment(NOW + 10 * DAY)
+    assert moments(calendar(scene))["a: certificate expires"] == moment(NOW + 10 * DAY)
     assert "At 192.0.2.2:443" in found[0]["description"]
-    assert "2 other endpoints have one that ends then or later." in found[0]["description"]
+    assert "2 other endpoints have one that expires then or later." in found[0]["description"]
 
 
 def test_several_items_are_told_apart() -> None:
@@ -217,7 +217,7 @@ def test_several_items_are_told_apart() -> None:
     scene = Scene().see(target(name="a"), seen(facts(certificate(), intermediate(end=NOW + 50 * DAY))))
     found = moments(calendar(scene))
     assert len(found) == 6
-    assert found["a: intermediate certificate chain-1 ends"] == moment(NOW + 50 * DAY)
+    assert found["a: intermediate certificate chain-1 expires"] == moment(NOW + 50 * DAY)
 
 
 def test_the_calendar_says_what_it_is() -> None:
@@ -301,6 +301,6 @@ def test_a_calendar_has_the_soonest_events_and_says_when_there_are_more() -> Non
     found = moments(text)
     assert len(found) == EVENT_LIMIT
     assert not [one for one in found if one.startswith("over")]
-    assert "0: certificate ends" in found
+    assert "0: certificate expires" in found
     words = str(icalendar.Calendar.from_ical(text)["description"])
     assert f"The first {EVENT_LIMIT} of {EVENT_LIMIT // 3 * 3 + 6} events" in words

@@ -108,7 +108,7 @@ def test_a_late_renewal_says_since_when_it_is_due() -> None:
     assert words(one, END - 20 * DAY) == [
         (
             Level.WARNING,
-            f"certificate ends in 20 d 0 h, on {date(END)}; renewal has been due for 10 d 0 h",
+            f"certificate expires in 20 d 0 h, on {date(END)}; renewal has been due for 10 d 0 h",
         )
     ]
 
@@ -118,7 +118,7 @@ def test_a_near_end_is_critical() -> None:
     With the time that is left.
     """
     one = row(facts(certificate(begin=END - 90 * DAY, end=END)))
-    assert words(one, END - 2 * DAY) == [(Level.CRITICAL, f"certificate ends in 2 d 0 h, on {date(END)}")]
+    assert words(one, END - 2 * DAY) == [(Level.CRITICAL, f"certificate expires in 2 d 0 h, on {date(END)}")]
 
 
 def test_an_end_that_is_over_is_critical_and_said_once() -> None:
@@ -149,7 +149,7 @@ def test_an_intermediate_that_ends_first_is_named() -> None:
     assert words(one, end - DAY) == [
         (
             Level.CRITICAL,
-            f"intermediate certificate chain-1 ends in 1 d 0 h, on {date(end)}, before the leaf does",
+            f"intermediate certificate chain-1 expires in 1 d 0 h, on {date(end)}, before the leaf does",
         )
     ]
 
@@ -179,7 +179,7 @@ def test_one_of_two_certificates_is_named() -> None:
         Seen(Chain((certificate(),), "ecdsa"), TLS),
     )
     assert words(row(found)) == [
-        (Level.CRITICAL, f"certificate leaf-rsa ends in 1 d 0 h, on {date(NOW + DAY)}")
+        (Level.CRITICAL, f"certificate leaf-rsa expires in 1 d 0 h, on {date(NOW + DAY)}")
     ]
 
 
@@ -199,7 +199,7 @@ def test_what_can_not_be_seen_now_says_when_it_was() -> None:
     """
     one = row(facts(certificate(end=NOW + DAY)), failure=REFUSED, seen_at=NOW - 90)
     assert words(one) == [
-        (Level.CRITICAL, f"certificate ends in 1 d 0 h, on {date(NOW + DAY)}"),
+        (Level.CRITICAL, f"certificate expires in 1 d 0 h, on {date(NOW + DAY)}"),
         (Level.UNKNOWN, "connection_refused: nobody listens (last seen 1 min ago)"),
     ]
 
@@ -363,7 +363,7 @@ def test_an_older_one_that_is_back_is_a_warning_until_a_newer_one_is_there() -> 
     assert (finding.level, finding.words) == (
         Level.WARNING,
         (
-            f"certificate went backwards 2 h 0 min ago, on {date(NOW)}: it ends on {date(OLD.not_after)}, "
+            f"certificate went backwards 2 h 0 min ago, on {date(NOW)}: it expires on {date(OLD.not_after)}, "
             f"the one before it on {date(NEW.not_after)}"
         ),
     )

@@ -115,8 +115,8 @@ def test_a_row_says_what_is_wrong_and_what_to_do() -> None:
     # The late one has the same names and ends later.
     assert ended[4] == (
         "certificate EXPIRED 1 d 0 h ago, on 2027-01-14 08:00 UTC It was renewed, but not deployed here: "
-        "late at 192.0.2.10:443 already has one that ends 2027-02-04 08:00 UTC . Install that one here, and "
-        "reload."
+        "late at 192.0.2.10:443 already has one that expires 2027-02-04 08:00 UTC . Install that one "
+        "here, and reload."
     )
     assert gone[1] == ""
     assert gone[4].startswith("connection_refused: words about connection_refused Start the server")
@@ -512,9 +512,9 @@ def test_a_newer_certificate_is_the_advice_where_it_would_help() -> None:
     scene.see(of, seen(facts(new)), at=NOW - 14 * DAY)
     scene.see(of, seen(facts(old))).see(made(name="b"), seen(facts(new), "192.0.2.9:443"))
     found = said_and_advised(target_page(scene, "a"))
-    install = "It was renewed, but not deployed here: b at 192.0.2.9:443 already has one that ends"
-    assert found.keys() == {"certificate ends", "certificate went"}
-    assert found["certificate ends"].startswith(install)
+    install = "It was renewed, but not deployed here: b at 192.0.2.9:443 already has one that expires"
+    assert found.keys() == {"certificate expires", "certificate went"}
+    assert found["certificate expires"].startswith(install)
     assert found["certificate went"].startswith(install)
     other = certificate(issuer="CN=Other", key="ecdsa-384", begin=NOW - 80 * DAY, end=NOW + 10 * DAY)
     scene = Scene().see(of, seen(facts(new)), at=NOW - 100).see(of, seen(facts(other)))
@@ -532,7 +532,7 @@ def test_what_clients_refuse_is_not_advised_where_they_accept_another() -> None:
     own = certificate(issuer="CN=lms.example.com", end=NOW + 3000 * DAY)
     scene.see(made(name="inside"), seen(facts(own)), found=[Fault.SELF_SIGNED])
     html = target_page(scene, "public")
-    assert said_and_advised(html)["certificate ends"].startswith("Read the log of what renews it")
+    assert said_and_advised(html)["certificate expires"].startswith("Read the log of what renews it")
     assert "newer" not in {one.attributes["class"] for one in html.one("svg", class_="line").all("rect")}
 
 

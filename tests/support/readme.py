@@ -15,6 +15,7 @@ Table = list[list[str]]
 """Rows of cells, without the headings."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PASTED = re.compile(r"^(?:.*<<'END'.*\n(?:.*\n)*?END|.+)$", re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -32,11 +33,19 @@ def prose(document: Path) -> str:
     return _FENCE.sub("", document.read_text(encoding="utf-8"))
 
 
-def fenced(language: str) -> list[str]:
+def fenced(language: str, text: str = "") -> list[str]:
     """
-    The fenced blocks of this language, in the order of the documents.
+    The fenced blocks of this language in a text, or in all documents in their order.
     """
-    return [found[2] for found in _FENCE.finditer(whole_text()) if found[1] == language]
+    return [found[2] for found in _FENCE.finditer(text or whole_text()) if found[1] == language]
+
+
+def pasted() -> list[str]:
+    """
+    The commands of the README, in their order; what follows `<<'END'` belongs to its command.
+    """
+    blocks = fenced("sh", README.read_text(encoding="utf-8"))
+    return [one for block in blocks for one in _PASTED.findall(block)]
 
 
 def anchors(document: Path) -> list[str]:

@@ -125,7 +125,7 @@ def finding(found: Finding, newer: Place | None, root: str, told: Told) -> Marku
         to_do = together(
             "It was renewed, but not deployed here: ",
             place(newer, root),
-            " already has one that ends ",
+            " already has one that expires ",
             moment(newer.judged.item.not_after),
             ". Install that one here, and reload.",
         )
