@@ -15,6 +15,7 @@ import itertools
 import json
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -41,7 +42,7 @@ RENEWED = 0.02
 FAILING = 0.02
 """Share of the targets whose server begins to fail, for up to ten scrapes."""
 
-ROTATING = 0.2
+ROTATING = 0.05
 """Share of the targets that are names, with three other addresses of twenty in each scrape."""
 
 REPLACED = 0.01
@@ -50,7 +51,7 @@ REPLACED = 0.01
 RELOADS = 10
 """Scrapes from one reload to the next."""
 
-NOTES = 40
+NOTES = 100
 """How often in a run memory, descriptors and threads are noted."""
 
 WARM = 0.25
@@ -79,6 +80,8 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
+    ssl_session_tickets off;
+    ssl_ecdh_curve X25519;
     server {{
         {listens}
         # Read at each handshake, so that a renewal needs no reload. Without a file the handshake fails.
@@ -207,10 +210,10 @@ class Fleet:
         return path
 
 
-def long_run(targets: int, scrapes: int) -> tuple[list[Note], float]:
+def long_run(targets: int, scrapes: int) -> Iterator[Note]:
     """
-    Notes over the run, and the seconds it took. Raises BenchmarkError when a scrape tells of a target that
-    is removed, lacks one that there is, or has a series twice.
+    Notes over the run. Raises BenchmarkError when a scrape tells of a target that is removed, lacks one that
+    there is, or has a series twice.
     """
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     with contextlib.ExitStack() as stack:
@@ -237,7 +240,6 @@ def long_run(targets: int, scrapes: int) -> tuple[list[Note], float]:
                 cwd=REPOSITORY,
             )
         )
-        began, notes = time.monotonic(), []
         for number in range(1, scrapes + 1):
             fleet.step(number)
             if number % RELOADS == 0:
@@ -248,9 +250,7 @@ def long_run(targets: int, scrapes: int) -> tuple[list[Note], float]:
             _check(text, fleet)
             if number % max(1, scrapes // NOTES) == 0:
                 time.sleep(REST)
-                notes.append(_note(number, ours.pid, state, text))
-                _tell(notes[-1], time.monotonic() - began)
-        return notes, time.monotonic() - began
+                yield _note(number, ours.pid, state, text)
 
 
 def _reload(port: int) -> None:
@@ -346,9 +346,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scrapes", type=int, default=2000)
     options = parser.parse_args(arguments)
     raise_file_limit()
-    notes, seconds = long_run(options.targets, options.scrapes)
+    # So that the processes are ended on SIGTERM too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    notes: list[Note] = []
+    began = time.monotonic()
+    # Who has seen enough stops it, and is told what was measured so far.
+    with contextlib.suppress(KeyboardInterrupt):
+        for note in long_run(options.targets, options.scrapes):
+            notes.append(note)
+            _tell(note, time.monotonic() - began)
     found = list(rows(notes, options.targets))
-    print(f"{seconds:.0f} s\n\n{table(found)}")
+    print(f"{time.monotonic() - began:.0f} s\n\n{table(found)}")
     return 0 if all(one.met for one in found) else 1
 
 
