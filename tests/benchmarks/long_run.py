@@ -223,7 +223,7 @@ def long_run(targets: int, scrapes: int) -> Iterator[Note]:
         listens = " ".join(f"listen {address}:{fleet.port} ssl backlog=1024;" for address in ADDRESSES)
         written = directory / "nginx.conf"
         written.write_text(_NGINX.format(directory=directory, listens=listens), encoding="utf-8")
-        command = [nginx, "-p", directory, "-c", written, "-e", "/dev/null"]
+        command: list[str | Path] = [nginx, "-p", directory, "-c", written, "-e", "/dev/null"]
         stack.enter_context(running(command, ready=listening(fleet.port)))
         port, state = free_port(), directory / "state.sqlite"
         ours = stack.enter_context(
