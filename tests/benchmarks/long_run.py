@@ -52,7 +52,7 @@ RELOADS = 10
 """Scrapes from one reload to the next."""
 
 NOTES = 100
-"""How often in a run memory, descriptors and threads are noted."""
+"""How often in a run memory, descriptors and threads are noted, if not said otherwise."""
 
 WARM = 0.25
 """Share of the run after which nothing may grow any more: until then the caches fill up to their bound."""
@@ -210,7 +210,7 @@ class Fleet:
         return path
 
 
-def long_run(targets: int, scrapes: int) -> Iterator[Note]:
+def long_run(targets: int, scrapes: int, notes: int = NOTES) -> Iterator[Note]:
     """
     Notes over the run. Raises BenchmarkError when a scrape tells of a target that is removed, lacks one that
     there is, or has a series twice.
@@ -248,7 +248,7 @@ def long_run(targets: int, scrapes: int) -> Iterator[Note]:
                 _reload(port)
             text = scrape(port, timeout=30.0).text
             _check(text, fleet)
-            if number % max(1, scrapes // NOTES) == 0:
+            if number % max(1, scrapes // notes) == 0:
                 time.sleep(REST)
                 yield _note(number, ours.pid, state, text)
 

@@ -54,10 +54,12 @@ DUE = 100
 """One of so many targets is due and has a problem."""
 
 INTERVAL = 5
-"""Seconds between two scrapes of Prometheus, and between two evaluations."""
+"""Seconds between two scrapes of Prometheus, and between two evaluations; a fifth of it for a small fleet."""
+
+SMALL = 1000
 
 SCRAPES = 6
-"""Scrapes after which Prometheus's memory is taken."""
+"""Scrapes after which Prometheus's memory is taken, at most."""
 
 LONG = 3600.0
 
@@ -170,34 +172,34 @@ class Collected:
     """CPU seconds of one scrape and one evaluation."""
 
 
-def collect(directory: Path, body: str) -> Collected:
+def collect(directory: Path, body: str, interval: int, scrapes: int) -> Collected:
     """
     Measure a real Prometheus over this exposition.
     """
     directory.mkdir()
     with exposed(body) as address:
         configuration = {
-            "global": {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": f"{INTERVAL}s"},
+            "global": {"scrape_interval": f"{interval}s", "evaluation_interval": f"{interval}s"},
             "rule_files": [str(RULES)],
             "scrape_configs": [{"job_name": "expiry", "static_configs": [{"targets": [address]}]}],
         }
         with prometheus(directory, configuration) as made:
             empty = rss_bytes(made.process.pid)
             made.await_query("expiry_target_info", what="the first scrape")
-            _wait_scrapes(made, 2)
+            _wait_scrapes(made, 2, interval)
             began = cpu_seconds(made.process.pid)
-            _wait_scrapes(made, 2 + SCRAPES)
-            cpu = (cpu_seconds(made.process.pid) - began) / SCRAPES
+            _wait_scrapes(made, 2 + scrapes, interval)
+            cpu = (cpu_seconds(made.process.pid) - began) / scrapes
             memory = rss_bytes(made.process.pid) - empty
             rules = made.own("prometheus_rule_group_last_duration_seconds")
             series = int(made.own("prometheus_tsdb_head_series"))
     return Collected(series, memory, rules, cpu)
 
 
-def _wait_scrapes(made: Prometheus, count: int) -> None:
+def _wait_scrapes(made: Prometheus, count: int, interval: int) -> None:
     wait_until(
         lambda: sum(one.value for one in made.query("count_over_time(up[1h])")) >= count,
-        deadline=(count + 4) * INTERVAL * 2,
+        deadline=(count + 4) * interval * 4,
         what=f"{count} scrapes",
     )
 
@@ -219,7 +221,12 @@ def simulation(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[
         ]
         said = subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
         ours = Replayed(**json.loads(said))
-        theirs = collect(nginx.directory / f"replay-{count}", written.read_text(encoding="utf-8"))
+        theirs = collect(
+            nginx.directory / f"replay-{count}",
+            written.read_text(encoding="utf-8"),
+            INTERVAL if sizes.fleet > SMALL else 1,
+            min(SCRAPES, sizes.scrapes),
+        )
         found.append((ours, theirs))
         yield from _each(ours, theirs)
     for fleet in FLEETS:

@@ -80,5 +80,7 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "one of 200",
         "CPU until healthy",
         "500 requests a second",
+        "50 targets replayed, each",
+        "1000000 targets, by arithmetic",
     ):
         assert what in output
