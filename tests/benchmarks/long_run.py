@@ -309,10 +309,10 @@ def rows(notes: Sequence[Note], targets: int) -> Iterator[Row]:
     what = f"{targets} changing targets, {notes[-1].scrapes} scrapes"
     before, after = (median(one.memory for one in some) / 1e6 for some in (early, late))
     yield Row(f"{what}: memory of all processes", after, "MB", before, after / before, at_most=FLAT)
-    # Of the connections and threads that come with a scrape some may still be there at one of the notes.
     for name in ("descriptors", "threads"):
-        least, most = (min(getattr(one, name) for one in some) for some in (early, late))
-        yield Row(f"{what}: {name} at rest", most, "", least, most / least, at_most=1)
+        # On a busy machine some that came with the scrape may still be there at one of the notes.
+        then, now = (median(getattr(one, name) for one in some) for some in (early, late))
+        yield Row(f"{what}: {name} at rest", now, "", then, now / then, at_most=1)
     largest = [max(one.state for one in some) / 1e6 for some in (early, late)]
     yield Row(f"{what}: state file", largest[1], "MB", largest[0], largest[1] / largest[0], at_most=1.1)
     series = [median(one.series for one in some) for some in (early, late)]
