@@ -9,7 +9,9 @@ then targets are removed and others added by a reload. Needs nginx. Progress goe
 """
 
 import argparse
+import asyncio
 import contextlib
+import gc
 import http.client
 import itertools
 import json
@@ -20,20 +22,35 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from statistics import median
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from exporter.cli.main import main as exporter_main
+from exporter.config.reader import load
 from exporter.demo.minter import Minted, PrivateKey, new_key, root
+from exporter.model.errors import ProbeError
+from exporter.model.observation import Facts
+from exporter.model.reasons import Reason
+from exporter.model.targets import Target
+from exporter.net.network import Trace
+from exporter.probes import PROBES
+from exporter.probes.base import Endpoint, Endpoints, Probe
+from exporter.probes.dependencies import Dependencies
+from exporter.probes.tls.handshake import seen_from
+from exporter.probes.tls.refusals import facts
+from exporter.server.service import Options, Service
 from tests.benchmarks.__main__ import table
 from tests.benchmarks.clients import BenchmarkError, scrape
 from tests.benchmarks.fleet import ADDRESSES, REPOSITORY
 from tests.benchmarks.limits import raise_file_limit
 from tests.benchmarks.row import Row
-from tests.support.certificates import DAY
+from tests.support.certificates import DAY, NOW
 from tests.support.processes import answers, family, free_port, listening, rss_bytes, running
 
 RENEWED = 0.02
@@ -120,6 +137,7 @@ class Fleet:
     silent: str
     """URL of a server that says nothing."""
     count: int
+    clock: Callable[[], float] = time.time
     chance: Random = field(default_factory=lambda: Random(16))
     targets: dict[str, str] = field(default_factory=dict)
     """URLs by name of target, which is also the server name."""
@@ -130,7 +148,7 @@ class Fleet:
     _numbers: Iterator[int] = field(init=False, default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        now = time.time()
+        now = self.clock()
         above = root("Long Run Root", not_before=now - 800 * DAY, not_after=now + 3000 * DAY)
         self._authority = above.issue("Long Run Issuer", ca=True)
         self._keys = [new_key("ecdsa-256") for _ in range(8)]
@@ -151,7 +169,7 @@ class Fleet:
         self._renew(name)
 
     def _renew(self, name: str) -> None:
-        now = time.time()
+        now = self.clock()
         # Some of them are late, so that problems come and go.
         lifetime = self.chance.choice((7, 47, 90, 398)) * DAY
         begin = now - self.chance.choice((0.0, 0.0, 0.3, 0.9)) * lifetime
@@ -317,6 +335,64 @@ def rows(notes: Sequence[Note], targets: int) -> Iterator[Row]:
     yield Row(f"{what}: state file", largest[1], "MB", largest[0], largest[1] / largest[0], at_most=1.1)
     series = [median(one.series for one in some) for some in (early, late)]
     yield Row(f"{what}: series", series[1], "", series[0], series[1] / series[0], at_most=FLAT)
+
+
+def replayed(directory: Path, targets: int, scrapes: int, every: int) -> list[tuple[int, int]]:
+    """
+    Objects of Python and lines of an answer after each `every` scrapes of a service in this process, whose
+    probe is a fake that reads the server's file: without handshakes, a scrape costs a hundredth. From one
+    scrape to the next a minute of its clock goes by. Raises BenchmarkError as `long_run`.
+    """
+    time_ = [NOW]
+    fleet = Fleet(directory, 443, "tls://silent.example.com:443", targets, lambda: time_[0])
+    fleet.write_configuration()
+    turns = itertools.count()
+
+    async def endpoints(target: Target, _: Dependencies) -> Endpoints:
+        host = target.url.host
+        addresses: tuple[str, ...] = (host,)
+        if host.endswith(".example.com"):
+            addresses = tuple(ADDRESSES[(next(turns) + step) % len(ADDRESSES)] for step in range(3))
+        return Endpoints(tuple(Endpoint(f"{one}:443", one) for one in addresses))
+
+    async def look(target: Target, _: Endpoint, __: Dependencies, ___: Trace) -> Facts:
+        if target.url.host == "silent.example.com":
+            raise ProbeError(Reason.HANDSHAKE_TIMEOUT, "it says nothing")
+        try:
+            pem = (directory / f"{target.name}.pem").read_bytes()
+        except FileNotFoundError:
+            raise ProbeError(Reason.HANDSHAKE_REFUSED, "it has no certificate") from None
+        chain = tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(pem))
+        return facts(seen_from(chain, "TLSv1.3", "TLS_AES_256_GCM_SHA384", target.name, False, None))
+
+    async def run() -> list[tuple[int, int]]:
+        options = Options(state_path=str(directory / "state.sqlite"), processes=1)
+        configuration = str(directory / "expiry.yml")
+        service = Service(
+            lambda: load(configuration, {}), options, asyncio.get_running_loop(), lambda: time_[0]
+        )
+        service.start()
+        found = []
+        for number in range(1, scrapes + 1):
+            time_[0] += 60
+            fleet.step(number)
+            if number % RELOADS == 0:
+                fleet.replace()
+                fleet.write_configuration()
+                await service.reload()
+            text = service.text(await service.scrape(60.0))
+            _check(text, fleet)
+            if number % every == 0:
+                gc.collect()
+                found.append((len(gc.get_objects()), text.count("\n")))
+        await service.close()
+        return found
+
+    before, PROBES["tls"] = PROBES["tls"], Probe("wire", endpoints, look)
+    try:
+        return asyncio.run(run())
+    finally:
+        PROBES["tls"] = before
 
 
 def _exporter(arguments: Sequence[str]) -> int:
