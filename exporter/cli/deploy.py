@@ -8,8 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from exporter import __version__
 from exporter.cli import arguments
@@ -17,12 +17,12 @@ from exporter.cli.alerts import label
 from exporter.cli.bundled_files import RELEASE, RuleStyle, alert_files, dashboard_files, report, write_files
 from exporter.config.json_schema import json_schema
 from exporter.config.reader import load
+from exporter.config.settings import Config
 from exporter.deploy.kinds import KINDS, Bundle, Wanted
 from exporter.deploy.rights import rights
+from exporter.discovery.kubernetes.source import questions
+from exporter.probes.kubernetes.objects import Question
 from exporter.yaml_lines import ConfigError
-
-if TYPE_CHECKING:
-    from exporter.model.targets import Target
 
 DESCRIPTION = """\
 Write the files to run the exporter somewhere. They are yours once written.
@@ -152,10 +152,10 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{', '.join(useless)}: only for kubernetes and helm, not for {options.kind}\n")
         return 1
     text: str | None = None
-    targets: tuple[Target, ...] = ()
+    config = Config()
     if options.config_file is not None:
         try:
-            targets = load(options.config_file, os.environ).targets
+            config = load(options.config_file, os.environ)
             text = Path(options.config_file).read_text(encoding="utf-8-sig")
         except ConfigError as error:
             sys.stderr.writelines(f"{fault}\n" for fault in error.faults)
@@ -171,7 +171,7 @@ def run(options: argparse.Namespace) -> int:
             return 1
     wanted = Wanted(
         config=text,
-        rights=rights(targets),
+        rights=rights(config.targets, _of_sources(config)),
         version=__version__,
         image=options.image or _IMAGE,
         url=options.external_url,
@@ -189,6 +189,14 @@ def run(options: argparse.Namespace) -> int:
     files = KINDS[options.kind](wanted, bundle)
     own = files.own if text is not None else (*files.own, files.config)
     return report(lambda: write_files(options.output_dir, files.texts, own, force=options.force))
+
+
+def _of_sources(config: Config) -> tuple[Question, ...]:
+    """
+    Return the lists of a cluster that the sources of a configuration watch.
+    """
+    clusters = [entry.kubernetes for entry in config.discover if entry.kubernetes is not None]
+    return tuple(chain.from_iterable(map(questions, clusters)))
 
 
 def _shards(text: str) -> int:

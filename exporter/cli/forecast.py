@@ -6,8 +6,8 @@ import argparse
 import csv
 import json
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -31,11 +31,12 @@ from exporter.cli.terminal import (
     write_columns,
 )
 from exporter.engine.scrape import EndpointRow
+from exporter.judgement.problems import Key
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
 from exporter.model.reasons import Kind
-from exporter.report.forecast import Alert, Forecast, document, forecast
+from exporter.report.forecast import Alert, Forecast, Notification, document, forecast, numbered
 from exporter.report.status import NOUNS, Level, lookup_findings
 from exporter.report.times import ago, span
 
@@ -48,13 +49,15 @@ UNCHECKED_LINES = 5
 
 
 DESCRIPTION = """\
-Look once and tell which alerts will fire on which day if nothing is renewed and
-nothing else changes, as the rules of `expiry-exporter alerts` would: what fires now,
-then day by day, grouped by week. The first alert about each thing is in colour;
-what follows says the same again, louder.
+Look once and tell which notifications will come on which day if nothing is renewed
+and nothing else changes, as the rules and the Alertmanager example of
+`expiry-exporter alerts` send them: what fires now, then day by day, grouped by week.
+The first one about each thing is in colour; what follows says it again, louder.
 
-An alert is told once for a target and item, at the endpoint that is worst. The same
-certificate on several targets is one line.
+All that is wrong with one certificate, on however many targets, is one line for each
+severity, and so are alerts of one name without a certificate. What an alert that
+says more inhibits is not shown. Elsewhere than on a terminal, and as CSV and JSON,
+each alert has a line, with the number of its notification; inhibited ones have none.
 """
 
 
@@ -81,6 +84,7 @@ examples:
 
 HEADINGS = (
     "WHEN",
+    "NOTIFICATION",
     "SEVERITY",
     "ALERT",
     "TARGET",
@@ -183,26 +187,29 @@ def print_csv(found: Forecast, stream: TextIO) -> None:
     """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(heading.lower() for heading in HEADINGS)
-    writer.writerows(_cells(one) for one in found.alerts)
+    numbers = numbered(found)
+    writer.writerows(_cells(one, numbers) for one in found.alerts)
 
 
 def print_text(found: Forecast, stream: TextIO) -> None:
     """
-    Print the alerts by day and week on a terminal; elsewhere plain, a line each. Last, the endpoints not
-    seen.
+    Print the notifications by day and week on a terminal; elsewhere the alerts, a line each. Last, the
+    endpoints not seen.
     """
     out = terminal(stream)
     if out is not None:
         _List(out, found).write()
         return
-    rows = [("now" if found.firing(one) else iso(one.at), *_cells(one)[1:]) for one in found.alerts]
+    numbers = numbered(found)
+    rows = [("now" if found.firing(one) else iso(one.at), *_cells(one, numbers)[1:]) for one in found.alerts]
     write_columns([HEADINGS, *rows], stream)
     stream.writelines(f"{line}\n" for line in (_summary(found), *unseen(found)))
 
 
-def _cells(one: Alert) -> tuple[str, ...]:
+def _cells(one: Alert, numbers: Mapping[Key, int]) -> tuple[str, ...]:
     return (
         iso(one.at),
+        str(numbers.get(one.key, "")),
         one.severity,
         one.name,
         one.target,
@@ -220,13 +227,13 @@ def _summary(found: Forecast) -> str:
     targets = counted(found.targets, "target")
     if not found.alerts:
         return f"no alert about {targets} in {days}, even if nothing is renewed"
-    firing = sum(found.firing(one) for one in found.alerts)
-    counts = Counter(one.severity for one in found.alerts)
+    firing = sum(one.at <= found.now for one in found.notifications)
+    counts = Counter(one.severity for one in found.notifications)
     concerned = len({one.target for one in found.alerts})
     return (
-        f"{counted(len(found.alerts), 'alert')} ({counts[Severity.CRITICAL]} critical, "
-        f"{counts[Severity.WARNING]} warning; {firing} now) in {days} if nothing is renewed, "
-        f"about {concerned} of {targets}"
+        f"{counted(len(found.notifications), 'notification')} ({counts[Severity.CRITICAL]} critical, "
+        f"{counts[Severity.WARNING]} warning; {firing} now) of {counted(len(found.alerts), 'alert')} "
+        f"in {days} if nothing is renewed, about {concerned} of {targets}"
     )
 
 
@@ -272,13 +279,13 @@ class _Line:
 
 class _List:
     """
-    The list on a terminal: alerts that fire now, then each week that has alerts, with its days.
+    The list on a terminal: what is sent now, then each week that has notifications, with its days.
     """
 
     def __init__(self, out: Terminal, found: Forecast) -> None:
         self._out = out
         self._found = found
-        # The first alert about a thing is news; those that follow repeat it with a higher severity.
+        # The first notification about a thing is news; those that follow repeat it, louder.
         self._told: set[tuple[str, str]] = set()
 
     def write(self) -> None:
@@ -286,18 +293,18 @@ class _List:
         Write the whole list.
         """
         found = self._found
-        for title, alerts in groupby(found.alerts, key=self._group):
-            self._write_group(title, list(alerts))
+        for title, notifications in groupby(found.notifications, key=self._group):
+            self._write_group(title, list(notifications))
         for words in unseen(found):
             self._out.line(Text(words, STYLES[Level.UNKNOWN]))
         self._out.line(Text(_summary(found), "bold"))
         self._out.line(Text(UNFORESEEN, "dim"))
 
-    def _group(self, one: Alert) -> str:
+    def _group(self, one: Notification) -> str:
         """
-        Return the heading of an alert's group: `Now`, or the week of its time (UTC) by its Monday.
+        Return the heading above a notification: `Now`, or the week of its time (UTC) by its Monday.
         """
-        if self._found.firing(one):
+        if one.at <= self._found.now:
             return "Now"
         monday = _monday(one.at)
         if monday == _monday(self._found.now):
@@ -306,12 +313,12 @@ class _List:
             return f"Next week, from Monday {monday}"
         return f"Week of Monday {monday}"
 
-    def _write_group(self, title: str, alerts: Sequence[Alert]) -> None:
-        counts = Counter(one.severity for one in alerts)
+    def _write_group(self, title: str, notifications: Sequence[Notification]) -> None:
+        counts = Counter(one.severity for one in notifications)
         said = ", ".join(f"{counts[one]} {one}" for one in reversed(Severity) if counts[one])
         self._out.line(Text.assemble((title, "bold"), GAP, (said, "dim")))
-        lines = [self._line(same) for same in _together(alerts)]
-        name = widest(one.name for one in alerts)
+        lines = [self._line(one) for one in notifications]
+        name = widest(line.name for line in lines)
         subject = widest(line.subject for line in lines)
         indent = 2 + widest(line.when + GAP * bool(line.when) for line in lines) + 8 + len(GAP)
         wide = indent + name + subject + widest(line.details for line in lines) + 2 * len(GAP)
@@ -340,34 +347,36 @@ class _List:
                 self._out.line(details, indent)
         self._out.line()
 
-    def _line(self, same: Sequence[Alert]) -> "_Line":
+    def _line(self, told: Notification) -> "_Line":
         """
-        Return the line of alerts that fire at the same time for the same reason about one certificate.
+        Return the line of a notification: its first alert, and what else it is about.
         """
-        one = same[0]
-        about = {(each.target, each.item) for each in same}
+        one = told.alerts[0]
+        about = {(each.target, each.item) for each in told.alerts}
         news = not about <= self._told
         self._told |= about
         when = moment(one.at)
-        told = "" if self._found.firing(one) or when is None else f"{when:%a} {when.day:>2} {when:%b %H:%M}"
-        named = [printable(each.target) for each in same]
+        sent = "" if self._found.firing(one) or when is None else f"{when:%a} {when.day:>2} {when:%b %H:%M}"
+        named = [printable(target) for target in dict.fromkeys(each.target for each in told.alerts)]
         if len(named) > NAMED + 1 or (len(named) > 1 and not news):
             first = named[: NAMED if news else 1]
             subject = f"{', '.join(first)} and {counted(len(named) - len(first), 'more target')}"
         else:
             subject = ", ".join(named)
-        return _Line(told, one.severity, one.name, subject, self._details(same), news)
+        return _Line(sent, one.severity, one.name, subject, self._details(told), news)
 
-    def _details(self, same: Sequence[Alert]) -> str:
-        one = same[0]
-        more = f" and {counted(one.endpoints - 1, 'other endpoint')}" if one.endpoints > 1 else ""
-        where = f"at {printable(one.location)}{more}"
-        if len(same) > 1:
-            where = f"at {sum(each.endpoints for each in same)} endpoints of {len(same)} targets"
+    def _details(self, told: Notification) -> str:
+        one = told.alerts[0]
+        same = [each for each in told.alerts if each.problem is one.problem]
+        where = _where(same)
+        others = dict.fromkeys(each.name for each in told.alerts if each.problem is not one.problem)
+        also = f"; also {', '.join(others)}" if others else ""
         if one.end is None or one.kind is None:
-            return f"{printable(', '.join(one.reasons))} {where}"
+            reasons = dict.fromkeys(reason for each in same for reason in each.reasons)
+            return f"{printable(', '.join(reasons))} {where}{also}"
         what = NOUNS[one.kind] if one.item == one.kind else f"{NOUNS[one.kind]} {printable(one.item)}"
         what = "" if one.item == one.kind == Kind.LEAF else f"{what} "
+        first = "the first " if len({each.end for each in same}) > 1 else ""
         now = self._found.now
         if one.end <= now:
             ends = f"ended {ago(now - one.end)} ({minute(one.end)})"
@@ -377,8 +386,18 @@ class _List:
             ends = f"ends in {span(one.end - now)} ({minute(one.end)})"
         else:
             ends = f"ends {span(one.end - one.at)} later ({minute(one.end)})"
-        shared = f"; the same on {one.targets} targets" if one.targets > len(same) else ""
-        return f"{what}{ends} {where}{shared}"
+        targets = len({each.target for each in same})
+        shared = f"; the same on {one.targets} targets" if one.targets > targets else ""
+        return f"{first}{what}{ends} {where}{shared}{also}"
+
+
+def _where(same: Sequence[Alert]) -> str:
+    one = same[0]
+    targets = len({each.target for each in same})
+    if targets > 1:
+        return f"at {sum(each.endpoints for each in same)} endpoints of {targets} targets"
+    more = f" and {counted(one.endpoints - 1, 'other endpoint')}" if one.endpoints > 1 else ""
+    return f"at {printable(one.location)}{more}"
 
 
 def _monday(timestamp: float) -> str:
@@ -387,14 +406,3 @@ def _monday(timestamp: float) -> str:
     """
     when = moment(timestamp)
     return "" if when is None else f"{when - timedelta(days=when.weekday()):%Y-%m-%d}"
-
-
-def _together(alerts: Sequence[Alert]) -> Iterator[Sequence[Alert]]:
-    """
-    Yield the alerts in groups: those with the same meaning for one certificate at several targets together.
-    """
-    groups: dict[object, list[Alert]] = defaultdict(list)
-    for number, one in enumerate(alerts):
-        shared = one.fingerprint_sha256 is not None and one.targets > 1
-        groups[(one.at, one.name, one.severity, one.fingerprint_sha256) if shared else number].append(one)
-    yield from groups.values()

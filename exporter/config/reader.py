@@ -44,14 +44,22 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
     """
     Read the configuration from a file. Raises ConfigError, also for a file that can't be read.
     """
+    return parse(content(path), path, environ)
+
+
+def content(path: str) -> bytes:
+    """
+    Return the bytes of a configuration file, cut after those that show that it is too large.
+
+    Raises ConfigError for a file that can't be read.
+    """
     try:
         with Path(path).open("rb") as file:
-            data = file.read(SIZE_LIMIT + 1)
+            return file.read(SIZE_LIMIT + 1)
     # ValueError: a path with a NUL in it.
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}")]) from None
-    return parse(data, path, environ)
 
 
 def parse(data: bytes, file: str, environ: Mapping[str, str]) -> Config:

@@ -16,7 +16,7 @@ from exporter.config import values
 from exporter.config.part import File, Part, Text
 from exporter.model.policies import Before, Policy
 from exporter.model.reasons import Kind
-from exporter.model.targets import Objects, Resources, label_name
+from exporter.model.targets import Objects, Resources, Scope, label_name
 from exporter.model.urls import Proxy, Url, normal_host
 
 _Deadline = Annotated[Before, PlainValidator(values.deadline, json_schema_input_type=str | list[str])]
@@ -117,6 +117,7 @@ class KubernetesEntry(Part):
     resources: Annotated[list[Resources], Field(min_length=1)] = ["secrets"]
     types: Annotated[list[Annotated[str, AfterValidator(values.secret_type)]], Field(min_length=1)] = []
     selector: Annotated[Text, Field(max_length=1000)] = ""
+    scope: Scope = "object"
 
     @property
     def objects(self) -> Objects:
@@ -124,7 +125,7 @@ class KubernetesEntry(Part):
         Return the objects that a target selects. An entry that is named twice counts once.
         """
         resources, types = tuple(dict.fromkeys(self.resources)), tuple(dict.fromkeys(self.types))
-        return Objects(self.kubeconfig, resources, types, self.selector)
+        return Objects(self.kubeconfig, resources, types, self.selector, self.scope)
 
 
 class Settings(Part):

@@ -4,6 +4,7 @@ The entries of the section `discover`, one model for each source.
 
 import ipaddress
 import json
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -58,6 +59,17 @@ def _domain(text: str) -> str:
     return name
 
 
+def _namespace(text: str) -> str:
+    """
+    Return the name of a namespace.
+    """
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
+        raise ValueError(
+            "must be the name of a namespace, without wildcards; without the key all are looked at"
+        )
+    return text
+
+
 def _policy(value: Any, info: ValidationInfo) -> str:
     return values.policy(value, info).name
 
@@ -77,9 +89,15 @@ class KubernetesSource(Part):
     kubeconfig: File | None = None
     context: Text | None = None
     """None: the kubeconfig's current context, else the cluster that the exporter runs in."""
-    namespaces: list[Text] = []
+    namespaces: Annotated[
+        list[Annotated[Text, AfterValidator(_namespace)]], BeforeValidator(_list), Field(max_length=50)
+    ] = []
     """Empty: all."""
     selector: Annotated[Text, Field(max_length=1000)] = ""
+    """Label selector, in the syntax of kubectl; empty: any labels."""
+    resources: Annotated[
+        list[Literal["ingresses", "gateways", "routes", "services", "secrets"]], Field(min_length=1)
+    ] = ["ingresses", "gateways", "routes", "services", "secrets"]
 
 
 class ZoneSource(Part):

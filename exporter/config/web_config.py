@@ -10,7 +10,6 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
@@ -18,9 +17,9 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from exporter.config import values
 from exporter.config.part import File, Part, Text
-from exporter.config.reader import read_as
+from exporter.config.reader import content, read_as
 from exporter.model.suggestions import closest
-from exporter.yaml_lines import SIZE_LIMIT, ConfigError, ConfigFault
+from exporter.yaml_lines import ConfigError, ConfigFault
 
 _VERSIONS = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -231,13 +230,7 @@ def load(path: str) -> WebConfig:
     """
     Read a web configuration. Raises ConfigError with all faults, also of the files that it names.
     """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(SIZE_LIMIT + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}")]) from None
-    sections = read_as(data, path, _Sections, MODELS)
+    sections = read_as(content(path), path, _Sections, MODELS)
     warnings = []
     if sections.http_server_config.http2:
         warnings.append(f"{path}: http2 has no effect: this exporter speaks HTTP/1.1")

@@ -1,13 +1,15 @@
 """
-The rights that the exporter needs in its cluster: what the configured targets list and watch, no more.
+The rights that the exporter needs in its cluster: what its configuration lists and watches, no more.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES
+from exporter.probes.kubernetes.objects import Question
 from exporter.probes.kubernetes.selection import questions
 
 Rule = dict[str, Any]
@@ -26,20 +28,19 @@ class Rights:
     """Of Roles, by namespace."""
 
 
-def rights(targets: Iterable[Target]) -> Rights:
+def rights(targets: Iterable[Target], of_sources: Iterable[Question] = ()) -> Rights:
     """
-    Return the rights for these targets.
+    Return the rights for these targets, and for the lists that sources watch.
 
-    Targets with a kubeconfig or a context of their own need none: they are not the cluster's service account.
+    What has a kubeconfig or a context of its own needs none: it is not the cluster's service account.
     """
     asked: dict[str, dict[tuple[str, str], set[str]]] = {}
-    for target in targets:
-        if SCHEMES[target.url.scheme] != SCHEMES["kubernetes"]:
-            continue
-        for question in questions(target):
-            if question.kubeconfig is None and not question.context:
-                resource = (question.resource.group, question.resource.name)
-                asked.setdefault(question.namespace, {}).setdefault(resource, set()).add(question.name)
+    kubernetes = SCHEMES["kubernetes"]
+    of_targets = (questions(target) for target in targets if SCHEMES[target.url.scheme] == kubernetes)
+    for question in (*chain.from_iterable(of_targets), *of_sources):
+        if question.kubeconfig is None and not question.context:
+            resource = (question.resource.group, question.resource.name)
+            asked.setdefault(question.namespace, {}).setdefault(resource, set()).add(question.name)
     everywhere = asked.pop("", {})
     wanted = {
         namespace: {

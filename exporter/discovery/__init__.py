@@ -11,6 +11,7 @@ from typing import cast
 from exporter.discovery.base import Source
 
 MODULES: dict[str, str] = {
+    "kubernetes": "kubernetes.source",
     "zone": "zone",
     "networks": "networks",
     "stores": "stores",

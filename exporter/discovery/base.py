@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from exporter.model.issuance import Issuance
 from exporter.net.network import Network
 
 
@@ -53,14 +54,23 @@ class SourceError(Exception):
     A source could not be read, or not all of it. The message says what failed and what to do.
     """
 
-    def __init__(self, words: str, *, retry_after: float = 0.0, listing: Listing | None = None) -> None:
+    def __init__(
+        self,
+        words: str,
+        *,
+        retry_after: float = 0.0,
+        listing: Listing | None = None,
+        steady: bool = False,
+    ) -> None:
         """
         `retry_after`: seconds for which the source asks to be left alone. `listing`: what there is in spite
-        of the failure, which replaces the last list; None: the last list stays.
+        of the failure, which replaces the last list; None: the last list stays. `steady`: the next run is
+        after the usual pause, since the source itself spares those that it asks.
         """
         super().__init__(words)
         self.retry_after = retry_after
         self.listing = listing
+        self.steady = steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +102,5 @@ class Source:
     """Seconds between two runs unless the configuration says otherwise."""
     run: Callable[[Any, Context], Awaitable[Listing]]
     """Takes the parsed settings of the entry (`config.sources`) and the context. Raises SourceError."""
+    issuances: Callable[[Any], tuple[Issuance, ...]] = lambda _: ()
+    """Takes what the last run wants to get back, and returns the certificates that it knows to be issued."""

@@ -1,11 +1,11 @@
 """
-Source `certificate_transparency`: names on valid certificates in public logs, by crt.sh or Cert Spotter.
+Source `certificate_transparency`: names on valid certificates in public logs, by crt.sh or Cert Spotter, and
+what was issued for them.
 
 Both are slow, and refuse much. So a domain's answer is kept for hours, and its last one while there is none.
 """
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,12 @@ from urllib.parse import urlencode
 
 from exporter.config.sources import TransparencySource
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.issuances import LIMIT, bounded, from_json, merged, to_json
+from exporter.discovery.log_answers import TEXT_LIMIT, Certificate, of_cert_spotter, of_crt_sh
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
+from exporter.model.issuance import Issuance
 from exporter.model.reasons import Reason
 from exporter.model.urls import TargetError, normal_host
 from exporter.net.http import download, shown
@@ -61,12 +64,12 @@ LONGEST_WAIT = 86400.0
 TOKEN_LIMIT = 64 * 1024
 
 
-TEXT_LIMIT = 80
-"""Characters of an issuer, and of the number of a certificate."""
-
-
 NAME_LIMIT = 300
 """Characters of a name that are kept: a longer one is no host name anyway."""
+
+
+ISSUED = 4
+"""Where what was issued stands in what is remembered of a domain."""
 
 
 LOOK_UPS = 16
@@ -87,19 +90,6 @@ class _NoAnswerError(Exception):
         """True: it wants to be left alone, for any domain."""
         self.wait = wait
         """Seconds for which it asks not to be asked."""
-
-
-class Certificate(NamedTuple):
-    """
-    One certificate, as the servers describe it.
-    """
-
-    names: tuple[str, ...]
-    end: float
-    """Seconds since the epoch."""
-    issuer: str
-    number: str
-    """Its number at that server."""
 
 
 class _Seen(NamedTuple):
@@ -128,6 +118,8 @@ class _Domain:
     """The last certificate of Cert Spotter's answers so far: the next question goes on from it."""
     names: dict[str, _Seen] = field(default_factory=dict)
     """By name as on the certificate, in lower case, wildcards too."""
+    issued: list[Issuance] = field(default_factory=list)
+    """The newest certificates with each set of names, the newest first."""
 
 
 async def run(settings: TransparencySource, context: Context) -> Listing:
@@ -161,6 +153,7 @@ async def run(settings: TransparencySource, context: Context) -> Listing:
                 break
     for one in known.values():
         one.names = {name: seen for name, seen in one.names.items() if seen.end > context.now}
+    await in_thread(lambda: _keep_newest(known, context.now, notes))
     found = await _found(known, settings.source, context, notes)
     listing = Listing(tuple(found), tuple(notes), _to_remember(known, place))
     if failures:
@@ -196,15 +189,17 @@ def _remembered(value: Any, place: tuple[str, str], domains: Iterable[str]) -> d
         return known
     for domain in known:
         try:
-            asked, tried, after, names = value["domains"][domain]
+            asked, tried, after, names, *issued = value["domains"][domain]
             known[domain] = _Domain(
-                float(asked),
+                # An older version did not keep what was issued: it is asked for again, from the beginning.
+                float(asked) if issued else 0.0,
                 float(tried),
-                str(after),
+                str(after) if issued else "",
                 {
                     str(name): _Seen(float(end), str(issuer), str(number), bool(resolves))
                     for name, (end, issuer, number, resolves) in names.items()
                 },
+                list(from_json(issued[0])) if issued else [],
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
@@ -213,11 +208,39 @@ def _remembered(value: Any, place: tuple[str, str], domains: Iterable[str]) -> d
 
 def _to_remember(known: Mapping[str, _Domain], place: tuple[str, str]) -> Any:
     domains = {
-        name: [one.asked, one.tried, one.after, {key: list(seen) for key, seen in one.names.items()}]
+        name: [
+            *(one.asked, one.tried, one.after, {key: list(seen) for key, seen in one.names.items()}),
+            to_json(one.issued),
+        ]
         for name, one in known.items()
         if one.tried
     }
     return {"place": list(place), "domains": domains}
+
+
+def _keep_newest(known: Mapping[str, _Domain], now: float, notes: dict[str, None]) -> None:
+    """
+    Forget what was issued and is over, and the oldest of too many.
+    """
+    domain_of = {one: domain for domain in known.values() for one in merged(domain.issued)}
+    kept, left_out = bounded(domain_of, now)
+    for domain in known.values():
+        domain.issued = []
+    for one in kept:
+        domain_of[one].issued.append(one)
+    if left_out:
+        notes[f"certificates that are not compared with what is served: {left_out:,}, the oldest ones"] = None
+
+
+def _issuances(remembered: Any) -> tuple[Issuance, ...]:
+    """
+    Return what was issued, by what the last run remembers; nothing if that is of another version.
+    """
+    try:
+        domains = [one for one in remembered["domains"].values() if len(one) > ISSUED]
+        return tuple(merged(issuance for one in domains for issuance in from_json(one[ISSUED])))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()
 
 
 class _Question(NamedTuple):
@@ -237,12 +260,16 @@ class _Question(NamedTuple):
 
 async def _ask_crt_sh(question: _Question) -> None:
     """
-    Take crt.sh's answer, which is a whole one. Raises _NoAnswerError.
+    Take crt.sh's answers, which are whole ones. Raises _NoAnswerError.
+
+    Of a certificate it lists the names that fit the question: those below the domain do not include it.
     """
     domain = question.domain
-    query = {"q": f"%.{question.name}", "output": "json", "exclude": "expired", "deduplicate": "Y"}
-    certificates = await _answer(question, query, of_crt_sh)
-    before, domain.names = domain.names, {}
+    certificates: list[Certificate] = []
+    for names in (f"%.{question.name}", question.name):
+        query = {"q": names, "output": "json", "exclude": "expired", "deduplicate": "Y"}
+        certificates += await _answer(question, query, of_crt_sh)
+    before, domain.names, domain.issued = domain.names, {}, []
     await in_thread(lambda: _take(question, certificates, before))
     domain.asked = question.context.now
 
@@ -297,67 +324,6 @@ async def _answer(
         raise _NoAnswerError(f"{where} answered with something that is no list of certificates") from None
 
 
-def of_crt_sh(body: bytes) -> list[Certificate]:
-    """
-    Return the certificates of an answer of crt.sh. Raises ValueError, and RecursionError for JSON too deep.
-    """
-    return _certificates(
-        body,
-        lambda row: Certificate(
-            tuple(row["name_value"].split("\n")),
-            _moment(row["not_after"]),
-            _issuer(row["issuer_name"]),
-            str(row["id"])[:TEXT_LIMIT],
-        ),
-    )
-
-
-def of_cert_spotter(body: bytes) -> list[Certificate]:
-    """
-    Return the certificates of an answer of Cert Spotter. Raises as `of_crt_sh` does.
-    """
-    return _certificates(
-        body,
-        lambda row: Certificate(
-            tuple(name for name in row["dns_names"] if isinstance(name, str)),
-            _moment(row["not_after"]),
-            _issuer(row["issuer"].get("friendly_name") or row["issuer"]["name"]),
-            str(row["id"])[:TEXT_LIMIT],
-        ),
-    )
-
-
-def _certificates(body: bytes, one: Callable[[Any], Certificate]) -> list[Certificate]:
-    """
-    Return the certificates of a list. One that has another form than the server's is passed over, unless all
-    have: then it is another server's list.
-    """
-    rows = json.loads(body)
-    if not isinstance(rows, list):
-        raise ValueError("it is no list")  # noqa: TRY004 - of the answer, not of an argument
-    certificates = []
-    for row in rows:
-        try:
-            certificates.append(one(row))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            continue
-    if rows and not certificates:
-        raise ValueError("it is no list of certificates")
-    return certificates
-
-
-def _moment(text: str) -> float:
-    """
-    Return a time as both servers write it, in seconds since the epoch: UTC if no zone is said.
-    """
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _issuer(text: str) -> str:
-    return clean(text, TEXT_LIMIT)
-
-
 def _take(question: _Question, certificates: Iterable[Certificate], before: Mapping[str, _Seen]) -> None:
     """
     Add the names of certificates that are still valid. Of those with the same name, the longest valid counts.
@@ -366,6 +332,8 @@ def _take(question: _Question, certificates: Iterable[Certificate], before: Mapp
     for certificate in certificates:
         if certificate.end <= question.context.now:
             continue
+        if certificate.issuance is not None:
+            question.domain.issued.append(certificate.issuance)
         for text in certificate.names:
             name = text.strip().removesuffix(".").lower()
             if name != question.name and not name.endswith(f".{question.name}"):
@@ -380,6 +348,8 @@ def _take(question: _Question, certificates: Iterable[Certificate], before: Mapp
                 continue
             resolves = name in before and before[name].resolves
             names[name] = _Seen(certificate.end, certificate.issuer, certificate.number, resolves)
+    if len(question.domain.issued) > LIMIT:
+        question.domain.issued, _ = bounded(question.domain.issued, question.context.now)
 
 
 async def _found(
@@ -457,4 +427,4 @@ async def _resolving(
     return resolving
 
 
-SOURCE = Source("certificate_transparency", INTERVAL, run)
+SOURCE = Source("certificate_transparency", INTERVAL, run, _issuances)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from exporter.config.settings import Config
@@ -20,6 +21,7 @@ from exporter.discovery.lists import Kept, chosen, from_text, key_of, same_objec
 from exporter.discovery.targets import Made, joined, made
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
+from exporter.model.issuance import Issuance
 from exporter.model.targets import Target
 from exporter.net.background import spread
 from exporter.net.backoff import Backoff
@@ -44,6 +46,17 @@ FIRST_PAUSE = 15.0
 LONGEST_PAUSE = 3600.0
 
 
+CONFIRMING_PAUSE = 60.0
+"""Seconds between two times that an unchanged list counts against the targets that it lost."""
+
+
+REST = 9.0
+"""Seconds of rest for each second that it took to take a list: a tenth of a processor is enough for it."""
+
+
+LONGEST_REST = 10.0
+
+
 NOTES = 5
 """Notes of a run that get a line of log each; the others are counted."""
 
@@ -63,6 +76,8 @@ class Feed:
     kept: Kept = field(default_factory=Kept)
     made: Made = field(default_factory=Made)
     remembered: Any = None
+    issuances: tuple[Issuance, ...] = ()
+    """The certificates that it knows to be issued, as far as it is a source of such."""
     text: str = ""
     """The list as it is saved; empty when there is none."""
     success: bool | None = None
@@ -71,6 +86,10 @@ class Feed:
     """Seconds since the epoch; None when it never could."""
     told: tuple[str, ...] = ()
     """The notes of the last run, which are logged when they change."""
+    taken_at: float = 0.0
+    """When a list was taken last, in seconds since the epoch."""
+    took: float = 0.0
+    """Seconds that it took in the last run; 0 when that brought none."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -95,12 +114,14 @@ class Discovery:
 
     def __init__(self, network: Network, on_change: Callable[[], None] = lambda: None) -> None:
         """
-        `on_change` is called when there are other targets than before.
+        `on_change` is called when there are other targets or issuances than before.
         """
         self.feeds: dict[str, Feed] = {}
         """By identity, in the order of the configuration."""
         self.targets: tuple[Target, ...] = ()
         """All targets: those of the configuration, then those that were found."""
+        self.issuances: tuple[Issuance, ...] = ()
+        """The certificates that any source knows to be issued."""
         self._network = network
         self._on_change = on_change
         self.config = Config()
@@ -142,6 +163,7 @@ class Discovery:
             feed = Feed(entry, config) if old is None or old.entry != entry else old
             if old is not None and feed is not old:
                 feed.kept, feed.text = _chosen(old.kept, entry), old.text
+                feed.issuances = old.issuances
                 feed.success, feed.succeeded_at, feed.told = old.success, old.succeeded_at, old.told
             same = old is feed and _settings(old.config) == _settings(config)
             kept = feed.kept
@@ -183,6 +205,7 @@ class Discovery:
             # With other patterns than those of the list, the source must say all of it again.
             if isinstance(remembered, list) and remembered[:1] == [_choice(feed.entry)]:
                 feed.remembered = remembered[-1]
+                feed.issuances = _issuances(feed.entry, feed.remembered)
             feed.kept, feed.text, feed.succeeded_at = _chosen(kept, feed.entry), text, at
             feed.made = made(feed.kept.found, feed.entry, feed.config)
         self._take_over(joined(self.config, self._lists()))
@@ -236,14 +259,16 @@ class Discovery:
                 wait = await self._run(feed, max(RUN_TIMEOUT, interval))
             if wait is None:
                 backoff.succeeded()
-            await asyncio.sleep(interval * drift if wait is None else backoff.failed(drift, wait))
+            pause = interval * drift if wait is None else backoff.failed(drift, wait)
+            await asyncio.sleep(max(pause, min(REST * feed.took, LONGEST_REST)))
 
     async def _run(self, feed: Feed, timeout: float) -> float | None:
         """
-        Run a source once, and take its list. Returns None when it worked, else the seconds for which the
-        source asks to be left alone.
+        Run a source once, and take its list. Returns None when the next run is after the usual pause, else
+        the seconds for which the source asks to be left alone after it failed.
         """
-        wait = 0.0
+        wait: float | None = 0.0
+        feed.took = 0.0
         now = self._network.clock()
         context = Context(self._network, now, feed.remembered, feed.config.directory)
         try:
@@ -251,12 +276,11 @@ class Discovery:
                 try:
                     listing = await source(feed.entry.source).run(feed.entry.given, context)
                 except SourceError as error:
-                    wait = error.retry_after
+                    wait = None if error.steady else error.retry_after
                     if error.listing is not None:
                         await self._take(feed, error.listing, now)
                     raise
-                if not listing.unchanged or feed.kept.missing:
-                    await self._take(feed, listing, now)
+                await self._take(feed, listing, now)
         except SourceError as error:
             self._fail(feed, printable(str(error)))
         except TimeoutError:
@@ -284,10 +308,13 @@ class Discovery:
         """
         Take the answer of a source: its targets join the next scrape.
         """
+        if listing.unchanged and (not feed.kept.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE):
+            return
+        began = self._network.monotonic()
         entry, before, config = feed.entry, feed.kept, feed.config
         remembered = feed.remembered if listing.unchanged else listing.remember
 
-        def work() -> tuple[Kept, Made, str]:
+        def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
             listed = same_objects(before, listing.found)
             if listing.unchanged:
                 listed = (one for one in before.found if key_of(one) not in before.missing)
@@ -296,21 +323,26 @@ class Discovery:
                 kept,
                 made(kept.found, entry, config, feed.made),
                 to_text(kept, [_choice(entry), remembered]),
+                _issuances(entry, remembered),
             )
 
-        kept, targets, text = await self._pool.run(work)
+        kept, targets, text, issuances = await self._pool.run(work)
         while feed.config is not config:
             # It was loaded anew meanwhile: the same list, with the settings of now.
             config = feed.config
             targets = await self._pool.run(partial(made, kept.found, entry, config))
-        changed = targets.targets != feed.made.targets
+        changed = targets.targets != feed.made.targets or issuances != feed.issuances
+        feed.issuances = issuances
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
-        self._tell(feed, before, listing.notes)
+        feed.taken_at = now
+        if not listing.unchanged:
+            self._tell(feed, before, listing.notes)
         if changed:
             config, lists = self.config, self._lists()
             all_of_them = await self._pool.run(lambda: joined(config, lists))
             if config is self.config:
                 self._take_over(all_of_them)
+        feed.took = self._network.monotonic() - began
 
     def _tell(self, feed: Feed, before: Kept, notes: tuple[str, ...]) -> None:
         """
@@ -342,6 +374,7 @@ class Discovery:
 
     def _take_over(self, targets: tuple[Target, ...]) -> None:
         self.targets = targets
+        self.issuances = tuple(chain.from_iterable(feed.issuances for feed in self.feeds.values()))
         self._on_change()
 
 
@@ -350,6 +383,17 @@ def _settings(config: Config) -> tuple[Any, ...]:
     Return what of a configuration shapes the targets that are found.
     """
     return config.policies, config.matches, config.by_kind, config.defaults, config.acme, config.directory
+
+
+def _issuances(entry: SourceEntry, remembered: Any) -> tuple[Issuance, ...]:
+    """
+    Return the certificates that a source knows to be issued, by what it remembers.
+    """
+    try:
+        return source(entry.source).issuances(remembered)
+    except (KeyError, ImportError):
+        # It can't be used: its run says so.
+        return ()
 
 
 def _chosen(kept: Kept, entry: SourceEntry) -> Kept:

@@ -65,6 +65,15 @@ def _shown(facts: Facts) -> tuple[object, ...]:
     return *((chain.key, chain.certificates) for chain in presented), staples, protocol
 
 
+def is_doubtful(target: Target, before: Facts, judged: Judged | None, after: Facts, now: float) -> bool:
+    """
+    Return True when what is wrong with the facts of `before` may still be there, though a probe saw others.
+
+    `judged` is the verdict on those, `now` is in seconds since the epoch.
+    """
+    return is_unwell(judged, now) and may_take_turns(target) and not same_server(before, after)
+
+
 def was_issued_since(items: Iterable[Item], since: float) -> bool:
     """
     Return True when one of the items was issued after this time (seconds since the epoch).

@@ -9,7 +9,7 @@ from itertools import chain
 
 from exporter.engine.memory import Memory, ProblemRow, TargetMemory
 from exporter.engine.scrape import EndpointRow, verdicts
-from exporter.judgement.newest import Newest
+from exporter.judgement.issued import NONE, Elsewhere, Issuances
 from exporter.judgement.problems import Found, Key, Known, is_well, newest_ends, note_ends, problems
 from exporter.model.targets import Target
 
@@ -18,16 +18,26 @@ BATCH = 50
 
 
 def problem_rows(
-    memory: Memory, targets: Iterable[Target], endpoints: Sequence[EndpointRow], now: float
+    memory: Memory,
+    targets: Iterable[Target],
+    endpoints: Sequence[EndpointRow],
+    now: float,
+    issuances: Issuances = NONE,
 ) -> tuple[ProblemRow, ...]:
     """
     Return the problems of these targets at `now` (seconds since the epoch), each with its start.
+
+    `issuances` are those that logs know.
     """
-    return tuple(chain.from_iterable(problem_batches(memory, targets, endpoints, now)))
+    return tuple(chain.from_iterable(problem_batches(memory, targets, endpoints, now, issuances)))
 
 
 def problem_batches(
-    memory: Memory, targets: Iterable[Target], endpoints: Sequence[EndpointRow], now: float
+    memory: Memory,
+    targets: Iterable[Target],
+    endpoints: Sequence[EndpointRow],
+    now: float,
+    issuances: Issuances = NONE,
 ) -> Iterator[Sequence[ProblemRow]]:
     """
     Yield the problems of these targets at `now` (seconds since the epoch), each with its start.
@@ -36,11 +46,11 @@ def problem_batches(
     """
     unwell: dict[str, list[Known]] = {}
     for number, row in enumerate(endpoints):
-        if _is_unwell(row, now):
+        if _is_unwell(row, now, issuances):
             unwell.setdefault(row.target.name, []).extend(row.knowns)
         if number % BATCH == 0:
             yield ()
-    newest: Newest[None] = Newest()
+    newest: Elsewhere[None] = Elsewhere(issuances, now)
     if unwell:
         for start in range(0, len(endpoints), BATCH):
             note_ends(newest, verdicts(endpoints[start : start + BATCH]))
@@ -57,18 +67,18 @@ def problem_batches(
     yield rows
 
 
-def present(endpoints: Sequence[EndpointRow], now: float) -> dict[Key, Found]:
+def present(endpoints: Sequence[EndpointRow], now: float, issuances: Issuances = NONE) -> dict[Key, Found]:
     """
     Return what is found of these endpoints at `now` (seconds since the epoch), whatever was found before.
 
     In a healthy fleet that is a glance at each endpoint.
     """
-    unwell = [known for row in endpoints if _is_unwell(row, now) for known in row.knowns]
-    return problems(unwell, newest_ends(verdicts(endpoints)), now) if unwell else {}
+    unwell = [known for row in endpoints if _is_unwell(row, now, issuances) for known in row.knowns]
+    return problems(unwell, newest_ends(verdicts(endpoints), issuances, now), now) if unwell else {}
 
 
-def _is_unwell(row: EndpointRow, now: float) -> bool:
-    return bool(row.others) or not is_well(
+def _is_unwell(row: EndpointRow, now: float, issuances: Issuances) -> bool:
+    return bool(row.others or row.target.name in issuances.strange) or not is_well(
         row.held.observation, row.held.facts, row.verdict, row.held.past, now
     )
 

@@ -6,12 +6,13 @@ The service keeps two: one for the configured targets, one for those that only /
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from exporter.engine import due
 from exporter.engine.by_turns import Shown, is_due, most_important
+from exporter.engine.caught import failure
 from exporter.engine.failure_log import log_changes
 from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.memory import (
@@ -25,13 +26,15 @@ from exporter.engine.memory import (
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
-from exporter.engine.sweep import FRESH, Sweeper, failure
+from exporter.engine.sweep import FRESH, Sweeper
 from exporter.engine.workers import Workers
 from exporter.judgement.history import Past
+from exporter.judgement.issued import NONE, Issuances
 from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
+from exporter.model.issuance import Issuance
 from exporter.model.observation import Facts, Observed
 from exporter.model.targets import Target
 from exporter.net.gates import USUAL, Limits
@@ -79,6 +82,9 @@ class Monitor:
         """
         self._workers = workers
         self.memory = Memory()
+        self._issuances: Issuances = NONE
+        self._compared: tuple[Collection[Issuance], Collection[Target]] = (), ()
+        """The issuances and targets that it was made of."""
         self._dependencies = dependencies
         self._clock = clock
         self._on_judged = on_judged
@@ -89,6 +95,20 @@ class Monitor:
         self._scraping: _Scraping | None = None
         self._taking: asyncio.Task[None] | None = None
 
+    async def _know(self, issued: Collection[Issuance], targets: Collection[Target]) -> float:
+        """
+        From now on compare scrapes of all these targets with what public logs know to be issued. Returns the
+        seconds that it took.
+        """
+        if self._compared[0] is issued and self._compared[1] is targets:
+            return 0.0
+        made, began = NONE, self._dependencies.loop.time()
+        if issued:
+            async for one in in_slices(Issuances.in_steps(issued, targets)):
+                made = one
+        self._issuances, self._compared = made, (issued, targets)
+        return self._dependencies.loop.time() - began if issued else 0.0
+
     @property
     def done(self) -> int:
         """
@@ -97,7 +117,11 @@ class Monitor:
         return self._sweeper.done
 
     async def scrape(
-        self, targets: Iterable[Target], timeout: float, wanted: Callable[[Target], bool]
+        self,
+        targets: Iterable[Target],
+        timeout: float,
+        wanted: Callable[[Target], bool],
+        issued: Collection[Issuance] = (),
     ) -> Scrape:
         """
         Probe the targets that are due, or join probes under way, and return the results within `timeout`
@@ -105,6 +129,7 @@ class Monitor:
 
         A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
         Targets that are not `wanted` any more at the end, since the configuration changed, are left out.
+        `issued` are the certificates that public logs know.
         """
         all_of_them = tuple(targets)
         now = self._dependencies.loop.time()
@@ -117,13 +142,18 @@ class Monitor:
             or shared.targets != all_of_them
         ):
             # A task of its own: when one caller goes away, the others still want the result.
-            task = self._dependencies.loop.create_task(self._scrape(all_of_them, timeout, wanted))
+            task = self._dependencies.loop.create_task(self._scrape(all_of_them, timeout, wanted, issued))
             self._scraping = shared = _Scraping(all_of_them, now, now + timeout, task)
         return await asyncio.shield(shared.task)
 
     async def _scrape(
-        self, targets: tuple[Target, ...], timeout: float, wanted: Callable[[Target], bool]
+        self,
+        targets: tuple[Target, ...],
+        timeout: float,
+        wanted: Callable[[Target], bool],
+        issued: Collection[Issuance],
     ) -> Scrape:
+        timeout -= await self._know(issued, targets)
         if self._workers is not None:
             self._workers.serve(targets)
         scrape = await self._sweep(targets, timeout, wanted, by_interval=True)
@@ -167,7 +197,7 @@ class Monitor:
         now = self._clock()
         rows = tuple(self._rows(scrape.results, now))
         targets = [row.target for row in scrape.targets]
-        found = problem_rows(self.memory, targets, rows, now)
+        found = problem_rows(self.memory, targets, rows, now, scrape.issuances)
         return replace(scrape, endpoints=rows, problems=found, at=now)
 
     def _add_what_is_known(self, scrape: Scrape) -> None:
@@ -241,7 +271,9 @@ class Monitor:
         await log_changes(unlogged, self.memory)
         targets_shown = tuple([self._target_row(one.target) async for one in in_slices(results)])
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
-        batches = problem_batches(self.memory, (one.target for one in results), rows, now)
+        # What was seen at other targets is not known from logs alone: it takes a look at all of them.
+        issuances = self._issuances if by_interval else NONE
+        batches = problem_batches(self.memory, (one.target for one in results), rows, now, issuances)
         found = [row async for few in in_slices(batches) for row in few]
         assert sweep.finished is not None
         return Scrape(
@@ -254,6 +286,7 @@ class Monitor:
             now,
             min(sweep.finished, deadline),
             tuple(found),
+            issuances,
         )
 
     async def _waiting(self, targets: Iterable[Target]) -> AbstractSet[str]:

@@ -37,6 +37,8 @@ class Progress:
     looks: dict[str, ProbeResult] = field(default_factory=dict)
     begun: dict[str, tuple[Trace, float]] = field(default_factory=dict)
     """By label, the current step of a probe, and the loop time at which the probe began."""
+    again: set[str] = field(default_factory=set)
+    """Labels that are being probed again, since one probe left a doubt."""
     together: bool = False
     """True when all endpoints are probed in one go."""
     wanted_by: "list[Sweep]" = field(default_factory=list)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.results import TargetResult
+from exporter.judgement.issued import NONE, Issuances
 from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict
 from exporter.model.observation import Failed
@@ -87,6 +88,8 @@ class Scrape:
     ended: float = 0.0
     """Loop time at which its sweep ended or was due to end; the response is rendered after that."""
     problems: tuple[ProblemRow, ...] = field(default=(), repr=False)
+    issuances: Issuances = field(default=NONE, repr=False)
+    """What public logs know; nothing where a part of the targets was probed."""
 
     @property
     def failures(self) -> int:

@@ -6,24 +6,25 @@ own deadline, and sweeps share probes: what is under way for one is joined by th
 """
 
 import asyncio
-import errno
 import logging
 import math
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from exporter.engine.by_turns import is_doubtful, same_server
+from exporter.engine.caught import caught, failure
 from exporter.engine.memory import Memory
 from exporter.engine.progress import Progress, Sweep
-from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.sightings import SETTLED
 from exporter.engine.slices import in_slices
 from exporter.engine.workers import Workers
 from exporter.logs import fields
-from exporter.model.errors import LeftOutError, NoDescriptorError, Outcome, ProbeError
+from exporter.model.errors import LeftOutError, Outcome
 from exporter.model.observation import Facts, Failed, Observation, Observed
-from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.connection import BITE
 from exporter.net.gates import PERIOD, USUAL, Gates, Limits, is_own
@@ -37,22 +38,12 @@ from exporter.probes.dependencies import Dependencies
 logger = logging.getLogger(__name__)
 
 
-T = TypeVar("T")
-
-
 LOCAL_AT_A_TIME = 16
 """Targets without network access (files) that are probed at a time."""
 
 
 FRESH = 1.0
 """Seconds for which the result of a probe is still current, while a scrape that wanted it goes on."""
-
-
-DESCRIPTOR_PAUSE = 0.05
-"""Seconds after which a probe that got no file descriptor is tried again."""
-
-
-NO_DESCRIPTOR = "waiting for a free file descriptor (raise ulimit -n, or lower --sweep.concurrency)"
 
 
 class Given(NamedTuple):
@@ -241,7 +232,7 @@ class Sweeper:
         probe = PROBES[target.url.scheme]
         progress.started = self._dependencies.loop.time()
         await self._dependencies.named_files.ready(files_of(target))
-        failed, found = await _caught(partial(probe.endpoints, target, self._dependencies), target)
+        failed, found = await caught(partial(probe.endpoints, target, self._dependencies), target)
         if found is None:
             assert failed is not None
             self._not_found(progress, failed)
@@ -333,13 +324,55 @@ class Sweeper:
                 address = endpoints[position].address
                 self._take(progress, ProbeResult(label, observation, duration, (), progress.started, address))
 
-        failed, _ = await _caught(partial(look_all, target, endpoints, self._dependencies, tell), target)
+        failed, _ = await caught(partial(look_all, target, endpoints, self._dependencies, tell), target)
         if failed is not None:
             for label in progress.shown:
                 if label not in progress.looks:
                     self._take(progress, ProbeResult(label, failed, 0.0, turn=progress.started))
 
     async def _look(self, progress: Progress, label: str, endpoint: Endpoint) -> None:
+        look = await self._look_once(progress, label, endpoint)
+        before = self._doubted(progress.target, look)
+        self._take(progress, look)
+        if before is not None and not progress.trace_steps:
+            progress.again.add(label)
+            await self._look_again(progress, label, endpoint, before)
+            progress.again.remove(label)
+        self._end_if_done(progress)
+
+    def _doubted(self, target: Target, look: ProbeResult) -> Facts | None:
+        """
+        Return the facts that may be there still, though this probe saw others; None when there are none.
+        """
+        held = self._memory.known(target).endpoints.get(look.label)
+        after = seen_facts(look.observation)
+        # Of several that are known to take turns, each is remembered as long as it needs.
+        if held is None or held.facts is None or held.others or after is None:
+            return None
+        doubtful = is_doubtful(target, held.facts, held.judged, after, self._clock())
+        return held.facts if doubtful else None
+
+    async def _look_again(self, progress: Progress, label: str, endpoint: Endpoint, before: Facts) -> None:
+        """
+        Probe until what was there `before` is seen once more, or is gone for certain.
+
+        What is wrong with it must not count as mended because a load balancer led one probe elsewhere.
+        """
+        loop = self._dependencies.loop
+        # The other half of the time is for what else waits.
+        enough = (loop.time() + progress.deadline) / 2
+        for _ in range(SETTLED):
+            if progress.ended is not None or loop.time() >= enough:
+                break
+            look = await self._look_once(progress, label, endpoint)
+            facts = seen_facts(look.observation)
+            if facts is None:
+                break
+            self._take(progress, look)
+            if same_server(before, facts):
+                break
+
+    async def _look_once(self, progress: Progress, label: str, endpoint: Endpoint) -> ProbeResult:
         target = progress.target
         loop = self._dependencies.loop
         trace = Trace(loop.time, deadline=progress.deadline, steps=[] if progress.trace_steps else None)
@@ -347,7 +380,7 @@ class Sweeper:
         progress.begun[label] = (trace, started)
         elsewhere = self._workers.look(target) if self._workers is not None and trace.steps is None else None
         look = elsewhere or PROBES[target.url.scheme].look
-        failed, facts = await _caught(
+        failed, facts = await caught(
             partial(look, target, endpoint, self._dependencies, trace), target, trace
         )
         observation: Observation
@@ -358,9 +391,7 @@ class Sweeper:
         else:
             observation = Observed(facts)
         steps = tuple((when - started, words) for when, words in trace.steps or ())
-        spent = loop.time() - started
-        self._take(progress, ProbeResult(label, observation, spent, steps, started, endpoint.address))
-        self._end_if_done(progress)
+        return ProbeResult(label, observation, loop.time() - started, steps, started, endpoint.address)
 
     def _take(self, progress: Progress, look: ProbeResult) -> None:
         """
@@ -370,7 +401,7 @@ class Sweeper:
         self._give(progress.target, look)
 
     def _end_if_done(self, progress: Progress) -> None:
-        if progress.ended is None and len(progress.looks) == len(progress.shown):
+        if progress.ended is None and not progress.again and len(progress.looks) == len(progress.shown):
             self._finish(progress, located=True)
 
     def _finish(self, progress: Progress, *, located: bool) -> None:
@@ -451,46 +482,3 @@ def _mixed(target: Target) -> int:
     Similar targets are neighbours in a file: a thousand silent servers at its top must not all be first.
     """
     return zlib.crc32(target.name.encode("utf-8", "replace"))
-
-
-async def _caught(
-    work: Callable[[], Awaitable[T]], target: Target, trace: Trace | None = None
-) -> tuple[Failed | None, T | None]:
-    """
-    Return the result of the work, or the failure for its exception.
-
-    When the process has no file descriptors left, the work waits for others to close theirs, and begins
-    again.
-    """
-    while True:
-        try:
-            return None, await work()
-        except Exception as error:  # noqa: BLE001 - one that is not expected is logged with its traceback
-            if not _lacks_descriptor(error):
-                return failure(error, target), None
-        if trace is not None:
-            trace.phase = NO_DESCRIPTOR
-        await asyncio.sleep(DESCRIPTOR_PAUSE)
-
-
-def _lacks_descriptor(error: Exception) -> bool:
-    return isinstance(error, NoDescriptorError) or (
-        isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
-    )
-
-
-def failure(error: Exception, target: Target) -> Failed:
-    """
-    Return the failed observation for an exception of a probe. An unexpected exception is logged.
-    """
-    match error:
-        case ProbeError():
-            return Failed(error.reason, error.detail, error.facts)
-        case TimeoutError():
-            return Failed(Reason.TIMEOUT, "the probe ran out of time")
-        case OSError():
-            return Failed(Reason.CONNECTION_RESET, f"the connection broke: {error.strerror or error}")
-    # A bug that one target triggers must not stop the others, and must not be silent either.
-    logger.error("internal error while probing", exc_info=error, extra=fields(target=target.name))
-    words = f"{type(error).__name__}: please report it with the traceback in the exporter's log"
-    return Failed(Reason.INTERNAL_ERROR, words)

@@ -43,6 +43,20 @@ class Kin:
     served: bool
     """True when clients are shown it; False for one in a file or the like."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """
+        The names of the leaf, sorted.
+        """
+        return self.about[2]
+
+    @property
+    def is_for_servers(self) -> bool:
+        """
+        True for the certificate of a server whose names mean the same host for everybody.
+        """
+        return self.about[1] == "server" and not self.about[3]
+
 
 def kin_of(leaf: Certificate, target: str, item: str, *, served: bool) -> Kin | None:
     """

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from math import inf
 
 from exporter.judgement.history import IDENTITY_REPORTED, NAMELESS_FOR, Past
-from exporter.judgement.newest import Newest
+from exporter.judgement.issued import NONE, Elsewhere, Issuances, Renewed, Stranger
 from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
+from exporter.model.foreign_text import bounded
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, UNSEEN_LEAST, Severity
 from exporter.model.problems import MEANINGS, Problem
@@ -24,6 +25,10 @@ LOST = frozenset({Hazard.DOMAIN_HOLD, Hazard.DOMAIN_REDEMPTION, Hazard.DOMAIN_PE
 
 BLOCKED = frozenset({Hazard.CAA_FORBIDS_ISSUER, Hazard.NAME_NOT_RESOLVING})
 """Hazards that stop the next renewal."""
+
+
+ISSUER_LIMIT = 100
+"""Characters of a CA's name in the name of an item."""
 
 
 Key = tuple[str, str, Problem, Severity]
@@ -66,13 +71,27 @@ class Onset:
     """The item concerned; None when the problem is about the endpoint."""
     reason: str = ""
     """The reason, fault or hazard; empty when the problem is about an end."""
+    stranger: Stranger | None = None
+    """What somebody else issued, of which only a log knows; None when the problem is about what was seen."""
 
     @property
     def item(self) -> str:
         """
         Name of the item concerned; empty when the problem is about the endpoint.
         """
+        if self.stranger is not None:
+            # One matter for each CA: what a person does is to find out who uses it.
+            return f"issued by {bounded(self.stranger.issuance.organization, ISSUER_LIMIT)}"
         return self.judged.item.name if self.judged is not None else ""
+
+    @property
+    def kind(self) -> Kind | None:
+        """
+        Kind of the item concerned; None when the problem is about the endpoint.
+        """
+        if self.stranger is not None:
+            return Kind.LEAF
+        return self.judged.item.kind if self.judged is not None else None
 
     @property
     def key(self) -> Key:
@@ -86,10 +105,12 @@ class Onset:
         """
         End of the item, in seconds since the epoch; the time of the onset when it is about no item.
         """
+        if self.stranger is not None:
+            return self.stranger.issuance.not_after
         return self.judged.item.not_after if self.judged is not None else self.at
 
 
-def onsets(known: Known, newest: Newest[None], now: float, until: float) -> Iterator[Onset]:
+def onsets(known: Known, newest: Elsewhere[None], now: float, until: float) -> Iterator[Onset]:
     """
     Yield the onsets of an endpoint from `now` to `until` (seconds since the epoch), if nothing changes.
 
@@ -118,47 +139,43 @@ def _nameless_from(known: Known) -> float:
     return nameless[0] + NAMELESS_FOR
 
 
-def _of_endpoint(known: Known, newest: Newest[None], now: float, until: float) -> Iterator[Onset]:
+def _of_endpoint(known: Known, newest: Elsewhere[None], now: float, until: float) -> Iterator[Onset]:
     for judged in known.verdict.items if known.verdict is not None else ():
         yield from _of_item(known, judged, newest, now)
         yield from _of_past(known, judged, now)
         if judged.foreign:
             yield Onset(now, Problem.FOREIGN_ISSUER, Severity.CRITICAL, known, judged)
+    for stranger in newest.unseen.strangers(known.target):
+        if stranger.sure:
+            yield Onset(now, Problem.FOREIGN_ISSUER, Severity.CRITICAL, known, stranger=stranger)
     yield from _of_failure(known, now)
     yield from _of_trust(known, now, until)
     yield from _of_hazards(known, now)
 
 
-def newest_ends(verdicts: Iterable[Verdict | None]) -> Newest[None]:
+def newest_ends(
+    verdicts: Iterable[Verdict | None], issuances: Issuances = NONE, now: float = 0.0
+) -> Elsewhere[None]:
     """
     Return the ends of all leaves that are compared, among the verdicts on all endpoints.
+
+    `issuances` are those that logs know at `now`, in seconds since the epoch.
     """
-    newest: Newest[None] = Newest()
+    newest: Elsewhere[None] = Elsewhere(issuances, now)
     note_ends(newest, verdicts)
     return newest
 
 
-def note_ends(newest: Newest[None], verdicts: Iterable[Verdict | None]) -> None:
+def note_ends(newest: Elsewhere[None], verdicts: Iterable[Verdict | None]) -> None:
     """
     Add the ends of the leaves of these verdicts to those so far.
     """
     for verdict in verdicts:
-        for judged in verdict.items if verdict is not None else ():
-            if judged.kin is not None:
-                newest.add(judged.kin, judged.trusted, judged.item.not_after, None)
+        if verdict is not None:
+            newest.note(verdict.items, None)
 
 
-def newer_end(judged: JudgedItem, newest: Newest[None]) -> float | None:
-    """
-    Return the latest end of a renewal of this item, in seconds since the epoch; None when none is known.
-    """
-    if judged.kin is None:
-        return None
-    newer = newest.newer(judged.kin, judged.trusted, judged.item.not_after)
-    return newer[0] if newer is not None else None
-
-
-def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float) -> Iterator[Onset]:
+def _of_item(known: Known, judged: JudgedItem, newest: Elsewhere[None], now: float) -> Iterator[Onset]:
     due, kind = judged.deadlines, judged.item.kind
     if judged.needless:
         yield Onset(now, Problem.CHAIN_ENDS_FIRST, Severity.WARNING, known, judged)
@@ -178,7 +195,7 @@ def _of_item(known: Known, judged: JudgedItem, newest: Newest[None], now: float)
     if kind not in SIGNED:
         passed = max(judged.item.not_after, critical)
         yield Onset(passed, Problem.PASSED, Severity.CRITICAL, known, judged)
-    if newer_end(judged, newest) is not None:
+    if newest.newer_end(judged) is not None:
         yield Onset(warned, Problem.NOT_DEPLOYED, Severity.WARNING, known, judged)
         yield Onset(critical, Problem.NOT_DEPLOYED, Severity.CRITICAL, known, judged)
 
@@ -334,6 +351,8 @@ class Found:
     """
     changed_identity: bool = False
     """True while it is reported that issuer and key of the item changed together."""
+    renewed: Renewed | None = None
+    """What only a log knows of a renewal of this item; None when it knows of none."""
 
     @property
     def onset(self) -> Onset:
@@ -357,7 +376,7 @@ class Found:
         return len({one.known.location for one in self.onsets})
 
 
-def problems(endpoints: Iterable[Known], newest: Newest[None], now: float) -> dict[Key, Found]:
+def problems(endpoints: Iterable[Known], newest: Elsewhere[None], now: float) -> dict[Key, Found]:
     """
     Return the problems of these endpoints at `now` (seconds since the epoch).
 
@@ -367,7 +386,7 @@ def problems(endpoints: Iterable[Known], newest: Newest[None], now: float) -> di
 
 
 def causes(
-    endpoints: Iterable[Known], newest: Newest[None], now: float, until: float
+    endpoints: Iterable[Known], newest: Elsewhere[None], now: float, until: float
 ) -> dict[Key, list[Onset]]:
     """
     Return the onsets of these endpoints up to `until` (seconds since the epoch), by the problem they make.
@@ -404,7 +423,7 @@ def is_well(
     return True
 
 
-def found(onsets: Sequence[Onset], newest: Newest[None], now: float) -> Found:
+def found(onsets: Sequence[Onset], newest: Elsewhere[None], now: float) -> Found:
     """
     Return the problem that these onsets of one target make together.
     """
@@ -413,7 +432,8 @@ def found(onsets: Sequence[Onset], newest: Newest[None], now: float) -> Found:
     if worst.judged is None:
         return Found(ordered)
     changed = identity_changed_at(worst.known, worst.judged.item, now) is not None
-    return Found(ordered, newer_end(worst.judged, newest), changed)
+    renewed = newest.unseen.renewed(worst.judged)
+    return Found(ordered, newest.newer_end(worst.judged), changed, renewed)
 
 
 Places = Mapping[tuple[str, str], Sequence[Onset]]

@@ -86,6 +86,8 @@ class JudgedItem:
     """True for a CA certificate beside a leaf that has ended, and without which clients accept the leaf."""
     foreign: tuple[str, ...] = ()
     """The CAs that are expected to have issued a leaf, when none of them did; else empty."""
+    expected: tuple[str, ...] = ()
+    """The CAs that are expected to have issued a leaf; empty: any."""
     rhythm: float | None = None
     """Usual age at a renewal in seconds (`judgement.habit`); None if unknown, or ignored by policy."""
 
@@ -185,8 +187,8 @@ def _judged_item(
     served = any(chain.presented and chain.leaf == one for chain in facts.chains)
     kin = kin_of(one, target.name, item.name, served=served)
     # The client certificate is the exporter's own.
-    expected = policy.issuers if target.issuers is None else target.issuers
-    foreign = expected if item.name != "client" else ()
+    expected = expected_issuers(target, policy) if item.name != "client" else ()
+    foreign = expected
     if foreign and is_issued_by(foreign, one, _with(one, facts), anchors.store):
         foreign = ()
     return JudgedItem(
@@ -197,6 +199,7 @@ def _judged_item(
         # What somebody else issued is no renewal of ours.
         None if foreign else kin,
         foreign=foreign,
+        expected=expected,
         rhythm=rhythm,
     )
 
@@ -253,7 +256,22 @@ def policy_for(item: Item, facts: Facts, target: Target) -> Policy:
     if kind in {Kind.CRL, Kind.OCSP} and facts.chains:
         # The target's policy is for its certificate. Revocation lists and OCSP responses live for days only.
         otherwise = CRL if kind is Kind.CRL else SIGNATURE
-    return next((match.policy for match in target.matches if match.fits(kind, issuer)), otherwise)
+    return policy_of(target, kind, issuer, otherwise)
+
+
+def policy_of(target: Target, kind: Kind, issuer: str | None, otherwise: Policy | None = None) -> Policy:
+    """
+    Return the policy of a target's items of this kind and issuer; `otherwise`, or its own, if no match fits.
+    """
+    fitting = (match.policy for match in target.matches if match.fits(kind, issuer))
+    return next(fitting, otherwise or target.policy)
+
+
+def expected_issuers(target: Target, policy: Policy) -> tuple[str, ...]:
+    """
+    Return the CAs whose certificates are expected, of items with this policy; empty: any.
+    """
+    return policy.issuers if target.issuers is None else target.issuers
 
 
 def _leaf_of(item: Item, facts: Facts) -> Certificate | None:

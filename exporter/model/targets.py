@@ -40,6 +40,13 @@ Resources = Literal["secrets", "configmaps", "webhooks", "certificates"]
 """Kinds of objects that are requested from a Kubernetes cluster: `certificates` are those of cert-manager."""
 
 
+Scope = Literal["object", "namespace", "cluster"]
+"""
+Which list an object that a URL names is taken from: one of it alone, or one of all that are in its namespace
+or in the cluster. Targets that name many objects share one of these.
+"""
+
+
 HELM_TYPE = "helm.sh/release."
 """Begins the type of the Secrets in which Helm keeps its releases. They are large, and nothing uses them."""
 
@@ -57,6 +64,7 @@ class Objects:
     """Types of Secrets. Empty: those for TLS and opaque ones, or any type if the URL names one Secret."""
     selector: str = ""
     """Label selector, in the syntax of kubectl; empty: any labels."""
+    scope: Scope = "object"
 
 
 @dataclass(frozen=True, slots=True)

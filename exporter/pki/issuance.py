@@ -3,6 +3,7 @@ Issuance: whether one of the CAs that a person expects stands behind a certifica
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -39,3 +40,16 @@ def _names(name: x509.Name) -> list[str]:
     """
     values = (found.value for oid in _NAMES for found in name.get_attributes_for_oid(oid))
     return [value for value in values if isinstance(value, str)]
+
+
+@lru_cache(maxsize=1024)
+def issuer_names(issuer: str) -> frozenset[str]:
+    """
+    Return the common names and organizations in an issuer's RFC 4514 string, in one case of letters.
+
+    None where the string can't be read.
+    """
+    try:
+        return frozenset(name.casefold() for name in _names(x509.Name.from_rfc4514_string(issuer)))
+    except ValueError:
+        return frozenset()

@@ -263,6 +263,28 @@ FOREIGN_ISSUER = (
 """For a certificate that none of the expected CAs issued."""
 
 
+FOREIGN_ISSUANCE = (
+    "Ask who ordered it. If it was planned (another CA, a CDN), add its CA to `issuers`. If nobody did, "
+    "somebody else can pose as you: have the CA revoke it, and see whether addresses, name servers and the "
+    "accounts there are yours."
+)
+"""For a certificate that only a log knows, and that none of the expected CAs issued."""
+
+
+ISSUED_ELSEWHERE = (
+    "See where it was meant to go. If it belongs here, install it and reload the server; if it is for "
+    "another server or another type of key, there is nothing to do."
+)
+"""For a certificate of the same names and issuer that only a log knows."""
+
+
+EXPECTED_ABOVE = (
+    "Logs say only who issued it, not which CA stands above that one. If the issuer is one of yours, add its "
+    "organization to `issuers`."
+)
+"""For a certificate that only a log knows, where `issuers` names what stands above the issuer."""
+
+
 _RENEWALS: dict[Kind, str] = {
     Kind.INTERMEDIATE: (
         "Install the chain that the CA gives today, then reload the server. If it is the same, renew the "

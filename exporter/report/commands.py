@@ -25,6 +25,10 @@ def command(onset: Onset, external_url: str | None) -> str:
     (POSIX.1, 2.2.2). It has no `<` or `>` of its own, which templates of notifications replace.
     """
     target = onset.known.target
+    if onset.stranger is not None:
+        # The name, not the number: whoever looks wants to see what else was issued for it.
+        name = shlex.quote(f"q={onset.stranger.issuance.names[0].removeprefix('*.')}")
+        return f"curl -sG https://crt.sh/ -d output=json -d exclude=expired --data-urlencode {name}"
     scheme = SCHEMES[target.url.scheme]
     direct = target.proxy is None and target.proxy_protocol == "none"
     if scheme.prober == WIRE and direct and (not scheme.dialogue or target.url.scheme in _STARTTLS):

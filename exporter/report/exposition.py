@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
-from exporter.engine.scrape import EndpointRow, TargetRow, verdicts
-from exporter.judgement.newest import Kin, Newest
+from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
+from exporter.judgement.issued import NONE, Elsewhere, Issuances
 from exporter.judgement.problems import Key, hidden_by, newest_ends
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Certificate, Failed
@@ -106,8 +106,7 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         target, said = onset.known.target, words(row, reached, external_url)
         named = (("target", target.name), ("item", onset.item))
         about = (("problem", onset.problem), ("severity", onset.severity))
-        kind = onset.judged.item.kind if onset.judged is not None else ""
-        which = (("kind", kind), *about, ("fingerprint_sha256", fingerprint_of(row)))
+        which = (("kind", onset.kind or ""), *about, ("fingerprint_sha256", fingerprint_of(row)))
         yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
         page = f"{external_url}/{target_path(target.name)}" if external_url is not None else ""
         place = ("location", onset.known.location)
@@ -147,29 +146,37 @@ class Exposition:
         own: Samples,
         problems: Sequence[ProblemRow] = (),
         at: float = 0.0,
+        issuances: Issuances = NONE,
     ) -> str:
         """
         Return the whole text, without the `# EOF` of OpenMetrics. `own` are the exporter's own samples.
 
-        `at` is the time of the scrape in seconds since the epoch: only what other exporters say goes by it.
+        `at` is the time of the scrape in seconds since the epoch: what other exporters say goes by it, and
+        what logs know (`issuances`).
         """
-        return "".join(self.parts(targets, endpoints, own, problems, at))
+        return "".join(self._parts(targets, endpoints, own, problems, at, issuances))
 
-    def parts(
+    def parts(self, scrape: Scrape, own: Samples) -> Iterator[str]:
+        """
+        Yield the text of each family, since the whole may have tens of megabytes and need not be held twice.
+        """
+        yield from self._parts(
+            scrape.targets, scrape.endpoints, own, scrape.problems, scrape.at, scrape.issuances
+        )
+
+    def _parts(
         self,
         targets: Sequence[TargetRow],
         endpoints: Sequence[EndpointRow],
         own: Samples,
-        problems: Sequence[ProblemRow] = (),
-        at: float = 0.0,
+        problems: Sequence[ProblemRow],
+        at: float,
+        issuances: Issuances,
     ) -> Iterator[str]:
-        """
-        Yield the text of each family, since the whole may have tens of megabytes and need not be held twice.
-        """
         lines: Lines = {family: [] for family in self._families}
         blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
         self._blocks = blocks
-        newest = newest_ends(verdicts(endpoints))
+        newest = newest_ends(verdicts(endpoints), issuances, at)
         for row in endpoints:
             blocks[row.target.name, row.label].add_to(lines, row.held, newest, at)
         for target in targets:
@@ -216,7 +223,7 @@ class _Block:
         # Family, labels, and what follows them. The lines are put together anew each time: most of each is
         # its labels, which are one text for all lines of an item.
         self._fixed: list[tuple[Family, str, str]] = []
-        self.compared: list[tuple[Kin, bool | None, float, str]] = []
+        self.compared: list[tuple[JudgedItem, str]] = []
         if row.verdict is not None:
             for judged in row.verdict.items:
                 self._add_item(judged)
@@ -262,18 +269,18 @@ class _Block:
             what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
             self._add(CERTIFICATE, self._endpoint, 1, f',item="{escape(item.name)}"{what}')
         if judged.kin is not None:
-            self.compared.append((judged.kin, judged.trusted, item.not_after, labels))
+            self.compared.append((judged, labels))
 
-    def add_to(self, lines: Lines, held: EndpointMemory, newest: Newest[None], at: float) -> None:
+    def add_to(self, lines: Lines, held: EndpointMemory, newest: Elsewhere[None], at: float) -> None:
         """
         Append the endpoint's lines to those of each family.
         """
         for family, labels, tail in self._fixed:
             lines[family].append(f"{family.name}{labels}{tail}")
-        for kin, trusted, own, labels in self.compared:
-            newer = newest.newer(kin, trusted, own)
+        for judged, labels in self.compared:
+            newer = newest.newer_end(judged)
             if newer is not None:
-                lines[NEWEST].append(f"{NEWEST.name}{labels}}} {newer[0]!r}\n")
+                lines[NEWEST].append(f"{NEWEST.name}{labels}}} {newer!r}\n")
         if self._theirs is not None:
             self._theirs.add_to(lines, held, at)
         endpoint = self._endpoint

@@ -83,7 +83,7 @@ ALERT = Family(
 
 NEWEST = Family(
     "expiry_newest_not_after_timestamp_seconds",
-    "The latest end seen anywhere for an item of the same names and kind of key, if it is later than "
+    "The latest end known anywhere for an item of the same names and kind of key, if it is later than "
     "expiry_not_after_timestamp_seconds: renewed but not deployed here. Absent otherwise. "
     "What clients refuse for what it is does not count beside what they accept.",
     _ITEM,

@@ -13,8 +13,8 @@ from functools import cached_property
 from urllib.parse import quote
 
 from exporter.engine.lasting import present
-from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.judgement.newest import Newest
+from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
+from exporter.judgement.issued import Elsewhere
 from exporter.judgement.problems import Onset, Places, at_each_endpoint
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
@@ -93,7 +93,7 @@ class Inventory:
         Return the status of one of the endpoints.
         """
         _, places, _ = self._judge(now)
-        return status(row, _onsets(row, places), now)
+        return status(row, _onsets(row, places), now, self._newest.unseen)
 
     def entries(self, now: float) -> list[Entry]:
         """
@@ -112,7 +112,8 @@ class Inventory:
     def _judge(self, now: float) -> tuple[float, Places, list[Entry]]:
         judged_at, places, entries = self._judged
         if not 0 <= now - judged_at < FRESH:
-            places = at_each_endpoint(present(self.scrape.endpoints, now).values())
+            found = present(self.scrape.endpoints, now, self.scrape.issuances)
+            places = at_each_endpoint(found.values())
             entries = [
                 Entry(row, status(row, _onsets(row, places), now).level, end(row))
                 for row in self.scrape.endpoints
@@ -206,12 +207,12 @@ class Inventory:
         """
         Return the latest end of an item and its renewals; None for an item that is not compared.
 
-        In seconds since the epoch. `Newest` decides which other items may be its renewal.
+        In seconds since the epoch. `Elsewhere` decides which others may be its renewal.
         """
         if judged.kin is None:
             return None
-        newer = self.newer(judged)
-        return newer.judged.item.not_after if newer is not None else judged.item.not_after
+        newer = self._newest.newer_end(judged)
+        return newer if newer is not None else judged.item.not_after
 
     def newer(self, judged: JudgedItem) -> Place | None:
         """
@@ -234,13 +235,13 @@ class Inventory:
         return dict(places)
 
     @cached_property
-    def _newest(self) -> Newest[Place]:
-        newest: Newest[Place] = Newest()
+    def _newest(self) -> Elsewhere[Place]:
+        newest: Elsewhere[Place] = Elsewhere(self.scrape.issuances, self.scrape.at)
         for places in self._places.values():
             for place in places:
-                one = place.judged
-                if one.kin is not None:
-                    newest.add(one.kin, one.trusted, one.item.not_after, place)
+                newest.note((place.judged,), place)
+        for verdict in verdicts(self.scrape.endpoints):
+            newest.unseen.note(verdict.items if verdict is not None else ())
         return newest
 
 

@@ -7,11 +7,12 @@ they are shown.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.engine.memory import ProblemRow
 from exporter.judgement.history import identity_of
+from exporter.judgement.issued import Renewed, Stranger
 from exporter.judgement.problems import Onset, rolled_back_at
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
@@ -83,8 +84,8 @@ def end_of(row: ProblemRow) -> float:
     For a problem without an item: the time at which the endpoint was last well, or else the problem's start.
     """
     onset = row.found.onset
-    if onset.judged is not None:
-        return onset.judged.item.not_after
+    if onset.judged is not None or onset.stranger is not None:
+        return onset.end
     seen_at, past = onset.known.seen_at, onset.known.past
     # What was never seen has been like this since the first probe.
     failing = past.failing_since if seen_at is None else seen_at
@@ -110,7 +111,9 @@ def _certificate(onset: Onset) -> Certificate | None:
 
 def _cause(row: ProblemRow) -> str:
     onset = row.found.onset
-    if onset.judged is None:
+    if onset.stranger is not None:
+        parts = [issued_by_stranger(onset.stranger)]
+    elif onset.judged is None:
         several = SEVERAL if onset.known.in_turn and onset.problem is Problem.NOT_TRUSTED else ""
         parts = [", ".join(row.found.reasons), several, _presented(onset), _last_well(onset)]
     elif onset.judged.needless:
@@ -123,9 +126,47 @@ def _cause(row: ProblemRow) -> str:
         ]
         if onset.problem is Problem.FOREIGN_ISSUER:
             parts.insert(0, issued_by(onset.judged))
-        if row.found.newer is not None:
-            parts.append(f"renewed but not deployed: one until {date(row.found.newer)} is known")
+        parts.append(_renewed(row))
     return ", ".join(part for part in parts if part)
+
+
+def _renewed(row: ProblemRow) -> str:
+    """
+    Return in words what is known of a renewal, which was not deployed here; empty when nothing is.
+    """
+    newer, renewed = row.found.newer, row.found.renewed
+    if renewed is not None and (newer is None or newer <= renewed.issuance.not_after):
+        doubt = "" if renewed.sure else "perhaps "
+        return f"{doubt}renewed but not deployed: {issued(renewed)}"
+    return f"renewed but not deployed: one until {date(newer)} is known" if newer is not None else ""
+
+
+def issued(renewed: Renewed) -> str:
+    """
+    Return what a log knows of a renewal, in words.
+    """
+    one = renewed.issuance
+    return f"one until {date(one.not_after)} was issued on {date(one.not_before)} ({one.reference})"
+
+
+def issued_by_stranger(stranger: Stranger) -> str:
+    """
+    Return what a log knows of a certificate that none of the expected CAs issued, in words.
+    """
+    one = stranger.issuance
+    return (
+        f"a certificate for {_some(one.names)} was issued by {printable(one.organization)} on "
+        f"{date(one.not_before)} ({one.reference}), no target shows it, expected is "
+        f"{_some(stranger.expected, ' or ')}"
+    )
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    """
+    Return the first few of the names, and how many more there are.
+    """
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{between.join(map(printable, names[:NAMED]))}{more}"
 
 
 def _leaf(onset: Onset) -> Item | None:
@@ -180,8 +221,7 @@ def issued_by(judged: JudgedItem) -> str:
     """
     Return who issued a certificate that none of the expected CAs issued, and who those are, in words.
     """
-    more = f" and {len(judged.foreign) - NAMED} more" if len(judged.foreign) > NAMED else ""
-    return f"issued by {issuer_of(judged.item)}, expected is {' or '.join(judged.foreign[:NAMED])}{more}"
+    return f"issued by {issuer_of(judged.item)}, expected is {_some(judged.foreign, ' or ')}"
 
 
 def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
@@ -229,6 +269,11 @@ def issuer_of(item: Item) -> str:
 
 def _where(row: ProblemRow, same: frozenset[str]) -> str:
     onset, more = row.found.onset, row.found.endpoints - 1
+    if onset.stranger is not None:
+        one = onset.stranger.issuance
+        others = len({other.stranger for other in row.found.onsets}) - 1
+        text = f"in public logs (issuer {one.issuer}, serial {one.serial or 'not told'})"
+        return text + (f"; also {others} more" if others else "")
     text = onset.known.location + (f" and {more} more" if more else "")
     certificate, leaf = _certificate(onset), _leaf(onset)
     if onset.problem is Problem.NOT_TRUSTED and leaf is not None:
@@ -246,6 +291,8 @@ def advice_of(onset: Onset) -> str:
     """
     Return what to do first about the problem.
     """
+    if onset.stranger is not None:
+        return advice.FOREIGN_ISSUANCE
     match onset.problem:
         case Problem.PROBE_FAILING:
             return advice.FAILURES[Reason(onset.reason)]

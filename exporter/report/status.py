@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from exporter.engine.scrape import EndpointRow
+from exporter.judgement.issued import Unseen
 from exporter.judgement.problems import Onset
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Facts, Failed, Item
@@ -18,7 +19,7 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Kind, Lookup
 from exporter.report import advice
 from exporter.report.families import bounded
-from exporter.report.problems import advice_of, issued_by, issuer_of
+from exporter.report.problems import advice_of, issued, issued_by, issued_by_stranger, issuer_of
 from exporter.report.times import ago, date, span
 
 
@@ -94,12 +95,12 @@ class Status:
         return self.findings[0].level if self.findings else Level.OK
 
 
-def status(row: EndpointRow, onsets: Iterable[Onset], now: float) -> Status:
+def status(row: EndpointRow, onsets: Iterable[Onset], now: float, unseen: Unseen | None = None) -> Status:
     """
     Return the status of an endpoint at `now`, in seconds since the epoch.
 
     `onsets` are what gives cause for problems there, as `Inventory` has it. Nothing else makes it urgent but
-    what can't be seen or was not answered.
+    what can't be seen or was not answered. `unseen` is what only logs know; None: nothing.
     """
     ordered = sorted(onsets, key=lambda one: _ORDER[one.problem])
     # Each of its items that is due is a reason why a failing probe is critical.
@@ -107,6 +108,8 @@ def status(row: EndpointRow, onsets: Iterable[Onset], now: float) -> Status:
     found = [_problem(row, one, now) for one in ordered if one.problem is not Problem.PROBE_FAILING]
     found += _probe_findings(row, failing, now)
     found += _notes(row, {one.item for one in found}, now)
+    if unseen is not None:
+        found += _logged(row, unseen)
     if row.held.facts is not None:
         found += lookup_findings(row.held.facts)
     return Status(tuple(sorted(found, key=lambda one: -URGENCY.index(one.level))))
@@ -143,6 +146,8 @@ def _words(row: EndpointRow, onset: Onset, now: float) -> str:
         case Problem.DOMAIN_STATUS | Problem.RENEWAL_BLOCKED:
             hazards = row.held.facts.hazards if row.held.facts is not None else ()
             return _detail(onset, ((one.hazard, one.detail) for one in hazards))
+    if onset.stranger is not None:
+        return f"not by the CAs in `issuers`: {issued_by_stranger(onset.stranger)}"
     assert onset.judged is not None
     item = onset.judged.item
     match onset.problem:
@@ -239,6 +244,20 @@ def _notes(row: EndpointRow, said: Collection[str | None], now: float) -> Iterat
             words = f"{_named(item)} ended {ago(now - item.not_after)}: its successor stands beside it"
             what_to_do = advice.REPLACED
         yield Finding(Level.OK, words, what_to_do, item.name)
+
+
+def _logged(row: EndpointRow, unseen: Unseen) -> Iterator[Finding]:
+    """
+    Yield what only logs know of renewals, and of strangers that are not certain.
+    """
+    for judged in row.verdict.items if row.verdict is not None else ():
+        renewed = unseen.renewed(judged)
+        if renewed is not None:
+            words = f"no target shows a newer {_named(judged.item)}: {issued(renewed)}"
+            yield Finding(Level.OK, words, advice.ISSUED_ELSEWHERE, judged.item.name)
+    for stranger in unseen.strangers(row.target):
+        if not stranger.sure:
+            yield Finding(Level.OK, issued_by_stranger(stranger), advice.EXPECTED_ABOVE)
 
 
 def lookup_findings(facts: Facts) -> Iterator[Finding]:

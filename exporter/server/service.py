@@ -327,8 +327,9 @@ class Service:
         return self._load_succeeded
 
     async def _look(self, timeout: float) -> Scrape:
+        targets, issued = self.discovery.targets, self.discovery.issuances
         scrape = await self._configured.scrape(
-            self.discovery.targets, timeout, lambda target: target.name in self._names
+            targets, timeout, lambda target: target.name in self._names, issued
         )
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
@@ -352,7 +353,7 @@ class Service:
         Return a scrape of all targets as Prometheus text, with the exporter's own metrics.
         """
         own = self._own(scrape) | self._unwatched(self.fleet_of(scrape))
-        return self._exposition.text(scrape.targets, scrape.endpoints, own, scrape.problems, scrape.at)
+        return "".join(self._exposition.parts(scrape, own))
 
     async def body(self, scrape: Scrape, rest: Callable[[], bytes], kind: str, *, zipped: bool) -> bytes:
         """
@@ -365,9 +366,7 @@ class Service:
         def parts(own: Samples) -> Iterator[bytes]:
             # In the thread: with many targets it takes tens of milliseconds.
             own |= self._unwatched(fleet)
-            for part in self._exposition.parts(
-                scrape.targets, scrape.endpoints, own, scrape.problems, scrape.at
-            ):
+            for part in self._exposition.parts(scrape, own):
                 yield part.encode("utf-8")
             yield rest()
 
@@ -399,9 +398,8 @@ class Service:
         """
         Return a probe of one target as Prometheus text, with the metric by which rules know the exporter.
         """
-        return Exposition(self.external_url, self._exposition.exporters).text(
-            scrape.targets, scrape.endpoints, _build(), scrape.problems, scrape.at
-        )
+        exposition = Exposition(self.external_url, self._exposition.exporters)
+        return "".join(exposition.parts(scrape, _build()))
 
     def _own(self, scrape: Scrape) -> Samples:
         """

@@ -17,6 +17,12 @@ from typing import Any
 import pytest
 import yaml
 
+from exporter.model.policies import DAY, Severity
+from exporter.model.reasons import Fault, Reason
+from exporter.report.forecast import forecast, numbered
+from tests.golden.scenes import failed, seen
+from tests.golden.values import Scene, certificate, facts, intermediate
+from tests.golden.values import target as some_target
 from tests.support.alertmanager import (
     PATIENCE,
     SECRETS,
@@ -28,6 +34,7 @@ from tests.support.alertmanager import (
     inbox,
     local_configuration,
 )
+from tests.support.certificates import NOW
 from tests.support.processes import wait_until
 
 RUNBOOK = "https://github.com/expiry-exporter/expiry-exporter/blob/main/alerts/runbooks"
@@ -721,3 +728,46 @@ def test_long_values_are_cut(notifier: Notifier) -> None:
     (told,) = notifier.told("#certificates")
     assert len(told["title"]) < 1100
     assert len(told["text"]) < 23_000
+
+
+def test_the_forecast_counts_what_is_really_sent(notifier: Notifier) -> None:
+    """
+    Its notifications of now are the groups that arrive, and what it says is inhibited is suppressed.
+    """
+    scene = Scene()
+    for number in range(5):
+        ended = certificate("*.example.com", begin=NOW - 90 * DAY, end=NOW - DAY)
+        scene.see(some_target(name=f"wild-{number}"), seen(facts(ended)))
+        scene.see(some_target(name=f"gone-{number}"), failed(Reason.CONNECT_TIMEOUT), at=NOW - DAY)
+    late = certificate("late.example.com", begin=NOW - 83 * DAY, end=NOW + 7.5 * DAY)
+    scene.see(some_target(name="late"), seen(facts(late)), found=[Fault.NAME_MISMATCH], at=NOW - DAY)
+    chain = facts(certificate("chain.example.com"), intermediate(end=NOW + 5 * DAY))
+    scene.see(some_target(name="chain"), seen(chain))
+    foreseen = forecast(scene.rows(), NOW, 1)
+    now = [one for one in foreseen.alerts if foreseen.firing(one)]
+    sent = [one for one in foreseen.notifications if one.at <= NOW]
+    assert len(sent) < len(now)
+    assert {one.severity for one in sent} == {Severity.WARNING, Severity.CRITICAL}
+    notifier.send(
+        *(
+            alert(
+                one.name,
+                one.severity,
+                target=one.target,
+                item=one.item,
+                fingerprint_sha256=one.fingerprint_sha256 or "",
+            )
+            for one in now
+        )
+    )
+    notifier.all_told()
+    for channel, severity in (("#certificates", Severity.WARNING), (None, Severity.CRITICAL)):
+        arrived = notifier.inbox.slack(channel) if channel else notifier.inbox.pages(ON_CALL)
+        assert len(arrived) == sum(one.severity is severity for one in sent), severity
+    suppressed = {
+        (one["labels"]["alertname"], one["labels"]["target"], one["labels"]["severity"])
+        for one in notifier.alertmanager.alerts()
+        if one["status"]["state"] == "suppressed"
+    }
+    numbers = numbered(foreseen)
+    assert suppressed == {(one.name, one.target, str(one.severity)) for one in now if one.key not in numbers}

@@ -54,17 +54,18 @@ def test_the_plain_list_has_a_line_for_each_alert() -> None:
     """
     lines = plain(mixed())
     assert lines[0].split() == list(forecast_command.HEADINGS)
-    assert lines[1].split()[:5] == ["now", "critical", "ExpiryPassed", r"[bold]shop\u001b[2J", "leaf"]
+    assert lines[1].split()[:6] == ["now", "1", "critical", "ExpiryPassed", r"[bold]shop\u001b[2J", "leaf"]
     first = next(line.split() for line in lines if "service-0" in line)
     assert first == [
         "2027-01-17T20:00:00Z",
-        *("warning", "ExpiryRenewalOverdue", "service-0", "leaf", ADDRESS, "1", "6"),
+        *("3", "warning", "ExpiryRenewalOverdue", "service-0", "leaf", ADDRESS, "1", "6"),
         iso(NOW + 28 * DAY),
         "-",
     ]
     assert len({len(line.split()) for line in lines[:-2]}) == 1
     assert lines[-2] == (
-        "22 alerts (14 critical, 8 warning; 3 now) in 30 days if nothing is renewed, about 8 of 8 targets"
+        "5 notifications (3 critical, 2 warning; 1 now) of 22 alerts in 30 days if nothing is renewed, "
+        "about 8 of 8 targets"
     )
     assert lines[-1].startswith(f"not seen, so not forecast: gone at {ADDRESS} (connection_refused: ")
     assert "\x1b" not in "".join(lines)
@@ -103,12 +104,12 @@ def test_a_terminal_shows_now_and_then_weeks(monkeypatch: pytest.MonkeyPatch, wi
     forecast_command.print_text(mixed(), shown)
     lines = shown.plain.splitlines()
     assert [
-        line for line in lines if line and not line.startswith((" ", "not seen", "22", "Not", "minutes"))
+        line for line in lines if line and not line.startswith((" ", "not seen", "5 ", "Not", "minutes"))
     ][:4] == [
-        "Now  2 critical, 1 warning",
-        "Later this week  7 warning",
-        "Week of Monday 2027-02-01  6 critical",
-        "Week of Monday 2027-02-08  6 critical",
+        "Now  1 critical",
+        "Later this week  2 warning",
+        "Week of Monday 2027-02-01  1 critical",
+        "Week of Monday 2027-02-08  1 critical",
     ]
     (when,) = [line for line in lines if "Sun 17 Jan 20:00" in line]
     assert when.startswith("  Sun 17 Jan 20:00  warning   ExpiryRenewalOverdue")
@@ -147,7 +148,7 @@ def test_no_colour_is_asked_for_and_given(monkeypatch: pytest.MonkeyPatch) -> No
     """
     shown = screen(monkeypatch, NO_COLOR="1")
     forecast_command.print_text(mixed(), shown)
-    assert shown.plain.startswith("Now  2 critical, 1 warning")
+    assert shown.plain.startswith("Now  1 critical")
     assert "\x1b[3" not in shown.getvalue()
     assert ";3" not in shown.getvalue()
 
@@ -191,6 +192,7 @@ def test_the_csv_has_the_columns_and_times() -> None:
     first, *_ = csv.DictReader(io.StringIO(stream.getvalue()))
     assert first == {
         "when": iso(NOW + 49.5 * DAY),
+        "notification": "1",
         "severity": "warning",
         "alert": "ExpiryRenewalOverdue",
         "target": 'a "name", with everything',

@@ -312,6 +312,20 @@ BAD_FILES = {
         "discover:\n- files:",
         "2: discover[0].files: has no value: write one, or remove the key",
     ),
+    "source with a pattern of namespaces": (
+        "discover:\n- kubernetes: {namespaces: [a, team-*]}",
+        (
+            "2: discover[0].kubernetes.namespaces[1]: must be the name of a namespace, without wildcards; "
+            "without the key all are looked at"
+        ),
+    ),
+    "source with a kind that is not looked at": (
+        "discover:\n- kubernetes: {resources: [pods]}",
+        (
+            "2: discover[0].kubernetes.resources[0]: must be 'ingresses', 'gateways', 'routes', 'services' "
+            "or 'secrets'"
+        ),
+    ),
     "source with a misspelt key": (
         "discover:\n- zone: {name: a, sever: b, file: c}",
         "2: discover[0].zone.sever: unknown key: did you mean 'server'?",

@@ -19,7 +19,7 @@ import yaml
 
 from exporter.cli import main
 from exporter.config.reader import load
-from tests.support.readme import REPOSITORY
+from tests.support.readme import REPOSITORY, fenced
 
 HELM = shutil.which("helm") or str(REPOSITORY / ".tests" / "tools" / "helm")
 
@@ -31,6 +31,7 @@ SHAPES: dict[str, Sequence[str]] = {
     "shards": ("--shards=3",),
     "storage": ("--storage=100Mi", "--web.external-url=https://expiry.example.com/a%20b"),
     "rights": ("--shards=2", "--storage=1Gi", "--config.file={}", "--metadata-label=release=other"),
+    "discover": ("--config.file={}/discover.yml",),
 }
 """Flags for each shape that the objects may have."""
 
@@ -47,6 +48,16 @@ targets:
   - kubernetes://other-cluster/prod/web
   - url: kubernetes://there/*
     kubernetes: {kubeconfig: there.yml}
+"""
+
+DISCOVER = """\
+targets: [kubernetes://prod/web, kubernetes://test/own]
+discover:
+  - kubernetes: {}
+    name: all
+  - kubernetes: {namespaces: [prod, test], resources: [ingresses]}
+  - kubernetes: {context: other, namespaces: elsewhere}
+  - stores: /etc/letsencrypt
 """
 
 
@@ -85,7 +96,8 @@ def flags(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     """
     path = tmp_path / "mine.yml"
     path.write_text(CONFIG, encoding="utf-8")
-    return [flag.format(path) for flag in SHAPES[request.param]]
+    (tmp_path / "discover.yml").write_text(DISCOVER, encoding="utf-8")
+    return [flag.format(tmp_path if "{}/" in flag else path) for flag in SHAPES[request.param]]
 
 
 def test_manifests_are_valid_in_each_version(flags: list[str], tmp_path: Path) -> None:
@@ -196,6 +208,50 @@ def test_rights_are_just_what_the_configuration_needs(tmp_path: Path) -> None:
     verbs = [rule["verbs"] for one in manifests for rule in one.get("rules", [])]
     assert all(some == ["list", "watch"] for some in verbs)
     assert {one["subjects"][0]["namespace"] for one in manifests if "subjects" in one} == {"here"}
+
+
+def rules(directory: Path, text: str) -> dict[tuple[str, ...], set[str]]:
+    """
+    Resources by kind and namespace of the role, group and verbs.
+    """
+    (directory / "mine.yml").write_text(text, encoding="utf-8")
+    found: dict[tuple[str, ...], set[str]] = {}
+    for one in objects(deploy("kubernetes", directory / "out", f"--config.file={directory / 'mine.yml'}")):
+        for rule in one.get("rules", []):
+            assert rule.keys() == {"apiGroups", "resources", "verbs"}
+            key = one["kind"], one["metadata"].get("namespace", ""), *rule["apiGroups"], *rule["verbs"]
+            found.setdefault(key, set()).update(rule["resources"])
+    return found
+
+
+def test_rights_of_sources(tmp_path: Path) -> None:
+    """
+    Each kind that is looked at, as the manual has it; by namespace if it names some.
+    """
+    everywhere = {
+        ("ClusterRole", "", "", "list", "watch"): {"secrets", "services"},
+        ("ClusterRole", "", "networking.k8s.io", "list", "watch"): {"ingresses"},
+        ("ClusterRole", "", "gateway.networking.k8s.io", "list", "watch"): {
+            *("gateways", "httproutes", "grpcroutes", "tlsroutes"),
+        },
+        ("ClusterRole", "", "route.openshift.io", "list", "watch"): {"routes"},
+    }
+    assert rules(tmp_path, DISCOVER) == everywhere
+    (written,) = (yaml.safe_load(one) for one in fenced("yaml") if "gateway.networking.k8s.io" in one)
+    kubernetes_validate.validate(written, VERSIONS[-1], strict=True)
+    described: dict[tuple[str, ...], set[str]] = {}
+    for rule in written["rules"]:
+        described["ClusterRole", "", *rule["apiGroups"], *rule["verbs"]] = set(rule["resources"])
+    assert described == everywhere
+    some = "discover: [{kubernetes: {namespaces: [a, b], resources: [services, routes]}}]"
+    (tmp_path / "some").mkdir()
+    assert rules(tmp_path / "some", some) == {
+        ("Role", space, group, "list", "watch"): {kind}
+        for space in "ab"
+        for group, kind in (("", "services"), ("route.openshift.io", "routes"))
+    }
+    (tmp_path / "other").mkdir()
+    assert rules(tmp_path / "other", "discover: [{kubernetes: {context: far}}]") == {}
 
 
 def test_without_targets_in_the_cluster_there_are_no_rights(tmp_path: Path) -> None:

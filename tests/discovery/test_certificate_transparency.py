@@ -241,7 +241,7 @@ def test_crt_sh(logs: FakeLogs) -> None:
         "wildcards, which can't be asked for: 1, such as *.apps.example.com",
     )
     wanted = {"q": ["%.example.com"], "output": ["json"], "exclude": ["expired"], "deduplicate": ["Y"]}
-    assert logs.asked == [wanted]
+    assert logs.asked == [wanted, {**wanted, "q": ["example.com"]}]
 
 
 def test_an_answer_is_kept_for_hours(logs: FakeLogs) -> None:
@@ -252,13 +252,13 @@ def test_an_answer_is_kept_for_hours(logs: FakeLogs) -> None:
     first = run(settings(logs))
     assert len(first.found) == 2
     second = run(settings(logs), first.remember, NOW + 2 * HOUR)
-    assert (urls(second), len(logs.asked)) == (["https://www.example.com"], 1)
+    assert (urls(second), len(logs.asked)) == (["https://www.example.com"], 2)
     logs.says([crt_sh("new.example.com")])
     third = run(settings(logs), second.remember, NOW + 6 * HOUR)
-    assert (urls(third), len(logs.asked)) == (["https://new.example.com"], 2)
+    assert (urls(third), len(logs.asked)) == (["https://new.example.com"], 4)
     other = settings(logs, url=f"{logs.url}?key=1")
     run(other, third.remember, NOW + 6 * HOUR)
-    assert len(logs.asked) == 3
+    assert len(logs.asked) == 6
     for damaged in (7, {"place": ["crt.sh", logs.url], "domains": {"example.com": [1, 2, "", {"a": [1]}]}}):
         assert urls(run(settings(logs), damaged)) == ["https://new.example.com"]
 
@@ -271,7 +271,7 @@ def test_a_name_without_an_answer_stays_as_it_was(logs: FakeLogs) -> None:
     first = run(settings(logs), resolve=lambda host, family: look_up(f"x.{host}", family))
     assert urls(first) == ["https://lame.example.com"]
     again = run(settings(logs), first.remember, NOW + 6 * HOUR)
-    assert (urls(again), len(logs.asked)) == (["https://lame.example.com"], 2)
+    assert (urls(again), len(logs.asked)) == (["https://lame.example.com"], 4)
 
 
 def test_too_many_requests_then_good(logs: FakeLogs) -> None:
@@ -287,7 +287,7 @@ def test_too_many_requests_then_good(logs: FakeLogs) -> None:
     error = failed(given, first.remember, NOW + 6 * HOUR)
     assert "example.com" in str(error)
     assert "status 429, too many requests; the names of the last answer stay" in str(error)
-    assert (error.retry_after, urls(error.listing), len(logs.asked)) == (7200, both, 3)
+    assert (error.retry_after, urls(error.listing), len(logs.asked)) == (7200, both, 5)
     logs.says(b"", 503, Retry_After="Sat, 01 Jan 2028 00:00:00 GMT")
     assert failed(given, None, NOW).retry_after == 86400
     logs.says([])

@@ -15,7 +15,7 @@ from exporter import discovery
 from exporter.config.reader import parse
 from exporter.config.settings import Config
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
-from exporter.discovery.runner import Discovery
+from exporter.discovery.runner import CONFIRMING_PAUSE, REST, Discovery
 from exporter.net.network import Network
 
 
@@ -211,6 +211,63 @@ async def test_a_source_that_is_read_in_part_gives_that_part(
         assert (names(runner), feed.success, feed.succeeded_at) == (["https://a"], False, None)
         assert 7000.0 in pauses
         assert fake.contexts[-1].remembered == {"seen": 1}
+
+
+async def test_a_steady_source_keeps_its_pace_and_costs_little(
+    fake: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Also while it fails in part. After a list that took long to be taken it rests; one that is unchanged is
+    not taken again, but for what it lost, and that not each time.
+    """
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def paused(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", paused)
+    hosts = [f"https://host-{number}" for number in range(20)]
+    fake.answer = SourceError("one kind", listing=found(*hosts), steady=True)
+    clock, monotonic = 1e9, 0.0
+
+    def passing() -> float:
+        nonlocal monotonic
+        monotonic += 0.5
+        return monotonic
+
+    network = Network(asyncio.get_running_loop(), lambda: clock, passing)
+    runner = Discovery(network)
+    runner.configure(config(ONE))
+    runner.start()
+    (feed,) = runner.feeds.values()
+
+    async def runs(number: int) -> None:
+        end = fake.runs + number
+        while fake.runs < end:
+            await sleep(0)
+
+    await runs(3)
+    assert (feed.success, len(runner.targets)) == (False, 20)
+    assert pauses[0] == 0.5 * REST
+    fake.answer = SourceError("one kind", listing=Listing(unchanged=True), steady=True)
+    await runs(2)
+    pauses.clear()
+    await runs(10)
+    assert max(pauses) < 0.03
+    fake.answer = found(*hosts[:5])
+    await runs(2)
+    fake.answer = Listing(unchanged=True)
+    await runs(5)
+    before = {one.runs for one in feed.kept.missing.values()}
+    await runs(10)
+    assert {one.runs for one in feed.kept.missing.values()} == before
+    clock += CONFIRMING_PAUSE
+    await runs(10)
+    assert {one.runs for one in feed.kept.missing.values()} == {max(before) + 1}
+    await runner.close()
+    network.close()
 
 
 async def test_an_empty_answer_removes_nothing_at_once(fake: FakeSource) -> None:

@@ -24,6 +24,7 @@ from exporter.engine.scrape import EndpointRow, TargetRow
 from exporter.engine.state import State, snapshot
 from exporter.formats import parse
 from exporter.formats.parsed import ParseContext
+from exporter.judgement.issued import NONE, Issuances
 from exporter.lookups.merge import added
 from exporter.model.observation import Chain, Facts, Failed, Item, Observation, Observed, Tls
 from exporter.model.policies import AUTOMATIC, DAY, Policy
@@ -308,9 +309,18 @@ class Exporter:
     One exporter of the simulated fleet: its memory, its judgement and its text, all real.
     """
 
-    def __init__(self, places: Sequence[Place], instance: str = INSTANCE) -> None:
+    def __init__(
+        self,
+        places: Sequence[Place],
+        instance: str = INSTANCE,
+        logs: Callable[[float], Issuances] = lambda _: NONE,
+    ) -> None:
+        """
+        `logs` returns what is known from public logs at a time: over a restart too, as the state keeps it.
+        """
         self.places = places
         self.instance = instance
+        self._logs = logs
         self._now = 0.0
         self._begin()
 
@@ -358,11 +368,14 @@ class Exporter:
                 (families.RELOAD_SUCCESS, 1),
             )
         }
+        issuances = self._logs(now)
         return self._exposition.text(
             [TargetRow(one, PROBES[one.url.scheme].name, 0) for one in targets],
             rows,
             own,
-            problem_rows(memory, targets, rows, now),
+            problem_rows(memory, targets, rows, now, issuances),
+            now,
+            issuances,
         )
 
     def rows(self, now: float) -> list[EndpointRow]:

@@ -2,11 +2,16 @@
 One judgement: metrics, status page, `check`, the API and the forecast say the same of a fleet.
 """
 
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from random import Random
+from typing import Any, cast
 
 import pytest
 
 from exporter.cli import check
+from exporter.demo import endpoints
 from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import ProblemRow
 from exporter.engine.results import TargetResult
@@ -16,23 +21,27 @@ from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Reason
 from exporter.report.filters import Selection
 from exporter.report.forecast import forecast
-from exporter.report.inventory import Inventory
+from exporter.report.inventory import Entry, Inventory
 from exporter.report.json_items import items
 from exporter.report.status import Level
 from exporter.report.status import worst as worst_level
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
+from tests.probes.tls.wire.probing import watching
 from tests.support.certificates import NOW
 
 LEVELS = {Severity.CRITICAL: Level.CRITICAL, Severity.WARNING: Level.WARNING}
 
 
-def fleet(draw: Random) -> Scene:
+FLEETS = ("the demo", "3000 targets", *(f"seed {seed}" for seed in range(30)))
+
+
+def fleet(draw: Random, targets: int) -> Scene:
     """
-    Forty targets with one to three endpoints each, well and ill in every way.
+    So many targets with one to three endpoints each, well and ill in every way.
     """
     scene = Scene()
-    for number in range(40):
+    for number in range(targets):
         policy = draw.choice(list(BUILT_IN.values()))
         of = target(f"https://{number}.example.com", policy=policy)
         for at in (NOW - 40 * DAY, NOW - DAY, NOW):
@@ -63,6 +72,43 @@ def scrape(scene: Scene) -> Scrape:
     return Scrape(targets, tuple(rows), results, 0.1, 9.5, complete=True, at=NOW, problems=found)
 
 
+async def demonstrated(directory: Path) -> Scrape:
+    """
+    The demo's endpoints as they are scraped.
+    """
+    demo = await endpoints.start(NOW, str(directory))
+    try:
+        async with watching() as monitor:
+            return await monitor.scrape(demo.targets, 5.0, lambda _: True)
+    finally:
+        await demo.close()
+
+
+@pytest.fixture(scope="module", params=FLEETS)
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Scrape:
+    """
+    A scrape of each fleet.
+    """
+    name: str = request.param
+    if name == "the demo":
+        return asyncio.run(demonstrated(tmp_path_factory.mktemp("demo")))
+    if name == "3000 targets":
+        return scrape(fleet(Random(3000), 3000))
+    return scrape(fleet(Random(int(name.removeprefix("seed "))), 40))
+
+
+def all_items(inventory: Inventory) -> Iterator[Mapping[str, Any]]:
+    """
+    What the API lists on all of its pages.
+    """
+    page, pages = 1, 1
+    while page <= pages:
+        head, documents = items(inventory, Selection(limit=1000, page=page), NOW)
+        pages = cast("int", head["pages"])
+        page += 1
+        yield from documents
+
+
 def worst(found: list[ProblemRow]) -> Level:
     """
     The level of a target as its exported problems have it.
@@ -76,33 +122,35 @@ def worst(found: list[ProblemRow]) -> Level:
     return worst_level(levels)
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_a_target_is_as_urgent_on_the_page_as_its_worst_problem(seed: int) -> None:
+def test_a_target_is_as_urgent_on_the_page_as_its_worst_problem(found: Scrape) -> None:
     """
     And every finding that is urgent is a problem, or a probe that failed a moment ago.
     """
-    found = scrape(fleet(Random(seed)))
     inventory = Inventory(found)
-    for of in inventory.targets.values():
-        there = [row for row in found.problems if row.found.onset.known.target is of.target]
+    problems: dict[str, list[ProblemRow]] = {}
+    for row in found.problems:
+        problems.setdefault(row.found.onset.known.target.name, []).append(row)
+    entries: dict[str, list[Entry]] = {}
+    for entry in inventory.entries(NOW):
+        entries.setdefault(entry.row.target.name, []).append(entry)
+    for name, shown_there in entries.items():
+        there = problems.get(name, [])
         failing = any(
             one.problem is None and one.level is Level.UNKNOWN
-            for entry in inventory.of_target(of.target, NOW)
+            for entry in shown_there
             for one in inventory.status(entry.row, NOW).findings
         )
-        shown = worst_level(entry.level for entry in inventory.of_target(of.target, NOW))
+        shown = worst_level(entry.level for entry in shown_there)
         assert shown is worst_level([worst(there), *[Level.UNKNOWN] * failing])
-        for entry in inventory.of_target(of.target, NOW):
+        for entry in shown_there:
             for one in inventory.status(entry.row, NOW).findings:
                 assert one.problem is not None or one.level in {Level.OK, Level.UNKNOWN}
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_page_table_api_and_forecast_name_the_same_problems(seed: int) -> None:
+def test_page_table_api_and_forecast_name_the_same_problems(found: Scrape) -> None:
     """
     Those that are exported, without those that others of the same endpoint and item hide.
     """
-    found = scrape(fleet(Random(seed)))
     inventory = Inventory(found)
     exported = {row.found.onset.key for row in found.problems}
     firing = {
@@ -120,11 +168,11 @@ def test_page_table_api_and_forecast_name_the_same_problems(seed: int) -> None:
     hiding = {(name, item, other) for name, item, problem in shown for other in MEANINGS[problem].hides}
     covering = {(name, other) for name, _, problem in shown for other in MEANINGS[problem].covers}
     assert {one for one in hidden - hiding if (one[0], one[2]) not in covering} == set()
-    _, documents = items(inventory, Selection(limit=1000), NOW)
+    documents = list(all_items(inventory))
     listed = {
         (one["target"], what["item"] or "", what["problem"])
         for one in documents
-        for what in one["findings"]  # type: ignore[attr-defined]
+        for what in one["findings"]
         if what["problem"] is not None
     }
     assert listed == shown

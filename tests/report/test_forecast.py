@@ -270,7 +270,7 @@ def test_no_targets_are_no_alerts() -> None:
     """
     And no error.
     """
-    assert forecast([], NOW, 90) == Forecast(NOW, NOW + 90 * DAY, (), 0, ())
+    assert forecast([], NOW, 90) == Forecast(NOW, NOW + 90 * DAY, (), (), 0, ())
 
 
 def test_the_document_has_what_a_program_needs() -> None:
@@ -290,6 +290,7 @@ def test_the_document_has_what_a_program_needs() -> None:
         "firing": True,
         "alert": "ExpiryRenewalOverdue",
         "severity": "warning",
+        "notification": 1,
         "target": "a",
         "item": "leaf",
         "kind": "leaf",
@@ -357,3 +358,46 @@ def test_each_end_is_told_before_it_comes(left: float, lifetime: float) -> None:
     when = {(one.name == "ExpiryPassed", one.severity): one.at for one in alerts}
     assert when[False, Severity.WARNING] <= when[False, Severity.CRITICAL] <= when[True, Severity.CRITICAL]
     assert when[True, Severity.CRITICAL] == pytest.approx(NOW + left * DAY)
+
+
+def sent(found: Forecast) -> list[tuple[float, list[tuple[str, str]]]]:
+    """
+    The notifications: days from now, and the alerts and targets of each.
+    """
+    return [
+        (max(one.at - NOW, 0.0) / DAY, [(each.name, each.target) for each in one.alerts])
+        for one in found.notifications
+    ]
+
+
+def test_one_certificate_is_one_notification_for_each_severity() -> None:
+    """
+    However many targets have it, and whatever is wrong with it; what an alert inhibits is in none.
+    """
+    leaf = certificate(begin=NOW - 83 * DAY, end=NOW + 7.5 * DAY)
+    scene = Scene().see(target(name="a"), seen(facts(leaf))).see(target(name="b"), seen(facts(leaf)))
+    assert sent(forecast(scene.rows(), NOW, 30)) == [
+        (0.0, [("ExpiryRenewalOverdue", "a"), ("ExpiryRenewalOverdue", "b")]),
+        (0.5, [("ExpirySoon", "a"), ("ExpirySoon", "b")]),
+        (7.5, [("ExpiryPassed", "a"), ("ExpiryPassed", "b")]),
+    ]
+    ended = certificate(begin=NOW - 100 * DAY, end=NOW - DAY)
+    found = forecast(Scene().see(target(name="a"), seen(facts(ended))).rows(), NOW, 30)
+    assert sent(found) == [(0.0, [("ExpiryPassed", "a")])]
+    assert len(found.alerts) == 3
+
+
+def test_alerts_without_a_certificate_are_one_notification_by_name() -> None:
+    """
+    Those that begin more than five minutes after the first of them are told by another.
+    """
+    scene = Scene()
+    for number in range(3):
+        scene.see(target(name=f"t{number}"), failed(Reason.CONNECT_TIMEOUT))
+    ((_, alerts),) = sent(forecast(scene.rows(), NOW, 1))
+    assert alerts == [("ExpiryProbeFailing", f"t{number}") for number in range(3)]
+    scene = Scene()
+    for name, left in (("a.example", 80.0), ("b.example", 80.001), ("c.example", 81.0)):
+        scene.see(target(name=name), single(Kind.REGISTRATION, left * DAY, 365 * DAY))
+    first = [[each for _, each in alerts] for _, alerts in sent(forecast(scene.rows(), NOW, 60))][:2]
+    assert first == [["a.example", "b.example"], ["c.example"]]

@@ -7,7 +7,7 @@ Of a Secret only parsed certificates are kept. Keys and all other values are not
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,6 +74,8 @@ class Stored:
     """Outcomes by label of the endpoint."""
     left_out: tuple[LeftOut, ...] = ()
     renewed: Renewed | None = None
+    content: tuple[Any, ...] = ()
+    """What the readers of `discovery` keep: texts, numbers, and tuples of them."""
 
 
 Read = Callable[[dict[str, Any], str | None, Stored | None], Stored]
@@ -92,6 +94,10 @@ class Resource:
     """`v1`, or group and version."""
     read: Read
     namespaced: bool = True
+    others: tuple[str, ...] = ()
+    """Groups and versions to ask for instead, in this order, where a server does not have `api`."""
+    optional: bool = False
+    """True for what many clusters lack: that is no failure to warn of."""
 
     @property
     def group(self) -> str:
@@ -100,27 +106,70 @@ class Resource:
         """
         return self.api.rpartition("/")[0]
 
-    def path(self, namespace: str) -> str:
+    def path(self, namespace: str, api: str) -> str:
         """
-        Return the API server's path for the objects of a namespace; of all, if it is empty.
+        Return the API server's path for the objects of a namespace; of all, if it is empty. `api` is one of
+        its own or of `others`.
         """
-        base = f"/{'apis' if self.group else 'api'}/{self.api}"
+        base = f"/{'apis' if self.group else 'api'}/{api}"
         inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
         return f"{base}{inside}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    The objects that one view lists and watches.
+    """
+
+    kubeconfig: str | None
+    context: str
+    resource: Resource
+    namespace: str
+    """One namespace; empty: all."""
+    name: str = ""
+    """The name of one object; empty: all."""
+    type: str = ""
+    """The type of Secrets; empty: all."""
+    selector: str = ""
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> str:
+        """
+        The namespace and kind as a label: `prod/secrets`.
+        """
+        return f"{self.namespace}/{self.resource.name}" if self.namespace else self.resource.name
+
+    @property
+    def fields(self) -> str:
+        """
+        The field selector of the API.
+        """
+        wanted = {"metadata.name": self.name, "type": self.type}
+        return ",".join(f"{field}={value}" for field, value in wanted.items() if value)
+
+    def __str__(self) -> str:
+        """
+        Return the objects in words.
+        """
+        of = f" {self.name!r}" if self.name else ""
+        where = f"namespace {self.namespace!r}" if self.namespace else "all namespaces"
+        return f"{self.resource.name}{of}" + (f" in {where}" if self.resource.namespaced else "")
 
 
 def key_of(obj: Any) -> Key:
     """
     Return namespace and name. Raises ProbeError for JSON that is no object.
     """
-    metadata = _mapping(obj, "metadata") if isinstance(obj, dict) else {}
+    metadata = mapping(obj, "metadata") if isinstance(obj, dict) else {}
     namespace, name = metadata.get("namespace", ""), metadata.get("name")
-    if not _is_name(name) or not (namespace == "" or _is_name(namespace)):
+    if not is_name(name) or not (namespace == "" or is_name(namespace)):
         raise ProbeError(Reason.HTTP_FAILED, "the API server sent something that is no object")
     return str(namespace), str(name)
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
     """
     Return True for a valid name of an object or a key in it, which is safe in a label.
     """
@@ -131,7 +180,7 @@ def version_of(obj: Mapping[str, Any]) -> str:
     """
     Return the resourceVersion, empty when there is none.
     """
-    found = _mapping(obj, "metadata").get("resourceVersion")
+    found = mapping(obj, "metadata").get("resourceVersion")
     return found if isinstance(found, str) else ""
 
 
@@ -144,16 +193,16 @@ def read_secret(obj: dict[str, Any], password: str | None, before: Stored | None
     reading = _Reading(password, before)
     # Requested by type, but a server in between may have ignored the selector.
     if not (isinstance(type_, str) and type_.startswith(HELM_TYPE)):
-        data = _mapping(obj, "data")
+        data = mapping(obj, "data")
         for key, value in data.items():
-            if key not in _PRIVATE_KEYS and _is_name(key):
+            if key not in _PRIVATE_KEYS and is_name(key):
                 must = type_ == TLS_TYPE and key == TLS_CERTIFICATE
                 reading.encoded(f"{namespace}/{name}:{key}", value, must=must)
         if type_ == TLS_TYPE and TLS_CERTIFICATE not in data:
             where = f"{namespace}/{name}:{TLS_CERTIFICATE}"
             words = f"{where}: a Secret of type {TLS_TYPE} without {TLS_CERTIFICATE}"
             reading.outcomes[where] = ProbeError(Reason.NOTHING_EXPIRES, words)
-    annotations = _mapping(_mapping(obj, "metadata"), "annotations")
+    annotations = mapping(mapping(obj, "metadata"), "annotations")
     if any(name.startswith(_CERT_MANAGER) for name in annotations):
         before = annotations.get(_RENEW_BEFORE)
         reading.outcomes = {label: _of_cert_manager(one, before) for label, one in reading.outcomes.items()}
@@ -191,11 +240,11 @@ def read_config_map(obj: dict[str, Any], password: str | None, before: Stored | 
     """
     namespace, name = key_of(obj)
     reading = _Reading(password, before)
-    for key, text in _mapping(obj, "data").items():
-        if isinstance(text, str) and _is_name(key):
+    for key, text in mapping(obj, "data").items():
+        if isinstance(text, str) and is_name(key):
             reading.data(f"{namespace}/configmap/{name}:{key}", text.encode("utf-8", "replace"))
-    for key, value in _mapping(obj, "binaryData").items():
-        if _is_name(key):
+    for key, value in mapping(obj, "binaryData").items():
+        if is_name(key):
             reading.encoded(f"{namespace}/configmap/{name}:{key}", value)
     return reading.stored(version_of(obj))
 
@@ -208,10 +257,10 @@ def _read_webhooks(kind: str) -> Read:
         for number, webhook in enumerate(webhooks if isinstance(webhooks, list) else (), 1):
             if not isinstance(webhook, dict):
                 continue
-            bundle = _mapping(webhook, "clientConfig").get("caBundle")
+            bundle = mapping(webhook, "clientConfig").get("caBundle")
             hook = webhook.get("name")
             if bundle:
-                reading.encoded(f"{kind}/{name}:{hook if _is_name(hook) else number}", bundle, must=True)
+                reading.encoded(f"{kind}/{name}:{hook if is_name(hook) else number}", bundle, must=True)
         return reading.stored(version_of(obj))
 
     return read
@@ -222,8 +271,8 @@ def read_certificate(obj: dict[str, Any], _password: str | None, _before: Stored
     Return the time at which cert-manager renews a certificate, with the Secret that holds it.
     """
     namespace, _ = key_of(obj)
-    status = _mapping(obj, "status")
-    spec = _mapping(obj, "spec")
+    status = mapping(obj, "status")
+    spec = mapping(obj, "spec")
     secret, end = spec.get("secretName"), rfc3339(status.get("notAfter"))
     due, before = rfc3339(status.get("renewalTime")), _seconds(spec.get("renewBefore"))
     if due is None and end is not None and before is not None:
@@ -263,6 +312,32 @@ def _renewed_facts(facts: Facts, renewed: Renewed) -> Facts:
         replace(item, renewal=Renewal(renewed.due)) if about(item) else item for item in facts.items
     )
     return replace(facts, items=items)
+
+
+def texts_of(key: Key, stored: Stored) -> Iterator[str]:
+    """
+    Yield all parts of a stored object that become a label or are part of a message.
+    """
+    yield from key
+    yield from _texts(stored.content)
+    for label, outcome in stored.outcomes.items():
+        yield label
+        facts = outcome.facts if isinstance(outcome, ProbeError) else outcome
+        if isinstance(outcome, ProbeError):
+            yield outcome.detail
+        for item in facts.items if isinstance(facts, Facts) else ():
+            yield item.name
+            if item.certificate is not None:
+                yield item.certificate.subject
+                yield item.certificate.issuer
+
+
+def _texts(content: Iterable[Any]) -> Iterator[str]:
+    for one in content:
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, tuple):
+            yield from _texts(one)
 
 
 @dataclass(slots=True)
@@ -317,6 +392,9 @@ class _Reading:
         return Stored(version, self.outcomes, tuple(self.left_out))
 
 
-def _mapping(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+def mapping(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """
+    Return the mapping under a key; empty for anything else.
+    """
     found = value.get(key)
     return found if isinstance(found, dict) else {}

@@ -23,8 +23,16 @@ from exporter.model.targets import Target
 from exporter.net.network import Network
 from exporter.probes.kubernetes.cluster import Cluster
 from exporter.probes.kubernetes.kubeconfig import SERVICE_ACCOUNT
-from exporter.probes.kubernetes.objects import OPAQUE_TYPE, RESOURCES, TLS_TYPE, Key, Renewed, with_renewal
-from exporter.probes.kubernetes.watch import USUAL_PACE, Pace, Question, RefusedError, View
+from exporter.probes.kubernetes.objects import (
+    OPAQUE_TYPE,
+    RESOURCES,
+    TLS_TYPE,
+    Key,
+    Question,
+    Renewed,
+    with_renewal,
+)
+from exporter.probes.kubernetes.watch import USUAL_PACE, Pace, RefusedError, View
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +118,7 @@ class Selection:
             renewed: dict[Key, Renewed] = {
                 stored.renewed.secret: stored.renewed
                 for view in self.views
+                if view.question.resource in RESOURCES["certificates"]
                 for stored in view.objects.values()
                 if stored.renewed is not None
             }
@@ -122,10 +131,7 @@ class Selection:
         outcomes: dict[str, Outcome] = {}
         left_out: list[LeftOut] = []
         secrets = RESOURCES["secrets"][0]
-        for key in sorted(view.objects):
-            namespace, name = key
-            if not _fits(name, self.name) or (resource.namespaced and not _fits(namespace, self.namespace)):
-                continue
+        for key in self._keys(view):
             stored = view.objects[key]
             renewal = renewed.get(key) if resource == secrets else None
             if renewal is None:
@@ -134,6 +140,21 @@ class Selection:
                 outcomes |= {label: with_renewal(one, renewal) for label, one in stored.outcomes.items()}
             left_out += stored.left_out
         return Seen(outcomes, tuple(left_out))
+
+    def _keys(self, view: View) -> list[Key]:
+        """
+        Return which of a view's objects are selected. One that is named is not searched for: thousands of
+        targets may share a view.
+        """
+        namespaced = view.question.resource.namespaced
+        if namespaced and not is_pattern(self.namespace) and not is_pattern(self.name):
+            key = self.namespace, self.name
+            return [key] if key in view.objects else []
+        return [
+            (namespace, name)
+            for namespace, name in sorted(view.objects)
+            if _fits(name, self.name) and (not namespaced or _fits(namespace, self.namespace))
+        ]
 
 
 def _dated(outcomes: Mapping[str, Outcome], at: float) -> dict[str, Outcome]:
@@ -162,8 +183,8 @@ def questions(target: Target) -> tuple[Question, ...]:
     """
     context, namespace, name = parts(target)
     settings = target.kubernetes
-    inside = "" if is_pattern(namespace) else namespace
-    named = "" if is_pattern(name) else name
+    inside = "" if is_pattern(namespace) or settings.scope == "cluster" else namespace
+    named = "" if is_pattern(name) or settings.scope != "object" else name
     found: list[Question] = []
     for asked in settings.resources:
         for resource in RESOURCES[asked]:
@@ -213,6 +234,8 @@ class Kubernetes:
         self._clusters: dict[tuple[str | None, str], Cluster] = {}
         self._views: dict[Question, View] = {}
         self._selections: dict[tuple[tuple[Question, ...], str], Selection] = {}
+        self._asked: dict[Question, float] = {}
+        """When views were last asked for by themselves."""
         self._cleaned = network.loop.time()
 
     def close(self) -> None:
@@ -228,9 +251,7 @@ class Kubernetes:
         """
         asked = questions(target)
         key = (asked, target.url.path)
-        now = self._network.loop.time()
-        if now > self._cleaned + FORGET_AFTER / 8:
-            self._forget(now)
+        now = self._now()
         found = self._selections.get(key)
         if found is None:
             _, namespace, name = parts(target)
@@ -239,12 +260,28 @@ class Kubernetes:
         found.asked = now
         return found
 
+    def view(self, question: Question) -> View:
+        """
+        Return the view of these objects, which are watched from now on.
+        """
+        self._asked[question] = self._now()
+        return self._view(question)
+
     @property
     def views(self) -> tuple[View, ...]:
         """
         All views that are watched.
         """
         return tuple(self._views.values())
+
+    def _now(self) -> float:
+        """
+        Return the loop's time. Forgets what is not asked for any more.
+        """
+        now = self._network.loop.time()
+        if now > self._cleaned + FORGET_AFTER / 8:
+            self._forget(now)
+        return now
 
     def _view(self, question: Question) -> View:
         found = self._views.get(question)
@@ -271,7 +308,11 @@ class Kubernetes:
         old = [key for key, one in self._selections.items() if one.asked < now - FORGET_AFTER]
         for key in old:
             del self._selections[key]
-        if old:
+        unused = [question for question, asked in self._asked.items() if asked < now - FORGET_AFTER]
+        for question in unused:
+            del self._asked[question]
+        if old or unused:
             used = {id(view) for one in self._selections.values() for view in one.views}
+            used |= {id(self._views[question]) for question in self._asked}
             for question in [question for question, view in self._views.items() if id(view) not in used]:
                 self._views.pop(question).close()

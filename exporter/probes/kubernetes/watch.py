@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,6 @@ import aiohttp
 from exporter.logs import fields
 from exporter.model.errors import DETAIL_LIMIT, ProbeError
 from exporter.model.foreign_text import clean, holds
-from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.net.backoff import Backoff
 from exporter.net.http import TooLargeError, client, failed, read_body
@@ -25,7 +24,7 @@ from exporter.net.pools import Pool
 from exporter.pki.renewal_information import seconds_of
 from exporter.probes.kubernetes.api import Change, GoneError, json_object, message_of, read_events, read_page
 from exporter.probes.kubernetes.cluster import PLUGIN_PAUSE, Access, Cluster
-from exporter.probes.kubernetes.objects import Key, Resource, Stored, key_of, version_of
+from exporter.probes.kubernetes.objects import Key, Question, Stored, key_of, texts_of, version_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +38,10 @@ PAGE_LIMIT = 8 * 1024 * 1024
 
 JSON that is made to fill memory takes thirty times as much of it.
 """
+
+
+OBJECT_LIMIT = 100_000
+"""Objects of one list."""
 
 
 ERROR_LIMIT = 65536
@@ -72,6 +75,8 @@ class Pace:
     longest_pause: float = 30.0
     longest_wait: float = 300.0
     """The longest pause for a server's Retry-After. Real servers ask for a second."""
+    absent: float = 300.0
+    """The pause after the server said that it has no such kind of object."""
     plugin: float = PLUGIN_PAUSE
 
 
@@ -82,6 +87,12 @@ USUAL_PACE = Pace()
 class RefusedError(ProbeError):
     """
     The server refuses such objects, while it may return others.
+    """
+
+
+class AbsentError(RefusedError):
+    """
+    The server has no such kind of object.
     """
 
 
@@ -96,48 +107,6 @@ class _BusyError(ProbeError):
         """The seconds of Retry-After; 0 when it has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """
-    The objects that one view lists and watches.
-    """
-
-    kubeconfig: str | None
-    context: str
-    resource: Resource
-    namespace: str
-    """One namespace; empty: all."""
-    name: str = ""
-    """The name of one object; empty: all."""
-    type: str = ""
-    """The type of Secrets; empty: all."""
-    selector: str = ""
-    password: str | None = field(default=None, repr=False)
-
-    @property
-    def place(self) -> str:
-        """
-        The namespace and kind as a label: `prod/secrets`.
-        """
-        return f"{self.namespace}/{self.resource.name}" if self.namespace else self.resource.name
-
-    @property
-    def fields(self) -> str:
-        """
-        The field selector of the API.
-        """
-        wanted = {"metadata.name": self.name, "type": self.type}
-        return ",".join(f"{field}={value}" for field, value in wanted.items() if value)
-
-    def __str__(self) -> str:
-        """
-        Return the objects in words.
-        """
-        of = f" {self.name!r}" if self.name else ""
-        where = f"namespace {self.namespace!r}" if self.namespace else "all namespaces"
-        return f"{self.resource.name}{of}" + (f" in {where}" if self.resource.namespaced else "")
-
-
 class View:
     """
     All objects of one list, kept up to date by a task.
@@ -148,8 +117,9 @@ class View:
         self.question = question
         self.cluster = cluster
         self.objects: dict[Key, Stored] = {}
-        self.changes = 0
-        """The number of changes: while it is the same, so are the objects."""
+        self.changes = random.getrandbits(48)
+        """A number that each change raises: while it is the same, so are the objects. It begins anywhere, so
+        that another view of the same objects has others."""
         self.listed = False
         self.lists = 0
         self.tried = asyncio.Event()
@@ -159,6 +129,9 @@ class View:
         self._resolver = network.resolver
         self._pace = pace
         self._page = PAGE
+        self._apis = (question.resource.api, *question.resource.others)
+        self._api = 0
+        """Which of them is asked for."""
         self._version = ""
         self._watching = False
         self._contact = loop.time()
@@ -199,6 +172,13 @@ class View:
             return None
         return self._failure
 
+    @property
+    def absent(self) -> bool:
+        """
+        True when the server has no such kind of object.
+        """
+        return isinstance(self._failure, AbsentError)
+
     async def _run(self) -> None:
         while True:
             begun = self._loop.time()
@@ -214,6 +194,12 @@ class View:
                     continue
                 words = "the API server forgets its own lists at once (410 Gone)"
                 error = ProbeError(Reason.HTTP_FAILED, words)
+            except AbsentError as caught:
+                self._version = ""
+                self._api = (self._api + 1) % len(self._apis)
+                if self._api:
+                    continue
+                error = caught
             except ProbeError as caught:
                 error = caught
             except (aiohttp.ClientError, OSError) as caught:
@@ -228,16 +214,21 @@ class View:
 
     async def _fail(self, error: ProbeError) -> None:
         detail = f"{self.question} of {self.cluster}: {clean(error.detail, DETAIL_LIMIT, self._secrets)}"
+        kind = type(error) if isinstance(error, RefusedError) else ProbeError
+        absent = kind is AbsentError
         if self._failure is None or self._failure.reason is not error.reason:
-            logger.warning(
-                "can't watch Kubernetes",
+            usual = absent and self.question.resource.optional
+            logger.log(
+                logging.INFO if usual else logging.WARNING,
+                "the cluster has no such objects" if usual else "can't watch Kubernetes",
                 extra=fields(resource=self.question.place, reason=error.reason, detail=detail),
             )
-        kind = RefusedError if isinstance(error, RefusedError) else ProbeError
         self._failure = kind(error.reason, detail)
         self.tried.set()
         # Retry-After is a minimum, so it is spread to one side only.
-        wait = min(error.seconds, self._pace.longest_wait) if isinstance(error, _BusyError) else 0.0
+        wait = self._pace.absent if absent else 0.0
+        if isinstance(error, _BusyError):
+            wait = min(error.seconds, self._pace.longest_wait)
         spread = random.uniform(0.0, 0.4)  # noqa: S311 - spreads, keeps no secret
         await asyncio.sleep(self._backoff.failed(0.8 + spread, wait * (1.0 + spread / 4)))
 
@@ -263,29 +254,55 @@ class View:
         )
         headers = {"Accept": "application/json", **access.headers}
         async with client(self._resolver, _socket, headers, timeout) as session:
-            if not self._version:
-                await self._list(session, access)
             try:
+                if not self._version:
+                    await self._list(session, access)
                 await self._watch(session, access)
+            except AbsentError:
+                raise
+            except RefusedError:
+                await self._tell_absent(session, access)
+                raise
             finally:
                 self._watching = False
+
+    async def _tell_absent(self, session: aiohttp.ClientSession, access: Access) -> None:
+        """
+        Raise AbsentError when what was forbidden is not there at all: a server forbids before it looks.
+        """
+        resource, api = self.question.resource, self._apis[self._api]
+        if not resource.optional:
+            return
+        async with self._get(session, access, f"{access.server}/apis/{api}") as answer:
+            if answer.status == 200:
+                kinds = json_object(await read_body(answer, PAGE_LIMIT)).get("resources")
+                names = [one.get("name") for one in kinds or () if isinstance(one, dict)]
+                if resource.name in names:
+                    return
+            elif answer.status != 404:
+                return
+        words = f"the API server has no {' or '.join(f'{api}/{resource.name}' for api in self._apis)}"
+        raise AbsentError(Reason.HTTP_FAILED, words)
 
     def _request(self, session: aiohttp.ClientSession, access: Access, **more: str) -> Any:
         """
         Return a GET request for the objects.
         """
         asked = {"fieldSelector": self.question.fields, "labelSelector": self.question.selector, **more}
-        options: dict[str, Any] = {}
-        if access.server_name is not None:
-            options["server_hostname"] = access.server_name
+        options: dict[str, Any] = {"params": {key: value for key, value in asked.items() if value}}
         if "watch" in more:
             silence = self._pace.watch + self._pace.silence
             options["timeout"] = aiohttp.ClientTimeout(
                 total=None, sock_connect=self._pace.connect, sock_read=silence
             )
+        path = self.question.resource.path(self.question.namespace, self._apis[self._api])
+        return self._get(session, access, access.server + path, **options)
+
+    def _get(self, session: aiohttp.ClientSession, access: Access, url: str, **options: Any) -> Any:
+        if access.server_name is not None:
+            options["server_hostname"] = access.server_name
         return session.get(
-            access.server + self.question.resource.path(self.question.namespace),
-            params={key: value for key, value in asked.items() if value},
+            url,
             # A redirect would pass the token on.
             allow_redirects=False,
             proxy=access.proxy,
@@ -312,6 +329,7 @@ class View:
             page = await _READING.run(partial(read_page, data, self._read_object))
             del data
             objects |= page.objects
+            _refuse_too_many(objects)
             position = page.next
             if not position:
                 break
@@ -354,7 +372,7 @@ class View:
         if before is not None and version and before.version == version:
             return key, before
         stored = self.question.resource.read(obj, self.question.password, before)
-        if any(holds(name, self._secrets) for name in _names(key, stored)):
+        if any(holds(name, self._secrets) for name in texts_of(key, stored)):
             words = "the API server repeats the token that it was shown, in the name of something"
             raise ProbeError(Reason.HTTP_FAILED, words)
         return key, stored
@@ -374,12 +392,17 @@ class View:
     def _take(self, changes: Iterable[Change]) -> None:
         for one in changes:
             if one.stored is not None and one.key is not None:
+                before = self.objects.get(one.key)
                 self.objects[one.key] = one.stored
-                self.changes += 1
+                # Most changes are of what is not looked at: a status, an annotation.
+                self.changes += before is None or replace(before, version=one.stored.version) != one.stored
             elif one.key is not None:
                 self.objects.pop(one.key, None)
                 self.changes += 1
             self._version = one.version or self._version
+        if len(self.objects) > OBJECT_LIMIT:
+            self._version = ""
+            _refuse_too_many(self.objects)
 
     async def _refuse_unless_good(self, answer: aiohttp.ClientResponse, access: Access) -> None:
         """
@@ -406,8 +429,9 @@ class View:
             words = f"not permitted (403): grant the verbs list and watch on {what}{says}"
             raise RefusedError(Reason.ACCESS_DENIED, words)
         if answer.status == 404:
-            words = f"the API server has no {question.resource.api}/{question.resource.name} (404)"
-            raise RefusedError(Reason.HTTP_FAILED, words)
+            kinds = " or ".join(f"{api}/{question.resource.name}" for api in self._apis)
+            words = f"the API server has no {kinds} (404)"
+            raise AbsentError(Reason.HTTP_FAILED, words)
         reason = Reason.RATE_LIMITED if answer.status == 429 else Reason.HTTP_FAILED
         words = f"the API server answered with HTTP status {answer.status}{says}"
         if answer.status in {429, 503}:
@@ -416,21 +440,13 @@ class View:
         raise ProbeError(reason, words)
 
 
-def _names(key: Key, stored: Stored) -> Iterator[str]:
+def _refuse_too_many(objects: Sized) -> None:
     """
-    Yield all parts of a stored object that become a label or are part of a message.
+    Raise ProbeError for a list with more objects than are kept.
     """
-    yield from key
-    for label, outcome in stored.outcomes.items():
-        yield label
-        facts = outcome.facts if isinstance(outcome, ProbeError) else outcome
-        if isinstance(outcome, ProbeError):
-            yield outcome.detail
-        for item in facts.items if isinstance(facts, Facts) else ():
-            yield item.name
-            if item.certificate is not None:
-                yield item.certificate.subject
-                yield item.certificate.issuer
+    if len(objects) > OBJECT_LIMIT:
+        words = f"there are more than {OBJECT_LIMIT:,} objects: name namespaces, or use a selector"
+        raise ProbeError(Reason.FILE_TOO_LARGE, words)
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:

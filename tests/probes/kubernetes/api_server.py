@@ -35,8 +35,15 @@ NAMES = {
     ),
     "mutatingwebhookconfigurations": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     "certificates": "/apis/cert-manager.io/v1/certificates",
+    "services": "/api/v1/services",
+    "ingresses": "/apis/networking.k8s.io/v1/ingresses",
+    "gateways": "/apis/gateway.networking.k8s.io/v1/gateways",
+    "httproutes": "/apis/gateway.networking.k8s.io/v1/httproutes",
+    "grpcroutes": "/apis/gateway.networking.k8s.io/v1/grpcroutes",
+    "tlsroutes": "/apis/gateway.networking.k8s.io/v1alpha2/tlsroutes",
+    "routes": "/apis/route.openshift.io/v1/routes",
 }
-"""Path of all objects, by resource."""
+"""Path of all objects, by resource, unless a test says otherwise."""
 
 Object = dict[str, Any]
 
@@ -67,6 +74,8 @@ class FakeApiServer:
     tokens: set[str] = field(default_factory=lambda: {TOKEN})
     objects: dict[tuple[str, str, str], Object] = field(default_factory=dict)
     """By resource, namespace and name."""
+    paths: dict[str, str] = field(default_factory=lambda: dict(NAMES))
+    """As NAMES."""
     asked: list[Asked] = field(default_factory=list)
     forbidden: set[str] = field(default_factory=set)
     """Patterns of `VERB RESOURCE` that are answered with 403."""
@@ -145,7 +154,7 @@ class FakeApiServer:
         Tell watches the time, and nothing else.
         """
         self._version += 1
-        for resource in NAMES:
+        for resource in self.paths:
             obj = {"metadata": {"resourceVersion": str(self._version)}}
             await self._tell("BOOKMARK", resource, obj)
 
@@ -154,7 +163,7 @@ class FakeApiServer:
         Send these bytes to every watch.
         """
         self._version += 1
-        for resource in NAMES:
+        for resource in self.paths:
             self._log.append((self._version, "", resource, raw))
         self._wake()
 
@@ -182,8 +191,10 @@ class FakeApiServer:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """
-        A list or a watch.
+        A list, a watch, or which resources a version of a group has.
         """
+        if request.path.startswith("/apis/") and request.path.count("/") == 3:
+            return self._resources(request.path)
         resource, namespace = self._of(request.path)
         verb = "watch" if request.query.get("watch") else "list"
         self.asked.append(Asked(verb, resource, namespace, dict(request.query), time.monotonic()))
@@ -217,7 +228,18 @@ class FakeApiServer:
         if "/namespaces/" in path:
             namespace = path.partition("/namespaces/")[2].partition("/")[0]
             path = path.replace(f"/namespaces/{namespace}", "")
-        return (resource, namespace) if NAMES.get(resource) == path else ("", "")
+        return (resource, namespace) if self.paths.get(resource) == path else ("", "")
+
+    def _resources(self, path: str) -> web.Response:
+        """
+        Which anybody may ask for, as with a real one.
+        """
+        self.asked.append(Asked("get", path, "", {}, time.monotonic()))
+        below = (one for one in self.paths if one not in self.absent)
+        names = [one for one in below if self.paths[one].rpartition("/")[0] == path]
+        if not names:
+            return _status(404, "404 page not found")
+        return web.json_response({"kind": "APIResourceList", "resources": [{"name": one} for one in names]})
 
     def _list(self, request: web.Request, resource: str, namespace: str) -> web.Response:
         if self.garbage is not None:

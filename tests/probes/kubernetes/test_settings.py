@@ -8,6 +8,7 @@ from exporter.config.reader import parse
 from exporter.config.settings import target_for
 from exporter.model.targets import Objects
 from exporter.model.urls import TargetError, parse_url
+from exporter.probes.kubernetes.selection import questions
 from exporter.yaml_lines import ConfigError
 
 
@@ -74,6 +75,23 @@ def test_settings_that_are_refused(settings: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as refused:
         parse(document, "expiry.yml", {})
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("scope", "asked"),
+    [
+        ("object", [("prod", "web", "")]),
+        ("namespace", [("prod", "", "kubernetes.io/tls"), ("prod", "", "Opaque")]),
+        ("cluster", [("", "", "kubernetes.io/tls"), ("", "", "Opaque")]),
+    ],
+)
+def test_the_list_that_an_object_is_taken_from(scope: str, asked: list[tuple[str, str, str]]) -> None:
+    """
+    One of it alone, or one that many targets share.
+    """
+    document = f"targets: [{{url: 'kubernetes://prod/web', kubernetes: {{scope: {scope}}}}}]"
+    (target,) = parse(document.encode(), "expiry.yml", {}).targets
+    assert [(one.namespace, one.name, one.type) for one in questions(target)] == asked
 
 
 def test_a_probe_must_be_allowed_by_its_scheme() -> None:

@@ -21,6 +21,7 @@ from exporter.demo.minter import Minted
 from exporter.engine.descriptors import probe_slots
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow, Scrape
+from exporter.engine.sightings import SETTLED
 from exporter.model.targets import Target
 from exporter.net.turns import Turns
 from exporter.probes.dependencies import Dependencies
@@ -66,6 +67,35 @@ def gated(chain: tuple[Minted, ...]) -> Iterator[Gate]:
             gate.open.set()
 
 
+@dataclass(slots=True)
+class Backends:
+    """
+    TLS servers that take turns behind one address.
+    """
+
+    chains: list[tuple[Minted, ...]]
+    """One for each connection in turn."""
+    port: int = 0
+    connections: int = 0
+
+
+@contextmanager
+def taking_turns(*chains: tuple[Minted, ...]) -> Iterator[Backends]:
+    """
+    One server that stands for all of them: which chain it shows is said by the number of the connection.
+    """
+    backends = Backends([*chains])
+
+    def answer(connection: socket.socket, _stop: threading.Event) -> None:
+        chain = backends.chains[backends.connections % len(backends.chains)]
+        backends.connections += 1
+        with suppress(ssl.SSLError), tls_server(chain).wrap_socket(connection, server_side=True) as session:
+            session.recv(1)
+
+    with serving(answer) as backends.port:
+        yield backends
+
+
 async def until(gate: Gate, connections: int) -> None:
     """
     Return when so many connections came.
@@ -91,6 +121,71 @@ async def settled() -> None:
     while len(asyncio.all_tasks()) > 1:
         assert loop.time() < end, asyncio.all_tasks()
         await asyncio.sleep(0.001)
+
+
+def old_and_new(ca: Minted) -> list[tuple[Minted, ...]]:
+    """
+    The chains with a leaf whose renewal is overdue and whose end is near, and with its successor.
+    """
+    return [
+        (ca.issue(NAME, [NAME], not_before=NOW + begin * DAY, not_after=NOW + end * DAY), ca)
+        for begin, end in ((-88, 2), (-0.01, 89.99))
+    ]
+
+
+def problems(made: Scrape) -> set[str]:
+    """
+    The names of the problems of a scrape.
+    """
+    return {str(row.found.onset.problem) for row in made.problems}
+
+
+def test_one_of_several_that_was_left_behind_is_found_in_the_scrape_after_the_renewal(
+    ca: Minted, anchors: str
+) -> None:
+    """
+    All showed a certificate near its end for long. Four of five have a new one now, and one of these answers
+    first: they are asked again until the fifth has its turn, so that the alert does not resolve.
+    """
+    old, new = old_and_new(ca)
+
+    async def run(backends: Backends) -> tuple[list[set[str]], int]:
+        one = target(backends.port, ca_file=anchors)
+        async with watching() as watch:
+            made = [await watch.scrape([one], 10.0, lambda _: True) for _ in range(40)]
+            backends.chains, backends.connections = [new, new, new, old, new], 0
+            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            asked = backends.connections
+            made += [await watch.scrape([one], 10.0, lambda _: True) for _ in range(4)]
+            return [problems(one) for one in made], asked
+
+    with taking_turns(old) as backends:
+        found, asked = asyncio.run(run(backends))
+    assert asked == 4
+    assert all("soon" in one for one in found)
+    assert "not_deployed" in found[-1]
+
+
+def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None:
+    """
+    One of them could have been left behind, so they are asked as often as makes it certain; and only once.
+    """
+    old, new = old_and_new(ca)
+
+    async def run(backends: Backends) -> tuple[list[set[str]], list[int]]:
+        one = target(backends.port, ca_file=anchors)
+        async with watching() as watch:
+            made = [await watch.scrape([one], 10.0, lambda _: True) for _ in range(40)]
+            backends.chains, backends.connections = [new], 0
+            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            asked = [backends.connections]
+            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            return [problems(one) for one in made], [*asked, backends.connections]
+
+    with taking_turns(old) as backends:
+        found, asked = asyncio.run(run(backends))
+    assert found[-3:] == [{"soon", "renewal_overdue"}, set(), set()]
+    assert asked == [1 + SETTLED, 2 + SETTLED]
 
 
 def test_scrapes_at_the_same_time_share_a_sweep(leaf: Minted) -> None:

@@ -1,0 +1,3 @@
+"""
+Source `kubernetes`: the hosts and Secrets that the objects of a cluster name.
+"""
