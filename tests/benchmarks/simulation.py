@@ -142,8 +142,7 @@ async def _replayed(targets: list[Target], repeats: int) -> tuple[Replayed, list
             seconds.append(took)
         began = time.process_time()
         compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
-        text = exposition.parts(scrape.targets, scrape.endpoints, {}, scrape.problems)
-        parts = [one.encode() for one in text]
+        parts = [one.encode() for one in exposition.parts(scrape, {})]
         zipped = sum(len(compressor.compress(one)) for one in parts) + len(compressor.flush())
         rendered.append(time.process_time() - began)
     memory = _own_memory() - before

@@ -354,6 +354,8 @@ def test_a_fourth_shard_takes_its_share_and_alerts_stay(world: World) -> None:
         name: index for index, one in enumerate(world.shards) for name in told(one, "expiry_target_info")
     }
     assert sorted(before) == names(world)
+    firing = 'count(ALERTS{alertname=~"ExpiryPassed|ExpirySoon",alertstate="firing"})'
+    world.by_shards.await_query(firing, lambda found: [one.value for one in found] == [3.0])
     begun = time.time()
     with contextlib.ExitStack() as stack:
         total = SHARDS + 1
@@ -373,7 +375,6 @@ def test_a_fourth_shard_takes_its_share_and_alerts_stay(world: World) -> None:
         assert {after[name] for name in moved} == {SHARDS}
         assert 0 < len(moved) < 2 * len(before) / total
 
-        firing = 'count(ALERTS{alertname=~"ExpiryPassed|ExpirySoon",alertstate="firing"})'
         at_each_second = world.by_shards.api(
             "query_range", query=firing, start=str(begun), end=str(time.time()), step="1"
         )["result"]
