@@ -32,6 +32,7 @@ from tests.benchmarks.row import QUICK, Row, Sizes
 from tests.benchmarks.rules import rules
 from tests.benchmarks.scale import curve, idle, in_time, reach
 from tests.benchmarks.scenarios import COMMAND, cost, latency, memory, robustness
+from tests.benchmarks.simulation import simulation
 from tests.benchmarks.starttls import starttls
 
 SCENARIOS = {
@@ -51,6 +52,7 @@ SCENARIOS = {
     "port": port,
     "discovery": discovery,
     "pages": pages,
+    "simulation": simulation,
 }
 
 HEADINGS = ("measured", "ours", "peer or bound", "ratio", "target", "")

@@ -41,14 +41,16 @@ class Scrape:
         return set(_SUCCESS.findall(self.text))
 
 
-def scrape(port: int, timeout: float) -> Scrape:
+def scrape(port: int, timeout: float, patience: float | None = None) -> Scrape:
     """
-    What GET /metrics gave within this scrape timeout, in seconds.
+    What GET /metrics gave within this scrape timeout, in seconds, or within `patience` if that is given.
 
     Raises OSError where Prometheus would give up, BenchmarkError for any status but 200.
     """
     started = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=timeout if patience is None else patience
+    )
     connection.request("GET", "/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": str(timeout)})
     answer = connection.getresponse()
     body = answer.read()

@@ -83,5 +83,7 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "a zone of 200 names",
         "target that was found",
         "CPU of a page about 200 endpoints",
+        "50 targets replayed, each",
+        "1000000 targets, by arithmetic",
     ):
         assert what in output

@@ -28,7 +28,7 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Scheme, Url
 from exporter.net.connection import connect_error
-from exporter.net.gates import Limits
+from exporter.net.gates import USUAL, Limits
 from exporter.net.network import Trace
 from exporter.net.turns import Turns
 from exporter.probes import PROBES
@@ -411,7 +411,9 @@ def test_no_more_looks_are_under_way_than_allowed(fake: Fake) -> None:
     assert most == Turns(3).most == 2
 
 
-def busiest(fake: Fake, names: Sequence[str], limits: Limits) -> tuple[Counter[str], int, bool]:
+def busiest(
+    fake: Fake, names: Sequence[str], limits: Limits, concurrency: int = 16
+) -> tuple[Counter[str], int, bool]:
     """
     The most looks under way at each address, the sweep's results that were seen, and whether it was complete.
 
@@ -433,7 +435,7 @@ def busiest(fake: Fake, names: Sequence[str], limits: Limits) -> tuple[Counter[s
         loop = asyncio.get_running_loop()
         network, memory = Dependencies(loop), Memory()
         try:
-            sweeper = Sweeper(network, memory, 16, lambda: NOW, None, limits, lambda _: False)
+            sweeper = Sweeper(network, memory, concurrency, lambda: NOW, None, limits, lambda _: False)
             one = sweeper.sweep([fake_target(name) for name in names], loop.time() + 60)
             await one.over
             found = [list(reasons(result).values()) for result in one.results(memory, loop.time())]
@@ -460,6 +462,19 @@ def test_new_ones_at_one_address_are_spread_over_time(fake: Fake) -> None:
     most, count, complete = busiest(fake, [f"a{number}" for number in range(60)], Limits(0, 100))
     assert (count, complete) == (60, True)
     assert most["a"] <= 20
+
+
+def test_two_thousand_at_one_host(fake: Fake) -> None:
+    """
+    Some at a time, each in the end, and what is elsewhere does not wait for them.
+    """
+    elsewhere = [f"b{number}" for number in range(20)]
+    names = [f"a{number}" for number in range(2000)]
+    limits = Limits(USUAL.most, 2000)
+    most, count, complete = busiest(fake, [*names, *elsewhere], limits, concurrency=256)
+    assert (count, complete) == (2020, True)
+    assert most["a"] <= USUAL.most
+    assert max(map(fake.looked.index, elsewhere)) < len(names)
 
 
 def test_what_waits_at_its_address_is_cut_off_with_its_scrape(fake: Fake) -> None:
