@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-LOCAL_AT_A_TIME = 16
-"""Targets without network access (files) that are probed at a time."""
+LOCAL_AT_A_TIME = 128
+"""Targets without network access (files) that are probed at a time: few threads read them, see `singles`."""
 
 
 FRESH = 1.0
