@@ -189,10 +189,14 @@ class Sweeper:
         Queue a target for its turn.
         """
         target = progress.target
-        known = self._memory.known(target).endpoints.values()
-        last_turn = min((held.turn for held in known), default=NEVER)
-        quick = any(held.quick for held in known)
-        self._turns(target).add(_Work(progress), last_turn, _mixed(target), quick=quick)
+        last_turn, quick = math.inf, False
+        for held in self._memory.known(target).endpoints.values():
+            last_turn, quick = min(last_turn, held.turn), quick or held.quick
+        if last_turn == math.inf:
+            last_turn = NEVER
+        # Those that answered come in the order in which they did.
+        order = 0 if quick else _mixed(target)
+        self._turns(target).add(_Work(progress), last_turn, order, quick=quick)
 
     def _turns(self, target: Target) -> Turns[_Work]:
         return self._local if PROBES[target.url.scheme].local else self._far
