@@ -189,14 +189,11 @@ class Sweeper:
         Queue a target for its turn.
         """
         target = progress.target
-        last_turn, quick = math.inf, False
-        for held in self._memory.known(target).endpoints.values():
-            last_turn, quick = min(last_turn, held.turn), quick or held.quick
-        if last_turn == math.inf:
-            last_turn = NEVER
+        known = self._memory.known(target).endpoints.values()
+        last_turn = min([held.turn for held in known], default=NEVER)
+        quick = True in [held.quick for held in known]
         # Those that answered come in the order in which they did.
-        order = 0 if quick else _mixed(target)
-        self._turns(target).add(_Work(progress), last_turn, order, quick=quick)
+        self._turns(target).add(_Work(progress), last_turn, 0 if quick else _mixed(target), quick=quick)
 
     def _turns(self, target: Target) -> Turns[_Work]:
         return self._local if PROBES[target.url.scheme].local else self._far
@@ -358,6 +355,8 @@ class Sweeper:
         if facts is None:
             assert failed is not None
             observation = failed
+            # Its name may lead to another address since then.
+            self._dependencies.resolver.forget(target.url.host)
             trace.note(f"failed: {failed.reason}: {failed.detail}")
         else:
             observation = Observed(facts)

@@ -37,6 +37,7 @@ from exporter.server.clients import Clients
 from exporter.server.pages.site import Site
 from exporter.server.port import Port
 from exporter.server.service import Service
+from exporter.server.traffic import Traffic
 from exporter.yaml_lines import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def application(
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    registry.register(Traffic(service.dependencies))
     _web_config_gauge(port, registry)
     noting = [clients.note] if clients is not None else []
     app = web.Application(middlewares=[*noting, report_errors, port.guard], client_max_size=BODY_LIMIT)

@@ -1,8 +1,8 @@
 """
 Single files: thousands of targets with one file each share a few threads.
 
-To hand one file to a thread, and its outcome back, costs many times what it costs to see that the file did not
-change. So a thread that was woken goes on with the files of other targets, until none waits.
+To hand one file to a thread, and its outcome back, costs many times what it costs to see that the file did
+not change. So a thread that was woken goes on with the files of other targets, until none waits.
 """
 
 import asyncio
