@@ -23,6 +23,7 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
 from exporter.model.urls import IPAddress
 from exporter.net.connection import BITE, Connection, EndlessError, Readiness, connect, connect_error
+from exporter.net.network import Network
 from exporter.net.resolver import Resolver, choose, has_route, look_up
 from exporter.net.turns import Turns
 from tests.support import misbehaving
@@ -53,6 +54,21 @@ def test_localhost_is_resolved_by_the_system() -> None:
     found = run(resolve(socket.AF_UNSPEC))
     assert V4 in found
     assert len(set(found)) == len(found)
+
+
+def test_queries_to_name_servers_are_there_when_first_wanted() -> None:
+    """
+    Their library is imported by then, though nothing else did. None was sent so far.
+    """
+
+    async def wanted() -> tuple[str, int]:
+        network = Network(asyncio.get_running_loop())
+        try:
+            return type(network.resolution).__name__, network.questions
+        finally:
+            network.close()
+
+    assert run(wanted()) == ("Resolution", 0)
 
 
 def test_an_unknown_name_is_not_found() -> None:
