@@ -26,7 +26,7 @@ from exporter.cli.bundled_files import write_alerts
 from exporter.config import reader, settings
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import Scrape
-from exporter.lookups import crl, dns
+from exporter.lookups import crl, dns_checking
 from exporter.model.observation import Facts, Failed
 from exporter.model.policies import (
     AUTOMATIC,
@@ -42,7 +42,7 @@ from exporter.model.policies import (
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, USUAL_PATIENCE, Target
 from exporter.model.urls import SCHEMES, Form
-from exporter.net import resolver
+from exporter.net import lifetimes, resolver, time_to_live
 from exporter.probes import PROBERS
 from exporter.probes.files import cache, glob
 from exporter.probes.kubernetes import exec_plugins
@@ -450,11 +450,15 @@ def test_the_limit_of_addresses_is_the_described_one() -> None:
     [
         ("a scrape", {app.MOST_TIMEOUT}),
         ("resolving a name", {resolver.RESOLVE_TIMEOUT}),
+        (
+            "asking how long the addresses of a name live",
+            {time_to_live.TIMEOUT, lifetimes.AT_A_TIME, lifetimes.MOST / 60},
+        ),
         ("addresses of a name", {ADDRESS_LIMIT}),
         ("items of a file", {formats.ITEM_LIMIT}),
         ("files of a pattern, and of all patterns", {glob.MATCH_LIMIT, cache.TOTAL_LIMIT}),
         ("a revocation list", {crl.LIST_LIMIT / 1e6, crl.LIST_TIMEOUT}),
-        ("names of a certificate that `dns_checks` looks up", {dns.NAMES_LIMIT}),
+        ("names of a certificate that `dns_checks` looks up", {dns_checking.NAMES_LIMIT}),
         ("a credential plugin of Kubernetes", {exec_plugins.TIMEOUT}),
         ("a piece of an answer, 128 kB", {answers.READ_TIMEOUT}),
         ("renderings that wait", {bodies.WAITING}),

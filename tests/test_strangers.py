@@ -49,7 +49,7 @@ async def serving(config: Config, names: Names | None = None) -> AsyncIterator[C
     """
     service = Service(lambda: config, Options(), asyncio.get_running_loop(), lambda: NOW)
     if names is not None:
-        object.__setattr__(service._dependencies, "resolver", names)
+        object.__setattr__(service.dependencies, "resolver", names)
     try:
         async with TestClient(TestServer(application(service, 0.5))) as client:
             yield client

@@ -244,7 +244,8 @@ class Monitor:
         """
         targets = tuple(targets)
         # Everything that verdicts need, also for remembered targets whose turn does not come.
-        self._dependencies.named_files.begin({target.ca_file or system_file() for target in targets})
+        named = {target.ca_file for target in targets}
+        self._dependencies.named_files.begin({name or system_file() for name in named})
         deadline = self._dependencies.loop.time() + timeout
         waiting = await self._waiting(targets) if by_interval else frozenset()
         probed = [one for one in targets if one.name not in waiting] if waiting else targets

@@ -38,8 +38,8 @@ from exporter.probes.dependencies import Dependencies
 logger = logging.getLogger(__name__)
 
 
-LOCAL_AT_A_TIME = 16
-"""Targets without network access (files) that are probed at a time."""
+LOCAL_AT_A_TIME = 128
+"""Targets without network access (files) that are probed at a time: few threads read them, see `singles`."""
 
 
 FRESH = 1.0
@@ -181,9 +181,10 @@ class Sweeper:
         """
         target = progress.target
         known = self._memory.known(target).endpoints.values()
-        last_turn = min((held.turn for held in known), default=NEVER)
-        quick = any(held.quick for held in known)
-        self._turns(target).add(_Work(progress), last_turn, _mixed(target), quick=quick)
+        last_turn = min([held.turn for held in known], default=NEVER)
+        quick = True in [held.quick for held in known]
+        # Those that answered come in the order in which they did.
+        self._turns(target).add(_Work(progress), last_turn, 0 if quick else _mixed(target), quick=quick)
 
     def _turns(self, target: Target) -> Turns[_Work]:
         return self._local if PROBES[target.url.scheme].local else self._far
@@ -387,6 +388,8 @@ class Sweeper:
         if facts is None:
             assert failed is not None
             observation = failed
+            # Its name may lead to another address since then.
+            self._dependencies.resolver.forget(target.url.host)
             trace.note(f"failed: {failed.reason}: {failed.detail}")
         else:
             observation = Observed(facts)

@@ -103,6 +103,8 @@ class Resolution:
         self._backend = dns.asyncbackend.get_backend("asyncio")
         self._one_try = one_try
         self._silent: set[Server] = set()
+        self.asked = 0
+        """Number of queries that were sent."""
         self.authority_port = authority_port
         """The port of authoritative servers: always 53 except in tests."""
 
@@ -158,6 +160,7 @@ class Resolution:
         question.flags = dns.flags.RD | dns.flags.AD if recursive else 0
         try:
             async with self._turn:
+                self.asked += 1
                 answer, _ = await dns.asyncquery.udp_with_fallback(
                     question, server[0], self._one_try, server[1], backend=self._backend
                 )

@@ -142,7 +142,8 @@ class FileThreads:
             meanwhile()
             if done:
                 return True
-            if progress.hangs and self.leave(job, progress):
+            # Left already when nobody waited long enough to know.
+            if job.left or (progress.hangs and self.leave(job, progress)):
                 return False
 
     def leave(self, job: Job[Any], progress: Progress) -> bool:

@@ -21,6 +21,7 @@ from exporter.net.background import Lookups
 from exporter.net.connection import Readiness
 from exporter.net.named_files import NamedFiles
 from exporter.net.resolver import RESOLVE_TIMEOUT, Addresses, Resolver, choose, has_route
+from exporter.net.time_to_live import time_to_live
 
 if TYPE_CHECKING:
     from exporter.net.dns import Resolution
@@ -65,18 +66,28 @@ class Network:
         self.monotonic = monotonic
         """Seconds of a clock that never goes back. For all that is due some time after something else."""
         self.readiness = Readiness(loop)
-        self.resolver = Resolver(loop)
+        self.resolver = Resolver(loop, learn=time_to_live)
+        self.connections = 0
+        """Number of conversations that probes began with servers."""
         self.lookups = Lookups(loop, clock, monotonic)
         self.named_files = NamedFiles(loop)
 
     @cached_property
     def resolution(self) -> "Resolution":
         """
-        Queries to name servers.
+        Queries to name servers. Their library is large, and many never need it.
         """
-        from exporter.net import dns  # noqa: PLC0415 - its library is large, and many never need it
+        from exporter.net.dns import Resolution  # noqa: PLC0415 - see above
 
-        return dns.Resolution(self.loop)
+        return Resolution(self.loop)
+
+    @property
+    def questions(self) -> int:
+        """
+        Number of queries to name servers so far.
+        """
+        found: Resolution | None = vars(self).get("resolution")
+        return self.resolver.lifetimes_asked + (found.asked if found is not None else 0)
 
     def close(self) -> None:
         """

@@ -18,6 +18,10 @@ TRIES = 3
 """Reads of a file that changes meanwhile, before it is given up."""
 
 
+LEAST_READ, MOST_READ = 4096, 1 << 20
+"""Bytes that are read at a time."""
+
+
 _STAMP = struct.Struct("=QQqqq")
 
 
@@ -56,7 +60,9 @@ def _content(descriptor: int, path: str, limit: int, stated: int) -> bytes:
     """
     parts: list[bytes] = []
     size = 0
-    while part := os.read(descriptor, 1 << 20):
+    # The system call is given a buffer of this size, whatever there is to read.
+    most = min(max(stated, LEAST_READ), MOST_READ)
+    while part := os.read(descriptor, most):
         parts.append(part)
         size += len(part)
         if size == stated:

@@ -14,6 +14,7 @@ from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
 from exporter.model.urls import IPAddress
+from exporter.net.lifetimes import Learn, Lifetimes
 from exporter.net.pools import Pool
 from exporter.net.turns import NEVER, Job, Turns
 
@@ -112,7 +113,14 @@ class Resolver:
         loop: asyncio.AbstractEventLoop,
         threads: int = RESOLVER_THREADS,
         ask: Callable[[str, int], tuple[IPAddress, ...]] = look_up,
+        learn: Learn | None = None,
     ) -> None:
+        """
+        `learn` gives the time to live of addresses, so that they are kept; None: each look-up is made.
+        """
+        self._lifetimes = Lifetimes(loop, learn) if learn is not None else None
+        self.asked = 0
+        """Number of times that the system's resolver was asked."""
         self._loop = loop
         self._ask = ask
         self._turns: Turns[_Question] = Turns(threads)
@@ -125,12 +133,32 @@ class Resolver:
         Begin no more look-ups. Running ones end on their own.
         """
         self._pool.close()
+        if self._lifetimes is not None:
+            self._lifetimes.close()
+
+    @property
+    def lifetimes_asked(self) -> int:
+        """
+        Number of queries to name servers for how long addresses live.
+        """
+        return self._lifetimes.asked if self._lifetimes is not None else 0
+
+    def forget(self, host: str) -> None:
+        """
+        Have a host looked up the next time, since what was kept of it may be wrong.
+        """
+        if self._lifetimes is not None:
+            self._lifetimes.forget(host)
 
     async def resolve(self, host: str, family: int, timeout: float) -> tuple[IPAddress, ...]:
         """
         Return the addresses of a name, in the system's order of preference, each once. Raises ProbeError.
+
+        They are those of an earlier look-up while these may be used (`lifetimes`).
         """
-        found = self._late(host, family)
+        found: Answer | None = self._late(host, family)
+        if found is None and self._lifetimes is not None:
+            found = self._lifetimes.kept((host, family)) or None
         if found is None:
             found = await self._wait(self._question(host, family), timeout)
         if isinstance(found, ProbeError):
@@ -188,6 +216,7 @@ class Resolver:
         """
         while (job := self._turns.next()) is not None:
             job.work.asked_at = self._loop.time()
+            self.asked += 1
             asked = self._pool.begin(partial(self._answer, job.work)).future
             asked.add_done_callback(partial(self._deliver, job))
 
@@ -212,6 +241,8 @@ class Resolver:
         )
         if len(self._names) > NAMES_REMEMBERED:
             del self._names[next(iter(self._names))]
+        if self._lifetimes is not None and not isinstance(answer, ProbeError):
+            self._lifetimes.note(key, answer)
         question.answer.set_result(answer)
         self._go_on()
 

@@ -58,6 +58,7 @@ class AnchorFiles:
         `read` returns the content of a file without waiting. It raises ProbeError.
         """
         self._content = read
+        self._system = system_file()
         self._known: dict[str, tuple[bytes | str, Anchors]] = {}
 
     def anchors(self, ca_file: str | None) -> Anchors:
@@ -65,7 +66,7 @@ class AnchorFiles:
         Return the anchors in a file (None: the system's), or the reason why there are none. The same object
         while unchanged.
         """
-        name = ca_file or system_file()
+        name = ca_file or self._system
         try:
             content: bytes | str = self._content(name)
         except ProbeError as error:

@@ -38,6 +38,7 @@ from exporter.server.pages import steps
 from exporter.server.pages.site import Site, in_style, respond_page, versions, wants_page
 from exporter.server.port import Port
 from exporter.server.service import Service
+from exporter.server.traffic import Traffic
 from exporter.yaml_lines import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ def application(
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    registry.register(Traffic(service.dependencies))
     _web_config_gauge(port, registry)
     noting = [clients.note] if clients is not None else []
     app = web.Application(middlewares=[*noting, report_errors, port.guard], client_max_size=BODY_LIMIT)

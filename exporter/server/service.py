@@ -136,20 +136,20 @@ class Service:
         self._load_succeeded = True
         self.loads = 0
         """Number of configurations that were loaded after the first one."""
-        self._dependencies = Dependencies(loop, clock, monotonic)
+        self.dependencies = Dependencies(loop, clock, monotonic)
         self._known = self.config
         self.listings = 0
         """How often there were other targets than before."""
         self._names: set[str] = set()
         """Names of all targets, configured and discovered."""
-        self.discovery = Discovery(self._dependencies, self._take_targets)
+        self.discovery = Discovery(self.dependencies, self._take_targets)
         self._exposition = Exposition(options.external_url, options.compat)
         concurrency = fitting(options.concurrency)
         self._workers = Workers(loop, options.processes)
         self._configured = Monitor(
-            self._dependencies, concurrency, clock, self._exposition.prepare, self._workers, options.limits
+            self.dependencies, concurrency, clock, self._exposition.prepare, self._workers, options.limits
         )
-        self._asked = Monitor(self._dependencies, concurrency, clock, limits=options.limits)
+        self._asked = Monitor(self.dependencies, concurrency, clock, limits=options.limits)
         self._answers = Answers()
         self._reserve = Reserve(max(1.0, slowness))
         self._loop = loop
@@ -200,14 +200,14 @@ class Service:
             self._configured.memory.restore(name, known[name])
             for label, held in known[name].endpoints.items():
                 if held.facts is not None and held.seen_at is not None:
-                    self._dependencies.authorities.restore(held.facts)
+                    self.dependencies.authorities.restore(held.facts)
                     self._restore_registration(label, held.facts, held.seen_at)
 
     def _restore_registration(self, label: str, facts: Facts, seen_at: float) -> None:
         if any(item.kind is Kind.REGISTRATION for item in facts.items):
             from exporter.probes.domains import probe  # noqa: PLC0415 - only those with domains need it
 
-            probe.restore(label, facts, seen_at, self._dependencies)
+            probe.restore(label, facts, seen_at, self.dependencies)
 
     async def close(self) -> None:
         """
@@ -219,7 +219,7 @@ class Service:
         if self.saving is not None:
             await self.saving.close()
         await self._workers.close()
-        self._dependencies.close()
+        self.dependencies.close()
 
     async def reload(self) -> None:
         """

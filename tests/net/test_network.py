@@ -23,7 +23,6 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
 from exporter.model.urls import IPAddress
 from exporter.net.connection import BITE, Connection, EndlessError, Readiness, connect, connect_error
-from exporter.net.dns import Resolution
 from exporter.net.network import Network
 from exporter.net.resolver import Resolver, choose, has_route, look_up
 from exporter.net.turns import Turns
@@ -57,19 +56,19 @@ def test_localhost_is_resolved_by_the_system() -> None:
     assert len(set(found)) == len(found)
 
 
-def test_name_servers_are_asked_by_the_network_as_it_is() -> None:
+def test_queries_to_name_servers_are_there_when_first_wanted() -> None:
     """
-    As `dns:` targets, `domain:` targets and DNS checks find it: nothing has to be put there first.
+    Their library is imported by then, though nothing else did. None was sent so far.
     """
 
-    async def made() -> object:
+    async def wanted() -> tuple[str, int]:
         network = Network(asyncio.get_running_loop())
         try:
-            return network.resolution
+            return type(network.resolution).__name__, network.questions
         finally:
             network.close()
 
-    assert isinstance(run(made()), Resolution)
+    assert run(wanted()) == ("Resolution", 0)
 
 
 def test_an_unknown_name_is_not_found() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from socket import AF_INET
 from typing import Any
 
 import aiohttp
@@ -151,6 +152,25 @@ def test_metrics_are_told_as_text(tmp_path: Path) -> None:
         assert found["process_start_time_seconds"][""] <= time.time() + 1
         # Without --state.path there is nothing to say about it.
         assert "expiry_state_last_save_successful" not in found
+
+    serve(tmp_path, test, "healthy", "refused")
+
+
+def test_what_is_asked_of_others_is_counted(tmp_path: Path) -> None:
+    """
+    Each connection that a probe begins, though nobody may answer it; and each look-up of a name.
+    """
+
+    async def test(site: Site) -> None:
+        before = await site.metrics()
+        assert before["expiry_probe_connections_total"] == {"": 2}
+        await site.get("/probe?target=healthy")
+        _, text = await site.get("/metrics")
+        assert values(text)["expiry_probe_connections_total"] == {"": 5}
+        assert 'expiry_dns_lookups_total{resolver="system"} 0.0' in text
+        assert 'expiry_dns_lookups_total{resolver="name_server"} 0.0' in text
+        await site.service.dependencies.resolver.resolve("localhost", AF_INET, 10)
+        assert 'expiry_dns_lookups_total{resolver="system"} 1.0' in (await site.get("/metrics"))[1]
 
     serve(tmp_path, test, "healthy", "refused")
 

@@ -48,8 +48,8 @@ async def serving(directory: Path, text: str, *, shard: str = "") -> AsyncIterat
     loop = asyncio.get_running_loop()
     options = Options(state_path=str(directory / "state.sqlite"), shard=shard)
     service = Service(lambda: load(str(file), {}), options, loop)
-    service._dependencies.resolver.close()
-    service._dependencies.resolver = Resolver(loop, ask=look_up)
+    service.dependencies.resolver.close()
+    service.dependencies.resolver = Resolver(loop, ask=look_up)
     service.start()
     try:
         yield service
@@ -81,7 +81,7 @@ async def settled(service: Service) -> None:
     """
     Wait until all look-ups have ended.
     """
-    await service._dependencies.lookups.settle(30)
+    await service.dependencies.lookups.settle(30)
 
 
 async def test_names_are_told_where_it_is_asked_for(tmp_path: Path) -> None:
@@ -204,9 +204,9 @@ async def test_names_are_looked_up_a_few_at_a_time_and_not_at_each_scrape(
     now = 0.0
     url = certificate(tmp_path, *names)
     async with serving(tmp_path, f"{ALERT}targets: [{url}]") as service:
-        real = service._dependencies.resolver
-        service._dependencies.resolver = Slow()  # type: ignore[assignment]
-        service._dependencies.monotonic = service._dependencies.lookups._monotonic = lambda: now
+        real = service.dependencies.resolver
+        service.dependencies.resolver = Slow()  # type: ignore[assignment]
+        service.dependencies.monotonic = service.dependencies.lookups._monotonic = lambda: now
         for _ in range(5):
             await service.scrape(5)
             await settled(service)
@@ -225,4 +225,4 @@ async def test_names_are_looked_up_a_few_at_a_time_and_not_at_each_scrape(
         await service.scrape(5)
         await settled(service)
         assert len(asked) == 100
-        service._dependencies.resolver = real
+        service.dependencies.resolver = real

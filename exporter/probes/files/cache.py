@@ -25,6 +25,7 @@ from exporter.net.file_threads import PATIENCE, FileThreads, Progress
 from exporter.net.regular_files import Stamp, read, stamp_from, stamp_of
 from exporter.probes.files import left_out
 from exporter.probes.files.glob import PASSWORD_SUFFIX, Found, is_pattern, search
+from exporter.probes.files.singles import Singles, Timed
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ class Files:
         self._searched: dict[str, float] = {}
         self._cleaned = monotonic()
         self._threads = FileThreads("files")
+        self._singles = Singles(loop, self._threads)
         self._searches: dict[str, asyncio.Task[Found]] = {}
         self._slow: set[str] = set()
         """Files that were slow when last read. They are read last whenever they change."""
@@ -205,7 +207,8 @@ class Files:
             )
             free = [position for position in left if paths[position] not in behind]
             if free:
-                done = await self._run(paths, free, password, tell, tolerance)
+                run = self._run if len(paths) > 1 else self._run_one
+                done = await run(paths, free, password, tell, tolerance)
                 left = [position for position in left if position not in done]
                 continue
             now = time.monotonic()
@@ -253,6 +256,28 @@ class Files:
                 self._threads.leave(job, progress)
         return told
 
+    async def _run_one(
+        self,
+        paths: Sequence[str],
+        positions: list[int],
+        password: str | None,
+        tell: Tell,
+        tolerance: Tolerance,
+    ) -> set[int]:
+        """
+        As `_run`, for a single file: it shares a thread with those of other callers.
+        """
+        (path,) = paths
+
+        def read(progress: Progress) -> Timed:
+            return self._look_timed(path, password, tolerance, self._clock(), progress)
+
+        made = await self._singles.read(path, read)
+        if made is None:
+            return set()
+        tell(0, *made)
+        return set(positions)
+
     async def parse(self, data: bytes, given: ParseContext) -> Parsed:
         """
         Return the items and problems in bytes from elsewhere. Parsed in a thread, since a keystore may take
@@ -277,21 +302,28 @@ class Files:
         Read one file after the other, in a thread, as long as a caller waits for it.
         """
         now = self._clock()
-        begin = time.perf_counter()
         for position, path in paths.items():
-            progress.ask(path)
-            outcome, why = self._look(path, password, now, progress)
-            outcome = _tolerated(path, outcome, why, tolerance)
-            progress.answered()
-            end = time.perf_counter()
-            if end - begin > PATIENCE:
-                self._slow.add(path)
-            elif self._slow:
-                self._slow.discard(path)
-            made.append((position, outcome, end - begin))
-            begin = end
+            made.append((position, *self._look_timed(path, password, tolerance, now, progress)))
             if progress.unwanted:
                 return
+
+    def _look_timed(
+        self, path: str, password: str | None, tolerance: Tolerance, now: float, progress: Progress
+    ) -> Timed:
+        """
+        Return the outcome of a file that is reported, and the seconds that it took.
+        """
+        begin = time.perf_counter()
+        progress.ask(path)
+        outcome, why = self._look(path, password, now, progress)
+        outcome = _tolerated(path, outcome, why, tolerance)
+        progress.answered()
+        seconds = time.perf_counter() - begin
+        if seconds > PATIENCE:
+            self._slow.add(path)
+        elif self._slow:
+            self._slow.discard(path)
+        return outcome, seconds
 
     def _look(self, path: str, password: str | None, now: float, progress: Progress) -> tuple[Outcome, str]:
         """

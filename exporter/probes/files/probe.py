@@ -76,16 +76,19 @@ async def look_all(
     """
     Report the outcome of all files of a target, each when it is known.
     """
-    positions: list[int] = []
-    for position, endpoint in enumerate(endpoints):
-        if endpoint.failure is None:
-            positions.append(position)
-        else:
-            tell(position, endpoint.failure, 0.0)
+    readable = [one for one in endpoints if one.failure is None]
+    tell_readable = tell
+    if len(readable) < len(endpoints):
+        positions: list[int] = []
+        for position, endpoint in enumerate(endpoints):
+            if endpoint.failure is None:
+                positions.append(position)
+            else:
+                tell(position, endpoint.failure, 0.0)
 
-    def tell_in_place(position: int, outcome: Outcome, duration: float) -> None:
-        tell(positions[position], outcome, duration)
+        def tell_readable(position: int, outcome: Outcome, duration: float) -> None:
+            tell(positions[position], outcome, duration)
 
-    paths = [endpoints[position].address for position in positions]
+    paths = [one.address for one in readable]
     tolerance = tolerance_of(target.url.path)
-    await dependencies.files.look(paths, target.password, target.patience, tell_in_place, tolerance=tolerance)
+    await dependencies.files.look(paths, target.password, target.patience, tell_readable, tolerance=tolerance)

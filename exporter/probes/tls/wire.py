@@ -96,7 +96,7 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
 
     An unusable client certificate is a failure, but the server's certificate is reported all the same.
     """
-    converse = partial(_whatever_is_shown, converse, trace)
+    converse = partial(_whatever_is_shown, converse, network, trace)
     try:
         client = client_certificate(target, network)
     except ProbeError as unusable:
@@ -107,6 +107,7 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
 
 async def _whatever_is_shown(
     converse: Converse,
+    network: Network,
     trace: Trace,
     keys: Keys,
     client: ClientCertificate | None,
@@ -121,6 +122,7 @@ async def _whatever_is_shown(
 
     The library ends such a handshake. Other clients, and those that request no staple, may succeed.
     """
+    network.connections += 1
     try:
         return await converse(keys, client, deadline, offer=offer, lenient=lenient)
     except AnswerError as refused:
@@ -130,6 +132,7 @@ async def _whatever_is_shown(
         if not any(mark in words for mark in (BAD_STAPLE, *BAD_CERTIFICATE)):
             raise
         trace.note("the library can't read what the server shows (%s); trying again without it", words)
+    network.connections += 1
     try:
         seen = await converse(keys, client, deadline, offer=offer, lenient=True)
     except AnswerError as refused:

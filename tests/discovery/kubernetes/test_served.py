@@ -41,7 +41,7 @@ async def test_what_is_served_is_compared_with_its_secret(tmp_path: Path) -> Non
                 await eventually(lambda: not service.discovery.pending)
                 text = service.text(await service.scrape(10))
             finally:
-                views = service._dependencies.kubernetes.views
+                views = service.dependencies.kubernetes.views
                 await service.close()
                 await eventually(lambda: all(view.ended for view in views))
     lines = text.splitlines()

@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 from exporter.demo.minter import Minted, root
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
-from exporter.lookups.dns import UNASKED_AGAIN_AFTER, checks
+from exporter.lookups.dns import checks
+from exporter.lookups.dns_checking import UNASKED_AGAIN_AFTER
 from exporter.model.observation import Facts
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target

@@ -30,7 +30,7 @@ async def scraped(it: Registry, trust: ssl.SSLContext, path: Path, now: float) -
     config = Config((Target(parse_url(URL), URL, timeout=10.0),))
     service = Service(lambda: config, Options(state_path=str(path)), asyncio.get_running_loop(), lambda: now)
     servers = Servers(f"{it.base}/dns.json", {}, "127.0.0.1", it.whois_port, trust, gap=0.0)
-    service._dependencies.registries = Registries(service._dependencies, servers)
+    service.dependencies.registries = Registries(service.dependencies, servers)
     service.start()
     try:
         (row,) = (await service.scrape(20.0)).endpoints

@@ -60,6 +60,11 @@ class Names:
         Nothing is open.
         """
 
+    def forget(self, host: str) -> None:
+        """
+        Nothing is kept.
+        """
+
     async def resolve(self, host: str, _family: int, _timeout: float) -> tuple[IPAddress, ...]:
         """
         The addresses of `host.example` are those of `host`.
