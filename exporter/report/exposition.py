@@ -9,6 +9,7 @@ are the same in the text format and in OpenMetrics.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from math import inf
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, TargetRow, verdicts
@@ -28,6 +29,7 @@ from exporter.report.families import (
     FAILURE,
     FAMILIES,
     FAULT,
+    FIRST_SEEN,
     HAZARD,
     IDENTITY_CHANGED,
     LAST_SEEN,
@@ -49,6 +51,7 @@ from exporter.report.families import (
     SUCCESS,
     TARGET,
     TLS,
+    UNSEEN,
     VERIFIED,
     Family,
     bounded,
@@ -89,6 +92,41 @@ def left_out_line(name: str, count: int) -> str:
     Return the line of `expiry_target_left_out_endpoints` for the target of this name.
     """
     return f'{LEFT_OUT.name}{{target="{escape(name)}"}} {count}.0\n'
+
+
+NEW_FOR = 900.0
+"""Seconds for which an endpoint that was seen for the first time is exported as such."""
+
+
+AT_FIRST = 120.0
+"""Seconds from the first sight of all: what is seen so soon was there when the exporter began to watch."""
+
+
+def sight_lines(
+    targets: Iterable[TargetRow], endpoints: Sequence[EndpointRow], at: float
+) -> Iterator[tuple[Family, str]]:
+    """
+    Yield lines for what was never seen, and for what was seen for the first time just before `at`.
+
+    Of a fleet that is watched for long and can be seen there are none. By them the rules know, without looking
+    at each healthy endpoint, what may still be as wrong as another exporter, or this one before a restart, said.
+    """
+    seen = {row.target.name for row in endpoints if row.held.seen_at is not None}
+    for one in targets:
+        if one.target.name not in seen:
+            yield UNSEEN, line(UNSEEN, (("target", one.target.name),), 1)
+    for row in endpoints:
+        if row.held.seen_at is None and row.target.name in seen:
+            yield UNSEEN, line(UNSEEN, _place(row), 1)
+    firsts = [inf if (first_at := row.held.past.first_at) is None else first_at for row in endpoints]
+    new_since = max(at - NEW_FOR, min(firsts, default=inf) + AT_FIRST)
+    for row, first_at in zip(endpoints, firsts, strict=True):
+        if new_since < first_at <= at:
+            yield FIRST_SEEN, line(FIRST_SEEN, _place(row), first_at)
+
+
+def _place(row: EndpointRow) -> tuple[tuple[str, str], ...]:
+    return ("target", row.target.name), ("location", row.label)
 
 
 def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> Iterator[tuple[Family, str]]:
@@ -151,7 +189,8 @@ class Exposition:
         """
         Return the whole text, without the `# EOF` of OpenMetrics. `own` are the exporter's own samples.
 
-        `at` is the time of the scrape in seconds since the epoch: only what other exporters say goes by it.
+        `at` is the time of the scrape in seconds since the epoch: what is new, and what other exporters say, goes
+        by it.
         """
         return "".join(self.parts(targets, endpoints, own, problems, at))
 
@@ -176,6 +215,8 @@ class Exposition:
             lines[TARGET].append(target_line(target.target, target.prober))
             if target.left_out:
                 lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
+        for family, text in sight_lines(targets, endpoints, at):
+            lines[family].append(text)
         for family, text in problem_lines(problems, self._external_url):
             lines[family].append(text)
         for family, samples in own.items():

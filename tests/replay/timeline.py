@@ -363,6 +363,7 @@ class Exporter:
             rows,
             own,
             problem_rows(memory, targets, rows, now),
+            now,
         )
 
     def rows(self, now: float) -> list[EndpointRow]:
