@@ -108,8 +108,8 @@ def sight_lines(
     """
     Yield lines for what was never seen, and for what was seen for the first time just before `at`.
 
-    Of a fleet that is watched for long and can be seen there are none. By them the rules know, without looking
-    at each healthy endpoint, what may still be as wrong as another exporter, or this one before a restart, said.
+    Of a fleet that is watched for long and can be seen there are none. By them the rules know, without
+    selecting each healthy endpoint, where what was wrong before may be so still.
     """
     seen = {row.target.name for row in endpoints if row.held.seen_at is not None}
     for one in targets:
@@ -189,8 +189,8 @@ class Exposition:
         """
         Return the whole text, without the `# EOF` of OpenMetrics. `own` are the exporter's own samples.
 
-        `at` is the time of the scrape in seconds since the epoch: what is new, and what other exporters say, goes
-        by it.
+        `at` is the time of the scrape in seconds since the epoch: what is new, and what other exporters say,
+        goes by it.
         """
         return "".join(self.parts(targets, endpoints, own, problems, at))
 
