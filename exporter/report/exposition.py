@@ -9,7 +9,6 @@ are the same in the text format and in OpenMetrics.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from math import inf
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, TargetRow, verdicts
@@ -103,7 +102,7 @@ AT_FIRST = 120.0
 
 
 def sight_lines(
-    targets: Iterable[TargetRow], endpoints: Sequence[EndpointRow], at: float
+    targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], at: float
 ) -> Iterator[tuple[Family, str]]:
     """
     Yield lines for what was never seen, and for what was seen for the first time just before `at`.
@@ -112,16 +111,19 @@ def sight_lines(
     selecting each healthy endpoint, where what was wrong before may be so still.
     """
     seen = {row.target.name for row in endpoints if row.held.seen_at is not None}
-    for one in targets:
-        if one.target.name not in seen:
-            yield UNSEEN, line(UNSEEN, (("target", one.target.name),), 1)
-    for row in endpoints:
-        if row.held.seen_at is None and row.target.name in seen:
+    if len(seen) < len(targets):
+        for one in targets:
+            if one.target.name not in seen:
+                yield UNSEEN, line(UNSEEN, (("target", one.target.name),), 1)
+    for row in [row for row in endpoints if row.held.seen_at is None]:
+        if row.target.name in seen:
             yield UNSEEN, line(UNSEEN, _place(row), 1)
-    firsts = [inf if (first_at := row.held.past.first_at) is None else first_at for row in endpoints]
-    new_since = max(at - NEW_FOR, min(firsts, default=inf) + AT_FIRST)
-    for row, first_at in zip(endpoints, firsts, strict=True):
-        if new_since < first_at <= at:
+    firsts = [first_at for row in endpoints if (first_at := row.held.past.first_at) is not None]
+    new_since = max(at - NEW_FOR, min(firsts, default=at) + AT_FIRST)
+    # In most scrapes none is new, and a look at the latest tells so.
+    for row in endpoints if max(firsts, default=at) > new_since else ():
+        first_at = row.held.past.first_at
+        if first_at is not None and new_since < first_at <= at:
             yield FIRST_SEEN, line(FIRST_SEEN, _place(row), first_at)
 
 
