@@ -284,9 +284,10 @@ def year_ahead() -> barchart.Panel:
     until = f"time() + 86400 * $within < time() + {WEEKS * WEEK}"
     within = f"{of(families.NOT_AFTER, OWN)} > time() < {until}"
 
-    def ends(matcher: str) -> str:
-        which = of(families.TARGET, '$label=~"$value"', matcher)
-        items = f"min by (target, item) ({within} and on ({TARGET}) {which})"
+    by_people = of(families.TARGET, 'policy!="automatic"')
+
+    def ends(which: str) -> str:
+        items = f"min by (target, item) ({chosen(within)} {which} on ({TARGET}) {by_people})"
         return f'count_values("week", {monday % items})'
 
     # Weeks without an end have a bar of height zero, up to the last that has one: else the eye is deceived
@@ -306,11 +307,11 @@ def year_ahead() -> barchart.Panel:
         ),
         [
             Series(
-                f"""{ends('policy="automatic"')}\nor 0 * count_values("week", {monday % weeks})""",
+                f"""{ends("unless")}\nor 0 * count_values("week", {monday % weeks})""",
                 "renews itself",
                 panels.FINE,
             ),
-            Series(ends('policy!="automatic"'), "renewed by people", panels.WARNING),
+            Series(ends("and"), "renewed by people", panels.WARNING),
         ],
         "week",
         unit="time:MMM D",
@@ -329,7 +330,7 @@ def certificates() -> table.Panel:
     certified = near(none_of("kind", BARE))
     shown = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left (kind) {certified}"
     bare = f'label_join({near(one_of("kind", BARE))}, "place", " ", "target", "item")'
-    found = f"({shown} or {bare}) and on ({TARGET}) {CHOSEN}"
+    found = chosen(f"{shown} or {bare}")
     ends = f"bottomk({CERTIFICATES}, min by ({who}) ({found}))"
     where = f"count by ({who}) (count by ({who}, target) ({found}))"
     return panels.table_panel(
@@ -366,7 +367,7 @@ def issuers() -> table.Panel:
     Table of issuers.
     """
     who = "issuer, fingerprint_sha256"
-    leaves = f"({of(families.CERTIFICATE, NOT_ABOVE)} and on ({TARGET}) {CHOSEN})"
+    leaves = chosen(of(families.CERTIFICATE, NOT_ABOVE))
     same = f"{TARGET}, item, fingerprint_sha256"
     unwell = f"{of(families.CERTIFICATE, NOT_ABOVE)} and on ({same}) {problems()}"
     return panels.table_panel(

@@ -44,12 +44,15 @@ NOT_ABOVE = 'item!~"chain-.+"'
 CHOSEN = of(families.TARGET, '$label=~"$value"')
 """The targets that the variables choose."""
 
+OTHERS = of(families.TARGET, '$label!~"$value"')
+"""Those that they do not choose: none while all values are chosen, which costs Prometheus nothing."""
+
 
 def chosen(expression: str) -> str:
     """
     Return the series of the targets that the variables choose.
     """
-    return f"({expression}) and on ({TARGET}) {CHOSEN}"
+    return f"(({expression}) unless on ({TARGET}) {OTHERS})"
 
 
 def words(expression: str, label: str, value: str, of_label: str = "") -> str:
@@ -63,24 +66,33 @@ def total(expression: str) -> str:
     """
     Return the number of series: 0 when there are none but there are targets, nothing without any target.
 
-    Without targets nothing is known, and a 0 would be a false all-clear.
+    Without targets nothing is known, and a 0 would be a false all-clear. Exporters say how many they have,
+    but for those that are only asked for single targets.
     """
-    return f"count({expression}) or 0 * count({CHOSEN})"
+    swept = of(families.SWEEP_TARGETS)
+    known = f"{swept} > 0 or {of(families.BUILD)} unless on (job, instance) {swept}"
+    return f"count({expression}) or 0 * count({known})"
 
 
 MATTER = "target, item, problem, severity"
 """The labels by which a problem is one, however many exporters report it."""
 
 
-def problems(*matchers: str) -> str:
+def told(*matchers: str) -> str:
     """
-    Return the problems of the chosen targets: when each ends, as the exporter exports it.
+    Return the problems that match: when each ends, as the exporter exports it.
 
     Those that another problem of the same item hides are left out, so that each matter is there once.
     """
     shown = of(families.PROBLEM_INFO, 'hidden_by=""')
-    found = f"{of(families.PROBLEM, *matchers)} and on (job, instance, {MATTER}) {shown}"
-    return f"({found} and on ({TARGET}) {CHOSEN})"
+    return f"({of(families.PROBLEM, *matchers)} and on (job, instance, {MATTER}) {shown})"
+
+
+def problems(*matchers: str) -> str:
+    """
+    Return the problems of the chosen targets that match.
+    """
+    return chosen(told(*matchers))
 
 
 def number(*matchers: str) -> str:
@@ -96,9 +108,8 @@ def number_over_time(*matchers: str) -> str:
 
     Problems have the labels that the configuration gives targets, but not `policy` and `prober`.
     """
-    shown = of(families.PROBLEM_INFO, 'hidden_by=""')
-    labelled = of(families.PROBLEM, '$label=~"$value"', *matchers)
-    each = f"count by ({MATTER}) ({labelled} and on (job, instance, {MATTER}) {shown})"
+    labelled = told('$label=~"$value"', *matchers)
+    each = f"count by ({MATTER}) {labelled}"
     return f"count({each}) or 0 * count({of(families.BUILD)})"
 
 

@@ -22,7 +22,6 @@ from grafana.queries import (
     milliseconds,
     numbered,
     of,
-    problems,
     shortened,
 )
 
@@ -191,7 +190,7 @@ def policy() -> stat.Panel:
 
 
 def _problems(*matchers: str) -> str:
-    return problems(THIS, *matchers)
+    return queries.told(THIS, *matchers)
 
 
 def diagnosis() -> table.Panel:

@@ -28,6 +28,7 @@ from exporter.report.families import (
     FAILURE,
     FAMILIES,
     FAULT,
+    FIRST_SEEN,
     HAZARD,
     IDENTITY_CHANGED,
     LAST_SEEN,
@@ -49,6 +50,7 @@ from exporter.report.families import (
     SUCCESS,
     TARGET,
     TLS,
+    UNSEEN,
     VERIFIED,
     Family,
     bounded,
@@ -89,6 +91,44 @@ def left_out_line(name: str, count: int) -> str:
     Return the line of `expiry_target_left_out_endpoints` for the target of this name.
     """
     return f'{LEFT_OUT.name}{{target="{escape(name)}"}} {count}.0\n'
+
+
+NEW_FOR = 900.0
+"""Seconds for which an endpoint that was seen for the first time is exported as such."""
+
+
+AT_FIRST = 120.0
+"""Seconds from the first sight of all: what is seen so soon was there when the exporter began to watch."""
+
+
+def sight_lines(
+    targets: Sequence[TargetRow], endpoints: Sequence[EndpointRow], at: float
+) -> Iterator[tuple[Family, str]]:
+    """
+    Yield lines for what was never seen, and for what was seen for the first time just before `at`.
+
+    Of a fleet that is watched for long and can be seen there are none. By them the rules know, without
+    selecting each healthy endpoint, where what was wrong before may be so still.
+    """
+    seen = {row.target.name for row in endpoints if row.held.seen_at is not None}
+    if len(seen) < len(targets):
+        for one in targets:
+            if one.target.name not in seen:
+                yield UNSEEN, line(UNSEEN, (("target", one.target.name),), 1)
+    for row in [row for row in endpoints if row.held.seen_at is None]:
+        if row.target.name in seen:
+            yield UNSEEN, line(UNSEEN, _place(row), 1)
+    firsts = [first_at for row in endpoints if (first_at := row.held.past.first_at) is not None]
+    new_since = max(at - NEW_FOR, min(firsts, default=at) + AT_FIRST)
+    # In most scrapes none is new, and a look at the latest tells so.
+    for row in endpoints if max(firsts, default=at) > new_since else ():
+        first_at = row.held.past.first_at
+        if first_at is not None and new_since < first_at <= at:
+            yield FIRST_SEEN, line(FIRST_SEEN, _place(row), first_at)
+
+
+def _place(row: EndpointRow) -> tuple[tuple[str, str], ...]:
+    return ("target", row.target.name), ("location", row.label)
 
 
 def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> Iterator[tuple[Family, str]]:
@@ -151,8 +191,8 @@ class Exposition:
         """
         Return the whole text, without the `# EOF` of OpenMetrics. `own` are the exporter's own samples.
 
-        `at` is the time of the scrape in seconds since the epoch: what other exporters say goes by it, and
-        what logs know (`issuances`).
+        `at` is the time of the scrape in seconds since the epoch: what is new, what other exporters say, and
+        what logs know (`issuances`) goes by it.
         """
         return "".join(self._parts(targets, endpoints, own, problems, at, issuances))
 
@@ -183,6 +223,8 @@ class Exposition:
             lines[TARGET].append(target_line(target.target, target.prober))
             if target.left_out:
                 lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
+        for family, text in sight_lines(targets, endpoints, at):
+            lines[family].append(text)
         for family, text in problem_lines(problems, self._external_url):
             lines[family].append(text)
         for family, samples in own.items():

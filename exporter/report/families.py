@@ -162,6 +162,22 @@ LAST_SEEN = Family(
 )
 
 
+FIRST_SEEN = Family(
+    "expiry_first_seen_timestamp_seconds",
+    "When the endpoint was seen for the first time, in the quarter of an hour after that. Absent later, and "
+    "for the endpoints that were there when the exporter began to watch.",
+    _ENDPOINT,
+)
+
+
+UNSEEN = Family(
+    "expiry_unseen_info",
+    "1 for each endpoint that was never seen while others of its target were; without `location`, 1 for each "
+    "target of which nothing was ever seen. What was wrong there before is not known to be over.",
+    _ENDPOINT,
+)
+
+
 CERTIFICATE = Family(
     "expiry_certificate_info",
     "The certificate that is this item now. Always 1.",
@@ -389,6 +405,8 @@ ENDPOINT_FAMILIES = (
     RENEWAL_WINDOW,
     RENEWAL_EXPLANATION,
     LAST_SEEN,
+    FIRST_SEEN,
+    UNSEEN,
     CERTIFICATE,
     TLS,
     SUCCESS,

@@ -17,6 +17,7 @@ ALERTS = Path(__file__).parents[2] / "alerts"
 OF_THE_EXPORTER = {
     *("ExpiryTargetsShrunk", "ExpiryExporterDown", "ExpirySweepIncomplete", "ExpiryConfigReloadFailed"),
     *("ExpiryClockSkew", "ExpiryDiscoveryFailing", "ExpiryRulesFailing", "ExpiryHeartbeat"),
+    "ExpiryNothingWatched",
 }
 """Alerts that are about no target."""
 

@@ -235,6 +235,14 @@ def several_addresses() -> str:
     )
 
 
+def seen_for_the_first_time() -> str:
+    """
+    One server was there when the exporter began to watch; ten minutes later its name leads to one more.
+    """
+    old, new = (seen(facts(certificate(), intermediate()), f"192.0.2.{n}:443") for n in (10, 11))
+    return Scene().see(target(), old).see(target(), old, new, at=NOW + 600).text(at=NOW + 900)
+
+
 def rotating_addresses() -> str:
     """
     A name with ever new addresses: its endpoints are numbered, so that series stay.
@@ -322,6 +330,7 @@ _ALL: tuple[Callable[[], str], ...] = (
     user_labels,
     renewed_but_not_deployed,
     several_addresses,
+    seen_for_the_first_time,
     rotating_addresses,
     the_exporter_itself,
 )

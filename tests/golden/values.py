@@ -216,4 +216,4 @@ class Scene:
         """
         rows = self.rows()
         found = problem_rows(self.memory, self.faults, rows, at)
-        return Exposition().text(self.targets(), rows, own or {}, found)
+        return Exposition().text(self.targets(), rows, own or {}, found, at)

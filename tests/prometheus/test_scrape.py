@@ -186,6 +186,7 @@ RARE = {
     "expiry_discovery_kept_targets",
     "expiry_discovery_left_out_targets",
     "expiry_discovery_pending",
+    "expiry_first_seen_timestamp_seconds",  # needs a target that comes later
     "expiry_web_info",  # needs --web.external-url
     "expiry_verification_last_success_timestamp_seconds",  # needs what clients do not accept any more
     "expiry_unwatched_names",  # needs a certificate for more than its target

@@ -21,19 +21,22 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.engine.results import ProbeResult
+from exporter.engine.scrape import TargetRow
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Facts, Failed, Item, Observed
 from exporter.model.reasons import Fault, Kind, Reason
-from exporter.report.exposition import Exposition, certificate_labels, line
+from exporter.report.exposition import AT_FIRST, NEW_FOR, Exposition, certificate_labels, line
 from exporter.report.families import (
     ENDPOINT_FAMILIES,
     FAMILIES,
+    FIRST_SEEN,
     LABEL_LIMIT,
     NEWEST,
     NOT_AFTER,
     PROBLEM,
     PROBLEM_INFO,
     TARGET,
+    UNSEEN,
     Family,
     bounded,
     escape,
@@ -167,6 +170,8 @@ def test_series_have_the_labels_that_their_family_says() -> None:
         absent = set(stated[sample.name]) - set(sample.labels)
         # Only what a source found has one.
         absent -= {"source"} if sample.name == TARGET.name else set()
+        # Of a target of which nothing was seen there is one.
+        absent -= {"location"} if sample.name == UNSEEN.name else set()
         assert not absent or (sample.name in problems and absent <= missing)
         assert not extra or sample.name in {TARGET.name, PROBLEM.name}
 
@@ -212,6 +217,7 @@ def test_what_is_not_known_is_absent() -> None:
         "expiry_target_info",
         "expiry_problem_end_timestamp_seconds",
         "expiry_problem_info",
+        "expiry_unseen_info",
     }
 
 
@@ -531,3 +537,33 @@ def test_the_families_keep_their_order() -> None:
     written = re.findall(r"^(expiry_\w+)", scene.text(), re.MULTILINE)
     order = [family.name for family in FAMILIES]
     assert [name for name, _ in itertools.groupby(written)] == [name for name in order if name in written]
+
+
+@pytest.mark.parametrize(("age", "new"), [(0, True), (NEW_FOR - 1, True), (NEW_FOR, False), (-1, False)])
+def test_an_endpoint_is_new_for_a_while(age: float, *, new: bool) -> None:
+    """
+    Also in the very scrape that saw it first; not when the clock was set back since.
+    """
+    first = NOW + AT_FIRST + 1
+    scene = Scene().see(target(name="old"), seen(facts(certificate())))
+    scene.see(target(name="new"), seen(facts(certificate())), at=first)
+    found = values(scene.text(at=first + age), FIRST_SEEN.name, "target")
+    assert found == ({("new",): first} if new else {})
+
+
+def test_what_was_there_from_the_beginning_is_not_new() -> None:
+    """
+    A sweep takes its time: a healthy fleet that is watched anew exports nothing of the sort.
+    """
+    scene = Scene().see(target(name="first"), seen(facts(certificate())))
+    scene.see(target(name="last"), seen(facts(certificate())), at=NOW + AT_FIRST)
+    text = scene.text(at=NOW + AT_FIRST)
+    assert values(text, FIRST_SEEN.name, "target") == values(text, UNSEEN.name, "target") == {}
+
+
+def test_a_target_without_any_endpoint_was_never_seen() -> None:
+    """
+    Before its first probe is over nothing is known of it.
+    """
+    row = TargetRow(target(name="new"), "wire", 0)
+    assert values(Exposition().text([row], [], {}), UNSEEN.name, "target") == {("new",): 1}
