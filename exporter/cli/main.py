@@ -15,6 +15,8 @@ from types import ModuleType
 
 from exporter import __version__, logs
 from exporter.cli import arguments
+from exporter.model.foreign_text import printable
+from exporter.model.suggestions import closest
 
 DESCRIPTION = """\
 Warns you, before an outage, that a certificate is about to expire.
@@ -80,7 +82,9 @@ def main(given: Sequence[str] | None = None) -> int:
     Run the command with these arguments (None: those of the process), and return its exit code.
     """
     given = sys.argv[1:] if given is None else given
-    options = parser(given).parse_args(given)
+    reader = parser(given)
+    _refuse_unknown(given, reader)
+    options = reader.parse_args(given)
     logs.setup(options.log_level, options.log_format, sys.stderr)
     _raise_file_limit()
     command = _module(options.command or "serve")
@@ -125,6 +129,20 @@ def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
             _module(name).add_arguments(command)
             arguments.add_log_flags(command)
     return whole
+
+
+def _refuse_unknown(given: Sequence[str], reader: argparse.ArgumentParser) -> None:
+    """
+    End with a message that names the nearest command where the first argument is none.
+    """
+    word = given[0] if given else ""
+    if not word or word.startswith("-") or word in COMMANDS:
+        return
+    if any(sign in word for sign in "./:"):
+        meant = f"to probe it once, run `expiry-exporter check {printable(word)}`"
+    else:
+        meant = closest(word, COMMANDS, listed="`expiry-exporter --help` lists all commands.")
+    reader.error(f"there is no command {printable(word)!r}: {meant}")
 
 
 def _keep_given(command: argparse.ArgumentParser) -> None:

@@ -196,15 +196,34 @@ def test_serve_is_a_command_and_the_default(given: tuple[str, ...], file: str) -
     assert vars(main.parser(without).parse_args(without)) == {**vars(options), "command": None}
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("https://www.example.com", "to probe it once, run `expiry-exporter check https://www.example.com`"),
+        ("www.example.com", "to probe it once, run `expiry-exporter check www.example.com`"),
+        ("xyzzy", "`expiry-exporter --help` lists all commands."),
+    ],
+)
+def test_what_is_no_command_is_told_what_is_meant(
+    capsys: pytest.CaptureFixture[str], word: str, meant: str
+) -> None:
+    """
+    A server is probed by a command.
+    """
+    with pytest.raises(SystemExit):
+        main.main([word])
+    assert capsys.readouterr().err.endswith(f"there is no command {word!r}: {meant}\n")
+
+
 def test_the_usage_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     """
     Also where one is misspelt.
     """
     with pytest.raises(SystemExit):
-        main.parser(["chek"]).parse_args(["chek"])
+        main.main(["chek"])
     said = capsys.readouterr().err
     assert f"commands: {', '.join(main.COMMANDS)} " in " ".join(said.split())
-    assert "argument COMMAND: invalid choice: 'chek'" in said
+    assert "there is no command 'chek': did you mean 'check'? `expiry-exporter --help` lists all" in said
 
 
 def test_the_help_of_the_manual_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
