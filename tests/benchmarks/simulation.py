@@ -87,7 +87,7 @@ class Replayed:
 
 def replay(count: int, repeats: int, written: Path) -> Replayed:
     """
-    Measure in this process, and write the last answer to a file.
+    Measure in this process, whose probes are others from then on, and write the last answer to a file.
     """
     now = time.time()
     authority = root("Replay Root", not_before=now - 900 * DAY, not_after=now + 900 * DAY)
@@ -202,6 +202,15 @@ def _wait_scrapes(made: Prometheus, count: int, interval: int) -> None:
     )
 
 
+def replayed(count: int, repeats: int, written: Path) -> Replayed:
+    """
+    Measure in a process of its own, and write the last answer to a file.
+    """
+    argv = [sys.executable, "-m", "tests.benchmarks.simulation", str(count), str(repeats), str(written)]
+    said = subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    return Replayed(**json.loads(said))
+
+
 def simulation(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     """
     Costs of a target and of a series at two sizes, and the fleets of the manual from those of the larger one.
@@ -209,16 +218,7 @@ def simulation(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[
     found: list[tuple[Replayed, Collected]] = []
     for count in (sizes.fleet // 4, sizes.fleet):
         written = nginx.directory / f"replay-{count}.txt"
-        argv = [
-            sys.executable,
-            "-m",
-            "tests.benchmarks.simulation",
-            str(count),
-            str(sizes.repeats),
-            str(written),
-        ]
-        said = subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
-        ours = Replayed(**json.loads(said))
+        ours = replayed(count, sizes.repeats, written)
         theirs = collect(
             nginx.directory / f"replay-{count}",
             written.read_text(encoding="utf-8"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.simulation import FLEETS, SHARE, replay
+from tests.benchmarks.simulation import FLEETS, SHARE, replayed
 from tests.support.readme import table
 
 
@@ -23,7 +23,7 @@ def test_a_target_has_the_series_and_bytes_of_the_manual(tmp_path: Path) -> None
     """
     Replayed by the exporter's own code. Nothing is said of time, which the machine decides.
     """
-    found = replay(400, 1, tmp_path / "answer.txt")
+    found = replayed(400, 1, tmp_path / "answer.txt")
     costs = measured()
 
     assert found.series / found.targets == pytest.approx(costs["series"], abs=0.1)

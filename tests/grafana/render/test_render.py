@@ -17,11 +17,14 @@ PICTURES = REPOSITORY / ".tests" / "pictures"
 
 EMPTY_OF_DEMO = {
     "target": {"Targets with the same certificate": "each endpoint of the demo has its own"},
-    "exporter": {"State saved": "the demo keeps no state"},
+    "exporter": {"State saved": "the demo keeps no state", "Sources": "its targets are not discovered"},
 }
 """Panels without data for the demo, and why."""
 
-EMPTY_OF_FLEET = {"target": {"Targets with the same certificate": "the chosen one shares it with none"}}
+EMPTY_OF_FLEET = {
+    "target": {"Targets with the same certificate": "the chosen one shares it with none"},
+    "exporter": {"Sources": "its targets are not discovered"},
+}
 """Panels without data for the fleet, and why."""
 
 WORDLESS = {"target": {"Policy": "it shows the name of a series, and there is none"}}
