@@ -86,6 +86,8 @@ def end_of(row: ProblemRow) -> float:
     onset = row.found.onset
     if onset.judged is not None or onset.stranger is not None:
         return onset.end
+    if _is_one_of_several(onset):
+        return row.since
     seen_at, past = onset.known.seen_at, onset.known.past
     # What was never seen has been like this since the first probe.
     failing = past.failing_since if seen_at is None else seen_at
@@ -117,8 +119,13 @@ def _cause(row: ProblemRow) -> str:
     if onset.stranger is not None:
         parts = [issued_by_stranger(onset.stranger)]
     elif onset.judged is None:
-        several = SEVERAL if onset.known.in_turn and onset.problem is Problem.NOT_TRUSTED else ""
-        parts = [", ".join(row.found.reasons), several, _presented(onset), _last_well(onset)]
+        parts = [", ".join(row.found.reasons)]
+        # What the last probe saw was at another server: it says nothing of this one, and changes with each.
+        parts += (
+            [SEVERAL, _presented(onset)]
+            if _is_one_of_several(onset)
+            else [_presented(onset), _last_well(onset)]
+        )
     elif onset.judged.needless:
         parts = ["dead weight: clients accept the server without it"]
     else:
@@ -180,6 +187,10 @@ def _leaf(onset: Onset) -> Item | None:
     return next((item for item in items if item.kind is Kind.LEAF and item.name != "client"), None)
 
 
+def _is_one_of_several(onset: Onset) -> bool:
+    return bool(onset.known.in_turn) and onset.problem is Problem.NOT_TRUSTED
+
+
 def _presented(onset: Onset) -> str:
     """
     Return the name and the issuer of a certificate that clients refuse, and the issuer of the one before it.
@@ -191,7 +202,7 @@ def _presented(onset: Onset) -> str:
         printable(leaf.certificate.common_name or leaf.certificate.subject) or "a certificate without subject"
     )
     before = onset.known.past.previous.get(leaf.name)
-    was = issuer_of(before) if before is not None else ""
+    was = issuer_of(before) if before is not None and not _is_one_of_several(onset) else ""
     earlier = f" (before it one by {was})" if was and was != issuer_of(leaf) else ""
     return f"presented is {name} by {issuer_of(leaf)}{earlier}"
 

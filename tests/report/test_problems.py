@@ -2,6 +2,7 @@
 Problems in words: cause, place and first step.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,29 @@ def test_what_clients_refuse_says_what_is_there_and_what_was() -> None:
     assert one.cause.startswith("self_signed, presented is ")
     assert " by CN=Fake Certificate (before it one by CN=Test Intermediate), accepted until 20" in one.cause
     assert "(subject CN=Fake Certificate, issuer CN=Fake Certificate, serial 1a2b)" in one.where
+
+
+def test_one_of_several_that_clients_refuse_is_told_the_same_after_each_probe() -> None:
+    """
+    The others are accepted again and again: that says nothing of this one, nor since when it is so.
+    """
+    scene = Scene().see(target(), seen(ending(75 * DAY)))
+    fake = ending(365 * DAY, subject="CN=Fake Certificate", issuer="CN=Fake Certificate")
+    scene.see(target(), seen(fake), at=NOW + 60, found=[Fault.SELF_SIGNED])
+    row = rows(scene, NOW + 60)["not_trusted"]
+    found = row.found
+    told = []
+    for later in (60.0, 600.0):
+        past = replace(found.onset.known.past, trusted_at=NOW + later)
+        known = replace(found.onset.known, in_turn=(ending(75 * DAY),), past=past)
+        onset = replace(found.onset, known=known)
+        again = replace(row, found=replace(found, onsets=(onset,)))
+        told.append((words(again, reach([again])), end_of(again)))
+    assert told[0] == told[1]
+    assert told[0][0].cause == (
+        "self_signed, one of several behind this address, presented is lms.example.com by CN=Fake Certificate"
+    )
+    assert told[0][1] == row.since
 
 
 def test_no_text_of_a_certificate_looks_like_a_part_of_the_notification() -> None:
