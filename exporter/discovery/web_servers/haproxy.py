@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from exporter.discovery.web_servers.reading import Listen, Reader, Site, certificate_names
@@ -116,7 +117,7 @@ def _bound(path: str, line: int, words: list[str], state: _State) -> Iterator[Si
     """
     options = words[1:]
     bindings: list[_Binding] = []
-    for option, value in zip(options, [*options[1:], ""], strict=True):
+    for option, value in pairwise([*options, ""]):
         if option == "crt":
             bindings += [_Binding(one) for one in _certificates(value, path, line, state)]
         elif option == "crt-list":

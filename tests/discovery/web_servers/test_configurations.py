@@ -310,3 +310,18 @@ def test_whose_file_it_is(tmp_path: Path) -> None:
     assert "it is not seen which server's file this is" in read(tmp_path, "other", "x = 1\n").notes[0]
     with pytest.raises(SourceError, match="no configuration could be read"):
         listed([str(tmp_path / "none")])
+
+
+def test_haproxy_bind_without_options(tmp_path: Path) -> None:
+    """
+    As beside nearly every `bind` with TLS, for the redirect.
+    """
+    listing = read(
+        tmp_path,
+        "haproxy.cfg",
+        f"frontend www\n mode http\n bind *:80\n bind *:443 ssl crt-list {tmp_path}/list\n",
+        list="/www.pem www.example\n",
+    )
+    assert wires(listing) == [("https://127.0.0.1:443", "www.example")]
+    assert files(listing.found) == ["/www.pem"]
+    assert listing.notes == ()
