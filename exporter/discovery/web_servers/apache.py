@@ -2,6 +2,7 @@
 Apache httpd: virtual hosts, with what Debian's `envvars`, `Define` and conditions make of them.
 """
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -125,13 +126,13 @@ def _read(path: str, state: _State, chain: Sequence[str]) -> None:
         elif all(counts for _, counts in state.open):
             _directive(full, path, line, state, chain)
     if len(state.open) > depth:
-        state.reader.note(f"<{state.open[-1][0]}> is not closed", path)
+        state.reader.fail(f"<{state.open[-1][0]}> is not closed", path)
         _close(state, depth)
 
 
 def _section(text: str, path: str, line: int, state: _State, depth: int) -> bool:
     """
-    Open or close a section; False, with a note, for what is no section's beginning or end.
+    Open or close a section; False, with a fault, for what is no section's beginning or end.
     """
     end = re.fullmatch(r"</\s*(\w+)\s*>", text)
     begin = re.fullmatch(r"<\s*(\w+)\s*(.*)>", text)
@@ -139,7 +140,7 @@ def _section(text: str, path: str, line: int, state: _State, depth: int) -> bool
         _close(state, len(state.open) - 1)
         return True
     if end is not None or begin is None:
-        state.reader.note(f"syntax error at {text[:40]!r}: the rest of the file was passed over", path, line)
+        state.reader.fail(f"syntax error at {text[:40]!r}: the rest of the file was passed over", path, line)
         _close(state, depth)
         return False
     name, arguments = begin[1].lower(), begin[2].strip()
@@ -191,7 +192,9 @@ def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[s
         state.modules |= {rest[0], f"mod_{rest[0].removesuffix('_module')}"}
     elif name in {"include", "includeoptional"} and rest:
         for pattern in rest:
-            _include(os.path.join(state.root, pattern), path, line, state, chain)  # noqa: PTH118
+            whole = os.path.join(state.root, pattern)  # noqa: PTH118
+            if name == "include" or glob.has_magic(whole) or os.path.lexists(whole):
+                _include(whole, path, line, state, chain)
     else:
         host = state.host or state.server
         host.directives.setdefault(name, []).append(rest)

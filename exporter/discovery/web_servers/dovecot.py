@@ -106,7 +106,7 @@ def _read(path: str, into: _Section, reader: Reader, chain: Sequence[str]) -> No
         here = open_sections[-1]
         if line == "}":
             if len(open_sections) == 1:
-                reader.note("unexpected '}': the rest of the file was passed over", path, number)
+                reader.fail("unexpected '}': the rest of the file was passed over", path, number)
                 return
             open_sections.pop()
         elif (include := re.fullmatch(r"!include(_try)?\s+(.+)", line)) is not None:
@@ -121,9 +121,9 @@ def _read(path: str, into: _Section, reader: Reader, chain: Sequence[str]) -> No
         elif "=" in line:
             _set(line, here, open_sections[0])
         elif not line.endswith("}"):
-            reader.note(f"syntax error at {line[:40]!r}", path, number)
+            reader.fail(f"syntax error at {line[:40]!r}", path, number)
     if len(open_sections) > 1:
-        reader.note("the file ends inside of a section", path)
+        reader.fail("the file ends inside of a section", path)
 
 
 def _set(line: str, section: _Section, root: _Section) -> None:

@@ -147,7 +147,7 @@ def _certificates(text: str, path: str, line: int, state: _State) -> list[str]:
         kinds = [f"{whole}{kind}" for kind in _KINDS if Path(f"{whole}{kind}").is_file()]
         return kinds if kinds and not Path(whole).is_file() else [whole]
     except OSError as error:
-        state.reader.note(f"{whole} can't be read: {error.strerror}", path, line)
+        state.reader.fail(f"{whole} can't be read: {error.strerror}", path, line)
         return []
 
 

@@ -54,7 +54,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
 
 def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, ...]) -> None:
     """
-    Add a file's directives to a block. A fault in it ends the file, with a note.
+    Add a file's directives to a block. A fault ends the file.
     """
     text = reader.text(path)
     if text is None:
@@ -67,17 +67,17 @@ def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, 
         if not words:
             begin = line
         if mark == "error":
-            reader.note(f"syntax error at {word!r}: the rest of the file was passed over", path, line)
+            reader.fail(f"syntax error at {word!r}: the rest of the file was passed over", path, line)
             return
         if not mark:
             words.append(word)
         elif mark == "}":
             if words or len(open_blocks) == 1:
-                reader.note("unexpected '}': the rest of the file was passed over", path, line)
+                reader.fail("unexpected '}': the rest of the file was passed over", path, line)
                 return
             open_blocks.pop()
         elif not words:
-            reader.note(f"unexpected {mark!r}: the rest of the file was passed over", path, line)
+            reader.fail(f"unexpected {mark!r}: the rest of the file was passed over", path, line)
             return
         elif mark == ";" and words[0] == "include" and len(words) > 1:
             for one in reader.included(os.path.join(base, words[1]), chain, (path, begin)):  # noqa: PTH118
@@ -89,11 +89,11 @@ def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, 
             if mark == "{":
                 open_blocks.append(block)
                 if words[0].endswith("_by_lua_block"):
-                    reader.note("a block of Lua: the rest of the file was passed over", path, line)
+                    reader.fail("a block of Lua: the rest of the file was passed over", path, line)
                     return
             words = []
     if words or len(open_blocks) > 1:
-        reader.note("the file ends inside of a directive or block", path, begin)
+        reader.fail("the file ends inside of a directive or block", path, begin)
 
 
 def _tokens(text: str) -> Iterator[tuple[int, str, str]]:

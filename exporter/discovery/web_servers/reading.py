@@ -14,7 +14,7 @@ from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
 from exporter.model.observation import Certificate
 from exporter.model.urls import TargetError, join_host_port, normal_host, parse_ip
-from exporter.net.regular_files import read
+from exporter.net.regular_files import read, unreadable
 from exporter.pki.certificates import parse_pem
 
 FILE_LIMIT = 4 * 1024 * 1024
@@ -85,6 +85,10 @@ class Reader:
     """
 
     notes: dict[str, None] = field(default_factory=dict)
+    faults: dict[str, None] = field(default_factory=dict)
+    """Why a part of the configuration is not known, which is no sign that it is gone."""
+    failed: bool = False
+    """Whether there was a fault; set back by who wants to know of the next part."""
     files: int = 0
     size: int = 0
 
@@ -92,16 +96,23 @@ class Reader:
         """
         Note what was passed over, with its place.
         """
-        place = f"{path}, line {line}: " if line else f"{path}: " if path else ""
         if len(self.notes) < NOTES_LIMIT:
-            self.notes[clean(place + words, 1000)] = None
+            self.notes[_placed(words, path, line)] = None
+
+    def fail(self, words: str, path: str = "", line: int = 0) -> None:
+        """
+        Tell why a part of the configuration is not known, with its place.
+        """
+        self.failed = True
+        if len(self.faults) < NOTES_LIMIT:
+            self.faults[_placed(words, path, line)] = None
 
     def text(self, path: str) -> str | None:
         """
-        Return a configuration file's text; None, and a note, when it can't be read.
+        Return a configuration file's text; None, and a fault, when it can't be read.
         """
         if self.files >= FILES_LIMIT or self.size >= TOTAL_LIMIT:
-            self.note(
+            self.fail(
                 f"no more files are read: the most are {FILES_LIMIT:,} files or {TOTAL_LIMIT:,} bytes "
                 "of configuration"
             )
@@ -110,13 +121,32 @@ class Reader:
         try:
             data, _ = read(path, FILE_LIMIT)
         except ProbeError as error:
-            self.note(error.detail)
+            self.fail(error.detail)
             return None
         self.size += len(data)
         if b"\0" in data:
-            self.note("this is not a text: it was passed over", path)
+            self.fail("this is not a text: it was passed over", path)
             return None
         return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+
+    def matching(self, pattern: str) -> list[str] | None:
+        """
+        Return the paths that a path or pattern means, in the order of their names; None, and a fault, when
+        they can't be listed: no match would mean that they are gone.
+        """
+        if not glob.has_magic(pattern):
+            return [pattern]
+        parts = pattern.split("/")
+        magic = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+        directory = "/".join(parts[:magic]) or "/"
+        try:
+            os.scandir(directory).close()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self.fail(unreadable(directory, error).detail)
+            return None
+        return sorted(glob.glob(pattern))  # noqa: PTH207 - absolute texts
 
     def included(self, pattern: str, chain: Sequence[str], place: tuple[str, int]) -> Iterator[str]:
         """
@@ -125,10 +155,9 @@ class Reader:
         `chain` has the files that include each other, up to the one that includes now.
         """
         if len(chain) >= DEPTH_LIMIT:
-            self.note(f"{DEPTH_LIMIT} files include each other: {pattern} was passed over", *place)
+            self.fail(f"{DEPTH_LIMIT} files include each other: {pattern} was passed over", *place)
             return
-        paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207 - absolute texts
-        for path in paths:
+        for path in self.matching(pattern) or ():
             if os.path.realpath(path) in map(os.path.realpath, chain):
                 self.note(f"{path} includes itself: it was passed over here", *place)
             else:
@@ -144,6 +173,11 @@ class Reader:
             return []
         first = next((one for one in parse_pem(data) if isinstance(one, Certificate)), None)
         return [first] if first is not None else []
+
+
+def _placed(words: str, path: str, line: int) -> str:
+    place = f"{path}, line {line}: " if line else f"{path}: " if path else ""
+    return clean(place + words, 1000)
 
 
 def certificate_names(leaves: Sequence[Certificate]) -> list[str]:
@@ -164,18 +198,13 @@ def _host_name(text: str) -> str:
     return name if parse_ip(name) is None else ""
 
 
-def found(sites: Sequence[Site], reader: Reader) -> list[Found]:
+def found(sites: Sequence[Site], reader: Reader) -> Iterator[Found]:
     """
-    Return the targets of all sites: each file once, and each name on each address once.
+    Yield the targets of all sites.
     """
-    targets: dict[tuple[str, str], Found] = {}
     for site in sites:
-        for one in (*_files(site), *_wires(site, reader)):
-            targets.setdefault((one.url, one.settings.get("server_name", "")), one)
-        if len(targets) > TARGETS_LIMIT:
-            reader.note(f"more than {TARGETS_LIMIT:,} targets: the rest was passed over")
-            break
-    return list(targets.values())
+        yield from _files(site)
+        yield from _wires(site, reader)
 
 
 def _files(site: Site) -> Iterator[Found]:

@@ -2,13 +2,17 @@
 What is understood of configurations, and what bad input becomes. No server runs.
 """
 
+import errno
+import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from exporter.demo.minter import Minted
 from exporter.discovery.base import Listing, SourceError
-from exporter.discovery.web_servers import reading
+from exporter.discovery.web_servers import nginx, reading, source
 from exporter.discovery.web_servers.source import listed
 from tests.discovery.web_servers.looking import files
 
@@ -21,6 +25,16 @@ def read(directory: Path, name: str, text: str, **more: str) -> Listing:
     for other, content in more.items():
         (directory / other.replace("_", ".")).write_text(content, "utf-8")
     return listed([str(directory / name)])
+
+
+def failing(directory: Path, name: str, text: str, **more: str) -> tuple[str, Listing]:
+    """
+    The reason for which the same is not known, and what is.
+    """
+    with pytest.raises(SourceError) as raised:
+        read(directory, name, text, **more)
+    assert raised.value.listing is not None
+    return str(raised.value), raised.value.listing
 
 
 def wires(listing: Listing) -> list[tuple[str, str]]:
@@ -96,6 +110,31 @@ def test_names_of_the_certificate_where_the_configuration_has_none(tmp_path: Pat
 GOOD = "server { listen 443 ssl; server_name a.example; ssl_certificate /a.pem; }"
 
 
+BAD = {"a_conf": "include nginx.conf;", "bin_conf": "\0\1", "bad_conf": "\n}", "open_conf": "server {"}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("include bin.conf;", "DIR/bin.conf: this is not a text: it was passed over"),
+        ("include none.conf;", "there is no file DIR/none.conf"),
+        ("include /dev/zero;", "/dev/zero is a device: it was not opened"),
+        ("include bad.conf;", "DIR/bad.conf, line 2: unexpected '}': the rest of the file was passed over"),
+        (
+            "include open.conf;",
+            "DIR/open.conf, line 1: the file ends inside of a directive or block",
+        ),
+    ],
+)
+def test_bad_files_are_failures_and_the_rest_is_found(tmp_path: Path, text: str, fault: str) -> None:
+    """
+    With the file and the line.
+    """
+    reason, listing = failing(tmp_path, "nginx.conf", f"http {{ {text} {GOOD} }}", **BAD)
+    assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
+    assert reason == fault.replace("DIR", str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("text", "note"),
     [
@@ -104,47 +143,143 @@ GOOD = "server { listen 443 ssl; server_name a.example; ssl_certificate /a.pem; 
             "nginx.conf, line 1: DIR/nginx.conf includes itself: it was passed over here",
         ),
         ("include a.conf;", "a.conf, line 1: DIR/nginx.conf includes itself: it was passed over here"),
-        ("include bin.conf;", "bin.conf: this is not a text: it was passed over"),
-        ("include none.conf;", "there is no file DIR/none.conf"),
-        ("include /dev/zero;", "/dev/zero is a device: it was not opened"),
-        ("include bad.conf;", "bad.conf, line 2: unexpected '}': the rest of the file was passed over"),
-        ("include open.conf;", "open.conf, line 1: the file ends inside"),
     ],
 )
-def test_bad_files_are_notes_and_the_rest_is_found(tmp_path: Path, text: str, note: str) -> None:
+def test_loops_are_notes(tmp_path: Path, text: str, note: str) -> None:
     """
-    With the file and the line.
+    Nothing of them is lost: the file is being read.
     """
-    whole = f"http {{ {text} {GOOD} }}"
-    listing = read(
-        tmp_path,
-        "nginx.conf",
-        whole,
-        a_conf="include nginx.conf;",
-        bin_conf="\0\1",
-        bad_conf="\n}",
-        open_conf="server {",
-    )
+    listing = read(tmp_path, "nginx.conf", f"http {{ {text} {GOOD} }}", **BAD)
     assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
     assert [one for one in listing.notes if note.replace("DIR", str(tmp_path)) in one]
 
 
 def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Too many files, and one that is too large, are notes.
+    What is beyond too many files is not known.
     """
     monkeypatch.setattr(reading, "FILES_LIMIT", 2)
     many = {f"{letter}_conf": "" for letter in "abc"}
-    listing = read(tmp_path, "nginx.conf", f"http {{ {GOOD} include *.conf; }}", **many)
+    reason, listing = failing(tmp_path, "nginx.conf", f"http {{ {GOOD} include *.conf; }}", **many)
     assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
-    assert any("no more files are read" in note for note in listing.notes)
+    assert "no more files are read" in reason
+
+
+def site(name: str) -> str:
+    """
+    A site of nginx in a file of its own.
+    """
+    return f"server {{ listen 443 ssl; server_name {name}.example; ssl_certificate /{name}.pem; }}\n"
+
+
+def again(paths: Sequence[str], before: Listing) -> tuple[str, Listing]:
+    """
+    The reason and the list of a run after one with this list, and after a restart.
+    """
+    with pytest.raises(SourceError) as raised:
+        listed(paths, remembered=json.loads(json.dumps(before.remember)))
+    assert raised.value.listing is not None
+    return str(raised.value), raised.value.listing
+
+
+@pytest.mark.parametrize("broken", ["syntax", "binary", "missing", "link", "pipe"])
+def test_what_can_not_be_read_keeps_its_targets(tmp_path: Path, broken: str) -> None:
+    """
+    As they were last, also for more than one run; the others are as they are now.
+    """
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.conf").write_text(site(name), "utf-8")
+    paths = [f"{tmp_path}/one.conf", f"{tmp_path}/t*.conf"]
+    before = listed(paths)
+    path = tmp_path / "one.conf"
+    path.unlink()
+    if broken == "syntax":
+        path.write_text("server {\n}}\n", "utf-8")
+    elif broken == "binary":
+        path.write_bytes(b"\0")
+    elif broken == "link":
+        path.symlink_to("none")
+    elif broken == "pipe":
+        os.mkfifo(path)
+    (tmp_path / "two.conf").write_text(site("new"), "utf-8")
+    (tmp_path / "three.conf").unlink()
+    for _ in range(2):
+        reason, before = again(paths, before)
+        assert str(path) in reason
+        assert [name for _, name in wires(before)] == ["one.example", "new.example"]
+        assert files(before.found) == ["/one.pem", "/new.pem"]
+    path.unlink(missing_ok=True)
+    path.write_text(site("mended"), "utf-8")
+    after = listed(paths, remembered=before.remember)
+    assert [name for _, name in wires(after)] == ["mended.example", "new.example"]
+
+
+def test_an_included_file_that_fails_keeps_what_the_main_file_had(tmp_path: Path) -> None:
+    """
+    What is still read of it is as it is now.
+    """
+    first = f"http {{ include a.conf; {site('own')} }}"
+    before = read(tmp_path, "nginx.conf", first, a_conf=site("included"))
+    (tmp_path / "a.conf").write_text("server {", "utf-8")
+    (tmp_path / "nginx.conf").write_text(first.replace("own", "other"), "utf-8")
+    reason, listing = again([f"{tmp_path}/nginx.conf"], before)
+    assert "the file ends inside of a directive or block" in reason
+    assert {name for _, name in wires(listing)} == {"included.example", "own.example", "other.example"}
+
+
+def test_a_directory_that_can_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    No file of a pattern is seen then: they are not gone. The tests may run as root, who sees all.
+    """
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "a.conf").write_text(site("a"), "utf-8")
+    before = listed([f"{tmp_path}/sites/*"])
+
+    def refused(path: str) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    reason, listing = again([f"{tmp_path}/sites/*"], before)
+    assert reason == f"{tmp_path}/sites can't be read: Permission denied"
+    assert [name for _, name in wires(listing)] == ["a.example"]
+
+
+def test_a_defect_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The others are read, and what the file had stays.
+    """
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.conf").write_text(site(name), "utf-8")
+    before = listed([f"{tmp_path}/*.conf"])
+    real = nginx.sites
+
+    def faulty(path: str, reader: reading.Reader) -> list[reading.Site]:
+        if path.endswith("one.conf"):
+            raise IndexError
+        return real(path, reader)
+
+    for server, row in dict(source._READERS).items():
+        monkeypatch.setitem(source._READERS, server, (faulty, *row[1:]))
+    for known, names in ((Listing(), ["two.example"]), (before, ["one.example", "two.example"])):
+        reason, listing = again([f"{tmp_path}/*.conf"], known)
+        assert reason == f"{tmp_path}/one.conf: an internal error (IndexError): please report it with the log"
+        assert [name for _, name in wires(listing)] == names
+
+
+@pytest.mark.parametrize("remembered", [1, [], {"a": 1}, {"a": {"b": [1]}}, {"a": {"b": [[1, 2, 3, 4]]}}])
+def test_what_another_version_remembers_is_nothing(tmp_path: Path, remembered: object) -> None:
+    """
+    The run is as the first one.
+    """
+    (tmp_path / "a.conf").write_text(site("a"), "utf-8")
+    assert len(listed([str(tmp_path / "a.conf")], remembered=remembered).found) == 2
 
 
 def test_apache_conditions_variables_and_addresses(tmp_path: Path) -> None:
     """
     What is not loaded or not defined does not count; a variable of Debian's `envvars` does.
     """
-    listing = read(
+    reason, listing = failing(
         tmp_path,
         "apache2.conf",
         """Listen 443
@@ -164,6 +299,7 @@ SSLCertificateFile /directory.pem
 </Directory>
 </VirtualHost>
 </IfDefine>
+IncludeOptional none.conf
 <VirtualHost *:80>
 ServerName plain.example
 </VirtualHost>
@@ -176,8 +312,9 @@ ServerName plain.example
         ("https://192.0.2.1:8443", "www.example"),
     ]
     assert files(listing.found) == ["/etc/ssl-x/a.pem"]
-    assert listing.notes == (
-        f"{tmp_path}/apache2.conf, line 21: syntax error at '<Oops': the rest of the file was passed over",
+    assert listing.notes == ()
+    assert reason == (
+        f"{tmp_path}/apache2.conf, line 22: syntax error at '<Oops': the rest of the file was passed over"
     )
 
 
@@ -308,8 +445,11 @@ def test_whose_file_it_is(tmp_path: Path) -> None:
     """
     assert wires(read(tmp_path, "site", GOOD)) == [("https://127.0.0.1:443", "a.example")]
     assert "it is not seen which server's file this is" in read(tmp_path, "other", "x = 1\n").notes[0]
-    with pytest.raises(SourceError, match="no configuration could be read"):
+    with pytest.raises(SourceError, match="no configuration could be read: nothing matches the paths"):
+        listed([f"{tmp_path}/none*"])
+    with pytest.raises(SourceError, match="there is no file .*/none") as raised:
         listed([str(tmp_path / "none")])
+    assert raised.value.listing is None
 
 
 def test_haproxy_bind_without_options(tmp_path: Path) -> None:
