@@ -447,7 +447,7 @@ def test_whose_file_it_is(tmp_path: Path) -> None:
     assert "it is not seen which server's file this is" in read(tmp_path, "other", "x = 1\n").notes[0]
     with pytest.raises(SourceError, match="no configuration could be read: nothing matches the paths"):
         listed([f"{tmp_path}/none*"])
-    with pytest.raises(SourceError, match="there is no file .*/none") as raised:
+    with pytest.raises(SourceError, match=r"there is no file .*/none") as raised:
         listed([str(tmp_path / "none")])
     assert raised.value.listing is None
 
