@@ -70,7 +70,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
     state = _State(reader, _environment(Path(root) / "envvars", reader), root, _Host(path, 0))
     _read(path, state, ())
     answer = [_site(host, state) for host in [*state.hosts, state.server]]
-    return [one for one in answer if one.certificates]
+    return [one for one in answer if one.certificates or one.listens]
 
 
 def _environment(path: Path, reader: Reader) -> dict[str, str]:
@@ -216,6 +216,8 @@ def _site(host: _Host, state: _State) -> Site:
     for unknown in [one for one in certificates if "${" in one]:
         state.reader.note(f"{unknown} has a variable that is defined nowhere", host.path, host.line)
         certificates.remove(unknown)
+    if not given:
+        return Site(where)
     engine = (host.last("sslengine") or server.last("sslengine")).lower()
     if engine not in {"on", "optional"}:
         return Site(where, certificates if "sslcertificatefile" in own else ())

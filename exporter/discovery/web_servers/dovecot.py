@@ -63,8 +63,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
         known = [one for one in files if one]
         if len(known) < len(files):
             reader.note(f"a certificate of {where} is no file, or has a variable")
-        if known:
-            answer.append(Site(where, known, names, own))
+        answer.append(Site(where, known, names, own))
     return answer
 
 

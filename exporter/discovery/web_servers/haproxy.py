@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site, certificate_names
+from exporter.discovery.web_servers.reading import Listen, Reader, Site
 
 _SECTIONS = frozenset(
     {
@@ -51,7 +51,7 @@ class _Binding:
     A certificate with the names that select it; no names: those on the certificate.
     """
 
-    path: str
+    paths: Sequence[str]
     names: Sequence[str] = ()
 
 
@@ -119,15 +119,13 @@ def _bound(path: str, line: int, words: list[str], state: _State) -> Iterator[Si
     bindings: list[_Binding] = []
     for option, value in pairwise([*options, ""]):
         if option == "crt":
-            bindings += [_Binding(one) for one in _certificates(value, path, line, state)]
+            bindings += [_Binding([one]) for one in _certificates(value, path, line, state)]
         elif option == "crt-list":
             bindings += _listed(value, path, state)
     listens = list(_listens(words[0], options, (path, line), state)) if "ssl" in options else []
     where = f"HAProxy, {path}, line {line}"
     for one in bindings:
-        # Each certificate is asked for by one of its names: the others get the same.
-        names = one.names or certificate_names(state.reader.leaves(one.path))[:1]
-        yield Site(where, [one.path], names, listens)
+        yield Site(where, one.paths, one.names, listens)
 
 
 def _certificates(text: str, path: str, line: int, state: _State) -> list[str]:
@@ -161,8 +159,9 @@ def _listed(text: str, path: str, state: _State) -> Iterator[_Binding]:
         if not content or content.startswith("#"):
             continue
         file, *names = re.sub(r"\[[^\]]*\]", " ", content).split()
-        for one in _certificates(file, place, number, state):
-            yield _Binding(one, [name for name in names if "*" not in name and not name.startswith("!")])
+        # What has no file is asked for all the same.
+        for one in _certificates(file, place, number, state) or [""]:
+            yield _Binding([one] if one else [], names)
 
 
 def _listens(text: str, options: list[str], place: tuple[str, int], state: _State) -> Iterator[Listen]:

@@ -129,6 +129,13 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
         for one in server.all("listen")
         if len(one.words) > 1 and {"ssl", "quic"} & set(one.words[2:])
     }
+    first: dict[str, _Block] = {}
+    for server in servers:
+        for one in server.all("listen"):
+            address = one.words[1] if len(one.words) > 1 else ""
+            if address not in first or {"default_server", "default"} & set(one.words[2:]):
+                first[address] = server
+    usual = set(map(id, first.values()))
     for server in servers:
         where = f"nginx, {server.path}, line {server.line}"
         certificates = _certificates(server, outer, base, reader)
@@ -139,7 +146,11 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
         if listens or certificates:
             if not listens:
                 reader.note("has a certificate, but no address with TLS", server.path, server.line)
-            yield Site(where, certificates, [_plain(name) for name in names], listens if certificates else ())
+            # What the file is may only the running server know: what it presents is seen all the same.
+            given = server.all("ssl_certificate") or outer.all("ssl_certificate")
+            # Who asks for a name of no server gets the first one, or the one that is told to be it.
+            anything = [""] if id(server) in usual else []
+            yield Site(where, certificates, [*map(_plain, names), *anything], listens if given else ())
 
 
 def _plain(name: str) -> str:

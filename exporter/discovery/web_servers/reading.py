@@ -73,8 +73,11 @@ class Site:
     certificates: Sequence[str] = ()
     """Paths; none when the server gets its certificates elsewhere."""
     names: Sequence[str] = ()
-    """As configured. Those that are no host name are passed over; if none is left, the certificates' are
-    used."""
+    """
+    As configured. Those that are no host name are passed over; if none is left, one of the certificates' is
+    used. With `*.example.com` it has to fit that, and with `!www.example.com` not to be that; with `*` or an
+    empty one it is any.
+    """
     listens: Sequence[Listen] = ()
 
 
@@ -187,6 +190,13 @@ def certificate_names(leaves: Sequence[Certificate]) -> list[str]:
     return [name for leaf in leaves for name in leaf.dns_names if "*" not in name]
 
 
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    """
+    Return whether the wildcards select a name. All servers let them stand for one label at least.
+    """
+    return f"*.{name.partition('.')[2]}" in patterns and f"!{name}" not in patterns
+
+
 def _host_name(text: str) -> str:
     """
     Return a configured name in its usual form; empty for a pattern, an address, and what is no host name.
@@ -219,11 +229,15 @@ def _wires(site: Site, reader: Reader) -> Iterator[Found]:
     names = [name for name in map(_host_name, site.names) if name]
     if not names and site.listens:
         leaves = [leaf for path in site.certificates for leaf in reader.leaves(path)]
-        names = certificate_names(leaves)[:1]
-    if not names and site.listens:
-        reader.note(
-            f"{site.where}: it has no name that can be asked for, so what it presents is not looked at"
-        )
+        patterns = [] if {"", "_", "*"} & set(site.names) else [one for one in site.names if one[:1] in "*!"]
+        names = [one for one in certificate_names(leaves) if not patterns or _fits(one, patterns)][:1]
+        if not names:
+            why = (
+                f"{', '.join(patterns)} is a wildcard, and its certificate has no name that fits it"
+                if patterns
+                else "it has no name that can be asked for"
+            )
+            reader.note(f"{site.where}: {why}, so what it presents is not looked at")
     four = {(one.scheme, one.port) for one in site.listens if one.reached_at == "127.0.0.1"}
     for listen in site.listens:
         host = listen.reached_at

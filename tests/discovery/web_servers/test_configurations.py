@@ -82,18 +82,113 @@ def test_nginx_addresses_names_and_inheritance(tmp_path: Path) -> None:
 
 def test_nginx_variables_are_notes(tmp_path: Path) -> None:
     """
-    A path that only the running server knows is no guess.
+    A path that only the running server knows is no guess; its names are asked for all the same.
     """
     text = (
         "http { server {\nlisten 443 ssl;\nserver_name a.example;\n"
         "ssl_certificate /$ssl_server_name.pem;\n} }"
     )
     listing = read(tmp_path, "nginx.conf", text)
-    assert listing.found == ()
-    assert listing.notes[0] == (
-        f"{tmp_path}/nginx.conf, line 4: /$ssl_server_name.pem has a variable "
-        "that only the running server knows"
+    assert files(listing.found) == []
+    assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
+    assert listing.notes == (
+        (
+            f"{tmp_path}/nginx.conf, line 4: /$ssl_server_name.pem has a variable "
+            "that only the running server knows"
+        ),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "url"),
+    [
+        (
+            "apache2.conf",
+            (
+                "Listen 443\n<VirtualHost *:443>\nServerName a.example\nSSLEngine on\n"
+                "SSLCertificateFile ${NONE}.pem\n</VirtualHost>\n"
+            ),
+            "https://127.0.0.1:443",
+        ),
+        ("haproxy.cfg", "frontend a\n bind :443 ssl crt-list DIR/list\n", "tls://127.0.0.1:443"),
+        (
+            "dovecot.conf",
+            (
+                "protocols = imap\nlisten = *\nlocal_name a.example {\n  ssl_cert = </%d.pem\n}\n"
+                "service imap-login {\n  inet_listener imap {\n    port = 0\n  }\n}\n"
+            ),
+            "imaps://127.0.0.1:993",
+        ),
+    ],
+)
+def test_names_without_a_known_file_are_asked_for(tmp_path: Path, name: str, text: str, url: str) -> None:
+    """
+    By all servers whose configuration has the names.
+    """
+    listing = read(tmp_path, name, text.replace("DIR", str(tmp_path)), list="${NONE}.pem a.example\n")
+    assert files(listing.found) == []
+    assert wires(listing) == [(url, "a.example")]
+    assert len(listing.notes) == 1
+
+
+WILDCARDS = {
+    "haproxy.cfg": "frontend a\n bind :443 ssl crt-list DIR/list\n",
+    "dovecot.conf": "protocols = imap\nlisten = *\nlocal_name *.wb.test {\n  ssl_cert = <DIR/cert.pem\n}\n"
+    "service imap-login {\n  inet_listener imap {\n    port = 0\n  }\n}\n",
+    "Caddyfile": "*.wb.test {\n tls DIR/cert.pem DIR/key.pem\n}\n",
+    "nginx.conf": "server { listen 443 ssl default_server; server_name a.example; ssl_certificate /a.pem; }\n"
+    "server { listen 443 ssl; server_name *.wb.test; ssl_certificate cert.pem; }\n",
+    "main.cf": "smtpd_tls_cert_file = /a.pem\nsmtpd_tls_security_level = may\n"
+    "tls_server_sni_maps = hash:DIR/sni\n",
+}
+
+
+@pytest.mark.parametrize("server", WILDCARDS)
+@pytest.mark.parametrize(
+    ("on_certificate", "asked"),
+    [
+        (["wb.test", "*.wb.test"], []),
+        (["wb.test", "*.wb.test", "other.test", "www.wb.test"], ["www.wb.test"]),
+    ],
+)
+def test_a_wildcard_is_asked_for_by_a_name_that_fits_it(
+    tmp_path: Path, ca: Minted, server: str, on_certificate: list[str], asked: list[str]
+) -> None:
+    """
+    Any other name would get another certificate. Without one it is told.
+    """
+    (tmp_path / "cert.pem").write_bytes(ca.issue("wildcard", on_certificate).pem)
+    listing = read(
+        tmp_path,
+        server,
+        WILDCARDS[server].replace("DIR", str(tmp_path)),
+        list="cert.pem *.wb.test !no.wb.test\n",
+        sni=f".wb.test {tmp_path}/cert.pem\n",
+        master_cf="smtp inet n - y - - smtpd\n",
+    )
+    assert [name for _, name in wires(listing) if name.endswith(".test") or name == "wb.test"] == asked
+    assert f"{tmp_path}/cert.pem" in files(listing.found)
+    told = [one for one in listing.notes if "*.wb.test" in one and "is a wildcard" in one]
+    assert len(told) == (0 if asked else 1)
+
+
+def test_haproxy_does_not_ask_for_what_a_list_excludes(tmp_path: Path, ca: Minted) -> None:
+    """
+    The next name that fits is taken.
+    """
+    (tmp_path / "cert.pem").write_bytes(ca.issue("wildcard", ["no.wb.test", "www.wb.test"]).pem)
+    text = WILDCARDS["haproxy.cfg"].replace("DIR", str(tmp_path))
+    listing = read(tmp_path, "haproxy.cfg", text, list="cert.pem *.wb.test !no.wb.test\n")
+    assert wires(listing) == [("tls://127.0.0.1:443", "www.wb.test")]
+
+
+def test_nginx_a_default_server_is_asked_for_by_any_name(tmp_path: Path, ca: Minted) -> None:
+    """
+    Also the first one, which is it if none is told to be.
+    """
+    (tmp_path / "cert.pem").write_bytes(ca.issue("wildcard", ["wb.test", "*.wb.test"]).pem)
+    text = "server { listen 443 ssl; server_name *.wb.test; ssl_certificate cert.pem; }\n"
+    assert wires(read(tmp_path, "nginx.conf", text)) == [("https://127.0.0.1:443", "wb.test")]
 
 
 def test_names_of_the_certificate_where_the_configuration_has_none(tmp_path: Path, ca: Minted) -> None:
