@@ -17,6 +17,13 @@ _TOKEN = re.compile(
 )
 
 
+_LUA = re.compile(
+    r"""(?:--)?\[(=*)\[(?:.*?\]\1\]|.*) | --[^\n]* | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [{}]""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Braces of Lua, and the comments and texts whose braces are none."""
+
+
 @dataclass(slots=True)
 class _Block:
     """
@@ -88,9 +95,6 @@ def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, 
             open_blocks[-1].children.append(block)
             if mark == "{":
                 open_blocks.append(block)
-                if words[0].endswith("_by_lua_block"):
-                    reader.fail("a block of Lua: the rest of the file was passed over", path, line)
-                    return
             words = []
     if words or len(open_blocks) > 1:
         reader.fail("the file ends inside of a directive or block", path, begin)
@@ -100,7 +104,7 @@ def _tokens(text: str) -> Iterator[tuple[int, str, str]]:
     """
     Yield `(line, mark, word)`: either a mark (`{`, `}`, `;`, `error`) or a word.
     """
-    position, line = 0, 1
+    position, line, name = 0, 1, ""
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
@@ -110,8 +114,24 @@ def _tokens(text: str) -> Iterator[tuple[int, str, str]]:
             yield line, match["mark"], ""
         elif match.lastgroup is not None:
             yield line, "", re.sub(r"\\(.)", _unescaped, match[match.lastgroup])
-        line += text.count("\n", position, match.end())
-        position = match.end()
+        end = match.end()
+        if match["mark"] == "{" and name.endswith("_by_lua_block"):
+            end = _end_of_lua(text, end)
+        name = "" if match["mark"] else name or (match[match.lastgroup] if match.lastgroup else "")
+        line += text.count("\n", position, end)
+        position = end
+
+
+def _end_of_lua(text: str, position: int) -> int:
+    """
+    Return where the `}` of a block of Lua is that begins here; the end of the text if it is not closed.
+    """
+    depth = 1
+    for match in _LUA.finditer(text, position):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0:
+            return match.start()
+    return len(text)
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -191,6 +191,37 @@ def test_nginx_a_default_server_is_asked_for_by_any_name(tmp_path: Path, ca: Min
     assert wires(read(tmp_path, "nginx.conf", text)) == [("https://127.0.0.1:443", "wb.test")]
 
 
+LUA = """
+  content_by_lua_block { -- don't } {
+    local text, long = "a } \\" {", [==[ } ]] " { ]==]
+    --[[ } ' ]] if #text > 1 then ngx.say({ ["a;b"] = '}' }) end
+  }"""
+
+
+@pytest.mark.parametrize("before", ["location / {", "set_by_lua_block $x { return '}' }\nlocation / {"])
+def test_nginx_blocks_of_lua_are_skipped(tmp_path: Path, before: str) -> None:
+    """
+    Braces in its comments and texts are none; what comes behind is found, with its line.
+    """
+    text = f"http {{ server {{ {before}{LUA} }} {GOOD[9:]}\n{site('b')} }}"
+    listing = read(tmp_path, "nginx.conf", text)
+    assert wires(listing) == [
+        ("https://127.0.0.1:443", "a.example"),
+        ("https://127.0.0.1:443", "b.example"),
+    ]
+    assert listing.found[-1].why.endswith(f"line {text[: text.index('server_name b')].count(chr(10)) + 1}")
+    assert listing.notes == ()
+
+
+def test_nginx_a_block_of_lua_that_is_not_closed(tmp_path: Path) -> None:
+    """
+    It ends with the file.
+    """
+    reason, listing = failing(tmp_path, "nginx.conf", f"http {{ {GOOD}\ninit_by_lua_block {{ x = '}}'\n")
+    assert reason == f"{tmp_path}/nginx.conf, line 2: the file ends inside of a directive or block"
+    assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
+
+
 def test_names_of_the_certificate_where_the_configuration_has_none(tmp_path: Path, ca: Minted) -> None:
     """
     Else nothing could be asked for.
