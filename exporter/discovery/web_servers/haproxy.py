@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, ports_of
 
 _SECTIONS = frozenset(
     {
@@ -171,10 +171,11 @@ def _listens(text: str, options: list[str], place: tuple[str, int], state: _Stat
         quic = part.startswith("quic")
         plain = re.sub(r"^(?:quic)?(?:ipv)?[46]?@", "", part)
         host, colon, port = plain.rpartition(":")
-        if "$" in part or not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+        if "$" in part or not colon or not ports_of(port):
             state.reader.note(f"bind {part}: its port is not understood", *place)
             continue
         scheme = "h3" if quic else "https" if state.mode == "http" else "tls"
         if part.startswith(("ipv6@", "quic6@")) and host in {"", "*"}:
             host = "::"
-        yield Listen(scheme, host, int(port), "accept-proxy" in options)
+        for number in ports_of(port):
+            yield Listen(scheme, host, number, "accept-proxy" in options)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, ports_of
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]* | (?P<mark>[{};]) | "(?P<two>(?:[^"\\]|\\.)*)" | '(?P<one>(?:[^'\\]|\\.)*)'
@@ -209,36 +209,31 @@ def _listens(kind: str, server: _Block, outer: _Block, secure: set[str], reader:
         text, options = one.words[1] if len(one.words) > 1 else "", set(one.words[2:])
         if text.startswith("unix:"):
             continue
-        host, port = _address(text)
-        if port is None:
+        host, ports = _address(text)
+        if not ports:
             reader.note(f"listen {text}: its port is not understood", one.path, one.line)
-            continue
         proxied = "proxy_protocol" in options
         if "quic" in options:
-            yield Listen("h3", host, port)
+            yield from (Listen("h3", host, port) for port in ports)
         elif switched or text in secure:
             scheme = (
                 "https"
                 if kind == "http"
                 else {"imap": "imaps", "pop3": "pop3s", "smtp": "smtps"}.get(protocol, "tls")
             )
-            yield Listen(scheme, host, port, proxied)
+            yield from (Listen(scheme, host, port, proxied) for port in ports)
         elif kind == "mail" and starttls and protocol in {"imap", "pop3", "smtp"}:
-            yield Listen(protocol, host, port, proxied)
+            yield from (Listen(protocol, host, port, proxied) for port in ports)
 
 
-def _address(text: str) -> tuple[str, int | None]:
+def _address(text: str) -> tuple[str, range]:
     """
-    Return host and port of `listen`; no port when it is not a number.
+    Return host and ports of `listen`; no port when it is neither a number nor a range.
     """
-    if text.isdecimal():
-        return "", _port(text)
+    if ports_of(text):
+        return "", ports_of(text)
     if text.startswith("["):
         host, _, port = text.partition("]")
-        return host[1:], _port(port.removeprefix(":") or "80")
+        return host[1:], ports_of(port.removeprefix(":") or "80")
     host, _, port = text.partition(":")
-    return host, _port(port or "80")
-
-
-def _port(text: str) -> int | None:
-    return int(text) if text.isdecimal() and 0 < int(text) < 65536 else None
+    return host, ports_of(port or "80")

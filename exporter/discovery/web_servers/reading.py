@@ -57,7 +57,7 @@ class Listen:
         The address at which this host reaches it.
         """
         host = self.host.strip("[]")
-        if host in {"", "*", "0.0.0.0", "_default_"}:  # noqa: S104 - read, not bound
+        if host in {"", "*", "0.0.0.0", "_default_", "localhost"}:  # noqa: S104 - read, not bound
             return "127.0.0.1"
         return "::1" if host == "::" else host
 
@@ -176,6 +176,17 @@ class Reader:
             return []
         first = next((one for one in parse_pem(data) if isinstance(one, Certificate)), None)
         return [first] if first is not None else []
+
+
+def ports_of(text: str) -> range:
+    """
+    Return the ports that `443` or `8443-8445` means; none for what is neither.
+    """
+    first, hyphen, last = text.partition("-")
+    last = last if hyphen else first
+    if not (first.isdecimal() and last.isdecimal()) or len(first + last) > 10:
+        return range(0)
+    return range(int(first), int(last) + 1) if int(first) > 0 and int(last) < 65536 else range(0)
 
 
 def _placed(words: str, path: str, line: int) -> str:

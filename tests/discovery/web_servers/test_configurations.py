@@ -80,6 +80,40 @@ def test_nginx_addresses_names_and_inheritance(tmp_path: Path) -> None:
     assert proxied.why == f"name in nginx, {tmp_path}/nginx.conf, line 4"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "nginx.conf",
+            "server { listen PLACE ssl; server_name a.example; ssl_certificate /a.pem; }",
+        ),
+        ("haproxy.cfg", "frontend a\n mode http\n bind PLACE ssl crt-list DIR/list\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "authorities"),
+    [
+        ("192.0.2.7:18450-18452", ["192.0.2.7:18450", "192.0.2.7:18451", "192.0.2.7:18452"]),
+        ("*:8443-8443", ["127.0.0.1:8443"]),
+        ("[::1]:1-2", ["[::1]:1", "[::1]:2"]),
+        ("localhost:8443", ["127.0.0.1:8443"]),
+        ("192.0.2.7:65535-65536", []),
+        ("192.0.2.7:2-1", []),
+        ("192.0.2.7:0-1", []),
+    ],
+)
+def test_ranges_of_ports_and_localhost(
+    tmp_path: Path, name: str, text: str, place: str, authorities: list[str]
+) -> None:
+    """
+    Each port is looked at, and `localhost` is this host's loopback address.
+    """
+    whole = text.replace("PLACE", place).replace("DIR", str(tmp_path))
+    listing = read(tmp_path, name, whole, list="/a.pem a.example\n")
+    assert wires(listing) == [(f"https://{one}", "a.example") for one in authorities]
+    assert (listing.notes == ()) == bool(authorities)
+
+
 def test_nginx_variables_are_notes(tmp_path: Path) -> None:
     """
     A path that only the running server knows is no guess; its names are asked for all the same.
