@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, missing
 
 _BUILT_IN = frozenset(
     {"core", "http_core", "mod_so", "mod_log_config", "mod_logio", "mod_version", "mod_unixd", "mod_watchdog"}
@@ -193,7 +193,7 @@ def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[s
     elif name in {"include", "includeoptional"} and rest:
         for pattern in rest:
             whole = os.path.join(state.root, pattern)  # noqa: PTH118
-            if name == "include" or glob.has_magic(whole) or os.path.lexists(whole):
+            if name == "include" or glob.has_magic(whole) or not missing(whole):
                 _include(whole, path, line, state, chain)
     else:
         host = state.host or state.server
@@ -201,10 +201,10 @@ def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[s
 
 
 def _include(pattern: str, path: str, line: int, state: _State, chain: Sequence[str]) -> None:
-    if Path(pattern).is_dir():
+    if os.path.isdir(pattern):  # noqa: PTH112 - no error where it may not be known
         pattern = os.path.join(pattern, "**")  # noqa: PTH118
     for one in state.reader.included(pattern, chain, (path, line)):
-        if not Path(one).is_dir():
+        if not os.path.isdir(one):  # noqa: PTH112 - as above
             _read(one, state, chain)
 
 

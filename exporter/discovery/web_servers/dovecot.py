@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, missing
 
 _LISTENERS: dict[tuple[str, str], tuple[str, str, int, bool]] = {
     ("imap-login", "imap"): ("imap", "imap", 143, False),
@@ -111,7 +111,7 @@ def _read(path: str, into: _Section, reader: Reader, chain: Sequence[str]) -> No
         elif (include := re.fullmatch(r"!include(_try)?\s+(.+)", line)) is not None:
             pattern = os.path.join(str(Path(path).parent), include[2])  # noqa: PTH118
             for one in reader.included(pattern, chain, (path, number)):
-                if Path(one).is_file() or not include[1]:
+                if not include[1] or not missing(one):
                     _read(one, here, reader, chain)
         elif line.endswith("{"):
             section = _Section(line[:-1].replace('"', " ").split() or [""], path, number)

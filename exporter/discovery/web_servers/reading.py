@@ -178,6 +178,19 @@ class Reader:
         return [first] if first is not None else []
 
 
+def missing(path: str) -> bool:
+    """
+    Return whether nothing is there; False also where that may not be known, since reading it then says why.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def ports_of(text: str) -> range:
     """
     Return the ports that `443` or `8443-8445` means; none for what is neither.

@@ -2,10 +2,11 @@
 What is understood of configurations, and what bad input becomes. No server runs.
 """
 
-import errno
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -387,21 +388,83 @@ def test_an_included_file_that_fails_keeps_what_the_main_file_had(tmp_path: Path
     assert {name for _, name in wires(listing)} == {"included.example", "own.example", "other.example"}
 
 
-def test_a_directory_that_can_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
     """
-    No file of a pattern is seen then: they are not gone. The tests may run as root, who sees all.
+    A directory that others may look into: pytest's own are closed to them.
     """
-    (tmp_path / "sites").mkdir()
-    (tmp_path / "sites" / "a.conf").write_text(site("a"), "utf-8")
-    before = listed([f"{tmp_path}/sites/*"])
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
-    def refused(path: str) -> object:
-        raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(os, "scandir", refused)
-    reason, listing = again([f"{tmp_path}/sites/*"], before)
-    assert reason == f"{tmp_path}/sites can't be read: Permission denied"
+@contextlib.contextmanager
+def shut(directory: Path) -> Iterator[None]:
+    """
+    Nobody may look into the directory, and this process is not root, who may.
+    """
+    us = os.geteuid()
+    directory.chmod(0)
+    try:
+        if us == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(us)
+        directory.chmod(0o700)
+
+
+def test_a_directory_that_can_not_be_listed(open_to_all: Path) -> None:
+    """
+    No file of a pattern is seen then: they are not gone.
+    """
+    closed = open_to_all / "closed"
+    closed.mkdir()
+    (closed / "a.conf").write_text(site("a"), "utf-8")
+    before = listed([f"{closed}/*"])
+    with shut(closed):
+        reason, listing = again([f"{closed}/*"], before)
+    assert reason == f"{closed} can't be read: Permission denied"
     assert [name for _, name in wires(listing)] == ["a.example"]
+
+
+VHOST = (
+    "Listen 443\n<VirtualHost *:443>\nServerName a.example\nSSLEngine on\nSSLCertificateFile /a.pem\n"
+    "</VirtualHost>\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("nginx.conf", f"include DIR/*.conf; {GOOD}", "DIR"),
+        ("nginx.conf", f"include DIR/a.conf; {GOOD}", "DIR/a.conf"),
+        ("apache2.conf", f"IncludeOptional DIR/a.conf\n{VHOST}", "DIR/a.conf"),
+        ("apache2.conf", f"IncludeOptional DIR/*.conf\n{VHOST}", "DIR"),
+        ("apache2.conf", f"Include DIR/in\n{VHOST}", "DIR/in"),
+        (
+            "dovecot.conf",
+            "!include_try DIR/a.conf\nlocal_name a.example {\nssl_cert = </a.pem\n}\n",
+            "DIR/a.conf",
+        ),
+        ("Caddyfile", "import DIR/*\na.example {\n tls /a.pem /a.key\n}\n", "DIR"),
+        ("haproxy.cfg", "frontend a\n bind :443 ssl crt /a.pem crt DIR/in\n", "line 2: DIR/in"),
+    ],
+)
+def test_includes_that_may_not_be_seen(open_to_all: Path, name: str, text: str, place: str) -> None:
+    """
+    Also those that may be missing: only where it is certain are they. The rest is found.
+    """
+    closed = open_to_all / "closed"
+    closed.mkdir()
+    (open_to_all / name).write_text(text.replace("DIR", str(closed)), "utf-8")
+    if "Optional" in text or "_try" in text:
+        assert listed([str(open_to_all / name)]).found
+    with shut(closed), pytest.raises(SourceError) as raised:
+        listed([str(open_to_all / name)])
+    assert f"{place} can't be read: Permission denied".replace("DIR", str(closed)) in str(raised.value)
+    assert raised.value.listing is not None
+    assert files(raised.value.listing.found) == ["/a.pem"]
 
 
 def test_a_defect_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
