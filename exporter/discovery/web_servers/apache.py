@@ -2,13 +2,14 @@
 Apache httpd: virtual hosts, with what Debian's `envvars`, `Define` and conditions make of them.
 """
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, missing
 
 _BUILT_IN = frozenset(
     {"core", "http_core", "mod_so", "mod_log_config", "mod_logio", "mod_version", "mod_unixd", "mod_watchdog"}
@@ -69,7 +70,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
     state = _State(reader, _environment(Path(root) / "envvars", reader), root, _Host(path, 0))
     _read(path, state, ())
     answer = [_site(host, state) for host in [*state.hosts, state.server]]
-    return [one for one in answer if one.certificates]
+    return [one for one in answer if one.certificates or one.listens]
 
 
 def _environment(path: Path, reader: Reader) -> dict[str, str]:
@@ -125,13 +126,13 @@ def _read(path: str, state: _State, chain: Sequence[str]) -> None:
         elif all(counts for _, counts in state.open):
             _directive(full, path, line, state, chain)
     if len(state.open) > depth:
-        state.reader.note(f"<{state.open[-1][0]}> is not closed", path)
+        state.reader.fail(f"<{state.open[-1][0]}> is not closed", path)
         _close(state, depth)
 
 
 def _section(text: str, path: str, line: int, state: _State, depth: int) -> bool:
     """
-    Open or close a section; False, with a note, for what is no section's beginning or end.
+    Open or close a section; False, with a fault, for what is no section's beginning or end.
     """
     end = re.fullmatch(r"</\s*(\w+)\s*>", text)
     begin = re.fullmatch(r"<\s*(\w+)\s*(.*)>", text)
@@ -139,7 +140,7 @@ def _section(text: str, path: str, line: int, state: _State, depth: int) -> bool
         _close(state, len(state.open) - 1)
         return True
     if end is not None or begin is None:
-        state.reader.note(f"syntax error at {text[:40]!r}: the rest of the file was passed over", path, line)
+        state.reader.fail(f"syntax error at {text[:40]!r}: the rest of the file was passed over", path, line)
         _close(state, depth)
         return False
     name, arguments = begin[1].lower(), begin[2].strip()
@@ -191,17 +192,19 @@ def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[s
         state.modules |= {rest[0], f"mod_{rest[0].removesuffix('_module')}"}
     elif name in {"include", "includeoptional"} and rest:
         for pattern in rest:
-            _include(os.path.join(state.root, pattern), path, line, state, chain)  # noqa: PTH118
+            whole = os.path.join(state.root, pattern)  # noqa: PTH118
+            if name == "include" or glob.has_magic(whole) or not missing(whole):
+                _include(whole, path, line, state, chain)
     else:
         host = state.host or state.server
         host.directives.setdefault(name, []).append(rest)
 
 
 def _include(pattern: str, path: str, line: int, state: _State, chain: Sequence[str]) -> None:
-    if Path(pattern).is_dir():
+    if os.path.isdir(pattern):  # noqa: PTH112 - no error where it may not be known
         pattern = os.path.join(pattern, "**")  # noqa: PTH118
     for one in state.reader.included(pattern, chain, (path, line)):
-        if not Path(one).is_dir():
+        if not os.path.isdir(one):  # noqa: PTH112 - as above
             _read(one, state, chain)
 
 
@@ -213,6 +216,8 @@ def _site(host: _Host, state: _State) -> Site:
     for unknown in [one for one in certificates if "${" in one]:
         state.reader.note(f"{unknown} has a variable that is defined nowhere", host.path, host.line)
         certificates.remove(unknown)
+    if not given:
+        return Site(where)
     engine = (host.last("sslengine") or server.last("sslengine")).lower()
     if engine not in {"on", "optional"}:
         return Site(where, certificates if "sslcertificatefile" in own else ())

@@ -84,7 +84,7 @@ def _lines(
             body, position = _body(raw, position)
             snippets[snippet[1]] = body
             if position > len(raw):
-                reader.note(f"the snippet {snippet[1]} is not closed", path, line_number)
+                reader.fail(f"the snippet {snippet[1]} is not closed", path, line_number)
         else:
             yield from _imported(raw[position - 1], reader, (*chain, path), snippets)
 
@@ -164,7 +164,7 @@ def _blocks(lines: Sequence[Line], reader: Reader) -> list[_Block]:
             return answer
         body, position = _body(lines, position)
         if position > len(lines):
-            reader.note("a block is not closed", path, number)
+            reader.fail("a block is not closed", path, number)
         answer.append(_Block(path, number, heads, body))
         heads = []
     return answer

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, missing
 
 _LISTENERS: dict[tuple[str, str], tuple[str, str, int, bool]] = {
     ("imap-login", "imap"): ("imap", "imap", 143, False),
@@ -63,8 +63,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
         known = [one for one in files if one]
         if len(known) < len(files):
             reader.note(f"a certificate of {where} is no file, or has a variable")
-        if known:
-            answer.append(Site(where, known, names, own))
+        answer.append(Site(where, known, names, own))
     return answer
 
 
@@ -106,13 +105,13 @@ def _read(path: str, into: _Section, reader: Reader, chain: Sequence[str]) -> No
         here = open_sections[-1]
         if line == "}":
             if len(open_sections) == 1:
-                reader.note("unexpected '}': the rest of the file was passed over", path, number)
+                reader.fail("unexpected '}': the rest of the file was passed over", path, number)
                 return
             open_sections.pop()
         elif (include := re.fullmatch(r"!include(_try)?\s+(.+)", line)) is not None:
             pattern = os.path.join(str(Path(path).parent), include[2])  # noqa: PTH118
             for one in reader.included(pattern, chain, (path, number)):
-                if Path(one).is_file() or not include[1]:
+                if not include[1] or not missing(one):
                     _read(one, here, reader, chain)
         elif line.endswith("{"):
             section = _Section(line[:-1].replace('"', " ").split() or [""], path, number)
@@ -121,9 +120,9 @@ def _read(path: str, into: _Section, reader: Reader, chain: Sequence[str]) -> No
         elif "=" in line:
             _set(line, here, open_sections[0])
         elif not line.endswith("}"):
-            reader.note(f"syntax error at {line[:40]!r}", path, number)
+            reader.fail(f"syntax error at {line[:40]!r}", path, number)
     if len(open_sections) > 1:
-        reader.note("the file ends inside of a section", path)
+        reader.fail("the file ends inside of a section", path)
 
 
 def _set(line: str, section: _Section, root: _Section) -> None:

@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site, certificate_names
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, ports_of
 
 _SECTIONS = frozenset(
     {
@@ -50,7 +51,7 @@ class _Binding:
     A certificate with the names that select it; no names: those on the certificate.
     """
 
-    path: str
+    paths: Sequence[str]
     names: Sequence[str] = ()
 
 
@@ -116,17 +117,15 @@ def _bound(path: str, line: int, words: list[str], state: _State) -> Iterator[Si
     """
     options = words[1:]
     bindings: list[_Binding] = []
-    for option, value in zip(options, [*options[1:], ""], strict=True):
+    for option, value in pairwise([*options, ""]):
         if option == "crt":
-            bindings += [_Binding(one) for one in _certificates(value, path, line, state)]
+            bindings += [_Binding([one]) for one in _certificates(value, path, line, state)]
         elif option == "crt-list":
             bindings += _listed(value, path, state)
     listens = list(_listens(words[0], options, (path, line), state)) if "ssl" in options else []
     where = f"HAProxy, {path}, line {line}"
     for one in bindings:
-        # Each certificate is asked for by one of its names: the others get the same.
-        names = one.names or certificate_names(state.reader.leaves(one.path))[:1]
-        yield Site(where, [one.path], names, listens)
+        yield Site(where, one.paths, one.names, listens)
 
 
 def _certificates(text: str, path: str, line: int, state: _State) -> list[str]:
@@ -146,7 +145,7 @@ def _certificates(text: str, path: str, line: int, state: _State) -> list[str]:
         kinds = [f"{whole}{kind}" for kind in _KINDS if Path(f"{whole}{kind}").is_file()]
         return kinds if kinds and not Path(whole).is_file() else [whole]
     except OSError as error:
-        state.reader.note(f"{whole} can't be read: {error.strerror}", path, line)
+        state.reader.fail(f"{whole} can't be read: {error.strerror}", path, line)
         return []
 
 
@@ -160,8 +159,9 @@ def _listed(text: str, path: str, state: _State) -> Iterator[_Binding]:
         if not content or content.startswith("#"):
             continue
         file, *names = re.sub(r"\[[^\]]*\]", " ", content).split()
-        for one in _certificates(file, place, number, state):
-            yield _Binding(one, [name for name in names if "*" not in name and not name.startswith("!")])
+        # What has no file is asked for all the same.
+        for one in _certificates(file, place, number, state) or [""]:
+            yield _Binding([one] if one else [], names)
 
 
 def _listens(text: str, options: list[str], place: tuple[str, int], state: _State) -> Iterator[Listen]:
@@ -171,10 +171,11 @@ def _listens(text: str, options: list[str], place: tuple[str, int], state: _Stat
         quic = part.startswith("quic")
         plain = re.sub(r"^(?:quic)?(?:ipv)?[46]?@", "", part)
         host, colon, port = plain.rpartition(":")
-        if "$" in part or not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+        if "$" in part or not colon or not ports_of(port):
             state.reader.note(f"bind {part}: its port is not understood", *place)
             continue
         scheme = "h3" if quic else "https" if state.mode == "http" else "tls"
         if part.startswith(("ipv6@", "quic6@")) and host in {"", "*"}:
             host = "::"
-        yield Listen(scheme, host, int(port), "accept-proxy" in options)
+        for number in ports_of(port):
+            yield Listen(scheme, host, number, "accept-proxy" in options)

@@ -8,13 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site
+from exporter.discovery.web_servers.reading import Listen, Reader, Site, ports_of
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]* | (?P<mark>[{};]) | "(?P<two>(?:[^"\\]|\\.)*)" | '(?P<one>(?:[^'\\]|\\.)*)'
     | (?P<word>(?:[^\s{};"'\\$]|\\.|\$\{[^}\n]*\}|\$)(?:[^\s{};\\$]|\\.|\$\{[^}\n]*\}|\$)*)""",
     re.VERBOSE | re.DOTALL,
 )
+
+
+_LUA = re.compile(
+    r"""(?:--)?\[(=*)\[(?:.*?\]\1\]|.*) | --[^\n]* | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [{}]""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Braces of Lua, and the comments and texts whose braces are none."""
 
 
 @dataclass(slots=True)
@@ -54,7 +61,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
 
 def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, ...]) -> None:
     """
-    Add a file's directives to a block. A fault in it ends the file, with a note.
+    Add a file's directives to a block. A fault ends the file.
     """
     text = reader.text(path)
     if text is None:
@@ -67,17 +74,17 @@ def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, 
         if not words:
             begin = line
         if mark == "error":
-            reader.note(f"syntax error at {word!r}: the rest of the file was passed over", path, line)
+            reader.fail(f"syntax error at {word!r}: the rest of the file was passed over", path, line)
             return
         if not mark:
             words.append(word)
         elif mark == "}":
             if words or len(open_blocks) == 1:
-                reader.note("unexpected '}': the rest of the file was passed over", path, line)
+                reader.fail("unexpected '}': the rest of the file was passed over", path, line)
                 return
             open_blocks.pop()
         elif not words:
-            reader.note(f"unexpected {mark!r}: the rest of the file was passed over", path, line)
+            reader.fail(f"unexpected {mark!r}: the rest of the file was passed over", path, line)
             return
         elif mark == ";" and words[0] == "include" and len(words) > 1:
             for one in reader.included(os.path.join(base, words[1]), chain, (path, begin)):  # noqa: PTH118
@@ -88,19 +95,16 @@ def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, 
             open_blocks[-1].children.append(block)
             if mark == "{":
                 open_blocks.append(block)
-                if words[0].endswith("_by_lua_block"):
-                    reader.note("a block of Lua: the rest of the file was passed over", path, line)
-                    return
             words = []
     if words or len(open_blocks) > 1:
-        reader.note("the file ends inside of a directive or block", path, begin)
+        reader.fail("the file ends inside of a directive or block", path, begin)
 
 
 def _tokens(text: str) -> Iterator[tuple[int, str, str]]:
     """
     Yield `(line, mark, word)`: either a mark (`{`, `}`, `;`, `error`) or a word.
     """
-    position, line = 0, 1
+    position, line, name = 0, 1, ""
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
@@ -110,8 +114,24 @@ def _tokens(text: str) -> Iterator[tuple[int, str, str]]:
             yield line, match["mark"], ""
         elif match.lastgroup is not None:
             yield line, "", re.sub(r"\\(.)", _unescaped, match[match.lastgroup])
-        line += text.count("\n", position, match.end())
-        position = match.end()
+        end = match.end()
+        if match["mark"] == "{" and name.endswith("_by_lua_block"):
+            end = _end_of_lua(text, end)
+        name = "" if match["mark"] else name or (match[match.lastgroup] if match.lastgroup else "")
+        line += text.count("\n", position, end)
+        position = end
+
+
+def _end_of_lua(text: str, position: int) -> int:
+    """
+    Return where the `}` of a block of Lua is that begins here; the end of the text if it is not closed.
+    """
+    depth = 1
+    for match in _LUA.finditer(text, position):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0:
+            return match.start()
+    return len(text)
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -129,6 +149,13 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
         for one in server.all("listen")
         if len(one.words) > 1 and {"ssl", "quic"} & set(one.words[2:])
     }
+    first: dict[str, _Block] = {}
+    for server in servers:
+        for one in server.all("listen"):
+            address = one.words[1] if len(one.words) > 1 else ""
+            if address not in first or {"default_server", "default"} & set(one.words[2:]):
+                first[address] = server
+    usual = set(map(id, first.values()))
     for server in servers:
         where = f"nginx, {server.path}, line {server.line}"
         certificates = _certificates(server, outer, base, reader)
@@ -139,7 +166,11 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
         if listens or certificates:
             if not listens:
                 reader.note("has a certificate, but no address with TLS", server.path, server.line)
-            yield Site(where, certificates, [_plain(name) for name in names], listens if certificates else ())
+            # What the file is may only the running server know: what it presents is seen all the same.
+            given = server.all("ssl_certificate") or outer.all("ssl_certificate")
+            # Who asks for a name of no server gets the first one, or the one that is told to be it.
+            anything = [""] if id(server) in usual else []
+            yield Site(where, certificates, [*map(_plain, names), *anything], listens if given else ())
 
 
 def _plain(name: str) -> str:
@@ -178,36 +209,31 @@ def _listens(kind: str, server: _Block, outer: _Block, secure: set[str], reader:
         text, options = one.words[1] if len(one.words) > 1 else "", set(one.words[2:])
         if text.startswith("unix:"):
             continue
-        host, port = _address(text)
-        if port is None:
+        host, ports = _address(text)
+        if not ports:
             reader.note(f"listen {text}: its port is not understood", one.path, one.line)
-            continue
         proxied = "proxy_protocol" in options
         if "quic" in options:
-            yield Listen("h3", host, port)
+            yield from (Listen("h3", host, port) for port in ports)
         elif switched or text in secure:
             scheme = (
                 "https"
                 if kind == "http"
                 else {"imap": "imaps", "pop3": "pop3s", "smtp": "smtps"}.get(protocol, "tls")
             )
-            yield Listen(scheme, host, port, proxied)
+            yield from (Listen(scheme, host, port, proxied) for port in ports)
         elif kind == "mail" and starttls and protocol in {"imap", "pop3", "smtp"}:
-            yield Listen(protocol, host, port, proxied)
+            yield from (Listen(protocol, host, port, proxied) for port in ports)
 
 
-def _address(text: str) -> tuple[str, int | None]:
+def _address(text: str) -> tuple[str, range]:
     """
-    Return host and port of `listen`; no port when it is not a number.
+    Return host and ports of `listen`; no port when it is neither a number nor a range.
     """
-    if text.isdecimal():
-        return "", _port(text)
+    if ports_of(text):
+        return "", ports_of(text)
     if text.startswith("["):
         host, _, port = text.partition("]")
-        return host[1:], _port(port.removeprefix(":") or "80")
+        return host[1:], ports_of(port.removeprefix(":") or "80")
     host, _, port = text.partition(":")
-    return host, _port(port or "80")
-
-
-def _port(text: str) -> int | None:
-    return int(text) if text.isdecimal() and 0 < int(text) < 65536 else None
+    return host, ports_of(port or "80")

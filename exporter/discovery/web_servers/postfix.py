@@ -172,7 +172,9 @@ def _by_name(table: str, where: str, listens: Sequence[Listen], reader: Reader) 
     for number, line in _lines(reader.text(path) or ""):
         name, *files = _split(line)
         own = [one for one in files if not _is_key(one)]
-        yield Site(f"{where}, {path}, line {number}", own, [name], listens)
+        # `.example.com` means the names below it.
+        wanted = f"*{name}" if name.startswith(".") else name
+        yield Site(f"{where}, {path}, line {number}", own, [wanted], listens)
 
 
 def _listens(

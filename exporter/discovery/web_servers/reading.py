@@ -14,7 +14,7 @@ from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
 from exporter.model.observation import Certificate
 from exporter.model.urls import TargetError, join_host_port, normal_host, parse_ip
-from exporter.net.regular_files import read
+from exporter.net.regular_files import read, unreadable
 from exporter.pki.certificates import parse_pem
 
 FILE_LIMIT = 4 * 1024 * 1024
@@ -57,7 +57,7 @@ class Listen:
         The address at which this host reaches it.
         """
         host = self.host.strip("[]")
-        if host in {"", "*", "0.0.0.0", "_default_"}:  # noqa: S104 - read, not bound
+        if host in {"", "*", "0.0.0.0", "_default_", "localhost"}:  # noqa: S104 - read, not bound
             return "127.0.0.1"
         return "::1" if host == "::" else host
 
@@ -73,8 +73,11 @@ class Site:
     certificates: Sequence[str] = ()
     """Paths; none when the server gets its certificates elsewhere."""
     names: Sequence[str] = ()
-    """As configured. Those that are no host name are passed over; if none is left, the certificates' are
-    used."""
+    """
+    As configured. Those that are no host name are passed over; if none is left, one of the certificates' is
+    used. With `*.example.com` it has to fit that, and with `!www.example.com` not to be that; with `*` or an
+    empty one it is any.
+    """
     listens: Sequence[Listen] = ()
 
 
@@ -85,6 +88,10 @@ class Reader:
     """
 
     notes: dict[str, None] = field(default_factory=dict)
+    faults: dict[str, None] = field(default_factory=dict)
+    """Why a part of the configuration is not known, which is no sign that it is gone."""
+    failed: bool = False
+    """Whether there was a fault; set back by who wants to know of the next part."""
     files: int = 0
     size: int = 0
 
@@ -92,16 +99,23 @@ class Reader:
         """
         Note what was passed over, with its place.
         """
-        place = f"{path}, line {line}: " if line else f"{path}: " if path else ""
         if len(self.notes) < NOTES_LIMIT:
-            self.notes[clean(place + words, 1000)] = None
+            self.notes[_placed(words, path, line)] = None
+
+    def fail(self, words: str, path: str = "", line: int = 0) -> None:
+        """
+        Tell why a part of the configuration is not known, with its place.
+        """
+        self.failed = True
+        if len(self.faults) < NOTES_LIMIT:
+            self.faults[_placed(words, path, line)] = None
 
     def text(self, path: str) -> str | None:
         """
-        Return a configuration file's text; None, and a note, when it can't be read.
+        Return a configuration file's text; None, and a fault, when it can't be read.
         """
         if self.files >= FILES_LIMIT or self.size >= TOTAL_LIMIT:
-            self.note(
+            self.fail(
                 f"no more files are read: the most are {FILES_LIMIT:,} files or {TOTAL_LIMIT:,} bytes "
                 "of configuration"
             )
@@ -110,13 +124,32 @@ class Reader:
         try:
             data, _ = read(path, FILE_LIMIT)
         except ProbeError as error:
-            self.note(error.detail)
+            self.fail(error.detail)
             return None
         self.size += len(data)
         if b"\0" in data:
-            self.note("this is not a text: it was passed over", path)
+            self.fail("this is not a text: it was passed over", path)
             return None
         return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+
+    def matching(self, pattern: str) -> list[str] | None:
+        """
+        Return the paths that a path or pattern means, in the order of their names; None, and a fault, when
+        they can't be listed: no match would mean that they are gone.
+        """
+        if not glob.has_magic(pattern):
+            return [pattern]
+        parts = pattern.split("/")
+        magic = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+        directory = "/".join(parts[:magic]) or "/"
+        try:
+            os.scandir(directory).close()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self.fail(unreadable(directory, error).detail)
+            return None
+        return sorted(glob.glob(pattern))  # noqa: PTH207 - absolute texts
 
     def included(self, pattern: str, chain: Sequence[str], place: tuple[str, int]) -> Iterator[str]:
         """
@@ -125,10 +158,9 @@ class Reader:
         `chain` has the files that include each other, up to the one that includes now.
         """
         if len(chain) >= DEPTH_LIMIT:
-            self.note(f"{DEPTH_LIMIT} files include each other: {pattern} was passed over", *place)
+            self.fail(f"{DEPTH_LIMIT} files include each other: {pattern} was passed over", *place)
             return
-        paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207 - absolute texts
-        for path in paths:
+        for path in self.matching(pattern) or ():
             if os.path.realpath(path) in map(os.path.realpath, chain):
                 self.note(f"{path} includes itself: it was passed over here", *place)
             else:
@@ -146,11 +178,47 @@ class Reader:
         return [first] if first is not None else []
 
 
+def missing(path: str) -> bool:
+    """
+    Return whether nothing is there; False also where that may not be known, since reading it then says why.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def ports_of(text: str) -> range:
+    """
+    Return the ports that `443` or `8443-8445` means; none for what is neither.
+    """
+    first, hyphen, last = text.partition("-")
+    last = last if hyphen else first
+    if not (first.isdecimal() and last.isdecimal()) or len(first + last) > 10:
+        return range(0)
+    return range(int(first), int(last) + 1) if int(first) > 0 and int(last) < 65536 else range(0)
+
+
+def _placed(words: str, path: str, line: int) -> str:
+    place = f"{path}, line {line}: " if line else f"{path}: " if path else ""
+    return clean(place + words, 1000)
+
+
 def certificate_names(leaves: Sequence[Certificate]) -> list[str]:
     """
     Return the host names of certificates, without wildcards.
     """
     return [name for leaf in leaves for name in leaf.dns_names if "*" not in name]
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    """
+    Return whether the wildcards select a name. All servers let them stand for one label at least.
+    """
+    return f"*.{name.partition('.')[2]}" in patterns and f"!{name}" not in patterns
 
 
 def _host_name(text: str) -> str:
@@ -164,18 +232,13 @@ def _host_name(text: str) -> str:
     return name if parse_ip(name) is None else ""
 
 
-def found(sites: Sequence[Site], reader: Reader) -> list[Found]:
+def found(sites: Sequence[Site], reader: Reader) -> Iterator[Found]:
     """
-    Return the targets of all sites: each file once, and each name on each address once.
+    Yield the targets of all sites.
     """
-    targets: dict[tuple[str, str], Found] = {}
     for site in sites:
-        for one in (*_files(site), *_wires(site, reader)):
-            targets.setdefault((one.url, one.settings.get("server_name", "")), one)
-        if len(targets) > TARGETS_LIMIT:
-            reader.note(f"more than {TARGETS_LIMIT:,} targets: the rest was passed over")
-            break
-    return list(targets.values())
+        yield from _files(site)
+        yield from _wires(site, reader)
 
 
 def _files(site: Site) -> Iterator[Found]:
@@ -190,11 +253,15 @@ def _wires(site: Site, reader: Reader) -> Iterator[Found]:
     names = [name for name in map(_host_name, site.names) if name]
     if not names and site.listens:
         leaves = [leaf for path in site.certificates for leaf in reader.leaves(path)]
-        names = certificate_names(leaves)[:1]
-    if not names and site.listens:
-        reader.note(
-            f"{site.where}: it has no name that can be asked for, so what it presents is not looked at"
-        )
+        patterns = [] if {"", "_", "*"} & set(site.names) else [one for one in site.names if one[:1] in "*!"]
+        names = [one for one in certificate_names(leaves) if not patterns or _fits(one, patterns)][:1]
+        if not names:
+            why = (
+                f"{', '.join(patterns)} is a wildcard, and its certificate has no name that fits it"
+                if patterns
+                else "it has no name that can be asked for"
+            )
+            reader.note(f"{site.where}: {why}, so what it presents is not looked at")
     four = {(one.scheme, one.port) for one in site.listens if one.reached_at == "127.0.0.1"}
     for listen in site.listens:
         host = listen.reached_at

@@ -2,18 +2,30 @@
 Source `web_servers`: what the configurations of this host's servers say that they present, and where.
 """
 
-import glob
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
-from exporter.discovery.base import Context, Listing, Source, SourceError
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.web_servers import apache, caddy, dovecot, haproxy, nginx, postfix
-from exporter.discovery.web_servers.reading import Reader, Site, found
+from exporter.discovery.web_servers.reading import TARGETS_LIMIT, Reader, Site, found
+from exporter.logs import fields
+from exporter.model.foreign_text import printable
 from exporter.net.pools import Pool
+from exporter.net.regular_files import unreadable
+
+logger = logging.getLogger(__name__)
+
 
 INTERVAL = 300.0
+
+
+FAULTS = 3
+"""Faults that are told as the reason; more of them are notes."""
 
 
 _Read = Callable[[str, Reader], list[Site]]
@@ -48,52 +60,123 @@ _READERS: dict[str, tuple[_Read, str, re.Pattern[str]]] = {
 """By server: its reader, its main files, and what a file of it has in it if its path does not say."""
 
 
+Known = dict[str, dict[str, list[Found]]]
+"""The targets, by the path or pattern that is configured, then by what it means: a file or a directory."""
+
+
 async def run(paths: Sequence[str], context: Context) -> Listing:
     """
-    Return the targets of these configurations. Raises SourceError when none of them could be read.
+    Return the targets of these configurations. Raises SourceError when one could not be read, or not whole.
     """
     # A file system that hangs keeps its thread, and delays nothing else.
     pool = Pool("web servers", 1)
     try:
-        return await pool.run(lambda: listed(paths, context.progress))
+        return await pool.run(lambda: listed(paths, context.progress, context.remembered))
     finally:
         pool.close()
 
 
-def listed(paths: Sequence[str], progress: Callable[[str], None] = lambda _: None) -> Listing:
+def listed(
+    paths: Sequence[str], progress: Callable[[str], None] = lambda _: None, remembered: Any = None
+) -> Listing:
     """
     Return the targets of these configurations. Raises SourceError. Blocks.
+
+    What could not be read whole keeps the targets that it had, as `remembered`.
     """
     reader = Reader()
-    sites: list[Site] = []
-    for path in paths:
-        for one in sorted(glob.glob(path)) if glob.has_magic(path) else [path]:  # noqa: PTH207 - absolute texts
-            progress(f"configuration {one}")
-            sites += _sites(one, reader)
-    if not reader.files:
-        raise SourceError(
-            "no configuration could be read: "
-            + ("; ".join(list(reader.notes)[:3]) or "nothing matches the paths")
-        )
-    return Listing(tuple(found(sites, reader)), tuple(reader.notes))
+    before = _remembered(remembered)
+    known: Known = {}
+    targets: dict[tuple[str, str], Found] = {}
+    for given in paths:
+        had = before.get(given, {})
+        matching = reader.matching(given)
+        known[given] = had if matching is None else {}
+        for path in matching or ():
+            progress(f"configuration {path}")
+            known[given][path] = _read(path, reader, had.get(path, []))
+        for one in chain.from_iterable(known[given].values()):
+            targets.setdefault(_key(one), one)
+    if len(targets) > TARGETS_LIMIT:
+        reader.note(f"more than {TARGETS_LIMIT:,} targets: the rest was passed over")
+    found = tuple(islice(targets.values(), TARGETS_LIMIT))
+    faults = list(reader.faults)
+    if not reader.files and not faults:
+        why = "; ".join(list(reader.notes)[:FAULTS]) or "nothing matches the paths"
+        raise SourceError(f"no configuration could be read: {why}")
+    listing = Listing(found, (*faults[FAULTS:], *reader.notes), _to_remember(known))
+    if faults:
+        more = f"; and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
+        raise SourceError("; ".join(faults[:FAULTS]) + more, listing=listing if found else None, steady=True)
+    return listing
 
 
-def _sites(path: str, reader: Reader) -> list[Site]:
+def _key(one: Found) -> tuple[str, str]:
+    return one.url, one.settings.get("server_name", "")
+
+
+def _to_remember(known: Known) -> Any:
+    return {
+        given: {
+            path: [[one.url, one.why, one.name, dict(one.settings)] for one in found]
+            for path, found in by_path.items()
+        }
+        for given, by_path in known.items()
+    }
+
+
+def _remembered(value: Any) -> Known:
+    """
+    Return what was remembered; nothing if it does not have the form of this version.
+    """
+    try:
+        return {
+            given: {
+                path: [Found(url, why, name, settings=dict(more)) for url, why, name, more in found]
+                for path, found in by_path.items()
+            }
+            for given, by_path in value.items()
+        }
+    except (AttributeError, TypeError, ValueError):
+        return {}
+
+
+def _read(path: str, reader: Reader, had: Sequence[Found]) -> list[Found]:
+    """
+    Return the targets of a file or directory, each once: with a fault also those that it had.
+    """
+    reader.failed = False
+    targets: dict[tuple[str, str], Found] = {}
     try:
         mains = list(_mains(Path(path)))
+        if not mains:
+            reader.note(f"no configuration of {', '.join(_READERS)} is there", path)
     except OSError as error:
-        reader.note(f"can't be read: {error.strerror}", path)
-        return []
-    if not mains:
-        reader.note(f"no configuration of {', '.join(_READERS)} is there", path)
-    sites: list[Site] = []
+        reader.fail(unreadable(path, error).detail)
+        mains = []
     for main in mains:
+        for one in islice(_found(main, reader), TARGETS_LIMIT + 1):
+            targets.setdefault(_key(one), one)
+    for one in had if reader.failed else ():
+        targets.setdefault(_key(one), one)
+    return list(islice(targets.values(), TARGETS_LIMIT + 1))
+
+
+def _found(main: str, reader: Reader) -> Iterator[Found]:
+    """
+    Yield the targets of a main file. A defect of this program costs no other file.
+    """
+    try:
         server = _server(main, reader)
-        if server is None:
+        if server is not None:
+            yield from found(_READERS[server][0](main, reader), reader)
+        elif not reader.failed:
             reader.note(f"it is not seen which server's file this is ({', '.join(_READERS)})", main)
-            continue
-        sites += _READERS[server][0](main, reader)
-    return sites
+    except OSError as error:
+        reader.fail(unreadable(main, error).detail)
+    except Exception as error:
+        logger.exception("internal error in a configuration", extra=fields(path=printable(main)))
+        reader.fail(f"an internal error ({type(error).__name__}): please report it with the log", main)
 
 
 def _mains(path: Path) -> Iterator[str]:
@@ -105,7 +188,13 @@ def _mains(path: Path) -> Iterator[str]:
         yield str(path)
         return
     next(path.iterdir(), None)
-    names = [name for _, files, _ in _READERS.values() for name in files.split() if (path / name).is_file()]
+    # A link to what is gone is a main file that can't be read.
+    names = [
+        name
+        for _, files, _ in _READERS.values()
+        for name in files.split()
+        if (path / name).is_file() or (path / name).is_symlink()
+    ]
     yield from (str(path / name) for name in names)
 
 

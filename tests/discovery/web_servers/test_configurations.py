@@ -2,13 +2,18 @@
 What is understood of configurations, and what bad input becomes. No server runs.
 """
 
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from exporter.demo.minter import Minted
 from exporter.discovery.base import Listing, SourceError
-from exporter.discovery.web_servers import reading
+from exporter.discovery.web_servers import nginx, reading, source
 from exporter.discovery.web_servers.source import listed
 from tests.discovery.web_servers.looking import files
 
@@ -21,6 +26,16 @@ def read(directory: Path, name: str, text: str, **more: str) -> Listing:
     for other, content in more.items():
         (directory / other.replace("_", ".")).write_text(content, "utf-8")
     return listed([str(directory / name)])
+
+
+def failing(directory: Path, name: str, text: str, **more: str) -> tuple[str, Listing]:
+    """
+    The reason for which the same is not known, and what is.
+    """
+    with pytest.raises(SourceError) as raised:
+        read(directory, name, text, **more)
+    assert raised.value.listing is not None
+    return str(raised.value), raised.value.listing
 
 
 def wires(listing: Listing) -> list[tuple[str, str]]:
@@ -66,20 +81,180 @@ def test_nginx_addresses_names_and_inheritance(tmp_path: Path) -> None:
     assert proxied.why == f"name in nginx, {tmp_path}/nginx.conf, line 4"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "nginx.conf",
+            "server { listen PLACE ssl; server_name a.example; ssl_certificate /a.pem; }",
+        ),
+        ("haproxy.cfg", "frontend a\n mode http\n bind PLACE ssl crt-list DIR/list\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "authorities"),
+    [
+        ("192.0.2.7:18450-18452", ["192.0.2.7:18450", "192.0.2.7:18451", "192.0.2.7:18452"]),
+        ("*:8443-8443", ["127.0.0.1:8443"]),
+        ("[::1]:1-2", ["[::1]:1", "[::1]:2"]),
+        ("localhost:8443", ["127.0.0.1:8443"]),
+        ("192.0.2.7:65535-65536", []),
+        ("192.0.2.7:2-1", []),
+        ("192.0.2.7:0-1", []),
+    ],
+)
+def test_ranges_of_ports_and_localhost(
+    tmp_path: Path, name: str, text: str, place: str, authorities: list[str]
+) -> None:
+    """
+    Each port is looked at, and `localhost` is this host's loopback address.
+    """
+    whole = text.replace("PLACE", place).replace("DIR", str(tmp_path))
+    listing = read(tmp_path, name, whole, list="/a.pem a.example\n")
+    assert wires(listing) == [(f"https://{one}", "a.example") for one in authorities]
+    assert (listing.notes == ()) == bool(authorities)
+
+
 def test_nginx_variables_are_notes(tmp_path: Path) -> None:
     """
-    A path that only the running server knows is no guess.
+    A path that only the running server knows is no guess; its names are asked for all the same.
     """
     text = (
         "http { server {\nlisten 443 ssl;\nserver_name a.example;\n"
         "ssl_certificate /$ssl_server_name.pem;\n} }"
     )
     listing = read(tmp_path, "nginx.conf", text)
-    assert listing.found == ()
-    assert listing.notes[0] == (
-        f"{tmp_path}/nginx.conf, line 4: /$ssl_server_name.pem has a variable "
-        "that only the running server knows"
+    assert files(listing.found) == []
+    assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
+    assert listing.notes == (
+        (
+            f"{tmp_path}/nginx.conf, line 4: /$ssl_server_name.pem has a variable "
+            "that only the running server knows"
+        ),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "url"),
+    [
+        (
+            "apache2.conf",
+            (
+                "Listen 443\n<VirtualHost *:443>\nServerName a.example\nSSLEngine on\n"
+                "SSLCertificateFile ${NONE}.pem\n</VirtualHost>\n"
+            ),
+            "https://127.0.0.1:443",
+        ),
+        ("haproxy.cfg", "frontend a\n bind :443 ssl crt-list DIR/list\n", "tls://127.0.0.1:443"),
+        (
+            "dovecot.conf",
+            (
+                "protocols = imap\nlisten = *\nlocal_name a.example {\n  ssl_cert = </%d.pem\n}\n"
+                "service imap-login {\n  inet_listener imap {\n    port = 0\n  }\n}\n"
+            ),
+            "imaps://127.0.0.1:993",
+        ),
+    ],
+)
+def test_names_without_a_known_file_are_asked_for(tmp_path: Path, name: str, text: str, url: str) -> None:
+    """
+    By all servers whose configuration has the names.
+    """
+    listing = read(tmp_path, name, text.replace("DIR", str(tmp_path)), list="${NONE}.pem a.example\n")
+    assert files(listing.found) == []
+    assert wires(listing) == [(url, "a.example")]
+    assert len(listing.notes) == 1
+
+
+WILDCARDS = {
+    "haproxy.cfg": "frontend a\n bind :443 ssl crt-list DIR/list\n",
+    "dovecot.conf": "protocols = imap\nlisten = *\nlocal_name *.wb.test {\n  ssl_cert = <DIR/cert.pem\n}\n"
+    "service imap-login {\n  inet_listener imap {\n    port = 0\n  }\n}\n",
+    "Caddyfile": "*.wb.test {\n tls DIR/cert.pem DIR/key.pem\n}\n",
+    "nginx.conf": "server { listen 443 ssl default_server; server_name a.example; ssl_certificate /a.pem; }\n"
+    "server { listen 443 ssl; server_name *.wb.test; ssl_certificate cert.pem; }\n",
+    "main.cf": "smtpd_tls_cert_file = /a.pem\nsmtpd_tls_security_level = may\n"
+    "tls_server_sni_maps = hash:DIR/sni\n",
+}
+
+
+@pytest.mark.parametrize("server", WILDCARDS)
+@pytest.mark.parametrize(
+    ("on_certificate", "asked"),
+    [
+        (["wb.test", "*.wb.test"], []),
+        (["wb.test", "*.wb.test", "other.test", "www.wb.test"], ["www.wb.test"]),
+    ],
+)
+def test_a_wildcard_is_asked_for_by_a_name_that_fits_it(
+    tmp_path: Path, ca: Minted, server: str, on_certificate: list[str], asked: list[str]
+) -> None:
+    """
+    Any other name would get another certificate. Without one it is told.
+    """
+    (tmp_path / "cert.pem").write_bytes(ca.issue("wildcard", on_certificate).pem)
+    listing = read(
+        tmp_path,
+        server,
+        WILDCARDS[server].replace("DIR", str(tmp_path)),
+        list="cert.pem *.wb.test !no.wb.test\n",
+        sni=f".wb.test {tmp_path}/cert.pem\n",
+        master_cf="smtp inet n - y - - smtpd\n",
+    )
+    assert [name for _, name in wires(listing) if name.endswith(".test") or name == "wb.test"] == asked
+    assert f"{tmp_path}/cert.pem" in files(listing.found)
+    told = [one for one in listing.notes if "*.wb.test" in one and "is a wildcard" in one]
+    assert len(told) == (0 if asked else 1)
+
+
+def test_haproxy_does_not_ask_for_what_a_list_excludes(tmp_path: Path, ca: Minted) -> None:
+    """
+    The next name that fits is taken.
+    """
+    (tmp_path / "cert.pem").write_bytes(ca.issue("wildcard", ["no.wb.test", "www.wb.test"]).pem)
+    text = WILDCARDS["haproxy.cfg"].replace("DIR", str(tmp_path))
+    listing = read(tmp_path, "haproxy.cfg", text, list="cert.pem *.wb.test !no.wb.test\n")
+    assert wires(listing) == [("tls://127.0.0.1:443", "www.wb.test")]
+
+
+def test_nginx_a_default_server_is_asked_for_by_any_name(tmp_path: Path, ca: Minted) -> None:
+    """
+    Also the first one, which is it if none is told to be.
+    """
+    (tmp_path / "cert.pem").write_bytes(ca.issue("wildcard", ["wb.test", "*.wb.test"]).pem)
+    text = "server { listen 443 ssl; server_name *.wb.test; ssl_certificate cert.pem; }\n"
+    assert wires(read(tmp_path, "nginx.conf", text)) == [("https://127.0.0.1:443", "wb.test")]
+
+
+LUA = """
+  content_by_lua_block { -- don't } {
+    local text, long = "a } \\" {", [==[ } ]] " { ]==]
+    --[[ } ' ]] if #text > 1 then ngx.say({ ["a;b"] = '}' }) end
+  }"""
+
+
+@pytest.mark.parametrize("before", ["location / {", "set_by_lua_block $x { return '}' }\nlocation / {"])
+def test_nginx_blocks_of_lua_are_skipped(tmp_path: Path, before: str) -> None:
+    """
+    Braces in its comments and texts are none; what comes behind is found, with its line.
+    """
+    text = f"http {{ server {{ {before}{LUA} }} {GOOD[9:]}\n{site('b')} }}"
+    listing = read(tmp_path, "nginx.conf", text)
+    assert wires(listing) == [
+        ("https://127.0.0.1:443", "a.example"),
+        ("https://127.0.0.1:443", "b.example"),
+    ]
+    assert listing.found[-1].why.endswith(f"line {text[: text.index('server_name b')].count(chr(10)) + 1}")
+    assert listing.notes == ()
+
+
+def test_nginx_a_block_of_lua_that_is_not_closed(tmp_path: Path) -> None:
+    """
+    It ends with the file.
+    """
+    reason, listing = failing(tmp_path, "nginx.conf", f"http {{ {GOOD}\ninit_by_lua_block {{ x = '}}'\n")
+    assert reason == f"{tmp_path}/nginx.conf, line 2: the file ends inside of a directive or block"
+    assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
 
 
 def test_names_of_the_certificate_where_the_configuration_has_none(tmp_path: Path, ca: Minted) -> None:
@@ -96,6 +271,31 @@ def test_names_of_the_certificate_where_the_configuration_has_none(tmp_path: Pat
 GOOD = "server { listen 443 ssl; server_name a.example; ssl_certificate /a.pem; }"
 
 
+BAD = {"a_conf": "include nginx.conf;", "bin_conf": "\0\1", "bad_conf": "\n}", "open_conf": "server {"}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("include bin.conf;", "DIR/bin.conf: this is not a text: it was passed over"),
+        ("include none.conf;", "there is no file DIR/none.conf"),
+        ("include /dev/zero;", "/dev/zero is a device: it was not opened"),
+        ("include bad.conf;", "DIR/bad.conf, line 2: unexpected '}': the rest of the file was passed over"),
+        (
+            "include open.conf;",
+            "DIR/open.conf, line 1: the file ends inside of a directive or block",
+        ),
+    ],
+)
+def test_bad_files_are_failures_and_the_rest_is_found(tmp_path: Path, text: str, fault: str) -> None:
+    """
+    With the file and the line.
+    """
+    reason, listing = failing(tmp_path, "nginx.conf", f"http {{ {text} {GOOD} }}", **BAD)
+    assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
+    assert reason == fault.replace("DIR", str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("text", "note"),
     [
@@ -104,47 +304,205 @@ GOOD = "server { listen 443 ssl; server_name a.example; ssl_certificate /a.pem; 
             "nginx.conf, line 1: DIR/nginx.conf includes itself: it was passed over here",
         ),
         ("include a.conf;", "a.conf, line 1: DIR/nginx.conf includes itself: it was passed over here"),
-        ("include bin.conf;", "bin.conf: this is not a text: it was passed over"),
-        ("include none.conf;", "there is no file DIR/none.conf"),
-        ("include /dev/zero;", "/dev/zero is a device: it was not opened"),
-        ("include bad.conf;", "bad.conf, line 2: unexpected '}': the rest of the file was passed over"),
-        ("include open.conf;", "open.conf, line 1: the file ends inside"),
     ],
 )
-def test_bad_files_are_notes_and_the_rest_is_found(tmp_path: Path, text: str, note: str) -> None:
+def test_loops_are_notes(tmp_path: Path, text: str, note: str) -> None:
     """
-    With the file and the line.
+    Nothing of them is lost: the file is being read.
     """
-    whole = f"http {{ {text} {GOOD} }}"
-    listing = read(
-        tmp_path,
-        "nginx.conf",
-        whole,
-        a_conf="include nginx.conf;",
-        bin_conf="\0\1",
-        bad_conf="\n}",
-        open_conf="server {",
-    )
+    listing = read(tmp_path, "nginx.conf", f"http {{ {text} {GOOD} }}", **BAD)
     assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
     assert [one for one in listing.notes if note.replace("DIR", str(tmp_path)) in one]
 
 
 def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Too many files, and one that is too large, are notes.
+    What is beyond too many files is not known.
     """
     monkeypatch.setattr(reading, "FILES_LIMIT", 2)
     many = {f"{letter}_conf": "" for letter in "abc"}
-    listing = read(tmp_path, "nginx.conf", f"http {{ {GOOD} include *.conf; }}", **many)
+    reason, listing = failing(tmp_path, "nginx.conf", f"http {{ {GOOD} include *.conf; }}", **many)
     assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
-    assert any("no more files are read" in note for note in listing.notes)
+    assert "no more files are read" in reason
+
+
+def site(name: str) -> str:
+    """
+    A site of nginx in a file of its own.
+    """
+    return f"server {{ listen 443 ssl; server_name {name}.example; ssl_certificate /{name}.pem; }}\n"
+
+
+def again(paths: Sequence[str], before: Listing) -> tuple[str, Listing]:
+    """
+    The reason and the list of a run after one with this list, and after a restart.
+    """
+    with pytest.raises(SourceError) as raised:
+        listed(paths, remembered=json.loads(json.dumps(before.remember)))
+    assert raised.value.listing is not None
+    return str(raised.value), raised.value.listing
+
+
+@pytest.mark.parametrize("broken", ["syntax", "binary", "missing", "link", "pipe"])
+def test_what_can_not_be_read_keeps_its_targets(tmp_path: Path, broken: str) -> None:
+    """
+    As they were last, also for more than one run; the others are as they are now.
+    """
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.conf").write_text(site(name), "utf-8")
+    paths = [f"{tmp_path}/one.conf", f"{tmp_path}/t*.conf"]
+    before = listed(paths)
+    path = tmp_path / "one.conf"
+    path.unlink()
+    if broken == "syntax":
+        path.write_text("server {\n}}\n", "utf-8")
+    elif broken == "binary":
+        path.write_bytes(b"\0")
+    elif broken == "link":
+        path.symlink_to("none")
+    elif broken == "pipe":
+        os.mkfifo(path)
+    (tmp_path / "two.conf").write_text(site("new"), "utf-8")
+    (tmp_path / "three.conf").unlink()
+    for _ in range(2):
+        reason, before = again(paths, before)
+        assert str(path) in reason
+        assert [name for _, name in wires(before)] == ["one.example", "new.example"]
+        assert files(before.found) == ["/one.pem", "/new.pem"]
+    path.unlink(missing_ok=True)
+    path.write_text(site("mended"), "utf-8")
+    after = listed(paths, remembered=before.remember)
+    assert [name for _, name in wires(after)] == ["mended.example", "new.example"]
+
+
+def test_an_included_file_that_fails_keeps_what_the_main_file_had(tmp_path: Path) -> None:
+    """
+    What is still read of it is as it is now.
+    """
+    first = f"http {{ include a.conf; {site('own')} }}"
+    before = read(tmp_path, "nginx.conf", first, a_conf=site("included"))
+    (tmp_path / "a.conf").write_text("server {", "utf-8")
+    (tmp_path / "nginx.conf").write_text(first.replace("own", "other"), "utf-8")
+    reason, listing = again([f"{tmp_path}/nginx.conf"], before)
+    assert "the file ends inside of a directive or block" in reason
+    assert {name for _, name in wires(listing)} == {"included.example", "own.example", "other.example"}
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """
+    A directory that others may look into: pytest's own are closed to them.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def shut(directory: Path) -> Iterator[None]:
+    """
+    Nobody may look into the directory, and this process is not root, who may.
+    """
+    us = os.geteuid()
+    directory.chmod(0)
+    try:
+        if us == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(us)
+        directory.chmod(0o700)
+
+
+def test_a_directory_that_can_not_be_listed(open_to_all: Path) -> None:
+    """
+    No file of a pattern is seen then: they are not gone.
+    """
+    closed = open_to_all / "closed"
+    closed.mkdir()
+    (closed / "a.conf").write_text(site("a"), "utf-8")
+    before = listed([f"{closed}/*"])
+    with shut(closed):
+        reason, listing = again([f"{closed}/*"], before)
+    assert reason == f"{closed} can't be read: Permission denied"
+    assert [name for _, name in wires(listing)] == ["a.example"]
+
+
+VHOST = (
+    "Listen 443\n<VirtualHost *:443>\nServerName a.example\nSSLEngine on\nSSLCertificateFile /a.pem\n"
+    "</VirtualHost>\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("nginx.conf", f"include DIR/*.conf; {GOOD}", "DIR"),
+        ("nginx.conf", f"include DIR/a.conf; {GOOD}", "DIR/a.conf"),
+        ("apache2.conf", f"IncludeOptional DIR/a.conf\n{VHOST}", "DIR/a.conf"),
+        ("apache2.conf", f"IncludeOptional DIR/*.conf\n{VHOST}", "DIR"),
+        ("apache2.conf", f"Include DIR/in\n{VHOST}", "DIR/in"),
+        (
+            "dovecot.conf",
+            "!include_try DIR/a.conf\nlocal_name a.example {\nssl_cert = </a.pem\n}\n",
+            "DIR/a.conf",
+        ),
+        ("Caddyfile", "import DIR/*\na.example {\n tls /a.pem /a.key\n}\n", "DIR"),
+        ("haproxy.cfg", "frontend a\n bind :443 ssl crt /a.pem crt DIR/in\n", "line 2: DIR/in"),
+    ],
+)
+def test_includes_that_may_not_be_seen(open_to_all: Path, name: str, text: str, place: str) -> None:
+    """
+    Also those that may be missing: only where it is certain are they. The rest is found.
+    """
+    closed = open_to_all / "closed"
+    closed.mkdir()
+    (open_to_all / name).write_text(text.replace("DIR", str(closed)), "utf-8")
+    if "Optional" in text or "_try" in text:
+        assert listed([str(open_to_all / name)]).found
+    with shut(closed), pytest.raises(SourceError) as raised:
+        listed([str(open_to_all / name)])
+    assert f"{place} can't be read: Permission denied".replace("DIR", str(closed)) in str(raised.value)
+    assert raised.value.listing is not None
+    assert files(raised.value.listing.found) == ["/a.pem"]
+
+
+def test_a_defect_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The others are read, and what the file had stays.
+    """
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.conf").write_text(site(name), "utf-8")
+    before = listed([f"{tmp_path}/*.conf"])
+    real = nginx.sites
+
+    def faulty(path: str, reader: reading.Reader) -> list[reading.Site]:
+        if path.endswith("one.conf"):
+            raise IndexError
+        return real(path, reader)
+
+    for server, row in dict(source._READERS).items():
+        monkeypatch.setitem(source._READERS, server, (faulty, *row[1:]))
+    for known, names in ((Listing(), ["two.example"]), (before, ["one.example", "two.example"])):
+        reason, listing = again([f"{tmp_path}/*.conf"], known)
+        assert reason == f"{tmp_path}/one.conf: an internal error (IndexError): please report it with the log"
+        assert [name for _, name in wires(listing)] == names
+
+
+@pytest.mark.parametrize("remembered", [1, [], {"a": 1}, {"a": {"b": [1]}}, {"a": {"b": [[1, 2, 3, 4]]}}])
+def test_what_another_version_remembers_is_nothing(tmp_path: Path, remembered: object) -> None:
+    """
+    The run is as the first one.
+    """
+    (tmp_path / "a.conf").write_text(site("a"), "utf-8")
+    assert len(listed([str(tmp_path / "a.conf")], remembered=remembered).found) == 2
 
 
 def test_apache_conditions_variables_and_addresses(tmp_path: Path) -> None:
     """
     What is not loaded or not defined does not count; a variable of Debian's `envvars` does.
     """
-    listing = read(
+    reason, listing = failing(
         tmp_path,
         "apache2.conf",
         """Listen 443
@@ -164,6 +522,7 @@ SSLCertificateFile /directory.pem
 </Directory>
 </VirtualHost>
 </IfDefine>
+IncludeOptional none.conf
 <VirtualHost *:80>
 ServerName plain.example
 </VirtualHost>
@@ -176,8 +535,9 @@ ServerName plain.example
         ("https://192.0.2.1:8443", "www.example"),
     ]
     assert files(listing.found) == ["/etc/ssl-x/a.pem"]
-    assert listing.notes == (
-        f"{tmp_path}/apache2.conf, line 21: syntax error at '<Oops': the rest of the file was passed over",
+    assert listing.notes == ()
+    assert reason == (
+        f"{tmp_path}/apache2.conf, line 22: syntax error at '<Oops': the rest of the file was passed over"
     )
 
 
@@ -308,5 +668,23 @@ def test_whose_file_it_is(tmp_path: Path) -> None:
     """
     assert wires(read(tmp_path, "site", GOOD)) == [("https://127.0.0.1:443", "a.example")]
     assert "it is not seen which server's file this is" in read(tmp_path, "other", "x = 1\n").notes[0]
-    with pytest.raises(SourceError, match="no configuration could be read"):
+    with pytest.raises(SourceError, match="no configuration could be read: nothing matches the paths"):
+        listed([f"{tmp_path}/none*"])
+    with pytest.raises(SourceError, match=r"there is no file .*/none") as raised:
         listed([str(tmp_path / "none")])
+    assert raised.value.listing is None
+
+
+def test_haproxy_bind_without_options(tmp_path: Path) -> None:
+    """
+    As beside nearly every `bind` with TLS, for the redirect.
+    """
+    listing = read(
+        tmp_path,
+        "haproxy.cfg",
+        f"frontend www\n mode http\n bind *:80\n bind *:443 ssl crt-list {tmp_path}/list\n",
+        list="/www.pem www.example\n",
+    )
+    assert wires(listing) == [("https://127.0.0.1:443", "www.example")]
+    assert files(listing.found) == ["/www.pem"]
+    assert listing.notes == ()

@@ -74,6 +74,49 @@ def test_haproxy(tmp_path: Path, ca: Minted) -> None:
     assert len(files(found)) == 2
 
 
+def test_haproxy_lists_ranges_and_redirects(tmp_path: Path, ca: Minted) -> None:
+    """
+    A `bind` without TLS, `localhost`, a range of ports, and a list whose wildcard selects no name at its top.
+    """
+    first, listed_one = ca.issue("first", ["first.example"]), ca.issue("wild", ["wb.example", "*.wb.example"])
+    bundle = tmp_path / "wild.pem"
+    certificate, key = write_pair(tmp_path, "wild", listed_one.chain)
+    bundle.write_bytes(certificate.read_bytes() + key.read_bytes())
+    (tmp_path / "list").write_text(f"{bundle} *.wb.example\n", "utf-8")
+    plain, ranged = free_port(), free_port()
+    more = (
+        f"crt-list {tmp_path}/list\n  bind localhost:{plain}\n"
+        f"  bind localhost:{ranged}-{ranged} ssl crt {tmp_path}/haproxy-0.bundle"
+    )
+    with haproxy(tmp_path, first.chain, settings=more) as server:
+        listing = listed([str(tmp_path)])
+        shown = presented(listing.found)
+    assert shown == {f"first.example on 127.0.0.1:{port}": "first" for port in (server.port, ranged)}
+    assert files(listing.found) == [f"{tmp_path}/haproxy-0.bundle", str(bundle)]
+    assert [one for one in listing.notes if "*.wb.example is a wildcard" in one] == list(listing.notes)
+    assert len(listing.notes) == 1
+
+
+def test_nginx_localhost_and_a_range(tmp_path: Path, ca: Minted) -> None:
+    """
+    The names of a certificate whose file only nginx knows are asked for.
+    """
+    other = free_port()
+    name = "www.example"
+    site = Site([ca.issue(name, [name]).chain], name, settings=[f"listen localhost:{other}-{other} ssl"])
+    with nginx(tmp_path, site) as server:
+        config = tmp_path / "nginx.conf"
+        text = config.read_text("utf-8")
+        listing = listed([str(config)])
+        shown = presented(listing.found)
+        (path,) = files(listing.found)
+        config.write_text(text.replace(f"ssl_certificate {path}", "ssl_certificate $x"), "utf-8")
+        without = listed([str(config)])
+    assert shown == {f"{name} on 127.0.0.1:{port}": name for port in (server.port, other)}
+    assert files(without.found) == []
+    assert [one.name for one in without.found] == list(shown)
+
+
 def test_apache(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     """
     Debian's httpd with a variable, a condition, an include and an alias.
