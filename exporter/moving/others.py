@@ -94,17 +94,14 @@ def x509(text: str, moved: Moved) -> None:
     document = mapping_in(text, "file of values of x509-certificate-exporter")
     secrets = part(document, "secretsExporter")
     if "secretsExporter" in document and secrets.get("enabled", True):
-        _secrets(
-            (entry.get("type", "") for entry in items(secrets, "secretTypes") if isinstance(entry, dict)),
-            items(secrets, "includeNamespaces"),
-            items(secrets, "includeLabels"),
-            moved,
-        )
-        for key in ("excludeNamespaces", "excludeLabels"):
+        wanted = {key: list(map(str, items(secrets, key))) for key in _LISTS}
+        wanted["secretTypes"] = [
+            str(part({"": one}, "").get("type", "")) for one in items(secrets, "secretTypes")
+        ]
+        _secrets(wanted, moved)
+        for key in _NO_COUNTERPART:
             if secrets.get(key):
-                moved.left.append(
-                    f"secretsExporter.{key}: what is left out there is seen here; see `selector`"
-                )
+                moved.left.append(f"secretsExporter.{key}: it has no counterpart here; more is seen, or less")
     hosts = part(document, "hostPathsExporter")
     for name, daemon in {"": hosts, **part(hosts, "daemonSets")}.items():
         where = f"hostPathsExporter {name}".strip()
@@ -120,38 +117,44 @@ def _arguments(arguments: list[str], moved: Moved) -> None:
     """
     Take the arguments of the command line.
     """
-    types: list[str] = []
-    namespaces: list[str] = []
-    labels: list[str] = []
-    kubernetes = False
+    wanted: dict[str, list[str]] = {}
+    kubernetes, kubeconfig = False, ""
     for flag, value in _flags(arguments):
         if flag in _PATHS:
             _paths(_PATHS[flag], [value], moved)
         elif flag == "watch-kube-secrets":
             kubernetes = True
-        elif flag in {"secret-type", "include-namespace", "include-label"}:
-            {"secret-type": types, "include-namespace": namespaces, "include-label": labels}[flag].append(
-                value
-            )
+        elif flag == "kubeconfig":
+            kubeconfig = value
+        elif flag in _LISTS.values():
+            key = next(key for key, theirs in _LISTS.items() if theirs == flag)
+            # Of `TYPE:KEY` the type.
+            wanted.setdefault(key, []).append(value.partition(":")[0] if key == "secretTypes" else value)
         else:
             moved.left.append(f"--{flag}: it has no counterpart here")
     if kubernetes:
-        _secrets((one.partition(":")[0] for one in types), namespaces, labels, moved)
+        _secrets(wanted, moved, kubeconfig)
+
+
+_ALONE = (
+    "watch-kube-secrets",
+    "expose-per-cert-error-metrics",
+    "expose-relative-metrics",
+    "debug",
+    "profile",
+)
+"""Flags that have no value."""
 
 
 def _flags(arguments: list[str]) -> Iterator[tuple[str, str]]:
     """
     Yield each flag with its value, written with `=` or behind it.
     """
-    rest = iter(arguments)
-    for argument in rest:
-        flag, equals, value = argument.lstrip("-").partition("=")
-        if not equals and flag not in {
-            "watch-kube-secrets",
-            "trim-path-components",
-            "expose-relative-metrics",
-        }:
-            value = next(rest, "")
+    rest = list(reversed(arguments))
+    while rest:
+        flag, equals, value = rest.pop().lstrip("-").partition("=")
+        if not equals and flag not in _ALONE and rest and not rest[-1].startswith("-"):
+            value = rest.pop()
         yield flag, value
 
 
@@ -161,11 +164,46 @@ def _paths(form: str, paths: Iterable[str], moved: Moved) -> None:
         moved.taken.append(f"{path}")
 
 
-def _secrets(types: Iterable[str], namespaces: list[Any], labels: list[Any], moved: Moved) -> None:
-    settings: Mapping[str, Any] = {"types": [one for one in map(str, types) if one]}
-    if labels:
-        settings = {**settings, "selector": ",".join(map(str, labels))}
-    kubernetes = {key: value for key, value in settings.items() if value}
-    for namespace in map(str, namespaces or [""]):
-        moved.add(f"kubernetes://{namespace}", {}, {"kubernetes": kubernetes} if kubernetes else {})
-    moved.taken.append("Secrets of the cluster")
+_LISTS = {
+    "secretTypes": "secret-type",
+    "includeNamespaces": "include-namespace",
+    "excludeNamespaces": "exclude-namespace",
+    "includeLabels": "include-label",
+    "excludeLabels": "exclude-label",
+}
+"""What selects Secrets: keys of the chart, with the flag of each."""
+
+
+_NO_COUNTERPART = ("includeNamespaceLabels", "excludeNamespaceLabels", "configMapKeys")
+
+
+def _secrets(wanted: Mapping[str, list[str]], moved: Moved, kubeconfig: str = "") -> None:
+    """
+    Take the Secrets of a cluster. `wanted`: by the keys of the chart, names, types and labels.
+    """
+    kubernetes: dict[str, Any] = {"kubeconfig": kubeconfig} if kubeconfig else {}
+    if types := [one for one in wanted.get("secretTypes", ()) if one]:
+        kubernetes["types"] = types
+        moved.taken.append(f"types of Secrets as kubernetes.types: {', '.join(types)}")
+        moved.changes.append("of a Secret every key is seen in which something expires, whatever its name")
+    else:
+        moved.changes.append(
+            "no types of Secrets are named: kubernetes.io/tls and Opaque are seen; kubernetes.types says "
+            "otherwise"
+        )
+    without = (one.partition("=") for one in wanted.get("excludeLabels", ()))
+    terms = [
+        *wanted.get("includeLabels", ()),
+        *(f"{label}!={value}" if equals else f"!{label}" for label, equals, value in without),
+    ]
+    if terms:
+        kubernetes["selector"] = ",".join(terms)
+        moved.taken.append(f"labels of Secrets as kubernetes.selector: {kubernetes['selector']}")
+    if excluded := wanted.get("excludeNamespaces"):
+        moved.left.append(
+            f"excluded namespaces {', '.join(excluded)}: they are seen here; name those to be seen instead, "
+            "as kubernetes://NAMESPACE/*"
+        )
+    for namespace in wanted.get("includeNamespaces") or ["*"]:
+        moved.add(f"kubernetes://{namespace}/*", {}, {"kubernetes": kubernetes} if kubernetes else {})
+        moved.taken.append(f"Secrets: kubernetes://{namespace}/*")

@@ -222,10 +222,54 @@ hostPathsExporter: {daemonSets: {cp: {watchFiles: [/c.pem], watchKubeconfFiles: 
     assert urls == [
         *("domain:example.com", "domain:example.org"),
         *("tls://a:636", "https://b:443", "dtls://c:4433", "file:///etc/ssl/a.pem", "smtp://d:25"),
-        *("file:///a.pem", "file:///b/*", "kubernetes://"),
-        *("kubernetes://shop", "file:///c.pem", "file:///k.conf"),
+        *("file:///a.pem", "file:///b/*", "kubernetes://*/*"),
+        *("kubernetes://shop/*", "file:///c.pem", "file:///k.conf"),
     ]
     assert any("gopher://e" in line for line in found.left)
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("secretsExporter: {enabled: true}", {"kubernetes://*/*": {}}),
+        (
+            "secretsExporter: {includeNamespaces: [prod, stage]}",
+            {"kubernetes://prod/*": {}, "kubernetes://stage/*": {}},
+        ),
+        (
+            (
+                "secretsExporter:\n  includeLabels: [a=b, c]\n  excludeLabels: [d=e, f]\n"
+                "  secretTypes: [{type: kubernetes.io/tls, key: tls.crt}]\n  excludeNamespaces: [kube-system]"
+            ),
+            {"kubernetes://*/*": {"types": ["kubernetes.io/tls"], "selector": "a=b,c,d!=e,!f"}},
+        ),
+        (
+            "--debug\n--watch-kube-secrets --kubeconfig /k\n--secret-type=Opaque:k --include-label a=b",
+            {"kubernetes://*/*": {"kubeconfig": "/k", "types": ["Opaque"], "selector": "a=b"}},
+        ),
+        ("secretsExporter: {enabled: false}\nhostPathsExporter: {}", {}),
+    ],
+)
+def test_secrets_of_a_cluster(text: str, targets: dict[str, Any], tmp_path: Path) -> None:
+    """
+    Each as a pattern that the reader takes, with what narrows it; each of these is told.
+    """
+    found = Moved()
+    others.x509(text, found)
+    assert {one["url"]: one.get("kubernetes", {}) for one in found.targets} == targets
+    (tmp_path / "values").write_text(text, encoding="utf-8")
+    made = tmp_path / "expiry.yml"
+    (tmp_path / "k").touch()
+    main.main(["migrate", "--x509", str(tmp_path / "values"), "--output-file", str(made)])
+    told = "\n".join(found.lines())
+    for url, settings in targets.items():
+        assert f"taken: Secrets: {url}" in told
+        assert url in {target.url.text for target in reader.load(str(made), {}).targets}
+        if "types" in settings:
+            assert f"taken: types of Secrets as kubernetes.types: {settings['types'][0]}" in told
+        if "selector" in settings:
+            assert f"taken: labels of Secrets as kubernetes.selector: {settings['selector']}" in told
+    assert ("left out: excluded namespaces kube-system" in told) == ("kube-system" in text)
 
 
 @pytest.mark.parametrize("text", ["[1", "- a\n", "modules: {a: [1]}", "a: *b", "\t- x"])
