@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from exporter.config import reader
+from exporter.config.modules import BUILT_IN_MODULES
 from exporter.moving import blackbox, others, prometheus
 from exporter.moving.moved import TEXT_LIMIT, Moved, MoveError
 from exporter.yaml_lines import ConfigError
@@ -69,7 +70,8 @@ def run(options: argparse.Namespace) -> int:
     """
     Write the configuration, tell on standard error what happened, and return the exit code.
 
-    0: all was taken; 1: something was left out, or could not be written; 2: wrong usage, or no such file.
+    0: all was taken; 1: something was left out, or could not be written, or there was nothing to take; 2:
+    wrong usage, or no such file, or one of another kind.
     """
     moved = Moved()
     given = {flag: getattr(options, flag.replace("-", "_")) for flag in (*SOURCES, "prometheus")}
@@ -88,12 +90,18 @@ def run(options: argparse.Namespace) -> int:
             return _fail(f"{path} can't be read: {error.strerror or error}", 2)
         except (MoveError, ValueError) as error:
             return _fail(f"{path} {error}", 2)
+    if moved.default_module not in {*moved.modules, *BUILT_IN_MODULES}:
+        if moved.default_module:
+            moved.left.append(f"default module {moved.default_module}: it is not taken")
+        moved.default_module = ""
     try:
         written = _without_faults(moved, options.output_file)
     except ConfigError as error:
         return _fail(f"what was made of them is no configuration:\n{error}", 1)
     for line in moved.lines():
         sys.stderr.write(f"{line}\n")
+    if not moved.targets and not moved.modules:
+        return _fail("nothing could be taken from these files, so nothing is written", 1)
     return _write(written, options) or int(bool(moved.left))
 
 
@@ -143,6 +151,9 @@ def _drop(moved: Moved, error: ConfigError) -> bool:
             bad.add(int(number))
             moved.left.append(f"target {moved.targets[int(number)]['url']}: {fault.message}")
         elif section.startswith("modules.") and moved.modules.pop(name, None) is not None:
+            if name == moved.default_module:
+                moved.default_module = ""
+                moved.left.append(f"default module {name}: it is not taken")
             moved.left.append(f"module {name}: {fault.message}")
         elif not section.startswith("modules."):
             return False
@@ -162,6 +173,9 @@ def _configuration(moved: Moved) -> str:
         lines += ["", "# For /probe?module=NAME, as scrape configurations call it.", "modules:"]
         text = yaml.safe_dump(moved.modules, sort_keys=False, allow_unicode=True, width=1000)
         lines += [f"  {line}" for line in text.splitlines()]
+    if moved.default_module:
+        lines += ["", "# Of calls without a module.", "probe:"]
+        lines += [f"  default_module: {json.dumps(moved.default_module, ensure_ascii=False)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -6,9 +6,8 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
-from exporter.moving.moved import Moved, MoveError, items, mapping_in, part
+from exporter.moving.moved import Group, Moved, MoveError, file_urls, items, mapping_in, part, without_braces
 
 _TELEGRAF = {"tcp": "tls", "udp": "dtls", "https": "https", "smtp": "smtp", "file": "file", "jks": "file"}
 
@@ -17,7 +16,9 @@ def domains(text: str, moved: Moved) -> None:
     """
     Take the domains of domain_exporter's file. Raises MoveError.
     """
-    document = mapping_in(text, "configuration of domain_exporter")
+    document = mapping_in(text, "configuration of domain_exporter", "domains")
+    moved.given.add("domain_exporter")
+    group = Group("{}: domains of domain_exporter")
     for entry in items(document, "domains"):
         name = str(entry.get("name", "") if isinstance(entry, dict) else entry)
         if not name:
@@ -27,8 +28,8 @@ def domains(text: str, moved: Moved) -> None:
             moved.changes.append(
                 f"domain {name}: its WHOIS server {entry['host']}: the registry's own is asked"
             )
-        moved.add(f"domain:{name}", {}, {})
-    moved.taken.append(f"{len(moved.targets)} domains")
+        moved.add(group, f"domain:{name}")
+    moved.taken.append(group)
 
 
 def telegraf(text: str, moved: Moved) -> None:
@@ -42,6 +43,7 @@ def telegraf(text: str, moved: Moved) -> None:
     inputs = items(part(document, "inputs"), "x509_cert")
     if not inputs:
         moved.left.append("there is no [[inputs.x509_cert]] in it")
+    group = Group("{}: sources of x509_cert")
     for entry in inputs:
         settings = {
             ours: str(entry[theirs])
@@ -65,14 +67,17 @@ def telegraf(text: str, moved: Moved) -> None:
         for source in map(str, items(entry, "sources")):
             scheme, separator, rest = source.partition("://")
             if not separator:
-                moved.add(f"file://{quote(source, safe='/*?[]')}", labels, {})
+                for url in file_urls(source):
+                    moved.add(group, url, labels)
+            elif _TELEGRAF.get(scheme) == "file":
+                for path in without_braces(rest):
+                    moved.add(group, f"file://{path}", labels)
             elif scheme.rstrip("46") in _TELEGRAF:
                 ours = _TELEGRAF[scheme.rstrip("46")]
-                wire = settings | client if ours != "file" else {}
-                moved.add(f"{ours}://{rest.partition('/')[0] if ours != 'file' else rest}", labels, wire)
+                moved.add(group, f"{ours}://{rest.partition('/')[0]}", labels, settings | client)
             else:
                 moved.left.append(f"source {source}: its scheme is not known here")
-    moved.taken.append(f"{len(moved.targets)} sources of x509_cert")
+    moved.taken.append(group)
 
 
 _PATHS = {
@@ -91,7 +96,9 @@ def x509(text: str, moved: Moved) -> None:
     if text.lstrip().startswith("-"):
         _arguments(shlex.split(text, comments=True), moved)
         return
-    document = mapping_in(text, "file of values of x509-certificate-exporter")
+    document = mapping_in(
+        text, "file of values of x509-certificate-exporter", "secretsExporter", "hostPathsExporter"
+    )
     secrets = part(document, "secretsExporter")
     if "secretsExporter" in document and secrets.get("enabled", True):
         wanted = {key: list(map(str, items(secrets, key))) for key in _LISTS}
@@ -160,8 +167,10 @@ def _flags(arguments: list[str]) -> Iterator[tuple[str, str]]:
 
 def _paths(form: str, paths: Iterable[str], moved: Moved) -> None:
     for path in paths:
-        moved.add(f"file://{quote(form.format(path.rstrip('/')), safe='/*?[]')}", {}, {})
-        moved.taken.append(f"{path}")
+        group = Group(f"{path.replace('{', '{{').replace('}', '}}')}: {{}}")
+        for url in file_urls(form.format(path.rstrip("/"))):
+            moved.add(group, url)
+        moved.taken.append(group)
 
 
 _LISTS = {
@@ -205,5 +214,6 @@ def _secrets(wanted: Mapping[str, list[str]], moved: Moved, kubeconfig: str = ""
             "as kubernetes://NAMESPACE/*"
         )
     for namespace in wanted.get("includeNamespaces") or ["*"]:
-        moved.add(f"kubernetes://{namespace}/*", {}, {"kubernetes": kubernetes} if kubernetes else {})
-        moved.taken.append(f"Secrets: kubernetes://{namespace}/*")
+        group = Group(f"Secrets: kubernetes://{namespace}/*")
+        moved.add(group, f"kubernetes://{namespace}/*", {}, {"kubernetes": kubernetes} if kubernetes else {})
+        moved.taken.append(group)
