@@ -30,9 +30,11 @@ class Group:
     Targets that were taken together. What the reader refuses afterwards is not counted.
     """
 
-    words: str
-    """With `{}` for how many targets."""
-    targets: list[dict[str, Any]] = field(default_factory=list)
+    what: str
+    more: str = ""
+    """What is said behind their number."""
+    targets: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """By identity."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class Moved:
     """By module, the target that it has whatever a caller names."""
     pages: set[str] = field(default_factory=lambda: {"http_2xx"})
     """Modules to which a target without a scheme is a page without TLS."""
-    _seen: set[str] = field(default_factory=set)
+    _seen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
         """
@@ -77,8 +79,8 @@ class Moved:
         for one in self.taken:
             if isinstance(one, str):
                 taken.append(one)
-            elif number := sum(id(target) in there for target in one.targets):
-                taken.append(one.words.format(counted(number, "target")))
+            elif number := len(there & one.targets.keys()):
+                taken.append(f"{one.what}: {counted(number, 'target')}{one.more}")
         if self.default_module:
             taken.append(f"default module {self.default_module}: as probe.default_module")
         for word, lines in (("taken", taken), ("changes", self.changes), ("left out", self.left)):
@@ -94,7 +96,7 @@ class Moved:
         name: str = "",
     ) -> None:
         """
-        Add a target to all and to its group, unless the same one is there.
+        Add a target to its group, and to all unless the same one is there.
         """
         target: dict[str, Any] = {"url": url}
         if name and name != url:
@@ -104,9 +106,10 @@ class Moved:
         target |= settings
         same = json.dumps(target, sort_keys=True, default=str)
         if same not in self._seen:
-            self._seen.add(same)
+            self._seen[same] = target
             self.targets.append(target)
-            group.targets.append(target)
+        target = self._seen[same]
+        group.targets[id(target)] = target
 
 
 def counted(number: int, word: str) -> str:

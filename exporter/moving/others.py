@@ -18,7 +18,7 @@ def domains(text: str, moved: Moved) -> None:
     """
     document = mapping_in(text, "configuration of domain_exporter", "domains")
     moved.given.add("domain_exporter")
-    group = Group("{}: domains of domain_exporter")
+    group = Group("domains of domain_exporter")
     for entry in items(document, "domains"):
         name = str(entry.get("name", "") if isinstance(entry, dict) else entry)
         if not name:
@@ -43,7 +43,7 @@ def telegraf(text: str, moved: Moved) -> None:
     inputs = items(part(document, "inputs"), "x509_cert")
     if not inputs:
         moved.left.append("there is no [[inputs.x509_cert]] in it")
-    group = Group("{}: sources of x509_cert")
+    group = Group("sources of x509_cert")
     for entry in inputs:
         settings = {
             ours: str(entry[theirs])
@@ -167,7 +167,7 @@ def _flags(arguments: list[str]) -> Iterator[tuple[str, str]]:
 
 def _paths(form: str, paths: Iterable[str], moved: Moved) -> None:
     for path in paths:
-        group = Group(f"{path.replace('{', '{{').replace('}', '}}')}: {{}}")
+        group = Group(path)
         for url in file_urls(form.format(path.rstrip("/"))):
             moved.add(group, url)
         moved.taken.append(group)
@@ -214,6 +214,6 @@ def _secrets(wanted: Mapping[str, list[str]], moved: Moved, kubeconfig: str = ""
             "as kubernetes://NAMESPACE/*"
         )
     for namespace in wanted.get("includeNamespaces") or ["*"]:
-        group = Group(f"Secrets: kubernetes://{namespace}/*")
+        group = Group(f"Secrets of kubernetes://{namespace}/*")
         moved.add(group, f"kubernetes://{namespace}/*", {}, {"kubernetes": kubernetes} if kubernetes else {})
         moved.taken.append(group)

@@ -63,8 +63,8 @@ class _Job:
     """By step of relabelling, the addresses that it drops."""
     pages: dict[str, None] = field(default_factory=dict)
     """Targets that are probed without TLS, and taken with it."""
-    fixed: set[tuple[str, str]] = field(default_factory=set)
-    """Module and target of calls in which each exporter is asked for the same."""
+    fixed: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    """By module and target of calls in which each exporter is asked for the same, the labels of the first."""
 
     @property
     def name(self) -> str:
@@ -213,24 +213,9 @@ def _call(job: _Job, before: Mapping[str, str], after: Mapping[str, str]) -> Non
     if not text:
         job.lose("its calls name no target: there is none in params, and no relabelling makes one")
         return
-    address = after.get("__address__", "")
-    if SCHEMES[module.scheme].form is Form.PATH and address:
+    address, form = after.get("__address__", ""), SCHEMES[module.scheme].form
+    if form is Form.PATH and address:
         job.change(f"{text} is on the host of {address}: run this exporter there")
-    # Then what stands in `targets` is the exporter, and one call says all.
-    if text == job.moved.fixed.get(name) or text == job.labels.get("__param_target"):
-        if (name, text) in job.fixed:
-            return
-        job.fixed.add((name, text))
-    settings = {
-        key: value
-        for key, value in job.moved.modules.get(name, {}).items()
-        if key not in {"scheme", "target"}
-    }
-    form = SCHEMES[module.scheme].form
-    if form is Form.HOST and after.get("__param_hostname"):
-        settings.setdefault("server_name", after["__param_hostname"])
-    words = f"{job.where}: {{}}, module {name.replace('{', '{{').replace('}', '}}')}"
-    group = job.groups.setdefault(name, Group(words))
     own = {
         label: value
         for label, value in after.items()
@@ -238,6 +223,21 @@ def _call(job: _Job, before: Mapping[str, str], after: Mapping[str, str]) -> Non
         and (label, value) not in {("job", job.name), ("target", text)}
         and label != "instance"
     }
+    # Then what stands in `targets` is the exporter, and one call says all.
+    if text in {job.moved.fixed.get(name), job.labels.get("__param_target")}:
+        first = job.fixed.setdefault((name, text), own)
+        if first != own:
+            job.change(f"{text}: the labels are those of the first exporter, not those of {address}")
+        if first is not own:
+            return
+    settings = {
+        key: value
+        for key, value in job.moved.modules.get(name, {}).items()
+        if key not in {"scheme", "target"}
+    }
+    if form is Form.HOST and after.get("__param_hostname"):
+        settings.setdefault("server_name", after["__param_hostname"])
+    group = job.groups.setdefault(name, Group(job.where, f", module {name}"))
     instance = after.get("instance", "")
     shown = "" if instance in {text, address, before.get("__address__", "")} else instance
     try:

@@ -314,9 +314,10 @@ def test_the_exporter_is_no_target_and_calls_without_a_module_have_one() -> None
     domain = {**usual, "job_name": "d", "static_configs": [{"targets": ["example.com"]}]}
     domain["relabel_configs"] = [*USUAL[:2], {"target_label": "__address__", "replacement": "d:9222"}]
     ssl = {**usual, "relabel_configs": [*USUAL[:2], {"target_label": "__address__", "replacement": "s:1"}]}
+    two = [{"targets": ["s:9219"], "labels": {"team": "x"}}, {"targets": ["t:9219"], "labels": {"team": "y"}}]
     made = [
         asking("file", "/etc/**/*.{crt,p{em,7b}}"),
-        asking("kubernetes", "kube-system/*"),
+        asking("kubernetes", "kube-system/*", static_configs=two),
         asking("fixed"),
     ]
     made += [asking("file", "/k/*.crt", **nodes), ssl, domain]
@@ -332,8 +333,10 @@ def test_the_exporter_is_no_target_and_calls_without_a_module_have_one() -> None
     ]
     assert found.targets[0]["labels"] == {"team": "x"}
     told = list(found.lines())
+    first = "the labels are those of the first exporter"
     nodes_only = "/k/*.crt is on the host of each that kubernetes_sd_configs finds: run this exporter there"
     for line in (
+        f"changes: job kubernetes: kube-system/*: {first}, not those of t:9219",
         "taken: job kubernetes: 1 target, module kubernetes",
         "taken: job file: 3 targets, module file",
         "taken: default module https: as probe.default_module",
@@ -387,14 +390,24 @@ def test_where_nothing_is_taken_nothing_is_written(
     assert not made.exists()
 
 
-def test_the_default_module_is_written(tmp_path: Path) -> None:
+def test_the_default_module_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    As the reader of the configuration has it.
+    As the reader of the configuration has it; not where its module is refused.
     """
     (tmp_path / "s.yml").write_text(SSL, encoding="utf-8")
     made = tmp_path / "expiry.yml"
-    main.main(["migrate", "--ssl-exporter", str(tmp_path / "s.yml"), "--output-file", str(made)])
+    command = ["migrate", "--ssl-exporter", str(tmp_path / "s.yml"), "--output-file", str(made), "--force"]
+    main.main(command)
     assert reader.load(str(made), {}).default_module == "https"
+    capsys.readouterr()
+    wrong = "default_module: a.b\nmodules: {a.b: {prober: tcp, timeout: soon}, c: {prober: tcp}}"
+    (tmp_path / "s.yml").write_text(wrong, encoding="utf-8")
+    assert main.main(command) == 1
+    assert reader.load(str(made), {}).default_module == ""
+    told = capsys.readouterr().err
+    assert "left out: module a.b: 'soon' is not a duration" in told
+    assert "left out: default module a.b: it is not taken" in told
+    assert "taken: module a.b" not in told
 
 
 def test_domains_sources_and_paths() -> None:
@@ -470,7 +483,7 @@ def test_secrets_of_a_cluster(text: str, targets: dict[str, Any], tmp_path: Path
     main.main(["migrate", "--x509", str(tmp_path / "values"), "--output-file", str(made)])
     told = "\n".join(found.lines())
     for url, settings in targets.items():
-        assert f"taken: Secrets: {url}" in told
+        assert f"taken: Secrets of {url}: 1 target" in told
         assert url in {target.url.text for target in reader.load(str(made), {}).targets}
         if "types" in settings:
             assert f"taken: types of Secrets as kubernetes.types: {settings['types'][0]}" in told
