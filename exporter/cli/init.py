@@ -52,7 +52,7 @@ targets:
   # - tls://ldap.example.com:636
   # - domain:example.com
   # - file:///etc/letsencrypt/live/*/fullchain.pem
-  # - kubernetes://
+  # - kubernetes://*/*     # Secrets of all namespaces of the cluster it runs in
 """
 
 

@@ -6,6 +6,7 @@ import argparse
 import glob
 import json
 import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from exporter.config import reader
+from exporter.model.foreign_text import printable, printable_lines
 from exporter.moving import blackbox, others, prometheus
 from exporter.moving.moved import TEXT_LIMIT, Moved, MoveError
 from exporter.yaml_lines import ConfigError
@@ -69,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
     """
     Write the configuration, tell on standard error what happened, and return the exit code.
 
-    0: all was taken; 1: something was left out, or could not be written; 2: wrong usage, or no such file.
+    0: all was taken; 1: something was left out, or could not be written, or there was nothing to take; 2:
+    wrong usage, or no such file, or one of another kind.
     """
     moved = Moved()
     given = {flag: getattr(options, flag.replace("-", "_")) for flag in (*SOURCES, "prometheus")}
@@ -93,7 +96,9 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         return _fail(f"what was made of them is no configuration:\n{error}", 1)
     for line in moved.lines():
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable(line)}\n")
+    if not moved.targets and not moved.modules:
+        return _fail("nothing could be taken from these files, so nothing is written", 1)
     return _write(written, options) or int(bool(moved.left))
 
 
@@ -118,7 +123,7 @@ def _without_faults(moved: Moved, file: Path) -> str:
     """
     Return the configuration without what its own reader refuses, which is left out and told.
     """
-    for _ in range(len(moved.modules) + 2):
+    for _ in range(len(moved.modules) + 3):
         text = _configuration(moved)
         try:
             reader.parse(text.encode("utf-8"), str(file), os.environ)
@@ -136,19 +141,30 @@ def _drop(moved: Moved, error: ConfigError) -> bool:
     Leave out the targets and modules with faults; False when there is none among them.
     """
     bad: set[int] = set()
+    broken: set[str] = set()
     for fault in error.faults:
         section, _, rest = fault.path.partition("[")
-        number, name = rest.partition("]")[0], section.partition(".")[2].partition(".")[0]
+        number = rest.partition("]")[0]
         if section == "targets" and number.isdigit():
             bad.add(int(number))
             moved.left.append(f"target {moved.targets[int(number)]['url']}: {fault.message}")
-        elif section.startswith("modules.") and moved.modules.pop(name, None) is not None:
+        elif section == "probe.default_module":
+            moved.left.append(f"default module {moved.default_module}: it is not taken")
+            moved.default_module = ""
+        else:
+            # A name with a dot or a space stands in quotes.
+            begins = {f"modules{form}": one for one in moved.modules for form in (f".{one}", f"[{one!r}]")}
+            name = next(
+                (begins[one] for one in begins if re.match(rf"{re.escape(one)}(?![\w-])", fault.path)), ""
+            )
+            if not name:
+                return False
+            broken.add(name)
             moved.left.append(f"module {name}: {fault.message}")
-        elif not section.startswith("modules."):
-            return False
-    before = len(moved.targets)
     moved.targets[:] = [one for number, one in enumerate(moved.targets) if number not in bad]
-    return len(moved.targets) < before or any(one.path.startswith("modules.") for one in error.faults)
+    for name in broken:
+        del moved.modules[name]
+    return True
 
 
 def _configuration(moved: Moved) -> str:
@@ -162,6 +178,9 @@ def _configuration(moved: Moved) -> str:
         lines += ["", "# For /probe?module=NAME, as scrape configurations call it.", "modules:"]
         text = yaml.safe_dump(moved.modules, sort_keys=False, allow_unicode=True, width=1000)
         lines += [f"  {line}" for line in text.splitlines()]
+    if moved.default_module:
+        lines += ["", "# Of calls without a module.", "probe:"]
+        lines += [f"  default_module: {json.dumps(moved.default_module, ensure_ascii=False)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -200,5 +219,5 @@ def _write(text: str, options: argparse.Namespace) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"expiry-exporter migrate: {message}\n")
+    sys.stderr.write(f"expiry-exporter migrate: {printable_lines(message)}\n")
     return code

@@ -79,7 +79,8 @@ def url_in(module: Module, text: str) -> str:
         case Form.NAME:
             return f"{module.scheme}:{text}"
         case Form.PATH:
-            return f"file://{quote(text)}"
+            # A pattern is written as one.
+            return f"file://{quote(text, safe='/*?[]')}"
         case Form.HOST:
             return f"{module.scheme}://{_place(text)}"
     return f"{module.scheme}://{text}"

@@ -5,7 +5,16 @@ Modules of blackbox_exporter and ssl_exporter, whose files have nearly the same 
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.moving.moved import Moved, items, mapping_in, part, tls_settings
+from exporter.moving.moved import (
+    Moved,
+    MoveError,
+    file_urls,
+    items,
+    mapping_in,
+    part,
+    tls_settings,
+    without_braces,
+)
 
 _DIALOGUES = (
     # Words that only this protocol's STARTTLS has, in what is expected or sent.
@@ -30,37 +39,68 @@ def of_blackbox(text: str, moved: Moved) -> None:
     """
     Take the modules of a `blackbox.yml`. Raises MoveError.
     """
-    _modules(text, moved, encrypted=False)
+    _modules(text, moved, "blackbox_exporter")
 
 
 def of_ssl_exporter(text: str, moved: Moved) -> None:
     """
     Take the modules of ssl_exporter's file. Raises MoveError.
     """
-    _modules(text, moved, encrypted=True)
+    _modules(text, moved, "ssl_exporter")
 
 
-def _modules(text: str, moved: Moved, *, encrypted: bool) -> None:
-    document = mapping_in(text, "configuration of blackbox_exporter or ssl_exporter")
-    for name, module in part(document, "modules").items():
-        made = _module(str(name), module if isinstance(module, dict) else {}, moved, encrypted=encrypted)
+_ITS_OWN = {
+    "blackbox_exporter": ("icmp", "dns", "grpc", "unix", "websocket"),
+    "ssl_exporter": ("https", "file", "http_file", "kubernetes", "kubeconfig"),
+}
+"""Probers that only one of the two has."""
+
+
+_FLAGS = {"blackbox_exporter": "--blackbox", "ssl_exporter": "--ssl-exporter"}
+
+
+def _modules(text: str, moved: Moved, kind: str) -> None:
+    document = mapping_in(text, f"configuration of {kind}", "modules")
+    modules = part(document, "modules")
+    probers = {str(part(modules, name).get("prober", "")) for name in modules}
+    other = next(one for one in _ITS_OWN if one != kind)
+    if (found := probers.intersection(_ITS_OWN[other])) and not probers.intersection(_ITS_OWN[kind]):
+        raise MoveError(
+            f"is no configuration of {kind}, which has no prober {min(found)}; it looks like one of {other}: "
+            f"give it as {_FLAGS[other]}"
+        )
+    moved.given.add(kind)
+    for name, module in modules.items():
+        if name in moved.modules:
+            moved.left.append(f"module {name} of {kind}: there is one of this name already")
+            continue
+        made = _module(str(name), module if isinstance(module, dict) else {}, moved, kind)
         if made is not None:
             moved.modules[str(name)] = made
-            moved.taken.append(f"module {name}: scheme {made['scheme']}")
-    if default := document.get("default_module"):
-        moved.changes.append(f"default_module {default}: write it as probe.default_module")
+            moved.pages.discard(str(name))
+            if kind == "blackbox_exporter" and part(modules, name).get("prober") == "http":
+                moved.pages.add(str(name))
+    if kind == "ssl_exporter" and (default := str(document.get("default_module") or "")):
+        moved.defaults[kind] = moved.default_module = default
 
 
-def _module(name: str, module: dict[str, Any], moved: Moved, *, encrypted: bool) -> dict[str, Any] | None:
+def _module(name: str, module: dict[str, Any], moved: Moved, kind: str) -> dict[str, Any] | None:
     """
-    Return a module of ours; None where it sees no certificate. `encrypted`: TCP is TLS unless it says so.
+    Return a module of ours; None where it sees no certificate. `kind`: whose it is.
     """
     where, prober = f"module {name}", str(module.get("prober", ""))
     settings: dict[str, Any] = {}
     if module.get("timeout"):
         settings["timeout"] = str(module["timeout"])
     if module.get("target"):
-        settings["target"] = str(module["target"])
+        moved.fixed[name] = target = str(module["target"])
+        if without_braces(target) == [target]:
+            settings["target"] = target
+        else:
+            moved.left.append(
+                f"{where}: its target {target}: a module has one target here, without braces; write "
+                f"{' and '.join(file_urls(target))} as targets"
+            )
     # blackbox_exporter has it inside the prober's own section.
     inner = part(module, prober) or part(module, prober.removesuffix("s"))
     tls = part(inner, "tls_config") or part(module, "tls_config")
@@ -76,7 +116,7 @@ def _module(name: str, module: dict[str, Any], moved: Moved, *, encrypted: bool)
                     "is seen; keep blackbox_exporter for that"
                 )
         case "tcp":
-            scheme = _tcp_scheme(where, inner, moved, encrypted=encrypted)
+            scheme = _tcp_scheme(where, inner, moved, encrypted=kind == "ssl_exporter")
             if not scheme:
                 return None
         case "file" | "kubeconfig":

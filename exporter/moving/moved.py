@@ -2,9 +2,13 @@
 What was moved over, what changes with it, and what can't be moved.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -21,6 +25,19 @@ class MoveError(Exception):
 
 
 @dataclass(slots=True)
+class Group:
+    """
+    Targets that were taken together. What the reader refuses afterwards is not counted.
+    """
+
+    what: str
+    more: str = ""
+    """What is said behind their number."""
+    targets: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """By identity."""
+
+
+@dataclass(slots=True)
 class Moved:
     """
     The parts of a configuration, and what a person should know about each.
@@ -30,23 +47,56 @@ class Moved:
     """As elements of `targets`: `url`, `name`, `labels` and other keys."""
     modules: dict[str, dict[str, Any]] = field(default_factory=dict)
     """As the section `modules`."""
-    taken: list[str] = field(default_factory=list)
+    default_module: str = ""
+    """As `probe.default_module`: of calls that name none."""
+    taken: list[str | Group] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     """What is taken, and means something else here."""
     left: list[str] = field(default_factory=list)
     """What can't be taken, and why."""
+    defaults: dict[str, str] = field(
+        default_factory=lambda: {
+            "blackbox_exporter": "http_2xx",
+            "ssl_exporter": "tcp",
+            "domain_exporter": "domain",
+        }
+    )
+    """By exporter, the module that it uses when a call names none."""
+    given: set[str] = field(default_factory=set)
+    """The exporters whose files were read."""
+    fixed: dict[str, str] = field(default_factory=dict)
+    """By module, the target that it has whatever a caller names."""
+    pages: set[str] = field(default_factory=lambda: {"http_2xx"})
+    """Modules to which a target without a scheme is a page without TLS."""
+    _seen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
         """
         Yield what happened, a line each.
         """
-        for word, lines in (("taken", self.taken), ("changes", self.changes), ("left out", self.left)):
+        there = set(map(id, self.targets))
+        taken = [f"module {name}: scheme {module['scheme']}" for name, module in self.modules.items()]
+        for one in self.taken:
+            if isinstance(one, str):
+                taken.append(one)
+            elif number := len(there & one.targets.keys()):
+                taken.append(f"{one.what}: {counted(number, 'target')}{one.more}")
+        if self.default_module:
+            taken.append(f"default module {self.default_module}: as probe.default_module")
+        for word, lines in (("taken", taken), ("changes", self.changes), ("left out", self.left)):
             for line in dict.fromkeys(lines):
                 yield f"{word}: {line}"
 
-    def add(self, url: str, labels: Mapping[str, str], settings: Mapping[str, Any], name: str = "") -> None:
+    def add(
+        self,
+        group: Group,
+        url: str,
+        labels: Mapping[str, str] = MappingProxyType({}),
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        name: str = "",
+    ) -> None:
         """
-        Add a target, unless the same one is there.
+        Add a target to its group, and to all unless the same one is there.
         """
         target: dict[str, Any] = {"url": url}
         if name and name != url:
@@ -54,8 +104,53 @@ class Moved:
         if labels:
             target["labels"] = {usable(label): value for label, value in labels.items()}
         target |= settings
-        if target not in self.targets:
+        same = json.dumps(target, sort_keys=True, default=str)
+        if same not in self._seen:
+            self._seen[same] = target
             self.targets.append(target)
+        target = self._seen[same]
+        group.targets[id(target)] = target
+
+
+def counted(number: int, word: str) -> str:
+    """
+    Return a number with a word in singular or plural.
+    """
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+BRACES_LIMIT = 256
+"""Most patterns that are made of one with braces."""
+
+
+def without_braces(pattern: str) -> list[str]:
+    """
+    Return the patterns that one with alternatives in braces stands for, which ours do not have.
+
+    Raises MoveError when they are too many.
+    """
+    found, done = [pattern], []
+    while found:
+        one = found.pop()
+        # The innermost first, so that those around it are plain in the end.
+        braces = _BRACES.search(one)
+        if braces is None:
+            done.append(one)
+        else:
+            begin, end = one[: braces.start()], one[braces.end() :]
+            found += [begin + choice + end for choice in reversed(braces[1].split(","))]
+        if len(found) + len(done) > BRACES_LIMIT:
+            raise MoveError(f"has the pattern {pattern}, which stands for more than {BRACES_LIMIT}")
+    return list(dict.fromkeys(done))
+
+
+def file_urls(pattern: str) -> list[str]:
+    """
+    Return the URLs of a path or pattern of files. Raises MoveError.
+    """
+    return [f"file://{quote(one, safe='/*?[]')}" for one in without_braces(pattern)]
 
 
 def usable(label: str) -> str:
@@ -79,15 +174,30 @@ def _document(text: str) -> Any:
         raise MoveError("is nested too deep") from None
 
 
-def mapping_in(text: str, what: str) -> dict[str, Any]:
+_FLAGS = {
+    "scrape_configs": "--prometheus",
+    "modules": "--blackbox or --ssl-exporter",
+    "domains": "--domains",
+    "secretsExporter": "--x509",
+    "hostPathsExporter": "--x509",
+    "targets": "--config.file of this exporter itself",
+}
+"""By key at the top of a file, the flag that it is for."""
+
+
+def mapping_in(text: str, what: str, *keys: str) -> dict[str, Any]:
     """
-    Return the mapping that a YAML document is. Raises MoveError.
+    Return the mapping that a YAML document is, which has one of the keys. Raises MoveError.
     """
     found = _document(text)
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
+    if not isinstance(found, dict | None):
         raise MoveError(f"is no {what}: it must be a mapping of keys")
+    if not found:
+        raise MoveError(f"is empty, so it is no {what}")
+    if not any(key in found for key in keys):
+        flag = next((flag for key, flag in _FLAGS.items() if key in found), "")
+        looks = f"; it looks like a file for {flag}: were two files swapped?" if flag else ""
+        raise MoveError(f"is no {what}: it has no {' or '.join(f'`{key}`' for key in keys)}{looks}")
     return found
 
 

@@ -6,9 +6,8 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
-from exporter.moving.moved import Moved, MoveError, items, mapping_in, part
+from exporter.moving.moved import Group, Moved, MoveError, file_urls, items, mapping_in, part, without_braces
 
 _TELEGRAF = {"tcp": "tls", "udp": "dtls", "https": "https", "smtp": "smtp", "file": "file", "jks": "file"}
 
@@ -17,7 +16,9 @@ def domains(text: str, moved: Moved) -> None:
     """
     Take the domains of domain_exporter's file. Raises MoveError.
     """
-    document = mapping_in(text, "configuration of domain_exporter")
+    document = mapping_in(text, "configuration of domain_exporter", "domains")
+    moved.given.add("domain_exporter")
+    group = Group("domains of domain_exporter")
     for entry in items(document, "domains"):
         name = str(entry.get("name", "") if isinstance(entry, dict) else entry)
         if not name:
@@ -27,8 +28,8 @@ def domains(text: str, moved: Moved) -> None:
             moved.changes.append(
                 f"domain {name}: its WHOIS server {entry['host']}: the registry's own is asked"
             )
-        moved.add(f"domain:{name}", {}, {})
-    moved.taken.append(f"{len(moved.targets)} domains")
+        moved.add(group, f"domain:{name}")
+    moved.taken.append(group)
 
 
 def telegraf(text: str, moved: Moved) -> None:
@@ -42,6 +43,7 @@ def telegraf(text: str, moved: Moved) -> None:
     inputs = items(part(document, "inputs"), "x509_cert")
     if not inputs:
         moved.left.append("there is no [[inputs.x509_cert]] in it")
+    group = Group("sources of x509_cert")
     for entry in inputs:
         settings = {
             ours: str(entry[theirs])
@@ -65,14 +67,17 @@ def telegraf(text: str, moved: Moved) -> None:
         for source in map(str, items(entry, "sources")):
             scheme, separator, rest = source.partition("://")
             if not separator:
-                moved.add(f"file://{quote(source, safe='/*?[]')}", labels, {})
+                for url in file_urls(source):
+                    moved.add(group, url, labels)
+            elif _TELEGRAF.get(scheme) == "file":
+                for path in without_braces(rest):
+                    moved.add(group, f"file://{path}", labels)
             elif scheme.rstrip("46") in _TELEGRAF:
                 ours = _TELEGRAF[scheme.rstrip("46")]
-                wire = settings | client if ours != "file" else {}
-                moved.add(f"{ours}://{rest.partition('/')[0] if ours != 'file' else rest}", labels, wire)
+                moved.add(group, f"{ours}://{rest.partition('/')[0]}", labels, settings | client)
             else:
                 moved.left.append(f"source {source}: its scheme is not known here")
-    moved.taken.append(f"{len(moved.targets)} sources of x509_cert")
+    moved.taken.append(group)
 
 
 _PATHS = {
@@ -91,20 +96,19 @@ def x509(text: str, moved: Moved) -> None:
     if text.lstrip().startswith("-"):
         _arguments(shlex.split(text, comments=True), moved)
         return
-    document = mapping_in(text, "file of values of x509-certificate-exporter")
+    document = mapping_in(
+        text, "file of values of x509-certificate-exporter", "secretsExporter", "hostPathsExporter"
+    )
     secrets = part(document, "secretsExporter")
     if "secretsExporter" in document and secrets.get("enabled", True):
-        _secrets(
-            (entry.get("type", "") for entry in items(secrets, "secretTypes") if isinstance(entry, dict)),
-            items(secrets, "includeNamespaces"),
-            items(secrets, "includeLabels"),
-            moved,
-        )
-        for key in ("excludeNamespaces", "excludeLabels"):
+        wanted = {key: list(map(str, items(secrets, key))) for key in _LISTS}
+        wanted["secretTypes"] = [
+            str(part({"": one}, "").get("type", "")) for one in items(secrets, "secretTypes")
+        ]
+        _secrets(wanted, moved)
+        for key in _NO_COUNTERPART:
             if secrets.get(key):
-                moved.left.append(
-                    f"secretsExporter.{key}: what is left out there is seen here; see `selector`"
-                )
+                moved.left.append(f"secretsExporter.{key}: it has no counterpart here; more is seen, or less")
     hosts = part(document, "hostPathsExporter")
     for name, daemon in {"": hosts, **part(hosts, "daemonSets")}.items():
         where = f"hostPathsExporter {name}".strip()
@@ -120,52 +124,96 @@ def _arguments(arguments: list[str], moved: Moved) -> None:
     """
     Take the arguments of the command line.
     """
-    types: list[str] = []
-    namespaces: list[str] = []
-    labels: list[str] = []
-    kubernetes = False
+    wanted: dict[str, list[str]] = {}
+    kubernetes, kubeconfig = False, ""
     for flag, value in _flags(arguments):
         if flag in _PATHS:
             _paths(_PATHS[flag], [value], moved)
         elif flag == "watch-kube-secrets":
             kubernetes = True
-        elif flag in {"secret-type", "include-namespace", "include-label"}:
-            {"secret-type": types, "include-namespace": namespaces, "include-label": labels}[flag].append(
-                value
-            )
+        elif flag == "kubeconfig":
+            kubeconfig = value
+        elif flag in _LISTS.values():
+            key = next(key for key, theirs in _LISTS.items() if theirs == flag)
+            # Of `TYPE:KEY` the type.
+            wanted.setdefault(key, []).append(value.partition(":")[0] if key == "secretTypes" else value)
         else:
             moved.left.append(f"--{flag}: it has no counterpart here")
     if kubernetes:
-        _secrets((one.partition(":")[0] for one in types), namespaces, labels, moved)
+        _secrets(wanted, moved, kubeconfig)
+
+
+_ALONE = (
+    "watch-kube-secrets",
+    "expose-per-cert-error-metrics",
+    "expose-relative-metrics",
+    "debug",
+    "profile",
+)
+"""Flags that have no value."""
 
 
 def _flags(arguments: list[str]) -> Iterator[tuple[str, str]]:
     """
     Yield each flag with its value, written with `=` or behind it.
     """
-    rest = iter(arguments)
-    for argument in rest:
-        flag, equals, value = argument.lstrip("-").partition("=")
-        if not equals and flag not in {
-            "watch-kube-secrets",
-            "trim-path-components",
-            "expose-relative-metrics",
-        }:
-            value = next(rest, "")
+    rest = list(reversed(arguments))
+    while rest:
+        flag, equals, value = rest.pop().lstrip("-").partition("=")
+        if not equals and flag not in _ALONE and rest and not rest[-1].startswith("-"):
+            value = rest.pop()
         yield flag, value
 
 
 def _paths(form: str, paths: Iterable[str], moved: Moved) -> None:
     for path in paths:
-        moved.add(f"file://{quote(form.format(path.rstrip('/')), safe='/*?[]')}", {}, {})
-        moved.taken.append(f"{path}")
+        group = Group(path)
+        for url in file_urls(form.format(path.rstrip("/"))):
+            moved.add(group, url)
+        moved.taken.append(group)
 
 
-def _secrets(types: Iterable[str], namespaces: list[Any], labels: list[Any], moved: Moved) -> None:
-    settings: Mapping[str, Any] = {"types": [one for one in map(str, types) if one]}
-    if labels:
-        settings = {**settings, "selector": ",".join(map(str, labels))}
-    kubernetes = {key: value for key, value in settings.items() if value}
-    for namespace in map(str, namespaces or [""]):
-        moved.add(f"kubernetes://{namespace}", {}, {"kubernetes": kubernetes} if kubernetes else {})
-    moved.taken.append("Secrets of the cluster")
+_LISTS = {
+    "secretTypes": "secret-type",
+    "includeNamespaces": "include-namespace",
+    "excludeNamespaces": "exclude-namespace",
+    "includeLabels": "include-label",
+    "excludeLabels": "exclude-label",
+}
+"""What selects Secrets: keys of the chart, with the flag of each."""
+
+
+_NO_COUNTERPART = ("includeNamespaceLabels", "excludeNamespaceLabels", "configMapKeys")
+
+
+def _secrets(wanted: Mapping[str, list[str]], moved: Moved, kubeconfig: str = "") -> None:
+    """
+    Take the Secrets of a cluster. `wanted`: by the keys of the chart, names, types and labels.
+    """
+    kubernetes: dict[str, Any] = {"kubeconfig": kubeconfig} if kubeconfig else {}
+    if types := [one for one in wanted.get("secretTypes", ()) if one]:
+        kubernetes["types"] = types
+        moved.taken.append(f"types of Secrets as kubernetes.types: {', '.join(types)}")
+        moved.changes.append("of a Secret every key is seen in which something expires, whatever its name")
+    else:
+        moved.changes.append(
+            "no types of Secrets are named: kubernetes.io/tls and Opaque are seen; kubernetes.types says "
+            "otherwise"
+        )
+    without = (one.partition("=") for one in wanted.get("excludeLabels", ()))
+    terms = [
+        *wanted.get("includeLabels", ()),
+        *(f"{label}!={value}" if equals else f"!{label}" for label, equals, value in without),
+    ]
+    if terms:
+        kubernetes["selector"] = ",".join(terms)
+        moved.taken.append(f"labels of Secrets as kubernetes.selector: {kubernetes['selector']}")
+    if excluded := wanted.get("excludeNamespaces"):
+        moved.left.append(
+            f"excluded namespaces {', '.join(excluded)}: they are seen here; name those to be seen instead, "
+            "as kubernetes://NAMESPACE/*"
+        )
+    for namespace in wanted.get("includeNamespaces") or ["*"]:
+        group = Group(f"Secrets of kubernetes://{namespace}/*")
+        moved.add(group, f"kubernetes://{namespace}/*", {}, {"kubernetes": kubernetes} if kubernetes else {})
+        moved.taken.append(group)

@@ -1,133 +1,311 @@
 """
 Jobs of a `prometheus.yml` that scrape by way of a prober: their targets and labels.
+
+Which target and module a call of the prober has is what relabelling makes of it, as in Prometheus itself.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.config.modules import BUILT_IN_MODULES, Module, url_in
-from exporter.model.urls import TargetError
-from exporter.moving.moved import Moved, items, list_in, mapping_in, part
+from exporter.model.urls import SCHEMES, Form, TargetError
+from exporter.moving.moved import Group, Moved, MoveError, items, list_in, mapping_in, part, without_braces
+from exporter.moving.relabelling import DroppedError, FollowError, relabelled
 
 Read = Callable[[str], list[tuple[str, str]]]
-"""Returns name and text of each file that a pattern of `file_sd_configs` matches. Raises OSError."""
+"""Returns name and text of each file that a pattern of a configuration matches. Raises OSError."""
 
 
 _DISCOVERY = "_sd_configs"
+
+_KNOWN = ("static_configs", "file_sd_configs")
+
+_PORTS = {"9115": "blackbox_exporter", "9219": "ssl_exporter", "9222": "domain_exporter"}
+"""The exporters by the port that each has unless somebody changed it."""
 
 
 def jobs(text: str, moved: Moved, read: Read) -> None:
     """
     Take the targets of the jobs that name a module, or a target, of a prober. Raises MoveError.
     """
-    document = mapping_in(text, "configuration of Prometheus")
-    for job in items(document, "scrape_configs"):
-        if isinstance(job, dict) and _is_probing(job):
-            _job(job, moved, read)
-        elif isinstance(job, dict):
-            moved.left.append(f"job {job.get('job_name', '?')}: it scrapes no prober")
+    document = mapping_in(text, "configuration of Prometheus", "scrape_configs", "scrape_config_files")
+    found = list(items(document, "scrape_configs"))
+    for pattern in items(document, "scrape_config_files"):
+        for _, more in _files("Prometheus", str(pattern), moved, read):
+            found += items(
+                mapping_in(more, "file of scrape_config_files", "scrape_configs"), "scrape_configs"
+            )
+    for entry in found:
+        if isinstance(entry, dict) and _is_probing(entry):
+            _take(_Job(entry, moved), read)
+        elif isinstance(entry, dict):
+            moved.left.append(f"job {entry.get('job_name', '?')}: it scrapes no prober")
 
 
 def _is_probing(job: Mapping[str, Any]) -> bool:
     params = part(job, "params")
-    return str(job.get("metrics_path", "")) == "/probe" or "module" in params or "target" in params
+    return str(job.get("metrics_path", "")).endswith("/probe") or "module" in params or "target" in params
 
 
-def _job(job: Mapping[str, Any], moved: Moved, read: Read) -> None:
-    where, params = f"job {job.get('job_name', '?')}", part(job, "params")
-    name = str(next(iter(items(params, "module")), ""))
-    module = moved.modules.get(name)
-    if module is None and name not in BUILT_IN_MODULES:
-        moved.left.append(
-            f"{where}: its module {name or '(none)'} is not taken"
-            if name
-            else f"{where}: it names no module, so what its targets mean is not known"
+@dataclass(slots=True)
+class _Job:
+    """
+    One job, and what is found out of its targets.
+    """
+
+    job: Mapping[str, Any]
+    moved: Moved
+    groups: dict[str, Group] = field(default_factory=dict)
+    """The targets by module."""
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+    """By step of relabelling, the addresses that it drops."""
+    pages: dict[str, None] = field(default_factory=dict)
+    """Targets that are probed without TLS, and taken with it."""
+    fixed: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    """By module and target of calls in which each exporter is asked for the same, the labels of the first."""
+
+    @property
+    def name(self) -> str:
+        """
+        Its name.
+        """
+        return str(self.job.get("job_name", "?"))
+
+    @property
+    def where(self) -> str:
+        """
+        The begin of each message.
+        """
+        return f"job {self.name}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """
+        The labels of all its targets, before relabelling.
+        """
+        params = {
+            f"__param_{key}": str(values[0])
+            for key, values in part(self.job, "params").items()
+            if isinstance(values, list) and values
+        }
+        path = str(self.job.get("metrics_path", "/metrics"))
+        return {"job": self.name, "__scheme__": "http", "__metrics_path__": path} | params
+
+    @property
+    def discoveries(self) -> list[str]:
+        """
+        The ways in which it finds targets that nobody knows here.
+        """
+        return [key for key in self.job if key.endswith(_DISCOVERY) and key not in _KNOWN]
+
+    def lose(self, why: str) -> None:
+        """
+        Tell what can't be taken.
+        """
+        self.moved.left.append(f"{self.where}: {why}")
+
+    def change(self, what: str) -> None:
+        """
+        Tell what has another meaning here.
+        """
+        self.moved.changes.append(f"{self.where}: {what}")
+
+
+def _take(job: _Job, read: Read) -> None:
+    """
+    Take the targets of one job.
+    """
+    groups = [group for group in items(job.job, "static_configs") if isinstance(group, dict)]
+    groups += _from_files(job, read)
+    targets = [
+        {**job.labels, **{str(key): str(value) for key, value in part(group, "labels").items()}}
+        | {"__address__": str(target)}
+        for group in groups
+        for target in items(group, "targets")
+    ]
+    steps = items(job.job, "relabel_configs")
+    for labels in targets:
+        address = labels["__address__"]
+        try:
+            after = relabelled(labels, steps)
+        except DroppedError as error:
+            job.dropped.setdefault(str(error), []).append(address)
+        except FollowError as error:
+            job.lose(f"target {address}: relabelling can't be followed: {error}")
+        else:
+            _call(job, labels, after)
+    made = {str(step.get("target_label")) for step in steps if isinstance(step, dict)}
+    for key in job.discoveries:
+        if "__param_target" in job.labels and not made & {"__param_target", "__param_module"}:
+            _call(job, job.labels, job.labels | {"__address__": f"each that {key} finds"})
+        else:
+            job.lose(
+                f"{key}: who is found there is not known here; see the section `discover`, or keep the job "
+                "and let it ask /probe of this exporter"
+            )
+    if not targets and not job.discoveries:
+        _call(job, job.labels, job.labels)
+    _tell(job)
+
+
+def _tell(job: _Job) -> None:
+    job.moved.taken += job.groups.values()
+    sharded = any(
+        part({"": step}, "").get("action") == "hashmod" for step in items(job.job, "relabel_configs")
+    )
+    for step, addresses in job.dropped.items():
+        if sharded:
+            job.lose(
+                f"its relabelling by hashmod ({step}) leaves {', '.join(addresses)} to another Prometheus: "
+                "take over the configuration of that one too"
+            )
+        else:
+            job.change(f"not taken, as its relabelling drops them ({step}): {', '.join(addresses)}")
+    if job.pages:
+        job.change(
+            f"probed over http:// before, taken as https://: {', '.join(job.pages)}; remove those without TLS"
         )
+
+
+def _module(job: _Job, after: Mapping[str, str]) -> tuple[str, Module] | None:
+    """
+    Return name and module of a call; None when it is not taken, which is told.
+    """
+    moved, name = job.moved, after.get("__param_module", "")
+    if not name:
+        address = after.get("__address__", "")
+        kind = _PORTS.get(address.rpartition(":")[2], "")
+        if not kind and len(moved.given) == 1:
+            kind = next(iter(moved.given))
+        if not kind:
+            job.lose(
+                "it names no module, and it is not known which exporter it asks, so neither is what its "
+                "targets mean: name a module in its params"
+            )
+            return None
+        name = moved.defaults[kind]
+        job.change(f"it names no module; {name} is the one that {kind} uses then")
+        moved.default_module = moved.default_module or name
+        if name != moved.default_module:
+            job.change(
+                f"if it is to call /probe of this exporter, add `module: [{name}]` to its params: without a "
+                f"module, {moved.default_module} is used"
+            )
+    if name in moved.modules:
+        return name, Module(str(moved.modules[name]["scheme"]))
+    if name in BUILT_IN_MODULES:
+        return name, BUILT_IN_MODULES[name]
+    job.lose(f"its module {name} is not taken")
+    return None
+
+
+def _call(job: _Job, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """
+    Take the target of one call of the prober, from the labels before and after relabelling.
+    """
+    found = _module(job, after)
+    if found is None:
         return
-    for step in items(job, "relabel_configs"):
-        if isinstance(step, dict) and not _usual(step):
-            moved.left.append(
-                f"{where}: relabelling of {_shown(step)} can't be followed; look at its targets"
-            )
-    known = Module(str(module["scheme"])) if module is not None else BUILT_IN_MODULES[name]
-    shared = {key: value for key, value in (module or {}).items() if key not in {"scheme", "target"}}
-    before = len(moved.targets)
-    groups = [group for group in items(job, "static_configs") if isinstance(group, dict)]
-    groups += _from_files(where, job, moved, read)
-    groups += [{"targets": items(params, "target")}] if items(params, "target") else []
-    for group in groups:
-        labels = {str(key): str(value) for key, value in part(group, "labels").items()}
-        dropped = [label for label in labels if label.startswith("__")]
-        if dropped:
-            moved.left.append(f"{where}: labels {', '.join(dropped)} are Prometheus's own")
-        own = {label: value for label, value in labels.items() if label not in dropped}
-        for target in items(group, "targets"):
-            _target(where, str(target), known, own, shared, moved)
-    moved.taken.append(f"{where}: {len(moved.targets) - before} targets, module {name}")
-    for key in job:
-        if key.endswith(_DISCOVERY) and key not in {"file_sd_configs", "static_configs"}:
-            moved.left.append(
-                f"{where}: {key}: who is found there is not known here; see the section `discover`, or keep "
-                "the job and let it ask /probe of this exporter"
-            )
-
-
-def _target(
-    where: str,
-    text: str,
-    module: Module,
-    labels: Mapping[str, str],
-    settings: Mapping[str, Any],
-    moved: Moved,
-) -> None:
+    name, module = found
+    text = job.moved.fixed.get(name) or after.get("__param_target", "")
+    if not text:
+        job.lose("its calls name no target: there is none in params, and no relabelling makes one")
+        return
+    address, form = after.get("__address__", ""), SCHEMES[module.scheme].form
+    if form is Form.PATH and address:
+        job.change(f"{text} is on the host of {address}: run this exporter there")
+    own = {
+        label: value
+        for label, value in after.items()
+        if not label.startswith("__")
+        and (label, value) not in {("job", job.name), ("target", text)}
+        and label != "instance"
+    }
+    # Then what stands in `targets` is the exporter, and one call says all.
+    if text in {job.moved.fixed.get(name), job.labels.get("__param_target")}:
+        first = job.fixed.setdefault((name, text), own)
+        if first != own:
+            job.change(f"{text}: the labels are those of the first exporter, not those of {address}")
+        if first is not own:
+            return
+    settings = {
+        key: value
+        for key, value in job.moved.modules.get(name, {}).items()
+        if key not in {"scheme", "target"}
+    }
+    if form is Form.HOST and after.get("__param_hostname"):
+        settings.setdefault("server_name", after["__param_hostname"])
+    group = job.groups.setdefault(name, Group(job.where, f", module {name}"))
+    instance = after.get("instance", "")
+    shown = "" if instance in {text, address, before.get("__address__", "")} else instance
     try:
-        url = url_in(module, text)
-    except TargetError as error:
-        moved.left.append(f"{where}: {error}")
+        patterns = without_braces(text) if form is Form.PATH else [text]
+        urls = [url_in(module, _secure(job, name, one)) for one in patterns]
+    except (TargetError, MoveError) as error:
+        job.lose(str(error))
         return
-    moved.add(url, labels, settings)
+    if patterns != [text]:
+        job.change(
+            f"{text}: braces are written out as targets; a call of /probe of this exporter can't have them"
+        )
+    for url in urls:
+        job.moved.add(group, url, own, settings, shown)
 
 
-def _from_files(where: str, job: Mapping[str, Any], moved: Moved, read: Read) -> list[dict[str, Any]]:
+_PAGE = re.compile(
+    r"(?:http://)?(?P<host>[^/?#]*?)(?::(?P<port>[0-9]+))?(?:[/?#].*)?", re.DOTALL | re.IGNORECASE
+)
+
+
+def _secure(job: _Job, module: str, text: str) -> str:
+    """
+    Return a target with https:// where blackbox_exporter asks for a page without TLS, on the usual port.
+
+    Raises TargetError for another port, which has no certificate, or nobody knows where.
+    """
+    text = text.strip()
+    if module not in job.moved.pages or ("://" in text and not text.lower().startswith("http://")):
+        return text
+    found = _PAGE.fullmatch(text)
+    if found is None or found["port"] not in {None, "80", "443"}:
+        raise TargetError(
+            f"{text!r} is not encrypted, being probed over http:// with module {module}: it has no "
+            "certificate; if it does, write https://HOST:PORT"
+        )
+    job.pages[text] = None
+    return f"https://{found['host']}"
+
+
+def _files(where: str, pattern: str, moved: Moved, read: Read) -> list[tuple[str, str]]:
+    """
+    Return name and text of the files that a pattern matches; that there are none is told.
+    """
+    try:
+        found = read(pattern)
+    except OSError as error:
+        moved.left.append(f"{where}: {pattern} can't be read: {error.strerror}")
+        return []
+    if not found:
+        moved.left.append(f"{where}: no file is {pattern}")
+    return found
+
+
+def _from_files(job: _Job, read: Read) -> list[dict[str, Any]]:
     """
     Return the groups in the files of `file_sd_configs`.
     """
     groups: list[dict[str, Any]] = []
-    for discovery in items(job, "file_sd_configs"):
-        for pattern in items(discovery, "files"):
-            try:
-                found = read(str(pattern))
-            except OSError as error:
-                moved.left.append(f"{where}: {pattern} can't be read: {error.strerror}")
-                continue
-            if not found:
-                moved.left.append(f"{where}: no file is {pattern}")
+    for discovery in items(job.job, "file_sd_configs"):
+        for pattern in map(str, items(discovery, "files")):
+            found = _files(job.where, pattern, job.moved, read)
             for file, text in found:
-                groups += [group for group in list_in(text, file) if isinstance(group, dict)]
-            moved.changes.append(
-                f"{where}: the targets of {pattern} as they are now; to follow it, use `discover: files`"
-            )
+                groups += [
+                    {**group, "labels": {**part(group, "labels"), "__meta_filepath": file}}
+                    for group in list_in(text, file)
+                    if isinstance(group, dict)
+                ]
+            if found:
+                job.change(f"the targets of {pattern} as they are now; to follow it, use `discover: files`")
     return groups
-
-
-def _usual(step: Mapping[str, Any]) -> bool:
-    """
-    Return True for the steps that every job of a prober has: target to parameter, parameter to instance.
-    """
-    target, source = str(step.get("target_label", "")), items(step, "source_labels")
-    replacement = str(step.get("replacement", "$1"))
-    plain = step.get("action", "replace") == "replace" and step.get("regex", "(.*)") in {"(.*)", ".*"}
-    if target == "__address__" and not source:
-        return True
-    moves = {
-        ("__address__", "__param_target"),
-        ("__param_target", "instance"),
-        ("__param_target", "target"),
-        ("__address__", "instance"),
-    }
-    return plain and replacement == "$1" and len(source) == 1 and (str(source[0]), target) in moves
-
-
-def _shown(step: Mapping[str, Any]) -> str:
-    source = ", ".join(map(str, items(step, "source_labels"))) or str(step.get("action", "replace"))
-    return f"{source} to {step.get('target_label', '?')}"

@@ -152,7 +152,12 @@ def test_targets_of_jobs_keep_their_labels() -> None:
     With the settings of their module; labels with a meaning here get a name of their own.
     """
     found = jobs(
-        job("web", "https://a.example.com/page", "b.example.com:8443", labels={"team": "x", "job": "y"}),
+        job(
+            "web",
+            "https://a.example.com/page",
+            "https://b.example.com:8443",
+            labels={"team": "x", "job": "y"},
+        ),
         job("mail", file_sd_configs=[{"files": ["a.json"]}]),
     )
     first, second, mail = found.targets
@@ -168,19 +173,24 @@ def test_targets_of_jobs_keep_their_labels() -> None:
     ("made", "words"),
     [
         (job("ping", "a"), "its module ping is not taken"),
-        (job("web", "http://a.example.com"), "is not encrypted"),
+        (job("web", "http://a.example.com:8080"), "is not encrypted"),
+        (job("web", "a.example.com:8443"), "is not encrypted"),
         (job("web", "a", consul_sd_configs=[{}]), "consul_sd_configs: who is found there"),
+        (
+            job("web", "a", relabel_configs=[*USUAL, {"action": "shuffle", "source_labels": ["x"]}]),
+            "target a: relabelling can't be followed: shuffle of x: the action is not known",
+        ),
         (
             job(
                 "web",
                 "a",
-                relabel_configs=[*USUAL, {"source_labels": ["x"], "target_label": "y", "regex": "z"}],
+                relabel_configs=[*USUAL, {"source_labels": ["x"], "regex": r"\pL", "action": "drop"}],
             ),
-            "relabelling of x to y can't be followed",
+            "target a: relabelling can't be followed: drop of x: its expression",
         ),
+        (job("web", "a", relabel_configs=[]), "its calls name no target"),
         ({"job_name": "node", "static_configs": [{"targets": ["a:9100"]}]}, "it scrapes no prober"),
-        ({"job_name": "x", "metrics_path": "/probe"}, "it names no module"),
-        (job("web", "a", labels={"__scheme__": "x"}), "labels __scheme__ are Prometheus's own"),
+        ({"job_name": "x", "metrics_path": "/probe"}, "its calls name no target"),
     ],
 )
 def test_what_can_not_be_followed_is_said(made: Mapping[str, Any], words: str) -> None:
@@ -188,6 +198,216 @@ def test_what_can_not_be_followed_is_said(made: Mapping[str, Any], words: str) -
     Never guessed.
     """
     assert any(words in line for line in jobs(made).left)
+
+
+def relabelled(*steps: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """
+    The usual steps, with others before them.
+    """
+    return [*steps, *USUAL]
+
+
+def test_relabelling_is_followed() -> None:
+    """
+    What it drops is told with the step; targets, modules, labels and names are what it makes of them.
+    """
+    by_address = {"source_labels": ["__address__"]}
+    found = jobs(
+        job(
+            "web",
+            *("https://keep.example.com", "https://drop.example.com"),
+            relabel_configs=relabelled({**by_address, "regex": ".*drop.*", "action": "drop"}),
+        ),
+        job(
+            "web",
+            "c.example.com;shop",
+            relabel_configs=[
+                {
+                    **by_address,
+                    "regex": "(.*);(.*)",
+                    "replacement": "https://$1",
+                    "target_label": "__param_target",
+                },
+                {**by_address, "regex": "(.*);(.*)", "replacement": "${2}", "target_label": "instance"},
+                USUAL[2],
+            ],
+        ),
+        {
+            **job("web", "d:636", labels={"about": "ldap"}),
+            "relabel_configs": relabelled({"source_labels": ["about"], "target_label": "__param_module"}),
+        },
+    )
+    assert [(one["url"], one.get("name"), one.get("labels")) for one in found.targets] == [
+        ("https://keep.example.com", None, None),
+        ("https://c.example.com", "shop", None),
+        ("tls://d:636", None, {"about": "ldap"}),
+    ]
+    told = list(found.lines())
+    assert "taken: job job-web: 1 target, module web" in told
+    assert (
+        "changes: job job-web: not taken, as its relabelling drops them (drop of __address__): "
+        "https://drop.example.com"
+    ) in told
+    assert found.left == []
+
+
+def test_a_share_of_the_targets_is_said_to_be_one() -> None:
+    """
+    What hashmod leaves to another Prometheus is left out here, and told.
+    """
+    targets = [f"https://h{number}.example.com" for number in range(8)]
+    by_hash = {"source_labels": ["__address__"], "modulus": 2, "target_label": "__tmp", "action": "hashmod"}
+    keep = {"source_labels": ["__tmp"], "regex": "0", "action": "keep"}
+    found = jobs(job("web", *targets, relabel_configs=relabelled(by_hash, keep)))
+    taken = {one["url"] for one in found.targets}
+    assert 0 < len(taken) < 8
+    (line,) = found.left
+    assert "hashmod (keep of __tmp)" in line
+    assert all((target in line) == (target not in taken) for target in targets)
+
+
+def test_pages_without_tls_are_taken_with_it_or_left_and_told() -> None:
+    """
+    blackbox_exporter asks for them over HTTP, whether they say so or have no scheme.
+    """
+    found = jobs(
+        job("web", "http://a", "b", "c:80/x", "HTTP://d:80", "https://e:8443", "f:8080", "http://g:81")
+    )
+    assert [one["url"] for one in found.targets] == [
+        *("https://a", "https://b", "https://c", "https://d", "https://e:8443"),
+    ]
+    assert any("taken as https://: http://a, b, c:80/x, HTTP://d:80; remove" in one for one in found.changes)
+    assert len(found.left) == 2
+    assert all("is not encrypted" in line for line in found.left)
+
+
+SSL = """default_module: https
+modules:
+  https: {prober: https}
+  file: {prober: file}
+  fixed: {prober: file, target: "/etc/{a,b}.pem"}
+  kubernetes: {prober: kubernetes}
+"""
+
+
+def test_the_exporter_is_no_target_and_calls_without_a_module_have_one() -> None:
+    """
+    As the documentation of ssl_exporter has its jobs; braces are written out.
+    """
+    found = Moved()
+    blackbox.of_ssl_exporter(SSL, found)
+
+    def asking(module: str, *targets: str, **more: Any) -> dict[str, Any]:
+        params = {"module": [module]} | ({"target": list(targets)} if targets else {})
+        static = [{"targets": ["127.0.0.1:9219"], "labels": {"team": "x"}}]
+        return {
+            "job_name": module,
+            "metrics_path": "/probe",
+            "params": params,
+            "static_configs": static,
+            **more,
+        }
+
+    nodes = {"static_configs": [], "kubernetes_sd_configs": [{"role": "node"}]}
+    usual = job("", "a:443", "http://b")
+    del usual["params"]
+    domain = {**usual, "job_name": "d", "static_configs": [{"targets": ["example.com"]}]}
+    domain["relabel_configs"] = [*USUAL[:2], {"target_label": "__address__", "replacement": "d:9222"}]
+    ssl = {**usual, "relabel_configs": [*USUAL[:2], {"target_label": "__address__", "replacement": "s:1"}]}
+    two = [{"targets": ["s:9219"], "labels": {"team": "x"}}, {"targets": ["t:9219"], "labels": {"team": "y"}}]
+    made = [
+        asking("file", "/etc/**/*.{crt,p{em,7b}}"),
+        asking("kubernetes", "kube-system/*", static_configs=two),
+        asking("fixed"),
+    ]
+    made += [asking("file", "/k/*.crt", **nodes), ssl, domain]
+    prometheus.jobs(yaml.safe_dump({"scrape_configs": made}), found, lambda _: [])
+    assert [one["url"] for one in found.targets] == [
+        *(
+            "file:///etc/**/*.crt",
+            "file:///etc/**/*.pem",
+            "file:///etc/**/*.p7b",
+            "kubernetes://kube-system/*",
+        ),
+        *("file:///etc/a.pem", "file:///etc/b.pem", "file:///k/*.crt", "https://a:443", "domain:example.com"),
+    ]
+    assert found.targets[0]["labels"] == {"team": "x"}
+    told = list(found.lines())
+    first = "the labels are those of the first exporter"
+    nodes_only = "/k/*.crt is on the host of each that kubernetes_sd_configs finds: run this exporter there"
+    for line in (
+        f"changes: job kubernetes: kube-system/*: {first}, not those of t:9219",
+        "taken: job kubernetes: 1 target, module kubernetes",
+        "taken: job file: 3 targets, module file",
+        "taken: default module https: as probe.default_module",
+        f"changes: job file: {nodes_only}",
+    ):
+        assert line in told
+    assert "target" not in found.modules["fixed"]
+    assert any("its target /etc/{a,b}.pem: a module has one target here" in line for line in found.left)
+    assert any("'http://b' is not encrypted" in line for line in found.left)
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "words"),
+    [
+        ("blackbox", "scrape_configs: []", "it has no `modules`; it looks like a file for --prometheus"),
+        (
+            "prometheus",
+            MODULES,
+            "has no `scrape_configs` or `scrape_config_files`; it looks like a file",
+        ),
+        ("blackbox", SSL, "it looks like one of ssl_exporter: give it as --ssl-exporter"),
+        ("ssl-exporter", MODULES, "it looks like one of blackbox_exporter: give it as --blackbox"),
+        ("x509", "domains: [a]", "it looks like a file for --domains"),
+        ("domains", "global: {}", "it has no `domains`"),
+        ("prometheus", "", "is empty"),
+    ],
+)
+def test_a_file_of_another_kind_is_said_to_be_one(
+    flag: str, text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    With the flag that it is for, as far as it shows.
+    """
+    (tmp_path / "given.yml").write_text(text, encoding="utf-8")
+    assert main.main(["migrate", f"--{flag}", str(tmp_path / "given.yml")]) == 2
+    out, err = capsys.readouterr()
+    assert words in err
+    assert not out
+
+
+def test_where_nothing_is_taken_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    And the exit status says so.
+    """
+    (tmp_path / "p.yml").write_text("scrape_configs: []", encoding="utf-8")
+    made = tmp_path / "expiry.yml"
+    assert main.main(["migrate", "--prometheus", str(tmp_path / "p.yml"), "--output-file", str(made)]) == 1
+    assert "nothing could be taken" in capsys.readouterr().err
+    assert not made.exists()
+
+
+def test_the_default_module_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    As the reader of the configuration has it; not where its module is refused.
+    """
+    (tmp_path / "s.yml").write_text(SSL, encoding="utf-8")
+    made = tmp_path / "expiry.yml"
+    command = ["migrate", "--ssl-exporter", str(tmp_path / "s.yml"), "--output-file", str(made), "--force"]
+    main.main(command)
+    assert reader.load(str(made), {}).default_module == "https"
+    capsys.readouterr()
+    wrong = "default_module: a.b\nmodules: {a.b: {prober: tcp, timeout: soon}, c: {prober: tcp}}"
+    (tmp_path / "s.yml").write_text(wrong, encoding="utf-8")
+    assert main.main(command) == 1
+    assert reader.load(str(made), {}).default_module == ""
+    told = capsys.readouterr().err
+    assert "left out: module a.b: 'soon' is not a duration" in told
+    assert "left out: default module a.b: it is not taken" in told
+    assert "taken: module a.b" not in told
 
 
 def test_domains_sources_and_paths() -> None:
@@ -222,10 +442,54 @@ hostPathsExporter: {daemonSets: {cp: {watchFiles: [/c.pem], watchKubeconfFiles: 
     assert urls == [
         *("domain:example.com", "domain:example.org"),
         *("tls://a:636", "https://b:443", "dtls://c:4433", "file:///etc/ssl/a.pem", "smtp://d:25"),
-        *("file:///a.pem", "file:///b/*", "kubernetes://"),
-        *("kubernetes://shop", "file:///c.pem", "file:///k.conf"),
+        *("file:///a.pem", "file:///b/*", "kubernetes://*/*"),
+        *("kubernetes://shop/*", "file:///c.pem", "file:///k.conf"),
     ]
     assert any("gopher://e" in line for line in found.left)
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("secretsExporter: {enabled: true}", {"kubernetes://*/*": {}}),
+        (
+            "secretsExporter: {includeNamespaces: [prod, stage]}",
+            {"kubernetes://prod/*": {}, "kubernetes://stage/*": {}},
+        ),
+        (
+            (
+                "secretsExporter:\n  includeLabels: [a=b, c]\n  excludeLabels: [d=e, f]\n"
+                "  secretTypes: [{type: kubernetes.io/tls, key: tls.crt}]\n  excludeNamespaces: [kube-system]"
+            ),
+            {"kubernetes://*/*": {"types": ["kubernetes.io/tls"], "selector": "a=b,c,d!=e,!f"}},
+        ),
+        (
+            "--debug\n--watch-kube-secrets --kubeconfig /k\n--secret-type=Opaque:k --include-label a=b",
+            {"kubernetes://*/*": {"kubeconfig": "/k", "types": ["Opaque"], "selector": "a=b"}},
+        ),
+        ("secretsExporter: {enabled: false}\nhostPathsExporter: {}", {}),
+    ],
+)
+def test_secrets_of_a_cluster(text: str, targets: dict[str, Any], tmp_path: Path) -> None:
+    """
+    Each as a pattern that the reader takes, with what narrows it; each of these is told.
+    """
+    found = Moved()
+    others.x509(text, found)
+    assert {one["url"]: one.get("kubernetes", {}) for one in found.targets} == targets
+    (tmp_path / "values").write_text(text, encoding="utf-8")
+    made = tmp_path / "expiry.yml"
+    (tmp_path / "k").touch()
+    main.main(["migrate", "--x509", str(tmp_path / "values"), "--output-file", str(made)])
+    told = "\n".join(found.lines())
+    for url, settings in targets.items():
+        assert f"taken: Secrets of {url}: 1 target" in told
+        assert url in {target.url.text for target in reader.load(str(made), {}).targets}
+        if "types" in settings:
+            assert f"taken: types of Secrets as kubernetes.types: {settings['types'][0]}" in told
+        if "selector" in settings:
+            assert f"taken: labels of Secrets as kubernetes.selector: {settings['selector']}" in told
+    assert ("left out: excluded namespaces kube-system" in told) == ("kube-system" in text)
 
 
 @pytest.mark.parametrize("text", ["[1", "- a\n", "modules: {a: [1]}", "a: *b", "\t- x"])

@@ -1,0 +1,33 @@
+"""
+The configuration of `init`: also what stands in it as a comment is accepted.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from exporter.cli import main
+
+
+def test_every_commented_target_is_accepted_when_uncommented(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    By the command that the file itself names, each alone and all together.
+    """
+    file = tmp_path / "expiry.yml"
+    assert main.main(["init", "--output-file", str(file)]) == 0
+    text = file.read_text("utf-8")
+    commented = re.compile(r"^  # (- .*(?:\n  #   .*)*)", re.MULTILINE)
+    found = commented.findall(text)
+    assert any("kubernetes://*/*" in one for one in found)
+    assert len(found) == text.count("\n  # - ")
+    texts = [
+        text.replace(f"  # {one}", f"  {one.replace(chr(10) + '  # ', chr(10) + '  ')}") for one in found
+    ]
+    texts.append(re.sub(r"^  # (- |  )", r"  \1", text, flags=re.MULTILINE))
+    for one in texts:
+        assert one != text
+        file.write_text(one, encoding="utf-8")
+        assert main.main([f"--config.file={file}", "--config.check"]) == 0, capsys.readouterr()

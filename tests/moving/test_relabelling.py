@@ -1,0 +1,91 @@
+"""
+Relabelling against Prometheus's own: `promtool check service-discovery` does what a server does.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.moving.relabelling import DroppedError, FollowError, relabelled
+
+ADDRESS = {"source_labels": ["__address__"]}
+
+STEPS: list[dict[str, Any]] = [
+    {
+        **ADDRESS,
+        "regex": "(?i)(?P<host>[a-z.0-9]+);(.*)",
+        "target_label": "two",
+        "replacement": "${host}-$2-$2x$$",
+    },
+    {**ADDRESS, "regex": "nothing", "target_label": "team", "replacement": "never"},
+    {"source_labels": ["none"], "target_label": "team"},
+    {"source_labels": ["dc", "none", "job"], "separator": "/", "target_label": "joined"},
+    {"source_labels": ["dc"], "regex": "(.+)", "target_label": "in_$1", "replacement": "yes"},
+    {"target_label": "always", "replacement": "constant"},
+    {"target_label": "always_dc", "replacement": "a${1}b${9}c"},
+    {"source_labels": ["dc"], "target_label": "upper", "action": "uppercase"},
+    {"source_labels": ["upper"], "target_label": "lower", "action": "Lowercase"},
+    {**ADDRESS, "modulus": 7, "target_label": "share", "action": "hashmod"},
+    {"regex": "in_(.+)", "replacement": "mapped_${1}", "action": "labelmap"},
+    {"regex": "joined|al.*c", "action": "labeldrop"},
+    {**ADDRESS, "regex": "drop", "action": "drop"},
+    {**ADDRESS, "regex": ".*\\.example.*|drop.*|\\d+|a\nb", "action": "keep"},
+    {"source_labels": ["dc"], "target_label": "other", "action": "dropequal"},
+    {"source_labels": ["same"], "target_label": "dc", "action": "keepequal"},
+    {"regex": "__.*|job|instance|dc|two|upper|lower|share|mapped_.*|always", "action": "labelkeep"},
+    {"source_labels": ["__param_target", "__address__"], "target_label": "__param_target"},
+]
+
+GROUPS = [
+    {
+        "targets": ["a.example.com;shop", "drop", "dropped.not", "no", "17", "é.example.com"],
+        "labels": {"dc": "North", "same": "North", "team": "x"},
+    },
+    {"targets": ["equal.example.com"], "labels": {"dc": "s", "other": "s", "same": "s"}},
+    {"targets": ["unequal.example.com"], "labels": {"dc": "s", "same": "t"}},
+]
+
+
+def test_each_action_is_that_of_prometheus(tmp_path: Path) -> None:
+    """
+    The labels of targets that stay, and which are dropped.
+    """
+    job = {
+        "job_name": "probe",
+        "metrics_path": "/probe",
+        "params": {"target": ["t"]},
+        "static_configs": GROUPS,
+        "relabel_configs": STEPS,
+    }
+    file = tmp_path / "prometheus.yml"
+    file.write_text(json.dumps({"scrape_configs": [job]}), encoding="utf-8")
+    # It waits for the whole time, in case that more is found.
+    command = ["promtool", "check", "service-discovery", "--timeout=1s", str(file), "probe"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    theirs = json.loads(done.stdout)
+    assert len(theirs) == 8
+    dropped = 0
+    for one in theirs:
+        try:
+            ours = relabelled(one["discoveredLabels"], STEPS)
+        except DroppedError:
+            ours = {}
+            dropped += 1
+        # Some versions add the port afterwards, and the instance is made of it.
+        for label in ("__address__", "instance"):
+            one["labels"].pop(label, None)
+            ours.pop(label, None)
+        assert ours == one["labels"], one["discoveredLabels"]
+    assert dropped == 4
+
+
+@pytest.mark.parametrize("regex", ["(", "[[:alpha:]]+", r"\pL", r"\Qa\E", "(?U)a", "[a&&b]", "(?<n>a)"])
+def test_an_expression_that_python_reads_in_another_way_is_refused(regex: str) -> None:
+    """
+    With what the step is.
+    """
+    with pytest.raises(FollowError, match=r"^keep of __address__: its expression"):
+        relabelled({"__address__": "a"}, [{**ADDRESS, "regex": regex, "action": "keep"}])
