@@ -142,9 +142,9 @@ class Discovery:
     @property
     def incomplete(self) -> bool:
         """
-        True while there is a source that was not tried yet and has no list from before.
+        True while there is a source that has no list, not even one from before.
         """
-        return any(feed.success is None and not feed.text for feed in self.feeds.values())
+        return any(not feed.text for feed in self.feeds.values())
 
     def configure(self, config: Config) -> None:
         """
