@@ -279,7 +279,8 @@ class Discovery:
         wait: float | None = 0.0
         feed.took = 0.0
         now = self._network.clock()
-        context = Context(self._network, now, feed.remembered, feed.config.directory)
+        before = tuple(one for one in feed.kept.found if key_of(one) not in feed.kept.missing)
+        context = Context(self._network, now, feed.remembered, before, feed.config.directory)
         try:
             async with asyncio.timeout(timeout):
                 try:
