@@ -2,9 +2,11 @@
 The interface of sources: what each of them gets, and what it gives.
 """
 
+import glob
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from exporter.model.issuance import Issuance
 from exporter.net.network import Network
@@ -71,6 +73,15 @@ class SourceError(Exception):
         self.retry_after = retry_after
         self.listing = listing
         self.steady = steady
+
+
+def file_url(path: str) -> str:
+    """
+    Return the URL of exactly the file at this path: what the prober takes for a pattern is escaped.
+
+    acme.sh names the directory of a wildcard certificate `*.example.com_ecc`.
+    """
+    return f"file://{quote(glob.escape(path), errors='surrogateescape')}"
 
 
 def in_part(failures: Sequence[str], listing: Listing | None, *, steady: bool = False) -> SourceError:

@@ -8,10 +8,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from exporter import formats
-from exporter.discovery.base import Context, Found, Listing, Source, SourceError, in_part
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError, file_url, in_part
 from exporter.discovery.threads import in_thread
 from exporter.formats.parsed import ParseContext
 from exporter.model.errors import ProbeError
@@ -120,7 +119,7 @@ def _in_store(path: Path, notes: Notes) -> Iterator[Found]:
 
 
 def _url(path: Path) -> str:
-    return f"file://{quote(str(path))}"
+    return file_url(str(path))
 
 
 def _inside(path: Path, pattern: str) -> list[Path]:

@@ -15,6 +15,8 @@ from exporter.discovery.base import Found, Listing, SourceError
 from exporter.discovery.stores import listed
 from exporter.discovery.targets import made
 from exporter.model.policies import DAY
+from exporter.net.file_threads import Progress
+from exporter.probes.files.glob import search
 from tests.formats.samples import acme_json, leaf, traefik_entry
 from tests.support.certificates import NOW
 
@@ -89,6 +91,31 @@ def test_acme_sh_says_when_it_renews(tmp_path: Path) -> None:
     assert known[:2] == ("www.example.com_ecc/fullchain.cer", "acme")
     assert known[2] is not None
     assert known[2] > 0
+
+
+def test_a_name_with_the_signs_of_a_pattern_is_that_file_alone(tmp_path: Path) -> None:
+    """
+    As acme.sh names the directory of a wildcard certificate. Each target has one file, as it is on disk.
+    """
+    paths = [
+        "acme/*.wild.test_ecc/fullchain.cer",
+        "acme/www.wild.test_ecc/fullchain.cer",
+        "lego/certificates/weird name*[x]é?.crt",
+        "lego/certificates/weird name-xé-.crt",
+        "lego/certificates/%41#[!a].crt",
+        "lego/certificates/Ab.crt",
+        "lego/certificates/not-utf8-\udcff*.crt",
+        "[a-z]/acme.json",
+    ]
+    for path in paths[:-1]:
+        write(tmp_path / path, leaf().chain_pem)
+    write(tmp_path / paths[-1], acme_json(traefik_entry("a", leaf().pem)))
+    listing = listed([str(tmp_path / name) for name in ("acme", "lego", "[a-z]")])
+    config = parse(b"discover: [{stores: /x}]", "expiry.yml", {})
+    targets = made(listing.found, config.discover[0], config).targets
+    read = sorted(found for target in targets for found in search(target.url.path, Progress()).paths)
+    assert len(targets) == len(paths)
+    assert read == sorted(str(tmp_path / path) for path in paths)
 
 
 def test_the_other_clients_are_known_by_their_directories(tmp_path: Path) -> None:
