@@ -161,7 +161,9 @@ def test_bind_gives_the_zone_to_who_has_the_key(form: str, tmp_path: Path, serve
         f"is in the zone at 127.0.0.1:{port}, and speaks TLS on port {server.port}"
     )
     told = "zone example.test:"
+    nowhere = "to a name for which this host finds no address: outside.example.test -> cdn.invalid"
     assert sorted(listing.notes) == [
+        f"{told} aliases (CNAME) out of the zone {nowhere}",
         f"{told} aliases (CNAME) that lead in a circle, or too far: loop.example.test, pool.example.test",
         f"{told} names with an underscore are no hosts: _acme-challenge.example.test, a_b.example.test",
         "zone example.test: wildcards have no name that could be asked for: *.apps.example.test",
@@ -232,6 +234,25 @@ def test_a_zone_file_and_its_includes_tried_once_a_day(tmp_path: Path, server: S
     others: tuple[object, ...] = ([], {"www.deep.example.test 1": 5})
     for other in others:
         assert run(settings, other)[0].found == run(settings)[0].found
+
+
+def test_an_alias_out_of_the_zone_is_looked_up_as_this_host_does_it(tmp_path: Path, server: Server) -> None:
+    """
+    By the name in the zone, or else by the one that it leads to: /etc/hosts has that without a final dot.
+    """
+    records = "gw CNAME front\nfront CNAME localhost.\n" + "".join(
+        f"{name} CNAME none.invalid.\n" for name in "abcd"
+    )
+    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
+    listing, _ = run(settings)
+    assert [one.url for one in listing.found] == [
+        f"tls://{name}.example.test:{server.port}" for name in ("front", "gw")
+    ]
+    (note,) = listing.notes
+    assert note.partition("no address: ")[2] == (
+        "a.example.test -> none.invalid, b.example.test -> none.invalid, c.example.test -> none.invalid "
+        "and 1 more"
+    )
 
 
 @pytest.mark.parametrize(
