@@ -102,6 +102,14 @@ class Feed:
         return self.entry.name or self.entry.source
 
     @property
+    def kept_targets(self) -> int:
+        """
+        Targets that the source does not list any more, and that are kept.
+        """
+        missing = self.kept.missing
+        return sum(key_of(found) in missing for found, _ in self.made.by_found.values()) if missing else 0
+
+    @property
     def left_out(self) -> int:
         """
         Targets above the limit, and those that can't be targets.
@@ -362,7 +370,7 @@ class Discovery:
             logger.warning(
                 "a source lists far fewer targets than before: those that it lost are kept until it has "
                 "not listed them for a day",
-                extra=fields(source=feed.name, kept=len(feed.kept.missing), targets=len(feed.kept.found)),
+                extra=fields(source=feed.name, kept=feed.kept_targets, targets=len(feed.made.targets)),
             )
         if feed.kept.above and not before.above:
             logger.warning(

@@ -1,8 +1,8 @@
 """
 Reads a DNS zone, by transfer (RFC 5936) or from a file (RFC 1035 section 5): its names with addresses.
 
-It runs in a process of its own: see `apart`. Each line of its answer is `+name address...`, `>name other` for an
-alias that leads out of the zone to another name (without its final dot), or `#` and a note for a person.
+It runs in a process of its own: see `apart`. Each line of its answer is `+name address...`; `>name other`
+for an alias that leads out of the zone to another name, without its final dot; or `#` and a note for people.
 """
 
 import json

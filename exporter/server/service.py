@@ -455,7 +455,7 @@ class Service:
                 families.DISCOVERY_SUCCESS: feed.success,
                 families.DISCOVERY_TIME: feed.succeeded_at,
                 families.DISCOVERY_TARGETS: len(feed.made.targets),
-                families.DISCOVERY_KEPT: len(feed.kept.missing) or None,
+                families.DISCOVERY_KEPT: feed.kept_targets or None,
                 families.DISCOVERY_LEFT_OUT: feed.left_out or None,
             }
             for family, value in values.items():

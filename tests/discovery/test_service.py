@@ -93,3 +93,23 @@ async def test_a_change_of_a_list_is_in_a_later_scrape(tmp_path: Path) -> None:
         assert len(service.discovery.targets) >= 1
         await until(lambda: len(service.discovery.targets) == 2)
         assert len((await service.scrape(5)).targets) == 2
+
+
+async def test_only_targets_are_counted_as_kept(tmp_path: Path) -> None:
+    """
+    What never could be one is no target that is kept either: the two figures fit.
+    """
+    good = [f"file://{tmp_path}/{number}.pem" for number in range(24)]
+    configured(tmp_path, *good, *(f"https://*.{number}.example" for number in range(6)))
+    async with serving(tmp_path) as service:
+        await until(lambda: len(service.discovery.targets) == 24)
+        assert "expiry_discovery_kept_targets" not in service.text(await service.scrape(5))
+        (tmp_path / "sd.json").write_text("[]")
+        (feed,) = service.discovery.feeds.values()
+        await until(lambda: bool(feed.kept.missing))
+        text = service.text(await service.scrape(5))
+        for line in (
+            'expiry_discovery_kept_targets{source="files"} 24.0',
+            'expiry_discovery_targets{source="files"} 24.0',
+        ):
+            assert f"{line}\n" in text
