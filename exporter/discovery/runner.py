@@ -287,8 +287,7 @@ class Discovery:
         wait: float | None = 0.0
         feed.took = 0.0
         now = self._network.clock()
-        before = tuple(one for one in feed.kept.found if key_of(one) not in feed.kept.missing)
-        context = Context(self._network, now, feed.remembered, before, feed.config.directory)
+        context = Context(self._network, now, feed.remembered, feed.kept.listed, feed.config.directory)
         try:
             async with asyncio.timeout(timeout):
                 try:
@@ -317,7 +316,7 @@ class Discovery:
         level = logging.WARNING if feed.success is not False else logging.DEBUG
         logger.log(
             level,
-            "a source can't be read: its targets are those of before",
+            "a source can't be read, or not all of it: what could not be read keeps its targets of before",
             extra=fields(source=feed.name, targets=len(feed.made.targets), cause=cause),
         )
         feed.success, feed.failure = False, cause
@@ -335,7 +334,7 @@ class Discovery:
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
             listed = same_objects(before, listing.found)
             if listing.unchanged:
-                listed = (one for one in before.found if key_of(one) not in before.missing)
+                listed = iter(before.listed)
             kept = settled(before, wanted(listed, entry.include, entry.exclude), entry.limit, now)
             return (
                 kept,
