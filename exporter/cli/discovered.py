@@ -49,7 +49,9 @@ async def _run(
         unread = [feed for feed in discovery.feeds.values() if timeout and not feed.success]
         for feed in unread:
             warn(_told(feed, timeout))
-        return replace(config, targets=discovery.targets), [f"discover: {feed.name}" for feed in unread]
+        rules = replace(config.coverage, unread=discovery.incomplete)
+        config = replace(config, targets=discovery.targets, coverage=rules)
+        return config, [f"discover: {feed.name}" for feed in unread]
     finally:
         await discovery.close()
         network.close()

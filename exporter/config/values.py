@@ -27,6 +27,10 @@ from exporter.model.urls import (
 )
 from exporter.yaml_lines import shown
 
+NAME_LIMIT = 300
+"""Characters of a name: the URL of the longest host (253) at any port, by any scheme, is one."""
+
+
 PASSWORD_LIMIT = 1024
 """Most bytes of a pass phrase that OpenSSL takes (PEM_BUFSIZE)."""
 
@@ -60,8 +64,8 @@ def name(value: Any) -> str:
     Return a name that can stand in a label, a page and a log. Raises TargetError, which is a ValueError.
     """
     text = _text(value)
-    if not text.strip() or len(text) > 200 or not text.isprintable():
-        raise TargetError("a name (without one, the URL) is 1 to 200 printable characters")
+    if not text.strip() or len(text) > NAME_LIMIT or not text.isprintable():
+        raise TargetError(f"a name (without one, the URL) is 1 to {NAME_LIMIT} printable characters")
     return text
 
 

@@ -2,9 +2,11 @@
 The interface of sources: what each of them gets, and what it gives.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import glob
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from exporter.model.issuance import Issuance
 from exporter.net.network import Network
@@ -73,6 +75,23 @@ class SourceError(Exception):
         self.steady = steady
 
 
+def file_url(path: str) -> str:
+    """
+    Return the URL of exactly the file at this path: what the prober takes for a pattern is escaped.
+
+    acme.sh names the directory of a wildcard certificate `*.example.com_ecc`.
+    """
+    return f"file://{quote(glob.escape(path), errors='surrogateescape')}"
+
+
+def in_part(failures: Sequence[str], listing: Listing | None, *, steady: bool = False) -> SourceError:
+    """
+    Return the error of a source some of whose places could not be read. `listing`: what the others gave.
+    """
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return SourceError(f"{failures[0]}{more}", listing=listing, steady=steady and listing is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """
@@ -84,6 +103,8 @@ class Context:
     """Seconds since the epoch at which this run began."""
     remembered: Any = None
     """`Listing.remember` of its last run; None at the first. It may come from an older version: check it."""
+    before: tuple[Found, ...] = ()
+    """What its last list had, as far as the element wants it: it stays where a part can't be read now."""
     directory: str = "."
     """The directory of the configuration file, to which paths are relative."""
     progress: Callable[[str], None] = lambda _: None

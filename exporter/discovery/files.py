@@ -1,7 +1,7 @@
 """
 Source `files`: Prometheus's file_sd format, JSON or YAML.
 
-Unchanged files cost a look at their status. A file with an error keeps the whole list as it was, as in
+Unchanged files cost a look at their status. A file with an error keeps its own targets of before, as in
 Prometheus, and is told.
 """
 
@@ -11,10 +11,11 @@ from glob import glob, has_magic
 from itertools import islice
 from typing import Any
 
-from exporter.discovery.base import Context, Found, Listing, Source, SourceError
-from exporter.discovery.sd import GroupError, targets
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError, in_part
+from exporter.discovery.sd import GroupError, is_of, targets
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
+from exporter.model.reasons import Reason
 from exporter.net.regular_files import read, stamp_of
 from exporter.yaml_lines import ConfigError
 from exporter.yaml_lines import read as read_yaml
@@ -35,18 +36,33 @@ async def run(paths: Sequence[str], context: Context) -> Listing:
     """
     Return the targets in the files. Raises SourceError.
     """
-    return await in_thread(lambda: _listed(paths, context.remembered))
+    return await in_thread(lambda: _listed(paths, context.remembered, context.before))
 
 
-def _listed(paths: Sequence[str], remembered: Any) -> Listing:
+def _listed(paths: Sequence[str], remembered: Any, before: Sequence[Found]) -> Listing:
     files, notes = _matching(paths)
     stamps = {path: (stamp_of(path) or b"").hex() for path in files}
     if remembered == stamps:
         return Listing(unchanged=True)
     found: list[Found] = []
+    missing: list[str] = []
+    failures: list[str] = []
     for path in files:
-        found += islice(_targets(path, notes), FOUND_LIMIT - len(found))
-    return Listing(tuple(found), tuple(notes), stamps)
+        try:
+            found += list(islice(_targets(path, notes), FOUND_LIMIT - len(found)))
+        except (ProbeError, GroupError) as error:
+            kept = [one for one in before if is_of(one, path)]
+            found += kept
+            gone = isinstance(error, ProbeError) and error.reason is Reason.FILE_NOT_FOUND
+            words = str(error) if isinstance(error, ProbeError) else f"{path}: {error}"
+            # One that never gave anything may be on other hosts only.
+            (missing if gone and not kept else failures).append(words)
+    if files and len(failures) + len(missing) == len(files):
+        raise in_part([*failures, *missing], None)
+    if failures:
+        # It remembers no stamps: with the same ones, the next run would take it for the whole list.
+        raise in_part(failures, Listing(tuple(found), (*missing, *notes)))
+    return Listing(tuple(found), (*missing, *notes), stamps)
 
 
 def _matching(paths: Sequence[str]) -> tuple[list[str], dict[str, None]]:
@@ -69,14 +85,11 @@ def _matching(paths: Sequence[str]) -> tuple[list[str], dict[str, None]]:
 
 
 def _targets(path: str, notes: dict[str, None]) -> Iterator[Found]:
-    try:
-        data, _ = read(path, SIZE_LIMIT)
-        groups = parsed(data, path)
-        yield from targets(groups, path, notes)
-    except ProbeError as error:
-        raise SourceError(error.detail) from None
-    except GroupError as error:
-        raise SourceError(f"{path}: {error}") from None
+    """
+    Yield the targets in a file. Raises ProbeError and GroupError.
+    """
+    data, _ = read(path, SIZE_LIMIT)
+    yield from targets(parsed(data, path), path, notes)
 
 
 def parsed(data: bytes, path: str) -> Any:

@@ -65,6 +65,16 @@ class Kept:
     above: int = 0
     """Targets above the limit, which were left out."""
 
+    @property
+    def listed(self) -> tuple[Found, ...]:
+        """
+        Those that the last run did list.
+        """
+        # Mostly all of them: at ten thousand, looking at each one takes milliseconds of the event loop.
+        if not self.missing:
+            return self.found
+        return tuple(one for one in self.found if key_of(one) not in self.missing)
+
 
 def wanted(found: Iterable[Found], include: Iterable[str], exclude: Iterable[str]) -> Iterator[Found]:
     """

@@ -102,6 +102,14 @@ class Feed:
         return self.entry.name or self.entry.source
 
     @property
+    def kept_targets(self) -> int:
+        """
+        Targets that the source does not list any more, and that are kept.
+        """
+        missing = self.kept.missing
+        return sum(key_of(found) in missing for found, _ in self.made.by_found.values()) if missing else 0
+
+    @property
     def left_out(self) -> int:
         """
         Targets above the limit, and those that can't be targets.
@@ -142,9 +150,9 @@ class Discovery:
     @property
     def incomplete(self) -> bool:
         """
-        True while there is a source that was not tried yet and has no list from before.
+        True while there is a source that has no list, not even one from before.
         """
-        return any(feed.success is None and not feed.text for feed in self.feeds.values())
+        return any(not feed.text for feed in self.feeds.values())
 
     def configure(self, config: Config) -> None:
         """
@@ -279,7 +287,7 @@ class Discovery:
         wait: float | None = 0.0
         feed.took = 0.0
         now = self._network.clock()
-        context = Context(self._network, now, feed.remembered, feed.config.directory)
+        context = Context(self._network, now, feed.remembered, feed.kept.listed, feed.config.directory)
         try:
             async with asyncio.timeout(timeout):
                 try:
@@ -308,7 +316,7 @@ class Discovery:
         level = logging.WARNING if feed.success is not False else logging.DEBUG
         logger.log(
             level,
-            "a source can't be read: its targets are those of before",
+            "a source can't be read, or not all of it: what could not be read keeps its targets of before",
             extra=fields(source=feed.name, targets=len(feed.made.targets), cause=cause),
         )
         feed.success, feed.failure = False, cause
@@ -326,7 +334,7 @@ class Discovery:
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
             listed = same_objects(before, listing.found)
             if listing.unchanged:
-                listed = (one for one in before.found if key_of(one) not in before.missing)
+                listed = iter(before.listed)
             kept = settled(before, wanted(listed, entry.include, entry.exclude), entry.limit, now)
             return (
                 kept,
@@ -361,7 +369,7 @@ class Discovery:
             logger.warning(
                 "a source lists far fewer targets than before: those that it lost are kept until it has "
                 "not listed them for a day",
-                extra=fields(source=feed.name, kept=len(feed.kept.missing), targets=len(feed.kept.found)),
+                extra=fields(source=feed.name, kept=feed.kept_targets, targets=len(feed.made.targets)),
             )
         if feed.kept.above and not before.above:
             logger.warning(

@@ -48,6 +48,13 @@ def targets(groups: Any, where: str, notes: dict[str, None]) -> Iterator[Found]:
             yield Found(url_for(address.strip(), scheme), f"group {number} of {where}", labels=kept)
 
 
+def is_of(found: Found, where: str) -> bool:
+    """
+    Return True when `targets` found it there.
+    """
+    return found.why.partition(" of ")[2] == where
+
+
 def url_for(address: str, scheme: str) -> str:
     """
     Return the URL of an address as Prometheus has it: a URL already, or `host:port` with `__scheme__`.

@@ -4,13 +4,13 @@ Source `stores`: what ACME clients keep on disk, with the time at which each cli
 certbot, acme.sh, lego, Caddy, Traefik and step are known by what their directories look like.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from exporter import formats
-from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError, file_url, in_part
 from exporter.discovery.threads import in_thread
 from exporter.formats.parsed import ParseContext
 from exporter.model.errors import ProbeError
@@ -39,27 +39,63 @@ async def run(paths: Sequence[str], context: Context) -> Listing:
     """
     Return a target for each certificate in the stores. Raises SourceError.
     """
-    return await in_thread(lambda: listed(paths, context.progress))
+    return await in_thread(lambda: listed(paths, context.before, context.progress))
 
 
-def listed(paths: Sequence[str], progress: Callable[[str], None] = lambda _: None) -> Listing:
+def listed(
+    paths: Sequence[str], before: Sequence[Found] = (), progress: Callable[[str], None] = lambda _: None
+) -> Listing:
     """
     Return a target for each certificate in the stores. Raises SourceError. Blocks.
+
+    Where a store can't be read, what was found there `before` stays. One that is not there, and never gave
+    anything, is a note: few hosts have all clients. If none can be read, that is an error.
     """
     notes: Notes = {}
     found: list[Found] = []
+    missing: list[str] = []
+    failures: list[str] = []
     for path in paths:
         progress(f"store {path}")
         try:
-            found += _in_store(Path(path), notes)
+            found += list(_in_store(Path(path), notes))
         except OSError as error:
-            raise SourceError(
-                f"{error.filename} can't be read: {error.strerror}. The exporter's user needs to read and "
-                "enter the directories down to the certificates, but none of the keys"
-            ) from None
+            kept = [one for one in before if _is_in(one, path)]
+            found += kept
+            if not kept and _is_gone(error) and not os.path.lexists(path):
+                missing.append(f"there is no store {path}")
+            else:
+                stays = f"; its {len(kept)} certificates stay targets" if kept else ""
+                failures.append(_words(error) + stays)
         if len(found) > CERTIFICATE_LIMIT:
             raise SourceError(f"more than {CERTIFICATE_LIMIT:,} certificates: name fewer stores")
-    return Listing(tuple(found), tuple(notes))
+    listing = Listing(tuple(found), (*missing, *notes))
+    if len(failures) + len(missing) == len(paths):
+        raise in_part([*failures, *missing], None)
+    if failures:
+        raise in_part(failures, listing, steady=True)
+    return listing
+
+
+def _is_in(one: Found, path: str) -> bool:
+    """
+    Return True when this target was found in the store at this path.
+    """
+    place = _url(Path(path))
+    return one.url == place or one.url.startswith(f"{place.rstrip('/')}/")
+
+
+def _is_gone(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError | NotADirectoryError)
+
+
+def _words(error: OSError) -> str:
+    if _is_gone(error):
+        return f"{error.filename} can't be read: {error.strerror}. If it is gone for good, name it no more"
+    return (
+        f"{error.filename} can't be read: {error.strerror}. The exporter's user needs to read and "
+        "enter the directories down to the certificates, but none of the keys"
+    )
 
 
 def _in_store(path: Path, notes: Notes) -> Iterator[Found]:
@@ -83,7 +119,7 @@ def _in_store(path: Path, notes: Notes) -> Iterator[Found]:
 
 
 def _url(path: Path) -> str:
-    return f"file://{quote(str(path))}"
+    return file_url(str(path))
 
 
 def _inside(path: Path, pattern: str) -> list[Path]:

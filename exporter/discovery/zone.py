@@ -29,8 +29,16 @@ LOOK_UPS = 16
 """Names that are looked up at a time."""
 
 
+EXAMPLES = 3
+"""Aliases in a note."""
+
+
 _Zone = dict[str, tuple[str, ...]]
 """Addresses by name; none for an alias that leads out of the zone."""
+
+
+_Aliases = dict[str, str]
+"""By alias that leads out of the zone, the name that it leads to."""
 
 
 _Tried = dict[str, list[int]]
@@ -41,7 +49,7 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
     """
     Read the zone, try what is new, changed, or was tried a day ago. Raises SourceError.
     """
-    zone, notes = await _read(settings, context)
+    zone, aliases, notes = await _read(settings, context)
     known = _remembered(context.remembered)
     hour = int(context.now // 3600)
     kept: _Tried = {}
@@ -64,7 +72,9 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
             context.progress(f"zone {settings.name}: {done:,} of {len(now):,} places are tried")
 
     results: dict[str, bool] = {f"{name} {port}": False for _, name, port in now}
-    outside = await _outside({name for _, name, _ in now if not zone[name]}, context)
+    asked = {name: aliases[name] for _, name, _ in now if name in aliases}
+    outside = await _outside(asked, context)
+    notes += _nowhere(settings, {name: other for name, other in asked.items() if name not in outside})
     places = (
         Place(address, port, name) for _, name, port in now for address in zone[name] or outside.get(name, ())
     )
@@ -90,26 +100,29 @@ def _remembered(value: Any) -> _Tried:
     }
 
 
-async def _read(settings: ZoneSource, context: Context) -> tuple[_Zone, list[str]]:
+async def _read(settings: ZoneSource, context: Context) -> tuple[_Zone, _Aliases, list[str]]:
     """
-    Return the names of the zone, and notes. Raises SourceError.
+    Return the names of the zone, its aliases that lead out of it, and notes. Raises SourceError.
     """
     told: dict[str, Any] = {"zone": settings.name, "file": settings.file, "key": settings.tsig_key_file}
     if settings.server is not None:
         told["address"], told["port"] = await _server(settings.server, context)
     context.progress(f"zone {settings.name}: reading")
     zone: _Zone = {}
+    aliases: _Aliases = {}
     notes: list[str] = []
     try:
         async for line in apart.lines("exporter.net.zone_reader", json.dumps(told).encode()):
             if line.startswith("#"):
                 notes.append(f"zone {settings.name}: {line[1:]}")
                 continue
-            name, *addresses = line[1:].split()
-            zone[name] = tuple(addresses)
+            name, *rest = line[1:].split()
+            if line.startswith(">"):
+                aliases[name], rest = rest[0], []
+            zone[name] = tuple(rest)
     except apart.ApartError as error:
         raise SourceError(f"zone {settings.name}: {error}") from None
-    return zone, notes
+    return zone, aliases, notes
 
 
 async def _server(text: str, context: Context) -> tuple[str, int]:
@@ -130,21 +143,38 @@ async def _server(text: str, context: Context) -> tuple[str, int]:
     return str(choose(found, "first", has_route).probed[0]), number
 
 
-async def _outside(names: set[str], context: Context) -> _Zone:
+async def _outside(aliases: _Aliases, context: Context) -> _Zone:
     """
     Return an address for each alias that leads out of the zone, if the system's resolver knows one.
+
+    It may know the alias itself, or only the name that this leads to: one in /etc/hosts, say, which has no
+    final dot as in the zone.
     """
     found: _Zone = {}
     turns = asyncio.Semaphore(LOOK_UPS)
 
-    async def look_up(name: str) -> None:
+    async def look_up(alias: str, other: str) -> None:
         async with turns:
-            with contextlib.suppress(ProbeError):
-                addresses = await context.network.resolver.resolve(name, socket.AF_UNSPEC, RESOLVE_TIMEOUT)
-                found[name] = (str(choose(addresses, "first", has_route).probed[0]),)
+            for name in (alias, other):
+                with contextlib.suppress(ProbeError):
+                    addresses = await context.network.resolver.resolve(
+                        name, socket.AF_UNSPEC, RESOLVE_TIMEOUT
+                    )
+                    found[alias] = (str(choose(addresses, "first", has_route).probed[0]),)
+                    return
 
-    await asyncio.gather(*map(look_up, names))
+    await asyncio.gather(*(look_up(alias, other) for alias, other in aliases.items()))
     return found
+
+
+def _nowhere(settings: ZoneSource, aliases: _Aliases) -> list[str]:
+    """
+    Return a note about aliases that lead to no address; none without such.
+    """
+    shown = [f"{alias} -> {other}" for alias, other in sorted(aliases.items())[:EXAMPLES]]
+    more = f" and {len(aliases) - EXAMPLES:,} more" if len(aliases) > EXAMPLES else ""
+    why = "aliases (CNAME) out of the zone to a name for which this host finds no address"
+    return [f"zone {settings.name}: {why}: {', '.join(shown)}{more}"] if aliases else []
 
 
 def _found(settings: ZoneSource, kept: _Tried) -> Iterator[Found]:

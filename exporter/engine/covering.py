@@ -49,7 +49,9 @@ class Covering:
         if self.coverage.gaps:
             self._addresses.want(self._names)
             self.coverage = replace(self.coverage, addressed=self._addresses.known)
-        self.problems = self.coverage.problems if rules.alert else {}
+        if self.coverage.unread != rules.unread:
+            self.coverage = replace(self.coverage, unread=rules.unread)
+        self.problems = self.coverage.problems if rules.alert and not rules.unread else {}
 
     def told(self, row: EndpointRow) -> EndpointRow:
         """

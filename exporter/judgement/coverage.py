@@ -106,12 +106,21 @@ class Coverage:
     """Sorted by name; each name once."""
     addressed: Mapping[str, bool] = field(default_factory=dict, compare=False, repr=False)
     """By name, whether it has an address; those that are not known yet are missing."""
-    complete: bool = True
-    """False when there are more names than are kept."""
+    above: bool = False
+    """True when there are more names than are kept."""
+    unread: bool = False
+    """True while a source has no list: what it would find may look at some of the names."""
     unused: tuple[Unused, ...] = ()
     """Each certificate once, the first to end first."""
     compared: tuple[object, ...] = field(default=(), compare=False, repr=False)
     """The rules, targets and facts that it was made of."""
+
+    @property
+    def complete(self) -> bool:
+        """
+        True when these are all the names that nobody watches, and none that a source would have watched.
+        """
+        return not self.above and not self.unread
 
     @property
     def hosts(self) -> list[Gap]:
@@ -181,9 +190,9 @@ def coverage(
                 presented[leaf.fingerprint_sha256] = leaf
             elif leaf.fingerprint_sha256 not in presented:
                 stored.setdefault(leaf.fingerprint_sha256, Unused(target, location, item, leaf))
-    gaps, complete = _gaps(_watched(targets), first.values(), rules.ignore)
+    gaps, above = _gaps(_watched(targets), first.values(), rules.ignore)
     unused = _unused(stored.values(), list(presented.values()))
-    return Coverage(gaps, unused=unused, complete=complete, compared=compared)
+    return Coverage(gaps, unused=unused, above=above, compared=compared)
 
 
 def _leaves(target: Target, facts: Facts) -> Iterator[tuple[str, Certificate]]:
@@ -228,9 +237,9 @@ def _gaps(
             if any(fnmatchcase(name, pattern) for pattern in ignore):
                 continue
             if len(gaps) == MOST_NAMES:
-                return _sorted(gaps), False
+                return _sorted(gaps), True
             gaps[name] = Gap(name, target, location, leaf)
-    return _sorted(gaps), True
+    return _sorted(gaps), False
 
 
 def _sorted(gaps: dict[str, Gap]) -> tuple[Gap, ...]:

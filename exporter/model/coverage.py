@@ -17,3 +17,5 @@ class Rules:
     """True: a name that nobody watches is a problem of the target whose certificate has it."""
     private: bool = False
     """True: the host's resolver is asked for names on certificates of CAs that are not public, too."""
+    unread: bool = False
+    """True: a source has no list yet, so its targets are missing, and nobody is told of a name."""

@@ -1,8 +1,8 @@
 """
 Reads a DNS zone, by transfer (RFC 5936) or from a file (RFC 1035 section 5): its names with addresses.
 
-It runs in a process of its own: see `apart`. Each line of its answer is `+name address...`, `>name` for an
-alias that leads out of the zone, or `#` and a note for a person.
+It runs in a process of its own: see `apart`. Each line of its answer is `+name address...`; `>name other`
+for an alias that leads out of the zone to another name, without its final dot; or `#` and a note for people.
 """
 
 import json
@@ -139,7 +139,7 @@ class Names:
             if isinstance(found, list):
                 return "", f"+{name} {' '.join(found)}" if found else ""
             if found != self.zone and not found.endswith(f".{self.zone}"):
-                return "", f">{name}"
+                return "", f">{name} {found}"
             at = found
         return "aliases (CNAME) that lead in a circle, or too far", ""
 

@@ -326,9 +326,9 @@ class Service:
 
     async def _look(self, timeout: float) -> Scrape:
         targets, issued = self.discovery.targets, self.discovery.issuances
-        rules = self.discovery.config.coverage
-        # A replica knows its share only. And until the sources were read, their targets are missing.
-        if self.sharded or self.discovery.incomplete:
+        rules = replace(self.discovery.config.coverage, unread=self.discovery.incomplete)
+        # A replica knows its share only.
+        if self.sharded:
             rules = replace(rules, alert=False)
         scrape = await self._configured.scrape(
             targets, timeout, lambda target: target.name in self._names, issued, rules
@@ -455,7 +455,7 @@ class Service:
                 families.DISCOVERY_SUCCESS: feed.success,
                 families.DISCOVERY_TIME: feed.succeeded_at,
                 families.DISCOVERY_TARGETS: len(feed.made.targets),
-                families.DISCOVERY_KEPT: len(feed.kept.missing) or None,
+                families.DISCOVERY_KEPT: feed.kept_targets or None,
                 families.DISCOVERY_LEFT_OUT: feed.left_out or None,
             }
             for family, value in values.items():

@@ -135,6 +135,21 @@ def test_names_that_nobody_watches_are_a_problem_where_it_is_asked_for(
     assert "no target looks at" not in capsys.readouterr().out.splitlines()[-2]
 
 
+def test_no_name_is_a_problem_while_a_source_could_never_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    What it would find may watch the name.
+    """
+    flag, _ = configured(tmp_path)
+    text = "coverage: {alert: true}\ndiscover: [{files: sd.json}, {files: more.json}]\n"
+    (tmp_path / "expiry.yml").write_text(text)
+    assert main(["check", flag]) == 3
+    out, err = capsys.readouterr()
+    assert "no target looks at" not in out
+    assert f"there is no file {tmp_path}/more.json; its targets are missing here" in err
+
+
 def test_the_state_is_found_where_the_exporter_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

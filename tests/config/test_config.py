@@ -403,19 +403,19 @@ BAD_FILES = {
     "ca_file empty": ("defaults: {ca_file: ''}", "1: defaults.ca_file: must not be empty"),
     "name empty": (
         "targets:\n- url: https://a\n  name: ' '",
-        "3: targets[0].name: a name (without one, the URL) is 1 to 200 printable characters",
+        "3: targets[0].name: a name (without one, the URL) is 1 to 300 printable characters",
     ),
     "name with a line end": (
         'targets:\n- url: https://a\n  name: "a\\nb"',
-        "3: targets[0].name: a name (without one, the URL) is 1 to 200 printable characters",
+        "3: targets[0].name: a name (without one, the URL) is 1 to 300 printable characters",
     ),
     "name long": (
-        f"targets:\n- url: https://a\n  name: {'a' * 201}",
-        "3: targets[0].name: a name (without one, the URL) is 1 to 200 printable characters",
+        f"targets:\n- url: https://a\n  name: {'a' * 301}",
+        "3: targets[0].name: a name (without one, the URL) is 1 to 300 printable characters",
     ),
     "default name long": (
-        f"targets:\n- https://{'a.' * 100}example",
-        "2: targets[0]: a name (without one, the URL) is 1 to 200 printable characters",
+        f"targets:\n- file:///{'a/' * 150}",
+        "2: targets[0]: a name (without one, the URL) is 1 to 300 printable characters",
     ),
     "one name, two targets": (
         "targets:\n- https://a\n- url: https://a\n  timeout: 1s",
@@ -597,7 +597,7 @@ BAD_FILES = {
     ),
     "policy name": (
         'policies: {"": {warning: 2d, critical: 1d}}',
-        "1: policies['']: a name (without one, the URL) is 1 to 200 printable characters",
+        "1: policies['']: a name (without one, the URL) is 1 to 300 printable characters",
     ),
     "policy, unknown key": (
         "policies: {a: {warning: 2d, critical: 1d, warn: 1d}}",
@@ -1344,9 +1344,9 @@ def test_a_policy_that_is_asked_for_replaces_the_target_s() -> None:
         ("https://a.example", "manul", "there is no policy 'manul': did you mean 'manual'?"),
         ("https://" + "a" * 3000, None, "a URL has at most 2048 characters, this one has 3008"),
         (
-            f"https://{'a.' * 100}example",
+            f"file:///{'a/' * 150}",
             None,
-            "a name (without one, the URL) is 1 to 200 printable characters",
+            "a name (without one, the URL) is 1 to 300 printable characters",
         ),
         (
             "https://b",

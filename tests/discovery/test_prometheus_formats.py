@@ -12,7 +12,7 @@ import pytest
 
 from exporter.config.sources import HttpSource
 from exporter.discovery import source
-from exporter.discovery.base import Context, Listing, SourceError
+from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.files import SIZE_LIMIT
 from exporter.net.network import Network
 from tests.support.web_server import Page, WebServer, web_server
@@ -20,13 +20,13 @@ from tests.support.web_server import Page, WebServer, web_server
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
-async def run(name: str, settings: Any, remembered: Any = None) -> Listing:
+async def run(name: str, settings: Any, remembered: Any = None, before: tuple[Found, ...] = ()) -> Listing:
     """
     One run of a source.
     """
     network = Network(asyncio.get_running_loop())
     try:
-        return await source(name).run(settings, Context(network, 0.0, remembered))
+        return await source(name).run(settings, Context(network, 0.0, remembered, before))
     finally:
         network.close()
 
@@ -115,6 +115,36 @@ async def test_a_file_that_is_missing_or_too_large_is_refused(tmp_path: Path) ->
         file.truncate(1024**3)
     with pytest.raises(SourceError, match=f"{SIZE_LIMIT:,}"):
         await run("files", [str(tmp_path / "a.json")])
+
+
+async def test_one_file_that_can_not_be_read_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    """
+    What it had before stays, and it is a failure; one that never had anything and is not there is a note.
+    """
+    paths = [str(tmp_path / name) for name in ("a.json", "b.json", "never.json")]
+    (tmp_path / "a.json").write_text('[{"targets": ["a.example.com"]}]')
+    (tmp_path / "b.json").write_text('[{"targets": ["b.example.com"]}]')
+    first = await run("files", paths)
+    assert urls(first) == ["https://a.example.com", "https://b.example.com"]
+    assert first.notes == (f"there is no file {paths[2]}",)
+    assert (await run("files", paths, first.remember, first.found)).unchanged
+    (tmp_path / "b.json").write_text('[{"targets": ["c.example.com"]}]')
+    for damage, words in (
+        (lambda: (tmp_path / "a.json").write_text("{"), "a.json: it is not JSON"),
+        ((tmp_path / "a.json").unlink, "there is no file .*a.json$"),
+    ):
+        damage()
+        # The second time, nothing has changed: it is still a failure.
+        remembered = first.remember
+        for _ in range(2):
+            with pytest.raises(SourceError, match=words) as caught:
+                await run("files", paths, remembered, first.found)
+            assert caught.value.listing is not None
+            assert urls(caught.value.listing) == ["https://a.example.com", "https://c.example.com"]
+            remembered = caught.value.listing.remember
+    with pytest.raises(SourceError, match="and 1 more") as caught:
+        await run("files", [paths[0], paths[2]], None, first.found)
+    assert caught.value.listing is None
 
 
 @pytest.fixture

@@ -211,6 +211,7 @@ async def test_a_source_that_is_read_in_part_gives_that_part(
         assert (names(runner), feed.success, feed.succeeded_at) == (["https://a"], False, None)
         assert 7000.0 in pauses
         assert fake.contexts[-1].remembered == {"seen": 1}
+        assert (fake.contexts[0].before, fake.contexts[-1].before) == ((), part.found)
 
 
 async def test_a_steady_source_keeps_its_pace_and_costs_little(

@@ -5,10 +5,15 @@ What sources find in a running service: scraped, remembered over a restart, expo
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import pytest
+
 from exporter.config.reader import load
+from exporter.report import json_items
+from exporter.report.inventory import Inventory
 from exporter.server.service import Options, Service
 from tests.formats.samples import leaf
 
@@ -93,3 +98,55 @@ async def test_a_change_of_a_list_is_in_a_later_scrape(tmp_path: Path) -> None:
         assert len(service.discovery.targets) >= 1
         await until(lambda: len(service.discovery.targets) == 2)
         assert len((await service.scrape(5)).targets) == 2
+
+
+async def test_only_targets_are_counted_as_kept(tmp_path: Path) -> None:
+    """
+    What never could be one is no target that is kept either: the two figures fit.
+    """
+    good = [f"file://{tmp_path}/{number}.pem" for number in range(24)]
+    configured(tmp_path, *good, *(f"https://*.{number}.example" for number in range(6)))
+    async with serving(tmp_path) as service:
+        await until(lambda: len(service.discovery.targets) == 24)
+        assert "expiry_discovery_kept_targets" not in service.text(await service.scrape(5))
+        (tmp_path / "sd.json").write_text("[]")
+        (feed,) = service.discovery.feeds.values()
+        await until(lambda: bool(feed.kept.missing))
+        text = service.text(await service.scrape(5))
+        for line in (
+            'expiry_discovery_kept_targets{source="files"} 24.0',
+            'expiry_discovery_targets{source="files"} 24.0',
+        ):
+            assert f"{line}\n" in text
+
+
+async def test_a_list_may_name_files_but_shows_no_secret_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Who writes the list decides what is read. Of a key beside a certificate, and of other files, nothing is
+    shown anywhere; nothing but labels can be set.
+    """
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
+    words, key = "root:x:0:0:hunter2:/root", leaf().key_pem
+    (tmp_path / "passwd").write_text(f"{words}\n")
+    named = {f"file://{tmp_path}/{name}" for name in ("www.pem", "key.pem", "passwd", "*.pem")}
+    configured(tmp_path, *named, "kubernetes://*/*")
+    (tmp_path / "www.pem").write_bytes(leaf().pem + key)
+    (tmp_path / "key.pem").write_bytes(key)
+    (tmp_path / "sd.json").write_text(
+        json.dumps([{"targets": [*named, "kubernetes://*/*"], "labels": {"password_file": "/etc/shadow"}}])
+    )
+    async with serving(tmp_path) as service:
+        await until(lambda: bool(service.discovery.targets))
+        scrape = await service.scrape(5)
+        assert {target.name for target in service.discovery.targets} == {*named, "kubernetes://*/*"}
+        assert {target.password for target in service.discovery.targets} == {None}
+        seen = {row.target.name for row in scrape.endpoints if row.held.facts is not None}
+        assert seen == {f"file://{tmp_path}/www.pem", f"file://{tmp_path}/*.pem"}
+        inventory = Inventory(scrape)
+        rows = [json_items.endpoint(row, inventory, service.clock()) for row in scrape.endpoints]
+        shown = service.text(scrape) + json.dumps(rows) + str([vars(one) for one in caplog.records])
+    for secret in (words, "hunter2", *key.decode().splitlines()[1:-1]):
+        assert secret not in shown

@@ -3,6 +3,7 @@ Source `stores`: directories as the ACME clients lay them out, with real certifi
 """
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from exporter.discovery.base import Found, Listing, SourceError
 from exporter.discovery.stores import listed
 from exporter.discovery.targets import made
 from exporter.model.policies import DAY
+from exporter.net.file_threads import Progress
+from exporter.probes.files.glob import search
 from tests.formats.samples import acme_json, leaf, traefik_entry
 from tests.support.certificates import NOW
 
@@ -90,6 +93,31 @@ def test_acme_sh_says_when_it_renews(tmp_path: Path) -> None:
     assert known[2] > 0
 
 
+def test_a_name_with_the_signs_of_a_pattern_is_that_file_alone(tmp_path: Path) -> None:
+    """
+    As acme.sh names the directory of a wildcard certificate. Each target has one file, as it is on disk.
+    """
+    paths = [
+        "acme/*.wild.test_ecc/fullchain.cer",
+        "acme/www.wild.test_ecc/fullchain.cer",
+        "lego/certificates/weird name*[x]é?.crt",
+        "lego/certificates/weird name-xé-.crt",
+        "lego/certificates/%41#[!a].crt",
+        "lego/certificates/Ab.crt",
+        "lego/certificates/not-utf8-\udcff*.crt",
+        "[a-z]/acme.json",
+    ]
+    for path in paths[:-1]:
+        write(tmp_path / path, leaf().chain_pem)
+    write(tmp_path / paths[-1], acme_json(traefik_entry("a", leaf().pem)))
+    listing = listed([str(tmp_path / name) for name in ("acme", "lego", "[a-z]")])
+    config = parse(b"discover: [{stores: /x}]", "expiry.yml", {})
+    targets = made(listing.found, config.discover[0], config).targets
+    read = sorted(found for target in targets for found in search(target.url.path, Progress()).paths)
+    assert len(targets) == len(paths)
+    assert read == sorted(str(tmp_path / path) for path in paths)
+
+
 def test_the_other_clients_are_known_by_their_directories(tmp_path: Path) -> None:
     """
     Lego, Caddy (its data below a home), step, and Traefik's file.
@@ -112,13 +140,48 @@ def test_the_other_clients_are_known_by_their_directories(tmp_path: Path) -> Non
     assert all(one.why for one in listing.found)
 
 
-def test_a_store_of_nobody_is_a_note_and_a_missing_one_an_error(tmp_path: Path) -> None:
+def test_a_store_of_nobody_is_a_note_and_a_list_of_missing_ones_an_error(tmp_path: Path) -> None:
     """
-    A missing one may be a mount that is away: the last list stays.
+    They may be on a mount that is away: the last list stays.
     """
     assert "no certificate of a client" in listed([str(tmp_path)]).notes[0]
-    with pytest.raises(SourceError, match="can't be read: No such file"):
-        listed([str(tmp_path / "none")])
+    with pytest.raises(SourceError, match=r"there is no store /none/a .and 1 more") as caught:
+        listed(["/none/a", "/none/b"])
+    assert caught.value.listing is None
+
+
+def test_a_store_that_this_host_never_had_is_a_note(tmp_path: Path) -> None:
+    """
+    The same list is for hosts with other clients. The others are given.
+    """
+    write(tmp_path / "le/live/www/fullchain.pem", leaf().pem)
+    listing = listed([str(tmp_path / "le"), str(tmp_path / "caddy")])
+    assert short(listing, tmp_path) == [("le/live/www/fullchain.pem", "acme", None)]
+    assert listing.notes == (f"there is no store {tmp_path}/caddy",)
+
+
+def test_certificates_of_a_store_that_is_gone_stay(tmp_path: Path) -> None:
+    """
+    It is a failure, and what the others have now is given.
+    """
+    paths = [str(tmp_path / name) for name in ("le", "lego", "never")]
+    write(tmp_path / "le/live/www/fullchain.pem", leaf().pem)
+    write(tmp_path / "lego/certificates/old.crt", leaf().pem)
+    write(tmp_path / "lego2/certificates/x.crt", leaf().pem)
+    before = listed([*paths, str(tmp_path / "lego2")]).found
+    shutil.rmtree(tmp_path / "le")
+    (tmp_path / "lego/certificates/old.crt").rename(tmp_path / "lego/certificates/new.crt")
+    with pytest.raises(
+        SourceError, match=r"le can't be read: No such file .*; its 1 certificates stay"
+    ) as caught:
+        listed(paths, before)
+    assert caught.value.steady
+    assert caught.value.listing is not None
+    assert short(caught.value.listing, tmp_path) == [
+        ("le/live/www/fullchain.pem", "acme", None),
+        ("lego/certificates/new.crt", "acme", None),
+    ]
+    assert caught.value.listing.notes == (f"there is no store {tmp_path}/never",)
 
 
 def test_a_store_that_may_not_be_read_says_what_is_needed() -> None:
@@ -130,12 +193,19 @@ def test_a_store_that_may_not_be_read_says_what_is_needed() -> None:
         store, us = Path(name), os.geteuid()
         store.chmod(0o755)
         write(store / "live" / "www" / "fullchain.pem")
+        (store / "other").mkdir(mode=0o755)
         (store / "live").chmod(0)
         try:
             if us == 0:
                 os.seteuid(65534)
             with pytest.raises(SourceError, match="but none of the keys"):
                 listed([str(store)])
+            # Of one that this user can't get to, nobody knows whether it is there: no note.
+            with pytest.raises(SourceError, match="but none of the keys") as caught:
+                listed([str(store / "live/deeper"), str(store / "other")])
+            assert caught.value.listing is not None
+            assert not caught.value.listing.found
+            assert ["other has no certificate" in one for one in caught.value.listing.notes] == [True]
         finally:
             os.seteuid(us)
             (store / "live").chmod(0o700)

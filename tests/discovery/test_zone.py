@@ -13,10 +13,13 @@ from typing import Any
 import dns.name
 import pytest
 
+from exporter.config.reader import parse
 from exporter.config.sources import ZoneSource
 from exporter.discovery import source
-from exporter.discovery.base import Context, Listing, SourceError
+from exporter.discovery.base import Context, Found, Listing, SourceError
+from exporter.discovery.targets import made
 from exporter.discovery.zone import AGAIN
+from exporter.model.urls import SCHEMES, Form
 from exporter.net import apart, zone_reader
 from exporter.net.network import Network
 from tests.support.certificates import DAY, NOW, authority
@@ -161,7 +164,9 @@ def test_bind_gives_the_zone_to_who_has_the_key(form: str, tmp_path: Path, serve
         f"is in the zone at 127.0.0.1:{port}, and speaks TLS on port {server.port}"
     )
     told = "zone example.test:"
+    nowhere = "to a name for which this host finds no address: outside.example.test -> cdn.invalid"
     assert sorted(listing.notes) == [
+        f"{told} aliases (CNAME) out of the zone {nowhere}",
         f"{told} aliases (CNAME) that lead in a circle, or too far: loop.example.test, pool.example.test",
         f"{told} names with an underscore are no hosts: _acme-challenge.example.test, a_b.example.test",
         "zone example.test: wildcards have no name that could be asked for: *.apps.example.test",
@@ -232,6 +237,40 @@ def test_a_zone_file_and_its_includes_tried_once_a_day(tmp_path: Path, server: S
     others: tuple[object, ...] = ([], {"www.deep.example.test 1": 5})
     for other in others:
         assert run(settings, other)[0].found == run(settings)[0].found
+
+
+@pytest.mark.parametrize("length", [198, 253])
+def test_a_host_of_any_length_can_be_a_target(length: int) -> None:
+    """
+    Its URL is its name: with the longest scheme and a port.
+    """
+    config = parse(b"discover: [{zone: {name: example.test, file: /x}}]", "expiry.yml", {})
+    host = (
+        ".".join(["a" * 60] * 4 + ["b" * (length - 244)]) if length > 244 else f"{'a' * 60}." * 3 + "b" * 15
+    )
+    assert len(host) == length
+    urls = [f"{name}://{host}:65535" for name, one in SCHEMES.items() if one.form is Form.HOST]
+    result = made([Found(url, "a zone") for url in urls], config.discover[0], config)
+    assert [target.name for target in result.targets] == urls
+
+
+def test_an_alias_out_of_the_zone_is_looked_up_as_this_host_does_it(tmp_path: Path, server: Server) -> None:
+    """
+    By the name in the zone, or else by the one that it leads to: /etc/hosts has that without a final dot.
+    """
+    records = "gw CNAME front\nfront CNAME localhost.\n" + "".join(
+        f"{name} CNAME none.invalid.\n" for name in "abcd"
+    )
+    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
+    listing, _ = run(settings)
+    assert [one.url for one in listing.found] == [
+        f"tls://{name}.example.test:{server.port}" for name in ("front", "gw")
+    ]
+    (note,) = listing.notes
+    assert note.partition("no address: ")[2] == (
+        "a.example.test -> none.invalid, b.example.test -> none.invalid, c.example.test -> none.invalid "
+        "and 1 more"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1009,6 +1009,25 @@ def test_a_page_without_gaps_says_so_and_a_replica_says_what_it_knows() -> None:
     assert html.all("table") == []
 
 
+def test_the_page_says_when_these_are_not_all_names() -> None:
+    """
+    Or when a source that has no list may watch them.
+    """
+
+    def notices(*, above: bool = False, unread: bool = False) -> list[str]:
+        found = scrape(half_watched())
+        found = replace(found, coverage=replace(found.coverage, above=above, unread=unread))
+        html = read(unwatched.render(Inventory(found), Situation(NOW, MINUTELY), "./", "?v=1", sharded=False))
+        return [html.one("p", class_="asof").text[:9], *(one.text for one in html.all("p", class_="notice"))]
+
+    assert len(notices()) == 1
+    first, said = notices(above=True)
+    assert (first, said.partition(":")[0]) == ("More than", "There are more names than are kept")
+    first, said = notices(unread=True)
+    assert first != "More than"
+    assert said.startswith("A source of targets has no list")
+
+
 def test_long_lists_are_cut_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The JSON has all.

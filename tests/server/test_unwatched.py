@@ -20,6 +20,7 @@ from exporter.model.reasons import Reason
 from exporter.model.urls import IPAddress
 from exporter.net.resolver import Resolver
 from exporter.report.inventory import Inventory
+from exporter.report.json_items import unwatched
 from exporter.server.service import Options, Service
 
 ALERT = "coverage: {alert: true}\n"
@@ -178,6 +179,32 @@ async def test_nobody_is_told_before_the_sources_were_read_and_a_restart_ends_no
         assert await told(service) == "no target looks at lms.example.com"
     async with serving(tmp_path, text) as service:
         assert service.discovery.pending
+        assert await told(service) == "no target looks at lms.example.com"
+
+
+@pytest.mark.parametrize("source", ["files: sd.json", "http: 'http://127.0.0.1:1/targets'"])
+async def test_nobody_is_told_while_a_source_could_never_be_read(tmp_path: Path, source: str) -> None:
+    """
+    It failed from the first start, so its targets are not known. The names are listed, as not all there is.
+    """
+    url = certificate(tmp_path, "lms.example.com")
+    text = f"{ALERT}targets: [{url}, 'tls://127.0.0.1:1']\ndiscover: [{{{source}, interval: 1s}}]"
+    async with serving(tmp_path, text) as service:
+        await until(lambda: not service.discovery.pending)
+        assert [feed.success for feed in service.discovery.feeds.values()] == [False]
+        assert await told(service) == ""
+        assert service.last is not None
+        assert [one.name for one in service.last.coverage.gaps] == ["lms.example.com"]
+        assert unwatched(Inventory(service.last))["complete"] is False
+        if not source.startswith("files"):
+            return
+        (tmp_path / "sd.json").write_text("[]")
+        await until(lambda: not service.discovery.incomplete)
+        assert await told(service) == "no target looks at lms.example.com"
+        assert unwatched(Inventory(service.last))["complete"] is True
+        # From now on there is a list, whatever becomes of the source.
+        (tmp_path / "sd.json").unlink()
+        await until(lambda: any(feed.success is False for feed in service.discovery.feeds.values()))
         assert await told(service) == "no target looks at lms.example.com"
 
 

@@ -7,9 +7,8 @@ import ipaddress
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
-from exporter.discovery.base import Found
+from exporter.discovery.base import Found, file_url
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
 from exporter.model.observation import Certificate
@@ -244,7 +243,7 @@ def found(sites: Sequence[Site], reader: Reader) -> Iterator[Found]:
 def _files(site: Site) -> Iterator[Found]:
     for path in site.certificates:
         yield Found(
-            f"file://{quote(os.path.normpath(path), errors='surrogateescape')}",
+            file_url(os.path.normpath(path)),
             f"certificate of {site.where}",
         )
 

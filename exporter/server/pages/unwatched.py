@@ -45,7 +45,7 @@ def _sum(inventory: Inventory) -> str:
         return "Nothing was seen yet: no targets are configured."
     if not found.gaps and not found.unused:
         return "Each name on a certificate that was seen has a target, and each stored certificate is in use."
-    more = "" if found.complete else "More than "
+    more = "More than " if found.above else ""
     return (
         f"{more}{counted(len(found.gaps), 'name')} without a target, and "
         f"{counted(len(found.unused), 'stored certificate')} that no server presents."
@@ -56,7 +56,11 @@ def _notice(found: Coverage, *, sharded: bool) -> Child:
     words = []
     if sharded:
         words.append("This replica knows its own share of the targets only: others may look at these names.")
-    if not found.complete:
+    if found.unread:
+        words.append(
+            "A source of targets has no list, since it was never read: what it finds may look at these names."
+        )
+    if found.above:
         words.append("There are more names than are kept: watch some of these, and the others follow.")
     return [element("p", one, class_="notice", role="note") for one in words]
 
