@@ -21,12 +21,12 @@ from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.monitor import Monitor
+from exporter.engine.open_files import fitting
 from exporter.engine.scrape import Scrape
 from exporter.model.coverage import Rules
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, TargetError
 from exporter.probes.dependencies import Dependencies
-from exporter.server.service import fitting
 from exporter.yaml_lines import ConfigError
 
 

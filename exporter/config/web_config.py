@@ -219,6 +219,13 @@ class WebConfig:
     warnings: tuple[str, ...] = ()
 
     @property
+    def certificate(self) -> str | None:
+        """
+        Path of the port's own certificate; None for plain HTTP.
+        """
+        return None if self.tls is None else self.tls.certificate
+
+    @property
     def files(self) -> tuple[str, ...]:
         """
         Paths of the files that it names.

@@ -40,6 +40,10 @@ CHECKED = 1024
 """Most wrong passwords that are remembered: each costs a tenth of a second to find out."""
 
 
+READING = 30.0
+"""Seconds that a reload waits for the files to be read."""
+
+
 WAITING = 64
 """Most requests that wait for their password to be checked; more are refused with 503."""
 
@@ -91,6 +95,8 @@ class Port:
         self._external = urlsplit(external_url or "").hostname
         self.lifecycle = lifecycle
         self._fault = ""
+        self.on_certificate: Callable[[], None] = lambda: None
+        """Called when another file than before has the port's own certificate."""
         self.config = WebConfig() if path is None else load(path)
         """The last one that was without fault."""
         self.succeeded = True
@@ -142,6 +148,24 @@ class Port:
             self._looked_at = loop.time()
             self._reading = loop.create_task(self._reread())
 
+    async def reload(self) -> str:
+        """
+        Read the files now if they have changed. Return why they can't be used; empty when all is well.
+        """
+        if self._path is None:
+            return ""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(READING):
+                while self._reading is not None and not self._reading.done():
+                    await asyncio.wait([self._reading])
+                self._looked_at = loop.time()
+                self._reading = loop.create_task(self._reread())
+                await asyncio.wait([self._reading])
+        except TimeoutError:
+            return f"{self._path}: it, or a file that it names, was not read within {READING:g} s"
+        return "" if self.succeeded else self._fault
+
     async def _reread(self) -> None:
         assert self._path is not None
         path, before, files, works = self._path, self._stamps, self.config, self.succeeded
@@ -186,6 +210,8 @@ class Port:
             self._stamps = ()  # the next look takes those of the new files
         if config.users != before.users:
             self._right.clear()
+        if config.certificate != before.certificate:
+            self.on_certificate()
         for warning in config.warnings:
             logger.warning(warning)
         logger.info("web configuration loaded", extra=fields(file=self._path))
