@@ -99,6 +99,8 @@ class Options:
 class Service:
     """
     Everything that lives as long as the process. Raises ConfigError when its first configuration is bad.
+
+    `complete` adds to a configuration whatever else is to be watched now, without waiting.
     """
 
     def __init__(
@@ -111,9 +113,6 @@ class Service:
         load_timeout: float = LOAD_TIMEOUT,
         complete: Callable[[Config], Config] = lambda read: read,
     ) -> None:
-        """
-        `complete` adds to what was read whatever else is to be watched now, without waiting.
-        """
         self._load, self._complete, self._using = load, complete, asyncio.Lock()
         self._load_timeout = load_timeout
         self._loads = Pool("configuration", LOADS, waiting=1)
