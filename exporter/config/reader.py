@@ -45,14 +45,14 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
     """
     Read the configuration from a file. Raises ConfigError, also for a file that can't be read.
     """
-    return parse(content(path), path, environ)
+    return parse(content(path, " (`expiry-exporter init` writes one)"), path, environ)
 
 
-def content(path: str) -> bytes:
+def content(path: str, missing: str = "") -> bytes:
     """
     Return the bytes of a configuration file, cut after those that show that it is too large.
 
-    Raises ConfigError for a file that can't be read.
+    Raises ConfigError for a file that can't be read; its message ends with `missing` where there is none.
     """
     try:
         with Path(path).open("rb") as file:
@@ -60,7 +60,7 @@ def content(path: str) -> bytes:
     # ValueError: a path with a NUL in it.
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        hint = " (`expiry-exporter init` writes one)" if isinstance(error, FileNotFoundError) else ""
+        hint = missing if isinstance(error, FileNotFoundError) else ""
         raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}{hint}")]) from None
 
 
