@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from hashlib import sha256
@@ -25,7 +26,6 @@ from exporter.config import values
 from exporter.config.reader import load
 from exporter.config.schema import Settings
 from exporter.config.settings import Config
-from exporter.config.web_config import load as load_web_config
 from exporter.engine.collector import calm_collector
 from exporter.engine.descriptors import client_slots
 from exporter.logs import fields
@@ -33,6 +33,7 @@ from exporter.model.urls import join_host_port
 from exporter.net.gates import Limits
 from exporter.server.app import application
 from exporter.server.clients import Clients
+from exporter.server.own_certificate import load_at
 from exporter.server.port import Port
 from exporter.server.service import Options, Service
 from exporter.yaml_lines import ConfigError
@@ -123,7 +124,7 @@ def with_own_certificate(config: Config, port: Port) -> Config:
 def _check_config(file: str, web_config: str | None) -> int:
     try:
         config = load(file, os.environ)
-        web_warnings = load_web_config(web_config).warnings if web_config is not None else ()
+        web_warnings = load_at(web_config, time.time()).warnings if web_config is not None else ()
     except ConfigError as error:
         return fail(str(error))
     for warning in web_warnings:

@@ -15,6 +15,7 @@ import os
 import secrets
 import socket
 import ssl
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
@@ -23,10 +24,11 @@ from urllib.parse import urlsplit
 import bcrypt
 from aiohttp import web
 
-from exporter.config.web_config import WebConfig, load
+from exporter.config.web_config import WebConfig
 from exporter.logs import fields
 from exporter.model.destinations import is_this_host
 from exporter.net.pools import Pool, PoolFullError
+from exporter.server.own_certificate import load_at
 from exporter.yaml_lines import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -97,7 +99,7 @@ class Port:
         self._fault = ""
         self.on_certificate: Callable[[], None] = lambda: None
         """Called when another file than before has the port's own certificate."""
-        self.config = WebConfig() if path is None else load(path)
+        self.config = WebConfig() if path is None else load_at(path, time.time())
         """The last one that was without fault."""
         self.succeeded = True
         """False while the file can't be used, and an earlier one holds."""
@@ -177,7 +179,7 @@ class Port:
             if stamps == before and works:
                 return stamps, None
             try:
-                return stamps, load(path)
+                return stamps, load_at(path, time.time())
             except ConfigError as error:
                 return stamps, error
 

@@ -507,7 +507,8 @@ def test_what_is_expired_and_not_trusted_says_both() -> None:
     lines = table(scene)
     assert lines[1].startswith("CRITICAL  ended")
     words = lines[1].partition("certificate EXPIRED")[2]
-    details = [one.detail.removesuffix(".") for one in scene.rows()[0].verdict.faults]
+    verdict = scene.rows()[0].verdict
+    details = [one.detail.removesuffix(".") for one in (verdict.faults if verdict is not None else ())]
     assert words == f" 1 d 0 h ago, on 2027-01-14 08:00 UTC; not trusted either: {details[1]}; {details[2]}"
     stream = io.StringIO()
     check.print_details(Inventory(scrape(scene)), NOW, stream, frozenset(Level))

@@ -1044,11 +1044,17 @@ def test_a_variable_of_the_environment_is_a_warning() -> None:
 
 def test_targets_that_are_all_commented_out_are_a_warning() -> None:
     """
-    An empty list, or no such section, is meant so: for /probe alone.
+    An empty list is one too. Whoever sets what /probe may be asked for, or has no such section, means it so.
     """
     (warning,) = read("targets:\n# - https://a\n").warnings
     assert "targets: has no entries" in warning
-    assert read("targets: []").warnings == ()
+    assert warning.endswith("are all commented out?")
+    (warning,) = read("targets: []").warnings
+    assert "targets: has no entries" in warning
+    for empty in ("targets: []", "targets:"):
+        assert read(f"{empty}\nprobe: {{allow: ['*']}}").warnings == ()
+        assert read(f"{empty}\nmodules: {{a: {{scheme: tls}}}}").warnings == ()
+        assert read(f"{empty}\ndiscover: [listening: true]").warnings == ()
     assert read("defaults: {timeout: 2s}").warnings == ()
 
 
@@ -1631,7 +1637,7 @@ def test_what_is_not_utf_8_is_refused_with_its_line() -> None:
     """
     Text in an old encoding; a byte order mark is no fault.
     """
-    assert parse(b"\xef\xbb\xbftargets: []\r\n", "a", {}) == Config()
+    assert parse(b"\xef\xbb\xbfprobe: {allow: ['*']}\r\n", "a", {}) == Config()
     for data, line, why in [
         (b"targets: []\n# \xe9t\xe9 \n", 2, "invalid trailing UTF-8 octet"),
         (b"\n\n\xc3", 3, "incomplete UTF-8 octet sequence"),

@@ -310,9 +310,17 @@ def test_an_expired_certificate_is_served_and_told(files: Files) -> None:
     """
     files.write("server", files.issue(NAME, -1))
     files.write_web()
+    said = f"the exporter's own certificate, {files.directory}/server.pem, expired 1 d 0 h ago"
+    command = [sys.executable, "-m", "exporter", f"--config.file={files.config}", "--config.check"]
+    checked = subprocess.run(
+        [*command, f"--web.config.file={files.web}"], capture_output=True, check=True, text=True
+    )
+    assert checked.stderr.startswith("warning: ")
+    assert said in checked.stderr
     with serving(files) as it:
         lax = ssl._create_unverified_context()
         status, text, _ = get(it, lax)
+        assert said in it.process.output()
     assert status == 200
     assert 'expiry_problem_end_timestamp_seconds{target="the exporter\'s own port"' in text
     assert 'problem="passed"' in text
