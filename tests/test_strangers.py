@@ -396,6 +396,10 @@ def test_redirects_of_documents_are_judged(server: WebServer) -> None:
         (["https://*.example", "https://127.0.0.1"], "https://a.example", ["127.0.0.2"], False),
         # Names that always mean this host.
         (["https://localhost:*"], "https://localhost:8443", ["127.0.0.1", "::1"], True),
+        (["localhost"], "tls://localhost:8443", ["127.0.0.1", "::1"], True),
+        (["db"], "postgres://db", ["10.0.0.1"], True),
+        (["db-*"], "postgres://db-1", ["127.0.0.1"], False),
+        (["tls*"], "tls://a.example:1", ["127.0.0.1"], True),
         # Networks permit whatever leads there, by any name and port.
         (["10.0.0.0/8"], "https://a.example", ["10.1.2.3"], True),
         (["10.0.0.0/8"], "smtp://a.example", ["10.1.2.3"], True),

@@ -245,8 +245,10 @@ def external_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         _ = parts.port
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URL: {error}") from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a URL such as https://expiry.example.com"
+        ) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable() or " " in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a URL such as https://expiry.example.com")
     # The URL is exported and shown: a password has no place in it.

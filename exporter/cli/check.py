@@ -36,6 +36,7 @@ from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
+from exporter.model.reasons import Fault
 from exporter.model.urls import known_schemes
 from exporter.report import json_items
 from exporter.report.inventory import Inventory
@@ -130,7 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-v",
         "--verbose",
         action="store_true",
-        help="below the table: subject, issuer, names, key, fingerprint, deadlines of all items",
+        help="below the table: verification; subject, issuer, names, key, deadlines of all items",
     )
 
 
@@ -225,22 +226,35 @@ def _entry(row: EndpointRow, found: Status) -> Entry:
     """
     Return an endpoint with a line for each item that has deadlines or findings.
     """
-    named = {one.item for one in found.findings}
+    findings = (*found.findings, *_refused_besides(row, found))
+    named = {one.item for one in findings}
     shown = [
         one
         for one in (row.verdict.items if row.verdict is not None else ())
         if one.deadlines is not None or one.item.name in named
     ]
-    lines = [_line(one, [what for what in found.findings if what.item == one.item.name]) for one in shown]
+    lines = [_line(one, [what for what in findings if what.item == one.item.name]) for one in shown]
     lines = sorted(lines, key=_rank) or [_line(None, [])]
     names = {one.item.name for one in shown}
-    about_all = [what for what in found.findings if what.item not in names]
+    about_all = [what for what in findings if what.item not in names]
     # A fault of the whole endpoint belongs to its leaf: a list of its issuer is not to be blamed.
     place = next((at for at, one in enumerate(lines) if one.name.startswith("leaf")), 0)
     # In the order of the status: an end comes before why clients refuse it.
     here = [*about_all, *lines[place].findings]
-    lines[place] = _line(lines[place].judged, [what for what in found.findings if what in here])
+    lines[place] = _line(lines[place].judged, [what for what in findings if what in here])
     return Entry(found.level, row, tuple(sorted(lines, key=_rank)))
+
+
+def _refused_besides(row: EndpointRow, found: Status) -> Iterator[Finding]:
+    """
+    Yield why clients refuse an endpoint besides its end, which hides that in alerts.
+
+    A renewal that is as wrong would mend nothing.
+    """
+    said = {one.reason for one in found.findings} | {Fault.EXPIRED}
+    faults = [one for one in (row.verdict.faults if row.verdict is not None else ()) if one.fault not in said]
+    if faults:
+        yield Finding(Level.WARNING, f"not trusted either: {joined(one.detail for one in faults)}")
 
 
 def _line(judged: JudgedItem | None, findings: Sequence[Finding]) -> Line:

@@ -26,6 +26,7 @@ def details(row: EndpointRow) -> Iterator[str]:
     facts = row.held.facts
     if facts is not None:
         yield from _fields(_handshake(facts), 2)
+        yield from _fields(_verification(row, facts), 2)
     for judged in row.verdict.items if row.verdict is not None else ():
         yield f"  {printable(judged.item.name)}"
         yield from _fields(_item(judged), 4)
@@ -44,6 +45,17 @@ def _handshake(facts: Facts) -> Iterator[tuple[str, str]]:
     for chain in facts.chains:
         word = f"chain {chain.key}".rstrip()
         yield word, f"{counted(len(chain.places), 'certificate')}, {_staple(chain, facts)}"
+
+
+def _verification(row: EndpointRow, facts: Facts) -> Iterator[tuple[str, str]]:
+    """
+    Yield each fault for which clients refuse it, or that they accept it; nothing of what is not verified.
+    """
+    faults = row.verdict.faults if row.verdict is not None else ()
+    for one in faults:
+        yield "verification", f"refused, {one.fault}: {one.detail}"
+    if not faults and facts.presented and row.verdict is not None:
+        yield "verification", "accepted: clients trust it"
 
 
 def _staple(chain: Chain, facts: Facts) -> str:

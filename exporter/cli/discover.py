@@ -27,12 +27,12 @@ from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.lists import wanted
 from exporter.discovery.targets import joined, made
 from exporter.engine.descriptors import CONCURRENCY
+from exporter.engine.open_files import fitting
 from exporter.judgement.coverage import Gap
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
 from exporter.model.targets import Target
 from exporter.probes.dependencies import Dependencies
-from exporter.server.service import fitting
 from exporter.yaml_lines import ConfigError
 
 DESCRIPTION = """\

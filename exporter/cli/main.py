@@ -49,7 +49,7 @@ examples:
   expiry-exporter manual
       the chapters of the manual, and a runbook for each alert
 
-  kill -HUP PID, or curl -X POST http://localhost:10119/-/reload
+  kill -HUP PID
       reload the configuration; a bad one changes nothing
 """
 

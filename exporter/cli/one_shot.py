@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -21,13 +22,19 @@ from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.monitor import Monitor
+from exporter.engine.open_files import fitting
 from exporter.engine.scrape import Scrape
 from exporter.model.coverage import Rules
+from exporter.model.errors import ProbeError
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, TargetError
+from exporter.net.named_files import LIMIT
+from exporter.net.regular_files import read
+from exporter.pki.trust import TrustStore, TrustStoreError
 from exporter.probes.dependencies import Dependencies
-from exporter.server.service import fitting
 from exporter.yaml_lines import ConfigError
+
+EMPTY = "an empty text is no target: is a variable of the shell not set?"
 
 
 def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]] | None:
@@ -60,6 +67,9 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
     if not options.urls and not config.targets:
         warn(command, f"{options.config_file} has no targets to probe")
         return None
+    if options.ca_file is not None and (why := _unusable(options.ca_file)):
+        warn(command, f"--ca-file: {why}")
+        return None
     targets: dict[str, Target] = {}
     configured = dict.fromkeys(target.name for target in config.targets)
     for text in dict.fromkeys(named(options.urls) if options.urls else configured):
@@ -67,10 +77,13 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
         if remark:
             warn(command, remark)
         try:
-            targets[name] = _with_flags(target_for(config, name, options.policy), options)
+            targets[name] = _with_flags(_target(config, name, options.policy), options)
         except TargetError as error:
             warn(command, str(error))
             refused.append(text)
+    if not targets and not refused:
+        warn(command, "there is no target: standard input names none")
+        return None
     # Encodings of terminals that lack a character of a name must not stop the rest.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -78,6 +91,31 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
     rules = config.coverage if config.coverage.alert and not options.urls else None
     scrape = asyncio.run(look(tuple(targets.values()), timeout, fitting(CONCURRENCY), console, rules))
     return scrape, refused
+
+
+def _target(config: Config, name: str, policy: str | None) -> Target:
+    """
+    Return the target of a URL, or of a configured name. Raises TargetError.
+    """
+    if not name.strip():
+        raise TargetError(EMPTY)
+    return target_for(config, name, policy)
+
+
+def _unusable(ca_file: str) -> str:
+    """
+    Return why a file of trust anchors can't be used; empty when it can.
+    """
+    # A target may be all files of a directory, and these may not.
+    if Path(ca_file).is_dir():
+        return f"{ca_file} is a directory: name one PEM file"
+    try:
+        TrustStore.from_pem(read(ca_file, LIMIT)[0])
+    except ProbeError as error:
+        return error.detail
+    except TrustStoreError as error:
+        return f"no usable trust anchors in {ca_file}: {error}"
+    return ""
 
 
 async def look(

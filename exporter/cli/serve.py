@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +26,6 @@ from exporter.config import values
 from exporter.config.reader import load
 from exporter.config.schema import Settings
 from exporter.config.settings import Config
-from exporter.config.web_config import load as load_web_config
 from exporter.engine.collector import calm_collector
 from exporter.engine.descriptors import client_slots
 from exporter.logs import fields
@@ -33,6 +33,7 @@ from exporter.model.urls import join_host_port
 from exporter.net.gates import Limits
 from exporter.server.app import application
 from exporter.server.clients import Clients
+from exporter.server.own_certificate import load_at
 from exporter.server.port import Port
 from exporter.server.service import Options, Service
 from exporter.yaml_lines import ConfigError
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
                 return shard(name, total) == index
 
             mine = tuple(one for one in config.targets if is_mine(one.name))
-            return with_own_certificate(replace(config, targets=mine, is_mine=is_mine), port)
+            return replace(config, targets=mine, is_mine=is_mine)
 
         asyncio.run(start(options, configuration, port)).cancel()
     except (ConfigError, ListenError) as error:
@@ -123,7 +124,7 @@ def with_own_certificate(config: Config, port: Port) -> Config:
 def _check_config(file: str, web_config: str | None) -> int:
     try:
         config = load(file, os.environ)
-        web_warnings = load_web_config(web_config).warnings if web_config is not None else ()
+        web_warnings = load_at(web_config, time.time()).warnings if web_config is not None else ()
     except ConfigError as error:
         return fail(str(error))
     for warning in web_warnings:
@@ -172,21 +173,26 @@ async def start(
         limits,
         options.compat or frozenset(),
     )
-    service = Service(configuration, chosen, loop)
+
+    def complete(config: Config) -> Config:
+        return with_own_certificate(config, port)
+
+    service = Service(configuration, chosen, loop, complete=complete)
     service.start()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     clients = Clients(client_slots(limit), accepts=port.accepts)
-    reloads: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[None]] = set()
 
-    def reload() -> None:
-        task = loop.create_task(_reload(service))
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
+    def begin(work: Coroutine[None, None, None]) -> None:
+        task = loop.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, lambda: begin(_reload(service, port)))
+    port.on_certificate = lambda: begin(service.complete_again())
     runner = web.AppRunner(
         application(service, options.timeout_offset, clients, port, stop.set),
         access_log=None,
@@ -225,7 +231,8 @@ def _end() -> None:
     os._exit(1)
 
 
-async def _reload(service: Service) -> None:
+async def _reload(service: Service, port: Port) -> None:
+    await port.reload()
     # The service has logged the error, and keeps the present configuration.
     with contextlib.suppress(ConfigError):
         await service.reload()

@@ -12,12 +12,32 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from exporter.model.destinations import Range, embedded, is_this_host, range_of
-from exporter.model.urls import SCHEMES, Form, IPAddress, Url
+from exporter.model.urls import SCHEMES, Form, IPAddress, Url, parse_ip
+from exporter.yaml_lines import shown
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 _PORTS = re.compile(r"(?P<host>[^:/]+|\[[0-9a-f:.]+\](?:/\d+)?|[0-9.]+/\d+):(?P<low>\d+)(?:-(?P<high>\d+))?")
+
+
+_ADDRESS = re.compile(r"\[?(?P<ip>[0-9.]+|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)\]?(?:/(?P<length>[^:]*))?")
+"""What is meant as an address or a network, right or wrong."""
+
+
+_NAME = re.compile(r"[a-z0-9._*?\[\]!-]+")
+
+
+_FORMS = (
+    "write a URL with wildcards (https://*.example.com), a host (*.example.com, db:5432), an address or a "
+    "network (10.0.0.0/8)"
+)
+
+
+_NO_NAME = f"this is no host name (of others than English letters, its xn-- form is compared); {_FORMS}"
+
+
+MOST_PORT = 65535
 
 
 ANY = range(65536)
@@ -118,11 +138,71 @@ def allowed(entries: tuple[str, ...]) -> Allowed:
             network = _network(host)
         if network is not None:
             networks.append((network, ports))
-        elif ports is not ANY or (":" not in entry and "/" not in entry and "." in entry):
+        elif ports is not ANY or _is_name(entry):
             names.append((host, ports))
         else:
             patterns.append(entry)
     return Allowed(tuple(patterns), tuple(names), tuple(networks))
+
+
+def _is_name(entry: str) -> bool:
+    """
+    Return True for the name of a host, with wildcards or not: what may begin a URL as well is none.
+    """
+    if ":" in entry or "/" in entry:
+        return False
+    return "." in entry or not any(fnmatch.fnmatchcase(f"{scheme}://", entry) for scheme in SCHEMES)
+
+
+def entry(text: str) -> str:
+    """
+    Return an entry unchanged. Raises ValueError for one that can permit nothing, with what is wrong.
+    """
+    if why := _fault(text.lower()):
+        raise ValueError(f"{shown(text)} can permit nothing: {why}")
+    return text
+
+
+def _fault(text: str) -> str:
+    """
+    Return what is wrong with an entry, in lower case; empty when nothing is.
+    """
+    if not text.isprintable() or (" " in text and not text.startswith("file:")):
+        return "it has a space in it; write each entry on a line of its own"
+    host, found = text, None
+    if _network(text) is None and (found := _PORTS.fullmatch(text)) is not None:
+        host, low = found["host"], int(found["low"])
+        if not 0 < low <= int(found["high"] or low) <= MOST_PORT:
+            return f"ports are numbers from 1 to {MOST_PORT}, and a range begins with the lower one"
+    if _network(host) is not None:
+        return ""
+    if looks := _ADDRESS.fullmatch(host):
+        address = parse_ip(looks["ip"])
+        if address is None:
+            return f"{looks['ip']} is not an IP address"
+        return f"the length of its network is /0 to /{address.max_prefixlen}, not /{looks['length']}"
+    if found is not None or _is_name(host):
+        return "" if _NAME.fullmatch(host) else _NO_NAME
+    return _url_fault(text)
+
+
+def _url_fault(text: str) -> str:
+    """
+    Return why no URL fits a pattern; empty when one may.
+    """
+    literal = re.split(r"[*?\[]", text, maxsplit=1)[0]
+    forms = {name: f"{name}:" if one.form is Form.NAME else f"{name}://" for name, one in SCHEMES.items()}
+    if not any(literal.startswith(begin) or begin.startswith(literal) for begin in forms.values()):
+        return f"no URL begins so; {_FORMS}"
+    scheme, _, rest = text.partition("://")
+    if scheme not in SCHEMES or SCHEMES[scheme].form is not Form.HOST:
+        return ""
+    if "/" in rest:
+        return f"a URL of {scheme} ends with its host and port; remove the path"
+    port = re.search(r":([0-9]+)$", rest)
+    if port is not None and not 0 < int(port[1]) <= MOST_PORT:
+        return f"ports are numbers from 1 to {MOST_PORT}"
+    return ""
 
 
 def _network(entry: str) -> Network | None:

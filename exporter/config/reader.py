@@ -38,21 +38,25 @@ from exporter.model.targets import DIRECTORIES, Target
 from exporter.model.urls import SCHEMES, TargetError
 from exporter.yaml_lines import SIZE_LIMIT, UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read, shown
 
-NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: are all commented out?"
+NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: {}"
+
+
+_WATCHING = ("targets", "discover", "probe", "modules")
+"""Keys of which one is enough for an exporter that does something."""
 
 
 def load(path: str, environ: Mapping[str, str]) -> Config:
     """
     Read the configuration from a file. Raises ConfigError, also for a file that can't be read.
     """
-    return parse(content(path), path, environ)
+    return parse(content(path, " (`expiry-exporter init` writes one)"), path, environ)
 
 
-def content(path: str) -> bytes:
+def content(path: str, missing: str = "") -> bytes:
     """
     Return the bytes of a configuration file, cut after those that show that it is too large.
 
-    Raises ConfigError for a file that can't be read.
+    Raises ConfigError for a file that can't be read; its message ends with `missing` where there is none.
     """
     try:
         with Path(path).open("rb") as file:
@@ -60,7 +64,7 @@ def content(path: str) -> bytes:
     # ValueError: a path with a NUL in it.
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        hint = " (`expiry-exporter init` writes one)" if isinstance(error, FileNotFoundError) else ""
+        hint = missing if isinstance(error, FileNotFoundError) else ""
         raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}{hint}")]) from None
 
 
@@ -244,9 +248,11 @@ class _Reading:
         if not isinstance(written, dict):
             known = ", ".join(Sections.model_fields)
             self.document.refuse((), f"must be a mapping with the keys {known}: targets go under 'targets:'")
-        # An empty list is meant so; a key with nothing below it is what is left when its lines are comments.
-        if written.get("targets", ()) is None and not written.get("discover"):
-            self.warn(("targets",), NO_TARGETS)
+        # Whoever sets what /probe may be asked for means it so. A key with nothing below it is what is left
+        # when its lines are comments.
+        if "targets" in written and not any(written.get(key) for key in _WATCHING):
+            meant = "are all commented out?" if written["targets"] is None else "name what is to be watched"
+            self.warn(("targets",), NO_TARGETS.format(meant))
         # All of a section may be commented out. What begins with x- only holds what others merge.
         written = {
             key: value

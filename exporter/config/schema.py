@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from exporter.config import values
+from exporter.config import probe_allow, values
 from exporter.config.part import File, Part, Text
 from exporter.model.coverage import Rules
 from exporter.model.policies import Before, Policy
@@ -259,7 +259,7 @@ class ProbeEntry(Part):
     The section `probe`: the targets that `/probe` may be called for, and the module of calls without one.
     """
 
-    allow: list[Text] = ["*"]
+    allow: list[Annotated[Text, AfterValidator(probe_allow.entry)]] = ["*"]
     default_module: Text = ""
 
 

@@ -219,6 +219,13 @@ class WebConfig:
     warnings: tuple[str, ...] = ()
 
     @property
+    def certificate(self) -> str | None:
+        """
+        Path of the port's own certificate; None for plain HTTP.
+        """
+        return None if self.tls is None else self.tls.certificate
+
+    @property
     def files(self) -> tuple[str, ...]:
         """
         Paths of the files that it names.
@@ -230,7 +237,7 @@ def load(path: str) -> WebConfig:
     """
     Read a web configuration. Raises ConfigError with all faults, also of the files that it names.
     """
-    sections = read_as(content(path), path, _Sections, MODELS)
+    sections = read_as(content(path, " (named by --web.config.file)"), path, _Sections, MODELS)
     warnings = []
     if sections.http_server_config.http2:
         warnings.append(f"{path}: http2 has no effect: this exporter speaks HTTP/1.1")

@@ -245,7 +245,7 @@ def parse_url(text: str) -> Url:
     if not rest.startswith("//"):
         if form is Form.PATH:
             raise TargetError(f"{text!r} is not a URL: {_whole_path(rest)}")
-        raise TargetError(f"{text!r} is not a URL: write {scheme}://{rest.lstrip('/')}")
+        raise TargetError(f"{text!r} is not a URL: write {scheme}://{rest.lstrip(':/')}")
     if form is Form.PATH:
         return Url(text, scheme, path=_path(rest[2:], scheme))
     if form is Form.RESOURCE:
@@ -295,8 +295,14 @@ def _with_scheme(text: str) -> str:
     if slashes and scheme.lower() in SCHEMES:
         return f"a colon is missing, write {scheme.lower()}://{rest}."
     name, colon, rest = text.partition(":")
-    if colon and rest.partition(":")[0].lower() in SCHEMES:
-        return f"a space is missing, write {name}: {rest}."
+    inner, separator, _ = rest.partition(":")
+    if separator and inner.lower() in SCHEMES:
+        # As `url:https://…` stands in a list of a configuration, where YAML wants the space.
+        key = " (where `url` is a key, a space is missing behind its colon)" if name == "url" else ""
+        return f"write {rest}{key}."
+    word = _OTHER_NAMES.get(inner.lower(), inner.lower())
+    if not separator and word in SCHEMES and SCHEMES[word].form is Form.HOST and url_of_host(name):
+        return f"write {word}://{name}{_port_to_add(f'{word}://{name}')}."
     near = difflib.get_close_matches(name.lower(), SCHEMES, n=1, cutoff=0.8) if colon else []
     if near and SCHEMES[near[0]].form is Form.NAME:
         return f"did you mean {near[0]}:{rest}?"
@@ -419,8 +425,8 @@ def _network_url(text: str, scheme: str) -> Url:
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise TargetError(f"{text!r} is not a URL: {_port_fault(text, error)}") from None
+    except ValueError:
+        raise TargetError(f"{text!r} is not a URL: {_port_fault(text)}") from None
     if not parts.hostname:
         raise TargetError(f"{text!r} names no host")
     path = ""
@@ -442,7 +448,7 @@ def _network_url(text: str, scheme: str) -> Url:
     return Url(text, scheme, host, port, parse_ip(host), path)
 
 
-def _port_fault(text: str, error: ValueError) -> str:
+def _port_fault(text: str) -> str:
     """
     Return what is wrong with a URL that the library can't divide, in words of its writer.
     """
@@ -456,7 +462,13 @@ def _port_fault(text: str, error: ValueError) -> str:
         return f"an IPv6 address stands in brackets, write {write}{_port_to_add(write)}{other}"
     if host and not place.endswith("]") and "[" not in port + host.rpartition("]")[2]:
         return f"{port!r} is not a port: ports are numbers from 1 to 65535"
-    return str(error)
+    if place.count("[") != place.count("]"):
+        ip = parse_ip(place.strip("[]"))
+        write = f", write {scheme}://[{ip}]{_port_to_add(f'{scheme}://[{ip}]')}" if ip is not None else ""
+        return f"a bracket is missing: an IPv6 address stands in [ and ]{write}"
+    if "[" in place:
+        return "only an IPv6 address stands in brackets"
+    return "its host has a character that no host name has"
 
 
 def normal_host(host: str) -> str:

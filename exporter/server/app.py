@@ -351,15 +351,21 @@ def _may_change(request: web.Request) -> None:
 
 async def reload(request: web.Request) -> web.StreamResponse:
     """
-    Load the configuration again; 400 when it has faults.
+    Load the configuration and the web configuration again; 500 when either has faults, as Prometheus has it.
     """
     _may_change(request)
+    refused = {"web configuration": await request.app[PORT].reload()}
     try:
         await request.app[SERVICE].reload()
     except ConfigError as error:
-        return web.Response(
-            status=400, text=f"the configuration is not usable, the one before it stays in use:\n{error}\n"
-        )
+        refused["configuration"] = str(error)
+    faults = [
+        f"the {name} is not usable, the one before it stays in use:\n{why}\n"
+        for name, why in refused.items()
+        if why
+    ]
+    if faults:
+        return web.Response(status=500, text="".join(faults))
     return web.Response(text="configuration loaded\n")
 
 

@@ -15,6 +15,7 @@ import os
 import secrets
 import socket
 import ssl
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
@@ -23,10 +24,11 @@ from urllib.parse import urlsplit
 import bcrypt
 from aiohttp import web
 
-from exporter.config.web_config import WebConfig, load
+from exporter.config.web_config import WebConfig
 from exporter.logs import fields
 from exporter.model.destinations import is_this_host
 from exporter.net.pools import Pool, PoolFullError
+from exporter.server.own_certificate import load_at
 from exporter.yaml_lines import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,10 @@ REREAD_AFTER = 1.0
 
 CHECKED = 1024
 """Most wrong passwords that are remembered: each costs a tenth of a second to find out."""
+
+
+READING = 30.0
+"""Seconds that a reload waits for the files to be read."""
 
 
 WAITING = 64
@@ -91,7 +97,9 @@ class Port:
         self._external = urlsplit(external_url or "").hostname
         self.lifecycle = lifecycle
         self._fault = ""
-        self.config = WebConfig() if path is None else load(path)
+        self.on_certificate: Callable[[], None] = lambda: None
+        """Called when another file than before has the port's own certificate."""
+        self.config = WebConfig() if path is None else load_at(path, time.time())
         """The last one that was without fault."""
         self.succeeded = True
         """False while the file can't be used, and an earlier one holds."""
@@ -142,6 +150,24 @@ class Port:
             self._looked_at = loop.time()
             self._reading = loop.create_task(self._reread())
 
+    async def reload(self) -> str:
+        """
+        Read the files now if they have changed. Return why they can't be used; empty when all is well.
+        """
+        if self._path is None:
+            return ""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(READING):
+                while self._reading is not None and not self._reading.done():
+                    await asyncio.wait([self._reading])
+                self._looked_at = loop.time()
+                self._reading = loop.create_task(self._reread())
+                await asyncio.wait([self._reading])
+        except TimeoutError:
+            return f"{self._path}: it, or a file that it names, was not read within {READING:g} s"
+        return "" if self.succeeded else self._fault
+
     async def _reread(self) -> None:
         assert self._path is not None
         path, before, files, works = self._path, self._stamps, self.config, self.succeeded
@@ -153,7 +179,7 @@ class Port:
             if stamps == before and works:
                 return stamps, None
             try:
-                return stamps, load(path)
+                return stamps, load_at(path, time.time())
             except ConfigError as error:
                 return stamps, error
 
@@ -186,6 +212,8 @@ class Port:
             self._stamps = ()  # the next look takes those of the new files
         if config.users != before.users:
             self._right.clear()
+        if config.certificate != before.certificate:
+            self.on_certificate()
         for warning in config.warnings:
             logger.warning(warning)
         logger.info("web configuration loaded", extra=fields(file=self._path))

@@ -6,22 +6,18 @@ It lives as long as the process. The web server is a thin layer over it.
 
 import asyncio
 import logging
-import platform
-import resource
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from OpenSSL import SSL
-
-from exporter import __version__
 from exporter.config.settings import Config
 from exporter.discovery.runner import Discovery
-from exporter.engine.descriptors import CONCURRENCY, probe_slots
+from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
+from exporter.engine.open_files import fitting
 from exporter.engine.reserve import Reserve
 from exporter.engine.saving import Saving
 from exporter.engine.scrape import Scrape
@@ -39,6 +35,7 @@ from exporter.report import families
 from exporter.report.exposition import Exposition, Samples
 from exporter.report.inventory import Inventory, Rhythm
 from exporter.server.bodies import Answers, join
+from exporter.server.build import Shard, build
 from exporter.yaml_lines import ConfigError, ConfigFault
 
 logger = logging.getLogger(__name__)
@@ -78,10 +75,6 @@ LOADS = 4
 """Most loads that may hang at a time, each on a file that does not answer. After that, none is begun."""
 
 
-Shard = tuple[tuple[str, str], ...]
-"""The label of a replica's share of the targets, or none."""
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """
@@ -106,6 +99,8 @@ class Options:
 class Service:
     """
     Everything that lives as long as the process. Raises ConfigError when its first configuration is bad.
+
+    `complete` adds to a configuration whatever else is to be watched now, without waiting.
     """
 
     def __init__(
@@ -116,8 +111,9 @@ class Service:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         load_timeout: float = LOAD_TIMEOUT,
+        complete: Callable[[Config], Config] = lambda read: read,
     ) -> None:
-        self._load = load
+        self._load, self._complete, self._using = load, complete, asyncio.Lock()
         self._load_timeout = load_timeout
         self._loads = Pool("configuration", LOADS, waiting=1)
         self._loading: asyncio.Task[None] | None = None
@@ -126,10 +122,10 @@ class Service:
         """Seconds after this one's end before another one may begin that is asked for already."""
         self._next_load: asyncio.Task[None] | None = None
         """The load after it, shared by all who requested one since it began; None when nobody did."""
-        self.clock = clock
-        self._monotonic = monotonic
+        self.clock, self._monotonic = clock, monotonic
         began, worked = monotonic(), time.thread_time()
-        self.config = load()
+        self._read = load()
+        self.config = complete(self._read)
         # Nearly all of it is work: what it took longer, the machine was busy with something else.
         slowness = (monotonic() - began) / max(time.thread_time() - worked, 0.001)
         self._loaded_at = clock()
@@ -249,14 +245,29 @@ class Service:
             raise
         finally:
             self._load_rest = min(2 * (self._monotonic() - began), LOAD_REST)
-        await self.discovery.reconfigure(config)
-        self.config = config
+        await self._use(config)
         self.loads += 1
         self._loaded_at = self.clock()
         self._load_succeeded = True
-        self._configured.memory.keep_only(self._names)
-        self.last = None
         self._log_config()
+
+    async def complete_again(self) -> None:
+        """
+        Watch what is to be watched now beside the configuration in use, which is not read again.
+        """
+        await self._use(None)
+
+    async def _use(self, read: Config | None) -> None:
+        """
+        Put a configuration in use; None: the present one, with what `complete` adds to it now.
+        """
+        async with self._using:
+            self._read = read if read is not None else self._read
+            config = self._complete(self._read)
+            await self.discovery.reconfigure(config)
+            self.config = config
+            self._configured.memory.keep_only(self._names)
+            self.last = None
 
     async def _loaded(self) -> Config:
         """
@@ -398,7 +409,7 @@ class Service:
         Return a probe of one target as Prometheus text, with the metric by which rules know the exporter.
         """
         exposition = Exposition(self.external_url, self._exposition.exporters)
-        return "".join(exposition.parts(scrape, _build()))
+        return "".join(exposition.parts(scrape, build()))
 
     def _own(self, scrape: Scrape) -> Samples:
         """
@@ -426,7 +437,7 @@ class Service:
             own.setdefault(families.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
         own |= self._of_discovery()
         own |= self._unwatched(scrape)
-        own |= _build(self._shard)
+        own |= build(self._shard)
         return own
 
     def _unwatched(self, scrape: Scrape) -> Samples:
@@ -471,30 +482,3 @@ class Service:
         if self.sharded and self.config.coverage.alert:
             logger.warning("coverage.alert is off on a replica: it does not know what the others watch")
         logger.info("configuration loaded", extra=fields(targets=len(self.config.targets)))
-
-
-def fitting(concurrency: int) -> int:
-    """
-    Return the number of probes at a time: `concurrency`, or as many as the limit of open files allows.
-
-    Logs a warning if these are fewer.
-    """
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    slots = probe_slots(limit) if limit != resource.RLIM_INFINITY else concurrency
-    if concurrency <= slots:
-        return concurrency
-    logger.warning(
-        "the limit of open files allows fewer looks at a time than --sweep.concurrency: "
-        "raise it (ulimit -n, LimitNOFILE= of systemd)",
-        extra=fields(open_files=limit, asked_for=concurrency, looks_at_a_time=slots),
-    )
-    return slots
-
-
-def _build(shard: Shard = ()) -> Samples:
-    """
-    Return the metric with the exporter's version, and with its share of the targets.
-    """
-    openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace")
-    labels = (("version", __version__), ("python", platform.python_version()), ("openssl", openssl))
-    return {families.BUILD: [((*labels, *shard), 1.0)]}

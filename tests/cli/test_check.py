@@ -497,6 +497,28 @@ def test_a_look_shows_its_progress_on_a_terminal(tmp_path: Path, terminal: bool)
     assert ("targets" in stream.getvalue()) == terminal
 
 
+def test_what_is_expired_and_not_trusted_says_both() -> None:
+    """
+    The end first. The details have each fault, and where there is none that clients accept it.
+    """
+    wrong = [Fault.EXPIRED, Fault.SELF_SIGNED, Fault.NAME_MISMATCH]
+    scene = Scene().see(target(name="ended"), seen(facts(certificate(end=NOW - DAY))), found=wrong)
+    scene.see(target(name="fine"), seen(facts(certificate(), intermediate())))
+    lines = table(scene)
+    assert lines[1].startswith("CRITICAL  ended")
+    words = lines[1].partition("certificate EXPIRED")[2]
+    verdict = scene.rows()[0].verdict
+    details = [one.detail.removesuffix(".") for one in (verdict.faults if verdict is not None else ())]
+    assert words == f" 1 d 0 h ago, on 2027-01-14 08:00 UTC; not trusted either: {details[1]}; {details[2]}"
+    stream = io.StringIO()
+    check.print_details(Inventory(scrape(scene)), NOW, stream, frozenset(Level))
+    told = [line.split(maxsplit=1)[1] for line in stream.getvalue().splitlines() if " verification " in line]
+    assert [one.partition(":")[0] for one in told] == [
+        *(f"refused, {one}" for one in wrong),
+        "accepted",
+    ]
+
+
 def test_what_is_expired_is_said_before_what_is_not_trusted() -> None:
     """
     A certificate that is both: the end explains the rest.

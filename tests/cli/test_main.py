@@ -4,6 +4,7 @@ The command, as a process.
 
 import contextlib
 import gc
+import io
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter import __version__
 from exporter.cli import arguments as types
 from exporter.cli import main, serve
+from exporter.cli.one_shot import EMPTY
 from exporter.demo.minter import Minted, root
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.model.urls import ALL_SCHEMES, SCHEMES
@@ -274,7 +276,7 @@ def test_the_version_is_told() -> None:
         (["--web.external-url=expiry.example.com"], "is not a URL such as https://expiry.example.com"),
         (["--web.external-url=ftp://expiry.example.com"], "is not a URL such as"),
         (["--web.external-url=https://"], "is not a URL such as"),
-        (["--web.external-url=https://a.example:port"], "is not a URL: Port could not be cast"),
+        (["--web.external-url=https://a.example:port"], "is not a URL such as https://expiry.example.com"),
         (["--web.external-url=https://a.example/a b"], "is not a URL such as"),
         (["--web.external-url=https://me:secret@a.example"], "no user, password, '?' or '#' may be in it"),
         (["--web.external-url=https://a.example/?x=1"], "no user, password, '?' or '#' may be in it"),
@@ -582,6 +584,60 @@ def test_check_of_bad_urls_only_is_unknown(capsys: pytest.CaptureFixture[str]) -
     assert status == 3
     assert output == "0 critical, 1 unknown, 0 warning, 0 ok\n"
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["check", "forecast"])
+def test_a_command_without_any_target_is_unknown(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    As when a configuration has none: an empty list, or one of comments, is not fine.
+    """
+    monkeypatch.setattr("sys.stdin", io.StringIO("# none yet\n\n"))
+    assert main.main([command, "-"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"expiry-exporter {command}: there is no target: standard input names none\n"
+
+
+def test_check_of_an_empty_text_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    As a variable that is not set gives it.
+    """
+    status, _, errors = check(capsys, "")
+    assert (status, errors) == (3, f"expiry-exporter check: {EMPTY}\n")
+
+
+def test_check_with_trust_anchors_that_can_not_be_used_is_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The file is at fault, not the server: nothing is looked at.
+    """
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for file, why in (
+        (tmp_path / "none.pem", "none.pem"),
+        (tmp_path, "is a directory: name one PEM file"),
+        (empty, "it holds no certificate"),
+    ):
+        status, output, errors = check(capsys, "https://localhost:1", "--ca-file", file)
+        assert (status, output) == (3, "")
+        assert errors.startswith("expiry-exporter check: --ca-file: ")
+        assert why in errors
+
+
+def test_a_web_configuration_that_is_missing_is_named_as_such(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Not with the advice for the other file.
+    """
+    flag = f"--web.config.file={config.parent}/nope.yml"
+    assert main.main([f"--config.file={config}", "--config.check", flag]) == 1
+    assert capsys.readouterr().err == (
+        f"{config.parent}/nope.yml: can't be read: No such file or directory (named by --web.config.file)\n"
+    )
 
 
 def test_check_of_a_documents_levels_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1044,11 +1044,17 @@ def test_a_variable_of_the_environment_is_a_warning() -> None:
 
 def test_targets_that_are_all_commented_out_are_a_warning() -> None:
     """
-    An empty list, or no such section, is meant so: for /probe alone.
+    An empty list is one too. Whoever sets what /probe may be asked for, or has no such section, means it so.
     """
     (warning,) = read("targets:\n# - https://a\n").warnings
     assert "targets: has no entries" in warning
-    assert read("targets: []").warnings == ()
+    assert warning.endswith("are all commented out?")
+    (warning,) = read("targets: []").warnings
+    assert "targets: has no entries" in warning
+    for empty in ("targets: []", "targets:"):
+        assert read(f"{empty}\nprobe: {{allow: ['*']}}").warnings == ()
+        assert read(f"{empty}\nmodules: {{a: {{scheme: tls}}}}").warnings == ()
+        assert read(f"{empty}\ndiscover: [listening: true]").warnings == ()
     assert read("defaults: {timeout: 2s}").warnings == ()
 
 
@@ -1366,6 +1372,54 @@ def test_a_bad_request_says_what_is_wrong(url: str, policy: str | None, message:
 
 
 @pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("10.0.0.0/33", "the length of its network is /0 to /32, not /33"),
+        ("10.0.0.0/", "the length of its network is /0 to /32, not /"),
+        ("2001:db8::/129", "the length of its network is /0 to /128, not /129"),
+        ("[2001:db8::]/200:443", "the length of its network is /0 to /128, not /200"),
+        ("300.1.1.1/8", "300.1.1.1 is not an IP address"),
+        ("10.0.0", "10.0.0 is not an IP address"),
+        ("foo bar", "it has a space in it"),
+        ("host:99999", "ports are numbers from 1 to 65535"),
+        ("host:0", "ports are numbers from 1 to 65535"),
+        ("10.0.0.0/8:443-80", "a range begins with the lower one"),
+        ("https://x:99999", "ports are numbers from 1 to 65535"),
+        ("https://x/path", "remove the path"),
+        ("https:x", "no URL begins so"),
+        ("gopher://x", "no URL begins so"),
+        ("host:*", "no URL begins so"),
+        ("a,b", "this is no host name"),
+        ("b\u00fccher.example", "its xn-- form is compared"),
+    ],
+)
+def test_an_entry_that_can_permit_nothing_is_a_fault(entry: str, why: str) -> None:
+    """
+    With what is wrong, in its line.
+    """
+    with pytest.raises(ConfigError) as error:
+        read(f"probe:\n  allow:\n  - '*'\n  - '{entry}'")
+    assert f":4: probe.allow[1]: {entry!r} can permit nothing: " in str(error.value)
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("*", "https://x", "HTTPS://*.example", "https*", "https://*:443", "*://a.example", "*.example:*"),
+        *("10.0.0.0/8", "10.0.0.1/8", "192.0.2.1", "10.*", "10.0.0.0/8:443", "2001:db8::/32", "[::1]:443"),
+        *("[2001:db8::]/32:8000-8999", "localhost", "db:5432", "*.example.com:443", "web[0-9].example"),
+        *("file:///a b/*", "file:*", "kubernetes://prod/*", "domain:*.example", "pem+https://a.example/*"),
+    ],
+)
+def test_every_form_of_an_entry_is_taken(entry: str) -> None:
+    """
+    As it is written.
+    """
+    assert read(f"probe: {{allow: ['{entry}']}}").probe_allow == (entry,)
+
+
+@pytest.mark.parametrize(
     ("pattern", "url", "permitted"),
     [
         ("*", "tls://a:1", True),
@@ -1583,7 +1637,7 @@ def test_what_is_not_utf_8_is_refused_with_its_line() -> None:
     """
     Text in an old encoding; a byte order mark is no fault.
     """
-    assert parse(b"\xef\xbb\xbftargets: []\r\n", "a", {}) == Config()
+    assert parse(b"\xef\xbb\xbfprobe: {allow: ['*']}\r\n", "a", {}) == Config()
     for data, line, why in [
         (b"targets: []\n# \xe9t\xe9 \n", 2, "invalid trailing UTF-8 octet"),
         (b"\n\n\xc3", 3, "incomplete UTF-8 octet sequence"),

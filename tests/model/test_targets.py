@@ -114,7 +114,8 @@ BAD_URLS = {
     "a.example/path": f"'a.example/path' has no scheme: write https://a.example, {OTHER}",
     "2001:db8::1": f"'2001:db8::1' has no scheme: write https://[2001:db8::1], {OTHER}",
     "url:https://a.example": (
-        f"'url:https://a.example' has no scheme: a space is missing, write url: https://a.example. {LISTED}"
+        "'url:https://a.example' has no scheme: write https://a.example (where `url` is a key, a space is "
+        f"missing behind its colon). {LISTED}"
     ),
     "http:/a.example": f"'http:/a.example' has no scheme: did you mean https://a.example? {LISTED}",
     "certs/web.pem": f"'certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
@@ -123,7 +124,11 @@ BAD_URLS = {
     "~/certs/web.pem": f"'~/certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
     "web.pem": f"'web.pem' has no scheme: {WHOLE.replace('certs/', '')}. {LISTED}",
     "*.example.com": f"'*.example.com' has no scheme: {BEGIN}",
-    "jdbc:mysql://a": f"'jdbc:mysql://a' has no scheme: a space is missing, write jdbc: mysql://a. {LISTED}",
+    "jdbc:mysql://a": f"'jdbc:mysql://a' has no scheme: write mysql://a. {LISTED}",
+    "a.example:https": f"'a.example:https' has no scheme: write https://a.example. {LISTED}",
+    "a.example:http": f"'a.example:http' has no scheme: write https://a.example. {LISTED}",
+    "a.example:tls": f"'a.example:tls' has no scheme: write tls://a.example:PORT. {LISTED}",
+    "https:://a.example": "'https:://a.example' is not a URL: write https://a.example",
     "jdbc:postgresql://a": f"'jdbc:postgresql://a' has no scheme: {BEGIN}",
     "a.example:": f"'a.example:' has no scheme: {BEGIN}",
     "C:\\web.txt": f"'C:\\\\web.txt' has no scheme: {BEGIN}",
@@ -195,7 +200,15 @@ BAD_URLS = {
     "https://10.1": "'10.1' is neither a host name nor a complete IPv4 address",
     "https://2130706433": "'2130706433' is neither a host name nor a complete IPv4 address",
     "https://192.0.2.01": "'192.0.2.01' is neither a host name nor a complete IPv4 address",
-    "https://[::1": "'https://[::1' is not a URL: Invalid IPv6 URL",
+    "https://[::1": "'https://[::1' is not a URL: a bracket is missing: an IPv6 address stands in [ and ], "
+    "write https://[::1]",
+    "tls://[db8::1": "'tls://[db8::1' is not a URL: a bracket is missing: an IPv6 address stands in [ and ], "
+    "write tls://[db8::1]:PORT",
+    "https://[db8::1:443/": "'https://[db8::1:443/' is not a URL: a bracket is missing: an IPv6 address "
+    "stands in [ and ], write https://[db8::1:443]",
+    "https://[zz]": "'https://[zz]' is not a URL: only an IPv6 address stands in brackets",
+    "https://\u2100.example": "'https://\u2100.example' is not a URL: "
+    "its host has a character that no host name has",
     "https://::1": "'https://::1' is not a URL: an IPv6 address stands in brackets, write https://[::1]",
     "https://2001:db8::1:443": "'https://2001:db8::1:443' is not a URL: an IPv6 address stands in brackets, "
     "write https://[2001:db8::1:443], or https://[2001:db8::1]:443",

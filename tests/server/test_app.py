@@ -512,7 +512,7 @@ def test_a_reload_takes_the_new_configuration(tmp_path: Path, method: str) -> No
 
 def test_a_bad_configuration_changes_nothing(tmp_path: Path) -> None:
     """
-    Status 400 with every fault; the old one stays, a metric says so until the next good one.
+    Status 500 with every fault; the old one stays, a metric says so until the next good one.
     """
 
     async def test(site: Site) -> None:
@@ -520,7 +520,7 @@ def test_a_bad_configuration_changes_nothing(tmp_path: Path) -> None:
         site.config.write_text("targets: ['gopher://x']\nnonsense: 1\n", encoding="utf-8")
         async with site.client.post("/-/reload") as answer:
             text = await answer.text()
-            assert answer.status == 400
+            assert answer.status == 500
         assert "the one before it stays in use" in text
         assert f"{site.config}:1: " in text
         assert f"{site.config}:2: " in text

@@ -220,6 +220,19 @@ def test_certificates_are_listed_with_all_who_share_them() -> None:
     assert len(rows(page(sharing(), Selection(fingerprint)))) == 10
 
 
+def test_the_states_of_certificates_are_counted_as_they_are_listed() -> None:
+    """
+    Each once, at the state of its worst endpoint. What has no certificate is none of them.
+    """
+    html = certificates_page(sharing())
+    counts = [one.text.split() for one in html.one("nav", aria_label="Filter by state").all("a")]
+    assert counts == [["0", "critical"], ["0", "unknown"], ["1", "warning"], ["1", "ok"]]
+    for number, word in counts:
+        only = Selection(levels=frozenset({Level[word.upper()]}))
+        listed = certificates_page(sharing(), only)
+        assert [row[0] for row in (rows(listed) if listed.all("tbody") else ())] == [word] * int(number)
+
+
 def test_a_selection_of_certificates_is_that_of_their_endpoints() -> None:
     """
     Who shares one is told in full all the same, and the worst of these is its state.

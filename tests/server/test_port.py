@@ -255,15 +255,72 @@ def test_a_renewed_certificate_is_served_without_restart(files: Files) -> None:
         assert it.process.output().count("is not usable") == 1
 
 
+def test_the_own_target_follows_the_certificate_in_use(files: Files) -> None:
+    """
+    Another `cert_file` is the target's from then on. A configuration that is being edited is not read for it.
+    """
+    files.write("other", files.issue(NAME, 20))
+    files.write_web()
+    own = 'expiry_not_after_timestamp_seconds{target="the exporter\'s own port"'
+
+    def ends() -> dict[str, float]:
+        lines = [line for line in get(it, files.client())[1].splitlines() if line.startswith(own)]
+        return {
+            line.partition('location="')[2].partition('"')[0]: float(line.rpartition(" ")[2])
+            for line in lines
+        }
+
+    with serving(files) as it:
+        assert ends() == {f"{files.directory}/server.pem": files.now + 80 * DAY}
+        files.config.write_text("targets: [\n", encoding="utf-8")
+        files.write_web(tls={"cert_file": "other.pem", "key_file": "other.key"})
+        wait_until(
+            lambda: ends() == {f"{files.directory}/other.pem": files.now + 20 * DAY},
+            deadline=60,
+            what="the other file's certificate",
+        )
+        assert "the new configuration is not usable" not in it.process.output()
+
+
+def test_a_reload_tells_of_a_broken_web_configuration(files: Files) -> None:
+    """
+    Status 500 and the fault, which is gone with the next good one; each configuration is told of.
+    """
+    files.write_web()
+    with serving(files, "--web.enable-lifecycle") as it:
+        client = files.client()
+        files.web.write_text("tls_server_config: {cert_file: server.pem}\n", encoding="utf-8")
+        status, text, _ = get(it, client, "/-/reload", method="POST")
+        assert status == 500
+        assert text.startswith("the web configuration is not usable, the one before it stays in use:\n")
+        assert "key_file is missing" in text
+        files.config.write_text("nonsense: 1\n", encoding="utf-8")
+        status, text, _ = get(it, client, "/-/reload", method="POST")
+        assert status == 500
+        assert "key_file is missing" in text
+        assert f"{files.config}:1" in text
+        files.config.write_text("targets: []\n", encoding="utf-8")
+        files.write_web()
+        assert get(it, client, "/-/reload", method="POST")[0] == 200
+
+
 def test_an_expired_certificate_is_served_and_told(files: Files) -> None:
     """
     Whoever looks nevertheless reads that it is the port's own that ended.
     """
     files.write("server", files.issue(NAME, -1))
     files.write_web()
+    said = f"the exporter's own certificate, {files.directory}/server.pem, expired 1 d 0 h ago"
+    command = [sys.executable, "-m", "exporter", f"--config.file={files.config}", "--config.check"]
+    checked = subprocess.run(
+        [*command, f"--web.config.file={files.web}"], capture_output=True, check=True, text=True
+    )
+    assert checked.stderr.startswith("warning: ")
+    assert said in checked.stderr
     with serving(files) as it:
         lax = ssl._create_unverified_context()
         status, text, _ = get(it, lax)
+        assert said in it.process.output()
     assert status == 200
     assert 'expiry_problem_end_timestamp_seconds{target="the exporter\'s own port"' in text
     assert 'problem="passed"' in text

@@ -5,14 +5,16 @@ A certificate on many endpoints is one thing to renew. What has no certificate (
 list) is in the list of endpoints only.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Certificate
 from exporter.report.filters import PAGE_SIZE, Selection, Sort
 from exporter.report.inventory import Entry, Inventory
-from exporter.report.status import Level, worst
+from exporter.report.status import URGENCY, Level
 from exporter.server.pages.controls import Row, form, listed, results, tiles
 from exporter.server.pages.markup import Child, document, element, foreign, link, together
 from exporter.server.pages.overview import Situation, as_of, notices
@@ -45,12 +47,20 @@ def render(inventory: Inventory, selection: Selection, situation: Situation, roo
     Return the page with the certificates of the selected endpoints, as HTML.
     """
     now = situation.now
-    found = _distinct(inventory.select(selection, now))
+    levels = _levels(inventory.entries(now))
+    found = [
+        (judged, certificate)
+        for judged, certificate in _distinct(inventory.select(replace(selection, levels=frozenset()), now))
+        if not selection.levels or levels[certificate.fingerprint_sha256] in selection.levels
+    ]
     begin = (selection.page - 1) * PAGE_SIZE
     shown = found[begin : begin + PAGE_SIZE]
-    levels = {id(one.row): one.level for one in inventory.entries(now)} if shown else {}
-    rows = (_row(judged, certificate, inventory, levels, now, root) for judged, certificate in shown)
-    counts = inventory.counts(now)
+    rows = (
+        _row(judged, certificate, inventory, levels[certificate.fingerprint_sha256], now, root)
+        for judged, certificate in shown
+    )
+    of_level = Counter(levels.values())
+    counts = {level: of_level[level] for level in reversed(URGENCY)}
     main = together(
         element(
             "div",
@@ -74,6 +84,18 @@ def render(inventory: Inventory, selection: Selection, situation: Situation, roo
     return document("Certificates: expiry-exporter", root, main, versions)
 
 
+def _levels(entries: Iterable[Entry]) -> dict[str, Level]:
+    """
+    Return the level of each certificate of the list, by its fingerprint: that of the most urgent of its
+    endpoints, of which `entries` has the most urgent first.
+    """
+    levels: dict[str, Level] = {}
+    for entry in entries:
+        for _, certificate in _distinct([entry]):
+            levels.setdefault(certificate.fingerprint_sha256, entry.level)
+    return levels
+
+
 def _distinct(entries: Iterable[Entry]) -> list[tuple[JudgedItem, Certificate]]:
     """
     Return the certificates with deadlines of their own, each once, in the order of the endpoints.
@@ -91,12 +113,11 @@ def _row(
     judged: JudgedItem,
     certificate: Certificate,
     inventory: Inventory,
-    levels: dict[int, Level],
+    level: Level,
     now: float,
     root: str,
 ) -> Row:
     rows = {id(one.row): one.row for one in inventory.sharing(certificate)}
-    level = worst(levels[one] for one in rows)
     return level, (
         badge(level),
         end(judged.item.not_after, now),

@@ -24,7 +24,7 @@ Row = tuple[Level, tuple[Child, ...]]
 
 def tiles(counts: dict[Level, int], selection: Selection) -> Markup:
     """
-    Return the number of endpoints of each level, each as a link that filters by it.
+    Return the number of what the page lists at each level, each as a link that filters by it.
     """
 
     def tile(level: Level, count: int) -> Markup:
