@@ -473,6 +473,7 @@ def _seen(
     judged = [(one, one.judged) for one in shown if one.judged is not None]
     # What was there from the first probe on was never accepted before it.
     accepted, never = Past(trusted_at=held.past.trusted_at), Past()
+    returned = held.shown.returns > 0 or any(one.sightings.returns for one, _ in judged)
     others = tuple(
         Known(
             target,
@@ -484,6 +485,7 @@ def _seen(
             last,
             never if one.sightings.since == held.past.first_at else accepted,
             _facts(held),
+            one_of_several=returned,
         )
         for one, last in judged
         if is_due(one, look, now)

@@ -57,6 +57,7 @@ class EndpointRow:
             held.past,
             tuple(one.facts for one in self.others if one.facts is not None),
             self.unwatched,
+            any(one.one_of_several for one in self.others),
         )
 
 

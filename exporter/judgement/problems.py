@@ -56,6 +56,8 @@ class Known:
     """What other servers behind the same address or name show in turn with these facts; empty for most."""
     unwatched: tuple[str, ...] = ()
     """Names on its certificate that no target looks at, where that is to be told; empty for most."""
+    one_of_several: bool = False
+    """True when one of these was seen again after another, so that it is certain that they take turns."""
 
 
 @dataclass(frozen=True, slots=True)

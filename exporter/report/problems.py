@@ -188,7 +188,7 @@ def _leaf(onset: Onset) -> Item | None:
 
 
 def _is_one_of_several(onset: Onset) -> bool:
-    return bool(onset.known.in_turn) and onset.problem is Problem.NOT_TRUSTED
+    return onset.known.one_of_several and onset.problem is Problem.NOT_TRUSTED
 
 
 def _presented(onset: Onset) -> str:
@@ -244,7 +244,7 @@ def _compared(onset: Onset, item: Item, *, changed: bool) -> str:
     """
     if item.name == "client":
         return ""
-    if onset.known.in_turn:
+    if onset.known.one_of_several:
         return SEVERAL
     if item.kind is not Kind.LEAF:
         return ""

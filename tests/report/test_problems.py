@@ -85,7 +85,7 @@ def test_one_of_several_that_clients_refuse_is_told_the_same_after_each_probe() 
     told = []
     for later in (60.0, 600.0):
         past = replace(found.onset.known.past, trusted_at=NOW + later)
-        known = replace(found.onset.known, in_turn=(ending(75 * DAY),), past=past)
+        known = replace(found.onset.known, in_turn=(ending(75 * DAY),), past=past, one_of_several=True)
         onset = replace(found.onset, known=known)
         again = replace(row, found=replace(found, onsets=(onset,)))
         told.append((words(again, reach([again])), end_of(again)))

@@ -26,6 +26,7 @@ from exporter.model.targets import Target
 from exporter.net.turns import Turns
 from exporter.probes.dependencies import Dependencies
 from exporter.probes.tls import openssl
+from exporter.report.problems import SEVERAL, reach, words
 from tests.probes.tls.wire.probing import NAME, Names, look, scrape, target, tls_server, told, watching
 from tests.support import misbehaving
 from tests.support.certificates import DAY, NOW
@@ -186,6 +187,28 @@ def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -
         found, asked = asyncio.run(run(backends))
     assert found[-3:] == [{"soon", "renewal_overdue"}, set(), set()]
     assert asked == [1 + SETTLED, 2 + SETTLED]
+
+
+def test_one_of_several_is_said_once_one_of_them_came_back(ca: Minted, anchors: str) -> None:
+    """
+    At the first change nobody knows whether there are two, or one that was changed.
+    """
+    old, new = old_and_new(ca)
+
+    async def run(backends: Backends) -> list[set[bool]]:
+        one = target(backends.port, ca_file=anchors)
+        said = []
+        async with watching() as watch:
+            for chain, scrapes in ((new, 40), (old, 1), (new, 1)):
+                backends.chains = [chain]
+                for _ in range(scrapes):
+                    made = await watch.scrape([one], 10.0, lambda _: True)
+                causes = [words(row, reach(made.problems)).cause for row in made.problems]
+                said.append({SEVERAL in cause for cause in causes})
+        return said
+
+    with taking_turns(new) as backends:
+        assert asyncio.run(run(backends)) == [set(), {False}, {True}]
 
 
 def test_scrapes_at_the_same_time_share_a_sweep(leaf: Minted) -> None:
