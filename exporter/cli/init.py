@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+from exporter.cli import output_file
+from exporter.cli.output_file import OutputError
 from exporter.cli.shorthand import meant
 from exporter.config import values
 from exporter.model.urls import TargetError
@@ -66,15 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("targets", nargs="*", metavar="URL", help="what to probe (default: an example)")
-    parser.add_argument(
-        "--output-file",
-        type=Path,
-        default=Path("expiry.yml"),
-        metavar="FILE",
-        help="where to write, or - for standard output (default: %(default)s)",
-    )
     parser.add_argument("--all", action="store_true", help="every key there is, with an example of each")
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    output_file.add_flags(parser, "expiry.yml")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -85,22 +80,18 @@ def run(options: argparse.Namespace) -> int:
     try:
         text = _every_key() if options.all else start(options.targets, file)
     except TargetError as error:
-        sys.stderr.write(f"expiry-exporter init: {error}\n")
-        return 2
-    if str(file) == "-":
-        sys.stdout.write(text)
-        return 0
+        return _fail(str(error), 2)
     try:
-        with file.open("w" if options.force else "x", encoding="utf-8") as made:
-            made.write(text)
-    except FileExistsError:
-        sys.stderr.write(f"expiry-exporter init: {file} is there already: --force replaces it\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"expiry-exporter init: {file} can't be written: {error.strerror}\n")
-        return 1
-    sys.stdout.write(f"{file}: written. Next: expiry-exporter check --config.file={file}\n")
+        if output_file.write(text, options):
+            sys.stdout.write(f"{file}: written. Next: expiry-exporter check --config.file={file}\n")
+    except OutputError as error:
+        return _fail(str(error), 1)
     return 0
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"expiry-exporter init: {message}\n")
+    return code
 
 
 def start(targets: list[str], file: Path) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from exporter.cli import output_file
+from exporter.cli.output_file import OutputError
 from exporter.config import reader
 from exporter.model.foreign_text import printable, printable_lines
 from exporter.moving import blackbox, others, prometheus
@@ -57,14 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{flag}", type=Path, metavar="FILE", help=words)
     words = "Prometheus's configuration: targets and labels of the jobs that use a prober"
     parser.add_argument("--prometheus", type=Path, metavar="FILE", help=words)
-    parser.add_argument(
-        "--output-file",
-        type=Path,
-        default=Path("-"),
-        metavar="FILE",
-        help="where to write (default: standard output)",
-    )
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    output_file.add_flags(parser, "-")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -99,7 +94,11 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{printable(line)}\n")
     if not moved.targets and not moved.modules:
         return _fail("nothing could be taken from these files, so nothing is written", 1)
-    return _write(written, options) or int(bool(moved.left))
+    try:
+        output_file.write(written, options)
+    except OutputError as error:
+        return _fail(str(error), 1)
+    return int(bool(moved.left))
 
 
 def _text(path: Path) -> str:
@@ -201,21 +200,6 @@ def _name_apart(targets: list[dict[str, Any]]) -> None:
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
             target["name"] = f"{name} ({seen[name]})"
-
-
-def _write(text: str, options: argparse.Namespace) -> int:
-    file: Path = options.output_file
-    if str(file) == "-":
-        sys.stdout.write(text)
-        return 0
-    try:
-        with file.open("w" if options.force else "x", encoding="utf-8") as made:
-            made.write(text)
-    except FileExistsError:
-        return _fail(f"{file} is there already: --force replaces it", 1)
-    except OSError as error:
-        return _fail(f"{file} can't be written: {error.strerror}", 1)
-    return 0
 
 
 def _fail(message: str, code: int) -> int:
