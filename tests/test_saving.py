@@ -16,7 +16,8 @@ import pytest
 from exporter.engine import saving
 from exporter.engine.memory import Memory, TargetMemory
 from exporter.engine.saving import STUCK_AFTER, Saving
-from exporter.engine.state import Snapshot, State
+from exporter.engine.snapshots import Snapshot
+from exporter.engine.state import State
 from tests.support.certificates import NOW
 
 
@@ -66,7 +67,7 @@ def path(tmp_path: Path) -> Path:
     A state file that knows one target.
     """
     kept = State(str(tmp_path / "state.sqlite"))
-    kept.save(Snapshot((("before", "x", "{}"),), ()))
+    kept.save(Snapshot((("before", "x", "{}"),), (), (), ()))
     kept.close()
     return kept.path
 

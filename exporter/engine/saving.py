@@ -10,7 +10,9 @@ import logging
 from collections.abc import Callable, Mapping
 
 from exporter.engine.memory import Memory, TargetMemory
-from exporter.engine.state import State, StateError, snapshot
+from exporter.engine.slices import in_slices
+from exporter.engine.snapshots import part, snapshot
+from exporter.engine.state import State, StateError
 from exporter.logs import fields
 from exporter.net.pools import Pool
 
@@ -133,7 +135,8 @@ class Saving:
         try:
             if not self._loaded:
                 self._take_back(await self._pool.run(lambda: self._state.load(self._clock())))
-            taken = snapshot(self._memory, self._lists())
+            parts = [part(*one) async for one in in_slices(tuple(self._memory))]
+            taken = snapshot(parts, self._lists())
             await self._pool.run(lambda: self._state.save(taken))
         except StateError as error:
             self._fails(error)

@@ -13,15 +13,18 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from exporter.engine.memory import Memory, TargetMemory
+from exporter.engine.memory import TargetMemory
+from exporter.engine.snapshots import Snapshot
 from exporter.engine.state_errors import ADVICE, FROM_SQLITE, USUAL_ADVICE, FormatError, is_damage
-from exporter.engine.state_rows import Reading, certificates_of, encode, past_text, save_lists
+from exporter.engine.state_rows import Reading, encode, save_lists
 from exporter.logs import fields
-from exporter.model.observation import Certificate, Facts, Item
+
+if TYPE_CHECKING:
+    from exporter.model.observation import Facts
 
 logger = logging.getLogger(__name__)
 
@@ -63,78 +66,6 @@ class StateError(Exception):
     """
     State can't be kept. The message says where, why and what to do.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """
-    One endpoint as it is saved.
-    """
-
-    target: str
-    label: str
-    seen_at: float
-    facts: Facts
-    past: str
-    """The endpoint's past as JSON."""
-    previous: tuple[Item, ...]
-    """Items that the past refers to."""
-    others: tuple[Facts, ...] = ()
-    """What other servers showed there in turn, to which the past refers, too."""
-
-    @property
-    def certificates(self) -> Iterable[Certificate]:
-        """
-        All certificates that the facts and the past refer to.
-        """
-        yield from certificates_of(self.facts, self.previous)
-        for facts in self.others:
-            yield from certificates_of(facts, ())
-
-    def is_as(self, saved: tuple[Facts, ...]) -> bool:
-        """
-        Return True when these are the facts that were saved, so that their certificates are in the file.
-        """
-        now = self.facts, *self.others
-        return len(now) == len(saved) and all(one is other for one, other in zip(now, saved, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """
-    The state to save, taken on the event loop so that another thread can write it.
-    """
-
-    targets: tuple[tuple[str, str, str], ...]
-    """Name, identity, roster as JSON."""
-    rows: tuple[Row, ...]
-    problems: tuple[tuple[str, str, str, str, float], ...] = ()
-    """Target, item, problem, severity and start of each problem."""
-    lists: tuple[tuple[str, float, str], ...] = ()
-    """Source, time of its last success, and content of each list of discovered targets."""
-
-
-def snapshot(memory: Memory, lists: tuple[tuple[str, float, str], ...] = ()) -> Snapshot:
-    """
-    Return the present content of the memory, and the lists of discovered targets.
-    """
-    targets = tuple((name, known.identity, json.dumps(known.roster)) for name, known in memory)
-    rows = tuple(
-        Row(
-            name,
-            label,
-            held.seen_at,
-            held.facts,
-            past_text(held, known),
-            tuple(held.past.previous.values()),
-            tuple(one.facts for one in held.others),
-        )
-        for name, known in memory
-        for label, held in (known.endpoints | known.absent if known.absent else known.endpoints).items()
-        if held.facts is not None and held.seen_at is not None
-    )
-    problems = tuple((*key, row.since) for _, known in memory for key, row in known.problems.items())
-    return Snapshot(targets, rows, problems, lists)
 
 
 class State:

@@ -23,7 +23,8 @@ from exporter.demo.minter import Minted
 from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, identity
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, TargetRow
-from exporter.engine.state import BAD_ROWS_LOGGED, SCHEMA_VERSION, State, StateError, snapshot
+from exporter.engine.snapshots import Snapshot
+from exporter.engine.state import BAD_ROWS_LOGGED, SCHEMA_VERSION, State, StateError
 from exporter.engine.state_rows import Reading, certificates_of, decode, encode
 from exporter.judgement.habit import Habit, Replacement
 from exporter.judgement.history import Past
@@ -49,6 +50,7 @@ from exporter.probes.tls.handshake import Seen
 from exporter.report.exposition import Exposition
 from tests.golden.values import target
 from tests.support.certificates import DAY, NOW, shared_key
+from tests.support.state import taken
 
 ENDED = 1_700_000_000.0
 
@@ -111,7 +113,7 @@ def save(path: Path, *memories: Memory) -> None:
     state = State(str(path))
     state.load(NOW)
     for memory in memories:
-        state.save(snapshot(memory))
+        state.save(taken(memory))
     state.close()
 
 
@@ -229,9 +231,9 @@ def test_the_roster_is_kept_also_when_no_facts_change(
     memory = remembered({"a": refusals.facts(handshake(*leaves))})
     state = State(str(path))
     state.load(NOW)
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     memory.labels(target(), ["c"], NOW + DAY)
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     state.close()
     assert load(path)[target().name].roster == {"c": NOW + DAY}
 
@@ -245,12 +247,12 @@ def test_a_later_look_moves_the_time_only(
     memory = remembered({"a": refusals.facts(handshake(*leaves))})
     state = State(str(path))
     state.load(NOW)
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     database = state._open()
     written: list[str] = []
     database.set_trace_callback(written.append)
     remember(memory, {"a": refusals.facts(handshake(*leaves))}, target(), NOW + 60)
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     database.set_trace_callback(None)
     state.close()
     assert {held.seen_at for held in endpoints(path).values()} == {NOW + 60}
@@ -284,13 +286,13 @@ def test_removed_targets_and_endpoints_are_gone_from_the_file(
     memory.known(unseen)
     state = State(str(path))
     state.load(NOW)
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     assert len(rows(path, "SELECT * FROM certificate")) == 3
     memory.keep_only(["kept"])
     remember(memory, {"a": refusals.facts(handshake(ecdsa, above))}, kept)
     # Seen once and not again it may be an address that has its turns; by now it is not.
     memory.known(kept).absent.clear()
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     state.close()
     assert rows(path, "SELECT name FROM target") == [("kept",)]
     assert rows(path, "SELECT target, label FROM endpoint") == [("kept", "a")]
@@ -308,10 +310,10 @@ def test_a_target_that_was_never_seen_is_gone_from_the_file_too(
     memory.known(target(name="unseen"))
     state = State(str(path))
     state.load(NOW)
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     assert len(rows(path, "SELECT name FROM target")) == 2
     memory.keep_only(["kept"])
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     state.close()
     assert rows(path, "SELECT name FROM target") == [("kept",)]
 
@@ -347,13 +349,13 @@ def test_what_was_removed_while_saving_failed_does_not_spoil_the_file(
     memory = remembered({"a": refusals.facts(handshake(ecdsa)), "b": refusals.facts(handshake(rsa))})
     state = State(str(path))
     state.load(NOW)
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     other = blocked(path)
     with pytest.raises(StateError, match="locked"):
-        state.save(snapshot(memory))
+        state.save(taken(memory))
     other.close()
     remember(memory, {"a": refusals.facts(handshake(ecdsa))}, target())
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     state.close()
     assert [label for _, label in endpoints(path)] == ["a"]
     assert [file.name for file in path.parent.iterdir() if "damaged" in file.name] == []
@@ -369,9 +371,9 @@ def test_a_failed_save_leaves_the_file_as_it_was(
     save(path, remembered({"a": facts}))
     state = State(str(path))
     state.load(NOW)
-    broken = snapshot(remembered({"a": facts, "b": facts}))
+    broken = taken(remembered({"a": facts, "b": facts}))
     # A name that UTF-8 can't encode fails in the middle of the transaction.
-    worse = type(broken)((*broken.targets, ("\udcff", "x", "{}")), broken.rows)
+    worse = replace(broken, targets=(*broken.targets, ("\udcff", "x", "{}")))
     with pytest.raises(UnicodeEncodeError):
         state.save(worse)
     state.close()
@@ -390,14 +392,14 @@ def test_two_thousand_endpoints_are_written_once(
         remember(memory, {"a": facts}, target(name=f"{number}"))
     state = State(str(path))
     state.load(NOW)
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     database = state._open()
     before = database.total_changes
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     assert database.total_changes - before <= 2000
     before = database.total_changes
     remember(memory, {"a": refusals.facts(handshake(rsa, above))}, target(name="7"))
-    state.save(snapshot(memory))
+    state.save(taken(memory))
     # Its facts and two certificates; a replaced row counts twice.
     assert database.total_changes - before <= 2000 + 8
     state.close()
@@ -782,7 +784,7 @@ def test_a_path_that_can_not_be_written_says_what_to_do(unusable: Path) -> None:
     When loading and when saving, each time.
     """
     state = State(str(unusable))
-    for use in (lambda: state.load(NOW), lambda: state.save(snapshot(Memory()))) * 2:
+    for use in (lambda: state.load(NOW), lambda: state.save(taken(Memory()))) * 2:
         with pytest.raises(StateError) as raised:
             use()
         assert str(unusable) in str(raised.value)
@@ -805,12 +807,13 @@ def test_a_damaged_file_that_can_not_be_renamed_is_refused(path: Path) -> None:
 HOLDS = """
 import os, signal, sys
 from exporter.engine.memory import Memory, TargetMemory
-from exporter.engine.state import State, snapshot
+from exporter.engine.snapshots import part, snapshot
+from exporter.engine.state import State
 state = State(sys.argv[1])
 state.load(0)
 memory = Memory()
 memory.restore("theirs", TargetMemory("x"))
-state.save(snapshot(memory))
+state.save(snapshot([part(*one) for one in memory]))
 print("holds", flush=True)
 sys.stdin.read()
 """
@@ -855,11 +858,11 @@ def test_a_second_process_writes_nothing_and_takes_over_from_the_first(path: Pat
         assert state.refused is not None
         assert str(state.refused).startswith(f"another process keeps its state in {mine}, so this one writes")
         with pytest.raises(StateError, match="another process keeps its state"):
-            state.save(snapshot(named("mine")))
+            state.save(taken(named("mine")))
         assert rows(path, "SELECT name FROM target") == [("theirs",)]
         process.kill()
         process.wait()
-        state.save(snapshot(named("mine")))
+        state.save(taken(named("mine")))
         state.close()
     assert list(load(path)) == ["mine"]
 
@@ -876,11 +879,11 @@ def test_what_one_state_saved_is_written_anew_by_the_next(
     first.load(NOW)
     known = second.load(NOW)
     assert second.refused is not None
-    first.save(snapshot(Memory()))
+    first.save(taken(Memory()))
     first.close()
     memory = Memory()
     memory.restore(target().name, known[target().name])
-    second.save(snapshot(memory))
+    second.save(taken(memory))
     second.close()
     assert len(endpoints(path)) == 1
 
@@ -894,11 +897,11 @@ def test_a_lock_that_somebody_removed_is_made_again(path: Path) -> None:
     path.with_name("state.sqlite.lock").unlink()
     second.load(NOW)
     assert second.refused is None
-    second.save(snapshot(named("second")))
+    second.save(taken(named("second")))
     with pytest.raises(StateError, match="another process keeps its state"):
-        first.save(snapshot(named("first")))
+        first.save(taken(named("first")))
     second.close()
-    first.save(snapshot(named("first")))
+    first.save(taken(named("first")))
     first.close()
     assert list(load(path)) == ["first"]
 
@@ -910,15 +913,15 @@ def test_a_file_that_somebody_removed_is_made_again(path: Path, instead: str) ->
     """
     state = State(str(path))
     state.load(NOW)
-    state.save(snapshot(named("a")))
+    state.save(taken(named("a")))
     for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
         file.unlink()
     if instead == "another file":
         other = State(str(path.with_name("other.sqlite")))
-        other.save(snapshot(named("b")))
+        other.save(taken(named("b")))
         other.close()
         path.with_name("other.sqlite").rename(path)
-    state.save(snapshot(named("a", "c")))
+    state.save(taken(named("a", "c")))
     state.close()
     assert sorted(load(path)) == ["a", "c"]
 
@@ -935,7 +938,7 @@ def test_a_file_that_is_damaged_while_it_is_used_is_set_aside(
     state._close_database()
     good[4096:] = b"\xff" * (len(good) - 4096)
     path.write_bytes(good)
-    state.save(snapshot(named("a")))
+    state.save(taken(named("a")))
     state.close()
     assert list(load(path)) == ["a"]
     assert [file.name for file in damaged_files(path.parent)] == ["state.sqlite.damaged-20270115T080000Z"]
@@ -948,7 +951,7 @@ def test_any_name_of_a_file_will_do(tmp_path: Path) -> None:
     path = tmp_path / "a dir" / "my state?100%#é.db"
     path.parent.mkdir()
     first, second = State(str(path)), State(str(path))
-    first.save(snapshot(named("a")))
+    first.save(taken(named("a")))
     assert list(second.load(NOW)) == ["a"]
     assert second.refused is not None
     first.close()
@@ -980,7 +983,7 @@ def test_what_can_be_read_only_is_read(path: Path, monkeypatch: pytest.MonkeyPat
     assert list(state.load(NOW)) == ["a"]
     assert "Read-only file system" in str(state.refused)
     with pytest.raises(StateError, match="Read-only file system"):
-        state.save(snapshot(named("b")))
+        state.save(taken(named("b")))
     state.close()
 
 
@@ -990,10 +993,10 @@ def test_a_full_disk_is_called_that(path: Path) -> None:
     which it reports as it does the disk's.)
     """
     state = State(str(path))
-    state.save(snapshot(named("a")))
+    state.save(taken(named("a")))
     ((pages,),) = state._open().execute("PRAGMA page_count")
     state._open().execute(f"PRAGMA max_page_count = {pages + 2}")
-    many = snapshot(named(*(f"target {number}" for number in range(5000))))
+    many = taken(named(*(f"target {number}" for number in range(5000))))
     with pytest.raises(
         StateError, match=r"database or disk is full.*: the disk is full\. What was saved before is"
     ):
@@ -1007,7 +1010,8 @@ def test_a_full_disk_is_called_that(path: Path) -> None:
 FULL = """
 import resource, sys
 from exporter.engine.memory import Memory, TargetMemory
-from exporter.engine.state import State, StateError, snapshot
+from exporter.engine.snapshots import part, snapshot
+from exporter.engine.state import State, StateError
 state = State(sys.argv[1])
 state.load(0)
 memory = Memory()
@@ -1015,12 +1019,13 @@ for number in range(5000):
     memory.restore(f"target {number}", TargetMemory("x" * 100))
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+taken = snapshot([part(*one) for one in memory])
 try:
-    state.save(snapshot(memory))
+    state.save(taken)
 except StateError as error:
     print("refused:", error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-state.save(snapshot(memory))
+state.save(taken)
 state.close()
 print("saved")
 """
@@ -1076,7 +1081,7 @@ def test_lists_of_discovered_targets_are_kept(tmp_path: Path) -> None:
     """
     state = State(str(tmp_path / "state.sqlite"))
     for lists in ((("a", 1.0, "one"), ("b", 1.0, "two")), (("a", 2.0, "one"), ("c", 3.0, "three"))):
-        state.save(snapshot(Memory(), lists))
+        state.save(Snapshot((), (), (), lists))
     state.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as database, database:
         database.execute("INSERT INTO listing VALUES ('d', 'late', 'x')")

@@ -5,12 +5,18 @@ The event loop is never held for long, however many targets there are: else noth
 import asyncio
 import gc
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from exporter.engine.collector import calm_collector
+from exporter.engine.memory import Memory
 from exporter.engine.monitor import Monitor
+from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.saving import Saving
+from exporter.engine.state import State
+from exporter.model.observation import Facts, Observed
 from exporter.probes.dependencies import Dependencies
 from tests.golden.values import target
 from tests.support.certificates import NOW
@@ -68,3 +74,31 @@ async def test_ten_thousand_failing_targets_hold_the_loop_only_briefly(stretches
         dependencies.close()
     # What is done in one go is there in each; what happens once (a page fault, a collection) is not it.
     assert min(longest) < LONGEST
+
+
+@pytest.mark.no_cover
+async def test_a_save_of_ten_thousand_targets_holds_the_loop_only_briefly(
+    stretches: list[float], tmp_path: Path
+) -> None:
+    """
+    What is saved is gathered in slices. In one go it took 0.2 seconds.
+    """
+    memory, facts, thresholds = Memory(), Facts(()), gc.get_threshold()
+    for number in range(FLEET):
+        look = ProbeResult("192.0.2.1:443", Observed(facts), 0.1)
+        memory.update(TargetResult(target(name=f"t{number}"), (look,), located=True), NOW)
+    calm_collector()
+    saving = Saving(State(str(tmp_path)), memory, lambda _: None, asyncio.get_running_loop(), lambda: NOW)
+    try:
+        longest: list[float] = []
+        for _ in range(3):
+            stretches.clear()
+            saving.begin()
+            await saving.settle()
+            longest.append(max(stretches))
+        assert saving.works
+    finally:
+        await saving.close()
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+    assert min(longest) < LONGEST / 2

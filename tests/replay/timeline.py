@@ -21,7 +21,7 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.monitor import Monitor
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, TargetRow
-from exporter.engine.state import State, snapshot
+from exporter.engine.state import State
 from exporter.formats import parse
 from exporter.formats.parsed import ParseContext
 from exporter.judgement.issued import NONE, Issuances
@@ -44,6 +44,7 @@ from exporter.report import families
 from exporter.report.exposition import Exposition, Samples
 from tests.lookups.revocation.making import revocation_list
 from tests.support.certificates import staple
+from tests.support.state import taken
 
 if TYPE_CHECKING:
     from exporter.probes.dependencies import Dependencies
@@ -339,7 +340,7 @@ class Exporter:
             return
         with tempfile.TemporaryDirectory() as directory:
             written = State(directory)
-            written.save(snapshot(before))
+            written.save(taken(before))
             written.close()
             read = State(directory)
             for name, known in read.load(self._now).items():

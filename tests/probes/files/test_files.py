@@ -21,7 +21,7 @@ from exporter.demo.minter import mint
 from exporter.engine.memory import GRACE, Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow
-from exporter.engine.state import State, snapshot
+from exporter.engine.state import State
 from exporter.model.errors import Outcome
 from exporter.model.observation import Facts, Item, Observed
 from exporter.model.reasons import Kind
@@ -48,6 +48,7 @@ from tests.support.certificates import DAY, NOW, authority
 from tests.support.hung_mount import hung_mount
 from tests.support.rows import detail, items, outcome
 from tests.support.servers import Site, nginx
+from tests.support.state import taken
 
 
 def of(path: Path | str, **settings: object) -> Target:
@@ -570,7 +571,7 @@ async def test_state_brings_files_back_as_they_were(tmp_path: Path) -> None:
     state.load(NOW)
     async with watching() as watch:
         (row,) = await scrape(watch, of(tmp_path / "a.pem"))
-        state.save(snapshot(watch.memory))
+        state.save(taken(watch.memory))
         again = State(str(state.path))
         (known,) = again.load(NOW).values()
         again.close()
