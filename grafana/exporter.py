@@ -102,8 +102,8 @@ def complete() -> stat.Panel:
     """
     return _worst(
         "Sweep complete",
-        "Whether the last scrape had time to probe every endpoint. If not, the rest said `timeout`: raise"
-        " scrape_timeout, or share the targets among several exporters with --shard.total.",
+        "Whether the last scrape had time to probe every endpoint. If not, the others are reported as"
+        " `timeout`: raise scrape_timeout, or share the targets among several exporters with --shard.total.",
         f"min({of(families.SWEEP_COMPLETE)})",
         "ExpirySweepIncomplete",
     )
@@ -115,9 +115,9 @@ def budget() -> stat.Panel:
     """
     return _tile(
         "Budget used",
-        "The part of the scrape's timeout that the slowest exporter's last sweep took. From 80 % on one"
-        " more slow target can make sweeps incomplete: raise scrape_timeout, lower the targets'"
-        " timeout, or share them.",
+        "How much of the scrape's timeout the last sweep of the slowest exporter took. From 80 % on, one more"
+        " slow target can make sweeps incomplete: raise scrape_timeout, lower the targets' timeout, or"
+        " share the targets among several exporters.",
         f"max({of(families.SWEEP_DURATION)} / {of(families.SWEEP_TIMEOUT)})",
         "ExpirySweepIncomplete",
         unit="percentunit",
@@ -149,8 +149,8 @@ def failing() -> stat.Panel:
     """
     return _tile(
         "Failed probes",
-        "The part of the endpoints at which the last probe failed. A few are servers that are down. Half"
-        " of them and more: the exporter's own network, DNS or firewall.",
+        "The share of all endpoints at which the last probe failed. A few are servers that are down. Half or"
+        " more: look at the exporter's own network, DNS or firewall.",
         f"sum({of(families.SWEEP_FAILURES)}) / (sum({of(families.SWEEP_ENDPOINTS)}) > 0)",
         "ExpiryProbeFailing",
         unit="percentunit",
@@ -179,9 +179,9 @@ def state() -> stat.Panel:
     """
     return _worst(
         "State saved",
-        "Whether what was last seen could be written to --state.path, from where it is read after a"
-        " restart. If not: is the disk full, or the file not writable? `not kept`: the flag is not set, and"
-        " a restart forgets what can't be seen then.",
+        "Whether what was last seen could be written to the state file (--state.path), which is read after a"
+        " restart. If not: is the disk full, or the file not writable? `not kept`: there is no such file,"
+        " and a restart forgets what can't be seen then.",
         f"min({of(families.STATE_SUCCESS)})",
         "ExpiryProbeFailing",
         no_value="not kept",
@@ -195,8 +195,8 @@ def clock() -> stat.Panel:
     swept = of(families.SWEEP_TIME)
     return _tile(
         "Clock difference",
-        "How far the clocks of exporter and Prometheus are apart, scrape and sweep included. From a"
-        " minute on alerts come too early or too late: look at the time synchronisation of both hosts.",
+        "How far the clocks of exporter and Prometheus are apart, the time of scrape and sweep included. From"
+        " a minute on, alerts come too early or too late: check the time synchronisation of both hosts.",
         f"max(abs(timestamp({swept}) - {swept}))",
         "ExpiryClockSkew",
         unit="s",
@@ -211,9 +211,10 @@ def sweeps() -> timeseries.Panel:
     """
     return panels.lines_panel(
         Place(
-            "Time of sweeps",
-            "How long the probes of all endpoints took, for each exporter. What part of the scrape's timeout"
-            " that is stands in the tile above. A line at the targets' own timeout has silent endpoints.",
+            "Sweep duration",
+            'How long the probes of all endpoints took, by exporter. The tile "Budget used" says what share'
+            " of the scrape's timeout that is. A line at the targets' own timeout: some endpoints do not"
+            " answer.",
             12,
         ),
         [_compared(_each(families.SWEEP_DURATION))],
@@ -315,9 +316,8 @@ def cpu() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "CPU",
-            "The part of one core that each process uses. It works in one thread for the most part: near"
-            " 100 % its sweeps get longer. Share the targets with --shard.total, or scrape less"
-            " often.",
+            "The share of one core that each process uses. It mostly works in one thread: near 100 % its"
+            " sweeps take longer. Share the targets with --shard.total, or scrape less often.",
             6,
         ),
         [_compared(f"sum by ({HERE}) ({busy})")],
@@ -334,9 +334,8 @@ def files() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Open files",
-            "The part of the open files that the system allows which are in use: each connection is one."
-            " Near 100 % probes fail for lack of them: raise the limit (LimitNOFILE), or lower"
-            " --sweep.concurrency.",
+            "Open files as a share of the system's limit; each connection is one. Near 100 % probes fail:"
+            " raise the limit (LimitNOFILE), or lower --sweep.concurrency.",
             6,
         ),
         [_compared(used)],
@@ -352,9 +351,8 @@ def loaded() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Age of the configuration",
-            "Time since each exporter loaded the configuration that it uses. It falls to"
-            " zero with each good reload and with each restart. It keeps growing after you reloaded: the"
-            " new one is not good.",
+            "Time since each exporter loaded the configuration that it uses. It falls to zero with each good"
+            " reload and each restart. If it does not after a reload, the new configuration has a fault.",
             6,
         ),
         [_compared(f"(time() - {_each(families.RELOAD_TIME)}) / {DAY:g}")],
@@ -372,7 +370,7 @@ def scrapes() -> timeseries.Panel:
     """
     return panels.lines_panel(
         Place(
-            "Time of scrapes",
+            "Scrape duration",
             "How long Prometheus waited for each exporter: the sweep and the writing and"
             " sending of the answer. Much longer than the sweep: the network between them, or too little"
             " CPU.",
@@ -390,7 +388,7 @@ def samples() -> timeseries.Panel:
     """
     return panels.lines_panel(
         Place(
-            "Samples of a scrape",
+            "Samples per scrape",
             "Samples that each scrape brings: about fifteen for an endpoint with a chain"
             " of two. It is what the exporters cost Prometheus.",
             8,
@@ -463,7 +461,7 @@ def exporters() -> table.Panel:
             Column("Value #D", "Failed", unit="short", width=80),
             Column("Value #E", "Sweep", unit="s", decimals=1, width=90),
             Column("Value #F", "Memory", unit="bytes", width=100),
-            Column("Value #G", "Configuration of", unit="dateTimeFromNow", width=160),
+            Column("Value #G", "Config loaded", unit="dateTimeFromNow", width=160),
             Column("Value #H", "Started", unit="dateTimeFromNow", width=160),
         ],
         sorted_by=[("Sweep", True)],

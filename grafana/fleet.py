@@ -62,14 +62,14 @@ def dashboard() -> Dashboard:
     return shell.dashboard(
         NAME,
         "Expiry / Fleet",
-        "What needs a person today, the most urgent first; what ends in the year ahead; and how well"
+        "What needs a person today, the most urgent first; what expires in the year ahead; and how well"
         " renewals work. Click on a target to see why.",
         "now-24h",
         f"count by (alertname, severity) ({shell.ALERTS})",
         [
             ("", stats),
             ("What needs a person", [urgent()]),
-            ("Everything that ends, and when", [certificates(), year_ahead()]),
+            ("Everything that expires, and when", [certificates(), year_ahead()]),
             ("Where the problems are, and since when", [history(), reasons(), issuers(), owners()]),
             ("What is there", [protocols(), keys(), kinds()]),
         ],
@@ -145,8 +145,8 @@ def critical() -> stat.Panel:
     """
     return _count(
         "Critical",
-        "Problems that need a person now, whatever they are: expired, refused by clients, about to end. The"
-        " tiles beside this one count the other problems, each of them once.",
+        "Problems that need a person now: expired, about to expire, or refused by clients. The tiles beside"
+        " this one count the other problems, each of them once.",
         (CRITICAL,),
         panels.CRITICAL,
         "ExpiryPassed",
@@ -160,8 +160,8 @@ def unseen() -> stat.Panel:
     """
     return _count(
         "Can't be seen",
-        "Targets whose probes fail, beside the critical ones. What was seen there last is still shown and"
-        " still warns; what was never seen may end at any time.",
+        "Targets whose probes fail, besides the critical ones. What was seen there last is still shown, and"
+        " its alerts go on. What was never seen may expire at any time.",
         (WARNING, one_of("problem", UNSEEN)),
         panels.UNKNOWN,
         "ExpiryProbeFailing",
@@ -174,8 +174,8 @@ def renewal_late() -> stat.Panel:
     """
     return _count(
         "Renewal late",
-        "Items that something should have renewed or signed anew by itself and did not, beside the critical"
-        " ones. Read the log of whatever renews them.",
+        "Items that should have been renewed or signed anew automatically and were not, besides the critical"
+        " ones. Read the log of what renews them.",
         (WARNING, one_of("problem", LATE)),
         panels.WARNING,
         "ExpiryRenewalOverdue",
@@ -188,8 +188,8 @@ def ends_soon() -> stat.Panel:
     """
     return _count(
         "Renew by hand",
-        "Items that a person must renew, beside the critical ones: certificates, CA certificates,"
-        " registrations of domains, and chains that end before their leaf.",
+        "Items that a person must renew, besides the critical ones: certificates, CA certificates, domain"
+        " registrations, and chains that expire before their leaf.",
         (WARNING, one_of("problem", BY_HAND)),
         panels.WARNING,
         "ExpirySoon",
@@ -202,8 +202,8 @@ def not_deployed() -> stat.Panel:
     """
     return _count(
         "Not deployed",
-        "Items that were renewed while the old one is still served, or served again. Reload or restart the"
-        " server.",
+        "Items that were renewed, while the old one is still served, or is served again. Reload or restart"
+        " the server.",
         (WARNING, one_of("problem", OLD)),
         panels.WARNING,
         "ExpiryNotDeployed",
@@ -234,10 +234,10 @@ def urgent() -> table.Panel:
     return panels.table_panel(
         Place(
             "Problems",
-            "One row for each problem, what ends first at the top; a certificate on many targets is one row"
-            " with the target where it ends first. What another problem of the same item says already is"
-            " left out, as in notifications. The target leads to what to do first. The first hundred of each"
-            " severity. Empty is good, as long as all exporters answer.",
+            "One row for each problem; what expires first stands at the top. A certificate on many targets is"
+            " one row, with the target where it expires first. What another problem of the same item says"
+            " already is left out, as in notifications. Click on the target for what to do first. The first"
+            " hundred of each severity. Empty is good, as long as all exporters answer.",
             24,
             14,
         ),
@@ -252,8 +252,8 @@ def urgent() -> table.Panel:
             Column("severity", "Severity", words=SEVERITIES, width=85, coloured=True),
             Column("problem", "Problem", words=PROBLEMS, width=150),
             Column("Value #A", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
-            Column("Value #B", "Ends", unit=panels.DATE, width=140),
-            Column("Value #C", "Last well", unit=panels.DATE, width=135),
+            Column("Value #B", "Expires", unit=panels.DATE, width=140),
+            Column("Value #C", "Last OK", unit=panels.DATE, width=135),
             Column(
                 "target",
                 "Target",
@@ -277,7 +277,7 @@ def urgent() -> table.Panel:
 
 def year_ahead() -> barchart.Panel:
     """
-    Ends of items by week of the next year.
+    What expires in each week of the next year.
     """
     monday = f"{1000 * WEEK} * floor((%s - {MONDAY}) / {WEEK}) + {1000 * MONDAY}"
 
@@ -297,11 +297,11 @@ def year_ahead() -> barchart.Panel:
     weeks = f"(\n  {each}\n) <= on () group_left () max({of(families.NOT_AFTER, OWN)} < {until})"
     return panels.calendar_panel(
         Place(
-            "Ends by week",
-            "How many items end in each week that begins on the Monday below, if nothing is renewed, within"
-            " the days chosen above, a year at most; an item that several endpoints of a target share counts"
-            " once. Orange is work for people: plan it. Blue renews itself, so its bars move away before they"
-            " arrive; a high one is a fleet that renews all at once.",
+            "Expiring by week",
+            "How many items expire in each week if nothing is renewed; a week begins on the Monday below its"
+            " bar. Within the days chosen above, a year at most. An item that several endpoints of a target"
+            " share counts once. Orange must be renewed by people: plan it. Blue renews itself, so its bars"
+            " move on before their week comes; a high one is a fleet that renews all at once.",
             9,
             12,
         ),
@@ -320,7 +320,7 @@ def year_ahead() -> barchart.Panel:
 
 def certificates() -> table.Panel:
     """
-    Table of all certificates and other items, what ends first at the top.
+    Table of all certificates and other items; what expires first stands at the top.
     """
     who = "fingerprint_sha256, subject, issuer, key, kind, place"
 
@@ -336,9 +336,9 @@ def certificates() -> table.Panel:
     return panels.table_panel(
         Place(
             "Certificates and other items by days left",
-            "Everything that ends within the days chosen above, whether something is wrong with it or not; a"
-            " certificate on many targets is one row. The colours of the days are a scale, no judgement:"
-            " what needs a person stands in the table above.",
+            "Everything that expires within the days chosen above, whether something is wrong with it or not;"
+            " a certificate on many targets is one row. The colours only show how much time is left: what"
+            " needs a person stands in the table above.",
             15,
             12,
         ),
@@ -348,7 +348,7 @@ def certificates() -> table.Panel:
         ],
         [
             Column("Value #A", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
-            Column("Value #B", "Ends", unit=panels.DATE, width=140),
+            Column("Value #B", "Expires", unit=panels.DATE, width=140),
             Column("subject", "Subject", wrapped=True),
             Column("Value #C", "Targets", unit="short", width=80),
             Column("issuer", "Issuer", wrapped=True),
@@ -358,7 +358,7 @@ def certificates() -> table.Panel:
             Column("fingerprint_sha256", "SHA-256", width=105),
         ],
         sorted_by=[("Days left", False)],
-        no_value="Nothing ends within these days.",
+        no_value="Nothing expires within these days.",
     )
 
 
@@ -373,7 +373,7 @@ def issuers() -> table.Panel:
     return panels.table_panel(
         Place(
             "Issuers",
-            "Certificates by who issued them, and how many of them have a problem. Many of one issuer: its"
+            "Certificates by issuer, and how many of them have a problem. Many problems with one issuer: its"
             " client or account is broken, not the hosts.",
             15,
         ),
@@ -405,9 +405,8 @@ def reasons() -> table.Panel:
     return panels.table_panel(
         Place(
             "What is wrong, by reason",
-            "Endpoints with each reason for which clients refuse them, for which the last probe of them"
-            " failed, or for which they will fail later. Many with one reason have one cause: look there"
-            " first. The manual explains each reason.",
+            "Endpoints by reason: why clients refuse them, why their last probe failed, or why they will fail"
+            " later. Many with one reason have one cause: look there first. The manual explains each reason.",
             15,
             10,
         ),
@@ -435,8 +434,8 @@ def history() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Problems over time",
-            "Numbers of problems as in the tiles. A step up at one moment is one cause: a deployment, a"
-            " firewall, a renewer that stopped.",
+            "The numbers of problems in the tiles, over time. Many at one moment have one cause: a"
+            " deployment, a firewall, a renewer that stopped.",
             9,
             10,
         ),
@@ -476,7 +475,7 @@ def keys() -> bargauge.Panel:
     return panels.bars_panel(
         Place(
             "Keys",
-            "Served certificates by kind and size of their key. Small RSA keys and kinds that nobody asked"
+            "Served certificates by type and size of their key. Small RSA keys and types that nobody asked"
             " for stand out here.",
             8,
         ),
@@ -492,9 +491,9 @@ def kinds() -> bargauge.Panel:
     return panels.bars_panel(
         Place(
             "Kinds of items",
-            "Everything with an end date that is watched, by its kind: certificates, and also registrations"
-            " of domains, revocation lists, signatures of zones; intermediates go with their leaf. A kind"
-            " that you expect and that is missing is not watched.",
+            "Everything watched that expires, by its kind: certificates, and also domain registrations,"
+            " revocation lists and zone signatures; intermediates go with their leaf. If a kind is missing"
+            " that you expect, it is not watched.",
             8,
         ),
         Series(f"topk(10, count by (kind) ({each}))", "{{kind}}"),
@@ -513,8 +512,8 @@ def owners() -> table.Panel:
     return panels.table_panel(
         Place(
             "By label",
-            "How many problems there are with the targets of each value of the label chosen above, and how"
-            ' many targets. Choose another label under "By label", or type one.',
+            "How many problems and how many targets there are for each value of the label chosen above."
+            ' Choose another label under "By label", or type one.',
             9,
         ),
         [

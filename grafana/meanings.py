@@ -11,12 +11,12 @@ from grafana.panels import Word
 
 _PROBLEMS = {
     Problem.PASSED: "expired",
-    Problem.SOON: "ends soon",
+    Problem.SOON: "expires soon",
     Problem.RENEWAL_OVERDUE: "renewal overdue",
     Problem.NOT_DEPLOYED: "not deployed",
-    Problem.CHAIN_ENDS_FIRST: "chain ends first",
-    Problem.AUTHORITY_ENDING: "CA ends soon",
-    Problem.DOMAIN_ENDING: "domain ends soon",
+    Problem.CHAIN_ENDS_FIRST: "chain expires first",
+    Problem.AUTHORITY_ENDING: "CA expires soon",
+    Problem.DOMAIN_ENDING: "domain expires soon",
     Problem.SIGNATURE_STALE: "signature stale",
     Problem.WENT_BACKWARDS: "older one is back",
     Problem.IDENTITY_CHANGED: "issuer and key changed",
@@ -40,7 +40,7 @@ SEVERITIES = panels.words(
     {
         Severity.CRITICAL: Word("critical", panels.CRITICAL),
         Severity.WARNING: Word("warning", panels.WARNING),
-        NOTHING: Word("well", panels.FINE),
+        NOTHING: Word("OK", panels.FINE),
     }
 )
 

@@ -174,9 +174,10 @@ def _variables(
     if within:
         found.append(
             CustomVariable("within")
-            .label("Ends within (days)")
+            .label("Expires within (days)")
             .description(
-                "How far ahead the table of everything that ends looks. Choose, or type a number of days."
+                "How far ahead the table of certificates and the weeks beside it look. Choose, or type a"
+                " number of days."
             )
             .values(",".join(WITHIN))
             .current(model.VariableOption(text=WITHIN_FIRST, value=WITHIN_FIRST, selected=True))

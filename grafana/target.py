@@ -49,7 +49,7 @@ def dashboard() -> Dashboard:
         NAME,
         "Expiry / Target",
         "One target: what is wrong and what to do, how it came about, its addresses side by side, its"
-        " chain, and everything else there that ends.",
+        " chain, and everything else there that expires.",
         "now-7d",
         shell.ALERTS.replace("{", '{target="$target", ', 1),
         [
@@ -57,7 +57,7 @@ def dashboard() -> Dashboard:
             ("What is wrong, and what to do", [diagnosis()]),
             ("How it came about", [served(), probes(), time_left(), durations()]),
             ("Addresses side by side", [addresses()]),
-            ("Everything here that ends", [items()]),
+            ("Everything here that expires", [items()]),
             ("Certificates", [chain(), elsewhere()]),
         ],
         target=True,
@@ -75,8 +75,8 @@ def worst() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Worst problem",
-            "The problem of this target that is the most severe, and of several the one that ends first. All"
-            " of them stand below, with what to do.",
+            "The most severe problem of this target; of several, the one that expires first. All of them"
+            " stand below, with what to do.",
             6,
             6,
         ),
@@ -89,21 +89,21 @@ def worst() -> stat.Panel:
 
 def deadlines() -> table.Panel:
     """
-    Table of the deadlines of what ends first.
+    Table of the deadlines of what expires first.
     """
     each = {
         "renewal due": of(families.RENEWAL_DUE, THIS),
         "warning": of(families.ALERT, THIS, 'severity="warning"'),
         "critical": of(families.ALERT, THIS, 'severity="critical"'),
-        "end": of(families.NOT_AFTER, THIS, SPEAKING),
+        "expiry": of(families.NOT_AFTER, THIS, SPEAKING),
     }
     found = "\n  or ".join(queries.words(f"min({one})", "deadline", name) for name, one in each.items())
     return panels.table_panel(
         Place(
             "Deadlines",
-            "Of the item where each comes first: when a healthy renewer would have replaced it, by the policy"
-            " or by what its issuer says; when a person is told; when it ends. Coloured: it has passed. A"
-            " renewal that is due is no reason for an alert yet.",
+            "Of all items here, the first to come: when a healthy renewer would have replaced it, by the"
+            " policy or by what its issuer says; when a person is told; when it expires. Coloured: it has"
+            " passed. A renewal that is due is no reason for an alert yet.",
             7,
             6,
         ),
@@ -143,8 +143,8 @@ def age() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Age of facts",
-            "For how long the endpoint was not seen whose facts are the oldest. Older than a few scrapes:"
-            " what is shown for it may have changed.",
+            "How long ago the endpoint with the oldest facts was last seen. If that is longer than a few"
+            " scrapes, what is shown for it may have changed.",
             3,
             6,
         ),
@@ -162,8 +162,8 @@ def endpoints() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Endpoints",
-            "Places that are probed for this target: addresses, files, name servers. More than you know"
-            " of: the name resolves to something that you forgot.",
+            "Places that are probed for this target: addresses, files, name servers. If there are more than"
+            " you know of, the name resolves to something that you forgot.",
             3,
             6,
         ),
@@ -178,8 +178,8 @@ def policy() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Policy",
-            "How the target is renewed, as configured; it sets the deadlines. Wrong: set `policy` for the"
-            " target.",
+            "How the target is renewed, as configured; it sets the deadlines. If it is wrong, set `policy`"
+            " for the target.",
             2,
             6,
         ),
@@ -227,8 +227,8 @@ def diagnosis() -> table.Panel:
             Column("item", "Item", width=90),
             Column("kind", "Kind", words=KINDS, width=140),
             Column("Value #B", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
-            Column("Value #C", "Ends", unit=panels.DATE, width=140),
-            Column("Value #D", "Last well", unit=panels.DATE, width=140),
+            Column("Value #C", "Expires", unit=panels.DATE, width=140),
+            Column("Value #D", "Last OK", unit=panels.DATE, width=140),
             Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
         ],
         sorted_by=[("Severity", False), ("Days left", False)],
@@ -244,10 +244,10 @@ def served() -> statetimeline.Panel:
     ends = f"bottomk({BANDS}, min by (location, item) ({of(families.NOT_AFTER, THIS, OWN)}))"
     return panels.states_panel(
         Place(
-            "What is served: when it ends",
-            "The end of each item over time; later ones are blue, earlier ones grey. A new date is a renewal"
-            " that reached this endpoint; addresses that change at different times are a deployment that"
-            " takes its time, or stopped halfway. An earlier date than before: an old one is back.",
+            "What is served: when it expires",
+            "When each item expires, over time; later dates are blue, earlier ones grey. A new date is a"
+            " renewal that reached this endpoint. Addresses that change at different times are a deployment"
+            " that is slow, or stopped halfway. An earlier date than before: an old one is back.",
             12,
         ),
         [Series(milliseconds(ends), "{{location}} {{item}}")],
@@ -262,8 +262,8 @@ def probes() -> statetimeline.Panel:
     return panels.states_panel(
         Place(
             "Probe results",
-            "For each endpoint whether the probe succeeded, and whether clients would accept what it shows."
-            " What is shown while it is not seen is what was seen last.",
+            "For each endpoint, whether the probe succeeded, and whether clients would accept what it"
+            " presents. While a probe fails, what was seen last is shown.",
             12,
         ),
         [Series(f"bottomk({BANDS}, {HEALTHY})", "{{location}}")],
@@ -285,9 +285,9 @@ def time_left() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Time left",
-            "How long each item still lives: it falls, and jumps with each renewal. Below the first dashed"
-            " line a person is warned, below the second it is urgent, below zero clients refuse it. The"
-            " first number ends first.",
+            "Days until each item expires: a line falls, and jumps up with each renewal. Below the first"
+            " dashed line a person is warned, below the second it is critical, below zero clients refuse it."
+            " Number ① expires first.",
             12,
         ),
         [
@@ -312,7 +312,7 @@ def durations() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Probe duration",
-            "How long each probe took. Near the target's timeout: raise it, or find out"
+            "How long each probe took. If that is near the target's timeout, raise the timeout, or find out"
             " why the server is slow before it stops answering.",
             12,
         ),
@@ -342,7 +342,7 @@ def addresses() -> table.Panel:
     return panels.table_panel(
         Place(
             "Endpoints side by side",
-            "What each endpoint gave at the last probe. They should be alike: another serial number is"
+            "What the last probe of each endpoint found. They should be alike: another serial number is"
             " another certificate, an older protocol is a server that was forgotten in an update.",
             24,
             6,
@@ -359,8 +359,8 @@ def addresses() -> table.Panel:
         [
             Column("location", "Location"),
             Column("Value #A", "Probe result", words=HEALTH, coloured=True, width=150),
-            Column("reason", "Why not seen", width=200),
-            Column("Value #B", "Ends", unit=panels.DATE, width=165),
+            Column("reason", "Why it failed", width=200),
+            Column("Value #B", "Expires", unit=panels.DATE, width=165),
             Column("serial", "Serial", width=170),
             Column("key", "Key", width=95),
             Column("protocol", "Protocol", width=90),
@@ -387,10 +387,10 @@ def items() -> table.Panel:
     return panels.table_panel(
         Place(
             "Items and their deadlines",
-            "Everything with an end date that was found here: certificates, registrations of domains,"
-            " revocation lists, stapled responses, signatures of zones. `Newest` later than `Ends` means"
-            " renewed but not served here. An intermediate without deadlines outlives the certificate that"
-            " it accompanies, which is as it should be.",
+            "Everything here that expires: certificates, domain registrations, revocation lists, stapled"
+            " responses, zone signatures. `Newest` later than `Expires` means renewed but not served here. An"
+            " intermediate without deadlines outlives the certificate that it comes with, which is as it"
+            " should be.",
             24,
             8,
         ),
@@ -411,17 +411,17 @@ def items() -> table.Panel:
             Column("location", "Location"),
             Column("item", "Item", width=90),
             Column("Value #J", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
-            Column("Value #A", "Ends", unit=panels.DATE, width=160),
-            Column("Value #B", "Began", unit=panels.DATE, width=160),
+            Column("Value #A", "Expires", unit=panels.DATE, width=160),
+            Column("Value #B", "Valid from", unit=panels.DATE, width=160),
             Column("Value #C", "Renewal due", unit=panels.DATE, width=160),
             Column("Value #D", "Warning", unit=panels.DATE, width=160),
             Column("Value #E", "Critical", unit=panels.DATE, width=160),
             Column("Value #F", "Newest", unit=panels.DATE, width=160),
-            Column("Value #G", "Before this one", unit=panels.DATE, width=160),
+            Column("Value #G", "Previous expiry", unit=panels.DATE, width=160),
             Column("Value #H", "Issuer wants it from", unit=panels.DATE, width=160),
             Column("explanation_url", "Why", links={"The issuer's page": "${__value.raw}"}, width=120),
         ],
-        sorted_by=[("Ends", False)],
+        sorted_by=[("Expires", False)],
         hidden=["Value #I"],
         no_value="Nothing was ever seen here.",
     )
@@ -437,9 +437,9 @@ def chain() -> table.Panel:
     return panels.table_panel(
         Place(
             "Chain",
-            "The certificates that are presented, each with who issued it. Each issuer should be the next"
-            " subject, up to a root that clients have. Several rows with one item: endpoints present"
-            " different ones.",
+            "The presented certificates with their issuers. Each issuer should be the subject of the next"
+            " row, up to a root that clients have. Several rows for one item: endpoints present different"
+            " ones.",
             24,
             6,
         ),
@@ -451,13 +451,13 @@ def chain() -> table.Panel:
             Column("item", "Item", width=90),
             Column("subject", "Subject", wrapped=True),
             Column("issuer", "Issuer", wrapped=True),
-            Column("Value #B", "Ends", unit=panels.DATE, width=160),
+            Column("Value #B", "Expires", unit=panels.DATE, width=160),
             Column("key", "Key", width=95),
             Column("Value #A", "Endpoints", unit="short", width=105),
             Column("serial", "Serial", width=370),
             Column("fingerprint_sha256", "SHA-256", width=175),
         ],
-        sorted_by=[("Ends", False)],
+        sorted_by=[("Expires", False)],
         no_value="No certificate was ever seen here.",
     )
 
@@ -471,8 +471,8 @@ def elsewhere() -> table.Panel:
     return panels.table_panel(
         Place(
             "Targets with the same certificate",
-            "The other targets that fail when this certificate ends. They are renewed together, and must be"
-            " deployed everywhere.",
+            "The other targets that fail when this certificate expires. It is renewed once, and must be"
+            " deployed to all of them.",
             24,
             5,
         ),
@@ -501,7 +501,7 @@ DEADLINES = panels.words(
             ("renewal due", "Renewal due"),
             ("warning", "Warning"),
             ("critical", "Critical"),
-            ("end", "End"),
+            ("expiry", "Expiry"),
         )
     }
 )

@@ -414,7 +414,7 @@ class _Table:
                 self._write_line(line, place if number == 0 else None)
         if fine > FINE_LINES:
             more = counted(fine - FINE_LINES, "more item")
-            self._out.line(Text(f"{self._out.glyphs.more} {more}, fine, ending later", "dim"), 4)
+            self._out.line(Text(f"{self._out.glyphs.more} {more}, fine, expiring later", "dim"), 4)
 
     def _write_line(self, line: Line, place: Text | None) -> None:
         """

@@ -103,7 +103,7 @@ FAILURES: dict[Reason, str] = {
         "interrupted."
     ),
     Reason.NOTHING_EXPIRES: (
-        "Point the target at what holds certificates: here are only things without an end, such as keys."
+        "Point the target at what holds certificates: here are only things that do not expire, such as keys."
     ),
     Reason.KEYSTORE_LOCKED: (
         "Set the password of the keystore for this target, by file or environment variable."
@@ -300,7 +300,7 @@ _RENEWALS: dict[Kind, str] = {
         "leaf."
     ),
     Kind.AUTHORITY: (
-        "Make the next CA certificate now, and give it to all that trust this one before it ends."
+        "Make the next CA certificate now, and give it to all that trust this one before it expires."
     ),
     Kind.CRL: "Have the CA publish its next revocation list: see why its job did not run.",
     Kind.OCSP: "Reload the server; if it stays, see whether it can reach its CA's OCSP responder.",

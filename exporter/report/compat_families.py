@@ -22,13 +22,13 @@ PROBE_DURATION = _family("probe_duration_seconds", "How long the probe took.")
 
 
 PROBE_EARLIEST = _family(
-    "probe_ssl_earliest_cert_expiry", "The earliest end of a certificate that the server presented."
+    "probe_ssl_earliest_cert_expiry", "When the first of the presented certificates expires."
 )
 
 
 PROBE_CHAIN = _family(
     "probe_ssl_last_chain_expiry_timestamp_seconds",
-    "The earliest end on the path from the server's certificate to a trust anchor. Absent without a path.",
+    "When the first certificate on the path to a trust anchor expires. Absent without a path.",
 )
 
 
@@ -56,60 +56,60 @@ SSL_PROBER = _family("ssl_prober", "The kind of probe, in ssl_exporter's words. 
 SSL_TLS = _family("ssl_tls_version_info", "The version of TLS that was agreed on. Always 1.", "version")
 
 
-SSL_NOT_AFTER = _family("ssl_cert_not_after", "When a presented certificate ends.", *_SSL_NAMES)
+SSL_NOT_AFTER = _family("ssl_cert_not_after", "When a presented certificate expires.", *_SSL_NAMES)
 
 
-SSL_NOT_BEFORE = _family("ssl_cert_not_before", "When a presented certificate began.", *_SSL_NAMES)
+SSL_NOT_BEFORE = _family("ssl_cert_not_before", "From when a presented certificate is valid.", *_SSL_NAMES)
 
 
 SSL_VERIFIED_NOT_AFTER = _family(
     "ssl_verified_cert_not_after",
-    "When a certificate ends that is on the path to a trust anchor.",
+    "When a certificate on the path to a trust anchor expires.",
     *("chain_no", *_SSL_NAMES),
 )
 
 
 SSL_VERIFIED_NOT_BEFORE = _family(
     "ssl_verified_cert_not_before",
-    "When a certificate began that is on the path to a trust anchor.",
+    "From when a certificate on the path to a trust anchor is valid.",
     *("chain_no", *_SSL_NAMES),
 )
 
 
 SSL_FILE_NOT_AFTER = _family(
-    "ssl_file_cert_not_after", "When a certificate in a file ends.", "file", *_SSL_NAMES
+    "ssl_file_cert_not_after", "When a certificate in a file expires.", "file", *_SSL_NAMES
 )
 
 
 SSL_FILE_NOT_BEFORE = _family(
-    "ssl_file_cert_not_before", "When a certificate in a file began.", "file", *_SSL_NAMES
+    "ssl_file_cert_not_before", "From when a certificate in a file is valid.", "file", *_SSL_NAMES
 )
 
 
 SSL_KUBERNETES_NOT_AFTER = _family(
     "ssl_kubernetes_cert_not_after",
-    "When a certificate in a Secret ends.",
+    "When a certificate in a Secret expires.",
     *("namespace", "secret", "key", *_SSL_NAMES),
 )
 
 
 SSL_KUBERNETES_NOT_BEFORE = _family(
     "ssl_kubernetes_cert_not_before",
-    "When a certificate in a Secret began.",
+    "From when a certificate in a Secret is valid.",
     *("namespace", "secret", "key", *_SSL_NAMES),
 )
 
 
 SSL_KUBECONFIG_NOT_AFTER = _family(
     "ssl_kubeconfig_cert_not_after",
-    "When a certificate in a kubeconfig ends.",
+    "When a certificate in a kubeconfig expires.",
     *("kubeconfig", "name", "type", *_SSL_NAMES),
 )
 
 
 SSL_KUBECONFIG_NOT_BEFORE = _family(
     "ssl_kubeconfig_cert_not_before",
-    "When a certificate in a kubeconfig began.",
+    "From when a certificate in a kubeconfig is valid.",
     *("kubeconfig", "name", "type", *_SSL_NAMES),
 )
 
@@ -125,22 +125,24 @@ _X509_NAMES = (
 )
 
 
-X509_NOT_AFTER = _family("x509_cert_not_after", "When the certificate ends.", *_X509_NAMES)
+X509_NOT_AFTER = _family("x509_cert_not_after", "When the certificate expires.", *_X509_NAMES)
 
 
-X509_NOT_BEFORE = _family("x509_cert_not_before", "When the certificate began.", *_X509_NAMES)
+X509_NOT_BEFORE = _family("x509_cert_not_before", "From when the certificate is valid.", *_X509_NAMES)
 
 
-X509_EXPIRED = _family("x509_cert_expired", "1 if the certificate has ended, else 0.", *_X509_NAMES)
+X509_EXPIRED = _family("x509_cert_expired", "1 if the certificate has expired, else 0.", *_X509_NAMES)
 
 
 X509_EXPIRES_IN = _family(
-    "x509_cert_expires_in_seconds", "Seconds until the certificate ends; negative after that.", *_X509_NAMES
+    "x509_cert_expires_in_seconds",
+    "Seconds until the certificate expires; negative after that.",
+    *_X509_NAMES,
 )
 
 
 X509_VALID_SINCE = _family(
-    "x509_cert_valid_since_seconds", "Seconds since the certificate began.", *_X509_NAMES
+    "x509_cert_valid_since_seconds", "Seconds since the certificate became valid.", *_X509_NAMES
 )
 
 
@@ -149,7 +151,7 @@ X509_READ_ERRORS = _family("x509_read_errors", "1 if the file or the Secret coul
 
 DOMAIN_DAYS = _family(
     "domain_expiry_days",
-    "Whole days until the registration ends, rounded down; below 0 after that. Absent if it is not known.",
+    "Whole days until the registration expires, rounded down; below 0 after that. Absent if not known.",
     "domain",
 )
 
@@ -158,7 +160,7 @@ DOMAIN_SUCCESS = _family("domain_probe_success", "1 if the registration could be
 
 
 DOMAIN_DURATION = _family(
-    "domain_probe_duration_seconds", "How long the look at the registration took.", "domain"
+    "domain_probe_duration_seconds", "How long the look-up of the registration took.", "domain"
 )
 
 

@@ -48,14 +48,14 @@ _ENDPOINT = ("target", "location")
 
 NOT_AFTER = Family(
     "expiry_not_after_timestamp_seconds",
-    "When the item ends, in seconds since the epoch. "
-    "Held at its last seen value while the endpoint cannot be seen.",
+    "When the item expires, in seconds since the epoch. "
+    "Kept at its last seen value while the endpoint cannot be seen.",
     _ITEM,
 )
 
 
 NOT_BEFORE = Family(
-    "expiry_not_before_timestamp_seconds", "When the item began, in seconds since the epoch.", _ITEM
+    "expiry_not_before_timestamp_seconds", "From when the item is valid, in seconds since the epoch.", _ITEM
 )
 
 
@@ -83,38 +83,38 @@ ALERT = Family(
 
 NEWEST = Family(
     "expiry_newest_not_after_timestamp_seconds",
-    "The latest end known anywhere for an item of the same names and kind of key, if it is later than "
+    "The latest expiry known anywhere for an item of the same names and type of key, if it is later than "
     "expiry_not_after_timestamp_seconds: renewed but not deployed here. Absent otherwise. "
-    "What clients refuse for what it is does not count beside what they accept.",
+    "While clients accept the present item, one that they would refuse does not count.",
     _ITEM,
 )
 
 
 PREVIOUS_NOT_AFTER = Family(
     "expiry_previous_not_after_timestamp_seconds",
-    "When the item ended that was there before the present one. Absent until it changed for the first time.",
+    "When the item before the present one expires or expired. Absent until the item changed once.",
     _ITEM,
 )
 
 
 PREVIOUS_NOT_BEFORE = Family(
     "expiry_previous_not_before_timestamp_seconds",
-    "When the item began that was there before the present one. Absent until it changed for the first time.",
+    "From when the item before the present one was valid. Absent until the item changed once.",
     _ITEM,
 )
 
 
 IDENTITY_CHANGED = Family(
     "expiry_identity_changed_timestamp_seconds",
-    "When issuer and key of a leaf last changed together outside any renewal window, and not back to those "
-    "before. Absent if they never did.",
+    "When issuer and key of a leaf last changed together outside any renewal window, and not back to the "
+    "previous ones. Absent if they never did.",
     _ITEM,
 )
 
 
 ROLLED_BACK = Family(
     "expiry_rolled_back_timestamp_seconds",
-    "When an older leaf came back that the one before it had replaced and was long in service. "
+    "When an older leaf came back although a newer one had been in service for long. "
     "Absent while the newest is there.",
     _ITEM,
 )
@@ -122,7 +122,7 @@ ROLLED_BACK = Family(
 
 RENEWAL_WINDOW = Family(
     "expiry_renewal_window_start_timestamp_seconds",
-    "When the window begins in which the item's issuer wants it renewed (RFC 9773). "
+    "When the window begins in which the issuer wants the item renewed (RFC 9773). "
     "Absent where the issuer said nothing.",
     _ITEM,
 )
@@ -130,24 +130,24 @@ RENEWAL_WINDOW = Family(
 
 RENEWAL_EXPLANATION = Family(
     "expiry_renewal_explanation_info",
-    "The page on which the item's issuer says why it wants it renewed then. Always 1.",
+    "The page on which the issuer explains why it wants the item renewed then. Always 1.",
     (*_ITEM, "explanation_url"),
 )
 
 
 PROBLEM = Family(
     "expiry_problem_end_timestamp_seconds",
-    "A problem with this item or target, at its worst endpoint: when the item ends; of what has no end, "
-    "when it was last well, or since when it is known not to be. Absent when all is well.",
+    "A problem with this item or target, at its worst endpoint: when the item expires; without an item, "
+    "when the target was last OK, or since when it is known not to be. Absent without a problem.",
     ("target", "item", "kind", "problem", "severity", "fingerprint_sha256"),
 )
 
 
 PROBLEM_INFO = Family(
     "expiry_problem_info",
-    "1 for each problem, with its words: cause, place, what to do first, a command that shows it, and the "
-    "page of the target; hidden_by is the problem of the same item that says more, beside which this one "
-    "need not be reported.",
+    "1 for each problem, in words: cause, place, what to do first, a command that shows it, and the page "
+    "of the target. hidden_by names the problem of the same item that says more: while that one is "
+    "reported, this one need not be.",
     (
         *("target", "item", "problem", "severity", "location", "cause", "where", "advice", "command"),
         *("page", "hidden_by"),
@@ -164,8 +164,8 @@ LAST_SEEN = Family(
 
 FIRST_SEEN = Family(
     "expiry_first_seen_timestamp_seconds",
-    "When the endpoint was seen for the first time, in the quarter of an hour after that. Absent later, and "
-    "for the endpoints that were there when the exporter began to watch.",
+    "When the endpoint was seen for the first time. Only exported in the 15 minutes after that, and not for "
+    "endpoints that were there when the exporter began to watch.",
     _ENDPOINT,
 )
 
@@ -173,7 +173,7 @@ FIRST_SEEN = Family(
 UNSEEN = Family(
     "expiry_unseen_info",
     "1 for each endpoint that was never seen while others of its target were; without `location`, 1 for each "
-    "target of which nothing was ever seen. What was wrong there before is not known to be over.",
+    "target of which nothing was ever seen. Problems known there before are not known to be over.",
     _ENDPOINT,
 )
 
@@ -233,24 +233,24 @@ FAULT = Family(
 
 HAZARD = Family(
     "expiry_hazard_info",
-    "What will stop clients, or the next renewal, though nothing is wrong by now. 1 for each found.",
+    "What will stop clients or the next renewal later, though nothing is wrong yet. 1 for each found.",
     (*_ENDPOINT, "reason"),
 )
 
 
 LOOKUP_FAILURE = Family(
     "expiry_lookup_failure_info",
-    "What was asked of others about what is there, and gave nothing the last time: revocation by its list "
-    "(crl) or responder (ocsp), renewal_information, or dns. 1 for each reason, absent otherwise. See if the "
-    "exporter's host may reach whom it asks; the target's page says who that is.",
+    "Look-ups about the endpoint's certificates that failed the last time: revocation by list (crl) or "
+    "responder (ocsp), renewal_information, dns. 1 for each reason, absent otherwise. See if the exporter's "
+    "host may reach the server that it asks; the target's page names it.",
     (*_ENDPOINT, "lookup", "reason"),
 )
 
 
 TARGET = Family(
     "expiry_target_info",
-    "Always 1, for every target, whatever its probe gave. Carries the user's labels too. `source` is what "
-    "found it, absent for targets of the configuration.",
+    "Always 1, for every target, whatever its probe gave. Has the user's labels too. `source` names what "
+    "found it; absent for targets of the configuration.",
     ("target", "prober", "policy", "source"),
 )
 
@@ -265,25 +265,25 @@ LEFT_OUT = Family(
 
 UNWATCHED = Family(
     "expiry_unwatched_names",
-    "Names on the certificates seen at the target that no target looks at, each counted at one target. "
-    "Absent without any.",
+    "Names on the target's certificates that no target watches, each counted at one target. "
+    "Absent when there are none.",
     ("target",),
 )
 
 
 SWEEP_DURATION = Family(
-    "expiry_sweep_duration_seconds", "How long looking at all endpoints took in this scrape."
+    "expiry_sweep_duration_seconds", "How long the probes of all endpoints took in this scrape."
 )
 
 
 SWEEP_TIMEOUT = Family(
     "expiry_sweep_timeout_seconds",
-    "How long it might have taken: the scrape's timeout less an offset and what the answer takes.",
+    "How long the sweep may take: the scrape's timeout less an offset and the time for the answer.",
 )
 
 
 SWEEP_COMPLETE = Family(
-    "expiry_sweep_complete", "1 if every endpoint was looked at before the scrape's deadline, else 0."
+    "expiry_sweep_complete", "1 if every endpoint was probed before the scrape's deadline, else 0."
 )
 
 
@@ -293,13 +293,13 @@ SWEEP_TIME = Family(
 )
 
 
-SWEEP_TARGETS = Family("expiry_sweep_targets", "Targets that the sweep of this scrape looked at.")
+SWEEP_TARGETS = Family("expiry_sweep_targets", "Targets in the sweep of this scrape.")
 
 
-SWEEP_ENDPOINTS = Family("expiry_sweep_endpoints", "Endpoints that the sweep of this scrape looked at.")
+SWEEP_ENDPOINTS = Family("expiry_sweep_endpoints", "Endpoints in the sweep of this scrape.")
 
 
-SWEEP_FAILURES = Family("expiry_sweep_failures", "Endpoints whose look failed in this scrape.")
+SWEEP_FAILURES = Family("expiry_sweep_failures", "Endpoints whose probe failed in this scrape.")
 
 
 RELOAD_SUCCESS = Family(
@@ -316,23 +316,23 @@ RELOAD_TIME = Family(
 
 STATE_SUCCESS = Family(
     "expiry_state_last_save_successful",
-    "1 if held facts could be written to --state.path last time, else 0. Absent without --state.path.",
+    "1 if what was seen could be written to the state file last time, else 0. Absent where no state is kept.",
 )
 
 
 CACHE_BYTES = Family(
     "expiry_cache_bytes",
-    "Bytes that are remembered of what was made of certificates and answers, by cache.",
+    "Bytes of parsed certificates and answers that are kept in memory, by cache.",
     ("cache",),
 )
 
 
-CACHE_ENTRIES = Family("expiry_cache_entries", "How many things are remembered, by cache.", ("cache",))
+CACHE_ENTRIES = Family("expiry_cache_entries", "Entries that are kept in memory, by cache.", ("cache",))
 
 
 CACHE_LIMIT = Family(
     "expiry_cache_limit_bytes",
-    "Bytes that all caches together may hold; what was not asked for longest goes first.",
+    "Bytes that all caches together may hold; what was not used for longest is dropped first.",
 )
 
 
@@ -352,28 +352,29 @@ DISCOVERY_TIME = Family(
 
 DISCOVERY_TARGETS = Family(
     "expiry_discovery_targets",
-    "Targets in the list of the source, also those that the configuration or another source has.",
+    "Targets in the source's list, including those that the configuration or another source has too.",
     ("source",),
 )
 
 
 DISCOVERY_KEPT = Family(
     "expiry_discovery_kept_targets",
-    "Targets that the source does not list any more, kept since too many went at once. Absent without any.",
+    "Targets that the source no longer lists, kept because too many went at once. Absent when there are"
+    " none.",
     ("source",),
 )
 
 
 DISCOVERY_LEFT_OUT = Family(
     "expiry_discovery_left_out_targets",
-    "Targets that the source found above its `limit`, or that can't be targets. Absent without any.",
+    "What the source found above its `limit`, or what can't be a target. Absent when there is nothing.",
     ("source",),
 )
 
 
 DISCOVERY_PENDING = Family(
     "expiry_discovery_pending",
-    "1 until every source was tried once since the start, else 0. Absent without `discover`.",
+    "1 until every source was tried once since the start, then 0. Absent without `discover`.",
 )
 
 

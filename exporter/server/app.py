@@ -291,7 +291,7 @@ def explain(scrape: Scrape, text: str, now: float) -> str:
         lines += [f"  {one.level.name.lower()}: {one.words}" for one in found.findings]
         if row.verdict is not None:
             for judged in row.verdict.items:
-                lines.append(f"  {judged.item.name} ends {date(judged.item.not_after)}")
+                lines.append(f"  {judged.item.name} expires {date(judged.item.not_after)}")
                 if judged.deadlines is not None:
                     due = judged.deadlines
                     lines.append(

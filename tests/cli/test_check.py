@@ -326,7 +326,7 @@ def test_a_terminal_shows_few_of_many_items_that_are_fine(monkeypatch: pytest.Mo
     check.print_table(Inventory(scrape(bundle())), NOW, shown)
     assert "certificate-0 EXPIRED 1 d 0 h ago, on 2027-01-14 08:00 UTC (CN=CA 0)" in shown.plain
     assert [name for name in range(40) if f" certificate-{name} " in shown.plain] == [0, 1, 2, 3, 4, 5]
-    assert "… 34 more items, fine, ending later" in shown.plain
+    assert "… 34 more items, fine, expiring later" in shown.plain
     assert len(table(bundle())) == 42
 
 

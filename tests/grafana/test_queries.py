@@ -25,7 +25,7 @@ from tests.support.prometheus import Prometheus, Sample, prometheus
 QUERIES = [query for name in DASHBOARDS for query in queries(name)]
 
 EMPTY = {
-    "fleet / Ends by week / B": "all targets of the demo renew themselves",
+    "fleet / Expiring by week / B": "all targets of the demo renew themselves",
     "target / Items and their deadlines / F": "nothing newer is known of what the demo serves",
     "target / Items and their deadlines / G": "no certificate of the demo was renewed yet",
     "target / Items and their deadlines / H": "the demo's issuer says nothing about renewals",

@@ -437,9 +437,9 @@ def test_a_probe_explains_itself(tmp_path: Path) -> None:
         assert re.search(r"^ +0\.\d{3} s +connecting to 127.0.0.1 port \d+$", text, re.MULTILINE)
         assert re.search(r"^127.0.0.1:\d+ is CRITICAL$", text, re.MULTILINE)
         assert "critical: certificate EXPIRED 3 d 0 h ago" in text
-        assert "leaf ends " in text
+        assert "leaf expires " in text
         assert "renewal due " in text
-        assert "chain-1 ends " in text
+        assert "chain-1 expires " in text
         assert 'expiry_probe_success{target="expired"' in text.partition("metrics:\n")[2]
         _, text = await site.get("/probe?target=refused&debug=1")
         assert "failed: connection_refused" in text

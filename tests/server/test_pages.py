@@ -419,7 +419,7 @@ def test_headings_sort_and_say_how_it_is_sorted() -> None:
     scene = Scene().see(made(name="a"), seen(facts(certificate())))
     html = page(scene, Selection("a", sort=Sort.END))
     (active,) = [one for one in html.all("th") if "aria-sort" in one.attributes]
-    assert active.text == "Ends ▲"
+    assert active.text == "Expires ▲"
     assert active.attributes["aria-sort"] == "ascending"
     assert active.one("a").attributes["href"] == "?q=a&sort=-end"
     turned = page(scene, Selection(sort=Sort.END, descending=True))
@@ -436,11 +436,11 @@ def test_a_target_page_has_its_deadlines_in_words_and_as_a_picture() -> None:
     html = target_page(scene, "a")
     steps = [one.text for one in html.all("div", class_="step")]
     assert steps == [
-        "Began 2026-12-31 08:00 UTC 15 d 0 h ago",
+        "Valid from 2026-12-31 08:00 UTC 15 d 0 h ago",
         "Renewal due 2027-02-14 08:00 UTC in 30 d 0 h",
         "Warning 2027-02-14 08:00 UTC in 30 d 0 h",
         "Critical 2027-03-10 08:00 UTC in 54 d 0 h",
-        "Ends 2027-03-31 08:00 UTC in 75 d 0 h",
+        "Expires 2027-03-31 08:00 UTC in 75 d 0 h",
     ]
     picture = html.one("svg", class_="line")
     assert picture.attributes["role"] == "img"

@@ -39,7 +39,7 @@ def test_a_browser_gets_the_steps_first_and_the_metrics_folded(tmp_path: Path) -
         assert "connecting to 127.0.0.1 port" in steps[0].text
         assert "handshake done" in steps[-1].text
         assert main.one("p", class_="words").text.startswith("certificate EXPIRED 3 d 0 h ago")
-        assert "leaf ends" in main.one("ul", class_="ends").text
+        assert "leaf expires" in main.one("ul", class_="ends").text
         folded = main.one("details")
         assert "open" not in folded.attributes
         assert 'expiry_probe_success{target="expired"' in folded.one("pre").text

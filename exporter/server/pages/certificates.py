@@ -34,7 +34,7 @@ LONG_NAME = 40
 
 COLUMNS = (
     ("State", Sort.URGENCY),
-    ("Ends", Sort.END),
+    ("Expires", Sort.END),
     ("Certificate", None),
     ("Issuer", None),
     ("Shared by", None),

@@ -38,7 +38,7 @@ EXAMPLE = "targets:\n  - https://www.example.com\n  - tls://ldap.example.com:636
 
 COLUMNS = (
     ("State", Sort.URGENCY),
-    ("Ends", Sort.END),
+    ("Expires", Sort.END),
     ("Target", Sort.TARGET),
     ("Location", Sort.LOCATION),
     ("What to know", None),

@@ -127,7 +127,7 @@ def _endpoint(
 
 def _items(row: EndpointRow, now: float) -> Child:
     """
-    Return the ends of what is there, each with its deadlines if it has some.
+    Return when each item expires, with its deadlines if it has some.
     """
     if row.verdict is None:
         return None
@@ -137,7 +137,7 @@ def _items(row: EndpointRow, now: float) -> Child:
             element(
                 "li",
                 element("span", judged.item.name, class_="place"),
-                " ends ",
+                " expires ",
                 moment(judged.item.not_after),
                 f", {distance(judged.item.not_after, now)}",
                 _deadlines(judged.deadlines),

@@ -51,7 +51,7 @@ SHOWN_PLACES = 12
 """Other places of a certificate that are shown."""
 
 
-STEPS = ("Began", "Renewal due", "Warning", "Critical", "Ends")
+STEPS = ("Valid from", "Renewal due", "Warning", "Critical", "Expires")
 
 
 def render(inventory: Inventory, of: TargetRow, situation: Situation, root: str, versions: str) -> str:

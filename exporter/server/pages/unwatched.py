@@ -120,7 +120,9 @@ def _gap_table(gaps: Sequence[Gap], heading: str, root: str) -> Markup:
         )
         for one in gaps[:SHOWN]
     )
-    return together(_table(("Name", "Seen at", "Certificate", "Ends"), rows, heading), _more(len(gaps), root))
+    return together(
+        _table(("Name", "Seen at", "Certificate", "Expires"), rows, heading), _more(len(gaps), root)
+    )
 
 
 def _unused(unused: Sequence[Unused], root: str) -> Markup:
@@ -137,7 +139,7 @@ def _unused(unused: Sequence[Unused], root: str) -> Markup:
         "section",
         element("h2", "Certificates that no server presents", id="unused"),
         element("p", "Each is unused, or on a host that you do not watch."),
-        _table(("First names", "Stored at", "Certificate", "Ends"), rows, "unused"),
+        _table(("First names", "Stored at", "Certificate", "Expires"), rows, "unused"),
         _more(len(unused), root),
         aria_labelledby="unused",
     )
