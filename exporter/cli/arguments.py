@@ -13,6 +13,10 @@ from exporter.model.policies import BUILT_IN
 from exporter.net.gates import USUAL
 from exporter.report.compat_families import chosen
 
+DEFAULT_CONFIG = "expiry.yml"
+"""The configuration where --config.file names none: in the directory in which the command is run."""
+
+
 DEFAULT_ADDRESS = ":10119"
 """The exporters' range, 9100 to 9999, is fully allocated and its list goes on above 10000: this one is
 free there."""
@@ -35,7 +39,8 @@ def add_look_flags(parser: argparse.ArgumentParser) -> None:
         "--config.file",
         dest="config_file",
         metavar="FILE",
-        help="probe the targets of this configuration, or those of them that are named",
+        help="probe the targets of this configuration, or those of them that are named (default: "
+        f"{DEFAULT_CONFIG} in this directory, where no URL is given, or one is the name of a target there)",
     )
     parser.add_argument(
         "--state.path",
@@ -168,7 +173,7 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
         "--config.file",
         dest="config_file",
         metavar="FILE",
-        default="expiry.yml",
+        default=DEFAULT_CONFIG,
         help="the configuration (default: %(default)s)",
     )
     parser.add_argument(

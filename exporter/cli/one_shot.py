@@ -16,8 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from exporter.cli.arguments import DEFAULT_CONFIG
 from exporter.cli.discovered import with_discovered
-from exporter.cli.shorthand import meant, named
+from exporter.cli.shorthand import meant, named, taken_for_host
 from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
 from exporter.engine.descriptors import CONCURRENCY
@@ -43,15 +44,17 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
 
     None when no target is left, after printing why. Ends the process when the command line names none.
     """
-    if not options.urls and options.config_file is None:
-        sys.exit(misused(command, f"name a URL after `{command}`, or a configuration by --config.file"))
-    try:
-        config = Config() if options.config_file is None else load(options.config_file, os.environ)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+    texts = list(dict.fromkeys(named(options.urls)))
+    file = options.config_file or _usual_config(options.urls, texts)
+    if not options.urls and file is None:
+        words = f"name a URL after `{command}`, or a configuration by --config.file"
+        sys.exit(misused(command, f"{words}; there is no {DEFAULT_CONFIG} in this directory"))
+    # Of a configuration that nobody asked for only names count, and of these only those that are no URLs:
+    # whoever writes a URL means just that.
+    whole = options.config_file is not None or not options.urls
+    config = _loaded(command, file, needed=whole)
+    if config is None:
         return None
-    # `probe.allow` is about strangers. Whoever starts this command may read what the command can.
-    config = replace(config, probe_allow=("*", "0.0.0.0/0", "::/0", *(f"{scheme}:*" for scheme in SCHEMES)))
     # Each failure is part of the output: no log line beside it.
     logging.getLogger().setLevel(logging.ERROR)
     timeout = options.timeout
@@ -65,19 +68,22 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
         )
         timeout -= time.monotonic() - began
     if not options.urls and not config.targets:
-        warn(command, f"{options.config_file} has no targets to probe")
+        warn(command, f"{file} has no targets to probe")
         return None
     if options.ca_file is not None and (why := _unusable(options.ca_file)):
         warn(command, f"--ca-file: {why}")
         return None
     targets: dict[str, Target] = {}
-    configured = dict.fromkeys(target.name for target in config.targets)
-    for text in dict.fromkeys(named(options.urls) if options.urls else configured):
-        name, remark = meant(text, configured)
-        if remark:
+    names = dict.fromkeys(target.name for target in config.targets if whole or not _is_url(target.name))
+    for text in texts if options.urls else names:
+        name, remark = meant(text, names)
+        if remark := remark or taken_for_host(text, name, names, file):
             warn(command, remark)
+        own = config if whole or name in names else _ANY
         try:
-            targets[name] = _with_flags(_target(config, name, options.policy), options)
+            targets[name] = _with_flags(
+                _target(own, name, options.policy), options, configured=own is not _ANY
+            )
         except TargetError as error:
             warn(command, str(error))
             refused.append(text)
@@ -91,6 +97,43 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
     rules = config.coverage if config.coverage.alert and not options.urls else None
     scrape = asyncio.run(look(tuple(targets.values()), timeout, fitting(CONCURRENCY), console, rules))
     return scrape, refused
+
+
+_ANY = Config(probe_allow=("*", "0.0.0.0/0", "::/0", *(f"{scheme}:*" for scheme in SCHEMES)))
+"""
+The configuration of what is named on the command line. `probe.allow` is about strangers: whoever starts a
+command may read what the command can.
+"""
+
+
+def _usual_config(urls: Sequence[str], texts: Sequence[str]) -> str | None:
+    """
+    Return the configuration to use where none is named; None without one, and where only URLs are named.
+    """
+    wanted = not urls or any(not _is_url(text) for text in texts)
+    return DEFAULT_CONFIG if wanted and Path(DEFAULT_CONFIG).is_file() else None
+
+
+def _is_url(text: str) -> bool:
+    return "://" in text
+
+
+def _loaded(command: str, file: str | None, *, needed: bool) -> Config | None:
+    """
+    Return the content of a configuration, that of `None` without a target. Prints its faults.
+
+    None when it has some and is `needed`; without it, the names of its targets are not known.
+    """
+    if file is None:
+        return _ANY
+    try:
+        return replace(load(file, os.environ), probe_allow=_ANY.probe_allow)
+    except ConfigError as error:
+        if needed:
+            sys.stderr.write(f"{error}\n")
+            return None
+        warn(command, f"{file} has faults, so the names of its targets are not known here: {error.faults[0]}")
+        return _ANY
 
 
 def _target(config: Config, name: str, policy: str | None) -> Target:
@@ -152,9 +195,11 @@ async def _show_progress(
             progress.update(task, completed=watch.done)
 
 
-def _with_flags(target: Target, options: argparse.Namespace) -> Target:
+def _with_flags(target: Target, options: argparse.Namespace, *, configured: bool) -> Target:
     """
     Return the target with the settings of the command line for all targets.
+
+    `configured`: it has those of a configuration.
     """
     soon = options.timeout - min(1.0, options.timeout / 10)
     return replace(
@@ -165,7 +210,7 @@ def _with_flags(target: Target, options: argparse.Namespace) -> Target:
         server_name=options.server_name or target.server_name,
         # A configuration has its own. Without one, a single probe may take all the time there is. Either ends
         # before the sweep does: a probe reports the step that it waited for, the sweep only a timeout.
-        timeout=soon if options.config_file is None else min(target.patience, soon),
+        timeout=min(target.patience, soon) if configured else soon,
     )
 
 

@@ -2,6 +2,7 @@
 Targets as people type them: a host, a path of a file, a URL of a page, names from standard input.
 """
 
+import difflib
 import os
 import re
 import sys
@@ -14,8 +15,8 @@ from exporter.model.urls import SCHEMES, Form, is_path, url_of_host
 IGNORED = "the path is ignored: a server has one certificate for all of its pages"
 """The remark about the path of a page."""
 
-NOT_CONFIGURED = "no target of the configuration has this name, so it is taken for a host"
-"""The remark about a word that may be a misspelt name."""
+UNNAMED = "it is taken for a host. If it is the name of a target, name the configuration by --config.file"
+"""The remark about a word that may be the name of a target, where there is no configuration."""
 
 
 def named(texts: Iterable[str]) -> Iterator[str]:
@@ -61,4 +62,19 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
         return text, ""
     if path:
         return url, f"{text}: {IGNORED}"
-    return url, f"{text}: {NOT_CONFIGURED}" if names and re.fullmatch(r"[\w-]+", text) else ""
+    return url, ""
+
+
+def taken_for_host(text: str, url: str, names: Collection[str], file: str | None) -> str:
+    """
+    Return a remark about a word that is taken for a host and may be the name of a target; else empty.
+
+    `url` is what `meant` made of it, `names` are those of the configuration `file`; None: there is none.
+    """
+    if url != f"https://{text}" or not re.fullmatch(r"[\w-]+", text) or text == "localhost":
+        return ""
+    if file is None:
+        return f"{text}: {UNNAMED}"
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{text}: no target of {file} has this name, so it is taken for a host{hint}"

@@ -719,6 +719,60 @@ def test_check_looks_at_configured_targets(
     assert [tuple(line.split()[:2]) for line in output.splitlines()[1:-1]] == expected
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], [("WARNING", "bought"), ("OK", "fine")]),
+        (["bought"], [("WARNING", "bought")]),
+        # A path is what it is, also where a configuration has other settings for the file.
+        (["bought.pem"], [("OK", "file:")]),
+        (["bought", "bought.pem"], [("WARNING", "bought"), ("OK", "file:")]),
+        (["-"], [("OK", "fine")]),
+    ],
+)
+def test_check_knows_the_configuration_beside_it(
+    two_files: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    names: list[str],
+    expected: list[tuple[str, str]],
+) -> None:
+    """
+    As the exporter itself does: by its usual name, in the directory where the command is run.
+    """
+    monkeypatch.chdir(two_files.parent)
+    monkeypatch.setattr("sys.stdin", io.StringIO("fine\n"))
+    _, output, errors = check(capsys, *names)
+    found = [line.split()[:2] for line in output.splitlines()[1:-1]]
+    assert [(level, "file:" if name.startswith("file:") else name) for level, name in found] == expected
+    assert errors == ""
+
+
+@pytest.mark.parametrize("command", ["check", "forecast"])
+def test_a_bad_configuration_beside_it_stops_only_what_needs_it(
+    tmp_path: Path,
+    now_ca: Minted,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    """
+    Nobody named it: it may be anything.
+    """
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "server.pem", *leaf(now_ca, 75 * DAY))
+    Path("expiry.yml").write_text("targets: [nonsense]\n", encoding="utf-8")
+    assert main.main([command]) == 3
+    assert capsys.readouterr().err.startswith("expiry.yml:1: targets[0]: ")
+    assert main.main([command, "server.pem"]) == 0
+    assert capsys.readouterr().err.startswith(
+        f"expiry-exporter {command}: expiry.yml has faults, so the names of its targets are not known here: "
+        "expiry.yml:1: targets[0]: "
+    )
+    assert main.main([command, f"file://{tmp_path}/server.pem"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("command", ["check", "forecast"])
 def test_a_bad_configuration_is_unknown(
     config: Path, capsys: pytest.CaptureFixture[str], command: str

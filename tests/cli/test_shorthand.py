@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.shorthand import IGNORED, NOT_CONFIGURED, meant, named
+from exporter.cli.shorthand import IGNORED, UNNAMED, meant, named, taken_for_host
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,18 @@ def test_what_can_only_be_a_path_is_one_also_where_no_file_is(
 
 def test_a_word_that_may_be_a_misspelt_name_is_told() -> None:
     """
-    Where the configuration has names; without one, it is a host like others.
+    With the nearest name, or with the flag that is missing. What has a dot or a port is a host.
     """
-    assert meant("shp", ["shop"]) == ("https://shp", f"shp: {NOT_CONFIGURED}")
-    assert meant("shp", ()) == ("https://shp", "")
-    assert meant("shp.example.com", ["shop"]) == ("https://shp.example.com", "")
+    told = "shp: no target of expiry.yml has this name, so it is taken for a host"
+    for names, file, remark in (
+        (["shop", "web"], "expiry.yml", f"{told}; did you mean 'shop'?"),
+        (["web"], "expiry.yml", told),
+        ([], None, f"shp: {UNNAMED}"),
+    ):
+        assert meant("shp", names) == ("https://shp", "")
+        assert taken_for_host("shp", "https://shp", names, file) == remark
+    for text in ("shp.example.com", "shp:443", "localhost", "https://shp", "shop"):
+        assert taken_for_host(text, meant(text, ["shop"])[0], ["shop"], "expiry.yml") == ""
 
 
 def test_a_configured_name_goes_before_all() -> None:
