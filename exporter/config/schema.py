@@ -5,46 +5,44 @@ The sections of a configuration file, each as a model.
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainValidator,
-    model_validator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, model_validator
 
-from exporter.config import probe_allow, values
-from exporter.config.part import File, Part, Text
+from exporter.config import probe_allow, shapes, values
+from exporter.config.part import Bool, File, Part, Text, Texts
+from exporter.config.shapes import form
 from exporter.model.coverage import Rules
 from exporter.model.policies import Before, Policy
 from exporter.model.reasons import Kind
 from exporter.model.targets import Objects, Resources, Scope, label_name
 from exporter.model.urls import Proxy, Url, normal_host
 
-_Deadline = Annotated[Before, PlainValidator(values.deadline, json_schema_input_type=str | list[str])]
+_Deadline = Annotated[Before, PlainValidator(values.deadline), form(shapes.DEADLINE)]
 
 
-_Issuers = Annotated[tuple[str, ...], PlainValidator(values.issuers, json_schema_input_type=list[str])]
+_Issuers = Annotated[tuple[str, ...], PlainValidator(values.issuers), form(shapes.ISSUERS)]
 
 
-_DnsChecks = Annotated[
-    bool | None, PlainValidator(values.dns_checks, json_schema_input_type=bool | Literal["auto"])
+_ProbeInterval = Annotated[float, PlainValidator(values.probe_interval), form(shapes.INTERVAL)]
+
+
+_NameServer = Annotated[tuple[str, int], PlainValidator(values.name_server), form(shapes.NAME_SERVER)]
+
+
+_Name = Annotated[str, AfterValidator(values.name), form(shapes.NAME)]
+
+
+Labels = dict[
+    Annotated[str, AfterValidator(label_name), form(shapes.LABEL)], Annotated[str, Field(max_length=256)]
 ]
-
-
-_ProbeInterval = Annotated[float, PlainValidator(values.probe_interval, json_schema_input_type=str)]
-
-
-_Unseen = Annotated[Before | None, PlainValidator(values.unseen, json_schema_input_type=str | list[str])]
-
-
-_NameServer = Annotated[tuple[str, int], PlainValidator(values.name_server, json_schema_input_type=str)]
+"""Labels of targets."""
 
 
 class ClientCertificate(Part):
     """
     The certificate that is presented to a server that requests one. Its passwords are read here.
     """
+
+    model_config = ConfigDict(json_schema_extra=shapes.either("password_file", "password_env"))
 
     cert_file: File
     key_file: File | None = None
@@ -73,7 +71,9 @@ class ProxyEntry(Part):
     A proxy. Its credentials are read here. A URL alone is a whole proxy, and `none` is no proxy.
     """
 
-    url: Annotated[Proxy | None, PlainValidator(values.proxy, json_schema_input_type=str)]
+    model_config = ConfigDict(json_schema_extra=shapes.either("credentials_file", "credentials_env"))
+
+    url: Annotated[Proxy | None, PlainValidator(values.proxy), form(shapes.PROXY)]
     credentials_file: (
         Annotated[File, AfterValidator(values.password_in_file), AfterValidator(values.credentials)] | None
     ) = None
@@ -117,7 +117,10 @@ class KubernetesEntry(Part):
 
     kubeconfig: File | None = None
     resources: Annotated[list[Resources], Field(min_length=1)] = ["secrets"]
-    types: Annotated[list[Annotated[str, AfterValidator(values.secret_type)]], Field(min_length=1)] = []
+    types: Annotated[
+        list[Annotated[str, AfterValidator(values.secret_type), form(shapes.SECRET_TYPE)]],
+        Field(min_length=1),
+    ] = []
     selector: Annotated[Text, Field(max_length=1000)] = ""
     scope: Scope = "object"
 
@@ -132,15 +135,18 @@ class KubernetesEntry(Part):
 
 class Settings(Part):
     """
-    The keys of `defaults` and of each target. `model_fields_set` has those that are written.
+    The keys of `defaults` and of each target.
     """
 
-    policy: Annotated[Policy | None, PlainValidator(values.policy, json_schema_input_type=str)] = None
+    # `model_fields_set` has the keys that are written.
+    model_config = ConfigDict(json_schema_extra=shapes.either("password_file", "password_env"))
+
+    policy: Annotated[Policy | None, PlainValidator(values.policy), form(shapes.NAME)] = None
     issuers: _Issuers | None = None
-    labels: dict[Annotated[str, AfterValidator(label_name)], Annotated[str, Field(max_length=256)]] = {}
-    timeout: Annotated[float | None, PlainValidator(values.timeout, json_schema_input_type=str)] = None
+    labels: Labels = {}
+    timeout: Annotated[float | None, PlainValidator(values.timeout), form(shapes.DURATION)] = None
     interval: _ProbeInterval | None = None
-    server_name: Annotated[Text, AfterValidator(normal_host)] | None = None
+    server_name: Annotated[Text, AfterValidator(normal_host), form(shapes.HOST)] | None = None
     ca_file: File | None = None
     client_certificate: ClientCertificate | None = None
     password_file: Annotated[File, AfterValidator(values.password_in_file)] | None = None
@@ -150,12 +156,10 @@ class Settings(Part):
     keys: Literal["any", "both"] = "any"
     proxy: ProxyEntry | None = None
     proxy_protocol: Literal["none", "v1", "v2"] = "none"
-    crl: bool = False
-    ocsp: bool = False
-    renewal_information: bool = True
-    dns_checks: Annotated[
-        bool | None, PlainValidator(values.dns_checks, json_schema_input_type=bool | Literal["auto"])
-    ] = None
+    crl: Bool = False
+    ocsp: Bool = False
+    renewal_information: Bool = True
+    dns_checks: Annotated[bool | None, PlainValidator(values.dns_checks), form(shapes.DNS_CHECKS)] = None
     dns_servers: Annotated[list[_NameServer], Field(min_length=1)] = []
     kubernetes: KubernetesEntry | None = None
 
@@ -189,8 +193,8 @@ class TargetEntry(Settings):
     One element of `targets`.
     """
 
-    url: Annotated[Url, PlainValidator(values.url, json_schema_input_type=str)]
-    name: Annotated[str, PlainValidator(values.name, json_schema_input_type=str)] = ""
+    url: Annotated[Url, PlainValidator(values.url), form(shapes.URL)]
+    name: Annotated[str, PlainValidator(values.name), form(shapes.NAME)] = ""
 
     @model_validator(mode="after")
     def named(self) -> Self:
@@ -206,7 +210,9 @@ class MatchEntry(Part):
     The items that a policy is for, besides those of targets that name it. A key that is not set matches all.
     """
 
-    schemes: Annotated[list[Annotated[str, AfterValidator(values.scheme)]], Field(min_length=1)] = []
+    schemes: Annotated[
+        list[Annotated[str, AfterValidator(values.scheme), form(shapes.SCHEME)]], Field(min_length=1)
+    ] = []
     kinds: Annotated[list[Kind], Field(min_length=1)] = []
     issuers: Annotated[list[Text], Field(min_length=1)] = []
 
@@ -216,9 +222,7 @@ class BuiltInEntry(Part):
     An element of `policies` with the name of a built-in policy: it sets all but the deadlines.
     """
 
-    unseen: Annotated[
-        Before | None, PlainValidator(values.unseen, json_schema_input_type=str | list[str])
-    ] = None
+    unseen: Annotated[Before | None, PlainValidator(values.unseen), form(shapes.DEADLINE)] = None
     interval: _ProbeInterval | None = None
     issuers: _Issuers = ()
     match: MatchEntry | None = None
@@ -229,10 +233,14 @@ class PolicyEntry(BuiltInEntry):
     One element of `policies`.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("renewal_due", "warning")]}
+    )
+
     renewal_due: _Deadline | None = None
     warning: _Deadline | None = None
     critical: _Deadline
-    habit: bool | None = None
+    habit: Bool | None = None
     """None: what only tells people when to act has no rhythm, and all else has."""
 
     @model_validator(mode="after")
@@ -250,7 +258,7 @@ class ModuleEntry(Settings):
     One element of `modules`: the settings of targets that `/probe?module=NAME` is asked for.
     """
 
-    scheme: Annotated[str, PlainValidator(values.scheme)]
+    scheme: Annotated[str, AfterValidator(values.scheme), form(shapes.SCHEME)]
     target: Text = ""
 
 
@@ -268,9 +276,9 @@ class CoverageEntry(Part):
     The section `coverage`: what is told of names that no target looks at.
     """
 
-    alert: bool = False
+    alert: Bool = False
     """True: they are a problem of the target whose certificate has them."""
-    ignore: Annotated[list[Text], BeforeValidator(values.listed)] = []
+    ignore: Texts = []
     """Shell patterns of names that need no target."""
 
     @property
@@ -288,10 +296,10 @@ class Sections(Part):
     """
 
     defaults: Settings = Settings()
-    policies: dict[Annotated[str, AfterValidator(values.name)], Any] = {}
-    modules: dict[Annotated[str, AfterValidator(values.name)], Any] = {}
+    policies: dict[_Name, Any] = {}
+    modules: dict[_Name, Any] = {}
     targets: list[Any] = []
     discover: list[Any] = []
     coverage: CoverageEntry = CoverageEntry()
     probe: ProbeEntry = ProbeEntry()
-    acme: dict[Text, Annotated[str, AfterValidator(values.directory)]] = {}
+    acme: dict[Text, Annotated[str, AfterValidator(values.directory), form(shapes.WEB_URL)]] = {}

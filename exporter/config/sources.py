@@ -8,11 +8,19 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    model_validator,
+)
 
-from exporter.config import values
-from exporter.config.part import File, Part, Text
-from exporter.model.targets import label_name
+from exporter.config import shapes, values
+from exporter.config.part import Bool, File, Listed, Part, Text, Texts
+from exporter.config.schema import Labels
+from exporter.config.shapes import form
 from exporter.model.urls import normal_host, parse_ip
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -67,11 +75,11 @@ def _policy(value: Any, info: ValidationInfo) -> str:
     return values.policy(value, info).name
 
 
-Domain = Annotated[Text, AfterValidator(_domain)]
-Namespace = Annotated[Text, AfterValidator(_namespace)]
+Domain = Annotated[Text, AfterValidator(_domain), form(shapes.HOST)]
+Namespace = Annotated[Text, AfterValidator(_namespace), form(shapes.NAMESPACE)]
 
 
-Paths = Annotated[list[File], BeforeValidator(values.listed), Field(min_length=1)]
+Paths = Annotated[list[File], Field(min_length=1), Listed()]
 """Files, directories and patterns, absolute."""
 
 
@@ -83,11 +91,7 @@ class KubernetesSource(Part):
     kubeconfig: File | None = None
     context: Text | None = None
     """None: the kubeconfig's current context, else the cluster that the exporter runs in."""
-    namespaces: Annotated[
-        list[Annotated[Text, AfterValidator(_namespace)]],
-        BeforeValidator(values.listed),
-        Field(max_length=50),
-    ] = []
+    namespaces: Annotated[list[Namespace], Field(max_length=50), Listed()] = []
     """Empty: all."""
     selector: Annotated[Text, Field(max_length=1000)] = ""
     """Label selector, in the syntax of kubectl; empty: any labels."""
@@ -100,6 +104,13 @@ class ZoneSource(Part):
     """
     A DNS zone: transferred from a name server, or read from a zone file.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [key]} for key in ("server", "file")],
+            "dependentRequired": {"tsig_key_file": ["server"]},
+        }
+    )
 
     name: Text
     server: Text | None = None
@@ -125,10 +136,10 @@ class NetworksSource(Part):
     Networks whose addresses are tried.
     """
 
-    cidr: Annotated[list[Text], BeforeValidator(values.listed), Field(min_length=1)]
+    cidr: Annotated[list[Annotated[Text, form(shapes.NETWORK)]], Field(min_length=1), Listed()]
     ports: Annotated[list[Port], Field(min_length=1)] = [443]
     rate: Rate = 50.0
-    large: bool = False
+    large: Bool = False
     """True: a network larger than a /16 is meant."""
 
     @model_validator(mode="after")
@@ -160,9 +171,16 @@ class TransparencySource(Part):
     Certificate transparency: what public logs know of registered domains.
     """
 
-    domains: Annotated[list[Domain], BeforeValidator(values.listed), Field(min_length=1, max_length=1000)]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["token_file"]},
+            "then": {"properties": {"source": {"const": "certspotter"}}, "required": ["source"]},
+        }
+    )
+
+    domains: Annotated[list[Domain], Field(min_length=1, max_length=1000), Listed()]
     source: Literal["crt.sh", "certspotter"] = "crt.sh"
-    url: Annotated[Text, AfterValidator(_web_url)] | None = None
+    url: Annotated[Text, AfterValidator(_web_url), form(shapes.WEB_URL)] | None = None
     """Another address of the same API; None: the public one."""
     token_file: File | None = None
 
@@ -181,7 +199,7 @@ class HttpSource(Part):
     A web server that answers with Prometheus's http_sd format. A URL alone is a whole one.
     """
 
-    url: Annotated[Text, AfterValidator(_web_url)]
+    url: Annotated[Text, AfterValidator(_web_url), form(shapes.WEB_URL)]
     credentials_file: File | None = None
     """A file with `user:password`, or with a token alone. It is read at each run."""
     ca_file: File | None = None
@@ -200,24 +218,26 @@ class SourceEntry(Part):
     One element of `discover`: a source, and what holds for all targets that it finds.
     """
 
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(oneOf=_one_source()))
+
     kubernetes: KubernetesSource | None = None
     web_servers: Paths | None = None
     stores: Paths | None = None
     zone: ZoneSource | None = None
-    listening: bool | None = None
+    listening: Bool | None = None
     networks: NetworksSource | None = None
     certificate_transparency: TransparencySource | None = None
     files: Paths | None = None
     http: HttpSource | None = None
-    labels: dict[Annotated[str, AfterValidator(label_name)], Annotated[str, Field(max_length=256)]] = {}
-    policy: Annotated[str | None, PlainValidator(_policy, json_schema_input_type=str)] = None
-    interval: Annotated[float | None, PlainValidator(values.interval, json_schema_input_type=str)] = None
-    include: Annotated[list[Text], BeforeValidator(values.listed)] = []
-    exclude: Annotated[list[Text], BeforeValidator(values.listed)] = []
+    labels: Labels = {}
+    policy: Annotated[str | None, PlainValidator(_policy), form(shapes.NAME)] = None
+    interval: Annotated[float | None, PlainValidator(values.interval), form(shapes.DURATION)] = None
+    include: Texts = []
+    exclude: Texts = []
     """Shell patterns, as in `probe.allow`, of the URLs or names that are wanted, or not."""
     limit: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """Most targets that are taken from it."""
-    name: Annotated[str | None, PlainValidator(values.name, json_schema_input_type=str)] = None
+    name: Annotated[str | None, PlainValidator(values.name), form(shapes.NAME)] = None
     """Its name in metrics and alerts; None: the source's key, with a number if there are several."""
 
     @model_validator(mode="after")
@@ -258,6 +278,13 @@ SOURCES = (
     *("files", "http"),
 )
 """The keys of `SourceEntry` that name a source."""
+
+
+def _one_source() -> list[dict[str, list[str]]]:
+    """
+    Return the JSON schemas of which an element fits one.
+    """
+    return [{"required": [key]} for key in SOURCES]
 
 
 MODELS: dict[str, type[Part]] = {

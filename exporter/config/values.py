@@ -215,15 +215,28 @@ def issuers(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""The words of YAML 1.1, by which people write them."""
+
+
+def boolean(value: Any) -> bool:
+    """
+    Return whether a text says yes.
+    """
+    found = _BOOLEANS.get(str(value).lower())
+    if found is None:
+        raise ValueError("must be true or false")
+    return found
+
+
 def dns_checks(value: Any) -> bool | None:
     """
     Return whether DNS is asked about the names on a certificate; None for `auto`.
     """
-    known = {"auto": None, "true": True, "false": False}
     text = str(value).lower()
-    if text not in known:
+    if text != "auto" and text not in _BOOLEANS:
         raise ValueError("must be true, false or auto")
-    return known[text]
+    return _BOOLEANS.get(text)
 
 
 def directory(text: str) -> str:

@@ -88,7 +88,8 @@ def test_the_schema_knows_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("targets: [{url: https://a, tiemout: 5s}]", "tiemout"),
         ("targets: [{name: a}]", "'url' is a required property"),
-        ("targets: https://a", "is not of type 'array', 'null'"),
+        ("targets: https://a", "is not of type 'array'"),
+        ("targets: [{url: https://a, timeout: 5}]", "is not of type 'string'"),
         ("policies: {a: {critcal: 5d}}", "critcal"),
         ("targets: [{url: https://a, addresses: some}]", "is not one of ['all', 'first']"),
         ("targts: []", "targts"),
