@@ -3,13 +3,14 @@ The web configuration: who may use the exporter's own port, and how. The format 
 
 One file serves all exporters of a host: its keys and their meaning are those of
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md. What Python's TLS can't
-do is refused or said, never passed over.
+do, another one does (`web_tls`); what nobody here can is said, never passed over.
 """
 
 import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from exporter.config import values
 from exporter.config.part import File, Part, Text
 from exporter.config.reader import content, read_as
+from exporter.config.web_tls import ANY, VERIFIED, ClientAuth, TlsChoice, TlsError, context
 from exporter.model.suggestions import closest
 from exporter.yaml_lines import ConfigError, ConfigFault
 
@@ -60,17 +62,23 @@ CIPHERS: Mapping[str, str] = MappingProxyType(
 _CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 
 
-HEADERS = (
-    "Content-Security-Policy",
-    "Strict-Transport-Security",
-    "X-Content-Type-Options",
-    "X-Frame-Options",
-    "X-XSS-Protection",
+HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "Content-Security-Policy": (),
+        "Strict-Transport-Security": (),
+        "X-Content-Type-Options": ("nosniff",),
+        "X-Frame-Options": ("deny", "sameorigin"),
+        "X-XSS-Protection": (),
+    }
 )
-"""The headers that a web configuration may set."""
+"""The headers that a web configuration may set, each with its values; empty: any."""
 
 
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+
+
+PEM_LIMIT = 1024 * 1024
+"""Most bytes of a certificate with its chain, of a key, and of CAs."""
 
 
 MOST_COST = 15
@@ -112,43 +120,67 @@ class _Tls(Part):
 
     cert_file: File | None = None
     key_file: File | None = None
-    client_auth_type: Literal[
-        "NoClientCert",
-        "RequestClientCert",
-        "RequireAnyClientCert",
-        "VerifyClientCertIfGiven",
-        "RequireAndVerifyClientCert",
-    ] = "NoClientCert"
     client_ca_file: File | None = None
-    client_allowed_sans: list[Text] = []
+    # What stands in the configuration itself. Not shown: the key is a secret.
+    cert: Text | None = None
+    key: Annotated[Text | None, Field(repr=False)] = None
+    client_ca: Text | None = None
+    client_auth_type: ClientAuth = "NoClientCert"
+    client_allowed_sans: list[Text] | None = None
     min_version: Literal["TLS10", "TLS11", "TLS12", "TLS13"] = "TLS12"
     max_version: Literal["TLS10", "TLS11", "TLS12", "TLS13"] = "TLS13"
     cipher_suites: list[Annotated[str, AfterValidator(_cipher)]] = []
     prefer_server_cipher_suites: bool = True
     curve_preferences: list[Annotated[str, AfterValidator(_curve)]] = []
 
+    @property
+    def is_on(self) -> bool:
+        """
+        False where nothing says that there is to be TLS: versions and suites alone do not.
+        """
+        return "client_auth_type" in self.model_fields_set or any(
+            getattr(self, f"{key}{form}") is not None for key in _GIVEN for form in ("", "_file")
+        )
+
     @model_validator(mode="after")
     def fitting(self) -> Self:
         """
-        Refuse what does not go together, and what this exporter can't do.
+        Refuse what does not go together.
         """
-        if self.cert_file is None or self.key_file is None:
-            raise ValueError(f"{'cert_file' if self.cert_file is None else 'key_file'} is missing")
-        if self.client_auth_type == "RequireAnyClientCert":
+        if not self.is_on:
+            return self
+        for key in _GIVEN:
+            inside, file = getattr(self, key), getattr(self, f"{key}_file")
+            if inside is not None and file is not None:
+                raise ValueError(f"{key} and {key}_file are both there: one of them must go")
+            if inside is None and file is None and key != "client_ca":
+                raise ValueError(f"{key}_file is missing (or {key}, with the PEM text itself)")
+        if (self.client_ca or self.client_ca_file) and self.client_auth_type == "NoClientCert":
+            raise ValueError("client_ca_file needs a client_auth_type: RequireAndVerifyClientCert")
+        if self.client_allowed_sans is not None and self.client_auth_type not in {
+            *ANY,
+            "RequireAndVerifyClientCert",
+        }:
             raise ValueError(
-                "client_auth_type RequireAnyClientCert (a certificate of anybody) can't be done here: "
-                "use RequireAndVerifyClientCert with client_ca_file"
+                "client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert; with "
+                f"{self.client_auth_type} a client may have no certificate, so no name"
             )
-        verifies = self.client_auth_type in {"VerifyClientCertIfGiven", "RequireAndVerifyClientCert"}
-        if verifies and self.client_ca_file is None:
-            raise ValueError(f"client_auth_type {self.client_auth_type} needs client_ca_file")
-        if self.client_ca_file is not None and not verifies:
-            raise ValueError("client_ca_file needs client_auth_type: RequireAndVerifyClientCert")
-        if self.client_allowed_sans and not verifies:
-            raise ValueError("client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert")
         if _VERSIONS[self.min_version] > _VERSIONS[self.max_version]:
             raise ValueError(f"min_version {self.min_version} is above max_version {self.max_version}")
+        if self.max_version != "TLS13" and self.cipher_suites and not self.suites:
+            raise ValueError(f"cipher_suites has none for {self.max_version}, only for TLS13")
         return self
+
+    @property
+    def suites(self) -> list[str]:
+        """
+        OpenSSL's names of the suites up to TLS 1.2.
+        """
+        return [CIPHERS[one] for one in self.cipher_suites if CIPHERS[one]]
+
+
+_GIVEN = ("cert", "key", "client_ca")
+"""What is given by a file, with `_file` behind the key, or in the configuration itself."""
 
 
 class _Http(Part):
@@ -158,6 +190,16 @@ class _Http(Part):
 
     http2: bool | None = None
     headers: dict[Annotated[str, AfterValidator(_header)], Annotated[str, Field(max_length=4096)]] = {}
+
+    @model_validator(mode="after")
+    def sensible(self) -> Self:
+        """
+        Refuse what browsers would not understand. An empty value is none.
+        """
+        for name, value in self.headers.items():
+            if value and HEADERS[name] and value not in HEADERS[name]:
+                raise ValueError(f"header {name} is {' or '.join(HEADERS[name])}, not {value!r}")
+        return self
 
 
 class _Rate(Part):
@@ -194,11 +236,13 @@ class WebTls:
 
     context: ssl.SSLContext
     certificate: str
-    """Path of the port's own certificate."""
+    """Path of the file in which the port's own certificate is: the configuration itself, it may be."""
+    pem: bytes
+    """That certificate, in PEM."""
     files: tuple[str, ...]
     """Paths that the context was made from."""
-    allowed_sans: frozenset[str] = frozenset()
-    """Names of which a client's certificate must have one; empty: any certificate of the CA."""
+    allowed_sans: frozenset[str] | None = None
+    """Names of which a client's certificate must have one; None: any certificate will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,15 +286,22 @@ def load(path: str) -> WebConfig:
     if sections.http_server_config.http2:
         warnings.append(f"{path}: http2 has no effect: this exporter speaks HTTP/1.1")
     tls, written = None, sections.tls_server_config
-    if written is not None:
-        if len(written.curve_preferences) > 1:
-            warnings.append(f"{path}: of curve_preferences only the first is offered")
+    if written is not None and written.is_on:
         tls = _tls(path, written)
+        if written.client_auth_type in VERIFIED and not (written.client_ca or written.client_ca_file):
+            warnings.append(
+                f"{path}: client_auth_type {written.client_auth_type} without client_ca_file: every "
+                "certificate of a CA that this system trusts lets its owner in"
+            )
+    elif written is not None:
+        warnings.append(
+            f"{path}: tls_server_config has no cert_file and no key_file: the port is without TLS"
+        )
     rate = sections.rate_limit
     return WebConfig(
         tls=tls,
         users={name: one.encode("ascii") for name, one in sections.basic_auth_users.items()},
-        headers=dict(sections.http_server_config.headers),
+        headers={name: value for name, value in sections.http_server_config.headers.items() if value},
         rate=1 / rate.interval if rate.interval else 0.0,
         burst=max(1, rate.burst),
         warnings=tuple(warnings),
@@ -261,48 +312,62 @@ def _tls(path: str, written: _Tls) -> WebTls:
     """
     Return the TLS that a configuration describes. Raises ConfigError.
     """
-    assert written.cert_file is not None
-    assert written.key_file is not None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # The versions are what the configuration says, also where OpenSSL's own level of security is higher.
-    context.minimum_version = _VERSIONS[written.min_version]
-    context.maximum_version = _VERSIONS[written.max_version]
+    files = tuple(file for key in _GIVEN if (file := getattr(written, f"{key}_file")) is not None)
+    ciphers = ":".join(written.suites)
+    lowest = _VERSIONS[written.min_version]
     if written.min_version in {"TLS10", "TLS11"}:
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    if written.prefer_server_cipher_suites:
-        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-    if suites := [CIPHERS[one] for one in written.cipher_suites if CIPHERS[one]]:
-        context.set_ciphers(":".join(suites))
-    if written.curve_preferences:
-        context.set_ecdh_curve(_CURVES[written.curve_preferences[0]])
-    files = [written.cert_file, written.key_file]
-    what = f"cert_file {written.cert_file} and key_file {written.key_file}"
+        # OpenSSL's own level of security has no such version.
+        ciphers = f"{ciphers or 'DEFAULT'}:@SECLEVEL=0"
+    if written.cipher_suites and not written.suites:
+        # None is left for what is older.
+        lowest = max(lowest, ssl.TLSVersion.TLSv1_3)
+    names = {
+        "pair": f"{_named('cert', written)} and {_named('key', written)}",
+        "client_ca": _named("client_ca", written),
+    }
     try:
-        context.load_cert_chain(written.cert_file, written.key_file, password=lambda: b"")
-        if written.client_ca_file is not None:
-            what = f"client_ca_file {written.client_ca_file}"
-            files.append(written.client_ca_file)
-            context.load_verify_locations(written.client_ca_file)
+        certificate, key = _given("cert", written), _given("key", written)
+        assert certificate is not None
+        assert key is not None
+        choice = TlsChoice(
+            certificate,
+            key,
+            _given("client_ca", written),
+            written.client_auth_type,
+            (lowest, _VERSIONS[written.max_version]),
+            ciphers,
+            written.prefer_server_cipher_suites,
+            tuple(_CURVES[one] for one in written.curve_preferences),
+        )
+        made = context(choice, names)
+    except TlsError as error:
+        raise ConfigError([ConfigFault(path, 0, "tls_server_config", str(error))]) from None
+    sans = written.client_allowed_sans
+    allowed = None if sans is None else frozenset(sans)
+    return WebTls(made, written.cert_file or path, certificate, files, allowed)
+
+
+def _named(key: str, written: _Tls) -> str:
+    """
+    Return what to call a part in messages: its key, and the file that it is in.
+    """
+    file = getattr(written, f"{key}_file")
+    return key if file is None else f"{key}_file {file}"
+
+
+def _given(key: str, written: _Tls) -> bytes | None:
+    """
+    Return what is given by this key or as a file; None if it is not. Raises TlsError.
+    """
+    inside, file = getattr(written, key), getattr(written, f"{key}_file")
+    if file is None:
+        return None if inside is None else str(inside).encode()
+    try:
+        with Path(file).open("rb") as opened:
+            found = opened.read(PEM_LIMIT + 1)
     except (OSError, ValueError) as error:
-        raise ConfigError([ConfigFault(path, 0, "tls_server_config", f"{what}: {_why(error)}")]) from None
-    if written.client_auth_type == "RequireAndVerifyClientCert":
-        context.verify_mode = ssl.CERT_REQUIRED
-    elif written.client_auth_type == "VerifyClientCertIfGiven":
-        context.verify_mode = ssl.CERT_OPTIONAL
-    return WebTls(context, written.cert_file, tuple(files), frozenset(written.client_allowed_sans))
-
-
-def _why(error: OSError | ValueError) -> str:
-    """
-    Return why a certificate or key could not be loaded, for a person.
-    """
-    if isinstance(error, ssl.SSLError):
-        words = {
-            "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
-            "NO_START_LINE": "no certificate, or no key, in PEM is in it",
-            "BAD_DECRYPT": "the key is encrypted, which is not possible here",
-            "BAD_PASSWORD_READ": "the key is encrypted, which is not possible here",
-        }
-        reason = error.reason or "not PEM, or the key is missing or encrypted"
-        return words.get(reason, reason.lower().replace("_", " "))
-    return getattr(error, "strerror", None) or str(error)
+        why = getattr(error, "strerror", None) or str(error)
+        raise TlsError(f"{_named(key, written)}: {why}") from None
+    if len(found) > PEM_LIMIT:
+        raise TlsError(f"{_named(key, written)}: is larger than {PEM_LIMIT // 1024} KiB")
+    return found

@@ -233,20 +233,20 @@ class Clients:
         self,
         server: Callable[[], asyncio.Protocol],
         where: tuple[str | None, int] | socket.socket,
-        context: ssl.SSLContext | None = None,
+        context: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> asyncio.Server:
         """
         Listen for clients of this server, which makes a protocol for each. Raises OSError.
 
-        `where` is a host (None: all addresses) and port, or a socket that listens already. With a `context`,
-        clients speak TLS.
+        `where` is a host (None: all addresses) and port, or a socket that listens already. `context` is asked
+        at each connection for its TLS; None: it has none.
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_explain)
 
         def client() -> asyncio.Protocol:
-            made = self._client(server)
-            return made if context is None else Greeting(self, made, context)
+            made, tls = self._client(server), context()
+            return made if tls is None else Greeting(self, made, tls)
 
         # The backlog is also how many are accepted before anything else has its turn.
         if isinstance(where, socket.socket):

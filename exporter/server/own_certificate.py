@@ -1,13 +1,14 @@
 """
-The certificate of the exporter's own port: whether clients that verify it can connect at all.
+The certificates of a connection to the exporter's own port: its own, and that of a client.
 """
 
 from dataclasses import replace
-from pathlib import Path
+
+from cryptography import x509
 
 from exporter.config.web_config import WebConfig, load
 from exporter.model.observation import Certificate
-from exporter.pki.certificates import parse_pem
+from exporter.pki.certificates import UNREADABLE, parse_pem
 from exporter.report.times import ago, date
 
 
@@ -17,18 +18,29 @@ def load_at(path: str, now: float) -> WebConfig:
     epoch). Raises ConfigError.
     """
     config = load(path)
-    if config.certificate is None:
+    if config.tls is None:
         return config
-    try:
-        parsed = parse_pem(Path(config.certificate).read_bytes())
-    except OSError:
-        return config  # it was there just now: the next look tells
+    parsed = parse_pem(config.tls.pem)
     leaf = next((one for one in parsed if isinstance(one, Certificate)), None)
     if leaf is None or leaf.not_after >= now:
         return config
     warning = (
-        f"{path}: tls_server_config.cert_file: the exporter's own certificate, {config.certificate}, expired "
+        f"{path}: tls_server_config: the exporter's own certificate, {config.tls.certificate}, expired "
         f"{ago(now - leaf.not_after)}, on {date(leaf.not_after)}: who verifies it, as Prometheus does, can't "
         "connect; renew it"
     )
     return replace(config, warnings=(*config.warnings, warning))
+
+
+def alternative_names(der: bytes) -> set[str]:
+    """
+    Return the names of a client's certificate for which it may be let in: hosts, addresses, e-mail addresses
+    and URIs, as Go writes them. Empty where they can't be read.
+    """
+    try:
+        extensions = x509.load_der_x509_certificate(der).extensions
+        extension = extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, *UNREADABLE):
+        return set()
+    kinds = (x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier, x509.IPAddress)
+    return {str(name.value) for name in extension.value if isinstance(name, kinds)}

@@ -18,7 +18,6 @@ import ssl
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
 from urllib.parse import urlsplit
 
 import bcrypt
@@ -28,7 +27,7 @@ from exporter.config.web_config import WebConfig
 from exporter.logs import fields
 from exporter.model.destinations import is_this_host
 from exporter.net.pools import Pool, PoolFullError
-from exporter.server.own_certificate import load_at
+from exporter.server.own_certificate import alternative_names, load_at
 from exporter.yaml_lines import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -118,12 +117,12 @@ class Port:
         """Password checks under way, by the client's address."""
         self._rate = Rate()
 
-    @property
     def context(self) -> ssl.SSLContext | None:
         """
-        The TLS for new connections, always of the present configuration; None for plain HTTP.
+        Return the TLS for a new connection; None for plain HTTP.
         """
-        return _Current(self) if self.config.tls is not None else None
+        self.refresh()
+        return self.config.tls.context if self.config.tls is not None else None
 
     @property
     def scheme(self) -> str:
@@ -143,8 +142,10 @@ class Port:
         """
         Begin to look whether the files have changed, unless that was done just now.
         """
+        if self._path is None:
+            return
         loop = asyncio.get_running_loop()
-        if self._path is None or loop.time() - self._looked_at < REREAD_AFTER:
+        if loop.time() - self._looked_at < REREAD_AFTER:
             return
         if self._reading is None or self._reading.done():
             self._looked_at = loop.time()
@@ -192,8 +193,6 @@ class Port:
         self._stamps = stamps
         if isinstance(found, ConfigError):
             self._keep(str(found))
-        elif (found.tls is None) != (self.config.tls is None):
-            self._keep(f"{path}: switches TLS on or off, which needs a restart")
         else:
             self._take(found)
 
@@ -216,6 +215,8 @@ class Port:
             self.on_certificate()
         for warning in config.warnings:
             logger.warning(warning)
+        if (config.tls is None) != (before.tls is None):
+            logger.warning("the port has changed its scheme", extra=fields(scheme=self.scheme))
         logger.info("web configuration loaded", extra=fields(file=self._path))
 
     def _stamped(self, config: WebConfig) -> tuple[object, ...]:
@@ -228,12 +229,12 @@ class Port:
         """
         Return False when the client's certificate has none of the names that are allowed.
         """
-        self.refresh()
-        if self.config.tls is None or not self.config.tls.allowed_sans:
+        tls = self.config.tls
+        if tls is None or tls.allowed_sans is None:
             return True
-        shown = transport.get_extra_info("peercert") or {}
-        names = {value for _, value in shown.get("subjectAltName", ())}
-        return bool(names & self.config.tls.allowed_sans)
+        spoken = transport.get_extra_info("ssl_object")
+        shown = spoken.getpeercert(binary_form=True) if spoken is not None else None
+        return shown is not None and not tls.allowed_sans.isdisjoint(alternative_names(shown))
 
     @web.middleware
     async def guard(
@@ -241,9 +242,18 @@ class Port:
     ) -> web.StreamResponse:
         """
         Answer 401 without the right password, 429 beyond the rate; for all others, add the headers.
+
+        A connection from before TLS was switched on or off ends with its next request, which gets 400.
         """
         self.refresh()
         config = self.config
+        if request.secure != (config.tls is not None):
+            text = (
+                f"this port speaks {self.scheme.upper()} since its web configuration changed: connect anew\n"
+            )
+            changed = web.Response(status=400, text=text)
+            changed.force_close()
+            return changed
         if config.rate and not self._rate.take(config.rate, config.burst, asyncio.get_running_loop().time()):
             return web.Response(status=429, text="too many requests: see rate_limit of the web config\n")
         if config.users and not await self._knows(
@@ -336,27 +346,6 @@ class Port:
         except ValueError:
             return False
         return True
-
-
-class _Current(ssl.SSLContext):
-    """
-    The context of whatever configuration is in use when a connection begins.
-    """
-
-    def __new__(cls, port: Port) -> Self:
-        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-        made._port = port
-        return made
-
-    _port: Port
-
-    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
-        """
-        Begin a connection.
-        """
-        tls = self._port.config.tls
-        assert tls is not None
-        return tls.context.wrap_bio(*arguments, **named)
 
 
 def _stamp(path: str) -> object:

@@ -4,6 +4,8 @@ The port with a web configuration: a real Prometheus scrapes it by TLS, with pas
 
 import asyncio
 import contextlib
+import http.client
+import signal
 import socket
 import ssl
 import subprocess
@@ -20,6 +22,8 @@ import pytest
 import yaml
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
+from OpenSSL import SSL
+from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
 
 from exporter.config.web_config import CIPHERS, HEADERS, load
 from exporter.demo.minter import Minted, root
@@ -223,6 +227,83 @@ def test_prometheus_scrapes_it_with_a_client_certificate(files: Files) -> None:
             get(it, files.client(with_certificate=True))
 
 
+def lets_in(files: Files, it: Listening, certificate: str) -> bool:
+    """
+    Whether a client with this certificate (`none`, or the name of a file) is answered.
+    """
+    context = files.client()
+    if certificate != "none":
+        context.load_cert_chain(
+            files.directory / f"{certificate}.pem", files.directory / f"{certificate}.key"
+        )
+    try:
+        return get(it, context, "/-/healthy")[0] == 200
+    except (aiohttp.ClientError, ssl.SSLError, ConnectionError):
+        return False
+
+
+ALL = {"none", "stranger", "other", "client"}
+
+
+@pytest.mark.parametrize(
+    ("tls", "answered"),
+    [
+        ({}, ALL),
+        ({"client_auth_type": "RequestClientCert"}, ALL),
+        ({"client_auth_type": "RequestClientCert", "client_ca_file": "ca.pem"}, ALL),
+        ({"client_auth_type": "RequireAnyClientCert"}, ALL - {"none"}),
+        ({"client_auth_type": "RequireClientCert", "client_allowed_sans": ["10.0.0.7"]}, {"stranger"}),
+        ({"client_auth_type": "RequireAnyClientCert", "client_allowed_sans": []}, set()),
+        ({"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "ca.pem"}, ALL - {"stranger"}),
+        ({"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}, {"other", "client"}),
+        # Nobody here has one of a public CA.
+        ({"client_auth_type": "RequireAndVerifyClientCert"}, set()),
+    ],
+)
+@pytest.mark.parametrize("curves", [[], ["X25519", "CurveP256"]])
+def test_who_is_let_in(
+    authorized: tuple[Files, Listening], tls: dict[str, Any], answered: set[str], curves: list[str]
+) -> None:
+    """
+    By each policy for clients' certificates, as Go has them; with several curves another library speaks.
+    """
+    files, it = authorized
+    files.write_web(tls={**tls, **({"curve_preferences": curves} if curves else {})})
+    reload(it)
+    assert {one for one in ALL if lets_in(files, it, one)} == answered
+
+
+@pytest.fixture(scope="module")
+def authorized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Files, Listening]]:
+    """
+    An exporter, and clients: one of its CA, another one of it, and one of another CA.
+    """
+    files = Files(tmp_path_factory.mktemp("authorized"))
+    files.write("client", files.issue("prometheus.example.com", 80, Usage.CLIENT_AUTH))
+    files.write("other", files.issue("somebody.example.com", 80, Usage.CLIENT_AUTH))
+    own = files.ca
+    files.ca = root("Strange Root", not_before=files.now - 900 * DAY, not_after=files.now + 900 * DAY)
+    files.write("stranger", files.issue("10.0.0.7", 80, Usage.CLIENT_AUTH))
+    files.ca = own
+    files.write_web()
+    with serving(files) as it:
+        yield files, it
+
+
+def reload(it: Listening) -> None:
+    """
+    Let it read its files again.
+    """
+    before = it.process.output().count('msg="configuration loaded"')
+    it.process.signal(signal.SIGHUP)
+    # The web configuration comes before the other.
+    wait_until(
+        lambda: it.process.output().count('msg="configuration loaded"') > before,
+        deadline=60,
+        what="the configuration to be loaded",
+    )
+
+
 def test_a_renewed_certificate_is_served_without_restart(files: Files) -> None:
     """
     And a broken web configuration changes nothing, is told once, and heals.
@@ -302,6 +383,82 @@ def test_a_reload_tells_of_a_broken_web_configuration(files: Files) -> None:
         files.config.write_text("targets: []\n", encoding="utf-8")
         files.write_web()
         assert get(it, client, "/-/reload", method="POST")[0] == 200
+
+
+@pytest.mark.parametrize("curves", [[], ["X25519", "CurveP256"]])
+def test_what_stands_in_the_configuration_itself_is_used(files: Files, curves: list[str]) -> None:
+    """
+    Certificate, key and CA of clients; the file is where the own target has its certificate from.
+    """
+    files.write("client", files.issue("prometheus.example.com", 80, Usage.CLIENT_AUTH))
+    inside = {
+        key: (files.directory / name).read_text(encoding="utf-8")
+        for key, name in (("cert", "server.pem"), ("key", "server.key"), ("client_ca", "ca.pem"))
+    }
+    tls = {**inside, "client_auth_type": "RequireAndVerifyClientCert", "curve_preferences": curves}
+    files.web.write_text(yaml.safe_dump({"tls_server_config": tls}, default_style="|"), encoding="utf-8")
+    with serving(files) as it:
+        assert not lets_in(files, it, "none")
+        status, text, _ = get(it, files.client(with_certificate=True))
+        assert status == 200
+        where = f'{{target="the exporter\'s own port",location="{files.web}",item="leaf"'
+        assert f"expiry_not_after_timestamp_seconds{where}" in text
+        secret = inside["key"].splitlines()[1]
+        assert secret not in it.process.output() + text
+
+
+def test_a_reload_switches_tls_on_and_off(files: Files) -> None:
+    """
+    For new connections at once. One from before ends with its next request, and new ones alone bring it on.
+    """
+    plain = "http_server_config: {headers: {X-Frame-Options: deny}}\n"
+    files.web.write_text(plain, encoding="utf-8")
+    with serving(files) as it:
+        kept = http.client.HTTPConnection("127.0.0.1", it.port, timeout=10)
+        kept.request("GET", "/-/healthy")
+        assert kept.getresponse().read() == b"expiry-exporter is healthy\n"
+        files.write_web()
+        reload(it)
+        assert 'expiry_not_after_timestamp_seconds{target="the exporter' in get(it, files.client())[1]
+        kept.request("GET", "/-/healthy")
+        answer = kept.getresponse()
+        assert (answer.status, answer.getheader("Connection")) == (400, "close")
+        assert b"speaks HTTPS since" in answer.read()
+        with pytest.raises(aiohttp.ClientError):
+            get(it, None)
+        files.web.write_text(plain, encoding="utf-8")
+
+        def answered() -> bool:
+            try:
+                return "the exporter's own port" not in get(it, None)[1]
+            except aiohttp.ClientError:
+                return False
+
+        wait_until(answered, deadline=60, what="plain HTTP")
+        assert it.process.output().count("the port has changed its scheme") == 2
+
+
+def test_large_answers_and_many_requests_pass_through_the_other_library(files: Files, tmp_path: Path) -> None:
+    """
+    That of several curves: each byte, and on one connection.
+    """
+    files.config.write_text(
+        "targets:\n" + "".join(f"- {{url: 'file://{tmp_path}/ca.pem', name: t{n}}}\n" for n in range(2000)),
+        encoding="utf-8",
+    )
+    files.write_web(tls={"curve_preferences": ["X25519", "CurveP256"]})
+    with serving(files) as it:
+        context = files.client()
+        context.check_hostname = False
+        kept = http.client.HTTPSConnection("127.0.0.1", it.port, timeout=30, context=context)
+        for _ in range(3):
+            kept.request("GET", "/metrics")
+            text = kept.getresponse().read()
+            assert text.count(b"expiry_not_after_timestamp_seconds{") == 2001
+            assert len(text) > 1_000_000
+            kept.request("GET", "/-/healthy")
+            assert kept.getresponse().read() == b"expiry-exporter is healthy\n"
+        kept.close()
 
 
 def test_an_expired_certificate_is_served_and_told(files: Files) -> None:
@@ -399,12 +556,25 @@ def test_sockets_of_systemd(files: Files) -> None:
         ("tls_servr_config: {}", "did you mean 'tls_server_config'"),
         (f"{PAIR}, min_versoin: TLS12}}", "'min_version'"),
         (f"{PAIR}, cipher_suites: [TLS_RC4]}}", "unknown cipher suite"),
-        (f"{PAIR}, client_auth_type: RequireAndVerifyClientCert}}", "needs client_ca_file"),
-        (f"{PAIR}, client_auth_type: RequireAnyClientCert}}", "can't be done here"),
+        (f"{PAIR}, cert: secret}}", "cert and cert_file are both there"),
+        (
+            "tls_server_config: {cert_file: server.pem, key: secret}",
+            "and key: not PEM, or the key is missing",
+        ),
+        ("tls_server_config: {client_auth_type: NoClientCert}", "cert_file is missing"),
+        (f"{PAIR}, client_ca_file: ca.pem}}", "needs a client_auth_type"),
+        (f"{PAIR}, client_ca_file: server.key, client_auth_type: RequestClientCert}}", "server.key"),
+        (
+            f"{PAIR}, client_allowed_sans: [a], client_auth_type: VerifyClientCertIfGiven}}",
+            "a client may have no certificate",
+        ),
+        (f"{PAIR}, max_version: TLS12, cipher_suites: [TLS_AES_128_GCM_SHA256]}}", "none for TLS12"),
+        (f"{PAIR}, curve_preferences: [CurveP257]}}", "did you mean 'CurveP256'"),
         (f"{PAIR}, min_version: TLS13, max_version: TLS12}}", "is above max_version"),
         ("basic_auth_users: {me: secret}", "is not a bcrypt hash"),
         ("basic_auth_users: {me: }", "has no value"),
         ("http_server_config: {headers: {Server: mine}}", "can't be set here"),
+        ("http_server_config: {headers: {X-Frame-Options: never}}", "is deny or sameorigin, not 'never'"),
         ("http_server_config: [", "expected"),
         ("rate_limit: {interval: soon}", "is not a duration"),
     ],
@@ -457,7 +627,10 @@ def test_versions_and_suites_are_those_that_are_named(files: Files) -> None:
     suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
     files.write_web(
         tls={"max_version": "TLS12", "cipher_suites": [suite], "curve_preferences": ["CurveP256"]},
-        http_server_config={"http2": True, "headers": dict.fromkeys(HEADERS, "x")},
+        http_server_config={
+            "http2": True,
+            "headers": {name: (*some, "")[0] for name, some in HEADERS.items()},
+        },
     )
     config = load(str(files.web))
     assert config.tls is not None
@@ -465,6 +638,69 @@ def test_versions_and_suites_are_those_that_are_named(files: Files) -> None:
     offered = {one["name"] for one in config.tls.context.get_ciphers() if one["protocol"] != "TLSv1.3"}
     assert offered == {CIPHERS[suite]}
     assert "http2 has no effect" in config.warnings[0]
+    assert config.headers == {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "deny"}
+    # Of TLS 1.3 alone: nothing older is spoken.
+    files.write_web(tls={"cipher_suites": ["TLS_AES_128_GCM_SHA256"]})
+    config = load(str(files.web))
+    assert config.tls is not None
+    assert config.tls.context.minimum_version is ssl.TLSVersion.TLSv1_3
+
+
+def agreed(files: Files, tls: dict[str, Any], suites: str, curves: str) -> tuple[str, str]:
+    """
+    Suite and curve of a handshake of TLS 1.2 with a client that prefers these, without a network.
+    """
+    files.write_web(tls={"max_version": "TLS12", **tls})
+    config = load(str(files.web))
+    assert config.tls is not None
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = config.tls.context.wrap_bio(to_server, to_client, server_side=True)
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_cipher_list(suites.encode())
+    assert _lib.SSL_CTX_set1_curves_list(context._context, curves.encode()) == 1
+    client = SSL.Connection(context, None)
+    client.set_connect_state()
+    done = 0
+    for _ in range(6):
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+            done += 1
+        with contextlib.suppress(SSL.WantReadError):
+            to_server.write(client.bio_read(65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+        if to_client.pending:
+            client.bio_write(to_client.read())
+    assert done
+    group = client.get_group_name()
+    assert group is not None
+    return client.get_cipher_name() or "", group
+
+
+SUITES = ("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256")
+
+
+@pytest.mark.parametrize("curves", [["CurveP384"], ["CurveP384", "CurveP256"]])
+def test_orders_are_those_that_are_named(files: Files, curves: list[str]) -> None:
+    """
+    Of the suites the server's, or the client's if it is said so; of the curves the server's.
+    """
+    names = {ours: theirs for theirs, ours in CIPHERS.items()}
+    suites = [names[one] for one in SUITES]
+    tls: dict[str, Any] = {"cipher_suites": suites, "curve_preferences": curves}
+    other = ":".join(reversed(SUITES))
+    assert agreed(files, tls, other, "P-256:P-384") == (SUITES[0], "secp384r1")
+    tls["prefer_server_cipher_suites"] = False
+    assert agreed(files, tls, other, "P-256:P-384")[0] == SUITES[1]
+
+
+def test_an_old_version_is_spoken_if_it_is_named(files: Files) -> None:
+    """
+    With suites that are named, too: OpenSSL's own level of security has none of it.
+    """
+    suite = "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"
+    tls = {"min_version": "TLS10", "max_version": "TLS10", "cipher_suites": [suite]}
+    assert agreed(files, tls, "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0", "P-256")[0] == "ECDHE-ECDSA-AES128-SHA"
 
 
 def test_a_flood_of_wrong_passwords_keeps_nobody_out(files: Files) -> None:
@@ -514,6 +750,6 @@ def test_without_a_web_configuration_the_port_is_open() -> None:
     Plain HTTP for everybody, as before.
     """
     port = Port()
-    assert port.context is None
+    assert port.context() is None
     assert port.scheme == "http"
     port.close()
