@@ -489,7 +489,7 @@ def test_several_addresses_and_the_lifecycle(files: Files) -> None:
     """
     files.write_web()
     with serving(files, "--web.listen-address=[::1]:0") as it:
-        assert it.process.output().count("msg=listening") == 2
+        wait_until(lambda: it.process.output().count("msg=listening") == 2, deadline=60, what="both")
         for path in ("/-/reload", "/-/quit"):
             status, text, _ = get(it, files.client(), path, method="POST")
             assert status == 403

@@ -2,8 +2,8 @@
 The calls of OpenSSL beyond pyOpenSSL's public ones, and the contexts for handshakes.
 
 The only module but for one call of the port (`config.web_tls`) that uses what is private in pyOpenSSL, where
-it has no public call, or one that costs a handshake several microseconds. pyproject.toml keeps its version within what tests/probes/tls/test_openssl.py
-has tried.
+it has no public call, or one that costs a handshake several microseconds. pyproject.toml keeps its version
+within what tests/probes/tls/test_openssl.py has tried.
 """
 
 from functools import lru_cache
