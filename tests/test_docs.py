@@ -174,13 +174,15 @@ def manual() -> str:
 
 def yaml_blocks(*, prometheus: bool) -> list[str]:
     """
-    The YAML that is shown: Prometheus's configurations, or ours. Those of others have an `apiVersion`, and
-    that of the port is read by `tests/server/test_port.py`.
+    The YAML that is shown: Prometheus's configurations, or ours. Those of others have an `apiVersion`, that
+    of the port is read by `tests/server/test_port.py`, and a part of a job by `tests/prometheus/test_compat.py`.
     """
     return [
         block
         for block in fenced("yaml")
-        if (first := next(yaml.safe_load_all(block))).keys().isdisjoint({"apiVersion", "tls_server_config"})
+        if (first := next(yaml.safe_load_all(block)))
+        .keys()
+        .isdisjoint({"apiVersion", "tls_server_config", "metric_relabel_configs"})
         and first.keys().isdisjoint({"scrape_configs", "rule_files"}) is not prometheus
     ]
 

@@ -40,6 +40,8 @@ from exporter.report.compat_families import (
     PROBE_CHAIN_INFO,
     PROBE_DURATION,
     PROBE_EARLIEST,
+    PROBE_HTTP_SSL,
+    PROBE_IP,
     PROBE_SUCCESS,
     PROBE_TLS,
     SSL_FILE_NOT_AFTER,
@@ -50,18 +52,25 @@ from exporter.report.compat_families import (
     SSL_KUBERNETES_NOT_BEFORE,
     SSL_NOT_AFTER,
     SSL_NOT_BEFORE,
+    SSL_OCSP_STAPLED,
     SSL_PROBER,
     SSL_SUCCESS,
     SSL_TLS,
     SSL_VERIFIED_NOT_AFTER,
     SSL_VERIFIED_NOT_BEFORE,
+    X509_CRL_BEGIN,
+    X509_CRL_END,
+    X509_CRL_STALE,
+    X509_ERROR,
     X509_EXPIRED,
     X509_EXPIRES_IN,
     X509_NOT_AFTER,
     X509_NOT_BEFORE,
     X509_READ_ERRORS,
+    X509_UP,
     X509_VALID_SINCE,
 )
+from exporter.report.compat_staple import said_of
 from exporter.report.families import Family, bounded, escape
 
 LIST_LIMIT = 1024
@@ -80,6 +89,7 @@ DAY = 86400
 
 _BY_CLOCK: dict[Family, Callable[[float, float], float]] = {
     X509_EXPIRED: lambda end, at: at > end,
+    X509_CRL_STALE: lambda end, at: at > end,
     X509_EXPIRES_IN: lambda end, at: end - at,
     X509_VALID_SINCE: lambda begin, at: at - begin,
     DOMAIN_DAYS: lambda end, at: floor((end - at) / DAY),
@@ -176,8 +186,10 @@ def _of_probe(family: Family, duration: float, *, failed: bool, trusted: bool) -
     """
     if family in {PROBE_DURATION, DOMAIN_DURATION}:
         return f"{duration:.6f}"
-    if family is X509_READ_ERRORS:
+    if family in {X509_READ_ERRORS, X509_ERROR}:
         return f"{float(failed)}"
+    if family is X509_UP:
+        return f"{float(not failed)}"
     return f"{float(trusted and not failed)}"
 
 
@@ -210,6 +222,10 @@ def _server(row: EndpointRow, exporters: Collection[str]) -> Found:
     paths = [path for one in chains if (path := _path(one, row))] if asked else []
     if "blackbox" in asked:
         yield from _blackbox(chains, paths)
+        if row.target.url.scheme == "https":
+            yield "", {PROBE_HTTP_SSL: None}
+        if version_of_ip := _version_of_ip(row.label):
+            yield "", {PROBE_IP: version_of_ip}
         if version:
             yield version, {PROBE_TLS: 1}
     if "ssl_exporter" in asked:
@@ -217,6 +233,8 @@ def _server(row: EndpointRow, exporters: Collection[str]) -> Found:
         yield _labels([("prober", "https" if row.target.url.scheme == "https" else "tcp")]), {SSL_PROBER: 1}
         if version:
             yield version, {SSL_TLS: 1}
+        if facts is not None and facts.tls is not None:
+            yield "", {SSL_OCSP_STAPLED: facts.tls.staple is not None, **said_of(facts.tls.staple)}
         for cert in (cert for one in chains for cert in one.certificates):
             yield _ssl_names(cert), {SSL_NOT_AFTER: cert.not_after, SSL_NOT_BEFORE: cert.not_before}
         for number, path in enumerate(paths):
@@ -261,9 +279,22 @@ def _stored(row: EndpointRow, exporters: Collection[str], prober: Prober) -> Fou
             yield labels, {not_after: cert.not_after, not_before: cert.not_before}
     if "x509" in exporters and prober not in _DOCUMENTS:
         yield "", {X509_READ_ERRORS: None}
+        source = {"file": "file", "kubeconfig": "kubeconfig"}.get(kind, "kube-secret")
+        yield _labels([("source_kind", source), ("source_name", row.target.name)]), {X509_UP: None}
+        if has_place:
+            yield _x509_place("", row.label, "", secret), {X509_ERROR: None}
         for name, cert in certificates if has_place else ():
             labels = _x509_place(kind, row.label, name, secret) + _x509_names(cert)
             yield labels, _x509_values(cert)
+        for one in items if has_place else ():
+            if one.kind is Kind.CRL:
+                # One that is alone in its file needs nothing to tell it apart.
+                apart = _labels([("discriminator", bounded(one.name) if one.name != "crl" else "")])
+                ends = {X509_CRL_END: one.not_after, X509_CRL_STALE: one.not_after}
+                yield (
+                    _x509_place("", row.label, "", secret) + apart,
+                    {X509_CRL_BEGIN: one.not_before, **ends},
+                )
 
 
 def _ssl_place(kind: str, label: str, name: str, secret: Sequence[str] | None) -> str:
@@ -340,6 +371,13 @@ def _version(protocol: str) -> str:
     """
     found = re.fullmatch(r"(\w+)v(\d)(\.\d)?", protocol)
     return _labels([("version", f"{found[1]} {found[2]}{found[3] or '.0'}" if found else "unknown")])
+
+
+def _version_of_ip(location: str) -> int:
+    """
+    Return the version of IP of an address with port; 0 for what is none.
+    """
+    return 6 if location.startswith("[") else 4 if location[:1].isdecimal() else 0
 
 
 def _chain_info(leaf: Certificate) -> str:

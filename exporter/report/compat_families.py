@@ -42,6 +42,19 @@ PROBE_CHAIN_INFO = _family(
 PROBE_TLS = _family("probe_tls_version_info", "The version of TLS that was agreed on. Always 1.", "version")
 
 
+PROBE_IP = _family("probe_ip_protocol", "The version of IP: 4 or 6. Absent where a proxy knows it.")
+
+
+PROBE_HTTP_SSL = _family(
+    "probe_http_ssl", "1 if an https:// server answered by TLS, and a normal client would accept it."
+)
+
+
+BLACKBOX_RELOAD = Family(
+    "blackbox_exporter_config_last_reload_successful", "As expiry_config_last_reload_successful."
+)
+
+
 _SSL_NAMES = ("serial_no", "issuer_cn", "cn", "dnsnames", "ips", "emails", "ou")
 
 
@@ -114,6 +127,29 @@ SSL_KUBECONFIG_NOT_BEFORE = _family(
 )
 
 
+SSL_OCSP_STAPLED = _family("ssl_ocsp_response_stapled", "1 if an OCSP response was stapled, else 0.")
+
+
+SSL_OCSP_STATUS = _family(
+    "ssl_ocsp_response_status",
+    "What the stapled OCSP response says: 0 good, 1 revoked, 2 unknown. Absent without one.",
+)
+
+
+SSL_OCSP_PRODUCED = _family("ssl_ocsp_response_produced_at", "When the stapled response was signed.")
+
+
+SSL_OCSP_BEGIN = _family("ssl_ocsp_response_this_update", "When the stapled response began.")
+
+
+SSL_OCSP_END = _family("ssl_ocsp_response_next_update", "When the stapled response ends. Absent if never.")
+
+
+SSL_OCSP_REVOKED = _family(
+    "ssl_ocsp_response_revoked_at", "When the certificate was revoked, as the stapled response says."
+)
+
+
 PARTS = ("C", "ST", "L", "O", "OU", "CN")
 """Attributes of a name that x509-certificate-exporter has labels for."""
 
@@ -123,6 +159,10 @@ _X509_NAMES = (
     *("embedded_kind", "embedded_key", "serial_number"),
     *(f"{whose}_{part}" for whose in ("issuer", "subject") for part in PARTS),
 )
+
+
+_X509_CRL = (*_X509_NAMES[:5], "discriminator")
+"""Whose a list is, is not among its labels: that is not kept."""
 
 
 X509_NOT_AFTER = _family("x509_cert_not_after", "When the certificate expires.", *_X509_NAMES)
@@ -149,6 +189,29 @@ X509_VALID_SINCE = _family(
 X509_READ_ERRORS = _family("x509_read_errors", "1 if the file or the Secret could not be read, else 0.")
 
 
+X509_ERROR = _family(
+    "x509_cert_error",
+    "1 if the file or the Secret could not be read, else 0.",
+    *_X509_NAMES[:5],
+)
+
+
+X509_UP = _family(
+    "x509_source_up",
+    "1 if the file or the Secret could be read, else 0.",
+    *("source_kind", "source_name"),
+)
+
+
+X509_CRL_BEGIN = _family("x509_crl_this_update", "When the revocation list began.", *_X509_CRL)
+
+
+X509_CRL_END = _family("x509_crl_next_update", "When the revocation list ends.", *_X509_CRL)
+
+
+X509_CRL_STALE = _family("x509_crl_stale", "1 if the revocation list has ended, else 0.", *_X509_CRL)
+
+
 DOMAIN_DAYS = _family(
     "domain_expiry_days",
     "Whole days until the registration expires, rounded down; below 0 after that. Absent if not known.",
@@ -165,16 +228,21 @@ DOMAIN_DURATION = _family(
 
 
 EXPORTERS: dict[str, tuple[Family, ...]] = {
-    "blackbox": (*(PROBE_SUCCESS, PROBE_DURATION, PROBE_EARLIEST, PROBE_CHAIN, PROBE_CHAIN_INFO, PROBE_TLS),),
+    "blackbox": (
+        *(PROBE_SUCCESS, PROBE_DURATION, PROBE_EARLIEST, PROBE_CHAIN, PROBE_CHAIN_INFO, PROBE_TLS),
+        *(PROBE_IP, PROBE_HTTP_SSL, BLACKBOX_RELOAD),
+    ),
     "ssl_exporter": (
         *(SSL_SUCCESS, SSL_PROBER, SSL_TLS, SSL_NOT_AFTER, SSL_NOT_BEFORE),
         *(SSL_VERIFIED_NOT_AFTER, SSL_VERIFIED_NOT_BEFORE, SSL_FILE_NOT_AFTER, SSL_FILE_NOT_BEFORE),
         *(SSL_KUBERNETES_NOT_AFTER, SSL_KUBERNETES_NOT_BEFORE),
         *(SSL_KUBECONFIG_NOT_AFTER, SSL_KUBECONFIG_NOT_BEFORE),
+        *(SSL_OCSP_STAPLED, SSL_OCSP_STATUS, SSL_OCSP_PRODUCED, SSL_OCSP_BEGIN, SSL_OCSP_END),
+        SSL_OCSP_REVOKED,
     ),
     "x509": (
         *(X509_NOT_AFTER, X509_NOT_BEFORE, X509_EXPIRED, X509_EXPIRES_IN, X509_VALID_SINCE),
-        X509_READ_ERRORS,
+        *(X509_CRL_BEGIN, X509_CRL_END, X509_CRL_STALE, X509_READ_ERRORS, X509_ERROR, X509_UP),
     ),
     "domain": (DOMAIN_DAYS, DOMAIN_SUCCESS, DOMAIN_DURATION),
 }

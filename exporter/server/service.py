@@ -32,6 +32,7 @@ from exporter.net.gates import USUAL, Limits
 from exporter.net.pools import Pool, PoolFullError
 from exporter.probes.dependencies import Dependencies
 from exporter.report import families
+from exporter.report.compat_families import BLACKBOX_RELOAD
 from exporter.report.exposition import Exposition, Samples
 from exporter.report.inventory import Inventory, Rhythm
 from exporter.server.bodies import Answers, join
@@ -429,6 +430,8 @@ class Service:
             values[families.STATE_SUCCESS] = self.saving.works
         values[families.CACHE_LIMIT] = BUDGET.limit
         own: Samples = {family: [((), float(value))] for family, value in values.items()}
+        if "blackbox" in self._exposition.exporters:
+            own[BLACKBOX_RELOAD] = own[families.RELOAD_SUCCESS]
         own[families.SWEEP_TARGETS] = [(self._shard, float(len(scrape.targets)))]
         if self.external_url is not None:
             own[families.WEB] = [((("external_url", self.external_url),), 1.0)]

@@ -20,10 +20,17 @@ from exporter.report.families import FAMILIES
 from tests.golden.scenes import failed, seen
 from tests.golden.values import TLS, Scene, certificate, facts, intermediate, target
 from tests.report.test_exposition import parsed
-from tests.support.certificates import DAY, NOW
+from tests.support.certificates import DAY, NOW, staple
 from tests.support.readme import code, table
 
 ALL = frozenset(EXPORTERS)
+
+
+_ISSUED = minted_root("Root", not_before=NOW - 900 * DAY, not_after=NOW + 900 * DAY).issue("leaf")
+
+STAPLE = staple(_ISSUED, this_update=NOW - DAY, next_update=NOW + DAY)
+
+REVOKED = staple(_ISSUED, this_update=NOW - DAY, next_update=NOW + DAY, revoked_at=NOW - 2 * DAY)
 
 
 def text(scene: Scene, exporters: frozenset[str] = ALL, at: float = NOW) -> str:
@@ -87,8 +94,8 @@ def test_every_series_has_the_labels_that_are_told() -> None:
     """
     known = {family.name: set(family.labels) for theirs in EXPORTERS.values() for family in theirs}
     kinds = [
-        Scene().see(target(), seen(facts(certificate(), intermediate()))),
-        stored("file:///etc/tls.pem", "/etc/tls.pem", item("leaf")),
+        Scene().see(target(), seen(facts(certificate(), intermediate(), tls=replace(TLS, staple=REVOKED)))),
+        stored("file:///etc/tls.pem", "/etc/tls.pem", item("leaf"), Item("crl", Kind.CRL, NOW, NOW + DAY)),
         stored("file:///etc/kube.conf", "/etc/kube.conf", item("user/admin")),
         stored("kubernetes://prod/shop", "prod/shop:tls.crt", item("leaf")),
         stored("domain:example.com", "example.com", Item("registration", Kind.REGISTRATION, NOW, NOW + DAY)),
@@ -106,7 +113,57 @@ def test_every_series_has_the_labels_that_are_told() -> None:
         "ssl_verified_cert_not_after",
         "ssl_verified_cert_not_before",
     }
-    assert names == set(known) - needs_trust
+    assert names == set(known) - needs_trust - {"blackbox_exporter_config_last_reload_successful"}
+
+
+def test_what_a_staple_says() -> None:
+    """
+    Good, revoked, or nothing; none is absent, and so is one that can't be read.
+    """
+    names = ("stapled", "status", "this_update", "next_update", "revoked_at")
+    for response, expected in (
+        (None, [0, None, None, None, None]),
+        (b"", [1, None, None, None, None]),
+        (b"\x30\x03\x0a\x01\x06", [1, None, None, None, None]),
+        (b"nonsense", [1, None, None, None, None]),
+        (STAPLE, [1, 0, NOW - DAY, NOW + DAY, None]),
+        (REVOKED, [1, 1, NOW - DAY, NOW + DAY, NOW - 2 * DAY]),
+    ):
+        exposed = text(Scene().see(target(), seen(facts(certificate(), tls=replace(TLS, staple=response)))))
+        assert [value(exposed, f"ssl_ocsp_response_{name}") for name in names] == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "version"), [("192.0.2.1:443", 4), ("[2001:db8::1]:443", 6), ("lms.example.com:443", None)]
+)
+def test_the_version_of_ip_is_that_of_the_address(label: str, version: int | None) -> None:
+    """
+    Of an address that only a proxy knows there is none. The scheme says whether it is about a page.
+    """
+    for url, page in (("https://lms.example.com", 1), ("tls://lms.example.com:443", None)):
+        shown = ProbeResult(label, Observed(facts(certificate())), 0.1)
+        exposed = text(Scene().see(target(url), shown))
+        assert value(exposed, "probe_ip_protocol") == version
+        assert value(exposed, "probe_http_ssl") == page
+
+
+def test_a_file_that_can_not_be_read_and_revocation_lists() -> None:
+    """
+    Which of several lists it is, is told; a list that has ended is stale.
+    """
+    lists = (Item("crl-1", Kind.CRL, NOW - DAY, NOW + DAY), Item("crl-2", Kind.CRL, NOW - DAY, NOW - 1))
+    exposed = text(stored("file:///a.pem", "/a.pem", *lists))
+    place = {"filename": "a.pem", "filepath": "/a.pem"}
+    assert samples(exposed, "x509_crl_next_update") == [
+        ({**place, "discriminator": "crl-1"}, NOW + DAY),
+        ({**place, "discriminator": "crl-2"}, NOW - 1),
+    ]
+    assert [one for _, one in samples(exposed, "x509_crl_stale")] == [0, 1]
+    assert samples(exposed, "x509_cert_error") == [(place, 0)]
+    gone = ProbeResult("/a.pem", Failed(Reason.FILE_NOT_FOUND, "gone"), 0.1)
+    exposed = text(Scene().see(target("file:///a.pem", name="a"), gone))
+    assert samples(exposed, "x509_cert_error") == [(place, 1)]
+    assert samples(exposed, "x509_source_up") == [({"source_kind": "file", "source_name": "a"}, 0)]
 
 
 def test_blackbox_of_a_server() -> None:
