@@ -175,7 +175,7 @@ def manual() -> str:
 def yaml_blocks(*, prometheus: bool) -> list[str]:
     """
     The YAML that is shown: Prometheus's configurations, or ours. Those of others have an `apiVersion`, that
-    of the port is read by `tests/server/test_port.py`, and a part of a job by `tests/prometheus/test_compat.py`.
+    of the port is read by `tests/server/test_port.py`, a part of a job by `tests/prometheus/test_compat.py`.
     """
     return [
         block
