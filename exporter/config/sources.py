@@ -96,8 +96,9 @@ class KubernetesSource(Part):
     selector: Annotated[Text, Field(max_length=1000)] = ""
     """Label selector, in the syntax of kubectl; empty: any labels."""
     resources: Annotated[
-        list[Literal["ingresses", "gateways", "routes", "services", "secrets"]], Field(min_length=1)
-    ] = ["ingresses", "gateways", "routes", "services", "secrets"]
+        list[Literal["ingresses", "gateways", "routes", "services", "secrets", "certificates"]],
+        Field(min_length=1),
+    ] = ["ingresses", "gateways", "routes", "services", "secrets", "certificates"]
 
 
 class ZoneSource(Part):

@@ -339,8 +339,8 @@ BAD_FILES = {
     "source with a kind that is not looked at": (
         "discover:\n- kubernetes: {resources: [pods]}",
         (
-            "2: discover[0].kubernetes.resources[0]: must be 'ingresses', 'gateways', 'routes', 'services' "
-            "or 'secrets'"
+            "2: discover[0].kubernetes.resources[0]: must be 'ingresses', 'gateways', 'routes', 'services', "
+            "'secrets' or 'certificates'"
         ),
     ),
     "source with a misspelt key": (

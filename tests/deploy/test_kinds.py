@@ -235,6 +235,7 @@ def test_rights_of_sources(tmp_path: Path) -> None:
             *("gateways", "httproutes", "grpcroutes", "tlsroutes"),
         },
         ("ClusterRole", "", "route.openshift.io", "list", "watch"): {"routes"},
+        ("ClusterRole", "", "cert-manager.io", "list", "watch"): {"certificates"},
     }
     assert rules(tmp_path, DISCOVER) == everywhere
     (written,) = (yaml.safe_load(one) for one in fenced("yaml") if "gateway.networking.k8s.io" in one)

@@ -27,6 +27,13 @@ NOTE_LIMIT = 1000
 """Notes of one run; more of them tell nobody more."""
 
 
+NAMESPACE_LABEL = "object_namespace"
+"""
+The label with the namespace of an object that names a target. `namespace` is set by the Prometheus Operator,
+and by the usual configurations for a cluster: to that of the exporter.
+"""
+
+
 _SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
 
@@ -38,6 +45,8 @@ class Gathered:
 
     hosts: dict[str, list[str]] = field(default_factory=dict)
     """By URL, the objects that name it."""
+    namespaces: dict[str, str] = field(default_factory=dict)
+    """By URL, the namespace of the first of them."""
     secrets: dict[str, list[str]] = field(default_factory=dict)
     """By `NAMESPACE/NAME`, the objects that name this Secret."""
     notes: dict[str, None] = field(default_factory=dict)
@@ -49,12 +58,13 @@ class Gathered:
         if len(self.notes) < NOTE_LIMIT:
             self.notes[words] = None
 
-    def take(self, one: Place, who: str) -> None:
+    def take(self, one: Place, who: str, namespace: str) -> None:
         """
-        Keep a place that an object, in words, names.
+        Keep a place that an object of this namespace, in words, names.
         """
         if one.url:
             self.hosts.setdefault(one.url, []).append(who)
+            self.namespaces.setdefault(one.url, namespace)
         if one.secret:
             self.secrets.setdefault(one.secret, []).append(who)
         if one.note:
@@ -71,9 +81,9 @@ def gathered(lists: Mapping[str, Objects]) -> Gathered:
         if name == "gateways":
             _of_gateways(lists, found)
             continue
-        for key, content in sorted(lists.get(name, {}).items()):
+        for key, content in _sorted(lists, name):
             for one in content:
-                found.take(one, _words(name, key))
+                found.take(one, _words(name, key), key[0])
     return found
 
 
@@ -94,14 +104,14 @@ def _of_gateways(lists: Mapping[str, Objects], found: Gathered) -> None:
         for one in listeners:
             who = f"{_words('gateways', key)}, listener {printable(one.name)}"
             for secret in one.secrets:
-                found.take(Place("", secret), who)
+                found.take(Place("", secret), who, key[0])
             if one.host and not is_wildcard(one.host):
-                found.take(place(one.host, one.port, web=one.protocol == "HTTPS"), who)
+                found.take(place(one.host, one.port, web=one.protocol == "HTTPS"), who, key[0])
             else:
                 silent["/".join(key), one.name] = one
     by_name = {"/".join(key): listeners for key, listeners in gateways.items()}
     for name in PROTOCOLS:
-        for key, content in sorted(lists.get(name, {}).items()):
+        for key, content in _sorted(lists, name):
             for route in content:
                 _of_route(name, key, route, by_name, silent, found)
     for (gateway, listener), one in silent.items():
@@ -138,7 +148,7 @@ def _of_route(
             for host in _common(one.host, route.hosts):
                 silent.pop((gateway, one.name), None)
                 at = f"{who} at Gateway {gateway}"
-                found.take(place(host, one.port, web=one.protocol == "HTTPS"), at)
+                found.take(place(host, one.port, web=one.protocol == "HTTPS"), at, key[0])
 
 
 def _common(listener: str, hosts: tuple[str, ...]) -> Iterator[str]:
@@ -163,10 +173,24 @@ def listed(
     Return the targets, and notes about what was passed over.
     """
     named = gathered(lists)
-    found = [Found(url, _all(who)) for url, who in named.hosts.items()]
+    # One mapping for all targets of a namespace, of which there may be thousands.
+    labels: dict[str, dict[str, str]] = {}
+    found = [
+        Found(url, _all(who), labels=_labels(named.namespaces[url], labels))
+        for url, who in named.hosts.items()
+    ]
     if (secrets := lists.get("secrets")) is not None:
-        found += _of_secrets(settings, secrets, named)
+        planned = {one.secret: one.before for _, some in _sorted(lists, "certificates") for one in some}
+        found += _of_secrets(settings, secrets, named, planned, labels)
     return tuple(found), tuple(named.notes)
+
+
+def _labels(namespace: str, known: dict[str, dict[str, str]]) -> dict[str, str]:
+    return known.setdefault(namespace, {NAMESPACE_LABEL: namespace})
+
+
+def _sorted(lists: Mapping[str, Objects], name: str) -> list[tuple[Key, tuple[Any, ...]]]:
+    return sorted(lists.get(name, {}).items())
 
 
 def _all(who: list[str]) -> str:
@@ -174,9 +198,16 @@ def _all(who: list[str]) -> str:
     return f"{who[0]} and {more} more" if more else who[0]
 
 
-def _of_secrets(settings: KubernetesSource, secrets: Objects, named: Gathered) -> Iterator[Found]:
+def _of_secrets(
+    settings: KubernetesSource,
+    secrets: Objects,
+    named: Gathered,
+    planned: Mapping[str, float],
+    labels: dict[str, dict[str, str]],
+) -> Iterator[Found]:
     """
-    Yield a target for each Secret: those of the type for TLS, then others that objects name.
+    Yield a target for each Secret: those of the type for TLS, then others that objects name. `planned` has
+    the seconds before the end at which cert-manager renews; `labels` are those of each namespace.
     """
     kubernetes: dict[str, Any] = {"types": [TLS_TYPE]}
     # Taken from the list that is watched: thousands of Secrets must not be thousands of connections.
@@ -189,7 +220,13 @@ def _of_secrets(settings: KubernetesSource, secrets: Objects, named: Gathered) -
         who = named.secrets.get(f"{namespace}/{name}")
         why = f"Secret {namespace}/{name}"
         why += f", named by {_all(who)}" if who else f" of the type {TLS_TYPE}"
-        yield Found(f"{begin}{namespace}/{name}", why, settings={"kubernetes": of_list})
+        yield Found(
+            f"{begin}{namespace}/{name}",
+            why,
+            labels=_labels(namespace, labels),
+            settings={"kubernetes": of_list},
+            renew_before=planned.get(f"{namespace}/{name}"),
+        )
     others = {**kubernetes, "types": [TLS_TYPE, OPAQUE_TYPE]}
     for secret, who in named.secrets.items():
         namespace, _, name = secret.partition("/")
@@ -201,4 +238,10 @@ def _of_secrets(settings: KubernetesSource, secrets: Objects, named: Gathered) -
             named.note(f"{who[0]}: the Secret {secret} is in no namespace that is looked at")
         else:
             why = f"Secret {secret}, named by {_all(who)}"
-            yield Found(f"{begin}{secret}", why, settings={"kubernetes": others})
+            yield Found(
+                f"{begin}{secret}",
+                why,
+                labels=_labels(namespace, labels),
+                settings={"kubernetes": others},
+                renew_before=planned.get(secret),
+            )

@@ -3,6 +3,7 @@ Objects of the Kubernetes API that say where TLS is spoken. Opens nothing and re
 
 Ingress: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/ingress-v1/. Gateway API:
 https://gateway-api.sigs.k8s.io/reference/spec/. Route: the OpenShift API `route.openshift.io/v1`.
+Certificate: https://cert-manager.io/docs/reference/api-docs/.
 """
 
 import re
@@ -12,7 +13,16 @@ from typing import Any, NamedTuple
 from exporter.model.foreign_text import printable
 from exporter.model.probers import DTLS, QUIC, WIRE
 from exporter.model.urls import SCHEMES, TargetError, join_host_port, normal_host, parse_url, url_of_host
-from exporter.probes.kubernetes.objects import RESOURCES, Key, Resource, Stored, key_of, mapping, version_of
+from exporter.probes.kubernetes.objects import (
+    RESOURCES,
+    Key,
+    Resource,
+    Stored,
+    key_of,
+    mapping,
+    read_certificate,
+    version_of,
+)
 
 ANNOTATION = "expiry-exporter/targets"
 """The annotation of a Service that names what of it speaks TLS."""
@@ -64,6 +74,17 @@ class Attached(NamedTuple):
     """Empty: those of the listener."""
     parents: tuple[tuple[str, str, int], ...]
     """Each `NAMESPACE/NAME` of a Gateway, the listener (empty: all) and the port (0: all)."""
+
+
+class Planned(NamedTuple):
+    """
+    When cert-manager plans to renew the certificate in a Secret.
+    """
+
+    secret: str
+    """`NAMESPACE/NAME`."""
+    before: float
+    """Seconds before its end: the same for the next certificate, so that no renewal makes another target."""
 
 
 def _texts(value: Any) -> list[str]:
@@ -256,6 +277,17 @@ def _of_word(word: str, text: str) -> Place:
     return Place(text)
 
 
+def read_planned(obj: dict[str, Any], _password: str | None, _before: Stored | None) -> Stored:
+    """
+    Return when cert-manager plans to renew a certificate that it has issued.
+    """
+    renewed = read_certificate(obj, None, None).renewed
+    if renewed is None or renewed.not_after is None or renewed.not_after <= renewed.due:
+        return Stored(version_of(obj))
+    planned = Planned("/".join(renewed.secret)[:TEXT_LIMIT], renewed.not_after - renewed.due)
+    return Stored(version_of(obj), content=(planned,))
+
+
 def _gateway_kind(name: str, *apis: str) -> Resource:
     group = "gateway.networking.k8s.io"
     first, *others = (f"{group}/{one}" for one in apis)
@@ -280,6 +312,7 @@ KINDS: dict[str, tuple[Resource, ...]] = {
     "routes": (Resource("routes", "route.openshift.io/v1", read_route, optional=True),),
     "services": (Resource("services", "v1", read_service),),
     "secrets": RESOURCES["secrets"],
+    "certificates": (Resource("certificates", "cert-manager.io/v1", read_planned, optional=True),),
 }
 """What is listed and watched, by the value in `resources` of the source."""
 
@@ -293,6 +326,7 @@ NAMES = {
     "routes": "Route",
     "services": "Service",
     "secrets": "Secret",
+    "certificates": "Certificate",
 }
 """Kinds as people write them."""
 
@@ -339,4 +373,12 @@ def _attached(hosts: Any, parents: Any) -> Attached:
     return Attached(tuple(map(str, hosts)), where)
 
 
-_FROM_JSON: dict[str, Callable[..., Any]] = {"gateways": _listener, **dict.fromkeys(PROTOCOLS, _attached)}
+def _planned(secret: Any, before: Any) -> Planned:
+    return Planned(str(secret), float(before))
+
+
+_FROM_JSON: dict[str, Callable[..., Any]] = {
+    "gateways": _listener,
+    "certificates": _planned,
+    **dict.fromkeys(PROTOCOLS, _attached),
+}

@@ -38,7 +38,8 @@ def questions(settings: KubernetesSource) -> tuple[Question, ...]:
         Question(
             *(settings.kubeconfig, settings.context or "", resource, namespace),
             type=TLS_TYPE if resource in RESOURCES["secrets"] else "",
-            selector=settings.selector,
+            # The labels of cert-manager's Certificates are not those of their Secrets.
+            selector="" if name == "certificates" else settings.selector,
         )
         for name in dict.fromkeys(settings.resources)
         for resource in KINDS[name]

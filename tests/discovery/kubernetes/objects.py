@@ -70,3 +70,11 @@ def attached(path: str, hosts: Sequence[str], *parents: Mapping[str, Any]) -> Ob
     A route at these Gateways.
     """
     return obj(path, {"hostnames": list(hosts), "parentRefs": list(parents)})
+
+
+def planned(path: str, secret: str, end: str, due: str | None, **spec: Any) -> Object:
+    """
+    A Certificate of cert-manager with these times in its status.
+    """
+    found = obj(path, {"secretName": secret, **spec})
+    return found | {"status": {"notAfter": end} | ({"renewalTime": due} if due else {})}

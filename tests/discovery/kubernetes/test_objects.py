@@ -18,8 +18,9 @@ from exporter.discovery.kubernetes.listing import NOTE_LIMIT, listed
 from exporter.discovery.kubernetes.objects import ANNOTATION, HOST_LIMIT, KINDS, NAMES, as_json, restored
 from exporter.model.errors import ProbeError
 from exporter.probes.kubernetes.objects import Key, Resource
-from tests.discovery.kubernetes.objects import attached, gateway, ingress, listener, obj
+from tests.discovery.kubernetes.objects import attached, gateway, ingress, listener, obj, planned
 from tests.probes.kubernetes.api_server import Object
+from tests.support.certificates import DAY
 from tests.support.readme import fenced, whole_text
 
 READING = SimpleNamespace(directory=Path("/"), policies={}, environ={})
@@ -289,6 +290,56 @@ def test_each_secret_is_a_target_of_the_list_that_is_watched() -> None:
     assert looked(ingresses=ingresses)[0] == ["https://bad.org", "https://www.org"]
 
 
+def test_cert_manager_says_when_it_renews() -> None:
+    """
+    Seconds before the end, so that they are the same after a renewal; what has no sense is left out.
+    """
+    end = "2026-03-31T00:00:00Z"
+    certificates = [
+        planned("prod/web", "web", end, "2026-03-01T00:00:00Z"),
+        planned("prod/before", "before", end, None, renewBefore="360h0m0s"),
+        planned("prod/late", "late", end, "2026-04-01T00:00:00Z"),
+        planned("other/web", "alone", end, "2026-03-30T00:00:00Z"),
+        obj("prod/new", {"secretName": "new", "renewBefore": "360h0m0s"}),
+        obj("prod/none", {}),
+    ]
+    names = ("web", "before", "late", "alone", "new")
+    lists = contents(
+        {"certificates": certificates, "secrets": secrets(*(f"prod/{name}" for name in names))}
+        | {"ingresses": [ingress("prod/opaque", "a.org", secret="opaque")]}
+    )
+    lists["certificates"]["prod", "opaque"] = (
+        RESOURCES["certificates"]
+        .read(planned("prod/opaque", "opaque", end, "2026-03-30T00:00:00Z"), None, None)
+        .content
+    )
+    found, _ = listed(KubernetesSource(), lists)
+    assert {one.url.rpartition("/")[2]: one.renew_before for one in found if one.url[:4] == "kube"} == {
+        "web": 30 * DAY,
+        "before": 15 * DAY,
+        "late": None,
+        "alone": None,
+        "new": None,
+        "opaque": DAY,
+    }
+
+
+def test_the_namespace_is_a_label() -> None:
+    """
+    Of the first object that names a host, and of a Secret; by a name that no scrape in a cluster sets.
+    """
+    ingresses = [ingress("shop/b", "www.org", secret="web"), ingress("infra/a", "www.org", secret="gone")]
+    found, _ = listed(
+        KubernetesSource(), contents({"ingresses": ingresses, "secrets": secrets("shop/web", "shop/x")})
+    )
+    assert {one.url: dict(one.labels) for one in found} == {
+        "https://www.org": {"object_namespace": "infra"},
+        "kubernetes://shop/web": {"object_namespace": "shop"},
+        "kubernetes://shop/x": {"object_namespace": "shop"},
+        "kubernetes://infra/gone": {"object_namespace": "infra"},
+    }
+
+
 def test_many_hosts_and_many_notes_are_bounded() -> None:
     """
     Of one object, and in all.
@@ -335,7 +386,7 @@ def test_nonsense_breaks_nothing(spec: Any, metadata: Any, name: str) -> None:
         [["a", "b", [[1, 2, None, 3, 4, 5]]]],
     ],
 )
-@pytest.mark.parametrize("name", ["ingresses", "gateways", "httproutes"])
+@pytest.mark.parametrize("name", ["ingresses", "gateways", "httproutes", "certificates"])
 def test_what_an_older_version_kept_is_checked(name: str, value: Any) -> None:
     """
     Anything but what is kept now is a ValueError, or nothing.

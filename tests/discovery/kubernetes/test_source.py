@@ -17,12 +17,13 @@ from exporter.config.sources import KubernetesSource
 from exporter.discovery.base import Context, Listing, SourceError
 from exporter.discovery.kubernetes import source
 from exporter.discovery.runner import Discovery
+from exporter.model.policies import Before
 from exporter.probes.kubernetes import watch
-from tests.discovery.kubernetes.objects import attached, gateway, ingress, listener, obj
+from tests.discovery.kubernetes.objects import attached, gateway, ingress, listener, obj, planned
 from tests.formats.samples import leaf
 from tests.probes.kubernetes.api_server import TOKEN, FakeApiServer, secret
 from tests.probes.kubernetes.looking import FAST, World, eventually, seen_by, world
-from tests.support.certificates import NOW
+from tests.support.certificates import DAY, NOW
 from tests.support.rows import told
 
 PACE = replace(FAST, absent=0.05)
@@ -120,15 +121,15 @@ async def test_objects_are_listed_once_then_watched(tmp_path: Path) -> None:
         await reader.until(lambda found: "https://new.example.com" in found)
         await here.fake.delete("ingresses", "shop", "new")
         await reader.until(lambda found: "https://new.example.com" not in found)
-        await eventually(lambda: here.fake.watching == 8)
+        await eventually(lambda: here.fake.watching == 9)
         asked = len(here.fake.asked)
         for _ in range(3):
             listing = await reader.run()
             assert listing is not None
             assert listing.unchanged
         assert len(here.fake.asked) == asked
-        kinds = [*GATEWAY_KINDS, "ingresses", "routes", "services", "secrets"]
-        assert [here.fake.count("list", kind) for kind in kinds] == [1] * 8
+        kinds = [*GATEWAY_KINDS, "ingresses", "routes", "services", "secrets", "certificates"]
+        assert [here.fake.count("list", kind) for kind in kinds] == [1] * 9
 
 
 async def test_a_change_of_a_status_is_no_change(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ async def test_a_change_of_a_status_is_no_change(tmp_path: Path) -> None:
         reader = Reader(here)
         await reader.run()
         (view,) = (one for one in here.kubernetes.views if one.question.resource.name == "ingresses")
-        await eventually(lambda: here.fake.watching == 8)
+        await eventually(lambda: here.fake.watching == 9)
         busy = ingress("shop/web", "www.example.com", secret="web-tls")
         await here.fake.put("ingresses", busy | {"status": {"loadBalancer": {}}})
         await here.fake.bookmark()
@@ -181,6 +182,38 @@ async def test_found_secrets_share_the_watch_of_the_source(tmp_path: Path) -> No
 
         (deleted,) = (one for one in runner.targets if one.name == "kubernetes://shop/opaque")
         await here.until(deleted, lambda rows: rows == {"shop/opaque:tls.crt": "no_match"})
+        await runner.close()
+
+
+async def test_the_renewal_that_cert_manager_plans_is_the_one_that_is_due(tmp_path: Path) -> None:
+    """
+    Of the Secret that it keeps, and for the certificates after this one too.
+    """
+    async with cluster(tmp_path) as here:
+        plan = planned("shop/web", "web-tls", "2026-03-31T00:00:00Z", "2026-03-21T00:00:00Z")
+        here.fake.fill("certificates", plan)
+        runner = Discovery(here.network)
+        runner.configure(parse(b"discover: [kubernetes: {}]", "expiry.yml", {}))
+        runner.start()
+        await eventually(lambda: not runner.pending)
+        by_name = {one.name: one for one in runner.targets}
+        target = by_name["kubernetes://shop/web-tls"]
+        assert target.policy.renewal_due == Before(10 * DAY)
+        assert target.policy.name == by_name["kubernetes://infra/alone"].policy.name
+        assert dict(target.labels) == {"object_namespace": "shop"}
+        # Renewed: another end, the same plan, and thus the same target. Then the plan is changed.
+        await eventually(lambda: here.fake.watching == 9)
+        before = runner.targets
+        await here.fake.put(
+            "certificates", planned("shop/web", "web-tls", "2026-06-29T00:00:00Z", "2026-06-19T00:00:00Z")
+        )
+        await here.fake.put("ingresses", ingress("shop/after", "after.example.com"))
+        await eventually(lambda: len(runner.targets) == len(before) + 1)
+        assert target in runner.targets
+        await here.fake.put(
+            "certificates", planned("shop/web", "web-tls", "2026-06-29T00:00:00Z", "2026-06-09T00:00:00Z")
+        )
+        await eventually(lambda: Before(20 * DAY) in {one.policy.renewal_due for one in runner.targets})
         await runner.close()
 
 
@@ -262,7 +295,7 @@ async def test_a_permission_that_is_taken_away_is_told(tmp_path: Path) -> None:
     async with cluster(tmp_path) as here:
         reader = Reader(here)
         await reader.run()
-        await eventually(lambda: here.fake.watching == 8)
+        await eventually(lambda: here.fake.watching == 9)
         here.fake.forbidden.add("watch services")
         here.fake.cut()
         (view,) = (one for one in here.kubernetes.views if one.question.resource.name == "services")
@@ -294,7 +327,7 @@ async def test_many_failures_are_counted(tmp_path: Path) -> None:
         here.fake.forbidden.add("* *")
         reader = Reader(here)
         assert await reader.run() is None
-        assert "; and 5 more" in str(reader.error)
+        assert "; and 6 more" in str(reader.error)
 
 
 @pytest.mark.parametrize(
@@ -373,6 +406,9 @@ async def test_only_what_is_named_is_asked_for(tmp_path: Path) -> None:
         reader = Reader(here, namespaces=["shop", "infra"], selector="team=a", resources=["ingresses"])
         await reader.run()
         assert reader.found == ["https://team.example.com"]
+        # A Certificate of cert-manager does not have the labels of its Secret.
+        both = KubernetesSource(selector="team=a", resources=["secrets", "certificates"])
+        assert [one.selector for one in source.questions(both)] == ["team=a", ""]
         asked = {(one.resource, one.namespace, one.query["labelSelector"]) for one in here.fake.asked}
         assert asked == {("ingresses", "shop", "team=a"), ("ingresses", "infra", "team=a")}
 
