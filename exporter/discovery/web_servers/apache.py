@@ -40,6 +40,16 @@ class _Host:
 
 
 @dataclass(slots=True)
+class _Macro:
+    """
+    A macro of mod_macro: its parameters, and its lines as they are written.
+    """
+
+    parameters: Sequence[str]
+    lines: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _State:
     """
     What was read so far: the order of the directives counts.
@@ -52,6 +62,12 @@ class _State:
     hosts: list[_Host] = field(default_factory=list)
     modules: set[str] = field(default_factory=lambda: set(_BUILT_IN))
     defined: set[str] = field(default_factory=set)
+    macros: dict[str, _Macro] = field(default_factory=dict)
+    """By their names in lower case."""
+    used: list[str] = field(default_factory=list)
+    """Macros whose lines are being taken."""
+    managed: dict[str, str] = field(default_factory=dict)
+    """Names whose certificates mod_md fetches, each with the first of its domain, that of the directory."""
     open: list[tuple[str, bool]] = field(default_factory=list)
     """Sections that are open, in lower case, each with whether it counts."""
     host: _Host | None = None
@@ -112,22 +128,63 @@ def _words(text: str) -> list[str]:
 
 def _read(path: str, state: _State, chain: Sequence[str]) -> None:
     text = state.reader.text(path)
-    if text is None:
-        return
-    chain = (*chain, path)
+    if text is not None:
+        _take([(line, raw) for line, raw in _lines(text)], path, state, (*chain, path))
+
+
+def _take(lines: Sequence[tuple[int, str]], path: str, state: _State, chain: Sequence[str]) -> None:
+    """
+    Take the logical lines of a file, or of a macro.
+    """
     depth = len(state.open)
-    for line, raw in _lines(text):
+    macro: _Macro | None = None
+    for line, raw in lines:
         if not raw or raw.startswith("#"):
             continue
+        if macro is not None:
+            if re.fullmatch(r"</\s*macro\s*>", raw, re.IGNORECASE):
+                macro = None
+            else:
+                macro.lines.append(raw)
+            continue
         full = _VARIABLE.sub(lambda one: state.variables.get(one[1], one[0]), raw)
-        if raw.startswith("<"):
+        begin = re.fullmatch(r"<\s*macro\s+(.+)>", full, re.IGNORECASE)
+        if begin is not None:
+            name, *parameters = _words(begin[1])
+            macro = _Macro(parameters)
+            if all(counts for _, counts in state.open):
+                state.macros[name.lower()] = macro
+        elif raw.startswith("<"):
             if not _section(full, path, line, state, depth):
                 return
         elif all(counts for _, counts in state.open):
             _directive(full, path, line, state, chain)
-    if len(state.open) > depth:
-        state.reader.fail(f"<{state.open[-1][0]}> is not closed", path)
+    if macro is not None or len(state.open) > depth:
+        name = "macro" if macro is not None else state.open[-1][0]
+        state.reader.fail(f"<{name}> is not closed", path)
         _close(state, depth)
+
+
+def _use(words: Sequence[str], path: str, line: int, state: _State, chain: Sequence[str]) -> None:
+    """
+    Take the lines of a macro with the arguments in the places of its parameters.
+    """
+    name = words[0].lower()
+    macro = state.macros.get(name)
+    if macro is None or name in state.used:
+        why = "is defined nowhere before" if macro is None else "uses itself"
+        state.reader.note(f"the macro {words[0]} {why}: passed over", path, line)
+        return
+    if not state.reader.may_expand(len(macro.lines)):
+        return
+    given = dict(zip(macro.parameters, words[1:], strict=False))
+    # The longest first: `$name` begins `$names`.
+    longest = sorted(filter(None, given), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest)) or "(?!)")
+    lines = [(line, pattern.sub(lambda one: given[one[0]], raw)) for raw in macro.lines]
+    state.used.append(name)
+    _take(lines, path, state, chain)
+    state.used.pop()
 
 
 def _section(text: str, path: str, line: int, state: _State, depth: int) -> bool:
@@ -144,7 +201,7 @@ def _section(text: str, path: str, line: int, state: _State, depth: int) -> bool
         _close(state, depth)
         return False
     name, arguments = begin[1].lower(), begin[2].strip()
-    counts = _holds(name, arguments, path, line, state)
+    counts = _holds(name, arguments, state)
     state.open.append((name, counts))
     if name == "virtualhost" and all(one for _, one in state.open):
         state.host = _Host(path, line, _words(arguments))
@@ -159,7 +216,7 @@ def _close(state: _State, depth: int) -> None:
             state.host = None
 
 
-def _holds(name: str, arguments: str, path: str, line: int, state: _State) -> bool:
+def _holds(name: str, arguments: str, state: _State) -> bool:
     """
     Return whether the content of a section counts for what a site presents.
     """
@@ -171,8 +228,8 @@ def _holds(name: str, arguments: str, path: str, line: int, state: _State) -> bo
         return (module in state.modules or argument in state.modules) != negated
     if name == "iffile":
         return Path(state.root, argument).exists() != negated
-    if name == "macro":
-        state.reader.note("macros are not understood: what they define was passed over", path, line)
+    if name in {"mdomain", "mdomainset"}:
+        _manage(_words(arguments), state)
     # Others hold for some requests only: a certificate is chosen before.
     return name in {"virtualhost", "ifversion"}
 
@@ -188,6 +245,10 @@ def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[s
     elif name == "undefine" and rest:
         state.defined.discard(rest[0])
         state.variables.pop(rest[0], None)
+    elif name == "use" and rest:
+        _use(rest, path, line, state, chain)
+    elif name == "mdomain" and rest:
+        _manage(rest, state)
     elif name == "loadmodule" and len(rest) > 1:
         state.modules |= {rest[0], f"mod_{rest[0].removesuffix('_module')}"}
     elif name in {"include", "includeoptional"} and rest:
@@ -198,6 +259,11 @@ def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[s
     else:
         host = state.host or state.server
         host.directives.setdefault(name, []).append(rest)
+
+
+def _manage(names: Sequence[str], state: _State) -> None:
+    for one in names:
+        state.managed.setdefault(one.lower(), names[0].lower())
 
 
 def _include(pattern: str, path: str, line: int, state: _State, chain: Sequence[str]) -> None:
@@ -216,16 +282,27 @@ def _site(host: _Host, state: _State) -> Site:
     for unknown in [one for one in certificates if "${" in one]:
         state.reader.note(f"{unknown} has a variable that is defined nowhere", host.path, host.line)
         certificates.remove(unknown)
+    names = [name.partition("://")[2] or name for name in [host.last("servername")] if name]
+    names = [re.sub(r":[0-9]+$", "", name) for name in names]
+    names += [name for words in own.get("serveralias", []) for name in words]
+    managed = next((one for name in names if (one := state.managed.get(name.lower()))), "")
+    if managed and "sslcertificatefile" not in own:
+        given, certificates = [[managed]], _fetched(managed, state)
     if not given:
         return Site(where)
     engine = (host.last("sslengine") or server.last("sslengine")).lower()
     if engine not in {"on", "optional"}:
         return Site(where, certificates if "sslcertificatefile" in own else ())
-    names = [name.partition("://")[2] or name for name in [host.last("servername")] if name]
-    names = [re.sub(r":[0-9]+$", "", name) for name in names]
-    names += [name for words in own.get("serveralias", []) for name in words]
     paths = [os.path.join(state.root, one) for one in certificates]  # noqa: PTH118
     return Site(where, paths, names, list(_listens(host, state)))
+
+
+def _fetched(name: str, state: _State) -> list[str]:
+    """
+    Return the certificates of mod_md's store for a domain, one for each kind of key.
+    """
+    store = os.path.join(state.root, state.server.last("mdstoredir") or "md")  # noqa: PTH118
+    return sorted(glob.glob(f"{glob.escape(store)}/domains/{glob.escape(name)}/pubcert*.pem"))  # noqa: PTH207
 
 
 def _listens(host: _Host, state: _State) -> Iterator[Listen]:

@@ -55,7 +55,8 @@ def sites(path: str, reader: Reader) -> list[Site]:
     for block in blocks:
         if not block.heads:
             _global(block, options)
-        else:
+        # A named route is used by sites, and is none.
+        elif not block.heads[0].startswith("&("):
             answer += _sites(block, options, reader)
     return answer
 
@@ -71,22 +72,49 @@ def _lines(
         return
     raw = []
     text = re.sub(r"\\\n", " ", text)
+    heredoc = ""
     for number, line in enumerate(text.split("\n"), 1):
+        if heredoc:
+            # Ends with its mark alone, which further words may follow.
+            heredoc = "" if line.strip().partition(" ")[0] == heredoc else heredoc
+            continue
         words = [_environment(word) for word in _words(line)]
         if words:
             raw.append((path, number, words))
+            begins = re.fullmatch(r"<<([A-Za-z0-9_-]+)", words[-1])
+            heredoc = begins[1] if begins is not None else ""
+    yield from _expanded(raw, reader, (*chain, path), snippets)
+
+
+def _expanded(
+    lines: Sequence[Line],
+    reader: Reader,
+    chain: Sequence[str],
+    snippets: dict[str, list[Line]],
+    depth: int = 0,
+) -> Iterator[Line]:
+    """
+    Yield lines of a file or snippet, with what they import in their places.
+    """
     position = 0
-    while position < len(raw):
-        _, line_number, words = raw[position]
+    while position < len(lines):
+        path, number, words = lines[position]
         position += 1
         snippet = re.fullmatch(r"\(([^)]+)\)", words[0])
         if snippet is not None and words[-1] == "{":
-            body, position = _body(raw, position)
+            body, position = _body(lines, position)
             snippets[snippet[1]] = body
-            if position > len(raw):
-                reader.fail(f"the snippet {snippet[1]} is not closed", path, line_number)
+            if position > len(lines):
+                reader.fail(f"the snippet {snippet[1]} is not closed", path, number)
+        elif words[0] != "import" or len(words) < 2:
+            yield path, number, words
         else:
-            yield from _imported(raw[position - 1], reader, (*chain, path), snippets)
+            block: list[Line] = []
+            if words[-1] == "{":
+                # The snippet has it at its places `{block}`.
+                block, position = _body(lines, position)
+                words = words[:-1]
+            yield from _imported((path, number, words), block, reader, chain, snippets, depth)
 
 
 def _body(lines: Sequence[Line], begin: int) -> tuple[list[Line], int]:
@@ -103,19 +131,27 @@ def _body(lines: Sequence[Line], begin: int) -> tuple[list[Line], int]:
 
 
 def _imported(
-    line: Line, reader: Reader, chain: Sequence[str], snippets: dict[str, list[Line]], depth: int = 0
+    line: Line,
+    block: Sequence[Line],
+    reader: Reader,
+    chain: Sequence[str],
+    snippets: dict[str, list[Line]],
+    depth: int,
 ) -> Iterator[Line]:
+    """
+    Yield what a line imports: a snippet, with its arguments and a block, or files.
+    """
     path, number, words = line
-    if words[0] != "import" or len(words) < 2:
-        yield line
-        return
-    if depth > 10:
-        reader.note("snippets import each other: passed over", path, number)
-        return
     if words[1] in snippets:
+        if depth > 10:
+            reader.note("snippets import each other: passed over", path, number)
+            return
+        inside: list[Line] = []
         for file, place, inner in snippets[words[1]]:
             filled = [_filled(word, words[2:]) for word in inner]
-            yield from _imported((file, place, filled), reader, chain, snippets, depth + 1)
+            inside += block if filled == ["{block}"] else [(file, place, filled)]
+        if reader.may_expand(len(inside)):
+            yield from _expanded(inside, reader, chain, snippets, depth + 1)
         return
     pattern = os.path.join(str(Path(path).parent), words[1])  # noqa: PTH118
     for one in reader.included(pattern, chain, (path, number)):

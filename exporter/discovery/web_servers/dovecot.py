@@ -5,7 +5,7 @@ Dovecot: its listeners, with the certificates of all and of each `local_name`.
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exporter.discovery.web_servers.reading import Listen, Reader, Site, missing
@@ -50,6 +50,10 @@ def sites(path: str, reader: Reader) -> list[Site]:
     if root.settings.get("ssl") == "no":
         return []
     protocols = set(root.settings.get("protocols", "imap pop3 lmtp").split())
+    # Since 2.4 also as a section, with `imap = yes`.
+    for section in (one for one in root.inside if one.words == ["protocols"]):
+        given = {name for name, value in section.settings.items() if value == "yes"}
+        protocols = (protocols if "protocols" in root.settings else set()) | given
     listens = list(_listens(root, protocols, reader))
     answer = []
     for section in _with_certificates(root):
@@ -79,7 +83,7 @@ def _own_listens(kind: str, words: Sequence[str], listens: Sequence[Listen]) -> 
     if kind == "protocol" and words:
         return [one for one in listens if one.scheme in {words[0], _IMPLICIT.get(words[0])}]
     if kind == "local" and words:
-        return [Listen(one.scheme, words[0], one.port) for one in listens]
+        return [replace(one, host=words[0]) for one in listens]
     return listens
 
 
@@ -138,7 +142,8 @@ def _listens(root: _Section, protocols: set[str], reader: Reader) -> Iterator[Li
     """
     Yield the listeners of all protocols that are switched on, the usual ones among them.
     """
-    everywhere = [one.strip() for one in root.settings.get("listen", "*, ::").split(",")]
+    # With commas, since 2.4 also with spaces.
+    everywhere = root.settings.get("listen", "*, ::").replace(",", " ").split()
     changed: dict[tuple[str, str], dict[str, str]] = {}
     for service in (one for one in root.inside if one.words[0] == "service" and len(one.words) > 1):
         for listener in (one for one in service.inside if one.words[0] == "inet_listener"):
@@ -158,5 +163,6 @@ def _listens(root: _Section, protocols: set[str], reader: Reader) -> Iterator[Li
             continue
         implicit = settings.get("ssl", "yes" if usual and usual[3] else "no") == "yes"
         hosts = settings.get("address", settings.get("listen", "")).replace(",", " ").split() or everywhere
+        proxied = "yes" in {settings.get("haproxy"), settings.get("inet_listener_haproxy")}
         for host in hosts if int(port) else ():
-            yield Listen(_IMPLICIT[protocol] if implicit else protocol, host, int(port))
+            yield Listen(_IMPLICIT[protocol] if implicit else protocol, host, int(port), proxied)

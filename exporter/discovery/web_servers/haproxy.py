@@ -4,7 +4,7 @@ HAProxy: `bind` lines with their certificates, lists and directories of certific
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +60,13 @@ class _State:
     reader: Reader
     base: str = ""
     """crt-base."""
+    store: str = ""
+    """The name of the `crt-store` that is read."""
+    store_base: str = ""
+    """Its crt-base."""
+    stored: dict[str, str] = field(default_factory=dict)
+    """Files of the stores, by `@STORE/ALIAS` and `@STORE/FILE`."""
+    environment: dict[str, str] = field(default_factory=dict)
     mode: str = "tcp"
     default_mode: str = "tcp"
     section: str = ""
@@ -75,7 +82,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
     state = _State(reader)
     answer: list[Site] = []
     for line, raw in enumerate((text or "").split("\n"), 1):
-        words = _words(raw)
+        words = [_with_environment(word, state.environment) for word in _words(raw)]
         if not words:
             continue
         if words[0].startswith("."):
@@ -83,8 +90,15 @@ def sites(path: str, reader: Reader) -> list[Site]:
         elif words[0] in _SECTIONS:
             answer += _ended(state)
             state.section, state.mode = words[0], "tcp" if words[0] == "defaults" else state.default_mode
+            state.store, state.store_base = words[1] if len(words) > 1 else "", state.base
+        elif words[0] in {"setenv", "presetenv"} and len(words) > 2:
+            state.environment[words[1]] = words[2]
+        elif words[0] == "crt-base" and len(words) > 1 and state.section == "crt-store":
+            state.store_base = words[1]
         elif words[0] == "crt-base" and len(words) > 1:
             state.base = words[1]
+        elif words[0] == "load" and state.section == "crt-store":
+            _load(path, words[1:], state)
         elif words[0] == "mode" and len(words) > 1:
             state.mode = words[1]
             state.default_mode = words[1] if state.section == "defaults" else state.default_mode
@@ -105,6 +119,28 @@ def _words(text: str) -> list[str]:
     return answer
 
 
+def _with_environment(word: str, environment: Mapping[str, str]) -> str:
+    """
+    Return a word with its environment variables, as far as the configuration sets them or has a default.
+    """
+    pattern = r"\$(?:(\w+)|\{(\w+)(?:-([^}]*))?\})"
+    return re.sub(
+        pattern, lambda one: environment.get(one[1] or one[2], one[0] if one[3] is None else one[3]), word
+    )
+
+
+def _load(path: str, options: Sequence[str], state: _State) -> None:
+    """
+    Keep a certificate of a `crt-store`: `crt FILE ... alias NAME`.
+    """
+    given = dict(pairwise([*options, ""]))
+    file = given.get("crt", "")
+    if file:
+        whole = os.path.join(state.store_base or str(Path(path).parent), file)  # noqa: PTH118
+        for name in (file, given.get("alias", file)):
+            state.stored[f"@{state.store}/{name}"] = whole
+
+
 def _ended(state: _State) -> Iterator[Site]:
     for path, line, words in state.waiting:
         yield from _bound(path, line, words, state)
@@ -118,7 +154,7 @@ def _bound(path: str, line: int, words: list[str], state: _State) -> Iterator[Si
     options = words[1:]
     bindings: list[_Binding] = []
     for option, value in pairwise([*options, ""]):
-        if option == "crt":
+        if option in {"crt", "default-crt"}:
             bindings += [_Binding([one]) for one in _certificates(value, path, line, state)]
         elif option == "crt-list":
             bindings += _listed(value, path, state)
@@ -132,8 +168,9 @@ def _certificates(text: str, path: str, line: int, state: _State) -> list[str]:
     """
     Return the files that `crt` means: a file, a directory, or one for each kind of key.
     """
+    text = state.stored.get(text, text)
     if "$" in text or text.startswith("@"):
-        state.reader.note(f"crt {text}: variables and stores of certificates are not understood", path, line)
+        state.reader.note(f"crt {text}: its variable or store of certificates is not known here", path, line)
         return []
     whole = os.path.join(state.base or str(Path(path).parent), text)  # noqa: PTH118
     try:

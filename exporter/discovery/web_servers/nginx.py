@@ -4,7 +4,7 @@ nginx: `server` blocks of http, stream and mail.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,20 +141,22 @@ def _unescaped(match: re.Match[str]) -> str:
     return match[1] if match[1] in "\"'\\ ;{}" else match[0]
 
 
+_Address = tuple[str, range]
+"""Host, empty for all of IPv4, and ports."""
+
+
 def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[Site]:
     servers = outer.all("server")
-    secure = {
-        one.words[1]
-        for server in servers
-        for one in server.all("listen")
-        if len(one.words) > 1 and {"ssl", "quic"} & set(one.words[2:])
-    }
-    first: dict[str, _Block] = {}
+    # What one server says of an address is so for all that listen there.
+    shared: dict[_Address, set[str]] = {}
+    first: dict[_Address, _Block] = {}
     for server in servers:
         for one in server.all("listen"):
-            address = one.words[1] if len(one.words) > 1 else ""
+            address = _same(one)
             if address not in first or {"default_server", "default"} & set(one.words[2:]):
                 first[address] = server
+            if "quic" not in one.words[2:]:
+                shared.setdefault(address, set()).update({"ssl", "proxy_protocol"} & set(one.words[2:]))
     usual = set(map(id, first.values()))
     for server in servers:
         where = f"nginx, {server.path}, line {server.line}"
@@ -162,7 +164,7 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
         names = [name for one in server.all("server_name") for name in one.words[1:]]
         if (server.last("ssl_reject_handshake") or outer.last("ssl_reject_handshake")) == "on":
             continue
-        listens = list(_listens(kind, server, outer, secure, reader))
+        listens = list(_listens(kind, server, outer, shared, reader))
         if listens or certificates:
             if not listens:
                 reader.note("has a certificate, but no address with TLS", server.path, server.line)
@@ -201,7 +203,17 @@ def _prefix(path: str) -> str:
     return str(above[0] if above else Path(path).parent)
 
 
-def _listens(kind: str, server: _Block, outer: _Block, secure: set[str], reader: Reader) -> Iterator[Listen]:
+def _same(listen: _Block) -> _Address:
+    """
+    Return the address of a `listen`, the same for all ways to write it.
+    """
+    host, ports = _address(listen.words[1] if len(listen.words) > 1 else "")
+    return "" if host in {"*", "0.0.0.0"} else host.lower(), ports  # noqa: S104 - read, not bound
+
+
+def _listens(
+    kind: str, server: _Block, outer: _Block, shared: Mapping[_Address, set[str]], reader: Reader
+) -> Iterator[Listen]:
     switched = (server.last("ssl") or outer.last("ssl")) == "on"
     protocol = server.last("protocol")
     starttls = (server.last("starttls") or outer.last("starttls")) in {"on", "only"}
@@ -212,10 +224,11 @@ def _listens(kind: str, server: _Block, outer: _Block, secure: set[str], reader:
         host, ports = _address(text)
         if not ports:
             reader.note(f"listen {text}: its port is not understood", one.path, one.line)
-        proxied = "proxy_protocol" in options
+        common = shared.get(_same(one), set())
+        proxied = "proxy_protocol" in common
         if "quic" in options:
             yield from (Listen("h3", host, port) for port in ports)
-        elif switched or text in secure:
+        elif switched or "ssl" in common:
             scheme = (
                 "https"
                 if kind == "http"

@@ -21,6 +21,7 @@ _DEFAULTS = {
     "inet_interfaces": "all",
     "smtpd_tls_eccert_file": "",
     "smtpd_tls_dcert_file": "",
+    "postscreen_tls_security_level": "$smtpd_tls_security_level",
     "mydomain": "localdomain",
     "config_directory": "",
 }
@@ -29,13 +30,15 @@ _DEFAULTS = {
 @dataclass(frozen=True, slots=True)
 class _Service:
     """
-    A line of `master.cf` of type inet that runs smtpd.
+    A line of `master.cf` of type inet that runs smtpd, or postscreen before it.
     """
 
     line: int
     place: str
     """`smtp`, `10.0.0.1:2525`."""
     options: dict[str, str]
+    screened: bool
+    """True for postscreen, which presents the certificates of smtpd."""
 
 
 def sites(path: str, reader: Reader) -> list[Site]:
@@ -82,11 +85,14 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _services(text: str) -> Iterator[_Service]:
     for number, line in _lines(text):
         words = line.split()
-        if len(words) < 8 or words[1] != "inet" or words[7] != "smtpd":
+        if len(words) < 8 or words[1] != "inet" or words[7] not in {"smtpd", "postscreen"}:
             continue
         arguments = " ".join(words[8:])
         pairs = re.findall(r"-o\s*(?:\{\s*([^{}=\s]+)\s*=\s*([^}]*?)\s*\}|([^\s={]+)=(\S*))", arguments)
-        yield _Service(number, words[0], {one or two: first or second for one, first, two, second in pairs})
+        yield _Service(
+            *(number, words[0], {one or two: first or second for one, first, two, second in pairs}),
+            screened=words[7] == "postscreen",
+        )
 
 
 def _expanded(text: str, settings: Mapping[str, str], depth: int = 0) -> str:
@@ -143,8 +149,8 @@ def _is_key(path: str) -> bool:
 def _presented(
     service: _Service, settings: Mapping[str, str], main: str, master: str, reader: Reader
 ) -> Iterator[Site]:
-    level = _value("smtpd_tls_security_level", settings)
-    wrapped = _value("smtpd_tls_wrappermode", settings) == "yes"
+    level = _value(f"{'postscreen' if service.screened else 'smtpd'}_tls_security_level", settings)
+    wrapped = not service.screened and _value("smtpd_tls_wrappermode", settings) == "yes"
     wanted = level in {"may", "encrypt"} or "yes" in {
         _value("smtpd_use_tls", settings),
         _value("smtpd_enforce_tls", settings),

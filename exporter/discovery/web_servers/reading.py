@@ -32,6 +32,10 @@ DEPTH_LIMIT = 20
 """Files that include each other, from the first to the last."""
 
 
+EXPANDED_LIMIT = 500_000
+"""Lines that the snippets and macros of one run may make: a few that use each other make any number."""
+
+
 NOTES_LIMIT = 500
 
 
@@ -93,6 +97,8 @@ class Reader:
     """Whether there was a fault; set back by who wants to know of the next part."""
     files: int = 0
     size: int = 0
+    expanded: int = 0
+    """Lines that came from snippets and macros."""
 
     def note(self, words: str, path: str = "", line: int = 0) -> None:
         """
@@ -130,6 +136,16 @@ class Reader:
             self.fail("this is not a text: it was passed over", path)
             return None
         return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+
+    def may_expand(self, lines: int) -> bool:
+        """
+        Count the lines that a snippet or macro makes here; False, with a fault, when they are too many.
+        """
+        self.expanded += lines
+        if self.expanded > EXPANDED_LIMIT:
+            self.fail(f"snippets or macros make more than {EXPANDED_LIMIT:,} lines: the rest was passed over")
+            return False
+        return True
 
     def matching(self, pattern: str) -> list[str] | None:
         """

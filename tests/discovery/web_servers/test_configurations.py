@@ -688,3 +688,255 @@ def test_haproxy_bind_without_options(tmp_path: Path) -> None:
     assert wires(listing) == [("https://127.0.0.1:443", "www.example")]
     assert files(listing.found) == ["/www.pem"]
     assert listing.notes == ()
+
+
+def test_nginx_what_one_server_says_of_an_address_is_so_for_all(tmp_path: Path) -> None:
+    """
+    However the address is written.
+    """
+    listing = read(
+        tmp_path,
+        "nginx.conf",
+        """http { ssl_certificate all.pem;
+        server { listen *:443 ssl proxy_protocol; server_name a.example; }
+        server { listen 443; listen [::]:443; server_name b.example; }
+        server { listen 0.0.0.0:444; server_name c.example; } }""",
+    )
+    assert [
+        (one.settings["server_name"], one.settings.get("proxy_protocol")) for one in listing.found[1:]
+    ] == [
+        *(("a.example", "v1"), ("b.example", "v1")),
+    ]
+
+
+def test_apache_macros(tmp_path: Path) -> None:
+    """
+    Arguments, a parameter that begins another one, an include, and what is not there or uses itself.
+    """
+    listing = read(
+        tmp_path,
+        "apache2.conf",
+        f"""Listen 443
+        <Macro Site $name $names $file>
+          <VirtualHost *:443>
+            ServerName $name
+            ServerAlias $names
+            Use Keys $file
+          </VirtualHost>
+        </Macro>
+        <macro keys %file>
+          SSLEngine on
+          SSLCertificateFile %file
+          Include {tmp_path}/more.conf
+          Use keys again
+        </macro>
+        <IfDefine NOT>
+        <Macro gone>
+        </Macro>
+        </IfDefine>
+        Use SITE www.example "a.example b.example" /www.pem
+        use Site other.example c.example /other.pem
+        Use gone
+        UndefMacro Site
+        """,
+        more_conf="ServerAlias more.example\n",
+    )
+    assert wires(listing) == [
+        *(("https://127.0.0.1:443", f"{name}.example") for name in ("www", "a", "b", "more")),
+        *(("https://127.0.0.1:443", f"{name}.example") for name in ("other", "c")),
+        # It has that name too.
+    ]
+    assert files(listing.found) == ["/www.pem", "/other.pem"]
+    assert [note.partition(": ")[2] for note in listing.notes] == [
+        "the macro keys uses itself: passed over",
+        "the macro keys uses itself: passed over",
+        "the macro gone is defined nowhere before: passed over",
+    ]
+    with pytest.raises(SourceError, match="<macro> is not closed"):
+        read(tmp_path, "apache2.conf", "<Macro a>\nUse b\nListen 1\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "apache2.conf",
+            "".join(f"<Macro m{one}>\n{f'Use m{one + 1} x{chr(10)}' * 10}</Macro>\n" for one in range(12))
+            + "<Macro m12>\n# end\n</Macro>\nUse m0\n",
+        ),
+        (
+            "Caddyfile",
+            "".join(f"(s{one}) {{\n{f'import s{one + 1}{chr(10)}' * 10}}}\n" for one in range(12))
+            + "(s12) {\n}\na.example {\nimport s0\ntls /a.pem /a.key\n}\n",
+        ),
+    ],
+)
+def test_macros_that_multiply_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    """
+    Twelve of ten lines each would be a million million.
+    """
+    monkeypatch.setattr(reading, "EXPANDED_LIMIT", 2000)
+    with pytest.raises(SourceError, match="make more than 2,000 lines"):
+        read(tmp_path, name, text)
+
+
+def test_apache_domains_of_mod_md(tmp_path: Path, ca: Minted) -> None:
+    """
+    The certificates that it fetched are in its store, by the first name of the domain.
+    """
+    kept = tmp_path / "md/domains/a.example"
+    kept.mkdir(parents=True)
+    (kept / "pubcert.pem").write_bytes(ca.issue("a.example", ["a.example"]).chain_pem)
+    listing = read(
+        tmp_path,
+        "apache2.conf",
+        """Listen 443
+        MDomain A.example b.example
+        <MDomainSet c.example>
+          MDMember d.example
+        </MDomainSet>
+        SSLEngine on
+        <VirtualHost *:443>
+          ServerName b.example
+        </VirtualHost>
+        <VirtualHost *:443>
+          ServerName c.example
+        </VirtualHost>
+        <VirtualHost *:443>
+          ServerName none.example
+        </VirtualHost>
+        """,
+    )
+    assert wires(listing) == [("https://127.0.0.1:443", "b.example"), ("https://127.0.0.1:443", "c.example")]
+    assert files(listing.found) == [f"{kept}/pubcert.pem"]
+    assert listing.notes == ()
+
+
+def test_haproxy_environment_and_stores(tmp_path: Path) -> None:
+    """
+    What the configuration itself sets, defaults, and certificates by the names that a store gives them.
+    """
+    listing = read(
+        tmp_path,
+        "haproxy.cfg",
+        """global
+          setenv CERTS /certs
+          presetenv PORT 8443
+        crt-store web
+          crt-base /web
+          load crt "site.pem" key "site.key" alias "site"
+          load crt other.pem
+        crt-store
+          load crt "/none.pem" alias none
+        frontend a
+          mode http
+          bind "*:${PORT}" ssl crt "${CERTS}/a.pem" default-crt "$CERTS/b.pem" crt "@web/site"
+          bind :1 ssl crt @web/other.pem crt "@/none" crt "@web/gone" crt "${NO-/usual}/c.pem" crt "${NO}/d"
+        """,
+    )
+    assert files(listing.found) == [
+        *("/certs/a.pem", "/certs/b.pem", "/web/site.pem", "/web/other.pem", "/none.pem", "/usual/c.pem"),
+    ]
+    unknown = [note for note in listing.notes if "is not known here" in note]
+    assert [note.partition("crt ")[2].partition(":")[0] for note in unknown] == ["@web/gone", "${NO}/d"]
+
+
+def test_caddy_blocks_routes_and_texts(tmp_path: Path) -> None:
+    """
+    A snippet that is given a block, a named route, and a text whose braces are none.
+    """
+    listing = read(
+        tmp_path,
+        "Caddyfile",
+        """{
+          debug
+        }
+        &(route) {
+          respond ok
+        }
+        (site) {
+          header x y
+          {block}
+          tls {args[0]} /key
+        }
+        (both) {
+          import site /inner.pem {
+            log
+          }
+        }
+        a.example {
+          import site /a.pem {
+            handle {
+              respond <<END
+                { { braces
+                END 200
+            }
+          }
+        }
+        b.example {
+          import both
+        }
+        """,
+    )
+    assert wires(listing) == [
+        *(("https://127.0.0.1:443", "a.example"), ("https://127.0.0.1:443", "b.example")),
+    ]
+    assert files(listing.found) == ["/a.pem", "/inner.pem"]
+    assert listing.notes == ()
+
+
+def test_dovecot_lists_of_version_2_4(tmp_path: Path) -> None:
+    """
+    Protocols as a section, addresses by spaces, and the PROXY protocol of a listener.
+    """
+    listing = read(
+        tmp_path,
+        "dovecot.conf",
+        """dovecot_config_version = 2.4.1
+        protocols {
+          imap = yes
+          pop3 = no
+        }
+        listen = 192.0.2.1 ::1
+        ssl_server_cert_file = /mail.pem
+        service imap-login {
+          inet_listener imap {
+            port = 0
+          }
+          inet_listener proxied {
+            port = 10993
+            ssl = yes
+            haproxy = yes
+          }
+        }
+        local_name mail.example {
+          ssl_server_cert_file = /named.pem
+        }
+        """,
+    )
+    assert [(one.url, one.settings) for one in listing.found if one.url.startswith("imap")] == [
+        ("imaps://192.0.2.1:993", {"server_name": "mail.example"}),
+        ("imaps://[::1]:993", {"server_name": "mail.example"}),
+        *(
+            (f"imaps://{host}:10993", {"server_name": "mail.example", "proxy_protocol": "v1"})
+            for host in ("192.0.2.1", "[::1]")
+        ),
+    ]
+    assert files(listing.found) == ["/mail.pem", "/named.pem"]
+
+
+def test_postfix_postscreen(tmp_path: Path, ca: Minted) -> None:
+    """
+    It presents the certificates of the service behind it, which listens nowhere.
+    """
+    (tmp_path / "mail.pem").write_bytes(ca.issue("mail", ["mail.example"]).chain_pem)
+    master = (
+        "2525 inet n - y - 1 postscreen\n2526 inet n - y - 1 postscreen\n"
+        "  -o postscreen_tls_security_level=none\nsmtpd pass - - y - - smtpd\n"
+        "tlsproxy unix - - y - 0 tlsproxy\n"
+    )
+    main = f"smtpd_tls_cert_file = {tmp_path}/mail.pem\nsmtpd_tls_security_level = may\n"
+    listing = read(tmp_path, "main.cf", main, master_cf=master)
+    assert wires(listing) == [("smtp://127.0.0.1:2525", "mail.example")]

@@ -74,6 +74,25 @@ def test_haproxy(tmp_path: Path, ca: Minted) -> None:
     assert len(files(found)) == 2
 
 
+def test_nginx_with_what_another_server_says_of_its_address(tmp_path: Path, ca: Minted) -> None:
+    """
+    The PROXY protocol is asked of all that listen there.
+    """
+    chains = [ca.issue(name, [name]).chain for name in ("one.example", "two.example")]
+    port = free_port()
+    sites = [
+        Site([chains[0]], "one.example", settings=[f"listen 127.0.0.1:{port} ssl proxy_protocol"]),
+        Site([chains[1]], "two.example", settings=[f"listen 127.0.0.1:{port}"]),
+    ]
+    with nginx(tmp_path, *sites) as server:
+        shown = presented(listed([str(tmp_path)]).found)
+    assert shown == {
+        f"{one}.example on 127.0.0.1:{at}": f"{one}.example"
+        for one in ("one", "two")
+        for at in (port, server.port)
+    }
+
+
 def test_haproxy_lists_ranges_and_redirects(tmp_path: Path, ca: Minted) -> None:
     """
     A `bind` without TLS, `localhost`, a range of ports, and a list whose wildcard selects no name at its top.
@@ -150,6 +169,39 @@ def test_apache(tmp_path: Path, pair: tuple[Path, Path]) -> None:
             f"{name}.example on 127.0.0.1:{port}": "www" for name in ("www", "static")
         }
     assert files(listing.found) == [str(certificate)]
+    assert listing.notes == ()
+
+
+def test_apache_macros(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    """
+    Virtual hosts by a macro, as people write them who have many.
+    """
+    certificate, key = pair
+    port = free_port()
+    modules = "/usr/lib/apache2/modules"
+    config = tmp_path / "apache2.conf"
+    config.write_text(
+        f"ServerRoot {tmp_path}\nPidFile {tmp_path}/pid\nErrorLog /dev/stderr\n"
+        f"DefaultRuntimeDir {tmp_path}\nMutex file:{tmp_path}\nServerName localhost\n"
+        f"LoadModule mpm_event_module {modules}/mod_mpm_event.so\n"
+        f"LoadModule authz_core_module {modules}/mod_authz_core.so\n"
+        f"LoadModule macro_module {modules}/mod_macro.so\n"
+        f"LoadModule ssl_module {modules}/mod_ssl.so\n"
+        f"Listen 127.0.0.1:{port}\n"
+        "<Macro TLS $dir>\n SSLEngine on\n SSLCertificateFile $dir/www.pem\n"
+        f" SSLCertificateKeyFile {key}\n</Macro>\n"
+        f"<Macro Site $domain>\n<VirtualHost *:{port}>\n ServerName $domain.example\n"
+        f" Use TLS {tmp_path}\n</VirtualHost>\n</Macro>\n"
+        "Use Site www\nUse Site static\nUndefMacro Site\n",
+        "utf-8",
+    )
+    (tmp_path / "www.pem").write_bytes(certificate.read_bytes())
+    with running(["apache2", "-X", "-f", config], ready=listening(port)):
+        listing = listed([str(tmp_path)])
+        assert presented(listing.found) == {
+            f"{name}.example on 127.0.0.1:{port}": "www" for name in ("www", "static")
+        }
+    assert files(listing.found) == [f"{tmp_path}/www.pem"]
     assert listing.notes == ()
 
 
