@@ -15,7 +15,8 @@ from typing import Any
 
 from exporter.config.sources import NetworksSource
 from exporter.discovery.base import Context, Found, Listing, Source
-from exporter.discovery.trying import RUN, Place, tried
+from exporter.discovery.threads import in_thread
+from exporter.discovery.trying import RUN, Place, lives, tried
 from exporter.model.urls import parse_ip
 
 INTERVAL = 300.0
@@ -107,8 +108,8 @@ class _Round:
 
     began: float
     position: int
-    speaks: set[str]
-    """`address port` of what spoke TLS when it was tried last."""
+    speaks: dict[str, int]
+    """By `address port` of what spoke TLS, how many more tries may fail until it is no target any more."""
 
 
 def _remembered(value: Any, plan: Plan, now: float) -> _Round:
@@ -120,18 +121,18 @@ def _remembered(value: Any, plan: Plan, now: float) -> _Round:
             "plan": plan.identity,
             "began": int() | float() as began,
             "position": int() as position,
-            "speaks": list() as speaks,
+            "speaks": dict() as speaks,
         }:
-            known = {one for one in speaks if isinstance(one, str) and len(one.split()) == 2}
+            known = {one: left for one, left in speaks.items() if type(left) is int and len(one.split()) == 2}
             if position >= plan.size and not 0 <= now - began < ROUND:
                 return _Round(now, 0, known)
             return _Round(began, max(0, position), known)
-    return _Round(now, 0, set())
+    return _Round(now, 0, {})
 
 
 async def run(settings: NetworksSource, context: Context) -> Listing:
     """
-    Try the next places of the round, and return a target for each that spoke TLS when it was tried last.
+    Try the next places of the round, and return a target for each that spoke TLS in one of its last tries.
     """
     plan = planned(settings.cidr, settings.ports)
     known = _remembered(context.remembered, plan, context.now)
@@ -144,13 +145,19 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
 
     places = (plan.at(position) for position in range(begin, last))
     async for place, speaks in tried(context.network, places, settings.rate, tell):
-        (known.speaks.add if speaks else known.speaks.discard)(f"{place.address} {place.port}")
+        key = f"{place.address} {place.port}"
+        known.speaks[key] = lives(known.speaks.get(key, 0), speaks=speaks)
     notes = []
     if last < plan.size:
         notes.append(f"{last:,} of {plan.size:,} places are tried; the next run goes on from there")
-    speaking = sorted(known.speaks)
-    remember = {"plan": plan.identity, "began": known.began, "position": last, "speaks": speaking}
-    return Listing(tuple(_found(plan, one) for one in speaking), tuple(notes), remember)
+
+    def listing() -> Listing:
+        speaking = {one: left for one, left in sorted(known.speaks.items()) if left}
+        remember = {"plan": plan.identity, "began": known.began, "position": last, "speaks": speaking}
+        return Listing(tuple(_found(plan, one) for one in speaking), tuple(notes), remember)
+
+    # Of tens of thousands it takes a second: not on the event loop.
+    return await in_thread(listing)
 
 
 def _found(plan: Plan, spoke: str) -> Found:

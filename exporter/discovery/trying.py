@@ -25,6 +25,17 @@ AT_ONCE = 200
 """Tries under way at a time. Of addresses that never answer, each takes 3.5 seconds."""
 
 
+LIVES = 3
+"""Tries, each a day after the one before, that must fail until what spoke TLS is no target any more.
+
+A server that is down for an hour is no reason to watch it no longer.
+"""
+
+
+GIVE_WAY = 1.0
+"""Seconds that a try waits for a scrape to be over, at most."""
+
+
 RUN = 600.0
 """Seconds of tries in one run; the next run goes on. What a run found joins the targets, and survives a
 restart, when it ends."""
@@ -67,6 +78,13 @@ class Place:
             if usual
             else f"{scheme}://{join_host_port(self.name or self.address, self.port)}"
         )
+
+
+def lives(before: int, *, speaks: bool) -> int:
+    """
+    Return how many more tries may fail until a place is no target any more; 0: it is none.
+    """
+    return LIVES if speaks else max(0, before - 1)
 
 
 async def speaks_tls(network: Network, place: Place) -> bool:
@@ -127,11 +145,14 @@ async def tried(
         answers.put_nowait((place, await speaks_tls(network, place)))
 
     done = 0
+    gap = 1 / rate
     begins = loop.time()
     try:
         for place in places:
-            begins = max(begins + 1 / rate, loop.time())
-            await asyncio.sleep(begins - loop.time())
+            await asyncio.sleep(begins + gap - loop.time())
+            await network.calm.wait(GIVE_WAY)
+            # Who woke up late makes up for one gap at most: no burst after a pause.
+            begins = max(begins + gap, loop.time() - gap)
             if len(under_way) >= AT_ONCE:
                 _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             under_way = {task for task in under_way if not task.done()}

@@ -7,12 +7,14 @@ import contextlib
 import json
 import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from exporter.config.sources import ZoneSource
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
-from exporter.discovery.trying import RUN, Place, tried
+from exporter.discovery.threads import in_thread
+from exporter.discovery.trying import RUN, Place, lives, tried
 from exporter.model.errors import ProbeError
 from exporter.model.urls import TargetError, normal_host, parse_ip, parse_name_server
 from exporter.net import apart
@@ -42,7 +44,24 @@ _Aliases = dict[str, str]
 
 
 _Tried = dict[str, list[int]]
-"""By `name port`: the hour (since 1970) of its last try, 1 if it spoke TLS, a checksum of the addresses."""
+"""
+By `name port`: the hour (since 1970) of its last try, how many more may fail until it is no target (0: it is
+none), and a checksum of its addresses.
+"""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """
+    What of a zone is known, and what is to be tried.
+    """
+
+    kept: _Tried
+    """Of names that are still in the zone."""
+    due: list[tuple[int, str, int]]
+    """The hour of the last try (0: none), name and port, of those that are tried now."""
+    later: int
+    """How many more are due."""
 
 
 async def run(settings: ZoneSource, context: Context) -> Listing:
@@ -50,41 +69,70 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
     Read the zone, try what is new, changed, or was tried a day ago. Raises SourceError.
     """
     zone, aliases, notes = await _read(settings, context)
-    known = _remembered(context.remembered)
     hour = int(context.now // 3600)
+    # A hundred thousand names take seconds: not on the event loop.
+    plan = await in_thread(lambda: _planned(settings, zone, _remembered(context.remembered), hour))
+
+    def tell(done: int) -> None:
+        if done % 50 == 0 or done == len(plan.due):
+            context.progress(f"zone {settings.name}: {done:,} of {len(plan.due):,} places are tried")
+
+    results: dict[str, bool] = {}
+    asked = {name: aliases[name] for _, name, _ in plan.due if name in aliases}
+    outside, unasked = await _outside(asked, context)
+    if unasked:
+        plan.later += sum(name in unasked for _, name, _ in plan.due)
+        plan.due = [one for one in plan.due if one[1] not in unasked]
+    gone = {name: other for name, other in asked.items() if name not in outside and name not in unasked}
+    notes += _nowhere(settings, gone)
+    places = (
+        Place(address, port, name)
+        for _, name, port in plan.due
+        for address in zone[name] or outside.get(name, ())
+    )
+    async for place, speaks in tried(context.network, places, settings.rate, tell):
+        key = f"{place.name} {place.port}"
+        results[key] = results.get(key, False) or speaks
+    if plan.later:
+        notes.append(f"{plan.later:,} places are not tried yet: the next run goes on with them")
+    return await in_thread(lambda: _listed(settings, zone, plan, results, hour, notes))
+
+
+def _planned(settings: ZoneSource, zone: _Zone, known: _Tried, hour: int) -> _Plan:
     kept: _Tried = {}
     due: list[tuple[int, str, int]] = []
     for name, addresses in zone.items():
-        check = zlib.crc32(" ".join(sorted(addresses)).encode())
+        check = _check(addresses)
         for port in settings.ports:
             key = f"{name} {port}"
             before = known.get(key)
-            if before is not None and before[2] == check:
+            if before is not None:
                 kept[key] = before
-                if 0 <= hour - before[0] < AGAIN // 3600:
+                if before[2] == check and 0 <= hour - before[0] < AGAIN // 3600:
                     continue
             due.append((before[0] if before is not None else 0, name, port))
     due.sort()
     now = due[: max(1, int(RUN * settings.rate))]
+    return _Plan(kept, now, len(due) - len(now))
 
-    def tell(done: int) -> None:
-        if done % 50 == 0 or done == len(now):
-            context.progress(f"zone {settings.name}: {done:,} of {len(now):,} places are tried")
 
-    results: dict[str, bool] = {f"{name} {port}": False for _, name, port in now}
-    asked = {name: aliases[name] for _, name, _ in now if name in aliases}
-    outside = await _outside(asked, context)
-    notes += _nowhere(settings, {name: other for name, other in asked.items() if name not in outside})
-    places = (
-        Place(address, port, name) for _, name, port in now for address in zone[name] or outside.get(name, ())
-    )
-    async for place, speaks in tried(context.network, places, settings.rate, tell):
-        results[f"{place.name} {place.port}"] |= speaks
-    for key, speaks in results.items():
-        check = zlib.crc32(" ".join(sorted(zone[key.partition(" ")[0]])).encode())
-        kept[key] = [hour, int(speaks), check]
-    if len(due) > len(now):
-        notes.append(f"{len(due) - len(now):,} places are not tried yet: the next run goes on with them")
+def _check(addresses: Iterable[str]) -> int:
+    return zlib.crc32(" ".join(sorted(addresses)).encode())
+
+
+def _listed(
+    settings: ZoneSource,
+    zone: _Zone,
+    plan: _Plan,
+    results: Mapping[str, bool],
+    hour: int,
+    notes: Sequence[str],
+) -> Listing:
+    kept = plan.kept
+    for _, name, port in plan.due:
+        key = f"{name} {port}"
+        before = kept[key][1] if key in kept else 0
+        kept[key] = [hour, lives(before, speaks=results.get(key, False)), _check(zone[name])]
     return Listing(tuple(_found(settings, kept)), tuple(notes), kept)
 
 
@@ -143,28 +191,32 @@ async def _server(text: str, context: Context) -> tuple[str, int]:
     return str(choose(found, "first", has_route).probed[0]), number
 
 
-async def _outside(aliases: _Aliases, context: Context) -> _Zone:
+async def _outside(aliases: _Aliases, context: Context) -> tuple[_Zone, set[str]]:
     """
-    Return an address for each alias that leads out of the zone, if the system's resolver knows one.
+    Return an address for each alias that leads out of the zone, if the system's resolver knows one, and the
+    aliases for which there was no time to ask.
 
     It may know the alias itself, or only the name that this leads to: one in /etc/hosts, say, which has no
     final dot as in the zone.
     """
     found: _Zone = {}
-    turns = asyncio.Semaphore(LOOK_UPS)
+    loop = context.network.loop
+    until = loop.time() + RUN
+    waiting = dict(aliases)
 
-    async def look_up(alias: str, other: str) -> None:
-        async with turns:
+    async def look_up() -> None:
+        while waiting and loop.time() < until:
+            alias, other = waiting.popitem()
             for name in (alias, other):
                 with contextlib.suppress(ProbeError):
                     addresses = await context.network.resolver.resolve(
                         name, socket.AF_UNSPEC, RESOLVE_TIMEOUT
                     )
                     found[alias] = (str(choose(addresses, "first", has_route).probed[0]),)
-                    return
+                    break
 
-    await asyncio.gather(*(look_up(alias, other) for alias, other in aliases.items()))
-    return found
+    await asyncio.gather(*(look_up() for _ in range(LOOK_UPS)))
+    return found, set(waiting)
 
 
 def _nowhere(settings: ZoneSource, aliases: _Aliases) -> list[str]:
@@ -179,8 +231,8 @@ def _nowhere(settings: ZoneSource, aliases: _Aliases) -> list[str]:
 
 def _found(settings: ZoneSource, kept: _Tried) -> Iterator[Found]:
     place = "the zone file" if settings.file else f"the zone at {settings.server}"
-    for key, (_, speaks, _) in sorted(kept.items()):
-        if speaks:
+    for key, (_, left, _) in sorted(kept.items()):
+        if left:
             name, _, port = key.partition(" ")
             why = f"{name} is in {place}, and speaks TLS on port {port}"
             yield Found(Place("", int(port), name).url, why)

@@ -18,6 +18,7 @@ from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.background import Lookups
+from exporter.net.calm import Calm
 from exporter.net.connection import Readiness
 from exporter.net.named_files import NamedFiles
 from exporter.net.resolver import RESOLVE_TIMEOUT, Addresses, Resolver, choose, has_route
@@ -71,6 +72,8 @@ class Network:
         """Number of conversations that probes began with servers."""
         self.lookups = Lookups(loop, clock, monotonic)
         self.named_files = NamedFiles(loop)
+        self.calm = Calm()
+        """Whether a scrape is under way, to which work in the background gives way."""
 
     @cached_property
     def resolution(self) -> "Resolution":

@@ -202,11 +202,12 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
     """
     service = request.app[SERVICE]
     loop = asyncio.get_running_loop()
-    scrape = await service.scrape(scrape_timeout(request))
     encoder, kind = choose_encoder(request.headers.get("Accept", ""))
     zipped = takes_gzip(request.headers.get("Accept-Encoding", ""))
-    # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
-    body = await service.body(scrape, lambda: encoder(request.app[REGISTRY]), kind, zipped=zipped)
+    with service.dependencies.calm.disturbed():
+        scrape = await service.scrape(scrape_timeout(request))
+        # The library ends an OpenMetrics document; ours are gauges, which both formats write alike.
+        body = await service.body(scrape, lambda: encoder(request.app[REGISTRY]), kind, zipped=zipped)
     made = loop.time()
     sent = await answer(request, body, kind, zipped=zipped)
     service.note_answer(scrape, made, loop.time())

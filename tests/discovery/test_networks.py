@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from exporter.config.sources import NetworksSource
-from exporter.discovery import source
+from exporter.discovery import source, trying
 from exporter.discovery.base import Context, Listing
 from exporter.discovery.networks import ROUND, planned
-from exporter.discovery.trying import Place, speaks_tls
+from exporter.discovery.trying import LIVES, Place, speaks_tls, tried
 from exporter.net.network import Network
 from tests.support import misbehaving
 from tests.support.certificates import DAY, NOW, authority
@@ -56,8 +56,41 @@ def test_what_speaks_tls_becomes_a_target_and_is_tried_again_after_a_day(tmp_pat
         kept = json.loads(json.dumps(listing.remember))
     again, told = run(settings, kept, NOW + ROUND - 1)
     assert (again.found, told) == (listing.found, [])
-    later, told = run(settings, again.remember, NOW + ROUND)
+    # One that is down when it is tried is no reason to watch it no longer.
+    for day in range(1, LIVES):
+        again, told = run(settings, json.loads(json.dumps(again.remember)), NOW + day * ROUND)
+        assert (again.found, len(told)) == (listing.found, 1)
+    later, told = run(settings, again.remember, NOW + LIVES * ROUND)
     assert (later.found, len(told)) == ((), 1)
+
+
+async def test_a_try_gives_way_to_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    But not for ever: scrapes may follow each other without a pause. What is tried is a fake.
+    """
+    network = Network(asyncio.get_running_loop())
+    begun: list[Place] = []
+
+    async def fake(_: Network, place: Place) -> bool:
+        begun.append(place)
+        return True
+
+    monkeypatch.setattr(trying, "speaks_tls", fake)
+    places = [Place("127.0.0.1", 1), Place("127.0.0.1", 2)]
+
+    async def answers() -> list[Place]:
+        return [place async for place, _ in tried(network, places, 10_000)]
+
+    monkeypatch.setattr(trying, "GIVE_WAY", 3600.0)
+    with network.calm.disturbed():
+        work = asyncio.ensure_future(answers())
+        await asyncio.sleep(0.05)
+        assert (begun, work.done()) == ([], False)
+    assert await work == begun == places
+    monkeypatch.setattr(trying, "GIVE_WAY", 0.01)
+    with network.calm.disturbed(), network.calm.disturbed():
+        assert await answers() == places
+    network.close()
 
 
 def test_a_round_goes_on_where_the_last_run_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from exporter.config.reader import parse
 from exporter.config.sources import ZoneSource
-from exporter.discovery import source
+from exporter.discovery import source, zone
 from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.targets import made
 from exporter.discovery.zone import AGAIN
@@ -105,17 +105,17 @@ def bind(directory: Path, allow: str) -> Iterator[int]:
     """
     BIND with the zone of the tests, and who may transfer it.
     """
-    zone, port = Zone("example.test", RECORDS), free_port()
+    served, port = Zone("example.test", RECORDS), free_port()
     (directory / "keys").mkdir()
     (directory / "named.conf").write_text(
         f'{KEYS["tsig-keygen"]} options {{ directory "{directory}"; pid-file none; session-keyfile none; '
         f"lock-file none; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; "
         'dnssec-validation no; managed-keys-directory "keys"; notify no; };\ncontrols { };\n'
-        f'zone "example.test" {{ type primary; check-names ignore; file "{write(directory, zone)}"; '
+        f'zone "example.test" {{ type primary; check-names ignore; file "{write(directory, served)}"; '
         f"allow-transfer {{ {allow}; }}; }};\n"
     )
     command: list[str | Path] = [NAMED, "-g", "-n", "1", "-c", directory / "named.conf"]
-    with running(command, ready=lambda: serves("127.0.0.1", port, zone)):
+    with running(command, ready=lambda: serves("127.0.0.1", port, served)):
         yield port
 
 
@@ -124,15 +124,15 @@ def knot(directory: Path) -> Iterator[int]:
     """
     Knot with the zone of the tests, which the key may transfer.
     """
-    zone, port = Zone("example.test", RECORDS), free_port()
+    served, port = Zone("example.test", RECORDS), free_port()
     (directory / "knot.conf").write_text(
         f"server:\n  listen: 127.0.0.1@{port}\n  rundir: {directory}\n"
         f"database:\n  storage: {directory}/db\n{KEYS['keymgr']}"
         "acl:\n  - id: moving\n    key: mover\n    action: transfer\n"
-        f"zone:\n  - domain: example.test\n    file: {write(directory, zone)}\n    acl: moving\n"
+        f"zone:\n  - domain: example.test\n    file: {write(directory, served)}\n    acl: moving\n"
     )
     command = [KNOT, "-c", str(directory / "knot.conf")]
-    with running(command, ready=lambda: serves("127.0.0.1", port, zone)):
+    with running(command, ready=lambda: serves("127.0.0.1", port, served)):
         yield port
 
 
@@ -229,11 +229,17 @@ def test_a_zone_file_and_its_includes_tried_once_a_day(tmp_path: Path, server: S
     assert (again.found, len(told)) == (first.found, 1)
     zone_file(tmp_path, records.replace("127.0.0.1", "127.0.0.9") + "new A 127.0.0.1\n")
     changed, told = run(settings, first.remember, NOW + 3600)
-    names = ["new.deep.example.test", "www.sub.example.test"]
-    assert sorted(one.url for one in changed.found) == [f"tls://{name}:{server.port}" for name in names]
+    # What moved to an address that does not answer is watched for some days: somebody has to know.
+    both = sorted(["new.deep.example.test", *names])
+    assert sorted(one.url for one in changed.found) == [f"tls://{name}:{server.port}" for name in both]
     assert told[-1] == "zone example.test: 3 of 3 places are tried"
-    _, told = run(settings, changed.remember, NOW + AGAIN)
-    assert told[-1] == "zone example.test: 1 of 1 places are tried"
+    after, told = run(settings, changed.remember, NOW + AGAIN)
+    assert (after.found, told[-1]) == (changed.found, "zone example.test: 1 of 1 places are tried")
+    for day in (1, 2):
+        assert after.found == changed.found
+        after, told = run(settings, after.remember, NOW + 3600 + day * AGAIN)
+    names = ["new.deep.example.test", "www.sub.example.test"]
+    assert sorted(one.url for one in after.found) == [f"tls://{name}:{server.port}" for name in names]
     others: tuple[object, ...] = ([], {"www.deep.example.test 1": 5})
     for other in others:
         assert run(settings, other)[0].found == run(settings)[0].found
@@ -271,6 +277,27 @@ def test_an_alias_out_of_the_zone_is_looked_up_as_this_host_does_it(tmp_path: Pa
         "a.example.test -> none.invalid, b.example.test -> none.invalid, c.example.test -> none.invalid "
         "and 1 more"
     )
+
+
+def test_an_alias_for_which_there_was_no_time_waits_for_the_next_run(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Name servers that do not answer must not use up the time of all runs.
+    """
+    settings = zone_of(
+        name="example.test",
+        file=zone_file(tmp_path, "gw CNAME localhost.\n"),
+        ports=[server.port],
+        rate=1000,
+    )
+    with monkeypatch.context() as short:
+        short.setattr(zone, "RUN", 0.0)
+        listing, _ = run(settings)
+    assert (listing.found, listing.remember) == ((), {})
+    assert listing.notes == ("1 places are not tried yet: the next run goes on with them",)
+    later, _ = run(settings, listing.remember)
+    assert [one.url for one in later.found] == [f"tls://gw.example.test:{server.port}"]
 
 
 @pytest.mark.parametrize(
