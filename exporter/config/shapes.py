@@ -1,8 +1,8 @@
 """
 What the JSON schema says of values that are texts of a certain form, so that editors mark the others.
 
-A form never refuses what the reader accepts. It may accept what only the reader refuses: a duration that is too
-long, a name that is no host's.
+A form never refuses what the reader accepts. It may accept what only the reader refuses: a duration that is
+too long, a name that is no host's.
 """
 
 from typing import Any

@@ -1,10 +1,8 @@
 """
-What somebody needs on the first day: a configuration to begin with, its schema, and completion in the shell.
+What somebody needs on the first day: a configuration to begin with, and its schema.
 """
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytest
 import yaml
 
 from exporter.cli import init, main
-from exporter.cli.completion import SHELLS
 from exporter.config import reader
 from exporter.config.json_schema import json_schema
 from tests.support.readme import REPOSITORY
@@ -102,35 +99,3 @@ def test_the_schema_marks_mistakes(text: str, words: str) -> None:
     document: Any = yaml.safe_load(text)
     messages = [error.message for error in VALIDATOR.iter_errors(document)]
     assert any(words in message for message in messages), messages
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_shells_take_the_script(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    Each real shell reads it without a word, and it names commands and flags.
-    """
-    assert run("completion", shell) == 0
-    script = capsys.readouterr().out
-    for word in ("forecast", "web.listen-address", "check"):
-        assert word in script
-    file = tmp_path / "script"
-    file.write_text(script, encoding="utf-8")
-    program = shutil.which(shell)
-    assert program is not None
-    done = subprocess.run([program, "-n", file], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_bash_completes_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    As when somebody types `expiry-exporter fore` and the tabulator.
-    """
-    assert run("completion", "bash") == 0
-    file = tmp_path / "script"
-    file.write_text(capsys.readouterr().out, encoding="utf-8")
-    typed = (
-        f"source {file}; COMP_WORDS=(expiry-exporter fore); COMP_CWORD=1; "
-        "f=$(complete -p expiry-exporter | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $f; echo ${COMPREPLY[@]}"
-    )
-    done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == ["forecast"]

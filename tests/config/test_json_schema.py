@@ -366,10 +366,22 @@ def test_what_only_the_reader_knows_is_known(directory: Path) -> None:
             assert marks(text) == [], text
 
 
-MODELS: tuple[type[BaseModel], ...] = (
-    *(Sections, Settings, TargetEntry, ModuleEntry, PolicyEntry, BuiltInEntry, MatchEntry, ClientCertificate),
-    *(ProxyEntry, KubernetesEntry, CoverageEntry, ProbeEntry, sources.SourceEntry, *sources.MODELS.values()),
-)
+MODELS: list[type[BaseModel]] = [
+    Sections,
+    Settings,
+    TargetEntry,
+    ModuleEntry,
+    PolicyEntry,
+    BuiltInEntry,
+    MatchEntry,
+    ClientCertificate,
+    ProxyEntry,
+    KubernetesEntry,
+    CoverageEntry,
+    ProbeEntry,
+    sources.SourceEntry,
+    *sources.MODELS.values(),
+]
 """Of a configuration file."""
 
 
