@@ -89,7 +89,7 @@ INTERACTIVE = {
     ),
     "zsh": (
         ["zsh", "-f", "-i"],
-        "fpath=(../functions $fpath); autoload -U compinit; compinit -uD; bindkey -e; unsetopt autoremoveslash",
+        "fpath+=../functions; autoload -U compinit; compinit -uD; bindkey -e; setopt noautoremoveslash",
     ),
 }
 

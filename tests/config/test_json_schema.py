@@ -105,9 +105,14 @@ SETTINGS: dict[str, Rows] = {
     "kubernetes": ("{}  {scope: cluster}", "secrets  ~  [a]  {resource: [secrets]}"),
 }
 URLS = (
-    "https://a.example  'HTTPS://a.example'  tls://a:8443  domain:a.example  dns:a.example  file:///etc/a.pem"
-    "  'file:///a b/c@d.pem'  kubernetes://*/*  'pem+https://a.example/b?c=d'  'smtp://[2001:db8::1]'",
-    "a.example  https:a  https//a  gopher://a  https://  /etc/a.pem  ''  'https://a b'  https://me@a  7  true  ~",
+    (
+        "https://a.example  'HTTPS://a.example'  tls://a:8443  domain:a.example  dns:a.example  file:///etc/a.pem"
+        "  'file:///a b/c@d.pem'  kubernetes://*/*  'pem+https://a.example/b?c=d'  'smtp://[2001:db8::1]'"
+    ),
+    (
+        "a.example  https:a  https//a  gopher://a  https://  /etc/a.pem  ''  'https://a b'  https://me@a"
+        "  7  true  ~"
+    ),
 )
 BUILT_IN: dict[str, Rows] = {
     "unseen": (DEADLINE[0], DEADLINE[1]),
@@ -133,7 +138,10 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
     "defaults: {%s}": (Settings, SETTINGS),
     "targets: [{url: https://a.example, %s}]": (TargetEntry, SETTINGS | {"name": NAME}),
     "targets: [{name: a, %s}]": (TargetEntry, {"url": URLS}),
-    "modules: {m: {scheme: https, %s}}": (ModuleEntry, SETTINGS | {"target": ("a.example", "''  ~  [a]  {a: b}")}),
+    "modules: {m: {scheme: https, %s}}": (
+        ModuleEntry,
+        SETTINGS | {"target": ("a.example", "''  ~  [a]  {a: b}")},
+    ),
     "modules: {m: {%s}}": (ModuleEntry, {"scheme": (SCHEMES, "gopher  ''  ~  7  [https]  https:/")}),
     "defaults: {client_certificate: {cert_file: a.pem, %s}}": (
         ClientCertificate,
@@ -150,7 +158,10 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
         {
             "kubeconfig": FILE,
             "resources": ("[secrets]  [configmaps, webhooks]", "[]  secrets  [pods]  ~  [~]"),
-            "types": ("[Opaque]  [kubernetes.io/tls]", "[]  Opaque  [helm.sh/release.v1]  ['a b']  ['']  ~  [~]"),
+            "types": (
+                "[Opaque]  [kubernetes.io/tls]",
+                "[]  Opaque  [helm.sh/release.v1]  ['a b']  ['']  ~  [~]",
+            ),
             "selector": TEXT,
             "scope": ("object  namespace  cluster", "all  ''  ~  7"),
         },
@@ -180,12 +191,18 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
             "kubernetes": ("{}  {context: a}", "a  ~  [a]  {contexts: a}"),
             "zone": (
                 "{name: a, server: b}  {name: a, file: b}  {name: a, server: b, tsig_key_file: c}",
-                "{}  {name: a}  {server: b}  {name: a, server: b, file: c}  {name: a, file: b, tsig_key_file: c}  a  ~",
+                (
+                    "{}  {name: a}  {server: b}  {name: a, server: b, file: c}"
+                    "  {name: a, file: b, tsig_key_file: c}  a  ~"
+                ),
             ),
             "networks": ("{cidr: 192.0.2.0/24}", "192.0.2.0/24  {}  ~  {networks: a}"),
             "certificate_transparency": (
                 "{domains: a.example}  {domains: a.example, source: certspotter, token_file: a}",
-                "a.example  {}  ~  {domains: a.example, token_file: a}  {domains: a.example, source: crt.sh, token_file: a}",
+                (
+                    "a.example  {}  ~  {domains: a.example, token_file: a}"
+                    "  {domains: a.example, source: crt.sh, token_file: a}"
+                ),
             ),
             "http": (f"{WEB[0]}  {{url: https://a}}", f"{WEB[1]}  {{}}  {{a: b}}"),
         },
@@ -240,7 +257,10 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
     "probe: {%s}": (
         ProbeEntry,
         {
-            "allow": ("[]  ['*']  [https://*.example.com]  ['*.example.com', db:5432]", "'*'  ['']  ~  [~]  {a: b}"),
+            "allow": (
+                "[]  ['*']  [https://*.example.com]  ['*.example.com', db:5432]",
+                "'*'  ['']  ~  [~]  {a: b}",
+            ),
             "default_module": ("http_2xx  domain", "''  ~  [domain]"),
         },
     ),
@@ -248,10 +268,16 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
         Sections,
         {
             "defaults": ("{}  ~  {crl: true}", "[]  a  {crlf: true}"),
-            "policies": ("{}  ~  {a: {warning: 30d, critical: 7d}}", "[]  a  {a: ~}  {a: {warning: 30d}}  {a: {critical: 7d}}"),
+            "policies": (
+                "{}  ~  {a: {warning: 30d, critical: 7d}}",
+                "[]  a  {a: ~}  {a: {warning: 30d}}  {a: {critical: 7d}}",
+            ),
             "modules": ("{}  ~  {a: {scheme: tls}}", "[]  a  {a: ~}  {a: {}}  {a: tls}"),
             "targets": ("[]  ~  [https://a]  [{url: https://a}]", "{}  https://a  [~]  [[https://a]]  [7]"),
-            "discover": ("[]  ~  [{listening: true}]", "{}  listening  [listening]  [{}]  [{files: a, stores: b}]  [~]"),
+            "discover": (
+                "[]  ~  [{listening: true}]",
+                "{}  listening  [listening]  [{}]  [{files: a, stores: b}]  [~]",
+            ),
             "coverage": ("{}  ~", "[]  a  {alerts: true}"),
             "probe": ("{}  ~", "[]  a  {deny: []}"),
             "acme": (
@@ -260,7 +286,7 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
             ),
         },
     ),
-}  # fmt: skip
+}
 """By a document with a place for a key and its value: the model, and values of its keys."""
 
 ONLY_READER = {
@@ -294,7 +320,7 @@ ROWS = [
 
 class CoreLoader(yaml.SafeLoader):
     """
-    The types of YAML 1.2 (core schema), by which editors go: no `yes`, no dates, no numbers to the base of 60.
+    The types of YAML 1.2 (core schema), by which editors go: no `yes`, no dates, no numbers by the base 60.
     """
 
 
