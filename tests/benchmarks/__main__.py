@@ -20,6 +20,7 @@ from pathlib import Path
 
 from cryptography.hazmat.backends.openssl.backend import backend
 
+from tests.benchmarks.compat import compat
 from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.discovery import discovery
 from tests.benchmarks.files import files
@@ -50,6 +51,7 @@ SCENARIOS = {
     "curve": curve,
     "idle": idle,
     "port": port,
+    "compat": compat,
     "discovery": discovery,
     "pages": pages,
     "simulation": simulation,
