@@ -31,8 +31,26 @@ _HTTP_ONLY = (
     *("valid_status_codes", "valid_http_versions", "fail_if_body_matches_regexp", "method", "body"),
     *("fail_if_body_not_matches_regexp", "fail_if_header_matches", "fail_if_header_not_matches", "headers"),
     *("basic_auth", "bearer_token", "bearer_token_file", "oauth2", "authorization", "compression"),
-    *("fail_if_body_json_matches_cel", "fail_if_body_json_not_matches_cel"),
+    *("fail_if_body_json_matches_cel", "fail_if_body_json_not_matches_cel", "accept_any_response"),
+    *("follow_redirects", "no_follow_redirects", "fail_if_ssl", "fail_if_not_ssl", "enable_http2"),
+    *("enable_http3", "http_headers", "body_file", "body_size_limit", "max_response_length"),
 )
+"""Keys that are about a page."""
+
+
+_KNOWN = {
+    "module": ("prober", "timeout", "target", "tls_config", "proxy_url"),
+    "prober": (
+        *("tls", "tls_config", "starttls", "query_response", "proxy_url", "service", "dns_over_tls"),
+        *("preferred_ip_protocol", "ip_protocol_fallback", "skip_resolve_phase_with_proxy", "kubeconfig"),
+        *("query_name", "query_type", "query_class", "transport_protocol", "recursion_desired"),
+        *("valid_rcodes", "validate_answer_rrs", "validate_authority_rrs", "validate_additional_rrs"),
+    ),
+    "tls_config": (
+        *("ca_file", "server_name", "cert_file", "key_file", "insecure_skip_verify", "ca", "cert", "key"),
+    ),
+}
+"""Keys that are understood, or say nothing about the certificate, by where they stand."""
 
 
 def of_blackbox(text: str, moved: Moved) -> None:
@@ -107,6 +125,7 @@ def _module(name: str, module: dict[str, Any], moved: Moved, kind: str) -> dict[
     match prober:
         case "http" | "https" | "grpc":
             scheme = "https"
+            settings |= _named_in_header(inner)
             if prober == "grpc" and not inner.get("tls"):
                 moved.left.append(f"{where}: gRPC without TLS has no certificate")
                 return None
@@ -127,13 +146,22 @@ def _module(name: str, module: dict[str, Any], moved: Moved, kind: str) -> dict[
             scheme = "kubernetes"
             if kubeconfig := part(module, "kubernetes").get("kubeconfig"):
                 settings["kubernetes"] = {"kubeconfig": str(kubeconfig)}
-        case "icmp" | "dns" | "unix" | "websocket":
+        case "dns" if inner.get("dns_over_tls"):
+            scheme = "dot"
+            moved.changes.append(f"{where}: nothing is looked up, only the server's certificate is seen")
+        case "websocket":
+            moved.left.append(
+                f"{where}: prober websocket has no counterpart; write https://HOST:PORT for its targets wss://"
+            )
+            return None
+        case "icmp" | "dns" | "unix":
             moved.left.append(f"{where}: prober {prober} sees no certificate; keep blackbox_exporter for it")
             return None
         case _:
             moved.left.append(f"{where}: prober {prober or 'missing'} is not known here")
             return None
     settings |= tls_settings(tls, where, moved)
+    _tell_unknown(where, module, inner, tls, prober, moved)
     if proxy := inner.get("proxy_url") or module.get("proxy_url"):
         settings["proxy"] = str(proxy)
     _address_family(where, inner, settings, moved)
@@ -145,6 +173,35 @@ def _module(name: str, module: dict[str, Any], moved: Moved, kind: str) -> dict[
             "server behind a name"
         )
     return {"scheme": scheme, **settings}
+
+
+def _named_in_header(inner: Mapping[str, Any]) -> dict[str, str]:
+    """
+    Return the name that the server is asked for: that of a header Host, as in blackbox_exporter.
+    """
+    named = {str(key).lower(): str(value) for key, value in part(inner, "headers").items()}
+    return {"server_name": named["host"]} if named.get("host") else {}
+
+
+def _tell_unknown(
+    where: str,
+    module: Mapping[str, Any],
+    inner: Mapping[str, Any],
+    tls: Mapping[str, Any],
+    prober: str,
+    moved: Moved,
+) -> None:
+    """
+    Tell of the keys of a module, of its prober's section and of its TLS that are passed over.
+    """
+    sections = (prober, prober.removesuffix("s"))
+    unknown = [
+        *(key for key in module if key not in {*_KNOWN["module"], *sections}),
+        *(f"{prober}.{key}" for key in inner if key not in {*_KNOWN["prober"], *_HTTP_ONLY}),
+        *(f"tls_config.{key}" for key in tls if key not in _KNOWN["tls_config"]),
+    ]
+    if unknown:
+        moved.left.append(f"{where}: {', '.join(unknown)}: not known here")
 
 
 def _tcp_scheme(where: str, tcp: Mapping[str, Any], moved: Moved, *, encrypted: bool) -> str:
@@ -166,6 +223,8 @@ def _tcp_scheme(where: str, tcp: Mapping[str, Any], moved: Moved, *, encrypted: 
         moved.left.append(f"{where}: its dialogue before TLS is none that is known here")
         return ""
     if encrypted or tcp.get("tls"):
+        if steps:
+            moved.changes.append(f"{where}: query_response: nothing is said there, only TLS is begun")
         return "tls"
     moved.left.append(f"{where}: TCP without TLS has no certificate; keep blackbox_exporter for it")
     return ""

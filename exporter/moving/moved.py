@@ -180,6 +180,8 @@ _FLAGS = {
     "domains": "--domains",
     "secretsExporter": "--x509",
     "hostPathsExporter": "--x509",
+    "cabundlesExporter": "--x509",
+    "sources": "--x509",
     "targets": "--config.file of this exporter itself",
 }
 """By key at the top of a file, the flag that it is for."""

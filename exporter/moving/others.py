@@ -7,9 +7,27 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from exporter.moving.moved import Group, Moved, MoveError, file_urls, items, mapping_in, part, without_braces
+from exporter.moving.moved import Group, Moved, MoveError, file_urls, items, mapping_in, part
 
-_TELEGRAF = {"tcp": "tls", "udp": "dtls", "https": "https", "smtp": "smtp", "file": "file", "jks": "file"}
+_TELEGRAF = {
+    "tcp": "tls",
+    "udp": "dtls",
+    "https": "https",
+    "smtp": "smtp",
+    **dict.fromkeys(("file", "jks", "pkcs12"), "file"),
+}
+"""Our scheme by that of a source."""
+
+
+_TELEGRAF_KEYS = (
+    *("sources", "timeout", "server_name", "tls_server_name", "tls_ca", "tls_cert", "tls_key", "tags"),
+    *("pad_with_zeroes", "pad_serial_with_zeroes", "exclude_root_certs", "use_proxy", "proxy_url"),
+    # Of every input: how often, and what becomes of the result.
+    *("alias", "interval", "precision", "collection_jitter", "collection_offset", "log_level"),
+    *("name_override", "name_prefix", "name_suffix", "taginclude", "tagexclude", "tagpass", "tagdrop"),
+    *("fieldinclude", "fieldexclude", "fieldpass", "fielddrop", "namepass", "namedrop", "metricpass"),
+)
+"""Keys of an input that are understood, or say nothing about what is watched."""
 
 
 def domains(text: str, moved: Moved) -> None:
@@ -50,7 +68,9 @@ def telegraf(text: str, moved: Moved) -> None:
             for theirs, ours in (
                 ("timeout", "timeout"),
                 ("server_name", "server_name"),
+                ("tls_server_name", "server_name"),
                 ("tls_ca", "ca_file"),
+                ("proxy_url", "proxy"),
             )
             if entry.get(theirs)
         }
@@ -59,19 +79,21 @@ def telegraf(text: str, moved: Moved) -> None:
             client["client_certificate"] = {"cert_file": str(entry["tls_cert"])}
             if entry.get("tls_key"):
                 client["client_certificate"]["key_file"] = str(entry["tls_key"])
-        if entry.get("pad_with_zeroes") or entry.get("exclude_root_certs"):
-            moved.changes.append(
-                "exclude_root_certs, pad_with_zeroes: roots are never alarming, serials are hex"
-            )
+        if plain := [key for key in entry if key == "exclude_root_certs" or key.startswith("pad_")]:
+            moved.changes.append(f"{', '.join(plain)}: roots are never alarming, serials are hex")
+        if entry.get("use_proxy") and not entry.get("proxy_url"):
+            moved.left.append("use_proxy: name the proxy of the environment in `proxy` of the targets")
+        if entry.get("password"):
+            moved.left.append(f"password: {_IN_A_FILE}")
+        if unknown := [key for key in entry if key not in {*_TELEGRAF_KEYS, "password"}]:
+            moved.left.append(f"{', '.join(unknown)}: not known here")
         labels = {str(key): str(value) for key, value in part(entry, "tags").items()}
         for source in map(str, items(entry, "sources")):
             scheme, separator, rest = source.partition("://")
-            if not separator:
-                for url in file_urls(source):
+            scheme = scheme.removesuffix("+starttls")
+            if not separator or _TELEGRAF.get(scheme) == "file":
+                for url in file_urls(rest if separator else source):
                     moved.add(group, url, labels)
-            elif _TELEGRAF.get(scheme) == "file":
-                for path in without_braces(rest):
-                    moved.add(group, f"file://{path}", labels)
             elif scheme.rstrip("46") in _TELEGRAF:
                 ours = _TELEGRAF[scheme.rstrip("46")]
                 moved.add(group, f"{ours}://{rest.partition('/')[0]}", labels, settings | client)
@@ -89,7 +111,8 @@ _PATHS = {
 
 def x509(text: str, moved: Moved) -> None:
     """
-    Take what x509-certificate-exporter watches: the values of its Helm chart, or its arguments.
+    Take what x509-certificate-exporter watches: the values of its Helm chart, its configuration, or its
+    arguments.
 
     Raises MoveError.
     """
@@ -97,27 +120,102 @@ def x509(text: str, moved: Moved) -> None:
         _arguments(shlex.split(text, comments=True), moved)
         return
     document = mapping_in(
-        text, "file of values of x509-certificate-exporter", "secretsExporter", "hostPathsExporter"
+        text,
+        "file of values of x509-certificate-exporter",
+        *("secretsExporter", "hostPathsExporter", "cabundlesExporter", "sources"),
     )
+    for source in items(document, "sources"):
+        _source(part({"": source}, ""), moved)
     secrets = part(document, "secretsExporter")
     if "secretsExporter" in document and secrets.get("enabled", True):
-        wanted = {key: list(map(str, items(secrets, key))) for key in _LISTS}
-        wanted["secretTypes"] = [
-            str(part({"": one}, "").get("type", "")) for one in items(secrets, "secretTypes")
-        ]
+        wanted = {key: list(map(str, items(secrets, key))) for key in (*_LISTS, "configMapKeys")}
+        wanted["secretTypes"] = _types(secrets, "secretTypes", moved)
         _secrets(wanted, moved)
         for key in _NO_COUNTERPART:
             if secrets.get(key):
                 moved.left.append(f"secretsExporter.{key}: it has no counterpart here; more is seen, or less")
+    bundles = part(document, "cabundlesExporter")
+    if bundles.get("enabled"):
+        _bundles(bundles, "cabundlesExporter", moved)
     hosts = part(document, "hostPathsExporter")
     for name, daemon in {"": hosts, **part(hosts, "daemonSets")}.items():
         where = f"hostPathsExporter {name}".strip()
-        for key, form in (("watchFiles", "{}"), ("watchDirectories", "{}/*"), ("watchKubeconfFiles", "{}")):
-            _paths(form, map(str, items(daemon, key)), moved)
-            if items(daemon, key):
-                moved.changes.append(
-                    f"{where}: run this exporter on each of these hosts, or its files are not seen"
-                )
+        watched = [
+            *(
+                ("{}", str(path))
+                for key in ("watchFiles", "watchKubeconfFiles")
+                for path in items(daemon, key)
+            ),
+            *(("{}/*", str(path)) for path in items(daemon, "watchDirectories")),
+        ]
+        for one in items(daemon, "watchSpecificExtensionDirectories"):
+            entry = part({"": one}, "")
+            watched.append((f"{{}}/*.{entry.get('extension', '')}", str(entry.get("directory", ""))))
+        for form, path in watched:
+            _paths(form, [path], moved)
+        if watched:
+            moved.changes.append(
+                f"{where}: run this exporter on each of these hosts, or its files are not seen"
+            )
+
+
+_IN_A_FILE = "it is in a file here, not in the configuration; name that file as password_file of the targets"
+
+
+def _types(secrets: Mapping[str, Any], key: str, moved: Moved) -> list[str]:
+    """
+    Return the types of Secrets in a list of what to look at in each; tell of passwords for keystores.
+    """
+    wanted = [part({"": one}, "") for one in items(secrets, key)]
+    if any(one.get(keystore) for one in wanted for keystore in ("pkcs12", "jks")):
+        moved.left.append(f"the password of keystores in Secrets: {_IN_A_FILE}")
+    return list(dict.fromkeys(str(one.get("type", "")) for one in wanted))
+
+
+def _source(source: Mapping[str, Any], moved: Moved) -> None:
+    """
+    Take one of `sources` of its own configuration, as version 4 has it.
+    """
+    kind = source.get("kind")
+    where = f"source {source.get('name', kind)}"
+    if kind in {"file", "kubeconfig"}:
+        for path in map(str, items(source, "paths")):
+            _paths("{}", [path], moved)
+        if items(source, "exclude") or items(source, "excludePaths"):
+            moved.left.append(f"{where}: what it excludes is seen here")
+    elif kind == "kubernetes":
+        namespaces, secrets = part(source, "namespaces"), part(source, "secrets")
+        included = list(map(str, items(namespaces, "include")))
+        wanted = {
+            "secretTypes": _types(secrets, "types", moved),
+            "includeNamespaces": [] if "*" in included else included,
+            "excludeNamespaces": list(map(str, items(namespaces, "exclude"))),
+            **{key: list(map(str, items(secrets, key))) for key in ("includeLabels", "excludeLabels")},
+            "configMapKeys": list(map(str, items(part(source, "configMaps"), "keyPatterns"))),
+        }
+        _secrets(wanted, moved, str(source.get("kubeconfig") or ""))
+        for key in ("includeLabels", "excludeLabels"):
+            if items(namespaces, key):
+                moved.left.append(f"{where}: namespaces.{key}: it has no counterpart here; more is seen")
+    elif kind == "cabundle":
+        _bundles(source, where, moved)
+    else:
+        moved.left.append(f"{where}: its kind {kind} is not known here")
+
+
+def _bundles(bundles: Mapping[str, Any], where: str, moved: Moved) -> None:
+    """
+    Take the CA bundles of webhooks.
+    """
+    resources = part(bundles, "resources")
+    if other := [key for key in ("apiservice", "crdConversion") if resources.get(key)]:
+        moved.left.append(f"{where}: {', '.join(other)}: only the bundles of webhooks are seen here")
+    if items(bundles, "excludeNames"):
+        moved.left.append(f"{where}: excludeNames: they are seen here")
+    group = Group("CA bundles of webhooks")
+    for name in map(str, items(bundles, "includeNames") or ["*"]):
+        moved.add(group, f"kubernetes://*/{name}", {}, {"kubernetes": {"resources": ["webhooks"]}})
+    moved.taken.append(group)
 
 
 def _arguments(arguments: list[str], moved: Moved) -> None:
@@ -183,7 +281,7 @@ _LISTS = {
 """What selects Secrets: keys of the chart, with the flag of each."""
 
 
-_NO_COUNTERPART = ("includeNamespaceLabels", "excludeNamespaceLabels", "configMapKeys")
+_NO_COUNTERPART = ("includeNamespaceLabels", "excludeNamespaceLabels", "exposeSecretLabels", "extraArgs")
 
 
 def _secrets(wanted: Mapping[str, list[str]], moved: Moved, kubeconfig: str = "") -> None:
@@ -208,6 +306,10 @@ def _secrets(wanted: Mapping[str, list[str]], moved: Moved, kubeconfig: str = ""
     if terms:
         kubernetes["selector"] = ",".join(terms)
         moved.taken.append(f"labels of Secrets as kubernetes.selector: {kubernetes['selector']}")
+    if wanted.get("configMapKeys"):
+        kubernetes["resources"] = ["secrets", "configmaps"]
+        moved.taken.append("ConfigMaps as kubernetes.resources")
+        moved.changes.append("of a ConfigMap every key is seen in which something expires, whatever its name")
     if excluded := wanted.get("excludeNamespaces"):
         moved.left.append(
             f"excluded namespaces {', '.join(excluded)}: they are seen here; name those to be seen instead, "

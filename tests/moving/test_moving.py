@@ -410,6 +410,166 @@ def test_the_default_module_is_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert "taken: module a.b" not in told
 
 
+def test_keys_that_are_passed_over_are_told() -> None:
+    """
+    Of each section; what is about a page is told once. The header Host names the server, as it did.
+    """
+    found = moved("""
+modules:
+  page:
+    prober: http
+    http:
+      headers: {host: vhost.example.com}
+      follow_redirects: true
+      proxy_url: http://proxy.example.com:3128
+      proxy_connect_header: {Proxy-Authorization: [Bearer token]}
+      tls_config: {min_version: TLS12}
+  queue:
+    prober: tcp
+    labels: {a: b}
+    tcp: {tls: true, query_response: [{send: HELO}], source_ip_address: 127.0.0.1}
+  resolver:
+    prober: dns
+    dns: {query_name: example.com, dns_over_tls: true, tls_config: {server_name: dns.example}}
+  socket: {prober: websocket}
+""")
+    assert {name: one["scheme"] for name, one in found.modules.items()} == {
+        "page": "https",
+        "queue": "tls",
+        "resolver": "dot",
+    }
+    assert found.modules["page"]["server_name"] == "vhost.example.com"
+    assert found.modules["resolver"]["server_name"] == "dns.example"
+    told = "\n".join(found.lines())
+    for words in (
+        "changes: module page: headers, follow_redirects: no page is asked for",
+        "left out: module page: http.proxy_connect_header, tls_config.min_version: not known here",
+        "changes: module queue: query_response: nothing is said there",
+        "left out: module queue: labels, tcp.source_ip_address: not known here",
+        "changes: module resolver: nothing is looked up",
+        "left out: module socket: prober websocket",
+    ):
+        assert words in told
+    assert "Bearer" not in told
+
+
+def test_a_cluster_is_not_asked_for_its_services() -> None:
+    """
+    The relabelling of discovered services can't be followed here, and that is said of each way to find them.
+    """
+    found = jobs(
+        {
+            "job_name": "services",
+            "metrics_path": "/probe",
+            "params": {"module": ["web"]},
+            "kubernetes_sd_configs": [{"role": "service"}],
+            "dns_sd_configs": [{"names": ["example.com"]}],
+            "relabel_configs": [
+                {"source_labels": ["__meta_kubernetes_service_annotation_probed"], "action": "keep"},
+                *USUAL,
+                {"action": "labelmap", "regex": "__meta_kubernetes_service_label_(.+)"},
+            ],
+        }
+    )
+    assert not found.targets
+    assert len(found.left) == 2
+    for key in ("kubernetes_sd_configs", "dns_sd_configs"):
+        assert any(one.startswith(f"job services: {key}: who is found there") for one in found.left)
+
+
+def test_telegraf_in_the_forms_of_its_versions() -> None:
+    """
+    Each scheme of a source; passwords and unknown keys are told.
+    """
+    made = Moved()
+    others.telegraf(
+        """
+[[inputs.x509_cert]]
+  sources = ["tcp://a.example.org:443", "udp://127.0.0.1:4433", "smtp+starttls://b.example.org:587",
+    "/etc/ssl/a.pem", "file:///path/to/{a,b} c/*.pem", "jks:///k.jks", "pkcs12:///k.p12", "wincertstore://machine:Root"]
+  tls_server_name = "c.example.org"
+  password = "secret"
+  pad_serial_with_zeroes = true
+  use_proxy = true
+  proxy_url = "http://localhost:8888"
+  interval = "1h"
+  minute_of_fame = 3
+""",
+        made,
+    )
+    assert [one["url"] for one in made.targets] == [
+        *("tls://a.example.org:443", "dtls://127.0.0.1:4433", "smtp://b.example.org:587"),
+        *("file:///etc/ssl/a.pem", "file:///path/to/a%20c/*.pem", "file:///path/to/b%20c/*.pem"),
+        *("file:///k.jks", "file:///k.p12"),
+    ]
+    assert made.targets[0]["server_name"] == "c.example.org"
+    assert made.targets[0]["proxy"] == "http://localhost:8888"
+    told = "\n".join(made.lines())
+    assert "left out: password: it is in a file here" in told
+    assert "left out: minute_of_fame: not known here" in told
+    assert "left out: source wincertstore://machine:Root" in told
+    assert "secret" not in told
+
+
+def test_values_and_configuration_of_version_4() -> None:
+    """
+    ConfigMaps, bundles of webhooks, directories with an extension; the chart's values and what they become.
+    """
+    by_values, by_sources = Moved(), Moved()
+    others.x509(
+        """
+secretsExporter:
+  secretTypes:
+    - {type: kubernetes.io/tls, key: tls.crt}
+    - {type: Opaque, keyPatterns: ['^.*\\.crt$']}
+    - {type: Opaque, key: a.p12, format: pkcs12, pkcs12: {passphraseKey: b}}
+  configMapKeys: [ca.crt]
+  excludeLabels: [a=true]
+cabundlesExporter:
+  enabled: true
+  resources: {mutating: true, validating: true, apiservice: true}
+  includeNames: ["cert-manager-*"]
+hostPathsExporter:
+  watchSpecificExtensionDirectories: [{directory: /etc/pki, extension: crt}]
+""",
+        by_values,
+    )
+    others.x509(
+        """
+sources:
+  - kind: kubernetes
+    namespaces: {include: ["*"], includeLabels: [watch]}
+    secrets:
+      types:
+        - {type: kubernetes.io/tls}
+        - {type: Opaque, keyPatterns: ['x'], pkcs12: {tryEmptyPassphrase: true}}
+      excludeLabels: [a=true]
+    configMaps: {keyPatterns: ['^ca\\.crt$']}
+  - {kind: cabundle, includeNames: ["cert-manager-*"]}
+  - {kind: file, paths: [/etc/pki/*.crt]}
+  - {kind: floppy, name: old}
+""",
+        by_sources,
+    )
+    cluster = {"types": ["kubernetes.io/tls", "Opaque"], "selector": "a!=true"}
+    both = [
+        {"url": "kubernetes://*/*", "kubernetes": {**cluster, "resources": ["secrets", "configmaps"]}},
+        {"url": "kubernetes://*/cert-manager-*", "kubernetes": {"resources": ["webhooks"]}},
+        {"url": "file:///etc/pki/*.crt"},
+    ]
+    assert by_values.targets == by_sources.targets == both
+    told = "\n".join([*by_values.lines(), *by_sources.lines()])
+    for words in (
+        "left out: the password of keystores in Secrets",
+        "left out: cabundlesExporter: apiservice: only the bundles of webhooks",
+        "left out: source kubernetes: namespaces.includeLabels",
+        "left out: source old: its kind floppy is not known here",
+    ):
+        assert words in told
+    text = yaml.safe_dump({"targets": both})
+    assert len(reader.parse(text.encode(), "expiry.yml", {}).targets) == 3
+
+
 def test_domains_sources_and_paths() -> None:
     """
     domain_exporter, telegraf, and x509-certificate-exporter by values and by arguments.
