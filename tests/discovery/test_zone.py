@@ -320,6 +320,7 @@ def test_a_bad_zone_file(records: str, words: str, tmp_path: Path) -> None:
         run(zone_of(name="example.test", file=zone_file(tmp_path, records)))
 
 
+@pytest.mark.programs
 def test_what_is_no_zone_file(tmp_path: Path) -> None:
     """
     A directory, nothing, a file without records, and a bad name.

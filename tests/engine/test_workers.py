@@ -157,6 +157,7 @@ def test_an_unchanged_server_gives_the_same_object(servers: dict[str, Callable[.
     asyncio.run(run())
 
 
+@pytest.mark.programs
 def test_the_step_of_a_probe_that_is_cut_off() -> None:
     """
     It is the one that the worker is at.
