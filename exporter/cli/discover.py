@@ -242,10 +242,14 @@ def chosen(looked: Sequence[Looked], config: Config) -> list[Group]:
         above = len(found) - entry.limit
         more = (f"{above} targets are above the limit of {entry.limit}",) if above > 0 else ()
         lists.append((one, result, (*one.listing.notes, *result.notes, *more)))
-    kept = {id(target) for target in joined(config, [result.targets for _, result, _ in lists])}
+    kept = {(target.source, target.name) for target in joined(config, [result for _, result, _ in lists])}
     groups = []
     for one, result, notes in lists:
-        pairs = [(found, target) for found, target in result.by_found.values() if id(target) in kept]
+        pairs = [
+            (found, target)
+            for found, target in result.by_found.values()
+            if (target.source, target.name) in kept
+        ]
         found_here, targets = tuple(found for found, _ in pairs), tuple(target for _, target in pairs)
         groups.append(Group(one, found_here, notes, targets))
     return groups

@@ -5,6 +5,7 @@ Each listening socket is tried once, by one connection, and then remembered whil
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.model.errors import ProbeError
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, join_host_port, parse_url
+from exporter.model.urls import SCHEMES, TargetError, join_host_port, normal_host, parse_ip, parse_url
 from exporter.net.network import Trace
 from exporter.net.pools import Pool
 from exporter.probes.base import Endpoint
@@ -159,8 +160,11 @@ def _name(seen: handshake.Seen | None) -> str:
     """
     if seen is None or seen.chain.lacks_leaf:
         return ""
-    names = seen.chain.leaf.dns_names
-    return next((name for name in names if re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", name)), "")
+    for name in seen.chain.leaf.dns_names:
+        with contextlib.suppress(TargetError):
+            if "*" not in name and parse_ip(normal_host(name)) is None:
+                return name
+    return ""
 
 
 def listening(proc: Path, notes: dict[str, None]) -> Iterator[Socket]:

@@ -386,8 +386,8 @@ class Discovery:
         if more > 0:
             logger.warning("a source passed more things over", extra=fields(source=feed.name, things=more))
 
-    def _lists(self) -> list[tuple[Target, ...]]:
-        return [feed.made.targets for feed in self.feeds.values()]
+    def _lists(self) -> list[Made]:
+        return [feed.made for feed in self.feeds.values()]
 
     def _take_over(self, targets: tuple[Target, ...]) -> None:
         self.targets = targets

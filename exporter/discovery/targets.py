@@ -21,7 +21,6 @@ from exporter.logs import fields
 from exporter.model.foreign_text import printable
 from exporter.model.policies import Before, Policy
 from exporter.model.targets import Target
-from exporter.model.urls import Url
 from exporter.yaml_lines import shown
 
 logger = logging.getLogger(__name__)
@@ -57,6 +56,8 @@ class Made:
     """By the identity of what was found: it is made into a target once."""
     notes: tuple[str, ...] = ()
     """What can't be a target, and why."""
+    decided: bool = False
+    """Whether the element of the configuration says the policy of all."""
 
 
 def made(found: Iterable[Found], entry: SourceEntry, config: Config, before: Made | None = None) -> Made:
@@ -78,7 +79,7 @@ def made(found: Iterable[Found], entry: SourceEntry, config: Config, before: Mad
             first = error.errors(include_url=False)[0]
             words = str(first.get("ctx", {}).get("error") or first["msg"])
             notes.append(f"{shown(one.url[:300])} ({printable(one.why[:WHY_LIMIT])}): {printable(words)}")
-    return Made(tuple(target for _, target in by_found.values()), by_found, tuple(notes))
+    return Made(tuple(target for _, target in by_found.values()), by_found, tuple(notes), bool(entry.policy))
 
 
 def _target(one: Found, entry: SourceEntry, config: Config, reading: _Reading) -> Target:
@@ -109,17 +110,22 @@ def _fitting(one: Found, config: Config, usual: Policy) -> Policy:
     return replace(policy, renewal_due=Before(one.renew_before), renewal_due_short=None)
 
 
-def joined(config: Config, lists: Sequence[tuple[Target, ...]]) -> tuple[Target, ...]:
+def joined(config: Config, lists: Sequence[Made]) -> tuple[Target, ...]:
     """
     Return the targets of the configuration and those of the lists, none twice.
     """
     names = {target.name for target in config.by_hand}
     names |= {target.name for target in config.targets}
-    places = {_place(target.url, target.server_name) for target in config.by_hand}
+    places = {_place(target) for target in config.by_hand}
+    known: dict[tuple[str, str], Policy] = {}
+    for made_here in lists:
+        for found, target in made_here.by_found.values():
+            if _knows(found) and not made_here.decided:
+                known.setdefault(_place(target), target.policy)
     taken: list[Target] = []
-    for targets in lists:
-        for target in targets:
-            place = _place(target.url, target.server_name)
+    for made_here in lists:
+        for found, target in made_here.by_found.values():
+            place = _place(target)
             if target.name in names or place in places:
                 logger.debug(
                     "a target is there already", extra=fields(target=target.name, source=target.source)
@@ -127,10 +133,21 @@ def joined(config: Config, lists: Sequence[tuple[Target, ...]]) -> tuple[Target,
                 continue
             names.add(target.name)
             places.add(place)
-            if config.is_mine(target.name):
-                taken.append(target)
+            if not config.is_mine(target.name):
+                continue
+            # The first source has it, but the one that is of what renews it knows when that is.
+            if place in known and not made_here.decided and not _knows(found):
+                target = replace(target, policy=known[place])  # noqa: PLW2901 - the same one
+            taken.append(target)
     return (*config.targets, *taken)
 
 
-def _place(url: Url, server_name: str | None) -> tuple[str, str]:
-    return url.normal, server_name or url.host
+def _knows(found: Found) -> bool:
+    """
+    Return True when the source knows how this is renewed.
+    """
+    return bool(found.policy) or found.renew_before is not None
+
+
+def _place(target: Target) -> tuple[str, str]:
+    return target.url.normal, target.server_name or target.url.host

@@ -3,6 +3,7 @@ The runner: sources in the background, whose targets join those of the configura
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,12 +11,15 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from exporter import discovery
 from exporter.config.reader import parse
 from exporter.config.settings import Config
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.runner import CONFIRMING_PAUSE, REST, Discovery
+from exporter.discovery.targets import joined, made
+from exporter.model.policies import DAY, Before
 from exporter.net.network import Network
 
 
@@ -145,6 +149,29 @@ async def test_the_first_entry_of_the_file_wins(fake: FakeSource) -> None:
             ("https://b", "second"),
         ]
         assert [feed.left_out for feed in runner.feeds.values()] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "due"),
+    [("{}", "{}", Before(10 * DAY)), ("{policy: manual}", "{}", None), ("{}", "{policy: manual}", None)],
+)
+def test_who_renews_knows_when(first: str, second: str, due: Before | None) -> None:
+    """
+    A web server's configuration names a file that an ACME client keeps. The first one has the target, and the
+    client's source says when it is renewed; unless the configuration decides the policy.
+    """
+    entries = [{"files": "a", **yaml.safe_load(one)} for one in (first, second)]
+    of = config(json.dumps({"discover": entries}))
+    plain, advised = (
+        Found("file:///a.pem", "nginx"),
+        Found("file:///a.pem", "a client", renew_before=10 * DAY),
+    )
+    lists = [made([one], entry, of) for one, entry in zip((plain, advised), of.discover, strict=True)]
+    (target,) = joined(of, lists)
+    assert target.why == "nginx"
+    assert target.policy.renewal_due == (due or lists[0].targets[0].policy.renewal_due)
+    (other,) = joined(of, lists[::-1])
+    assert (other.why, other.policy) == ("a client", lists[1].targets[0].policy)
 
 
 async def test_what_can_not_be_a_target_is_a_note(fake: FakeSource, caplog: pytest.LogCaptureFixture) -> None:

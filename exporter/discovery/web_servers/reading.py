@@ -224,9 +224,9 @@ def _placed(words: str, path: str, line: int) -> str:
 
 def certificate_names(leaves: Sequence[Certificate]) -> list[str]:
     """
-    Return the host names of certificates, without wildcards.
+    Return the host names of certificates, without wildcards and what is none.
     """
-    return [name for leaf in leaves for name in leaf.dns_names if "*" not in name]
+    return [name for leaf in leaves for name in leaf.dns_names if "*" not in name and _host_name(name)]
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
