@@ -5,11 +5,15 @@ The interface of sources: what each of them gets, and what it gives.
 import glob
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from exporter.model.issuance import Issuance
 from exporter.net.network import Network
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""One for all targets without labels or settings, of which there may be a hundred thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,13 @@ class Found:
     """Where it was found, for a person: `server_name in /etc/nginx/sites-enabled/www, line 12`."""
     name: str = ""
     """Empty: the URL is the name."""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     policy: str = ""
     """
     The name of a policy that this source knows to fit; empty: as for any target. Policies of the
     configuration that match an item go before it.
     """
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """Further keys of a target, as a configuration has them: `{"server_name": "www.example.com"}`."""
     renew_before: float | None = None
     """Seconds before the end at which what renews it says that it will; None: as the policy has it."""

@@ -5,7 +5,10 @@ A list that lost much at once is more often a broken source than a decision: wha
 several runs over a day agree. The texts are those of the state file, each value checked by its type.
 """
 
+import base64
+import binascii
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -29,6 +32,10 @@ CONFIRMING_RUNS = 3
 
 CONFIRMING_TIME = DAY
 """Seconds for which they must miss it."""
+
+
+UNPACKED_LIMIT = 512 * 1024 * 1024
+"""Bytes of the JSON of a list: of the most targets, with names of the greatest length."""
 
 
 Key = tuple[str, str, str]
@@ -152,9 +159,9 @@ def same_objects(before: Kept, found: Iterable[Found]) -> Iterator[Found]:
 
 def to_text(kept: Kept, remembered: Any) -> str:
     """
-    Return the list, and what its source remembers, as JSON.
+    Return the list, and what its source remembers: JSON, packed, since one target is much like the other.
     """
-    return json.dumps(
+    text = json.dumps(
         {
             "found": [
                 [
@@ -168,14 +175,30 @@ def to_text(kept: Kept, remembered: Any) -> str:
             "remembered": remembered,
         }
     )
+    return base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+def _unpacked(text: str) -> str:
+    """
+    Return the JSON. Raises ValueError.
+    """
+    reader = zlib.decompressobj()
+    try:
+        raw = reader.decompress(base64.b64decode(text, validate=True), UNPACKED_LIMIT)
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"no list of a source: {error}") from None
+    if not reader.eof:
+        raise ValueError("no list of a source: it has no end, or is too large")
+    return raw.decode()
 
 
 def from_text(text: str) -> tuple[Kept, Any]:
     """
-    Return a list, and what its source remembers, from JSON. Raises ValueError for what is none.
+    Return a list, and what its source remembers, from its text. Raises ValueError for what is none.
     """
     try:
-        value = json.loads(text)
+        # Of an earlier version it is not packed.
+        value = json.loads(text if text.startswith("{") else _unpacked(text))
         found = tuple(_found(*one) for one in value["found"])
         there = {key_of(one) for one in found}
         missing = {

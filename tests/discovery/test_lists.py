@@ -2,8 +2,12 @@
 Lists of sources over time: what goes at once is kept, and what a day of runs confirms is given up.
 """
 
+import base64
+import zlib
+
 import pytest
 
+from exporter.discovery import lists
 from exporter.discovery.base import Found
 from exporter.discovery.lists import Kept, from_text, key_of, settled, to_text, wanted
 from exporter.model.policies import DAY
@@ -101,9 +105,30 @@ def test_a_list_survives_as_text() -> None:
     assert key_of(found) in {key_of(one) for one in kept.found}
 
 
+def test_a_list_of_many_is_small_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One target is much like the other; and a state file may be anything.
+    """
+    text = to_text(Kept(some(10_000)), None)
+    assert len(text) < 50 * 10_000
+    monkeypatch.setattr(lists, "UNPACKED_LIMIT", 1000)
+    with pytest.raises(ValueError, match="too large"):
+        from_text(text)
+
+
+def test_a_list_of_an_earlier_version_is_read() -> None:
+    """
+    It was plain JSON.
+    """
+    text = '{"found": [["https://a", "b", "", {"x": "y"}, "", {}, null]], "missing": [], "above": 0}'
+    known = from_text(text[:-1] + ', "remembered": 5}')
+    assert known == (Kept((Found("https://a", "b", labels={"x": "y"}),)), 5)
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        *("!", "eA==", base64.b64encode(zlib.compress(b"[]")).decode(), to_text(Kept(), 0)[:-8]),
         *("", "[]", "{}", "null", "[" * 100_000, '{"found": [[1, 2]], "missing": [], "above": 0}'),
         '{"found": [["a", "b", "c", [], "", {}, null]], "missing": [], "above": 0, "remembered": null}',
         '{"found": [["a", "b", "c", {"x": 1}, "", {}, null]], "missing": [], "above": 0, "remembered": null}',

@@ -118,7 +118,8 @@ def _key(one: Found) -> tuple[str, str]:
 def _to_remember(known: Known) -> Any:
     return {
         given: {
-            path: [[one.url, one.why, one.name, dict(one.settings)] for one in found]
+            # The same objects as the targets have: there may be many.
+            path: [[one.url, one.why, one.name, one.settings or None] for one in found]
             for path, found in by_path.items()
         }
         for given, by_path in known.items()
@@ -132,7 +133,7 @@ def _remembered(value: Any) -> Known:
     try:
         return {
             given: {
-                path: [Found(url, why, name, settings=dict(more)) for url, why, name, more in found]
+                path: [Found(url, why, name, settings=dict(more or {})) for url, why, name, more in found]
                 for path, found in by_path.items()
             }
             for given, by_path in value.items()
