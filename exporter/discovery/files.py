@@ -8,11 +8,10 @@ Prometheus, and is told.
 import json
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
-from itertools import islice
 from typing import Any
 
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError, in_part
-from exporter.discovery.sd import GroupError, is_of, targets
+from exporter.discovery.sd import FOUND_LIMIT, GroupError, bounded, is_of, targets
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
@@ -26,10 +25,6 @@ SIZE_LIMIT = 16 * 1024 * 1024
 
 FILE_LIMIT = 10_000
 """Files of all patterns of one entry."""
-
-
-FOUND_LIMIT = 1_000_000
-"""Targets that are read; the entry's own limit is far below."""
 
 
 async def run(paths: Sequence[str], context: Context) -> Listing:
@@ -49,7 +44,7 @@ def _listed(paths: Sequence[str], remembered: Any, before: Sequence[Found]) -> L
     failures: list[str] = []
     for path in files:
         try:
-            found += list(islice(_targets(path, notes), FOUND_LIMIT - len(found)))
+            found += bounded(_targets(path, notes), FOUND_LIMIT - len(found), notes)
         except (ProbeError, GroupError) as error:
             kept = [one for one in before if is_of(one, path)]
             found += kept

@@ -9,8 +9,8 @@ from typing import Any
 
 from exporter.config.sources import HttpSource
 from exporter.discovery.base import Context, Listing, Source, SourceError
-from exporter.discovery.files import FOUND_LIMIT, SIZE_LIMIT, parsed
-from exporter.discovery.sd import GroupError, targets
+from exporter.discovery.files import SIZE_LIMIT, parsed
+from exporter.discovery.sd import FOUND_LIMIT, GroupError, bounded, targets
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
 from exporter.net.http import Downloaded, download, shown
@@ -87,8 +87,8 @@ def _refuse(got: Downloaded, where: str) -> None:
 def _listed(body: bytes, where: str, digest: Any) -> Listing:
     notes: dict[str, None] = {}
     groups = parsed(body, ".json")
-    found = tuple(targets(groups, where, notes))[:FOUND_LIMIT]
-    return Listing(found, tuple(notes), digest)
+    found = bounded(targets(groups, where, notes), FOUND_LIMIT, notes)
+    return Listing(tuple(found), tuple(notes), digest)
 
 
 SOURCE = Source("http", INTERVAL, run)

@@ -4,6 +4,7 @@ Prometheus's service discovery formats (file_sd, http_sd): groups of targets wit
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from exporter.discovery.base import Found
@@ -14,6 +15,10 @@ from exporter.yaml_lines import shown
 
 META = "__meta_"
 """Begins labels that say where a target is from: they are for relabelling, and end there."""
+
+
+FOUND_LIMIT = 200_000
+"""Targets of one source that are read: twice the highest `limit`, for what patterns leave out."""
 
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -40,12 +45,22 @@ def targets(groups: Any, where: str, notes: dict[str, None]) -> Iterator[Found]:
         if not isinstance(labels, dict):
             raise GroupError(f"the labels of group {number} are no mapping")
         scheme = str(labels.get("__scheme__") or "")
-        kept = _kept(labels, notes)
+        kept, why = _kept(labels, notes), f"group {number} of {where}"
         for text in group.get("targets", []):
             address = labels.get("__address__") or text
             if not isinstance(address, str):
                 raise GroupError(f"a target of group {number} is no text")
-            yield Found(url_for(address.strip(), scheme), f"group {number} of {where}", labels=kept)
+            yield Found(url_for(address.strip(), scheme), why, labels=kept)
+
+
+def bounded(found: Iterator[Found], room: int, notes: dict[str, None]) -> list[Found]:
+    """
+    Return as many as there is room for. More of them are a note.
+    """
+    taken = list(islice(found, room))
+    if next(found, None) is not None:
+        notes[f"more than {FOUND_LIMIT:,} targets are listed: the rest is left out"] = None
+    return taken
 
 
 def is_of(found: Found, where: str) -> bool:

@@ -187,6 +187,27 @@ async def test_an_answer_that_is_no_list_is_refused(server: WebServer, page: Pag
         await run("http", HttpSource(url=server.url("/sd")))
 
 
+async def test_a_million_targets_are_bounded_and_said(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """
+    Before they are objects: the limit of the element comes after that.
+    """
+    body = json.dumps([{"targets": [f"host-{number}.example.com" for number in range(50)]}]).encode()
+    server.pages["/sd"] = Page(body, headers=JSON)
+    (tmp_path / "a.json").write_bytes(body)
+    (tmp_path / "b.json").write_bytes(body)
+    for module in ("http", "files", "sd"):
+        monkeypatch.setattr(f"exporter.discovery.{module}.FOUND_LIMIT", 60 if module == "files" else 40)
+    listing = await run("http", HttpSource(url=server.url("/sd")))
+    assert (len(listing.found), listing.notes) == (
+        *(40, ("more than 40 targets are listed: the rest is left out",)),
+    )
+    listing = await run("files", [str(tmp_path / "a.json"), str(tmp_path / "b.json")])
+    assert len(listing.found) == 60
+    assert len(listing.notes) == 1
+
+
 async def test_a_server_that_is_not_there_is_refused() -> None:
     """
     A closed port.
