@@ -13,10 +13,10 @@ from tests.support.exposed import exposed
 from tests.support.processes import wait_until
 from tests.support.prometheus import Prometheus, prometheus
 
-INTERVAL = 5
-"""Seconds between two scrapes."""
-
 SCRAPES = 4
+
+PATIENCE = 80.0
+"""Seconds in which the fleet has to have been scraped."""
 
 UNWELL = 100
 """Targets with a problem."""
@@ -35,13 +35,13 @@ def dashboards(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[
     begin = time.time()
     with exposed(text(mostly_well(sizes.fleet, begin, UNWELL), begin)) as address:
         configuration = {
-            "global": {"scrape_interval": f"{INTERVAL}s"},
+            "global": {"scrape_interval": f"{sizes.interval}s"},
             "scrape_configs": [{"job_name": "expiry", "static_configs": [{"targets": [address]}]}],
         }
         with prometheus(nginx.directory, configuration) as made:
             wait_until(
                 lambda: sum(one.value for one in made.query("count_over_time(up[1h])")) >= SCRAPES,
-                deadline=4 * SCRAPES * INTERVAL,
+                deadline=PATIENCE,
                 what="the fleet is scraped some times",
             )
             for name in DASHBOARDS:

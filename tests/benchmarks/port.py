@@ -42,7 +42,7 @@ def port(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     number = free_port()
     flags = [f"--config.file={configuration}", f"--web.config.file={web}"]
     argv = [*command, *flags, f"--web.listen-address=127.0.0.1:{number}"]
-    seconds = 60 if sizes.repeats > 1 else 5
+    seconds = sizes.crowd
     crowd = [sys.executable, "-m", "tests.benchmarks.port", str(number), str(nginx.ca_file), str(seconds)]
     with running(argv, ready=listening(number), cwd=fleets.REPOSITORY):
         alone = asyncio.run(_scrapes(number, nginx.ca_file, seconds / 4))

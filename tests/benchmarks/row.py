@@ -45,6 +45,25 @@ class Sizes:
     repeats: int = 3
     fleet: int = 10_000
     scrapes: int = 50
+    timeouts: tuple[float, ...] = (10.0, 5.0)
+    """Scrape timeouts in seconds: Prometheus's own, and half of it."""
+    evaluations: int = 6
+    interval: int = 5
+    """Seconds between two scrapes of Prometheus, and between two evaluations of the rules."""
+    crowd: int = 60
+    """Seconds for which many ask at the port."""
 
 
-QUICK = Sizes(many=100, some=50, silent=5, rounds=1, repeats=1, fleet=200, scrapes=2)
+QUICK = Sizes(
+    many=100,
+    some=50,
+    silent=5,
+    rounds=1,
+    repeats=1,
+    fleet=200,
+    scrapes=2,
+    timeouts=(2.0, 1.0),
+    evaluations=2,
+    interval=1,
+    crowd=2,
+)

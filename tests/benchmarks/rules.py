@@ -16,12 +16,10 @@ from tests.support.exposed import exposed
 from tests.support.processes import wait_until
 from tests.support.prometheus import prometheus
 
+PATIENCE = 60.0
+"""Seconds in which what is waited for has to come true."""
+
 RULES = Path(__file__).parents[2] / "alerts" / "rules.yml"
-
-INTERVAL = 5
-"""Seconds between two scrapes, and between two evaluations."""
-
-EVALUATIONS = 6
 
 
 def exposition(count: int, now: float, *, every: int = 100, left: float = 2) -> str:
@@ -49,30 +47,33 @@ def rules(_command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     """
     for every, left, at_most in ((100, 15, 0.05), (100, 2, 0.05), (2, 15, 1.0)):
         body = exposition(sizes.fleet, time.time(), every=every, left=left)
-        seconds, firing = _evaluation(body, nginx.directory / f"rules-{every}-{left}")
+        seconds, firing = _evaluation(body, nginx.directory / f"rules-{every}-{left}", sizes)
         what = f"rules over {sizes.fleet} targets, {firing} alerts firing: one evaluation"
         yield Row(what, seconds, "s", at_most=at_most)
 
 
-def _evaluation(body: str, directory: Path) -> tuple[float, int]:
+def _evaluation(body: str, directory: Path, sizes: Sizes) -> tuple[float, int]:
     """
     Seconds of one evaluation over this exposition, and the number of alerts about targets.
     """
     directory.mkdir()
     with exposed(body) as address:
         configuration = {
-            "global": {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": f"{INTERVAL}s"},
+            "global": {
+                "scrape_interval": f"{sizes.interval}s",
+                "evaluation_interval": f"{sizes.interval}s",
+            },
             "rule_files": [str(RULES)],
             "scrape_configs": [{"job_name": "expiry", "static_configs": [{"targets": [address]}]}],
         }
         with prometheus(directory, configuration) as made:
             made.await_query("count(expiry_target_info)")
             seconds: list[float] = []
-            for _ in range(EVALUATIONS):
+            for _ in range(sizes.evaluations):
                 done = made.own("prometheus_rule_evaluations_total")
                 wait_until(
                     lambda before=done: made.own("prometheus_rule_evaluations_total") > before + 30,  # type: ignore[misc]
-                    deadline=10 * INTERVAL,
+                    deadline=PATIENCE,
                     what="an evaluation",
                 )
                 seconds.append(made.own("prometheus_rule_group_last_duration_seconds"))

@@ -14,9 +14,6 @@ from tests.benchmarks.row import Row, Sizes
 from tests.benchmarks.scenarios import MEGABYTE, all_succeeded, exporter, settled_cpu
 from tests.support.processes import cpu_seconds, peak_rss_bytes, rss_bytes
 
-TIMEOUTS = (10.0, 5.0)
-"""Scrape timeouts in seconds: Prometheus's own, and half of it."""
-
 LATER = 5
 """Scrapes after the first whose median is given."""
 
@@ -30,7 +27,7 @@ def in_time(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]
     with fleets.silence() as port:
         endpoints = nginx.endpoints(len(healthy)) + [f"127.0.0.1:{port}"] * silent
         configuration = fleets.configuration(nginx.directory, endpoints, nginx.ca_file)
-        for timeout in TIMEOUTS:
+        for timeout in sizes.timeouts:
             late, slowest, seen = 0, 0.0, []
             with exporter(command, configuration) as (_, our_port):
                 for _ in range(sizes.scrapes):

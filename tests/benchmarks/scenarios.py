@@ -152,7 +152,7 @@ def robustness(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[R
     """
     Silent servers among healthy ones: the scrape is in time, and the healthy ones are seen.
     """
-    timeout = 5.0
+    timeout = min(sizes.timeouts)
     healthy = {f"t{number}" for number in range(sizes.some)}
     with fleets.silence() as port:
         endpoints = nginx.endpoints(sizes.some) + [f"127.0.0.1:{port}"] * sizes.silent
