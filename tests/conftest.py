@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +35,13 @@ os.environ.setdefault("GOGC", "400")
 
 # Thousands of tests are collected, and none of them is garbage: see pytest_runtestloop.
 gc.disable()
+
+
+TRACED_CASES = 3
+"""
+So many cases of each test are traced for coverage. The others reach the same lines, but for a few; to trace
+them nearly doubles the time of what runs in this process.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,7 +74,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--quick"):
         slow = [it for it in items if any(it.get_closest_marker(name) for name in ("programs", "no_cover"))]
         config.hook.pytest_deselected(items=slow)
-        items[:] = [it for it in items if it not in set(slow)]
+        left_out = set(slow)
+        items[:] = [it for it in items if it not in left_out]
+    cases: Counter[str] = Counter()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        cases[function] += 1
+        if cases[function] > TRACED_CASES:
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.hookimpl(tryfirst=True)
