@@ -16,7 +16,8 @@ from exporter.judgement.verdicts import Deadlines, JudgedItem
 from exporter.model.foreign_text import printable_lines
 from exporter.model.policies import DAY
 from exporter.report import advice
-from exporter.report.inventory import Entry, Place, target_path
+from exporter.report.inventory import Entry, Place
+from exporter.report.paths import target_path
 from exporter.report.status import NOUNS
 from exporter.report.times import date
 

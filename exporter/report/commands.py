@@ -17,12 +17,12 @@ _STARTTLS = {
 """By scheme, the dialogue's name in `openssl s_client -starttls` (OpenSSL 3.0)."""
 
 
-def command(onset: Onset, external_url: str | None) -> str:
+def command(onset: Onset, address: str) -> str:
     """
-    Return a shell command that shows the problem; empty when there is none without the exporter's address.
+    Return a shell command that shows the problem. `address` is the URL of the exporter.
 
-    `external_url` is the address of the exporter's pages, None: not known. Names are quoted for a shell
-    (POSIX.1, 2.2.2). It has no `<` or `>` of its own, which templates of notifications replace.
+    Names are quoted for a shell (POSIX.1, 2.2.2). It has no `<` or `>` of its own, which templates of
+    notifications replace.
     """
     target = onset.known.target
     if onset.stranger is not None:
@@ -33,10 +33,8 @@ def command(onset: Onset, external_url: str | None) -> str:
     direct = target.proxy is None and target.proxy_protocol == "none"
     if scheme.prober == WIRE and direct and (not scheme.dialogue or target.url.scheme in _STARTTLS):
         return _openssl(onset)
-    if external_url is None:
-        return ""
     query = shlex.quote(f"target={target.name}")
-    return f"curl -sG {shlex.quote(f'{external_url}/probe')} -d debug=true --data-urlencode {query}"
+    return f"curl -sG {shlex.quote(f'{address}/probe')} -d debug=true --data-urlencode {query}"
 
 
 def _openssl(onset: Onset) -> str:

@@ -56,7 +56,6 @@ from exporter.report.families import (
     bounded,
     escape,
 )
-from exporter.report.inventory import target_path
 from exporter.report.problems import end_of, fingerprint_of, reach, words
 
 Samples = dict[Family, list[tuple[tuple[tuple[str, str], ...], float]]]
@@ -148,15 +147,10 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         about = (("problem", onset.problem), ("severity", onset.severity))
         which = (("kind", onset.kind or ""), *about, ("fingerprint_sha256", fingerprint_of(row)))
         yield PROBLEM, line(PROBLEM, _present((*named, *which, *target.labels)), end_of(row))
-        page = f"{external_url}/{target_path(target.name)}" if external_url is not None else ""
-        place = ("location", onset.known.location)
-        text = (place, ("cause", said.cause), ("where", said.where), ("advice", said.advice))
-        ways = (
-            ("command", said.command),
-            ("page", page),
-            ("hidden_by", hidden_by(onset.key, present[target.name]) or ""),
-        )
-        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *text, *ways)), 1)
+        text = (("cause", said.cause), ("where", said.where), ("advice", said.advice), ("text", said.text))
+        other = hidden_by(onset.key, present[target.name]) or ""
+        rest = (("location", onset.known.location), *text, ("hidden_by", other))
+        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *rest)), 1)
 
 
 def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -145,12 +145,12 @@ PROBLEM = Family(
 
 PROBLEM_INFO = Family(
     "expiry_problem_info",
-    "1 for each problem, in words: cause, place, what to do first, a command that shows it, and the page "
-    "of the target. hidden_by names the problem of the same item that says more: while that one is "
-    "reported, this one need not be.",
+    "1 for each problem, in words: cause, place, what to do first, and the text of a notification. "
+    "hidden_by names the problem of the same item that says more: while that one is reported, this one "
+    "need not be.",
     (
-        *("target", "item", "problem", "severity", "location", "cause", "where", "advice", "command"),
-        *("page", "hidden_by"),
+        *("target", "item", "problem", "severity", "location", "cause", "where", "advice", "text"),
+        "hidden_by",
     ),
 )
 

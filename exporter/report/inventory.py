@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
-from urllib.parse import quote
 
 from exporter.engine.lasting import present
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
@@ -365,13 +364,6 @@ class _Search:
             ).casefold()
             self._texts[certificate.fingerprint_sha256] = known
         return known
-
-
-def target_path(name: str) -> str:
-    """
-    Return the path of a target's page, relative to the root of the site. Slashes in the name are escaped.
-    """
-    return f"targets/{quote(name, safe='', errors='replace')}"
 
 
 def _onsets(row: EndpointRow, places: Places) -> Sequence[Onset]:

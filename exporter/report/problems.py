@@ -23,6 +23,7 @@ from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
 from exporter.report.commands import command
 from exporter.report.families import bounded
+from exporter.report.paths import target_path
 from exporter.report.times import date, rounded
 
 NAMED = 3
@@ -41,6 +42,14 @@ _MARKS = re.compile(r"\b(Where|Why|First step|Command|More|Since): ")
 """The beginnings of the parts of a notification: no text of a certificate may look like one."""
 
 
+UNKNOWN = "http://exporter.invalid"
+"""
+Stands for the address of an exporter that was not told its own: no host can have this name (RFC 6761, 6.4).
+
+The rules put the address there at which Prometheus scrapes the exporter.
+"""
+
+
 Reach = Mapping[str, frozenset[str]]
 """By fingerprint of a certificate, the targets that have a problem with it."""
 
@@ -54,8 +63,8 @@ class Words:
     cause: str
     where: str
     advice: str
-    command: str
-    """A command for a shell that shows it; empty when only the exporter can."""
+    text: str
+    """All that a notification says: these, a command that shows the problem, the page of the target."""
 
 
 def reach(rows: Iterable[ProblemRow]) -> Reach:
@@ -100,11 +109,17 @@ def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> W
     """
     Return the texts about the problem. `external_url` is the address of the exporter's pages; None: unknown.
     """
-    onset = row.found.onset
-    same = reached.get(fingerprint_of(row), frozenset()) - {onset.known.target.name}
+    onset, address = row.found.onset, external_url or UNKNOWN
+    name = onset.known.target.name
+    same = reached.get(fingerprint_of(row), frozenset()) - {name}
     cause, where = _MARKS.sub(r"\1:", _cause(row)), _MARKS.sub(r"\1:", _where(row, same))
-    texts = (cause, where, advice_of(onset), command(onset, external_url))
-    return Words(*(bounded(text, WORDS_LIMIT) for text in texts))
+    texts = (cause, where, advice_of(onset), command(onset, address))
+    cause, where, first, shown = (bounded(text, WORDS_LIMIT) for text in texts)
+    why = f"Why: {cause}. " if cause else ""
+    page = f"{address}/{target_path(name)}"
+    return Words(
+        cause, where, first, f"Where: {where}. {why}First step: {first} Command: {shown} More: {page}"
+    )
 
 
 def _certificate(onset: Onset) -> Certificate | None:

@@ -368,7 +368,7 @@ def test_a_stranger_in_words() -> None:
     )
     assert there.where == f"in public logs (issuer {THEIRS}, serial ff); also 1 more"
     assert there.advice.startswith("Ask who ordered it.")
-    assert "q=example.com" in there.command
+    assert "q=example.com" in there.text
     another = issued(issuer=THEIRS.replace("ZeroSSL", "Z"), organization="Z")
     assert {one.item for one in told(at, of_ours(NOW - DAY), strange, another)[1]} == {
         "issued by ZeroSSL",

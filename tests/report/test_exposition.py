@@ -162,7 +162,7 @@ def test_series_have_the_labels_that_their_family_says() -> None:
     In every golden file; the user's labels are allowed on the target's series and its problems' only.
     """
     # A problem of an endpoint has no item, and what has no certificate no fingerprint.
-    missing = {"item", "kind", "fingerprint_sha256", "cause", "command", "page", "hidden_by"}
+    missing = {"item", "kind", "fingerprint_sha256", "cause", "hidden_by"}
     problems = {PROBLEM.name, PROBLEM_INFO.name}
     stated = {family.name: family.labels for family in FAMILIES}
     for sample in (one for name in NAMES for family in parsed(golden(name)) for one in family.samples):

@@ -14,7 +14,7 @@ from exporter.model.observation import Facts, Item, Observed
 from exporter.model.policies import CRL, DAY, HOUR
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.report import advice
-from exporter.report.problems import Words, end_of, fingerprint_of, reach, words
+from exporter.report.problems import UNKNOWN, Words, end_of, fingerprint_of, reach, words
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import NOW
@@ -94,6 +94,22 @@ def test_one_of_several_that_clients_refuse_is_told_the_same_after_each_probe() 
         "self_signed, one of several behind this address, presented is lms.example.com by CN=Fake Certificate"
     )
     assert told[0][1] == row.since
+
+
+def test_the_text_has_all_that_a_person_needs_in_its_order() -> None:
+    """
+    The page is at the address that people know, or else at one that the rules replace.
+    """
+    scene = Scene().see(target(), seen(ending(2 * DAY)))
+    row = rows(scene)["soon"]
+    for given, address in (("https://expiry.example.com", "https://expiry.example.com"), (None, UNKNOWN)):
+        one = words(row, {}, given)
+        assert one.text == (
+            f"Where: {one.where}. Why: {one.cause}. First step: {one.advice} Command: "
+            "echo | openssl s_client -connect 192.0.2.10:443 -servername lms.example.com"
+            " | openssl x509 -noout -subject -issuer -serial -dates"
+            f" More: {address}/targets/https%3A%2F%2Flms.example.com"
+        )
 
 
 def test_no_text_of_a_certificate_looks_like_a_part_of_the_notification() -> None:

@@ -22,7 +22,8 @@ from exporter.model.policies import MANUAL
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.report import calendar, inventory, json_items
 from exporter.report.filters import PAGE_SIZE, Selection, Sort
-from exporter.report.inventory import Inventory, Rhythm, target_path
+from exporter.report.inventory import Inventory, Rhythm
+from exporter.report.paths import target_path
 from exporter.report.status import Finding, Level, Status, status
 from exporter.server.app import application
 from exporter.server.bodies import WAITING

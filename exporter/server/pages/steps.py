@@ -6,7 +6,8 @@ from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow, Scrape
 from exporter.judgement.verdicts import Deadlines
 from exporter.model.targets import Target
-from exporter.report.inventory import Inventory, target_path
+from exporter.report.inventory import Inventory
+from exporter.report.paths import target_path
 from exporter.report.status import Status, worst
 from exporter.report.times import date
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together

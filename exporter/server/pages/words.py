@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from exporter.model.targets import Target
 from exporter.report.filters import Selection
-from exporter.report.inventory import Inventory, Place, target_path
+from exporter.report.inventory import Inventory, Place
+from exporter.report.paths import target_path
 from exporter.report.status import Finding, Level
 from exporter.report.times import ago, date, span
 from exporter.server.pages.markup import Child, Markup, element, foreign, link, together
