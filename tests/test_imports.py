@@ -53,6 +53,7 @@ PURE = {
         "engine.descriptors",
         "engine.due",
         "engine.lasting",
+        "engine.absent",
         "engine.memory",
         "engine.partial",
         "engine.reserve",

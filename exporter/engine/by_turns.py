@@ -78,7 +78,12 @@ def was_issued_since(items: Iterable[Item], since: float) -> bool:
     """
     Return True when one of the items was issued after this time (seconds since the epoch).
     """
-    return any(item.not_before > since - BACKDATED for item in items if item.kind in {Kind.LEAF, Kind.DNSSEC})
+    return any(
+        # One that lives for an hour only is not backdated by all of it.
+        item.not_before > since - min(BACKDATED, (item.not_after - item.not_before) / 20)
+        for item in items
+        if item.kind in {Kind.LEAF, Kind.DNSSEC}
+    )
 
 
 def most_important(shown: Sequence[Shown], look: int, now: float) -> list[Shown]:

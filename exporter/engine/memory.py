@@ -9,10 +9,10 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from exporter.engine.absent import change_listed
 from exporter.engine.by_turns import (
-    LIMIT,
     Shown,
-    is_unwell,
+    is_due,
     may_take_turns,
     most_important,
     same_server,
@@ -20,7 +20,7 @@ from exporter.engine.by_turns import (
 )
 from exporter.engine.partial import with_missing
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
-from exporter.engine.sightings import Sightings
+from exporter.engine.sightings import Sightings, is_undone, was_brief
 from exporter.judgement.habit import learned
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Found, Key
@@ -129,6 +129,17 @@ class EndpointMemory:
             self.listed,
         )
 
+    def is_alone(self, facts: Facts, now: float) -> bool:
+        """
+        Return True when nothing is known to take turns with what is shown, though a probe sees these facts.
+        """
+        if self.shown.returns or any(
+            one.sightings.returns or is_due(one, self.looks, now) for one in self.others
+        ):
+            return False
+        back = next((one for one in self.others if same_server(one.facts, facts)), None)
+        return back is None or was_brief(self.shown, back.sightings, now)
+
     def take_turns(self, facts: Facts, seen_at: float, now: float) -> None:
         """
         Show other facts from now on. Those that were shown until `seen_at` are remembered for a while.
@@ -136,14 +147,15 @@ class EndpointMemory:
         assert self.facts is not None
         back = next((one for one in self.others if same_server(one.facts, facts)), None)
         renewed = was_issued_since(facts.items, self.shown.since)
-        self.shown.leave(self.looks, back=back is not None, renewed=renewed)
+        undone = back is not None and is_undone(self.shown, back.sightings, self.looks, now)
+        self.shown.leave(self.looks, back=back is not None, renewed=renewed, undone=undone)
         left = Shown(self.facts, seen_at, self.shown, self.judged)
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)
         if back is None:
             self.facts, self.shown = facts, Sightings(self.looks, now)
             return
-        back.sightings.come_back(self.looks, now)
+        back.sightings.come_back(self.looks, now, undone=undone)
         self.shown, self.judged = back.sightings, back.judged
         # The same object while they are equal.
         self.facts = back.facts if back.facts == facts else facts
@@ -311,7 +323,10 @@ class Memory:
         known = self.known(target)
         held = known.endpoints.get(look.label)
         if held is None:
-            held = known.endpoints[look.label] = _newcomer(known, look, now)
+            held = known.absent.pop(look.label, None)
+            if held is None:
+                held = EndpointMemory(look.observation, look.duration, listed=Sightings(known.looks + 1, now))
+            known.endpoints[look.label] = held
         _take(held, look, now, known)
         return held
 
@@ -330,74 +345,16 @@ class Memory:
         known.left_out = result.left_out
         known.looks += 1
         labels = [look.label for look in result.looks]
-        if list(known.endpoints) == labels:
-            return
-        gone = known.endpoints.keys() - labels
-        held = _hold_files(known, sorted(gone), now) if result.target.url.scheme == "file" and gone else ()
         endpoints = known.endpoints
-        if gone and result.target.url.ip is None and may_take_turns(result.target):
-            _leave(known, gone, labels, now)
+        back = [held.listed for held in endpoints.values() if held.listed.left]
+        if not back and list(endpoints) == labels:
+            return
+        gone = endpoints.keys() - labels
+        held = _hold_files(known, sorted(gone), now) if result.target.url.scheme == "file" and gone else ()
+        if result.target.url.ip is None and may_take_turns(result.target):
+            change_listed(known, gone, back, now)
         # It may have been forgotten meanwhile: then only what was seen since is known.
         known.endpoints = {label: endpoints[label] for label in (*labels, *held) if label in endpoints}
-
-
-def _newcomer(known: TargetMemory, look: ProbeResult, now: float) -> EndpointMemory:
-    """
-    Return the state of an endpoint that the sweep before did not find; as it was if it is back.
-    """
-    number = known.looks + 1
-    back = known.absent.pop(look.label, None)
-    if back is not None:
-        back.listed.come_back(number, now)
-        return back
-    return EndpointMemory(look.observation, look.duration, listed=Sightings(number, now))
-
-
-def _leave(known: TargetMemory, gone: Iterable[str], labels: Iterable[str], now: float) -> None:
-    """
-    Remember endpoints that the name does not lead to any more: it may do so again.
-    """
-    found = [known.endpoints[label].listed for label in labels if label in known.endpoints]
-    back = any(one.came == known.looks and one.returns for one in found)
-    for label in gone:
-        held = known.endpoints[label]
-        if held.facts is not None and held.seen_at is not None:
-            held.listed.leave(known.looks, back=back, renewed=False)
-            known.absent[label] = held
-    forget_absent(known, now)
-
-
-def forget_absent(known: TargetMemory, now: float) -> None:
-    """
-    Forget endpoints that the name did not lead to for long, and all but the LIMIT most important ones.
-    """
-    absent = known.absent
-    for label in [
-        label for label, held in absent.items() if not held.listed.is_kept(known.looks, _age(held, now))
-    ]:
-        del absent[label]
-    while len(absent) > LIMIT:
-        del absent[
-            min(
-                absent,
-                key=lambda label: (
-                    is_still_listed(known, absent[label], now),
-                    is_unwell(absent[label].judged, now),
-                    absent[label].listed.left,
-                ),
-            )
-        ]
-
-
-def is_still_listed(known: TargetMemory, held: EndpointMemory, now: float) -> bool:
-    """
-    Return True while the name may lead to an absent endpoint again, so that it counts.
-    """
-    return held.listed.is_due(known.looks, _age(held, now))
-
-
-def _age(held: EndpointMemory, now: float) -> float:
-    return now - held.seen_at if held.seen_at is not None else 0.0
 
 
 def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemory) -> None:

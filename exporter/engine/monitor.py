@@ -11,20 +11,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from exporter.engine import due
+from exporter.engine.absent import forget_absent, is_still_listed
 from exporter.engine.by_turns import Shown, is_due, most_important
 from exporter.engine.caught import failure
 from exporter.engine.covering import Covering
 from exporter.engine.failure_log import log_changes
 from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.logged import Logged
-from exporter.engine.memory import (
-    EndpointMemory,
-    Memory,
-    TargetMemory,
-    forget_absent,
-    is_still_listed,
-    take_facts,
-)
+from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, take_facts
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
@@ -486,6 +480,7 @@ def _seen(
             never if one.sightings.since == held.past.first_at else accepted,
             _facts(held),
             one_of_several=returned,
+            elsewhere=True,
         )
         for one, last in judged
         if is_due(one, look, now)

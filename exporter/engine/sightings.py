@@ -28,6 +28,14 @@ SETTLED = 37
 """Looks that show the same before a first change, after which that is a renewal at once."""
 
 
+CERTAIN = 42
+"""Looks without what was seen once, after which it is gone, unless its absences are known to be longer."""
+
+
+MOMENT = 1 / 5
+"""Share of the time of what was there before: what was there for no longer was there for a moment."""
+
+
 @dataclass(slots=True)
 class Sightings:
     """
@@ -47,15 +55,16 @@ class Sightings:
     patience: float = 0.0
     """Looks without it after which it is gone."""
 
-    def leave(self, look: int, *, back: bool, renewed: bool) -> None:
+    def leave(self, look: int, *, back: bool, renewed: bool, undone: bool = False) -> None:
         """
         Note that this look is the first one without it.
 
-        `back`: what this look shows was there before. `renewed`: it was issued since.
+        `back`: what this look shows was there before; `undone`: see `is_undone`. `renewed`: it was issued
+        since.
         """
         run = look - self.came
         self.left = look - 1
-        if not self.returns and not back:
+        if not self.returns and (undone or not back):
             self.patience = 1 if renewed else _first_change(run)
             return
         # Absences end at any look alike; of few that are known, the next one may be much longer.
@@ -67,10 +76,15 @@ class Sightings:
             # Of what comes for hours, the next hours are expected to be as long.
             self.patience = usual if self.returns else max(_first_change(run), 2 * run)
 
-    def come_back(self, look: int, now: float) -> None:
+    def come_back(self, look: int, now: float, *, undone: bool = False) -> None:
         """
         Note that this look shows it again, at `now` in seconds since the epoch.
+
+        `undone`: what was there meanwhile was a mistake, and this one is there as if it had never been away.
         """
+        if undone:
+            self.left = 0
+            return
         if self.returns == RECENT:
             self.missed *= 1 - 1 / RECENT
         else:
@@ -89,6 +103,26 @@ class Sightings:
         Return True while it is remembered, so that its return would be known as one.
         """
         return look - self.left < LOOKS_KEPT or 0 <= age < DAY
+
+
+def is_undone(brief: Sightings, earlier: Sightings, look: int, now: float) -> bool:
+    """
+    Return True when this look shows that a change was undone, and that those two do not take turns by chance.
+
+    A few looks do not show that.
+    """
+    run = look - brief.came
+    return 2 * run > _first_change(run) and was_brief(brief, earlier, now)
+
+
+def was_brief(brief: Sightings, earlier: Sightings, now: float) -> bool:
+    """
+    Return True when what was there for long is back at `now` (seconds since the epoch) after a short time.
+
+    So it is after a deployment that was rolled back. Those that take turns for hours do so for as long each.
+    """
+    is_first = not (brief.returns or earlier.returns)
+    return is_first and now - brief.since < MOMENT * (brief.since - earlier.since)
 
 
 _FRESH = 2 * (DOUBT ** (-1 / 3) - 1)

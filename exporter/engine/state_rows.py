@@ -18,7 +18,7 @@ from exporter.engine.by_turns import Shown
 from exporter.engine.memory import NOT_LOOKED_AT, EndpointMemory, TargetMemory
 from exporter.engine.sightings import RECENT, SETTLED, Sightings
 from exporter.engine.state_errors import FROM_SQLITE
-from exporter.judgement.habit import REMEMBERED, Habit, Replacement
+from exporter.judgement.habit import PAUSES, REMEMBERED, Habit, Replacement
 from exporter.judgement.history import Former, Past
 from exporter.model.observation import Certificate, Chain, Facts, FoundFault, FoundHazard, Item, Renewal, Tls
 from exporter.model.policies import Severity
@@ -315,13 +315,13 @@ def encode_past(past: Past) -> dict[str, Any]:
         "trusted_at": past.trusted_at,
         "first_at": past.first_at,
         "served": past.served,
-        "formers": {
-            name: [[one.fingerprint, one.issuer, one.key, one.first_at, one.returned] for one in formers]
-            for name, formers in past.formers.items()
-        },
+        "formers": {name: [astuple(one) for one in formers] for name, formers in past.formers.items()},
         "nameless": past.nameless,
         "failing_since": past.failing_since,
-        "habits": {name: [one.newest, one.at, one.renewals] for name, one in past.habits.items()},
+        "habits": {
+            name: [one.newest, one.at, one.renewals, one.since, one.pauses]
+            for name, one in past.habits.items()
+        },
     }
 
 
@@ -353,8 +353,12 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
 
 
 def _former(stored: object) -> Former:
-    fingerprint, issuer, key, first_at, returned = as_list(stored)
-    return Former(as_text(fingerprint), as_text(issuer), as_text(key), as_moment(first_at), as_flag(returned))
+    fingerprint, issuer, key, first_at, *flags = as_list(stored)
+    # Files of the first versions have one flag only.
+    returned, turned, trusted = (*map(as_flag, flags), False, False)[:3]
+    return Former(
+        as_text(fingerprint), as_text(issuer), as_text(key), as_moment(first_at), returned, turned, trusted
+    )
 
 
 def _span(stored: object) -> tuple[float, float]:
@@ -363,9 +367,17 @@ def _span(stored: object) -> tuple[float, float]:
 
 
 def _habit(stored: object) -> Habit:
-    newest, at, renewals = as_list(stored)
+    newest, at, renewals, *more = as_list(stored)
     read = [_replacement(one) for one in as_list(renewals)[-REMEMBERED:]]
-    return Habit(as_moment(newest), as_moment(at), tuple(read))
+    # Files of the first versions have neither.
+    since, pauses = more or (None, [])
+    return Habit(
+        as_moment(newest),
+        as_moment(at),
+        tuple(read),
+        as_moment(since) if since is not None else None,
+        tuple(_span(one) for one in as_list(pauses)[-PAUSES:]),
+    )
 
 
 def _replacement(stored: object) -> Replacement:

@@ -19,7 +19,7 @@ from exporter.engine.caught import caught, failure
 from exporter.engine.memory import Memory
 from exporter.engine.progress import Progress, Sweep
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
-from exporter.engine.sightings import SETTLED
+from exporter.engine.sightings import CERTAIN
 from exporter.engine.slices import in_slices
 from exporter.engine.workers import Workers
 from exporter.logs import fields
@@ -347,11 +347,13 @@ class Sweeper:
         """
         held = self._memory.known(target).endpoints.get(look.label)
         after = seen_facts(look.observation)
-        # Of several that are known to take turns, each is remembered as long as it needs.
-        if held is None or held.facts is None or held.others or after is None:
+        if held is None or held.facts is None or after is None:
             return None
-        doubtful = is_doubtful(target, held.facts, held.judged, after, self._clock())
-        return held.facts if doubtful else None
+        now = self._clock()
+        if not is_doubtful(target, held.facts, held.judged, after, now):
+            return None
+        # Of several that are known to take turns, each is remembered as long as it needs.
+        return held.facts if held.is_alone(after, now) else None
 
     async def _look_again(self, progress: Progress, label: str, endpoint: Endpoint, before: Facts) -> None:
         """
@@ -362,7 +364,7 @@ class Sweeper:
         loop = self._dependencies.loop
         # The other half of the time is for what else waits.
         enough = (loop.time() + progress.deadline) / 2
-        for _ in range(SETTLED):
+        for _ in range(CERTAIN):
             if progress.ended is not None or loop.time() >= enough:
                 break
             look = await self._look_once(progress, label, endpoint)

@@ -34,6 +34,22 @@ TOLERANCE = 1 / 3
 """Share of the rhythm by which a renewal may differ from it, and by which the next one may be late."""
 
 
+WEEK = 7 * DAY
+
+
+WEEKEND = 2 * DAY
+"""Seconds by which a weekend is longer than other pauses, where something is made anew on working days. With
+holidays it may be as much longer again."""
+
+
+PAUSES_FOR = 5 * WEEK
+"""Seconds for which the longest pauses are remembered, longer than that of the renewals of a fast rhythm."""
+
+
+PAUSES = 4
+"""Most pauses that are remembered."""
+
+
 BY_THE_CLOCK = SIGNED | {Kind.METADATA}
 """Kinds that a machine makes anew by the clock, often many times in their lifetime."""
 
@@ -67,6 +83,11 @@ class Habit:
     """Time at which that was first seen."""
     renewals: tuple[Replacement, ...] = ()
     """The latest ones, oldest first."""
+    since: float | None = None
+    """Time of the first renewal that was seen; None before it."""
+    pauses: tuple[tuple[float, float], ...] = ()
+    """The longest ages at which the item was last seen before a renewal, each with its time: a shorter one
+    counts once the longer ones are forgotten."""
 
     @property
     def rhythm(self) -> float | None:
@@ -113,19 +134,27 @@ def learned(habits: Habits, before: Facts, after: Facts, seen: float, now: float
             continue
         known = habits.get(new.name) or Habit(old.not_before, now)
         if new.not_before > known.newest:
-            found[new.name] = replace(_with(known, old, new, seen), newest=new.not_before, at=now)
+            found[new.name] = replace(_with(known, old, new, seen, now), newest=new.not_before, at=now)
         elif new.not_before < known.newest and now - known.at >= ROLLOUT:
-            found[new.name] = replace(known, renewals=())
+            found[new.name] = Habit(known.newest, known.at)
     return found
 
 
-def _with(known: Habit, old: Item, new: Item, seen: float) -> Habit:
+def _with(known: Habit, old: Item, new: Item, seen: float, now: float) -> Habit:
     lifetime = old.not_after - old.not_before
     if lifetime <= 0 or new.not_after <= old.not_after:
         return known
     # The new one is there from its begin on, or is brought here later. Probes may have missed some between.
     age = max(new.not_before, seen) - old.not_before
-    return replace(known, renewals=(*known.renewals, Replacement(age, lifetime - age))[-REMEMBERED:])
+    # While nobody looked for long, others may have come and gone: that is no pause.
+    pause = age if now - seen <= DAY else seen - old.not_before
+    longer = [one for one in known.pauses if one[1] > pause and 0 <= now - one[0] < PAUSES_FOR]
+    return replace(
+        known,
+        renewals=(*known.renewals, Replacement(age, lifetime - age))[-REMEMBERED:],
+        since=now if known.since is None else known.since,
+        pauses=(*longer, (now, pause))[-PAUSES:],
+    )
 
 
 def usual(habit: Habit, item: Item) -> Usual | None:
@@ -149,10 +178,24 @@ def usual(habit: Habit, item: Item) -> Usual | None:
     if item.kind in BY_THE_CLOCK:
         # So many come in one lifetime that one may be left out.
         grace = max(grace, age)
-    # The longest that passed lately: on working days there are weekends, and a rhythm may change.
+    # The longest that passed lately: a rhythm may change.
     longest = min(max(one.age for one in habit.renewals), lifetime)
+    if item.kind in BY_THE_CLOCK:
+        longest = _longest_pause(habit, age)
     due, warning = age + slack, max(age + max(slack + grace, DAY), longest + slack)
     if item.kind not in BY_THE_CLOCK:
         # As by policy: who installs something anew each week is not bound to do so for ever.
         warning = max(warning, lifetime / 2)
     return Usual(item.not_before + due, item.not_before + warning, left)
+
+
+def _longest_pause(habit: Habit, age: float) -> float:
+    """
+    Return the age that an item may have after a pause, of one that is usually made anew at this age.
+
+    On working days there are weekends, and weekends with holidays. Whether there are is known after a week.
+    """
+    longest = max((pause for _, pause in habit.pauses), default=0.0)
+    if habit.since is None or habit.at - habit.since < WEEK:
+        longest = max(longest, age + WEEKEND)
+    return longest + min(max(longest - age, 0.0), WEEKEND)

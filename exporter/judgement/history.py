@@ -38,6 +38,10 @@ BACKDATED = HOUR
 """Seconds by which a certificate may begin before it is issued: so do those of Let's Encrypt."""
 
 
+FRESH = DAY
+"""Seconds after its issuance at which a certificate comes that is deployed as soon as it is issued."""
+
+
 IDENTITY_REPORTED = 3 * DAY
 """Seconds for which it is a problem that issuer and key changed together."""
 
@@ -59,6 +63,10 @@ class Former:
     """Time at which it was first seen there, in seconds since the epoch."""
     returned: bool = False
     """True when it had gone and came back."""
+    turned: bool = False
+    """True when one that was there before it took its place: they take turns, none replaced the other."""
+    trusted: bool = False
+    """True when it was in service for long, clients accepted it, and its identity was in no doubt."""
 
 
 @dataclass(slots=True)
@@ -137,7 +145,7 @@ class Past:
             if new is None or replace(new, renewal=None) == replace(old, renewal=None):
                 continue
             if old.kind is Kind.LEAF:
-                self._leave(old, now, accepted=accepted)
+                self._leave(old, new, now, accepted=accepted)
                 self.changed_at[old.name] = now
                 self._compare(old, new, now, accepted=accepted, rotates=rotates)
             else:
@@ -145,24 +153,27 @@ class Past:
                 self.previous[old.name] = replace(old, certificate=None)
                 self.changed_at[old.name] = now
 
-    def _leave(self, old: Item, now: float, *, accepted: bool) -> None:
+    def _leave(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
         """
-        Remember a leaf that is not there any more.
+        Remember a leaf that is not there any more, since a new one is.
         """
         name, began = old.name, self.changed_at.get(old.name)
         first_at = next((at for at in (began, self.first_at) if at is not None), now)
         changed = self.identity_changed_at.get(name)
         is_in_doubt = changed is not None and now < changed + IDENTITY_REPORTED
+        # What was there from the first look on may be there since it was issued.
+        served = now - (old.not_before if began is None else began)
         if accepted and not is_in_doubt and name not in self.rolled_back_at:
             self.previous[name] = old
-            # What was there from the first look on may be there since it was issued.
-            self.served[name] = now - (old.not_before if began is None else began)
+            self.served[name] = served
         if (identity := identity_of(old)) is not None:
             assert old.certificate is not None
             fingerprint = old.certificate.fingerprint_sha256
             others = [one for one in self.formers.get(name, ()) if one.fingerprint != fingerprint]
             known = self._former(old)
             known = Former(fingerprint, *identity, first_at) if known is None else known
+            trusted = known.trusted or (accepted and not is_in_doubt and served >= in_service(old))
+            known = replace(known, turned=self._former(new) is not None, trusted=trusted)
             self.formers[name] = (*others, known)[-REMEMBERED:]
 
     def _former(self, item: Item) -> Former | None:
@@ -188,7 +199,7 @@ class Past:
             is_older(new, before)
             and self.served.get(name, 0.0) >= in_service(before)
             and not (newer is not None and newer.returned)
-            and was_replaced(new, known, before)
+            and was_replaced(new, known, before, newer)
         )
         if went_back:
             self.rolled_back_at.setdefault(name, now)
@@ -203,16 +214,21 @@ class Past:
         elif identity == identity_of(old) or not accepted:
             # Another one of the same, or a fault that was put right: nothing new is to be told.
             return
-        elif self._is_back(name, identity) or self._was_brief(name, before, identity):
+        elif self._is_known(name, identity) or self._was_brief(name, before, identity):
             self.identity_changed_at.pop(name, None)
         else:
             self.identity_changed_at[name] = now
 
-    def _is_back(self, name: str, identity: tuple[str, str] | None) -> bool:
+    def _is_known(self, name: str, identity: tuple[str, str] | None) -> bool:
         """
         Return True when issuer and key are those of a leaf that was there before.
+
+        The issuer is enough if one of its leaves was there for long: a second site may have renewed it since.
         """
-        return identity in {(one.issuer, one.key) for one in self.formers.get(name, ())}
+        return identity is not None and any(
+            identity == (one.issuer, one.key) or (one.trusted and one.issuer == identity[0])
+            for one in self.formers.get(name, ())
+        )
 
     def _was_brief(self, name: str, before: Item, identity: tuple[str, str] | None) -> bool:
         """
@@ -229,16 +245,26 @@ def in_service(item: Item) -> float:
     return min(IN_SERVICE, (item.not_after - item.not_before) * IN_SERVICE_SHARE)
 
 
-def was_replaced(older: Item, known: Former | None, newer: Item) -> bool:
+def was_replaced(older: Item, known: Former | None, newer: Item, came: Former | None) -> bool:
     """
     Return True when the newer leaf was issued to replace the older one, and is not another server's.
 
-    It was issued while the older one was served there (`known`), or when that was due to be renewed.
+    It was issued when the older one was due to be renewed; or while that was served there (`known`), and was
+    brought there at once (`came`).
     """
-    if known is not None and newer.not_before > known.first_at - BACKDATED:
-        return True
+    if known is not None and known.turned:
+        return False
     lifetime = older.not_after - older.not_before
-    return older.not_after - newer.not_before <= lifetime / 3 + DAY
+    # The earliest of the usual renewers renews at a half what lives for less than ten days.
+    due = lifetime / (2 if lifetime < 10 * DAY else 3)
+    if older.not_after - newer.not_before <= due + min(DAY, lifetime / 20):
+        return True
+    return (
+        known is not None
+        and came is not None
+        and newer.not_before > known.first_at - BACKDATED
+        and came.first_at - newer.not_before <= FRESH
+    )
 
 
 def is_older(new: Item, old: Item) -> bool:

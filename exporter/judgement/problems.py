@@ -5,8 +5,8 @@ This is the only place that decides it. An onset is the time from which on an en
 problem, if nothing changes until then: past onsets are the present problems, future ones are the forecast.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 from exporter.judgement.history import IDENTITY_REPORTED, NAMELESS_FOR, Past
@@ -15,7 +15,7 @@ from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, 
 from exporter.model.foreign_text import bounded
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
 from exporter.model.policies import DAY, UNSEEN_LEAST, Severity
-from exporter.model.problems import MEANINGS, Problem
+from exporter.model.problems import Problem
 from exporter.model.reasons import SIGNED, Fault, Hazard, Kind
 from exporter.model.targets import Target
 
@@ -58,6 +58,8 @@ class Known:
     """Names on its certificate that no target looks at, where that is to be told; empty for most."""
     one_of_several: bool = False
     """True when one of these was seen again after another, so that it is certain that they take turns."""
+    elsewhere: bool = False
+    """True for another server's, which the last probe did not see in this place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,28 @@ def onsets(known: Known, newest: Elsewhere[None], now: float, until: float) -> I
     Yield the onsets of an endpoint from `now` to `until` (seconds since the epoch), if nothing changes.
 
     `newest` has the latest ends of all endpoints. An onset whose beginning is not known is at `now`. While
-    its name does not exist, nothing about an endpoint is critical.
+    its name does not exist, nothing about an endpoint is critical. Another server, which was well when it was
+    last seen, gives no cause until it is seen again: it may have been renewed meanwhile.
     """
+    if known.elsewhere and _was_well(known):
+        return
     nameless = _nameless_from(known)
     for onset in _of_endpoint(known, newest, now, until):
         if onset.severity is not Severity.CRITICAL or max(onset.at, now) < nameless:
             yield onset
+
+
+def _was_well(known: Known) -> bool:
+    """
+    Return True when an endpoint gave no cause for a problem when it was last seen.
+    """
+    seen_at, verdict = known.seen_at, known.verdict
+    if seen_at is None or verdict is None:
+        return False
+    if verdict.valid_from > seen_at:
+        # Faults that came with time.
+        verdict = replace(verdict, faults=())
+    return is_well(known.observation, known.facts, verdict, known.past, seen_at)
 
 
 def _nameless_from(known: Known) -> float:
@@ -454,38 +472,3 @@ def found(onsets: Sequence[Onset], newest: Elsewhere[None], now: float) -> Found
     changed = identity_changed_at(worst.known, worst.judged.item, now) is not None
     renewed = newest.unseen.renewed(worst.judged)
     return Found(ordered, newest.newer_end(worst.judged), changed, renewed)
-
-
-Places = Mapping[tuple[str, str], Sequence[Onset]]
-"""By target and location, what gives cause for problems there."""
-
-
-def at_each_endpoint(present: Iterable[Found]) -> Places:
-    """
-    Return by endpoint what gives cause for these problems, without what another problem there hides.
-    """
-    gathered: dict[tuple[str, str], list[Onset]] = {}
-    for one in present:
-        for onset in one.onsets:
-            gathered.setdefault((onset.known.target.name, onset.known.location), []).append(onset)
-    return {place: _shown(there) for place, there in gathered.items()}
-
-
-def _shown(there: Sequence[Onset]) -> list[Onset]:
-    keys = {one.key for one in there}
-    return [one for one in there if hidden_by(one.key, keys) is None]
-
-
-def hidden_by(key: Key, beside: Iterable[Key]) -> Problem | None:
-    """
-    Return the problem of the same target that says more, and no less urgently; None when none of these does.
-    """
-    _, item, problem, severity = key
-    for _, its_item, other, its_severity in beside:
-        if its_severity in {severity, Severity.CRITICAL} and (
-            problem in MEANINGS[other].covers
-            or (its_item == item and problem in MEANINGS[other].hides)
-            or (its_item == item and other is problem and its_severity is not severity)
-        ):
-            return other
-    return None

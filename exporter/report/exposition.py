@@ -10,10 +10,13 @@ are the same in the text format and in OpenMetrics.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from exporter.engine.by_turns import may_take_turns
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
+from exporter.engine.sightings import SETTLED
+from exporter.judgement.hidden import hidden_by
 from exporter.judgement.issued import NONE, Elsewhere, Issuances
-from exporter.judgement.problems import Key, hidden_by, newest_ends
+from exporter.judgement.problems import Key, newest_ends
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Certificate, Failed
 from exporter.model.policies import Severity
@@ -51,6 +54,7 @@ from exporter.report.families import (
     TARGET,
     TLS,
     UNSEEN,
+    UNSETTLED,
     VERIFIED,
     Family,
     bounded,
@@ -117,6 +121,12 @@ def sight_lines(
     for row in [row for row in endpoints if row.held.seen_at is None]:
         if row.target.name in seen:
             yield UNSEEN, line(UNSEEN, _place(row), 1)
+    few = {row.target.name for row in endpoints if 0 < row.held.looks < SETTLED}
+    if few:
+        few -= {row.target.name for row in endpoints if row.held.looks >= SETTLED}
+        for one in targets:
+            if one.target.name in few and may_take_turns(one.target):
+                yield UNSETTLED, line(UNSETTLED, (("target", one.target.name),), 1)
     firsts = [first_at for row in endpoints if (first_at := row.held.past.first_at) is not None]
     new_since = max(at - NEW_FOR, min(firsts, default=at) + AT_FIRST)
     # In most scrapes none is new, and a look at the latest tells so.

@@ -170,6 +170,14 @@ FIRST_SEEN = Family(
 )
 
 
+UNSETTLED = Family(
+    "expiry_unsettled_info",
+    "1 for each target that this exporter, without its state, has seen so few times that it can't know yet "
+    "whether several servers take turns there. What was wrong with one of several is not known to be over.",
+    ("target",),
+)
+
+
 UNSEEN = Family(
     "expiry_unseen_info",
     "1 for each endpoint that was never seen while others of its target were; without `location`, 1 for each "
@@ -408,6 +416,7 @@ ENDPOINT_FAMILIES = (
     LAST_SEEN,
     FIRST_SEEN,
     UNSEEN,
+    UNSETTLED,
     CERTIFICATE,
     TLS,
     SUCCESS,

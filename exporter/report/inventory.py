@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from exporter.engine.lasting import present
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
+from exporter.judgement.hidden import Places, at_each_endpoint
 from exporter.judgement.issued import Elsewhere
-from exporter.judgement.problems import Onset, Places, at_each_endpoint
+from exporter.judgement.problems import Onset
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from exporter.engine.sightings import LOOKS_KEPT, RECENT, Sightings
+from exporter.engine.sightings import LOOKS_KEPT, RECENT, Sightings, is_undone
 from exporter.model.policies import DAY
 
 
@@ -69,6 +69,42 @@ def test_what_comes_every_other_hour_counts_from_its_first_hour_on(hour: int) ->
     """
     row = ("g" * hour + "b" * hour) * 5
     assert all(walk(row)[hour:])
+
+
+def undone(looks: int, moment: int) -> bool:
+    """
+    Whether one that was shown by so many looks, a minute apart, is back after a moment of the other.
+    """
+    other = Sightings(1 + looks, 60.0 * looks)
+    return is_undone(other, Sightings(1, 0.0), 1 + looks + moment, 60.0 * (looks + moment))
+
+
+@pytest.mark.parametrize(
+    ("looks", "moment", "expected"),
+    # A few looks may be by chance; what takes turns by the hour is there for as long.
+    [(1440, 40, True), (1440, 4, True), (1440, 3, False), (60, 60, False), (300, 60, False), (360, 60, True)],
+)
+def test_a_change_that_was_undone_after_a_moment_is_no_turn(
+    looks: int,
+    moment: int,
+    expected: bool,
+) -> None:
+    """
+    A fifth of the time for which what is back was there before.
+    """
+    assert undone(looks, moment) is expected
+
+
+def test_what_was_undone_is_gone_like_after_a_first_change() -> None:
+    """
+    And what is back is as if it had never been away.
+    """
+    back, wrong = Sightings(1, 0.0), Sightings(2001, 1000.0)
+    back.leave(2001, back=False, renewed=False)
+    wrong.leave(2041, back=True, renewed=False, undone=True)
+    back.come_back(2041, 1100.0, undone=True)
+    assert (wrong.patience, wrong.is_due(2041, 0)) == (1, False)
+    assert (back.came, back.since, back.left, back.returns) == (1, 0.0, 0, 0)
 
 
 @pytest.mark.parametrize(("share", "longest"), [(0.5, 30), (0.2, 120), (0.1, 250)])

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 from exporter.engine.lasting import problem_rows
-from exporter.judgement.problems import Key, hidden_by
+from exporter.judgement.hidden import hidden_by
+from exporter.judgement.problems import Key
 from exporter.model.policies import Severity
 from exporter.model.problems import Problem
 from grafana import queries as builder

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
-from exporter.judgement.problems import Found, Key, hidden_by, is_well, newest_ends, problems
+from exporter.judgement.hidden import hidden_by
+from exporter.judgement.problems import Found, Key, is_well, newest_ends, problems
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
 from exporter.model.policies import AUTOMATIC, CRL, DAY, DOMAIN, HOUR, MANUAL, Before, Policy, Severity
 from exporter.model.problems import MEANINGS, Problem
@@ -284,10 +285,10 @@ def daily(left: float, at: float) -> Scene:
     A list of ten days that was made each day, seen at this time; the last one has so much left then.
     """
     scene = Scene()
-    for number in range(6):
-        begin = at + left - (15 - number) * DAY
+    for number in range(10):
+        begin = at + left - (19 - number) * DAY
         look = ProbeResult(ADDRESS, Observed(Facts((Item("crl", Kind.CRL, begin, begin + 10 * DAY),))), 0.01)
-        scene.see(target(policy=CRL), look, at=begin if number < 5 else at)
+        scene.see(target(policy=CRL), look, at=begin if number < 9 else at)
     return scene
 
 

@@ -21,7 +21,7 @@ from exporter.demo.minter import Minted
 from exporter.engine.descriptors import probe_slots
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow, Scrape
-from exporter.engine.sightings import SETTLED
+from exporter.engine.sightings import CERTAIN
 from exporter.model.targets import Target
 from exporter.net.turns import Turns
 from exporter.probes.dependencies import Dependencies
@@ -186,7 +186,30 @@ def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -
     with taking_turns(old) as backends:
         found, asked = asyncio.run(run(backends))
     assert found[-3:] == [{"soon", "renewal_overdue"}, set(), set()]
-    assert asked == [1 + SETTLED, 2 + SETTLED]
+    assert asked == [1 + CERTAIN, 2 + CERTAIN]
+
+
+def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None:
+    """
+    A deployment was wrong for some minutes after two days: all are asked until it is certain that none has it.
+    """
+    old, new = old_and_new(ca)
+
+    async def run(backends: Backends) -> list[set[str]]:
+        clock, found = Clock(), []
+        network = Dependencies(asyncio.get_running_loop())
+        watch = Monitor(network, 8, clock)
+        one = target(backends.port, ca_file=anchors)
+        for chain, pause in (*[(new, DAY / 20)] * 40, (old, 60), (old, 60), (new, 60)):
+            backends.chains = [chain]
+            clock.now += pause
+            found.append(problems(await watch.scrape([one], 10.0, lambda _: True)))
+        network.close()
+        return found
+
+    with taking_turns(new) as backends:
+        found = asyncio.run(run(backends))
+    assert [bool(one) for one in found] == [*[False] * 40, True, True, False]
 
 
 def test_one_of_several_is_said_once_one_of_them_came_back(ca: Minted, anchors: str) -> None:

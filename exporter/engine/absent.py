@@ -1,0 +1,70 @@
+"""
+Endpoints that a target's name leads to in turn: those that it does not lead to now are remembered.
+
+Pure: the clock is an argument.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from exporter.engine.by_turns import LIMIT, is_unwell
+from exporter.engine.sightings import Sightings, is_undone
+
+if TYPE_CHECKING:
+    from exporter.engine.memory import EndpointMemory, TargetMemory
+
+
+def change_listed(
+    known: "TargetMemory", gone: Iterable[str], back: Collection[Sightings], now: float
+) -> None:
+    """
+    Note what the name leads to since this look: it does not to the labels that are `gone`, and does again to
+    those that are `back`. `now` is in seconds since the epoch.
+    """
+    look = known.looks
+    lost = [held for label in gone if (held := known.endpoints[label]).facts is not None and held.seen_at]
+    undone = bool(lost and back) and all(
+        is_undone(held.listed, earlier, look, now) for held in lost for earlier in back
+    )
+    for one in back:
+        one.come_back(look, now, undone=undone)
+    for label in gone:
+        held = known.endpoints[label]
+        if held.facts is not None and held.seen_at is not None:
+            held.listed.leave(look, back=bool(back), renewed=False, undone=undone)
+            known.absent[label] = held
+    if known.absent:
+        forget_absent(known, now)
+
+
+def forget_absent(known: "TargetMemory", now: float) -> None:
+    """
+    Forget endpoints that the name did not lead to for long, and all but the LIMIT most important ones.
+    """
+    absent = known.absent
+    for label in [
+        label for label, held in absent.items() if not held.listed.is_kept(known.looks, _age(held, now))
+    ]:
+        del absent[label]
+    while len(absent) > LIMIT:
+        del absent[
+            min(
+                absent,
+                key=lambda label: (
+                    is_still_listed(known, absent[label], now),
+                    is_unwell(absent[label].judged, now),
+                    absent[label].listed.left,
+                ),
+            )
+        ]
+
+
+def is_still_listed(known: "TargetMemory", held: "EndpointMemory", now: float) -> bool:
+    """
+    Return True while the name may lead to an absent endpoint again, so that it counts.
+    """
+    return held.listed.is_due(known.looks, _age(held, now))
+
+
+def _age(held: "EndpointMemory", now: float) -> float:
+    return now - held.seen_at if held.seen_at is not None else 0.0
