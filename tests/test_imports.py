@@ -265,15 +265,12 @@ def test_private_names_are_found(source: str, found: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_few_modules_use_what_is_private_to_the_tls_library(name: str) -> None:
+def test_one_module_uses_what_is_private_to_the_tls_library(name: str) -> None:
     """
-    An upgrade of pyOpenSSL can break one file of the probes only, and one call of the port.
+    An upgrade of pyOpenSSL can break this one file only.
     """
     private = private_names(MODULES[name].read_text("utf-8"))
-    if name == "config.web_tls":
-        assert private == ["OpenSSL.SSL._lib", "made._context"]
-    else:
-        assert bool(private) == (name == "probes.tls.openssl")
+    assert bool(private) == (name == "probes.tls.openssl")
 
 
 def test_a_module_that_says_it_is_pure_is_held_to_it() -> None:

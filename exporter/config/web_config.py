@@ -3,12 +3,12 @@ The web configuration: who may use the exporter's own port, and how. The format 
 
 One file serves all exporters of a host: its keys and their meaning are those of
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md. What Python's TLS can't
-do, another one does (`web_tls`); what nobody here can is said, never passed over.
+do, another one does (`server.port_tls`); what nobody here can is said, never passed over.
 """
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from exporter.config import values
 from exporter.config.part import File, Part, Text
 from exporter.config.reader import content, read_as
-from exporter.config.web_tls import ANY, VERIFIED, ClientAuth, TlsChoice, TlsError, context
+from exporter.config.web_tls import ANY, VERIFIED, ClientAuth, TlsChoice, TlsError
 from exporter.model.suggestions import closest
 from exporter.yaml_lines import ConfigError, ConfigFault
 
@@ -277,7 +277,11 @@ class WebConfig:
         return () if self.tls is None else self.tls.files
 
 
-def load(path: str) -> WebConfig:
+Making = Callable[[TlsChoice, Mapping[str, str]], ssl.SSLContext]
+"""Makes a context; the mapping says what to call `pair` and `client_ca`. Raises TlsError."""
+
+
+def load(path: str, make: Making) -> WebConfig:
     """
     Read a web configuration. Raises ConfigError with all faults, also of the files that it names.
     """
@@ -287,7 +291,7 @@ def load(path: str) -> WebConfig:
         warnings.append(f"{path}: http2 has no effect: this exporter speaks HTTP/1.1")
     tls, written = None, sections.tls_server_config
     if written is not None and written.is_on:
-        tls = _tls(path, written)
+        tls = _tls(path, written, make)
         if written.client_auth_type in VERIFIED and not (written.client_ca or written.client_ca_file):
             warnings.append(
                 f"{path}: client_auth_type {written.client_auth_type} without client_ca_file: every "
@@ -308,7 +312,7 @@ def load(path: str) -> WebConfig:
     )
 
 
-def _tls(path: str, written: _Tls) -> WebTls:
+def _tls(path: str, written: _Tls, make: Making) -> WebTls:
     """
     Return the TLS that a configuration describes. Raises ConfigError.
     """
@@ -339,7 +343,7 @@ def _tls(path: str, written: _Tls) -> WebTls:
             written.prefer_server_cipher_suites,
             tuple(_CURVES[one] for one in written.curve_preferences),
         )
-        made = context(choice, names)
+        made = make(choice, names)
     except TlsError as error:
         raise ConfigError([ConfigFault(path, 0, "tls_server_config", str(error))]) from None
     sans = written.client_allowed_sans

@@ -10,6 +10,7 @@ from exporter.config.web_config import WebConfig, load
 from exporter.model.observation import Certificate
 from exporter.pki.certificates import UNREADABLE, parse_pem
 from exporter.report.times import ago, date
+from exporter.server.port_tls import context
 
 
 def load_at(path: str, now: float) -> WebConfig:
@@ -17,7 +18,7 @@ def load_at(path: str, now: float) -> WebConfig:
     Read a web configuration, with a warning where its certificate has expired at `now` (seconds since the
     epoch). Raises ConfigError.
     """
-    config = load(path)
+    config = load(path, context)
     if config.tls is None:
         return config
     parsed = parse_pem(config.tls.pem)

@@ -51,7 +51,9 @@ def _zone(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     At the usual rate, from the reload that names the zone until its names are targets.
     """
     port, directory = free_port(), nginx.directory / "bind"
-    records = "@ NS ns.elsewhere.example.\n" + "".join(f"host-{number} A 127.0.0.1\n" for number in range(sizes.fleet))
+    records = "@ NS ns.elsewhere.example.\n" + "".join(
+        f"host-{number} A 127.0.0.1\n" for number in range(sizes.fleet)
+    )
     targets = [f"tls://{one}" for one in dict.fromkeys(nginx.endpoints(SCRAPED))]
     with name_server(directory, "127.0.0.1", port, [Zone("bench.example", records)]):
         settings = {"name": "bench.example", "server": f"127.0.0.1:{port}", "ports": [nginx.port]}

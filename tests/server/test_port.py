@@ -29,6 +29,7 @@ from exporter.config.web_config import CIPHERS, HEADERS, load
 from exporter.demo.minter import Minted, root
 from exporter.net.pools import PoolFullError
 from exporter.server.port import WAITING_EACH, Port, Rate
+from exporter.server.port_tls import context
 from exporter.yaml_lines import ConfigError
 from tests.support.certificates import DAY, write_pair
 from tests.support.processes import wait_until
@@ -585,7 +586,7 @@ def test_faults_are_told_with_their_place(files: Files, text: str, words: str) -
     """
     files.web.write_text(text + "\n", encoding="utf-8")
     with pytest.raises(ConfigError) as error:
-        load(str(files.web))
+        load(str(files.web), context)
     assert words in str(error.value)
     assert str(files.web) in str(error.value)
     assert "secret" not in str(error.value)
@@ -597,7 +598,7 @@ def test_the_example_of_the_manual_is_good(files: Files) -> None:
     """
     (block,) = (one for one in fenced("yaml") if "tls_server_config" in one)
     files.web.write_text(block, encoding="utf-8")
-    config = load(str(files.web))
+    config = load(str(files.web), context)
     assert config.tls is not None
     assert (list(config.users), config.warnings) == (["prometheus"], ())
 
@@ -632,7 +633,7 @@ def test_versions_and_suites_are_those_that_are_named(files: Files) -> None:
             "headers": {name: (*some, "")[0] for name, some in HEADERS.items()},
         },
     )
-    config = load(str(files.web))
+    config = load(str(files.web), context)
     assert config.tls is not None
     assert config.tls.context.maximum_version is ssl.TLSVersion.TLSv1_2
     offered = {one["name"] for one in config.tls.context.get_ciphers() if one["protocol"] != "TLSv1.3"}
@@ -641,7 +642,7 @@ def test_versions_and_suites_are_those_that_are_named(files: Files) -> None:
     assert config.headers == {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "deny"}
     # Of TLS 1.3 alone: nothing older is spoken.
     files.write_web(tls={"cipher_suites": ["TLS_AES_128_GCM_SHA256"]})
-    config = load(str(files.web))
+    config = load(str(files.web), context)
     assert config.tls is not None
     assert config.tls.context.minimum_version is ssl.TLSVersion.TLSv1_3
 
@@ -651,14 +652,14 @@ def agreed(files: Files, tls: dict[str, Any], suites: str, curves: str) -> tuple
     Suite and curve of a handshake of TLS 1.2 with a client that prefers these, without a network.
     """
     files.write_web(tls={"max_version": "TLS12", **tls})
-    config = load(str(files.web))
+    config = load(str(files.web), context)
     assert config.tls is not None
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = config.tls.context.wrap_bio(to_server, to_client, server_side=True)
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_cipher_list(suites.encode())
-    assert _lib.SSL_CTX_set1_curves_list(context._context, curves.encode()) == 1
-    client = SSL.Connection(context, None)
+    theirs = SSL.Context(SSL.TLS_METHOD)
+    theirs.set_cipher_list(suites.encode())
+    assert _lib.SSL_CTX_set1_curves_list(theirs._context, curves.encode()) == 1
+    client = SSL.Connection(theirs, None)
     client.set_connect_state()
     done = 0
     for _ in range(6):

@@ -1,11 +1,12 @@
 """
 The calls of OpenSSL beyond pyOpenSSL's public ones, and the contexts for handshakes.
 
-The only module but for one call of the port (`config.web_tls`) that uses what is private in pyOpenSSL, where
-it has no public call, or one that costs a handshake several microseconds. pyproject.toml keeps its version
-within what tests/probes/tls/test_openssl.py has tried.
+The only module that uses what is private in pyOpenSSL, where it has no public call, or one that costs a
+handshake several microseconds. pyproject.toml keeps its version within what
+tests/probes/tls/test_openssl.py has tried.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal
@@ -229,9 +230,16 @@ def context(
     return made
 
 
+def prefer_curves(context: SSL.Context, curves: Sequence[str]) -> None:
+    """
+    Let a context offer or take these curves only (OpenSSL's names), in this order.
+    """
+    _check(_lib.SSL_CTX_set1_curves_list(context._context, ":".join(curves).encode("ascii")))  # noqa: SLF001
+
+
 def _check(result: int) -> None:
     if result != 1:
-        raise AssertionError("the TLS library refused a list of names that this module holds")
+        raise AssertionError("the TLS library refused a list of names that this program holds")
 
 
 def clear_errors() -> None:
