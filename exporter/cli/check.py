@@ -289,7 +289,7 @@ def print_table(
     if len(shown) < len(found):
         summary += f" ({len(found) - len(shown)} of them not shown)"
     if not scrape.complete:
-        summary += f"; not all was looked at in {scrape.timeout:g} s: raise --timeout"
+        summary += f"; not all was probed in {scrape.timeout:g} s: raise --timeout"
     out = terminal(stream)
     if out is None:
         lines = [_cells(one.row, line, now) for one in shown for line in one.lines]

@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
         # The CSV and the plain list have no place for this.
         sys.stderr.writelines(f"{line}\n" for line in unseen(foretold))
     if not scrape.complete:
-        warn("forecast", f"not all was looked at in {options.timeout:g} s: raise --timeout")
+        warn("forecast", f"not all was probed in {options.timeout:g} s: raise --timeout")
     # What was not seen may be what fires first: a script must not take this for the whole.
     unknown = [row for row in scrape.endpoints if _unchecked(row)]
     for row in unknown[:UNCHECKED_LINES]:

@@ -187,7 +187,7 @@ async def look(
 async def _show_progress(
     watch: Monitor, scrape: "asyncio.Future[Scrape]", count: int, console: Console
 ) -> None:
-    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TextColumn("targets"))
+    columns = (TextColumn("probing"), BarColumn(), MofNCompleteColumn(), TextColumn("targets"))
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=count)
         while not scrape.done():

@@ -177,7 +177,7 @@ def test_a_look_that_ran_out_of_time_is_said() -> None:
     """
     stream = io.StringIO()
     check.print_table(Inventory(replace(scrape(mixed()), complete=False)), NOW, stream)
-    assert stream.getvalue().endswith("; not all was looked at in 9.5 s: raise --timeout\n")
+    assert stream.getvalue().endswith("; not all was probed in 9.5 s: raise --timeout\n")
 
 
 def hostile() -> Scene:

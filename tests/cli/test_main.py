@@ -841,7 +841,7 @@ def test_a_forecast_that_ran_out_of_time_says_so(capsys: pytest.CaptureFixture[s
         urls = [f"tls://127.0.{number // 200}.{number % 200 + 1}:{port}" for number in range(CONCURRENCY + 1)]
         status, _, errors = forecast(capsys, *urls, "--timeout=1")
     assert status == 3
-    assert errors == "expiry-exporter forecast: not all was looked at in 1 s: raise --timeout\n"
+    assert errors == "expiry-exporter forecast: not all was probed in 1 s: raise --timeout\n"
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_without_targets_the_page_says_what_to_do() -> None:
     assert "targets: - https://www.example.com" in html.one("pre").text
     assert html.all("table") == []
     assert html.all("form") == []
-    assert "It looks whenever /metrics is scraped." in html.one("p", class_="asof").text
+    assert "Each scrape of /metrics probes again." in html.one("p", class_="asof").text
 
 
 def test_a_row_says_what_is_wrong_and_what_to_do() -> None:
@@ -126,7 +126,7 @@ def test_a_row_says_what_is_wrong_and_what_to_do() -> None:
     assert html.one("h1").text == "1 critical, 1 unknown, 1 warning"
     assert html.one("title").text == "1 critical, 1 unknown, 1 warning: expiry-exporter"
     assert html.one("p", class_="asof").text == (
-        "3 endpoints of 3 targets, looked at 12 s ago. Scraped every 1 min, the next look is due in 48 s."
+        "3 endpoints of 3 targets, probed 12 s ago. Scraped every 1 min, the next probe is due in 48 s."
     )
 
 
@@ -286,9 +286,9 @@ def test_all_well_is_said() -> None:
 @pytest.mark.parametrize(
     ("since", "said"),
     [
-        (59.0, "the next look is due in 1 s."),
-        (60.0, "the next look is due now."),
-        (119.0, "the next look is due now."),
+        (59.0, "the next probe is due in 1 s."),
+        (60.0, "the next probe is due now."),
+        (119.0, "the next probe is due now."),
         (121.0, "Nobody has scraped /metrics for 2 min, though it was scraped every 1 min before"),
     ],
 )
@@ -310,11 +310,11 @@ def test_trouble_of_the_exporter_itself_is_told_first() -> None:
         .see(made(name="b"), failed(Reason.DNS_TIMEOUT))
     )
     (said,) = page(two).all("p", class_="notice")
-    assert said.text.startswith("Every single look failed.")
+    assert said.text.startswith("Every single probe failed.")
     fine = Scene().see(made(name="a"), seen(facts(certificate())))
     assert page(fine).all("p", class_="notice") == []
     (said,) = page(fine, complete=False).all("p", class_="notice")
-    assert said.text.startswith("The last look was cut off after 9.5 s")
+    assert said.text.startswith("The last scrape was cut off after 9.5 s")
     (said,) = page(fine, load_succeeded=False).all("p", class_="notice")
     assert said.text.startswith("The configuration on disk can't be used")
 
@@ -583,14 +583,14 @@ def test_a_target_page_says_how_the_look_went() -> None:
         return target_page(scene, name).one("section").all("p", class_="asof")[0].text
 
     assert said("held") == (
-        "The last look took 1.000 s and failed. What follows was last seen 1 min ago, 2027-01-15 07:58 UTC . "
+        "The last probe took 1.000 s and failed. What follows was last seen 1 min ago, 2027-01-15 07:58 UTC . "
         "TLSv1.3, TLS_AES_128_GCM_SHA256."
     )
-    assert said("never") == "The last look took 1.000 s and failed. Nothing was ever seen here."
+    assert said("never") == "The last probe took 1.000 s and failed. Nothing was ever seen here."
     assert "showed its certificate, then ended the conversation" in said("turned away")
     found = facts_of(target_page(scene, "held").one("dl", class_="card"))
     assert found["Left out"] == "1 address 2001:db8::1: no route"
-    assert found["Looked at"].startswith("12 s ago. Scraped every 1 min")
+    assert found["Last probe"].startswith("12 s ago. Scraped every 1 min")
     assert "Left out" not in facts_of(target_page(scene, "never").one("dl", class_="card"))
 
 
@@ -976,7 +976,7 @@ def test_what_nobody_watches_has_a_page() -> None:
     fleet = Inventory(scrape(half_watched()))
     html = read(unwatched.render(fleet, Situation(NOW, MINUTELY), "./", "?v=1", sharded=False))
     assert html.one("p", class_="asof").text == (
-        "3 names without a target, and 1 stored certificate that no server presents. Looked at 12 s ago."
+        "3 names without a target, and 1 stored certificate that no server presents. As of 12 s ago."
     )
     found = [
         [[cell.text for cell in row.all("td")][:2] for row in body.all("tr")] for body in html.all("tbody")

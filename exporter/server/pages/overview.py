@@ -102,7 +102,7 @@ def as_of(inventory: Inventory, situation: Situation) -> Markup:
     return element(
         "p",
         f"{counted(len(scrape.endpoints), 'endpoint')} of {counted(len(scrape.targets), 'target')}, "
-        f"looked at {ago(situation.now - scrape.at)}. ",
+        f"probed {ago(situation.now - scrape.at)}. ",
         next_sweep(situation),
         class_="asof",
     )
@@ -114,7 +114,7 @@ def next_sweep(situation: Situation) -> str:
     """
     rhythm = situation.rhythm
     if rhythm is None:
-        return "It looks whenever /metrics is scraped."
+        return "Each scrape of /metrics probes again."
     late = situation.now - rhythm.next
     if late > rhythm.every:
         return (
@@ -122,7 +122,7 @@ def next_sweep(situation: Situation) -> str:
             f"every {span(rhythm.every)} before: is Prometheus up?"
         )
     when = f"in {span(-late)}" if late < 0 else "now"
-    return f"Scraped every {span(rhythm.every)}, the next look is due {when}."
+    return f"Scraped every {span(rhythm.every)}, the next probe is due {when}."
 
 
 def notices(inventory: Inventory, situation: Situation) -> Child:
@@ -139,12 +139,12 @@ def notices(inventory: Inventory, situation: Situation) -> Child:
     # Mostly it is known with the first one: not `failures`, which counts them all.
     if len(scrape.endpoints) > 1 and all(_failed(one) for one in scrape.endpoints):
         found.append(
-            "Every single look failed. Suspect this exporter's own host first: its network, its resolver, "
+            "Every single probe failed. Suspect this exporter's own host first: its network, its resolver, "
             "its firewall."
         )
     elif not scrape.complete:
         found.append(
-            f"The last look was cut off after {scrape.timeout:.1f} s, when Prometheus would have given up. "
+            f"The last scrape was cut off after {scrape.timeout:.1f} s, when Prometheus would have given up. "
             "Endpoints not reached by then say `timeout`: raise `scrape_timeout`, or share the targets among "
             "several exporters."
         )

@@ -60,7 +60,7 @@ def render(
 def _about(target: Target, left_out: list[Markup], query: str, root: str) -> Markup:
     configured = target.configured
     return terms(
-        ("Looks at", foreign(target.url.shown)),
+        ("Probes", foreign(target.url.shown)),
         ("Expects", ("a certificate for ", foreign(target.expected_name)) if target.url.port else None),
         ("Policy", target.policy.name),
         ("Comes from", found_by(target) if configured else "whoever asked: it is not configured"),

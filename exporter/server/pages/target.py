@@ -92,19 +92,19 @@ def _about(inventory: Inventory, of: TargetRow, situation: Situation, root: str)
     target = of.target
     query = urlencode({"target": target.name}, errors="replace")
     rows: list[tuple[str, Child]] = [
-        ("Looks at", foreign(target.url.shown)),
+        ("Probes", foreign(target.url.shown)),
         # Files and domains are not verified by the name of a server.
         ("Expects", ("a certificate for ", foreign(target.expected_name)) if target.url.port else None),
         ("Comes from", found_by(target)),
         ("Renewal", f"by the policy {target.policy.name}"),
         ("Labels", label_links(root, target.labels)),
-        ("Looked at", (f"{ago(situation.now - inventory.scrape.at)}. ", next_sweep(situation))),
+        ("Last probe", (f"{ago(situation.now - inventory.scrape.at)}. ", next_sweep(situation))),
         ("Left out", _left_out(inventory, of)),
         (
             "More",
             element(
                 "ul",
-                element("li", link(f"{root}probe?debug=true&{query}", "Look now, step by step")),
+                element("li", link(f"{root}probe?debug=true&{query}", "Probe now, step by step")),
                 element("li", link(f"{root}calendar.ics?{query}", "Calendar")),
                 element("li", link(f"{root}api/v1/items?{query}", "JSON")),
                 class_="inline",
@@ -162,7 +162,7 @@ def _first_to_end(judged: tuple[JudgedItem, ...]) -> list[JudgedItem]:
 
 def _last_probe(entry: Entry, now: float) -> Markup:
     held = entry.row.held
-    took = f"The last look took {held.duration:.3f} s"
+    took = f"The last probe took {held.duration:.3f} s"
     if not isinstance(held.observation, Failed):
         words: Child = f"{took} and saw everything."
     elif held.seen_at is None:

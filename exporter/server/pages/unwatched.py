@@ -26,7 +26,7 @@ def render(inventory: Inventory, situation: Situation, root: str, versions: str,
             "div",
             element("h1", "Not watched"),
             element(
-                "p", _sum(inventory), f" Looked at {ago(situation.now - inventory.scrape.at)}.", class_="asof"
+                "p", _sum(inventory), f" As of {ago(situation.now - inventory.scrape.at)}.", class_="asof"
             ),
             _notice(found, sharded=sharded),
             id="state",

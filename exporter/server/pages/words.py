@@ -140,7 +140,7 @@ def finding(found: Finding, newer: Place | None, root: str, told: Told) -> Marku
 
 def _whole(text: str) -> Child:
     """
-    Return a text whose dates and URLs are not broken at the end of a line.
+    Return a text whose dates, times and URLs are not broken at the end of a line.
     """
     parts = _UNBROKEN.split(text)
     if len(parts) == 1:
@@ -148,7 +148,10 @@ def _whole(text: str) -> Child:
     return [element("span", part, class_="nowrap") if odd % 2 else part for odd, part in enumerate(parts)]
 
 
-_UNBROKEN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)? UTC|https?://[^\s,;]{1,40}(?![^\s,;]))")
+_UNBROKEN = re.compile(
+    r"(\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)? UTC|\d+ d \d+ h|\d+ h \d+ min"
+    r"|https?://[^\s,;]{1,40}(?![^\s,;]))"
+)
 
 
 def fitting(text: str, longest: int, *classes: str) -> str | None:
