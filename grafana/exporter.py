@@ -122,7 +122,7 @@ def budget() -> stat.Panel:
         "ExpirySweepIncomplete",
         unit="percentunit",
         decimals=0,
-        colours=panels.steps(panels.FINE, (0.8, panels.WARNING), (1, panels.CRITICAL)),
+        colours=panels.steps(panels.QUIET, (0.8, panels.WARNING), (1, panels.CRITICAL)),
     )
 
 
@@ -156,7 +156,7 @@ def failing() -> stat.Panel:
         unit="percentunit",
         decimals=0,
         no_value="no endpoints",
-        colours=panels.steps(panels.FINE, (0.05, panels.WARNING), (0.5, panels.CRITICAL)),
+        colours=panels.steps(panels.QUIET, (0.05, panels.WARNING), (0.5, panels.CRITICAL)),
     )
 
 
@@ -201,7 +201,7 @@ def clock() -> stat.Panel:
         "ExpiryClockSkew",
         unit="s",
         decimals=0,
-        colours=panels.steps(panels.FINE, (60, panels.WARNING)),
+        colours=panels.steps(panels.QUIET, (60, panels.WARNING)),
     )
 
 

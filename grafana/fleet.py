@@ -263,14 +263,13 @@ def urgent() -> table.Panel:
                 },
             ),
             Column("Value #D", "Targets", unit="short", width=80),
-            Column("item", "Item", width=75),
-            Column("kind", "Kind", words=KINDS, width=125),
-            Column("cause", "Cause", width=290),
+            Column("item", "Item", width=95),
+            Column("cause", "Cause", width=270),
             Column("owner", "Owner", width=95, heading="${label}"),
             Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
         ],
         sorted_by=[("Severity", False), ("Days left", False)],
-        hidden=["same", "where", "advice", "Value #E"],
+        hidden=["same", "kind", "where", "advice", "Value #E"],
         no_value="Nothing needs a person.",
     )
 
@@ -322,14 +321,14 @@ def certificates() -> table.Panel:
     """
     Table of all certificates and other items; what expires first stands at the top.
     """
-    who = "fingerprint_sha256, subject, issuer, key, kind, place"
+    who = "fingerprint_sha256, subject, issuer, key, kind"
 
     def near(kinds: str) -> str:
         return f"({of(families.NOT_AFTER, OWN, kinds)} < time() + 86400 * $within)"
 
     certified = near(none_of("kind", BARE))
     shown = f"{of(families.CERTIFICATE, NOT_ABOVE)} * on ({ITEM}) group_left (kind) {certified}"
-    bare = f'label_join({near(one_of("kind", BARE))}, "place", " ", "target", "item")'
+    bare = f'label_join({near(one_of("kind", BARE))}, "subject", " ", "target", "item")'
     found = chosen(f"{shown} or {bare}")
     ends = f"bottomk({CERTIFICATES}, min by ({who}) ({found}))"
     where = f"count by ({who}) (count by ({who}, target) ({found}))"
@@ -337,8 +336,9 @@ def certificates() -> table.Panel:
         Place(
             "Certificates and other items by days left",
             "Everything that expires within the days chosen above, whether something is wrong with it or not;"
-            " a certificate on many targets is one row. The colours only show how much time is left: what"
-            " needs a person stands in the table above.",
+            " a certificate on many targets is one row; what is no certificate has its target and item as"
+            " subject. The colours only show how much time is left: what needs a person stands in the table"
+            " above.",
             15,
             12,
         ),
@@ -351,10 +351,9 @@ def certificates() -> table.Panel:
             Column("Value #B", "Expires", unit=panels.DATE, width=140),
             Column("subject", "Subject", wrapped=True),
             Column("Value #C", "Targets", unit="short", width=80),
-            Column("issuer", "Issuer", wrapped=True),
+            Column("issuer", "Issuer", wrapped=True, width=170),
             Column("key", "Key", width=95),
-            Column("kind", "Kind", words=KINDS, width=150),
-            Column("place", "Without a certificate", width=170),
+            Column("kind", "Kind", words=KINDS, width=140),
             Column("fingerprint_sha256", "SHA-256", width=105),
         ],
         sorted_by=[("Days left", False)],

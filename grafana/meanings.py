@@ -40,7 +40,7 @@ SEVERITIES = panels.words(
     {
         Severity.CRITICAL: Word("critical", panels.CRITICAL),
         Severity.WARNING: Word("warning", panels.WARNING),
-        NOTHING: Word("OK", panels.FINE),
+        NOTHING: Word("OK", panels.QUIET),
     }
 )
 
@@ -50,7 +50,7 @@ WORST = panels.words(
         for problem, text in _PROBLEMS.items()
         for severity, colour in ((Severity.CRITICAL, panels.CRITICAL), (Severity.WARNING, panels.WARNING))
     }
-    | {NOTHING: Word("nothing is wrong", panels.FINE)}
+    | {NOTHING: Word("nothing is wrong", panels.QUIET)}
 )
 """A problem with its severity as colour."""
 
@@ -90,4 +90,4 @@ HEALTH = panels.words(
 )
 """2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""
 
-YES = panels.words({"1": Word("yes", panels.FINE), "0": Word("NO", panels.CRITICAL)})
+YES = panels.words({"1": Word("yes", panels.QUIET), "0": Word("NO", panels.CRITICAL)})

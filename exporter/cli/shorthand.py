@@ -44,16 +44,16 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
         return text, ""
     scheme, separator, rest = text.partition("://")
     if separator:
-        place, slash, path = rest.partition("/")
+        place, path = _divided(rest)
         known = SCHEMES.get(scheme.lower())
-        if known is not None and known.form is Form.HOST and slash and path:
+        if known is not None and known.form is Form.HOST and place and path:
             return f"{scheme}://{place}", f"{text}: {IGNORED}"
         return text, ""
     path_of_file = Path(text).expanduser()
     if path_of_file.exists() or is_path(text):
         pattern = "/**" if path_of_file.is_dir() else ""
         return f"file://{quote(os.fsencode(path_of_file.absolute()))}{pattern}", ""
-    place, _, path = text.partition("/")
+    place, path = _divided(text)
     # What has another scheme gets a message of its own.
     if ("/" in text and "." not in place) or text.partition(":")[0].lower() in SCHEMES:
         return text, ""
@@ -63,6 +63,14 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if path:
         return url, f"{text}: {IGNORED}"
     return url, ""
+
+
+def _divided(text: str) -> tuple[str, str]:
+    """
+    Return the host, with its port, and what follows it.
+    """
+    place, *rest = re.split("[/?#]", text, maxsplit=1)
+    return place, "".join(rest)
 
 
 def taken_for_host(text: str, url: str, names: Collection[str], file: str | None) -> str:

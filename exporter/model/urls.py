@@ -117,9 +117,13 @@ ALL_SCHEMES = "`expiry-exporter check --help` lists every scheme"
 
 
 _OTHER_NAMES = {
-    "k8s": "kubernetes",
-    "mariadb": "mysql",
     "http": "https",
+    "http3": "h3",
+    "k8s": "kubernetes",
+    "kafka": "tls",
+    "mariadb": "mysql",
+    "mqtt": "tls",
+    "mqtts": "tls",
     "postgresql": "postgres",
     "rdap": "domain",
     "redis": "rediss",
@@ -235,7 +239,7 @@ def parse_url(text: str) -> Url:
         raise TargetError(f"{text!r} is not a URL: it has a space or an unprintable character in it")
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
-    if not separator or (scheme not in SCHEMES and not rest.startswith("//")):
+    if not separator or not scheme or (scheme not in SCHEMES and not rest.startswith("//")):
         raise TargetError(f"{text!r} has no scheme: {_with_scheme(text)} {ALL_SCHEMES}")
     if scheme not in SCHEMES:
         raise TargetError(f"scheme {scheme!r} is not known: {closest_scheme(scheme)}")
@@ -284,7 +288,8 @@ def closest_scheme(unknown: str) -> str:
     """
     Return the end of a message about an unknown scheme: the closest one, and where all are listed.
     """
-    return closest(_OTHER_NAMES.get(unknown, unknown), SCHEMES, listed=ALL_SCHEMES)
+    word = unknown.removesuffix("+starttls")
+    return closest(_OTHER_NAMES.get(word, word), SCHEMES, listed=ALL_SCHEMES)
 
 
 def _with_scheme(text: str) -> str:
@@ -295,12 +300,15 @@ def _with_scheme(text: str) -> str:
     if slashes and scheme.lower() in SCHEMES:
         return f"a colon is missing, write {scheme.lower()}://{rest}."
     name, colon, rest = text.partition(":")
+    inner, separator, place = rest.partition("://")
+    word = _OTHER_NAMES.get(inner.lower(), inner.lower())
+    if separator and word != inner.lower():
+        return f"write {word}://{place.partition('/')[0]}."
     inner, separator, _ = rest.partition(":")
     if separator and inner.lower() in SCHEMES:
         # As `url:https://…` stands in a list of a configuration, where YAML wants the space.
         key = " (where `url` is a key, a space is missing behind its colon)" if name == "url" else ""
         return f"write {rest}{key}."
-    word = _OTHER_NAMES.get(inner.lower(), inner.lower())
     if not separator and word in SCHEMES and SCHEMES[word].form is Form.HOST and url_of_host(name):
         return f"write {word}://{name}{_port_to_add(f'{word}://{name}')}."
     near = difflib.get_close_matches(name.lower(), SCHEMES, n=1, cutoff=0.8) if colon else []
@@ -308,12 +316,22 @@ def _with_scheme(text: str) -> str:
         return f"did you mean {near[0]}:{rest}?"
     if near:
         return f"did you mean {near[0]}://{rest.lstrip('/')}?"
-    if is_path(text):
+    place, slash, _ = text.removeprefix(":").lstrip("/").partition("/")
+    if is_path(text) or (slash and re.fullmatch(r"[\w-]+", place)):
         return f"{_whole_path(text)}."
-    host = url_of_host(text.lstrip("/").partition("/")[0])
+    host = url_of_host(place)
     if host is None:
-        return "a URL begins with one, such as https://www.example.com."
+        return _no_host(place) or "a URL begins with one, such as https://www.example.com."
     return f"write {host}{_port_to_add(host)}, or another scheme."
+
+
+def _no_host(place: str) -> str:
+    """
+    Return advice for what is no host, if it is a kind of mistake; else empty.
+    """
+    if "*" in place:
+        return "a pattern is no host, name each host (`expiry-exporter discover` finds some)."
+    return "write each target by itself." if "," in place else ""
 
 
 def _port_to_add(url: str) -> str:
@@ -382,6 +400,9 @@ def _name(rest: str, scheme: str) -> str:
     """
     Parse the domain name of `scheme:name`. Raises TargetError.
     """
+    if "://" in rest:
+        _, _, place = rest.partition("://")
+        raise TargetError(f"{scheme}: takes a name alone: write {scheme}:{re.split('[/:]', place)[0]}")
     host = normal_host(rest.removeprefix("//"))
     if parse_ip(host) is not None:
         raise TargetError(f"{scheme}: takes a domain name, not an address: {host}")
@@ -428,7 +449,8 @@ def _network_url(text: str, scheme: str) -> Url:
     except ValueError:
         raise TargetError(f"{text!r} is not a URL: {_port_fault(text)}") from None
     if not parts.hostname:
-        raise TargetError(f"{text!r} names no host")
+        file = f": for a file, write file://{parts.path}" if len(parts.path) > 1 and not parts.netloc else ""
+        raise TargetError(f"{text!r} names no host{file}")
     path = ""
     if SCHEMES[scheme].form is Form.WEB:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -442,6 +464,8 @@ def _network_url(text: str, scheme: str) -> Url:
     if port == 0:
         raise TargetError("port 0 can't be connected to: ports are 1 to 65535")
     # RFC 6874 section 2: in a URL the '%' before an address's zone is written %25.
+    if "*" in parts.hostname or "," in parts.hostname:
+        raise TargetError(f"{parts.hostname!r} is not a host name: {_no_host(parts.hostname).rstrip('.')}")
     host = normal_host(parts.hostname.replace("%25", "%", 1))
     if "[" in parts.netloc and not (":" in host and _BRACKETS.fullmatch(parts.netloc)):
         raise TargetError(f"{text!r} is not a URL: only an IPv6 address stands in brackets")

@@ -28,6 +28,7 @@ from exporter.cli.shorthand import IGNORED, UNNAMED, meant, named, taken_for_hos
         ("domain:example.com", "domain:example.com"),
         ("", ""),
         ("http://example.com/path", "http://example.com/path"),
+        ("https:///etc/ssl/web.pem", "https:///etc/ssl/web.pem"),
         ("no host", "no host"),
         # A slash alone is no path.
         ("www.example.com/", "https://www.example.com"),
@@ -46,6 +47,8 @@ def test_a_host_is_completed_by_its_port(text: str, url: str) -> None:
         ("https://example.com/a/path?q", "https://example.com"),
         ("https://example.com:8443/a", "https://example.com:8443"),
         ("example.com/a/path", "https://example.com"),
+        ("https://example.com?a=b", "https://example.com"),
+        ("example.com/#top", "https://example.com"),
         ("example.com:8443/a", "tls://example.com:8443"),
     ],
 )

@@ -100,6 +100,7 @@ LISTED = "`expiry-exporter check --help` lists every scheme"
 OTHER = f"or another scheme. {LISTED}"
 WHOLE = "write the whole path of a file, file:///DIRECTORY/certs/web.pem"
 BEGIN = f"a URL begins with one, such as https://www.example.com. {LISTED}"
+PATTERN = "a pattern is no host, name each host (`expiry-exporter discover` finds some)"
 PORTS = "is not a port: ports are numbers from 1 to 65535"
 BAD_URLS = {
     "": f"'' has no scheme: {BEGIN}",
@@ -123,13 +124,24 @@ BAD_URLS = {
     "../certs/web.pem": f"'../certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
     "~/certs/web.pem": f"'~/certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
     "web.pem": f"'web.pem' has no scheme: {WHOLE.replace('certs/', '')}. {LISTED}",
-    "*.example.com": f"'*.example.com' has no scheme: {BEGIN}",
+    "*.example.com": f"'*.example.com' has no scheme: {PATTERN}. {LISTED}",
+    "a.example,b.example": (f"'a.example,b.example' has no scheme: write each target by itself. {LISTED}"),
+    "secret/prod/tls": (
+        "'secret/prod/tls' has no scheme: write the whole path of a file, file:///DIRECTORY/secret/prod/tls. "
+        + LISTED
+    ),
+    ":443": f"':443' has no scheme: {BEGIN}",
+    "://a.example": f"'://a.example' has no scheme: write https://a.example, {OTHER}",
+    "http3://a.example": f"scheme 'http3' is not known: did you mean 'h3'? {LISTED}",
+    "mqtts://a.example": f"scheme 'mqtts' is not known: did you mean 'tls'? {LISTED}",
+    "smtp+starttls://a": f"scheme 'smtp+starttls' is not known: did you mean 'smtp'? {LISTED}",
+    "domain:https://a.example/b": "domain: takes a name alone: write domain:a.example",
     "jdbc:mysql://a": f"'jdbc:mysql://a' has no scheme: write mysql://a. {LISTED}",
     "a.example:https": f"'a.example:https' has no scheme: write https://a.example. {LISTED}",
     "a.example:http": f"'a.example:http' has no scheme: write https://a.example. {LISTED}",
     "a.example:tls": f"'a.example:tls' has no scheme: write tls://a.example:PORT. {LISTED}",
     "https:://a.example": "'https:://a.example' is not a URL: write https://a.example",
-    "jdbc:postgresql://a": f"'jdbc:postgresql://a' has no scheme: {BEGIN}",
+    "jdbc:postgresql://a:1/b": f"'jdbc:postgresql://a:1/b' has no scheme: write postgres://a:1. {LISTED}",
     "a.example:": f"'a.example:' has no scheme: {BEGIN}",
     "C:\\web.txt": f"'C:\\\\web.txt' has no scheme: {BEGIN}",
     "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {WHOLE}",
@@ -146,11 +158,10 @@ BAD_URLS = {
     # Nearest in spelling would be `ftp`, and nothing
     "tcp://a.example:1": f"scheme 'tcp' is not known: did you mean 'tls'? {LISTED}",
     "whois://a.example": f"scheme 'whois' is not known: did you mean 'domain'? {LISTED}",
-    "://a.example": f"scheme '' is not known: {LISTED}",
     # No host
     "https://": "'https://' names no host",
     "https:///": "'https:///' names no host",
-    "https:///path": "'https:///path' names no host",
+    "https:///path": "'https:///path' names no host: for a file, write file:///path",
     "https://:443": "'https://:443' names no host",
     # Ports
     "tls://a.example": "'tls://a.example' names no port: write tls://a.example:PORT",
@@ -191,9 +202,9 @@ BAD_URLS = {
     "https://a..b": "'a..b' is not a host name",
     "https://-a.example": "'-a.example' is not a host name",
     "https://a-.example": "'a-.example' is not a host name",
-    "https://*.example": "'*.example' is not a host name",
+    "https://*.example": f"'*.example' is not a host name: {PATTERN}",
     "https://a%41.example": "'a%41.example' is not a host name",
-    "https://a,b": "'a,b' is not a host name",
+    "https://a,b": "'a,b' is not a host name: write each target by itself",
     f"https://{'a' * 64}.example": f"'{'a' * 64}.example' is not a host name",
     f"https://{'a.' * 126}aa": f"'{'a.' * 126}aa' is not a host name",
     "https://256.0.2.1": "'256.0.2.1' is neither a host name nor a complete IPv4 address",

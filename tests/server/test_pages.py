@@ -583,8 +583,8 @@ def test_a_target_page_says_how_the_look_went() -> None:
         return target_page(scene, name).one("section").all("p", class_="asof")[0].text
 
     assert said("held") == (
-        "The last probe took 1.000 s and failed. What follows was last seen 1 min ago, 2027-01-15 07:58 UTC . "
-        "TLSv1.3, TLS_AES_128_GCM_SHA256."
+        "The last probe took 1.000 s and failed. What follows was last seen 1 min ago, "
+        "2027-01-15 07:58 UTC . TLSv1.3, TLS_AES_128_GCM_SHA256."
     )
     assert said("never") == "The last probe took 1.000 s and failed. Nothing was ever seen here."
     assert "showed its certificate, then ended the conversation" in said("turned away")
