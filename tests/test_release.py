@@ -80,7 +80,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     directory = tmp_path_factory.mktemp("release")
     done = subprocess.run(
-        [REPOSITORY / ".github/build", directory], capture_output=True, text=True, timeout=300, check=False
+        [REPOSITORY / ".github/build", directory], capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return directory
@@ -123,6 +123,41 @@ def test_every_library_says_its_licence(release: Path) -> None:
     for name, _, licence, _ in rows:
         assert licence not in {"", "UNKNOWN"}, name
         assert not re.search(r"(^|[^L])GPL|AGPL", licence), (name, licence)
+
+
+def test_the_package_has_the_program_with_its_libraries_and_units(release: Path, tmp_path: Path) -> None:
+    """
+    Where the units expect it, with nothing of the machine that built it, for that Python only.
+    """
+    (package,) = release.glob("expiry-exporter_*.deb")
+    subprocess.run(["dpkg-deb", "--extract", package, tmp_path], check=True, timeout=60)
+    subprocess.run(["dpkg-deb", "--control", package, tmp_path / "control"], check=True, timeout=60)
+    told = (tmp_path / "control/control").read_text("utf-8")
+    this, following = (f"3.{sys.version_info[1] + more}" for more in (0, 1))
+    assert f"Depends: python3 (>= {this}), python3 (<< {following})," in told
+    assert (tmp_path / "control/conffiles").read_text("utf-8").split() == ["/etc/expiry-exporter/expiry.yml"]
+    for script in ("postinst", "prerm", "postrm"):
+        subprocess.run(["sh", "-n", tmp_path / "control" / script], check=True, timeout=60)
+    unit = (tmp_path / "usr/lib/systemd/system/expiry-exporter.service").read_text("utf-8")
+    program = re.search(r"ExecStart=/(\S+)", unit)
+    assert program is not None
+    assert (tmp_path / program[1]).read_text("utf-8").startswith("#!/opt/expiry-exporter/bin/python")
+    assert (tmp_path / "usr/bin/expiry-exporter").readlink() == Path("/") / program[1]
+    inside = tmp_path / "opt/expiry-exporter"
+    built = [path for path in inside.rglob("*") if path.is_file() and b"/image/" in path.read_bytes()[:400]]
+    assert not built
+    # Without the libraries of these tests.
+    libraries = next(inside.glob("lib/python3*/site-packages"))
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "exporter", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(libraries)},
+    )
+    assert done.stdout.startswith(f"expiry-exporter {__version__}"), done.stderr
 
 
 def test_the_sums_fit(release: Path) -> None:

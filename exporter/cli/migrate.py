@@ -43,7 +43,7 @@ examples:
 SOURCES = {
     "blackbox": (blackbox.of_blackbox, "blackbox_exporter's blackbox.yml: its modules"),
     "ssl-exporter": (blackbox.of_ssl_exporter, "ssl_exporter's file: its modules"),
-    "x509": (others.x509, "x509-certificate-exporter: the chart's values, or a file with its arguments"),
+    "x509": (others.x509, "x509-certificate-exporter: the chart's values, its configuration or arguments"),
     "domains": (others.domains, "domain_exporter's file: its domains"),
     "telegraf": (others.telegraf, "telegraf's configuration: inputs.x509_cert"),
 }

@@ -592,6 +592,15 @@ def test_faults_are_told_with_their_place(files: Files, text: str, words: str) -
     assert "secret" not in str(error.value)
 
 
+def test_a_certificate_without_end_is_refused(files: Files) -> None:
+    """
+    A device, by mistake, is not read for ever.
+    """
+    files.write_web(tls={"cert_file": "/dev/zero"})
+    with pytest.raises(ConfigError, match="cert_file /dev/zero: is larger than 1024 KiB"):
+        load(str(files.web))
+
+
 def test_the_example_of_the_manual_is_good(files: Files) -> None:
     """
     With certificates of the names that stand there.
