@@ -274,9 +274,11 @@ def _wires(site: Site, reader: Reader) -> Iterator[Found]:
             why = (
                 f"{', '.join(patterns)} is a wildcard, and its certificate has no name that fits it"
                 if patterns
-                else "it has no name that can be asked for"
+                else "it has no name that can be asked for, nor has its certificate, or that can't be read"
             )
-            reader.note(f"{site.where}: {why}, so what it presents is not looked at")
+            reader.note(
+                f"{site.where}: {why}, so what it presents is not looked at: the source `listening` does"
+            )
     four = {(one.scheme, one.port) for one in site.listens if one.reached_at == "127.0.0.1"}
     for listen in site.listens:
         host = listen.reached_at

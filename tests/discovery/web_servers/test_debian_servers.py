@@ -3,6 +3,7 @@ What the source finds in a configuration is what the server with this configurat
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -275,6 +276,18 @@ def test_postfix(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert files(listing.found) == [f"{directory}/both.pem"]
     assert listing.notes == ()
+
+
+def test_postfix_behind_postscreen(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Port 25 of many mail hosts: no service `smtpd` listens there.
+    """
+    chain = ca.issue("mail", ["mail.example"]).chain
+    start = functools.partial(daemons.postfix, chain, "postscreen_greet_wait = 1s", screened=True)
+    with directory_of(start, monkeypatch) as (directory, ports):
+        listing = listed([str(directory)])
+        shown = presented(listing.found)
+    assert shown == {f"mail.example on 127.0.0.1:{ports['smtp']}": "mail"}
 
 
 def test_dovecot(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
