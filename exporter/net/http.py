@@ -8,15 +8,18 @@ see `Gate`.
 import asyncio
 import errno
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.http_exceptions import ContentEncodingError
 
 from exporter import __version__
 from exporter.model.destinations import Range, host_range, is_this_host, range_of, refusal
@@ -25,6 +28,7 @@ from exporter.model.foreign_text import clean, holds
 from exporter.model.reasons import Reason
 from exporter.model.urls import IPAddress, parse_ip
 from exporter.net.connection import connect_error
+from exporter.net.http_sockets import HttpSocket, Meter
 from exporter.net.resolver import RESOLVE_TIMEOUT, Resolver, has_route
 from exporter.net.web_proxies import WebProxy, environment_proxy
 
@@ -125,6 +129,7 @@ class Gate:
         self._reached: set[Range] = set()
         self._by_proxy = False
         self._refused = ""
+        self.meter = Meter()
 
     def expect(self, url: str, *, by_proxy: bool) -> None:
         """
@@ -132,6 +137,7 @@ class Gate:
         """
         self._by_proxy = by_proxy
         self._refused = ""
+        self.meter.begin(secure=url.startswith("https:"))
         if not by_proxy:
             return
         host = (urlsplit(url).hostname or "").partition("%")[0]
@@ -163,7 +169,10 @@ class Gate:
             ip = ipaddress.ip_address(str(place[0]))
             self._pass(ip)
             self._reached.add(range_of(ip))
-        return socket.socket(family, kind, protocol)
+        made = HttpSocket(family, kind, protocol)
+        made.meter = self.meter
+        self.meter.opened = True
+        return made
 
     def _pass(self, address: IPAddress) -> None:
         if self._judge is not None and (why := self._judge(address)):
@@ -210,7 +219,7 @@ async def download(
     url: str,
     limit: int,
     *,
-    timeout: float | None = TIMEOUT,
+    timeout: float = TIMEOUT,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     trust: ssl.SSLContext | None = None,
@@ -257,6 +266,7 @@ async def download(
                     ssl=(identity if showed else trust) or True,
                     **{**options, "headers": {**said, **options.get("headers", {})}},
                 ) as answer:
+                    gate.meter.content = partial(getattr, answer.content, "total_bytes")
                     if answer.status not in REDIRECTING:
                         content = await _content(answer, limit)
                         retry_after = answer.headers.get("Retry-After")
@@ -273,10 +283,30 @@ async def download(
             reason = Reason.HTTP_FAILED if at != url or forbids is None else Reason.ADDRESS_NOT_ALLOWED
             words = why if reason is Reason.ADDRESS_NOT_ALLOWED else not_followed(why, redirected=at != url)
             raise ProbeError(reason, words) from None
-        if type(error) is TimeoutError and timeout is not None:
-            raise ProbeError(Reason.TIMEOUT, f"{shown(url)} did not answer in {timeout:g} s") from None
+        if gate.meter.exceeded:
+            words = "sends without end, and next to no content: it was left"
+            raise ProbeError(Reason.HTTP_FAILED, f"{shown(at)} {words}") from None
+        if type(error) is TimeoutError:
+            raise _too_late(shown(at), timeout, gate.meter, way) from None
         raise failed(error, shown(at), _secrets(way), authorities, showed=showed) from None
     raise ProbeError(Reason.HTTP_FAILED, f"{shown(url)} leads over more than {REDIRECTS} redirects")
+
+
+def _too_late(who: str, timeout: float, meter: Meter, proxy: WebProxy | None) -> ProbeError:
+    """
+    Return the ProbeError for a request that was not answered in time, with the step that took too long.
+    """
+    seconds = f"in {timeout:.3g} s"
+    if not meter.opened:
+        return ProbeError(Reason.DNS_TIMEOUT, f"the address of {who} was not found {seconds}")
+    if not meter.sent and proxy is not None:
+        return ProbeError(Reason.PROXY_FAILED, f"the proxy to {who} did not answer the connection {seconds}")
+    if not meter.sent:
+        return ProbeError(Reason.CONNECT_TIMEOUT, f"{who} did not answer the connection {seconds}")
+    if not meter.received:
+        return ProbeError(Reason.HTTP_FAILED, f"{who} took the connection and did not answer {seconds}")
+    came = f"{meter.received:,} bytes came"
+    return ProbeError(Reason.HTTP_FAILED, f"{who} did not end its answer {seconds}: {came}")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -338,14 +368,27 @@ def failed(
             return ProbeError(Reason.CONNECT_TIMEOUT, f"{who} did not answer the connection")
         case TimeoutError():
             return ProbeError(Reason.TIMEOUT, f"{who} did not answer in time")
+        case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
+            return ProbeError(Reason.HTTP_FAILED, f"what {who} answers can't be unpacked")
+        case aiohttp.ClientResponseError():
+            # Its status, 400, is the library's own: no server said so.
+            why = "" if secrets is None else clean(_OF_BYTES.split(error.message)[0], WORDS_LIMIT, secrets)
+            words = f"what {who} answers is no proper HTTP{why and f': {why}'}"
+            return ProbeError(Reason.HTTP_FAILED, words)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
             words = f"{who} closed the connection before its answer was whole"
             return ProbeError(Reason.CONNECTION_CLOSED, words)
         case OSError():
             why = error.strerror or type(error).__name__
             return ProbeError(Reason.CONNECTION_RESET, f"the connection to {who} broke: {why}")
-    words = type(error).__name__ if secrets is None else error_words(error, secrets)
-    return ProbeError(Reason.HTTP_FAILED, f"{who} can't be got: {words}")
+    # The library's words may repeat the server's.
+    words = "" if secrets is None else clean(str(error), WORDS_LIMIT, secrets)
+    return ProbeError(Reason.HTTP_FAILED, f"{who} can't be got: {words or type(error).__name__}")
+
+
+_OF_BYTES = re.compile(r":?\s*\n|: (?:b['\"]|bytearray)")
+"""What stands in a message of the library before the bytes that it complains about. They are not repeated: a
+caller of `/probe` must not learn what services say that speak no HTTP."""
 
 
 def certificate_wanted(who: str, words: str, *, showed: bool) -> ProbeError:
@@ -382,16 +425,6 @@ def not_followed(why: str, *, redirected: bool) -> str:
     """
     begin = "a redirect is not followed" if redirected else "it is not asked"
     return f"{begin}: {why}, and who says so is not found there himself"
-
-
-def error_words(error: Exception, secrets: tuple[str, ...] = ()) -> str:
-    """
-    Return the library's words for an error, without `secrets`. They may repeat the server's words.
-    """
-    if isinstance(error, aiohttp.ClientResponseError):
-        # The library's message has the URL with its query in it.
-        return clean(f"{error.status} {error.message}", WORDS_LIMIT, secrets)
-    return clean(str(error), WORDS_LIMIT, secrets) or type(error).__name__
 
 
 def destination(url: str, location: str, secrets: tuple[str, ...] = ()) -> str:

@@ -341,7 +341,7 @@ def test_a_slow_answer_is_given_up(logs: FakeLogs, monkeypatch: pytest.MonkeyPat
     """
     monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.3)
     logs.silent = True
-    assert "did not answer in 0.3 s" in str(failed(settings(logs)))
+    assert "did not end its answer in 0.3 s" in str(failed(settings(logs)))
 
 
 def pages(query: Query) -> tuple[int, Any, dict[str, str]]:

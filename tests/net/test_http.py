@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from exporter.model.errors import ProbeError
+from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.http import ERROR_LIMIT
@@ -20,6 +21,12 @@ from tests.support.web_server import downloaded
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n"
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+PACKED = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\n"
+
+
 def reasons(url: str) -> list[str]:
     """
     Why a look-up and a document at this URL fail.
@@ -27,11 +34,11 @@ def reasons(url: str) -> list[str]:
 
     async def document() -> str:
         async with watching(NOW) as watch:
-            (row,) = await scrape(watch, Target(parse_url(f"pem+{url}"), "document", timeout=0.5))
+            (row,) = await scrape(watch, Target(parse_url(f"pem+{url}"), "document", timeout=1.0))
             return outcome(row)
 
     with pytest.raises(ProbeError) as caught:
-        downloaded(url, timeout=0.5)
+        downloaded(url, timeout=1.0)
     return [str(caught.value.reason), asyncio.run(document())]
 
 
@@ -40,8 +47,10 @@ def reasons(url: str) -> list[str]:
     [
         (misbehaving.close, "connection_closed"),
         (misbehaving.reset, "connection_reset"),
-        (misbehaving.hang, "timeout"),
+        (misbehaving.hang, "http_failed"),
+        (misbehaving.saying(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n12345"), "http_failed"),
         (misbehaving.saying(b"220 hello\r\n\r\n"), "http_failed"),
+        (misbehaving.saying(PACKED + b"Content-Length: 9\r\n\r\nunpacked!"), "http_failed"),
         (misbehaving.saying_goodbye(HEAD + b"only this"), "connection_closed"),
         (misbehaving.flooding(bytes(65536), HEAD), "file_too_large"),
         (misbehaving.flooding(b"X-Header: 1\r\n", b"HTTP/1.1 200 OK\r\n"), "http_failed"),
@@ -54,6 +63,73 @@ def test_what_a_server_does_has_its_reason(answer: Answer, reason: str) -> None:
     """
     with serving(answer) as port:
         assert reasons(f"http://127.0.0.1:{port}/a") == [reason] * 2
+
+
+ENDLESS = {
+    "interim responses": misbehaving.flooding(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "early hints": misbehaving.flooding(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+    "chunks of one byte": misbehaving.flooding(b"1\r\na\r\n", CHUNKED),
+    "an extension of a chunk": misbehaving.flooding(b"a=b;", CHUNKED + b"1;"),
+}
+"""What costs more to read than to send, and is no content."""
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_server_that_never_comes_to_the_point_is_left(name: str) -> None:
+    """
+    Long before the time is over, and it says so.
+    """
+    with serving(ENDLESS[name]) as port, pytest.raises(ProbeError) as caught:
+        downloaded(f"http://127.0.0.1:{port}/a", 20_000_000, timeout=60.0)
+    assert caught.value.reason is Reason.HTTP_FAILED
+    assert "sends without end, and next to no content" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("head", "answered"),
+    [
+        (CHUNKED, b"".join(b"64\r\n" + bytes(100) + b"\r\n" for _ in range(20_000)) + b"0\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n", bytes(2_000_000)),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20 + b"HTTP/1.0 200 OK\r\n\r\n", bytes(2_000_000)),
+    ],
+)
+def test_a_large_answer_in_an_odd_form_is_read(head: bytes, answered: bytes) -> None:
+    """
+    Small chunks and hints are in order, as long as there is content.
+    """
+    with serving(misbehaving.saying_goodbye(head + answered)) as port:
+        got = downloaded(f"http://127.0.0.1:{port}/a", 20_000_000)
+    assert got.body == bytes(2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (misbehaving.hang, "took the connection and did not answer in 0.5 s"),
+        (misbehaving.saying(HEAD + b"only this"), "did not end its answer in 0.5 s: 54 bytes came"),
+        (misbehaving.saying(b"SSH-2.0-secret\r\n\r\n"), "is no proper HTTP: Bad status line"),
+        (misbehaving.saying(CHUNKED + b"secret\r\n"), "is no proper HTTP: Invalid character in chunk size"),
+        (misbehaving.saying(PACKED + b"Content-Length: 9\r\n\r\nunpacked!"), "can't be unpacked"),
+    ],
+)
+def test_what_went_wrong_is_said_in_words(answer: Answer, words: str) -> None:
+    """
+    And what a service says that speaks no HTTP is not repeated, nor a status that nobody sent.
+    """
+    with serving(answer) as port, pytest.raises(ProbeError) as caught:
+        downloaded(f"http://127.0.0.1:{port}/a", timeout=0.5)
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "400" not in str(caught.value)
+
+
+def test_a_host_that_is_down_is_no_web_server_that_is_silent() -> None:
+    """
+    The reason names the step that took too long.
+    """
+    with misbehaving.unanswering() as port, pytest.raises(ProbeError) as caught:
+        downloaded(f"http://127.0.0.1:{port}/a", timeout=0.5)
+    assert caught.value.reason is Reason.CONNECT_TIMEOUT
 
 
 def test_what_is_in_the_way_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

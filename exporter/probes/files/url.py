@@ -42,10 +42,11 @@ async def look(target: Target, _endpoint: Endpoint, dependencies: Dependencies, 
     """
     url = f"{target.url.scheme.partition('+')[2]}://{target.url.authority}{target.url.path}"
     trace.phase = "getting the document"
-    async with asyncio.timeout(target.patience):
-        data, modified = await _get(url, target, dependencies, trace)
-        trace.note("%s bytes", len(data))
-        trace.phase = "reading the document"
+    ends = asyncio.get_running_loop().time() + target.patience
+    data, modified = await _get(url, target, dependencies, trace, ends)
+    trace.note("%s bytes", len(data))
+    trace.phase = "reading the document"
+    async with asyncio.timeout_at(ends):
         parsed = await dependencies.files.parse(data, ParseContext(target.password, modified))
     found = outcome_of(target.url.authority, parsed)
     if isinstance(found, LeftOutError):
@@ -55,20 +56,25 @@ async def look(target: Target, _endpoint: Endpoint, dependencies: Dependencies, 
     return found
 
 
-async def _get(url: str, target: Target, network: Network, trace: Trace) -> tuple[bytes, float | None]:
+async def _get(
+    url: str, target: Target, network: Network, trace: Trace, ends: float
+) -> tuple[bytes, float | None]:
     """
     Return the document, and its Last-Modified in seconds since the epoch (None when there is none). Raises
-    ProbeError.
+    ProbeError, or TimeoutError when its own part takes until `ends` (loop time).
     """
     is_secure = url.startswith("https:")
     shows = is_secure and target.client_certificate_file is not None
+    async with asyncio.timeout_at(ends):
+        trust = await _tls(target, network) if is_secure and target.ca_file is not None else None
+        identity = await _tls(target, network, shows=True) if shows else None
     got = await download(
         network.resolver,
         url,
         SIZE_LIMIT,
-        timeout=None,
-        trust=await _tls(target, network) if is_secure and target.ca_file is not None else None,
-        identity=await _tls(target, network, shows=True) if shows else None,
+        timeout=ends - asyncio.get_running_loop().time(),
+        trust=trust,
+        identity=identity,
         authorities="ca_file",
         proxy=web_proxy(str(target.proxy), target.proxy.credentials) if target.proxy is not None else None,
         forbids=target.forbids,

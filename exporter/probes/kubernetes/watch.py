@@ -19,6 +19,7 @@ from exporter.model.foreign_text import clean, holds
 from exporter.model.reasons import Reason
 from exporter.net.backoff import Backoff
 from exporter.net.http import TooLargeError, client, failed, read_body
+from exporter.net.http_sockets import HttpSocket
 from exporter.net.network import Network
 from exporter.net.pools import Pool
 from exporter.pki.renewal_information import seconds_of
@@ -454,7 +455,7 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     Return a socket with TCP keepalive, which detects a lost peer though a watch may be silent for long.
     """
     family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
+    made = HttpSocket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
         made.setsockopt(socket.IPPROTO_TCP, option, value)

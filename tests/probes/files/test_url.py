@@ -135,7 +135,8 @@ def test_a_server_that_says_nothing_runs_out_of_time() -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as silent:
         # It listens, and nobody accepts.
         row = look(f"pem+http://127.0.0.1:{silent.server_port}/", timeout=0.3)
-    assert outcome(row) == "timeout"
+    assert outcome(row) == "http_failed"
+    assert "did not answer in 0.3 s" in detail(row)
 
 
 def test_socks_is_refused(server: WebServer) -> None:
