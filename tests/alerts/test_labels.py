@@ -2,6 +2,7 @@
 The rules in a real Prometheus, with the labels that the Prometheus Operator and rulers over clusters set.
 """
 
+import json
 import time
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from exporter.model.reasons import Fault, Reason
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.exposed import exposed
-from tests.support.processes import wait_until
-from tests.support.prometheus import Prometheus, prometheus
+from tests.support.processes import free_port, listening, running, wait_until
+from tests.support.prometheus import Listening, Prometheus, prometheus
 
 RULES = Path(__file__).parents[2] / "alerts" / "rules.yml"
 
@@ -27,6 +28,9 @@ OPERATOR = {
     "container": "expiry-exporter",
 }
 """What a ServiceMonitor adds to each series."""
+
+CLUSTER = {"cluster": "eu (c++)"}
+"""What a ruler over several clusters adds; a name may have marks of a pattern in it."""
 
 EXPECTED = {
     ("ExpiryRenewalOverdue", "warning", "late"),
@@ -74,7 +78,7 @@ def firing(made: Prometheus) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("honor", [True, False])
-@pytest.mark.parametrize("extra", [{}, OPERATOR, {"cluster": "a"}], ids=["plain", "operator", "cluster"])
+@pytest.mark.parametrize("extra", [{}, OPERATOR, CLUSTER], ids=["plain", "operator", "cluster"])
 def test_alerts_are_the_same_whatever_labels_a_scrape_adds(
     tmp_path: Path, extra: dict[str, str], honor: bool
 ) -> None:
@@ -100,3 +104,44 @@ def test_alerts_are_the_same_whatever_labels_a_scrape_adds(
             found = made.query('ALERTS{alertname="ExpiryPassed"}')
             assert [one.labels[label] for one in found] == ["lms"]
             assert [one.labels.get("cluster") for one in found] == [extra.get("cluster")]
+            for one in made.api("alerts")["alerts"]:
+                assert "target" not in one["labels"] or "Where: " in one["annotations"]["description"]
+
+
+def told(vmalert: Listening) -> dict[tuple[str, str, str], str]:
+    """
+    By name, severity and target of each alert about a target that fires, its description.
+    """
+    _, _, body = vmalert.ask("GET", "/api/v1/alerts")
+    return {
+        (of["alertname"], of["severity"], of["target"]): one["annotations"]["description"]
+        for one in json.loads(body)["data"]["alerts"] or ()
+        if one["state"] == "firing" and "target" in (of := one["labels"])
+    }
+
+
+def test_vmalert_tells_the_same(tmp_path: Path) -> None:
+    """
+    It evaluates all rules itself, over what a Prometheus without rules scraped, and records there.
+    """
+    with exposed(exposition(time.time())) as address:
+        configuration = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [
+                {"job_name": "expiry", "static_configs": [{"targets": [address], "labels": CLUSTER}]}
+            ],
+        }
+        with prometheus(tmp_path, configuration, "--web.enable-remote-write-receiver") as made:
+            port, there = free_port(), f"http://{made.address}"
+            command = ["vmalert", f"-rule={RULES}", f"-datasource.url={there}", f"-remoteWrite.url={there}"]
+            command += ["-evaluationInterval=1s", "-remoteWrite.flushInterval=200ms"]
+            # Nobody listens there: what it would send is asked of it.
+            command += [f"-httpListenAddr=127.0.0.1:{port}", f"-notifier.url=http://127.0.0.1:{free_port()}"]
+            with running(command, ready=listening(port)) as process:
+                vmalert = Listening(port, process)
+                wait_until(
+                    lambda: told(vmalert).keys() >= EXPECTED, deadline=PATIENCE, what="all alerts fire"
+                )
+                for said in told(vmalert).values():
+                    assert "Where: " in said
+                    assert f"More: http://{address}/targets/" in said

@@ -137,14 +137,14 @@ def exporter(configuration: Path, *flags: str) -> Iterator[Listening]:
 
 
 @contextlib.contextmanager
-def prometheus(directory: Path, configuration: Mapping[str, Any]) -> Iterator[Prometheus]:
+def prometheus(directory: Path, configuration: Mapping[str, Any], *flags: str) -> Iterator[Prometheus]:
     """
     A Prometheus with this configuration and an empty database, ready, listening on a free port.
     """
     file = directory / "prometheus.yml"
     file.write_text(yaml.safe_dump(dict(configuration), sort_keys=False), encoding="utf-8")
     data = directory / "prometheus"
-    command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={data}"]
+    command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={data}", *flags]
     with running([*command, f"--web.listen-address={LOOPBACK}:0"]) as process:
         port = _port(process, r'msg="Listening on" address=\S+:(\d+)')
         wait_until(
