@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from exporter.engine.by_turns import LIMIT, is_unwell
-from exporter.engine.sightings import Sightings, is_undone
+from exporter.engine.sightings import Sightings, is_undone, was_brief
 
 if TYPE_CHECKING:
     from exporter.engine.memory import EndpointMemory, TargetMemory
@@ -23,15 +23,15 @@ def change_listed(
     """
     look = known.looks
     lost = [held for label in gone if (held := known.endpoints[label]).facts is not None and held.seen_at]
-    undone = bool(lost and back) and all(
-        is_undone(held.listed, earlier, look, now) for held in lost for earlier in back
-    )
+    changes = [(held.listed, earlier) for held in lost for earlier in back]
+    brief = bool(changes) and all(was_brief(*change, now) for change in changes)
+    undone = brief and all(is_undone(*change, look, now) for change in changes)
     for one in back:
         one.come_back(look, now, undone=undone)
     for label in gone:
         held = known.endpoints[label]
         if held.facts is not None and held.seen_at is not None:
-            held.listed.leave(look, back=bool(back), renewed=False, undone=undone)
+            held.listed.leave(look, now, back=bool(back), renewed=False, brief=brief)
             known.absent[label] = held
     if known.absent:
         forget_absent(known, now)

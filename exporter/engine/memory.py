@@ -147,8 +147,11 @@ class EndpointMemory:
         assert self.facts is not None
         back = next((one for one in self.others if same_server(one.facts, facts)), None)
         renewed = was_issued_since(facts.items, self.shown.since)
+        # What it had taken the place of, unless that is forgotten.
+        earlier = next((one for one in self.others if one.sightings.left == self.shown.came - 1), back)
+        brief = earlier is not None and was_brief(self.shown, earlier.sightings, now)
         undone = back is not None and is_undone(self.shown, back.sightings, self.looks, now)
-        self.shown.leave(self.looks, back=back is not None, renewed=renewed, undone=undone)
+        self.shown.leave(self.looks, now, back=back is not None, renewed=renewed, brief=brief)
         left = Shown(self.facts, seen_at, self.shown, self.judged)
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)

@@ -5,6 +5,7 @@ Pure. Time is counted in looks, each with its number: between looks nothing is k
 """
 
 from dataclasses import dataclass
+from math import inf
 
 from exporter.model.policies import DAY
 
@@ -26,6 +27,10 @@ FIRST_DOUBT = 1e-3
 
 SETTLED = 37
 """Looks that show the same before a first change, after which that is a renewal at once."""
+
+
+ENOUGH = 4 * 3600.0
+"""Seconds without what was there for a moment, after which that was a mistake, though few looks were made."""
 
 
 CERTAIN = 42
@@ -55,17 +60,20 @@ class Sightings:
     patience: float = 0.0
     """Looks without it after which it is gone."""
 
-    def leave(self, look: int, *, back: bool, renewed: bool, undone: bool = False) -> None:
+    def leave(self, look: int, now: float, *, back: bool, renewed: bool, brief: bool = False) -> None:
         """
-        Note that this look is the first one without it.
+        Note that this look, at `now` in seconds since the epoch, is the first one without it.
 
-        `back`: what this look shows was there before; `undone`: see `is_undone`. `renewed`: it was issued
+        `back`: what this look shows was there before; `brief`: see `was_brief`. `renewed`: it was issued
         since.
         """
         run = look - self.came
         self.left = look - 1
-        if not self.returns and (undone or not back):
+        if not self.returns and (brief or not back):
             self.patience = 1 if renewed else _first_change(run)
+            if brief:
+                interval = (now - self.since) / run
+                self.patience = min(self.patience, max(1.0, ENOUGH / interval if interval > 0 else inf))
             return
         # Absences end at any look alike; of few that are known, the next one may be much longer.
         usual = (self.missed + 2) * (DOUBT ** (-1 / (self.returns + 3)) - 1)
@@ -117,9 +125,10 @@ def is_undone(brief: Sightings, earlier: Sightings, look: int, now: float) -> bo
 
 def was_brief(brief: Sightings, earlier: Sightings, now: float) -> bool:
     """
-    Return True when what was there for long is back at `now` (seconds since the epoch) after a short time.
+    Return True when what was there until `now` (seconds since the epoch) was so for a short time only, after
+    what was there for long.
 
-    So it is after a deployment that was rolled back. Those that take turns for hours do so for as long each.
+    So is a deployment that was a mistake. Those that take turns for hours do so for as long each.
     """
     is_first = not (brief.returns or earlier.returns)
     return is_first and now - brief.since < MOMENT * (brief.since - earlier.since)

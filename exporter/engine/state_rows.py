@@ -9,7 +9,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -122,7 +122,7 @@ class Reading:
             as_moment(seen_at),
             past=decode_past(read, self._certificates),
         )
-        held.looks, held.shown = settled(as_moment(seen_at))
+        held.looks, held.shown = settled(held.past, as_moment(seen_at))
         if (turns := as_mapping(read).get("turns")) is not None:
             decode_turns(held, turns, self._certificates)
         known = self.found.get(as_text(target))
@@ -296,11 +296,12 @@ def _sightings(stored: object) -> Sightings:
     )
 
 
-def settled(seen_at: float) -> tuple[int, Sightings]:
+def settled(past: Past, seen_at: float) -> tuple[int, Sightings]:
     """
     Return the number of looks and the sightings of what was shown alone until `seen_at`, for a new start.
     """
-    return SETTLED, Sightings(0, seen_at)
+    times = past.changed_at.values() or [seen_at if past.first_at is None else past.first_at]
+    return SETTLED, Sightings(0, min(max(times), seen_at))
 
 
 def encode_past(past: Past) -> dict[str, Any]:
@@ -353,12 +354,15 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
 
 
 def _former(stored: object) -> Former:
-    fingerprint, issuer, key, first_at, *flags = as_list(stored)
-    # Files of the first versions have one flag only.
-    returned, turned, trusted = (*map(as_flag, flags), False, False)[:3]
-    return Former(
-        as_text(fingerprint), as_text(issuer), as_text(key), as_moment(first_at), returned, turned, trusted
+    fingerprint, issuer, key, first_at, returned, *more = as_list(stored)
+    former = Former(
+        as_text(fingerprint), as_text(issuer), as_text(key), as_moment(first_at), as_flag(returned)
     )
+    # Files of the first versions end here.
+    if not more:
+        return former
+    turned, issued_at, trusted = more
+    return replace(former, turned=as_flag(turned), issued_at=as_moment(issued_at), trusted=as_flag(trusted))
 
 
 def _span(stored: object) -> tuple[float, float]:

@@ -65,6 +65,8 @@ class Former:
     """True when it had gone and came back."""
     turned: bool = False
     """True when one that was there before it took its place: they take turns, none replaced the other."""
+    issued_at: float = 0.0
+    """Its begin, in seconds since the epoch."""
     trusted: bool = False
     """True when it was in service for long, clients accepted it, and its identity was in no doubt."""
 
@@ -171,9 +173,11 @@ class Past:
             fingerprint = old.certificate.fingerprint_sha256
             others = [one for one in self.formers.get(name, ()) if one.fingerprint != fingerprint]
             known = self._former(old)
-            known = Former(fingerprint, *identity, first_at) if known is None else known
+            if known is None:
+                known = Former(fingerprint, *identity, first_at)
             trusted = known.trusted or (accepted and not is_in_doubt and served >= in_service(old))
-            known = replace(known, turned=self._former(new) is not None, trusted=trusted)
+            turned = known.turned or self._former(new) is not None
+            known = replace(known, turned=turned, trusted=trusted, issued_at=old.not_before)
             self.formers[name] = (*others, known)[-REMEMBERED:]
 
     def _former(self, item: Item) -> Former | None:
@@ -199,13 +203,28 @@ class Past:
             is_older(new, before)
             and self.served.get(name, 0.0) >= in_service(before)
             and not (newer is not None and newer.returned)
+            and not (known is not None and self._took_turns(name, known))
             and was_replaced(new, known, before, newer)
         )
         if went_back:
             self.rolled_back_at.setdefault(name, now)
+            # It did replace the older one, which is no turn.
+            self.formers[name] = tuple(
+                replace(one, turned=False) if one is newer else one for one in self.formers[name]
+            )
         else:
             self.rolled_back_at.pop(name, None)
         self._compare_identity(old, new, now, accepted=accepted)
+
+    def _took_turns(self, name: str, known: Former) -> bool:
+        """
+        Return True when one that is no newer was in service after it: of two servers none replaced the other.
+        """
+        formers = self.formers[name]
+        position = [one.fingerprint for one in formers].index(known.fingerprint)
+        return known.turned or any(
+            one.trusted and one.issued_at <= known.issued_at for one in formers[position + 1 :]
+        )
 
     def _compare_identity(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
         name, before, identity = new.name, self.previous[new.name], identity_of(new)
@@ -252,8 +271,6 @@ def was_replaced(older: Item, known: Former | None, newer: Item, came: Former | 
     It was issued when the older one was due to be renewed; or while that was served there (`known`), and was
     brought there at once (`came`).
     """
-    if known is not None and known.turned:
-        return False
     lifetime = older.not_after - older.not_before
     # The earliest of the usual renewers renews at a half what lives for less than ten days.
     due = lifetime / (2 if lifetime < 10 * DAY else 3)

@@ -21,7 +21,7 @@ def walk(row: str, *, renewed: bool = False) -> list[bool]:
         if what != before:
             back = what in there
             if before:
-                there[before].leave(look, back=back, renewed=renewed)
+                there[before].leave(look, 60.0 * look, back=back, renewed=renewed)
             if back:
                 there[what].come_back(look, 0)
             else:
@@ -39,7 +39,7 @@ def test_a_first_change_is_a_renewal_the_sooner_the_longer_nothing_else_was_seen
     After a single look nobody can tell; after 37, at once.
     """
     one = Sightings(1)
-    one.leave(1 + looks, back=False, renewed=False)
+    one.leave(1 + looks, 0, back=False, renewed=False)
     assert one.patience == gone
 
 
@@ -100,11 +100,21 @@ def test_what_was_undone_is_gone_like_after_a_first_change() -> None:
     And what is back is as if it had never been away.
     """
     back, wrong = Sightings(1, 0.0), Sightings(2001, 1000.0)
-    back.leave(2001, back=False, renewed=False)
-    wrong.leave(2041, back=True, renewed=False, undone=True)
+    back.leave(2001, 1000.0, back=False, renewed=False)
+    wrong.leave(2041, 1100.0, back=True, renewed=False, brief=True)
     back.come_back(2041, 1100.0, undone=True)
     assert (wrong.patience, wrong.is_due(2041, 0)) == (1, False)
     assert (back.came, back.since, back.left, back.returns) == (1, 0.0, 0, 0)
+
+
+@pytest.mark.parametrize(("interval", "gone"), [(60.0, 42), (900.0, 16), (3600.0, 4), (86400.0, 1)])
+def test_what_was_there_for_one_look_is_gone_after_hours_at_most(interval: float, gone: int) -> None:
+    """
+    However far the looks are apart, if nothing else was there for long before.
+    """
+    one = Sightings(100, 99 * interval)
+    one.leave(101, 100 * interval, back=True, renewed=False, brief=True)
+    assert one.patience == gone
 
 
 @pytest.mark.parametrize(("share", "longest"), [(0.5, 30), (0.2, 120), (0.1, 250)])

@@ -191,7 +191,7 @@ def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -
 
 def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None:
     """
-    A deployment was wrong for some minutes after two days: all are asked until none can have it any more.
+    A deployment was wrong for some minutes: all are asked until it is certain that none has it.
     """
     old, new = old_and_new(ca)
 
