@@ -45,6 +45,9 @@ CLOSE_STEP = 60.0
 GRAPH_STEP = "15s"
 """The least that is between two points of a graph."""
 
+BLOCK = 18 * HOUR
+"""What one run of promtool makes of the past: one of the spans that Prometheus itself makes of two hours."""
+
 DEMO = "demo"
 """The job of the real exporter."""
 
@@ -176,10 +179,10 @@ def write(found: Iterable[tuple[str, float, list[str]]], directory: Path) -> Non
     """
     The samples as blocks of a database of Prometheus.
     """
-    # promtool reads a file anew for each block of two hours, so each of these has a file of its own.
+    # promtool reads a file anew for each block, so each of these has a file of its own.
     blocks: dict[int, list[str]] = {}
     for instance, at, samples in found:
-        block = blocks.setdefault(int(at // (2 * HOUR)), [])
+        block = blocks.setdefault(int(at // BLOCK), [])
         block += [_labelled(line, instance, at) for line in samples]
 
     def convert(number: int) -> None:
@@ -190,6 +193,8 @@ def write(found: Iterable[tuple[str, float, list[str]]], directory: Path) -> Non
             "tsdb",
             "create-blocks-from",
             "openmetrics",
+            # Its help does not show this.
+            f"--max-block-duration={BLOCK:.0f}s",
             str(file),
             str(directory / DATABASE),
         ]
