@@ -41,6 +41,13 @@ from exporter.yaml_lines import SIZE_LIMIT, UNEXPANDED, ConfigError, ConfigFault
 NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: {}"
 
 
+_OTHERS = {
+    "prober": "this is blackbox_exporter's: `expiry-exporter migrate --blackbox FILE` takes its modules over",
+    "scrape_configs": "this is Prometheus's: `expiry-exporter migrate --prometheus FILE` takes targets over",
+}
+"""Keys of the configurations of other programs, and what to do with those."""
+
+
 _WATCHING = ("targets", "discover", "probe", "modules")
 """Keys of which one is enough for an exporter that does something."""
 
@@ -186,6 +193,8 @@ def _message(
             return "credentials are not written here: use credentials_file or credentials_env"
         if key in {"password", "passphrase"}:
             return "a pass phrase is not written here: use password_file or password_env"
+        if key in _OTHERS:
+            return f"unknown key: {_OTHERS[key]}"
         for step in around:
             model = inside[step]
         return f"unknown key: {closest(key, model.model_fields)}"
@@ -250,9 +259,10 @@ class _Reading:
             self.document.refuse((), f"must be a mapping with the keys {known}: targets go under 'targets:'")
         # Whoever sets what /probe may be asked for means it so. A key with nothing below it is what is left
         # when its lines are comments.
-        if "targets" in written and not any(written.get(key) for key in _WATCHING):
-            meant = "are all commented out?" if written["targets"] is None else "name what is to be watched"
-            self.warn(("targets",), NO_TARGETS.format(meant))
+        empty = next((key for key in ("targets", "discover") if key in written), "")
+        if empty and not any(written.get(key) for key in _WATCHING):
+            meant = "are all commented out?" if written[empty] is None else "name what is to be watched"
+            self.warn((empty,), NO_TARGETS.format(meant))
         # All of a section may be commented out. What begins with x- only holds what others merge.
         written = {
             key: value

@@ -176,6 +176,34 @@ BAD_FILES = {
         'targets:\n- "https://a\n- https://b\n- https://c\n',
         "2: is not valid YAML: found unexpected end of stream (a quote that is opened here is not closed)",
     ),
+    "a bracket that is never closed": (
+        "targets: [https://a, https://b\nprobe: {}",
+        (
+            "2: is not valid YAML: did not find expected ',' or ']' "
+            "(a [ or { above is not closed, or a comma is missing)"
+        ),
+    ),
+    "a pattern without quotes": (
+        "targets:\n- *.example.com",
+        (
+            "2: is not valid YAML: did not find expected alphabetic or numeric character "
+            "(a value that starts with '*' or '&' needs quotes)"
+        ),
+    ),
+    "a key without a space": (
+        "targets:\n- url: https://a\n  timeout:5s\n",
+        (
+            "4: is not valid YAML: could not find expected ':' "
+            "(a key has a colon and a space behind it; see also the line above)"
+        ),
+    ),
+    "a configuration of Prometheus": (
+        "scrape_configs: []",
+        (
+            "1: scrape_configs: unknown key: this is Prometheus's: "
+            "`expiry-exporter migrate --prometheus FILE` takes targets over"
+        ),
+    ),
     "alias without anchor": (
         "targets: *a",
         (
@@ -1056,6 +1084,8 @@ def test_targets_that_are_all_commented_out_are_a_warning() -> None:
         assert read(f"{empty}\nmodules: {{a: {{scheme: tls}}}}").warnings == ()
         assert read(f"{empty}\ndiscover: [listening: true]").warnings == ()
     assert read("defaults: {timeout: 2s}").warnings == ()
+    (warning,) = read("discover:\n# - listening: true").warnings
+    assert "discover: has no entries" in warning
 
 
 def test_a_quoted_merge_key_is_a_plain_key() -> None:
