@@ -5,19 +5,20 @@ Each listening socket is tried once, by one connection, and then remembered whil
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.names import below_wildcards, hosts
 from exporter.model.errors import ProbeError
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, TargetError, join_host_port, normal_host, parse_ip, parse_url
+from exporter.model.urls import SCHEMES, join_host_port, parse_url
 from exporter.net.network import Trace
 from exporter.net.pools import Pool
 from exporter.probes.base import Endpoint
@@ -156,15 +157,13 @@ async def _tried(one: Socket, context: Context) -> list[str]:
 
 def _name(seen: handshake.Seen | None) -> str:
     """
-    Return the first host name on a certificate that is no pattern; empty when there is none.
+    Return the first host name on a certificate, or else one below its first wildcard; empty when there is
+    none.
     """
     if seen is None or seen.chain.lacks_leaf:
         return ""
-    for name in seen.chain.leaf.dns_names:
-        with contextlib.suppress(TargetError):
-            if "*" not in name and parse_ip(normal_host(name)) is None:
-                return name
-    return ""
+    names = seen.chain.leaf.dns_names
+    return next(chain(hosts(names), below_wildcards(names)), "")
 
 
 def listening(proc: Path, notes: dict[str, None]) -> Iterator[Socket]:

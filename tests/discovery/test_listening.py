@@ -84,6 +84,25 @@ def test_what_speaks_tls_becomes_a_target_and_nothing_is_tried_twice(
     assert process.output().count("tried") == 1
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["*.example.com"], "www.example.com"),
+        ([f"{'c' * 64}.example.com", "a_b.example.com"], "a_b.example.com"),
+    ],
+)
+def test_the_name_that_is_asked_for(
+    names: list[str], expected: str, tmp_path: Path, ca: Minted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    One below a wildcard, which would else be a wrong name for an address; none that can't be a host.
+    """
+    with nginx(tmp_path, Site([ca.issue("www", names).chain])) as server:
+        monkeypatch.setattr(source, "listening", only(server.port))
+        (one,) = found().found
+    assert one.settings == {"server_name": expected}
+
+
 @pytest.mark.parametrize("remembered", ["text", {"key": 1}, {"key": ["a"]}, [1]])
 def test_what_an_other_version_remembered_is_passed_over(
     remembered: object, monkeypatch: pytest.MonkeyPatch

@@ -5,14 +5,17 @@ What the readers of all servers share: files within bounds, and what a server's 
 import glob
 import ipaddress
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain as chained
+from itertools import islice
 
 from exporter.discovery.base import Found, file_url
+from exporter.discovery.names import below_wildcards, host_name, hosts
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
 from exporter.model.observation import Certificate
-from exporter.model.urls import TargetError, join_host_port, normal_host, parse_ip
+from exporter.model.urls import join_host_port
 from exporter.net.regular_files import read, unreadable
 from exporter.pki.certificates import parse_pem
 
@@ -226,7 +229,7 @@ def certificate_names(leaves: Sequence[Certificate]) -> list[str]:
     """
     Return the host names of certificates, without wildcards and what is none.
     """
-    return [name for leaf in leaves for name in leaf.dns_names if "*" not in name and _host_name(name)]
+    return [name for leaf in leaves for name in hosts(leaf.dns_names)]
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
@@ -236,24 +239,14 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
     return f"*.{name.partition('.')[2]}" in patterns and f"!{name}" not in patterns
 
 
-def _host_name(text: str) -> str:
-    """
-    Return a configured name in its usual form; empty for a pattern, an address, and what is no host name.
-    """
-    try:
-        name = normal_host(text.removeprefix(".")) if text not in {"_", "localhost"} else ""
-    except TargetError:
-        return ""
-    return name if parse_ip(name) is None else ""
-
-
 def found(sites: Sequence[Site], reader: Reader) -> Iterator[Found]:
     """
     Yield the targets of all sites.
     """
+    configured = {name for site in sites for one in site.names if (name := host_name(one))}
     for site in sites:
         yield from _files(site)
-        yield from _wires(site, reader)
+        yield from _wires(site, configured, reader)
 
 
 def _files(site: Site) -> Iterator[Found]:
@@ -264,12 +257,16 @@ def _files(site: Site) -> Iterator[Found]:
         )
 
 
-def _wires(site: Site, reader: Reader) -> Iterator[Found]:
-    names = [name for name in map(_host_name, site.names) if name]
+def _wires(site: Site, configured: Container[str], reader: Reader) -> Iterator[Found]:
+    names = [name for name in map(host_name, site.names) if name]
     if not names and site.listens:
         leaves = [leaf for path in site.certificates for leaf in reader.leaves(path)]
         patterns = [] if {"", "_", "*"} & set(site.names) else [one for one in site.names if one[:1] in "*!"]
-        names = [one for one in certificate_names(leaves) if not patterns or _fits(one, patterns)][:1]
+        presented = [name for leaf in leaves for name in leaf.dns_names]
+        # Below a wildcard none that has a site of its own.
+        below = (one for one in below_wildcards(presented) if one not in configured)
+        candidates = chained(certificate_names(leaves), below)
+        names = list(islice((one for one in candidates if not patterns or _fits(one, patterns)), 1))
         if not names:
             why = (
                 f"{', '.join(patterns)} is a wildcard, and its certificate has no name that fits it"

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from exporter.config.reader import parse
 from exporter.demo.minter import Minted
 from exporter.discovery.base import Listing, SourceError
+from exporter.discovery.targets import made
 from exporter.discovery.web_servers import nginx, reading, source
 from exporter.discovery.web_servers.source import listed
 from tests.discovery.web_servers.looking import files
@@ -182,15 +184,16 @@ WILDCARDS = {
 @pytest.mark.parametrize(
     ("on_certificate", "asked"),
     [
-        (["wb.test", "*.wb.test"], []),
-        (["wb.test", "*.wb.test", "other.test", "www.wb.test"], ["www.wb.test"]),
+        (["wb.test", "*.other.test"], []),
+        (["wb.test", "*.wb.test"], ["www.wb.test"]),
+        (["wb.test", "*.wb.test", "other.test", "own.wb.test"], ["own.wb.test"]),
     ],
 )
 def test_a_wildcard_is_asked_for_by_a_name_that_fits_it(
     tmp_path: Path, ca: Minted, server: str, on_certificate: list[str], asked: list[str]
 ) -> None:
     """
-    Any other name would get another certificate. Without one it is told.
+    Any other name would get another certificate. One is made if the certificate has the wildcard too.
     """
     (tmp_path / "cert.pem").write_bytes(ca.issue("wildcard", on_certificate).pem)
     listing = read(
@@ -205,6 +208,18 @@ def test_a_wildcard_is_asked_for_by_a_name_that_fits_it(
     assert f"{tmp_path}/cert.pem" in files(listing.found)
     told = [one for one in listing.notes if "*.wb.test" in one and "is a wildcard" in one]
     assert len(told) == (0 if asked else 1)
+
+
+def test_no_name_is_made_that_has_a_site_of_its_own(tmp_path: Path, ca: Minted) -> None:
+    """
+    It would be asked for there.
+    """
+    (tmp_path / "cert.pem").write_bytes(ca.issue("wildcard", ["*.wb.test"]).pem)
+    text = (
+        "server { listen 443 ssl; server_name *.wb.test; ssl_certificate cert.pem; }\n"
+        "server { listen 443 ssl; server_name WWW.wb.test; ssl_certificate /other.pem; }\n"
+    )
+    assert [name for _, name in wires(read(tmp_path, "nginx.conf", text))] == ["any.wb.test", "www.wb.test"]
 
 
 def test_haproxy_does_not_ask_for_what_a_list_excludes(tmp_path: Path, ca: Minted) -> None:
@@ -940,3 +955,33 @@ def test_postfix_postscreen(tmp_path: Path, ca: Minted) -> None:
     main = f"smtpd_tls_cert_file = {tmp_path}/mail.pem\nsmtpd_tls_security_level = may\n"
     listing = read(tmp_path, "main.cf", main, master_cf=master)
     assert wires(listing) == [("smtp://127.0.0.1:2525", "mail.example")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nginx.conf", "server { listen 443 ssl; server_name NAMES; ssl_certificate /a.pem; }"),
+        (
+            "httpd.conf",
+            "Listen 1\nSSLEngine on\nSSLCertificateFile x\nServerAlias NAMES",
+        ),
+        ("haproxy.cfg", "frontend a\n mode http\n bind :443 ssl crt-list DIR/list\n"),
+        ("Caddyfile", "COMMAS {\n tls /a.pem /a.key\n}\n"),
+        (
+            "dovecot.conf",
+            "protocols = imap\nssl_cert = </a.pem\nlocal_name NAMES {\n ssl_cert = </b.pem\n}\n",
+        ),
+    ],
+)
+def test_names_of_any_kind(tmp_path: Path, name: str, text: str) -> None:
+    """
+    IDN and underscores are asked for; wildcards, names that are too long, and what is none are not.
+    """
+    long, label = ".".join(["a" * 60] * 4) + ".bbbbbbbbbb", "c" * 64
+    names = ["bücher.example", "a_b.example", "*.w.example", long, f"{label}.example", "a..b", "Ok.example."]
+    whole = text.replace("NAMES", " ".join(names)).replace("COMMAS", ", ".join(names))
+    listing = read(tmp_path, name, whole.replace("DIR", str(tmp_path)), list=f"/a.pem {' '.join(names)}\n")
+    asked = dict.fromkeys(sent for _, sent in wires(listing))
+    assert list(asked) == ["xn--bcher-kva.example", "a_b.example", "ok.example"]
+    config = parse(b"discover: [web_servers: /x]", "expiry.yml", {})
+    assert made(listing.found, config.discover[0], config).notes == ()
