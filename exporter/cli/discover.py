@@ -24,7 +24,7 @@ from exporter.config.settings import Config
 from exporter.config.sources import SourceEntry
 from exporter.discovery import MODULES, source
 from exporter.discovery.base import Context, Found, Listing, SourceError
-from exporter.discovery.lists import wanted
+from exporter.discovery.lists import excluding, wanted, wanting
 from exporter.discovery.targets import joined, made
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.open_files import fitting
@@ -205,7 +205,14 @@ async def look(config: Config) -> list[Looked]:
 async def _look(entry: SourceEntry, config: Config, network: Dependencies) -> Looked:
     if entry.source not in MODULES:
         return Looked(entry, error="this version has no such source")
-    context = Context(network, network.clock(), directory=config.directory, progress=_Progress(entry))
+    context = Context(
+        network,
+        network.clock(),
+        directory=config.directory,
+        wanted=wanting(entry.include, entry.exclude),
+        excluded=excluding(entry.exclude),
+        progress=_Progress(entry),
+    )
     try:
         return Looked(entry, await source(entry.source).run(entry.given, context))
     except SourceError as error:

@@ -111,6 +111,10 @@ class Context:
     """What its last list had, as far as the element wants it: it stays where a part can't be read now."""
     directory: str = "."
     """The directory of the configuration file, to which paths are relative."""
+    wanted: Callable[[Found], bool] = lambda _: True
+    """Whether `include` and `exclude` want this target: a place that they do not is not even tried."""
+    excluded: Callable[[Found], bool] = lambda _: False
+    """The same by `exclude` alone, for what has no name yet."""
     progress: Callable[[str], None] = lambda _: None
     """Says to a person who waits (`discover`) what is being done: `zone example.com: 1200 of 10000`."""
 

@@ -90,6 +90,7 @@ async def run(wanted: bool, context: Context) -> Listing:
         sockets = await pool.run(lambda: list(listening(Path("/proc"), notes)))
     finally:
         pool.close()
+    sockets = [one for one in sockets if not context.excluded(Found(_url(one), ""))]
     known = _remembered(context.remembered)
     tried: _Tried = {one.key: known[one.key] for one in sockets if one.key in known}
     new = [one for one in sockets if one.key not in tried]
@@ -127,13 +128,20 @@ def _found(sockets: Iterable[Socket], tried: Mapping[str, list[str]]) -> Iterato
             yield Found(f"{scheme}://{authority}", why, shown, settings=settings)
 
 
+def _url(one: Socket) -> str:
+    """
+    Return the URL by which a socket is tried.
+    """
+    return f"{_BY_PORT.get(one.port, 'tls')}://{join_host_port(one.host, one.port)}"
+
+
 async def _tried(one: Socket, context: Context) -> list[str]:
     """
     Return the scheme by which a socket speaks TLS, and the first name on its certificate.
     """
-    scheme = _BY_PORT.get(one.port, "tls")
-    network = context.network
-    target = Target(parse_url(f"{scheme}://{join_host_port(one.host, one.port)}"), "listening")
+    url = _url(one)
+    scheme, network = url.partition(":")[0], context.network
+    target = Target(parse_url(url), "listening")
     trace = Trace(network.loop.time)
     try:
         async with asyncio.timeout(PATIENCE):

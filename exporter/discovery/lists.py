@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -87,15 +87,30 @@ def wanted(found: Iterable[Found], include: Iterable[str], exclude: Iterable[str
     """
     Yield each target once that a pattern of `include` fits, or any if there are none, and none of `exclude`.
     """
-    keep, drop = [one.lower() for one in include], [one.lower() for one in exclude]
-    seen: set[Key] = set()
+    wants, seen = wanting(include, exclude), set[Key]()
     for one in found:
         key = key_of(one)
         if key in seen:
             continue
         seen.add(key)
-        if (not keep or _fits(one, keep)) and not _fits(one, drop):
+        if wants(one):
             yield one
+
+
+def wanting(include: Iterable[str], exclude: Iterable[str]) -> Callable[[Found], bool]:
+    """
+    Return whether a pattern of `include` fits a target, or any if there are none, and none of `exclude`.
+    """
+    keep, drop = [one.lower() for one in include], [one.lower() for one in exclude]
+    return lambda one: (not keep or _fits(one, keep)) and not _fits(one, drop)
+
+
+def excluding(exclude: Iterable[str]) -> Callable[[Found], bool]:
+    """
+    Return whether a pattern of `exclude` fits a target.
+    """
+    drop = [one.lower() for one in exclude]
+    return lambda one: _fits(one, drop)
 
 
 def _fits(found: Found, patterns: Iterable[str]) -> bool:

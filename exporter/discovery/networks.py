@@ -143,7 +143,8 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
         if done % 50 == 0 or begin + done == plan.size:
             context.progress(f"networks: {begin + done:,} of {plan.size:,} places are tried")
 
-    places = (plan.at(position) for position in range(begin, last))
+    all_of_them = (plan.at(position) for position in range(begin, last))
+    places = (one for one in all_of_them if context.wanted(Found(one.url, "")))
     async for place, speaks in tried(context.network, places, settings.rate, tell):
         key = f"{place.address} {place.port}"
         known.speaks[key] = lives(known.speaks.get(key, 0), speaks=speaks)

@@ -17,7 +17,18 @@ from exporter.config.settings import Config
 from exporter.config.sources import SourceEntry
 from exporter.discovery import MODULES, source
 from exporter.discovery.base import Context, Listing, SourceError
-from exporter.discovery.lists import Kept, chosen, from_text, key_of, same_objects, settled, to_text, wanted
+from exporter.discovery.lists import (
+    Kept,
+    chosen,
+    excluding,
+    from_text,
+    key_of,
+    same_objects,
+    settled,
+    to_text,
+    wanted,
+    wanting,
+)
 from exporter.discovery.targets import Made, joined, made
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
@@ -287,7 +298,12 @@ class Discovery:
         wait: float | None = 0.0
         feed.took = 0.0
         now = self._network.clock()
-        context = Context(self._network, now, feed.remembered, feed.kept.listed, feed.config.directory)
+        entry = feed.entry
+        context = Context(
+            *(self._network, now, feed.remembered, feed.kept.listed, feed.config.directory),
+            wanted=wanting(entry.include, entry.exclude),
+            excluded=excluding(entry.exclude),
+        )
         try:
             async with asyncio.timeout(timeout):
                 try:

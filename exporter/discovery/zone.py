@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,8 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
     zone, aliases, notes = await _read(settings, context)
     hour = int(context.now // 3600)
     # A hundred thousand names take seconds: not on the event loop.
-    plan = await in_thread(lambda: _planned(settings, zone, _remembered(context.remembered), hour))
+    known = _remembered(context.remembered)
+    plan = await in_thread(lambda: _planned(settings, zone, known, hour, context.wanted))
 
     def tell(done: int) -> None:
         if done % 50 == 0 or done == len(plan.due):
@@ -98,12 +99,16 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
     return await in_thread(lambda: _listed(settings, zone, plan, results, hour, notes))
 
 
-def _planned(settings: ZoneSource, zone: _Zone, known: _Tried, hour: int) -> _Plan:
+def _planned(
+    settings: ZoneSource, zone: _Zone, known: _Tried, hour: int, wanted: Callable[[Found], bool]
+) -> _Plan:
     kept: _Tried = {}
     due: list[tuple[int, str, int]] = []
     for name, addresses in zone.items():
         check = _check(addresses)
         for port in settings.ports:
+            if not wanted(Found(Place("", port, name).url, "")):
+                continue
             key = f"{name} {port}"
             before = known.get(key)
             if before is not None:

@@ -4,7 +4,7 @@ Tests of the source `listening`, with this host's own sockets.
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from exporter.demo.minter import Minted
 from exporter.discovery import listening as source
 from exporter.discovery.base import Context, Listing, SourceError
+from exporter.discovery.lists import excluding
 from exporter.net.network import Network
 from tests.support.certificates import NOW
 from tests.support.processes import Running, running, wait_until
@@ -50,7 +51,7 @@ def only(*ports: int) -> object:
     return some
 
 
-def found(remembered: object = None) -> Listing:
+def found(remembered: object = None, exclude: Sequence[str] = ()) -> Listing:
     """
     One run of the source.
     """
@@ -58,7 +59,8 @@ def found(remembered: object = None) -> Listing:
     async def run() -> Listing:
         network = Network(asyncio.get_running_loop())
         try:
-            return await source.run(True, Context(network, NOW, remembered))
+            context = Context(network, NOW, remembered, excluded=excluding(exclude))
+            return await source.run(True, context)
         finally:
             network.close()
 
@@ -82,6 +84,16 @@ def test_what_speaks_tls_becomes_a_target_and_nothing_is_tried_twice(
     assert one.settings == {"server_name": "www.example"}
     assert (again.found, again.remember) == (first.found, first.remember)
     assert process.output().count("tried") == 1
+
+
+def test_what_is_excluded_is_not_tried(plain: tuple[Running, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    It may not bear a connection.
+    """
+    _, port = plain
+    monkeypatch.setattr(source, "listening", only(port))
+    listing = found(exclude=[f"*:{port}"])
+    assert (listing.found, listing.remember) == ((), {})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Source `networks`: loopback addresses with real servers, at a bounded rate, each
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from exporter.config.sources import NetworksSource
 from exporter.discovery import source, trying
 from exporter.discovery.base import Context, Listing
+from exporter.discovery.lists import wanting
 from exporter.discovery.networks import ROUND, planned
 from exporter.discovery.trying import LIVES, Place, speaks_tls, tried
 from exporter.net.network import Network
@@ -21,7 +23,9 @@ from tests.support.certificates import DAY, NOW, authority
 from tests.support.servers import Site, nginx
 
 
-def run(settings: NetworksSource, remembered: Any = None, now: float = NOW) -> tuple[Listing, list[str]]:
+def run(
+    settings: NetworksSource, remembered: Any = None, now: float = NOW, exclude: Sequence[str] = ()
+) -> tuple[Listing, list[str]]:
     """
     One run, and what it told meanwhile.
     """
@@ -30,9 +34,8 @@ def run(settings: NetworksSource, remembered: Any = None, now: float = NOW) -> t
     async def work() -> Listing:
         network = Network(asyncio.get_running_loop())
         try:
-            return await source("networks").run(
-                settings, Context(network, now, remembered, progress=told.append)
-            )
+            context = Context(network, now, remembered, wanted=wanting((), exclude), progress=told.append)
+            return await source("networks").run(settings, context)
         finally:
             network.close()
 
@@ -62,6 +65,24 @@ def test_what_speaks_tls_becomes_a_target_and_is_tried_again_after_a_day(tmp_pat
         assert (again.found, len(told)) == (listing.found, 1)
     later, told = run(settings, again.remember, NOW + LIVES * ROUND)
     assert (later.found, len(told)) == ((), 1)
+
+
+def test_what_is_excluded_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What is tried is a fake.
+    """
+    tried_here: list[str] = []
+
+    async def fake(_: Network, place: Place) -> bool:
+        tried_here.append(place.address)
+        return True
+
+    monkeypatch.setattr(trying, "speaks_tls", fake)
+    settings = NetworksSource(cidr=["127.0.0.0/29"], ports=[443], rate=1000)
+    listing, _ = run(settings, exclude=["127.0.0.[1-4]"])
+    assert sorted(tried_here) == ["127.0.0.5", "127.0.0.6"]
+    assert len(listing.found) == 2
+    assert listing.remember["position"] == 6
 
 
 async def test_a_try_gives_way_to_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:

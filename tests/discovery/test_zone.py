@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from exporter.config.reader import parse
 from exporter.config.sources import ZoneSource
 from exporter.discovery import source, zone
 from exporter.discovery.base import Context, Found, Listing, SourceError
+from exporter.discovery.lists import wanting
 from exporter.discovery.targets import made
 from exporter.discovery.zone import AGAIN
 from exporter.model.urls import SCHEMES, Form
@@ -77,7 +78,9 @@ def zone_of(**given: Any) -> ZoneSource:
     return ZoneSource.model_construct(**{**usual, **given})
 
 
-def run(settings: ZoneSource, remembered: Any = None, now: float = NOW) -> tuple[Listing, list[str]]:
+def run(
+    settings: ZoneSource, remembered: Any = None, now: float = NOW, exclude: Sequence[str] = ()
+) -> tuple[Listing, list[str]]:
     """
     One run, and what it told meanwhile.
     """
@@ -86,7 +89,8 @@ def run(settings: ZoneSource, remembered: Any = None, now: float = NOW) -> tuple
     async def work() -> Listing:
         network = Network(asyncio.get_running_loop())
         try:
-            return await source("zone").run(settings, Context(network, now, remembered, progress=told.append))
+            context = Context(network, now, remembered, wanted=wanting((), exclude), progress=told.append)
+            return await source("zone").run(settings, context)
         finally:
             network.close()
 
@@ -243,6 +247,18 @@ def test_a_zone_file_and_its_includes_tried_once_a_day(tmp_path: Path, server: S
     others: tuple[object, ...] = ([], {"www.deep.example.test 1": 5})
     for other in others:
         assert run(settings, other)[0].found == run(settings)[0].found
+
+
+def test_what_is_excluded_is_not_tried(tmp_path: Path, server: Server) -> None:
+    """
+    By host or URL. It may be excluded since it must not be.
+    """
+    records = "a A 127.0.0.1\nb.lab A 127.0.0.1\nc.lab A 127.0.0.1\nd A 127.0.0.1\n"
+    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
+    listing, told = run(settings, exclude=["*.lab.example.test", f"tls://a.*:{server.port}"])
+    assert [one.url for one in listing.found] == [f"tls://d.example.test:{server.port}"]
+    assert told[-1] == "zone example.test: 1 of 1 places are tried"
+    assert list(listing.remember) == [f"d.example.test {server.port}"]
 
 
 @pytest.mark.parametrize("length", [198, 253])

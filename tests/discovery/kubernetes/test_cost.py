@@ -57,7 +57,7 @@ def test_ten_thousand_hosts_cost_under_a_tenth_of_a_second_a_minute(tmp_path: Pa
             (feed,) = runner.feeds.values()
             assert await runner._run(feed, 60.0) is None
             assert len(runner.targets) == HOSTS
-            await eventually(lambda: fake.watching == 8)
+            await eventually(lambda: fake.watching == 9)
             before = cpu()
             for _ in range(LOOKS):
                 await runner._run(feed, 60.0)
@@ -69,7 +69,7 @@ def test_ten_thousand_hosts_cost_under_a_tenth_of_a_second_a_minute(tmp_path: Pa
             await runner.close()
             network.close()
             await eventually(lambda: all(view.ended for view in network.kubernetes.views))
-            return looks, connection * 8 * RECONNECTIONS
+            return looks, connection * 9 * RECONNECTIONS
 
         looks, reconnections = asyncio.run(run())
     assert looks + reconnections < 0.1, f"{looks:.3f} s of looks, {reconnections:.3f} s of connections"
