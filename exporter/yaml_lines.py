@@ -34,6 +34,9 @@ _TAGS = {
 }
 
 
+_NOT_YAML = "is not valid YAML"
+
+
 _TOO_DEEP = (
     f"lists and mappings are nested more than {DEPTH_LIMIT} deep, counting what aliases (*name) repeat"
 )
@@ -80,6 +83,14 @@ class ConfigFault:
         """
         place = f"{self.file}:{self.line}" if self.line else self.file
         return ": ".join(part for part in (place, self.path, self.message) if part)
+
+    @property
+    def without_values(self) -> str:
+        """
+        Return line and message for a file whose values may be secrets: the parser's words may repeat one.
+        """
+        words = _NOT_YAML if self.message.startswith(_NOT_YAML) else self.message
+        return f"line {self.line}: {words}" if self.line else words
 
 
 class ConfigError(Exception):
@@ -249,7 +260,7 @@ def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
         # A quote that is never closed ends at the end of the file: it is told where it begins.
         if error.context_mark is not None and "quoted scalar" in str(error.context):
             line, hint = error.context_mark.line + 1, " (a quote that is opened here is not closed)"
-        document.refuse((), f"is not valid YAML: {problem}{hint}", line)
+        document.refuse((), f"{_NOT_YAML}: {problem}{hint}", line)
     document.value = None if node is None else document.take(node, ())
     return document
 

@@ -218,7 +218,7 @@ def test_a_proxy_of_the_environment_is_not_quoted_with_its_password(
     said = b"HTTP/1.1 2x0 hunter22 bWU6aHVudGVyMjI=\r\n\r\n"
     with misbehaving.serving(misbehaving.saying(said)) as port:
         monkeypatch.setenv("http_proxy", f"http://me:hunter22@127.0.0.1:{port}")
-        with pytest.raises(ProbeError, match="can't be got") as caught:
+        with pytest.raises(ProbeError, match="is no proper HTTP") as caught:
             downloaded("http://crl.example/a?token=opensesame")
     for secret in ("hunter22", "bWU6aHVudGVyMjI", "opensesame"):
         assert secret not in caught.value.detail

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from exporter.config import values
+from exporter.config.content import content
 from exporter.config.modules import BUILT_IN_MODULES, Module, url_in
 from exporter.config.schema import (
     BuiltInEntry,
@@ -36,7 +37,7 @@ from exporter.model.probers import Setting
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
 from exporter.model.urls import SCHEMES, TargetError
-from exporter.yaml_lines import SIZE_LIMIT, UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read, shown
+from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read, shown
 
 NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: {}"
 
@@ -57,22 +58,6 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
     Read the configuration from a file. Raises ConfigError, also for a file that can't be read.
     """
     return parse(content(path, " (`expiry-exporter init` writes one)"), path, environ)
-
-
-def content(path: str, missing: str = "") -> bytes:
-    """
-    Return the bytes of a configuration file, cut after those that show that it is too large.
-
-    Raises ConfigError for a file that can't be read; its message ends with `missing` where there is none.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(SIZE_LIMIT + 1)
-    # ValueError: a path with a NUL in it.
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        hint = missing if isinstance(error, FileNotFoundError) else ""
-        raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}{hint}")]) from None
 
 
 def parse(data: bytes, file: str, environ: Mapping[str, str]) -> Config:

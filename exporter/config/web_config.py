@@ -17,8 +17,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from exporter.config import values
+from exporter.config.content import content
 from exporter.config.part import File, Part, Text
-from exporter.config.reader import content, read_as
+from exporter.config.reader import read_as
 from exporter.config.web_tls import ANY, VERIFIED, ClientAuth, TlsChoice, TlsError
 from exporter.model.suggestions import closest
 from exporter.yaml_lines import ConfigError, ConfigFault

@@ -50,6 +50,12 @@ CREATE TABLE IF NOT EXISTS certificate (fingerprint TEXT PRIMARY KEY, der BLOB N
 """
 
 
+SET_ASIDE = (
+    "the state file is {}; it was set aside and a new one begun: "
+    "what was last seen of endpoints that are down now is not known"
+)
+
+
 LOCK = ".lock"
 """What the name of the lock file has besides that of the state file."""
 
@@ -254,8 +260,9 @@ class State:
             with contextlib.suppress(OSError):
                 self._beside(leftover).replace(aside.with_name(aside.name + leftover))
         logger.error(
-            "the state file is damaged; it was set aside and a new one begun: "
-            "what was last seen of endpoints that are down now is not known",
+            SET_ASIDE.format(
+                "of another version of this program" if isinstance(cause, FormatError) else "damaged"
+            ),
             extra=fields(path=str(self.path), aside=str(aside), cause=str(cause)),
         )
 

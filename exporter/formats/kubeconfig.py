@@ -58,8 +58,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
     try:
         document = _document(data, findings)
     except ConfigError as error:
-        # The message of the parser may repeat a value, and values may be secrets.
-        findings.broken(f"line {error.faults[0].line} is not YAML")
+        findings.broken(error.faults[0].without_values)
         return findings.parsed()
     for list_name, kind, data_key, file_key in (
         ("users", "user", "client-certificate-data", "client-certificate"),

@@ -1654,6 +1654,27 @@ def test_unreadable_files_are_faults(tmp_path: Path) -> None:
             assert str(error.value) == f"{name}: {why}"
 
 
+def test_a_pipe_is_read_and_nobody_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What a program writes is a configuration; a pipe that nobody writes to, or that stays silent, is a fault.
+    """
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="it is a pipe, and nobody writes to it"):
+        load(str(path), {})
+    monkeypatch.setattr("exporter.config.content.PIPE_TIMEOUT", 0.1)
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"targets: [https://a.example]")
+        with pytest.raises(ConfigError, match="it is a pipe, and nothing came from it in"):
+            load(f"/dev/fd/{reading}", {})
+        os.write(writing, b"targets: [https://a.example]")
+    finally:
+        os.close(writing)
+    assert [one.name for one in load(f"/dev/fd/{reading}", {}).targets] == ["https://a.example"]
+    os.close(reading)
+
+
 def test_a_huge_file_is_refused_without_reading_it_all() -> None:
     """
     An endless one is.

@@ -179,6 +179,23 @@ def test_kubeconfig_that_is_no_yaml_repeats_nothing_of_it(tail: bytes) -> None:
     assert "t0ken" not in parsed.problems[0].detail
 
 
+def test_kubeconfig_with_too_much_in_it_says_so() -> None:
+    """
+    It is YAML, but what aliases repeat is too deep or too much; of what is no YAML no value is repeated.
+    """
+    head = b"apiVersion: v1\nkind: Config\nclusters: []\n"
+    bomb = head + b"a: &a [x]\n" + b"".join(b"%c: &%c [*%c]\n" % (n, n, n - 1) for n in range(98, 123))
+    deep = head + b"users: " + b"[" * 50 + b"]" * 50
+    for data, words in (
+        (bomb + b"more: [[[[[[[*z]]]]]]]\n", "nested more than 32 deep"),
+        (deep, "line 4: lists and mappings are nested more than 32 deep"),
+        (head + b"users: *secret", "line 4: is not valid YAML"),
+    ):
+        (problem,) = read(data).problems
+        assert words in problem.detail
+        assert "secret" not in problem.detail
+
+
 def test_kubeconfig_has_a_size_limit() -> None:
     """
     YAML takes long to read.

@@ -159,8 +159,7 @@ def _document(path: str) -> dict[str, Any]:
     try:
         document = read_yaml(data, printable(path)).value
     except ConfigError as error:
-        # The message of the parser may repeat a value, and values may be secrets.
-        words = f"{printable(path)}: line {error.faults[0].line} is not YAML"
+        words = f"{printable(path)}: {error.faults[0].without_values}"
         raise ProbeError(Reason.FORMAT_BROKEN, words) from None
     if not isinstance(document, dict):
         raise ProbeError(Reason.FORMAT_BROKEN, f"{printable(path)} is not a kubeconfig")

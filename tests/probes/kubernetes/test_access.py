@@ -201,7 +201,7 @@ def with_cluster(settings: Mapping[str, Any]) -> Make:
 @pytest.mark.parametrize(
     ("make", "reason", "words"),
     [
-        (lambda *_: "{", "format_broken", "is not YAML"),
+        (lambda *_: "{", "format_broken", "line 2: is not valid YAML"),
         (lambda *_: "[]", "format_broken", "not a kubeconfig"),
         (lambda *_: "{}", "format_broken", "no current-context"),
         (lambda *_: "current-context: there", "format_broken", "'there'"),
