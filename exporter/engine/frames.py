@@ -105,6 +105,7 @@ class Ended(NamedTuple):
 
     error: Exception
     shown: Shown | None
+    answered: bool
 
 
 class Answered(NamedTuple):

@@ -128,7 +128,8 @@ class Prober(asyncio.Protocol):
                 read=unparsed,
             )
         except HandshakeError as error:
-            return Ended(error.error, _shown(error.seen) if error.seen is not None else None)
+            shown = _shown(error.seen) if error.seen is not None else None
+            return Ended(error.error, shown, error.answered)
         except wire.AnswerError as error:
             return Answered(error.reason, error.detail, _shown(error.seen))
         except ProbeError as error:

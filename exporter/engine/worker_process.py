@@ -334,8 +334,9 @@ def _seen(answer: Answer | _Held) -> Seen:
     match answer:
         case _Held():
             return answer.seen
-        case Ended(error, shown):
-            raise HandshakeError(error, seen_from(*shown) if shown is not None else None) from error
+        case Ended(error, shown, answered):
+            seen = seen_from(*shown) if shown is not None else None
+            raise HandshakeError(error, seen, answered=answered) from error
         case Answered(reason, detail, shown):
             raise wire.AnswerError(reason, detail, seen_from(*shown))
         case Failed(reason, detail, lacks_descriptor):

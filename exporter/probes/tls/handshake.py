@@ -75,10 +75,14 @@ class HandshakeError(Exception):
     The error is the library's, that of the connection, TimeoutError, EndlessError or LargeGroupError.
     """
 
-    def __init__(self, error: Exception, seen: Seen | None) -> None:
+    def __init__(self, error: Exception, seen: Seen | None, *, answered: bool = True) -> None:
+        """
+        `answered`: the server began with TLS.
+        """
         super().__init__(str(error))
         self.error = error
         self.seen = seen
+        self.answered = answered
 
     @property
     def hung_up(self) -> bool:
@@ -136,7 +140,7 @@ class Session:
             # The alert that says why.
             self._part()
             meant = LargeGroupError() if openssl.group_is_too_large(self._tls) else error
-            raise HandshakeError(meant, self._seen()) from error
+            raise HandshakeError(meant, self._seen(), answered=self._answered()) from error
         self._up = True
         self._connection.allow(AFTER_LIMIT)
         seen = self._seen()
@@ -287,6 +291,13 @@ class Session:
         """
         if written := openssl.written(self._tls):
             self._connection.send_at_once(written)
+
+    def _answered(self) -> bool:
+        """
+        Return True when the server began with TLS: until then the protocol is the newest that was offered.
+        """
+        older = self._tls.get_protocol_version_name() in {"TLSv1", "TLSv1.1", "TLSv1.2"}
+        return older or self._tls.get_cipher_name() is not None
 
     def _seen(self) -> Seen | None:
         """

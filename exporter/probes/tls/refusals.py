@@ -119,13 +119,20 @@ def refusal(error: handshake.HandshakeError, *, has_client_certificate: bool) ->
         return ProbeError(
             Reason.CONNECTION_RESET, f"the connection broke during the TLS handshake: {words}", seen
         )
+    if any(mark in words for mark in NOT_TLS) and error.answered:
+        return ProbeError(
+            Reason.HANDSHAKE_REFUSED,
+            f"the server began with TLS, and went on with what is none: {words}",
+            seen,
+        )
     if any(mark in words for mark in NOT_TLS):
         return ProbeError(Reason.NOT_TLS, f"what answers at this port does not speak TLS: {words}", seen)
     if TOO_LARGE in words:
         return ProbeError(
             Reason.BAD_CERTIFICATE,
             "the server's certificates are more than 100 kB together, which OpenSSL's clients refuse as "
-            f"this one does; names are what takes the room: {words}",
+            "this one does (names are what takes the room); or what it says before them is too large: "
+            f"{words}",
             seen,
         )
     if any(mark in words for mark in BAD_CERTIFICATE):
@@ -145,8 +152,8 @@ NOT_TLS = (
 """OpenSSL's words for bytes that are not a TLS record."""
 
 
-BAD_CERTIFICATE = ("asn1", "decode error", "cert length mismatch", "x509 lib")
-"""OpenSSL's words for a certificate message that it can't parse."""
+BAD_CERTIFICATE = ("asn1", "decode error", "length mismatch", "x509 lib")
+"""OpenSSL's words for a certificate message that it can't parse, or with no certificate in it."""
 
 
 BAD_STAPLE = "bad certificate status response"
@@ -154,8 +161,8 @@ BAD_STAPLE = "bad certificate status response"
 
 
 TOO_LARGE = "excessive message size"
-"""OpenSSL's words for a message beyond its limit: of a server's messages, only the list of certificates can
-be."""
+"""OpenSSL's words for a message beyond its limit. A proper server has no such message but its list of
+certificates."""
 
 
 def tls_words(error: Exception) -> str:
@@ -163,6 +170,9 @@ def tls_words(error: Exception) -> str:
     Return the library's words for an error, lower case, with `; ` between several.
     """
     parts = error.args[0] if error.args else ()
+    if isinstance(parts, list) and parts:
+        # It has no words for the number of an alert that no standard has.
+        return "; ".join(str(part[-1]).lower() or "an alert that TLS does not know" for part in parts)
     if isinstance(parts, list):
-        return "; ".join(str(part[-1]).lower() for part in parts) or type(error).__name__
+        return type(error).__name__
     return str(error.args[-1]).lower() if error.args else type(error).__name__

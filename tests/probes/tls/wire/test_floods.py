@@ -32,7 +32,7 @@ from tests.probes.tls.dtls import servers as dtls_servers
 from tests.probes.tls.starttls.test_on_the_wire import scripted
 from tests.probes.tls.wire.probing import NAME, detail, see, shown, target, told, watching
 from tests.support.certificates import shared_key
-from tests.support.misbehaving import Answer, flooding, serving
+from tests.support.misbehaving import Answer, flooding, saying, serving
 from tests.support.servers import s_server
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ FLOODS: dict[str, tuple[Answer, str]] = {
         "handshake_endless",
     ),
     "empty records": (flooding(record(22, b"")), "not_tls"),
-    "empty records, in the middle": (flooding(record(22, b""), SERVER_HELLO), "not_tls"),
+    "empty records, in the middle": (flooding(record(22, b""), SERVER_HELLO), "handshake_refused"),
     "changes of ciphers": (flooding(record(20, b"\1")), "handshake_refused"),
     "warnings": (flooding(record(21, bytes([1, 112]))), "handshake_refused"),
     "goodbyes": (flooding(record(21, bytes([1, 0]))), "connection_closed"),
@@ -149,6 +149,47 @@ def test_a_server_that_never_stops_is_left(name: str) -> None:
     assert isinstance(look.observation, Failed)
     assert look.observation.reason.startswith(reason), look.observation
     assert look.duration < TIMEOUT
+
+
+BREAKS: dict[str, tuple[bytes, str, str]] = {
+    "a hello beyond all limits": (
+        record(22, b"\x02\xff\xff\xff"),
+        "bad_certificate",
+        "or what it says before them is too large",
+    ),
+    "certificates beyond all limits": (
+        SERVER_HELLO + record(22, b"\x0b\xff\xff\xff"),
+        "bad_certificate",
+        "more than 100 kB",
+    ),
+    "no certificate in the list": (
+        SERVER_HELLO + record(22, message(11, bytes(3))),
+        "bad_certificate",
+        "length mismatch",
+    ),
+    "a hello, then another protocol": (
+        SERVER_HELLO + b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        "handshake_refused",
+        "began with TLS, and went on with what is none",
+    ),
+    "an alert of no standard": (
+        record(21, b"\x02\xc7"),
+        "handshake_refused",
+        "an alert that TLS does not know",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_what_breaks_the_rules_is_not_called_another_protocol(name: str) -> None:
+    """
+    Not each message that is too large has certificates.
+    """
+    said, reason, words = BREAKS[name]
+    with serving(saying(said)) as port:
+        row = see(port, timeout=TIMEOUT)
+    assert told(row) == (reason,)
+    assert words in detail(row)
 
 
 def test_what_was_sent_is_said() -> None:
