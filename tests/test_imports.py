@@ -52,6 +52,7 @@ PURE = {
     *(
         "engine.descriptors",
         "engine.due",
+        "engine.in_place",
         "engine.lasting",
         "engine.absent",
         "engine.memory",

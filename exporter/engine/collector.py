@@ -4,6 +4,13 @@ The garbage collector, for processes that make sweeps.
 
 import gc
 
+LEAST = 10_000
+"""New objects from which the collector looks at them, however few targets there are."""
+
+
+EACH = 60
+"""Objects for each target: a sweep makes some thirty that last until the next one replaces them."""
+
 
 def calm_collector() -> None:
     """
@@ -14,4 +21,14 @@ def calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 100, 100)
+    fit_collector(0)
+
+
+def fit_collector(targets: int) -> None:
+    """
+    Let the collector wait until there are more new objects than one sweep of so many targets makes.
+
+    What a sweep makes is freed by the next one. To look through it meanwhile would find nothing, and take as
+    long as to see that ten thousand files did not change.
+    """
+    gc.set_threshold(max(LEAST, EACH * targets), 10, 100)

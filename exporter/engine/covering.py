@@ -8,9 +8,10 @@ from functools import cached_property
 
 from exporter.engine.scrape import EndpointRow
 from exporter.engine.slices import beside, in_slices
-from exporter.judgement.coverage import Coverage, Seen, coverage
+from exporter.judgement.coverage import Coverage, Seen, coverage, made_of
 from exporter.lookups.addresses import NameAddresses
 from exporter.model.coverage import Rules
+from exporter.model.observation import Facts
 from exporter.model.targets import Target
 from exporter.net.dns_records import identifiers_of
 from exporter.net.network import Network
@@ -34,7 +35,7 @@ class Covering:
         return NameAddresses(self._network)
 
     async def compare(
-        self, targets: Sequence[Target], rows: Iterable[EndpointRow], rules: Rules | None
+        self, targets: Sequence[Target], rows: Sequence[EndpointRow], rules: Rules | None
     ) -> None:
         """
         Compare what was seen in a scrape of all targets with what they look at.
@@ -43,15 +44,20 @@ class Covering:
         """
         if rules is None:
             return
-        was_seen = tuple([one async for one in in_slices(seen(rows))])
-        earlier, self._private = self.coverage, rules.private
-        self.coverage = await beside(len(was_seen), lambda: coverage(targets, was_seen, rules, earlier))
+        self._private = rules.private
+        found = [one async for one in in_slices(_facts(rows))]
+        if not self.coverage.is_of(made_of(targets, found, rules)):
+            was_seen = tuple([one async for one in in_slices(seen(rows))])
+            self.coverage = await beside(len(was_seen), lambda: coverage(targets, was_seen, rules))
         if self.coverage.gaps:
             self._addresses.want(self._names)
             self.coverage = replace(self.coverage, addressed=self._addresses.known)
         if self.coverage.unread != rules.unread:
             self.coverage = replace(self.coverage, unread=rules.unread)
-        self.problems = self.coverage.problems if rules.alert and not rules.unread else {}
+        problems = self.coverage.problems if rules.alert and not rules.unread else {}
+        # The same object while they are equal.
+        if problems != self.problems:
+            self.problems = problems
 
     def told(self, row: EndpointRow) -> EndpointRow:
         """
@@ -71,6 +77,18 @@ class Covering:
             for gap in self.coverage.gaps
             if not gap.wildcard and (self._private or identifiers_of(gap.certificate) is not None)
         ]
+
+
+def _facts(rows: Iterable[EndpointRow]) -> Iterator[Facts]:
+    """
+    Yield the facts of `seen` alone.
+    """
+    for row in rows:
+        if row.held.facts is not None:
+            yield row.held.facts
+        for one in row.others:
+            if one.facts is not None:
+                yield one.facts
 
 
 def seen(rows: Iterable[EndpointRow]) -> Iterator[Seen]:

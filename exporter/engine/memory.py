@@ -8,6 +8,7 @@ facts are held, so that a warning does not go quiet when the server goes down.
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from exporter.engine.absent import change_listed
 from exporter.engine.by_turns import (
@@ -19,7 +20,7 @@ from exporter.engine.by_turns import (
     was_issued_since,
 )
 from exporter.engine.partial import with_missing
-from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.results import ProbeResult, TargetResult, is_silent, seen_facts
 from exporter.engine.sightings import Sightings, is_undone, was_brief
 from exporter.judgement.habit import learned
 from exporter.judgement.history import Past
@@ -54,10 +55,6 @@ GONE = Failed(
 
 QUICK = 2.0
 """Seconds within which a probe must be answered to count as quick."""
-
-
-SILENT = frozenset({Reason.TIMEOUT, Reason.DNS_TIMEOUT, Reason.CONNECT_TIMEOUT, Reason.HANDSHAKE_TIMEOUT})
-"""Reasons of probes that got no answer."""
 
 
 NOT_LOOKED_AT = Failed(Reason.TIMEOUT, "not looked at since the exporter started")
@@ -199,6 +196,8 @@ class TargetMemory:
     """The target as it was last probed; None before, and when it had no turn of its own."""
     probed_at: float = 0.0
     """Time at which that probe ended, in seconds since the epoch."""
+    located: Any = None
+    """What its probe calls the endpoints of `target`, where these last; None where they are to be found."""
 
     @property
     def rotates(self) -> bool:
@@ -234,7 +233,7 @@ class Memory:
         means = identity(target)
         if found is None or found.identity != means:
             found = self._known[target.name] = TargetMemory(means)
-        found.target = target
+        found.target, found.located = target, None
         return found
 
     def restore(self, name: str, known: TargetMemory) -> None:
@@ -451,10 +450,3 @@ def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float, known
     held.past.note_change(before, facts, now, rotates=known.rotates)
     held.past.habits = learned(held.past.habits, before, facts, now, now)
     held.facts = facts
-
-
-def is_silent(observation: Observation) -> bool:
-    """
-    Return True when the probe got no answer in its time.
-    """
-    return isinstance(observation, Failed) and observation.reason in SILENT

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 from exporter.engine import due
 from exporter.engine.absent import forget_absent, is_still_listed
-from exporter.engine.by_turns import Shown, is_due, most_important
+from exporter.engine.by_turns import Shown, most_important
 from exporter.engine.caught import failure
 from exporter.engine.covering import Covering
 from exporter.engine.failure_log import log_changes
+from exporter.engine.in_place import NOTHING, InPlace, in_place
 from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.logged import Logged
 from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, take_facts
@@ -25,15 +26,12 @@ from exporter.engine.slices import in_slices
 from exporter.engine.sweep import FRESH, Sweeper
 from exporter.engine.workers import Workers
 from exporter.judgement.coverage import Coverage
-from exporter.judgement.history import Past
 from exporter.judgement.issued import NONE
-from exporter.judgement.problems import Known
 from exporter.judgement.verdicts import Verdict, judge_again
 from exporter.logs import fields
 from exporter.lookups.enrich import enrich, told
 from exporter.model.coverage import Rules
 from exporter.model.issuance import Issuance
-from exporter.model.observation import Facts, Observed
 from exporter.model.targets import Target
 from exporter.net.gates import USUAL, Limits
 from exporter.pki.anchors import AnchorFiles, files_of, system_file
@@ -262,12 +260,14 @@ class Monitor:
         unlogged, self._unlogged = self._unlogged, []
         await log_changes(unlogged, self.memory)
         targets_shown = tuple([self._target_row(one.target) async for one in in_slices(results)])
+        told = self._covering.problems
         rows = tuple([row async for row in in_slices(self._rows(results, now))])
         # What was seen at other targets is not known from logs alone: it takes a look at all of them.
         issuances = self._logged.issuances if by_interval else NONE
         if by_interval:
             await self._covering.compare([one.target for one in targets_shown], rows, self._rules)
-            rows = tuple([one async for one in in_slices(map(self._covering.told, rows))])
+            if self._covering.problems is not told:
+                rows = tuple([one async for one in in_slices(map(self._covering.told, rows))])
         batches = problem_batches(self.memory, (one.target for one in results), rows, now, issuances)
         found = [row async for few in in_slices(batches) for row in few]
         assert sweep.finished is not None
@@ -380,9 +380,9 @@ class Monitor:
         anchors = self._anchors.anchors(target.ca_file)
         held.judged = judge_again(held.judged, held.facts, target, anchors, now, held.past.habits)
         verdict = held.judged.verdict
-        is_new = seen and held.facts.presented and seen_facts(held.observation) is not None
+        is_new = seen and not verdict.faults and held.facts.presented
         # What none of the expected CAs issued does not count as what was in service.
-        if is_new and not verdict.faults and not any(one.foreign for one in verdict.items):
+        if is_new and seen_facts(held.observation) is not None and not verdict.foreign:
             held.past.trusted_at = held.seen_at
         return verdict
 
@@ -390,46 +390,48 @@ class Monitor:
         """
         Yield a row for each endpoint of the targets, with a state that later probes do not change.
         """
+        problems = self._covering.problems
         for result in results:
             target = result.target
             known = self.memory.known(target)
-            absent = self._absent(target, known, now) if known.absent else _Seen()
-            cut = {look.label: look for look in result.looks if look.label in result.going_on}
+            absent = self._absent(target, known, now) if known.absent else NOTHING
+            cut: dict[str, ProbeResult] = {}
+            if result.going_on:
+                cut = {look.label: look for look in result.looks if look.label in result.going_on}
             for label, held in known.endpoints.items():
                 others = absent
                 if held.others:
                     others = others.and_more(self._others(target, label, held, now))
                 # Endpoints that the name does not lead to now stand beside the first that it does.
-                absent = _Seen()
+                absent = NOTHING
                 verdict, shown = self._judge(target, held, now), held.copy()
-                look = cut.pop(label, None)
-                if look is not None:
+                if (look := cut.pop(label, None)) is not None:
                     shown.observation, shown.duration = look.observation, look.duration
                 # Also where no probe ended: its turn has not come since a restart, or never does.
                 if seen_facts(shown.observation) is None:
                     shown.past.note_failure(now)
-                names = self._covering.problems.get((target.name, label), ())
+                names = problems.get((target.name, label), ()) if problems else ()
                 yield EndpointRow(target, label, shown, verdict, others.others, others.before, names)
             for label, look in cut.items():
                 yield EndpointRow(target, label, EndpointMemory(look.observation, look.duration), None)
 
-    def _absent(self, target: Target, known: TargetMemory, now: float) -> "_Seen":
+    def _absent(self, target: Target, known: TargetMemory, now: float) -> InPlace:
         """
         Return what was last seen at endpoints that the target's name may lead to again.
         """
         forget_absent(known, now)
-        found = _Seen()
+        found = InPlace()
         for label, held in known.absent.items():
             self._judge(target, held, now, seen=False)
             if held.facts is None or held.seen_at is None:
                 continue
             last = Shown(held.facts, held.seen_at, held.listed, held.judged)
-            found = found.and_more(_seen(target, label, held, [last], known.looks, now))
+            found = found.and_more(in_place(target, label, held, [last], known.looks, now))
             if is_still_listed(known, held, now):
                 found = found.and_more(self._others(target, label, held, now))
         return found
 
-    def _others(self, target: Target, label: str, held: EndpointMemory, now: float) -> "_Seen":
+    def _others(self, target: Target, label: str, held: EndpointMemory, now: float) -> InPlace:
         """
         Return what other servers showed at this endpoint.
         """
@@ -437,56 +439,4 @@ class Monitor:
         for one in held.others:
             anchors = self._anchors.anchors(target.ca_file)
             one.judged = judge_again(one.judged, one.facts, target, anchors, now, held.past.habits)
-        return _seen(target, label, held, held.others, held.looks, now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """
-    What was seen in a place besides what the last probe saw.
-    """
-
-    others: tuple[Known, ...] = ()
-    """What may be seen there again."""
-    before: tuple[Verdict, ...] = ()
-    """Verdicts on all of it."""
-
-    def and_more(self, more: "_Seen") -> "_Seen":
-        """
-        Return both together.
-        """
-        return _Seen(self.others + more.others, self.before + more.before)
-
-
-def _seen(
-    target: Target, label: str, held: EndpointMemory, shown: Iterable[Shown], look: int, now: float
-) -> _Seen:
-    """
-    Return what was shown in this place, as problems are decided by it.
-    """
-    judged = [(one, one.judged) for one in shown if one.judged is not None]
-    # What was there from the first probe on was never accepted before it.
-    accepted, never = Past(trusted_at=held.past.trusted_at), Past()
-    returned = held.shown.returns > 0 or any(one.sightings.returns for one, _ in judged)
-    others = tuple(
-        Known(
-            target,
-            label,
-            Observed(one.facts),
-            one.seen_at,
-            one.facts,
-            last.verdict,
-            last,
-            never if one.sightings.since == held.past.first_at else accepted,
-            _facts(held),
-            one_of_several=returned,
-            elsewhere=True,
-        )
-        for one, last in judged
-        if is_due(one, look, now)
-    )
-    return _Seen(others, tuple(last.verdict for _, last in judged))
-
-
-def _facts(held: EndpointMemory) -> tuple[Facts, ...]:
-    return (held.facts,) if held.facts is not None else ()
+        return in_place(target, label, held, held.others, held.looks, now)

@@ -32,18 +32,18 @@ class Progress:
     labels: tuple[str, ...] | None = None
     """Labels of the target's endpoints; None until they are known."""
     left_out: tuple[LeftOut, ...] = ()
-    omitted: dict[str, LeftOut] = field(default_factory=dict)
-    """By label, why an endpoint is left out that only a probe could find to be none."""
+    omitted: dict[str, LeftOut] | None = None
+    """By label, why an endpoint is left out that only a probe could find to be none; None for most."""
     looks: dict[str, ProbeResult] = field(default_factory=dict)
-    begun: dict[str, tuple[Trace, float]] = field(default_factory=dict)
-    """By label, the current step of a probe, and the loop time at which the probe began."""
-    again: set[str] = field(default_factory=set)
+    begun: dict[str, tuple[Trace, float]] | None = None
+    """By label, the current step of a probe, and the loop time at which the probe began; None before."""
+    again: frozenset[str] = frozenset()
     """Labels that are being probed again, since one probe left a doubt."""
     together: bool = False
     """True when all endpoints are probed in one go."""
     wanted_by: "list[Sweep]" = field(default_factory=list)
     """The sweeps under way that include it."""
-    workers: "list[asyncio.Task[None]]" = field(default_factory=list)
+    workers: "tuple[asyncio.Task[None], ...]" = ()
     ended: float | None = None
     """Loop time at which it ended; None while a probe is to be made."""
     final: TargetResult | None = None
@@ -75,13 +75,13 @@ class Progress:
         """
         All endpoints that are left out, also those that only a probe could find to be none.
         """
-        return (*self.left_out, *self.omitted.values())
+        return (*self.left_out, *self.omitted.values()) if self.omitted else self.left_out
 
     def _cut_off(self, label: str, now: float) -> ProbeResult:
         """
         Return the failure of an unfinished probe, for a scrape whose time is over at `now` (loop time).
         """
-        trace, began = self.begun.get(label, (None, None))
+        trace, began = (self.begun or {}).get(label, (None, None))
         if trace is not None:
             phase = trace.phase
         elif self.started is None:

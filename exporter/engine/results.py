@@ -1,15 +1,22 @@
 """
 Results of a sweep: those of the probes of each endpoint, by target.
+
+Nobody changes them once they are made. They are not frozen since that makes them in four times the time, and
+there is one of each for every probe.
 """
 
 from dataclasses import dataclass
 
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Observation, Observed
+from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 
+SILENT = frozenset({Reason.TIMEOUT, Reason.DNS_TIMEOUT, Reason.CONNECT_TIMEOUT, Reason.HANDSHAKE_TIMEOUT})
+"""Reasons of probes that got no answer."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class ProbeResult:
     """
     The result of one probe of one endpoint.
@@ -27,7 +34,7 @@ class ProbeResult:
     """Address of the endpoint, empty where only a proxy knows it; None when the probe did not end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TargetResult:
     """
     The result of one sweep for one target.
@@ -53,3 +60,10 @@ def seen_facts(observation: Observation) -> Facts | None:
             return facts
         case Failed(facts=facts):
             return facts
+
+
+def is_silent(observation: Observation) -> bool:
+    """
+    Return True when the probe got no answer in its time.
+    """
+    return isinstance(observation, Failed) and observation.reason in SILENT

@@ -1,5 +1,8 @@
 """
 One scrape: the rows from which metrics, pages and commands are made.
+
+Nobody changes a row once it is made. They are not frozen since that makes them in four times the time, and
+there is one for every endpoint of every scrape.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +18,7 @@ from exporter.model.observation import Failed
 from exporter.model.targets import Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndpointRow:
     """
     One endpoint as it is exported.
@@ -61,7 +64,7 @@ class EndpointRow:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TargetRow:
     """
     One target as it is exported, without its endpoints.

@@ -32,7 +32,7 @@ from exporter.net.network import Trace
 from exporter.net.turns import NEVER, Job, Turns
 from exporter.pki.anchors import files_of
 from exporter.probes import PROBES
-from exporter.probes.base import Endpoint, LookAll
+from exporter.probes.base import Endpoint, Endpoints, LookAll
 from exporter.probes.dependencies import Dependencies
 
 logger = logging.getLogger(__name__)
@@ -180,9 +180,11 @@ class Sweeper:
         Queue a target for its turn.
         """
         target = progress.target
-        known = self._memory.known(target).endpoints.values()
-        last_turn = min([held.turn for held in known], default=NEVER)
-        quick = True in [held.quick for held in known]
+        last_turn, quick = math.inf, False
+        for held in self._memory.known(target).endpoints.values():
+            last_turn, quick = min(last_turn, held.turn), quick or held.quick
+        if last_turn == math.inf:
+            last_turn = NEVER
         # Those that answered come in the order in which they did.
         self._turns(target).add(_Work(progress), last_turn, 0 if quick else _mixed(target), quick=quick)
 
@@ -209,7 +211,7 @@ class Sweeper:
         assert worker is not None
         while job is not None:
             progress = job.work.progress
-            progress.workers.append(worker)
+            progress.workers += (worker,)
             try:
                 if progress.ended is None:
                     await self._do(job.work)
@@ -217,7 +219,7 @@ class Sweeper:
                 # As below: an error in one target must not end the others.
                 logger.exception("internal error while probing", extra=fields(target=progress.target.name))
             finally:
-                progress.workers.remove(worker)
+                progress.workers = tuple([one for one in progress.workers if one is not worker])
                 turns.over(job)
                 if progress.cut:
                     # This worker ends with the target. Another one takes its place.
@@ -232,12 +234,19 @@ class Sweeper:
         target = progress.target
         probe = PROBES[target.url.scheme]
         progress.started = self._dependencies.loop.time()
-        await self._dependencies.named_files.ready(files_of(target))
-        failed, found = await caught(partial(probe.endpoints, target, self._dependencies), target)
+        if reading := self._dependencies.named_files.reading(files_of(target)):
+            await asyncio.wait(reading)
+        known = self._memory.known(target)
+        found: Endpoints | None = known.located
         if found is None:
-            assert failed is not None
-            self._not_found(progress, failed)
-            return
+            failed, found = await caught(partial(probe.endpoints, target, self._dependencies), target)
+            if found is None:
+                assert failed is not None
+                self._not_found(progress, failed)
+                return
+            # It may be configured anew by now.
+            if found.lasting and known.target is target:
+                known.located = found
         labels = self._memory.labels(target, [one.label for one in found.found], self._clock())
         progress.left_out = found.left_out
         progress.labels = labels
@@ -319,6 +328,8 @@ class Sweeper:
             if progress.ended is not None:
                 return
             if isinstance(outcome, LeftOutError):
+                if progress.omitted is None:
+                    progress.omitted = {}
                 progress.omitted[label] = outcome.left_out
             else:
                 observation = Observed(outcome) if isinstance(outcome, Facts) else failure(outcome, target)
@@ -336,9 +347,9 @@ class Sweeper:
         before = self._doubted(progress.target, look)
         self._take(progress, look)
         if before is not None and not progress.trace_steps:
-            progress.again.add(label)
+            progress.again |= {label}
             await self._look_again(progress, label, endpoint, before)
-            progress.again.remove(label)
+            progress.again -= {label}
         self._end_if_done(progress)
 
     def _doubted(self, target: Target, look: ProbeResult) -> Facts | None:
@@ -380,6 +391,8 @@ class Sweeper:
         loop = self._dependencies.loop
         trace = Trace(loop.time, deadline=progress.deadline, steps=[] if progress.trace_steps else None)
         started = loop.time()
+        if progress.begun is None:
+            progress.begun = {}
         progress.begun[label] = (trace, started)
         elsewhere = self._workers.look(target) if self._workers is not None and trace.steps is None else None
         look = elsewhere or PROBES[target.url.scheme].look
@@ -424,7 +437,7 @@ class Sweeper:
         progress.ended = self._dependencies.loop.time()
         # In the order in which they were found, whichever ended first.
         labels = progress.looks if progress.labels is None else progress.shown
-        looks = tuple(progress.looks[label] for label in labels)
+        looks = tuple([progress.looks[label] for label in labels])
         progress.final = result = TargetResult(progress.target, looks, located, progress.all_left_out)
         self._give(progress.target, result)
 

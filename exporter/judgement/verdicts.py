@@ -104,6 +104,13 @@ class Verdict:
     valid_from: float
     valid_until: float
 
+    @property
+    def foreign(self) -> bool:
+        """
+        True when none of the CAs expected issued one of the leaves.
+        """
+        return any(one.foreign for one in self.items)
+
 
 def judge_facts(
     facts: Facts, target: Target, anchors: Anchors, now: float, habits: Habits | None = None

@@ -17,7 +17,8 @@ def client_certificate(facts: Facts, target: Target, network: Network, _: Author
     """
     Return the facts with the client certificate that the exporter presents, as item `client`.
     """
-    return added(facts, ours(target, network))
+    items = ours(target, network)
+    return added(facts, items) if items else facts
 
 
 def ours(target: Target, network: Network) -> tuple[Item, ...]:

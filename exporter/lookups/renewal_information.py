@@ -45,6 +45,8 @@ def renewal_information(facts: Facts, target: Target, network: Network, authorit
         if failure is not None:
             stands = window is not None
             unanswered.append(_failed(Lookup.RENEWAL_INFORMATION, failure, stands=stands))
+    if not renewals and not unanswered:
+        return facts
     return added(renewed(facts, tuple(renewals)), unanswered=unanswered)
 
 

@@ -39,4 +39,4 @@ def staple(facts: Facts, target: Target, network: Network, authorities: Authorit
         judged = judge_staple(chain.staple, _called("staple", chain), leaf.der, issuer.der)
         items += [judged.item] if judged.item is not None else []
         faults += [*judged.faults, *outdated(judged.item, leaf.der, network.clock())]
-    return added(facts, tuple(items), tuple(faults))
+    return added(facts, tuple(items), tuple(faults)) if items or faults else facts

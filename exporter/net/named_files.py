@@ -74,9 +74,14 @@ class NamedFiles:
         """
         Wait until these files were read in this sweep, or are known to hang.
         """
-        tasks = [task for path in paths if (task := self._look(path)) is not None]
-        if tasks:
-            await asyncio.wait(tasks)
+        if reading := self.reading(paths):
+            await asyncio.wait(reading)
+
+    def reading(self, paths: Iterable[str]) -> "list[asyncio.Task[None]]":
+        """
+        Return the tasks that read these files now; empty once all were read in this sweep, or hang.
+        """
+        return [task for path in paths if (task := self._look(path)) is not None]
 
     def content(self, path: str) -> bytes:
         """

@@ -44,8 +44,11 @@ def files_of(target: Target) -> tuple[str, ...]:
     """
     Return the files that the probe of this target and its judgement need.
     """
+    anchors = target.ca_file or system_file()
+    if target.client_certificate_file is None:
+        return (anchors,)
     own = (target.client_certificate_file, target.client_key_file)
-    return (target.ca_file or system_file(), *(name for name in own if name is not None))
+    return (anchors, *(name for name in own if name is not None))
 
 
 class AnchorFiles:

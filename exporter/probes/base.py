@@ -36,6 +36,8 @@ class Endpoints:
 
     found: tuple[Endpoint, ...]
     left_out: tuple[LeftOut, ...] = ()
+    lasting: bool = False
+    """True when the target always has these: they need not be found again."""
 
 
 Tell = Callable[[int, Outcome, float], None]

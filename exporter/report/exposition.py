@@ -9,6 +9,7 @@ are the same in the text format and in OpenMetrics.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import is_
 
 from exporter.engine.by_turns import may_take_turns
 from exporter.engine.memory import EndpointMemory, ProblemRow
@@ -17,7 +18,7 @@ from exporter.engine.sightings import SETTLED
 from exporter.judgement.hidden import hidden_by
 from exporter.judgement.issued import NONE, Elsewhere, Issuances
 from exporter.judgement.problems import Key, newest_ends
-from exporter.judgement.verdicts import JudgedItem
+from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Certificate, Failed
 from exporter.model.policies import Severity
 from exporter.model.reasons import Kind
@@ -182,6 +183,10 @@ class Exposition:
         self.exporters = exporters
         self._families = (*FAMILIES, *families(exporters))
         self._blocks: dict[tuple[str, str], _Block] = {}
+        self._targets: dict[str, tuple[Target, str]] = {}
+        """By name, the targets of the last text, with their lines."""
+        self._judged: list[Verdict | None] = []
+        """The verdicts of the last text, by which newest ends were found; empty where logs know more."""
 
     def text(
         self,
@@ -218,13 +223,15 @@ class Exposition:
         issuances: Issuances,
     ) -> Iterator[str]:
         lines: Lines = {family: [] for family in self._families}
-        blocks = {(row.target.name, row.label): self._block(row) for row in endpoints}
-        self._blocks = blocks
-        newest = newest_ends(verdicts(endpoints), issuances, at)
-        for row in endpoints:
-            blocks[row.target.name, row.label].add_to(lines, row.held, newest, at)
+        blocks = [self._block(row) for row in endpoints]
+        self._blocks = {
+            (row.target.name, row.label): block for row, block in zip(endpoints, blocks, strict=True)
+        }
+        self._compare(blocks, endpoints, issuances, at)
+        for row, block in zip(endpoints, blocks, strict=True):
+            block.add_to(lines, row.held, at)
+        lines[TARGET] += self._target_lines(targets)
         for target in targets:
-            lines[TARGET].append(target_line(target.target, target.prober))
             if target.left_out:
                 lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
         for family, text in sight_lines(targets, endpoints, at):
@@ -238,6 +245,37 @@ class Exposition:
             found = lines.pop(family)
             if found:
                 yield f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n{''.join(found)}"
+
+    def _compare(
+        self,
+        blocks: Sequence["_Block"],
+        endpoints: Sequence[EndpointRow],
+        issuances: Issuances,
+        at: float,
+    ) -> None:
+        """
+        Compare each leaf with all others, unless these are those of the last text.
+        """
+        judged = list(verdicts(endpoints))
+        same = len(judged) == len(self._judged) and all(map(is_, judged, self._judged))
+        if same and not issuances and all(block.is_compared for block in blocks):
+            return
+        self._judged = judged if not issuances else []
+        newest = newest_ends(judged, issuances, at)
+        for block in blocks:
+            block.compare(newest)
+
+    def _target_lines(self, targets: Sequence[TargetRow]) -> list[str]:
+        """
+        Return the lines of `expiry_target_info`, which are the same while the targets are.
+        """
+        before, self._targets = self._targets, {}
+        for row in targets:
+            name, known = row.target.name, before.get(row.target.name)
+            if known is None or known[0] is not row.target:
+                known = row.target, target_line(row.target, row.prober)
+            self._targets[name] = known
+        return [text for _, text in self._targets.values()]
 
     def prepare(self, row: EndpointRow) -> None:
         """
@@ -256,10 +294,11 @@ class _Block:
     """
     The lines of one endpoint. They are valid while verdict and facts are the same objects.
 
-    The newest end and the result of the last probe are not among them: `add_to` writes those each time.
+    What is newer elsewhere is compared when some verdict has changed, and the result of the last probe is
+    written each time.
     """
 
-    __slots__ = ("_endpoint", "_fixed", "_theirs", "compared", "facts", "verdict")
+    __slots__ = ("_compared", "_endpoint", "_fixed", "_newer", "_theirs", "facts", "verdict")
 
     def __init__(self, row: EndpointRow, exporters: Collection[str]) -> None:
         self.verdict = row.verdict
@@ -269,7 +308,9 @@ class _Block:
         # Family, labels, and what follows them. The lines are put together anew each time: most of each is
         # its labels, which are one text for all lines of an item.
         self._fixed: list[tuple[Family, str, str]] = []
-        self.compared: list[tuple[JudgedItem, str]] = []
+        self._compared: list[tuple[JudgedItem, str]] = []
+        self._newer: list[str] | None = None
+        """Lines of ends that are newer elsewhere; None until they were compared."""
         if row.verdict is not None:
             for judged in row.verdict.items:
                 self._add_item(judged)
@@ -315,18 +356,33 @@ class _Block:
             what = "".join(f',{name}="{escape(text)}"' for name, text in certificate_labels(item.certificate))
             self._add(CERTIFICATE, self._endpoint, 1, f',item="{escape(item.name)}"{what}')
         if judged.kin is not None:
-            self.compared.append((judged, labels))
+            self._compared.append((judged, labels))
 
-    def add_to(self, lines: Lines, held: EndpointMemory, newest: Elsewhere[None], at: float) -> None:
+    @property
+    def is_compared(self) -> bool:
+        """
+        True once its leaves were compared with all others.
+        """
+        return self._newer is not None
+
+    def compare(self, newest: Elsewhere[None]) -> None:
+        """
+        Compare its leaves with the latest ends of all.
+        """
+        self._newer = []
+        for judged, labels in self._compared:
+            newer = newest.newer_end(judged)
+            if newer is not None:
+                self._newer.append(f"{NEWEST.name}{labels}}} {newer!r}\n")
+
+    def add_to(self, lines: Lines, held: EndpointMemory, at: float) -> None:
         """
         Append the endpoint's lines to those of each family.
         """
         for family, labels, tail in self._fixed:
             lines[family].append(f"{family.name}{labels}{tail}")
-        for judged, labels in self.compared:
-            newer = newest.newer_end(judged)
-            if newer is not None:
-                lines[NEWEST].append(f"{NEWEST.name}{labels}}} {newer!r}\n")
+        if self._newer:
+            lines[NEWEST] += self._newer
         if self._theirs is not None:
             self._theirs.add_to(lines, held, at)
         endpoint = self._endpoint

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from exporter.config.settings import Config
 from exporter.discovery.runner import Discovery
+from exporter.engine.collector import fit_collector
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
@@ -188,6 +189,7 @@ class Service:
         self._known = replace(self.discovery.config, targets=targets)
         self._names = {target.name for target in targets}
         BUDGET.fit(len(self._names))
+        fit_collector(len(self._names))
 
     def _restore(self, known: Mapping[str, TargetMemory]) -> None:
         # First of all: what was wrong with a target that was found is carried over the restart, too.

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.engine.covering import seen as seen_at
 from exporter.judgement import coverage as module
-from exporter.judgement.coverage import Coverage, Seen, coverage
+from exporter.judgement.coverage import Coverage, coverage, made_of
 from exporter.model.coverage import Rules
 from exporter.model.observation import Certificate, Chain, Facts, Item
 from exporter.model.reasons import Kind
@@ -267,15 +267,16 @@ def test_it_is_compared_anew_only_when_something_changed() -> None:
     scene = Scene().see(target(), seen(facts(leaf)))
     targets, rules = [row.target for row in scene.targets()], Rules()
 
-    def now() -> list[Seen]:
-        return list(seen_at(scene.rows()))
+    def now() -> list[Facts]:
+        return [seen for _, _, seen in seen_at(scene.rows())]
 
-    first = coverage(targets, now(), rules)
-    assert coverage(targets, now(), rules, first) is first
-    assert names(coverage([*targets, target("https://shop.example.com")], now(), rules, first)) == []
-    assert names(coverage(targets, now(), Rules(("shop.*",)), first)) == []
+    first = coverage(targets, list(seen_at(scene.rows())), rules)
+    assert first.is_of(made_of(targets, now(), rules))
+    assert not Coverage().is_of(made_of(targets, now(), rules))
+    assert not first.is_of(made_of([*targets, target("https://shop.example.com")], now(), rules))
+    assert not first.is_of(made_of(targets, now(), Rules(("shop.*",))))
     scene.see(target(), seen(facts(certificate(serial="2"))))
-    assert names(coverage(targets, now(), rules, first)) == []
+    assert not first.is_of(made_of(targets, now(), rules))
 
 
 def test_names_that_need_no_target_are_not_said() -> None:

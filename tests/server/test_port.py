@@ -598,7 +598,7 @@ def test_a_certificate_without_end_is_refused(files: Files) -> None:
     """
     files.write_web(tls={"cert_file": "/dev/zero"})
     with pytest.raises(ConfigError, match="cert_file /dev/zero: is larger than 1024 KiB"):
-        load(str(files.web))
+        load(str(files.web), context)
 
 
 def test_the_example_of_the_manual_is_good(files: Files) -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -21,7 +21,7 @@ from exporter.formats.parsed import Findings, ParseContext, Parsed, Problem
 from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.foreign_text import printable
 from exporter.model.reasons import Reason
-from exporter.net.file_threads import PATIENCE, FileThreads, Progress
+from exporter.net.file_threads import PATIENCE, FileThreads, Hung, Progress
 from exporter.net.regular_files import Stamp, read, stamp_from, stamp_of
 from exporter.probes.files import left_out
 from exporter.probes.files.glob import PASSWORD_SUFFIX, Found, is_pattern, search
@@ -202,13 +202,18 @@ class Files:
         if self._slow:
             left.sort(key=lambda position: paths[position] in self._slow)
         while left:
-            behind = (
-                self._threads.behind([paths[position] for position in left]) if self._threads.hung else {}
-            )
-            free = [position for position in left if paths[position] not in behind]
+            behind: Mapping[str, Hung] = {}
+            free = left
+            if self._threads.hung:
+                behind = self._threads.behind([paths[position] for position in left])
+                free = [position for position in left if paths[position] not in behind]
+            if free and len(paths) == 1:
+                if (made := await self._read_one(paths[0], password, tolerance)) is not None:
+                    tell(0, *made)
+                    return
+                continue
             if free:
-                run = self._run if len(paths) > 1 else self._run_one
-                done = await run(paths, free, password, tell, tolerance)
+                done = await self._run(paths, free, password, tell, tolerance)
                 left = [position for position in left if position not in done]
                 continue
             now = time.monotonic()
@@ -256,27 +261,15 @@ class Files:
                 self._threads.leave(job, progress)
         return told
 
-    async def _run_one(
-        self,
-        paths: Sequence[str],
-        positions: list[int],
-        password: str | None,
-        tell: Tell,
-        tolerance: Tolerance,
-    ) -> set[int]:
+    def _read_one(self, path: str, password: str | None, tolerance: Tolerance) -> Awaitable[Timed | None]:
         """
-        As `_run`, for a single file: it shares a thread with those of other callers.
+        Read a single file, which shares a thread with those of other callers. None when it hangs.
         """
-        (path,) = paths
 
         def read(progress: Progress) -> Timed:
             return self._look_timed(path, password, tolerance, self._clock(), progress)
 
-        made = await self._singles.read(path, read)
-        if made is None:
-            return set()
-        tell(0, *made)
-        return set(positions)
+        return self._singles.read(path, read)
 
     async def parse(self, data: bytes, given: ParseContext) -> Parsed:
         """

@@ -2,7 +2,7 @@
 Files: `file:///path` and patterns of paths, each file an endpoint.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from exporter.model.errors import LeftOut, Outcome, ProbeError
 from exporter.model.observation import Facts
@@ -22,7 +22,7 @@ async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
     """
     path = target.url.path
     if not is_pattern(path):
-        return Endpoints((Endpoint(label(path), path),))
+        return Endpoints((Endpoint(label(path), path),), lasting=True)
     found = await dependencies.files.search(path)
     left_out = [
         LeftOut(label(one.path), f"the directory can't be read: {one.why}") for one in found.unreadable
@@ -67,12 +67,12 @@ async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, t
     return outcome
 
 
-async def look_all(
+def look_all(
     target: Target,
     endpoints: Sequence[Endpoint],
     dependencies: Dependencies,
     tell: Callable[[int, Outcome, float], None],
-) -> None:
+) -> Awaitable[None]:
     """
     Report the outcome of all files of a target, each when it is known.
     """
@@ -91,4 +91,6 @@ async def look_all(
 
     paths = [one.address for one in readable]
     tolerance = tolerance_of(target.url.path)
-    await dependencies.files.look(paths, target.password, target.patience, tell_readable, tolerance=tolerance)
+    return dependencies.files.look(
+        paths, target.password, target.patience, tell_readable, tolerance=tolerance
+    )

@@ -70,9 +70,9 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     The same holds with a proxy, which resolves the name itself.
     """
     if target.proxy is not None:
-        return Endpoints((Endpoint(target.url.authority),))
+        return Endpoints((Endpoint(target.url.authority),), lasting=True)
     if target.url.ip is not None:
-        return Endpoints((Endpoint(target.url.authority, target.url.host),))
+        return Endpoints((Endpoint(target.url.authority, target.url.host),), lasting=True)
     chosen = await network.addresses(target)
     left_out = tuple(LeftOut(str(address), reason) for address, reason in chosen.left_out)
     if target.addresses == "first":
