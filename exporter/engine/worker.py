@@ -23,10 +23,9 @@ from exporter.engine.frames import (
     Failed,
     Frames,
     Latest,
+    Manner,
     News,
     Orders,
-    Request,
-    Same,
     Showed,
     Unable,
     pack,
@@ -86,43 +85,44 @@ class Prober(asyncio.Protocol):
                 self._targets.pop(index, None)
                 self._latest.forget(index)
             for request in orders.requests:
-                self._begin(request)
+                self._begin(*request)
             for number in orders.cancelled:
                 if (task := self._under_way.get(number)) is not None:
                     task.cancel()
 
-    def _begin(self, request: Request) -> None:
-        if request.description is not None:
-            self._targets[request.position] = _target(request.description)
+    def _begin(
+        self, number: int, position: int, description: Description | None, manner: Manner, deadline: float
+    ) -> None:
+        if description is not None:
+            self._targets[position] = _target(description)
         loop = self._network.loop
-        self._under_way[request.number] = loop.create_task(self._work(request))
+        self._under_way[number] = loop.create_task(self._work(number, position, manner, deadline))
         if self._ticking is None:
             self._ticking = loop.call_later(TICK, self._tick)
 
-    async def _work(self, request: Request) -> None:
-        number = request.number
+    async def _work(self, number: int, position: int, manner: Manner, deadline: float) -> None:
         answer: Answer = Unable()
         try:
-            answer = await self._answer(request)
+            answer = await self._answer(number, position, manner, deadline)
         finally:
             # Also after it was cancelled: each request is answered once.
             del self._under_way[number]
             self._traces.pop(number, None)
             self._tell(number, answer)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, number: int, position: int, manner: Manner, deadline: float) -> Answer:
         trace = Trace(self._network.loop.time)
-        self._traces[request.number] = (trace, "connect")
-        address, keys, offer, lenient = request.manner
+        self._traces[number] = (trace, "connect")
+        address, keys, offer, lenient = manner
         try:
             seen = await wire.converse(
-                self._targets[request.position],
+                self._targets[position],
                 Endpoint(address, address),
                 self._network,
                 trace,
                 keys,
                 None,
-                request.deadline,
+                deadline,
                 offer=offer,
                 lenient=lenient,
                 read=unparsed,
@@ -140,10 +140,10 @@ class Prober(asyncio.Protocol):
             return Unable()
         shown = _shown(seen)
         digest = _digest(shown)
-        if self._latest.get(request.position, request.manner) == digest:
-            return Same()
-        if request.position in self._targets:
-            self._latest.put(request.position, request.manner, digest)
+        if self._latest.get(position, manner) == digest:
+            return None
+        if position in self._targets:
+            self._latest.put(position, manner, digest)
         return Showed(shown)
 
     def _tell(self, number: int, answer: Answer) -> None:

@@ -25,8 +25,6 @@ from exporter.engine.frames import (
     Manner,
     News,
     Orders,
-    Request,
-    Same,
     Showed,
     Unable,
     pack,
@@ -232,7 +230,7 @@ class Worker(asyncio.Protocol):
             if asked is None:
                 continue
             result: Answer | _Held = answer
-            if isinstance(answer, Same):
+            if answer is None:
                 result = self._latest.get(asked.position, asked.manner) or Unable()
             elif isinstance(answer, Showed):
                 result = _Held(answer.shown)
@@ -264,9 +262,7 @@ class Worker(asyncio.Protocol):
         """
         if self.ready:
             trace.phase = "connect"
-            answer = await self._ask(
-                index, target, Manner(endpoint.address, keys, offer, lenient), deadline, trace
-            )
+            answer = await self._ask(index, target, (endpoint.address, keys, offer, lenient), deadline, trace)
             if not isinstance(answer, Unable):
                 return _seen(answer)
         return await wire.converse(
@@ -284,7 +280,7 @@ class Worker(asyncio.Protocol):
         asked = _Asked(index, manner, self._loop.create_future(), trace)
         self._asked[number] = asked
         self._due = max(self._due, deadline)
-        self._order().requests.append(Request(number, index, description, manner, deadline))
+        self._order().requests.append((number, index, description, manner, deadline))
         try:
             return await asked.answer
         except asyncio.CancelledError:

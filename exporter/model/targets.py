@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -163,7 +164,13 @@ class Target:
         The name sent as SNI (RFC 6066 section 3: never an IP address); None when there is none.
         """
         name = self.server_name or self.url.host
-        return None if parse_ip(name) is not None else name
+        return name if _is_name(name) else None
+
+
+@lru_cache(maxsize=16_384)
+def _is_name(host: str) -> bool:
+    # Of an address that costs as much as all else that is prepared for a handshake.
+    return parse_ip(host) is None
 
 
 _FINGERPRINT = re.compile(r"(?:sha-?256[:=])?([0-9a-f]{2}(?::?[0-9a-f]{2}){31})")

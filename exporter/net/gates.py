@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 from exporter.model.urls import parse_ip
@@ -34,6 +35,7 @@ class Limits(NamedTuple):
 USUAL = Limits()
 
 
+@lru_cache(maxsize=16_384)
 def is_own(address: str) -> bool:
     """
     Return True for what is on this host, or no address.

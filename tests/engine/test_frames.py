@@ -13,7 +13,6 @@ from exporter.engine.frames import (
     Manner,
     News,
     Orders,
-    Same,
     pack,
 )
 
@@ -22,7 +21,7 @@ def test_frames_come_in_any_pieces() -> None:
     """
     Each value comes once it is whole, in order.
     """
-    sent: list[News | Orders] = [News([(1, Same())], [(2, "handshake")]), Orders([], [3], [4])]
+    sent: list[News | Orders] = [News([(1, None)], [(2, "handshake")]), Orders([], [3], [4])]
     data = b"".join([pack(one) for one in sent])
     for size in (1, 3, 7, len(data)):
         frames = Frames()
@@ -44,9 +43,9 @@ def test_what_was_told_last_is_bounded() -> None:
     """
     latest: Latest[int] = Latest()
     for number in range(MANNERS + 1):
-        latest.put(7, Manner(str(number), "any", "usual", lenient=False), number)
-    assert latest.get(7, Manner("0", "any", "usual", lenient=False)) is None
-    newest = Manner(str(MANNERS), "any", "usual", lenient=False)
+        latest.put(7, (str(number), "any", "usual", False), number)
+    assert latest.get(7, ("0", "any", "usual", False)) is None
+    newest: Manner = (str(MANNERS), "any", "usual", False)
     assert latest.get(7, newest) == MANNERS
     latest.forget(7)
     assert latest.get(7, newest) is None
