@@ -222,17 +222,17 @@ def diagnosis() -> table.Panel:
             Column("severity", "Severity", words=SEVERITIES, width=85, coloured=True),
             Column("problem", "Problem", words=PROBLEMS, width=165),
             Column("cause", "Cause", wrapped=True),
-            Column("where", "Where", wrapped=True),
+            # Where a serial number, which is one word, has room.
+            Column("where", "Where", wrapped=True, width=310),
             Column("advice", "What to do first", wrapped=True),
             Column("item", "Item", width=90),
-            Column("kind", "Kind", words=KINDS, width=140),
             Column("Value #B", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
             Column("Value #C", "Expires", unit=panels.DATE, width=140),
             Column("Value #D", "Last OK", unit=panels.DATE, width=140),
             Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
         ],
         sorted_by=[("Severity", False), ("Days left", False)],
-        hidden=["target", "Value #A"],
+        hidden=["target", "kind", "Value #A"],
         no_value="The target is not known yet: it appears after a scrape.",
     )
 
