@@ -18,6 +18,18 @@ WIDTH = 16
 """Columns of the word before a value."""
 
 
+_USES = {
+    "1.3.6.1.5.5.7.3.1": "serverAuth",
+    "1.3.6.1.5.5.7.3.2": "clientAuth",
+    "1.3.6.1.5.5.7.3.3": "codeSigning",
+    "1.3.6.1.5.5.7.3.4": "emailProtection",
+    "1.3.6.1.5.5.7.3.8": "timeStamping",
+    "1.3.6.1.5.5.7.3.9": "OCSPSigning",
+    "2.5.29.37.0": "any",
+}
+"""Names of extended usages (RFC 5280 section 4.2.1.12); others are written as their numbers."""
+
+
 def details(row: EndpointRow) -> Iterator[str]:
     """
     Yield the lines about an endpoint: its handshake, its chains, and each of its items.
@@ -94,4 +106,4 @@ def _certificate(one: Certificate) -> Iterator[tuple[str, str]]:
     if one.key_usage is not None:
         yield "key usage", ", ".join(sorted(one.key_usage))
     if one.extended_key_usage is not None:
-        yield "extended usage", ", ".join(sorted(one.extended_key_usage))
+        yield "extended usage", ", ".join(sorted(_USES.get(use, use) for use in one.extended_key_usage))

@@ -682,6 +682,23 @@ def test_check_reads_files(tmp_path: Path, now_ca: Minted, capsys: pytest.Captur
     assert output.splitlines()[1].split()[:4] == ["OK", f"file://{file}", str(file), "leaf"]
 
 
+def test_check_shows_all_that_a_certificate_says(
+    tmp_path: Path, now_ca: Minted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Below the table, in words where there are some.
+    """
+    file = written(tmp_path, "server.pem", *leaf(now_ca, 75 * DAY))
+    _, output, _ = check(capsys, "-v", str(file))
+    _, _, shown = output.partition("\n\n")
+    fields = {line[4:20].strip(): line[20:] for line in shown.splitlines() if line.startswith("    ")}
+    assert fields["names"] == "127.0.0.1"
+    assert fields["extended usage"] == "serverAuth"
+    assert {"subject", "issuer", "serial", "SHA-256", "key", "not before", "not after", "renewal due"} <= set(
+        fields
+    )
+
+
 @pytest.fixture
 def two_files(tmp_path: Path, now_ca: Minted, config: Path) -> Path:
     """
