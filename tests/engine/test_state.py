@@ -1003,7 +1003,7 @@ def test_a_full_disk_is_called_that(path: Path) -> None:
         StateError, match=r"database or disk is full.*: the disk is full\. What was saved before is"
     ):
         state.save(many)
-    assert list(State(str(path)).load(NOW)) == ["a"]
+    assert list(load(path)) == ["a"]
     state.save(many)
     state.close()
     assert len(load(path)) == 5000
