@@ -56,10 +56,10 @@ async def run(settings: KubernetesSource, context: Context) -> Listing:
     views = [network.kubernetes.view(one) for one in questions(settings)]
     await _ready(views, context)
     known = _remembered(context.remembered)
-    faults = [words for view in views if (words := _fault(view))]
+    faults = [words for view in views if (words := _fault(view)) and not _is_advice(view)]
     state = [f"{_place(view)} {_state(view)}" for view in views]
     if not any(view.listed or view.absent for view in views):
-        raise SourceError(_told(faults), steady=True)
+        raise SourceError(_told(faults or [_fault(view) for view in views]), steady=True)
     if known is not None and known.get("state") == state:
         listing = Listing(unchanged=True)
     else:
@@ -100,6 +100,13 @@ def _fault(view: View) -> str:
     if view.listed:
         return ""
     return f"{view.question} of {view.cluster}: no whole list came in {LIST_TIMEOUT:g} s yet; it goes on"
+
+
+def _is_advice(view: View) -> bool:
+    """
+    Return True for objects that only say when others are renewed.
+    """
+    return view.question.resource in KINDS["certificates"]
 
 
 def _told(faults: Sequence[str]) -> str:
@@ -151,6 +158,9 @@ def _listed(
         lists[name] = {**lists.get(name, {}), **objects}
         remember[place] = as_json(objects)
     found, notes = listed(settings, lists)
+    # No target is lost without what these say: it is no failure.
+    unknown = [words for view in views if _is_advice(view) and (words := _fault(view))]
+    notes += tuple(f"when cert-manager renews is not known: {words}" for words in unknown)
     return Listing(found, notes, {"state": list(state), "objects": remember})
 
 
