@@ -942,6 +942,15 @@ def test_dovecot_lists_of_version_2_4(tmp_path: Path) -> None:
     assert files(listing.found) == ["/mail.pem", "/named.pem"]
 
 
+def test_postfix_files_of_keys_among_chains(tmp_path: Path) -> None:
+    """
+    By their names: they are not opened.
+    """
+    chains = ["/privkey.pem", "/rsa.KEY", "/server-key1.pem", "/keycloak.example.pem", "/fullchain.pem"]
+    main = f"smtp_tls_chain_files = {', '.join(chains)}\n"
+    assert files(read(tmp_path, "main.cf", main, master_cf="").found) == chains[3:]
+
+
 def test_postfix_postscreen(tmp_path: Path, ca: Minted) -> None:
     """
     It presents the certificates of the service behind it, which listens nowhere.
