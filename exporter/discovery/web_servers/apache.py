@@ -201,9 +201,9 @@ def _section(text: str, path: str, line: int, state: _State, depth: int) -> bool
         _close(state, depth)
         return False
     name, arguments = begin[1].lower(), begin[2].strip()
-    counts = _holds(name, arguments, state)
+    counts = all(one for _, one in state.open) and _holds(name, arguments, state)
     state.open.append((name, counts))
-    if name == "virtualhost" and all(one for _, one in state.open):
+    if name == "virtualhost" and counts:
         state.host = _Host(path, line, _words(arguments))
         state.hosts.append(state.host)
     return True

@@ -812,6 +812,10 @@ def test_apache_domains_of_mod_md(tmp_path: Path, ca: Minted) -> None:
         <MDomainSet c.example>
           MDMember d.example
         </MDomainSet>
+        <IfModule mod_none.c>
+          <MDomain none.example>
+          </MDomain>
+        </IfModule>
         SSLEngine on
         <VirtualHost *:443>
           ServerName b.example
