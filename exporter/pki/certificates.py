@@ -29,7 +29,7 @@ from exporter.model.caches import Cache, remembered, size
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate
 from exporter.pki.ber import INTEGER, SEQUENCE, as_der, bounds, elements
-from exporter.pki.fields import TBS_EXTENSIONS, TBS_VERSION, VERSION_3, tbs_fields
+from exporter.pki.fields import TBS_EXTENSIONS, TBS_VERSION, VERSION_3, signature_algorithm, tbs_fields
 from exporter.pki.mended import _SUBJECT_ALTERNATIVE_NAME, _mended
 from exporter.pki.times import read_time
 
@@ -246,7 +246,9 @@ def _facts(der: bytes) -> Certificate:
     )
     key_algorithm, key_bits = _key(loaded)
     extensions, odd_extensions = _extensions(loaded, readable)
-    oddities = [odd_begin, odd_end, _odd_version(encoded), odd_extensions]
+    oddities = [odd_begin, odd_end, _odd_version(encoded), odd_extensions, _odd_algorithms(plain, encoded)]
+    if serial.startswith("-"):
+        oddities.append("its serial number is negative (Go refuses that)")
     if readable != der:
         oddities += _oddities(der, plain)
     odd = "; ".join(filter(None, oddities))
@@ -348,6 +350,18 @@ def _odd_version(fields: list[bytes]) -> str:
     if fields[0] == VERSION_3 or (fields[0] in _VERSIONS and not has_extensions):
         return ""
     return "its version is not 3, and the rest of it is"
+
+
+def _odd_algorithms(plain: bytes, fields: list[bytes]) -> str:
+    """
+    Return the reason why clients refuse a certificate that names two algorithms for its one signature (RFC
+    5280 section 4.1.1.2); empty when it does not. `plain` is the certificate in DER.
+    """
+    return (
+        ""
+        if fields[2] == signature_algorithm(plain)
+        else "it names one algorithm for its signature, and another beside it"
+    )
 
 
 def _name(

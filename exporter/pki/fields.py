@@ -60,6 +60,16 @@ def signed_part(der: bytes) -> bytes:
     return signed
 
 
+def signature_algorithm(der: bytes) -> bytes:
+    """
+    Return the algorithm of the signature as it is encoded beside it. Raises ValueError.
+    """
+    parts = elements(der)
+    if len(parts) < 2:
+        raise ValueError("it has too few parts")
+    return parts[1]
+
+
 def encoded_names(der: bytes) -> tuple[bytes, bytes]:
     """
     The issuer and the subject of a certificate as they are encoded. Raises ValueError.

@@ -341,6 +341,30 @@ def test_odd_version_gives_all_facts(leaf: Minted, number: int) -> None:
     assert replace(odd, der=usual.der, fingerprint_sha256=usual.fingerprint_sha256, irregular="") == usual
 
 
+@pytest.mark.parametrize(
+    ("fields", "odd"),
+    [
+        ({1: b"\x02\x01\x85"}, "its serial number is negative (Go refuses that)"),
+        ({1: b"\x02\x01\0"}, ""),
+        ({1: b"\x02\x1e" + b"\x7f" * 30}, ""),
+        # ecdsa-with-SHA512 (RFC 5758 section 3.2), and SHA-256 beside it.
+        (
+            {2: bytes.fromhex("300a06082a8648ce3d040304")},
+            "it names one algorithm for its signature, and another beside it",
+        ),
+    ],
+)
+def test_what_go_and_java_refuse_to_read_gives_all_facts(
+    leaf: Minted, fields: dict[int, bytes], odd: str
+) -> None:
+    """
+    `keytool -printcert` and GnuTLS refuse two algorithms, Go since 1.23 a negative number.
+    """
+    found = parse_der(remade(leaf, fields).der)
+    assert found.irregular == odd
+    assert (found.not_before, found.not_after) == (BEGIN, END)
+
+
 VERSIONS = {"version 1": b"", "version 1 in words": VERSION + b"\0", "version 2": VERSION + b"\1"}
 
 
