@@ -8,12 +8,17 @@ whose input causes a line must not fill the disk with it.
     ts=2026-11-24T06:00:00.123Z level=warn msg="probe failed" target=lms reason=timeout
 """
 
+import contextlib
 import io
 import json
 import logging
 import math
+import os
 import re
+import select
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +48,18 @@ EVENT_LINES = 100
 
 EVENT_SECONDS = 60.0
 """Seconds for which lines of an event are counted together."""
+
+
+HELD_LIMIT = 256 * 1024
+"""Bytes of lines that are held while nobody reads them; further ones are lost, and counted."""
+
+
+PATIENCE = 0.05
+"""Seconds that a line may wait until it is taken, before it is held."""
+
+
+LAST_WAIT = 0.5
+"""Seconds that the process waits at its end until what is held is read."""
 
 
 _EVENT_SHOWN = 200
@@ -156,31 +173,145 @@ class RateLimiter:
                 yield counted
 
 
-class RateLimitedHandler(logging.StreamHandler[TextIO]):
+class Outlet:
+    """
+    Writes lines to a stream, and never waits for who reads it.
+
+    Who reads a pipe or a terminal may stop reading: a log driver whose disk is full, a person who pressed
+    Ctrl-S. Then lines are held, up to HELD_LIMIT bytes, and a thread waits in place of the process.
+    """
+
+    def __init__(self, stream: TextIO, told: Callable[[int], str]) -> None:
+        """
+        `told` returns the line that so many were lost.
+        """
+        self._stream = stream
+        self._told = told
+        self._descriptor: int | None = None
+        with contextlib.suppress(OSError, ValueError):
+            # One in memory has none.
+            self._descriptor = stream.fileno()
+        self._lock = threading.Lock()
+        self._held: deque[bytes] = deque()
+        self._size = 0
+        self._lost = 0
+        self._waiting: threading.Thread | None = None
+
+    def write(self, line: str) -> None:
+        """
+        Write the line, or hold it, or count it as lost. Raises OSError.
+        """
+        if self._descriptor is None:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+            return
+        data = self._encoded(line)
+        with self._lock:
+            if self._waiting is None:
+                data = _written_at_once(self._descriptor, data)
+                if not data:
+                    return
+                self._waiting = threading.Thread(target=self._wait, daemon=True, name="log")
+                self._waiting.start()
+            elif self._size + len(data) > HELD_LIMIT:
+                self._lost += 1
+                return
+            self._held.append(data)
+            self._size += len(data)
+
+    def close(self) -> None:
+        """
+        Give who reads the stream a little time to take what is held.
+        """
+        if (waiting := self._waiting) is not None:
+            waiting.join(LAST_WAIT)
+
+    def _encoded(self, line: str) -> bytes:
+        return f"{line}\n".encode(self._stream.encoding or "utf-8", self._stream.errors or "strict")
+
+    def _wait(self) -> None:
+        """
+        Write what is held, however long it takes, then how many lines were lost.
+        """
+        assert self._descriptor is not None
+        while True:
+            with self._lock:
+                if not self._held and self._lost:
+                    self._held.append(self._encoded(self._told(self._lost)))
+                    self._lost = 0
+                if not self._held:
+                    self._size, self._waiting = 0, None
+                    return
+                data = self._held.popleft()
+                self._size -= len(data)
+            try:
+                while data:
+                    _ready(self._descriptor).poll()
+                    data = data[os.write(self._descriptor, data[: select.PIPE_BUF]) :]
+            except OSError:
+                # Nobody will ever read it.
+                continue
+
+
+def _ready(descriptor: int) -> select.poll:
+    """
+    Return what waits until the descriptor takes bytes.
+    """
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    return ready
+
+
+def _written_at_once(descriptor: int, data: bytes) -> bytes:
+    """
+    Write what is taken without waiting for long, and return the rest. Raises OSError.
+    """
+    ready = _ready(descriptor)
+    # A pipe that can be written takes as many bytes as PIPE_BUF (pipe(7)).
+    while data and ready.poll(PATIENCE * 1000):
+        data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
+    return data
+
+
+class RateLimitedHandler(logging.Handler):
     """
     Writes records to a stream within the limits of `RateLimiter`.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+        super().__init__()
         self._limiter = RateLimiter()
+        self._outlet = Outlet(stream, self._told)
 
     def emit(self, record: logging.LogRecord) -> None:
         """
         Write the record if it is allowed, after the numbers of records suppressed in minutes that are over.
         """
         for counted in self._limiter.counted(record.created):
-            super().emit(counted)
+            self._write(counted)
         if self._limiter.allows(record):
-            super().emit(record)
+            self._write(record)
 
     def close(self) -> None:
         """
         Write the numbers of suppressed records, since the process ends, and close.
         """
         for counted in self._limiter.counted(time.time(), at_end=True):
-            super().emit(counted)
+            self._write(counted)
+        self._outlet.close()
         super().close()
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            self._outlet.write(self.format(record))
+        except Exception:  # noqa: BLE001 - as every handler does: what can't be logged stops nobody
+            self.handleError(record)
+
+    def _told(self, lost: int) -> str:
+        words = "log lines are lost: who reads them did not take them in time"
+        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, words, None, None)
+        record.__dict__.update(fields(lost=lost))
+        return self.format(record)
 
 
 class LogfmtFormatter(logging.Formatter):

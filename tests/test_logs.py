@@ -6,7 +6,9 @@ import io
 import json
 import logging
 import math
+import os
 import re
+import subprocess
 import sys
 import warnings
 
@@ -243,6 +245,59 @@ def test_the_last_setup_holds() -> None:
     logging.getLogger("exporter").warning("once")
     assert first.getvalue() == ""
     assert json.loads(second.getvalue())["msg"] == "once"
+
+
+def test_who_logs_does_not_wait_for_who_reads() -> None:
+    """
+    A pipe that nobody reads holds up nobody. Once it is read, the lines come in order, and how many are lost.
+    """
+    total = 20_000
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as stream, os.fdopen(reading, "rb") as read:
+        handler = RateLimitedHandler(stream)
+        handler.setFormatter(JsonFormatter())
+        for number in range(total):
+            handler.emit(record("x" * 60, level=logging.DEBUG, number=number))
+        got = []
+        for line in read:
+            got.append(json.loads(line))
+            if "lost" in got[-1]:
+                break
+        assert [one["number"] for one in got[:-1]] == list(range(len(got) - 1))
+        assert len(got) - 1 + got[-1]["lost"] == total
+        assert 0 < got[-1]["lost"] < total
+        assert got[-1]["level"] == "warn"
+        handler.emit(record("later"))
+        assert json.loads(next(read))["msg"] == "later"
+        handler.close()
+
+
+def test_a_log_that_nobody_reads_keeps_nobody_from_the_end() -> None:
+    """
+    A process whose log is not read ends with its own status.
+    """
+    script = (
+        "import logging, sys; from exporter.logs import setup; setup('debug', 'logfmt', sys.stderr)\n"
+        "for _ in range(2000): logging.getLogger('exporter').debug('x' * 1000)\n"
+        "sys.exit(5)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) as process:
+        assert process.wait(30) == 5
+
+
+def test_a_reader_that_is_gone_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The line is lost; whoever logs goes on.
+    """
+    # It would say so on standard error.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        handler = RateLimitedHandler(stream)
+        for _ in range(3):
+            handler.emit(record("x"))
+        handler.close()
 
 
 def test_a_stream_that_is_no_utf8_gets_escapes() -> None:
