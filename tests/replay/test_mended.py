@@ -1,0 +1,191 @@
+"""
+Faults that are put right: each is told for as long as it is there, and over soon after it.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from exporter.demo.minter import mint, root
+from exporter.model.observation import Facts, Observed
+from exporter.model.policies import DAY, HOUR
+from tests.replay.promtool import firings
+from tests.replay.test_fleets import Fleet as Looks
+from tests.replay.test_fleets import balanced, of_age, renewed, told
+from tests.replay.timeline import (
+    MINUTE,
+    YEAR,
+    Fleet,
+    Place,
+    Seeing,
+    fleet,
+    leaf,
+    place,
+    presented,
+    record,
+    served,
+    target,
+)
+
+HOST = "fleet.example.com"
+URL = f"https://{HOST}"
+
+REFUSED = f"{URL} not_trusted critical"
+
+
+def default() -> Facts:
+    """
+    What an ingress shows that has no certificate.
+    """
+    return presented(mint("ingress.local", ["ingress.local"], not_before=-HOUR, not_after=YEAR))
+
+
+def staging() -> Facts:
+    """
+    A certificate of an authority for tests.
+    """
+    above = root("(STAGING) Pretend Pear", not_before=-YEAR, not_after=9 * YEAR)
+    return presented(leaf(HOST, -HOUR, 90 * DAY, above), above)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """
+    What was there for a while.
+    """
+
+    wrong: Callable[[], Facts]
+    begin: float
+    lasts: float
+    over: float = 2.0
+    """Scrapes after which it is over, once it was put right."""
+
+
+MISTAKES = {
+    "a default certificate for an hour": Mistake(default, 6 * HOUR, HOUR),
+    "another site's for 40 minutes": Mistake(lambda: of_age(1, names="other.example.com"), DAY, 40 * MINUTE),
+    "an authority for tests for three hours": Mistake(staging, DAY, 3 * HOUR),
+    "an expired one for a night": Mistake(lambda: of_age(100), 3 * DAY, 9 * HOUR),
+}
+
+
+def schedules(one: Mistake) -> dict[str, Place]:
+    """
+    The earlier one is back; another one is there instead; a name led elsewhere.
+    """
+    good, wrong, end = of_age(10), one.wrong(), one.begin + one.lasts
+
+    def elsewhere(now: float) -> Seeing:
+        if one.begin <= now < end:
+            return {"198.51.100.7:443": Observed(wrong)}
+        return {"192.0.2.1:443": Observed(good)}
+
+    return {
+        "back": place(URL, [(0, good), (one.begin, wrong), (end, good)]),
+        "another one": place(URL, [(0, good), (one.begin, wrong), (end, of_age(20))]),
+        "an address": Place(target(URL), elsewhere),
+    }
+
+
+@pytest.mark.parametrize("restarts", [(), (0.4, 1.05)], ids=["one run", "restarts"])
+@pytest.mark.parametrize("interval", [5 * MINUTE, 15 * MINUTE])
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_over_when_it_was_put_right(name: str, interval: float, restarts: tuple[float]) -> None:
+    """
+    Not after as long again as it lasted. Before that it is told in each scrape.
+    """
+    one = MISTAKES[name]
+    end = one.begin + one.lasts
+    for how, there in schedules(one).items():
+        looks = Looks([there], end + one.lasts, interval)
+        found = told(looks, [(end * share, True) for share in restarts])
+        problem = f"{URL} passed critical" if "expired" in name else REFUSED
+        if how == "an address":
+            problem = problem if "expired" in name else f"{URL} not_trusted warning"
+        steps = [step * interval for step in range(int(looks.until // interval) + 1)]
+        assert [now for now in steps if one.begin <= now < end] == [
+            now for now in found[problem] if now < end
+        ]
+        # Of what few looks saw, it takes some to know that it is not one of several.
+        assert max(when for times in found.values() for when in times) <= end + one.over * HOUR
+
+
+@pytest.mark.parametrize("lasts", [HOUR, 3 * HOUR])
+def test_a_mistake_that_few_looks_saw_is_over_after_four_hours(lasts: float) -> None:
+    """
+    With one look an hour it could be one of several, which would need days to have its turn again.
+    """
+    schedule = [(0.0, of_age(10)), (3 * DAY, default()), (3 * DAY + lasts, of_age(10))]
+    found = told(Looks([place(URL, schedule)], 5 * DAY, HOUR))
+    assert found[REFUSED][-1] <= 3 * DAY + lasts + 4 * HOUR
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_restart_without_state_does_not_end_what_one_of_several_shows(
+    interval: float, *, by_name: bool
+) -> None:
+    """
+    It began when the bad one was first seen, and stays though the exporter does not see it for a while.
+
+    Once all are well, it is over when the exporter has looked as often as makes that certain.
+    """
+    old, new = of_age(88), of_age(20)
+
+    def see(now: float) -> Seeing:
+        is_old = random.Random(now).random() < 0.2 and now < mended
+        return {f"192.0.2.{1 + is_old * by_name}:443": Observed(old if is_old else new)}
+
+    restart = (60 * interval, 60 * interval + 1)
+    for mended in (1e9, 50 * interval):
+        simulated = Fleet(fleet(Place(target(URL), see)).exporters, [restart], keep_state=False)
+        until = 120 * interval
+        found = firings(record(simulated, until, interval))
+        assert found
+        for fired in found.values():
+            assert fired.complete
+            assert (fired.last == until) == (mended > until)
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE])
+def test_a_restart_without_state_leaves_no_gap_where_clients_refuse(interval: float) -> None:
+    """
+    The new exporter does not know that they accepted it before.
+    """
+    begin, end = 3 * HOUR, 5 * HOUR
+    one = place(URL, [(0, of_age(10)), (begin, default()), (end, of_age(10))])
+    simulated = replace(fleet(one, exporter_down=[(4 * HOUR, 4 * HOUR + 1)]), keep_state=False)
+    found = {
+        name: fired for name, fired in firings(record(simulated, 8 * HOUR, interval)).items() if name.target
+    }
+    (critical,) = (fired for name, fired in found.items() if name.severity == "critical")
+    assert critical.complete
+    assert critical.first == begin
+    assert end - interval <= critical.last <= end + interval
+
+
+@pytest.mark.parametrize(("lifetime", "interval"), [(HOUR, MINUTE), (DAY, 15 * MINUTE), (90 * DAY, DAY)])
+def test_one_of_three_that_renews_no_more_is_told_of_from_its_next_look_to_its_renewal(
+    lifetime: float, interval: float
+) -> None:
+    """
+    The others renew by themselves, and say nothing about it.
+    """
+    share, cycle = 1 / 2 if lifetime < 10 * DAY else 2 / 3, lifetime / 2
+    others = [renewed(-cycle * part, lifetime, share, 9) for part in (0.2, 0.6)]
+    last = 1.2 * lifetime
+    forgotten = [
+        (-lifetime, served(leaf(HOST, 0.2 * lifetime, lifetime))),
+        (last, served(leaf(HOST, last, 9 * lifetime))),
+    ]
+    looks = Looks([balanced([1, 1, 1], *others, forgotten)], 2.4 * lifetime, interval)
+    found = told(looks)
+    end = 1.2 * lifetime
+    overdue = found[f"{URL} renewal_overdue warning"]
+    begun = end - lifetime / 3
+    assert begun - interval <= overdue[0] <= begun + 0.28 * lifetime
+    steps = [step * interval for step in range(int(looks.until // interval) + 1)]
+    assert overdue == [now for now in steps if overdue[0] <= now <= overdue[-1]]
+    assert last - interval <= overdue[-1] < looks.until
