@@ -28,7 +28,7 @@ USUAL_RATE = ZoneSource.model_fields["rate"].default
 WARM_UP = 5
 
 
-PACE = 0.5
+PACE = 1.0
 """Seconds from one of these scrapes to the next."""
 
 
