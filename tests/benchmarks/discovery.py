@@ -2,10 +2,9 @@
 Discovery: a zone is read and tried while scrapes go on, and what a target costs in memory that was found.
 """
 
-import http.client
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -40,72 +39,61 @@ def discovery(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Ro
     yield from _memory(command, nginx, sizes)
 
 
-def _configuration(directory: Path, targets: Sequence[str], sources: Sequence[object]) -> Path:
-    path = directory / "discovery.yml"
+def _configuration(directory: Path, name: str, targets: Sequence[str], sources: Sequence[object]) -> Path:
+    path = directory / f"discovery-{name}.yml"
     path.write_text(json.dumps({"targets": targets, "discover": sources}), encoding="utf-8")
     return path
 
 
 def _zone(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]:
     """
-    At the usual rate, from the reload that names the zone until its names are targets.
+    At the usual rate, from the start until its names are targets. Another exporter without the zone is
+    scraped by turns with it: so both meet what else goes on here.
     """
     port, directory = free_port(), nginx.directory / "bind"
     records = "@ NS ns.elsewhere.example.\n" + "".join(
         f"host-{number} A 127.0.0.1\n" for number in range(sizes.fleet)
     )
     targets = [f"tls://{one}" for one in dict.fromkeys(nginx.endpoints(SCRAPED))]
-    with name_server(directory, "127.0.0.1", port, [Zone("bench.example", records)]):
-        settings = {"name": "bench.example", "server": f"127.0.0.1:{port}", "ports": [nginx.port]}
-        configuration = _configuration(nginx.directory, targets, [])
-        with exporter([*command, "--web.enable-lifecycle"], configuration) as (_, our_port):
-            for _ in range(WARM_UP):
-                scrape(our_port, 10.0)
-            before = _paced(our_port, time.monotonic() + sizes.fleet / USUAL_RATE)
-            _configuration(nginx.directory, targets, [{"zone": settings}])
-            began = time.monotonic()
-            _reload(our_port)
-            meanwhile = _paced(
-                our_port, began + PATIENCE, lambda text: "\nexpiry_discovery_pending 0" in text
-            )
+    settings = {"name": "bench.example", "server": f"127.0.0.1:{port}", "ports": [nginx.port]}
+    with (
+        name_server(directory, "127.0.0.1", port, [Zone("bench.example", records)]),
+        exporter(command, _configuration(nginx.directory, "plain", targets, [])) as (_, plain_port),
+    ):
+        for _ in range(WARM_UP):
+            scrape(plain_port, 10.0)
+        configuration = _configuration(nginx.directory, "zone", targets, [{"zone": settings}])
+        began = time.monotonic()
+        with exporter(command, configuration) as (_, our_port):
+            meanwhile, plain = _by_turns(our_port, plain_port, began + PATIENCE)
             taken = time.monotonic() - began
-            if (
-                f'expiry_discovery_targets{{source="zone"}} {sizes.fleet}.0'
-                not in scrape(our_port, 60.0).text
-            ):
-                raise BenchmarkError("not every name of the zone was found")
+            seen = scrape(our_port, 60.0).text
+        if f'expiry_discovery_targets{{source="zone"}} {sizes.fleet}.0' not in seen:
+            raise BenchmarkError("not every name of the zone was found")
     what = f"a zone of {sizes.fleet} names, transferred and tried, {USUAL_RATE:g} a second"
     yield Row(what, taken, "s", at_most=300)
-    each = f"a scrape of {len(targets)} targets meanwhile, and before"
-    yield Row(f"{each}: median of {len(meanwhile)}", median(meanwhile), "s", median(before))
-    late = _late(meanwhile) / _late(before)
-    yield Row(f"{each}: p99", _late(meanwhile), "s", _late(before), ratio=late, at_most=1.1)
-    yield Row(f"{each}: slowest", max(meanwhile), "s", max(before))
+    each = f"a scrape of {len(targets)} targets meanwhile, and of an exporter without the zone"
+    yield Row(f"{each}: median of {len(meanwhile)}", median(meanwhile), "s", median(plain))
+    late = _late(meanwhile) / _late(plain)
+    yield Row(f"{each}: p99", _late(meanwhile), "s", _late(plain), ratio=late, at_most=1.1)
+    yield Row(f"{each}: slowest", max(meanwhile), "s", max(plain))
 
 
-def _reload(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/-/reload")
-    answer = connection.getresponse()
-    if answer.status != http.client.OK:
-        raise BenchmarkError(f"the reload gave status {answer.status}: {answer.read()[:500]!r}")
-    connection.close()
-
-
-def _paced(port: int, until: float, ended: Callable[[str], bool] = lambda _: False) -> list[float]:
+def _by_turns(port: int, other: int, until: float) -> tuple[list[float], list[float]]:
     """
-    Seconds of each scrape until then, or until the text of one says that it is over, which does not count.
+    Seconds of each scrape of both, until the sources of the first one were read.
     """
-    found: list[float] = []
+    found: tuple[list[float], list[float]] = [], []
     following = time.monotonic()
     while following < until:
         time.sleep(max(0.0, following - time.monotonic()))
-        seen = scrape(port, 10.0)
-        if ended(seen.text):
+        seen, beside = scrape(port, 10.0), scrape(other, 10.0)
+        if "\nexpiry_discovery_pending 0" in seen.text:
             return found
-        found.append(seen.seconds)
+        found[0].append(seen.seconds)
+        found[1].append(beside.seconds)
         following = max(following + PACE, time.monotonic())
-    return found
+    raise BenchmarkError(f"the zone was not read within {PATIENCE:g} s")
 
 
 def _late(seconds: Sequence[float]) -> float:
@@ -128,7 +116,7 @@ def _memory(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]
         sited = nginx.directory / f"sites-{count}.conf"
         sited.write_text(f"events {{}}\nhttp {{\n{sites}}}\n", encoding="utf-8")
         source = {"web_servers": str(sited), "labels": {"team": "web"}}
-        with exporter(command, _configuration(nginx.directory, [], [source])) as (ours, port):
+        with exporter(command, _configuration(nginx.directory, "found", [], [source])) as (ours, port):
             while "expiry_discovery_pending 0.0" not in scrape(port, 30.0).text:
                 time.sleep(0.1)
             for _ in range(3):
