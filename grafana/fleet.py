@@ -331,7 +331,8 @@ def certificates() -> table.Panel:
     bare = f'label_join({near(one_of("kind", BARE))}, "subject", " ", "target", "item")'
     found = chosen(f"{shown} or {bare}")
     ends = f"bottomk({CERTIFICATES}, min by ({who}) ({found}))"
-    where = f"count by ({who}) (count by ({who}, target) ({found}))"
+    # Of the same rows: others would have no days left, and stand at the top.
+    where = f"count by ({who}) (count by ({who}, target) ({found})) and on ({who}) {ends}"
     return panels.table_panel(
         Place(
             "Certificates and other items by days left",

@@ -286,6 +286,16 @@ def test_a_certificate_on_many_targets_is_one_row(many: tuple[Prometheus, Scene,
     assert len({one.labels["fingerprint_sha256"] for one in ends}) == len(ends)
     targets = rows(world, "fleet", everything, "C", {"job": DEMO, "within": "30"})
     assert max(one.value for one in targets) == 3
+    # Where there are more than are shown, all columns are of the same.
+    columns = [
+        {
+            one.labels["fingerprint_sha256"]
+            for one in rows(world, "fleet", everything, column, {"job": DEMO, "within": "4000"})
+        }
+        for column in "ABC"
+    ]
+    assert len(columns[0]) == 200
+    assert columns[0] == columns[1] == columns[2]
 
 
 def test_replicas_are_counted_once(world: Prometheus) -> None:
