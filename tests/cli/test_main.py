@@ -931,8 +931,11 @@ def told_to_stop(port: int) -> threading.Thread:
     """
 
     def stop() -> None:
-        wait_until(listening(port), what="the server in this process")
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            wait_until(listening(port), deadline=60, what="the server in this process")
+        finally:
+            # Else the test would never end.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=stop)
     thread.start()
