@@ -8,6 +8,7 @@ do, another one does (`server.port_tls`); what nobody here can is said, never pa
 
 import re
 import ssl
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -368,11 +369,21 @@ def _given(key: str, written: _Tls) -> bytes | None:
     if file is None:
         return None if inside is None else str(inside).encode()
     try:
-        with Path(file).open("rb") as opened:
-            found = opened.read(PEM_LIMIT + 1)
+        found = _pem(Path(file))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise TlsError(f"{_named(key, written)}: {why}") from None
     if len(found) > PEM_LIMIT:
         raise TlsError(f"{_named(key, written)}: is larger than {PEM_LIMIT // 1024} KiB")
     return found
+
+
+def _pem(file: Path) -> bytes:
+    """
+    Return the content of a file, cut after PEM_LIMIT and one more. Raises OSError or ValueError.
+    """
+    # Whoever opens a pipe waits for who writes to it.
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise ValueError("it is a pipe, a device or a directory")
+    with file.open("rb") as opened:
+        return opened.read(PEM_LIMIT + 1)

@@ -105,6 +105,8 @@ def unreadable(path: str, error: OSError) -> ProbeError:
             # It is no link, or one whose target may not be known (/proc/PID/exe of another's process).
             return ProbeError(Reason.FILE_NOT_FOUND, f"there is no file {where}")
         return ProbeError(Reason.FILE_NOT_FOUND, f"{where} is a link to {to}, which is not there")
+    if error.errno == errno.ELOOP:
+        return ProbeError(Reason.FILE_NOT_FOUND, f"{where} is a link that leads to itself")
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         return ProbeError(
             Reason.INTERNAL_ERROR, "this process may open no more files: raise its limit (ulimit -n)"

@@ -5,6 +5,7 @@ The port with a web configuration: a real Prometheus scrapes it by TLS, with pas
 import asyncio
 import contextlib
 import http.client
+import os
 import signal
 import socket
 import ssl
@@ -597,7 +598,7 @@ def test_a_certificate_without_end_is_refused(files: Files) -> None:
     A device, by mistake, is not read for ever.
     """
     files.write_web(tls={"cert_file": "/dev/zero"})
-    with pytest.raises(ConfigError, match="cert_file /dev/zero: is larger than 1024 KiB"):
+    with pytest.raises(ConfigError, match="cert_file /dev/zero: it is a pipe, a device or a directory"):
         load(str(files.web), context)
 
 
@@ -628,6 +629,25 @@ def test_the_check_of_the_configuration_reads_it(files: Files) -> None:
     )
     assert done.returncode == 1
     assert "is not a bcrypt hash" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "more"),
+    [
+        ("cert_file", {}),
+        ("key_file", {}),
+        ("client_ca_file", {"client_auth_type": "RequireAndVerifyClientCert"}),
+    ],
+)
+def test_nobody_waits_for_a_pipe(files: Files, key: str, more: dict[str, str]) -> None:
+    """
+    A pipe or a device in place of a file is a fault, at once.
+    """
+    os.mkfifo(files.directory / "pipe")
+    for name in ("pipe", "/dev/zero"):
+        files.write_web(tls={key: name, **more})
+        with pytest.raises(ConfigError, match="is a pipe, a device or a directory"):
+            load(str(files.web), context)
 
 
 def test_versions_and_suites_are_those_that_are_named(files: Files) -> None:

@@ -139,13 +139,14 @@ def test_everything_that_is_no_good_file_has_its_reason_and_harms_no_other(tmp_p
         "empty.pem": "format_unknown",
         "huge.pem": "file_too_large",
         "dangling": "file_not_found",
-        "loop": "file_unreadable",
+        "loop": "file_not_found",
         "unreadable": "file_unreadable",
         "n\\xff.pem": "seen",
     }
     by_name = {row.label.rpartition("/")[2]: row for row in rows}
     assert items(by_name["half.pem"]) == ["leaf"]
     assert "nowhere" in detail(by_name["dangling"])
+    assert "a link that leads to itself" in detail(by_name["loop"])
     Exposition().text([], rows, {}).encode("utf-8")
 
 
