@@ -36,13 +36,6 @@ class Shown:
     """The latest verdict on them; None before the first."""
 
 
-def may_take_turns(target: Target) -> bool:
-    """
-    Return True for what a server shows. A file shows one thing.
-    """
-    return bool(target.url.port) or target.url.scheme == "dns"
-
-
 def same_server(one: Facts, other: Facts) -> bool:
     """
     Return True when two probes show the same certificates or signatures with the same protocol.
@@ -71,7 +64,7 @@ def is_doubtful(target: Target, before: Facts, judged: Judged | None, after: Fac
 
     `judged` is the verdict on those, `now` is in seconds since the epoch.
     """
-    return is_unwell(judged, now) and may_take_turns(target) and not same_server(before, after)
+    return is_unwell(judged, now) and target.is_served and not same_server(before, after)
 
 
 def was_issued_since(items: Iterable[Item], since: float) -> bool:

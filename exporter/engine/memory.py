@@ -14,7 +14,6 @@ from exporter.engine.absent import change_listed
 from exporter.engine.by_turns import (
     Shown,
     is_due,
-    may_take_turns,
     most_important,
     same_server,
     was_issued_since,
@@ -353,7 +352,7 @@ class Memory:
             return
         gone = endpoints.keys() - labels
         held = _hold_files(known, sorted(gone), now) if result.target.url.scheme == "file" and gone else ()
-        if result.target.url.ip is None and may_take_turns(result.target):
+        if result.target.url.ip is None and result.target.is_served:
             change_listed(known, gone, back, now)
         # It may have been forgotten meanwhile: then only what was seen since is known.
         known.endpoints = {label: endpoints[label] for label in (*labels, *held) if label in endpoints}
@@ -400,7 +399,7 @@ def take_facts(
     habits = {} if known.rotates else learned(held.past.habits, held.facts, facts, before_at, seen_at)
     held.past.habits = habits
     assert known.target is not None
-    if may_take_turns(known.target) and not same_server(held.facts, facts):
+    if known.target.is_served and not same_server(held.facts, facts):
         held.take_turns(facts, before_at, now)
     else:
         held.facts = facts

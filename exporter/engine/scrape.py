@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.results import TargetResult
+from exporter.engine.sightings import SETTLED
 from exporter.judgement.coverage import Coverage
 from exporter.judgement.issued import NONE, Issuances
 from exporter.judgement.problems import Known
@@ -35,6 +36,13 @@ class EndpointRow:
     """Verdicts on all that was seen in this place lately: what is newer there is known."""
     unwatched: tuple[str, ...] = ()
     """Names on its certificate that no target looks at, where that is a problem; empty for most."""
+
+    @property
+    def is_unsettled(self) -> bool:
+        """
+        True where several servers may take turns, and too few looks were made to know whether they do.
+        """
+        return 0 < self.held.looks < SETTLED and self.target.is_served
 
     @property
     def knowns(self) -> tuple[Known, ...]:

@@ -152,6 +152,13 @@ class Target:
         return math.inf if SCHEMES[self.url.scheme].dialogue else USUAL_PATIENCE
 
     @property
+    def is_served(self) -> bool:
+        """
+        True for what servers show, of which several may take turns. A file shows one thing.
+        """
+        return bool(self.url.port) or self.url.scheme == "dns"
+
+    @property
     def expected_name(self) -> str:
         """
         The name or address that the server's certificate must be valid for.

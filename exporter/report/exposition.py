@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import is_
 
-from exporter.engine.by_turns import may_take_turns
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
 from exporter.engine.sightings import SETTLED
@@ -122,11 +121,11 @@ def sight_lines(
     for row in [row for row in endpoints if row.held.seen_at is None]:
         if row.target.name in seen:
             yield UNSEEN, line(UNSEEN, _place(row), 1)
-    few = {row.target.name for row in endpoints if 0 < row.held.looks < SETTLED}
+    few = {row.target.name for row in endpoints if row.is_unsettled}
     if few:
         few -= {row.target.name for row in endpoints if row.held.looks >= SETTLED}
         for one in targets:
-            if one.target.name in few and may_take_turns(one.target):
+            if one.target.name in few:
                 yield UNSETTLED, line(UNSETTLED, (("target", one.target.name),), 1)
     firsts = [first_at for row in endpoints if (first_at := row.held.past.first_at) is not None]
     new_since = max(at - NEW_FOR, min(firsts, default=at) + AT_FIRST)
