@@ -209,13 +209,12 @@ def together(*facts: Facts) -> Facts:
     return Facts(tuple(item for one in facts for item in one.items))
 
 
-def sites(first: float, second: float, above: Minted | None = None) -> tuple[Schedule, Schedule]:
+def sites(first: float, second: float) -> tuple[Schedule, Schedule]:
     """
-    Two sites that renew on days of their own, each from its own authority.
+    Two sites that renew on days of their own.
     """
-    return renewed(first * DAY - 60 * DAY, 90 * DAY, 2 / 3, 5), renewed(
-        second * DAY - 60 * DAY, 90 * DAY, 2 / 3, 5, above
-    )
+    one, other = (renewed((day - 60) * DAY, 90 * DAY, 2 / 3, 5) for day in (first, second))
+    return one, other
 
 
 def one(seen: Callable[[float], Seeing], until: float, interval: float) -> list[Fleet]:
@@ -347,7 +346,6 @@ def fleets() -> dict[str, list[Fleet]]:
     own = ("client transfer prohibited",)
     wild = leaf(["*.example.com", "example.com"], -60 * DAY, 90 * DAY)
     vault, istio, spire = (POLICIES[name] for name in ("vault-agent", "istio", "spire"))
-    other = authority("Second Site CA")
     gaps = [(4 * DAY, 5 * DAY), (9 * DAY, 11.5 * DAY)]
     by_hand = (0, 60, 120, 140, 200, 260)
     hourly = [(hour * HOUR, signed(hour * HOUR, hour * HOUR + WEEK)) for hour in range(15 * 24)]
@@ -364,9 +362,6 @@ def fleets() -> dict[str, list[Fleet]]:
         "weekly failover by DNS": [Fleet([by_turns(WEEK, *sites(6, 28), by_name=True)], 150 * DAY, 6 * HOUR)],
         "monthly failover": [Fleet([by_turns(30 * DAY, *sites(12, 41))], 150 * DAY, 6 * HOUR)],
         "daily failover": [Fleet([by_turns(DAY, *sites(1, 35))], 100 * DAY, 6 * HOUR)],
-        "failover to a site with another authority, in the second round": [
-            Fleet([by_turns(10 * DAY, sites(5, 27)[0], sites(5, 7, other)[1])], 9 * DAY, 6 * HOUR)
-        ],
         "two servers with certificates of an hour": backends(2, HOUR, 1 / 2),
         "three servers with certificates of an hour, a third left": backends(3, HOUR, 2 / 3),
         "eight servers with certificates of an hour": backends(8, HOUR, 1 / 2),

@@ -156,6 +156,25 @@ def test_a_list_that_was_made_daily_and_is_not_is_told_of_a_week_ahead(interval:
     assert (7 + 2 / 3) * DAY - interval <= left <= (7 + 2 / 3) * DAY
 
 
+def test_a_list_of_working_days_that_is_not_made_is_told_of_when_no_holiday_is_as_long() -> None:
+    """
+    The longest weekend may be longer by as much again; still, five of ten days are left.
+    """
+    problem, left = first_told(Rhythm(LIST, 10 * DAY, [DAY, DAY, DAY, 3 * DAY, DAY] * 4), HOUR)
+    assert problem == STALE
+    assert left == pytest.approx((4 + 2 / 3) * DAY, abs=2 * HOUR)
+
+
+def test_days_in_which_nobody_looked_are_no_pause() -> None:
+    """
+    What was made meanwhile is not known: the list is late as early as before.
+    """
+    one = Rhythm(LIST, 10 * DAY, [DAY] * 30, failing=[(20 * DAY, 26 * DAY)])
+    problem, left = first_told(one, HOUR)
+    assert problem == STALE
+    assert left == pytest.approx((7 + 2 / 3) * DAY, abs=HOUR)
+
+
 @pytest.mark.parametrize("interval", [HOUR, 6 * HOUR, 12 * HOUR, DAY])
 def test_a_zone_that_was_signed_daily_and_is_not_is_told_of_four_days_ahead(interval: float) -> None:
     """

@@ -77,7 +77,7 @@ def healthy() -> dict[str, Schedule]:
     What operators do.
     """
     week = 7 * DAY
-    elsewhere = of_age(20, other_authority())
+    elsewhere, renewed = of_age(20, other_authority()), served(leaf(HOST, TEN, 90 * DAY))
     return {
         "a default certificate for 40 minutes": [(0, OLDER), (DAY, default()), (DAY + 40 * MINUTE, OLDER)],
         "a default certificate first": [(0, default()), (DAY, OLDER)],
@@ -94,6 +94,21 @@ def healthy() -> dict[str, Schedule]:
         "weekly failover": [(number * week, (OLDER, NEWER)[number % 2]) for number in range(6)],
         "weekly failover, the other first": [
             (number * week, (NEWER, OLDER)[number % 2]) for number in range(6)
+        ],
+        "a drill of a day to a site that was renewed while the first one was watched": [
+            (0, OLDER),
+            (TEN, served(leaf(HOST, 5 * DAY, 90 * DAY))),
+            (TEN + 26 * HOUR, OLDER),
+        ],
+        "failover to a site, and again when both were renewed": [
+            (0, OLDER),
+            (3 * DAY, NEWER),
+            (6 * DAY, OLDER),
+            (TEN, renewed),
+            (13 * DAY, NEWER),
+            (16 * DAY, renewed),
+            (20 * DAY, served(leaf(HOST, 18 * DAY, 90 * DAY))),
+            (23 * DAY, renewed),
         ],
         "an expired one replaced by another authority": [
             (0, of_age(89)),
@@ -144,6 +159,22 @@ def test_a_rollback_is_told_until_the_newer_one_is_back(interval: float, restart
     found = told(schedule, 25 * DAY, interval, restarts)[Problem.WENT_BACKWARDS]
     expected = {step * interval for step in range(int(25 * DAY // interval) + 1)}
     assert found == {when for when in expected if 2 * TEN + DAY <= when < 2 * TEN + 3 * DAY}
+
+
+def test_a_second_site_with_an_authority_of_its_own_is_told_of_once() -> None:
+    """
+    When it serves for the first time; not when its certificate was renewed since.
+    """
+    other = other_authority()
+    schedule: Schedule = [
+        (0, of_age(2)),
+        (5 * DAY, of_age(2, other)),
+        (TEN, of_age(2)),
+        (2 * TEN, served(leaf(HOST, 15 * DAY, 90 * DAY, other))),
+    ]
+    found = told(schedule, 24 * DAY, 3 * HOUR)
+    assert found.keys() == {Problem.IDENTITY_CHANGED}
+    assert {when // DAY for when in found[Problem.IDENTITY_CHANGED]} == {5, 6, 7}
 
 
 def test_another_identity_is_told_until_the_one_of_before_is_back() -> None:
