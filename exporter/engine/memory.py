@@ -205,6 +205,19 @@ class TargetMemory:
         """
         return len(self.roster) > ADDRESS_LIMIT
 
+    @property
+    def trusted_at(self) -> float | None:
+        """
+        Time at which clients last accepted what its name led to, in seconds since the epoch; None when never.
+
+        They refuse what they accepted before if the name leads to another address since. What the first look
+        found was never accepted before.
+        """
+        if self.target is None or not self.target.is_served or not self.looks:
+            return None
+        there = (*self.endpoints.values(), *self.absent.values())
+        return max((held.past.trusted_at for held in there if held.past.trusted_at is not None), default=None)
+
 
 def identity(target: Target) -> str:
     """
@@ -327,6 +340,7 @@ class Memory:
             held = known.absent.pop(look.label, None)
             if held is None:
                 held = EndpointMemory(look.observation, look.duration, listed=Sightings(known.looks + 1, now))
+                held.past.trusted_at = known.trusted_at
             known.endpoints[look.label] = held
         _take(held, look, now, known)
         return held
