@@ -10,6 +10,7 @@ are the same in the text format and in OpenMetrics.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import is_
+from typing import Any
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
@@ -304,9 +305,10 @@ class _Block:
         self.facts = row.held.facts
         self._endpoint = "{" + f'target="{escape(row.target.name)}",location="{escape(row.label)}"'
         self._theirs = Theirs(row, exporters, self._endpoint) if exporters else None
-        # Family, labels, and what follows them. The lines are put together anew each time: most of each is
-        # its labels, which are one text for all lines of an item.
-        self._fixed: list[tuple[Family, str, str]] = []
+        # Family, labels, and what follows them, and so on: a tuple for each three would take as much again.
+        # The lines are put together anew each time: most of each is its labels, which are one text for all
+        # lines of an item.
+        self._fixed: list[Any] = []
         self._compared: list[tuple[JudgedItem, str]] = []
         self._newer: list[str] | None = None
         """Lines of ends that are newer elsewhere; None until they were compared."""
@@ -330,7 +332,7 @@ class _Block:
             self._add(TLS, self._endpoint, 1, agreed)
 
     def _add(self, family: Family, labels: str, value: float, more: str = "") -> None:
-        self._fixed.append((family, labels, f"{more}}} {float(value)!r}\n"))
+        self._fixed += (family, labels, f"{more}}} {float(value)!r}\n")
 
     def _add_item(self, judged: JudgedItem) -> None:
         item = judged.item
@@ -378,7 +380,8 @@ class _Block:
         """
         Append the endpoint's lines to those of each family.
         """
-        for family, labels, tail in self._fixed:
+        parts = iter(self._fixed)
+        for family, labels, tail in zip(parts, parts, parts, strict=True):
             lines[family].append(f"{family.name}{labels}{tail}")
         if self._newer:
             lines[NEWEST] += self._newer
