@@ -15,6 +15,7 @@ from types import ModuleType
 
 from exporter import __version__, logs
 from exporter.cli import arguments
+from exporter.cli.early import hold_reloads
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
 
@@ -77,18 +78,24 @@ arguments and returns the exit code.
 """
 
 
+SERVING = ("serve", "demo")
+"""Commands that run until they are told to stop, and take SIGHUP for a reload."""
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """
     Run the command with these arguments (None: those of the process), and return its exit code.
     """
     given = sys.argv[1:] if given is None else given
+    if not given or given[0] in SERVING or given[0].startswith("-"):
+        hold_reloads()
     reader = parser(given)
     _refuse_unknown(given, reader)
     options = reader.parse_args(given)
     logs.setup(options.log_level, options.log_format, sys.stderr)
     _raise_file_limit()
-    command = _module(options.command or "serve")
     try:
+        command = _module(options.command or "serve")
         exit_code: int = command.run(options)
     except KeyboardInterrupt:
         return 130

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from exporter.cli.early import was_reload_asked
 from exporter.cli.state_path import state_path
 from exporter.config import values
 from exporter.config.reader import load
@@ -192,6 +193,8 @@ async def start(
         task.add_done_callback(tasks.discard)
 
     loop.add_signal_handler(signal.SIGHUP, lambda: begin(_reload(service, port)))
+    if was_reload_asked():
+        begin(_reload(service, port))
     port.on_certificate = lambda: begin(service.complete_again())
     runner = web.AppRunner(
         application(service, options.timeout_offset, clients, port, stop.set),

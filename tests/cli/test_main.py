@@ -450,6 +450,38 @@ def test_a_signal_reloads(config: Path) -> None:
         assert "the new configuration is not usable" in process.output()
 
 
+def _has_open(pid: int, path: Path) -> bool:
+    """
+    True when the process has this file open.
+    """
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        # It may have closed one meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if one.readlink() == path:
+                return True
+    return False
+
+
+def test_a_reload_while_it_starts_is_not_its_end(tmp_path: Path) -> None:
+    """
+    A service manager may reload as soon as the process runs: that is done once it serves.
+    """
+    pipe, port = tmp_path / "expiry.yml", free_port()
+    os.mkfifo(pipe)
+    # Opened for both, so that it is not the end of the file until we say so.
+    writing = os.open(pipe, os.O_RDWR)
+    address = f"--web.listen-address=127.0.0.1:{port}"
+    command = [sys.executable, "-m", "exporter", f"--config.file={pipe}", address, "--state.path=none"]
+    with running(command) as process:
+        wait_until(lambda: _has_open(process.pid, pipe), what="the start")
+        process.signal(signal.SIGHUP)
+        os.write(writing, b"targets: []\n")
+        os.close(writing)
+        # Read again, the pipe holds nothing.
+        wait_until(lambda: "the new configuration is not usable" in process.output(), what="the reload")
+        wait_until(listening(port), what="the port")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_at_once_and_cleanly(config: Path, number: signal.Signals) -> None:
     """
