@@ -15,7 +15,7 @@ from types import ModuleType
 
 from exporter import __version__, logs
 from exporter.cli import arguments
-from exporter.cli.early import hold_reloads
+from exporter.cli.early import fill_streams, hold_reloads
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
 
@@ -86,6 +86,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """
     Run the command with these arguments (None: those of the process), and return its exit code.
     """
+    fill_streams()
     given = sys.argv[1:] if given is None else given
     if not given or given[0] in SERVING or given[0].startswith("-"):
         hold_reloads()

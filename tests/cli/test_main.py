@@ -450,6 +450,20 @@ def test_a_signal_reloads(config: Path) -> None:
         assert "the new configuration is not usable" in process.output()
 
 
+def test_it_runs_without_standard_streams(config: Path) -> None:
+    """
+    As some start it in the background. No file of its own gets their numbers.
+    """
+    port = free_port()
+    address = f"--web.listen-address=127.0.0.1:{port}"
+    command = [sys.executable, "-m", "exporter", f"--config.file={config}", address, "--state.path=none"]
+    with running(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], ready=listening(port)) as process:
+        names = [Path(f"/proc/{process.pid}/fd/{number}").readlink() for number in range(3)]
+        assert names == [Path(os.devnull)] * 3
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
 def _has_open(pid: int, path: Path) -> bool:
     """
     True when the process has this file open.
