@@ -370,6 +370,9 @@ def failed(
             return ProbeError(Reason.TIMEOUT, f"{who} did not answer in time")
         case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
             return ProbeError(Reason.HTTP_FAILED, f"what {who} answers can't be unpacked")
+        case aiohttp.ClientResponseError() if "content-encoding" in error.message:
+            words = f"what {who} answers can't be unpacked: it is packed in a way that was not asked for"
+            return ProbeError(Reason.HTTP_FAILED, words)
         case aiohttp.ClientResponseError():
             # Its status, 400, is the library's own: no server said so.
             why = "" if secrets is None else clean(_OF_BYTES.split(error.message)[0], WORDS_LIMIT, secrets)

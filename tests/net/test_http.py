@@ -110,6 +110,10 @@ def test_a_large_answer_in_an_odd_form_is_read(head: bytes, answered: bytes) -> 
         (misbehaving.saying(b"SSH-2.0-secret\r\n\r\n"), "is no proper HTTP: Bad status line"),
         (misbehaving.saying(CHUNKED + b"secret\r\n"), "is no proper HTTP: Invalid character in chunk size"),
         (misbehaving.saying(PACKED + b"Content-Length: 9\r\n\r\nunpacked!"), "can't be unpacked"),
+        (
+            misbehaving.saying(PACKED.replace(b"deflate", b"br") + b"Content-Length: 2\r\n\r\n\x0b\0"),
+            "packed in a way that was not asked for",
+        ),
     ],
 )
 def test_what_went_wrong_is_said_in_words(answer: Answer, words: str) -> None:
