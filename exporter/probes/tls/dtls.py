@@ -82,6 +82,10 @@ async def see(
     except handshake.HandshakeError as error:
         if isinstance(error.error, OSError):
             raise connect_error(error.error, address, port) from None
+        if isinstance(error.error, SSL.SysCallError) and error.seen is None:
+            # Datagrams have no end, which is what the library means.
+            words = "the DTLS handshake was given up: what the server sends can't be put together"
+            raise ProbeError(Reason.HANDSHAKE_REFUSED, words) from None
         raise
 
 

@@ -357,6 +357,11 @@ ENDS: dict[str, tuple[Callable[[], AbstractContextManager[int]], str, str]] = {
     "half a hello": (lambda: says(HALF), "handshake_timeout", "did not finish the DTLS handshake in time"),
     "an empty message": (lambda: says(record(22, bytes(40))), "handshake_refused", "unexpected message"),
     "a record out of turn": (lambda: says(record(23, bytes(9))), "not_tls", "unexpected record"),
+    "a part of a message beyond all limits": (
+        lambda: says(record(22, bytes.fromhex("02ffffff0000000005000001") + b"x")),
+        "handshake_refused",
+        "can't be put together",
+    ),
 }
 
 
