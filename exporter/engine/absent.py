@@ -7,27 +7,28 @@ Pure: the clock is an argument.
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from exporter.engine.by_turns import LIMIT, is_unwell
-from exporter.engine.sightings import Sightings, is_undone, was_brief
+from exporter.engine.by_turns import LIMIT, Shown, is_mistake, is_unwell
+from exporter.engine.sightings import is_undone
 
 if TYPE_CHECKING:
     from exporter.engine.memory import EndpointMemory, TargetMemory
 
 
 def change_listed(
-    known: "TargetMemory", gone: Iterable[str], back: Collection[Sightings], now: float
+    known: "TargetMemory", gone: Iterable[str], back: "Collection[EndpointMemory]", now: float
 ) -> None:
     """
     Note what the name leads to since this look: it does not to the labels that are `gone`, and does again to
     those that are `back`. `now` is in seconds since the epoch.
     """
     look = known.looks
-    lost = [held for label in gone if (held := known.endpoints[label]).facts is not None and held.seen_at]
-    changes = [(held.listed, earlier) for held in lost for earlier in back]
-    brief = bool(changes) and all(was_brief(*change, now) for change in changes)
-    undone = brief and all(is_undone(*change, look, now) for change in changes)
-    for one in back:
-        one.come_back(look, now, undone=undone)
+    lost = [last for label in gone if (last := _last(known.endpoints[label])) is not None]
+    earlier = [last for held in back if (last := _last(held)) is not None]
+    changes = [(wrong, right) for wrong in lost for right in earlier]
+    brief = bool(changes) and all(is_mistake(*change, now) for change in changes)
+    undone = brief and all(is_undone(one.sightings, other.sightings, look, now) for one, other in changes)
+    for held in back:
+        held.listed.come_back(look, now, undone=undone)
     for label in gone:
         held = known.endpoints[label]
         if held.facts is not None and held.seen_at is not None:
@@ -64,6 +65,15 @@ def is_still_listed(known: "TargetMemory", held: "EndpointMemory", now: float) -
     Return True while the name may lead to an absent endpoint again, so that it counts.
     """
     return held.listed.is_due(known.looks, _age(held, now))
+
+
+def _last(held: "EndpointMemory") -> Shown | None:
+    """
+    Return what was last seen at an endpoint, and when the name led to it; None when nothing ever was.
+    """
+    if held.facts is None or held.seen_at is None:
+        return None
+    return Shown(held.facts, held.seen_at, held.listed)
 
 
 def _age(held: "EndpointMemory", now: float) -> float:

@@ -8,8 +8,8 @@ another address at each look-up. What each of them shows is there for clients, w
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from exporter.engine.sightings import Sightings
-from exporter.judgement.history import BACKDATED
+from exporter.engine.sightings import Sightings, was_brief
+from exporter.judgement.history import BACKDATED, is_older
 from exporter.judgement.verdicts import Judged
 from exporter.model.observation import Facts, Item
 from exporter.model.reasons import Kind
@@ -56,6 +56,25 @@ def _shown(facts: Facts) -> tuple[object, ...]:
     )
     protocol = facts.tls.protocol if facts.tls is not None else ""
     return *((chain.key, chain.certificates) for chain in presented), staples, protocol
+
+
+def is_mistake(wrong: Shown, right: Shown, now: float) -> bool:
+    """
+    Return True when something was there for a moment only, until `now` (seconds since the epoch), where
+    another was for long: a deployment that was put right.
+
+    An older certificate for the same names is none: a server that was left behind has its turns.
+    """
+    return was_brief(wrong.sightings, right.sightings, now) and not any(
+        is_older(one, other) and _names(one) == _names(other)
+        for one in wrong.facts.items
+        for other in right.facts.items
+        if one.name == other.name
+    )
+
+
+def _names(item: Item) -> tuple[str, ...]:
+    return item.certificate.dns_names if item.certificate is not None else ()
 
 
 def is_doubtful(target: Target, before: Facts, judged: Judged | None, after: Facts, now: float) -> bool:

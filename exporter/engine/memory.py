@@ -14,13 +14,14 @@ from exporter.engine.absent import change_listed
 from exporter.engine.by_turns import (
     Shown,
     is_due,
+    is_mistake,
     most_important,
     same_server,
     was_issued_since,
 )
 from exporter.engine.partial import with_missing
 from exporter.engine.results import ProbeResult, TargetResult, is_silent, seen_facts
-from exporter.engine.sightings import Sightings, is_undone, was_brief
+from exporter.engine.sightings import Sightings, is_undone
 from exporter.judgement.habit import learned
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Found, Key
@@ -129,12 +130,13 @@ class EndpointMemory:
         """
         Return True when nothing is known to take turns with what is shown, though a probe sees these facts.
         """
+        assert self.facts is not None
         if self.shown.returns or any(
             one.sightings.returns or is_due(one, self.looks, now) for one in self.others
         ):
             return False
         back = next((one for one in self.others if same_server(one.facts, facts)), None)
-        return back is None or was_brief(self.shown, back.sightings, now)
+        return back is None or is_mistake(Shown(self.facts, now, self.shown), back, now)
 
     def take_turns(self, facts: Facts, seen_at: float, now: float) -> None:
         """
@@ -145,10 +147,10 @@ class EndpointMemory:
         renewed = was_issued_since(facts.items, self.shown.since)
         # What it had taken the place of, unless that is forgotten.
         earlier = next((one for one in self.others if one.sightings.left == self.shown.came - 1), back)
-        brief = earlier is not None and was_brief(self.shown, earlier.sightings, now)
-        undone = back is not None and is_undone(self.shown, back.sightings, self.looks, now)
-        self.shown.leave(self.looks, now, back=back is not None, renewed=renewed, brief=brief)
         left = Shown(self.facts, seen_at, self.shown, self.judged)
+        brief = earlier is not None and is_mistake(left, earlier, now)
+        undone = brief and back is not None and is_undone(self.shown, back.sightings, self.looks, now)
+        self.shown.leave(self.looks, now, back=back is not None, renewed=renewed, brief=brief)
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)
         if back is None:
@@ -361,7 +363,7 @@ class Memory:
         known.looks += 1
         labels = [look.label for look in result.looks]
         endpoints = known.endpoints
-        back = [held.listed for held in endpoints.values() if held.listed.left]
+        back = [held for held in endpoints.values() if held.listed.left]
         if not back and list(endpoints) == labels:
             return
         gone = endpoints.keys() - labels

@@ -67,7 +67,9 @@ MISTAKES = {
     "a default certificate for an hour": Mistake(default, 6 * HOUR, HOUR),
     "another site's for 40 minutes": Mistake(lambda: of_age(1, names="other.example.com"), DAY, 40 * MINUTE),
     "an authority for tests for three hours": Mistake(staging, DAY, 3 * HOUR),
-    "an expired one for a night": Mistake(lambda: of_age(100), 3 * DAY, 9 * HOUR),
+    "an expired one of another name for a night": Mistake(
+        lambda: of_age(100, names="old.example.com"), 3 * DAY, 9 * HOUR
+    ),
 }
 
 
@@ -108,6 +110,24 @@ def test_a_mistake_is_over_when_it_was_put_right(name: str, interval: float, res
         ]
         # Of what few looks saw, it takes some to know that it is not one of several.
         assert max(when for times in found.values() for when in times) <= end + one.over * HOUR
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE])
+@pytest.mark.parametrize("well", [2, 12])
+def test_an_old_one_every_other_hour_is_no_mistake_that_was_put_right(well: int, interval: float) -> None:
+    """
+    Also after half a day without it: a server that was left behind is told of from its first hour on.
+    """
+    old, new = of_age(88), of_age(20)
+
+    def see(now: float) -> Seeing:
+        is_old = now >= well * HOUR and int(now // HOUR) % 2 == 0
+        return {"192.0.2.1:443": Observed(old if is_old else new)}
+
+    looks = Looks([Place(target(URL), see)], (well + 4) * HOUR, interval)
+    begun = round(looks.until / interval) - round(well * HOUR / interval)
+    for problem in ("soon critical", "renewal_overdue warning", "not_deployed critical"):
+        assert begun <= len(told(looks)[f"{URL} {problem}"]) <= begun + 1
 
 
 @pytest.mark.parametrize("lasts", [HOUR, 3 * HOUR])

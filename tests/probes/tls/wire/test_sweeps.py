@@ -191,23 +191,27 @@ def test_a_renewal_of_all_is_over_in_the_next_scrape(ca: Minted, anchors: str) -
 
 def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None:
     """
-    A deployment was wrong for some minutes: all are asked until it is certain that none has it.
+    A wrong certificate was there for some minutes: all are asked until it is certain that none has it.
     """
-    old, new = old_and_new(ca)
+    _, good = old_and_new(ca)
+    wrong = (
+        ca.issue("other.example.com", ["other.example.com"], not_before=NOW, not_after=NOW + 90 * DAY),
+        ca,
+    )
 
     async def run(backends: Backends) -> list[set[str]]:
         clock, found = Clock(), []
         network = Dependencies(asyncio.get_running_loop())
         watch = Monitor(network, 8, clock)
         one = target(backends.port, ca_file=anchors)
-        for chain, pause in (*[(new, DAY / 20)] * 40, (old, 60), (old, 60), (new, 60)):
+        for chain, pause in (*[(good, DAY / 20)] * 40, (wrong, 60), (wrong, 60), (good, 60)):
             backends.chains = [chain]
             clock.now += pause
             found.append(problems(await watch.scrape([one], 10.0, lambda _: True)))
         network.close()
         return found
 
-    with taking_turns(new) as backends:
+    with taking_turns(good) as backends:
         found = asyncio.run(run(backends))
     assert [bool(one) for one in found] == [*[False] * 40, True, True, False]
 
