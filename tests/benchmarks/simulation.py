@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 
 from exporter.demo.minter import new_key, root
-from exporter.engine.collector import calm_collector
+from exporter.engine.collector import calm_collector, fit_collector
 from exporter.engine.monitor import Monitor
 from exporter.model.caches import BUDGET
 from exporter.model.observation import Facts
@@ -126,6 +126,7 @@ async def _replayed(targets: list[Target], repeats: int) -> tuple[Replayed, list
     loop = asyncio.get_running_loop()
     monitor, exposition = Monitor(Dependencies(loop), 256, time.time), Exposition()
     calm_collector()
+    fit_collector(len(targets))
     kept = [replace(one, interval=365 * DAY) for one in targets]
     probed: list[float] = []
     held: list[float] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.engine.collector import calm_collector
+from exporter.engine.collector import calm_collector, fit_collector
 from exporter.engine.memory import Memory
 from exporter.engine.monitor import Monitor
 from exporter.engine.results import ProbeResult, TargetResult
@@ -59,6 +59,7 @@ async def test_ten_thousand_failing_targets_hold_the_loop_only_briefly(stretches
         monitor = Monitor(dependencies, 256, lambda: now[0])
         targets = [target("tls://127.0.0.1:1", name=f"t{number}") for number in range(FLEET)]
         calm_collector()
+        fit_collector(FLEET)
         await asyncio.sleep(0)
         longest: list[float] = []
         for _ in range(4):
