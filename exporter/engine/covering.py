@@ -5,10 +5,11 @@ Covering: what no target looks at, compared anew when something that was seen ha
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import is_
 
 from exporter.engine.scrape import EndpointRow
 from exporter.engine.slices import beside, in_slices
-from exporter.judgement.coverage import Coverage, Seen, coverage, made_of
+from exporter.judgement.coverage import Coverage, Seen, coverage
 from exporter.lookups.addresses import NameAddresses
 from exporter.model.coverage import Rules
 from exporter.model.observation import Facts
@@ -29,6 +30,8 @@ class Covering:
         """By target and location, the names that are a problem there; empty where nobody asked for it."""
         self._network = network
         self._private = False
+        self._compared: tuple[object, ...] = ()
+        """The rules, targets and facts that the coverage was made of."""
 
     @cached_property
     def _addresses(self) -> NameAddresses:
@@ -46,9 +49,12 @@ class Covering:
             return
         self._private = rules.private
         found = [one async for one in in_slices(_facts(rows))]
-        if not self.coverage.is_of(made_of(targets, found, rules)):
+        compared = (rules.ignore, *targets, *found)
+        # In most scrapes these are the very objects of the one before.
+        if len(compared) != len(self._compared) or not all(map(is_, compared, self._compared)):
             was_seen = tuple([one async for one in in_slices(seen(rows))])
             self.coverage = await beside(len(was_seen), lambda: coverage(targets, was_seen, rules))
+            self._compared = compared
         if self.coverage.gaps:
             self._addresses.want(self._names)
             self.coverage = replace(self.coverage, addressed=self._addresses.known)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
-from operator import is_
 
 from exporter.judgement.newest import SERVER_USES
 from exporter.model.coverage import Rules
@@ -112,15 +111,6 @@ class Coverage:
     """True while a source has no list: what it would find may look at some of the names."""
     unused: tuple[Unused, ...] = ()
     """Each certificate once, the first to end first."""
-    compared: tuple[object, ...] = field(default=(), compare=False, repr=False)
-    """The rules, targets and facts that it was made of."""
-
-    def is_of(self, compared: tuple[object, ...]) -> bool:
-        """
-        Return True when it was made of these very objects (see `made_of`): in most scrapes none has changed.
-        """
-        before = self.compared
-        return len(compared) == len(before) and all(map(is_, compared, before))
 
     @property
     def complete(self) -> bool:
@@ -171,20 +161,12 @@ class Coverage:
         return {place: tuple(names) for place, names in found.items()}
 
 
-def made_of(targets: Iterable[Target], seen: Iterable[Facts], rules: Rules = _PLAIN) -> tuple[object, ...]:
-    """
-    Return all that `coverage` goes by, so that what did not change is not compared again.
-    """
-    return rules.ignore, *targets, *seen
-
-
 def coverage(targets: Sequence[Target], seen: Sequence[Seen], rules: Rules = _PLAIN) -> Coverage:
     """
     Return what none of the targets looks at, by the leaf certificates that were seen.
 
     Of ten thousand targets, it takes some tenths of a second.
     """
-    compared = made_of(targets, [facts for _, _, facts in seen], rules)
     # What a server presents goes first, since it says on which port; then by name, so that a name stays at
     # its target from scrape to scrape.
     ordered = sorted(seen, key=lambda one: (not one[2].presented, one[0].name, one[1]))
@@ -200,7 +182,7 @@ def coverage(targets: Sequence[Target], seen: Sequence[Seen], rules: Rules = _PL
                 stored.setdefault(leaf.fingerprint_sha256, Unused(target, location, item, leaf))
     gaps, above = _gaps(_watched(targets), first.values(), rules.ignore)
     unused = _unused(stored.values(), list(presented.values()))
-    return Coverage(gaps, unused=unused, above=above, compared=compared)
+    return Coverage(gaps, unused=unused, above=above)
 
 
 def _leaves(target: Target, facts: Facts) -> Iterator[tuple[str, Certificate]]:

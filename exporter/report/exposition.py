@@ -13,7 +13,7 @@ from operator import is_
 from typing import Any
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
-from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
+from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.sightings import SETTLED
 from exporter.judgement.hidden import hidden_by
 from exporter.judgement.issued import NONE, Elsewhere, Issuances
@@ -256,11 +256,11 @@ class Exposition:
         """
         Compare each leaf with all others, unless these are those of the last text.
         """
-        judged = list(verdicts(endpoints))
+        judged = [verdict for row in endpoints for verdict in (row.verdict, *row.before)]
         same = len(judged) == len(self._judged) and all(map(is_, judged, self._judged))
-        if same and not issuances and all(block.is_compared for block in blocks):
+        if same and issuances is NONE and all(block.is_compared for block in blocks):
             return
-        self._judged = judged if not issuances else []
+        self._judged = judged if issuances is NONE else []
         newest = newest_ends(judged, issuances, at)
         for block in blocks:
             block.compare(newest)

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.engine.covering import seen as seen_at
 from exporter.judgement import coverage as module
-from exporter.judgement.coverage import Coverage, coverage, made_of
+from exporter.judgement.coverage import Coverage, coverage
 from exporter.model.coverage import Rules
 from exporter.model.observation import Certificate, Chain, Facts, Item
 from exporter.model.reasons import Kind
@@ -257,26 +257,6 @@ def test_a_stored_certificate_is_used_by(leaf: Certificate) -> None:
     scene = Scene().see(target("file:///a.pem"), seen(stored(leaf)))
     scene.see(target(), seen(facts(certificate(), intermediate())))
     assert covered(scene).unused == ()
-
-
-def test_it_is_compared_anew_only_when_something_changed() -> None:
-    """
-    The same targets and facts have the same coverage.
-    """
-    leaf = certificate(names=("lms.example.com", "shop.example.com"))
-    scene = Scene().see(target(), seen(facts(leaf)))
-    targets, rules = [row.target for row in scene.targets()], Rules()
-
-    def now() -> list[Facts]:
-        return [seen for _, _, seen in seen_at(scene.rows())]
-
-    first = coverage(targets, list(seen_at(scene.rows())), rules)
-    assert first.is_of(made_of(targets, now(), rules))
-    assert not Coverage().is_of(made_of(targets, now(), rules))
-    assert not first.is_of(made_of([*targets, target("https://shop.example.com")], now(), rules))
-    assert not first.is_of(made_of(targets, now(), Rules(("shop.*",))))
-    scene.see(target(), seen(facts(certificate(serial="2"))))
-    assert not first.is_of(made_of(targets, now(), rules))
 
 
 def test_names_that_need_no_target_are_not_said() -> None:
