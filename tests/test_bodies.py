@@ -5,7 +5,6 @@ Bodies: made once for all who ask at the same time, whole and compressed.
 import asyncio
 import gzip
 import threading
-import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -62,18 +61,3 @@ def test_parts_are_joined(parts: tuple[bytes, ...]) -> None:
     zipped = join(iter(parts), zipped=True)
     assert gzip.decompress(zipped) == b"".join(parts)
     assert zipped.count(b"\x1f\x8b") == 1
-
-
-def test_the_whole_is_not_held_twice() -> None:
-    """
-    Of ten thousand targets a body has twenty megabytes.
-    """
-    count, size = 50, 100_000
-    tracemalloc.start()
-    try:
-        body = join((bytes(size) for _ in range(count)), zipped=False)
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(body) == count * size
-    assert most < 1.5 * count * size

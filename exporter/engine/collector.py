@@ -8,7 +8,7 @@ LEAST = 10_000
 """New objects from which the collector looks at them, however few targets there are."""
 
 
-EACH = 60
+EACH = 40
 """Objects for each target: a sweep makes some thirty that last until the next one replaces them."""
 
 
@@ -31,4 +31,4 @@ def fit_collector(targets: int) -> None:
     What a sweep makes is freed by the next one. To look through it meanwhile would find nothing, and take as
     long as to see that ten thousand files did not change.
     """
-    gc.set_threshold(max(LEAST, EACH * targets), 10, 100)
+    gc.set_threshold(max(LEAST, EACH * targets), 100, 100)

@@ -3,7 +3,6 @@ Bodies of responses, made once for all who request the same, and kept for a whil
 """
 
 import asyncio
-import io
 import time
 import zlib
 from collections import OrderedDict
@@ -141,11 +140,7 @@ def join(parts: Iterable[bytes], *, zipped: bool) -> bytes:
     Join the parts, in gzip if `zipped`, compressed one by one: the whole is never held twice.
     """
     if not zipped:
-        # `join` would hold all parts beside the whole. What this gives is not copied.
-        whole = io.BytesIO()
-        for part in parts:
-            whole.write(part)
-        return whole.getvalue()
+        return b"".join(parts)
     # The lowest level: the text is so repetitive that more effort gains little.
     compressor = zlib.compressobj(1, zlib.DEFLATED, GZIP)
     done = [compressor.compress(part) for part in parts]
