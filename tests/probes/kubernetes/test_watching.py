@@ -410,7 +410,7 @@ def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(tmp_path: Path) 
         for number in range(40):
             here.fake.fill("secrets", secret("prod", f"large-{number}", "Opaque", blob=large))
         here.fake.fill("secrets", secret("prod", "own", "Opaque", some_pem=leaf().pem))
-        rows = await here.look(of("prod/*", types=("Opaque",), timeout=20))
+        rows = await here.look(of("prod/*", types=("Opaque",), timeout=60))
         assert told(rows) == {"prod/own:some.pem": "seen"}
         limits = [int(one.query["limit"]) for one in here.fake.asked if one.verb == "list"]
         assert limits[0] == PAGE
