@@ -235,7 +235,7 @@ def test_what_is_understood_and_has_no_end_is_ended_too() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        seen = probed(target(server.getsockname()[1], scheme="quic", timeout=8.0))
+        seen = probed(target(server.getsockname()[1], scheme="quic", timeout=30.0))
         thread.join()
     assert isinstance(seen.observation, Failed)
     assert seen.observation.reason == "handshake_endless", seen.observation
