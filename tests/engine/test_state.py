@@ -27,7 +27,7 @@ from exporter.engine.snapshots import Snapshot
 from exporter.engine.state import BAD_ROWS_LOGGED, SCHEMA_VERSION, State, StateError
 from exporter.engine.state_rows import Reading, certificates_of, decode, encode
 from exporter.judgement.habit import Habit, Replacement
-from exporter.judgement.history import Past
+from exporter.judgement.history import Former, Past
 from exporter.judgement.verdicts import judge_facts
 from exporter.model.observation import (
     Certificate,
@@ -185,12 +185,19 @@ def test_what_was_learned_of_renewals_survives(
     path: Path, leaves: tuple[Certificate, Certificate, Certificate]
 ) -> None:
     """
-    A file of an older version has nothing of it.
+    A file of an older version has a part of it, or nothing.
     """
     rich(path, leaves)
-    assert endpoints(path)["rich", "a"].past.habits == HABITS
+    past = endpoints(path)["rich", "a"].past
+    assert (past.habits, past.formers) == (HABITS, FORMERS)
     ((text,),) = rows(path, "SELECT past FROM endpoint WHERE target = 'rich'")
     older = json.loads(str(text))
+    older["habits"]["leaf"] = older["habits"]["leaf"][:3]
+    older["formers"]["leaf"] = [one[:5] for one in older["formers"]["leaf"]]
+    changed(path, f"UPDATE endpoint SET past = '{json.dumps(older)}' WHERE target = 'rich'")
+    past = endpoints(path)["rich", "a"].past
+    assert past.habits == {"leaf": Habit(NOW, NOW + 1, HABITS["leaf"].renewals)}
+    assert past.formers == {"leaf": (Former("f", "i", "k", 1.0, returned=True),)}
     del older["habits"]
     changed(path, f"UPDATE endpoint SET past = '{json.dumps(older)}' WHERE target = 'rich'")
     assert endpoints(path)["rich", "a"].past.habits == {}
@@ -534,7 +541,11 @@ def test_a_file_of_another_format_is_set_aside(
     assert ("is damaged" in caplog.text or "are damaged" in caplog.text) != of_another
 
 
-HABITS = {"leaf": Habit(NOW, NOW + 1, (Replacement(2.0, 3.0), Replacement(4.0, -1.0)))}
+HABITS = {
+    "leaf": Habit(NOW, NOW + 1, (Replacement(2.0, 3.0), Replacement(4.0, -1.0)), NOW - 1, ((NOW, 2.0),))
+}
+
+FORMERS = {"leaf": (Former("f", "i", "k", 1.0, returned=True, turned=True, issued_at=2.0, trusted=True),)}
 
 DEEP = "[" * 100_000
 
@@ -627,6 +638,7 @@ def rich(path: Path, leaves: tuple[Certificate, Certificate, Certificate]) -> No
         {"leaf": 2.0},
         {"leaf": 3.0},
         NOW,
+        formers=FORMERS,
         habits=HABITS,
     )
     memory.labels(target(name="rich"), ["a", "b"], NOW)
