@@ -545,7 +545,9 @@ HABITS = {
     "leaf": Habit(NOW, NOW + 1, (Replacement(2.0, 3.0), Replacement(4.0, -1.0)), NOW - 1, ((NOW, 2.0),))
 }
 
-FORMERS = {"leaf": (Former("f", "i", "k", 1.0, returned=True, turned=True, issued_at=2.0, trusted=True),)}
+FORMERS: dict[str, tuple[Former, ...]] = {
+    "leaf": (Former("f", "i", "k", 1.0, returned=True, turned=True, issued_at=2.0, trusted=True),)
+}
 
 DEEP = "[" * 100_000
 
