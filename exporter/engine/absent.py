@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from exporter.engine.by_turns import LIMIT, Shown, is_mistake, is_unwell
-from exporter.engine.sightings import is_undone
+from exporter.engine.sightings import is_long
 
 if TYPE_CHECKING:
     from exporter.engine.memory import EndpointMemory, TargetMemory
@@ -26,7 +26,7 @@ def change_listed(
     earlier = [last for held in back if (last := _last(held)) is not None]
     changes = [(wrong, right) for wrong in lost for right in earlier]
     brief = bool(changes) and all(is_mistake(*change, now) for change in changes)
-    undone = brief and all(is_undone(one.sightings, other.sightings, look, now) for one, other in changes)
+    undone = brief and all(is_long(one.sightings, look) for one in lost)
     for held in back:
         held.listed.come_back(look, now, undone=undone)
     for label in gone:

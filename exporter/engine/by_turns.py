@@ -8,7 +8,7 @@ another address at each look-up. What each of them shows is there for clients, w
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from exporter.engine.sightings import Sightings, was_brief
+from exporter.engine.sightings import MOMENT, MOMENT_OF_OLD, Sightings, was_brief
 from exporter.judgement.history import BACKDATED, is_older
 from exporter.judgement.verdicts import Judged
 from exporter.model.observation import Facts, Item
@@ -63,14 +63,16 @@ def is_mistake(wrong: Shown, right: Shown, now: float) -> bool:
     Return True when something was there for a moment only, until `now` (seconds since the epoch), where
     another was for long: a deployment that was put right.
 
-    An older certificate for the same names is none: a server that was left behind has its turns.
+    Of an older certificate for the same names it takes more to believe that: a server left behind has
+    its turns.
     """
-    return was_brief(wrong.sightings, right.sightings, now) and not any(
+    is_old = any(
         is_older(one, other) and _names(one) == _names(other)
         for one in wrong.facts.items
         for other in right.facts.items
         if one.name == other.name
     )
+    return was_brief(wrong.sightings, right.sightings, now, MOMENT_OF_OLD if is_old else MOMENT)
 
 
 def _names(item: Item) -> tuple[str, ...]:

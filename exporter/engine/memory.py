@@ -21,7 +21,7 @@ from exporter.engine.by_turns import (
 )
 from exporter.engine.partial import with_missing
 from exporter.engine.results import ProbeResult, TargetResult, is_silent, seen_facts
-from exporter.engine.sightings import Sightings, is_undone
+from exporter.engine.sightings import Sightings, is_long
 from exporter.judgement.habit import learned
 from exporter.judgement.history import Past
 from exporter.judgement.problems import Found, Key
@@ -149,7 +149,7 @@ class EndpointMemory:
         earlier = next((one for one in self.others if one.sightings.left == self.shown.came - 1), back)
         left = Shown(self.facts, seen_at, self.shown, self.judged)
         brief = earlier is not None and is_mistake(left, earlier, now)
-        undone = brief and back is not None and is_undone(self.shown, back.sightings, self.looks, now)
+        undone = brief and back is not None and is_long(self.shown, self.looks)
         self.shown.leave(self.looks, now, back=back is not None, renewed=renewed, brief=brief)
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)

@@ -41,6 +41,10 @@ MOMENT = 1 / 5
 """Share of the time of what was there before: what was there for no longer was there for a moment."""
 
 
+MOMENT_OF_OLD = 1 / 20
+"""The same, of what is likely to have turns."""
+
+
 @dataclass(slots=True)
 class Sightings:
     """
@@ -113,17 +117,15 @@ class Sightings:
         return look - self.left < LOOKS_KEPT or 0 <= age < DAY
 
 
-def is_undone(brief: Sightings, earlier: Sightings, look: int, now: float) -> bool:
+def is_long(brief: Sightings, look: int) -> bool:
     """
-    Return True when this look shows that a change was undone, and that those two do not take turns by chance.
-
-    A few looks do not show that.
+    Return True when so many looks before this one showed something that it was there, and not by chance.
     """
     run = look - brief.came
-    return 2 * run > _first_change(run) and was_brief(brief, earlier, now)
+    return 2 * run > _first_change(run)
 
 
-def was_brief(brief: Sightings, earlier: Sightings, now: float) -> bool:
+def was_brief(brief: Sightings, earlier: Sightings, now: float, moment: float = MOMENT) -> bool:
     """
     Return True when what was there until `now` (seconds since the epoch) was so for a short time only, after
     what was there for long.
@@ -131,7 +133,7 @@ def was_brief(brief: Sightings, earlier: Sightings, now: float) -> bool:
     So is a deployment that was a mistake. Those that take turns for hours do so for as long each.
     """
     is_first = not (brief.returns or earlier.returns)
-    return is_first and now - brief.since < MOMENT * (brief.since - earlier.since)
+    return is_first and now - brief.since < moment * (brief.since - earlier.since)
 
 
 _FRESH = 2 * (DOUBT ** (-1 / 3) - 1)

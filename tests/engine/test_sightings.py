@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from exporter.engine.sightings import LOOKS_KEPT, RECENT, Sightings, is_undone
+from exporter.engine.sightings import LOOKS_KEPT, RECENT, Sightings, is_long, was_brief
 from exporter.model.policies import DAY
 
 
@@ -76,7 +76,8 @@ def undone(looks: int, moment: int) -> bool:
     Whether one that was shown by so many looks, a minute apart, is back after a moment of the other.
     """
     other = Sightings(1 + looks, 60.0 * looks)
-    return is_undone(other, Sightings(1, 0.0), 1 + looks + moment, 60.0 * (looks + moment))
+    is_brief = was_brief(other, Sightings(1, 0.0), 60.0 * (looks + moment))
+    return is_brief and is_long(other, 1 + looks + moment)
 
 
 @pytest.mark.parametrize(
