@@ -34,7 +34,7 @@ LEVELS = {Severity.CRITICAL: Level.CRITICAL, Severity.WARNING: Level.WARNING}
 
 
 # The large one has more than one page of the API.
-FLEETS = ("the demo", "700 targets", *(f"seed {seed}" for seed in range(10)))
+FLEETS = ("the demo", "3000 targets", *(f"seed {seed}" for seed in range(10)))
 
 
 def fleet(draw: Random, targets: int) -> Scene:
@@ -93,8 +93,8 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     name: str = request.param
     if name == "the demo":
         return asyncio.run(demonstrated(tmp_path_factory.mktemp("demo")))
-    if name == "700 targets":
-        return scrape(fleet(Random(3000), 700))
+    if name == "3000 targets":
+        return scrape(fleet(Random(3000), 3000))
     return scrape(fleet(Random(int(name.removeprefix("seed "))), 40))
 
 
