@@ -24,9 +24,10 @@ from exporter.demo.minter import Minted
 from exporter.logs import LogfmtFormatter
 from exporter.model.destinations import Range
 from exporter.model.errors import ProbeError
+from exporter.model.hosts import parse_ip
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.model.urls import Proxy, parse_ip, parse_url
+from exporter.model.urls import Proxy, parse_url
 from exporter.server.app import application
 from exporter.server.service import Options, Service
 from tests.lookups.revocation.making import lists_at, responders_at

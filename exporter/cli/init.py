@@ -12,7 +12,7 @@ from exporter.cli import output_file
 from exporter.cli.output_file import OutputError
 from exporter.cli.shorthand import meant
 from exporter.config import values
-from exporter.model.urls import TargetError
+from exporter.model.hosts import TargetError
 
 DESCRIPTION = """\
 Write a short configuration with comments, to begin with. It never replaces a file

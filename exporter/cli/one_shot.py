@@ -27,8 +27,9 @@ from exporter.engine.open_files import fitting
 from exporter.engine.scrape import Scrape
 from exporter.model.coverage import Rules
 from exporter.model.errors import ProbeError
+from exporter.model.hosts import TargetError
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, TargetError
+from exporter.model.urls import SCHEMES
 from exporter.net.named_files import LIMIT
 from exporter.net.regular_files import read
 from exporter.pki.trust import TrustStore, TrustStoreError

@@ -30,7 +30,7 @@ from exporter.config.settings import Config
 from exporter.engine.collector import calm_collector
 from exporter.engine.descriptors import client_slots
 from exporter.logs import fields
-from exporter.model.urls import join_host_port
+from exporter.model.hosts import join_host_port
 from exporter.net.gates import Limits
 from exporter.server.app import application
 from exporter.server.clients import Clients

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from exporter.config.schema import Settings
-from exporter.model.urls import SCHEMES, Form, TargetError
+from exporter.model.hosts import TargetError
+from exporter.model.urls import SCHEMES, Form
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,12 @@ from exporter.config.schema import (
 from exporter.config.settings import Config, SchemeMatch
 from exporter.config.sources import MODELS as SOURCE_MODELS
 from exporter.config.sources import SourceEntry
+from exporter.model.hosts import TargetError
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, Match, Policy, lateness
 from exporter.model.probers import Setting
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
-from exporter.model.urls import SCHEMES, TargetError
+from exporter.model.urls import SCHEMES
 from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read, shown
 
 NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: {}"

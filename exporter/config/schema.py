@@ -11,10 +11,11 @@ from exporter.config import probe_allow, shapes, values
 from exporter.config.part import Bool, File, Part, Text, Texts
 from exporter.config.shapes import form
 from exporter.model.coverage import Rules
+from exporter.model.hosts import normal_host
 from exporter.model.policies import Before, Policy
 from exporter.model.reasons import Kind
 from exporter.model.targets import Objects, Resources, Scope, label_name
-from exporter.model.urls import Proxy, Url, normal_host
+from exporter.model.urls import Proxy, Url
 
 _Deadline = Annotated[Before, PlainValidator(values.deadline), form(shapes.DEADLINE)]
 

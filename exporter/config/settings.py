@@ -13,10 +13,11 @@ from exporter.config.probe_allow import allowed
 from exporter.config.schema import Settings
 from exporter.config.sources import SourceEntry
 from exporter.model.coverage import Rules
+from exporter.model.hosts import IPAddress, TargetError, normal_host
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, Match, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Objects, Target
-from exporter.model.urls import SCHEMES, IPAddress, TargetError, Url, normal_host
+from exporter.model.urls import SCHEMES, Url
 from exporter.yaml_lines import shown
 
 _USUAL_OBJECTS = Objects()

@@ -21,7 +21,7 @@ from exporter.config import shapes, values
 from exporter.config.part import Bool, File, Listed, Part, Text, Texts
 from exporter.config.schema import Labels
 from exporter.config.shapes import form
-from exporter.model.urls import normal_host, parse_ip
+from exporter.model.hosts import normal_host, parse_ip
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

@@ -12,19 +12,11 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
+from exporter.model.hosts import TargetError, parse_name_server
 from exporter.model.policies import DAY, HOUR, Before, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import HELM_TYPE, fingerprint
-from exporter.model.urls import (
-    SCHEMES,
-    Proxy,
-    TargetError,
-    Url,
-    closest_scheme,
-    parse_name_server,
-    parse_proxy,
-    parse_url,
-)
+from exporter.model.urls import SCHEMES, Proxy, Url, closest_scheme, parse_proxy, parse_url
 from exporter.yaml_lines import shown
 
 NAME_LIMIT = 300

@@ -22,9 +22,9 @@ from exporter.discovery.log_answers import TEXT_LIMIT, Certificate, of_cert_spot
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
+from exporter.model.hosts import TargetError, normal_host
 from exporter.model.issuance import Issuance
 from exporter.model.reasons import Reason
-from exporter.model.urls import TargetError, normal_host
 from exporter.net.http import download, shown
 from exporter.net.regular_files import read
 from exporter.net.resolver import RESOLVE_TIMEOUT

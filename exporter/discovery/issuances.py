@@ -11,8 +11,8 @@ from dataclasses import astuple, replace
 from typing import Any
 
 from exporter.model.foreign_text import clean
+from exporter.model.hosts import TargetError, normal_host
 from exporter.model.issuance import Issuance
-from exporter.model.urls import TargetError, normal_host
 
 ALIKE = 8
 """Issuances with the same names and issuer that are kept: the newest."""

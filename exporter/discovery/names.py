@@ -4,7 +4,7 @@ Names by which a server is asked for its certificate: those that are configured,
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from exporter.model.urls import TargetError, normal_host, parse_ip
+from exporter.model.hosts import TargetError, normal_host, parse_ip
 
 BELOW = ("www", "any")
 """Labels below a wildcard: who has no other name for a host has to make one."""

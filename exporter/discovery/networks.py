@@ -17,7 +17,7 @@ from exporter.config.sources import NetworksSource
 from exporter.discovery.base import Context, Found, Listing, Source
 from exporter.discovery.threads import in_thread
 from exporter.discovery.trying import RUN, Place, lives, tried
-from exporter.model.urls import parse_ip
+from exporter.model.hosts import parse_ip
 
 INTERVAL = 300.0
 """A run after a whole round has nothing to do until a day has passed."""

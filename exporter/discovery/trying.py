@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from OpenSSL import SSL
 
 from exporter.model.errors import ProbeError
+from exporter.model.hosts import join_host_port
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, Form, Url, join_host_port, parse_url
+from exporter.model.urls import SCHEMES, Form, Url, parse_url
 from exporter.net.network import Network, Trace
 from exporter.probes.base import Endpoint
 from exporter.probes.tls import handshake, openssl

@@ -16,7 +16,7 @@ from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.threads import in_thread
 from exporter.discovery.trying import RUN, Place, lives, tried
 from exporter.model.errors import ProbeError
-from exporter.model.urls import TargetError, normal_host, parse_ip, parse_name_server
+from exporter.model.hosts import TargetError, normal_host, parse_ip, parse_name_server
 from exporter.net import apart
 from exporter.net.resolver import RESOLVE_TIMEOUT, choose, has_route
 

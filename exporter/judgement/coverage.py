@@ -13,11 +13,12 @@ from itertools import islice
 from exporter.judgement.newest import SERVER_USES
 from exporter.model.coverage import Rules
 from exporter.model.destinations import is_this_host
+from exporter.model.hosts import TargetError, join_host_port, normal_host, parse_ip
 from exporter.model.observation import Certificate, Facts
 from exporter.model.probers import DTLS, QUIC, WIRE
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
-from exporter.model.urls import SCHEMES, TargetError, join_host_port, normal_host, parse_ip
+from exporter.model.urls import SCHEMES
 
 MOST_NAMES = 10_000
 """Most names that are kept; further ones are not counted."""

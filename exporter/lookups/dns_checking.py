@@ -10,10 +10,10 @@ from dns.rdtypes.ANY.TLSA import TLSA
 
 from exporter.lookups import tlsa
 from exporter.lookups.dns import Found
+from exporter.model.hosts import parse_ip
 from exporter.model.observation import Certificate, FailedLookup, FoundFault, FoundHazard
 from exporter.model.reasons import Fault, Hazard, Lookup
 from exporter.model.targets import Target
-from exporter.model.urls import parse_ip
 from exporter.net import dns_records
 from exporter.net.background import Answer, LookupFailedError
 from exporter.net.dns import Reply, Resolution, ResolutionError, _each, _of

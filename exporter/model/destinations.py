@@ -11,7 +11,7 @@ from collections.abc import Collection
 from enum import Enum
 from functools import lru_cache
 
-from exporter.model.urls import IPAddress, parse_ip
+from exporter.model.hosts import IPAddress, parse_ip
 
 
 class Range(Enum):

@@ -10,8 +10,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
+from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.policies import AUTOMATIC, BY_KIND, Match, Policy
-from exporter.model.urls import SCHEMES, IPAddress, Proxy, Url, parse_ip
+from exporter.model.urls import SCHEMES, Proxy, Url
 
 USUAL_PATIENCE = 5.0
 """Seconds that one probe may take unless its target or its scheme says otherwise."""

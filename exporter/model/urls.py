@@ -3,15 +3,13 @@ Target URLs: schemes, hosts, ports and paths, each fault with a message.
 """
 
 import difflib
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-import idna
-
+from exporter.model.hosts import IPAddress, TargetError, join_host_port, normal_host, parse_ip
 from exporter.model.probers import (
     DNS,
     DOMAIN,
@@ -137,19 +135,7 @@ _OTHER_NAMES = {
 """Other names of some schemes, which are spelled too differently, or nearer to another scheme."""
 
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
 _BRACKETS = re.compile(r"\[[^\[\]]+\](:[0-9]*)?")
-
-
-_HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-
-
-class TargetError(ValueError):
-    """
-    A URL that can't be a target. The message says what is wrong and what would be right.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,64 +479,3 @@ def _port_fault(text: str) -> str:
     if "[" in place:
         return "only an IPv6 address stands in brackets"
     return "its host has a character that no host name has"
-
-
-def normal_host(host: str) -> str:
-    """
-    Return a host name as lower-case A-labels without a final dot (RFC 5891), or an IP address in its usual
-    form.
-
-    Raises TargetError when it is neither.
-    """
-    name = host.removesuffix(".")
-    try:
-        if not name.isascii():
-            name = idna.encode(name, uts46=True).decode("ascii")
-    except idna.IDNAError as error:
-        raise TargetError(f"{host!r} is not an internationalised domain name: {error}") from None
-    ip = parse_ip(name)
-    if ip is not None:
-        return str(ip)
-    if len(name) > 253 or not all(_HOST_LABEL.fullmatch(label) for label in name.split(".")):
-        raise TargetError(f"{host!r} is not a host name")
-    # No top-level domain is a number (RFC 3696 section 2), but a resolver may read 10.1 as 10.0.0.1.
-    if name.rpartition(".")[2].isdigit():
-        raise TargetError(f"{host!r} is neither a host name nor a complete IPv4 address")
-    return name.lower()
-
-
-def parse_ip(host: str) -> IPAddress | None:
-    """
-    Parse the host as an IP address; None when it is not one.
-    """
-    if host[-1:].isalpha() and ":" not in host:
-        return None  # the usual name, without the two exceptions that it costs to find out
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def parse_name_server(text: str) -> tuple[str, int]:
-    """
-    Parse a name server as `address`, `address:port` or `[address]:port`. Raises TargetError.
-    """
-    host, port = text, "53"
-    bracketed = re.fullmatch(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?", text)
-    if bracketed is not None:
-        host, port = bracketed[1], bracketed[2] or port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    ip = parse_ip(host)
-    if ip is None or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise TargetError(
-            f"{text!r} is not the address of a name server: write it like 192.0.2.53 or [2001:db8::53]:53"
-        )
-    return str(ip), int(port)
-
-
-def join_host_port(host: str, port: int) -> str:
-    """
-    Return `host:port`, with brackets around an IPv6 address (RFC 3986 section 3.2.2).
-    """
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.config.modules import BUILT_IN_MODULES, Module, url_in
-from exporter.model.urls import SCHEMES, Form, TargetError
+from exporter.model.hosts import TargetError
+from exporter.model.urls import SCHEMES, Form
 from exporter.moving.moved import Group, Moved, MoveError, items, list_in, mapping_in, part, without_braces
 from exporter.moving.relabelling import DroppedError, FollowError, relabelled
 

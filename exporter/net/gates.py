@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
-from exporter.model.urls import parse_ip
+from exporter.model.hosts import parse_ip
 
 T = TypeVar("T")
 

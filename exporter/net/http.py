@@ -25,8 +25,8 @@ from exporter import __version__
 from exporter.model.destinations import Range, host_range, is_this_host, range_of, refusal
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean, holds
+from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.reasons import Reason
-from exporter.model.urls import IPAddress, parse_ip
 from exporter.net.connection import connect_error
 from exporter.net.http_sockets import HttpSocket, Meter
 from exporter.net.resolver import RESOLVE_TIMEOUT, Resolver, has_route

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, AF_UNSPEC
 
-from exporter.model.urls import IPAddress
+from exporter.model.hosts import IPAddress
 
 MOST = 300.0
 """Seconds for which addresses are kept at most: a change of them is seen that much later, and no more."""

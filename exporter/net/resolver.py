@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from exporter.model.errors import ProbeError
+from exporter.model.hosts import IPAddress
 from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
-from exporter.model.urls import IPAddress
 from exporter.net.lifetimes import Learn, Lifetimes
 from exporter.net.pools import Pool
 from exporter.net.turns import NEVER, Job, Turns

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.model.urls import IPAddress
+from exporter.model.hosts import IPAddress
 
 TIMEOUT = 2.0
 """Seconds that the name server may take."""

@@ -10,9 +10,9 @@ from service_identity import CertificateError as PatternError
 from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern
 
 from exporter.model.foreign_text import bounded
+from exporter.model.hosts import TargetError, normal_host, parse_ip
 from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
-from exporter.model.urls import TargetError, normal_host, parse_ip
 
 _SERVER_PURPOSES = frozenset(
     {

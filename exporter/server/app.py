@@ -24,10 +24,10 @@ from exporter.config.settings import Call, NotAllowedError, target_for
 from exporter.engine.scrape import Scrape
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
+from exporter.model.hosts import TargetError
 from exporter.model.observation import Failed
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.model.urls import TargetError
 from exporter.net.pools import PoolFullError
 from exporter.report.inventory import Inventory
 from exporter.report.times import date

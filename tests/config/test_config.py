@@ -21,6 +21,7 @@ from exporter.config import schema
 from exporter.config import settings as module
 from exporter.config.reader import load, parse
 from exporter.config.settings import Config, target_for
+from exporter.model.hosts import TargetError
 from exporter.model.policies import (
     AUTOMATIC,
     BUILT_IN,
@@ -36,7 +37,7 @@ from exporter.model.policies import (
 from exporter.model.reasons import Kind
 from exporter.model.suggestions import closest
 from exporter.model.targets import RESERVED_LABELS, Target, fingerprint
-from exporter.model.urls import ALL_SCHEMES, TargetError, parse_url
+from exporter.model.urls import ALL_SCHEMES, parse_url
 from exporter.yaml_lines import ConfigError, ConfigFault
 
 EXAMPLE = Path(module.__file__).parent / "example.yml"

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.config.reader import parse
 from exporter.config.settings import Call, Config, NotAllowedError, target_for
-from exporter.model.urls import TargetError
+from exporter.model.hosts import TargetError
 from exporter.yaml_lines import ConfigError
 
 OWN = """

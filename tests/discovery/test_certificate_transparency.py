@@ -23,8 +23,8 @@ from exporter.discovery import certificate_transparency as module
 from exporter.discovery.base import Context, Listing, SourceError
 from exporter.discovery.runner import Discovery
 from exporter.model.errors import ProbeError
+from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.reasons import Reason
-from exporter.model.urls import IPAddress, parse_ip
 from exporter.net.network import Network
 from exporter.net.resolver import Resolver
 from exporter.yaml_lines import ConfigError

@@ -25,9 +25,9 @@ from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import Scrape
 from exporter.model.coverage import Rules
 from exporter.model.errors import ProbeError
+from exporter.model.hosts import IPAddress
 from exporter.model.policies import DAY
 from exporter.model.reasons import Reason
-from exporter.model.urls import IPAddress
 from exporter.net.resolver import Resolver
 from exporter.probes.dependencies import Dependencies
 from tests.discovery.test_certificate_transparency import crt_sh

@@ -10,17 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.model.hosts import TargetError, join_host_port, normal_host, parse_ip
 from exporter.model.targets import USUAL_PATIENCE, Target
-from exporter.model.urls import (
-    SCHEMES,
-    Form,
-    TargetError,
-    Url,
-    join_host_port,
-    normal_host,
-    parse_ip,
-    parse_url,
-)
+from exporter.model.urls import SCHEMES, Form, Url, parse_url
 from exporter.probes.tls.starttls import DIALOGUES
 
 GOOD_URLS = {

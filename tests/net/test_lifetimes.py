@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exporter.model.urls import IPAddress
+from exporter.model.hosts import IPAddress
 from exporter.net.lifetimes import AT_A_TIME, LEAST, MOST, REST, SHORT_REST, Lifetimes
 from exporter.net.resolver import Resolver
 from exporter.net.time_to_live import AAAA, A, NoAnswerError, answer, question, time_to_live

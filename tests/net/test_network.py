@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import pytest
 
 from exporter.model.errors import ProbeError
+from exporter.model.hosts import IPAddress
 from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT
-from exporter.model.urls import IPAddress
 from exporter.net.connection import BITE, Connection, EndlessError, Readiness, connect, connect_error
 from exporter.net.network import Network
 from exporter.net.resolver import Resolver, choose, has_route, look_up

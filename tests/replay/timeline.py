@@ -26,11 +26,12 @@ from exporter.formats import parse
 from exporter.formats.parsed import ParseContext
 from exporter.judgement.issued import NONE, Issuances
 from exporter.lookups.merge import added
+from exporter.model.hosts import join_host_port
 from exporter.model.observation import Chain, Facts, Failed, Item, Observation, Observed, Tls
 from exporter.model.policies import AUTOMATIC, DAY, Policy
 from exporter.model.reasons import Kind, Reason
 from exporter.model.targets import Target
-from exporter.model.urls import join_host_port, parse_url
+from exporter.model.urls import parse_url
 from exporter.net.dns_records import Signature, signature_item
 from exporter.pki.certificates import certificate
 from exporter.pki.ocsp import judge_staple

@@ -16,8 +16,8 @@ from exporter.config.reader import load
 from exporter.demo.minter import root
 from exporter.lookups import addresses
 from exporter.model.errors import ProbeError
+from exporter.model.hosts import IPAddress
 from exporter.model.reasons import Reason
-from exporter.model.urls import IPAddress
 from exporter.net.resolver import Resolver
 from exporter.report.inventory import Inventory
 from exporter.report.json_items import unwatched

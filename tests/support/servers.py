@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.demo.minter import Minted
-from exporter.model.urls import join_host_port
+from exporter.model.hosts import join_host_port
 from tests.support.certificates import write_pair
 from tests.support.processes import ProcessError, Running, free_port, listening, running
 

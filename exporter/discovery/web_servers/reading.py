@@ -14,8 +14,8 @@ from exporter.discovery.base import Found, file_url
 from exporter.discovery.names import below_wildcards, host_name, hosts
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
+from exporter.model.hosts import join_host_port
 from exporter.model.observation import Certificate
-from exporter.model.urls import join_host_port
 from exporter.net.regular_files import read, unreadable
 from exporter.pki.certificates import parse_pem
 

@@ -16,10 +16,10 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from exporter.model.errors import LeftOut, ProbeError
+from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.model.urls import IPAddress, parse_ip
 from exporter.net import dns_records
 from exporter.net.dns import Resolution, ResolutionError, _of
 from exporter.net.dns_records import Signature

@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit
 
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import credentials
+from exporter.model.hosts import join_host_port
 from exporter.model.reasons import Reason
-from exporter.model.urls import join_host_port
 from exporter.net.pools import Pool
 from exporter.net.tls_contexts import tls_context
 from exporter.probes.kubernetes import exec_plugins

@@ -7,7 +7,7 @@ Pure: bytes in, bytes and verdicts out.
 import base64
 import ipaddress
 
-from exporter.model.urls import parse_ip
+from exporter.model.hosts import parse_ip
 from exporter.probes.tls.dialogue import Cut, RefusedError, Step, Steps, UnexpectedError, line
 
 # Proxies. python-socks, the kept library for this, takes the first bytes that come for the whole answer to

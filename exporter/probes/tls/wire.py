@@ -9,10 +9,11 @@ from functools import partial
 from typing import Protocol
 
 from exporter.model.errors import LeftOut, ProbeError
+from exporter.model.hosts import join_host_port
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.model.targets import USUAL_PATIENCE, Target
-from exporter.model.urls import SCHEMES, join_host_port
+from exporter.model.urls import SCHEMES
 from exporter.net.network import Network, Trace
 from exporter.pki.client_certificate import ClientCertificate, client_leaf, load_client_certificate
 from exporter.probes.base import Endpoint, Endpoints

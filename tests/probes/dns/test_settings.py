@@ -5,7 +5,7 @@
 import pytest
 
 from exporter.config.reader import parse
-from exporter.model.urls import TargetError, parse_name_server
+from exporter.model.hosts import TargetError, parse_name_server
 from exporter.yaml_lines import ConfigError
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from exporter.config.reader import parse
 from exporter.config.settings import target_for
+from exporter.model.hosts import TargetError
 from exporter.model.targets import Objects
-from exporter.model.urls import TargetError, parse_url
+from exporter.model.urls import parse_url
 from exporter.probes.kubernetes.selection import questions
 from exporter.yaml_lines import ConfigError
 

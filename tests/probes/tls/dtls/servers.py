@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from exporter.demo.minter import Minted
-from exporter.model.urls import join_host_port
+from exporter.model.hosts import join_host_port
 from exporter.probes.tls.dtls import DATAGRAMS_LIMIT
 from tests.support.certificates import write_pair
 from tests.support.processes import ProcessError, Running, free_port, running

@@ -15,9 +15,10 @@ from exporter.demo.minter import Minted
 from exporter.engine.monitor import Monitor
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
+from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.observation import Certificate, Facts, Failed, Tls
 from exporter.model.targets import Target
-from exporter.model.urls import IPAddress, parse_ip, parse_url
+from exporter.model.urls import parse_url
 from exporter.probes.dependencies import Dependencies
 from tests.support.certificates import NOW
 from tests.support.servers import Server
