@@ -8,7 +8,6 @@ own deadline, and sweeps share probes: what is under way for one is joined by th
 import asyncio
 import logging
 import math
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from exporter.engine.by_turns import is_doubtful, same_server
 from exporter.engine.caught import caught, failure
+from exporter.engine.due import mixed
 from exporter.engine.memory import Memory
 from exporter.engine.progress import Progress, Sweep
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
@@ -186,7 +186,7 @@ class Sweeper:
         if last_turn == math.inf:
             last_turn = NEVER
         # Those that answered come in the order in which they did.
-        self._turns(target).add(_Work(progress), last_turn, 0 if quick else _mixed(target), quick=quick)
+        self._turns(target).add(_Work(progress), last_turn, 0 if quick else mixed(target), quick=quick)
 
     def _turns(self, target: Target) -> Turns[_Work]:
         return self._local if PROBES[target.url.scheme].local else self._far
@@ -283,7 +283,7 @@ class Sweeper:
         held = self._memory.known(target).endpoints.get(work.label)
         last_turn = held.turn if held is not None else NEVER
         quick = held is not None and held.quick
-        self._turns(target).add(work, last_turn, _mixed(target), quick=quick)
+        self._turns(target).add(work, last_turn, mixed(target), quick=quick)
 
     async def _look_when_free(self, work: _Work, endpoint: Endpoint) -> None:
         """
@@ -491,12 +491,3 @@ class Sweeper:
         self._settle(progress, located=result.located)
         for worker in progress.workers:
             worker.cancel()
-
-
-def _mixed(target: Target) -> int:
-    """
-    Return a rank for targets that waited equally long: mixed, but the same each time.
-
-    Similar targets are neighbours in a file: a thousand silent servers at its top must not all be first.
-    """
-    return zlib.crc32(target.name.encode("utf-8", "replace"))
