@@ -163,9 +163,10 @@ def test_a_configuration_that_does_not_answer_holds_up_nothing(config: Path) -> 
     """
     config.write_text(certificates(config.parent, ["a"]), encoding="utf-8")
     with serving(config) as (process, port), contextlib.ExitStack() as stack:
-        # Nobody writes to it: reading it waits for ever, as on a mount whose server is gone.
+        # Somebody could write to it and does not: reading it takes long, as on a mount whose server is gone.
         config.unlink()
         os.mkfifo(config)
+        stack.callback(os.close, os.open(config, os.O_RDWR | os.O_NONBLOCK))
         asking = [
             threading.Thread(target=_ask_in_vain, args=(port, "/-/reload", "POST"), daemon=True)
             for _ in range(40)
@@ -173,7 +174,7 @@ def test_a_configuration_that_does_not_answer_holds_up_nothing(config: Path) -> 
         for one in asking:
             one.start()
         process.signal(signal.SIGHUP)
-        wait_until(lambda: opened(config, stack), what="the load")
+        wait_until(lambda: has_open(process.pid, config), what="the load")
         assert fetch(port, "/metrics", Accept_Encoding="gzip").startswith(b"\x1f\x8b")
         assert b"BEGIN:VEVENT" in fetch(port, "/calendar.ics")
         assert b"healthy" in fetch(port, "/-/healthy")
@@ -186,15 +187,15 @@ def test_a_configuration_that_does_not_answer_holds_up_nothing(config: Path) -> 
             one.join(PATIENCE)
 
 
-def opened(pipe: Path, stack: contextlib.ExitStack) -> bool:
+def has_open(pid: int, path: Path) -> bool:
     """
-    Open the pipe for writing and keep it so; False while nobody reads.
+    Whether the process has this file open now.
     """
-    try:
-        stack.callback(os.close, os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
+    found = []
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(one.readlink())
+    return path in found
 
 
 def _ask_in_vain(port: int, path: str, method: str) -> None:

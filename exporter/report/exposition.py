@@ -55,7 +55,6 @@ from exporter.report.families import (
     TARGET,
     TLS,
     UNSEEN,
-    UNSETTLED,
     VERIFIED,
     Family,
     bounded,
@@ -80,14 +79,14 @@ def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str
     return f"{series} {float(value)!r}\n"
 
 
-def target_line(target: Target, prober: str) -> str:
+def target_line(target: Target, prober: str, *, is_unsettled: bool = False) -> str:
     """
-    Return the line of `expiry_target_info`.
+    Return the line of `expiry_target_info`. `is_unsettled`: see `unsettled`.
     """
     labels = (("target", target.name), ("prober", prober), ("policy", target.policy.name), *target.labels)
     # Absent where there is none: most fleets are configured by hand.
-    source = (("source", target.source),) if target.source else ()
-    return line(TARGET, (*labels, *source), 1)
+    rare = _present((("source", target.source), ("unsettled", "yes" if is_unsettled else "")))
+    return line(TARGET, (*labels, *rare), 1)
 
 
 def left_out_line(name: str, count: int) -> str:
@@ -122,12 +121,6 @@ def sight_lines(
     for row in [row for row in endpoints if row.held.seen_at is None]:
         if row.target.name in seen:
             yield UNSEEN, line(UNSEEN, _place(row), 1)
-    few = {row.target.name for row in endpoints if row.is_unsettled}
-    if few:
-        few -= {row.target.name for row in endpoints if row.held.looks >= SETTLED}
-        for one in targets:
-            if one.target.name in few:
-                yield UNSETTLED, line(UNSETTLED, (("target", one.target.name),), 1)
     firsts = [first_at for row in endpoints if (first_at := row.held.past.first_at) is not None]
     new_since = max(at - NEW_FOR, min(firsts, default=at) + AT_FIRST)
     # In most scrapes none is new, and a look at the latest tells so.
@@ -135,6 +128,14 @@ def sight_lines(
         first_at = row.held.past.first_at
         if first_at is not None and new_since < first_at <= at:
             yield FIRST_SEEN, line(FIRST_SEEN, _place(row), first_at)
+
+
+def unsettled(endpoints: Sequence[EndpointRow]) -> Collection[str]:
+    """
+    Return the names of targets that were seen too few times to know whether several servers take turns there.
+    """
+    few = {row.target.name for row in endpoints if row.is_unsettled}
+    return few - {row.target.name for row in endpoints if row.held.looks >= SETTLED} if few else few
 
 
 def _place(row: EndpointRow) -> tuple[tuple[str, str], ...]:
@@ -230,7 +231,7 @@ class Exposition:
         self._compare(blocks, endpoints, issuances, at)
         for row, block in zip(endpoints, blocks, strict=True):
             block.add_to(lines, row.held, at)
-        lines[TARGET] += self._target_lines(targets)
+        lines[TARGET] += self._target_lines(targets, unsettled(endpoints))
         for target in targets:
             if target.left_out:
                 lines[LEFT_OUT].append(left_out_line(target.target.name, target.left_out))
@@ -265,9 +266,10 @@ class Exposition:
         for block in blocks:
             block.compare(newest)
 
-    def _target_lines(self, targets: Sequence[TargetRow]) -> list[str]:
+    def _target_lines(self, targets: Sequence[TargetRow], few: Collection[str]) -> list[str]:
         """
-        Return the lines of `expiry_target_info`, which are the same while the targets are.
+        Return the lines of `expiry_target_info`, which are the same while the targets are, but for the `few`
+        that are unsettled.
         """
         before, self._targets = self._targets, {}
         for row in targets:
@@ -275,7 +277,12 @@ class Exposition:
             if known is None or known[0] is not row.target:
                 known = row.target, target_line(row.target, row.prober)
             self._targets[name] = known
-        return [text for _, text in self._targets.values()]
+        if not few:
+            return [text for _, text in self._targets.values()]
+        return [
+            target_line(row.target, row.prober, is_unsettled=True) if row.target.name in few else text
+            for row, (_, text) in zip(targets, self._targets.values(), strict=True)
+        ]
 
     def prepare(self, row: EndpointRow) -> None:
         """

@@ -170,14 +170,6 @@ FIRST_SEEN = Family(
 )
 
 
-UNSETTLED = Family(
-    "expiry_unsettled_info",
-    "1 for each target that this exporter, without its state, has seen so few times that it can't know yet "
-    "whether several servers take turns there. What was wrong with one of several is not known to be over.",
-    ("target",),
-)
-
-
 UNSEEN = Family(
     "expiry_unseen_info",
     "1 for each endpoint that was never seen while others of its target were; without `location`, 1 for each "
@@ -258,8 +250,9 @@ LOOKUP_FAILURE = Family(
 TARGET = Family(
     "expiry_target_info",
     "Always 1, for every target, whatever its probe gave. Has the user's labels too. `source` names what "
-    "found it; absent for targets of the configuration.",
-    ("target", "prober", "policy", "source"),
+    "found it; absent for targets of the configuration. `unsettled` is `yes` while this exporter, without "
+    "its state, has seen it so few times that it can't know whether several servers take turns there.",
+    ("target", "prober", "policy", "source", "unsettled"),
 )
 
 
@@ -416,7 +409,6 @@ ENDPOINT_FAMILIES = (
     LAST_SEEN,
     FIRST_SEEN,
     UNSEEN,
-    UNSETTLED,
     CERTIFICATE,
     TLS,
     SUCCESS,

@@ -168,8 +168,8 @@ def test_series_have_the_labels_that_their_family_says() -> None:
     for sample in (one for name in NAMES for family in parsed(golden(name)) for one in family.samples):
         extra = set(sample.labels) - set(stated[sample.name])
         absent = set(stated[sample.name]) - set(sample.labels)
-        # Only what a source found has one.
-        absent -= {"source"} if sample.name == TARGET.name else set()
+        # Only what a source found has the one, only what was seen a few times the other.
+        absent -= {"source", "unsettled"} if sample.name == TARGET.name else set()
         # Of a target of which nothing was seen there is one.
         absent -= {"location"} if sample.name == UNSEEN.name else set()
         assert not absent or (sample.name in problems and absent <= missing)
