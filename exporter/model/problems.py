@@ -99,7 +99,7 @@ MEANINGS: Mapping[Problem, Meaning] = MappingProxyType(
         Problem.CHAIN_ENDS_FIRST: Meaning(
             "ExpiryChainEndsBeforeLeaf",
             _both("An intermediate certificate that is served expires before the leaf."),
-            "the chain lasts as long as the leaf",
+            "the chain lasts as long as the leaf, or clients need none of what expired",
         ),
         Problem.AUTHORITY_ENDING: Meaning(
             "ExpiryAuthorityEnding",

@@ -598,11 +598,11 @@ def test_what_is_over_is_told(notifier: Notifier) -> None:
     assert (opened["event_action"], closed["event_action"]) == ("trigger", "resolve")
     assert opened["dedup_key"] == closed["dedup_key"]
     told = notifier.told("#certificates", 2)
-    assert told[1]["title"] == "Resolved: b: the renewed one is in place"
+    assert told[1]["title"] == "Resolved: b: the renewed one is in place, or it is watched no more"
     assert told[1]["text"].startswith(
-        "b: the renewed one is in place.\nIt was: Renewal of b is overdue\nFrom "
+        "b: the renewed one is in place, or it is watched no more.\nIt was: Renewal of b is overdue\nFrom "
     )
-    assert "Resolved, 1:\n- b: the renewed one is in place" in told[1]["text"]
+    assert "Resolved, 1:\n- b: the renewed one is in place, or it is watched no more" in told[1]["text"]
     assert told[0]["color"] != told[1]["color"]
 
 
@@ -616,7 +616,7 @@ def test_what_is_over_in_a_group_that_fires_is_listed(notifier: Notifier) -> Non
     notifier.send(resolved(first))
     told = notifier.told("#certificates", 2)[1]
     assert told["title"] == "b ends in 3d"
-    assert "Resolved, 1:\n- a: one that lasts longer is in place" in told["text"]
+    assert "Resolved, 1:\n- a: one that lasts longer is in place, or it is watched no more" in told["text"]
     assert "Firing" not in told["text"]
 
 

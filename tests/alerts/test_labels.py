@@ -120,7 +120,8 @@ def told(vmalert: Listening) -> dict[tuple[str, str, str], str]:
     }
 
 
-def test_vmalert_tells_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("extra", [{}, CLUSTER], ids=["plain", "cluster"])
+def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str]) -> None:
     """
     It evaluates all rules itself, over what a Prometheus without rules scraped, and records there.
     """
@@ -128,7 +129,7 @@ def test_vmalert_tells_the_same(tmp_path: Path) -> None:
         configuration = {
             "global": {"scrape_interval": "1s"},
             "scrape_configs": [
-                {"job_name": "expiry", "static_configs": [{"targets": [address], "labels": CLUSTER}]}
+                {"job_name": "expiry", "static_configs": [{"targets": [address], "labels": extra}]}
             ],
         }
         with prometheus(tmp_path, configuration, "--web.enable-remote-write-receiver") as made:
