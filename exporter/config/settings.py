@@ -147,9 +147,9 @@ def target_for(config: Config, url: str, policy: str | None, call: Call = _PLAIN
     Return the target that `/probe?target=URL&policy=NAME` names.
 
     A configured target of that name, with all its settings; else a new one with the settings of `defaults`,
-    if `probe.allow` permits its URL; its addresses are judged when they are known, by `forbids`. `policy`
-    replaces the target's policy; None keeps it. Raises TargetError with a message for the caller, and
-    NotAllowedError where the URL is not permitted.
+    if `probe.allow` permits its URL; its addresses are judged when they are known, by `forbids`; else the
+    configured target of that URL. `policy` replaces the target's policy; None keeps it. Raises TargetError
+    with a message for the caller, and NotAllowedError where the URL is not permitted.
     """
     target = None
     if call == _PLAIN:
@@ -185,15 +185,39 @@ def _asked(config: Config, text: str, call: Call) -> Target:
     permitted = allowed(config.probe_allow)
     forbids = partial(permitted.refusal, parsed)
     target = config.target(parsed, values.name(f"{name} ({chosen})" if module else name), own, forbids)
+    why = ""
     # The normal form is matched, not the text, so that no spelling of a host slips past a pattern.
     if not permitted.may_ask(parsed, by_proxy=target.proxy is not None):
-        raise NotAllowedError(
-            f"{text!r} is not a configured target, and probe.allow of the configuration does not permit it"
-        )
+        why = f"{text!r} is not a configured target, and probe.allow of the configuration does not permit it"
     # At once, since behind a proxy nobody judges where it leads.
-    if parsed.ip is not None and (why := permitted.refusal(parsed, parsed.ip)):
+    elif parsed.ip is not None:
+        why = permitted.refusal(parsed, parsed.ip)
+    if not why:
+        return target
+    if (same := _configured(config, target)) is None:
         raise NotAllowedError(why)
-    return target
+    return same
+
+
+def _configured(config: Config, asked: Target) -> Target | None:
+    """
+    Return the configured target that a call means which nothing else permits; None where there is none.
+
+    A module makes a URL of what other exporters are asked for, and that may be the URL of a target. It is
+    answered with all settings of the target, as if the caller had named it: so nobody learns more than by its
+    name. A target in another cluster, behind another proxy or with another server name is not the one meant.
+    """
+    meant = [
+        target
+        for target in config.targets
+        if target.url.scheme == asked.url.scheme
+        and target.url.normal == asked.url.normal
+        and target.kubernetes.kubeconfig == asked.kubernetes.kubeconfig
+        and target.proxy == asked.proxy
+        and target.server_name == asked.server_name
+    ]
+    # Of several, the one that selects the same objects.
+    return max(meant, key=lambda target: target.kubernetes == asked.kubernetes, default=None)
 
 
 def _module(config: Config, text: str, call: Call) -> tuple[str, Module | None]:

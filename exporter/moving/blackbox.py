@@ -74,6 +74,14 @@ _ITS_OWN = {
 """Probers that only one of the two has."""
 
 
+_READ = {
+    "file": "file:///etc/ssl/*.pem",
+    "kubernetes": "kubernetes://prod/*",
+    "pem+https": "pem+https://ca.example.com/*",
+}
+"""By scheme of what is read, not connected to, an example of the entry of `probe.allow` that it needs."""
+
+
 _FLAGS = {"blackbox_exporter": "--blackbox", "ssl_exporter": "--ssl-exporter"}
 
 
@@ -110,15 +118,7 @@ def _module(name: str, module: dict[str, Any], moved: Moved, kind: str) -> dict[
     settings: dict[str, Any] = {}
     if module.get("timeout"):
         settings["timeout"] = str(module["timeout"])
-    if module.get("target"):
-        moved.fixed[name] = target = str(module["target"])
-        if without_braces(target) == [target]:
-            settings["target"] = target
-        else:
-            moved.left.append(
-                f"{where}: its target {target}: a module has one target here, without braces; write "
-                f"{' and '.join(file_urls(target))} as targets"
-            )
+    settings |= _own_target(name, module, moved)
     # blackbox_exporter has it inside the prober's own section.
     inner = part(module, prober) or part(module, prober.removesuffix("s"))
     tls = part(inner, "tls_config") or part(module, "tls_config")
@@ -165,14 +165,35 @@ def _module(name: str, module: dict[str, Any], moved: Moved, kind: str) -> dict[
     if proxy := inner.get("proxy_url") or module.get("proxy_url"):
         settings["proxy"] = str(proxy)
     _address_family(where, inner, settings, moved)
-    # As there, the first address; what is behind the others is seen once this is removed.
-    if scheme not in {"file", "kubernetes", "pem+https"}:
+    if scheme not in _READ:
+        # As there, the first address; what is behind the others is seen once this is removed.
         settings["addresses"] = "first"
         moved.changes.append(
             "modules probe the first address of a name, as before; remove `addresses: first` to see each "
             "server behind a name"
         )
+    elif "target" not in settings:
+        moved.changes.append(
+            f"{where}: /probe answers for the targets that are written here; for others probe.allow must "
+            f"permit what may be read, such as {_READ[scheme]}"
+        )
     return {"scheme": scheme, **settings}
+
+
+def _own_target(name: str, module: Mapping[str, Any], moved: Moved) -> dict[str, str]:
+    """
+    Return the one target that a module has whatever a caller names, as its setting here.
+    """
+    if not module.get("target"):
+        return {}
+    moved.fixed[name] = target = str(module["target"])
+    if without_braces(target) == [target]:
+        return {"target": target}
+    moved.left.append(
+        f"module {name}: its target {target}: a module has one target here, without braces; write "
+        f"{' and '.join(file_urls(target))} as targets"
+    )
+    return {}
 
 
 def _named_in_header(inner: Mapping[str, Any]) -> dict[str, str]:

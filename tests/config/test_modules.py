@@ -104,6 +104,64 @@ def test_a_module_permits_nothing() -> None:
             target_for(read(OWN), target, None, Call(module))
 
 
+WATCHED = """
+probe: {allow: []}
+modules:
+  k8s: {scheme: kubernetes}
+  other: {scheme: kubernetes, kubernetes: {kubeconfig: /k}}
+  proxied: {scheme: https, proxy: "http://192.0.2.1:3128"}
+targets:
+  - file:///etc/a b/*.pem
+  - {url: "kubernetes://prod/*", name: some, kubernetes: {selector: a=b}}
+  - {url: "kubernetes://prod/*", name: secrets}
+  - {url: "https://a.example", name: shop}
+  - https://192.0.2.9
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "call", "name"),
+    [
+        ("/etc/a b/*.pem", Call("file"), "file:///etc/a b/*.pem"),
+        ("/etc/a b/*.pem", Call("kubeconfig"), "file:///etc/a b/*.pem"),
+        ("file:///etc/a%20b/*.pem", Call("file"), "file:///etc/a b/*.pem"),
+        ("file:///etc/a%20b/*.pem", Call(), "file:///etc/a b/*.pem"),
+        ("prod/*", Call("k8s"), "secrets"),
+        ("a.example/page", Call("http_2xx"), "shop"),
+        ("192.0.2.9/page", Call("http_2xx"), "https://192.0.2.9"),
+    ],
+)
+def test_what_is_configured_is_permitted_in_the_words_of_other_exporters(
+    target: str, call: Call, name: str
+) -> None:
+    """
+    It is the configured target itself, with its settings.
+    """
+    config = read(WATCHED)
+    found = target_for(config, target, None, call)
+    assert found.name == name
+    assert found in config.targets
+
+
+@pytest.mark.parametrize(
+    ("target", "call"),
+    [
+        ("/etc/a b/c.pem", Call("file")),
+        ("prod/*", Call("other")),
+        ("prod/a", Call("k8s")),
+        ("a.example", Call("proxied")),
+        ("a.example", Call("http_2xx", hostname="b.example")),
+        ("a.example:8443", Call("http_2xx")),
+    ],
+)
+def test_what_is_like_a_configured_target_is_not_permitted(target: str, call: Call) -> None:
+    """
+    Another file, cluster, way or server.
+    """
+    with pytest.raises(NotAllowedError):
+        target_for(read(WATCHED), target, None, call)
+
+
 def test_calls_without_a_module_may_have_a_default() -> None:
     """
     Where the target does not say itself what it is; a configured name is what it was.

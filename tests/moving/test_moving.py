@@ -12,6 +12,7 @@ import yaml
 
 from exporter.cli import main
 from exporter.config import reader
+from exporter.config.settings import Call, NotAllowedError, target_for
 from exporter.moving import blackbox, others, prometheus
 from exporter.moving.moved import Moved, MoveError
 
@@ -110,6 +111,9 @@ modules:
     }
     assert made.modules["file"]["target"] == "/etc/ssl/*.pem"
     assert made.modules["secrets"]["kubernetes"] == {"kubeconfig": "/k"}
+    told = [line for line in made.changes if "probe.allow must permit what may be read" in line]
+    assert len(told) == 1
+    assert told[0].startswith("module secrets: ")
 
 
 USUAL: list[Mapping[str, Any]] = [
@@ -568,6 +572,37 @@ sources:
         assert words in told
     text = yaml.safe_dump({"targets": both})
     assert len(reader.parse(text.encode(), "expiry.yml", {}).targets) == 3
+
+
+def test_calls_for_files_and_secrets_go_on_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Nothing is added to what is written: the call of a job names a target there. Other files stay forbidden.
+    """
+    (tmp_path / "k").touch()
+    cluster = f"{{prober: kubernetes, kubernetes: {{kubeconfig: {tmp_path / 'k'}}}}}"
+    text = f"modules: {{file: {{prober: file}}, k8s: {cluster}, kubeconfig: {{prober: kubeconfig}}}}"
+    (tmp_path / "s.yml").write_text(text, encoding="utf-8")
+    calls = [("file", "/etc/ssl/*.pem"), ("k8s", "prod/*"), ("kubeconfig", "/etc/kubernetes/admin.conf")]
+    static = [{"targets": ["ssl:9219"]}]
+    made = [
+        {
+            "job_name": module,
+            "metrics_path": "/probe",
+            "params": {"module": [module], "target": [target]},
+            "static_configs": static,
+        }
+        for module, target in calls
+    ]
+    (tmp_path / "p.yml").write_text(yaml.safe_dump({"scrape_configs": made}), encoding="utf-8")
+    files = ["--ssl-exporter", str(tmp_path / "s.yml"), "--prometheus", str(tmp_path / "p.yml")]
+    assert main.main(["migrate", *files]) == 0
+    config = reader.parse(capsys.readouterr().out.encode(), str(tmp_path / "expiry.yml"), {})
+    for (module, target), configured in zip(calls, config.targets, strict=True):
+        assert target_for(config, target, None, Call(module)) is configured
+    with pytest.raises(NotAllowedError):
+        target_for(config, "/etc/shadow", None, Call("file"))
 
 
 def test_domains_sources_and_paths() -> None:
