@@ -4,6 +4,7 @@ Modules of `/probe?module=NAME`: what a target means that has no scheme of its o
 The built-in ones have the names that other exporters have without a configuration.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -59,7 +60,8 @@ def url_in(module: Module, text: str) -> str:
     """
     Return the URL of a target as a caller of other exporters writes it: `host:port`, a page, a path, a name.
 
-    Raises TargetError. What is wrong with the URL itself is told when it is parsed.
+    To a module of https, an unencrypted page is the encrypted one of the same server, to which it mostly
+    redirects. Raises TargetError. What is wrong with the URL itself is told when it is parsed.
     """
     text = text.strip()
     form = SCHEMES[module.scheme].form
@@ -67,6 +69,8 @@ def url_in(module: Module, text: str) -> str:
     scheme = scheme.lower()
     if form is Form.WEB and separator and scheme in {"http", "https"}:
         return f"pem+{scheme}://{rest}"
+    if (page := plain_page(module, text)) is not None:
+        return _encrypted(text, page)
     if separator and scheme == "http":
         raise TargetError(
             f"{text!r} is not encrypted: it has no certificate; if it only leads to a page that has, write "
@@ -85,6 +89,36 @@ def url_in(module: Module, text: str) -> str:
         case Form.HOST:
             return f"{module.scheme}://{_place(text)}"
     return f"{module.scheme}://{text}"
+
+
+_PAGE = re.compile(
+    r"(?:http://(?P<host>\[[^\[\]/?#]*\]|[^:/?#]*)(?::(?P<port>[0-9]+))?|(?P<plain>\[[^\[\]/?#]*\]|[^:/?#]+):80)"
+    r"(?:[/?#].*)?",
+    re.DOTALL | re.IGNORECASE,
+)
+"""A page without encryption, as its scheme or its port says."""
+
+
+def plain_page(module: Module, text: str) -> re.Match[str] | None:
+    """
+    Return the parts of a page without encryption that a module of https is asked for; None for anything else.
+    """
+    return _PAGE.fullmatch(text.strip()) if module.scheme == "https" else None
+
+
+def _encrypted(text: str, page: re.Match[str]) -> str:
+    """
+    Return the URL of the encrypted page beside one without encryption. Raises TargetError.
+
+    It is on the usual port; beside another one, nobody knows where.
+    """
+    host = page["plain"] or page["host"]
+    if page["port"] in {None, "80", "443"}:
+        return f"https://{host}"
+    raise TargetError(
+        f"{text!r} is not encrypted: it has no certificate; if this port is encrypted after all, write "
+        f"https://{host}:{page['port']}"
+    )
 
 
 def _place(rest: str) -> str:

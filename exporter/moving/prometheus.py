@@ -4,12 +4,11 @@ Jobs of a `prometheus.yml` that scrape by way of a prober: their targets and lab
 Which target and module a call of the prober has is what relabelling makes of it, as in Prometheus itself.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exporter.config.modules import BUILT_IN_MODULES, Module, url_in
+from exporter.config.modules import BUILT_IN_MODULES, Module, plain_page, url_in
 from exporter.model.hosts import TargetError
 from exporter.model.urls import SCHEMES, Form
 from exporter.moving.moved import Group, Moved, MoveError, items, list_in, mapping_in, part, without_braces
@@ -63,7 +62,7 @@ class _Job:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     """By step of relabelling, the addresses that it drops."""
     pages: dict[str, None] = field(default_factory=dict)
-    """Targets that are probed without TLS, and taken with it."""
+    """Targets that are asked for without TLS, and taken with it."""
     fixed: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     """By module and target of calls in which each exporter is asked for the same, the labels of the first."""
 
@@ -166,7 +165,7 @@ def _tell(job: _Job) -> None:
             job.change(f"not taken, as its relabelling drops them ({step}): {', '.join(addresses)}")
     if job.pages:
         job.change(
-            f"probed over http:// before, taken as https://: {', '.join(job.pages)}; remove those without TLS"
+            f"asked for without TLS, taken as https://: {', '.join(job.pages)}; remove those that have none"
         )
 
 
@@ -243,7 +242,7 @@ def _call(job: _Job, before: Mapping[str, str], after: Mapping[str, str]) -> Non
     shown = "" if instance in {text, address, before.get("__address__", "")} else instance
     try:
         patterns = without_braces(text) if form is Form.PATH else [text]
-        urls = [url_in(module, _secure(job, name, one)) for one in patterns]
+        urls = [_url(job, name, module, one) for one in patterns]
     except (TargetError, MoveError) as error:
         job.lose(str(error))
         return
@@ -255,28 +254,17 @@ def _call(job: _Job, before: Mapping[str, str], after: Mapping[str, str]) -> Non
         job.moved.add(group, url, own, settings, shown)
 
 
-_PAGE = re.compile(
-    r"(?:http://)?(?P<host>[^/?#]*?)(?::(?P<port>[0-9]+))?(?:[/?#].*)?", re.DOTALL | re.IGNORECASE
-)
-
-
-def _secure(job: _Job, module: str, text: str) -> str:
+def _url(job: _Job, name: str, module: Module, text: str) -> str:
     """
-    Return a target with https:// where blackbox_exporter asks for a page without TLS, on the usual port.
+    Return the URL of a target, as /probe makes it; tell of one that was asked for without TLS.
 
-    Raises TargetError for another port, which has no certificate, or nobody knows where.
+    To blackbox_exporter, a page without a scheme is one without TLS. Raises TargetError.
     """
-    text = text.strip()
-    if module not in job.moved.pages or ("://" in text and not text.lower().startswith("http://")):
-        return text
-    found = _PAGE.fullmatch(text)
-    if found is None or found["port"] not in {None, "80", "443"}:
-        raise TargetError(
-            f"{text!r} is not encrypted, being probed over http:// with module {module}: it has no "
-            "certificate; if it does, write https://HOST:PORT"
-        )
-    job.pages[text] = None
-    return f"https://{found['host']}"
+    plain = text if name not in job.moved.pages or "://" in text else f"http://{text.strip()}"
+    url = url_in(module, plain)
+    if plain_page(module, plain) is not None:
+        job.pages[text] = None
+    return url
 
 
 def _files(where: str, pattern: str, moved: Moved, read: Read) -> list[tuple[str, str]]:

@@ -31,6 +31,12 @@ def read(text: str) -> Config:
         ("http_2xx", "example.com", "https://example.com:443"),
         ("http_2xx", "https://example.com/page?query#part", "https://example.com:443"),
         ("http_2xx", "example.com:8443/page", "https://example.com:8443"),
+        ("http_2xx", "http://example.com", "https://example.com:443"),
+        ("http_2xx", "HTTP://example.com:80/page?http://x:1", "https://example.com:443"),
+        ("https", "http://[2001:db8::1]:443/", "https://[2001:db8::1]:443"),
+        ("http_2xx", "example.com:80/page", "https://example.com:443"),
+        ("http_2xx", "[2001:db8::80]", "https://[2001:db8::80]:443"),
+        ("tcp", "example.com:80", "tls://example.com:80"),
         ("tcp", "example.com:443", "tls://example.com:443"),
         ("tcp_connect", "[2001:db8::1]:636", "tls://[2001:db8::1]:636"),
         ("tcp", "imaps://example.com", "imaps://example.com:993"),
@@ -181,10 +187,18 @@ def test_calls_without_a_module_may_have_a_default() -> None:
         ("a:1", Call("tcp", hostname="a b"), "'a b' is not a host name"),
         (
             "http://a",
-            Call("http_2xx"),
+            Call("tcp"),
             (
                 "'http://a' is not encrypted: it has no certificate; if it only leads to a page that has, "
                 "write https://a"
+            ),
+        ),
+        (
+            "http://a:8080/page",
+            Call("http_2xx"),
+            (
+                "'http://a:8080/page' is not encrypted: it has no certificate; if this port is encrypted "
+                "after all, write https://a:8080"
             ),
         ),
     ],

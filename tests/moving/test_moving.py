@@ -12,7 +12,8 @@ import yaml
 
 from exporter.cli import main
 from exporter.config import reader
-from exporter.config.settings import Call, NotAllowedError, target_for
+from exporter.config.settings import Call, Config, NotAllowedError, target_for
+from exporter.config.values import url as parsed
 from exporter.moving import blackbox, others, prometheus
 from exporter.moving.moved import Moved, MoveError
 
@@ -285,6 +286,17 @@ def test_pages_without_tls_are_taken_with_it_or_left_and_told() -> None:
     assert all("is not encrypted" in line for line in found.left)
 
 
+@pytest.mark.parametrize(
+    "target", ["http://a", "c:80/x", "HTTP://d:80/", "http://[2001:db8::1]:443", "https://e:1"]
+)
+def test_a_call_of_probe_means_what_was_taken_over(target: str) -> None:
+    """
+    One call has one answer.
+    """
+    (taken,) = jobs(job("web", target)).targets
+    assert target_for(Config(), target, None, Call("http_2xx")).url.normal == parsed(taken["url"]).normal
+
+
 SSL = """default_module: https
 modules:
   https: {prober: https}
@@ -333,7 +345,8 @@ def test_the_exporter_is_no_target_and_calls_without_a_module_have_one() -> None
             "file:///etc/**/*.p7b",
             "kubernetes://kube-system/*",
         ),
-        *("file:///etc/a.pem", "file:///etc/b.pem", "file:///k/*.crt", "https://a:443", "domain:example.com"),
+        *("file:///etc/a.pem", "file:///etc/b.pem", "file:///k/*.crt", "https://a:443", "https://b"),
+        "domain:example.com",
     ]
     assert found.targets[0]["labels"] == {"team": "x"}
     told = list(found.lines())
@@ -349,7 +362,7 @@ def test_the_exporter_is_no_target_and_calls_without_a_module_have_one() -> None
         assert line in told
     assert "target" not in found.modules["fixed"]
     assert any("its target /etc/{a,b}.pem: a module has one target here" in line for line in found.left)
-    assert any("'http://b' is not encrypted" in line for line in found.left)
+    assert any("taken as https://: http://b; remove" in line for line in found.changes)
 
 
 @pytest.mark.parametrize(
