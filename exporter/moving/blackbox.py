@@ -2,6 +2,7 @@
 Modules of blackbox_exporter and ssl_exporter, whose files have nearly the same form.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,13 +18,15 @@ from exporter.moving.moved import (
 )
 
 _DIALOGUES = (
-    # Words that only this protocol's STARTTLS has, in what is expected or sent.
-    ("smtp", ("ehlo", "esmtp", "helo")),
-    ("imap", ("capability", "imap", "* ok")),
-    ("pop3", ("stls", "+ok", "pop3")),
-    ("ftp", ("auth tls",)),
-    ("xmpp", ("jabber", "xmpp", "<stream")),
-    ("postgres", ("postgres",)),
+    # What only this protocol has before TLS, in the lines of a dialogue: `expect: ...` and `send: ...`.
+    # RFC 3207 section 4: a bare word, in a dialogue of replies with numbers; NNTP and IRC have other numbers.
+    ("smtp", r"ehlo|esmtp|helo|^expect: .*220.*\n(.*\n)*send: starttls\s*$"),
+    # RFC 9051 section 2.2.1: each command begins with a tag of the client's choice.
+    ("imap", r"capability|imap|\* ok|^send: \S+ starttls\s*$"),
+    ("pop3", r"stls|\+ok|pop3"),
+    ("ftp", r"auth tls"),
+    ("xmpp", r"jabber|xmpp|<stream"),
+    ("postgres", r"postgres"),
 )
 
 
@@ -236,8 +239,12 @@ def _tcp_scheme(where: str, tcp: Mapping[str, Any], moved: Moved, *, encrypted: 
         )
     steps = [step for step in items(tcp, "query_response") if isinstance(step, dict)]
     if any(step.get("starttls") for step in steps):
-        spoken = " ".join(str(step.get(key, "")) for step in steps for key in ("expect", "send")).lower()
-        scheme = next((scheme for scheme, words in _DIALOGUES if any(word in spoken for word in words)), "")
+        spoken = "\n".join(
+            f"{key}: {step[key]}" for step in steps for key in ("expect", "send") if step.get(key)
+        )
+        scheme = next(
+            (one for one, words in _DIALOGUES if re.search(words, spoken, re.MULTILINE | re.IGNORECASE)), ""
+        )
         if scheme:
             moved.changes.append(f"{where}: its dialogue is our own of {scheme}://")
             return scheme

@@ -89,6 +89,30 @@ def test_modules_of_blackbox_exporter() -> None:
         assert words in told
 
 
+@pytest.mark.parametrize(
+    ("steps", "scheme"),
+    [
+        ("{expect: 'OK.*STARTTLS'}, {send: '. STARTTLS'}, {expect: OK}", "imap"),
+        ("{send: a1 starttls}, {expect: ^a1 OK}", "imap"),
+        ("{expect: ^220}, {send: STARTTLS}, {expect: ^220}", "smtp"),
+        ("{expect: ^220, send: STARTTLS}", "smtp"),
+        ("{expect: ^220}, {send: HELO x}, {expect: '250'}, {send: STARTTLS}", "smtp"),
+        ("{expect: ^220}, {send: AUTH TLS}, {expect: ^234}", "ftp"),
+        ("{send: STLS}, {expect: OK}", "pop3"),
+        # NNTP, ManageSieve and IRC.
+        ("{expect: ^200}, {send: STARTTLS}, {expect: ^382}", None),
+        ("{expect: OK}, {send: STARTTLS}, {expect: OK}", None),
+        ("{send: STARTTLS}, {expect: ' 670 '}", None),
+    ],
+)
+def test_a_dialogue_is_known_by_what_only_its_protocol_says(steps: str, scheme: str | None) -> None:
+    """
+    The tag before a command of IMAP; the greeting of SMTP before its bare word.
+    """
+    text = f"modules: {{m: {{prober: tcp, tcp: {{query_response: [{steps}, {{starttls: true}}]}}}}}}"
+    assert moved(text).modules.get("m", {}).get("scheme") == scheme
+
+
 def test_modules_of_ssl_exporter() -> None:
     """
     TCP is TLS there; files and clusters are kinds of their own.
