@@ -132,6 +132,12 @@ def _module(name: str, module: dict[str, Any], moved: Moved, kind: str) -> dict[
             if prober == "grpc" and not inner.get("tls"):
                 moved.left.append(f"{where}: gRPC without TLS has no certificate")
                 return None
+            if inner.get("fail_if_ssl"):
+                moved.left.append(
+                    f"{where}: fail_if_ssl: its pages must not have TLS, so they have no certificate; keep "
+                    "blackbox_exporter for it"
+                )
+                return None
             if ignored := [key for key in _HTTP_ONLY if key in inner]:
                 moved.changes.append(
                     f"{where}: {', '.join(ignored)}: no page is asked for here, only the certificate "

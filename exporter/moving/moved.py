@@ -108,6 +108,12 @@ class Moved:
         if same not in self._seen:
             self._seen[same] = target
             self.targets.append(target)
+            self.changes += [
+                f"{group.what}: the label {label} becomes {usable(label)}, as {label} has a meaning here: "
+                "change routes and rules that use it"
+                for label in labels
+                if usable(label) != label
+            ]
         target = self._seen[same]
         group.targets[id(target)] = target
 
@@ -229,6 +235,12 @@ def items(value: Any, key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
+SKIPPED = (
+    "insecure_skip_verify is not needed: a certificate that clients refuse is seen all the same, and whether "
+    "they refuse it is told (expiry_verification_success)"
+)
+
+
 def tls_settings(tls: Mapping[str, Any], where: str, moved: Moved) -> dict[str, Any]:
     """
     Return our settings for a `tls_config` of Prometheus's common library.
@@ -243,10 +255,7 @@ def tls_settings(tls: Mapping[str, Any], where: str, moved: Moved) -> dict[str, 
             client["key_file"] = str(tls["key_file"])
         settings["client_certificate"] = client
     if tls.get("insecure_skip_verify"):
-        moved.changes.append(
-            f"{where}: insecure_skip_verify is not needed: a certificate that clients refuse is seen all the "
-            "same, and whether they refuse it is told (expiry_verification_success)"
-        )
+        moved.changes.append(f"{where}: {SKIPPED}")
     moved.left += [
         f"{where}: tls_config.{key}: what stands in the configuration itself is not taken; put it into a file"
         for key in ("ca", "cert", "key")

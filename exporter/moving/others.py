@@ -2,12 +2,13 @@
 Configurations of domain_exporter, x509-certificate-exporter and telegraf's input `x509_cert`.
 """
 
+import fnmatch
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from exporter.moving.moved import Group, Moved, MoveError, file_urls, items, mapping_in, part
+from exporter.moving.moved import SKIPPED, Group, Moved, MoveError, file_urls, items, mapping_in, part
 
 _TELEGRAF = {
     "tcp": "tls",
@@ -22,12 +23,20 @@ _TELEGRAF = {
 _TELEGRAF_KEYS = (
     *("sources", "timeout", "server_name", "tls_server_name", "tls_ca", "tls_cert", "tls_key", "tags"),
     *("pad_with_zeroes", "pad_serial_with_zeroes", "exclude_root_certs", "use_proxy", "proxy_url"),
-    # Of every input: how often, and what becomes of the result.
-    *("alias", "interval", "precision", "collection_jitter", "collection_offset", "log_level"),
+    *("insecure_skip_verify", "password", "alias", "log_level"),
+)
+"""Keys of an input that are understood, or say nothing about what is watched and told."""
+
+
+_TELEGRAF_TIMES = ("interval", "precision", "collection_jitter", "collection_offset")
+"""Keys of every input that say how often it is run."""
+
+
+_TELEGRAF_RESULTS = (
     *("name_override", "name_prefix", "name_suffix", "taginclude", "tagexclude", "tagpass", "tagdrop"),
     *("fieldinclude", "fieldexclude", "fieldpass", "fielddrop", "namepass", "namedrop", "metricpass"),
 )
-"""Keys of an input that are understood, or say nothing about what is watched."""
+"""Keys of every input that say what becomes of its result."""
 
 
 def domains(text: str, moved: Moved) -> None:
@@ -81,11 +90,23 @@ def telegraf(text: str, moved: Moved) -> None:
                 client["client_certificate"]["key_file"] = str(entry["tls_key"])
         if plain := [key for key in entry if key == "exclude_root_certs" or key.startswith("pad_")]:
             moved.changes.append(f"{', '.join(plain)}: roots are never alarming, serials are hex")
+        if entry.get("insecure_skip_verify"):
+            moved.changes.append(SKIPPED)
+        if times := [key for key in entry if key in _TELEGRAF_TIMES]:
+            moved.changes.append(
+                f"{', '.join(times)}: targets are probed when Prometheus scrapes; with `interval` they are "
+                "probed less often"
+            )
+        if results := [key for key in entry if key in _TELEGRAF_RESULTS]:
+            moved.changes.append(
+                f"{', '.join(results)}: metrics have the names and labels of this exporter, and all are there"
+            )
         if entry.get("use_proxy") and not entry.get("proxy_url"):
             moved.left.append("use_proxy: name the proxy of the environment in `proxy` of the targets")
         if entry.get("password"):
             moved.left.append(f"password: {_IN_A_FILE}")
-        if unknown := [key for key in entry if key not in {*_TELEGRAF_KEYS, "password"}]:
+        known = {*_TELEGRAF_KEYS, *_TELEGRAF_TIMES, *_TELEGRAF_RESULTS}
+        if unknown := [key for key in entry if key not in known]:
             moved.left.append(f"{', '.join(unknown)}: not known here")
         labels = {str(key): str(value) for key, value in part(entry, "tags").items()}
         for source in map(str, items(entry, "sources")):
@@ -134,6 +155,16 @@ def x509(text: str, moved: Moved) -> None:
         for key in _NO_COUNTERPART:
             if secrets.get(key):
                 moved.left.append(f"secretsExporter.{key}: it has no counterpart here; more is seen, or less")
+    for key in _OWN_SERIES:
+        if document.get(key):
+            moved.changes.append(f"{key}: {_OWN_SERIES[key]}")
+    rules = part(document, "prometheusRules")
+    if days := [key for key in rules if str(key).endswith("DaysLeft")]:
+        written = ", ".join(f"prometheusRules.{key}: {rules[key]}" for key in days)
+        moved.changes.append(
+            f"{written}: when to warn is a policy here; write one with these as its `warning` and `critical` "
+            "(in days: `28d`), and name it in `defaults`"
+        )
     bundles = part(document, "cabundlesExporter")
     if bundles.get("enabled"):
         _bundles(bundles, "cabundlesExporter", moved)
@@ -235,6 +266,8 @@ def _arguments(arguments: list[str], moved: Moved) -> None:
             key = next(key for key, theirs in _LISTS.items() if theirs == flag)
             # Of `TYPE:KEY` the type.
             wanted.setdefault(key, []).append(value.partition(":")[0] if key == "secretTypes" else value)
+        elif flag in _OWN_SERIES:
+            moved.changes.append(f"--{flag}: {_OWN_SERIES[flag]}")
         else:
             moved.left.append(f"--{flag}: it has no counterpart here")
     if kubernetes:
@@ -284,6 +317,16 @@ _LISTS = {
 _NO_COUNTERPART = ("includeNamespaceLabels", "excludeNamespaceLabels", "exposeSecretLabels", "extraArgs")
 
 
+_OWN_SERIES = dict.fromkeys(
+    (
+        *("exposeRelativeMetrics", "expose-relative-metrics"),
+        *("exposePerCertificateErrorMetrics", "expose-per-cert-error-metrics"),
+    ),
+    "--metrics.compat=x509 has these metrics",
+)
+"""By key of the chart and by flag that adds metrics, where they are here."""
+
+
 def _secrets(wanted: Mapping[str, list[str]], moved: Moved, kubeconfig: str = "") -> None:
     """
     Take the Secrets of a cluster. `wanted`: by the keys of the chart, names, types and labels.
@@ -310,12 +353,17 @@ def _secrets(wanted: Mapping[str, list[str]], moved: Moved, kubeconfig: str = ""
         kubernetes["resources"] = ["secrets", "configmaps"]
         moved.taken.append("ConfigMaps as kubernetes.resources")
         moved.changes.append("of a ConfigMap every key is seen in which something expires, whatever its name")
-    if excluded := wanted.get("excludeNamespaces"):
+    included, excluded = wanted.get("includeNamespaces", []), wanted.get("excludeNamespaces", [])
+    seen = [
+        one for one in included or ["*"] if not any(fnmatch.fnmatchcase(one, pattern) for pattern in excluded)
+    ]
+    # Of those that are named one by one, none is left to be excluded.
+    if excluded and any("*" in one for one in seen):
         moved.left.append(
             f"excluded namespaces {', '.join(excluded)}: they are seen here; name those to be seen instead, "
             "as kubernetes://NAMESPACE/*"
         )
-    for namespace in wanted.get("includeNamespaces") or ["*"]:
+    for namespace in seen:
         group = Group(f"Secrets of kubernetes://{namespace}/*")
         moved.add(group, f"kubernetes://{namespace}/*", {}, {"kubernetes": kubernetes} if kubernetes else {})
         moved.taken.append(group)

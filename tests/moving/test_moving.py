@@ -196,6 +196,10 @@ def test_targets_of_jobs_keep_their_labels() -> None:
     assert second["url"] == "https://b.example.com:8443"
     assert (mail["url"], mail["labels"]) == ("smtp://h:25", {"dc": "1"})
     assert found.left == []
+    assert any(
+        one.startswith("job job-web: the label job becomes exported_job, as ") for one in found.changes
+    )
+    assert not any("label team" in one or "label dc" in one for one in found.changes)
 
 
 @pytest.mark.parametrize(
@@ -492,6 +496,91 @@ modules:
     ):
         assert words in told
     assert "Bearer" not in told
+
+
+def test_pages_that_must_not_have_tls_are_left_out() -> None:
+    """
+    No other page has its certificate.
+    """
+    found = moved(
+        "modules: {m: {prober: http, http: {fail_if_ssl: true}}, n: {prober: http, http: {fail_if_ssl: no}}}"
+    )
+    assert list(found.modules) == ["n"]
+    assert any(one.startswith("module m: fail_if_ssl: ") for one in found.left)
+
+
+@pytest.mark.parametrize(
+    ("take", "text", "told", "complete"),
+    [
+        ("telegraf", "interval = '1h'", "changes: interval: targets are probed when Prometheus", True),
+        (
+            "telegraf",
+            "name_override = 'a'\nfieldpass = ['x']",
+            "changes: name_override, fieldpass: metrics",
+            True,
+        ),
+        ("telegraf", "insecure_skip_verify = true", "changes: insecure_skip_verify is not needed", True),
+        ("telegraf", "tags = {severity = 'page'}", "sources of x509_cert: the label severity becomes", True),
+        (
+            "x509",
+            "prometheusRules: {create: true, warningDaysLeft: 28, criticalDaysLeft: 14}",
+            "changes: prometheusRules.warningDaysLeft: 28, prometheusRules.criticalDaysLeft: 14: when",
+            True,
+        ),
+        (
+            "x509",
+            "exposeRelativeMetrics: true",
+            "changes: exposeRelativeMetrics: --metrics.compat=x509",
+            True,
+        ),
+        (
+            "arguments",
+            "--expose-relative-metrics --watch-file=/a.pem",
+            "changes: --expose-relative-metrics: --metrics.compat=x509 has these metrics",
+            True,
+        ),
+        ("arguments", "--trace --watch-file=/a.pem", "left out: --trace: it has no counterpart", False),
+    ],
+)
+def test_what_changes_is_told_and_nothing_else_is_left_out(
+    take: str, text: str, told: str, complete: bool
+) -> None:
+    """
+    Settings whose effect is another one here, with what to do.
+    """
+    found = Moved()
+    if take == "telegraf":
+        others.telegraf(f"[[inputs.x509_cert]]\nsources = ['https://a']\n{text}\n", found)
+    elif take == "x509":
+        others.x509(f"{text}\nhostPathsExporter: {{watchFiles: [/a.pem]}}\n", found)
+    else:
+        others.x509(text, found)
+    assert told in "\n".join(found.lines())
+    assert (found.left == []) == complete
+
+
+@pytest.mark.parametrize(
+    ("included", "excluded", "seen", "complete"),
+    [
+        (["a", "b"], ["c"], ["a", "b"], True),
+        (["a", "b"], ["b"], ["a"], True),
+        (["b"], ["b"], [], True),
+        (["a", "b"], ["b*"], ["a"], True),
+        ([], ["b"], ["*"], False),
+        (["a-*"], ["a-b"], ["a-*"], False),
+    ],
+)
+def test_excluded_namespaces_are_left_out_where_others_are_named(
+    included: list[str], excluded: list[str], seen: list[str], complete: bool
+) -> None:
+    """
+    Only behind a pattern they are seen, which is told.
+    """
+    found = Moved()
+    wanted = {"includeNamespaces": included, "excludeNamespaces": excluded}
+    others.x509(yaml.safe_dump({"secretsExporter": wanted}), found)
+    assert [one["url"] for one in found.targets] == [f"kubernetes://{one}/*" for one in seen]
+    assert ("they are seen here" in "".join(found.left)) != complete
 
 
 def test_a_cluster_is_not_asked_for_its_services() -> None:
