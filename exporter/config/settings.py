@@ -17,7 +17,7 @@ from exporter.model.hosts import IPAddress, TargetError, normal_host
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, Match, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Objects, Target
-from exporter.model.urls import SCHEMES, Url
+from exporter.model.urls import SCHEMES, Form, Url
 from exporter.yaml_lines import shown
 
 _USUAL_OBJECTS = Objects()
@@ -192,25 +192,35 @@ def _asked(config: Config, text: str, call: Call) -> Target:
     # At once, since behind a proxy nobody judges where it leads.
     elif parsed.ip is not None:
         why = permitted.refusal(parsed, parsed.ip)
-    if not why:
-        return target
-    if (same := _configured(config, target)) is None:
+    same = _configured(config, target)
+    if why and same is None:
         raise NotAllowedError(why)
-    return same
+    if same is None or (not why and SCHEMES[parsed.scheme].form is not Form.HOST):
+        return target
+    # Where the configured one leads, this one may too. A document is not among these: it may lead elsewhere.
+    return same if why else replace(target, forbids=_nothing)
+
+
+def _nothing(_: IPAddress) -> str:
+    """
+    Forbid no address.
+    """
+    return ""
 
 
 def _configured(config: Config, asked: Target) -> Target | None:
     """
-    Return the configured target that a call means which nothing else permits; None where there is none.
+    Return the configured target that a call means with other words; None where there is none.
 
-    A module makes a URL of what other exporters are asked for, and that may be the URL of a target. It is
-    answered with all settings of the target, as if the caller had named it: so nobody learns more than by its
-    name. A target in another cluster, behind another proxy or with another server name is not the one meant.
+    A module makes a URL of what other exporters are asked for, and that may be the URL of a target. Where
+    nothing else permits it, it is answered with all settings of the target, as if the caller had named it: so
+    nobody learns more than by its name. A target in another cluster, behind another proxy or with another
+    server name is not the one meant.
     """
     meant = [
         target
         for target in config.targets
-        if target.url.scheme == asked.url.scheme
+        if target.url.host == asked.url.host
         and target.url.normal == asked.url.normal
         and target.kubernetes.kubeconfig == asked.kubernetes.kubeconfig
         and target.proxy == asked.proxy

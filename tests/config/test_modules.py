@@ -2,6 +2,8 @@
 Modules of `/probe`: calls as other exporters get them.
 """
 
+from ipaddress import ip_address
+
 import pytest
 
 from exporter.config.reader import parse
@@ -147,6 +149,21 @@ def test_what_is_configured_is_permitted_in_the_words_of_other_exporters(
     found = target_for(config, target, None, call)
     assert found.name == name
     assert found in config.targets
+
+
+def test_where_a_configured_target_leads_its_url_may_too() -> None:
+    """
+    Also where probe.allow permits networks, and so judges the addresses of each name.
+    """
+    config = read("probe: {allow: [10.0.0.0/8]}\ntargets: [https://a.example]")
+    address = ip_address("192.0.2.1")
+    ours = target_for(config, "a.example/page", None, Call("http_2xx"))
+    assert ours.addresses == "first"
+    assert ours.forbids is not None
+    assert ours.forbids(address) == ""
+    other = target_for(config, "b.example", None, Call("http_2xx"))
+    assert other.forbids is not None
+    assert "permits neither" in other.forbids(address)
 
 
 @pytest.mark.parametrize(
