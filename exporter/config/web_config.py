@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
@@ -115,7 +115,26 @@ def _header(text: str) -> str:
     return text
 
 
-class _Tls(Part):
+class _Section(Part):
+    """
+    A mapping of the file. As for Prometheus, a key without a value is as absent as one that is not there.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_the_absent(cls, written: Any) -> Any:
+        """
+        Leave out keys without a value; a mapping of which all lines are comments is an empty one.
+        """
+        if not isinstance(written, dict):
+            return written
+        known = cls.model_fields
+        mappings = {key for key, field in known.items() if field.default == {}}
+        given = {key: {} if value is None and key in mappings else value for key, value in written.items()}
+        return {key: value for key, value in given.items() if value is not None or key not in known}
+
+
+class _Tls(_Section):
     """
     `tls_server_config`.
     """
@@ -134,6 +153,17 @@ class _Tls(Part):
     cipher_suites: list[Annotated[str, AfterValidator(_cipher)]] = []
     prefer_server_cipher_suites: bool = True
     curve_preferences: list[Annotated[str, AfterValidator(_curve)]] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_the_empty(cls, written: Any) -> Any:
+        """
+        Leave out keys with an empty text, where that means none.
+        """
+        may = {"client_auth_type", *_GIVEN, *(f"{key}_file" for key in _GIVEN)}
+        if not isinstance(written, dict):
+            return written
+        return {key: value for key, value in written.items() if value or key not in may}
 
     @property
     def is_on(self) -> bool:
@@ -185,7 +215,7 @@ _GIVEN = ("cert", "key", "client_ca")
 """What is given by a file, with `_file` behind the key, or in the configuration itself."""
 
 
-class _Http(Part):
+class _Http(_Section):
     """
     `http_server_config`.
     """
@@ -204,7 +234,7 @@ class _Http(Part):
         return self
 
 
-class _Rate(Part):
+class _Rate(_Section):
     """
     `rate_limit`: a bucket of so many requests, refilled by one each interval.
     """
@@ -213,7 +243,7 @@ class _Rate(Part):
     burst: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
-class _Sections(Part):
+class _Sections(_Section):
     """
     The whole file.
     """
@@ -303,6 +333,8 @@ def load(path: str, make: Making) -> WebConfig:
         warnings.append(
             f"{path}: tls_server_config has no cert_file and no key_file: the port is without TLS"
         )
+    if "basic_auth_users" in sections.model_fields_set and not sections.basic_auth_users:
+        warnings.append(f"{path}: basic_auth_users has no entries: nobody needs a password")
     rate = sections.rate_limit
     return WebConfig(
         tls=tls,

@@ -593,6 +593,33 @@ def test_faults_are_told_with_their_place(files: Files, text: str, words: str) -
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "basic_auth_users:\n",
+        "http_server_config:\n",
+        "http_server_config: {headers: }\n",
+        "http_server_config: {http2: }\n",
+        "tls_server_config:\n",
+        "tls_server_config: {cert_file: '', key_file: ''}\n",
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, cipher_suites: }\n",
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, client_ca_file: ''}\n",
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, min_version: }\n",
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, client_auth_type: ''}\n",
+    ],
+)
+def test_what_has_no_value_is_absent_as_for_prometheus(files: Files, text: str) -> None:
+    """
+    Lines that are commented out do not stop the start. That nobody needs a password is said.
+    """
+    files.web.write_text(text, encoding="utf-8")
+    subprocess.run(["promtool", "check", "web-config", files.web], check=True, capture_output=True)
+    config = load(str(files.web), context)
+    assert (config.tls is not None) == ("server.pem" in text)
+    assert not config.users
+    assert any("nobody needs a password" in one for one in config.warnings) == ("users" in text)
+
+
 def test_a_certificate_without_end_is_refused(files: Files) -> None:
     """
     A device, by mistake, is not read for ever.
