@@ -260,9 +260,32 @@ def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
         # A quote that is never closed ends at the end of the file: it is told where it begins.
         if error.context_mark is not None and "quoted scalar" in str(error.context):
             line, hint = error.context_mark.line + 1, " (a quote that is opened here is not closed)"
+        # A later quote has closed it, and what stood behind that one is a text of its own.
+        elif (opened := _open_quote(data, line)) is not None:
+            line, hint = opened, " (a quote that is opened here is not closed, or closed too early)"
         document.refuse((), f"{_NOT_YAML}: {problem}{hint}", line)
     document.value = None if node is None else document.take(node, ())
     return document
+
+
+def _open_quote(data: bytes, last: int) -> int | None:
+    """
+    Return the line of the first quote up to line `last` whose closing one has more text directly behind it.
+
+    None when there is none.
+    """
+    text = data.decode("utf-8-sig", "replace")
+    try:
+        for token in yaml.scan(data, yaml.CSafeLoader):
+            if _line(token) > last:
+                break
+            if isinstance(token, yaml.ScalarToken) and str(token.style) in "'\"":
+                behind = text[token.end_mark.index : token.end_mark.index + 1]
+                if behind.strip(" \t\r\n,]}:"):
+                    return _line(token)
+    except yaml.YAMLError:
+        return None
+    return None
 
 
 def _key_to_add(line: str) -> str:

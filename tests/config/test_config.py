@@ -177,6 +177,34 @@ BAD_FILES = {
         'targets:\n- "https://a\n- https://b\n- https://c\n',
         "2: is not valid YAML: found unexpected end of stream (a quote that is opened here is not closed)",
     ),
+    "a quote that the next line closes": (
+        'targets:\n- "https://a\n- "https://b"\n',
+        (
+            "2: is not valid YAML: did not find expected key "
+            "(a quote that is opened here is not closed, or closed too early)"
+        ),
+    ),
+    "a quote that a later line closes": (
+        'targets:\n- url: https://a\n  name: "shop\n  interval: 1m\n  labels: {team: "x"}\n- https://b\n',
+        (
+            "3: is not valid YAML: did not find expected key "
+            "(a quote that is opened here is not closed, or closed too early)"
+        ),
+    ),
+    "a single quote that the next line closes": (
+        "targets:\n- 'https://a\n- 'https://b'\n- 'https://c'\n",
+        (
+            "2: is not valid YAML: did not find expected key "
+            "(a quote that is opened here is not closed, or closed too early)"
+        ),
+    ),
+    "a quote that the next one of its line closes": (
+        'defaults:\n  labels: {team: "x, env: "y"}\ntargets: []\n',
+        (
+            "2: is not valid YAML: did not find expected ',' or '}' "
+            "(a quote that is opened here is not closed, or closed too early)"
+        ),
+    ),
     "a bracket that is never closed": (
         "targets: [https://a, https://b\nprobe: {}",
         (
