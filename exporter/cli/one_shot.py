@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from exporter.cli.arguments import DEFAULT_CONFIG
 from exporter.cli.discovered import with_discovered
-from exporter.cli.shorthand import meant, named, taken_for_host
+from exporter.cli.shorthand import meant, named, taken_for_host, without_password
 from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
 from exporter.engine.descriptors import CONCURRENCY
@@ -87,7 +87,7 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
             )
         except TargetError as error:
             warn(command, str(error))
-            refused.append(text)
+            refused.append(without_password(text))
     if not targets and not refused:
         warn(command, "there is no target: standard input names none")
         return None

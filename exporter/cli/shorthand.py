@@ -45,6 +45,9 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     scheme, separator, rest = text.partition("://")
     if separator:
         place, path = _divided(rest)
+        # There may be a password in it, which a remark would show: it is refused as it is.
+        if "@" in place or ("@" in path and url_of_host(place) is None):
+            return text, ""
         known = SCHEMES.get(scheme.lower())
         if known is not None and known.form is Form.HOST and place and path:
             return f"{scheme}://{place}", f"{text}: {IGNORED}"
@@ -63,6 +66,15 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if path:
         return url, f"{text}: {IGNORED}"
     return url, ""
+
+
+def without_password(text: str) -> str:
+    """
+    Return a text that is no target as it may be shown: without a user and a password that stand in it.
+    """
+    before, at, place = text.rpartition("@")
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme + separator if separator else ''}...{at}{place}" if at else text
 
 
 def _divided(text: str) -> tuple[str, str]:

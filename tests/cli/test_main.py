@@ -646,6 +646,17 @@ def test_a_command_without_any_target_is_unknown(
     assert captured.err == f"expiry-exporter {command}: there is no target: standard input names none\n"
 
 
+def test_a_password_in_a_url_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Neither in the message nor in the document.
+    """
+    code, out, err = check(capsys, "--output=json", "postgres://me:secret@localhost/db")
+    assert code == 3
+    assert json.loads(out)["refused"] == ["postgres://...@localhost/db"]
+    assert "must not contain a user name or a password" in err
+    assert "secret" not in out + err
+
+
 def test_check_of_an_empty_text_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """
     As a variable that is not set gives it.

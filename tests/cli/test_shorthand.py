@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.shorthand import IGNORED, UNNAMED, meant, named, taken_for_host
+from exporter.cli.shorthand import IGNORED, UNNAMED, meant, named, taken_for_host, without_password
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,33 @@ def test_the_path_of_a_page_is_ignored_and_that_is_said(text: str, url: str) -> 
     As it stands in the address line of a browser.
     """
     assert meant(text, ()) == (url, f"{text}: {IGNORED}")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgres://me:secret@localhost/db", "postgres://...@localhost/db"),
+        ("postgres://me:sec/ret@localhost/db", "postgres://...@localhost/db"),
+        ("https://me:secret@www.example.com/a?b", "https://...@www.example.com/a?b"),
+        ("me:secret@www.example.com/a", "...@www.example.com/a"),
+        ("me:sec@ret@www.example.com/a", "...@www.example.com/a"),
+        ("nothing/of the kind", "nothing/of the kind"),
+    ],
+)
+def test_a_password_is_in_no_remark(text: str, shown: str) -> None:
+    """
+    The text is refused as it is, and listed without.
+    """
+    assert meant(text, ()) == (text, "")
+    assert without_password(text) == shown
+
+
+def test_a_page_may_have_an_at_sign_in_its_path() -> None:
+    """
+    As those of users have.
+    """
+    text = "https://www.example.com/@me"
+    assert meant(text, ()) == ("https://www.example.com", f"{text}: {IGNORED}")
 
 
 def test_a_path_that_exists_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
