@@ -3,6 +3,7 @@ Targets as people type them: a host, a path of a file, a URL of a page, names fr
 """
 
 import difflib
+import glob
 import os
 import re
 import sys
@@ -55,7 +56,9 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     path_of_file = Path(text).expanduser()
     if path_of_file.exists() or is_path(text):
         pattern = "/**" if path_of_file.is_dir() else ""
-        return f"file://{quote(os.fsencode(path_of_file.absolute()))}{pattern}", ""
+        whole = os.fsencode(path_of_file.absolute())
+        # What exists is meant itself, whatever else its name would match as a pattern.
+        return f"file://{quote(glob.escape(whole) if path_of_file.exists() else whole)}{pattern}", ""
     place, path = _divided(text)
     # What has another scheme gets a message of its own.
     if ("/" in text and "." not in place) or text.partition(":")[0].lower() in SCHEMES:

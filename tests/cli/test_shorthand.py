@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from exporter.cli.shorthand import IGNORED, UNNAMED, meant, named, taken_for_host, without_password
+from exporter.model.urls import parse_url
+from exporter.net.file_threads import Progress
+from exporter.probes.files.glob import search
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,21 @@ def test_a_path_that_exists_is_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
     assert meant(str(tmp_path / "50% off.pem"), ()) == (f"{root}/50%25%20off.pem", "")
     assert meant("certs", ()) == (f"{root}/certs/**", "")
     assert meant("example.com", ()) == (f"{root}/example.com", "")
+
+
+def test_a_path_that_exists_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whatever its name looks like. What does not exist is one.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a[1].pem").touch()
+    (tmp_path / "all*").mkdir()
+    (tmp_path / "all*" / "b.pem").touch()
+    (tmp_path / "a1.pem").touch()
+    for text, found in (("a[1].pem", "a[1].pem"), ("all*", "all*/b.pem"), ("a[0-9].pem", "a1.pem")):
+        url, remark = meant(text, ())
+        assert remark == ""
+        assert search(parse_url(url).path, Progress()).paths == (str(tmp_path / found),)
 
 
 @pytest.mark.parametrize("text", ["web.pem", "certs/web.pem", "./web.txt", "/etc/ssl/x", "../WEB.CRT"])
