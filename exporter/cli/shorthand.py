@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from exporter.model.hosts import is_network
 from exporter.model.urls import SCHEMES, Form, is_path, url_of_host
 
 IGNORED = "the path is ignored: a server has one certificate for all of its pages"
@@ -47,7 +48,8 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if separator:
         place, path = _divided(rest)
         # There may be a password in it, which a remark would show: it is refused as it is.
-        if "@" in place or ("@" in path and url_of_host(place) is None):
+        # So is a list: what follows the first host is no path.
+        if "," in place or "@" in place or ("@" in path and url_of_host(place) is None):
             return text, ""
         known = SCHEMES.get(scheme.lower())
         if known is not None and known.form is Form.HOST and place and path:
@@ -61,7 +63,8 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
         return f"file://{quote(glob.escape(whole) if path_of_file.exists() else whole)}{pattern}", ""
     place, path = _divided(text)
     # What has another scheme gets a message of its own.
-    if ("/" in text and "." not in place) or text.partition(":")[0].lower() in SCHEMES:
+    may_be_host = "." in place or ":" in place or place == "localhost"
+    if ("/" in text and not may_be_host) or is_network(text) or text.partition(":")[0].lower() in SCHEMES:
         return text, ""
     url = url_of_host(place)
     if url is None:

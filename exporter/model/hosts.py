@@ -55,6 +55,16 @@ def parse_ip(host: str) -> IPAddress | None:
         return None
 
 
+def is_network(text: str) -> bool:
+    """
+    Return True for an address with the length of a prefix or a mask behind a slash (RFC 4632 section 3.1).
+    """
+    try:
+        return "/" in text and ipaddress.ip_network(text, strict=False) is not None
+    except ValueError:
+        return False
+
+
 def parse_name_server(text: str) -> tuple[str, int]:
     """
     Parse a name server as `address`, `address:port` or `[address]:port`. Raises TargetError.

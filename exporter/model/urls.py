@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from exporter.model.hosts import IPAddress, TargetError, join_host_port, normal_host, parse_ip
+from exporter.model.hosts import IPAddress, TargetError, is_network, join_host_port, normal_host, parse_ip
 from exporter.model.probers import (
     DNS,
     DOMAIN,
@@ -115,6 +115,8 @@ ALL_SCHEMES = "`expiry-exporter check --help` lists every scheme"
 
 
 _OTHER_NAMES = {
+    "grpc": "tls",
+    "grpcs": "tls",
     "http": "https",
     "http3": "h3",
     "k8s": "kubernetes",
@@ -125,6 +127,9 @@ _OTHER_NAMES = {
     "postgresql": "postgres",
     "rdap": "domain",
     "redis": "rediss",
+    "rtmps": "tls",
+    "rtsps": "tls",
+    "sips": "tls",
     "sqlserver": "mssql",
     "ssl": "tls",
     "tcp": "tls",
@@ -226,6 +231,9 @@ def parse_url(text: str) -> Url:
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
     if not separator or not scheme or (scheme not in SCHEMES and not rest.startswith("//")):
+        if is_network(text):
+            search = f"expiry-exporter discover 'networks: {{cidr: [{text}]}}'"
+            raise TargetError(f"{text!r} is a network: `{search}` tries each address of it")
         raise TargetError(f"{text!r} has no scheme: {_with_scheme(text)} {ALL_SCHEMES}")
     if scheme not in SCHEMES:
         raise TargetError(f"scheme {scheme!r} is not known: {closest_scheme(scheme)}")
@@ -303,7 +311,7 @@ def _with_scheme(text: str) -> str:
     if near:
         return f"did you mean {near[0]}://{rest.lstrip('/')}?"
     place, slash, _ = text.removeprefix(":").lstrip("/").partition("/")
-    if is_path(text) or (slash and re.fullmatch(r"[\w-]+", place)):
+    if is_path(text) or (slash and re.fullmatch(r"(?!localhost$)[\w-]+", place)):
         return f"{_whole_path(text)}."
     host = url_of_host(place)
     if host is None:
@@ -429,6 +437,9 @@ def _network_url(text: str, scheme: str) -> Url:
     """
     Parse a URL with a host. Raises TargetError.
     """
+    place = re.split("[/?#]", text.partition("//")[2], maxsplit=1)[0]
+    if "," in place:
+        raise TargetError(f"{place!r} is not a host name: {_no_host(place).rstrip('.')}")
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -450,7 +461,7 @@ def _network_url(text: str, scheme: str) -> Url:
     if port == 0:
         raise TargetError("port 0 can't be connected to: ports are 1 to 65535")
     # RFC 6874 section 2: in a URL the '%' before an address's zone is written %25.
-    if "*" in parts.hostname or "," in parts.hostname:
+    if "*" in parts.hostname:
         raise TargetError(f"{parts.hostname!r} is not a host name: {_no_host(parts.hostname).rstrip('.')}")
     host = normal_host(parts.hostname.replace("%25", "%", 1))
     if "[" in parts.netloc and not (":" in host and _BRACKETS.fullmatch(parts.netloc)):

@@ -33,6 +33,10 @@ from exporter.probes.files.glob import search
         ("http://example.com/path", "http://example.com/path"),
         ("https:///etc/ssl/web.pem", "https:///etc/ssl/web.pem"),
         ("no host", "no host"),
+        ("10.0.0.0/24", "10.0.0.0/24"),
+        ("2001:db8::/64", "2001:db8::/64"),
+        ("https://a.example,https://b.example", "https://a.example,https://b.example"),
+        ("certs/web", "certs/web"),
         # A slash alone is no path.
         ("www.example.com/", "https://www.example.com"),
     ],
@@ -53,6 +57,10 @@ def test_a_host_is_completed_by_its_port(text: str, url: str) -> None:
         ("https://example.com?a=b", "https://example.com"),
         ("example.com/#top", "https://example.com"),
         ("example.com:8443/a", "tls://example.com:8443"),
+        ("localhost/path", "https://localhost"),
+        ("localhost:18443/health", "tls://localhost:18443"),
+        ("db:8443/health", "tls://db:8443"),
+        ("[::1]:8443/health", "tls://[::1]:8443"),
     ],
 )
 def test_the_path_of_a_page_is_ignored_and_that_is_said(text: str, url: str) -> None:

@@ -146,6 +146,15 @@ BAD_URLS = {
     "HTTP://a.example": f"scheme 'http' is not known: did you mean 'https'? {LISTED}",
     "imap+tls://a.example": f"scheme 'imap+tls' is not known: did you mean 'imaps'? {LISTED}",
     "postgresql://a.example": f"scheme 'postgresql' is not known: did you mean 'postgres'? {LISTED}",
+    "grpcs://a.example": f"scheme 'grpcs' is not known: did you mean 'tls'? {LISTED}",
+    "rtmps://a.example": f"scheme 'rtmps' is not known: did you mean 'tls'? {LISTED}",
+    "sips://a.example": f"scheme 'sips' is not known: did you mean 'tls'? {LISTED}",
+    **{
+        network: f"'{network}' is a network: "
+        f"`expiry-exporter discover 'networks: {{cidr: [{network}]}}'` tries each address of it"
+        for network in ("10.0.0.0/24", "2001:db8::/120")
+    },
+    "localhost/path": f"'localhost/path' has no scheme: write https://localhost, or another scheme. {LISTED}",
     "redis://a.example": f"scheme 'redis' is not known: did you mean 'rediss'? {LISTED}",
     # Nearest in spelling would be `ftp`, and nothing
     "tcp://a.example:1": f"scheme 'tcp' is not known: did you mean 'tls'? {LISTED}",
@@ -196,6 +205,8 @@ BAD_URLS = {
     "https://a-.example": "'a-.example' is not a host name",
     "https://*.example": f"'*.example' is not a host name: {PATTERN}",
     "https://a%41.example": "'a%41.example' is not a host name",
+    "https://a,https://b": "'a,https:' is not a host name: write each target by itself",
+    "https://a:443,b:443": "'a:443,b:443' is not a host name: write each target by itself",
     "https://a,b": "'a,b' is not a host name: write each target by itself",
     f"https://{'a' * 64}.example": f"'{'a' * 64}.example' is not a host name",
     f"https://{'a.' * 126}aa": f"'{'a.' * 126}aa' is not a host name",
