@@ -46,11 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument(
         "shell",
-        choices=(*SHELLS, TARGETS),
+        type=_shell,
         metavar="SHELL",
         help=f"the shell that reads it: {', '.join(SHELLS)}",
     )
     parser.add_argument("line", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+
+def _shell(text: str) -> str:
+    if text not in {*SHELLS, TARGETS}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(SHELLS)}")
+    return text
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,11 +11,13 @@ import sys
 import textwrap
 from collections.abc import Collection, Sequence
 from importlib import import_module
+from itertools import takewhile
 from types import ModuleType
 
 from exporter import __version__, logs
 from exporter.cli import arguments
 from exporter.cli.early import fill_streams, hold_reloads
+from exporter.cli.hints import Parser
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
 
@@ -92,7 +94,7 @@ def main(given: Sequence[str] | None = None) -> int:
         hold_reloads()
     reader = parser(given)
     _refuse_unknown(given, reader)
-    options = reader.parse_args(given)
+    options = reader.read(given)
     logs.setup(options.log_level, options.log_format, sys.stderr)
     _raise_file_limit()
     try:
@@ -107,7 +109,7 @@ def main(given: Sequence[str] | None = None) -> int:
     return exit_code
 
 
-def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
+def parser(wanted: Collection[str] = COMMANDS) -> Parser:
     """
     Return the parser, whose result has the name of the command as `command`; None: the server.
 
@@ -115,7 +117,7 @@ def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     modules that draw on a terminal, and who asks for the version waits for none of them.
     """
     raw = argparse.RawDescriptionHelpFormatter
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="expiry-exporter",
         usage="%(prog)s [COMMAND] [FLAG ...]\n\n" + textwrap.fill(f"commands: {', '.join(COMMANDS)}", 80),
         description=DESCRIPTION,
@@ -139,10 +141,12 @@ def parser(wanted: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     return whole
 
 
-def _refuse_unknown(given: Sequence[str], reader: argparse.ArgumentParser) -> None:
+def _refuse_unknown(given: Sequence[str], reader: Parser) -> None:
     """
-    End with a message that names the nearest command where the first argument is none.
+    End with a message that names the nearest command where the first argument is none, and the nearest flag
+    where one before the command is none: its value would be taken for a command.
     """
+    reader.refuse_unknown_flags(takewhile(lambda word: word not in COMMANDS, given))
     word = given[0] if given else ""
     if not word or word.startswith("-") or word in COMMANDS:
         return
