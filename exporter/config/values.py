@@ -58,6 +58,9 @@ def name(value: Any) -> str:
     text = _text(value)
     if not text.strip() or len(text) > NAME_LIMIT or not text.isprintable():
         raise TargetError(f"a name (without one, the URL) is 1 to {NAME_LIMIT} printable characters")
+    # In the path of a page they mean a directory (RFC 3986 section 5.2.4), also percent-encoded.
+    if text in {".", ".."}:
+        raise TargetError(f"{text!r} can't be a name: no link to its page would work")
     return text
 
 

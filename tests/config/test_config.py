@@ -462,6 +462,14 @@ BAD_FILES = {
         "targets:\n- url: https://a\n  name: ' '",
         "3: targets[0].name: a name (without one, the URL) is 1 to 300 printable characters",
     ),
+    "name of this directory": (
+        "targets:\n- url: https://a\n  name: .",
+        "3: targets[0].name: '.' can't be a name: no link to its page would work",
+    ),
+    "name of the directory above": (
+        "targets:\n- url: https://a\n  name: ..",
+        "3: targets[0].name: '..' can't be a name: no link to its page would work",
+    ),
     "name with a line end": (
         'targets:\n- url: https://a\n  name: "a\\nb"',
         "3: targets[0].name: a name (without one, the URL) is 1 to 300 printable characters",
