@@ -23,15 +23,16 @@ UNNAMED = "it is taken for a host. If it is the name of a target, name the confi
 
 def named(texts: Iterable[str]) -> Iterator[str]:
     """
-    Yield the texts of the command line; of `-`, the lines of standard input that are no comment.
+    Yield the texts of the command line; of `-`, the lines of standard input without comments.
     """
     for text in texts:
         if text != "-":
             yield text
             continue
         for line in sys.stdin:
-            words = line.strip()
-            if words and not words.startswith("#"):
+            # Some editors begin a file with a byte order mark.
+            words = re.sub(r"(^|\s)#.*", "", line.removeprefix("\ufeff").strip(), flags=re.DOTALL).rstrip()
+            if words:
                 yield words
 
 

@@ -163,12 +163,17 @@ def test_a_configured_name_goes_before_all() -> None:
 
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A name in each line; comments and empty lines are none.
+    A name in each line; comments and empty lines are none. Nor is a byte order mark.
     """
-    monkeypatch.setattr("sys.stdin", io.StringIO("# ours\n a.example \n\nb.example:25"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeffa.example\n"))
+    assert list(named(["-"])) == ["a.example"]
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO("\ufeff# ours\n a.example \n\nb.example:25 # mail\n#x\n/a#b.pem")
+    )
     assert list(named(["x.example", "-", "y.example"])) == [
         "x.example",
         "a.example",
         "b.example:25",
+        "/a#b.pem",
         "y.example",
     ]
