@@ -7,8 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from pathlib import Path
 
 from exporter import __version__
@@ -18,9 +18,13 @@ from exporter.cli.bundled_files import RELEASE, RuleStyle, alert_files, dashboar
 from exporter.config.json_schema import json_schema
 from exporter.config.reader import load
 from exporter.config.settings import Config
+from exporter.config.values import Elsewhere
 from exporter.deploy.kinds import KINDS, Bundle, Wanted
 from exporter.deploy.rights import rights
 from exporter.discovery.kubernetes.source import questions
+from exporter.model.foreign_text import printable
+from exporter.model.targets import Target
+from exporter.model.urls import SCHEMES, Form
 from exporter.probes.kubernetes.objects import Question
 from exporter.yaml_lines import ConfigError
 
@@ -74,6 +78,33 @@ _CLUSTER_FLAGS = (
 
 _CONFIG_MAP_BYTES = 1_000_000
 """The API server's limit is 1 MiB for all of an object."""
+
+
+_DIRECTORY = "/etc/expiry-exporter"
+"""Where the configuration is, in each kind."""
+
+
+_SHOWN = 50
+"""Files that are told."""
+
+
+_MOUNTS = {
+    "compose": f"those in {_DIRECTORY} go into expiry-exporter/ beside expiry.yml, the others need "
+    "`volumes` of expiry-exporter in compose.yml. Its user, 65532, must be able to read them",
+    "kubernetes": "they need `volumes` and `volumeMounts` of the pod",
+    "helm": "they need extraVolumes and extraVolumeMounts in values.yaml",
+    "systemd": "put them there. The user expiry-exporter must be able to read them",
+}
+"""By kind, how a file gets to the exporter."""
+
+
+_VARIABLES = {
+    "compose": "`environment` of expiry-exporter in compose.yml",
+    "kubernetes": "`env` of the pod's container",
+    "helm": "`env` of the container, for which the chart has no value: use a file",
+    "systemd": "`EnvironmentFile=` of the service",
+}
+"""By kind, how an environment variable gets to the exporter."""
 
 
 _IMAGE = f"ghcr.io/expiry-exporter/expiry-exporter:{__version__}"
@@ -152,10 +183,10 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{', '.join(useless)}: only for kubernetes and helm, not for {options.kind}\n")
         return 1
     text: str | None = None
-    config = Config()
+    config, there = Config(), Elsewhere(_DIRECTORY)
     if options.config_file is not None:
         try:
-            config = load(options.config_file, os.environ)
+            config = load(options.config_file, os.environ, there)
             text = Path(options.config_file).read_text(encoding="utf-8-sig")
         except ConfigError as error:
             sys.stderr.writelines(f"{fault}\n" for fault in error.faults)
@@ -188,7 +219,37 @@ def run(options: argparse.Namespace) -> int:
     )
     files = KINDS[options.kind](wanted, bundle)
     own = files.own if text is not None else (*files.own, files.config)
-    return report(lambda: write_files(options.output_dir, files.texts, own, force=options.force))
+    code = report(lambda: write_files(options.output_dir, files.texts, own, force=options.force))
+    if code == 0:
+        sys.stderr.writelines(f"{line}\n" for line in _missing(options.kind, there, config.targets))
+    return code
+
+
+def _missing(kind: str, there: Elsewhere, targets: Iterable[Target]) -> list[str]:
+    """
+    Return what is still to be done so that the exporter finds what its configuration names.
+    """
+    found = {os.path.normpath(path): key for path, key in there.files.items()}
+    for target in targets:
+        if SCHEMES[target.url.scheme].form is Form.PATH:
+            found.setdefault(os.path.normpath(target.url.path), "targets")
+    lines = []
+    if found:
+        lines = ["the configuration names files, which must be there where the exporter runs:"]
+        lines += [f"  {printable(path)} ({key})" for path, key in islice(sorted(found.items()), _SHOWN)]
+        if len(found) > _SHOWN:
+            lines.append(f"  and {len(found) - _SHOWN} more")
+        lines.append(f"{kind}: {_MOUNTS[kind]}")
+        inside = any(path.startswith(f"{_DIRECTORY}/") for path in found)
+        if inside and kind in {"kubernetes", "helm"}:
+            lines.append(
+                f"{kind}: {_DIRECTORY} is the ConfigMap, in which nothing else is mounted: name files there "
+                "by absolute paths elsewhere, such as /etc/expiry-files/ca.pem"
+            )
+    if there.variables:
+        keys = ", ".join(sorted(set(there.variables.values())))
+        lines.append(f"{kind}: the environment variables that {keys} names need {_VARIABLES[kind]}")
+    return lines
 
 
 def _of_sources(config: Config) -> tuple[Question, ...]:

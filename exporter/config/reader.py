@@ -32,6 +32,7 @@ from exporter.config.schema import (
 from exporter.config.settings import Config, SchemeMatch
 from exporter.config.sources import MODELS as SOURCE_MODELS
 from exporter.config.sources import SourceEntry
+from exporter.config.values import Elsewhere
 from exporter.model.hosts import TargetError
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, DAY, Match, Policy, lateness
 from exporter.model.probers import Setting
@@ -54,26 +55,27 @@ _WATCHING = ("targets", "discover", "probe", "modules")
 """Keys of which one is enough for an exporter that does something."""
 
 
-def load(path: str, environ: Mapping[str, str]) -> Config:
+def load(path: str, environ: Mapping[str, str], elsewhere: Elsewhere | None = None) -> Config:
     """
     Read the configuration from a file. Raises ConfigError, also for a file that can't be read.
     """
-    return parse(content(path, " (`expiry-exporter init` writes one)"), path, environ)
+    return parse(content(path, " (`expiry-exporter init` writes one)"), path, environ, elsewhere)
 
 
-def parse(data: bytes, file: str, environ: Mapping[str, str]) -> Config:
+def parse(data: bytes, file: str, environ: Mapping[str, str], elsewhere: Elsewhere | None = None) -> Config:
     """
     Parse the configuration. Raises ConfigError with all faults.
 
     `file` is the name in messages, and paths in the document are relative to its directory. `environ` holds
-    the pass phrases that `password_env` names.
+    the pass phrases that `password_env` names. With `elsewhere`, files and variables that the document names
+    are not read but added to it, and relative paths are as they are there.
     """
     document = read(data, file)
     if document.value is None:
         document.refuse(
             (), 'the file is empty: the shortest useful one is "targets: [https://www.example.com]"'
         )
-    config = _Reading(document, environ).config()
+    config = _Reading(document, environ, elsewhere=elsewhere).config()
     if document.faults:
         raise ConfigError(document.faults)
     return config
@@ -223,13 +225,15 @@ class _Reading:
         document: Document,
         environ: Mapping[str, str],
         inside: Mapping[str, type[BaseModel]] = _MODELS,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """
         Nothing is read yet. `inside` has the models inside models, by key.
         """
         self.document = document
         self.inside = inside
-        self.directory = Path(document.file).parent
+        self.elsewhere = elsewhere
+        self.directory = Path(document.file).parent if elsewhere is None else Path(elsewhere.directory)
         self.environ = environ
         self.policies: dict[str, Policy] = dict(BUILT_IN)
         self.matches: list[SchemeMatch] = []
@@ -426,6 +430,8 @@ class _Reading:
         """
         Warn of each file that is missing. It may come later, and other targets do not need it.
         """
+        if self.elsewhere is not None:
+            return
         files = [((*loc, "ca_file"), settings.ca_file)]
         if settings.kubernetes is not None:
             files.append(((*loc, "kubernetes", "kubeconfig"), settings.kubernetes.kubeconfig))

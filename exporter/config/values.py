@@ -6,6 +6,7 @@ All functions raise ValueError with a message for the person who wrote the file.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -254,6 +255,24 @@ def scheme(text: str) -> str:
     return name
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """
+    Another place, where the configuration will be used: what it names is there, and is not read here.
+    """
+
+    directory: str
+    """The directory of the configuration there."""
+    files: dict[str, str] = field(default_factory=dict)
+    """By the path of each file, pattern and directory that is read there, the key that names it."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """By environment variable, the key that names it. The name may be a pass phrase: it is not shown."""
+
+
+_STAND_IN = "not:here"
+"""In the place of what is elsewhere. It is also a user and a password."""
+
+
 class Reading(Protocol):
     """
     The context in which a value is checked: the file it is in, and the policies read so far.
@@ -262,6 +281,7 @@ class Reading(Protocol):
     directory: Path
     environ: Mapping[str, str]
     policies: dict[str, Policy]
+    elsewhere: Elsewhere | None
 
 
 def _reading(info: ValidationInfo) -> Reading:
@@ -287,7 +307,11 @@ def absolute(text: str, info: ValidationInfo) -> str:
     """
     Return a path as seen from the directory of the configuration.
     """
-    return str(_reading(info).directory / text)
+    reading = _reading(info)
+    path = str(reading.directory / text)
+    if reading.elsewhere is not None:
+        reading.elsewhere.files.setdefault(path, str(info.field_name))
+    return path
 
 
 def password_in_environment(text: str, info: ValidationInfo) -> str:
@@ -296,16 +320,22 @@ def password_in_environment(text: str, info: ValidationInfo) -> str:
 
     The message does not name the variable: it may be the pass phrase itself, misplaced.
     """
-    password = _reading(info).environ.get(text, "")
+    reading = _reading(info)
+    if reading.elsewhere is not None:
+        reading.elsewhere.variables.setdefault(text, str(info.field_name))
+        return _STAND_IN
+    password = reading.environ.get(text, "")
     if not password:
         raise ValueError("the environment variable of this name is not set or empty")
     return password
 
 
-def password_in_file(path: str) -> str:
+def password_in_file(path: str, info: ValidationInfo) -> str:
     """
     Return the pass phrase in a file, without its line end. Messages do not name the file, as above.
     """
+    if _reading(info).elsewhere is not None:
+        return _STAND_IN
     try:
         # stat() first: to open a pipe that nobody writes to would block for ever.
         if not Path(path).is_file():

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from exporter.config.schema import TargetEntry
 from exporter.config.settings import Config
 from exporter.config.sources import SourceEntry
+from exporter.config.values import Elsewhere
 from exporter.discovery.base import Found
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
@@ -43,6 +44,7 @@ class _Reading:
     directory: Path
     policies: Mapping[str, Policy]
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -368,6 +368,74 @@ def test_a_configuration_in_another_encoding_is_refused(
     assert "is not UTF-8" in capsys.readouterr().err
 
 
+NEEDING = """\
+targets:
+  - url: https://a.example
+    ca_file: ca.pem
+    proxy: {url: http://proxy.example, credentials_file: /run/secrets/proxy}
+  - url: https://b.example
+    client_certificate:
+      {cert_file: ../pki/client.pem, key_file: ../pki/client.key, password_env: NOT_SET_HERE}
+  - file:///srv/certs/*.pem
+  - url: file:///srv/keys/k.p12
+    password_file: /run/secrets/keys
+discover:
+  - stores: /srv/certs
+  - http: {url: https://inventory.example, credentials_file: /run/secrets/inventory}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("compose", "`volumes` of expiry-exporter in compose.yml"),
+        ("kubernetes", "`volumes` and `volumeMounts` of the pod"),
+        ("helm", "extraVolumes and extraVolumeMounts in values.yaml"),
+        ("systemd", "The user expiry-exporter must be able to read them"),
+    ],
+)
+def test_files_that_must_be_there_are_told(
+    kind: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    With the paths that they have there; here none of them exists, nor a variable with a pass phrase.
+    """
+    path = tmp_path / "mine.yml"
+    path.write_text(NEEDING)
+    deploy(kind, tmp_path / "out", f"--config.file={path}")
+    told = capsys.readouterr().err
+    assert [line.strip() for line in told.splitlines() if line.startswith("  ")] == [
+        "/etc/expiry-exporter/ca.pem (ca_file)",
+        "/etc/pki/client.key (key_file)",
+        "/etc/pki/client.pem (cert_file)",
+        "/run/secrets/inventory (credentials_file)",
+        "/run/secrets/keys (password_file)",
+        "/run/secrets/proxy (credentials_file)",
+        "/srv/certs (stores)",
+        "/srv/certs/*.pem (targets)",
+        "/srv/keys/k.p12 (targets)",
+    ]
+    assert words in told
+    assert "the environment variables that password_env names need" in told
+    assert "NOT_SET_HERE" not in told
+    assert ("is the ConfigMap" in told) is (kind in {"kubernetes", "helm"})
+
+
+def test_many_files_are_not_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    What is left out is counted, and nothing is told of a configuration that names none.
+    """
+    path = tmp_path / "mine.yml"
+    path.write_text("targets:\n" + "".join(f"  - file:///certs/{number}.pem\n" for number in range(60)))
+    deploy("systemd", tmp_path / "out", f"--config.file={path}")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 53
+    assert told[-2].strip() == "and 10 more"
+    path.write_text("targets: [https://a.example]\n")
+    deploy("systemd", tmp_path / "other", f"--config.file={path}")
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("kind", ["kubernetes", "helm"])
 def test_a_configuration_that_no_configmap_holds_is_refused(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
