@@ -27,6 +27,34 @@ _LOOPS: Mapping[str, str] = {"roles.yaml": "$namespace, $rules := $.Values.rbac.
 """Files whose objects are there once for each of these."""
 
 
+_CONFIG = '(ternary $.Values.config (toYaml $.Values.config) (kindIs "string" $.Values.config))'
+"""The text of the configuration, which may be written as a text or as its keys."""
+
+_CHECK = """\
+{{- if kindIs "string" $.Values.config }}
+{{- $sections := fromJson SECTIONS }}
+{{- $read := fromYaml $.Values.config }}
+{{- if hasKey $read "Error" }}
+{{- fail (printf "value config: must be a mapping, with targets below `targets:`: %v" $read.Error) }}
+{{- else if not $read }}
+{{- fail "value config: has no key: the shortest useful one is targets: [https://www.example.com]" }}
+{{- end }}
+{{- $known := keys $sections | sortAlpha | join ", " }}
+{{- range $key, $value := $read }}
+{{- $kind := get $sections $key }}
+{{- if not (or $kind (hasPrefix "x-" $key)) }}
+{{- fail (printf "value config: has the unknown key %q: known are %s" $key $known) }}
+{{- else if not (or (not $kind) (kindIs "invalid" $value) (kindIs $kind $value)) }}
+{{- fail (printf "value config: %s must be a %s" $key (ternary "list" "mapping" (eq $kind "slice"))) }}
+{{- end }}
+{{- end }}
+{{- end }}
+"""
+"""
+Refuses a text that is no configuration at its top; its rest only the exporter reads. Keys have a schema.
+"""
+
+
 class Expression(str):
     """
     An expression of Helm's. What it gives is written as JSON, which YAML takes in any place.
@@ -44,15 +72,17 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def templates(dashboards: list[str]) -> dict[str, str]:
+def templates(dashboards: list[str], sections: Mapping[str, str]) -> dict[str, str]:
     """
-    Return the chart's templates by the name of their file. `dashboards` are names of files in the chart.
+    Return the chart's templates by the name of their file.
+
+    `dashboards` are names of files in the chart, `sections` the configuration's keys with their JSON types.
     """
     given = Inputs(
         name=Expression("$.Release.Name"),
         namespace=Expression("$.Release.Namespace"),
         values=_value,
-        config_hash=Expression("sha256sum $.Values.config"),
+        config_hash=Expression(f"sha256sum {_CONFIG}"),
         token=Expression("not (empty (or $.Values.rbac.cluster $.Values.rbac.namespaces))"),
         roles={Expression("$namespace"): Expression("$rules")},
         rules=Expression('fromYaml ($.Files.Get "rules.yml")'),
@@ -60,7 +90,10 @@ def templates(dashboards: list[str]) -> dict[str, str]:
         joined=_joined,
         formatted=_formatted,
     )
-    return {file: _template(file, objects) for file, objects in built(given).items()}
+    found = {file: _template(file, objects) for file, objects in built(given).items()}
+    kinds = {key: "slice" if kind == "array" else "map" for key, kind in sections.items()}
+    found["configmap.yaml"] = _CHECK.replace("SECTIONS", f"`{json.dumps(kinds)}`") + found["configmap.yaml"]
+    return found
 
 
 def _template(file: str, objects: list[dict[str, Any]]) -> str:
@@ -89,7 +122,7 @@ def _dumped(manifest: dict[str, Any]) -> str:
 
 
 def _value(path: str) -> Expression:
-    return Expression(f"int $.Values.{path}" if path == "shards" else f"$.Values.{path}")
+    return Expression({"shards": "int $.Values.shards", "config": _CONFIG}.get(path, f"$.Values.{path}"))
 
 
 def _joined(one: Any, other: Expression) -> Expression:

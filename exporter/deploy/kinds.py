@@ -2,6 +2,7 @@
 The files of each kind of deployment: texts by their path. Pure but for what ships with the package.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from exporter.deploy.manifests import NAME, manifests
 from exporter.deploy.rights import Rights
 
 _FILES = files("exporter.deploy") / "files"
+
+
+_FOR_EDITORS = "# yaml-language-server: $schema=expiry.schema.json\n"
+"""Where the schema lies beside the configuration, editors find it by this line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +119,26 @@ def helm(wanted: Wanted, bundle: Bundle) -> Deployment:
         "home": "https://github.com/expiry-exporter/expiry-exporter",
         "kubeVersion": ">=1.21.0-0",
     }
+    configuration = _in_draft_7(json.loads(bundle.schema))
+    schema = json.loads(_shipped("helm/values.schema.json"))
+    schema["definitions"]["configuration"] = configuration | {"minProperties": 1}
     texts = {
         "Chart.yaml": _dumped(chart),
         "values.yaml": _with_values(_shipped("helm/values.yaml"), _values(wanted)),
-        "values.schema.json": _shipped("helm/values.schema.json"),
+        "values.schema.json": json.dumps(schema, indent=2) + "\n",
         "README.md": _shipped("helm/README.md"),
         "templates/NOTES.txt": _shipped("helm/NOTES.txt"),
         "rules.yml": bundle.alerts["rules.yml"],
     }
     texts |= {f"dashboards/{name}": text for name, text in bundle.dashboards.items()}
-    texts |= {f"templates/{file}": text for file, text in templates(sorted(bundle.dashboards)).items()}
+    sections = {
+        # A section that is a model is a mapping.
+        key: section["else"].get("type", "object")
+        for key, section in configuration["properties"].items()
+    }
+    texts |= {
+        f"templates/{file}": text for file, text in templates(sorted(bundle.dashboards), sections).items()
+    }
     return Deployment(texts, "values.yaml")
 
 
@@ -141,7 +156,7 @@ def systemd(wanted: Wanted, bundle: Bundle) -> Deployment:
         "systemd/system/expiry-exporter.socket": _shipped("systemd/expiry-exporter.socket"),
         "sysusers.d/expiry-exporter.conf": _shipped("systemd/sysusers.conf"),
         "tmpfiles.d/expiry-exporter.conf": _shipped("systemd/tmpfiles.conf"),
-        "expiry-exporter/expiry.yml": wanted.config or _shipped("expiry.yml"),
+        "expiry-exporter/expiry.yml": wanted.config or _FOR_EDITORS + _shipped("expiry.yml"),
         "expiry-exporter/expiry.schema.json": bundle.schema,
     }
     return Deployment(texts, "expiry-exporter/expiry.yml")
@@ -165,6 +180,27 @@ def _values(wanted: Wanted) -> dict[str, Any]:
     values["metadataLabels"] = dict(wanted.labels)
     values["networkPolicy"]["from"] = {"kubernetes.io/metadata.name": wanted.prometheus_namespace}
     return values
+
+
+def _in_draft_7(part: Any) -> Any:
+    """
+    Return the configuration's schema as a part of that of the values, which Helm reads.
+
+    Helm's patterns are Go's, without conditions on what follows: values with such a pattern are not checked.
+    """
+    match part:
+        case list():
+            return [_in_draft_7(one) for one in part]
+        case dict():
+            return {
+                key: one.replace("#/$defs/", "#/definitions/configuration/$defs/")
+                if key == "$ref"
+                else _in_draft_7(one)
+                for key, one in part.items()
+                if key not in {"$schema", "patternErrorMessage"}
+                and not (key == "pattern" and re.search(r"\(\?[=!<]", str(one)))
+            }
+    return part
 
 
 def _with_values(text: str, values: Mapping[str, Any]) -> str:

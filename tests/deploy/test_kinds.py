@@ -2,6 +2,7 @@
 The files of each kind: valid by the schemas of those who read them, and alike where they say the same.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -50,6 +51,9 @@ targets:
     kubernetes: {kubeconfig: there.yml}
 """
 
+EXAMPLE = (REPOSITORY / "exporter" / "config" / "example.yml").read_text("utf-8")
+"""The configuration with every key."""
+
 DISCOVER = """\
 targets: [kubernetes://prod/web, kubernetes://test/own]
 discover:
@@ -92,6 +96,14 @@ def by_name(manifests: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[
     }
     assert len(found) == len(manifests)
     return found
+
+
+@pytest.fixture(scope="module")
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    The chart with its example.
+    """
+    return deploy("helm", tmp_path_factory.mktemp("chart"))
 
 
 @pytest.fixture(params=SHAPES)
@@ -153,6 +165,71 @@ def test_nonsense_values_are_refused(value: str, words: str, tmp_path: Path) -> 
     )
     assert done.returncode == 1
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("nonsense", "value config: must be a mapping"),
+        ("- https://a.example", "value config: must be a mapping"),
+        ("# targets:", "value config: has no key"),
+        ("targtes: []", 'value config: has the unknown key "targtes": known are acme, '),
+        ("targets: 5", "value config: targets must be a list"),
+        ("policies: []", "value config: policies must be a mapping"),
+        ({}, "config"),
+        ({"targtes": []}, "config: Additional property targtes is not allowed"),
+        ({"targets": 5}, "config.targets: Invalid type"),
+        ({"targets": [{"url": "https://a.example", "tiemout": "5s"}]}, "property tiemout is not allowed"),
+        ({"targets": ["htps://a.example"]}, "config.targets.0: Does not match pattern"),
+        (5, "config: Invalid type. Expected: [string,object], given: integer"),
+    ],
+)
+def test_a_nonsense_configuration_is_refused(chart: Path, config: Any, words: str, tmp_path: Path) -> None:
+    """
+    A text at its top, keys as far as the configuration's schema goes.
+    """
+    done = templated(chart, tmp_path, config)
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "targets:\n",
+        "x-all: &all {timeout: 5s}\ntargets:\n  - {<<: *all, url: https://a.example}\n",
+        EXAMPLE,
+        yaml.safe_load(EXAMPLE),
+    ],
+    ids=["empty", "merged", "text", "keys"],
+)
+def test_a_configuration_is_a_text_or_keys(chart: Path, config: Any, tmp_path: Path) -> None:
+    """
+    A text goes into the ConfigMap as it is, keys with the same meaning. Either changes the pods' annotation.
+    """
+    done = templated(chart, tmp_path, config)
+    assert done.returncode == 0, done.stderr
+    manifests = documents(done.stdout)
+    (written,) = (one["data"]["expiry.yml"] for one in manifests if "expiry.yml" in one.get("data", {}))
+    if isinstance(config, str):
+        assert written == config
+    assert yaml.safe_load(written) == (yaml.safe_load(config) if isinstance(config, str) else config)
+    (workload,) = (one for one in manifests if one["kind"] == "Deployment")
+    annotations = workload["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["checksum/config"] == hashlib.sha256(written.encode()).hexdigest()
+
+
+def templated(chart: Path, directory: Path, config: Any) -> subprocess.CompletedProcess[str]:
+    """
+    What Helm makes of the chart with this value.
+    """
+    (directory / "config.yaml").write_text(json.dumps({"config": config}))
+    return subprocess.run(
+        [HELM, "template", chart, f"--values={directory / 'config.yaml'}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_objects_that_are_switched_off_are_not_there(tmp_path: Path) -> None:
@@ -329,6 +406,8 @@ def test_the_example_in_a_cluster_is_good(tmp_path: Path) -> None:
     """
     (config,) = objects_of_kind(deploy("kubernetes", tmp_path / "out"), "ConfigMap", "expiry.yml")
     path = tmp_path / "expiry.yml"
+    # Which schema editors use is told where that lies beside it.
+    assert "$schema" not in config["data"]["expiry.yml"]
     path.write_text(config["data"]["expiry.yml"], encoding="utf-8")
     assert load(str(path), {}).warnings == ()
 
