@@ -162,6 +162,34 @@ def test_the_list_is_dense_and_breaks_no_date_and_no_url(
     assert len(told) == len(set(told))
 
 
+def test_nothing_runs_into_its_neighbour_at_any_width(mixed: str, tab: Open) -> None:
+    """
+    The dates of a lifetime stay in their columns, and the search is in one line where it has room.
+    """
+    page = tab()
+    target = f"{mixed}{PATHS['shop']}"
+    for path, wrong in (
+        (
+            target,
+            """() => [...document.querySelectorAll(".step time")].filter((one) =>
+                one.getBoundingClientRect().right > one.closest(".step").getBoundingClientRect().right)""",
+        ),
+        (
+            mixed,
+            """() => [...document.querySelectorAll(".filters > :not([type=hidden])")].filter((one) =>
+                one.offsetTop !== one.parentElement.firstElementChild.offsetTop)""",
+        ),
+    ):
+        page.goto(path)
+        expect(page.locator(".step, .filters").first).to_be_visible()
+        found = []
+        for width in range(520, 1300, 20):
+            page.set_viewport_size({"width": width, "height": 900})
+            if page.evaluate(f"({wrong})().length"):
+                found.append(width)
+        assert found == [], path
+
+
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_a_small_screen_begins_with_the_worst(tab: Open, fleet: str, request: pytest.FixtureRequest) -> None:
     """
