@@ -191,10 +191,18 @@ def _inside_json(text: str) -> str:
 
 
 def write_files(
-    directory: Path, texts: Mapping[str, str], own: Collection[str] = (), *, force: bool
+    directory: Path,
+    texts: Mapping[str, str],
+    own: Collection[str] = (),
+    *,
+    force: bool,
+    by_others: bool = False,
 ) -> Written:
     """
     Write the files whose content differs; of `own`, the user's, only those that do not exist.
+
+    `by_others`: other users read them, whatever the umask says: files and directories that were not there
+    are readable for all who reach the directory itself.
 
     Raises BundleError, and then has written nothing, when another file stands in the place of one and `force`
     is not set.
@@ -217,8 +225,12 @@ def write_files(
         )
     try:
         for path, text in to_write.items():
+            new = [path] if there[path] is None else []
+            new += [one for one in path.parents if directory in one.parents and not one.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode())
+            for one in new if by_others else ():
+                one.chmod(one.stat().st_mode | (0o555 if one.is_dir() else 0o444))
     except OSError as error:
         raise BundleError(f"can't write {error.filename}: {error.strerror}") from error
     return Written(tuple(sorted(to_write)), tuple(kept))

@@ -219,7 +219,11 @@ def run(options: argparse.Namespace) -> int:
     )
     files = KINDS[options.kind](wanted, bundle)
     own = files.own if text is not None else (*files.own, files.config)
-    code = report(lambda: write_files(options.output_dir, files.texts, own, force=options.force))
+    # Containers have users of their own. What a service reads, its tmpfiles.d gives to its user.
+    by_others = options.kind == "compose"
+    code = report(
+        lambda: write_files(options.output_dir, files.texts, own, force=options.force, by_others=by_others)
+    )
     if code == 0:
         sys.stderr.writelines(f"{line}\n" for line in _missing(options.kind, there, config.targets))
     return code

@@ -4,8 +4,10 @@ The files of each kind: valid by the schemas of those who read them, and alike w
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -547,6 +549,28 @@ def test_what_the_user_changed_stays(tmp_path: Path, capsys: pytest.CaptureFixtu
     other.write_text("targets: [https://b.example]\n")
     deploy("compose", directory, "--force", f"--config.file={other}")
     assert mine.read_text() == other.read_text()
+
+
+def test_containers_can_read_what_is_new(tmp_path: Path) -> None:
+    """
+    They have users of their own, and the umask may be strict. What was there keeps its mode, and the
+    directory above all keeps the other users of this machine out.
+    """
+    mine = tmp_path / "out" / "expiry-exporter" / "expiry.yml"
+    other = tmp_path / "other.yml"
+    other.write_text("targets: [https://b.example]\n")
+    before = os.umask(0o077)
+    try:
+        directory = deploy("compose", tmp_path / "out")
+        for path in directory.rglob("*"):
+            assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        mine.chmod(0o640)
+        deploy("compose", directory, "--force", f"--config.file={other}")
+    finally:
+        os.umask(before)
+    assert mine.read_text() == other.read_text()
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o640
 
 
 @pytest.mark.parametrize(
