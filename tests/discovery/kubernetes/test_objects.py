@@ -23,7 +23,7 @@ from tests.probes.kubernetes.api_server import Object
 from tests.support.certificates import DAY
 from tests.support.readme import fenced, whole_text
 
-READING = SimpleNamespace(directory=Path("/"), policies={}, environ={})
+READING = SimpleNamespace(directory=Path("/"), policies={}, environ={}, elsewhere=None)
 """What paths in a configuration are read with."""
 
 RESOURCES: dict[str, Resource] = {one.name: one for some in KINDS.values() for one in some}
