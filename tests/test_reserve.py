@@ -28,25 +28,63 @@ def test_a_busy_machine_has_more_time_for_its_first_answer() -> None:
     """
     reserve = Reserve(slowness=5.0)
     assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 1000 * FIRST * 5)
-    reserve.note(1000, FIXED + 0.1, 0.0)
+    reserve.note(1000, 0, FIXED + 0.1, 0.0)
     assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.1)
 
 
 def test_it_is_what_was_measured_and_half_as_much_again() -> None:
     """
-    For each endpoint, so that a fleet that grew has more; the slowest of the latest few counts.
+    For each endpoint, and for each new one as in the first; the slowest of the latest few counts.
     """
     reserve = Reserve()
-    reserve.note(1000, FIXED + 0.9, 0.0)
+    reserve.note(1000, 0, FIXED + 0.9, 0.0)
     assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.9)
     # From then on the first one counts no more: it judged everything anew.
-    reserve.note(1000, FIXED + 0.2, 0.0)
-    reserve.note(1000, FIXED + 0.1, 0.0)
+    reserve.note(1000, 0, FIXED + 0.2, 0.0)
+    reserve.note(1000, 0, FIXED + 0.1, 0.0)
     assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.2)
-    assert reserve.seconds(3000, 100.0) == pytest.approx(FIXED + SLACK * 0.6)
+    assert reserve.seconds(3000, 100.0) == pytest.approx(FIXED + SLACK * (0.6 + 1.8))
     for _ in range(MEASURED):
-        reserve.note(1000, FIXED + 0.1, 0.0)
+        reserve.note(1000, 0, FIXED + 0.1, 0.0)
     assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.1)
+
+
+def test_what_is_cut_off_for_the_first_time_is_reserved_for() -> None:
+    """
+    All servers fall silent at once: each must be written anew. Of those that always are, nothing is.
+    """
+    reserve = Reserve()
+    reserve.note(1000, 0, FIXED + 0.5, 0.0)
+    reserve.note(1000, 100, FIXED + 0.1, 0.0)
+    known = FIXED + SLACK * 0.1
+    assert reserve.seconds(1000, 100.0) == pytest.approx(known)
+    assert reserve.seconds(1000, 100.0, cut=800) == pytest.approx(known + SLACK * 0.4)
+    for _ in range(MEASURED):
+        reserve.note(1000, 100, FIXED + 0.1, 0.0)
+    assert reserve.seconds(1000, 100.0, cut=100) == pytest.approx(known)
+    assert reserve.seconds(1000, 100.0, cut=900) == pytest.approx(known + SLACK * 0.4)
+
+
+def test_an_answer_in_which_much_was_new_says_nothing_of_the_others() -> None:
+    """
+    It took longer for what was new, and later ones have none of it.
+    """
+    reserve = Reserve()
+    reserve.note(1000, 0, FIXED + 0.5, 0.0)
+    reserve.note(1000, 0, FIXED + 0.1, 0.0)
+    reserve.note(1000, 1000, FIXED + 0.7, 0.0)
+    assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + SLACK * 0.1)
+    assert reserve.seconds(1000, 100.0, cut=1000) == pytest.approx(FIXED + SLACK * 0.7)
+
+
+def test_a_list_that_was_found_meanwhile_has_the_time_of_a_first_answer() -> None:
+    """
+    A hundred targets told nothing about ten thousand new ones.
+    """
+    reserve = Reserve()
+    reserve.note(100, 0, FIXED + 0.02, 0.0)
+    reserve.note(100, 0, FIXED + 0.005, 0.0)
+    assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * (0.5 + 9900 * 0.000_2))
 
 
 def test_one_who_reads_slowly_takes_no_time_of_the_looks() -> None:
@@ -55,7 +93,7 @@ def test_one_who_reads_slowly_takes_no_time_of_the_looks() -> None:
     """
     reserve = Reserve()
     for sending in (30.0, 0.25, 30.0):
-        reserve.note(1000, 0.0, sending)
+        reserve.note(1000, 0, 0.0, sending)
     assert reserve.seconds(1000, 100.0) == pytest.approx(FIXED + 0.25)
 
 
@@ -64,5 +102,5 @@ def test_looks_have_half_of_the_time_at_least() -> None:
     However slow the machine.
     """
     reserve = Reserve()
-    reserve.note(10, 60.0, 5.0)
+    reserve.note(10, 0, 60.0, 5.0)
     assert reserve.seconds(10, 9.5) == 9.5 * SHARE

@@ -20,6 +20,7 @@ from exporter.engine.in_place import NOTHING, InPlace, in_place
 from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.logged import Logged
 from exporter.engine.memory import EndpointMemory, Memory, TargetMemory, take_facts
+from exporter.engine.reserve import nothing_reserved
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.slices import in_slices
@@ -106,10 +107,11 @@ class Monitor:
         wanted: Callable[[Target], bool],
         issued: Collection[Issuance] = (),
         rules: Rules | None = None,
+        reserved: Callable[[int], float] = nothing_reserved,
     ) -> Scrape:
         """
         Probe the targets that are due, or join probes under way, and return the results within `timeout`
-        seconds.
+        seconds, or as many sooner as are `reserved` for so many targets that are not done.
 
         A caller that comes within FRESH seconds of another one, and has as much time, gets the same result.
         Targets that are not `wanted` any more at the end, since the configuration changed, are left out.
@@ -127,7 +129,9 @@ class Monitor:
             or shared.targets != all_of_them
         ):
             # A task of its own: when one caller goes away, the others still want the result.
-            task = self._dependencies.loop.create_task(self._scrape(all_of_them, timeout, wanted, issued))
+            task = self._dependencies.loop.create_task(
+                self._scrape(all_of_them, timeout, wanted, issued, reserved)
+            )
             self._scraping = shared = _Scraping(all_of_them, now, now + timeout, task)
         return await asyncio.shield(shared.task)
 
@@ -137,11 +141,12 @@ class Monitor:
         timeout: float,
         wanted: Callable[[Target], bool],
         issued: Collection[Issuance],
+        reserved: Callable[[int], float],
     ) -> Scrape:
         timeout -= await self._logged.compare(issued, targets, self._dependencies.loop.time)
         if self._workers is not None:
             self._workers.serve(targets)
-        scrape = await self._sweep(targets, timeout, wanted, by_interval=True)
+        scrape = await self._sweep(targets, timeout, wanted, reserved, by_interval=True)
         self.memory.keep_only(row.target.name for row in scrape.targets)
         return scrape
 
@@ -227,6 +232,7 @@ class Monitor:
         targets: Iterable[Target],
         timeout: float,
         wanted: Callable[[Target], bool],
+        reserved: Callable[[int], float] = nothing_reserved,
         *,
         by_interval: bool = False,
         trace_steps: bool = False,
@@ -241,7 +247,7 @@ class Monitor:
         deadline = self._dependencies.loop.time() + timeout
         waiting = await self._waiting(targets) if by_interval else frozenset()
         probed = [one for one in targets if one.name not in waiting] if waiting else targets
-        sweep = self._sweeper.sweep(probed, deadline, trace_steps=trace_steps)
+        sweep = self._sweeper.sweep(probed, deadline, reserved=reserved, trace_steps=trace_steps)
         if self._taking is None or self._taking.done():
             self._taking = self._dependencies.loop.create_task(self._take_meanwhile())
         # Not awaited itself: whoever stops waiting must not end it.
@@ -280,6 +286,7 @@ class Monitor:
             sweep.complete,
             now,
             min(sweep.finished, deadline),
+            sweep.left,
             tuple(found),
             issuances,
             self._covering.coverage if by_interval else Coverage(),

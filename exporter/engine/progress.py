@@ -3,7 +3,7 @@ Progress of a sweep: which endpoints were probed by now, and what the others wai
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from exporter.engine.memory import Memory
@@ -108,10 +108,17 @@ class Progress:
 
 class Sweep:
     """
-    The probes that one scrape waits for. It is over when all have ended, or at its deadline.
+    The probes that one scrape waits for. It is over when all have ended, or in time for its deadline.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, deadline: float, reserved: Callable[[int], float]
+    ) -> None:
+        """
+        `reserved` returns how many seconds before its deadline (loop time) it must end while so many targets
+        are not done.
+        """
+        self._reserved = reserved
         self.progress: list[Progress] = []
         self.left = 0
         """Number of targets that are not done."""
@@ -127,6 +134,13 @@ class Sweep:
         """Queues the targets; kept here, since the loop keeps no task."""
         self.cutting: asyncio.Task[None] | None = None
         """Ends it, from its deadline on; kept here, since the loop keeps no task."""
+
+    @property
+    def due(self) -> float:
+        """
+        Loop time at which it ends if no other target is done by then.
+        """
+        return self.deadline - self._reserved(self.left)
 
     def results(self, memory: Memory, now: float) -> Iterator[TargetResult]:
         """

@@ -1,7 +1,8 @@
 """
 The reserve: the part of a scrape's time without probes, for rendering and sending the response.
 
-Pure. It is measured with each response, and grows with the number of endpoints.
+Pure. It is measured with each response. It grows with the number of endpoints, and with the number of those
+that must be judged and written anew: new ones, and those that are cut off at the end and were not before.
 """
 
 from collections import deque
@@ -12,7 +13,7 @@ FIXED = 0.02
 
 
 FIRST = 0.000_2
-"""Seconds of a processor for each endpoint, before the first response was measured."""
+"""Seconds of a processor for each endpoint that is written anew, before a response was measured."""
 
 
 SLACK = 1.5
@@ -27,6 +28,17 @@ MEASURED = 8
 """Number of responses that are remembered."""
 
 
+MOSTLY_KNOWN = 0.1
+"""Share of endpoints written anew up to which a response shows what the others take."""
+
+
+def nothing_reserved(_: int) -> float:
+    """
+    Return the seconds reserved by one who needs no time for what was not probed.
+    """
+    return 0.0
+
+
 def _few() -> deque[float]:
     return deque(maxlen=MEASURED)
 
@@ -39,32 +51,50 @@ class Reserve:
 
     slowness: float = 1.0
     """Seconds that pass for one of a processor, before the first response was measured."""
-    _making: deque[float] = field(default_factory=_few)
-    """Seconds of rendering for each endpoint, of the latest responses."""
+    _known: deque[float] = field(default_factory=_few)
+    """Seconds for each endpoint, of the latest responses of which little was written anew."""
+    _anew: deque[float] = field(default_factory=_few)
+    """Seconds more for each endpoint that was written anew, of the others."""
+    _cut: deque[float] = field(default_factory=_few)
+    """Numbers of endpoints that were cut off, of the latest responses."""
     _sending: deque[float] = field(default_factory=_few)
-    _measured: int = 0
-    """Number of responses that were measured."""
+    _endpoints: int = 0
+    """Number of endpoints of the latest response."""
 
-    def note(self, endpoints: int, making: float, sending: float) -> None:
+    def note(self, endpoints: int, cut: float, making: float, sending: float) -> None:
         """
-        Record a response: seconds from the end of the probes until it was rendered, and then until it was
-        sent.
+        Record a response, of whose endpoints so many were cut off: seconds from the end of the probes until
+        it was rendered, and then until it was sent.
         """
         if endpoints:
-            self._measured += 1
-            if self._measured == 2:
-                # The first one judged and wrote each endpoint anew: no other takes as long.
-                self._making.clear()
-            self._making.append(max(0.0, making - FIXED) / endpoints)
+            spent, anew = max(0.0, making - FIXED), self._written_anew(endpoints, cut)
+            if anew > MOSTLY_KNOWN * endpoints:
+                usual = endpoints * max(self._known, default=0.0)
+                self._anew.append(max(0.0, spent - usual) / anew)
+            else:
+                self._known.append(spent / endpoints)
+            self._cut.append(cut)
+            self._endpoints = endpoints
         self._sending.append(sending)
 
-    def seconds(self, endpoints: int, timeout: float) -> float:
+    def _written_anew(self, endpoints: int, cut: float) -> float:
         """
-        Return the seconds to reserve out of `timeout` seconds, for a response with this many endpoints.
+        Return how many are written anew: new ones, and those cut off that were not before.
+        """
+        new = max(0, endpoints - self._endpoints)
+        return min(endpoints, new + max(0.0, cut - min(self._cut, default=0.0)))
+
+    def seconds(self, endpoints: int, timeout: float, cut: float = 0) -> float:
+        """
+        Return the seconds to reserve out of `timeout` seconds, for a response with this many endpoints, so
+        many of which are cut off.
         """
         if not endpoints:
             return 0.0
         # The shortest time of sending: one slow client must not take time from the probes of all.
         sending = min(self._sending, default=0.0)
-        wanted = FIXED + SLACK * endpoints * max(self._making, default=FIRST * self.slowness) + sending
-        return min(wanted, SHARE * timeout)
+        # Until one was measured of which little was written anew, the others are taken to be as slow.
+        known = max(self._known, default=max(self._anew, default=0.0))
+        anew = max(self._anew, default=FIRST * self.slowness)
+        making = endpoints * known + self._written_anew(endpoints, cut) * anew
+        return min(FIXED + SLACK * making + sending, SHARE * timeout)

@@ -6,6 +6,7 @@ there is one of each for every probe.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Observation, Observed
@@ -49,6 +50,17 @@ class TargetResult:
     left_out: tuple[LeftOut, ...] = ()
     going_on: frozenset[str] = frozenset()
     """Labels of probes that were cut off for this scrape only: they continue for others."""
+
+
+class Given(NamedTuple):
+    """
+    One result of a sweep: of a probe when it ends, or of a target after its last probe.
+    """
+
+    at: float
+    """Time at which it ended, in seconds since the epoch."""
+    target: Target
+    result: ProbeResult | TargetResult
 
 
 def seen_facts(observation: Observation) -> Facts | None:

@@ -103,6 +103,8 @@ class Scrape:
     """Time at which it was made, in seconds since the epoch."""
     ended: float = 0.0
     """Loop time at which its sweep ended or was due to end; the response is rendered after that."""
+    cut: int = 0
+    """Number of targets that were not probed in time."""
     problems: tuple[ProblemRow, ...] = field(default=(), repr=False)
     issuances: Issuances = field(default=NONE, repr=False)
     """What public logs know; nothing where a part of the targets was probed."""

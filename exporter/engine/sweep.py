@@ -18,7 +18,8 @@ from exporter.engine.caught import caught, failure
 from exporter.engine.due import mixed
 from exporter.engine.memory import Memory
 from exporter.engine.progress import Progress, Sweep
-from exporter.engine.results import ProbeResult, TargetResult, seen_facts
+from exporter.engine.reserve import nothing_reserved
+from exporter.engine.results import Given, ProbeResult, TargetResult, seen_facts
 from exporter.engine.sightings import CERTAIN
 from exporter.engine.slices import in_slices
 from exporter.engine.workers import Workers
@@ -44,17 +45,6 @@ LOCAL_AT_A_TIME = 128
 
 FRESH = 1.0
 """Seconds for which the result of a probe is still current, while a scrape that wanted it goes on."""
-
-
-class Given(NamedTuple):
-    """
-    One result of a sweep: of a probe when it ends, or of a target after its last probe.
-    """
-
-    at: float
-    """Time at which it ended, in seconds since the epoch."""
-    target: Target
-    result: ProbeResult | TargetResult
 
 
 class _Work(NamedTuple):
@@ -132,15 +122,22 @@ class Sweeper:
         self._given.append(Given(self._clock(), target, result))
         self._news.set()
 
-    def sweep(self, targets: Iterable[Target], deadline: float, *, trace_steps: bool = False) -> Sweep:
+    def sweep(
+        self,
+        targets: Iterable[Target],
+        deadline: float,
+        *,
+        reserved: Callable[[int], float] = nothing_reserved,
+        trace_steps: bool = False,
+    ) -> Sweep:
         """
-        Begin a sweep that is over at `deadline` (loop time), or once every target was probed.
+        Begin a sweep that is over once every target was probed, or at `deadline` (loop time) less the seconds
+        that are `reserved` for so many targets that are not done.
 
-        It joins probes that are under way, and takes results of up to FRESH seconds ago. A sweep with
-        `trace_steps` shares no probes.
+        It joins probes under way, and takes results of up to FRESH seconds ago; not so with `trace_steps`.
         """
         loop = self._dependencies.loop
-        self._latest = sweep = Sweep(loop, deadline)
+        self._latest = sweep = Sweep(loop, deadline, reserved)
         self._under_way += 1
         sweep.beginning = loop.create_task(self._begin(sweep, targets, trace_steps=trace_steps))
         return sweep
@@ -161,10 +158,20 @@ class Sweeper:
             sweep.left += progress.ended is None
         sweep.begun = True
         if sweep.left:
-            sweep.timer = self._dependencies.loop.call_at(sweep.deadline, self._end, sweep)
+            self._end_when_due(sweep)
             self._go_on()
         else:
             self._end(sweep)
+
+    def _end_when_due(self, sweep: Sweep) -> None:
+        """
+        End a sweep when it is due: the more targets are done, the later that is.
+        """
+        loop = self._dependencies.loop
+        if sweep.due <= loop.time():
+            self._end(sweep)
+        else:
+            sweep.timer = loop.call_at(sweep.due, self._end_when_due, sweep)
 
     def _shared(self, target: Target, sweep: Sweep) -> Progress | None:
         found = self._current.get(target.name)

@@ -19,7 +19,7 @@ from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
 from exporter.engine.open_files import fitting
-from exporter.engine.reserve import Reserve
+from exporter.engine.reserve import Reserve, nothing_reserved
 from exporter.engine.saving import Saving
 from exporter.engine.scrape import Scrape
 from exporter.engine.state import State
@@ -293,7 +293,13 @@ class Service:
         self._asked_at.append(self._monotonic())
         self._asked_last = self.clock()
         endpoints = max(len(self.discovery.targets), len(self.last.endpoints) if self.last is not None else 0)
-        return await self._look(timeout - self._reserve.seconds(endpoints, timeout))
+        reserved = self._reserve.seconds(endpoints, timeout)
+        each = endpoints / max(1, len(self.discovery.targets))
+
+        def more(left: int) -> float:
+            return self._reserve.seconds(endpoints, timeout, left * each) - reserved
+
+        return await self._look(timeout - reserved, more)
 
     async def recent(self) -> Scrape:
         """
@@ -338,14 +344,14 @@ class Service:
         """
         return self._load_succeeded
 
-    async def _look(self, timeout: float) -> Scrape:
+    async def _look(self, timeout: float, reserved: Callable[[int], float] = nothing_reserved) -> Scrape:
         targets, issued = self.discovery.targets, self.discovery.issuances
         rules = replace(self.discovery.config.coverage, unread=self.discovery.incomplete)
         # A replica knows its share only.
         if self.sharded:
             rules = replace(rules, alert=False)
         scrape = await self._configured.scrape(
-            targets, timeout, lambda target: target.name in self._names, issued, rules
+            targets, timeout, lambda target: target.name in self._names, issued, rules, reserved
         )
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
@@ -392,7 +398,9 @@ class Service:
         Record the loop times at which a response was rendered and sent: the reserve of later ones follows
         them.
         """
-        self._reserve.note(len(scrape.endpoints), made - scrape.ended, sent - made)
+        endpoints = len(scrape.endpoints)
+        cut = scrape.cut * endpoints / max(1, len(scrape.targets))
+        self._reserve.note(endpoints, cut, made - scrape.ended, sent - made)
 
     async def probe_body(self, scrape: Scrape, rest: Callable[[], bytes], *, zipped: bool) -> bytes:
         """

@@ -87,7 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="expiry-benchmarks-") as name, fleet(Path(name)) as nginx:
         for scenario in chosen:
             print(f"measuring {scenario} ...", file=sys.stderr, flush=True)
-            rows += SCENARIOS[scenario](command, nginx, sizes)
+            for row in SCENARIOS[scenario](command, nginx, sizes):
+                # As soon as it is known, so that a later failure does not lose it.
+                print(*_cells(row), sep="  ", file=sys.stderr, flush=True)
+                rows.append(row)
     print(f"{_conditions(load)}\n\n{table(rows)}")
     return 0
 

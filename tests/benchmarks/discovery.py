@@ -115,7 +115,8 @@ def _memory(command: Sequence[str], nginx: Fleet, sizes: Sizes) -> Iterator[Row]
         )
         sited = nginx.directory / f"sites-{count}.conf"
         sited.write_text(f"events {{}}\nhttp {{\n{sites}}}\n", encoding="utf-8")
-        source = {"web_servers": str(sited), "labels": {"team": "web"}}
+        # One more is the file itself.
+        source = {"web_servers": str(sited), "labels": {"team": "web"}, "limit": count + 1}
         with exporter(command, _configuration(nginx.directory, "found", [], [source])) as (ours, port):
             while "expiry_discovery_pending 0.0" not in scrape(port, 30.0).text:
                 time.sleep(0.1)

@@ -310,6 +310,34 @@ def test_what_is_not_done_at_the_deadline_says_where_it_was(fake: Fake) -> None:
     assert results[second].looks[0].duration == 0
 
 
+def test_the_more_is_open_the_sooner_a_sweep_ends(fake: Fake) -> None:
+    """
+    What is cut off must be written anew: nine of ten silent ones leave less time than one of ten.
+    """
+
+    async def run(silent: int) -> float:
+        loop = asyncio.get_running_loop()
+        network, memory = Dependencies(loop), Memory()
+        names = [*(f"silent{number}" for number in range(silent)), *map(str, range(10 - silent))]
+        try:
+            sweeper, deadline = Sweeper(network, memory, 10, lambda: NOW), loop.time() + 2
+            targets = [fake_target(name) for name in names]
+            one = sweeper.sweep(targets, deadline, reserved=lambda left: left * 0.15)
+            await one.over
+            assert (one.left, one.complete) == (silent, False)
+            assert one.finished is not None
+            return deadline - one.finished
+        finally:
+            network.close()
+
+    async def some_hang(target: Target, endpoint: Endpoint) -> Facts:
+        return await hang(target, endpoint) if target.name.startswith("silent") else FACTS
+
+    fake.behaviour = some_hang
+    assert asyncio.run(run(1)) <= 0.15
+    assert 0.5 < asyncio.run(run(9)) <= 1.35
+
+
 def test_a_lookup_that_is_not_done_at_the_deadline_says_so(fake: Fake) -> None:
     """
     The endpoints are then not known.
