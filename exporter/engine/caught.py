@@ -42,7 +42,9 @@ async def caught(
             return None, await work()
         except Exception as error:  # noqa: BLE001 - one that is not expected is logged with its traceback
             if not _lacks_descriptor(error):
-                return failure(error, target), None
+                failed = failure(error, target)
+                let_go(error)
+                return failed, None
         if trace is not None:
             trace.phase = NO_DESCRIPTOR
         await asyncio.sleep(DESCRIPTOR_PAUSE)
@@ -52,6 +54,18 @@ def _lacks_descriptor(error: Exception) -> bool:
     return isinstance(error, NoDescriptorError) or (
         isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
     )
+
+
+def let_go(error: BaseException | None) -> None:
+    """
+    Forget the frames through which an exception went, and those that led to it.
+
+    Some hold the exception itself. Only the garbage collector would free both, and it stops everything for as
+    long as it looks through all that there is.
+    """
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def failure(error: Exception, target: Target) -> Failed:

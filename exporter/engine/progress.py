@@ -51,6 +51,22 @@ class Progress:
     cut: bool = False
     """True when it was cut off because no sweep wanted it any more."""
 
+    def enter(self) -> None:
+        """
+        Note that the task that calls this works for it, until it leaves.
+        """
+        # The caller must not hold its own task: only the garbage collector could free one that is cut off.
+        task = asyncio.current_task()
+        assert task is not None
+        self.workers += (task,)
+
+    def leave(self) -> None:
+        """
+        Note that the task that calls this works for it no more.
+        """
+        task = asyncio.current_task()
+        self.workers = tuple([one for one in self.workers if one is not task])
+
     def result(self, memory: Memory, now: float) -> TargetResult:
         """
         Return the result by `now` (loop time). An unfinished probe fails with `timeout` and names its step.

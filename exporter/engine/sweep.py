@@ -214,11 +214,9 @@ class Sweeper:
                 loop.call_soon(self._go_on)
 
     async def _work(self, turns: Turns[_Work], job: Job[_Work] | None) -> None:
-        worker = asyncio.current_task()
-        assert worker is not None
         while job is not None:
             progress = job.work.progress
-            progress.workers += (worker,)
+            progress.enter()
             try:
                 if progress.ended is None:
                     await self._do(job.work)
@@ -226,7 +224,7 @@ class Sweeper:
                 # As below: an error in one target must not end the others.
                 logger.exception("internal error while probing", extra=fields(target=progress.target.name))
             finally:
-                progress.workers = tuple([one for one in progress.workers if one is not worker])
+                progress.leave()
                 turns.over(job)
                 if progress.cut:
                     # This worker ends with the target. Another one takes its place.

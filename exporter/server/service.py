@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from exporter.config.settings import Config
 from exporter.discovery.runner import Discovery
-from exporter.engine.collector import fit_collector
+from exporter.engine.collector import fit_collector, spare_the_first
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
@@ -353,6 +353,8 @@ class Service:
         scrape = await self._configured.scrape(
             targets, timeout, lambda target: target.name in self._names, issued, rules, reserved
         )
+        if self.last is None:
+            spare_the_first()
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
             self.saving.begin()

@@ -7,7 +7,9 @@ made to do on demand.
 
 import asyncio
 import errno
+import gc
 import logging
+import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -308,6 +310,34 @@ def test_what_is_not_done_at_the_deadline_says_where_it_was(fake: Fake) -> None:
     assert "raise --sweep.concurrency" in details(results[second])[0]
     assert results[first].looks[0].duration >= 0.15
     assert results[second].looks[0].duration == 0
+
+
+def test_what_fails_or_is_cut_off_is_freed_at_once(fake: Fake) -> None:
+    """
+    Without the garbage collector, which stops everything while it looks for what holds itself.
+    """
+    left: list[weakref.ref[object]] = []
+
+    async def fail_or_hang(target: Target, endpoint: Endpoint) -> Facts:
+        # No name for it here: that would hold it, too.
+        left.append(weakref.ref(asyncio.current_task()))
+        if target.name == "silent":
+            await hang(target, endpoint)
+        error = ProbeError(Reason.NOT_TLS, "it held itself here")
+        left.append(weakref.ref(error))
+        raise error from OSError("the cause")
+
+    fake.behaviour = fail_or_hang
+    gc.disable()
+    try:
+        results = sweep("silent", "bad", timeout=0.2)
+        assert [one() for one in left] == [None] * 3
+    finally:
+        gc.enable()
+    assert {name: [*reasons(one).values()] for name, one in results.items()} == {
+        "silent": ["timeout"],
+        "bad": ["not_tls"],
+    }
 
 
 def test_the_more_is_open_the_sooner_a_sweep_ends(fake: Fake) -> None:
