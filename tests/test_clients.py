@@ -4,13 +4,17 @@ Who is connected to our port: slow, silent and many clients, over real sockets.
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import os
 import resource
 import socket
+import ssl
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from aiohttp import web
@@ -18,6 +22,8 @@ from aiohttp import web
 from exporter.server import answers
 from exporter.server.answers import COMPRESSION, PIECE, Compression, answer, takes_gzip
 from exporter.server.clients import Client, Clients, Patience, network_of
+from tests.probes.tls.wire.probing import tls_server
+from tests.support.certificates import DAY, NOW, authority
 
 HEAD = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n"
 SHORT = Patience(request=0.3, idle=0.3, read=0.3)
@@ -56,7 +62,9 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(
-    clients: Clients, handler: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+    clients: Clients,
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     """
     A server for these clients, which answers `ok`, or what the handler does.
@@ -72,7 +80,7 @@ async def serving(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, lingering_time=0.2)
     await runner.setup()
     assert runner.server is not None
-    listener = await clients.listen(runner.server, ("127.0.0.1", 0))
+    listener = await clients.listen(runner.server, ("127.0.0.1", 0), lambda: tls)
     watching = asyncio.get_running_loop().create_task(clients.watch())
     server = Server(listener.sockets[0].getsockname()[1])
     try:
@@ -122,6 +130,38 @@ async def test_a_client_that_stops_sending_is_let_go(sent: bytes) -> None:
     async with serving(clients := Clients(10, SHORT)) as server:
         assert await gone(await server.connect(sent))
         await until(lambda: len(clients) == 0)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_client_that_left_is_freed_at_once(encrypted: bool) -> None:
+    """
+    Without the garbage collector, which would have much to look through after a flood of them.
+    """
+    tls, left = None, list[weakref.ref[asyncio.Transport]]()
+    if encrypted:
+        leaf = authority().issue("localhost", ["localhost"], not_before=NOW - DAY, not_after=NOW + DAY)
+        tls = tls_server([leaf])
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        for one in clients:
+            assert one._first is not None
+            left.append(weakref.ref(one._first))
+        return web.Response(text="ok")
+
+    def ask(port: int) -> None:
+        url = f"http{'s' if encrypted else ''}://127.0.0.1:{port}/"
+        with urlopen(url, context=ssl._create_unverified_context() if encrypted else None) as answer:
+            answer.read()
+
+    async with serving(clients := Clients(10, LONG), handler, tls) as server:
+        gc.disable()
+        try:
+            for _ in range(3):
+                await asyncio.to_thread(ask, server.port)
+            await until(lambda: len(clients) == 0)
+            await until(lambda: len(left) == 3 and not any(one() for one in left))
+        finally:
+            gc.enable()
 
 
 async def test_a_request_waits_since_its_first_byte() -> None:

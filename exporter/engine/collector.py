@@ -12,8 +12,8 @@ EACH = 100
 """
 Objects for each target: some seventy last until the next sweep replaces a part of them.
 
-No probe leaves any that only the collector could free, whether it succeeds, fails or is cut off. The port
-leaves a few for each connection.
+Neither a probe, whether it succeeds, fails or is cut off, nor a connection of the port leaves any that only
+the collector could free.
 """
 
 

@@ -58,6 +58,8 @@ class Client(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._first: asyncio.Transport | None = None
+        """The first transport: below TLS, where it is spoken."""
         self._early: list[bytes] | None = []
         """What comes before the server's protocol knows of the client, with the end of a TLS handshake; then
         None."""
@@ -92,6 +94,7 @@ class Client(asyncio.Protocol):
         if self._transport is not None:
             self._clients.remove(self._transport)
         self._transport = transport
+        self._first = self._first or transport
         self.address = network_of(transport.get_extra_info("peername"))
         self._clients.add(transport, self)
 
@@ -134,6 +137,10 @@ class Client(asyncio.Protocol):
             self._clients.remove(self._transport)
         if self._early is None:
             self._server.connection_lost(exc)
+        if self._first is not None:
+            # By this a transport of asyncio holds itself. Only the garbage collector would free it, which
+            # stops everything for as long as it looks through all that there is.
+            vars(self._first).pop("_read_ready_cb", None)
 
     def begin(self) -> None:
         """
