@@ -2,10 +2,10 @@
 TLS contexts of the HTTP library, made from bytes: OpenSSL opens no file of the configuration.
 """
 
-import contextlib
 import os
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
@@ -20,10 +20,10 @@ def tls_context(
 
     Raises OSError for CAs that can't be read, and ProbeError for a certificate that can't be used.
     """
-    with _in_memory(authorities) as path:
+    with in_memory(authorities) if authorities is not None else nullcontext() as path:
         context = ssl.create_default_context(cafile=path)
-    with _in_memory(certificate) as path:
-        if path is not None:
+    if certificate is not None:
+        with in_memory(certificate) as path:
             try:
                 # With no pass phrase given, OpenSSL would ask for one on the terminal.
                 context.load_cert_chain(path, password=password or "")
@@ -36,14 +36,11 @@ def tls_context(
     return context
 
 
-@contextlib.contextmanager
-def _in_memory(content: bytes | None) -> Iterator[str | None]:
+@contextmanager
+def in_memory(content: bytes) -> Iterator[str]:
     """
-    Yield the path of an anonymous file in memory with this content; None for None.
+    Yield the path of an anonymous file in memory with this content: Python's TLS loads from files only.
     """
-    if content is None:
-        yield None
-        return
     descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
     try:
         with open(descriptor, "wb", closefd=False) as file:

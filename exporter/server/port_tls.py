@@ -6,16 +6,16 @@ not verified, more than one curve) pyOpenSSL does, in the place of Python's and 
 """
 
 import contextlib
-import os
 import ssl
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from exporter.config.web_tls import ANY, UNVERIFIED, VERIFIED, TlsChoice, TlsError
+from exporter.net.tls_contexts import in_memory
 from exporter.probes.tls.openssl import prefer_curves
 
 T = TypeVar("T")
@@ -62,20 +62,6 @@ def context(choice: TlsChoice, names: Mapping[str, str]) -> ssl.SSLContext:
     if choice.client_auth in UNVERIFIED or len(choice.curves) > 1:
         return _Wider.of(choice)
     return made
-
-
-@contextlib.contextmanager
-def in_memory(content: bytes) -> Iterator[str]:
-    """
-    Yield the path of an anonymous file in memory with this content: Python's TLS loads from files only.
-    """
-    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 def _why(error: OSError | ValueError) -> str:
