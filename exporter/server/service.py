@@ -353,7 +353,7 @@ class Service:
         scrape = await self._configured.scrape(
             targets, timeout, lambda target: target.name in self._names, issued, rules, reserved
         )
-        if self.last is None:
+        if self.last is None and not self.loads:
             spare_the_first()
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:

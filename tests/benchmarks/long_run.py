@@ -383,6 +383,8 @@ def replayed(directory: Path, targets: int, scrapes: int, every: int) -> list[tu
             text = service.text(await service.scrape(60.0))
             _check(text, fleet)
             if number % every == 0:
+                # What is frozen would not be counted.
+                gc.unfreeze()
                 gc.collect()
                 found.append((len(gc.get_objects()), text.count("\n")))
         await service.close()
