@@ -5,6 +5,7 @@ Bodies: made once for all who ask at the same time, whole and compressed.
 import asyncio
 import gzip
 import threading
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -61,3 +62,16 @@ def test_parts_are_joined(parts: tuple[bytes, ...]) -> None:
     zipped = join(iter(parts), zipped=True)
     assert gzip.decompress(zipped) == b"".join(parts)
     assert zipped.count(b"\x1f\x8b") == 1
+
+
+def test_the_whole_is_held_once() -> None:
+    """
+    While parts are joined there is one part beside what is joined by then.
+    """
+    tracemalloc.start()
+    try:
+        body = join((bytes(10_000) for _ in range(1000)), zipped=False)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.3 * len(body)

@@ -168,16 +168,17 @@ class Theirs:
 
     def add_to(self, lines: dict[Family, list[str]], held: EndpointMemory, at: float) -> None:
         """
-        Append the lines to those of each family; `at` is the time of the scrape in seconds since the epoch.
+        Append the lines, in pieces, to those of each family; `at` is the time of the scrape in seconds since
+        the epoch.
         """
         for family, labels, tail in self._fixed:
-            lines[family].append(f"{family.name}{labels}{tail}")
+            lines[family] += (family.name, labels, tail)
         for family, labels, value in self._by_clock:
-            lines[family].append(f"{family.name}{labels} {float(_BY_CLOCK[family](value, at))!r}\n")
+            lines[family] += (family.name, labels, f" {float(_BY_CLOCK[family](value, at))!r}\n")
         failed = isinstance(held.observation, Failed)
         for family, labels in self._by_probe:
             said = _of_probe(family, held.duration, failed=failed, trusted=self._trusted)
-            lines[family].append(f"{family.name}{labels} {said}\n")
+            lines[family] += (family.name, labels, f" {said}\n")
 
 
 def _of_probe(family: Family, duration: float, *, failed: bool, trusted: bool) -> str:

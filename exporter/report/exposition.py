@@ -7,6 +7,7 @@ left to prometheus-client (see `web`). All families here are gauges, whose lines
 are the same in the text format and in OpenMetrics.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import is_
@@ -67,7 +68,11 @@ Samples = dict[Family, list[tuple[tuple[tuple[str, str], ...], float]]]
 
 
 Lines = dict[Family, list[str]]
-"""Sample lines by family."""
+"""
+Sample lines by family, most of them in pieces that stand one after the other.
+
+Until a family is joined there is a line of each series: whole ones would take more room than the text itself.
+"""
 
 
 def line(family: Family, labels: Iterable[tuple[str, str]], value: float) -> str:
@@ -339,7 +344,8 @@ class _Block:
             self._add(TLS, self._endpoint, 1, agreed)
 
     def _add(self, family: Family, labels: str, value: float, more: str = "") -> None:
-        self._fixed += (family, labels, f"{more}}} {float(value)!r}\n")
+        # Most are those of other endpoints too, that of the intermediate's long line for one: kept once.
+        self._fixed += (family, labels, sys.intern(f"{more}}} {float(value)!r}\n"))
 
     def _add_item(self, judged: JudgedItem) -> None:
         item = judged.item
@@ -385,11 +391,11 @@ class _Block:
 
     def add_to(self, lines: Lines, held: EndpointMemory, at: float) -> None:
         """
-        Append the endpoint's lines to those of each family.
+        Append the endpoint's lines, in pieces, to those of each family.
         """
         parts = iter(self._fixed)
         for family, labels, tail in zip(parts, parts, parts, strict=True):
-            lines[family].append(f"{family.name}{labels}{tail}")
+            lines[family] += (family.name, labels, tail)
         if self._newer:
             lines[NEWEST] += self._newer
         if self._theirs is not None:
@@ -397,18 +403,18 @@ class _Block:
         endpoint = self._endpoint
         self._add_past(lines, held)
         if held.seen_at is not None:
-            lines[LAST_SEEN].append(f"{LAST_SEEN.name}{endpoint}}} {held.seen_at:.3f}\n")
-        lines[DURATION].append(f"{DURATION.name}{endpoint}}} {held.duration:.6f}\n")
+            lines[LAST_SEEN] += (LAST_SEEN.name, endpoint, f"}} {held.seen_at:.3f}\n")
+        lines[DURATION] += (DURATION.name, endpoint, f"}} {held.duration:.6f}\n")
         if isinstance(held.observation, Failed):
-            lines[SUCCESS].append(f"{SUCCESS.name}{endpoint}}} 0.0\n")
-            lines[FAILURE].append(f'{FAILURE.name}{endpoint},reason="{held.observation.reason}"}} 1.0\n')
+            lines[SUCCESS] += (SUCCESS.name, endpoint, "} 0.0\n")
+            lines[FAILURE] += (FAILURE.name, endpoint, f',reason="{held.observation.reason}"}} 1.0\n')
         else:
-            lines[SUCCESS].append(f"{SUCCESS.name}{endpoint}}} 1.0\n")
+            lines[SUCCESS] += (SUCCESS.name, endpoint, "} 1.0\n")
 
     def _add_past(self, lines: Lines, held: EndpointMemory) -> None:
         past = held.past
         if past.trusted_at is not None and past.trusted_at != held.seen_at:
-            lines[LAST_VERIFIED].append(f"{LAST_VERIFIED.name}{self._endpoint}}} {past.trusted_at:.3f}\n")
+            lines[LAST_VERIFIED] += (LAST_VERIFIED.name, self._endpoint, f"}} {past.trusted_at:.3f}\n")
         if not past.previous or held.facts is None:
             return
         for item in held.facts.items:

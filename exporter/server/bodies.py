@@ -3,6 +3,7 @@ Bodies of responses, made once for all who request the same, and kept for a whil
 """
 
 import asyncio
+import io
 import time
 import zlib
 from collections import OrderedDict
@@ -140,7 +141,10 @@ def join(parts: Iterable[bytes], *, zipped: bool) -> bytes:
     Join the parts, in gzip if `zipped`, compressed one by one: the whole is never held twice.
     """
     if not zipped:
-        return b"".join(parts)
+        # Not `b"".join`, which holds all parts until the whole is made.
+        body = io.BytesIO()
+        body.writelines(parts)
+        return body.getvalue()
     # The lowest level: the text is so repetitive that more effort gains little.
     compressor = zlib.compressobj(1, zlib.DEFLATED, GZIP)
     done = [compressor.compress(part) for part in parts]

@@ -8,6 +8,7 @@ Each state has a golden file in `tests/golden`, whole, as it is exported. After 
 import itertools
 import re
 import subprocess
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.engine.results import ProbeResult
-from exporter.engine.scrape import TargetRow
+from exporter.engine.scrape import Scrape, TargetRow
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Facts, Failed, Item, Observed
 from exporter.model.reasons import Fault, Kind, Reason
@@ -567,3 +568,27 @@ def test_a_target_without_any_endpoint_was_never_seen() -> None:
     """
     row = TargetRow(target(name="new"), "wire", 0)
     assert values(Exposition().text([row], [], {}), UNSEEN.name, "target") == {("new",): 1}
+
+
+def test_lines_take_less_room_than_their_text() -> None:
+    """
+    Those of all families are there before the first is written; what endpoints have in common is kept once.
+    """
+    of = target()
+    scene = Scene().see(
+        of, *(seen(facts(certificate(), intermediate()), f"192.0.2.{n}:443") for n in range(200))
+    )
+    rows = tuple(scene.rows())
+    scrape = Scrape((TargetRow(of, "wire", 0),), rows, (), 1.0, 10.0, complete=True, at=NOW)
+    exposition = Exposition()
+    tracemalloc.start()
+    try:
+        size = sum(map(len, exposition.parts(scrape, {})))
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        assert sum(map(len, exposition.parts(scrape, {}))) == size
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 0.8 * size
+    assert peak - kept < size
