@@ -136,6 +136,9 @@ class Sweep:
         """
         self._reserved = reserved
         self.progress: list[Progress] = []
+        """Of each target; empty once the results were taken."""
+        self.size = 0
+        """Number of targets."""
         self.left = 0
         """Number of targets that are not done."""
         self.started = loop.time()
@@ -160,16 +163,18 @@ class Sweep:
 
     def results(self, memory: Memory, now: float) -> Iterator[TargetResult]:
         """
-        Yield the result of every target by `now` (loop time).
+        Yield the result of every target by `now` (loop time), once: the progress goes, since nobody needs it
+        until the next sweep.
         """
-        return (one.result(memory, now) for one in self.progress)
+        taken, self.progress = self.progress, []
+        return (one.result(memory, now) for one in taken)
 
     @property
     def done(self) -> int:
         """
         Number of targets whose endpoints were all probed.
         """
-        return len(self.progress) - self.left
+        return self.size - self.left
 
     @property
     def complete(self) -> bool:

@@ -154,6 +154,7 @@ class Sweeper:
                     self._current[target.name] = progress
                 self._wait(progress)
             sweep.progress.append(progress)
+            sweep.size += 1
             progress.wanted_by.append(sweep)
             sweep.left += progress.ended is None
         sweep.begun = True
