@@ -183,7 +183,7 @@ def look(presented: tuple[bytes, ...], memory: Memory) -> None:
     ocsp.must_staple(leaf)
     revocation.pointers(leaf)
     revocation.issued(leaf, presented[-1])
-    trust._openssl(leaf)
+    trust._latest(leaf)
     memory.update(TargetResult(target(), (ProbeResult("a", Observed(facts), 0.1),), located=True), NOW)
 
 
@@ -240,3 +240,15 @@ def test_an_ordinary_fleet_fits_the_budget(ca: Minted, monkeypatch: pytest.Monke
     for der in ders:
         look((bytes(bytearray(der)), bytes(bytearray(ca.der))), memory)
     assert parsed == []
+
+
+def test_what_openssl_parsed_of_a_leaf_is_not_kept(ca: Minted) -> None:
+    """
+    Each target has its own, which is judged once; that of the CA stays, for all that it issued.
+    """
+    authority = certificate(ca.der)
+    store = trust.TrustStore([authority])
+    before = caches.BUDGET.held["parsed"][0]
+    for der in leaves(ca, 20, 4):
+        assert trust.judge((certificate(der), authority), "x", store, NOW).path
+    assert caches.BUDGET.held["parsed"][0] == before

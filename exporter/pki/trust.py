@@ -20,6 +20,7 @@ Where clients differ, the strictest counts, unless ordinary certificates would b
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 
 from OpenSSL import crypto
@@ -323,7 +324,7 @@ def _verify(
     Return the path that OpenSSL finds from leaf to anchor, whatever the dates; or the reason why there is
     none.
     """
-    loaded = _openssl(leaf.der)
+    loaded = _latest(leaf.der)
     if loaded is None:
         return _Refusal(0, 0, "it can't be read", leaf)
     others = [(it, known) for it in presented if (known := _openssl(it.der)) is not None]
@@ -368,6 +369,18 @@ def _openssl(der: bytes) -> crypto.X509 | None:
     """
     Return the certificate as parsed by OpenSSL, cached; None when it can't parse it.
     """
+    return _parsed(der)
+
+
+@lru_cache(maxsize=16)
+def _latest(der: bytes) -> crypto.X509 | None:
+    """
+    Return the same for a leaf. It is judged once, unlike CAs: of each target one would take 5 kB for nothing.
+    """
+    return _parsed(der)
+
+
+def _parsed(der: bytes) -> crypto.X509 | None:
     try:
         return crypto.load_certificate(crypto.FILETYPE_ASN1, der)
     except crypto.Error:
