@@ -38,10 +38,29 @@ class Kin:
 
     about: About
     """Equal for a leaf and its renewal."""
-    links: tuple[_Link, ...]
-    """Of these, a leaf and its renewal share one at least."""
+    leaf: Certificate
+    target: str
+    item: str
     served: bool
     """True when clients are shown it; False for one in a file or the like."""
+
+    @property
+    def links(self) -> tuple[_Link, ...]:
+        """
+        Values of which a leaf and its renewal share one at least.
+        """
+        # Made when asked for: hardly any are, and there is one of these for each leaf.
+        leaf = self.leaf
+        shared: list[_Link] = []
+        if leaf.dns_names or leaf.ip_addresses:
+            shared.append(("key", leaf.public_key_sha256))
+            if not leaf.self_issued:
+                # Whoever signed itself is nobody's customer: its issuer is but the name again.
+                shared.append(("issuer", leaf.issuer_organization))
+        if self.served:
+            # The addresses of a target are one service, whoever issues for it.
+            shared.append(("item", f"{self.target} {self.item}"))
+        return tuple(shared)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,21 +84,13 @@ def kin_of(leaf: Certificate, target: str, item: str, *, served: bool) -> Kin | 
     The type of key counts, since a server may have an RSA and an ECDSA certificate for the same names, and
     neither renews the other.
     """
-    place = ("item", f"{target} {item}")
     # Sorted, not a set: a set takes four times the room, and there is one for each leaf.
     names = tuple(sorted({*leaf.dns_names, *leaf.ip_addresses}))
     if names:
         within = target if _is_of_each_host(leaf) else ""
-        shared = [("key", leaf.public_key_sha256)]
-        if not leaf.self_issued:
-            # Whoever signed itself is nobody's customer: its issuer is but the name again.
-            shared.append(("issuer", leaf.issuer_organization))
-        if served:
-            # The addresses of a target are one service, whoever issues for it.
-            shared.append(place)
-        return Kin((leaf.key_algorithm, _use(leaf), names, within), tuple(shared), served)
+        return Kin((leaf.key_algorithm, _use(leaf), names, within), leaf, target, item, served)
     if served:
-        return Kin((leaf.key_algorithm, _use(leaf), (leaf.subject,), target), (place,), served)
+        return Kin((leaf.key_algorithm, _use(leaf), (leaf.subject,), target), leaf, target, item, served)
     return None
 
 
