@@ -97,7 +97,7 @@ class EndpointMemory:
     """Number of probes that saw something."""
     shown: Sightings = field(default_factory=Sightings)
     """When those saw these facts."""
-    others: list[Shown] = field(default_factory=list)
+    others: Sequence[Shown] = ()
     """What other servers behind the same address showed in turn with these facts; empty for most."""
     listed: Sightings = field(default_factory=Sightings)
     """When the target's name had this address."""

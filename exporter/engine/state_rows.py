@@ -280,7 +280,8 @@ def decode_turns(held: EndpointMemory, stored: object, certificates: Mapping[str
     held.shown = _sightings(read["shown"])
     for one in as_list(read["others"]):
         facts, seen_at, sightings = as_list(one)
-        held.others.append(Shown(decode(facts, certificates), as_moment(seen_at), _sightings(sightings)))
+        shown = Shown(decode(facts, certificates), as_moment(seen_at), _sightings(sightings))
+        held.others = (*held.others, shown)
 
 
 def _sightings(stored: object) -> Sightings:

@@ -4,7 +4,9 @@ History: the predecessors of an endpoint's items, and the times of changes.
 Pure: the clock is an argument.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from exporter.judgement.habit import Habits
 from exporter.model.observation import Facts, Failed, Item, Observation
@@ -71,24 +73,34 @@ class Former:
     """True when it was in service for long, clients accepted it, and its identity was in no doubt."""
 
 
+_NOTHING: Mapping[str, Any] = {}
+
+
+def _nothing() -> Mapping[str, Any]:
+    # The same each time: nearly all that a fleet has is healthy and unchanged, and seven empty ones of each
+    # take as much room as all else that is known of it.
+    return _NOTHING
+
+
 @dataclass(slots=True)
 class Past:
     """
     The predecessors of an endpoint's items, and the times of changes, in seconds since the epoch.
 
-    Only a leaf that clients accepted counts as one that was in service before.
+    Only a leaf that clients accepted counts as one that was in service before. A mapping is never changed,
+    but replaced.
     """
 
-    previous: dict[str, Item] = field(default_factory=dict)
+    previous: Mapping[str, Item] = field(default_factory=_nothing)
     """By item name, what was in service before the last change. No entry before the first change."""
-    identity_changed_at: dict[str, float] = field(default_factory=dict)
+    identity_changed_at: Mapping[str, float] = field(default_factory=_nothing)
     """
     By name of a leaf, when its issuer and key changed together outside any renewal window. No entry when the
     identity of before is back.
     """
-    changed_at: dict[str, float] = field(default_factory=dict)
+    changed_at: Mapping[str, float] = field(default_factory=_nothing)
     """By item name, when it last changed."""
-    rolled_back_at: dict[str, float] = field(default_factory=dict)
+    rolled_back_at: Mapping[str, float] = field(default_factory=_nothing)
     """
     By name of a leaf, when one came back that the one before it had replaced. No entry while the newest is
     served.
@@ -97,15 +109,15 @@ class Past:
     """Time at which a normal client would last have accepted the endpoint; None when never."""
     first_at: float | None = None
     """Time at which something was first seen there; None when not known."""
-    served: dict[str, float] = field(default_factory=dict)
+    served: Mapping[str, float] = field(default_factory=_nothing)
     """By name of a leaf, the seconds for which the one in `previous` was in service."""
-    formers: dict[str, tuple[Former, ...]] = field(default_factory=dict)
+    formers: Mapping[str, tuple[Former, ...]] = field(default_factory=_nothing)
     """By name of a leaf, those that were there before, REMEMBERED at most."""
     nameless: tuple[float, float] | None = None
     """Since when, and when last, DNS said that the endpoint's name does not exist; None while it may."""
     failing_since: float | None = None
     """Time of the first probe that saw nothing since the endpoint was last seen; None while it is seen."""
-    habits: Habits = field(default_factory=dict)
+    habits: Habits = field(default_factory=_nothing)
     """By item name, its renewals. No entry before the first."""
 
     def note_name(self, observation: Observation, now: float) -> None:
@@ -148,12 +160,12 @@ class Past:
                 continue
             if old.kind is Kind.LEAF:
                 self._leave(old, new, now, accepted=accepted)
-                self.changed_at[old.name] = now
+                self.changed_at = {**self.changed_at, old.name: now}
                 self._compare(old, new, now, accepted=accepted, rotates=rotates)
             else:
                 # Of other items than leaves only the dates are used; a certificate may be large.
-                self.previous[old.name] = replace(old, certificate=None)
-                self.changed_at[old.name] = now
+                self.previous = {**self.previous, old.name: replace(old, certificate=None)}
+                self.changed_at = {**self.changed_at, old.name: now}
 
     def _leave(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
         """
@@ -166,8 +178,8 @@ class Past:
         # What was there from the first look on may be there since it was issued.
         served = now - (old.not_before if began is None else began)
         if accepted and not is_in_doubt and name not in self.rolled_back_at:
-            self.previous[name] = old
-            self.served[name] = served
+            self.previous = {**self.previous, name: old}
+            self.served = {**self.served, name: served}
         if (identity := identity_of(old)) is not None:
             assert old.certificate is not None
             fingerprint = old.certificate.fingerprint_sha256
@@ -178,7 +190,7 @@ class Past:
             trusted = known.trusted or (accepted and not is_in_doubt and served >= in_service(old))
             turned = known.turned or self._former(new) is not None
             known = replace(known, turned=turned, trusted=trusted, issued_at=old.not_before)
-            self.formers[name] = (*others, known)[-REMEMBERED:]
+            self.formers = {**self.formers, name: (*others, known)[-REMEMBERED:]}
 
     def _former(self, item: Item) -> Former | None:
         fingerprint = item.certificate.fingerprint_sha256 if item.certificate is not None else ""
@@ -191,14 +203,13 @@ class Past:
         name, before = new.name, self.previous.get(new.name)
         known, newer = self._former(new), None if before is None else self._former(before)
         if known is not None:
-            self.formers[name] = tuple(
-                replace(one, returned=True) if one is known else one for one in self.formers[name]
-            )
+            returned = (replace(one, returned=True) if one is known else one for one in self.formers[name])
+            self.formers = {**self.formers, name: tuple(returned)}
         if before is None or rotates:
             return
         if new.certificate == before.certificate and new.not_after == before.not_after:
             # It is back, as if it had never been away.
-            self.changed_at[name] = now - self.served[name]
+            self.changed_at = {**self.changed_at, name: now - self.served[name]}
         went_back = (
             is_older(new, before)
             and self.served.get(name, 0.0) >= in_service(before)
@@ -207,13 +218,12 @@ class Past:
             and was_replaced(new, known, before, newer)
         )
         if went_back:
-            self.rolled_back_at.setdefault(name, now)
+            self.rolled_back_at = {name: now, **self.rolled_back_at}
             # It did replace the older one, which is no turn.
-            self.formers[name] = tuple(
-                replace(one, turned=False) if one is newer else one for one in self.formers[name]
-            )
+            no_turn = (replace(one, turned=False) if one is newer else one for one in self.formers[name])
+            self.formers = {**self.formers, name: tuple(no_turn)}
         else:
-            self.rolled_back_at.pop(name, None)
+            self.rolled_back_at = _without(name, self.rolled_back_at)
         self._compare_identity(old, new, now, accepted=accepted)
 
     def _took_turns(self, name: str, known: Former) -> bool:
@@ -229,14 +239,14 @@ class Past:
     def _compare_identity(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
         name, before, identity = new.name, self.previous[new.name], identity_of(new)
         if not changed_identity(before, new, now):
-            self.identity_changed_at.pop(name, None)
+            self.identity_changed_at = _without(name, self.identity_changed_at)
         elif identity == identity_of(old) or not accepted:
             # Another one of the same, or a fault that was put right: nothing new is to be told.
             return
         elif self._is_known(name, identity) or self._was_brief(name, before, identity):
-            self.identity_changed_at.pop(name, None)
+            self.identity_changed_at = _without(name, self.identity_changed_at)
         else:
-            self.identity_changed_at[name] = now
+            self.identity_changed_at = {**self.identity_changed_at, name: now}
 
     def _is_known(self, name: str, identity: tuple[str, str] | None) -> bool:
         """
@@ -255,6 +265,10 @@ class Past:
         """
         issuers = {one.issuer for one in self.formers.get(name, ())}
         return identity is not None and identity[0] in issuers and self.served[name] < in_service(before)
+
+
+def _without(name: str, times: Mapping[str, float]) -> Mapping[str, float]:
+    return {one: at for one, at in times.items() if one != name} if name in times else times
 
 
 def in_service(item: Item) -> float:

@@ -2,6 +2,7 @@
 Memory: what is held while an endpoint cannot be seen, and what is forgotten.
 """
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -537,3 +538,19 @@ def test_addresses_that_rotate_are_not_compared_also_after_a_restart() -> None:
     past = memory.known(site).endpoints[label].past
     assert (past.rolled_back_at, past.identity_changed_at) == ({}, {})
     assert past.changed_at == {"leaf": NOW + 60}
+
+
+def test_what_is_healthy_takes_little_room() -> None:
+    """
+    Of what never changed there is nothing to remember but when it was seen.
+    """
+    memory, same = Memory(), Observed(facts(certificate()))
+    looks = tuple(ProbeResult(f"192.0.2.1:{port}", same, 0.1, turn=1.0) for port in range(1000))
+    result = TargetResult(target(), looks, located=True)
+    tracemalloc.start()
+    try:
+        memory.update(result, NOW)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size / len(looks) < 700
