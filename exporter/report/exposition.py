@@ -189,8 +189,8 @@ class Exposition:
         self.exporters = exporters
         self._families = (*FAMILIES, *families(exporters))
         self._blocks: dict[tuple[str, str], _Block] = {}
-        self._targets: dict[str, tuple[Target, str]] = {}
-        """By name, the targets of the last text, with their lines."""
+        self._targets: dict[str, tuple[Target, bool, str]] = {}
+        """By name, the targets of the last text, whether they were unsettled, and their lines."""
         self._judged: list[Verdict | None] = []
         """The verdicts of the last text, by which newest ends were found; empty where logs know more."""
 
@@ -273,21 +273,18 @@ class Exposition:
 
     def _target_lines(self, targets: Sequence[TargetRow], few: Collection[str]) -> list[str]:
         """
-        Return the lines of `expiry_target_info`, which are the same while the targets are, but for the `few`
-        that are unsettled.
+        Return the lines of `expiry_target_info`, each of which is the same while the target is, and while it
+        is among the `few` that are unsettled or is not.
         """
         before, self._targets = self._targets, {}
         for row in targets:
-            name, known = row.target.name, before.get(row.target.name)
-            if known is None or known[0] is not row.target:
-                known = row.target, target_line(row.target, row.prober)
+            name, is_unsettled = row.target.name, row.target.name in few
+            known = before.get(name)
+            if known is None or known[0] is not row.target or known[1] is not is_unsettled:
+                text = target_line(row.target, row.prober, is_unsettled=is_unsettled)
+                known = row.target, is_unsettled, text
             self._targets[name] = known
-        if not few:
-            return [text for _, text in self._targets.values()]
-        return [
-            target_line(row.target, row.prober, is_unsettled=True) if row.target.name in few else text
-            for row, (_, text) in zip(targets, self._targets.values(), strict=True)
-        ]
+        return [text for _, _, text in self._targets.values()]
 
     def prepare(self, row: EndpointRow) -> None:
         """

@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import Scrape, TargetRow
+from exporter.engine.sightings import SETTLED
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Facts, Failed, Item, Observed
 from exporter.model.reasons import Fault, Kind, Reason
@@ -592,3 +593,16 @@ def test_lines_take_less_room_than_their_text() -> None:
         tracemalloc.stop()
     assert kept < 0.8 * size
     assert peak - kept < size
+
+
+def test_a_target_is_unsettled_until_it_was_seen_often() -> None:
+    """
+    Its line, which is kept from one text to the next, says so as long as it is true.
+    """
+    of, scene, exposition = target(), Scene(), Exposition()
+    said = []
+    for number in range(SETTLED + 1):
+        scene.see(of, seen(facts(certificate())), at=NOW + number)
+        text = exposition.text([TargetRow(of, "wire", 0)], scene.rows(), {})
+        said.append('unsettled="yes"' in text)
+    assert said == [True] * (SETTLED - 1) + [False] * 2
