@@ -251,4 +251,19 @@ def test_what_openssl_parsed_of_a_leaf_is_not_kept(ca: Minted) -> None:
     before = caches.BUDGET.held["parsed"][0]
     for der in leaves(ca, 20, 4):
         assert trust.judge((certificate(der), authority), "x", store, NOW).path
-    assert caches.BUDGET.held["parsed"][0] == before
+    # Names of issuers and uses of keys are there once for all.
+    assert caches.BUDGET.held["parsed"][0] - before < 10
+
+
+def test_the_bytes_of_an_intermediate_are_kept_once(ca: Minted) -> None:
+    """
+    Each server sends them, and without care they would be kept with each leaf.
+    """
+    ders = leaves(ca, 20, 5)
+    kept = [
+        handshake.seen_from((der, bytes(bytearray(ca.der))), "TLSv1.3", "x", "y", False, None) for der in ders
+    ]
+    [one] = {id(seen.chain.certificates[1].der) for seen in kept}
+    keys = [key for key in handshake._chains.table if isinstance(key, tuple)]
+    presented = [shown for shown, *_ in keys if shown[0] in ders]
+    assert [id(shown[1]) for shown in presented] == [one] * len(ders)

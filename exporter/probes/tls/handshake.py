@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from OpenSSL import SSL
 
-from exporter.model.caches import remembered
+from exporter.model.caches import Cache, size
 from exporter.model.errors import ProbeError
 from exporter.model.observation import Certificate, Chain, Tls
 from exporter.model.reasons import Reason
@@ -337,7 +337,9 @@ def certificates_in(body: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-@remembered("chains")
+_chains: Cache[Seen] = Cache("chains")
+
+
 def seen_from(
     presented: tuple[bytes, ...],
     protocol: str,
@@ -350,17 +352,27 @@ def seen_from(
     Return the parsed handshake data: the same object for the same arguments, so that an unchanged server
     costs no parsing. A certificate that can't be read hides no other.
     """
+    rest = (protocol, cipher, server_name, client_certificate_requested, staple)
+    if (known := _chains.get((presented, *rest))) is not None:
+        return known
     certificates: list[Certificate] = []
     unread: list[tuple[int, str]] = []
+    same: list[bytes] = []
     for place, der in enumerate(presented):
         try:
             certificates.append(certificate(der))
+            # The bytes of an intermediate are kept once, not with each leaf that it issued.
+            same.append(certificates[-1].der)
         except CertificateError as error:
             unread.append((place, str(error)))
-    return Seen(
+            same.append(der)
+    seen = Seen(
         Chain(tuple(certificates), staple=staple, unread=tuple(unread)),
         Tls(protocol, cipher, server_name, client_certificate_requested, staple),
     )
+    key = (tuple(same), *rest)
+    _chains.put(key, seen, size(key, seen))
+    return seen
 
 
 def unparsed(
