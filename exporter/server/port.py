@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 import logging
 import os
 import secrets
@@ -26,7 +25,10 @@ from aiohttp import web
 from exporter.config.web_config import WebConfig
 from exporter.logs import fields
 from exporter.model.destinations import is_this_host
+from exporter.model.hosts import parse_ip
+from exporter.model.observation import Certificate
 from exporter.net.pools import Pool, PoolFullError
+from exporter.pki.certificates import parse_pem
 from exporter.server.own_certificate import alternative_names, load_at
 from exporter.yaml_lines import ConfigError
 
@@ -318,34 +320,44 @@ class Port:
         """
         Return why this request may not change anything, in words; empty when it may.
 
-        A browser says which page a request comes from. A page elsewhere must not send any (CSRF), not even
-        one whose name leads to this port (DNS rebinding).
+        A page whose name its owner makes lead to this port (DNS rebinding) must not do it, so the name that
+        is asked for has to be ours; and neither must a page elsewhere (CSRF): a browser says where it is.
         """
         if not self.lifecycle:
             return "Lifecycle API is not enabled: start the exporter with --web.enable-lifecycle"
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
-        if origin is None and site is None:
-            return ""
-        host = urlsplit(f"//{request.host}").hostname or ""
-        if not self._is_ours(host):
-            return f"a page may not do this under the name {host}: set --web.external-url if it is right"
+        name = request.headers.get("Host")
+        # Only a client of HTTP/1.0 names no host, and that is no browser.
+        if (name is not None or origin is not None) and not self._is_ours(host := _host_of(name or "")):
+            return f"nothing is changed under the name {host!r}: set --web.external-url if it is right"
         if site not in {None, "none", "same-origin"} or (
-            origin is not None and urlsplit(origin).netloc != request.host
+            origin is not None and origin.partition("://")[2] != name
         ):
             return "a page of another site may not do this"
         return ""
 
     def _is_ours(self, host: str) -> bool:
         """
-        Return True for a name that nobody else can make lead here: an address, this host's name, the URL's.
+        Return True for a name that nobody else can make lead here: an address, this host's name, the URL's,
+        or one on the port's own certificate.
         """
-        if host == self._external or is_this_host(host) or host == socket.gethostname():
+        if parse_ip(host) is not None or is_this_host(host):
             return True
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return True
+        parsed = parse_pem(self.config.tls.pem) if self.config.tls is not None else ()
+        leaf = next((one for one in parsed if isinstance(one, Certificate)), None)
+        presented = {name.lower() for name in leaf.dns_names} if leaf is not None else set()
+        own = {self._external, socket.gethostname().lower(), *presented}
+        return host in own or f"*.{host.partition('.')[2]}" in presented
+
+
+def _host_of(name: str) -> str:
+    """
+    Return the host in a header `Host`, in lower case; empty for what is none.
+    """
+    try:
+        return urlsplit(f"//{name}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _stamp(path: str) -> object:

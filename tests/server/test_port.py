@@ -502,11 +502,17 @@ def test_several_addresses_and_the_lifecycle(files: Files) -> None:
             {"Origin": "https://evil.example.org"},
             {"Origin": "https://evil.example.org", "Host": "evil.example.org"},
             {"Origin": f"https://127.0.0.1:{it.port}", "Sec-Fetch-Site": "cross-site"},
+            {"Host": f"evil.example.org:{it.port}"},
+            {"Host": "["},
+            {"Host": ""},
+            {"Origin": "https://["},
         ):
             assert get(it, client, "/-/reload", method="POST", headers=headers)[0] == 403
         own = {"Origin": f"https://127.0.0.1:{it.port}"}
         assert get(it, client, "/-/reload", method="POST", headers=own)[0] == 200
         assert get(it, client, "/-/reload", method="PUT")[0] == 200
+        for host in (NAME, f"{NAME.upper()}:{it.port}", "localhost", "[::1]:1", socket.gethostname()):
+            assert get(it, client, "/-/reload", method="POST", headers={"Host": host})[0] == 200, host
         assert get(it, client, "/-/quit", method="POST")[0] == 200
         assert it.process.wait(30) == 0
 
