@@ -53,6 +53,8 @@ class Listing:
     """What the source wants to get back at its next run, also after a restart: anything that is JSON."""
     unchanged: bool = False
     """True: it is the same list as that of the run that `Context.remembered` is from; the rest is ignored."""
+    nowhere: tuple[Found, ...] = ()
+    """What would be targets if this host's resolver knew an address of their names."""
 
 
 class SourceError(Exception):

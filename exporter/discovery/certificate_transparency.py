@@ -5,13 +5,11 @@ what was issued for them.
 Both are slow, and refuse much. So a domain's answer is kept for hours, and its last one while there is none.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from socket import AF_UNSPEC
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -19,15 +17,14 @@ from exporter.config.sources import TransparencySource
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.issuances import LIMIT, bounded, from_json, merged, to_json
 from exporter.discovery.log_answers import TEXT_LIMIT, Certificate, of_cert_spotter, of_crt_sh
+from exporter.discovery.resolving import addressed
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
 from exporter.model.hosts import TargetError, normal_host
 from exporter.model.issuance import Issuance
-from exporter.model.reasons import Reason
 from exporter.net.http import download, shown
 from exporter.net.regular_files import read
-from exporter.net.resolver import RESOLVE_TIMEOUT
 from exporter.pki.renewal_information import seconds_of
 
 INTERVAL = 6 * 3600.0
@@ -70,10 +67,6 @@ NAME_LIMIT = 300
 
 ISSUED = 4
 """Where what was issued stands in what is remembered of a domain."""
-
-
-LOOK_UPS = 16
-"""Names that are looked up at a time."""
 
 
 URLS = {"crt.sh": "https://crt.sh/", "certspotter": "https://api.certspotter.com/v1/issuances"}
@@ -154,8 +147,8 @@ async def run(settings: TransparencySource, context: Context) -> Listing:
     for one in known.values():
         one.names = {name: seen for name, seen in one.names.items() if seen.end > context.now}
     await in_thread(lambda: _keep_newest(known, context.now, notes))
-    found = await _found(known, settings.source, context, notes)
-    listing = Listing(tuple(found), tuple(notes), _to_remember(known, place))
+    found, nowhere = await _found(known, settings.source, context, notes)
+    listing = Listing(tuple(found), tuple(notes), _to_remember(known, place), nowhere=tuple(nowhere))
     if failures:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         words = f"{failures[0]}{more}; the names of the last answer stay"
@@ -354,33 +347,50 @@ def _take(question: _Question, certificates: Iterable[Certificate], before: Mapp
 
 async def _found(
     known: Mapping[str, _Domain], source: str, context: Context, notes: dict[str, None]
-) -> list[Found]:
+) -> tuple[list[Found], list[Found]]:
     """
-    Return the names that can be targets, and note which can't.
+    Return the names that can be targets, and those that could if they had an address; note all others.
     """
     passed: dict[str, list[str]] = defaultdict(list)
     found: dict[str, Found] = {}
+    nowhere: dict[str, Found] = {}
     for one in known.values():
         hosts = await in_thread(partial(_hosts, one.names, passed))
-        resolving = await _resolving(hosts, one, context, passed)
-        found.update(await in_thread(partial(_made, hosts, resolving, one, source)))
+        answers = await addressed(hosts, context.network)
+        made, unknown = await in_thread(partial(_made, hosts, answers, one, source, passed))
+        found.update(made)
+        nowhere.update(unknown)
     for why, names in sorted(passed.items()):
         notes[f"{why}: {len(names):,}, such as {clean(min(names), TEXT_LIMIT)}"] = None
-    return [found[host] for host in sorted(found)]
+    return [found[host] for host in sorted(found)], [nowhere[host] for host in sorted(nowhere)]
 
 
-def _made(hosts: Mapping[str, str], resolving: set[str], domain: _Domain, source: str) -> dict[str, Found]:
+def _made(
+    hosts: Mapping[str, str],
+    answers: Mapping[str, bool],
+    domain: _Domain,
+    source: str,
+    passed: dict[str, list[str]],
+) -> tuple[dict[str, Found], dict[str, Found]]:
     """
-    Return the targets by host, and remember which of the names resolve.
+    Return by host the targets, and what has no address; remember which of the names resolve. Where no name
+    server answers, they do if they did last.
     """
-    found = {}
+    found: dict[str, Found] = {}
+    nowhere: dict[str, Found] = {}
     for host, name in hosts.items():
-        seen = domain.names[name] = domain.names[name]._replace(resolves=host in resolving)
+        before = domain.names[name]
+        seen = domain.names[name] = before._replace(resolves=answers.get(host, before.resolves))
+        until = datetime.fromtimestamp(seen.end, UTC).date().isoformat()
+        why = f"on a certificate by {seen.issuer} until {until}: number {seen.number} at {source}"
         if seen.resolves:
-            until = datetime.fromtimestamp(seen.end, UTC).date().isoformat()
-            why = f"on a certificate by {seen.issuer} until {until}: number {seen.number} at {source}"
             found[host] = Found(f"https://{host}", why)
-    return found
+        elif host in answers:
+            nowhere[host] = Found(f"https://{host}", why)
+            passed["names that no longer resolve"].append(name)
+        else:
+            passed["names for which no name server has an answer"].append(name)
+    return found, nowhere
 
 
 def _hosts(names: Iterable[str], passed: dict[str, list[str]]) -> dict[str, str]:
@@ -399,32 +409,6 @@ def _hosts(names: Iterable[str], passed: dict[str, list[str]]) -> dict[str, str]
             except TargetError:
                 passed["entries that are not host names"].append(name)
     return hosts
-
-
-async def _resolving(
-    hosts: Mapping[str, str], domain: _Domain, context: Context, passed: dict[str, list[str]]
-) -> set[str]:
-    """
-    Return the hosts that have an address. Where no name server answers, those that had one last.
-    """
-    resolving: set[str] = set()
-    waiting = iter(hosts.items())
-
-    async def look_up() -> None:
-        for host, name in waiting:
-            try:
-                await context.network.resolver.resolve(host, AF_UNSPEC, RESOLVE_TIMEOUT)
-            except ProbeError as error:
-                if error.reason is Reason.DNS_NOT_FOUND:
-                    passed["names that no longer resolve"].append(name)
-                    continue
-                if not domain.names[name].resolves:
-                    passed["names for which no name server has an answer"].append(name)
-                    continue
-            resolving.add(host)
-
-    await asyncio.gather(*(look_up() for _ in range(LOOK_UPS)))
-    return resolving
 
 
 SOURCE = Source("certificate_transparency", INTERVAL, run, _issuances)

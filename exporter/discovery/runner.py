@@ -31,6 +31,7 @@ from exporter.discovery.lists import (
 )
 from exporter.discovery.targets import Made, joined, made
 from exporter.logs import fields
+from exporter.model.coverage import Nowhere
 from exporter.model.foreign_text import printable
 from exporter.model.issuance import Issuance
 from exporter.model.targets import Target
@@ -95,6 +96,8 @@ class Feed:
     """Whether the last run could read the source; None before the first one ended."""
     succeeded_at: float | None = None
     """Seconds since the epoch; None when it never could."""
+    nowhere: tuple[Nowhere, ...] = ()
+    """What the last list had under names without an address."""
     told: tuple[str, ...] = ()
     """The notes of the last run, which are logged when they change."""
     taken_at: float = 0.0
@@ -159,6 +162,13 @@ class Discovery:
         return any(feed.success is None for feed in self.feeds.values())
 
     @property
+    def nowhere(self) -> tuple[Nowhere, ...]:
+        """
+        What the sources found under names without an address.
+        """
+        return tuple(chain.from_iterable(feed.nowhere for feed in self.feeds.values()))
+
+    @property
     def incomplete(self) -> bool:
         """
         True while there is a source that has no list, not even one from before.
@@ -193,6 +203,7 @@ class Discovery:
                 feed.kept, feed.text = _chosen(old.kept, entry), old.text
                 feed.issuances = old.issuances
                 feed.success, feed.succeeded_at, feed.told = old.success, old.succeeded_at, old.told
+                feed.nowhere = old.nowhere
             same = old is feed and _settings(old.config) == _settings(config)
             kept = feed.kept
             feeds[identity] = feed, kept, feed.made if same else made(kept.found, entry, config)
@@ -369,6 +380,10 @@ class Discovery:
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
         feed.taken_at = now
         if not listing.unchanged:
+            feed.nowhere = tuple(
+                Nowhere(one.url, feed.name, one.why)
+                for one in wanted(listing.nowhere, entry.include, entry.exclude)
+            )
             self._tell(feed, before, listing.notes)
         if changed:
             config, lists = self.config, self._lists()

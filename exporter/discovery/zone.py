@@ -13,6 +13,7 @@ from typing import Any
 
 from exporter.config.sources import ZoneSource
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.resolving import AT_ONCE, addressed
 from exporter.discovery.threads import in_thread
 from exporter.discovery.trying import RUN, Place, lives, tried
 from exporter.model.errors import ProbeError
@@ -25,10 +26,6 @@ INTERVAL = 3600.0
 
 AGAIN = 86400.0
 """Seconds until an unchanged name is tried again."""
-
-
-LOOK_UPS = 16
-"""Names that are looked up at a time."""
 
 
 EXAMPLES = 3
@@ -96,7 +93,8 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
         results[key] = results.get(key, False) or speaks
     if plan.later:
         notes.append(f"{plan.later:,} places are not tried yet: the next run goes on with them")
-    return await in_thread(lambda: _listed(settings, zone, plan, results, hour, notes))
+    kept = await in_thread(lambda: _kept(zone, plan, results, hour))
+    return await _listing(settings, kept, context, notes)
 
 
 def _planned(
@@ -125,20 +123,45 @@ def _check(addresses: Iterable[str]) -> int:
     return zlib.crc32(" ".join(sorted(addresses)).encode())
 
 
-def _listed(
-    settings: ZoneSource,
-    zone: _Zone,
-    plan: _Plan,
-    results: Mapping[str, bool],
-    hour: int,
-    notes: Sequence[str],
-) -> Listing:
+def _kept(zone: _Zone, plan: _Plan, results: Mapping[str, bool], hour: int) -> _Tried:
+    """
+    Return what is known of the places after these tries.
+    """
     kept = plan.kept
     for _, name, port in plan.due:
         key = f"{name} {port}"
         before = kept[key][1] if key in kept else 0
         kept[key] = [hour, lives(before, speaks=results.get(key, False)), _check(zone[name])]
-    return Listing(tuple(_found(settings, kept)), tuple(notes), kept)
+    return kept
+
+
+async def _listing(settings: ZoneSource, kept: _Tried, context: Context, notes: list[str]) -> Listing:
+    """
+    Return the places that speak TLS. A name that this host's resolver does not know becomes no target; one
+    that was a target stays it: that its name vanished is a failure.
+    """
+    speaking = await in_thread(lambda: list(_found(settings, kept)))
+    were = {one.url for one in context.before}
+    new = {name for name, one in speaking if one.url not in were}
+    answers = await addressed(new, context.network, context.network.loop.time() + RUN)
+    there = tuple(one for name, one in speaking if name not in new or answers.get(name))
+    nowhere = tuple(one for name, one in speaking if name in new and answers.get(name) is False)
+    unknown = sorted(name for name in new if answers.get(name) is False)
+    if unknown:
+        why = "names that this host's resolver does not know, although they speak TLS at their addresses"
+        notes.append(f"zone {settings.name}: {why}: {_some(unknown)}")
+    if silent := sorted(name for name in new if name not in answers):
+        why = "names for which no name server has an answer yet"
+        notes.append(f"zone {settings.name}: {why}: {_some(silent)}")
+    return Listing(there, tuple(notes), kept, nowhere=nowhere)
+
+
+def _some(names: Sequence[str]) -> str:
+    """
+    Return the first of these names, and how many more there are.
+    """
+    more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
+    return f"{', '.join(names[:EXAMPLES])}{more}"
 
 
 def _remembered(value: Any) -> _Tried:
@@ -220,7 +243,7 @@ async def _outside(aliases: _Aliases, context: Context) -> tuple[_Zone, set[str]
                     found[alias] = (str(choose(addresses, "first", has_route).probed[0]),)
                     break
 
-    await asyncio.gather(*(look_up() for _ in range(LOOK_UPS)))
+    await asyncio.gather(*(look_up() for _ in range(AT_ONCE)))
     return found, set(waiting)
 
 
@@ -228,19 +251,21 @@ def _nowhere(settings: ZoneSource, aliases: _Aliases) -> list[str]:
     """
     Return a note about aliases that lead to no address; none without such.
     """
-    shown = [f"{alias} -> {other}" for alias, other in sorted(aliases.items())[:EXAMPLES]]
-    more = f" and {len(aliases) - EXAMPLES:,} more" if len(aliases) > EXAMPLES else ""
+    shown = [f"{alias} -> {other}" for alias, other in sorted(aliases.items())]
     why = "aliases (CNAME) out of the zone to a name for which this host finds no address"
-    return [f"zone {settings.name}: {why}: {', '.join(shown)}{more}"] if aliases else []
+    return [f"zone {settings.name}: {why}: {_some(shown)}"] if aliases else []
 
 
-def _found(settings: ZoneSource, kept: _Tried) -> Iterator[Found]:
+def _found(settings: ZoneSource, kept: _Tried) -> Iterator[tuple[str, Found]]:
+    """
+    Yield the places that speak TLS, each with its name.
+    """
     place = "the zone file" if settings.file else f"the zone at {settings.server}"
     for key, (_, left, _) in sorted(kept.items()):
         if left:
             name, _, port = key.partition(" ")
             why = f"{name} is in {place}, and speaks TLS on port {port}"
-            yield Found(Place("", int(port), name).url, why)
+            yield name, Found(Place("", int(port), name).url, why)
 
 
 SOURCE = Source("zone", INTERVAL, run)

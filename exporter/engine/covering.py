@@ -58,8 +58,8 @@ class Covering:
         if self.coverage.gaps:
             self._addresses.want(self._names)
             self.coverage = replace(self.coverage, addressed=self._addresses.known)
-        if self.coverage.unread != rules.unread:
-            self.coverage = replace(self.coverage, unread=rules.unread)
+        if (self.coverage.unread, self.coverage.nowhere) != (rules.unread, rules.nowhere):
+            self.coverage = replace(self.coverage, unread=rules.unread, nowhere=rules.nowhere)
         problems = self.coverage.problems if rules.alert and not rules.unread else {}
         # The same object while they are equal.
         if problems != self.problems:

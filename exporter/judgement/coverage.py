@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 from exporter.judgement.newest import SERVER_USES
-from exporter.model.coverage import Rules
+from exporter.model.coverage import Nowhere, Rules
 from exporter.model.destinations import is_this_host
 from exporter.model.hosts import TargetError, join_host_port, normal_host, parse_ip
 from exporter.model.observation import Certificate, Facts
@@ -112,6 +112,8 @@ class Coverage:
     """True while a source has no list: what it would find may look at some of the names."""
     unused: tuple[Unused, ...] = ()
     """Each certificate once, the first to end first."""
+    nowhere: tuple[Nowhere, ...] = ()
+    """What sources found under names without an address."""
 
     @property
     def complete(self) -> bool:

@@ -6,6 +6,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Nowhere:
+    """
+    What a source found under a name that has no address: no target, since no client gets there by it.
+    """
+
+    url: str
+    """That of the target which it would be."""
+    source: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """
     What of the coverage is told to whom.
@@ -19,3 +31,5 @@ class Rules:
     """True: the host's resolver is asked for names on certificates of CAs that are not public, too."""
     unread: bool = False
     """True: a source has no list yet, so its targets are missing, and nobody is told of a name."""
+    nowhere: tuple[Nowhere, ...] = ()
+    """What the sources found under names without an address."""

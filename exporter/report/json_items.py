@@ -80,6 +80,7 @@ def unwatched(inventory: Inventory) -> Document:
             }
             for one in found.gaps
         ],
+        "nowhere": [{"url": one.url, "source": one.source, "why": one.why} for one in found.nowhere],
         "unused": [
             {
                 "target": one.target.name,

@@ -346,7 +346,11 @@ class Service:
 
     async def _look(self, timeout: float, reserved: Callable[[int], float] = nothing_reserved) -> Scrape:
         targets, issued = self.discovery.targets, self.discovery.issuances
-        rules = replace(self.discovery.config.coverage, unread=self.discovery.incomplete)
+        rules = replace(
+            self.discovery.config.coverage,
+            unread=self.discovery.incomplete,
+            nowhere=self.discovery.nowhere,
+        )
         # A replica knows its share only.
         if self.sharded:
             rules = replace(rules, alert=False)

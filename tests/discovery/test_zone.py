@@ -4,9 +4,10 @@ Source `zone`: transfers from BIND and Knot with and without keys, and zone file
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.lists import wanting
 from exporter.discovery.targets import made
 from exporter.discovery.zone import AGAIN
+from exporter.model.errors import ProbeError
+from exporter.model.hosts import IPAddress
+from exporter.model.reasons import Reason
 from exporter.model.urls import SCHEMES, Form
 from exporter.net import apart, zone_reader
 from exporter.net.network import Network
+from exporter.net.resolver import Resolver
 from tests.support.certificates import DAY, NOW, authority
 from tests.support.name_servers import NAMED, Zone, serves, write
 from tests.support.processes import free_port, running
@@ -78,8 +83,28 @@ def zone_of(**given: Any) -> ZoneSource:
     return ZoneSource.model_construct(**{**usual, **given})
 
 
+UNKNOWN, SILENT = "unknown.example.test", "silent.example.test"
+
+
+def look_up(host: str, _: int) -> tuple[IPAddress, ...]:
+    """
+    Stands for the system's resolver, which knows what is in the zone, but for one name; of another its
+    server is silent.
+    """
+    if host == SILENT:
+        raise ProbeError(Reason.DNS_TIMEOUT, "silent")
+    if host in {UNKNOWN, "outside.example.test"} or host.endswith(".invalid"):
+        raise ProbeError(Reason.DNS_NOT_FOUND, "unknown")
+    return (ipaddress.ip_address("127.0.0.1"),)
+
+
 def run(
-    settings: ZoneSource, remembered: Any = None, now: float = NOW, exclude: Sequence[str] = ()
+    settings: ZoneSource,
+    remembered: Any = None,
+    now: float = NOW,
+    exclude: Sequence[str] = (),
+    before: Sequence[Found] = (),
+    ask: Callable[[str, int], tuple[IPAddress, ...]] = look_up,
 ) -> tuple[Listing, list[str]]:
     """
     One run, and what it told meanwhile.
@@ -87,9 +112,16 @@ def run(
     told: list[str] = []
 
     async def work() -> Listing:
-        network = Network(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        network = Network(loop)
+        network.resolver.close()
+        network.resolver = Resolver(loop, ask=ask)
         try:
-            context = Context(network, now, remembered, wanted=wanting((), exclude), progress=told.append)
+            context = Context(
+                *(network, now, remembered, tuple(before)),
+                wanted=wanting((), exclude),
+                progress=told.append,
+            )
             return await source("zone").run(settings, context)
         finally:
             network.close()
@@ -284,7 +316,11 @@ def test_an_alias_out_of_the_zone_is_looked_up_as_this_host_does_it(tmp_path: Pa
         f"{name} CNAME none.invalid.\n" for name in "abcd"
     )
     settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
-    listing, _ = run(settings)
+
+    def ask(host: str, family: int) -> tuple[IPAddress, ...]:
+        return look_up("none.invalid" if len(host) == len("a.example.test") else host, family)
+
+    listing, _ = run(settings, ask=ask)
     assert [one.url for one in listing.found] == [
         f"tls://{name}.example.test:{server.port}" for name in ("front", "gw")
     ]
@@ -293,6 +329,36 @@ def test_an_alias_out_of_the_zone_is_looked_up_as_this_host_does_it(tmp_path: Pa
         "a.example.test -> none.invalid, b.example.test -> none.invalid, c.example.test -> none.invalid "
         "and 1 more"
     )
+
+
+def test_a_name_that_the_resolver_does_not_know_is_no_target_before_it_does(
+    tmp_path: Path, server: Server
+) -> None:
+    """
+    It is told instead. One that was a target, and whose name vanished, stays: that is a failure.
+    """
+    records = "www A 127.0.0.1\nunknown A 127.0.0.1\nsilent A 127.0.0.1\n"
+    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
+    url = f"tls://{{}}:{server.port}"
+    first, _ = run(settings)
+    assert [one.url for one in first.found] == [url.format("www.example.test")]
+    assert [one.url for one in first.nowhere] == [url.format(UNKNOWN)]
+    why = "names that this host's resolver does not know, although they speak TLS at their addresses"
+    assert first.notes == (
+        f"zone example.test: {why}: {UNKNOWN}",
+        f"zone example.test: names for which no name server has an answer yet: {SILENT}",
+    )
+
+    def known(_: str, family: int) -> tuple[IPAddress, ...]:
+        return look_up("www.example.test", family)
+
+    # The next run looks again, and not only after a day.
+    second, told = run(settings, first.remember, NOW + 3600, before=first.found, ask=known)
+    names = [SILENT, UNKNOWN, "www.example.test"]
+    assert [one.url for one in second.found] == [url.format(name) for name in names]
+    assert (second.nowhere, second.notes, len(told)) == ((), (), 1)
+    third, _ = run(settings, second.remember, NOW + 7200, before=second.found)
+    assert (third.found, third.nowhere, third.notes) == (second.found, (), ())
 
 
 def test_an_alias_for_which_there_was_no_time_waits_for_the_next_run(

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -19,9 +20,14 @@ from exporter.model.errors import ProbeError
 from exporter.model.hosts import IPAddress
 from exporter.model.reasons import Reason
 from exporter.net.resolver import Resolver
-from exporter.report.inventory import Inventory
+from exporter.report.inventory import Inventory, Rhythm
 from exporter.report.json_items import unwatched
+from exporter.server.pages import unwatched as page
+from exporter.server.pages.overview import Situation
 from exporter.server.service import Options, Service
+from tests.support.certificates import authority
+from tests.support.name_servers import Zone, write
+from tests.support.servers import Site, nginx
 
 ALERT = "coverage: {alert: true}\n"
 
@@ -112,6 +118,31 @@ async def test_names_are_told_where_it_is_asked_for(tmp_path: Path) -> None:
         assert 'problem="unwatched"' in service.probe_text(probe)
         await told(service)
         assert since.items() <= {one.found.onset.problem: one.since for one in service.last.problems}.items()
+
+
+async def test_what_is_found_under_a_name_without_an_address_is_shown_and_no_target(tmp_path: Path) -> None:
+    """
+    It is on the page and in its JSON, with the source; nothing alerts.
+    """
+    now = time.time()
+    leaf = authority().issue("www", ["www.example.com"], not_before=now - 9, not_after=now + 9e6)
+    with nginx(tmp_path, Site([[leaf]])) as server:
+        zone = write(tmp_path, Zone("example.com", "gone A 127.0.0.1\nshop A 127.0.0.1\n"))
+        source = f"zone: {{name: example.com, file: {zone}, ports: [{server.port}], rate: 1000}}"
+        async with serving(tmp_path, f"targets: []\ndiscover: [{source}]") as service:
+            await until(lambda: not service.discovery.pending)
+            await service.scrape(5)
+            assert service.last is not None
+            inventory = Inventory(service.last)
+            assert [row.target.name for row in service.last.endpoints] == [f"tls://{SHOP}:{server.port}"]
+            document = unwatched(inventory)
+            text = page.render(inventory, Situation(now, Rhythm(now - 12, 60)), "./", "?v=1", sharded=False)
+    url = f"tls://{GONE}:{server.port}"
+    why = f"{GONE} is in the zone file, and speaks TLS on port {server.port}"
+    assert document["nowhere"] == [{"url": url, "source": "zone", "why": why}]
+    assert "1 place found whose name does not resolve" in text
+    assert f"{url}</" in text
+    assert f"{why}</" in text
 
 
 async def test_it_is_over_once_they_are_watched(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The page of what nobody watches: names without a target, and certificates that n
 from collections.abc import Iterable, Sequence
 
 from exporter.judgement.coverage import Coverage, Gap, Unused
+from exporter.model.coverage import Nowhere
 from exporter.report.inventory import Inventory
 from exporter.report.times import ago
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
@@ -34,6 +35,7 @@ def render(inventory: Inventory, situation: Situation, root: str, versions: str,
         _names(hosts, root) if hosts else None,
         _wildcards(wildcards, root) if wildcards else None,
         _unresolved(unresolved, root) if unresolved else None,
+        _nowhere(found.nowhere, root) if found.nowhere else None,
         _unused(found.unused, root) if found.unused else None,
     )
     return document("Not watched: expiry-exporter", root, main, versions)
@@ -41,14 +43,16 @@ def render(inventory: Inventory, situation: Situation, root: str, versions: str,
 
 def _sum(inventory: Inventory) -> str:
     found = inventory.scrape.coverage
-    if not inventory.scrape.endpoints:
+    if not inventory.scrape.endpoints and not found.nowhere:
         return "Nothing was seen yet: no targets are configured."
-    if not found.gaps and not found.unused:
+    if not found.gaps and not found.unused and not found.nowhere:
         return "Each name on a certificate that was seen has a target, and each stored certificate is in use."
     more = "More than " if found.above else ""
+    nowhere = f" {counted(len(found.nowhere), 'place')} found whose name does not resolve."
     return (
         f"{more}{counted(len(found.gaps), 'name')} without a target, and "
         f"{counted(len(found.unused), 'stored certificate')} that no server presents."
+        f"{nowhere if found.nowhere else ''}"
     )
 
 
@@ -107,6 +111,22 @@ def _unresolved(gaps: Sequence[Gap], root: str) -> Markup:
         ),
         _gap_table(gaps, "unresolved", root),
         aria_labelledby="unresolved",
+    )
+
+
+def _nowhere(found: Sequence[Nowhere], root: str) -> Markup:
+    rows = ((foreign(one.url), foreign(one.source), foreign(one.why)) for one in found[:SHOWN])
+    return element(
+        "section",
+        element("h2", "Found, but the name does not resolve", id="nowhere"),
+        element(
+            "p",
+            "A source found these, and this host's resolver knows no address of the name. "
+            "They become targets once it does.",
+        ),
+        _table(("Would be", "Source", "Found where"), rows, "nowhere"),
+        _more(len(found), root),
+        aria_labelledby="nowhere",
     )
 
 
