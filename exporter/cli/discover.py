@@ -29,11 +29,15 @@ from exporter.discovery.targets import joined, made
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.open_files import fitting
 from exporter.judgement.coverage import Gap
+from exporter.logs import fields
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
 from exporter.model.targets import Target
 from exporter.probes.dependencies import Dependencies
 from exporter.yaml_lines import ConfigError
+
+logger = logging.getLogger(__name__)
+
 
 DESCRIPTION = """\
 Look around, and print a configuration with what was found: targets by source, each
@@ -217,6 +221,10 @@ async def _look(entry: SourceEntry, config: Config, network: Dependencies) -> Lo
         return Looked(entry, await source(entry.source).run(entry.given, context))
     except SourceError as error:
         return Looked(entry, error.listing or Listing(), printable(str(error)))
+    except Exception as error:
+        # A defect of one source costs no other.
+        logger.exception("internal error in a source", extra=fields(source=entry.name or entry.source))
+        return Looked(entry, error=f"an internal error ({type(error).__name__}): please report it")
 
 
 class _Progress:

@@ -2,6 +2,7 @@
 Prometheus's service discovery formats (file_sd, http_sd): groups of targets with labels.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -89,12 +90,16 @@ def _kept(labels: dict[str, Any], notes: dict[str, None]) -> dict[str, str]:
     """
     kept: dict[str, str] = {}
     for name, value in labels.items():
-        if name.startswith(META) or name in {"__scheme__", "__address__"} or value in {None, ""}:
+        if name.startswith(META) or name in {"__scheme__", "__address__"} or value is None or value == "":
             continue
         if name.startswith("__"):
             notes[f"the label {shown(name)} has no meaning here, and is left out"] = None
         elif not _NAME.fullmatch(name):
             notes[f"{shown(name)} can't be the name of a label here, and is left out"] = None
+        elif isinstance(value, list | dict):
+            notes[f"the value of the label {shown(name)} is no text, and is left out"] = None
         else:
-            kept[f"exported_{name}" if name in RESERVED_LABELS else name] = printable(str(value))
+            # Numbers and truth values of JSON stay as they are written there.
+            text = value if isinstance(value, str) else json.dumps(value)
+            kept[f"exported_{name}" if name in RESERVED_LABELS else name] = printable(text)
     return kept

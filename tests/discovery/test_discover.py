@@ -14,6 +14,7 @@ from exporter.cli import discover
 from exporter.cli.main import main
 from exporter.config.reader import parse
 from exporter.demo.minter import Minted
+from exporter.discovery import stores
 from tests.discovery.test_stores import write
 from tests.formats.samples import leaf
 from tests.support.servers import Server, Site, nginx
@@ -103,6 +104,23 @@ def server(tmp_path: Path, ca: Minted) -> Iterator[Server]:
     for_them = ["shop.example.com", "gone.example.com", "*.example.org"]
     with nginx(tmp_path, Site([(ca.issue("www", names=for_them), ca)])) as running:
         yield running
+
+
+def test_a_defect_of_a_source_costs_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is told like any failure, and the others are printed.
+    """
+
+    def broken(*_: object) -> None:
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(stores, "listed", broken)
+    code, out, err = output(capsys, f"files: {files(tmp_path, 'a.example.com')}", f"stores: {tmp_path}")
+    assert code == 1
+    assert "https://a.example.com" in out
+    assert "stores: an internal error (TypeError): please report it" in err
 
 
 def test_the_names_on_their_certificates_that_nobody_watches_are_printed(

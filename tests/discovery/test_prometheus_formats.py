@@ -105,6 +105,21 @@ async def test_a_file_that_is_no_list_of_groups_is_refused(tmp_path: Path, conte
             await run("files", [str(tmp_path / name)])
 
 
+@pytest.mark.parametrize("name", ["sd.json", "sd.yml"])
+async def test_the_value_of_a_label_may_be_anything(tmp_path: Path, name: str) -> None:
+    """
+    What is no text costs the label, not the targets. Truth values and numbers are as they are written.
+    """
+    labels = '{"team": ["a"], "owner": {"a": "b"}, "on": true, "tier": 1.5, "none": null, "x": "y"}'
+    (tmp_path / name).write_text(f'[{{"targets": ["a.example.com"], "labels": {labels}}}]')
+    listing = await run("files", [str(tmp_path / name)])
+    assert listing.found[0].labels == {"on": "true", "tier": "1.5", "x": "y"}
+    assert listing.notes == (
+        "the value of the label 'team' is no text, and is left out",
+        "the value of the label 'owner' is no text, and is left out",
+    )
+
+
 async def test_a_file_that_is_missing_or_too_large_is_refused(tmp_path: Path) -> None:
     """
     Before it is read.
