@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import dns.exception
 import dns.name
@@ -228,6 +228,17 @@ class _Records:
         """
 
 
+def _text_of(path: str, **_: object) -> IO[str]:
+    """
+    Open a zone file. Comments and texts in other encodings than UTF-8 are nothing to a name server either.
+    """
+    return open(path, encoding="utf-8", errors="replace")  # noqa: PTH123 - for dnspython
+
+
+# It opens the files of $INCLUDE by itself, and refuses these.
+vars(dns.zonefile)["open"] = _text_of
+
+
 def read_file(path: str, origin: dns.name.Name, names: Names) -> None:
     """
     Read a zone file. Files that it includes are relative to its directory. Raises ZoneError.
@@ -236,7 +247,7 @@ def read_file(path: str, origin: dns.name.Name, names: Names) -> None:
         if not Path(path).is_file():
             raise ZoneError(f"{path} is no file, or can't be reached by this user")
         os.chdir(Path(path).parent)
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - as the includes are opened
+        with _text_of(path) as file:
             records = _Records(names, origin)
             reader: Any = dns.zonefile.Reader(
                 dns.tokenizer.Tokenizer(file, filename=path),

@@ -382,6 +382,20 @@ def test_an_alias_for_which_there_was_no_time_waits_for_the_next_run(
     assert [one.url for one in later.found] == [f"tls://gw.example.test:{server.port}"]
 
 
+def test_comments_and_texts_of_a_zone_file_may_be_in_any_encoding(tmp_path: Path, server: Server) -> None:
+    """
+    As for a name server, also those of a file that it includes.
+    """
+    (tmp_path / "more.zone").write_bytes("; für\nmore A 127.0.0.1\n".encode("latin-1"))
+    path = Path(zone_file(tmp_path, ""))
+    added = '; Müller\nwww A 127.0.0.1\n@ TXT "Müller"\n$INCLUDE more.zone\n'.encode("latin-1")
+    path.write_bytes(path.read_bytes() + added)
+    listing, _ = run(zone_of(name="example.test", file=str(path), ports=[server.port], rate=1000))
+    assert [one.url for one in listing.found] == [
+        f"tls://{name}.example.test:{server.port}" for name in ("more", "www")
+    ]
+
+
 @pytest.mark.parametrize(
     ("records", "words"),
     [
