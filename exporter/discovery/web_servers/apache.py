@@ -85,6 +85,9 @@ def sites(path: str, reader: Reader) -> list[Site]:
     root = str(above[0] if above else Path(path).parent)
     state = _State(reader, _environment(Path(root) / "envvars", reader), root, _Host(path, 0))
     _read(path, state, ())
+    if "listen" not in state.server.directives and not reader.failed:
+        words = "it has no `Listen`, so nothing is known to be presented: name the server's main file instead"
+        reader.note(words, path)
     answer = [_site(host, state) for host in [*state.hosts, state.server]]
     return [one for one in answer if one.certificates or one.listens]
 
@@ -279,8 +282,10 @@ def _site(host: _Host, state: _State) -> Site:
     own, server = host.directives, state.server
     given = own.get("sslcertificatefile") or server.directives.get("sslcertificatefile", [])
     certificates = [words[0] for words in given if words]
-    for unknown in [one for one in certificates if "${" in one]:
-        state.reader.note(f"{unknown} has a variable that is defined nowhere", host.path, host.line)
+    for unknown in [one for one in certificates if "${" in one or one.startswith("pkcs11:")]:
+        token = unknown.startswith("pkcs11:")
+        why = "is in a token, and no file" if token else "has a variable that is defined nowhere"
+        state.reader.note(f"{unknown} {why}", host.path, host.line)
         certificates.remove(unknown)
     names = [name.partition("://")[2] or name for name in [host.last("servername")] if name]
     names = [re.sub(r":[0-9]+$", "", name) for name in names]

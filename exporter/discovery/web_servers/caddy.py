@@ -32,6 +32,20 @@ class _Block:
     heads: list[str]
     lines: list[Line] = field(default_factory=list)
 
+    def directives(self, inside: str = "") -> Iterator[Line]:
+        """
+        Yield the lines of the block itself, or of those blocks in it that begin with these words.
+        """
+        opened: list[str] = []
+        for path, number, words in self.lines:
+            if words[0] == "}":
+                opened = opened[:-1]
+                continue
+            if opened == ([inside] if inside else []):
+                yield path, number, words
+            if words[-1] == "{":
+                opened.append(" ".join(words[:-1]))
+
 
 @dataclass(slots=True)
 class _Options:
@@ -207,7 +221,7 @@ def _blocks(lines: Sequence[Line], reader: Reader) -> list[_Block]:
 
 
 def _global(block: _Block, options: _Options) -> None:
-    for _, _, words in block.lines:
+    for _, _, words in block.directives():
         match words:
             case ["https_port", port] if port.isdecimal():
                 options.https_port = int(port)
@@ -217,6 +231,9 @@ def _global(block: _Block, options: _Options) -> None:
                 options.automatic = False
             case ["storage", "file_system", root, *_] if root != "{":
                 options.storage = root
+
+    for _, _, words in block.directives("storage file_system"):
+        match words:
             case ["root", root]:
                 options.storage = root
 
@@ -228,7 +245,7 @@ def _sites(block: _Block, options: _Options, reader: Reader) -> Iterator[Site]:
     own: list[str] = []
     bind: Sequence[str] = options.bind
     has_tls = False
-    for path, number, words in block.lines:
+    for path, number, words in block.directives():
         match words:
             case ["tls", certificate, key, *_] if key != "{" and certificate != "{":
                 has_tls = True

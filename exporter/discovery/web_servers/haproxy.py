@@ -69,7 +69,10 @@ class _State:
     environment: dict[str, str] = field(default_factory=dict)
     mode: str = "tcp"
     default_mode: str = "tcp"
+    modes: dict[str, str] = field(default_factory=dict)
+    """By the name of its `defaults`, the mode of those sections that are `from` it."""
     section: str = ""
+    name: str = ""
     waiting: list[tuple[str, int, list[str]]] = field(default_factory=list)
     """`bind` lines of this section, whose mode may be said later."""
 
@@ -89,7 +92,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
             reader.note(f"{words[0]}: conditions are not evaluated, all that they enclose counts", path, line)
         elif words[0] in _SECTIONS:
             answer += _ended(state)
-            state.section, state.mode = words[0], "tcp" if words[0] == "defaults" else state.default_mode
+            _begin(words, state)
             state.store, state.store_base = words[1] if len(words) > 1 else "", state.base
         elif words[0] in {"setenv", "presetenv"} and len(words) > 2:
             state.environment[words[1]] = words[2]
@@ -101,10 +104,23 @@ def sites(path: str, reader: Reader) -> list[Site]:
             _load(path, words[1:], state)
         elif words[0] == "mode" and len(words) > 1:
             state.mode = words[1]
-            state.default_mode = words[1] if state.section == "defaults" else state.default_mode
+            if state.section == "defaults":
+                state.default_mode = state.modes[state.name] = words[1]
         elif words[0] == "bind" and len(words) > 1:
             state.waiting.append((path, line, words[1:]))
     return answer + list(_ended(state))
+
+
+def _begin(words: Sequence[str], state: _State) -> None:
+    """
+    Begin a section: `frontend NAME`, `defaults NAME from OTHER`.
+    """
+    state.section, state.name = words[0], words[1] if len(words) > 1 else ""
+    usual = "tcp" if state.section == "defaults" else state.default_mode
+    given = next((after for word, after in pairwise(words) if word == "from"), "")
+    state.mode = state.modes.get(given, usual)
+    if state.section == "defaults":
+        state.default_mode = state.modes[state.name] = state.mode
 
 
 def _words(text: str) -> list[str]:

@@ -998,3 +998,102 @@ def test_names_of_any_kind(tmp_path: Path, name: str, text: str) -> None:
     assert list(asked) == ["xn--bcher-kva.example", "a_b.example", "ok.example"]
     config = parse(b"discover: [web_servers: /x]", "expiry.yml", {})
     assert made(listing.found, config.discover[0], config).notes == ()
+
+
+def test_caddy_what_stands_in_inner_blocks_is_of_these(tmp_path: Path, ca: Minted) -> None:
+    """
+    The `tls` to a server behind it is not the site's, the `root` of an internal authority not the store's.
+    """
+    store = tmp_path / "store/certificates/acme/a.example"
+    store.mkdir(parents=True)
+    (store / "a.example.crt").write_bytes(ca.pem)
+    listing = read(
+        tmp_path,
+        "Caddyfile",
+        f"""{{
+ auto_https off
+ storage file_system {{
+  root {tmp_path}/store
+ }}
+ pki {{
+  ca corp {{
+   root {{
+    cert /ca.pem
+   }}
+  }}
+ }}
+}}
+plain.example:8080 {{
+ reverse_proxy https://up.example {{
+  transport http {{
+   tls
+   tls_client_auth /client.pem /client.key
+  }}
+ }}
+}}
+a.example {{
+ tls internal
+}}
+""",
+    )
+    assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
+    assert files(listing.found) == [f"{store}/a.example.crt"]
+
+
+def test_haproxy_defaults_that_have_names(tmp_path: Path) -> None:
+    """
+    A section has the mode of those that it is `from`, else of the last ones; each begins anew.
+    """
+    text = """defaults web
+ mode http
+defaults other from web
+defaults plain
+frontend a from web
+ bind :1 ssl crt /a.pem
+frontend b
+ bind :2 ssl crt /a.pem
+frontend c from other
+ bind :3 ssl crt /a.pem
+frontend d from plain
+ bind :4 ssl crt /a.pem
+ mode http
+"""
+    listing = read(
+        tmp_path,
+        "haproxy.cfg",
+        text.replace("/a.pem", f"{tmp_path}/list").replace("crt ", "crt-list "),
+        list="/www.pem www.example\n",
+    )
+    assert [url for url, _ in wires(listing)] == [
+        "https://127.0.0.1:1",
+        "tls://127.0.0.1:2",
+        "https://127.0.0.1:3",
+        "https://127.0.0.1:4",
+    ]
+
+
+def test_apache_a_file_of_sites_alone_says_what_is_missing(tmp_path: Path) -> None:
+    """
+    Its addresses are in the main file. A certificate in a token is no file.
+    """
+    (tmp_path / "apache2").mkdir()
+    text = """<IfModule mod_ssl.c>
+<VirtualHost *:443>
+SSLEngine on
+SSLCertificateFile /a.pem
+</VirtualHost>
+</IfModule>
+<VirtualHost *:443>
+ServerName b.example
+SSLEngine on
+SSLCertificateFile pkcs11:token=web;object=b
+</VirtualHost>
+"""
+    listing = read(tmp_path / "apache2", "site.conf", text)
+    assert listing.found == ()
+    place = tmp_path / "apache2/site.conf"
+    why = "it has no `Listen`, so nothing is known to be presented: name the server's main file instead"
+    assert listing.notes == (
+        f"{place}: {why}",
+        f"{place}, line 7: pkcs11:token=web;object=b is in a token, and no file",
+    )
