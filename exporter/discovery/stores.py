@@ -6,12 +6,13 @@ certbot, acme.sh, lego, Caddy, Traefik and step are known by what their director
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from exporter import formats
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError, file_url, in_part
 from exporter.discovery.threads import in_thread
+from exporter.formats import traefik
 from exporter.formats.parsed import ParseContext
 from exporter.model.errors import ProbeError
 from exporter.model.policies import DAY, HOUR
@@ -55,10 +56,11 @@ def listed(
     found: list[Found] = []
     missing: list[str] = []
     failures: list[str] = []
+    known = {one.url for one in before}
     for path in paths:
         progress(f"store {path}")
         try:
-            found += list(_in_store(Path(path), notes))
+            found += list(_in_store(Path(path), notes, known))
         except OSError as error:
             kept = [one for one in before if _is_in(one, path)]
             found += kept
@@ -98,11 +100,15 @@ def _words(error: OSError) -> str:
     )
 
 
-def _in_store(path: Path, notes: Notes) -> Iterator[Found]:
+def _in_store(path: Path, notes: Notes, known: Collection[str]) -> Iterator[Found]:
     """
-    Yield the certificates of a store. Raises OSError.
+    Yield the certificates of a store. `known` are URLs that had some before. Raises OSError.
     """
     if path.is_file():
+        # Traefik has it before its first certificate. One that lost them all is a failure, and stays.
+        if _url(path) not in known and _is_new(path):
+            notes[f"{path} has no certificate yet"] = None
+            return
         yield Found(_url(path), f"certificates in {path}, Traefik's file", policy="acme")
         return
     # Raises where it is not there, or may not be read.
@@ -113,9 +119,24 @@ def _in_store(path: Path, notes: Notes) -> Iterator[Found]:
         if certificates:
             return
     if (path / "acme.json").is_file():
-        yield from _in_store(path / "acme.json", notes)
+        yield from _in_store(path / "acme.json", notes, known)
         return
     notes[f"{path} has no certificate of a client that is known here: {KNOWN}"] = None
+
+
+def _is_new(path: Path) -> bool:
+    """
+    Return True for an `acme.json` as it is before the first certificate: empty, or with an account alone.
+    """
+    try:
+        data, _ = read(str(path), traefik.SIZE_LIMIT)
+    except ProbeError:
+        return False
+    return data.strip() in {b"", b"{}"} or (
+        traefik.recognises(data)
+        and not (parsed := traefik.read(data, ParseContext())).items
+        and not parsed.problems
+    )
 
 
 def _url(path: Path) -> str:

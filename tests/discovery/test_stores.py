@@ -52,6 +52,22 @@ account = 0123
 """
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{}\n", '{"le": {"Account": {"Email": "a@example.com"}, "Certificates": null}}']
+)
+def test_traefik_before_its_first_certificate(text: str, tmp_path: Path) -> None:
+    """
+    That is told, and nothing to watch. A file that had certificates is watched whatever becomes of it.
+    """
+    path = tmp_path / "acme.json"
+    write(path, acme_json(traefik_entry("a", leaf().pem)))
+    full = listed([str(path)])
+    assert [one.url for one in full.found] == [f"file://{path}"]
+    write(path, text)
+    assert listed([str(path)]) == Listing(notes=(f"{path} has no certificate yet",))
+    assert listed([str(path)], full.found).found == full.found
+
+
 def test_certbot_says_when_it_renews(tmp_path: Path) -> None:
     """
     By `renew_before_expiry`; before version 4 thirty days are its default; by hand is by hand.
