@@ -10,6 +10,7 @@ from typing import Any
 
 from exporter.discovery.base import Found
 from exporter.model.foreign_text import printable
+from exporter.model.hosts import without_user
 from exporter.model.targets import RESERVED_LABELS
 from exporter.model.urls import SCHEMES, url_of_host
 from exporter.yaml_lines import shown
@@ -51,7 +52,10 @@ def targets(groups: Any, where: str, notes: dict[str, None]) -> Iterator[Found]:
             address = labels.get("__address__") or text
             if not isinstance(address, str):
                 raise GroupError(f"a target of group {number} is no text")
-            yield Found(url_for(address.strip(), scheme), why, labels=kept)
+            url = url_for(address.strip(), scheme)
+            if (bare := without_user(url)) != url:
+                notes["user and password of a URL are left out: a handshake needs none"] = None
+            yield Found(bare, why, labels=kept)
 
 
 def bounded(found: Iterator[Found], room: int, notes: dict[str, None]) -> list[Found]:

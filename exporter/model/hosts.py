@@ -43,6 +43,18 @@ def normal_host(host: str) -> str:
     return name.lower()
 
 
+_USER = re.compile(r"(?<=://)[^\s/?#]*@")
+
+
+def without_user(text: str, mark: str = "") -> str:
+    """
+    Return a text with `mark` in the place of the user and password of each URL in it.
+
+    A handshake needs neither, and they are not to be repeated.
+    """
+    return _USER.sub(mark, text)
+
+
 def parse_ip(host: str) -> IPAddress | None:
     """
     Parse the host as an IP address; None when it is not one.

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import yaml
 
+from exporter.model.hosts import without_user
 from exporter.model.targets import RESERVED_LABELS
 
 TEXT_LIMIT = 16 * 1024 * 1024
@@ -85,7 +86,7 @@ class Moved:
             taken.append(f"default module {self.default_module}: as probe.default_module")
         for word, lines in (("taken", taken), ("changes", self.changes), ("left out", self.left)):
             for line in dict.fromkeys(lines):
-                yield f"{word}: {line}"
+                yield without_user(f"{word}: {line}", "...@")
 
     def add(
         self,
@@ -98,7 +99,11 @@ class Moved:
         """
         Add a target to its group, and to all unless the same one is there.
         """
-        target: dict[str, Any] = {"url": url}
+        target: dict[str, Any] = {"url": without_user(url)}
+        if target["url"] != url:
+            words = "user and password of a URL are left out: a handshake needs none"
+            self.changes.append(f"{group.what}: {words}")
+        url, name = target["url"], without_user(name)
         if name and name != url:
             target["name"] = name
         if labels:

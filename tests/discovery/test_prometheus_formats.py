@@ -105,6 +105,17 @@ async def test_a_file_that_is_no_list_of_groups_is_refused(tmp_path: Path, conte
             await run("files", [str(tmp_path / name)])
 
 
+async def test_a_password_in_a_url_is_neither_needed_nor_repeated(tmp_path: Path) -> None:
+    """
+    The target is taken without it.
+    """
+    path = tmp_path / "sd.json"
+    path.write_text(json.dumps([{"targets": ["https://me:secret@a.example.com/x@y", "file:///srv/a@b.pem"]}]))
+    listing = await run("files", [str(path)])
+    assert urls(listing) == ["https://a.example.com/x@y", "file:///srv/a@b.pem"]
+    assert listing.notes == ("user and password of a URL are left out: a handshake needs none",)
+
+
 @pytest.mark.parametrize("name", ["sd.json", "sd.yml"])
 async def test_the_value_of_a_label_may_be_anything(tmp_path: Path, name: str) -> None:
     """

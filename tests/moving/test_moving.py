@@ -862,3 +862,24 @@ def test_targets_of_one_url_have_names_of_their_own(
     main.main(["migrate", "--blackbox", str(tmp_path / "b.yml"), "--prometheus", str(tmp_path / "p.yml")])
     found = reader.parse(capsys.readouterr().out.encode(), "expiry.yml", {})
     assert [target.name for target in found.targets] == ["https://a", "https://a (2)"]
+
+
+def test_a_password_in_a_url_is_neither_needed_nor_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The target is taken without it; of one that is left out, it is not shown.
+    """
+    found = job(
+        "web", "https://me:secret@a.example.com/x", "http://me:secret@b.example.com:8443", "x://me:secret@c"
+    )
+    (tmp_path / "p.yml").write_text(json.dumps({"scrape_configs": [found]}), encoding="utf-8")
+    (tmp_path / "b.yml").write_text(MODULES, encoding="utf-8")
+    main.main(["migrate", "--blackbox", str(tmp_path / "b.yml"), "--prometheus", str(tmp_path / "p.yml")])
+    out, err = capsys.readouterr()
+    assert [one.name for one in reader.parse(out.encode(), "expiry.yml", {}).targets] == [
+        "https://a.example.com"
+    ]
+    assert "changes: job web: user and password of a URL are left out: a handshake needs none" in err
+    assert "left out: job web: 'http://...@b.example.com:8443' is not encrypted" in err
+    assert "secret" not in out + err
