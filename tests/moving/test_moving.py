@@ -880,6 +880,6 @@ def test_a_password_in_a_url_is_neither_needed_nor_repeated(
     assert [one.name for one in reader.parse(out.encode(), "expiry.yml", {}).targets] == [
         "https://a.example.com"
     ]
-    assert "changes: job web: user and password of a URL are left out: a handshake needs none" in err
-    assert "left out: job web: 'http://...@b.example.com:8443' is not encrypted" in err
+    assert "changes: job job-web: user and password of a URL are left out: a handshake needs none" in err
+    assert "left out: job job-web: 'http://...@b.example.com:8443' is not encrypted" in err
     assert "secret" not in out + err
