@@ -24,6 +24,10 @@ SECRET_LIMIT = 64 * 1024
 INTERVAL = 60.0
 
 
+ANSWER_TIMEOUT = 20.0
+"""Seconds that one answer may take."""
+
+
 async def run(settings: HttpSource, context: Context) -> Listing:
     """
     Return the targets that the server lists. Raises SourceError.
@@ -35,6 +39,7 @@ async def run(settings: HttpSource, context: Context) -> Listing:
             context.network.resolver,
             settings.url,
             SIZE_LIMIT,
+            timeout=ANSWER_TIMEOUT,
             headers={"Accept": "application/json", **headers},
             trust=trust,
             authorities="`ca_file` of the source",

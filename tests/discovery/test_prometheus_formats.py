@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exporter.config.sources import HttpSource
-from exporter.discovery import source
+from exporter.discovery import http, source
 from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.files import SIZE_LIMIT
 from exporter.net.network import Network
@@ -232,6 +232,34 @@ async def test_a_million_targets_are_bounded_and_said(
     listing = await run("files", [str(tmp_path / "a.json"), str(tmp_path / "b.json")])
     assert len(listing.found) == 60
     assert len(listing.notes) == 1
+
+
+async def test_a_list_that_moved_is_followed_and_a_circle_is_told(server: WebServer) -> None:
+    """
+    The targets are those of the first address, whatever it leads to.
+    """
+    server.pages["/old"] = Page(status=308, headers={"Location": "/sd"})
+    server.pages["/sd"] = Page(json.dumps(GROUPS).encode(), headers=JSON)
+    server.pages["/circle"] = Page(status=302, headers={"Location": "/circle"})
+    listing = await run("http", HttpSource(url=server.url("/old")))
+    assert (urls(listing), listing.found[0].why) == (FOUND, f"group 1 of {server.url('/old')}")
+    with pytest.raises(SourceError, match="leads over more than 3 redirects"):
+        await run("http", HttpSource(url=server.url("/circle")))
+
+
+async def test_a_list_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    After the time for one answer, with what came until then.
+    """
+    monkeypatch.setattr(http, "ANSWER_TIMEOUT", 0.3)
+
+    async def begin(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[")
+
+    async with await asyncio.start_server(begin, "127.0.0.1", 0) as slow:
+        port = slow.sockets[0].getsockname()[1]
+        with pytest.raises(SourceError, match=r"did not end its answer in 0.3 s: [0-9]+ bytes came"):
+            await run("http", HttpSource(url=f"http://127.0.0.1:{port}/sd"))
 
 
 async def test_a_server_that_is_not_there_is_refused() -> None:
