@@ -115,6 +115,16 @@ def _header(text: str) -> str:
     return text
 
 
+def _header_value(text: str) -> str:
+    """
+    Return a value on one line, as Go makes it of several: a block of YAML ends with a line break.
+    """
+    line = re.sub(r"[\r\n]", " ", text).strip()
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", line):
+        raise ValueError("has a control character, which no header may have")
+    return line
+
+
 class _Section(Part):
     """
     A mapping of the file. As for Prometheus, a key without a value is as absent as one that is not there.
@@ -221,7 +231,10 @@ class _Http(_Section):
     """
 
     http2: bool | None = None
-    headers: dict[Annotated[str, AfterValidator(_header)], Annotated[str, Field(max_length=4096)]] = {}
+    headers: dict[
+        Annotated[str, AfterValidator(_header)],
+        Annotated[str, Field(max_length=4096), AfterValidator(_header_value)],
+    ] = {}
 
     @model_validator(mode="after")
     def sensible(self) -> Self:

@@ -583,6 +583,7 @@ def test_sockets_of_systemd(files: Files) -> None:
         ("basic_auth_users: {me: }", "has no value"),
         ("http_server_config: {headers: {Server: mine}}", "can't be set here"),
         ("http_server_config: {headers: {X-Frame-Options: never}}", "is deny or sameorigin, not 'never'"),
+        ('http_server_config: {headers: {X-XSS-Protection: "a\\u0007b"}}', "has a control character"),
         ("http_server_config: [", "expected"),
         ("rate_limit: {interval: soon}", "is not a duration"),
     ],
@@ -624,6 +625,17 @@ def test_what_has_no_value_is_absent_as_for_prometheus(files: Files, text: str) 
     assert (config.tls is not None) == ("server.pem" in text)
     assert not config.users
     assert any("nobody needs a password" in one for one in config.warnings) == ("users" in text)
+
+
+def test_a_header_over_several_lines_is_sent_on_one(files: Files) -> None:
+    """
+    As Go makes it of a block of YAML, which ends with a line break; nothing is left unanswered.
+    """
+    value = "default-src 'self';\nimg-src *\n"
+    files.write_web(http_server_config={"headers": {"Content-Security-Policy": value}})
+    with serving(files) as it:
+        status, _, headers = get(it, files.client(), "/-/healthy")
+    assert (status, headers["Content-Security-Policy"]) == (200, "default-src 'self'; img-src *")
 
 
 def test_a_certificate_without_end_is_refused(files: Files) -> None:
