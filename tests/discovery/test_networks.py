@@ -85,6 +85,41 @@ def test_what_is_excluded_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listing.remember["position"] == 6
 
 
+@pytest.mark.parametrize(("rate", "at_once"), [(50, 200), (10_000, 3)])
+async def test_connections_are_bounded_in_rate_and_number(
+    rate: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Never sooner than the rate says, nor more at a time than the bound, at a server that says nothing.
+    """
+    assert NetworksSource(cidr=["127.0.0.1"]).rate == 50
+    monkeypatch.setattr(trying, "PATIENCE", 0.3)
+    monkeypatch.setattr(trying, "AT_ONCE", at_once)
+    loop = asyncio.get_running_loop()
+    begun: list[float] = []
+    open_now = most = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now, most
+        begun.append(loop.time())
+        open_now += 1
+        most = max(most, open_now)
+        await reader.read()
+        open_now -= 1
+        writer.close()
+
+    network = Network(loop)
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        place = Place("127.0.0.1", server.sockets[0].getsockname()[1])
+        answers = [speaks async for _, speaks in tried(network, [place] * 12, rate)]
+    network.close()
+    assert answers == [False] * 12
+    assert len(begun) == 12
+    # Who woke up late makes up for one gap at most.
+    assert begun[-1] - begun[0] >= 10 / rate
+    assert most <= at_once + 1  # the server may see the end of one after the begin of the next
+
+
 async def test_a_try_gives_way_to_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     But not for ever: scrapes may follow each other without a pause. What is tried is a fake.
