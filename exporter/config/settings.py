@@ -13,7 +13,7 @@ from exporter.config.probe_allow import allowed
 from exporter.config.schema import Settings
 from exporter.config.sources import SourceEntry
 from exporter.model.coverage import Rules
-from exporter.model.hosts import IPAddress, TargetError, normal_host
+from exporter.model.hosts import IPAddress, TargetError, normal_host, without_user
 from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, Match, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Objects, Target
@@ -169,6 +169,9 @@ def _asked(config: Config, text: str, call: Call) -> Target:
     """
     text = text.strip()
     chosen, module = _module(config, text, call)
+    if module is not None and SCHEMES[module.scheme].form is Form.HOST:
+        # blackbox_exporter logs in with them, which shows no other certificate.
+        text = without_user(text)
     own = module.settings if module is not None else Settings()
     expected = call.server_name or (call.hostname if own.server_name is None else "")
     if expected:

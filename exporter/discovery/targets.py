@@ -20,7 +20,7 @@ from exporter.config.values import Elsewhere
 from exporter.discovery.base import Found
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
-from exporter.model.hosts import without_user
+from exporter.model.hosts import hidden_user
 from exporter.model.policies import Before, Policy
 from exporter.model.targets import Target
 from exporter.yaml_lines import shown
@@ -81,7 +81,7 @@ def made(found: Iterable[Found], entry: SourceEntry, config: Config, before: Mad
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             words = str(first.get("ctx", {}).get("error") or first["msg"])
-            url = without_user(one.url[:300], "...@")
+            url = hidden_user(one.url[:300])
             notes.append(f"{shown(url)} ({printable(one.why[:WHY_LIMIT])}): {printable(words)}")
     return Made(tuple(target for _, target in by_found.values()), by_found, tuple(notes), bool(entry.policy))
 

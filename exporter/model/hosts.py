@@ -46,13 +46,18 @@ def normal_host(host: str) -> str:
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
 
 
-def without_user(text: str, mark: str = "") -> str:
+def without_user(url: str) -> str:
     """
-    Return a text with `mark` in the place of the user and password of each URL in it.
+    Return a URL without a user and a password: a handshake needs neither. What is fetched may: it is left.
+    """
+    return url if url.startswith("pem+") else _USER.sub("", url)
 
-    A handshake needs neither, and they are not to be repeated.
+
+def hidden_user(text: str) -> str:
     """
-    return _USER.sub(mark, text)
+    Return a text for people in which the URLs show no user and no password.
+    """
+    return _USER.sub("...@", text)
 
 
 def parse_ip(host: str) -> IPAddress | None:

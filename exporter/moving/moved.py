@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import yaml
 
-from exporter.model.hosts import without_user
+from exporter.model.hosts import hidden_user, without_user
 from exporter.model.targets import RESERVED_LABELS
 
 TEXT_LIMIT = 16 * 1024 * 1024
@@ -86,7 +86,7 @@ class Moved:
             taken.append(f"default module {self.default_module}: as probe.default_module")
         for word, lines in (("taken", taken), ("changes", self.changes), ("left out", self.left)):
             for line in dict.fromkeys(lines):
-                yield without_user(f"{word}: {line}", "...@")
+                yield hidden_user(f"{word}: {line}")
 
     def add(
         self,

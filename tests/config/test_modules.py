@@ -85,6 +85,24 @@ def test_the_name_to_send_may_be_said(call: Call, name: str | None) -> None:
     assert target_for(read(OWN), "tls://192.0.2.1:443", None, call).server_name == name
 
 
+def test_a_user_and_a_password_are_left_out_of_calls_of_other_exporters() -> None:
+    """
+    They are in no name either, which is a label. Without a module, or where needed, they are refused.
+    """
+    url = "https://me:secret@192.0.2.1:8443/page"
+    found = target_for(read(OWN + OPEN), url, None, Call("http_2xx"))
+    assert (found.url.normal, "secret" in found.name) == ("https://192.0.2.1:8443", False)
+    with pytest.raises(TargetError, match="must not contain a user name") as error:
+        target_for(read(OWN + OPEN), url, None)
+    assert "secret" not in str(error.value)
+    with pytest.raises(TargetError, match="must not contain a user name"):
+        target_for(read(OWN + OPEN), url, None, Call("http_file"))
+    # What is permitted is judged by what is asked.
+    config = read("probe: {allow: ['*.example.org']}")
+    with pytest.raises(NotAllowedError):
+        target_for(config, "https://a.example.org@www.example.net", None, Call("http_2xx"))
+
+
 def test_calls_with_other_settings_are_other_targets() -> None:
     """
     So that what is remembered of one is not taken for the other.
