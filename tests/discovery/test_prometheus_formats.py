@@ -253,13 +253,20 @@ async def test_a_list_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
     """
     monkeypatch.setattr(http, "ANSWER_TIMEOUT", 0.3)
 
-    async def begin(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    closed = asyncio.Event()
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[")
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.read()
+        writer.close()
+        closed.set()
 
     async with await asyncio.start_server(begin, "127.0.0.1", 0) as slow:
         port = slow.sockets[0].getsockname()[1]
         with pytest.raises(SourceError, match=r"did not end its answer in 0.3 s: [0-9]+ bytes came"):
             await run("http", HttpSource(url=f"http://127.0.0.1:{port}/sd"))
+        await closed.wait()
 
 
 async def test_a_server_that_is_not_there_is_refused() -> None:
