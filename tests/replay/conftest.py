@@ -30,5 +30,5 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     """
     report = yield
     if report.failed:
-        incidents.replayed.cache_clear()
+        incidents.replays.cache_clear()
     return report

@@ -133,10 +133,10 @@ def test_the_title_of_an_outage_names_its_cause() -> None:
     one = place(f"https://{name}", [(0, served(old)), (fixed, served(leaf(name, fixed, YEAR)))])
     recording = record(fleet(one), 2 * HOUR, MINUTE)
     passed = Name("ExpiryPassed", "critical", f"https://{name}", "leaf")
-    firing = promtool.firings(recording)[passed]
+    firings, alerts = promtool.told(recording, passed.alert)
+    firing = firings[passed]
     assert (firing.first, firing.last, firing.complete) == (outage + MINUTE, fixed - MINUTE, True)
-    when = outage + 4 * MINUTE
-    (alert,) = promtool.alerts(recording, [(passed.alert, when)])[passed.alert, when]
+    (alert,) = alerts[passed.alert, outage + 4 * MINUTE]
     assert alert.title == (
         f"Certificate for {name} EXPIRED 4m 0s ago (DNS and TCP fine, same key and issuer as before)"
     )
