@@ -6,7 +6,6 @@ Each goes through the exporter's memory and judgement. What the rules make of pr
 
 import functools
 import random
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -51,10 +50,6 @@ POLICIES = {one.policy.name: one.policy for one in RENEWERS}
 
 WEEK = 7 * DAY
 
-_PROBLEM = re.compile(
-    r'^expiry_problem_end_timestamp_seconds\{target="([^"]*)".*problem="(\w+)",severity="(\w+)"', re.MULTILINE
-)
-
 Told = dict[str, list[float]]
 """By target, problem and severity, the times of the scrapes that tell it."""
 
@@ -90,7 +85,7 @@ def told(fleet: Fleet, restarts: Restarts = ()) -> Told:
                 exporter.restart(keep_state=keep_state)
         if within(fleet.gaps, now):
             continue
-        for one in sorted(set(_PROBLEM.findall(exporter.scrape(now)))):
+        for one in sorted({(name, kind, severity) for name, _, kind, severity in exporter.problems(now)}):
             found.setdefault(" ".join(one), []).append(now)
     return found
 

@@ -2,7 +2,6 @@
 Late by its own habit: what was renewed early and then is not is told of long before a policy would.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -91,10 +90,6 @@ class Rhythm:
 Told = dict[tuple[str, str], tuple[float, float]]
 """By problem and severity, when it was first and last reported of an item."""
 
-_PROBLEM = re.compile(
-    r'^expiry_problem_end_timestamp_seconds\{.*item="[^"]+".*problem="(\w+)",severity="(\w+)"', re.MULTILINE
-)
-
 STALE, OVERDUE = ("signature_stale", "warning"), ("renewal_overdue", "warning")
 
 
@@ -114,8 +109,9 @@ def reported(one: Rhythm, span: Span, interval: float, down: Span = (0, 0), *, k
         was_down = is_down
         if is_down:
             continue
-        text = exporter.scrape(now)
-        for problem, severity in set(_PROBLEM.findall(text)) if now >= span[0] else ():
+        keys = exporter.problems(now)
+        items = {(kind, severity) for _, item, kind, severity in keys if item}
+        for problem, severity in items if now >= span[0] else ():
             first, last = found.get((problem, severity), (now, now))
             assert now - last <= interval + down[1] - down[0], "it went quiet in between"
             found[problem, severity] = first, now

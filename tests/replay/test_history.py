@@ -37,10 +37,8 @@ def told(
         now = step * interval
         if any(now - interval < when <= now for when in restarts):
             exporter.restart(keep_state=True)
-        text = exporter.scrape(now)
-        for problem in PROBLEMS:
-            if f'problem="{problem}"' in text:
-                found.setdefault(problem, set()).add(now)
+        for problem in PROBLEMS & {kind for _, _, kind, _ in exporter.problems(now)}:
+            found.setdefault(problem, set()).add(now)
     return found
 
 

@@ -12,7 +12,7 @@ from exporter.model.policies import BY_KIND, DAY, HOUR, MANUAL
 from exporter.model.reasons import Reason
 from exporter.probes.domains.registration import AUTO_RENEW
 from exporter.probes.domains.registries import AGAIN_AFTER
-from tests.replay.promtool import Firing, Name, alerts, firings
+from tests.replay.promtool import Firing, Name, firings, told
 from tests.replay.timeline import (
     YEAR,
     Exporter,
@@ -153,7 +153,7 @@ def test_a_dead_cross_sign_is_a_warning_that_says_so(interval: float) -> None:
     one = leaf("letters.example.com", -10 * DAY, 200 * DAY)
     schedule = [(0.0, presented(one, issuer(), cross)), (fixed, presented(one, issuer()))]
     recording = record(fleet(place(url, schedule, policy=MANUAL)), 42 * DAY, interval)
-    found = firings(recording)
+    found, said = told(recording, "ExpiryChainEndsBeforeLeaf")
     warning, critical = (
         Name("ExpiryChainEndsBeforeLeaf", one, url, "chain-2") for one in ("warning", "critical")
     )
@@ -161,9 +161,9 @@ def test_a_dead_cross_sign_is_a_warning_that_says_so(interval: float) -> None:
     assert found[warning] == Firing(0.0, fixed - interval, complete=True)
     assert end - interval <= found[critical].last <= end
     when = 30 * DAY
-    (told,) = alerts(recording, [(warning.alert, when)])[warning.alert, when]
-    assert "has expired" in told.title
-    assert "dead weight: clients accept the server without it" in told.title
+    (alert,) = said[warning.alert, when]
+    assert "has expired" in alert.title
+    assert "dead weight: clients accept the server without it" in alert.title
 
 
 def test_a_cross_sign_that_clients_need_stays_critical_when_it_has_ended() -> None:
@@ -271,13 +271,12 @@ def test_a_name_that_was_given_up_is_a_warning_only(interval: float) -> None:
     """
     gone = ended_in(30.0, [((2 * DAY, float("inf")), Reason.DNS_NOT_FOUND)])
     recording = record(fleet(gone), 45 * DAY, interval)
-    found = firings(recording)
+    found, said = told(recording, "ExpiryProbeFailing")
     assert criticals(found) == set()
     failing = found[Name("ExpiryProbeFailing", "warning", URL, "")]
     assert (failing.last, failing.complete) == (45 * DAY, True)
-    when = 40 * DAY
-    told = alerts(recording, [("ExpiryProbeFailing", when)])["ExpiryProbeFailing", when]
-    assert "Remove the target if its name was given up" in told[0].annotations["description"]
+    (alert,) = said["ExpiryProbeFailing", 40 * DAY]
+    assert "Remove the target if its name was given up" in alert.annotations["description"]
 
 
 @pytest.mark.parametrize("reason", [Reason.DNS_FAILED, Reason.DNS_TIMEOUT, Reason.CONNECTION_REFUSED])

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from exporter.demo.minter import Minted
 from exporter.model.observation import Facts
 from exporter.model.policies import AUTOMATIC, BUILT_IN, DAY, HOUR, Before
-from tests.replay.promtool import Firing, Name, alerts, firings
+from tests.replay.promtool import Firing, Name, firings, told
+from tests.replay.test_fleets import Fleet as Looks
+from tests.replay.test_fleets import told as problems
 from tests.replay.timeline import (
     MINUTE,
     Place,
@@ -63,12 +65,13 @@ def test_a_healthy_renewer_never_alerts_with_its_policy(
     policy: str, lifetime: float, shares: Sequence[float]
 ) -> None:
     """
-    Three renewals, each late by up to a day or a fortieth of the lifetime.
+    Three renewals, each late by up to a day or a fortieth of the lifetime. Where the exporter has no problem,
+    the rules have nothing to alert on.
     """
     lefts = [share * lifetime for share in shares]
     one, until = renewed(policy, lifetime, lefts, min(DAY, lifetime / 40))
     interval = max(MINUTE, lifetime / 100 // MINUTE * MINUTE)
-    assert firings(record(fleet(one), until // interval * interval, interval)) == {}
+    assert problems(Looks([one], until, interval)) == {}
 
 
 def test_a_renewer_that_stops_is_told_of_with_its_policy() -> None:
@@ -97,17 +100,19 @@ def standing(host: str, left: float, failing: Sequence[Span], unseen: Before | N
     return place(f"https://{host}", schedule, policy=policy, failing=failing)
 
 
-@pytest.mark.parametrize(
-    ("interval", "keep_state"), [(MINUTE, True), (5 * MINUTE, True), (5 * MINUTE, False)]
-)
-def test_a_host_that_is_down_each_night_alerts_nobody(interval: float, keep_state: bool) -> None:
+@pytest.mark.parametrize("keep_state", [True, False])
+def test_a_host_that_is_down_each_night_alerts_nobody(keep_state: bool) -> None:
     """
     For 25 minutes, with 80 days left; the exporter is restarted once while it is up.
+
+    Scraped every minute it has no problem either, of which the rules could make an alert.
     """
     nights = [(night * DAY + 2 * HOUR, night * DAY + 2 * HOUR + 25 * MINUTE) for night in range(2)]
     one = standing("night.example.com", 80 * DAY, nights)
-    simulated = replace(fleet(one, exporter_down=[(DAY, DAY + 5 * MINUTE)]), keep_state=keep_state)
-    assert firings(record(simulated, 1.25 * DAY, interval)) == {}
+    down = (DAY, DAY + 5 * MINUTE)
+    simulated = replace(fleet(one, exporter_down=[down]), keep_state=keep_state)
+    assert firings(record(simulated, 1.25 * DAY, 5 * MINUTE)) == {}
+    assert problems(Looks([one], 1.25 * DAY, MINUTE, [down]), [(down[1], keep_state)]) == {}
 
 
 def test_a_host_that_is_off_at_weekends_alerts_nobody_where_the_policy_says_so() -> None:
@@ -190,10 +195,10 @@ def test_another_issuer_is_critical_at_once_and_until_it_is_put_right() -> None:
         place(f"https://{HOST}", schedule, failing=[(2 * HOUR, 2.5 * HOUR)]), "replay intermediate"
     )
     recording = record(fleet(one), 4 * HOUR, MINUTE)
-    found = firings(recording)
+    found, said = told(recording, "ExpiryForeignIssuer")
     name = Name("ExpiryForeignIssuer", "critical", f"https://{HOST}", "leaf")
     assert found == {name: Firing(HOUR, 3 * HOUR - MINUTE, complete=True)}
-    (alert,) = alerts(recording, [("ExpiryForeignIssuer", HOUR)])["ExpiryForeignIssuer", HOUR]
+    (alert,) = said["ExpiryForeignIssuer", HOUR]
     assert "is of a CA that is not yours" in alert.title
     assert "expected is replay intermediate" in alert.title
 

@@ -19,7 +19,7 @@ from exporter.discovery.log_answers import of_crt_sh
 from exporter.judgement.issued import Issuances
 from exporter.model.policies import DAY, HOUR, MANUAL
 from exporter.pki.certificates import certificate
-from tests.replay.promtool import Firing, Name, alerts, firings
+from tests.replay.promtool import Firing, Name, firings, told
 from tests.replay.timeline import (
     Exporter,
     Fleet,
@@ -108,14 +108,14 @@ def test_a_renewal_that_was_not_deployed_is_known_from_logs() -> None:
     The alert names the cause when the renewal is late, and ends when the new one is served.
     """
     with_logs, without = not_deployed()
-    found = firings(with_logs)
+    found, said = told(with_logs, "ExpiryNotDeployed")
     # The one hides the other (`hidden_by`).
     assert {name.alert for name in found} == {"ExpiryNotDeployed", "ExpiryRenewalOverdue"}
     fired = found[Name("ExpiryNotDeployed", "warning", URL, "leaf")]
     # Warned 25.5 days before the end.
     assert fired == Firing(9.5 * DAY, 15 * DAY - STEP, complete=True)
     assert list(firings(without)) == [Name("ExpiryRenewalOverdue", "warning", URL, "leaf")]
-    (alert,) = alerts(with_logs, [("ExpiryNotDeployed", 10 * DAY)])["ExpiryNotDeployed", 10 * DAY]
+    (alert,) = said["ExpiryNotDeployed", 10 * DAY]
     words = "one until 1970-04-06 00:00 UTC was issued on 1970-01-06 00:00 UTC (number 1 at crt.sh)"
     assert f"renewed but not deployed: {words}" in alert.annotations["description"]
 
@@ -208,11 +208,11 @@ def test_a_certificate_of_a_strange_ca_is_told_though_the_served_one_is_fine() -
     expecting = [replace(one, target=replace(one.target, issuers=("Replay Intermediate",))) for one in places]
     issued = [ours, ours_too, strange]
     recording = record(known(issued, expecting), 22 * DAY, STEP)
-    found = firings(recording)
+    found, said = told(recording, "ExpiryForeignIssuer")
     # The first name that has a target.
     name = Name("ExpiryForeignIssuer", "critical", "https://api.example.com", "issued by CN=Other CA")
     assert found == {name: Firing(11 * DAY, 20 * DAY - STEP, complete=True)}
-    (alert,) = alerts(recording, [("ExpiryForeignIssuer", 15 * DAY)])["ExpiryForeignIssuer", 15 * DAY]
+    (alert,) = said["ExpiryForeignIssuer", 15 * DAY]
     for words in (
         "a certificate for api.example.com, www.example.com was issued by CN=Other CA on 1970-01-11",
         "(number 2 at crt.sh)",

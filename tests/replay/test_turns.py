@@ -3,14 +3,14 @@ Servers that take turns behind one address or name: the worst one counts for as 
 """
 
 import random
-import re
 from collections.abc import Callable
 
 import pytest
 
 from exporter.model.observation import Facts, Observed
 from exporter.model.policies import DAY, HOUR
-from tests.replay.promtool import Firing, Name, alerts, firings
+from tests.replay import promtool
+from tests.replay.promtool import Firing, Name, firings
 from tests.replay.timeline import (
     MINUTE,
     Exporter,
@@ -27,8 +27,6 @@ from tests.replay.timeline import (
 
 HOST = "turns.example.com"
 URL = f"https://{HOST}"
-
-PROBLEM = re.compile(r'^expiry_problem_end_timestamp_seconds.*problem="(\w+)",severity="(\w+)"', re.MULTILINE)
 
 Choice = Callable[[float, float], int]
 """Which of five servers answers, at a time and with an interval of scrapes; number 0 is the bad one."""
@@ -102,7 +100,7 @@ def told(one: Place, until: float, interval: float, restart: float | None = None
         now = step * interval
         if restart is not None and now - interval < restart <= now:
             exporter.restart(keep_state=True)
-        for problem in sorted(set(PROBLEM.findall(exporter.scrape(now)))):
+        for problem in sorted({(kind, severity) for _, _, kind, severity in exporter.problems(now)}):
             found.setdefault(" ".join(problem), []).append(now)
     return found
 
@@ -145,10 +143,11 @@ def test_the_title_says_that_it_is_one_of_several() -> None:
     old, new = served(leaf(HOST, end - 90 * DAY, 90 * DAY)), served(leaf(HOST, -20 * DAY, 90 * DAY))
     one = behind_one_address(in_order, MINUTE, [old, *[new] * 4])
     recording = record(fleet(one), until, MINUTE)
-    found = about(firings(recording))
-    assert all(firing.complete and firing.last == until for firing in found.values())
-    said = alerts(recording, [("ExpiryPassed", until), ("ExpiryNotDeployed", until)])
-    for alert in (one for there in said.values() for one in there):
+    fired, alerts = promtool.told(recording, "ExpiryPassed", "ExpiryNotDeployed")
+    assert all(firing.complete and firing.last == until for firing in about(fired).values())
+    said = [*alerts["ExpiryPassed", until], *alerts["ExpiryNotDeployed", until]]
+    assert said
+    for alert in said:
         assert "one of several behind this address" in alert.title
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from exporter.demo.minter import Minted, root
 from exporter.engine.lasting import problem_rows
+from exporter.engine.memory import ProblemRow
 from exporter.engine.monitor import Monitor
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow, TargetRow
@@ -25,6 +26,7 @@ from exporter.engine.state import State
 from exporter.formats import parse
 from exporter.formats.parsed import ParseContext
 from exporter.judgement.issued import NONE, Issuances
+from exporter.judgement.problems import Key
 from exporter.lookups.merge import added
 from exporter.model.hosts import join_host_port
 from exporter.model.observation import Chain, Facts, Failed, Item, Observation, Observed, Tls
@@ -299,9 +301,11 @@ class _Judging:
     def __init__(self) -> None:
         self.named_files = self
 
-    def content(self, path: str) -> bytes:
+    @staticmethod
+    @functools.cache
+    def content(path: str) -> bytes:
         """
-        The content of a file.
+        The content of a file, which stays as it is: it is asked for at each judgement.
         """
         return Path(path).read_bytes()
 
@@ -352,12 +356,8 @@ class Exporter:
         """
         The text that a scrape at this time gets.
         """
-        self._now = now
-        memory = self._watch.memory
-        for one in self.places:
-            memory.update(self._result(one, now), now)
+        rows, found = self._look(now)
         targets = [one.target for one in self.places]
-        rows = self.rows(now)
         failures = sum(isinstance(row.held.observation, Failed) for row in rows)
         own: Samples = {
             family: [((), float(value))]
@@ -370,15 +370,29 @@ class Exporter:
                 (families.RELOAD_SUCCESS, 1),
             )
         }
-        issuances = self._logs(now)
         return self._exposition.text(
             [TargetRow(one, PROBES[one.url.scheme].name, 0) for one in targets],
             rows,
             own,
-            problem_rows(memory, targets, rows, now, issuances),
+            found,
             now,
-            issuances,
+            self._logs(now),
         )
+
+    def problems(self, now: float) -> set[Key]:
+        """
+        The problems that a scrape at this time has. No text is made of them, which would take as long again.
+        """
+        return {row.found.onset.key for row in self._look(now)[1]}
+
+    def _look(self, now: float) -> tuple[list[EndpointRow], tuple[ProblemRow, ...]]:
+        self._now = now
+        memory = self._watch.memory
+        for one in self.places:
+            memory.update(self._result(one, now), now)
+        rows = self.rows(now)
+        targets = [one.target for one in self.places]
+        return rows, problem_rows(memory, targets, rows, now, self._logs(now))
 
     def rows(self, now: float) -> list[EndpointRow]:
         """
