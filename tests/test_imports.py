@@ -5,6 +5,7 @@ The way of the data is the order of the wings: nothing imports what comes after 
 """
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,7 +97,22 @@ def is_pure(name: str) -> bool:
     return name in PURE or name.partition(".")[0] in PURE
 
 
-PURE_MODULES = {name: path for name, path in MODULES.items() if is_pure(name)}
+PURE_MODULES = [name for name in MODULES if is_pure(name)]
+
+
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    """
+    The tree of the code, which several tests look at.
+    """
+    return ast.parse(source)
+
+
+def source_of(name: str) -> str:
+    """
+    The code of a module of ours.
+    """
+    return MODULES[name].read_text("utf-8")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -116,7 +132,7 @@ def imported_of_ours(source: str) -> set[str]:
     """
     The modules of the package that the code imports, by their names below it.
     """
-    names = (name.removeprefix("exporter.") for name in imported(ast.parse(source)) if name != "exporter")
+    names = (name.removeprefix("exporter.") for name in imported(parsed(source)) if name != "exporter")
     return {name for name in names if name in MODULES and name != "__init__"}
 
 
@@ -133,7 +149,7 @@ def impurities(source: str) -> list[str]:
     """
     Every import and call in the source that has no place in a pure module.
     """
-    tree = ast.parse(source)
+    tree = parsed(source)
     modules = [
         name
         for name in imported(tree)
@@ -173,15 +189,20 @@ def test_impure_code_is_found(source: str, found: list[str]) -> None:
     assert impurities(source) == found
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_wing_imports_only_what_it_may(name: str) -> None:
+def forbidden(name: str) -> set[str]:
     """
-    No import leads to a wing that comes later, nor to one that this wing has no business with.
+    The wings that a module imports and may not.
     """
     wing = name.partition(".")[0]
     allowed = GROUND | ({wing} | MAY_IMPORT[wing] if wing not in GROUND else set())
-    wings = {one.partition(".")[0] for one in imported_of_ours(MODULES[name].read_text("utf-8"))}
-    assert wings - allowed == set()
+    return {one.partition(".")[0] for one in imported_of_ours(source_of(name))} - allowed
+
+
+def test_a_wing_imports_only_what_it_may() -> None:
+    """
+    No import leads to a wing that comes later, nor to one that this wing has no business with.
+    """
+    assert {name: wings for name in MODULES if (wings := forbidden(name))} == {}
 
 
 def test_every_module_is_in_a_wing() -> None:
@@ -205,28 +226,27 @@ def test_tests_mirror_the_wings() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", PURE_MODULES)
-def test_what_is_pure_reads_no_clock_file_or_network(name: str) -> None:
+def test_what_is_pure_reads_no_clock_file_or_network() -> None:
     """
     No pure module imports or calls what does.
     """
-    assert impurities(PURE_MODULES[name].read_text("utf-8")) == []
+    assert {name: found for name in PURE_MODULES if (found := impurities(source_of(name)))} == {}
 
 
-@pytest.mark.parametrize("name", PURE_MODULES)
-def test_what_is_pure_depends_on_what_is_pure(name: str) -> None:
+def test_what_is_pure_depends_on_what_is_pure() -> None:
     """
     What a pure module imports of ours is pure itself, so no impurity comes in that way.
     """
-    ours = imported_of_ours(PURE_MODULES[name].read_text("utf-8"))
-    assert {one for one in ours if not is_pure(one) and not is_empty(one)} == set()
+    ours = {name: imported_of_ours(source_of(name)) for name in PURE_MODULES}
+    impure = {one for found in ours.values() for one in found if not is_pure(one) and not is_empty(one)}
+    assert {name: found & impure for name, found in ours.items() if found & impure} == {}
 
 
 def is_empty(name: str) -> bool:
     """
     True for a package's own module that defines and imports nothing.
     """
-    return len(ast.parse(MODULES[name].read_text("utf-8")).body) == 1
+    return len(parsed(source_of(name)).body) == 1
 
 
 PRIVATE = {"_ssl", "_context", "_into_ssl", "_from_ssl", "_raise_ssl_error", "_lib", "_ffi", "_x509", "_pkey"}
@@ -237,7 +257,7 @@ def private_names(source: str) -> list[str]:
     """
     What the code uses of pyOpenSSL and cryptography that is private to them: modules, names, attributes.
     """
-    tree = ast.parse(source)
+    tree = parsed(source)
     libraries = (name for name in imported(tree) if name.partition(".")[0] in {"OpenSSL", "cryptography"})
     modules = [name for name in libraries if "._" in name or ".bindings" in name]
     attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
@@ -265,13 +285,12 @@ def test_private_names_are_found(source: str, found: list[str]) -> None:
     assert private_names(source) == found
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_one_module_uses_what_is_private_to_the_tls_library(name: str) -> None:
+def test_one_module_uses_what_is_private_to_the_tls_library() -> None:
     """
     An upgrade of pyOpenSSL can break this one file only.
     """
-    private = private_names(MODULES[name].read_text("utf-8"))
-    assert bool(private) == (name == "probes.tls.openssl")
+    found = {name: private for name in MODULES if (private := private_names(source_of(name)))}
+    assert found.keys() == {"probes.tls.openssl"}, found
 
 
 def test_a_module_that_says_it_is_pure_is_held_to_it() -> None:
@@ -280,8 +299,8 @@ def test_a_module_that_says_it_is_pure_is_held_to_it() -> None:
     """
     claims = {
         name
-        for name, path in MODULES.items()
-        if "Pure" in (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").replace("Pure but", "")
+        for name in MODULES
+        if "Pure" in (ast.get_docstring(parsed(source_of(name))) or "").replace("Pure but", "")
     }
     assert claims
     assert {name for name in claims if not is_pure(name)} == set()
