@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from prometheus_client.parser import text_string_to_metric_families
 
 from exporter import __version__
+from tests.support.demo import REASONS, STATES
+from tests.support.processes import answers, free_port, running
 from tests.support.readme import REPOSITORY
 
 BESIDE = Path(sys.executable).parent
@@ -146,18 +150,71 @@ def test_the_package_has_the_program_with_its_libraries_and_units(release: Path,
     inside = tmp_path / "opt/expiry-exporter"
     built = [path for path in inside.rglob("*") if path.is_file() and b"/image/" in path.read_bytes()[:400]]
     assert not built
-    # Without the libraries of these tests.
-    libraries = next(inside.glob("lib/python3*/site-packages"))
-    done = subprocess.run(
-        [sys.executable, "-S", "-m", "exporter", "--version"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(libraries)},
-    )
-    assert done.stdout.startswith(f"expiry-exporter {__version__}"), done.stderr
+    assert libraries(tmp_path).is_dir()
+
+
+def libraries(package: Path) -> Path:
+    """
+    The directory of the libraries in a package that was extracted here.
+    """
+    return next((package / "opt/expiry-exporter").glob("lib/python3*/site-packages"))
+
+
+def test_the_program_runs_where_nothing_else_is_installed(release: Path, tmp_path: Path) -> None:
+    """
+    Its demo shows every state in /metrics and on the page; alert files, dashboards, the manual and what
+    `deploy` writes are in it. By the package, whose libraries and wheel are those of the release.
+    """
+    (package,) = release.glob("expiry-exporter_*.deb")
+    subprocess.run(["dpkg-deb", "--extract", package, tmp_path], check=True, timeout=60)
+    # Without the libraries of these tests, and in a directory where the source here is not what runs.
+    program: list[str | Path] = [sys.executable, "-S", tmp_path / "opt/expiry-exporter/bin/expiry-exporter"]
+    env = {"PYTHONPATH": str(libraries(tmp_path))}
+
+    def output(*arguments: str | Path) -> bytes:
+        command = [*program, *arguments]
+        return subprocess.run(command, check=True, cwd=tmp_path, env=env, stdout=subprocess.PIPE).stdout
+
+    assert output("--version").decode().startswith(f"expiry-exporter {__version__}")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def page(path: str) -> str:
+        with opener.open(f"{url}{path}") as answer:
+            return str(answer.read().decode())
+
+    command = [*program, "demo", f"--web.listen-address=127.0.0.1:{port}"]
+    with running(command, ready=answers(f"{url}/-/ready"), cwd=tmp_path, env=env):
+        metrics, status, style = page("/metrics"), page("/"), page("/assets/page.css")
+        calendar, chapters, runbook = page("/calendar.ics"), page("/docs/"), page("/runbooks/ExpirySoon")
+    samples = [one for family in text_string_to_metric_families(metrics) for one in family.samples]
+    assert {one.labels["target"] for one in samples if one.name == "expiry_target_info"} == set(STATES)
+    reasons = {
+        (one.labels["target"], one.labels["reason"])
+        for one in samples
+        if one.name in {"expiry_probe_failure_info", "expiry_verification_failure_info"}
+    }
+    assert reasons == set(REASONS.items())
+    assert all(f"<bdi>{name}</bdi>" in status for name in STATES)
+    assert ".badge" in style
+    assert "healthy: certificate expires" in calendar
+    assert "Traceback" not in status
+    manual, alerts, grafana = (REPOSITORY / name for name in ("exporter/manual", "alerts", "grafana"))
+    assert all(f'href="{path.stem}"' in chapters for path in manual.iterdir())
+    assert '<h1 id="expirysoon">' in runbook
+    for file in (manual / "reasons.md", alerts / "runbooks/ExpirySoon.md"):
+        assert output("manual", file.stem) == file.read_bytes()
+    output("alerts", "--output-dir", tmp_path / "alerts")
+    written = [path.relative_to(tmp_path / "alerts") for path in (tmp_path / "alerts").rglob("*")]
+    shipped = [path.relative_to(alerts) for path in alerts.rglob("*")]
+    assert sorted(written) == sorted(path for path in shipped if not path.name.endswith(".test.yml"))
+    output("dashboards", "--output-dir", tmp_path / "grafana")
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "grafana").iterdir()}
+    assert drawn == {f"expiry-{path.name}": path.read_bytes() for path in grafana.glob("*.json")}
+    for kind in ("compose", "kubernetes", "helm", "systemd"):
+        output("deploy", kind, "--output-dir", tmp_path / kind)
+    assert (tmp_path / "helm/values.schema.json").is_file()
 
 
 def test_the_sums_fit(release: Path) -> None:
