@@ -92,7 +92,8 @@ def main(given: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if given is None else given
     if not given or given[0] in SERVING or given[0].startswith("-"):
         hold_reloads()
-    reader = parser(given)
+    # Behind the command its name is a word like others, which no module is imported for.
+    reader = parser(given[:1] if given and given[0] in COMMANDS else given)
     _refuse_unknown(given, reader)
     options = reader.read(given)
     logs.setup(options.log_level, options.log_format, sys.stderr)

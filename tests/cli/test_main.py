@@ -153,6 +153,9 @@ def test_only_the_command_that_is_run_is_imported(tmp_path: Path) -> None:
     light = imported("dashboards", f"--output-dir={tmp_path}")
     assert commands & light == {"exporter.cli.dashboards"}
     assert {"asyncio", "cryptography", "exporter.cli.serve", "exporter.server.service"} & light == set()
+    # Words behind the command are its own: a shell that completes them waits for none of the commands there.
+    typed = imported("completion", "targets", "expiry-exporter", "check", f"--config.file={config}")
+    assert commands & typed == {"exporter.cli.completion"}
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
