@@ -195,7 +195,7 @@ def test_a_new_large_certificate_at_each_handshake_does_not_grow_the_process(
     What is remembered stays within the budget, by its own count and by what Python has allocated.
     """
     # As many bytes of certificates come in, and sixteen times as much is made of them.
-    limit = 6 * MEGABYTE
+    limit = 3 * MEGABYTE
     monkeypatch.setattr(caches.BUDGET, "_limit", limit)
     ders = leaves(ca, 10, 3200)
     assert len(ders[0]) > 90_000
@@ -203,7 +203,7 @@ def test_a_new_large_certificate_at_each_handshake_does_not_grow_the_process(
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for number in range(70):
+        for number in range(35):
             # A new one each time, as far as anybody can tell who does not verify the signature at its end.
             presented = ders[number % 10][:-8] + os.urandom(8)
             look((presented, ca.der), memory)
@@ -212,7 +212,8 @@ def test_a_new_large_certificate_at_each_handshake_does_not_grow_the_process(
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < 1.3 * limit
+    # What is made once for the first certificate is not counted.
+    assert after - before < limit + 1.8 * MEGABYTE
 
 
 @pytest.mark.no_cover
