@@ -35,6 +35,9 @@ MONDAY = 4 * 86400
 
 WEEKS = 53
 
+TILE = 5
+"""Height of a tile: in a lower one Grafana leaves the small graph away."""
+
 BARE = (Kind.CRL, Kind.OCSP, Kind.REGISTRATION, Kind.DNSSEC, Kind.SSH, Kind.METADATA)
 """Kinds of items that are no X.509 certificates."""
 
@@ -89,14 +92,24 @@ OLD = (Problem.NOT_DEPLOYED, Problem.WENT_BACKWARDS)
 
 
 def _count(
-    title: str, description: str, which: Sequence[str], colour: str, alert: str, *, width: int = 3
+    title: str,
+    description: str,
+    which: Sequence[str],
+    colour: str,
+    alert: str,
+    *,
+    width: int = 3,
+    trend: bool = False,
 ) -> stat.Panel:
     """
     Return the number of problems that match, in its colour; a quiet `none` without any.
+
+    `trend`: with a small graph, for what comes in numbers from one cause. Others are work done one by one.
     """
     return panels.stat_panel(
-        Place(title, description, width, 4),
+        Place(title, description, width, TILE),
         queries.number(*which),
+        trend=queries.trend(*which) if trend else "",
         colours=panels.steps(panels.QUIET, (1, colour)),
         mappings=panels.words({"0": Word("none")}),
         links={"Runbook": f"{shell.RUNBOOKS}/{alert}.md"},
@@ -113,7 +126,7 @@ def exporters() -> stat.Panel:
             "Whether Prometheus gets answers from all chosen exporters. While one is down nothing here"
             " changes for its targets, for better or worse: bring it back first.",
             3,
-            4,
+            TILE,
         ),
         f"count({of('up')} == 0) or 0 * count({of('up')})",
         colours=panels.steps(panels.QUIET, (1, panels.CRITICAL)),
@@ -132,7 +145,7 @@ def targets() -> stat.Panel:
             "Configured targets, whatever their last probe gave. Fewer than you expect: compare the"
             " configuration and the variables above.",
             2,
-            4,
+            TILE,
         ),
         f"count(count by (target) ({queries.CHOSEN}))",
         colours=panels.steps(panels.QUIET),
@@ -151,6 +164,7 @@ def critical() -> stat.Panel:
         panels.CRITICAL,
         "ExpiryPassed",
         width=4,
+        trend=True,
     )
 
 
@@ -165,6 +179,7 @@ def unseen() -> stat.Panel:
         (WARNING, one_of("problem", UNSEEN)),
         panels.UNKNOWN,
         "ExpiryProbeFailing",
+        trend=True,
     )
 
 
@@ -179,6 +194,7 @@ def renewal_late() -> stat.Panel:
         (WARNING, one_of("problem", LATE)),
         panels.WARNING,
         "ExpiryRenewalOverdue",
+        trend=True,
     )
 
 

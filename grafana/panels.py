@@ -62,6 +62,9 @@ DAYS = ((-1e9, CRITICAL), (0, WARNING), (7, YELLOW), (30, "transparent"))
 WHOLE = 24
 """Columns of Grafana's grid."""
 
+TREND_POINTS = 24
+"""Points of the small graph behind a number, some 200 pixels wide: one for each hour of a day."""
+
 NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 EVERY_FIELD = "/.*/"
@@ -192,9 +195,12 @@ def stat_panel(
     name: str = "",
     text_mode: styles.BigValueTextMode = styles.BigValueTextMode.VALUE,
     field: str = "",
+    trend: str = "",
 ) -> stat.Panel:
     """
     Return a panel with one large number, with a word or a colour; of a label `field` its value instead.
+
+    `trend` is the query of the small graph behind the number, over the dashboard's time.
     """
     panel = (
         _placed(stat.Panel(), place)
@@ -216,7 +222,25 @@ def stat_panel(
         .mappings(list(mappings))
         .data_links(_links(links))
     )
+    if trend:
+        panel = _with_trend(panel, trend)
     return panel if decimals is None else panel.decimals(decimals)
+
+
+def _with_trend(panel: stat.Panel, expression: str) -> stat.Panel:
+    """
+    Return the panel with a graph behind its number.
+
+    The points of a graph are at multiples of its step, so its last one is up to a step old: an hour of a
+    day. The number of now is put behind them, so that this one is shown, and ends the graph.
+    """
+    panel = panel.with_target(_query(Series(expression), "B", instant=False)).max_data_points(TREND_POINTS)
+    for name, options in (
+        ("merge", {}),
+        ("sortBy", {"fields": {}, "sort": [{"field": "Time", "desc": False}]}),
+    ):
+        panel = panel.with_transformation(model.DataTransformerConfig(id_val=name, options=options))
+    return panel.graph_mode(styles.BigValueGraphMode.AREA).min(0)
 
 
 def table_panel(

@@ -69,9 +69,16 @@ def total(expression: str) -> str:
     Without targets nothing is known, and a 0 would be a false all-clear. Exporters say how many they have,
     but for those that are only asked for single targets.
     """
-    swept = of(families.SWEEP_TARGETS)
-    known = f"{swept} > 0 or {of(families.BUILD)} unless on (job, instance) {swept}"
-    return f"count({expression}) or 0 * count({known})"
+    return f"count({expression}) or 0 * count({_with_targets()})"
+
+
+NOW = " @ ${__to:date:seconds}"
+"""The end of the dashboard's time. A graph's own, `end()`, is up to a step before it."""
+
+
+def _with_targets(at: str = "") -> str:
+    swept, build = (f"{of(family)}{at}" for family in (families.SWEEP_TARGETS, families.BUILD))
+    return f"{swept} > 0 or {build} unless on (job, instance) {swept}"
 
 
 MATTER = "target, item, problem, severity"
@@ -100,6 +107,15 @@ def number(*matchers: str) -> str:
     Return the number of problems, each of them once: 0 when there are none but there are targets.
     """
     return total(f"count by ({MATTER}) ({problems(*matchers)})")
+
+
+def trend(*matchers: str) -> str:
+    """
+    Return the same number for the small graph behind it: nothing at all where the number has nothing now.
+
+    Else an earlier point of the graph would be shown as the number.
+    """
+    return f"({number(*matchers)}) and on () ({_with_targets(NOW)})"
 
 
 def number_over_time(*matchers: str) -> str:

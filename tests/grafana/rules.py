@@ -344,7 +344,7 @@ def _selectors(text: str, dashboard: Json) -> list[Any]:
 def _matched(dashboard: Json, label: str) -> Iterator[str]:
     for panel, target in _targets(dashboard):
         # As written: interpolated, a fixed value could look like the variable's.
-        for inside in re.findall(r"\{([^}]*)\}", target["expr"]):
+        for inside in re.findall(r"(?<!\$)\{([^}]*)\}", target["expr"]):
             if f'{label}=~"${label}"' not in inside.split(", "):
                 yield f"{panel['title']} selects {inside} without {label}"
         bare = [one for one in _selectors(target["expr"], dashboard) if not one.matchers.matchers]

@@ -18,7 +18,9 @@ from grafana import queries as builder
 from tests.golden.values import Scene
 from tests.grafana.conftest import DEMO, UNUSUAL
 from tests.grafana.worlds import NAMES, large, text
-from tests.grafana.written import ALL, DASHBOARDS, Query, interpolated, queries
+from tests.grafana.written import ALL, DASHBOARDS, Query, interpolated, panels, queries
+from tests.replay.promtool import ask
+from tests.replay.timeline import Recording
 from tests.support.demo import STATES
 from tests.support.exposed import exposed
 from tests.support.prometheus import Prometheus, Sample, prometheus
@@ -268,6 +270,97 @@ def test_each_row_of_the_table_is_in_one_tile(world: Prometheus, job: str, expec
     """
     assert tiles(world, job) == dict(zip(TILES, expected, strict=True))
     assert sum(expected) == len(urgent(world, job))
+
+
+TRENDS = ("Critical", "Can't be seen", "Renewal late")
+"""The tiles with a small graph."""
+
+
+@pytest.mark.parametrize("chosen", [{}, {"value": "team-3"}, {"label": "policy", "value": "manual"}], ids=str)
+@pytest.mark.parametrize("title", TRENDS)
+def test_the_graph_in_a_tile_leads_to_its_number(
+    many: tuple[Prometheus, Scene, float], title: str, chosen: Chosen
+) -> None:
+    """
+    Whatever is chosen: else its end would be a step that nothing made.
+    """
+    world, _, _ = many
+    (number,) = rows(world, "fleet", title, "A", {"job": DEMO, **chosen})
+    (end,) = rows(world, "fleet", title, "B", {"job": DEMO, **chosen})
+    assert end.value == number.value
+
+
+RECORDED = "recorded"
+
+
+def recorded(problems: str, others: str) -> Recording:
+    """
+    An exporter of a critical problem, with the values of the problem's series and of what else it exports.
+    """
+    exporter = f'job="{RECORDED}", instance="exporter"'
+    problem = (
+        f'{exporter}, target="shop", item="leaf", kind="leaf", problem="passed", severity="critical",'
+        ' fingerprint_sha256="00"'
+    )
+    series = {
+        f"expiry_problem_end_timestamp_seconds{{{problem}}}": problems,
+        f'expiry_problem_info{{{problem}, hidden_by=""}}': problems,
+        f'expiry_target_info{{{exporter}, target="shop"}}': others,
+        f"expiry_build_info{{{exporter}}}": others,
+        f"expiry_sweep_targets{{{exporter}}}": others,
+    }
+    return Recording(series, 600.0, 6000.0)
+
+
+@pytest.mark.parametrize(
+    ("problems", "others", "points", "number"),
+    [
+        ("1x10", "1x10", [1, 1, 1, 1], 1),
+        ("1x4 stale", "1x10", [1, 1, 0, 0], 0),
+        ("_x10 1", "1x10", [0, 0, 0, 0], 1),
+        ("1x9 stale", "1x9 stale", [], None),
+        ("1x9 stale", "1x9 0", [], None),
+    ],
+    ids=["lasts", "is over", "is new", "the exporter is gone", "no target is left"],
+)
+def test_a_tile_with_a_graph_shows_the_number_of_now(
+    problems: str, others: str, points: Sequence[float], number: float | None
+) -> None:
+    """
+    Nothing of what was, neither a problem that is over nor the last points of an exporter that is gone.
+
+    The last point of the graph is at a multiple of its step, the number is behind it: at 100 minutes here.
+    """
+    times = [0.0, 1800.0, 3600.0, 5400.0]
+    now = 6000.0
+    tile = {query.name: query for query in queries("fleet") if query.panel == "Critical"}
+    asking = [(tile["B"], at) for at in times] + [(tile["A"], now)]
+    texts = [
+        (interpolated(query.expression, DASHBOARDS["fleet"], {"job": RECORDED}, end=now), at)
+        for query, at in asking
+    ]
+    *graph, shown = [list(samples.values()) for samples in ask(recorded(problems, others), texts)]
+    assert [value for one in graph for value in one] == points
+    assert shown == ([] if number is None else [number])
+
+
+def test_a_tile_with_a_graph_puts_its_number_behind_the_points() -> None:
+    """
+    Both queries are one series by time, whose last value is shown; a graph costs few points.
+    """
+    tiles = [one for one in panels(DASHBOARDS["fleet"]) if one["type"] == "stat"]
+    drawn = [one for one in tiles if one["options"]["graphMode"] == "area"]
+    assert {one["title"] for one in drawn} == set(TRENDS)
+    for tile in drawn:
+        number, graph = tile["targets"]
+        assert (number["instant"], number["range"]) == (True, False)
+        assert (graph["instant"], graph["range"]) == (False, True)
+        assert [one["id"] for one in tile["transformations"]] == ["merge", "sortBy"]
+        assert tile["transformations"][1]["options"]["sort"] == [{"field": "Time", "desc": False}]
+        assert tile["options"]["reduceOptions"]["calcs"] == ["lastNotNull"]
+        assert tile["maxDataPoints"] <= 24
+    # With less Grafana leaves the graph away; side by side all are as high.
+    assert {one["gridPos"]["h"] for one in tiles} == {5}
 
 
 def test_a_certificate_on_many_targets_is_one_row(many: tuple[Prometheus, Scene, float]) -> None:

@@ -4,6 +4,7 @@ The dashboards as they are shipped, and Grafana's own arithmetic on their querie
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,22 +68,27 @@ def queries(name: str) -> list[Query]:
 
 
 def interpolated(
-    text: str, dashboard: Json, chosen: Mapping[str, str | Sequence[str]], interval: str = "15s"
+    text: str,
+    dashboard: Json,
+    chosen: Mapping[str, str | Sequence[str]],
+    interval: str = "15s",
+    end: float | None = None,
 ) -> str:
     """
     The text with the values of variables as Grafana's Prometheus data source puts them in.
 
-    What is not chosen has its default: all of several, else the current one. A value of a variable that
-    allows several is a regular expression's literal; other values are put in as they are, with
-    backslashes doubled.
+    The dashboard's time ends at `end`, usually now. What is not chosen has its default: all of several,
+    else the current one. A value of a variable that allows several is a regular expression's literal; other
+    values are put in as they are, with backslashes doubled.
     """
     values: dict[str, str] = {"__rate_interval": "1m", "__interval": interval, "__range": "1h"}
+    values["__to"] = f"{time.time() if end is None else end:.0f}"
     for variable in dashboard["templating"]["list"]:
         name = variable["name"]
         choice = chosen.get(name, variable.get("current", {}).get("value", ""))
         values[name] = _value(variable, choice)
     # `$1` is a group of label_replace.
-    return re.sub(r"\$\{(\w+)(?::\w+)?\}|\$([a-z_]\w*)", lambda found: values[found[1] or found[2]], text)
+    return re.sub(r"\$\{(\w+)(?::[\w:]+)?\}|\$([a-z_]\w*)", lambda found: values[found[1] or found[2]], text)
 
 
 def _value(variable: Json, choice: str | Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import {
 
 import { Nothing, empty, plugin } from './common';
 
-function useValues({ data, options, fieldConfig, replaceVariables, timeZone }: PanelProps) {
+function useValues({ data, options, fieldConfig, replaceVariables, timeZone }: PanelProps, sparkline = false) {
   const theme = useTheme2();
   return () =>
     getFieldDisplayValues({
@@ -19,6 +19,7 @@ function useValues({ data, options, fieldConfig, replaceVariables, timeZone }: P
       fieldConfig,
       reduceOptions: options.reduceOptions,
       replaceVariables,
+      sparkline,
       theme,
       timeZone,
     });
@@ -39,7 +40,7 @@ function linked(value: FieldDisplay, show: (onClick?: any, className?: string) =
 function Stat(props: PanelProps) {
   const { data, height, options, renderCounter, width } = props;
   const theme = useTheme2();
-  const values = useValues(props);
+  const values = useValues(props, options.graphMode !== 'none');
   return (
     <VizRepeater
       autoGrid
