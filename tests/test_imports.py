@@ -15,7 +15,7 @@ import exporter
 
 DIRECTORY = Path(exporter.__file__).parent
 
-GROUND = {"__init__", "logs", "yaml_lines"}
+GROUND = {"__init__", "logs", "passwords", "yaml_lines"}
 """Modules beside the wings that all of them may import. They import nothing of ours but each other."""
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -61,7 +61,7 @@ PURE = {
         "engine.reserve",
         "engine.results",
     ),
-    *("engine.by_turns", "engine.partial", "engine.scrape", "engine.sightings", "yaml_lines"),
+    *("engine.by_turns", "engine.partial", "engine.scrape", "engine.sightings", "passwords", "yaml_lines"),
     *("probes.tls.dialogue", "probes.tls.mysql_packets", "probes.tls.proxies", "probes.tls.starttls"),
     *("probes.tls.tds_packets",),
     *("probes.domains.registration", "probes.domains.rdap", "probes.domains.whois"),

@@ -5,10 +5,11 @@ The parser of the command line, whose messages about unknown words name the near
 import argparse
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
+from exporter.passwords import without_users
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +37,12 @@ class Parser(argparse.ArgumentParser):
                 parser.refuse_flag(flag)
             parser.error(f"these words have no meaning here: {printable(' '.join(unknown))}")
         return options
+
+    def error(self, message: str) -> NoReturn:
+        """
+        End the process with the message, without a password that stands in a word of the command line.
+        """
+        super().error(without_users(message))
 
     def command(self, name: str | None) -> "Parser":
         """

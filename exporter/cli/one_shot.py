@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from exporter.cli.arguments import DEFAULT_CONFIG
 from exporter.cli.discovered import with_discovered
-from exporter.cli.shorthand import meant, named, taken_for_host, without_password
+from exporter.cli.shorthand import meant, named, taken_for_host
 from exporter.config.reader import load
 from exporter.config.settings import Config, target_for
 from exporter.engine.descriptors import CONCURRENCY
@@ -32,6 +32,7 @@ from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES
 from exporter.net.named_files import LIMIT
 from exporter.net.regular_files import read
+from exporter.passwords import without_user, without_users
 from exporter.pki.trust import TrustStore, TrustStoreError
 from exporter.probes.dependencies import Dependencies
 from exporter.yaml_lines import ConfigError
@@ -87,7 +88,7 @@ def looked(command: str, options: argparse.Namespace) -> tuple[Scrape, list[str]
             )
         except TargetError as error:
             warn(command, str(error))
-            refused.append(without_password(text))
+            refused.append(without_user(text))
     if not targets and not refused:
         warn(command, "there is no target: standard input names none")
         return None
@@ -225,6 +226,6 @@ def misused(command: str, message: str) -> int:
 
 def warn(command: str, message: str) -> None:
     """
-    Print a warning on standard error.
+    Print a warning on standard error, without a password that stands in what it repeats.
     """
-    sys.stderr.write(f"expiry-exporter {command}: {message}\n")
+    sys.stderr.write(f"expiry-exporter {command}: {without_users(message)}\n")

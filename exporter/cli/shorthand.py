@@ -48,9 +48,8 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     scheme, separator, rest = text.partition("://")
     if separator:
         place, path = _divided(rest)
-        # There may be a password in it, which a remark would show: it is refused as it is.
-        # So is a list: what follows the first host is no path.
-        if "," in place or "@" in place or ("@" in path and url_of_host(place) is None):
+        # A list is refused as it is: what follows the first host is no path.
+        if "," in place or _may_have_password(place, path):
             return text, ""
         known = SCHEMES.get(scheme.lower())
         if known is not None and known.form is Form.HOST and place and path:
@@ -68,20 +67,20 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if ("/" in text and not may_be_host) or is_network(text) or text.partition(":")[0].lower() in SCHEMES:
         return text, ""
     url = url_of_host(place)
-    if url is None:
+    if url is None or _may_have_password(place, path):
         return text, ""
     if path:
         return url, f"{text}: {IGNORED}"
     return url, ""
 
 
-def without_password(text: str) -> str:
+def _may_have_password(place: str, path: str) -> bool:
     """
-    Return a text that is no target as it may be shown: without a user and a password that stand in it.
+    Return whether a host and what follows it may be a user and a password with a slash in it.
+
+    Then it is refused as it is: its beginning would be asked of name servers, and be shown as a target.
     """
-    before, at, place = text.rpartition("@")
-    scheme, separator, _ = before.partition("://")
-    return f"{scheme + separator if separator else ''}...{at}{place}" if at else text
+    return "@" in place or ("@" in path and (":" in place or url_of_host(place) is None))
 
 
 def _divided(text: str) -> tuple[str, str]:

@@ -39,6 +39,7 @@ from exporter.model.probers import Setting
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
 from exporter.model.urls import SCHEMES
+from exporter.passwords import without_user
 from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read, shown
 
 NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: {}"
@@ -442,9 +443,8 @@ class _Reading:
         for where, path in files:
             # stat() first: to open a pipe that nobody writes to would block for ever.
             if path is not None and not (Path(path).is_file() and os.access(path, os.R_OK)):
-                self.warn(
-                    where, f"{path} is not a file that can be read: probes that need it fail until it is"
-                )
+                why = f"{without_user(path)} is not a file that can be read"
+                self.warn(where, f"{why}: probes that need it fail until it is")
 
     def model(
         self,

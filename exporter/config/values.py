@@ -18,6 +18,7 @@ from exporter.model.policies import DAY, HOUR, Before, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import HELM_TYPE, fingerprint
 from exporter.model.urls import SCHEMES, Proxy, Url, closest_scheme, parse_proxy, parse_url
+from exporter.passwords import without_user
 from exporter.yaml_lines import shown
 
 NAME_LIMIT = 300
@@ -62,6 +63,8 @@ def name(value: Any) -> str:
     # In the path of a page they mean a directory (RFC 3986 section 5.2.4), also percent-encoded.
     if text in {".", ".."}:
         raise TargetError(f"{text!r} can't be a name: no link to its page would work")
+    if "://" in text and without_user(text) != text:
+        raise TargetError("a name is shown to everybody: it must not contain a user name or a password")
     return text
 
 

@@ -7,6 +7,8 @@ import re
 
 import idna
 
+from exporter.passwords import without_users
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -17,6 +19,12 @@ class TargetError(ValueError):
     """
     A URL that can't be a target. The message says what is wrong and what would be right.
     """
+
+    def __init__(self, message: str) -> None:
+        """
+        Keep the message, without a password that stands in what it repeats.
+        """
+        super().__init__(without_users(message))
 
 
 def normal_host(host: str) -> str:

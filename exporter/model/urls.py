@@ -222,8 +222,8 @@ def parse_url(text: str) -> Url:
     """
     text = text.strip()
     # First, because every other message shows the text, and this one may hold a password.
-    # A file's path may have one.
-    if "@" in text and not text.lower().startswith("file:"):
+    # A file's path may have one, but no host stands before it.
+    if "@" in text and not re.match("file:/(?!/[^/])", text, re.IGNORECASE):
         raise TargetError("a target's URL must not contain a user name or a password, so no '@'")
     # urlsplit would drop tabs and line ends without a word.
     if not text.isprintable() or (" " in text and not text.lower().startswith("file:")):

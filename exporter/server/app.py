@@ -29,6 +29,7 @@ from exporter.model.observation import Failed
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.net.pools import PoolFullError
+from exporter.passwords import without_user
 from exporter.report.inventory import Inventory
 from exporter.report.times import date
 from exporter.server.answers import COMPRESSION, Compression, answer, takes_gzip
@@ -244,8 +245,9 @@ async def show_probe(request: web.Request) -> web.StreamResponse:
 def _asked_target(request: web.Request, service: Service) -> Target:
     unknown = sorted(set(request.query) - set(PROBE_PARAMETERS))
     if unknown:
+        word = without_user(unknown[0])
         raise web.HTTPBadRequest(
-            text=f"unknown parameter {unknown[0]!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
+            text=f"unknown parameter {word!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
         )
     asked = request.query.get
     call = Call(asked("module", ""), asked("hostname", ""), asked("server_name", ""))

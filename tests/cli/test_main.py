@@ -665,15 +665,56 @@ def test_a_command_without_any_target_is_unknown(
     assert captured.err == f"expiry-exporter {command}: there is no target: standard input names none\n"
 
 
-def test_a_password_in_a_url_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgres://me:secret@localhost/db", "postgres://...@localhost/db"),
+        ("https://me:123/secret@localhost", "https://...@localhost"),
+        ("me:123/secret@localhost", "...@localhost"),
+        ("file://me:secret@localhost/x", "file://...@localhost/x"),
+        ("https://me%3Asecret%40localhost", "https://...@localhost"),
+    ],
+)
+def test_a_password_in_a_url_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], text: str, shown: str
+) -> None:
     """
-    Neither in the message nor in the document.
+    Neither in the message nor in the document, and nothing is asked about a part of it.
     """
-    code, out, err = check(capsys, "--output=json", "postgres://me:secret@localhost/db")
+    code, out, err = check(capsys, "--output=json", text)
     assert code == 3
-    assert json.loads(out)["refused"] == ["postgres://...@localhost/db"]
-    assert "must not contain a user name or a password" in err
+    document = json.loads(out)
+    assert (document["refused"], document["endpoints"]) == ([shown], [])
     assert "secret" not in out + err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["https://me:secret@localhost"],
+        ["check", "--policy=https://me:secret@localhost", "https://localhost"],
+        ["check", "--timeout=https://me:secret@localhost", "https://localhost"],
+        ["forecast", "--days", "https://me:secret@localhost"],
+        ["serve", "https://me:secret@localhost"],
+        ["--https://me:secret@localhost"],
+        ["discover", "{http: 'https://me:secret@localhost'}"],
+    ],
+    ids=str,
+)
+def test_a_password_at_the_wrong_place_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], words: Sequence[str]
+) -> None:
+    """
+    Where the command line is refused, whatever it was meant for.
+    """
+    try:
+        code: object = main.main(list(words))
+    except SystemExit as ended:
+        code = ended.code
+    captured = capsys.readouterr()
+    assert code
+    assert captured.err
+    assert "secret" not in captured.out + captured.err
 
 
 def test_check_of_an_empty_text_says_so(capsys: pytest.CaptureFixture[str]) -> None:

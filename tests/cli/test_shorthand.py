@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.shorthand import IGNORED, UNNAMED, meant, named, taken_for_host, without_password
+from exporter.cli.shorthand import IGNORED, UNNAMED, meant, named, taken_for_host
 from exporter.model.urls import parse_url
 from exporter.net.file_threads import Progress
 from exporter.probes.files.glob import search
@@ -71,22 +71,23 @@ def test_the_path_of_a_page_is_ignored_and_that_is_said(text: str, url: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    "text",
     [
-        ("postgres://me:secret@localhost/db", "postgres://...@localhost/db"),
-        ("postgres://me:sec/ret@localhost/db", "postgres://...@localhost/db"),
-        ("https://me:secret@www.example.com/a?b", "https://...@www.example.com/a?b"),
-        ("me:secret@www.example.com/a", "...@www.example.com/a"),
-        ("me:sec@ret@www.example.com/a", "...@www.example.com/a"),
-        ("nothing/of the kind", "nothing/of the kind"),
+        "postgres://me:secret@localhost/db",
+        "postgres://me:sec/ret@localhost/db",
+        "https://me:secret@www.example.com/a?b",
+        "https://me:123/secret@www.example.com",
+        "me:secret@www.example.com/a",
+        "me:sec@ret@www.example.com/a",
+        "me:123/secret@www.example.com",
+        "nothing/of the kind",
     ],
 )
-def test_a_password_is_in_no_remark(text: str, shown: str) -> None:
+def test_a_password_is_in_no_remark(text: str) -> None:
     """
-    The text is refused as it is, and listed without.
+    The text is refused as it is: its beginning is no host, also if it looks like one with a port.
     """
     assert meant(text, ()) == (text, "")
-    assert without_password(text) == shown
 
 
 def test_a_page_may_have_an_at_sign_in_its_path() -> None:

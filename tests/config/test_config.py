@@ -1935,3 +1935,56 @@ def test_sources_have_names_of_their_own() -> None:
     assert [one.name for one in config.discover] == ["files", "mine", "files-2", "http"]
     assert [one.given for one in config.discover[:3]] == [["/etc/a"], ["/etc/b"], ["/etc/c"]]
     assert config.directory == "/etc"
+
+
+PASSWORDS = (
+    "https://me:secret@a.example",
+    "https://me:123/secret@a.example",
+    "https://me:my secret@a.example",
+    "https://me%3Asecret%40a.example",
+    "file://me:secret@a.example/x",
+    f"https://me:{'secret' * 12}@a.example",
+)
+
+
+@pytest.mark.parametrize("url", PASSWORDS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        'targets: ["{url}"]',
+        "targets:\n- {url}\n  policy: manual",
+        "targets:\n- url:{url}\n  policy: manual",
+        'targets:\n- {{name: "{url}", url: "https://b.example"}}',
+        'targets:\n- "{url}": x',
+        '"{url}": x\n"{url}": y',
+        'defaults: {{policy: "{url}"}}',
+        'defaults: {{proxy: "{url}"}}',
+        'defaults: {{timeout: "{url}"}}',
+        'targets:\n- {{url: "https://b.example", server_name: "{url}"}}',
+        'targets:\n- {{url: "https://b.example", ca_file: "{url}"}}',
+        'modules: {{"{url}": {{}}}}',
+        'modules: {{a: {{scheme: "{url}"}}}}',
+    ],
+)
+def test_a_password_in_a_url_is_in_no_fault(text: str, url: str) -> None:
+    """
+    Wherever somebody wrote it, also where no URL belongs and what is shown is cut.
+    """
+    try:
+        said = list(read(text.format(url=url)).warnings)
+    except ConfigError as error:
+        said = [str(fault) for fault in error.faults]
+    assert said
+    assert [words for words in said if "secret" in words] == []
+
+
+def test_a_name_is_no_place_for_a_password() -> None:
+    """
+    It is a label of metrics. A host's path and a file may have the sign.
+    """
+    words = "a name is shown to everybody: it must not contain a user name or a password"
+    assert faults("targets: [{url: https://a, name: 'https://me:secret@a'}]") == [
+        f"1: targets[0].name: {words}"
+    ]
+    for name in ("https://a/@me", "file:///a@b.pem", "me@a", "db:1@a"):
+        assert [one.name for one in read(f"targets: [{{url: https://a, name: '{name}'}}]").targets] == [name]

@@ -85,6 +85,7 @@ def test_a_browser_gets_each_error_as_a_page(tmp_path: Path) -> None:
             ("/probe?target=https://192.0.2.1", 403, "probe.allow"),
             ("/assets/none.css", 404, "there is no such file"),
             ("/targets/nothing", 404, "No target is called nothing"),
+            ("/targets/https:%2F%2Fme:secret@host", 404, "No target is called https://...@host"),
         ):
             async with site.client.get(path, headers={"Accept": BROWSER}) as answer:
                 assert answer.status == status, path

@@ -4,6 +4,7 @@ Pages for what can't be shown: each says what is wrong, and has a way back. Pure
 
 from http import HTTPStatus
 
+from exporter.passwords import without_user
 from exporter.server.pages.markup import Child, document, element, foreign, link, together
 
 TITLES = {
@@ -35,7 +36,9 @@ def render_missing(asked: str, root: str, versions: str) -> str:
     Return the page for a target that is not configured, as HTML.
     """
     words = (
-        element("p", "No target is called ", foreign(asked), " in the configuration that is in use."),
+        element(
+            "p", "No target is called ", foreign(without_user(asked)), " in the configuration that is in use."
+        ),
         element(
             "p",
             "It may have been renamed or removed since the link was made, or another exporter has it "

@@ -1,0 +1,36 @@
+"""
+Passwords in what people write: a URL with a user and a password is shown without them. Pure.
+
+    without_user("https://me:secret@example.com")  https://...@example.com
+"""
+
+import re
+
+
+def without_user(text: str) -> str:
+    """
+    Return a value that somebody wrote, without the user and the password in it: `https://...@host`.
+
+    A password may have any character, also a slash or a second '@'. Without a colon there is none, but what
+    is between `://` and '@' may be a token. The path of a file is as it is.
+    """
+    start = re.match(r"([a-z][a-z0-9+.-]*:)?//|", text, re.IGNORECASE).group()  # type: ignore[union-attr]
+    found = re.fullmatch(r"(.*)(?:@|%40)(.*)", text[len(start) :], re.DOTALL)
+    if found is None or (start and found[1].startswith("/")):
+        return text
+    user, place = found.groups()
+    secret = re.search(":|%3A", user, re.IGNORECASE) or (start and not re.search("[/?#]", user))
+    return f"{start}...@{place}" if secret else text
+
+
+_VALUE = re.compile(r"(?<=')[^'\s]*:[^'\n]*(?=')|[^\s'\"\[(`](?:(?!\[')\S)*")
+"""A value in a message: in quotes if it begins with a word and a colon, else up to the next blank or key."""
+
+
+def without_users(message: str) -> str:
+    """
+    Return a message in which each value is `without_user`.
+    """
+    return (
+        _VALUE.sub(lambda found: without_user(found[0]), message) if re.search("@|%40", message) else message
+    )
