@@ -100,7 +100,8 @@ def script(shell: str) -> str:
     whole = parser()
     for action in _actions(whole):
         _complete(action)
-    made: str = shtab.complete(whole, shell=shell, preamble=_FIRST)  # type: ignore[arg-type]
+    first = {**_FIRST, "bash": _FIRST["bash"] + "".join(_bash_list(*one) for one in _lists().items())}
+    made: str = shtab.complete(whole, shell=shell, preamble=first)  # type: ignore[arg-type]
     return {"bash": _bash, "zsh": _zsh}.get(shell, str)(made) + "\n"
 
 
@@ -108,16 +109,13 @@ def _complete(action: argparse.Action) -> None:
     """
     Say what the value of an action is, in words of the library. The parser parses nothing after this.
     """
-    # Later: only these commands need them.
-    from exporter.cli.check import MEANINGS  # noqa: PLC0415
-    from exporter.report.compat_families import EXPORTERS  # noqa: PLC0415
+    # Later: only this command needs it.
     from exporter.server import documents  # noqa: PLC0415
 
     whole: Any = action
+    lists = _lists()
     words = {
         "SHELL": SHELLS,
-        "LEVELS": [level.name.lower() for level in MEANINGS],
-        "EXPORTERS": EXPORTERS,
         "CHAPTER": [*documents.manual().documents, *documents.runbooks().documents],
     }
     if action.metavar == "FILE":
@@ -130,6 +128,31 @@ def _complete(action: argparse.Action) -> None:
         whole.complete = _FILES
     elif action.metavar in words:
         action.choices = list(words[str(action.metavar)])
+    elif action.metavar in lists:
+        listed = f"_expiry_exporter_list {' '.join(lists[str(action.metavar)])}"
+        whole.complete = {"bash": _of_list(str(action.metavar)), "zsh": listed, "fish": f"(_{listed})"}
+
+
+def _lists() -> dict[str, Sequence[str]]:
+    """
+    Return the words of values that may be several with commas between, by metavar.
+    """
+    # Later: only these commands need them.
+    from exporter.cli.check import MEANINGS  # noqa: PLC0415
+    from exporter.report.compat_families import EXPORTERS  # noqa: PLC0415
+
+    return {"LEVELS": [level.name.lower() for level in MEANINGS], "EXPORTERS": list(EXPORTERS)}
+
+
+def _of_list(metavar: str) -> str:
+    return f"_expiry_exporter_list_{metavar.lower()}"
+
+
+def _bash_list(metavar: str, words: Sequence[str]) -> str:
+    """
+    Return the function for bash that completes such a value: there it can't be given the words.
+    """
+    return f'{_of_list(metavar)}() {{ _expiry_exporter_list "$1" {" ".join(words)}; }}\n'
 
 
 _FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "fish": "(__expiry_exporter_files)"}
@@ -148,6 +171,11 @@ _FILES_OR_TARGETS = {
 _FIRST = {
     # Not by `compgen -W`, which expands what it is given: a name may have a `$(command)` in it.
     "bash": """\
+_expiry_exporter_list() {
+  local before=
+  [[ $1 == *,* ]] && before=${1%,*},
+  compgen -P "$before" -W "${*:2}" -- "${1##*,}"
+}
 _expiry_exporter_files_or_targets() {
   local name
   compgen -f -- "$1"
@@ -157,6 +185,11 @@ _expiry_exporter_files_or_targets() {
 }
 """,
     "zsh": """\
+_expiry_exporter_list() {
+  # What stands before the last comma is there already.
+  compset -P '*,'
+  compadd "$@"
+}
 _expiry_exporter_files_or_targets() {
   # Of `words` the flags that were read are gone by now.
   local -a targets line=("${(@Q)${(@z)LBUFFER}}")
@@ -166,6 +199,10 @@ _expiry_exporter_files_or_targets() {
 """,
     # Of `--flag=value` the value alone is a path.
     "fish": """\
+function __expiry_exporter_list
+  set -l before (commandline -ct | string replace -r -- '^--[^=]*=' '' | string match -r '.*,')
+  printf '%s\n' "$before"$argv
+end
 function __expiry_exporter_files
   __fish_complete_path (commandline -ct | string replace -r -- '^--[^=]*=' '')
 end
