@@ -45,6 +45,8 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     """
     if text in names or not text:
         return text, ""
+    # Of a name in a directory blanks are part.
+    text = text if Path(text).exists() else text.strip()
     scheme, separator, rest = text.partition("://")
     if separator:
         place, path = _divided(rest)

@@ -184,12 +184,26 @@ def _message(
             return "a pass phrase is not written here: use password_file or password_env"
         if key in _OTHERS:
             return f"unknown key: {_OTHERS[key]}"
+        if "://" in key:
+            return _url_as_key(key, error["input"])
         for step in around:
             model = inside[step]
         return f"unknown key: {closest(key, model.model_fields)}"
     if error["input"] is None:
         return values.NO_VALUE
     return _MESSAGES[error["type"]].format(key=key, **error.get("ctx", {}))
+
+
+def _url_as_key(url: str, value: Any) -> str:
+    """
+    Return the advice for a URL that became a key by the colon behind it.
+    """
+    url = without_user(url)
+    if isinstance(value, dict):
+        return f"a URL is no key: write - url: {url}, and its settings below `url`"
+    if isinstance(value, str) and value.isdecimal():
+        return f"a space before the port makes a key of the URL: write {url}:{value}"
+    return f"a colon behind it makes a key of the URL: write {url}"
 
 
 def _order_faults(policy: Policy) -> dict[str, str]:

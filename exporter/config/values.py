@@ -82,6 +82,10 @@ def url(value: Any) -> Url:
     text = _text(value)
     if len(text) > 2048:
         raise TargetError(f"a URL has at most 2048 characters, this one has {len(text)}")
+    if " - " in text:
+        raise TargetError(
+            f"{shown(text)} is two lines of a list: the '-' of each stands below that of the first"
+        )
     return parse_url(text)
 
 

@@ -216,6 +216,10 @@ class Proxy:
         return f"{self.scheme}://{join_host_port(self.host, self.port)}"
 
 
+_AROUND = "'\"`<>"
+"""What some lists and shells put around a URL."""
+
+
 def parse_url(text: str) -> Url:
     """
     Parse a target's URL. Raises TargetError with a message for the person who wrote it.
@@ -228,6 +232,8 @@ def parse_url(text: str) -> Url:
     # urlsplit would drop tabs and line ends without a word.
     if not text.isprintable() or (" " in text and not text.lower().startswith("file:")):
         raise TargetError(f"{text!r} is not a URL: it has a space or an unprintable character in it")
+    if text[:1] in _AROUND and (inner := text.strip(_AROUND)):
+        raise TargetError(f"{text!r} is not a URL: quotes and brackets are around it, write {inner}")
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
     if not separator or not scheme or (scheme not in SCHEMES and not rest.startswith("//")):
@@ -315,7 +321,9 @@ def _with_scheme(text: str) -> str:
         return f"{_whole_path(text)}."
     host = url_of_host(place)
     if host is None:
-        return _no_host(place) or "a URL begins with one, such as https://www.example.com."
+        # A scheme would not help what has dots.
+        bad = _no_host(place) or ("." in place and f"{place!r} is not a host name.")
+        return bad or "a URL begins with one, such as https://www.example.com."
     return f"write {host}{_port_to_add(host)}, or another scheme."
 
 

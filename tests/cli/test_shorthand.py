@@ -178,3 +178,13 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         "/a#b.pem",
         "y.example",
     ]
+
+
+def test_blanks_around_a_name_are_not_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As variables of a shell have them; those of a file's name are its own.
+    """
+    monkeypatch.chdir(tmp_path)
+    assert meant(" www.example.com:8443\n", ()) == ("tls://www.example.com:8443", "")
+    Path(" a.pem").touch()
+    assert meant(" a.pem", ()) == (f"file://{tmp_path}/%20a.pem", "")

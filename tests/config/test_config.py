@@ -1988,3 +1988,33 @@ def test_a_name_is_no_place_for_a_password() -> None:
     ]
     for name in ("https://a/@me", "file:///a@b.pem", "me@a", "db:1@a"):
         assert [one.name for one in read(f"targets: [{{url: https://a, name: '{name}'}}]").targets] == [name]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("- https://a.example:", "a colon behind it makes a key of the URL: write https://a.example"),
+        (
+            "- https://a.example: 8443",
+            "a space before the port makes a key of the URL: write https://a.example:8443",
+        ),
+        (
+            "- https://a.example:\n    policy: manual",
+            "a URL is no key: write - url: https://a.example, and its settings below `url`",
+        ),
+    ],
+)
+def test_a_url_that_became_a_key_is_told_how_it_is_written(text: str, fault: str) -> None:
+    """
+    YAML sees a key where a colon is followed by a space or the end of the line.
+    """
+    assert f"2: targets[0]['https://a.example']: {fault}" in faults(f"targets:\n{text}\n")
+
+
+def test_lines_of_a_list_that_do_not_stand_below_each_other() -> None:
+    """
+    To YAML the second one continues the first.
+    """
+    told = "is two lines of a list: the '-' of each stands below that of the first"
+    text = "targets:\n - https://a.example\n  - https://b.example\n"
+    assert faults(text) == [f"2: targets[0]: 'https://a.example - https://b.example' {told}"]

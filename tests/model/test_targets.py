@@ -91,6 +91,7 @@ PRINTABLE = "is not a URL: it has a space or an unprintable character in it"
 LISTED = "`expiry-exporter check --help` lists every scheme"
 OTHER = f"or another scheme. {LISTED}"
 WHOLE = "write the whole path of a file, file:///DIRECTORY/certs/web.pem"
+AROUND = "quotes and brackets are around it, write https://a.example"
 BEGIN = f"a URL begins with one, such as https://www.example.com. {LISTED}"
 PATTERN = "a pattern is no host, name each host (`expiry-exporter discover` finds some)"
 PORTS = "is not a port: ports are numbers from 1 to 65535"
@@ -116,6 +117,10 @@ BAD_URLS = {
     "../certs/web.pem": f"'../certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
     "~/certs/web.pem": f"'~/certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
     "web.pem": f"'web.pem' has no scheme: {WHOLE.replace('certs/', '')}. {LISTED}",
+    "a..example": f"'a..example' has no scheme: 'a..example' is not a host name. {LISTED}",
+    "a.example;ls": f"'a.example;ls' has no scheme: 'a.example;ls' is not a host name. {LISTED}",
+    "'https://a.example'": f"\"'https://a.example'\" is not a URL: {AROUND}",
+    "<https://a.example>": f"'<https://a.example>' is not a URL: {AROUND}",
     "*.example.com": f"'*.example.com' has no scheme: {PATTERN}. {LISTED}",
     "a.example,b.example": (f"'a.example,b.example' has no scheme: write each target by itself. {LISTED}"),
     "secret/prod/tls": (
@@ -134,8 +139,8 @@ BAD_URLS = {
     "a.example:tls": f"'a.example:tls' has no scheme: write tls://a.example:PORT. {LISTED}",
     "https:://a.example": "'https:://a.example' is not a URL: write https://a.example",
     "jdbc:postgresql://a:1/b": f"'jdbc:postgresql://a:1/b' has no scheme: write postgres://a:1. {LISTED}",
-    "a.example:": f"'a.example:' has no scheme: {BEGIN}",
-    "C:\\web.txt": f"'C:\\\\web.txt' has no scheme: {BEGIN}",
+    "a.example:": f"'a.example:' has no scheme: 'a.example:' is not a host name. {LISTED}",
+    "C:\\web.txt": rf"'C:\\web.txt' has no scheme: 'C:\\web.txt' is not a host name. {LISTED}",
     "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {WHOLE}",
     "file://certs/web.pem": f"file:// takes a whole path, which begins with a third slash: {WHOLE}",
     "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",
