@@ -61,6 +61,10 @@ RHYTHM_GAPS = 4
 """Times between scrapes by which it is judged whether they come regularly."""
 
 
+RHYTHM_LEAST = 5.0
+"""Seconds between scrapes below which nobody is missed: a loop in a shell is as regular."""
+
+
 PEOPLE_AGE = 60.0
 """Age in seconds of the last scrape from which pages start a new one, unless scrapes are farther apart."""
 
@@ -326,7 +330,7 @@ class Service:
         Two servers that scrape are regular, a person who asks a few times is not.
         """
         gaps = [later - earlier for earlier, later in pairwise(self._asked_at)]
-        if len(gaps) < RHYTHM_GAPS or max(gaps) > 2 * sum(gaps) / len(gaps):
+        if len(gaps) < RHYTHM_GAPS or max(gaps) > 2 * sum(gaps) / len(gaps) or max(gaps) < RHYTHM_LEAST:
             return None
         return Rhythm(self._asked_last, max(gaps))
 

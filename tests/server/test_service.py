@@ -274,6 +274,20 @@ def test_a_person_who_asks_by_hand_makes_no_rhythm() -> None:
     ticking(test)
 
 
+def test_a_loop_in_a_shell_makes_no_rhythm() -> None:
+    """
+    Each request comes when the one before is answered, which is regular where a server is silent for long.
+    """
+
+    async def test(one: Service, clock: Clock) -> None:
+        for _ in range(3 * RHYTHM_GAPS):
+            clock.now += 2.1
+            await one.scrape(5.0)
+            assert one.rhythm is None
+
+    ticking(test)
+
+
 def test_setting_the_clock_makes_no_rhythm_and_keeps_no_old_scrape() -> None:
     """
     When it was last scraped is told by the time of day; how often, and how old that is, by one that goes on.
