@@ -63,7 +63,7 @@ def name(value: Any) -> str:
     # In the path of a page they mean a directory (RFC 3986 section 5.2.4), also percent-encoded.
     if text in {".", ".."}:
         raise TargetError(f"{text!r} can't be a name: no link to its page would work")
-    if "://" in text and without_user(text) != text:
+    if re.search("://.*(@|%40)", text) and without_user(text) != text:
         raise TargetError("a name is shown to everybody: it must not contain a user name or a password")
     return text
 
