@@ -122,7 +122,7 @@ def sight_lines(
     if len(seen) < len(targets):
         for one in targets:
             if one.target.name not in seen:
-                yield UNSEEN, line(UNSEEN, (("target", one.target.name),), 1)
+                yield UNSEEN, line(UNSEEN, (("target", one.target.name), *one.target.labels), 1)
     for row in [row for row in endpoints if row.held.seen_at is None]:
         if row.target.name in seen:
             yield UNSEEN, line(UNSEEN, _place(row), 1)
@@ -144,7 +144,7 @@ def unsettled(endpoints: Sequence[EndpointRow]) -> Collection[str]:
 
 
 def _place(row: EndpointRow) -> tuple[tuple[str, str], ...]:
-    return ("target", row.target.name), ("location", row.label)
+    return ("target", row.target.name), ("location", row.label), *row.target.labels
 
 
 def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> Iterator[tuple[Family, str]]:
@@ -167,7 +167,7 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         text = (("cause", said.cause), ("where", said.where), ("advice", said.advice), ("text", said.text))
         other = hidden_by(onset.key, present[target.name]) or ""
         rest = (("location", onset.known.location), *text, ("hidden_by", other))
-        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *rest)), 1)
+        yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *rest, *target.labels)), 1)
 
 
 def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

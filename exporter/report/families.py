@@ -138,7 +138,8 @@ RENEWAL_EXPLANATION = Family(
 PROBLEM = Family(
     "expiry_problem_end_timestamp_seconds",
     "A problem with this item or target, at its worst endpoint: when the item expires; without an item, "
-    "when the target was last OK, or since when it is known not to be. Absent without a problem.",
+    "when the target was last OK, or since when it is known not to be. Absent without a problem. Has the "
+    "user's labels too.",
     ("target", "item", "kind", "problem", "severity", "fingerprint_sha256"),
 )
 
@@ -147,7 +148,7 @@ PROBLEM_INFO = Family(
     "expiry_problem_info",
     "1 for each problem, in words: cause, place, what to do first, and the text of a notification. "
     "hidden_by names the problem of the same item that says more: while that one is reported, this one "
-    "need not be.",
+    "need not be. Has the user's labels too.",
     (
         *("target", "item", "problem", "severity", "location", "cause", "where", "advice", "text"),
         "hidden_by",
@@ -165,7 +166,7 @@ LAST_SEEN = Family(
 FIRST_SEEN = Family(
     "expiry_first_seen_timestamp_seconds",
     "When the endpoint was seen for the first time. Only exported in the 15 minutes after that, and not for "
-    "endpoints that were there when the exporter began to watch.",
+    "endpoints that were there when the exporter began to watch. Has the user's labels too.",
     _ENDPOINT,
 )
 
@@ -173,7 +174,8 @@ FIRST_SEEN = Family(
 UNSEEN = Family(
     "expiry_unseen_info",
     "1 for each endpoint that was never seen while others of its target were; without `location`, 1 for each "
-    "target of which nothing was ever seen. Problems known there before are not known to be over.",
+    "target of which nothing was ever seen. Problems known there before are not known to be over. Has the "
+    "user's labels too.",
     _ENDPOINT,
 )
 
@@ -295,6 +297,13 @@ SWEEP_TIME = Family(
 
 
 SWEEP_TARGETS = Family("expiry_sweep_targets", "Targets in the sweep of this scrape.")
+
+
+SHARD_RATIO = Family(
+    "expiry_shard_ratio",
+    "The share of the targets that this replica has by --shard.total: 0.5 of two, 1 without the flag. "
+    "Replicas that answer and whose shares make 1 have all targets.",
+)
 
 
 SWEEP_ENDPOINTS = Family("expiry_sweep_endpoints", "Endpoints in the sweep of this scrape.")
@@ -435,6 +444,7 @@ FAMILIES = (
     SWEEP_COMPLETE,
     SWEEP_TIME,
     SWEEP_TARGETS,
+    SHARD_RATIO,
     SWEEP_ENDPOINTS,
     SWEEP_FAILURES,
     RELOAD_SUCCESS,

@@ -264,6 +264,7 @@ def the_exporter_itself() -> str:
         (families.SWEEP_COMPLETE, 1),
         (families.SWEEP_TIME, NOW + 0.5),
         (families.SWEEP_TARGETS, 0),
+        (families.SHARD_RATIO, 1),
         (families.SWEEP_ENDPOINTS, 0),
         (families.SWEEP_FAILURES, 0),
         (families.RELOAD_SUCCESS, 0),
