@@ -5,18 +5,19 @@ A text that Prometheus can scrape, as if an exporter had written it.
 import contextlib
 import http.server
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def exposed(text: str) -> Iterator[str]:
+def exposed(text: str | Callable[[], str]) -> Iterator[str]:
     """
-    `host:port` of a small server that answers every request with this exposition.
+    `host:port` of a small server that answers every request with this exposition, or with the one of the moment.
     """
-    body = text.encode("utf-8")
+    made = text.encode("utf-8") if isinstance(text, str) else None
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            body = made if made is not None else text().encode("utf-8")
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.end_headers()
