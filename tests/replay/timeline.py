@@ -368,6 +368,7 @@ class Exporter:
                 (families.SWEEP_ENDPOINTS, len(rows)),
                 (families.SWEEP_FAILURES, failures),
                 (families.RELOAD_SUCCESS, 1),
+                (families.BUILD, 1),
             )
         }
         return self._exposition.text(
