@@ -21,3 +21,10 @@ def build(shard: Shard = ()) -> Samples:
     openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace")
     labels = (("version", __version__), ("python", platform.python_version()), ("openssl", openssl))
     return {families.BUILD: [((*labels, *shard), 1.0)]}
+
+
+def share(shard: Shard) -> float:
+    """
+    Return which part of all targets a replica with this label has: a half for `0/2`, all without a label.
+    """
+    return 1 / int(dict(shard).get("shard", "0/1").partition("/")[2])

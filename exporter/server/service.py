@@ -37,7 +37,7 @@ from exporter.report.compat_families import BLACKBOX_RELOAD
 from exporter.report.exposition import Exposition, Samples
 from exporter.report.inventory import Inventory, Rhythm
 from exporter.server.bodies import Answers, join
-from exporter.server.build import Shard, build
+from exporter.server.build import Shard, build, share
 from exporter.yaml_lines import ConfigError, ConfigFault
 
 logger = logging.getLogger(__name__)
@@ -166,8 +166,6 @@ class Service:
             )
         self.external_url = options.external_url
         self._shard: Shard = (("shard", options.shard),) if options.shard else ()
-        self._share = 1 / int(options.shard.partition("/")[2] or 1)
-        """The part of all targets that this replica has: 0.5 of two."""
         # The longest of a few gaps: two Prometheus servers scrape at two times of the same minute.
         self._asked_at: deque[float] = deque(maxlen=RHYTHM_GAPS + 1)
         """Monotonic times of the last scrapes, in seconds, as `_looked_at`."""
@@ -455,7 +453,7 @@ class Service:
         if "blackbox" in self._exposition.exporters:
             own[BLACKBOX_RELOAD] = own[families.RELOAD_SUCCESS]
         own[families.SWEEP_TARGETS] = [(self._shard, float(len(scrape.targets)))]
-        own[families.SHARD_RATIO] = [(self._shard, self._share)]
+        own[families.SHARD_RATIO] = [(self._shard, share(self._shard))]
         if self.external_url is not None:
             own[families.WEB] = [((("external_url", self.external_url),), 1.0)]
         for cache, (things, weight) in sorted(BUDGET.held.items()):

@@ -198,6 +198,8 @@ def test_every_target_is_there_exactly_once(world: World) -> None:
     assert sorted(one.labels["target"] for one in found) == names(world)
     assert {one.labels["instance"] for one in found} == {one.address for one in world.shards}
     assert sum(one.value for one in world.by_shards.query("expiry_sweep_targets")) == len(names(world))
+    assert [one.value for one in world.by_shards.query("expiry_shard_ratio")] == [1 / SHARDS] * SHARDS
+    assert [one.value for one in world.by_one.query("expiry_shard_ratio")] == [1]
 
 
 def answers(of: Prometheus, expression: str, at: str) -> dict[frozenset[tuple[str, str]], float]:

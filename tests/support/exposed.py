@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 @contextlib.contextmanager
 def exposed(text: str | Callable[[], str]) -> Iterator[str]:
     """
-    `host:port` of a small server that answers every request with this exposition, or with the one of the moment.
+    `host:port` of a small server that answers every request with this exposition, or the one of that moment.
     """
-    made = text.encode("utf-8") if isinstance(text, str) else None
+
+    def now() -> str:
+        return text if isinstance(text, str) else text()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = made if made is not None else text().encode("utf-8")
+            body = now().encode("utf-8")
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.end_headers()
