@@ -27,6 +27,7 @@ from exporter.engine.sightings import SETTLED
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Facts, Failed, Item, Observed
 from exporter.model.reasons import Fault, Kind, Reason
+from exporter.model.targets import RESERVED_LABELS
 from exporter.report.exposition import AT_FIRST, NEW_FOR, Exposition, certificate_labels, line
 from exporter.report.families import (
     ENDPOINT_FAMILIES,
@@ -177,6 +178,14 @@ def test_series_have_the_labels_that_their_family_says() -> None:
         absent -= {"location"} if sample.name == UNSEEN.name else set()
         assert not absent or (sample.name in problems and absent <= missing)
         assert not extra or sample.name in {TARGET.name, FIRST_SEEN.name, UNSEEN.name, *problems}
+
+
+def test_no_label_of_a_user_can_come_twice_in_a_series() -> None:
+    """
+    Where users' labels are, ours are names that they can't take.
+    """
+    ours = {name for one in (TARGET, PROBLEM, PROBLEM_INFO, FIRST_SEEN, UNSEEN) for name in one.labels}
+    assert ours <= RESERVED_LABELS
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
