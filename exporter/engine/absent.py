@@ -7,7 +7,7 @@ Pure: the clock is an argument.
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from exporter.engine.by_turns import LIMIT, Shown, is_mistake, is_unwell
+from exporter.engine.by_turns import LIMIT, Shown, is_left_behind, is_mistake, is_unwell
 from exporter.engine.sightings import is_long
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ def change_listed(
     earlier = [last for held in back if (last := _last(held)) is not None]
     changes = [(wrong, right) for wrong in lost for right in earlier]
     brief = bool(changes) and all(is_mistake(*change, now) for change in changes)
+    old = any(is_left_behind(*change) for change in changes)
     undone = brief and all(is_long(one.sightings, look) for one in lost)
     for held in back:
         held.listed.come_back(look, now, undone=undone)
     for label in gone:
         held = known.endpoints[label]
         if held.facts is not None and held.seen_at is not None:
-            held.listed.leave(look, now, back=bool(back), renewed=False, brief=brief)
+            held.listed.leave(look, now, back=bool(back), renewed=False, brief=brief, old=old)
             known.absent[label] = held
     if known.absent:
         forget_absent(known, now)

@@ -63,16 +63,22 @@ def is_mistake(wrong: Shown, right: Shown, now: float) -> bool:
     Return True when something was there for a moment only, until `now` (seconds since the epoch), where
     another was for long: a deployment that was put right.
 
-    Of an older certificate for the same names it takes more to believe that: a server left behind has
-    its turns.
+    Of a server left behind it takes more to believe that: it has its turns.
     """
-    is_old = any(
-        is_older(one, other) and _names(one) == _names(other)
-        for one in wrong.facts.items
-        for other in right.facts.items
-        if one.name == other.name
+    moment = MOMENT_OF_OLD if is_left_behind(wrong, right) else MOMENT
+    return was_brief(wrong.sightings, right.sightings, now, moment)
+
+
+def is_left_behind(one: Shown, other: Shown) -> bool:
+    """
+    Return True when one shows an older certificate for the same names than the other.
+    """
+    return any(
+        is_older(item, newer) and _names(item) == _names(newer)
+        for item in one.facts.items
+        for newer in other.facts.items
+        if item.name == newer.name
     )
-    return was_brief(wrong.sightings, right.sightings, now, MOMENT_OF_OLD if is_old else MOMENT)
 
 
 def _names(item: Item) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from exporter.engine.absent import change_listed
 from exporter.engine.by_turns import (
     Shown,
     is_due,
+    is_left_behind,
     is_mistake,
     most_important,
     same_server,
@@ -136,7 +137,11 @@ class EndpointMemory:
         ):
             return False
         back = next((one for one in self.others if same_server(one.facts, facts)), None)
-        return back is None or is_mistake(Shown(self.facts, now, self.shown), back, now)
+        if back is None:
+            return True
+        left = Shown(self.facts, now, self.shown)
+        # An older one may have turns of hours, which more probes now would not see.
+        return is_mistake(left, back, now) and not is_left_behind(left, back)
 
     def take_turns(self, facts: Facts, seen_at: float, now: float) -> None:
         """
@@ -149,8 +154,9 @@ class EndpointMemory:
         earlier = next((one for one in self.others if one.sightings.left == self.shown.came - 1), back)
         left = Shown(self.facts, seen_at, self.shown, self.judged)
         brief = earlier is not None and is_mistake(left, earlier, now)
+        old = earlier is not None and is_left_behind(left, earlier)
         undone = brief and back is not None and is_long(self.shown, self.looks)
-        self.shown.leave(self.looks, now, back=back is not None, renewed=renewed, brief=brief)
+        self.shown.leave(self.looks, now, back=back is not None, renewed=renewed, brief=brief, old=old)
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)
         if back is None:

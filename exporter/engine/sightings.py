@@ -9,7 +9,7 @@ from math import inf
 
 from exporter.model.policies import DAY
 
-LOOKS_KEPT = 100
+LOOKS_KEPT = 200
 """Looks for which what left is remembered, or for a day, whichever is longer: nothing is due for longer."""
 
 
@@ -25,12 +25,17 @@ FIRST_DOUBT = 1e-3
 """Chance below which a first change is taken for a renewal, although it may be the beginning of turns."""
 
 
+BY_CHANCE = 100
+"""Looks without what one look showed between others, after which it is gone: most of a balancer's servers had
+several turns in them."""
+
+
 SETTLED = 37
 """Looks that show the same before a first change, after which that is a renewal at once."""
 
 
 ENOUGH = 4 * 3600.0
-"""Seconds without what was there for a moment, after which that was a mistake, though few looks were made."""
+"""Seconds without what was there for a moment, after which that was a mistake."""
 
 
 CERTAIN = 42
@@ -64,29 +69,41 @@ class Sightings:
     patience: float = 0.0
     """Looks without it after which it is gone."""
 
-    def leave(self, look: int, now: float, *, back: bool, renewed: bool, brief: bool = False) -> None:
+    def leave(
+        self, look: int, now: float, *, back: bool, renewed: bool, brief: bool = False, old: bool = False
+    ) -> None:
         """
         Note that this look, at `now` in seconds since the epoch, is the first one without it.
 
-        `back`: what this look shows was there before; `brief`: see `was_brief`. `renewed`: it was issued
-        since.
+        `back`: what this look shows was there before; `brief`: see `was_brief`; `old`: it is what a server
+        shows that was left behind. `renewed`: what this look shows was issued since.
         """
         run = look - self.came
         self.left = look - 1
-        if not self.returns and (brief or not back):
+        if not self.returns and (not back or (brief and not old)):
             self.patience = 1 if renewed else _first_change(run)
             if brief:
-                interval = (now - self.since) / run
-                self.patience = min(self.patience, max(1.0, ENOUGH / interval if interval > 0 else inf))
+                self.patience = min(self.patience, max(1.0, self._enough(run, now)))
+            return
+        if not self.returns:
+            # Of what comes for hours, the next hours are expected to be as long; a few looks may be a small
+            # share of all. If it was brief, it may be a mistake that was put right as well.
+            self.patience = 2 * run if is_long(self, look) else BY_CHANCE / run
+            if brief and is_long(self, look):
+                self.patience = min(self.patience, self._enough(run, now))
             return
         # Absences end at any look alike; of few that are known, the next one may be much longer.
-        usual = (self.missed + 2) * (DOUBT ** (-1 / (self.returns + 3)) - 1)
+        self.patience = (self.missed + 2) * (DOUBT ** (-1 / (self.returns + 3)) - 1)
         if not back and run >= SETTLED:
             # The turns are long over: it was alone until something new came.
-            self.patience = min(usual, _FRESH)
-        else:
-            # Of what comes for hours, the next hours are expected to be as long.
-            self.patience = usual if self.returns else max(_first_change(run), 2 * run)
+            self.patience = min(self.patience, _FRESH)
+
+    def _enough(self, run: int, now: float) -> float:
+        """
+        Return the looks that are made in ENOUGH seconds, by the time that the `run` looks until now took.
+        """
+        interval = (now - self.since) / run
+        return ENOUGH / interval if interval > 0 else inf
 
     def come_back(self, look: int, now: float, *, undone: bool = False) -> None:
         """
@@ -100,6 +117,9 @@ class Sightings:
         if self.returns == RECENT:
             self.missed *= 1 - 1 / RECENT
         else:
+            if not self.returns:
+                # It was not there before it came first, either.
+                self.missed = min(self.came - 1, CERTAIN)
             self.returns += 1
         self.missed += look - self.left - 1
         self.came, self.since, self.left = look, now, 0
