@@ -121,8 +121,9 @@ def onsets(known: Known, newest: Elsewhere[None], now: float, until: float) -> I
     Yield the onsets of an endpoint from `now` to `until` (seconds since the epoch), if nothing changes.
 
     `newest` has the latest ends of all endpoints. An onset whose beginning is not known is at `now`. While
-    its name does not exist, nothing about an endpoint is critical. Another server, which was well when it was
-    last seen, gives no cause until it is seen again: it may have been renewed meanwhile.
+    its name does not exist, nothing about an endpoint is critical, and what was it as such a failure is a
+    warning. Another server, which was well when it was last seen, gives no cause until it is seen again: it
+    may have been renewed meanwhile.
     """
     if known.elsewhere and _was_well(known):
         return
@@ -130,6 +131,9 @@ def onsets(known: Known, newest: Elsewhere[None], now: float, until: float) -> I
     for onset in _of_endpoint(known, newest, now, until):
         if onset.severity is not Severity.CRITICAL or max(onset.at, now) < nameless:
             yield onset
+        elif onset.problem is Problem.PROBE_FAILING:
+            # Else it would be over until the pace of a warning, as if the name were back.
+            yield replace(onset, severity=Severity.WARNING)
 
 
 def _was_well(known: Known) -> bool:

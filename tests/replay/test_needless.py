@@ -320,6 +320,21 @@ def test_a_slip_of_the_dns_changes_nothing() -> None:
     assert max(found[name].last for name in criticals(found)) < 2 * HOUR
 
 
+@pytest.mark.parametrize("left", [5.0, 0.05, -1.0])
+def test_a_name_that_was_lost_near_the_end_is_told_of_until_it_is_back(left: float) -> None:
+    """
+    Critical for an hour; then a warning, which does not wait for its own pace.
+    """
+    minute = 60.0
+    gone = ended_in(left, [((HOUR, 4 * HOUR), Reason.DNS_NOT_FOUND)])
+    found = firings(record(fleet(gone), 5 * HOUR, 5 * minute))
+    critical, warning = (
+        found[Name("ExpiryProbeFailing", severity, URL, "")] for severity in ("critical", "warning")
+    )
+    assert critical == Firing(75 * minute, 115 * minute, complete=True)
+    assert warning == Firing(2 * HOUR, 4 * HOUR - 5 * minute, complete=True)
+
+
 def test_a_restart_with_its_state_forgets_neither() -> None:
     """
     That the end of a domain was critical when its registry moved it, and that a name does not exist.
