@@ -34,15 +34,19 @@ TOLERANCE = 1 / 3
 """Share of the rhythm by which a renewal may differ from it, and by which the next one may be late."""
 
 
-WEEK = 7 * DAY
+WORKING_DAYS = 5 * DAY
+"""Seconds in which there is a weekend. What is made anew on working days has a pause then."""
 
 
 WEEKEND = 2 * DAY
-"""Seconds by which a weekend is longer than other pauses, where something is made anew on working days. With
-holidays it may be as much longer again."""
+"""Seconds by which a weekend is longer than other pauses. One that is not known yet may be as much longer."""
 
 
-PAUSES_FOR = 5 * WEEK
+HOLIDAYS = 3 * DAY
+"""Seconds by which a weekend may be longer than the longest one that is known."""
+
+
+PAUSES_FOR = 35 * DAY
 """Seconds for which the longest pauses are remembered, longer than that of the renewals of a fast rhythm."""
 
 
@@ -193,9 +197,12 @@ def _longest_pause(habit: Habit, age: float) -> float:
     """
     Return the age that an item may have after a pause, of one that is usually made anew at this age.
 
-    On working days there are weekends, and weekends with holidays. Whether there are is known after a week.
+    On working days there are weekends, and weekends with holidays. Whether there are is known when nothing
+    was left out for longer than the working days of a week.
     """
     longest = max((pause for _, pause in habit.pauses), default=0.0)
-    if habit.since is None or habit.at - habit.since < WEEK:
-        longest = max(longest, age + WEEKEND)
-    return longest + min(max(longest - age, 0.0), WEEKEND)
+    # Shorter pauses have shorter exceptions.
+    longest += min(max(longest - age, 0.0) / WEEKEND, 1) * HOLIDAYS
+    if habit.since is None or habit.at - habit.since + age < WORKING_DAYS:
+        longest = max(longest, age + 2 * WEEKEND)
+    return longest

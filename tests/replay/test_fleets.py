@@ -428,7 +428,7 @@ def fleets() -> dict[str, list[Fleet]]:
         ],
         "a list on working days with holidays": [
             fleet
-            for off in ((28,), (25, 28), (21, 22))
+            for off in ((28,), (25, 28), (21, 22), (28, 29, 30), (23, 24, 25), (24, 25, 28))
             for fleet in made("file:///srv/ca.crl", revocations, 10 * DAY, working_days(0, 33, off))
         ],
         "a list in office hours": made(
