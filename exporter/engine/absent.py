@@ -7,7 +7,7 @@ Pure: the clock is an argument.
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from exporter.engine.by_turns import LIMIT, Shown, is_left_behind, is_mistake, is_unwell
+from exporter.engine.by_turns import Shown, is_left_behind, is_mistake, is_unwell, limit_of
 from exporter.engine.sightings import is_long
 
 if TYPE_CHECKING:
@@ -41,14 +41,15 @@ def change_listed(
 
 def forget_absent(known: "TargetMemory", now: float) -> None:
     """
-    Forget endpoints that the name did not lead to for long, and all but the LIMIT most important ones.
+    Forget endpoints that the name did not lead to for long, and of too many the less important ones.
     """
     absent = known.absent
     for label in [
         label for label, held in absent.items() if not held.listed.is_kept(known.looks, _age(held, now))
     ]:
         del absent[label]
-    while len(absent) > LIMIT:
+    limit = limit_of(held.judged for held in absent.values())
+    while len(absent) > limit:
         del absent[
             min(
                 absent,

@@ -19,6 +19,10 @@ LIMIT = 4
 """Most servers of an address that are remembered, and most addresses of a name, besides those seen last."""
 
 
+UNJUDGED_LIMIT = 4 * LIMIT
+"""The same, while nobody knows which of them are unwell, as in the first probes after a restart."""
+
+
 STAPLE = "staple"
 
 
@@ -108,14 +112,22 @@ def was_issued_since(items: Iterable[Item], since: float) -> bool:
 
 def most_important(shown: Sequence[Shown], look: int, now: float) -> list[Shown]:
     """
-    Return those that are remembered after this look, LIMIT at most: what is wrong and what was seen last.
+    Return those that are remembered after this look: of more than the limit what is wrong and seen last.
     """
     kept = [one for one in shown if one.sightings.is_kept(look, now - one.seen_at)]
-    while len(kept) > LIMIT:
+    limit = limit_of(one.judged for one in kept)
+    while len(kept) > limit:
         kept.remove(
             min(kept, key=lambda one: (is_due(one, look, now), is_unwell(one.judged, now), one.seen_at))
         )
     return kept
+
+
+def limit_of(verdicts: Iterable[Judged | None]) -> int:
+    """
+    Return how many are remembered of those with these verdicts.
+    """
+    return UNJUDGED_LIMIT if None in list(verdicts) else LIMIT
 
 
 def is_due(one: Shown, look: int, now: float) -> bool:

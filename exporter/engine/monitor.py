@@ -426,10 +426,11 @@ class Monitor:
         """
         Return what was last seen at endpoints that the target's name may lead to again.
         """
+        for held in known.absent.values():
+            self._judge(target, held, now, seen=False)
         forget_absent(known, now)
         found = InPlace()
         for label, held in known.absent.items():
-            self._judge(target, held, now, seen=False)
             if held.facts is None or held.seen_at is None:
                 continue
             last = Shown(held.facts, held.seen_at, held.listed, held.judged)
@@ -442,8 +443,8 @@ class Monitor:
         """
         Return what other servers showed at this endpoint.
         """
-        held.others = most_important(held.others, held.looks, now)
         for one in held.others:
             anchors = self._anchors.anchors(target.ca_file)
             one.judged = judge_again(one.judged, one.facts, target, anchors, now, held.past.habits)
+        held.others = most_important(held.others, held.looks, now)
         return in_place(target, label, held, held.others, held.looks, now)

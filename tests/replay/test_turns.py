@@ -135,6 +135,40 @@ def test_one_of_five_with_the_old_certificate_is_told_of_all_the_time(
         assert times == [now for now in looks if now >= begun], name
 
 
+def any_four(names: dict[str, Facts], now: float) -> Seeing:
+    """
+    A name that leads to four of the servers at each look-up.
+    """
+    return {name: Observed(names[name]) for name in sorted(random.Random(now).sample(sorted(names), 4))}
+
+
+@pytest.mark.parametrize("how", ["one address", "one address at a time", "four addresses at a time"])
+def test_restarts_that_keep_the_state_do_not_forget_the_bad_one_of_twelve(how: str) -> None:
+    """
+    Each has a certificate of its own, more than are remembered. At first nobody knows which of them was bad.
+    """
+    ages = [85, *(2 + 4.5 * number for number in range(11))]
+    facts = [served(leaf(HOST, -age * DAY, 90 * DAY)) for age in ages]
+    names = {f"192.0.2.{number}:443": one for number, one in enumerate(facts, 1)}
+
+    def see(now: float) -> Seeing:
+        if how == "four addresses at a time":
+            return any_four(names, now)
+        name = random.Random(f"5 {now}").choice(sorted(names))
+        return {name if how == "one address at a time" else "192.0.2.1:443": Observed(names[name])}
+
+    exporter, found = Exporter([Place(target(URL), see)]), list[float]()
+    steps = range(200)
+    for step in steps:
+        now = step * 10 * MINUTE
+        if step in {60, 90, 120, 150, 180}:
+            exporter.restart(keep_state=True)
+        if 'problem="soon",severity="critical"' in exporter.scrape(now):
+            found.append(now)
+    assert len(found) > 150
+    assert found == [step * 10 * MINUTE for step in steps if step * 10 * MINUTE >= found[0]]
+
+
 def test_the_title_says_that_it_is_one_of_several() -> None:
     """
     The alerts fire at each evaluation, also where an old one is only not deployed.
