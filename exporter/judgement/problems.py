@@ -269,7 +269,7 @@ def _of_past(known: Known, judged: JudgedItem, now: float) -> Iterator[Onset]:
     rolled_back = rolled_back_at(known, judged.item)
     if rolled_back is not None:
         yield Onset(rolled_back, Problem.WENT_BACKWARDS, Severity.WARNING, known, judged)
-    changed = identity_changed_at(known, judged.item, now)
+    changed = identity_changed_at(known, judged, now)
     if changed is not None:
         yield Onset(changed, Problem.IDENTITY_CHANGED, Severity.WARNING, known, judged)
 
@@ -291,14 +291,16 @@ def rolled_back_at(known: Known, item: Item) -> float | None:
     return when if item.kind is Kind.LEAF else None
 
 
-def identity_changed_at(known: Known, item: Item, now: float) -> float | None:
+def identity_changed_at(known: Known, judged: JudgedItem, now: float) -> float | None:
     """
     Return the time (seconds since the epoch) at which issuer and key changed together; None for no problem.
+
+    Where the configuration says whose certificates are expected, one of those is nobody else's.
     """
-    when = known.past.identity_changed_at.get(item.name)
-    if when is None or now >= when + IDENTITY_REPORTED:
+    when = known.past.identity_changed_at.get(judged.item.name)
+    if when is None or now >= when + IDENTITY_REPORTED or (judged.expected and not judged.foreign):
         return None
-    return when if item.kind is Kind.LEAF else None
+    return when if judged.item.kind is Kind.LEAF else None
 
 
 def _of_failure(known: Known, now: float) -> Iterator[Onset]:
@@ -473,6 +475,6 @@ def found(onsets: Sequence[Onset], newest: Elsewhere[None], now: float) -> Found
     worst = ordered[0]
     if worst.judged is None:
         return Found(ordered)
-    changed = identity_changed_at(worst.known, worst.judged.item, now) is not None
+    changed = identity_changed_at(worst.known, worst.judged, now) is not None
     renewed = newest.unseen.renewed(worst.judged)
     return Found(ordered, newest.newer_end(worst.judged), changed, renewed)

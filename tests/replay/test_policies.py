@@ -215,6 +215,26 @@ def test_another_issuer_at_a_new_address_is_critical_at_once() -> None:
     assert found == {name: Firing(HOUR, 2 * HOUR, complete=True)}
 
 
+@pytest.mark.parametrize(
+    ("issuers", "told"),
+    [
+        (("Replay Intermediate", "Replay Second"), set()),
+        # Nobody said whose certificates are expected.
+        ((), {"ExpiryIdentityChanged"}),
+        (("Replay Intermediate",), {"ExpiryForeignIssuer", "ExpiryIdentityChanged"}),
+    ],
+)
+def test_a_change_to_another_ca_of_ones_own_alerts_nobody(issuers: tuple[str, ...], told: set[str]) -> None:
+    """
+    Long before a renewal is due, as all hosts are moved there.
+    """
+    second = anchor().issue("Replay Second", ca=True, path_length=0)
+    moved = presented(leaf(HOST, DAY, 90 * DAY, second), second)
+    one = place(f"https://{HOST}", [(0.0, of_ours()), (DAY, moved)])
+    found = firings(record(fleet(expecting(one, *issuers)), 5 * DAY, HOUR))
+    assert {name.alert for name in found} == told
+
+
 def test_renewals_by_expected_issuers_alert_nobody() -> None:
     """
     By turns from two CAs of one's own, and with a root that is named by its fingerprint.
