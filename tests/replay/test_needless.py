@@ -8,10 +8,13 @@ from dataclasses import replace
 import pytest
 
 from exporter.demo.minter import Minted, root
+from exporter.model.observation import FoundHazard
 from exporter.model.policies import BY_KIND, DAY, HOUR, MANUAL
-from exporter.model.reasons import Reason
+from exporter.model.problems import Problem
+from exporter.model.reasons import Hazard, Reason
 from exporter.probes.domains.registration import AUTO_RENEW
 from exporter.probes.domains.registries import AGAIN_AFTER
+from exporter.report.forecast import forecast
 from tests.replay.promtool import Firing, Name, firings, told
 from tests.replay.timeline import (
     YEAR,
@@ -117,6 +120,29 @@ def test_a_renewal_by_another_issuer_is_still_known_where_it_must_be_the_same_se
     ):
         found = firings(record(fleet(*places), 4 * HOUR, HOUR))
         assert ("ExpiryNotDeployed", "warning") in about(found, f"https://{host}")
+
+
+def test_what_has_expired_is_one_notification() -> None:
+    """
+    A SAML certificate whose successor is in another document, and a node that was left behind: several
+    problems each, of which the worst is sent.
+    """
+    host, saml = "shop.example.com", "idp.example.com"
+    documents = [
+        place(
+            f"file:///srv/{name}.xml",
+            [(0.0, kept(leaf(saml, age * DAY, 2 * YEAR), "signing"))],
+            policy=MANUAL,
+        )
+        for name, age in (("old", -731), ("new", -30))
+    ]
+    node = place(f"https://{host}", *([(0.0, served(leaf(host, age * DAY, 90 * DAY)))] for age in (-91, -20)))
+    for places, problems in ((documents, 5), ([node], 5)):
+        looking = Exporter(places)
+        said = looking.scrape(0.0).splitlines()
+        assert sum(line.startswith("expiry_problem_end") for line in said) >= problems
+        (sent,) = forecast(looking.rows(0.0), 0.0, 1).notifications
+        assert {one.problem for one in sent.alerts} == {Problem.PASSED}
 
 
 @INTERVALS
@@ -333,6 +359,22 @@ def test_a_name_that_was_lost_near_the_end_is_told_of_until_it_is_back(left: flo
     )
     assert critical == Firing(75 * minute, 115 * minute, complete=True)
     assert warning == Firing(2 * HOUR, 4 * HOUR - 5 * minute, complete=True)
+
+
+@pytest.mark.parametrize("hazard", [Hazard.NAME_NOT_RESOLVING, Hazard.CAA_FORBIDS_ISSUER])
+@pytest.mark.parametrize("left", [50, 64])
+def test_what_blocks_the_next_renewal_is_told_when_it_is_seen(left: int, hazard: Hazard) -> None:
+    """
+    Not 25 days before the end, when the renewal is late; and it is over once it was put right.
+    """
+    plain = served(leaf(HOST, 0.0, 90 * DAY))
+    begin, mended = (90 - left) * DAY, (92 - left) * DAY
+    blocked = replace(plain, hazards=(FoundHazard(hazard, "simulated"),))
+    one = place(URL, [(0.0, plain), (begin, blocked), (mended, plain)])
+    found = firings(record(fleet(one), mended + DAY, 6 * HOUR))
+    assert found == {
+        Name("ExpiryRenewalBlocked", "warning", URL, ""): Firing(begin, mended - 6 * HOUR, complete=True)
+    }
 
 
 def test_a_restart_with_its_state_forgets_neither() -> None:
