@@ -37,7 +37,7 @@ from exporter.report.compat_families import BLACKBOX_RELOAD
 from exporter.report.exposition import Exposition, Samples
 from exporter.report.inventory import Inventory, Rhythm
 from exporter.server.bodies import Answers, join
-from exporter.server.build import Shard, build, share
+from exporter.server.own_metrics import Shard, build, of_discovery, share
 from exporter.yaml_lines import ConfigError, ConfigFault
 
 logger = logging.getLogger(__name__)
@@ -459,7 +459,7 @@ class Service:
         for cache, (things, weight) in sorted(BUDGET.held.items()):
             own.setdefault(families.CACHE_BYTES, []).append(((("cache", cache),), float(weight)))
             own.setdefault(families.CACHE_ENTRIES, []).append(((("cache", cache),), float(things)))
-        own |= self._of_discovery()
+        own |= of_discovery(self.discovery)
         own |= self._unwatched(scrape)
         own |= build(self._shard)
         return own
@@ -479,26 +479,6 @@ class Service:
         True for a replica that has a share of the targets.
         """
         return bool(self._shard)
-
-    def _of_discovery(self) -> Samples:
-        """
-        Return the metrics about the sources; none without `discover`.
-        """
-        own: Samples = {}
-        for feed in self.discovery.feeds.values():
-            values = {
-                families.DISCOVERY_SUCCESS: feed.success,
-                families.DISCOVERY_TIME: feed.succeeded_at,
-                families.DISCOVERY_TARGETS: len(feed.made.targets),
-                families.DISCOVERY_KEPT: feed.kept_targets or None,
-                families.DISCOVERY_LEFT_OUT: feed.left_out or None,
-            }
-            for family, value in values.items():
-                if value is not None:
-                    own.setdefault(family, []).append(((("source", feed.name),), float(value)))
-        if self.discovery.feeds:
-            own[families.DISCOVERY_PENDING] = [((), float(self.discovery.pending))]
-        return own
 
     def _log_config(self) -> None:
         for warning in self.config.warnings:
