@@ -66,12 +66,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
-    Mark what starts programs, and leave out of a quick run what is not for it.
+    Leave out of a quick run what is not for it. Nobody else needs to know what starts programs.
     """
-    for item in items:
-        if isinstance(item, pytest.Function) and starts_programs(item):
-            item.add_marker(pytest.mark.programs)
     if config.getoption("--quick"):
+        for item in items:
+            if isinstance(item, pytest.Function) and starts_programs(item):
+                item.add_marker(pytest.mark.programs)
         slow = [it for it in items if any(it.get_closest_marker(name) for name in ("programs", "no_cover"))]
         config.hook.pytest_deselected(items=slow)
         left_out = set(slow)
