@@ -83,21 +83,28 @@ def test_the_dashboards_have_the_types_of_the_least_version() -> None:
     assert {one["schemaVersion"] for one in DASHBOARDS.values()} == {42}
 
 
-@pytest.mark.parametrize(
-    ("where", "key", "value", "words"),
-    [
-        ("options", "footer", {"show": False}, "'\"footer\"' does not exist"),
-        ("options", "cellHeight", "huge", "'\"huge\"' is not assignable"),
-        ("gridPos", "left", 1, "'\"left\"' does not exist"),
-    ],
-)
-def test_what_the_version_does_not_know_is_found(where: str, key: str, value: object, words: str) -> None:
+def spoilt(where: str, key: str, value: object) -> Json:
     """
-    A key of an older version, a word that is none, a misspelt place.
+    A dashboard with this in a table's options or place.
     """
-    spoilt = json.loads(json.dumps(DASHBOARDS["fleet"]))
-    panel = next(one for one in spoilt["panels"] if one["type"] == "table")
+    one: Json = json.loads(json.dumps(DASHBOARDS["fleet"]))
+    panel = next(panel for panel in one["panels"] if panel["type"] == "table")
     panel[where][key] = value
+    return one
+
+
+def test_what_the_version_does_not_know_is_found() -> None:
+    """
+    A key of an older version, a word that is none, a misspelt place: each in a dashboard of its own.
+    """
+    wrong = [
+        spoilt("options", "footer", {"show": False}),
+        spoilt("options", "cellHeight", "huge"),
+        spoilt("gridPos", "left", 1),
+    ]
     with pytest.raises(RenderError) as caught:
-        check(spoilt)
-    assert words in str(caught.value)
+        check(*wrong)
+    found = str(caught.value)
+    assert found.count("error TS") == len(wrong)
+    for words in ("'\"footer\"' does not exist", "'\"huge\"' is not assignable", "'\"left\"' does not exist"):
+        assert words in found
