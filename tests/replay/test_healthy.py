@@ -15,6 +15,8 @@ from exporter.demo.minter import Minted, mint
 from exporter.model.observation import Facts, Observed
 from exporter.model.policies import AUTOMATIC, DAY, HOUR, MANUAL, Policy
 from tests.replay.promtool import Firing, Name, alerts, firings, told
+from tests.replay.test_fleets import Fleet as Looks
+from tests.replay.test_fleets import told as problems
 from tests.replay.timeline import (
     MINUTE,
     YEAR,
@@ -133,17 +135,33 @@ def healthy(
     return place(f"https://{host}", *schedules, failing=failing, team="web"), until
 
 
-@pytest.mark.parametrize("name", LIFETIMES)
-def test_a_healthy_fleet_never_alerts(name: str) -> None:
+def cycles(name: str) -> tuple[list[Place], float]:
     """
-    Three cycles with jitter, failed looks, an authority that is out for 17 hours, and rolling deployments.
+    Healthy targets with certificates of this lifetime, and when their three cycles are over.
     """
     how, dice = LIFETIMES[name], random.Random(name)
     found = [healthy(name, how, left, dice, outage=name in SURVIVE_OUTAGE) for left in how.left]
     until = max(end for _, end in found)
     # A target whose renewals all came before the others' would otherwise run out in the meantime.
-    places = [replace(one, see=_no_longer(one, end)) for one, end in found]
-    assert firings(record(fleet(*places), until, how.interval)) == {}
+    return [replace(one, see=_no_longer(one, end)) for one, end in found], until
+
+
+@pytest.mark.parametrize("name", LIFETIMES)
+def test_a_healthy_fleet_never_has_a_problem(name: str) -> None:
+    """
+    Three cycles with jitter, failed looks, an authority that is out for 17 hours, and rolling deployments.
+    """
+    places, until = cycles(name)
+    assert problems(Looks(places, until, LIFETIMES[name].interval)) == {}
+
+
+@pytest.mark.parametrize("name", ["1h", "24h", "6d"])
+def test_a_healthy_fleet_never_alerts(name: str) -> None:
+    """
+    The rules make nothing of no problem, at intervals from a minute to an hour.
+    """
+    places, until = cycles(name)
+    assert firings(record(fleet(*places), until, LIFETIMES[name].interval)) == {}
 
 
 def _no_longer(one: Place, end: float) -> Callable[[float], Seeing]:
