@@ -77,13 +77,13 @@ def test_a_quick_run_measures_every_scenario() -> None:
         "dashboards over",
         "late answers of 2",
         "peak memory of all processes",
-        "one of 200",
+        "one of 100",
         "CPU until healthy",
         "500 requests a second",
-        "a zone of 200 names",
+        "a zone of 100 names",
         "target that was found",
-        "CPU of a page about 200 endpoints",
-        "50 targets replayed, each",
+        "CPU of a page about 100 endpoints",
+        "25 targets replayed, each",
         "1000000 targets, by arithmetic",
     ):
         assert what in output
