@@ -19,7 +19,7 @@ from exporter.model.foreign_text import clean, holds
 from exporter.model.reasons import Reason
 from exporter.net.backoff import Backoff
 from exporter.net.http import TooLargeError, client, failed, read_body
-from exporter.net.http_sockets import HttpSocket
+from exporter.net.http_sockets import HttpSocket, Meter
 from exporter.net.network import Network
 from exporter.net.pools import Pool
 from exporter.pki.renewal_information import seconds_of
@@ -45,6 +45,16 @@ OBJECT_LIMIT = 100_000
 """Objects of one list."""
 
 
+PAGES_LIMIT = 1000
+"""Pages of one list, besides one for each object: a server may send some that hold nothing that was asked
+for."""
+
+
+REST = 2.0
+"""Seconds of rest for each second that events took to be read. A server that sends them without end would
+otherwise take the time of all other targets."""
+
+
 ERROR_LIMIT = 65536
 """Bytes of an error response that are read."""
 
@@ -68,6 +78,8 @@ class Pace:
     """The grace after that duration before a silent server counts as gone."""
     answer: float = 30.0
     """The timeout for the headers of a response, and between two parts of a list."""
+    page: float = 60.0
+    """The timeout for a whole page of a list: a server that trickles is never silent."""
     connect: float = 5.0
     broken: float = 120.0
     """The age at which the last state of a broken watch counts as out of date."""
@@ -142,6 +154,8 @@ class View:
         """The secrets that were sent to the API server last."""
         self._showed = False
         """True when a client certificate was shown to it then."""
+        self._meter = Meter()
+        """What the present request sent and received."""
         self._task = loop.create_task(self._run(), name=f"kubernetes {question.place}")
 
     def close(self) -> None:
@@ -204,8 +218,12 @@ class View:
             except ProbeError as caught:
                 error = caught
             except (aiohttp.ClientError, OSError) as caught:
-                # Received data is not repeated: a Secret may be in it.
-                error = failed(caught, "the API server", None, AUTHORITIES, showed=self._showed)
+                if self._meter.exceeded:
+                    words = "the API server sends without end, and next to no content: it was left"
+                    error = ProbeError(Reason.HTTP_FAILED, words)
+                else:
+                    # Received data is not repeated: a Secret may be in it.
+                    error = failed(caught, "the API server", None, AUTHORITIES, showed=self._showed)
             except Exception as caught:
                 logger.exception("internal error while watching Kubernetes")
                 words = f"{type(caught).__name__}: please report it with the traceback in the exporter's log"
@@ -251,10 +269,10 @@ class View:
         access = await self.cluster.access()
         self._secrets, self._showed = access.secrets, access.shows
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._pace.connect, sock_read=self._pace.answer
+            total=self._pace.page, sock_connect=self._pace.connect, sock_read=self._pace.answer
         )
         headers = {"Accept": "application/json", **access.headers}
-        async with client(self._resolver, _socket, headers, timeout) as session:
+        async with client(self._resolver, self._socket, headers, timeout) as session:
             try:
                 if not self._version:
                     await self._list(session, access)
@@ -292,16 +310,16 @@ class View:
         asked = {"fieldSelector": self.question.fields, "labelSelector": self.question.selector, **more}
         options: dict[str, Any] = {"params": {key: value for key, value in asked.items() if value}}
         if "watch" in more:
-            silence = self._pace.watch + self._pace.silence
-            options["timeout"] = aiohttp.ClientTimeout(
-                total=None, sock_connect=self._pace.connect, sock_read=silence
-            )
+            # It was told when to end: one that goes on, byte by byte or with ever new events, is left too.
+            most = self._pace.watch + self._pace.silence
+            options["timeout"] = aiohttp.ClientTimeout(total=most, sock_connect=self._pace.connect)
         path = self.question.resource.path(self.question.namespace, self._apis[self._api])
         return self._get(session, access, access.server + path, **options)
 
     def _get(self, session: aiohttp.ClientSession, access: Access, url: str, **options: Any) -> Any:
         if access.server_name is not None:
             options["server_hostname"] = access.server_name
+        self._meter.begin(secure=True)
         return session.get(
             url,
             # A redirect would pass the token on.
@@ -311,14 +329,37 @@ class View:
             **options,
         )
 
+    def _count(self, answer: aiohttp.ClientResponse) -> None:
+        """
+        Compare from now on what the present request receives with the content of its answer.
+        """
+        self._meter.content = partial(getattr, answer.content, "total_bytes")
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """
+        Return a socket with TCP keepalive, which detects a lost peer though a watch may be silent for long.
+        """
+        family, kind, protocol, _, _ = address
+        made = HttpSocket(family, kind, protocol)
+        made.meter = self._meter
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+        return made
+
     async def _list(self, session: aiohttp.ClientSession, access: Access) -> None:
         self.lists += 1
         objects: dict[Key, Stored] = {}
-        position = ""
+        position, pages = "", 0
         while True:
+            pages += 1
+            if pages > PAGES_LIMIT + len(objects):
+                words = f"the API server's list has no end: {pages:,} pages hold {len(objects):,} objects"
+                raise ProbeError(Reason.HTTP_FAILED, words)
             asked = {"limit": str(self._page), "continue": position}
             try:
                 async with self._request(session, access, **asked) as answer:
+                    self._count(answer)
                     await self._refuse_unless_good(answer, access)
                     data = await read_body(answer, PAGE_LIMIT)
             except TooLargeError:
@@ -348,6 +389,7 @@ class View:
             "timeoutSeconds": str(max(1, round(self._pace.watch))),
         }
         async with self._request(session, access, **asked) as answer:
+            self._count(answer)
             await self._refuse_unless_good(answer, access)
             self._watching = True
             self._heard()
@@ -362,7 +404,9 @@ class View:
                 if b"\n" in chunk:
                     whole, _, rest = bytes(buffer).rpartition(b"\n")
                     buffer = bytearray(rest)
+                    begun = self._loop.time()
                     self._take(await _READING.run(partial(self._read_events, whole)))
+                    await asyncio.sleep(REST * (self._loop.time() - begun))
             if buffer.strip():
                 raise ProbeError(Reason.CONNECTION_CLOSED, "the watch was cut off in the middle of an event")
 
@@ -448,15 +492,3 @@ def _refuse_too_many(objects: Sized) -> None:
     if len(objects) > OBJECT_LIMIT:
         words = f"there are more than {OBJECT_LIMIT:,} objects: name namespaces, or use a selector"
         raise ProbeError(Reason.FILE_TOO_LARGE, words)
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """
-    Return a socket with TCP keepalive, which detects a lost peer though a watch may be silent for long.
-    """
-    family, kind, protocol, _, _ = address
-    made = HttpSocket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
-        made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made

@@ -89,6 +89,12 @@ class FakeApiServer:
     """Sent in place of each list; None: the list."""
     echoes: bool = False
     """Every answer is a refusal that repeats the token, as it came and encoded."""
+    endless: bool = False
+    """No list has a last page, and each page is empty."""
+    flood: bytes = b""
+    """Sent to each watch without end, each time as a chunk; empty: what there is to tell."""
+    drip: bytes = b""
+    """Sent in place of each list, over and over, twenty times a second; empty: the list."""
     ignores_selectors: bool = False
     open: asyncio.Event = field(default_factory=asyncio.Event)
     """Requests wait while it is not set."""
@@ -218,8 +224,12 @@ class FakeApiServer:
             if self.retry_after:
                 told.headers["Retry-After"] = self.retry_after
             return told
+        if verb == "watch" and self.flood:
+            return await _repeated(request, self.flood, 0.0)
         if verb == "watch":
             return await self._watch(request, resource, namespace)
+        if self.drip:
+            return await _repeated(request, self.drip, 0.05)
         return self._list(request, resource, namespace)
 
     def _of(self, path: str) -> tuple[str, str]:
@@ -252,6 +262,8 @@ class FakeApiServer:
         ]
         page = found[start : start + limit] if limit else found
         metadata = {"resourceVersion": str(self._version)}
+        if self.endless:
+            return web.json_response({"metadata": {**metadata, "continue": str(start + 1)}, "items": []})
         if start + len(page) < len(found):
             metadata["continue"] = str(start + len(page))
         return web.json_response({"kind": "List", "metadata": metadata, "items": page})
@@ -303,6 +315,19 @@ class FakeApiServer:
         wanted = [(fields, one) for one in query.get("fieldSelector", "").split(",") if one]
         wanted += [(labels, one) for one in query.get("labelSelector", "").split(",") if one]
         return all(have.get(one.partition("=")[0]) == one.partition("=")[2] for have, one in wanted)
+
+
+async def _repeated(request: web.Request, data: bytes, interval: float) -> web.StreamResponse:
+    """
+    The same, until the client is gone.
+    """
+    answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await answer.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await answer.write(data)
+            await asyncio.sleep(interval)
+    return answer
 
 
 def _status(code: int, message: str) -> web.Response:

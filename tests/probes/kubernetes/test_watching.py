@@ -5,13 +5,18 @@ What a watch gives and what becomes of it: pages, events, what is forgotten, ref
 import asyncio
 import base64
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from exporter.engine.scrape import EndpointRow
+from exporter.logs import LogfmtFormatter
+from exporter.probes.kubernetes import watch
+from exporter.probes.kubernetes.api import Change, ReadObject, read_events
 from exporter.probes.kubernetes.watch import PAGE
 from tests.formats.samples import leaf
 from tests.probes.kubernetes.api_server import secret
@@ -396,6 +401,95 @@ def test_an_event_without_an_end_is_cut_off(tmp_path: Path) -> None:
         await eventually(lambda: here.fake.count("list") == 2)
 
     in_world(tmp_path, run)
+
+
+BOOKMARK = b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}}\n'
+
+
+def test_a_watch_that_never_comes_to_the_point_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Long before its time is over: tiny chunks cost more to read than to send.
+    """
+
+    async def run(here: World) -> None:
+        here.fake.flood = b" "
+        assert told(await here.look(of("prod/web"))) == {WEB: "seen"}
+        await eventually(lambda: here.fake.count("watch") > 1)
+        here.fake.flood = b""
+        await eventually(lambda: here.fake.watching == 1)
+
+    in_world(tmp_path, run)
+    log = "\n".join(map(LogfmtFormatter().format, caplog.records))
+    assert "the API server sends without end, and next to no content" in log
+
+
+def test_a_watch_that_does_not_end_in_its_time_is_left(tmp_path: Path) -> None:
+    """
+    Whatever it sends meanwhile. It goes on from there.
+    """
+
+    async def run(here: World) -> None:
+        here.fake.flood = BOOKMARK
+        await here.look(of("prod/web"))
+        await eventually(lambda: here.fake.count("watch") > 1)
+        assert here.fake.count("list") == 1
+
+    in_world(tmp_path, run, watch=0.5, silence=0.1)
+
+
+def test_events_without_end_leave_time_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    After each lot there is a rest, which the reading of a larger one makes longer.
+    """
+    lots: list[tuple[float, float]] = []
+
+    def read(data: bytes, reader: ReadObject) -> list[Change]:
+        begun = time.monotonic()
+        found = read_events(data, reader)
+        lots.append((begun, time.monotonic()))
+        return found
+
+    monkeypatch.setattr(watch, "read_events", read)
+
+    async def run(here: World) -> None:
+        here.fake.flood = BOOKMARK * 200
+        await here.look(of("prod/web"))
+        await eventually(lambda: len(lots) > 20)
+
+    in_world(tmp_path, run)
+    for (begun, ended), (following, _) in pairwise(lots):
+        assert following - ended >= watch.REST * (ended - begun)
+
+
+def test_a_list_without_a_last_page_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Though no page holds anything: a few may, of what was not asked for.
+    """
+    monkeypatch.setattr(watch, "PAGES_LIMIT", 20)
+
+    async def run(here: World) -> None:
+        here.fake.endless = True
+        (row,) = await here.look(of("prod/web"))
+        assert "the API server's list has no end: 21 pages hold 0 objects" in detail(row)
+        here.fake.endless = False
+        await here.until(of("prod/web"), lambda rows: rows == {WEB: "seen"})
+
+    in_world(tmp_path, run)
+
+
+def test_a_list_that_trickles_is_left(tmp_path: Path) -> None:
+    """
+    Though the server is never silent for long.
+    """
+
+    async def run(here: World) -> None:
+        here.fake.drip = b" "
+        (row,) = await here.look(of("prod/web"))
+        assert "the API server did not answer in time" in detail(row)
+
+    in_world(tmp_path, run, page=0.3)
 
 
 # Twenty megabytes of JSON within a probe's time, which tracing would take as well.
