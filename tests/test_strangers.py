@@ -183,6 +183,23 @@ def test_a_caller_does_not_read_what_a_service_says(scheme: str, caplog: pytest.
         run(work(port))
 
 
+def test_what_a_service_says_is_no_format(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Among the steps it stands as it came.
+    """
+
+    async def work(port: int) -> None:
+        known = Target(parse_url(f"smtp://127.0.0.1:{port}"), "known", timeout=2.0)
+        async with serving(Config((known,))) as client:
+            _, text = await get(client, "/probe", target="known", debug="true")
+        assert "failed: server_refused" in text
+        assert "100%s %d full" in text
+        assert "internal error" not in log(caplog)
+
+    with misbehaving.serving(misbehaving.saying(b"554 100%s %d full\r\n", first=True)) as port:
+        run(work(port))
+
+
 def test_the_command_shows_what_a_service_says(capsys: pytest.CaptureFixture[str]) -> None:
     """
     Who starts it reaches the service anyway.

@@ -411,7 +411,8 @@ class Sweeper:
             observation = failed
             # Its name may lead to another address since then.
             self._dependencies.resolver.forget(target.url.host)
-            trace.note(f"failed: {failed.reason}: {failed.detail}")
+            # A server's words are no format.
+            trace.note("failed: %s: %s", failed.reason, failed.detail)
         else:
             observation = Observed(facts)
         steps = tuple((when - started, words) for when, words in trace.steps or ())

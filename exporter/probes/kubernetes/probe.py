@@ -4,7 +4,8 @@ Kubernetes: `kubernetes://[context/]namespace/name` and patterns, each key of a 
 A scrape sends no requests: the objects are kept up to date by watches (`watch`, beside this).
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 
 from exporter.model.errors import LeftOutError, Outcome, ProbeError
 from exporter.model.observation import Facts
@@ -13,6 +14,10 @@ from exporter.model.targets import Target
 from exporter.net.network import Trace
 from exporter.probes.base import Endpoint, Endpoints
 from exporter.probes.dependencies import Dependencies
+
+
+AT_ONCE = 64
+"""Outcomes that are reported before the event loop does other work: a cluster may have thousands."""
 
 
 async def endpoints(target: Target, dependencies: Dependencies) -> Endpoints:
@@ -58,11 +63,13 @@ async def look_all(
     """
     outcomes = _outcomes(target, dependencies)
     for position, endpoint in enumerate(endpoints):
+        if position % AT_ONCE == 0:
+            await asyncio.sleep(0)
         outcome = outcomes.get(endpoint.label)
         if outcome is None:
             outcome = LeftOutError(endpoint.label, "it was deleted a moment ago")
         tell(position, outcome, 0.0)
 
 
-def _outcomes(target: Target, dependencies: Dependencies) -> "dict[str, Outcome]":
-    return dict(dependencies.kubernetes.selection(target).seen(dependencies.clock()).outcomes)
+def _outcomes(target: Target, dependencies: Dependencies) -> Mapping[str, Outcome]:
+    return dependencies.kubernetes.selection(target).seen(dependencies.clock()).outcomes
