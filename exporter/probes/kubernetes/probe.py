@@ -15,7 +15,6 @@ from exporter.net.network import Trace
 from exporter.probes.base import Endpoint, Endpoints
 from exporter.probes.dependencies import Dependencies
 
-
 AT_ONCE = 64
 """Outcomes that are reported before the event loop does other work: a cluster may have thousands."""
 
@@ -41,6 +40,8 @@ async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, t
     Return the facts in one key. Raises ProbeError.
     """
     trace.phase = "looking at what the watch gave"
+    # Nothing here waits, and there may be thousands of keys.
+    await asyncio.sleep(0)
     outcome = _outcomes(target, dependencies).get(endpoint.label)
     match outcome:
         case Facts():

@@ -15,7 +15,7 @@ import pytest
 
 from exporter.engine.scrape import EndpointRow
 from exporter.logs import LogfmtFormatter
-from exporter.probes.kubernetes import watch
+from exporter.probes.kubernetes import probe, watch
 from exporter.probes.kubernetes.api import Change, ReadObject, read_events
 from exporter.probes.kubernetes.watch import PAGE
 from tests.formats.samples import leaf
@@ -490,6 +490,42 @@ def test_a_list_that_trickles_is_left(tmp_path: Path) -> None:
         assert "the API server did not answer in time" in detail(row)
 
     in_world(tmp_path, run, page=0.3)
+
+
+def test_many_objects_leave_the_event_loop_its_turns(tmp_path: Path) -> None:
+    """
+    While their outcomes are reported; and what did not change is put together once, however often it is asked
+    for.
+    """
+
+    async def run(here: World) -> None:
+        here.fake.fill("secrets", *(secret("prod", f"web-{one}", tls_crt=b"no") for one in range(PAGE)))
+        everything = of("prod/*")
+        await here.look(everything)
+        found = await probe.endpoints(everything, here.network)
+        assert len(found.found) == PAGE + 1
+        turns: list[int] = []
+        reported: list[int] = []
+
+        async def others() -> None:
+            while len(reported) <= PAGE:
+                turns.append(len(reported))
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(others())
+        await probe.look_all(
+            everything, found.found, here.network, lambda position, *_: reported.append(position)
+        )
+        await beside
+        assert len(set(turns)) > PAGE // probe.AT_ONCE
+        selection = here.kubernetes.selection(everything)
+        before = selection.seen(NOW)
+        assert selection.seen(NOW) is before
+        await here.fake.put("secrets", secret("prod", "new", tls_crt=leaf().pem))
+        await here.until(everything, lambda rows: len(rows) == PAGE + 2)
+        assert len(selection.seen(NOW).outcomes) == PAGE + 2
+
+    in_world(tmp_path, run)
 
 
 # Twenty megabytes of JSON within a probe's time, which tracing would take as well.
