@@ -70,6 +70,11 @@ RDAP_TIMEOUT = 20.0
 WHOIS_PORT = 43
 
 
+SILENCE = 10.0
+"""Seconds after which a failed query counts as silence. The server is then left alone for FIRST_PAUSE: else
+each domain of a silent one waits for it in turn, and takes the place of look-ups at other servers."""
+
+
 WHOIS_LIMIT = 200_000
 
 
@@ -146,7 +151,10 @@ class _Pace:
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     refuses_until: float = float("-inf")
-    """Seconds of the monotonic clock until which the server answers no query (its Retry-After)."""
+    """Seconds of the monotonic clock until which the server gets no query: its Retry-After, or after
+    silence."""
+    silent: bool = False
+    """True when it was silent then."""
     asked_at: float = float("-inf")
     """When it was last asked, in seconds of the event loop's clock."""
 
@@ -273,12 +281,19 @@ class Registries:
         async with pace.turn:
             wait = pace.refuses_until - self._network.monotonic()
             if wait > 0:
-                detail = f"{server} refused us lately and is left alone for another {wait:.0f} s"
-                raise LookupFailedError(Reason.RATE_LIMITED, detail, wait)
+                reason = Reason.TIMEOUT if pace.silent else Reason.RATE_LIMITED
+                did = "did not answer us" if pace.silent else "refused us"
+                detail = f"{server} {did} lately and is left alone for another {wait:.0f} s"
+                raise LookupFailedError(reason, detail, wait)
             since = self._network.loop.time() - pace.asked_at
             await asyncio.sleep(max(0.0, self._servers.gap - since))
+            begun, pace.silent = self._network.loop.time(), False
             try:
                 yield
+            except (ProbeError, OSError):
+                if self._network.loop.time() - begun >= SILENCE:
+                    pace.silent, pace.refuses_until = True, self._network.monotonic() + FIRST_PAUSE
+                raise
             finally:
                 pace.asked_at = self._network.loop.time()
 
@@ -320,6 +335,9 @@ class Registries:
         except TimeoutError:
             detail = f"{place} did not answer in {WHOIS_TIMEOUT:g} s; a firewall may drop the connection"
             raise LookupFailedError(Reason.TIMEOUT, detail) from None
+        except LookupFailedError:
+            # It is left alone, and was not asked.
+            raise
         except ProbeError as error:
             raise LookupFailedError(Reason.LOOKUP_FAILED, f"{place}: {error.detail}") from None
         except OSError as error:

@@ -19,6 +19,7 @@ from exporter.model.targets import Target
 from exporter.model.urls import parse_url
 from exporter.net.background import LookupFailedError
 from exporter.pki.trust import Anchors
+from exporter.probes.domains import registries
 from exporter.probes.domains.probe import PATIENCE
 from exporter.probes.domains.registries import AGAIN_AFTER, Registries
 from tests.probes.domains.registry import BEGIN, END, Watching, asked, rdap, timestamp
@@ -553,5 +554,29 @@ def test_questions_to_one_server_keep_their_distance(ca: Minted) -> None:
         await asyncio.gather(*(asking.look_up(name) for name in names[1:]))
 
         assert watching.network.loop.time() - started >= 0.2
+
+    play(ca, scene)
+
+
+def test_a_registry_that_is_silent_does_not_hold_up_the_others(
+    ca: Minted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Its domains do not wait for it one after the other: there is a place for few look-ups at a time.
+    """
+    monkeypatch.setattr(registries, "WHOIS_TIMEOUT", 0.3)
+    monkeypatch.setattr(registries, "SILENCE", 0.2)
+
+    async def scene(watching: Watching) -> None:
+        registry = watching.registry
+        registry.whois = {"a.it": None, "b.it": None}
+        assert "did not answer in 0.3 s" in (await watching.failed("domain:a.it")).detail
+        failed = await watching.failed("domain:b.it")
+        assert failed.reason is Reason.TIMEOUT
+        assert "127.0.0.1 did not answer us lately and is left alone for another 60 s" in failed.detail
+        assert "whois b.it" not in registry.asked
+        registry.whois = {"c.it": b"Expire Date: 2031-01-01\r\n"}
+        watching.now[0] += 61
+        assert (await watching.facts("domain:c.it")).items
 
     play(ca, scene)
