@@ -132,6 +132,19 @@ async def test_a_client_that_stops_sending_is_let_go(sent: bytes) -> None:
         await until(lambda: len(clients) == 0)
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x01\x00\x01"], ids=["nothing", "half a greeting"])
+async def test_a_client_that_stops_in_its_tls_handshake_is_let_go(sent: bytes) -> None:
+    """
+    In the time that a request has.
+    """
+    leaf = authority().issue("localhost", ["localhost"], not_before=NOW - DAY, not_after=NOW + DAY)
+    async with serving(clients := Clients(10, SHORT), tls=tls_server([leaf])) as server:
+        client = await server.connect(sent)
+        await until(lambda: len(clients) == 1)
+        assert await gone(client)
+        await until(lambda: len(clients) == 0)
+
+
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_a_client_that_left_is_freed_at_once(encrypted: bool) -> None:
     """

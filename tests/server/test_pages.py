@@ -869,9 +869,12 @@ def test_items_are_told_as_json() -> None:
         async with client.get("/api/v1/items?q=nowhere") as answer:
             found = await answer.json()
         assert (found["total"], found["pages"], found["items"]) == (0, 0, [])
-        async with client.get("/api/v1/items?limit=0") as answer:
-            assert answer.status == 400
-            assert await answer.text() == "limit '0' is not a whole number from 1 to 10000\n"
+        async with client.get("/api/v1/items?limit=10000") as answer:
+            assert (await answer.json())["pages"] == 1
+        for limit in (0, 10_001):
+            async with client.get(f"/api/v1/items?limit={limit}") as answer:
+                assert answer.status == 400
+                assert await answer.text() == f"limit '{limit}' is not a whole number from 1 to 10000\n"
 
     ask(scene, test)
 

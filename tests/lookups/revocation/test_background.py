@@ -5,6 +5,7 @@ Revocation lists and OCSP responders, asked in the background, from real servers
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from exporter.demo.minter import Minted
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
+from exporter.lookups import crl
 from exporter.lookups.crl import LIST_LIMIT
 from exporter.lookups.issuers import LONGEST_PAUSE, SHORTEST_PAUSE, again
 from exporter.model.observation import Item
@@ -262,6 +264,27 @@ def test_a_list_that_can_not_be_got_says_nothing(
     with caplog.at_level(logging.WARNING):
         run(work())
     assert [one.getMessage() for one in caplog.records] == ["a look-up failed"]
+
+
+def test_a_list_that_does_not_come_is_given_up(
+    tmp_path: Path, ca: Minted, anchors: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Its server takes the connection and is silent.
+    """
+    monkeypatch.setattr(crl, "LIST_TIMEOUT", 0.2)
+
+    async def work(authority: str) -> None:
+        async with watching() as (watch, network):
+            _, failure = await failed(watch, network, target(authority, ca_file=anchors, crl=True))
+            assert failure.reason is Reason.HTTP_FAILED
+            assert "did not answer in 0.2 s" in str(failure)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}{LIST}"
+        leaf = ca.issue(NAME, [NAME], extensions=[lists_at(url)])
+        with nginx(tmp_path, Site([leaf.chain])) as running_server:
+            run(work(running_server.authority))
 
 
 def test_the_last_list_stays_while_the_next_one_can_not_be_got(

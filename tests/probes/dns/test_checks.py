@@ -20,7 +20,7 @@ from exporter.demo.minter import Minted, root
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
 from exporter.lookups.dns import checks
-from exporter.lookups.dns_checking import UNASKED_AGAIN_AFTER
+from exporter.lookups.dns_checking import NAMES_LIMIT, UNASKED_AGAIN_AFTER
 from exporter.model.observation import Facts
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
@@ -251,6 +251,23 @@ def test_a_name_without_an_address_is_told(server: Server, tmp_path: Path) -> No
 
     assert names == [Hazard.NAME_NOT_RESOLVING]
     assert "it has no address" in words
+
+
+def test_no_more_names_than_the_limit_are_looked_up(
+    issuer: Minted, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """
+    Of two names that do not exist, the last that is looked up is told, the first behind it is not.
+    """
+    alive = [f"n{number}" for number in range(NAMES_LIMIT - 2)]
+    names = ["www", *alive, "last", "behind"]
+    many = issuer.issue("www.example.test", [f"{name}.example.test" for name in names])
+    records = [f"{name} A {ONE}" for name in alive]
+    with nginx(tmp_path_factory.mktemp("many"), Site([[many]])) as server:
+        found, detail = bad(server, tmp_path, zone(records))
+    assert found == [Hazard.NAME_NOT_RESOLVING]
+    assert "last.example.test" in detail
+    assert "behind.example.test" not in detail
 
 
 def test_an_alias_that_leads_nowhere_is_told(server: Server, tmp_path: Path) -> None:
