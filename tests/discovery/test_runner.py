@@ -16,6 +16,7 @@ import yaml
 from exporter import discovery
 from exporter.config.reader import parse
 from exporter.config.settings import Config
+from exporter.discovery import runner as module
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.runner import CONFIRMING_PAUSE, REST, Discovery
 from exporter.discovery.targets import joined, made
@@ -374,6 +375,25 @@ async def test_a_source_that_hangs_holds_up_nobody(fake: FakeSource) -> None:
         await runner.reconfigure(config("targets: [https://c]"))
         assert runner.pending == 0
     await until(lambda: not any("run_for_ever" in repr(one) for one in asyncio.all_tasks()))
+
+
+async def test_a_run_that_is_not_done_in_time_is_ended(
+    fake: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What the source listed before stays, and the next run has its turn.
+    """
+    monkeypatch.setattr(module, "RUN_TIMEOUT", 0.05)
+    fake.answer = found("https://a")
+    async with running(config(ONE)) as runner:
+        await until(lambda: names(runner) == ["https://a"])
+        fake.wait = True
+        (feed,) = runner.feeds.values()
+        await until(lambda: feed.success is False)
+        assert feed.failure == "it was not done within 0.05 s"
+        assert names(runner) == ["https://a"]
+        fake.wait = False
+        await until(lambda: feed.success is True)
 
 
 async def test_a_source_that_this_version_lacks_is_told(caplog: pytest.LogCaptureFixture) -> None:

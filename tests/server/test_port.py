@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from OpenSSL import SSL
 from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
 
-from exporter.config.web_config import CIPHERS, HEADERS, load
+from exporter.config.web_config import CIPHERS, HEADERS, PEM_LIMIT, load
 from exporter.demo.minter import Minted, root
 from exporter.net.pools import PoolFullError
 from exporter.server.port import WAITING_EACH, Port, Rate
@@ -640,10 +640,14 @@ def test_a_header_over_several_lines_is_sent_on_one(files: Files) -> None:
 
 def test_a_certificate_without_end_is_refused(files: Files) -> None:
     """
-    A device, by mistake, is not read for ever.
+    A device, by mistake, is not read for ever, nor is a file without end.
     """
     files.write_web(tls={"cert_file": "/dev/zero"})
     with pytest.raises(ConfigError, match="cert_file /dev/zero: it is a pipe, a device or a directory"):
+        load(str(files.web), context)
+    (files.directory / "large.pem").write_bytes(bytes(PEM_LIMIT + 1))
+    files.write_web(tls={"cert_file": "large.pem"})
+    with pytest.raises(ConfigError, match=r"large\.pem: is larger than 1024 KiB"):
         load(str(files.web), context)
 
 
