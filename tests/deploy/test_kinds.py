@@ -155,6 +155,13 @@ def test_the_chart_gives_the_manifests(flags: list[str], tmp_path: Path) -> None
         ("serviceMonitor.interval=often", "serviceMonitor.interval: Does not match pattern"),
         ("rbac.cluster[0].verbs[0]=delete", "rbac.cluster.0.verbs.0"),
         ("resources.limits.memory=plenty", "resources.limits.memory: Does not match pattern"),
+        ("extraArgs[0]=verbose", "extraArgs.0: Does not match pattern"),
+        ("extraVolumes[0].name=5", "extraVolumes.0.name: Invalid type"),
+        ("metadataLabels.no label=x", 'metadataLabels: Property name of "no label" does not match'),
+        ("networkPolicy.from.team=no label", "networkPolicy.from.team: Does not match pattern"),
+        ("rbac=null", "rbac is required"),
+        ("extraArgs=null", "extraArgs is required"),
+        ("serviceMonitor=null", "serviceMonitor is required"),
     ],
 )
 def test_nonsense_values_are_refused(value: str, words: str, tmp_path: Path) -> None:
