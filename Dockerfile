@@ -6,16 +6,18 @@ ARG BASE=python:3.13.9-slim-trixie
 FROM ${BASE} AS build
 WORKDIR /src
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
-COPY .locks/image.txt .locks/image.txt
+COPY .locks .locks
 COPY exporter exporter
 COPY alerts alerts
 COPY grafana grafana
-# Two environments, so that the one which is shipped has neither pip nor what building needs. The libraries are those of
-# the lock (tests/lock), each with its hash.
+# Two environments, so that the one which is shipped has neither pip nor what building needs. What builds the wheel and
+# the libraries are those of the locks (tests/lock), each with its hash.
 RUN python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/expiry-exporter \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement .locks/build.txt \
+    && /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /opt/build/wheel . \
     && /opt/build/bin/pip --python /opt/expiry-exporter install --no-cache-dir --require-hashes --requirement .locks/image.txt \
-    && /opt/build/bin/pip --python /opt/expiry-exporter install --no-cache-dir --no-deps .
+    && /opt/build/bin/pip --python /opt/expiry-exporter install --no-cache-dir --no-deps /opt/build/wheel/*.whl
 
 # The same image again: the environment points to the interpreter it was made with.
 FROM ${BASE}

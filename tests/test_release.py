@@ -28,7 +28,9 @@ BESIDE = Path(sys.executable).parent
 
 WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
 
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+
+PROJECT = PYPROJECT["project"]
 
 
 def locked(name: str) -> dict[str, set[str]]:
@@ -42,17 +44,21 @@ def locked(name: str) -> dict[str, set[str]]:
     return versions
 
 
-@pytest.mark.parametrize(
-    ("lock", "extras"), [("image.txt", []), ("dev.txt", ["dev", "quic"])], ids=["image", "tests"]
-)
-def test_a_lock_has_what_the_project_asks_for(lock: str, extras: list[str]) -> None:
+ASKED = {
+    "image.txt": PROJECT["dependencies"],
+    "dev.txt": [
+        *PROJECT["dependencies"],
+        *(one for extra in ("dev", "quic") for one in PROJECT["optional-dependencies"][extra]),
+    ],
+    "build.txt": PYPROJECT["build-system"]["requires"],
+}
+
+
+@pytest.mark.parametrize(("lock", "asked"), ASKED.items(), ids=["image", "tests", "build"])
+def test_a_lock_has_what_the_project_asks_for(lock: str, asked: list[str]) -> None:
     """
     After a change of dependencies, tests/lock writes it anew.
     """
-    asked = [
-        *PROJECT["dependencies"],
-        *(one for extra in extras for one in PROJECT["optional-dependencies"][extra]),
-    ]
     versions = locked(lock)
     for requirement in map(Requirement, asked):
         found = versions.get(canonicalize_name(requirement.name), set())
@@ -60,12 +66,26 @@ def test_a_lock_has_what_the_project_asks_for(lock: str, extras: list[str]) -> N
         assert all(map(requirement.specifier.contains, found)), f"{requirement}: run tests/lock"
 
 
-def test_the_image_has_the_libraries_that_were_tested() -> None:
+@pytest.mark.parametrize("lock", ["image.txt", "build.txt"])
+def test_the_image_has_the_libraries_that_were_tested(lock: str) -> None:
     """
-    What is shipped in the image was tested in just that version.
+    What is shipped in the image, and what builds it, was tested in just that version.
     """
     tests = locked("dev.txt")
-    assert {name: tests.get(name) for name in locked("image.txt")} == locked("image.txt")
+    assert {name: tests.get(name) for name in locked(lock)} == locked(lock)
+
+
+def test_the_dockerfile_installs_only_what_is_locked() -> None:
+    """
+    By hashes; only the wheel of this source has none, and nothing is fetched to build it.
+    """
+    dockerfile = (REPOSITORY / "Dockerfile").read_text("utf-8")
+    calls = [line.split() for line in re.findall(r"bin/pip (.+?)(?: \\)?$", dockerfile, re.MULTILINE)]
+    unlocked = [call for call in calls if "--require-hashes" not in call]
+    assert len(calls) > len(unlocked)
+    for call in unlocked:
+        assert "--no-deps" in call
+        assert "--no-build-isolation" in call or call[-1].endswith(".whl")
 
 
 def test_each_library_of_a_lock_has_its_hashes() -> None:

@@ -14,7 +14,6 @@ import platform
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -37,6 +36,7 @@ SOURCES = (
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
+    ".locks",
     "exporter",
     "alerts",
     "grafana",
@@ -176,11 +176,10 @@ def _build(base: str, image: str) -> None:
 
 def _wheels(base: str) -> Path:
     """
-    A directory with the wheels of what the project needs, for the Python of the base.
+    A directory with the wheels of what the Dockerfile installs, for the Python of the base.
     """
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-    needed = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
-    directory = KEPT / f"wheels-{_digest(base, *needed)}"
+    locks = [REPOSITORY / ".locks" / name for name in ("build.txt", "image.txt")]
+    directory = KEPT / f"wheels-{_digest(base, *(lock.read_text(encoding='utf-8') for lock in locks))}"
     if not directory.exists():
         inside = output(*buildah("from", base)).strip()
         asked = ("python3", "-c", "import sys; print('{}.{}'.format(*sys.version_info))")
@@ -189,7 +188,8 @@ def _wheels(base: str) -> Path:
         unfinished = KEPT / "wheels-unfinished"
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
         only = ("--only-binary=:all:", f"--python-version={version}", "--implementation=cp")
-        output(*pip, "download", "--quiet", *only, f"--dest={unfinished}", *needed)
+        for lock in locks:
+            output(*pip, "download", "--quiet", *only, f"--dest={unfinished}", "--requirement", lock)
         unfinished.rename(directory)
     return directory
 
