@@ -213,8 +213,8 @@ def _pod(given: Inputs, state: list[Manifest], arguments: Any, command: Manifest
         **command,
         "args": given.joined(usual, arguments),
         "ports": [{"name": "http", "containerPort": 10119}],
-        "livenessProbe": _probe("/-/healthy", periodSeconds=30, failureThreshold=3),
-        "readinessProbe": _probe("/-/ready", periodSeconds=10, failureThreshold=3),
+        "livenessProbe": _probe(given, "/-/healthy", periodSeconds=30, failureThreshold=3),
+        "readinessProbe": _probe(given, "/-/ready", periodSeconds=10, failureThreshold=3),
         "resources": given.values("resources"),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -245,8 +245,10 @@ def _pod(given: Inputs, state: list[Manifest], arguments: Any, command: Manifest
     }
 
 
-def _probe(path: str, **rest: int) -> Manifest:
-    return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 5, **rest}
+def _probe(given: Inputs, path: str, **rest: int) -> Manifest:
+    # With TLS or a password, another request would get no answer, and the pod be restarted for ever.
+    call = given.joined({"path": path, "port": "http"}, given.values("healthCheck"))
+    return {"httpGet": call, "timeoutSeconds": 5, **rest}
 
 
 def _service(given: Inputs) -> Manifest:
@@ -292,14 +294,13 @@ def _network_policy(given: Inputs) -> Manifest:
 
 
 def _monitor(given: Inputs) -> Manifest:
+    endpoint = {
+        "port": "http",
+        "interval": given.values("serviceMonitor.interval"),
+        # The exporter's labels say what a series is about; those of the pod do not replace them.
+        "honorLabels": True,
+    }
     return {
         "selector": {"matchLabels": given.selector},
-        "endpoints": [
-            {
-                "port": "http",
-                "interval": given.values("serviceMonitor.interval"),
-                # The exporter's labels say what a series is about; those of the pod do not replace them.
-                "honorLabels": True,
-            }
-        ],
+        "endpoints": [given.joined(endpoint, given.values("serviceMonitor.endpoint"))],
     }

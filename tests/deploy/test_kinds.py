@@ -159,6 +159,7 @@ def test_the_chart_gives_the_manifests(flags: list[str], tmp_path: Path) -> None
         ("extraVolumes[0].name=5", "extraVolumes.0.name: Invalid type"),
         ("metadataLabels.no label=x", 'metadataLabels: Property name of "no label" does not match'),
         ("networkPolicy.from.team=no label", "networkPolicy.from.team: Does not match pattern"),
+        ("healthCheck.scheme=https", "healthCheck.scheme must be one of"),
         ("rbac=null", "rbac is required"),
         ("extraArgs=null", "extraArgs is required"),
         ("serviceMonitor=null", "serviceMonitor is required"),
@@ -273,6 +274,29 @@ def test_more_volumes_and_flags_are_taken(tmp_path: Path) -> None:
     assert pod["containers"][0]["args"][-1:] == extra["extraArgs"]
     assert pod["volumes"][-1:] == extra["extraVolumes"]
     assert pod["containers"][0]["volumeMounts"][-1:] == extra["extraVolumeMounts"]
+
+
+def test_a_port_with_tls_and_a_password_is_called_so(tmp_path: Path) -> None:
+    """
+    By Kubernetes, which would else restart the pods for ever, and by Prometheus.
+    """
+    chart = deploy("helm", tmp_path)
+    call = {"scheme": "HTTPS", "httpHeaders": [{"name": "Authorization", "value": "Basic eDp5"}]}
+    endpoint = {"scheme": "https", "tlsConfig": {"serverName": "expiry.example"}}
+    (tmp_path / "more.yaml").write_text(
+        json.dumps({"healthCheck": call, "serviceMonitor": {"endpoint": endpoint}})
+    )
+    manifests = documents(
+        subprocess.check_output([HELM, "template", chart, f"--values={tmp_path / 'more.yaml'}"], text=True)
+    )
+    (workload,) = (one for one in manifests if one["kind"] == "Deployment")
+    kubernetes_validate.validate(workload, VERSIONS[-1], strict=True)
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/-/healthy", "port": "http", **call}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/-/ready", "port": "http", **call}
+    (monitor,) = (one for one in manifests if one["kind"] == "ServiceMonitor")
+    (scraped,) = monitor["spec"]["endpoints"]
+    assert scraped == {"port": "http", "interval": "1m", "honorLabels": True, **endpoint}
 
 
 def test_rights_are_just_what_the_configuration_needs(tmp_path: Path) -> None:
