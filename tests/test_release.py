@@ -159,7 +159,12 @@ def test_the_package_has_the_program_with_its_libraries_and_units(release: Path,
     told = (tmp_path / "control/control").read_text("utf-8")
     this, following = (f"3.{sys.version_info[1] + more}" for more in (0, 1))
     assert f"Depends: python3 (>= {this}), python3 (<< {following})," in told
-    assert (tmp_path / "control/conffiles").read_text("utf-8").split() == ["/etc/expiry-exporter/expiry.yml"]
+    # All that it has below /etc, so that an upgrade asks before it replaces what was changed there.
+    kept = (tmp_path / "control/conffiles").read_text("utf-8").split()
+    assert sorted(kept) == sorted(
+        f"/{path.relative_to(tmp_path)}" for path in (tmp_path / "etc").rglob("*") if path.is_file()
+    )
+    assert "/etc/expiry-exporter/expiry.yml" in kept
     for script in ("postinst", "prerm", "postrm"):
         subprocess.run(["sh", "-n", tmp_path / "control" / script], check=True, timeout=60)
     unit = (tmp_path / "usr/lib/systemd/system/expiry-exporter.service").read_text("utf-8")
