@@ -196,6 +196,40 @@ def test_it_can_write_to_its_volume_only(container: str, config: dict[str, Any])
     assert run(container, "stat", "--format=%u:%g %a", "/etc/expiry-exporter") == "0:0 755\n"
 
 
+READ_ONLY = f"""
+set -e
+root=$0
+mount --bind "$root" "$root"
+mount --options remount,bind,ro "$root"
+mount --types tmpfs --options uid=65532,gid=65532,mode=700 state "$root/var/lib/expiry-exporter"
+mount --types tmpfs --options mode=755 configuration "$root/etc/expiry-exporter"
+echo 'targets: [file:///etc/ssl/certs/ca-certificates.crt]' >"$root/etc/expiry-exporter/expiry.yml"
+exec chroot --userspec={USER} "$root" sh -c '
+  ! touch /tmp/x || exit 9
+  cd /var/lib/expiry-exporter
+  exec "$@"' sh "$@"
+"""
+"""Runs a command in the file system at `$0` as in a read-only container, with mounts of its own."""
+
+
+def test_it_serves_from_a_read_only_file_system(container: str, config: dict[str, Any]) -> None:
+    """
+    Not even /tmp can be written, only the volume of the state.
+    """
+    root = builder.output(*builder.buildah("mount", container)).strip()
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    (path,) = (one for one in config["Env"] if one.startswith("PATH="))
+    command = ["unshare", "--mount", "env", "--ignore-environment", path, "sh", "-c", READ_ONLY, root]
+    command += [*config["Entrypoint"], *config["Cmd"], f"--web.listen-address=127.0.0.1:{port}"]
+    with running(command, ready=answers(f"{url}/-/ready"), deadline=60) as it:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{url}/metrics") as answer:
+            assert b"expiry_not_after_timestamp_seconds{" in answer.read()
+        assert "Read-only file system" in it.output()
+        assert "level=error" not in it.output()
+
+
 def test_nothing_is_left_of_building(container: str) -> None:
     """
     Its environment has no pip, nor what builds wheels, nor sources; and it is no larger than it must be.
