@@ -3,6 +3,7 @@ What others configured, moved over: the result loads, and each thing that is not
 """
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -848,6 +849,21 @@ def test_the_command_writes_what_loads(tmp_path: Path, capsys: pytest.CaptureFix
     assert "--force" in capsys.readouterr().err
     assert main.main(["migrate"]) == 2
     assert main.main(["migrate", "--blackbox", str(tmp_path / "none.yml")]) == 2
+
+
+@pytest.mark.no_cover
+def test_a_thousand_targets_are_moved_in_two_seconds(tmp_path: Path) -> None:
+    """
+    Of the processor's time: what else runs here is not counted.
+    """
+    (tmp_path / "blackbox.yml").write_text(MODULES, encoding="utf-8")
+    many = [f"https://h{number}.example.com/" for number in range(1000)]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [job("web", *many)]}))
+    flags = [f"--blackbox={tmp_path}/blackbox.yml", f"--prometheus={tmp_path}/prometheus.yml"]
+    began = time.process_time()
+    main.main(["migrate", *flags, f"--output-file={tmp_path}/expiry.yml"])
+    assert time.process_time() - began < 2
+    assert len(reader.load(str(tmp_path / "expiry.yml"), {}).targets) == 1000
 
 
 def test_targets_of_one_url_have_names_of_their_own(
