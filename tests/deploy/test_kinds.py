@@ -413,6 +413,12 @@ def test_the_compose_file_is_valid(tmp_path: Path) -> None:
         for mount in service["volumes"]:
             source = mount.split(":")[0]
             assert source in document["volumes"] or (directory / source).is_dir()
+        for flag in service.get("command", ()):
+            # What Prometheus and Alertmanager link to is where a person reaches them.
+            if flag.startswith("--web.external-url="):
+                port = flag.rpartition(":")[2]
+                assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+        assert service is document["services"]["grafana"] or "--web.external-url=" in str(service["command"])
     main.parser(["serve"]).parse_args(["serve", *document["services"]["expiry-exporter"]["command"]])
 
 
