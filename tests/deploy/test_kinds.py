@@ -401,6 +401,26 @@ def test_the_pod_is_as_restricted_as_the_standard_asks(flags: list[str], tmp_pat
     assert served.parse_args(["serve", *given]).config_file == "/etc/expiry-exporter/expiry.yml"
 
 
+def test_each_replica_takes_the_share_of_its_number(tmp_path: Path) -> None:
+    """
+    By the end of its pod's name, as the shell of the image reads it.
+    """
+    manifests = objects(deploy("kubernetes", tmp_path / "out", "--shards=12"))
+    (workload,) = (one for one in manifests if one["kind"] == "StatefulSet")
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    program = tmp_path / "expiry-exporter"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    given = subprocess.check_output(
+        [*container["command"], *container["args"]],
+        env={"HOSTNAME": "expiry-exporter-11", "PATH": f"{tmp_path}:/usr/bin:/bin"},
+        text=True,
+    )
+    options = main.parser(["serve"]).parse_args(["serve", *given.splitlines()])
+    assert (options.shard_index, options.shard_total) == (11, 12)
+    assert options.config_file == "/etc/expiry-exporter/expiry.yml"
+
+
 def test_the_compose_file_is_valid(tmp_path: Path) -> None:
     """
     By the schema of the Compose specification. What it mounts is there.
