@@ -1684,11 +1684,13 @@ def test_unreadable_files_are_faults(tmp_path: Path) -> None:
                 "can't be read: No such file or directory (`expiry-exporter init` writes one)",
             ),
             (path, "can't be read: No such device or address"),
-            ("a\0b", "can't be read: embedded null byte"),
         ]:
             with pytest.raises(ConfigError) as error:
                 load(name, {})
             assert str(error.value) == f"{name}: {why}"
+    # What follows differs between versions of Python.
+    with pytest.raises(ConfigError, match="^a\0b: can't be read: .*embedded null "):
+        load("a\0b", {})
 
 
 def test_a_pipe_is_read_and_nobody_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
