@@ -1689,7 +1689,7 @@ def test_unreadable_files_are_faults(tmp_path: Path) -> None:
                 load(name, {})
             assert str(error.value) == f"{name}: {why}"
     # What follows differs between versions of Python.
-    with pytest.raises(ConfigError, match="^a\0b: can't be read: .*embedded null "):
+    with pytest.raises(ConfigError, match=r"^a\0b: can't be read: .*embedded null "):
         load("a\0b", {})
 
 
