@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from exporter.demo.minter import Minted
+from exporter.engine.by_turns import LIMIT, UNJUDGED_LIMIT
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.model import caches
@@ -212,8 +213,10 @@ def test_a_new_large_certificate_at_each_handshake_does_not_grow_the_process(
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # What is made once for the first certificate is not counted.
-    assert after - before < limit + 1.8 * MEGABYTE
+    # What is made once for the first certificate is not counted. Nothing is judged here, so more of what may
+    # take turns behind the address is remembered than else, each read.
+    turns = (UNJUDGED_LIMIT - LIMIT) * 3 * len(ders[0])
+    assert after - before < limit + turns + 1.8 * MEGABYTE
 
 
 @pytest.mark.no_cover

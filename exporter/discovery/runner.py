@@ -148,7 +148,8 @@ class Discovery:
         """The certificates that any source knows to be issued."""
         self._network = network
         self._on_change = on_change
-        self.config = Config()
+        self.config: Config
+        """That in use; there is none before `configure`."""
         self._places: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
         # Ten thousand targets take seconds to be checked: not on the event loop.
         self._pool = Pool("discovery", 1)

@@ -3,6 +3,7 @@ The garbage collector, for processes that make sweeps.
 """
 
 import gc
+from functools import cache
 
 LEAST = 10_000
 """New objects from which the collector looks at them, however few targets there are."""
@@ -39,8 +40,9 @@ def fit_collector(targets: int) -> None:
     gc.set_threshold(max(LEAST, EACH * targets), 100, 100)
 
 
+@cache
 def spare_the_first() -> None:
     """
-    Never look at what there is after the first scrape: the later ones change a part of it.
+    Never look at what there is after the first scrape of this process: the later ones change a part of it.
     """
     gc.freeze()

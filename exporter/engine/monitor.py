@@ -14,6 +14,7 @@ from exporter.engine import due
 from exporter.engine.absent import forget_absent, is_still_listed
 from exporter.engine.by_turns import Shown, most_important
 from exporter.engine.caught import failure
+from exporter.engine.collector import fit_collector, spare_the_first
 from exporter.engine.covering import Covering
 from exporter.engine.failure_log import log_changes
 from exporter.engine.in_place import NOTHING, InPlace, in_place
@@ -146,8 +147,10 @@ class Monitor:
         timeout -= await self._logged.compare(issued, targets, self._dependencies.loop.time)
         if self._workers is not None:
             self._workers.serve(targets)
+        fit_collector(len(targets))
         scrape = await self._sweep(targets, timeout, wanted, reserved, by_interval=True)
         self.memory.keep_only(row.target.name for row in scrape.targets)
+        spare_the_first()
         return scrape
 
     async def judge_restored(self, targets: Iterable[Target]) -> None:

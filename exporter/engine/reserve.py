@@ -6,6 +6,7 @@ that must be judged and written anew: new ones, and those that are cut off at th
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 FIXED = 0.02
@@ -83,6 +84,17 @@ class Reserve:
         """
         new = max(0, endpoints - self._endpoints)
         return min(endpoints, new + max(0.0, cut - min(self._cut, default=0.0)))
+
+    def before_end(
+        self, endpoints: int, targets: int, timeout: float
+    ) -> tuple[float, Callable[[int], float]]:
+        """
+        Return the seconds to reserve for a response with this many endpoints of so many targets, and how many
+        more while so many of the targets are not done.
+        """
+        least = self.seconds(endpoints, timeout)
+        each = endpoints / max(1, targets)
+        return least, lambda left: self.seconds(endpoints, timeout, left * each) - least
 
     def seconds(self, endpoints: int, timeout: float, cut: float = 0) -> float:
         """

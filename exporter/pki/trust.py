@@ -372,7 +372,7 @@ def _openssl(der: bytes) -> crypto.X509 | None:
     return _parsed(der)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1)
 def _latest(der: bytes) -> crypto.X509 | None:
     """
     Return the same for a leaf. It is judged once, unlike CAs: of each target one would take 5 kB for nothing.

@@ -14,7 +14,6 @@ from itertools import pairwise
 
 from exporter.config.settings import Config
 from exporter.discovery.runner import Discovery
-from exporter.engine.collector import fit_collector, spare_the_first
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
@@ -193,7 +192,6 @@ class Service:
         self._known = replace(self.discovery.config, targets=targets)
         self._names = {target.name for target in targets}
         BUDGET.fit(len(self._names))
-        fit_collector(len(self._names))
 
     def _restore(self, known: Mapping[str, TargetMemory]) -> None:
         # First of all: what was wrong with a target that was found is carried over the restart, too.
@@ -297,12 +295,7 @@ class Service:
         self._asked_at.append(self._monotonic())
         self._asked_last = self.clock()
         endpoints = max(len(self.discovery.targets), len(self.last.endpoints) if self.last is not None else 0)
-        reserved = self._reserve.seconds(endpoints, timeout)
-        each = endpoints / max(1, len(self.discovery.targets))
-
-        def more(left: int) -> float:
-            return self._reserve.seconds(endpoints, timeout, left * each) - reserved
-
+        reserved, more = self._reserve.before_end(endpoints, len(self.discovery.targets), timeout)
         return await self._look(timeout - reserved, more)
 
     async def recent(self) -> Scrape:
@@ -361,8 +354,6 @@ class Service:
         scrape = await self._configured.scrape(
             targets, timeout, lambda target: target.name in self._names, issued, rules, reserved
         )
-        if self.last is None and not self.loads:
-            spare_the_first()
         self.last, self._looked_at = scrape, self._monotonic()
         if self.saving is not None:
             self.saving.begin()

@@ -75,14 +75,14 @@ def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
     """
     there = [path for path in paths if Path(path).exists()] or [paths[0]]
     documents = [(Path(path), _document(path)) for path in there]
-    where = printable(there[0])
+    where = there[0]
     if not context:
         found = [one.get("current-context") for _, one in documents]
         context = next((one for one in found if isinstance(one, str) and one), "")
     if not context:
         raise ProbeError(
             Reason.FORMAT_BROKEN,
-            f"{where} has no current-context: write the context in the URL, kubernetes://CONTEXT/NAMESPACE/NAME",
+            f"{printable(where)} has no current-context: write the context in the URL, kubernetes://CONTEXT/NAMESPACE/NAME",
         )
     _, named = _named(documents, "contexts", "context", context, where)
     file, cluster = _named(documents, "clusters", "cluster", _text(named, "cluster"), where)
@@ -95,7 +95,7 @@ def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
     if not server.lower().startswith("https://"):
         raise ProbeError(
             Reason.FORMAT_BROKEN,
-            f"the cluster of context {context!r} in {where} has no `server` that begins with https://",
+            f"the cluster of context {context!r} in {printable(where)} has no `server` that begins with https://",
         )
     made = _Read(
         server,
@@ -113,7 +113,7 @@ def by_kubeconfig(paths: Sequence[str], context: str) -> _Read:
     told = None
     if _is_true(asked, "provideClusterInfo"):
         told = _told(cluster, made, _extension(file, _text(named, "cluster")))
-    words = f"the user of context {context!r} in {where}"
+    words = f"the user of context {context!r} in {printable(where)}"
     return replace(made, plugin=exec_plugins.plugin(asked, user_at, told, words))
 
 
@@ -143,7 +143,7 @@ def _extension(file: Path, name: str) -> Any:
         return None
     if not isinstance(document, dict):
         return None
-    _, cluster = _named([(file, document)], "clusters", "cluster", name, printable(str(file)))
+    _, cluster = _named([(file, document)], "clusters", "cluster", name, str(file))
     listed = cluster.get("extensions")
     for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict) and one.get("name") == EXTENSION:
@@ -177,7 +177,9 @@ def _named(
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(kind), dict):
                 return file, entry[kind]
-    raise ProbeError(Reason.FORMAT_BROKEN, f"{where} has no {kind} of the name {quoted(name, 200)}")
+    raise ProbeError(
+        Reason.FORMAT_BROKEN, f"{printable(where)} has no {kind} of the name {quoted(name, 200)}"
+    )
 
 
 def _text(settings: Mapping[str, Any], key: str) -> str:
