@@ -171,8 +171,9 @@ async def test_a_client_that_left_is_freed_at_once(encrypted: bool) -> None:
         try:
             for _ in range(3):
                 await asyncio.to_thread(ask, server.port)
-            await until(lambda: len(clients) == 0)
-            await until(lambda: len(left) == 3 and not any(one() for one in left))
+                await until(lambda: len(clients) == 0)
+            assert len(left) == 3
+            await until(lambda: not any(one() for one in left))
         finally:
             gc.enable()
 
