@@ -138,9 +138,7 @@ class Client(asyncio.Protocol):
         if self._early is None:
             self._server.connection_lost(exc)
         if self._first is not None:
-            # By this a transport of asyncio holds itself. Only the garbage collector would free it, which
-            # stops everything for as long as it looks through all that there is.
-            vars(self._first).pop("_read_ready_cb", None)
+            _free(self._first)
 
     def begin(self) -> None:
         """
@@ -181,6 +179,18 @@ class Client(asyncio.Protocol):
         """
         if self._transport is not None:
             self._transport.abort()
+
+
+def _free(transport: asyncio.Transport) -> None:
+    """
+    Let a transport that is closed be freed. Those of asyncio keep methods of their own, and so themselves.
+
+    Only the garbage collector would free them, which stops everything for as long as it looks through all
+    that there is.
+    """
+    kept = vars(transport)
+    for name in [name for name, value in kept.items() if getattr(value, "__self__", None) is transport]:
+        del kept[name]
 
 
 class Greeting(asyncio.Protocol):
