@@ -107,7 +107,7 @@ def test_a_large_answer_in_an_odd_form_is_read(head: bytes, answered: bytes) -> 
     [
         (misbehaving.hang, "took the connection and did not answer in 0.5 s"),
         (misbehaving.saying(HEAD + b"only this"), "did not end its answer in 0.5 s: 54 bytes came"),
-        (misbehaving.saying(b"SSH-2.0-secret\r\n\r\n"), "is no proper HTTP: Bad status line"),
+        (misbehaving.saying(b"SSH-2.0-secret\r\n\r\n"), "is no proper HTTP: "),
         (misbehaving.saying(CHUNKED + b"secret\r\n"), "is no proper HTTP: Invalid character in chunk size"),
         (misbehaving.saying(PACKED + b"Content-Length: 9\r\n\r\nunpacked!"), "can't be unpacked"),
         (
