@@ -82,9 +82,15 @@ def test_a_list_that_was_found_meanwhile_has_the_time_of_a_first_answer() -> Non
     A hundred targets told nothing about ten thousand new ones.
     """
     reserve = Reserve()
-    reserve.note(100, 0, FIXED + 0.02, 0.0)
-    reserve.note(100, 0, FIXED + 0.005, 0.0)
-    assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * (0.5 + 9900 * 0.000_2))
+    reserve.note(100, 0, FIXED + 0.001, 0.0)
+    reserve.note(100, 0, 0.005, 0.0)
+    assert reserve.seconds(500, 100.0) == pytest.approx(FIXED + SLACK * 400 * 0.000_01)
+    assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * 9900 * FIRST)
+    # It was measured now, and nothing is new the next time.
+    reserve.note(10_000, 0, FIXED + 3.0, 0.0)
+    assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * 3.0 * 10_000 / 9900)
+    reserve.note(10_000, 0, FIXED + 1.0, 0.0)
+    assert reserve.seconds(10_000, 100.0) == pytest.approx(FIXED + SLACK * 1.0)
 
 
 def test_one_who_reads_slowly_takes_no_time_of_the_looks() -> None:
