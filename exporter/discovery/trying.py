@@ -33,10 +33,6 @@ A server that is down for an hour is no reason to watch it no longer.
 """
 
 
-GIVE_WAY = 1.0
-"""Seconds that a try waits for a scrape to be over, at most."""
-
-
 RUN = 600.0
 """Seconds of tries in one run; the next run goes on. What a run found joins the targets, and survives a
 restart, when it ends."""
@@ -151,7 +147,7 @@ async def tried(
     try:
         for place in places:
             await asyncio.sleep(begins + gap - loop.time())
-            await network.calm.wait(GIVE_WAY)
+            await network.calm.wait()
             # Who woke up late makes up for one gap at most: no burst after a pause.
             begins = max(begins + gap, loop.time() - gap)
             if len(under_way) >= AT_ONCE:

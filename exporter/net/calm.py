@@ -1,13 +1,16 @@
 """
 Calm: what can wait gives way to what must not.
 
-A scrape has a deadline. Tries of places that may speak TLS, in the background, take from the same event loop,
-and have time.
+A scrape has a deadline. What discovery does in the background, tries of places that may speak TLS and
+look-ups of names, takes from the same event loop and processors, and has time.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Iterator
+
+GIVE_WAY = 1.0
+"""Seconds that a piece of work waits for a scrape to be over, at most: one may follow another."""
 
 
 class Calm:
@@ -16,6 +19,7 @@ class Calm:
     """
 
     def __init__(self) -> None:
+        self.patience = GIVE_WAY
         self._under_way = 0
         self._over = asyncio.Event()
         self._over.set()
@@ -34,11 +38,11 @@ class Calm:
             if not self._under_way:
                 self._over.set()
 
-    async def wait(self, patience: float) -> None:
+    async def wait(self) -> None:
         """
-        Wait until nothing is, but for so many seconds at most.
+        Wait until nothing is, but for `patience` seconds at most.
         """
         if not self._over.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(self.patience):
                     await self._over.wait()

@@ -137,13 +137,13 @@ async def test_a_try_gives_way_to_a_scrape(monkeypatch: pytest.MonkeyPatch) -> N
     async def answers() -> list[Place]:
         return [place async for place, _ in tried(network, places, 10_000)]
 
-    monkeypatch.setattr(trying, "GIVE_WAY", 3600.0)
+    network.calm.patience = 3600.0
     with network.calm.disturbed():
         work = asyncio.ensure_future(answers())
         await asyncio.sleep(0.05)
         assert (begun, work.done()) == ([], False)
     assert await work == begun == places
-    monkeypatch.setattr(trying, "GIVE_WAY", 0.01)
+    network.calm.patience = 0.01
     with network.calm.disturbed(), network.calm.disturbed():
         assert await answers() == places
     network.close()
