@@ -56,12 +56,13 @@ def problem_batches(
             note_ends(newest, verdicts(endpoints[start : start + BATCH]))
             yield ()
     rows: list[ProblemRow] = []
-    for target in targets:
+    for number, target in enumerate(targets):
         known, ill = memory.known(target), unwell.get(target.name)
         if ill or known.problems:
             _update(known, problems(ill, newest, now) if ill else {}, now)
             rows += known.problems.values()
-        if len(rows) >= BATCH:
+        # Of thousands that just fell silent nothing is a problem yet, but each is looked into.
+        if number % BATCH == 0 or len(rows) >= BATCH:
             yield rows
             rows = []
     yield rows

@@ -19,6 +19,10 @@ By the clock on the wall a busy machine would make more and more of them, each w
 """
 
 
+SHORT = 1 / 5
+"""Part of a slice that is so short that the next work may follow at once."""
+
+
 FEW = 64
 """Things whose work is done at once: a thread would take longer."""
 
@@ -39,8 +43,11 @@ async def beside(things: int, work: Callable[[], T]) -> T:
 async def in_slices(things: Iterable[T], seconds: float = SLICE) -> AsyncIterator[T]:
     """
     Yield the things one by one, and let the event loop do other work after each `seconds` of CPU time.
+
+    Work that took a part of that ends with such a turn, too: what follows begins a new slice.
     """
-    end, earliest = time.thread_time() + seconds, time.perf_counter() + seconds
+    began = time.perf_counter()
+    end, earliest = time.thread_time() + seconds, began + seconds
     for one in things:
         yield one
         # Asked first since it costs a tenth: a thread has never worked for longer than the time that passed.
@@ -52,3 +59,5 @@ async def in_slices(things: Iterable[T], seconds: float = SLICE) -> AsyncIterato
             await asyncio.sleep(0)
             end, now, left = time.thread_time() + seconds, time.perf_counter(), seconds
         earliest = now + left
+    if time.perf_counter() - began > SHORT * seconds:
+        await asyncio.sleep(0)

@@ -2,13 +2,16 @@
 Problems over time: since when they are there, and which stay when one probe does not find them.
 """
 
+from collections.abc import Iterator
+
 from exporter.engine.lasting import BATCH, problem_batches, problem_rows
 from exporter.engine.memory import Memory, ProblemRow
 from exporter.model.observation import Facts
 from exporter.model.policies import DAY, Severity
 from exporter.model.problems import Problem
-from exporter.model.reasons import Fault
-from tests.golden.scenes import seen
+from exporter.model.reasons import Fault, Reason
+from exporter.model.targets import Target
+from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import NOW
 
@@ -85,3 +88,27 @@ def test_problems_come_a_few_at_a_time() -> None:
     assert len(batches) > 6
     assert tuple(row for few in batches for row in few) == rows(scene, NOW)
     assert len(rows(scene, NOW)) == 3 * BATCH
+
+
+def test_what_is_no_problem_yet_comes_a_few_at_a_time_too() -> None:
+    """
+    Thousands of servers that fell silent just now are looked into one by one.
+    """
+    scene = Scene()
+    for number in range(3 * BATCH):
+        one = target(f"https://{number}.example.com")
+        scene.see(one, seen(ending(80 * DAY)))
+        scene.see(one, failed(Reason.TIMEOUT), at=NOW + 60)
+    looked_into: list[str] = []
+
+    def asked() -> Iterator[Target]:
+        for one in (row.target for row in scene.rows()):
+            looked_into.append(one.name)
+            yield one
+
+    most = before = 0
+    for few in problem_batches(scene.memory, asked(), scene.rows(), NOW + 60):
+        assert not few
+        most, before = max(most, len(looked_into) - before), len(looked_into)
+    assert len(looked_into) == 3 * BATCH
+    assert most <= BATCH

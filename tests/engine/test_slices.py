@@ -10,10 +10,10 @@ import pytest
 from exporter.engine.slices import in_slices
 
 
-@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 100), (inf, 0)])
+@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 101), (inf, 0)])
 def test_others_have_their_turn_between_slices(seconds: float, turns: int) -> None:
     """
-    After each thing where each takes as long as a slice, after none where all are done sooner.
+    After each thing where each takes as long as a slice, and at the end; never where all are done sooner.
     """
 
     async def run() -> int:
