@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from exporter.model.hosts import is_network
-from exporter.model.urls import SCHEMES, Form, is_path, url_of_host
+from exporter.model.paths import is_path
+from exporter.model.urls import SCHEMES, Form, url_of_host
 
 IGNORED = "the path is ignored: a server has one certificate for all of its pages"
 """The remark about the path of a page."""

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from exporter.model.hosts import IPAddress, TargetError, is_network, join_host_port, normal_host, parse_ip
+from exporter.model.paths import is_path, is_windows_path, whole_path
 from exporter.model.probers import (
     DNS,
     DOMAIN,
@@ -230,7 +231,8 @@ def parse_url(text: str) -> Url:
     if "@" in text and not re.match("file:/(?!/[^/])", text, re.IGNORECASE):
         raise TargetError("a target's URL must not contain a user name or a password, so no '@'")
     # urlsplit would drop tabs and line ends without a word.
-    if not text.isprintable() or (" " in text and not text.lower().startswith("file:")):
+    may_have_blanks = text.lower().startswith("file:") or is_windows_path(text)
+    if not text.isprintable() or (" " in text and not may_have_blanks):
         raise TargetError(f"{text!r} is not a URL: it has a space or an unprintable character in it")
     if text[:1] in _AROUND and (inner := text.strip(_AROUND)):
         raise TargetError(f"{text!r} is not a URL: quotes and brackets are around it, write {inner}")
@@ -248,8 +250,9 @@ def parse_url(text: str) -> Url:
         return Url(text, scheme, _name(rest, scheme))
     if not rest.startswith("//"):
         if form is Form.PATH:
-            raise TargetError(f"{text!r} is not a URL: {_whole_path(rest)}")
-        raise TargetError(f"{text!r} is not a URL: write {scheme}://{rest.lstrip(':/')}")
+            raise TargetError(f"{text!r} is not a URL: {whole_path(rest)}")
+        place = rest.lstrip(":/\\")
+        raise TargetError(f"{text!r} is not a URL: write {scheme}://{place}")
     if form is Form.PATH:
         return Url(text, scheme, path=_path(rest[2:], scheme))
     if form is Form.RESOURCE:
@@ -317,8 +320,8 @@ def _with_scheme(text: str) -> str:
     if near:
         return f"did you mean {near[0]}://{rest.lstrip('/')}?"
     place, slash, _ = text.removeprefix(":").lstrip("/").partition("/")
-    if is_path(text) or (slash and re.fullmatch(r"(?!localhost$)[\w-]+", place)):
-        return f"{_whole_path(text)}."
+    if is_path(text) or is_windows_path(text) or (slash and re.fullmatch(r"(?!localhost$)[\w-]+", place)):
+        return f"{whole_path(text)}."
     host = url_of_host(place)
     if host is None:
         # A scheme would not help what has dots.
@@ -342,29 +345,6 @@ def _port_to_add(url: str) -> str:
     """
     scheme, _, place = url.partition("://")
     return "" if SCHEMES[scheme].default_port or re.search(r":[0-9]+$", place) else ":PORT"
-
-
-_PATH = re.compile(
-    r"/(?!/)|\.\.?/|~|[^:]*\.(pem|crt|cer|cert|der|p12|pfx|p7b|jks|key|conf|ya?ml)$", re.IGNORECASE
-)
-"""What begins like a path, or ends like that of a file that holds certificates."""
-
-
-def is_path(text: str) -> bool:
-    """
-    Return whether a text without a scheme can only be meant as the path of a file.
-    """
-    return _PATH.match(text) is not None
-
-
-def _whole_path(path: str) -> str:
-    """
-    Return advice for the path of a file.
-    """
-    if path.startswith("/"):
-        return f"write file:///{path.lstrip('/')}"
-    below = re.sub(r"^(\.\.?/|~[^/]*/)+", "", path)
-    return f"write the whole path of a file, file:///DIRECTORY/{below}"
 
 
 def url_of_host(text: str) -> str | None:
@@ -418,7 +398,7 @@ def _path(rest: str, scheme: str) -> str:
     path = unquote(rest, errors="surrogateescape")
     if not path.startswith("/"):
         raise TargetError(
-            f"{scheme}:// takes a whole path, which begins with a third slash: {_whole_path(rest)}"
+            f"{scheme}:// takes a whole path, which begins with a third slash: {whole_path(rest)}"
         )
     if "\0" in path:
         raise TargetError("a path can't hold a NUL")

@@ -90,6 +90,7 @@ USERINFO = "a target's URL must not contain a user name or a password, so no '@'
 PRINTABLE = "is not a URL: it has a space or an unprintable character in it"
 LISTED = "`expiry-exporter check --help` lists every scheme"
 OTHER = f"or another scheme. {LISTED}"
+WINDOWS = "it looks like a path of Windows, write where the file is on this host, like file://"
 WHOLE = "write the whole path of a file, file:///DIRECTORY/certs/web.pem"
 AROUND = "quotes and brackets are around it, write https://a.example"
 BEGIN = f"a URL begins with one, such as https://www.example.com. {LISTED}"
@@ -140,7 +141,15 @@ BAD_URLS = {
     "https:://a.example": "'https:://a.example' is not a URL: write https://a.example",
     "jdbc:postgresql://a:1/b": f"'jdbc:postgresql://a:1/b' has no scheme: write postgres://a:1. {LISTED}",
     "a.example:": f"'a.example:' has no scheme: 'a.example:' is not a host name. {LISTED}",
-    "C:\\web.txt": rf"'C:\\web.txt' has no scheme: 'C:\\web.txt' is not a host name. {LISTED}",
+    "C:\\web.txt": rf"'C:\\web.txt' has no scheme: {WINDOWS}/mnt/c/web.txt. {LISTED}",
+    "c:/a b/web.pem": f"'c:/a b/web.pem' has no scheme: {WINDOWS}/mnt/c/a b/web.pem. {LISTED}",
+    "\\\\nas\\web.pem": rf"'\\\\nas\\web.pem' has no scheme: {WINDOWS}/DIRECTORY/web.pem. {LISTED}",
+    ".\\web.pem": rf"'.\\web.pem' has no scheme: {WINDOWS}/DIRECTORY/web.pem. {LISTED}",
+    "file:C:\\web.pem": rf"'file:C:\\web.pem' is not a URL: {WINDOWS}/mnt/c/web.pem",
+    "file://C:/web.pem": (
+        f"file:// takes a whole path, which begins with a third slash: {WINDOWS}/mnt/c/web.pem"
+    ),
+    "https:\\\\a.example": r"'https:\\\\a.example' is not a URL: write https://a.example",
     "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {WHOLE}",
     "file://certs/web.pem": f"file:// takes a whole path, which begins with a third slash: {WHOLE}",
     "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",
