@@ -257,8 +257,8 @@ def external_url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable() or " " in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a URL such as https://expiry.example.com")
     # The URL is exported and shown: a password has no place in it.
-    if "@" in parts.netloc or "?" in text or "#" in text:
-        raise argparse.ArgumentTypeError("no user, password, '?' or '#' may be in it")
+    if any(mark in text for mark in "@?#"):
+        raise argparse.ArgumentTypeError("no user, password, '?' or '#' may be in it; write %40 for '@'")
     return text.rstrip("/")
 
 

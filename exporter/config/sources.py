@@ -45,8 +45,9 @@ def _web_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable():
         raise ValueError("must be a URL like https://inventory.example.com/targets")
-    if "@" in parts.netloc:
-        raise ValueError("a password is not written here: use credentials_file")
+    # Wherever it stands: what seems to be a path may be the rest of a password that has a slash in it.
+    if "@" in text:
+        raise ValueError("a password is not written here: use credentials_file; in a path write %40 for '@'")
     return text
 
 

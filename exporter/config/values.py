@@ -247,7 +247,7 @@ def directory(text: str) -> str:
     Return the URL of an ACME directory, if it is one.
     """
     parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in text:
         raise ValueError("must be the URL of an ACME directory, like https://ca.example.com/acme/directory")
     return text
 

@@ -72,6 +72,7 @@ def target(settings_of_it: str) -> Target:
 
 # One bad file, one exact message.
 
+NO_PASSWORD = "a password is not written here: use credentials_file; in a path write %40 for '@'"
 BAD_FILES = {
     # The document
     "empty": ("", '1: the file is empty: the shortest useful one is "targets: [https://www.example.com]"'),
@@ -426,7 +427,11 @@ BAD_FILES = {
     ),
     "password in the URL of a source": (
         "discover:\n- http: https://user:secret@inventory",
-        "2: discover[0].http: a password is not written here: use credentials_file",
+        f"2: discover[0].http: {NO_PASSWORD}",
+    ),
+    "password with a slash in the URL of a source": (
+        "discover:\n- http: https://me:123/secret@inventory",
+        f"2: discover[0].http: {NO_PASSWORD}",
     ),
     "two sources of one name": (
         "discover:\n- {files: a, name: x}\n- {files: b, name: x}",
@@ -455,6 +460,10 @@ BAD_FILES = {
     ),
     "ACME directory with a password": (
         "acme:\n  Example: https://user:word@acme.example.com/",
+        "2: acme.Example: must be the URL of an ACME directory, like https://ca.example.com/acme/directory",
+    ),
+    "ACME directory with a password with a slash": (
+        "acme:\n  Example: https://me:123/secret@acme.example.com/",
         "2: acme.Example: must be the URL of an ACME directory, like https://ca.example.com/acme/directory",
     ),
     "ca_file empty": ("defaults: {ca_file: ''}", "1: defaults.ca_file: must not be empty"),

@@ -132,7 +132,10 @@ SOURCE: dict[str, Rows] = {
 }
 PORTS = ("[443]  [1, 65535]  ['443']", "[]  443  [0]  [65536]  [https]  [1.5]  [true]  ~  [-1]")
 RATE = ("50  0.5  1000  '5'", "0  1001  fast  true  ''  ~  [5]  -1")
-WEB = ("https://a.example/b  http://a", "a.example  ftp://a  https://me:pw@a  ''  7  ~  [https://a]")
+WEB = (
+    "https://a.example/b  http://a",
+    "a.example  ftp://a  https://me:pw@a  https://me:1/pw@a  ''  7  ~  [https://a]",
+)
 
 TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
     "defaults: {%s}": (Settings, SETTINGS),
@@ -282,7 +285,7 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
             "probe": ("{}  ~", "[]  a  {deny: []}"),
             "acme": (
                 "{}  ~  {Example CA: https://ca.example.com/directory}  {7: http://ca}",
-                "[]  a  {A: ca.example.com}  {A: https://me@ca}  {A: ~}  {A: ftp://ca}",
+                "[]  a  {A: ca.example.com}  {A: https://me@ca}  {A: https://me:1/pw@ca}  {A: ~}  {A: ftp://ca}",
             ),
         },
     ),
