@@ -251,18 +251,26 @@ def test_the_sums_fit(release: Path) -> None:
     assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
-def lint(*command: str) -> None:
+def linted(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """
-    Run one of the linters that the tests' environment has.
+    Run one of the linters that the tests' environment has, with the text as its input.
     """
-    done = subprocess.run(
+    return subprocess.run(
         [BESIDE / command[0], *command[1:]],
+        input=text,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
         cwd=REPOSITORY,
     )
+
+
+def lint(*command: str) -> None:
+    """
+    Fail with the output of a linter that finds something.
+    """
+    done = linted(*command)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -272,6 +280,38 @@ def test_workflows_are_what_github_takes() -> None:
     """
     lint("check-jsonschema", "--builtin-schema=vendor.github-workflows", *map(str, WORKFLOWS))
     lint("check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml")
+
+
+# Without the linters of scripts, which it would use where they happen to be.
+ACTIONLINT = ("actionlint", "-no-color", "-shellcheck=", "-pyflakes=")
+
+
+def test_workflows_mean_something() -> None:
+    """
+    Keys, runners, expressions, inputs of actions and the jobs that one needs are what GitHub knows.
+    """
+    lint(*ACTIONLINT, *map(str, WORKFLOWS))
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong", "rule"),
+    [
+        ("test.yml", "runs-on: ubuntu-24.04", "run-on: ubuntu-24.04", "syntax-check"),
+        ("test.yml", "runs-on: ubuntu-24.04", "runs-on: ubuntu-24.4", "runner-label"),
+        ("test.yml", "matrix.python }}", "matrix.pyton }}", "expression"),
+        ("test.yml", "matrix.python }}", "matrix.python", "expression"),
+        ("release.yml", "needs: build", "needs: biuld", "job-needs"),
+    ],
+)
+def test_a_workflow_that_github_would_refuse_is_found(name: str, right: str, wrong: str, rule: str) -> None:
+    """
+    Each of these is a workflow of this project with one mistake in it.
+    """
+    text = (REPOSITORY / ".github/workflows" / name).read_text("utf-8")
+    assert right in text
+    done = linted(*ACTIONLINT, "-", text=text.replace(right, wrong))
+    assert done.returncode == 1
+    assert f"[{rule}]" in done.stdout
 
 
 def test_workflows_give_an_attacker_nothing() -> None:
