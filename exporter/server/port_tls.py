@@ -1,28 +1,24 @@
 """
 The TLS of the port: contexts for what a web configuration describes.
 
-Python's own TLS does nearly all of it. What it has no call for (a client's certificate that is asked for and
-not verified, more than one curve) pyOpenSSL does, in the place of Python's and for these configurations only.
+Python's own TLS does nearly all of it. It has no call to ask for a client's certificate and not verify it
+(https://github.com/python/cpython/issues/75425), and before 3.15 none for several curves, nor always for one.
+That pyOpenSSL does, for these configurations only, in the shape of Python's: asyncio takes no other context.
 """
 
-import contextlib
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from exporter.config.web_tls import ANY, UNVERIFIED, VERIFIED, TlsChoice, TlsError
 from exporter.net.tls_contexts import in_memory
-from exporter.probes.tls.openssl import prefer_curves
+from exporter.probes.tls.openssl import prefer_curves, written
 
 T = TypeVar("T")
-
-
-_PIECE = 64 * 1024
-"""Bytes that are taken out of pyOpenSSL at a time."""
 
 
 _PARTIAL_WRITE = 1
@@ -44,8 +40,6 @@ def context(choice: TlsChoice, names: Mapping[str, str]) -> ssl.SSLContext:
     # Python's own default is the server's order.
     if not choice.prefers_server:
         made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    if choice.curves:
-        made.set_ecdh_curve(choice.curves[0])
     what = names["pair"]
     try:
         with in_memory(choice.certificate) as certificate, in_memory(choice.key) as key:
@@ -59,8 +53,9 @@ def context(choice: TlsChoice, names: Mapping[str, str]) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         raise TlsError(f"{what}: {_why(error)}") from None
     made.verify_mode = VERIFIED.get(choice.client_auth, ssl.CERT_NONE)
-    if choice.client_auth in UNVERIFIED or len(choice.curves) > 1:
-        return _Wider.of(choice)
+    if choice.client_auth in UNVERIFIED or choice.curves:
+        made = _Wider(ssl.PROTOCOL_TLS_SERVER)
+        made.theirs = _context(choice)
     return made
 
 
@@ -87,28 +82,19 @@ class _Wider(ssl.SSLContext):
     A context whose connections pyOpenSSL speaks. To asyncio it is one of Python's.
     """
 
-    _theirs: SSL.Context
-
-    def __new__(cls, *_: Any) -> Self:
-        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-
-    @classmethod
-    def of(cls, choice: TlsChoice) -> Self:
-        """
-        Return one for a choice with which Python's own context could be made.
-        """
-        made = cls()
-        made._theirs = _context(choice)
-        return made
+    theirs: SSL.Context
 
     def wrap_bio(self, incoming: Any, outgoing: Any, *_: Any, **__: Any) -> Any:
         """
         Begin a connection of a client.
         """
-        return _Speaking(self._theirs, incoming, outgoing)
+        return _Speaking(self.theirs, incoming, outgoing)
 
 
 def _context(choice: TlsChoice) -> SSL.Context:
+    """
+    Return the context of a choice with which Python's own could be made.
+    """
     made = SSL.Context(SSL.TLS_SERVER_METHOD)
     made.clear_mode(_PARTIAL_WRITE)
     lowest, highest = choice.versions
@@ -164,16 +150,14 @@ class _Speaking:
         """
         self._with(self._connection.do_handshake)
 
-    def read(self, length: int, buffer: Any = None) -> Any:
+    def read(self, length: int) -> bytes:
         """
-        Return what came, or its length if it is put into `buffer`; empty behind the client's last word.
+        Return what came; empty behind the client's last word.
         """
         try:
-            if buffer is None:
-                return self._with(lambda: self._connection.recv(length))
-            return self._with(lambda: self._connection.recv_into(buffer, length))
+            return self._with(lambda: self._connection.recv(length))
         except ssl.SSLZeroReturnError:
-            return b"" if buffer is None else 0
+            return b""
 
     def write(self, data: Any) -> int:
         """
@@ -223,11 +207,7 @@ class _Speaking:
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "more must come") from None
         except SSL.ZeroReturnError:
             raise ssl.SSLZeroReturnError(ssl.SSL_ERROR_ZERO_RETURN, "the connection was closed") from None
-        except SSL.SysCallError as error:
-            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, f"the connection ended: {error}") from None
         except SSL.Error as error:
             raise ssl.SSLError(ssl.SSL_ERROR_SSL, str(error)) from None
         finally:
-            with contextlib.suppress(SSL.WantReadError):
-                while True:
-                    self._outgoing.write(self._connection.bio_read(_PIECE))
+            self._outgoing.write(written(self._connection))

@@ -705,7 +705,7 @@ def test_versions_and_suites_are_those_that_are_named(files: Files) -> None:
     """
     suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
     files.write_web(
-        tls={"max_version": "TLS12", "cipher_suites": [suite], "curve_preferences": ["CurveP256"]},
+        tls={"max_version": "TLS12", "cipher_suites": [suite]},
         http_server_config={
             "http2": True,
             "headers": {name: (*some, "")[0] for name, some in HEADERS.items()},
@@ -757,6 +757,15 @@ def agreed(files: Files, tls: dict[str, Any], suites: str, curves: str) -> tuple
 
 
 SUITES = ("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256")
+
+
+def test_a_curve_may_be_named_alone(files: Files) -> None:
+    """
+    Also X25519, which is none to the call of Python 3.11's first releases.
+    """
+    for curve, name in (("X25519", "X25519"), ("CurveP521", "secp521r1")):
+        tls = {"curve_preferences": [curve]}
+        assert agreed(files, tls, SUITES[0], "P-256:P-384:P-521:X25519")[1].lower() == name.lower()
 
 
 @pytest.mark.parametrize("curves", [["CurveP384"], ["CurveP384", "CurveP256"]])
