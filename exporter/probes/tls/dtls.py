@@ -117,7 +117,7 @@ class Session(handshake.Session):
 
         Raises ProbeError when the handshake can't succeed, EndlessError and OSError.
         """
-        await self._flush()
+        self._part()
         while True:
             timer = self._tls.DTLSv1_get_timeout()
             soon = self._deadline if timer is None else self._trace.clock() + timer
@@ -128,13 +128,13 @@ class Session(handshake.Session):
             except EndlessError as error:
                 raise self._endless(error) from None
             except TimeoutError:
-                if self._trace.clock() >= self._deadline or not await self._sent_again():
+                if self._trace.clock() >= self._deadline or not self._sent_again():
                     raise self._unfinished() from None
             else:
                 if self._took(datagram):
                     return
 
-    async def _sent_again(self) -> bool:
+    def _sent_again(self) -> bool:
         """
         Return False when the library gave up, which it does after twelve timers: seven minutes.
         """
@@ -143,7 +143,7 @@ class Session(handshake.Session):
             self._tls.DTLSv1_handle_timeout()
         except SSL.Error:
             return False
-        await self._flush()
+        self._part()
         return True
 
     def _took(self, datagram: bytes) -> bool:
@@ -157,7 +157,7 @@ class Session(handshake.Session):
         if not is_record(datagram):
             return False
         self._understood += 1
-        self._tls.bio_write(datagram)
+        self._tls.hear(datagram)
         return True
 
     def _endless(self, error: EndlessError) -> EndlessError | ProbeError:
@@ -166,12 +166,9 @@ class Session(handshake.Session):
         words = f"what answers at this port does not speak DTLS: it sent {error}"
         return ProbeError(Reason.NOT_TLS, words)
 
-    async def _flush(self) -> None:
-        self._part()
-
     def _part(self) -> None:
         # A full queue loses a datagram, as the network may: it is sent again.
-        for record in records(openssl.written(self._tls)):
+        for record in records(self._tls.written()):
             self._connection.send_at_once(record)
 
     def _unfinished(self) -> ProbeError:

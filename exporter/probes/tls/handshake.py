@@ -5,7 +5,6 @@ An expired, misnamed or untrusted certificate, an old protocol or a short key is
 what the exporter exists to report, so nothing here refuses it.
 """
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -122,12 +121,7 @@ class Session:
         self._trace = trace
         self._up = False
         connection.allow(HANDSHAKE_LIMIT)
-        self._tls = SSL.Connection(tls_context, None)
-        if server_name is not None:
-            self._tls.set_tlsext_host_name(server_name.encode("ascii"))
-        self._tls.set_connect_state()
-        if not lenient:
-            self._tls.request_ocsp()
+        self._tls = openssl.Conversation(tls_context, server_name, wants_staple=not lenient)
 
     async def handshake(self) -> Seen:
         """
@@ -135,11 +129,13 @@ class Session:
         """
         self._trace.phase = "handshake"
         try:
-            await self._shake_hands()
+            # Our last word stays in memory: it goes with what is said next, which mostly is goodbye.
+            while not self._tls.shake_hands():
+                await self._more()
         except (SSL.Error, OSError, EndlessError) as error:
             # The alert that says why.
             self._part()
-            meant = LargeGroupError() if openssl.group_is_too_large(self._tls) else error
+            meant = LargeGroupError() if self._tls.group_is_too_large else error
             raise HandshakeError(meant, self._seen(), answered=self._answered()) from error
         self._up = True
         self._connection.allow(AFTER_LIMIT)
@@ -147,16 +143,11 @@ class Session:
         if seen is None:
             raise ProbeError(
                 Reason.NO_CERTIFICATE,
-                f"the server agrees on {self._tls.get_cipher_name()}, which shows no certificate, "
+                f"the server agrees on {self._tls.cipher}, which shows no certificate, "
                 "and on none that shows one",
             )
         self._trace.note("handshake done: %s, %s", seen.tls.protocol, seen.tls.cipher)
         return seen
-
-    async def _shake_hands(self) -> None:
-        # Our last word stays in memory: it goes with what is said next, which mostly is goodbye.
-        while not openssl.shake_hands(self._tls):
-            await self._more()
 
     async def verdict(self, question: bytes) -> bytes:
         """
@@ -215,7 +206,7 @@ class Session:
         openssl.clear_errors()
         try:
             self._tls.send(said)
-            await self._flush()
+            await self._connection.send(self._tls.written())
         except TimeoutError:
             raise
         except (SSL.Error, OSError) as error:
@@ -258,12 +249,10 @@ class Session:
         when it has waited for ten seconds.
         """
         if self._up:
-            openssl.clear_errors()
-            with contextlib.suppress(SSL.Error):
-                self._tls.shutdown()
+            self._tls.say_goodbye()
             self._up = False
             self._part()
-        openssl.forget(self._tls)
+        self._tls.forget()
 
     async def _more(self) -> None:
         """
@@ -271,53 +260,46 @@ class Session:
 
         Raises OSError, TimeoutError, EndlessError or ProbeError.
         """
-        await self._flush()
+        await self._connection.send(self._tls.written())
         data = await self._connection.receive(BITE)
         if data:
-            self._tls.bio_write(data)
+            self._tls.hear(data)
         else:
             self._tls.bio_shutdown()
-
-    async def _flush(self) -> None:
-        """
-        Send what the library wrote. Raises OSError or TimeoutError.
-        """
-        if written := openssl.written(self._tls):
-            await self._connection.send(written)
 
     def _part(self) -> None:
         """
         Send what the library wrote last. Nobody waits for room to send it.
         """
-        if written := openssl.written(self._tls):
+        if written := self._tls.written():
             self._connection.send_at_once(written)
 
     def _answered(self) -> bool:
         """
         Return True when the server began with TLS: until then the protocol is the newest that was offered.
         """
-        older = self._tls.get_protocol_version_name() in {"TLSv1", "TLSv1.1", "TLSv1.2"}
-        return older or self._tls.get_cipher_name() is not None
+        older = self._tls.version in {"TLSv1", "TLSv1.1", "TLSv1.2"}
+        return older or self._tls.cipher != ""
 
     def _seen(self) -> Seen | None:
         """
         Return what was shown so far; None before a certificate came.
         """
-        version = self._tls.get_protocol_version_name()
-        presented = openssl.presented(self._tls)
+        version = self._tls.version
+        presented = self._tls.presented
         if not presented:
             # The library could not read them. The header in DTLS is longer (RFC 6347 section 4.2.2).
-            body = openssl.kept_message(self._tls)[12 if version.startswith("DTLS") else 4 :]
+            body = self._tls.kept_message[12 if version.startswith("DTLS") else 4 :]
             presented = certificates_in(body, with_extensions=version.endswith("v1.3"))
         if not presented:
             return None
         return self._read(
             presented,
             version,
-            self._tls.get_cipher_name() or "",
+            self._tls.cipher,
             self._server_name,
-            openssl.wants_client_certificate(self._tls),
-            openssl.staple(self._tls),
+            self._tls.wants_client_certificate,
+            self._tls.staple,
         )
 
 

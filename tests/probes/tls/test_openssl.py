@@ -99,6 +99,23 @@ def test_private_attributes_exist() -> None:
         assert _lib.BIO_get_mem_data(memory, _ffi.NULL) == 0
 
 
+def test_a_conversation_lacks_only_what_it_does_not_need() -> None:
+    """
+    What pyOpenSSL's own is made of besides is for callbacks, and it notes each one by its C object.
+    """
+    context = openssl.context("any", None)
+    theirs, ours = SSL.Connection(context, None), openssl.Conversation(context, NAME, wants_staple=True)
+    callbacks = ("verify", "cookie", "alpn")
+    missing = {name for name in vars(theirs).keys() - vars(ours) if not any(one in name for one in callbacks)}
+    assert missing == {"_app_data"}
+    assert vars(ours).keys() <= vars(theirs).keys()
+    assert ours.get_servername() == NAME.encode()
+    assert (ours.version, ours.cipher, ours.presented) == (theirs.get_protocol_version_name(), "", ())
+    noted = SSL.Connection._reverse_mapping
+    assert theirs._ssl in noted
+    assert ours._ssl not in noted
+
+
 def test_private_calls_give_what_public_ones_do(tmp_path: Path, ca: Minted) -> None:
     """
     The chain in its order and the staple, byte for byte, and that no certificate was asked for.
@@ -109,6 +126,20 @@ def test_private_calls_give_what_public_ones_do(tmp_path: Path, ca: Minted) -> N
         seen = asyncio.run(shake(server.port))
     assert [one.der for one in seen.chain.certificates] == [one.der for one in leaf.chain]
     assert seen.tls == Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", NAME, False, response)
+
+
+def test_what_was_agreed_on_has_the_names_of_public_calls(tmp_path: Path, ca: Minted) -> None:
+    """
+    Version and cipher suite, in a conversation that is under way.
+    """
+
+    async def compare(session: handshake.Session) -> None:
+        tls = session._tls
+        assert tls.version == tls.get_protocol_version_name() == "TLSv1.2"
+        assert tls.cipher == tls.get_cipher_name()
+
+    with s_server(tmp_path, ca.issue(NAME, [NAME]).chain, "-tls1_2") as server:
+        asyncio.run(shake(server.port, then=compare))
 
 
 def test_the_names_of_groups_and_algorithms_are_known() -> None:
