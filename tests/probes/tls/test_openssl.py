@@ -128,6 +128,19 @@ def test_private_calls_give_what_public_ones_do(tmp_path: Path, ca: Minted) -> N
     assert seen.tls == Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", NAME, False, response)
 
 
+def test_no_path_to_an_anchor_is_looked_for(tmp_path: Path, ca: Minted) -> None:
+    """
+    Trust is judged elsewhere: the library gives up before it compares one certificate with another.
+    """
+
+    async def compare(session: handshake.Session) -> None:
+        assert _lib.SSL_get_verify_result(session._tls._ssl) == _lib.X509_V_ERR_CERT_CHAIN_TOO_LONG
+
+    leaf = ca.issue(NAME, [NAME])
+    with s_server(tmp_path, leaf.chain) as server:
+        assert len(asyncio.run(shake(server.port, then=compare)).chain.certificates) == 2
+
+
 def test_what_was_agreed_on_has_the_names_of_public_calls(tmp_path: Path, ca: Minted) -> None:
     """
     Version and cipher suite, in a conversation that is under way.
