@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from exporter.model.errors import LeftOut
-from exporter.model.observation import Facts, Failed, Observation, Observed
+from exporter.model.observation import Facts, Failed, Observation
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 
@@ -67,11 +67,7 @@ def seen_facts(observation: Observation) -> Facts | None:
     """
     Return the facts seen, even if the probe failed afterwards; None when there are none.
     """
-    match observation:
-        case Observed(facts):
-            return facts
-        case Failed(facts=facts):
-            return facts
+    return observation.facts
 
 
 def is_silent(observation: Observation) -> bool:

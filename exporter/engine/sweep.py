@@ -260,6 +260,7 @@ class Sweeper:
             await self._look_all(progress, probe.look_all, found.found)
         elif len(labels) == 1:
             await self._look_when_free(_Work(progress, labels[0], found.found[0]), found.found[0])
+            return
         else:
             self._wait_for_each(progress, labels, found.found)
         self._end_if_done(progress)
@@ -304,8 +305,7 @@ class Sweeper:
         try:
             await self._look(work.progress, work.label, endpoint)
         finally:
-            if gated:
-                self._gates.leave(address)
+            if gated and self._gates.leave(address):
                 self._queue_again(self._gates.free(loop.time(), [address]))
 
     def _queue_again(self, freed: Sequence[_Work]) -> None:
@@ -364,7 +364,7 @@ class Sweeper:
         """
         held = self._memory.known(target).endpoints.get(look.label)
         after = seen_facts(look.observation)
-        if held is None or held.facts is None or after is None:
+        if held is None or held.facts is None or after is None or after is held.facts:
             return None
         now = self._clock()
         if not is_doubtful(target, held.facts, held.judged, after, now):
@@ -415,7 +415,7 @@ class Sweeper:
             trace.note("failed: %s: %s", failed.reason, failed.detail)
         else:
             observation = Observed(facts)
-        steps = tuple((when - started, words) for when, words in trace.steps or ())
+        steps = tuple([(when - started, words) for when, words in trace.steps]) if trace.steps else ()
         return ProbeResult(label, observation, loop.time() - started, steps, started, endpoint.address)
 
     def _take(self, progress: Progress, look: ProbeResult) -> None:

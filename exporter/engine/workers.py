@@ -135,8 +135,8 @@ def is_plain(target: Target) -> bool:
     )
 
 
-async def _look(
+def _look(
     worker: Worker, index: int, target: Target, endpoint: Endpoint, network: Network, trace: Trace
-) -> Facts:
+) -> Awaitable[Facts]:
     converse = partial(worker.converse, index, target, endpoint, network, trace)
-    return await wire.look_by(converse, target, network, trace)
+    return wire.look_by(converse, target, network, trace)

@@ -103,13 +103,8 @@ class Verdict:
     """The faults for which a normal client refuses the endpoint, each once; empty when it accepts it."""
     valid_from: float
     valid_until: float
-
-    @property
-    def foreign(self) -> bool:
-        """
-        True when none of the CAs expected issued one of the leaves.
-        """
-        return any(one.foreign for one in self.items)
+    foreign: bool = False
+    """True when none of the CAs expected issued one of the leaves."""
 
 
 def judge_facts(
@@ -143,7 +138,8 @@ def judge_facts(
     items = tuple(
         _judged_item(item, facts, target, trusted, ended, over, anchors, learned) for item in facts.items
     )
-    return Verdict(items, _once_each(found), valid_from, valid_until)
+    foreign = any(one.foreign for one in items)
+    return Verdict(items, _once_each(found), valid_from, valid_until, foreign)
 
 
 def trustworthy(faults: Iterable[FoundFault]) -> bool:

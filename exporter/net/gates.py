@@ -88,12 +88,17 @@ class Gates(Generic[T]):
         gate.begun += 1
         return True
 
-    def leave(self, address: str) -> None:
+    def leave(self, address: str) -> bool:
         """
-        Give the place at an address back.
+        Give the place at an address back. Return True when others wait for it.
         """
-        if address in self._gates:
-            self._gates[address].under_way -= 1
+        gate = self._gates.get(address)
+        if gate is None:
+            return False
+        gate.under_way -= 1
+        if not gate.waiting:
+            self._forget_idle([address])
+        return bool(gate.waiting)
 
     def free(self, now: float, addresses: Iterable[str] | None = None) -> list[T]:
         """

@@ -83,14 +83,14 @@ async def endpoints(target: Target, network: Network) -> Endpoints:
     return Endpoints(tuple(Endpoint(join_host_port(text, target.url.port), text) for text in texts), left_out)
 
 
-async def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Facts:
+def look(target: Target, endpoint: Endpoint, network: Network, trace: Trace) -> Awaitable[Facts]:
     """
     Return the facts that the server at this address presents. Raises ProbeError, OSError or TimeoutError.
     """
-    return await look_by(partial(converse, target, endpoint, network, trace), target, network, trace)
+    return look_by(partial(converse, target, endpoint, network, trace), target, network, trace)
 
 
-async def look_by(converse: Converse, target: Target, network: Network, trace: Trace) -> Facts:
+def look_by(converse: Converse, target: Target, network: Network, trace: Trace) -> Awaitable[Facts]:
     """
     Return the facts that a server presents in these conversations. Raises ProbeError, OSError or
     TimeoutError.
@@ -102,8 +102,8 @@ async def look_by(converse: Converse, target: Target, network: Network, trace: T
         client = client_certificate(target, network)
     except ProbeError as unusable:
         trace.note("%s; looking without a client certificate", unusable.detail)
-        raise await _without_client(converse, target, network, trace, unusable) from None
-    return await _presented(converse, target, trace, client)
+        return _without_client(converse, target, network, trace, unusable)
+    return _presented(converse, target, trace, client)
 
 
 async def _whatever_is_shown(
@@ -150,9 +150,9 @@ async def _whatever_is_shown(
 
 async def _without_client(
     converse: Converse, target: Target, network: Network, trace: Trace, unusable: ProbeError
-) -> ProbeError:
+) -> Facts:
     """
-    Return the failure that our client certificate is unusable, with the facts that were seen without it.
+    Raise the failure that our client certificate is unusable, with the facts that were seen without it.
 
     When no facts were seen, the reason for that counts: it keeps a client out first.
     """
@@ -160,13 +160,14 @@ async def _without_client(
         seen: Facts | None = await _presented(converse, target, trace, None)
     except ProbeError as error:
         if error.facts is None:
-            return ProbeError(error.reason, f"{error.detail}; besides, our own: {unusable.detail}")
+            words = f"{error.detail}; besides, our own: {unusable.detail}"
+            raise ProbeError(error.reason, words) from None
         seen = error.facts
     file = target.client_certificate_file
     if seen is not None and file is not None and client_leaf(file, network.named_files.content) is None:
         # Its dates are those of the last probe.
         seen = replace(seen, partial=True)
-    return ProbeError(unusable.reason, unusable.detail, seen)
+    raise ProbeError(unusable.reason, unusable.detail, seen)
 
 
 async def _presented(
