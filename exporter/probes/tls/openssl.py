@@ -254,6 +254,20 @@ def clear_errors() -> None:
     _lib.ERR_clear_error()
 
 
+def written(connection: SSL.Connection) -> bytes:
+    """
+    Return all that the library wrote for the other side, which is taken out; empty when it wrote nothing.
+
+    pyOpenSSL's own `bio_read` raises when there is nothing, and must be told how much there is.
+    """
+    memory = connection._from_ssl  # noqa: SLF001 - see above
+    length = _lib.BIO_get_mem_data(memory, _ffi.NULL)
+    if not length:
+        return b""
+    room = _ffi.new("char[]", length)
+    return bytes(_ffi.buffer(room, _lib.BIO_read(memory, room, length)))
+
+
 class Conversation(SSL.Connection):
     """
     The client's end of a TLS conversation that reads and writes memory, of a context made here.
@@ -307,16 +321,9 @@ class Conversation(SSL.Connection):
 
     def written(self) -> bytes:
         """
-        Return all that the library wrote for the other side, which is taken out; empty when it wrote nothing.
-
-        pyOpenSSL's own `bio_read` raises when there is nothing, and must be told how much there is.
+        Return all that the library wrote for the other side, which is taken out.
         """
-        memory = self._from_ssl
-        length = _lib.BIO_get_mem_data(memory, _ffi.NULL)
-        if not length:
-            return b""
-        room = _ffi.new("char[]", length)
-        return bytes(_ffi.buffer(room, _lib.BIO_read(memory, room, length)))
+        return written(self)
 
     @property
     def version(self) -> str:
