@@ -24,7 +24,8 @@ from exporter.config.settings import Config
 from exporter.config.sources import SourceEntry
 from exporter.discovery import MODULES, source
 from exporter.discovery.base import Context, Found, Listing, SourceError
-from exporter.discovery.lists import excluding, wanted, wanting
+from exporter.discovery.lists import Kept, excluding, wanted, wanting
+from exporter.discovery.resolving import resolved
 from exporter.discovery.targets import joined, made
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.engine.open_files import fitting
@@ -218,9 +219,12 @@ async def _look(entry: SourceEntry, config: Config, network: Dependencies) -> Lo
         progress=_Progress(entry),
     )
     try:
-        return Looked(entry, await source(entry.source).run(entry.given, context))
-    except SourceError as error:
-        return Looked(entry, error.listing or Listing(), printable(str(error)))
+        try:
+            listing, words = await source(entry.source).run(entry.given, context), ""
+        except SourceError as error:
+            listing, words = error.listing or Listing(), printable(str(error))
+        listing, _ = await resolved(listing, entry, Kept(), network, context.now)
+        return Looked(entry, listing, words)
     except Exception as error:
         # A defect of one source costs no other.
         logger.exception("internal error in a source", extra=fields(source=entry.name or entry.source))

@@ -53,8 +53,11 @@ class Listing:
     """What the source wants to get back at its next run, also after a restart: anything that is JSON."""
     unchanged: bool = False
     """True: it is the same list as that of the run that `Context.remembered` is from; the rest is ignored."""
-    nowhere: tuple[Found, ...] = ()
-    """What would be targets if this host's resolver knew an address of their names."""
+    named: tuple[Found, ...] = ()
+    """
+    What else is found, by names that somebody wrote down for other purposes: targets as far as this host's
+    resolver knows them (see `resolving`).
+    """
 
 
 class SourceError(Exception):
@@ -135,3 +138,5 @@ class Source:
     """Takes the parsed settings of the entry (`config.sources`) and the context. Raises SourceError."""
     issuances: Callable[[Any], tuple[Issuance, ...]] = lambda _: ()
     """Takes what the last run wants to get back, and returns the certificates that it knows to be issued."""
+    history: bool = False
+    """True: its names are of the past too, so one that has no address any more is no target any more."""

@@ -17,7 +17,6 @@ from exporter.config.sources import TransparencySource
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.issuances import LIMIT, bounded, from_json, merged, to_json
 from exporter.discovery.log_answers import TEXT_LIMIT, Certificate, of_cert_spotter, of_crt_sh
-from exporter.discovery.resolving import addressed
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
@@ -93,8 +92,6 @@ class _Seen(NamedTuple):
     end: float
     issuer: str
     number: str
-    resolves: bool
-    """Whether the name had an address when that was last known."""
 
 
 @dataclass(slots=True)
@@ -147,8 +144,8 @@ async def run(settings: TransparencySource, context: Context) -> Listing:
     for one in known.values():
         one.names = {name: seen for name, seen in one.names.items() if seen.end > context.now}
     await in_thread(lambda: _keep_newest(known, context.now, notes))
-    found, nowhere = await _found(known, settings.source, context, notes)
-    listing = Listing(tuple(found), tuple(notes), _to_remember(known, place), nowhere=tuple(nowhere))
+    named = await in_thread(lambda: tuple(_found(known, settings.source, notes)))
+    listing = Listing(named=named, notes=tuple(notes), remember=_to_remember(known, place))
     if failures:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         words = f"{failures[0]}{more}; the names of the last answer stay"
@@ -189,8 +186,8 @@ def _remembered(value: Any, place: tuple[str, str], domains: Iterable[str]) -> d
                 float(tried),
                 str(after) if issued else "",
                 {
-                    str(name): _Seen(float(end), str(issuer), str(number), bool(resolves))
-                    for name, (end, issuer, number, resolves) in names.items()
+                    str(name): _Seen(float(end), str(issuer), str(number))
+                    for name, (end, issuer, number, *_) in names.items()
                 },
                 list(from_json(issued[0])) if issued else [],
             )
@@ -262,8 +259,8 @@ async def _ask_crt_sh(question: _Question) -> None:
     for names in (f"%.{question.name}", question.name):
         query = {"q": names, "output": "json", "exclude": "expired", "deduplicate": "Y"}
         certificates += await _answer(question, query, of_crt_sh)
-    before, domain.names, domain.issued = domain.names, {}, []
-    await in_thread(lambda: _take(question, certificates, before))
+    domain.names, domain.issued = {}, []
+    await in_thread(lambda: _take(question, certificates))
     domain.asked = question.context.now
 
 
@@ -281,7 +278,7 @@ async def _ask_cert_spotter(question: _Question) -> None:
         if not certificates or certificates[-1].number == domain.after:
             domain.asked = question.context.now
             return
-        await in_thread(partial(_take, question, certificates, domain.names))
+        await in_thread(partial(_take, question, certificates))
         domain.after = certificates[-1].number
     question.notes[f"{question.name}: more than {PAGES} pages: the next run goes on with them"] = None
 
@@ -317,7 +314,7 @@ async def _answer(
         raise _NoAnswerError(f"{where} answered with something that is no list of certificates") from None
 
 
-def _take(question: _Question, certificates: Iterable[Certificate], before: Mapping[str, _Seen]) -> None:
+def _take(question: _Question, certificates: Iterable[Certificate]) -> None:
     """
     Add the names of certificates that are still valid. Of those with the same name, the longest valid counts.
     """
@@ -339,58 +336,26 @@ def _take(question: _Question, certificates: Iterable[Certificate], before: Mapp
                 words = f"{question.name}: more than {NAMES_LIMIT:,} names in all: the others are left out"
                 question.notes[words] = None
                 continue
-            resolves = name in before and before[name].resolves
-            names[name] = _Seen(certificate.end, certificate.issuer, certificate.number, resolves)
+            names[name] = _Seen(certificate.end, certificate.issuer, certificate.number)
     if len(question.domain.issued) > LIMIT:
         question.domain.issued, _ = bounded(question.domain.issued, question.context.now)
 
 
-async def _found(
-    known: Mapping[str, _Domain], source: str, context: Context, notes: dict[str, None]
-) -> tuple[list[Found], list[Found]]:
+def _found(known: Mapping[str, _Domain], source: str, notes: dict[str, None]) -> list[Found]:
     """
-    Return the names that can be targets, and those that could if they had an address; note all others.
+    Return the names that hosts can have; note all others.
     """
     passed: dict[str, list[str]] = defaultdict(list)
     found: dict[str, Found] = {}
-    nowhere: dict[str, Found] = {}
     for one in known.values():
-        hosts = await in_thread(partial(_hosts, one.names, passed))
-        answers = await addressed(hosts, context.network)
-        made, unknown = await in_thread(partial(_made, hosts, answers, one, source, passed))
-        found.update(made)
-        nowhere.update(unknown)
+        for host, name in _hosts(one.names, passed).items():
+            seen = one.names[name]
+            until = datetime.fromtimestamp(seen.end, UTC).date().isoformat()
+            why = f"on a certificate by {seen.issuer} until {until}: number {seen.number} at {source}"
+            found[host] = Found(f"https://{host}", why)
     for why, names in sorted(passed.items()):
         notes[f"{why}: {len(names):,}, such as {clean(min(names), TEXT_LIMIT)}"] = None
-    return [found[host] for host in sorted(found)], [nowhere[host] for host in sorted(nowhere)]
-
-
-def _made(
-    hosts: Mapping[str, str],
-    answers: Mapping[str, bool],
-    domain: _Domain,
-    source: str,
-    passed: dict[str, list[str]],
-) -> tuple[dict[str, Found], dict[str, Found]]:
-    """
-    Return by host the targets, and what has no address; remember which of the names resolve. Where no name
-    server answers, they do if they did last.
-    """
-    found: dict[str, Found] = {}
-    nowhere: dict[str, Found] = {}
-    for host, name in hosts.items():
-        before = domain.names[name]
-        seen = domain.names[name] = before._replace(resolves=answers.get(host, before.resolves))
-        until = datetime.fromtimestamp(seen.end, UTC).date().isoformat()
-        why = f"on a certificate by {seen.issuer} until {until}: number {seen.number} at {source}"
-        if seen.resolves:
-            found[host] = Found(f"https://{host}", why)
-        elif host in answers:
-            nowhere[host] = Found(f"https://{host}", why)
-            passed["names that no longer resolve"].append(name)
-        else:
-            passed["names for which no name server has an answer"].append(name)
-    return found, nowhere
+    return [found[host] for host in sorted(found)]
 
 
 def _hosts(names: Iterable[str], passed: dict[str, list[str]]) -> dict[str, str]:
@@ -411,4 +376,4 @@ def _hosts(names: Iterable[str], passed: dict[str, list[str]]) -> dict[str, str]
     return hosts
 
 
-SOURCE = Source("certificate_transparency", INTERVAL, run, _issuances)
+SOURCE = Source("certificate_transparency", INTERVAL, run, _issuances, history=True)

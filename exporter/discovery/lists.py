@@ -10,7 +10,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
@@ -61,6 +61,20 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """
+    What is known of the names in a list whose address decides whether they are targets.
+    """
+
+    nowhere: tuple[Found, ...] = ()
+    """What would be targets if this host's resolver knew an address of their names."""
+    unsure: frozenset[str] = frozenset()
+    """URLs of targets for whose names no name server had an answer yet: they may have no address."""
+    asked: float = 0.0
+    """When those were looked up last, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """
     The list of one source.
@@ -71,6 +85,7 @@ class Kept:
     """Those among `found` that the last runs did not list."""
     above: int = 0
     """Targets above the limit, which were left out."""
+    names: Names = field(default_factory=Names)
 
     @property
     def listed(self) -> tuple[Found, ...]:
@@ -126,10 +141,15 @@ def chosen(kept: Kept, include: Iterable[str], exclude: Iterable[str], limit: in
     """
     found = tuple(islice(wanted(kept.found, include, exclude), limit))
     there = {key_of(one) for one in found}
-    return Kept(found, {key: one for key, one in kept.missing.items() if key in there}, kept.above)
+    missing = {key: one for key, one in kept.missing.items() if key in there}
+    names = replace(kept.names, nowhere=tuple(islice(wanted(kept.names.nowhere, include, exclude), limit)))
+    return Kept(found, missing, kept.above, names)
 
 
-def settled(before: Kept, found: Iterable[Found], limit: int, now: float) -> Kept:
+_NO_NAMES = Names()
+
+
+def settled(before: Kept, found: Iterable[Found], limit: int, now: float, names: Names = _NO_NAMES) -> Kept:
     """
     Return the list after a run that found these targets, at `now` (seconds since the epoch).
     """
@@ -159,7 +179,7 @@ def settled(before: Kept, found: Iterable[Found], limit: int, now: float) -> Kep
     room = max(0, limit - len(taken))
     kept = [one for one in gone if key_of(one) in missing][:room]
     missing = {key: missing[key] for key in map(key_of, kept)}
-    return Kept((*taken, *kept), missing, above)
+    return Kept((*taken, *kept), missing, above, replace(names, nowhere=names.nowhere[:limit]))
 
 
 def same_objects(before: Kept, found: Iterable[Found]) -> Iterator[Found]:
@@ -178,19 +198,23 @@ def to_text(kept: Kept, remembered: Any) -> str:
     """
     text = json.dumps(
         {
-            "found": [
-                [
-                    *(one.url, one.why, one.name, dict(one.labels), one.policy, dict(one.settings)),
-                    one.renew_before,
-                ]
-                for one in kept.found
-            ],
+            "found": list(map(_row, kept.found)),
             "missing": [[*key, one.since, one.runs] for key, one in kept.missing.items()],
             "above": kept.above,
+            "nowhere": list(map(_row, kept.names.nowhere)),
+            "unsure": sorted(kept.names.unsure),
+            "asked": kept.names.asked,
             "remembered": remembered,
         }
     )
     return base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+def _row(one: Found) -> list[Any]:
+    return [
+        *(one.url, one.why, one.name, dict(one.labels), one.policy, dict(one.settings)),
+        one.renew_before,
+    ]
 
 
 def _unpacked(text: str) -> str:
@@ -221,7 +245,11 @@ def from_text(text: str) -> tuple[Kept, Any]:
             for name, url, sent, since, runs in value["missing"]
         }
         missing = {key: one for key, one in missing.items() if key in there}
-        return Kept(found, missing, int(value["above"])), value["remembered"]
+        # An earlier version did not have these.
+        nowhere = tuple(_found(*one) for one in value.get("nowhere", ()))
+        unsure = frozenset(map(str, value.get("unsure", ())))
+        names = Names(nowhere, unsure, float(value.get("asked", 0)))
+        return Kept(found, missing, int(value["above"]), names), value["remembered"]
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no list of a source: {type(error).__name__}") from None
 

@@ -7,10 +7,11 @@ It never touches the sweep. A source that fails keeps its last list.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from math import inf
 from typing import Any
 
 from exporter.config.settings import Config
@@ -29,6 +30,7 @@ from exporter.discovery.lists import (
     wanted,
     wanting,
 )
+from exporter.discovery.resolving import AGAIN, resolved
 from exporter.discovery.targets import Made, joined, made
 from exporter.logs import fields
 from exporter.model.coverage import Nowhere
@@ -96,8 +98,6 @@ class Feed:
     """Whether the last run could read the source; None before the first one ended."""
     succeeded_at: float | None = None
     """Seconds since the epoch; None when it never could."""
-    nowhere: tuple[Nowhere, ...] = ()
-    """What the last list had under names without an address."""
     told: tuple[str, ...] = ()
     """The notes of the last run, which are logged when they change."""
     taken_at: float = 0.0
@@ -114,6 +114,13 @@ class Feed:
         The name in metrics and logs.
         """
         return self.entry.name or self.entry.source
+
+    @property
+    def nowhere(self) -> Iterator[Nowhere]:
+        """
+        What its list has under names without an address.
+        """
+        return (Nowhere(one.url, self.name, one.why) for one in self.kept.names.nowhere)
 
     @property
     def kept_targets(self) -> int:
@@ -204,7 +211,6 @@ class Discovery:
                 feed.kept, feed.text = _chosen(old.kept, entry), old.text
                 feed.issuances = old.issuances
                 feed.success, feed.succeeded_at, feed.told = old.success, old.succeeded_at, old.told
-                feed.nowhere = old.nowhere
             same = old is feed and _settings(old.config) == _settings(config)
             kept = feed.kept
             feeds[identity] = feed, kept, feed.made if same else made(kept.found, entry, config)
@@ -353,17 +359,20 @@ class Discovery:
         """
         Take the answer of a source: its targets join the next scrape.
         """
-        if listing.unchanged and (not feed.kept.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE):
-            return
-        began = self._network.monotonic()
         entry, before, config = feed.entry, feed.kept, feed.config
-        remembered = feed.remembered if listing.unchanged else listing.remember
+        unchanged = listing.unchanged
+        if unchanged:
+            pause = AGAIN if before.names.nowhere or before.names.unsure else inf
+            due = abs(now - before.names.asked) >= pause
+            if not due and (not before.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE):
+                return
+        remembered = feed.remembered if unchanged else listing.remember
+        listing, names = await resolved(listing, entry, before, self._network, now)
+        began = self._network.monotonic()
 
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
             listed = same_objects(before, listing.found)
-            if listing.unchanged:
-                listed = iter(before.listed)
-            kept = settled(before, wanted(listed, entry.include, entry.exclude), entry.limit, now)
+            kept = settled(before, wanted(listed, entry.include, entry.exclude), entry.limit, now, names)
             return (
                 kept,
                 made(kept.found, entry, config, feed.made),
@@ -380,11 +389,7 @@ class Discovery:
         feed.issuances = issuances
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
         feed.taken_at = now
-        if not listing.unchanged:
-            feed.nowhere = tuple(
-                Nowhere(one.url, feed.name, one.why)
-                for one in wanted(listing.nowhere, entry.include, entry.exclude)
-            )
+        if not unchanged:
             self._tell(feed, before, listing.notes)
         if changed:
             config, lists = self.config, self._lists()

@@ -13,7 +13,7 @@ from typing import Any
 
 from exporter.config.sources import ZoneSource
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
-from exporter.discovery.resolving import AT_ONCE, addressed
+from exporter.discovery.resolving import AT_ONCE
 from exporter.discovery.threads import in_thread
 from exporter.discovery.trying import RUN, Place, lives, tried
 from exporter.model.errors import ProbeError
@@ -94,7 +94,8 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
     if plan.later:
         notes.append(f"{plan.later:,} places are not tried yet: the next run goes on with them")
     kept = await in_thread(lambda: _kept(zone, plan, results, hour))
-    return await _listing(settings, kept, context, notes)
+    speaking = await in_thread(lambda: tuple(_found(settings, kept)))
+    return Listing(named=speaking, notes=tuple(notes), remember=kept)
 
 
 def _planned(
@@ -133,27 +134,6 @@ def _kept(zone: _Zone, plan: _Plan, results: Mapping[str, bool], hour: int) -> _
         before = kept[key][1] if key in kept else 0
         kept[key] = [hour, lives(before, speaks=results.get(key, False)), _check(zone[name])]
     return kept
-
-
-async def _listing(settings: ZoneSource, kept: _Tried, context: Context, notes: list[str]) -> Listing:
-    """
-    Return the places that speak TLS. A name that this host's resolver does not know becomes no target; one
-    that was a target stays it: that its name vanished is a failure.
-    """
-    speaking = await in_thread(lambda: list(_found(settings, kept)))
-    were = {one.url for one in context.before}
-    new = {name for name, one in speaking if one.url not in were}
-    answers = await addressed(new, context.network, context.network.loop.time() + RUN)
-    there = tuple(one for name, one in speaking if name not in new or answers.get(name))
-    nowhere = tuple(one for name, one in speaking if name in new and answers.get(name) is False)
-    unknown = sorted(name for name in new if answers.get(name) is False)
-    if unknown:
-        why = "names that this host's resolver does not know, although they speak TLS at their addresses"
-        notes.append(f"zone {settings.name}: {why}: {_some(unknown)}")
-    if silent := sorted(name for name in new if name not in answers):
-        why = "names for which no name server has an answer yet"
-        notes.append(f"zone {settings.name}: {why}: {_some(silent)}")
-    return Listing(there, tuple(notes), kept, nowhere=nowhere)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -256,16 +236,16 @@ def _nowhere(settings: ZoneSource, aliases: _Aliases) -> list[str]:
     return [f"zone {settings.name}: {why}: {_some(shown)}"] if aliases else []
 
 
-def _found(settings: ZoneSource, kept: _Tried) -> Iterator[tuple[str, Found]]:
+def _found(settings: ZoneSource, kept: _Tried) -> Iterator[Found]:
     """
-    Yield the places that speak TLS, each with its name.
+    Yield the places that speak TLS.
     """
     place = "the zone file" if settings.file else f"the zone at {settings.server}"
     for key, (_, left, _) in sorted(kept.items()):
         if left:
             name, _, port = key.partition(" ")
             why = f"{name} is in {place}, and speaks TLS on port {port}"
-            yield name, Found(Place("", int(port), name).url, why)
+            yield Found(Place("", int(port), name).url, why)
 
 
 SOURCE = Source("zone", INTERVAL, run)

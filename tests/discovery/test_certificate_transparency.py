@@ -22,21 +22,15 @@ from exporter.config.sources import TransparencySource
 from exporter.discovery import certificate_transparency as module
 from exporter.discovery.base import Context, Listing, SourceError
 from exporter.discovery.runner import Discovery
-from exporter.model.errors import ProbeError
-from exporter.model.hosts import IPAddress, parse_ip
-from exporter.model.reasons import Reason
 from exporter.net.network import Network
-from exporter.net.resolver import Resolver
 from exporter.yaml_lines import ConfigError
+from tests.support.resolvers import Names, asks
 
 HOUR = 3600.0
 
 
 NOW = 1_800_000_000.0
 """2027-01-15T08:00:00Z"""
-
-
-GONE = {"gone.example.com"}
 
 
 Query = dict[str, list[str]]
@@ -152,19 +146,6 @@ def cert_spotter(number: int, *names: str, end: str = "2027-03-01T00:00:00Z") ->
     }
 
 
-def look_up(host: str, _family: int) -> tuple[IPAddress, ...]:
-    """
-    The system's resolver: a few names are not there, and for a few nobody answers.
-    """
-    if host in GONE:
-        raise ProbeError(Reason.DNS_NOT_FOUND, "no such name")
-    if host.startswith("lame."):
-        raise ProbeError(Reason.DNS_FAILED, "no server answers")
-    address = parse_ip("127.0.0.1")
-    assert address is not None
-    return (address,)
-
-
 def settings(logs: FakeLogs, **given: Any) -> TransparencySource:
     """
     The settings as a configuration gives them.
@@ -173,21 +154,13 @@ def settings(logs: FakeLogs, **given: Any) -> TransparencySource:
     return TransparencySource.model_construct(**{**usual, **given})
 
 
-def run(
-    given: TransparencySource,
-    remembered: Any = None,
-    now: float = NOW,
-    resolve: Callable[[str, int], tuple[IPAddress, ...]] = look_up,
-) -> Listing:
+def run(given: TransparencySource, remembered: Any = None, now: float = NOW) -> Listing:
     """
     One run. What is remembered goes through JSON, as in the state.
     """
 
     async def once() -> Listing:
-        loop = asyncio.get_running_loop()
-        network = Network(loop)
-        network.resolver.close()
-        network.resolver = Resolver(loop, ask=resolve)
+        network = Network(asyncio.get_running_loop())
         try:
             context = Context(network, now, json.loads(json.dumps(remembered)))
             return await module.SOURCE.run(given, context)
@@ -210,7 +183,7 @@ def urls(listing: Listing | None) -> list[str]:
     """
     The URLs that were found.
     """
-    return [one.url for one in listing.found] if listing is not None else []
+    return [one.url for one in listing.named] if listing is not None else []
 
 
 def test_crt_sh(logs: FakeLogs) -> None:
@@ -230,13 +203,12 @@ def test_crt_sh(logs: FakeLogs) -> None:
         ]
     )
     listing = run(settings(logs))
-    assert urls(listing) == [f"https://{name}example.com" for name in ("", "shop.", "www.", "xn--bcher-kva.")]
+    names = ("", "gone.", "lame.", "shop.", "www.", "xn--bcher-kva.")
+    assert urls(listing) == [f"https://{name}example.com" for name in names]
     why = "on a certificate by C=US, O=Let's Encrypt, CN=R11 until 2027-03-01: number 8 at crt.sh"
-    assert listing.found[2].why == why
+    assert listing.named[4].why == why
     assert listing.notes == (
         f"entries that are not host names: 2, such as {long[:80]}...",
-        "names for which no name server has an answer: 1, such as lame.example.com",
-        "names that no longer resolve: 1, such as gone.example.com",
         "names with an underscore, which no host has: 1, such as a_b.example.com",
         "wildcards, which can't be asked for: 1, such as *.apps.example.com",
     )
@@ -250,7 +222,7 @@ def test_an_answer_is_kept_for_hours(logs: FakeLogs) -> None:
     """
     logs.says([crt_sh("www.example.com"), crt_sh("short.example.com", end="2027-01-15T09:00:00")])
     first = run(settings(logs))
-    assert len(first.found) == 2
+    assert len(first.named) == 2
     second = run(settings(logs), first.remember, NOW + 2 * HOUR)
     assert (urls(second), len(logs.asked)) == (["https://www.example.com"], 2)
     logs.says([crt_sh("new.example.com")])
@@ -261,17 +233,6 @@ def test_an_answer_is_kept_for_hours(logs: FakeLogs) -> None:
     assert len(logs.asked) == 6
     for damaged in (7, {"place": ["crt.sh", logs.url], "domains": {"example.com": [1, 2, "", {"a": [1]}]}}):
         assert urls(run(settings(logs), damaged)) == ["https://new.example.com"]
-
-
-def test_a_name_without_an_answer_stays_as_it_was(logs: FakeLogs) -> None:
-    """
-    A name server that fails is no reason to give up a target.
-    """
-    logs.says([crt_sh("lame.example.com")])
-    first = run(settings(logs), resolve=lambda host, family: look_up(f"x.{host}", family))
-    assert urls(first) == ["https://lame.example.com"]
-    again = run(settings(logs), first.remember, NOW + 6 * HOUR)
-    assert (urls(again), len(logs.asked)) == (["https://lame.example.com"], 4)
 
 
 def test_too_many_requests_then_good(logs: FakeLogs) -> None:
@@ -361,7 +322,7 @@ def test_cert_spotter_is_read_page_by_page(logs: FakeLogs, tmp_path: Path) -> No
     logs.answer = pages
     first = run(given)
     assert urls(first) == [f"https://n{number}.example.com" for number in (1, 2, 3)]
-    assert first.found[0].why == "on a certificate by Let's Encrypt until 2027-03-01: number 1 at certspotter"
+    assert first.named[0].why == "on a certificate by Let's Encrypt until 2027-03-01: number 1 at certspotter"
     assert set(logs.tokens) == {"Bearer k123"}
     wanted = {"domain": ["example.com"], "include_subdomains": ["true"], "expand": ["dns_names", "issuer"]}
     assert logs.asked[:2] == [wanted, {**wanted, "after": ["1"]}]
@@ -377,11 +338,11 @@ def test_pages_go_on_where_they_were_refused(logs: FakeLogs, monkeypatch: pytest
     logs.answer = lambda query: pages(query) if len(logs.asked) < 3 else (429, b"", {"Retry-After": "5"})
     error = failed(given)
     assert error.listing is not None
-    assert (len(error.listing.found), error.retry_after) == (2, 5)
+    assert (len(error.listing.named), error.retry_after) == (2, 5)
     monkeypatch.setattr(module, "PAGES", 1)
     logs.answer = pages
     limited = run(given, error.listing.remember, NOW + 60)
-    assert (len(limited.found), len(limited.notes)) == (3, 1)
+    assert (len(limited.named), len(limited.notes)) == (3, 1)
     assert "more than 1 pages" in limited.notes[0]
     logs.says([cert_spotter(3, "n3.example.com")])
     assert run(given, limited.remember, NOW + 120).notes == ()
@@ -394,7 +355,7 @@ def test_names_are_bounded(logs: FakeLogs, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "NAMES_LIMIT", 3)
     logs.answer = lambda query: (200, [crt_sh(*(f"{n}{query['q'][0][1:]}" for n in "ab"))], {})
     listing = run(settings(logs, domains=["example.com", "example.org"]))
-    assert len(listing.found) == 3
+    assert len(listing.named) == 3
     assert listing.notes == ("example.org: more than 3 names in all: the others are left out",)
 
 
@@ -426,7 +387,7 @@ def test_a_redirect_gets_no_token(logs: FakeLogs, tmp_path: Path) -> None:
     elsewhere = f"http://localhost:{logs.port}/elsewhere"
     logs.answer = lambda _: (302 if len(logs.asked) == 1 else 200, [], {"Location": elsewhere})
     given = settings(logs, source="certspotter", token_file=str(tmp_path / "token"))
-    assert run(given).found == ()
+    assert run(given).named == ()
     assert logs.tokens == ["Bearer k123", None]
 
 
@@ -487,8 +448,7 @@ async def test_its_targets_join_the_others(logs: FakeLogs) -> None:
     )
     loop = asyncio.get_running_loop()
     network = Network(loop)
-    network.resolver.close()
-    network.resolver = Resolver(loop, ask=look_up)
+    asks(network, Names())
     discovery = Discovery(network)
     try:
         discovery.configure(parse(text.encode(), "expiry.yml", {}))

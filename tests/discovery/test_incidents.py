@@ -28,7 +28,6 @@ from exporter.model.errors import ProbeError
 from exporter.model.hosts import IPAddress
 from exporter.model.policies import DAY
 from exporter.model.reasons import Reason
-from exporter.net.resolver import Resolver
 from exporter.probes.dependencies import Dependencies
 from tests.discovery.test_certificate_transparency import crt_sh
 from tests.discovery.test_service import until
@@ -37,6 +36,7 @@ from tests.support.certificates import NOW, authority, write_pair
 from tests.support.name_servers import Zone
 from tests.support.name_servers import write as write_zone
 from tests.support.readme import MANUAL
+from tests.support.resolvers import asks
 from tests.support.servers import Server, Site, haproxy, nginx
 from tests.support.web_server import Page, web_server
 
@@ -301,8 +301,7 @@ async def looked(text: str, directory: Path, now: float) -> Scrape:
     """
     loop = asyncio.get_running_loop()
     network = Dependencies(loop, lambda: now)
-    network.resolver.close()
-    network.resolver = Resolver(loop, ask=look_up)
+    asks(network, look_up)
     discovery = Discovery(network)
     try:
         discovery.configure(parse(text.encode(), str(directory / "expiry.yml"), {}))

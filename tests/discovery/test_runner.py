@@ -16,12 +16,15 @@ import yaml
 from exporter import discovery
 from exporter.config.reader import parse
 from exporter.config.settings import Config
+from exporter.discovery import resolving
 from exporter.discovery import runner as module
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.runner import CONFIRMING_PAUSE, REST, Discovery
 from exporter.discovery.targets import joined, made
+from exporter.model.coverage import Nowhere
 from exporter.model.policies import DAY, Before
 from exporter.net.network import Network
+from tests.support.resolvers import Names, asks
 
 
 class FakeSource:
@@ -335,6 +338,39 @@ async def test_lists_survive_a_restart(fake: FakeSource) -> None:
     again.configure(config(ONE))
     again.restore(dict.fromkeys(saved, (0.0, "{")))
     assert names(again) == []
+    await again.close()
+    network.close()
+
+
+async def test_names_without_an_address_are_looked_up_again(
+    fake: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    While nothing changes, and after a restart, before which they are known already.
+    """
+    monkeypatch.setattr(resolving, "AGAIN", 0.0)
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    resolver = Names(unknown="a b")
+    network = Network(asyncio.get_running_loop())
+    asks(network, resolver)
+    fake.answer = Listing(named=found("https://a", "https://b", "https://c").found)
+    async with running(config(ONE), network) as runner:
+        await until(lambda: names(runner) == ["https://c"])
+        assert list(runner.nowhere) == [Nowhere(f"https://{host}", "files", "a list") for host in "ab"]
+        fake.answer = Listing(unchanged=True)
+        resolver.unknown = {"a"}
+        await until(lambda: names(runner) == ["https://b", "https://c"])
+        saved = {identity: (at, text) for identity, at, text in runner.saved()}
+    network = Network(asyncio.get_running_loop())
+    asks(network, resolver)
+    again = Discovery(network)
+    again.configure(config(ONE))
+    again.restore(saved)
+    assert [one.url for one in again.nowhere] == ["https://a"]
+    resolver.unknown = {"b", "c"}
+    again.start()
+    await until(lambda: sorted(names(again)) == ["https://a", "https://b", "https://c"])
+    assert not list(again.nowhere)
     await again.close()
     network.close()
 

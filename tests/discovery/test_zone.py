@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ from exporter.model.reasons import Reason
 from exporter.model.urls import SCHEMES, Form
 from exporter.net import apart, zone_reader
 from exporter.net.network import Network
-from exporter.net.resolver import Resolver
 from tests.support.certificates import DAY, NOW, authority
 from tests.support.name_servers import NAMED, Zone, serves, write
 from tests.support.processes import free_port, running
+from tests.support.resolvers import Ask, asks
 from tests.support.servers import Server, Site, nginx
 
 KNOT = "/usr/sbin/knotd"
@@ -83,17 +83,11 @@ def zone_of(**given: Any) -> ZoneSource:
     return ZoneSource.model_construct(**{**usual, **given})
 
 
-UNKNOWN, SILENT = "unknown.example.test", "silent.example.test"
-
-
 def look_up(host: str, _: int) -> tuple[IPAddress, ...]:
     """
-    Stands for the system's resolver, which knows what is in the zone, but for one name; of another its
-    server is silent.
+    Stands for the system's resolver, which knows what is in the zone, but for one name.
     """
-    if host == SILENT:
-        raise ProbeError(Reason.DNS_TIMEOUT, "silent")
-    if host in {UNKNOWN, "outside.example.test"} or host.endswith(".invalid"):
+    if host == "outside.example.test" or host.endswith(".invalid"):
         raise ProbeError(Reason.DNS_NOT_FOUND, "unknown")
     return (ipaddress.ip_address("127.0.0.1"),)
 
@@ -103,8 +97,7 @@ def run(
     remembered: Any = None,
     now: float = NOW,
     exclude: Sequence[str] = (),
-    before: Sequence[Found] = (),
-    ask: Callable[[str, int], tuple[IPAddress, ...]] = look_up,
+    ask: Ask = look_up,
 ) -> tuple[Listing, list[str]]:
     """
     One run, and what it told meanwhile.
@@ -114,11 +107,10 @@ def run(
     async def work() -> Listing:
         loop = asyncio.get_running_loop()
         network = Network(loop)
-        network.resolver.close()
-        network.resolver = Resolver(loop, ask=ask)
+        asks(network, ask)
         try:
             context = Context(
-                *(network, now, remembered, tuple(before)),
+                *(network, now, remembered),
                 wanted=wanting((), exclude),
                 progress=told.append,
             )
@@ -195,8 +187,8 @@ def test_bind_gives_the_zone_to_who_has_the_key(form: str, tmp_path: Path, serve
             rate=1000,
         )
         listing, _ = run(settings)
-    assert sorted(one.url for one in listing.found) == urls(server.port)
-    assert listing.found[0].why.endswith(
+    assert sorted(one.url for one in listing.named) == urls(server.port)
+    assert listing.named[0].why.endswith(
         f"is in the zone at 127.0.0.1:{port}, and speaks TLS on port {server.port}"
     )
     told = "zone example.test:"
@@ -218,7 +210,7 @@ def test_knot_gives_the_zone_to_who_has_the_key(tmp_path: Path, server: Server) 
         listing, _ = run(zone_of(**place, tsig_key_file=key_file(tmp_path, "keymgr")))
         with pytest.raises(SourceError, match=r"NOTAUTH|REFUSED"):
             run(zone_of(**place))
-    assert sorted(one.url for one in listing.found) == urls(server.port)
+    assert sorted(one.url for one in listing.named) == urls(server.port)
 
 
 def test_a_refused_zone_says_what_to_do(tmp_path: Path) -> None:
@@ -260,22 +252,22 @@ def test_a_zone_file_and_its_includes_tried_once_a_day(tmp_path: Path, server: S
     settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
     first, _ = run(settings)
     names = ["www.deep.example.test", "www.sub.example.test", "xn--bcher-kva.deep.example.test"]
-    assert [one.url for one in first.found] == [f"tls://{name}:{server.port}" for name in names]
+    assert [one.url for one in first.named] == [f"tls://{name}:{server.port}" for name in names]
     again, told = run(settings, first.remember, NOW + 3600)
-    assert (again.found, len(told)) == (first.found, 1)
+    assert (again.named, len(told)) == (first.named, 1)
     zone_file(tmp_path, records.replace("127.0.0.1", "127.0.0.9") + "new A 127.0.0.1\n")
     changed, told = run(settings, first.remember, NOW + 3600)
     # What moved to an address that does not answer is watched for some days: somebody has to know.
     both = sorted(["new.deep.example.test", *names])
-    assert sorted(one.url for one in changed.found) == [f"tls://{name}:{server.port}" for name in both]
+    assert sorted(one.url for one in changed.named) == [f"tls://{name}:{server.port}" for name in both]
     assert told[-1] == "zone example.test: 3 of 3 places are tried"
     after, told = run(settings, changed.remember, NOW + AGAIN)
-    assert (after.found, told[-1]) == (changed.found, "zone example.test: 1 of 1 places are tried")
+    assert (after.named, told[-1]) == (changed.named, "zone example.test: 1 of 1 places are tried")
     for day in (1, 2):
-        assert after.found == changed.found
+        assert after.named == changed.named
         after, told = run(settings, after.remember, NOW + 3600 + day * AGAIN)
     names = ["new.deep.example.test", "www.sub.example.test"]
-    assert sorted(one.url for one in after.found) == [f"tls://{name}:{server.port}" for name in names]
+    assert sorted(one.url for one in after.named) == [f"tls://{name}:{server.port}" for name in names]
     others: tuple[object, ...] = ([], {"www.deep.example.test 1": 5})
     for other in others:
         assert run(settings, other)[0].found == run(settings)[0].found
@@ -288,7 +280,7 @@ def test_what_is_excluded_is_not_tried(tmp_path: Path, server: Server) -> None:
     records = "a A 127.0.0.1\nb.lab A 127.0.0.1\nc.lab A 127.0.0.1\nd A 127.0.0.1\n"
     settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
     listing, told = run(settings, exclude=["*.lab.example.test", f"tls://a.*:{server.port}"])
-    assert [one.url for one in listing.found] == [f"tls://d.example.test:{server.port}"]
+    assert [one.url for one in listing.named] == [f"tls://d.example.test:{server.port}"]
     assert told[-1] == "zone example.test: 1 of 1 places are tried"
     assert list(listing.remember) == [f"d.example.test {server.port}"]
 
@@ -321,7 +313,7 @@ def test_an_alias_out_of_the_zone_is_looked_up_as_this_host_does_it(tmp_path: Pa
         return look_up("none.invalid" if len(host) == len("a.example.test") else host, family)
 
     listing, _ = run(settings, ask=ask)
-    assert [one.url for one in listing.found] == [
+    assert [one.url for one in listing.named] == [
         f"tls://{name}.example.test:{server.port}" for name in ("front", "gw")
     ]
     (note,) = listing.notes
@@ -329,36 +321,6 @@ def test_an_alias_out_of_the_zone_is_looked_up_as_this_host_does_it(tmp_path: Pa
         "a.example.test -> none.invalid, b.example.test -> none.invalid, c.example.test -> none.invalid "
         "and 1 more"
     )
-
-
-def test_a_name_that_the_resolver_does_not_know_is_no_target_before_it_does(
-    tmp_path: Path, server: Server
-) -> None:
-    """
-    It is told instead. One that was a target, and whose name vanished, stays: that is a failure.
-    """
-    records = "www A 127.0.0.1\nunknown A 127.0.0.1\nsilent A 127.0.0.1\n"
-    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
-    url = f"tls://{{}}:{server.port}"
-    first, _ = run(settings)
-    assert [one.url for one in first.found] == [url.format("www.example.test")]
-    assert [one.url for one in first.nowhere] == [url.format(UNKNOWN)]
-    why = "names that this host's resolver does not know, although they speak TLS at their addresses"
-    assert first.notes == (
-        f"zone example.test: {why}: {UNKNOWN}",
-        f"zone example.test: names for which no name server has an answer yet: {SILENT}",
-    )
-
-    def known(_: str, family: int) -> tuple[IPAddress, ...]:
-        return look_up("www.example.test", family)
-
-    # The next run looks again, and not only after a day.
-    second, told = run(settings, first.remember, NOW + 3600, before=first.found, ask=known)
-    names = [SILENT, UNKNOWN, "www.example.test"]
-    assert [one.url for one in second.found] == [url.format(name) for name in names]
-    assert (second.nowhere, second.notes, len(told)) == ((), (), 1)
-    third, _ = run(settings, second.remember, NOW + 7200, before=second.found)
-    assert (third.found, third.nowhere, third.notes) == (second.found, (), ())
 
 
 def test_an_alias_for_which_there_was_no_time_waits_for_the_next_run(
@@ -376,10 +338,10 @@ def test_an_alias_for_which_there_was_no_time_waits_for_the_next_run(
     with monkeypatch.context() as short:
         short.setattr(zone, "RUN", 0.0)
         listing, _ = run(settings)
-    assert (listing.found, listing.remember) == ((), {})
+    assert (listing.named, listing.remember) == ((), {})
     assert listing.notes == ("1 places are not tried yet: the next run goes on with them",)
     later, _ = run(settings, listing.remember)
-    assert [one.url for one in later.found] == [f"tls://gw.example.test:{server.port}"]
+    assert [one.url for one in later.named] == [f"tls://gw.example.test:{server.port}"]
 
 
 def test_comments_and_texts_of_a_zone_file_may_be_in_any_encoding(tmp_path: Path, server: Server) -> None:
@@ -391,7 +353,7 @@ def test_comments_and_texts_of_a_zone_file_may_be_in_any_encoding(tmp_path: Path
     added = '; Müller\nwww A 127.0.0.1\n@ TXT "Müller"\n$INCLUDE more.zone\n'.encode("latin-1")
     path.write_bytes(path.read_bytes() + added)
     listing, _ = run(zone_of(name="example.test", file=str(path), ports=[server.port], rate=1000))
-    assert [one.url for one in listing.found] == [
+    assert [one.url for one in listing.named] == [
         f"tls://{name}.example.test:{server.port}" for name in ("more", "www")
     ]
 

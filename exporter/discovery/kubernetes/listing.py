@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from exporter.config.sources import KubernetesSource
-from exporter.discovery.base import Found
+from exporter.discovery.base import Found, Listing
 from exporter.discovery.kubernetes.objects import (
     NAMES,
     PROTOCOLS,
@@ -45,6 +45,8 @@ class Gathered:
 
     hosts: dict[str, list[str]] = field(default_factory=dict)
     """By URL, the objects that name it."""
+    meant: set[str] = field(default_factory=set)
+    """URLs that somebody wrote down for this purpose: in the annotation of a Service."""
     namespaces: dict[str, str] = field(default_factory=dict)
     """By URL, the namespace of the first of them."""
     secrets: dict[str, list[str]] = field(default_factory=dict)
@@ -84,6 +86,8 @@ def gathered(lists: Mapping[str, Objects]) -> Gathered:
         for key, content in _sorted(lists, name):
             for one in content:
                 found.take(one, _words(name, key), key[0])
+                if name == "services":
+                    found.meant.add(one.url)
     return found
 
 
@@ -166,23 +170,25 @@ def _is_within(host: str, wildcard: str) -> bool:
     return wildcard.startswith("*.") and host.endswith(wildcard[1:])
 
 
-def listed(
-    settings: KubernetesSource, lists: Mapping[str, Objects]
-) -> tuple[tuple[Found, ...], tuple[str, ...]]:
+def listed(settings: KubernetesSource, lists: Mapping[str, Objects]) -> Listing:
     """
     Return the targets, and notes about what was passed over.
+
+    A host of an Ingress, Gateway or route is one for its clients, who may be elsewhere.
     """
     named = gathered(lists)
     # One mapping for all targets of a namespace, of which there may be thousands.
     labels: dict[str, dict[str, str]] = {}
-    found = [
+    hosts = [
         Found(url, _all(who), labels=_labels(named.namespaces[url], labels))
         for url, who in named.hosts.items()
     ]
+    found = [one for one in hosts if one.url in named.meant]
     if (secrets := lists.get("secrets")) is not None:
         planned = {one.secret: one.before for _, some in _sorted(lists, "certificates") for one in some}
         found += _of_secrets(settings, secrets, named, planned, labels)
-    return tuple(found), tuple(named.notes)
+    others = tuple(one for one in hosts if one.url not in named.meant)
+    return Listing(tuple(found), named=others, notes=tuple(named.notes))
 
 
 def _labels(namespace: str, known: dict[str, dict[str, str]]) -> dict[str, str]:

@@ -7,6 +7,7 @@ looks whether they changed.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from exporter.config.sources import KubernetesSource
@@ -157,11 +158,12 @@ def _listed(
                 continue
         lists[name] = {**lists.get(name, {}), **objects}
         remember[place] = as_json(objects)
-    found, notes = listed(settings, lists)
+    listing = listed(settings, lists)
     # No target is lost without what these say: it is no failure.
     unknown = [words for view in views if _is_advice(view) and (words := _fault(view))]
-    notes += tuple(f"when cert-manager renews is not known: {words}" for words in unknown)
-    return Listing(found, notes, {"state": list(state), "objects": remember})
+    advice = tuple(f"when cert-manager renews is not known: {words}" for words in unknown)
+    remembered = {"state": list(state), "objects": remember}
+    return replace(listing, notes=(*listing.notes, *advice), remember=remembered)
 
 
 SOURCE = Source("kubernetes", INTERVAL, run)

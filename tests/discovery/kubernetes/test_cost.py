@@ -18,6 +18,7 @@ from tests.benchmarks.kubernetes import cluster
 from tests.discovery.kubernetes.objects import ingress
 from tests.probes.kubernetes.api_server import TOKEN, kubeconfig
 from tests.probes.kubernetes.looking import eventually
+from tests.support.resolvers import Names, asks
 
 HOSTS = 10_000
 
@@ -50,13 +51,15 @@ def test_ten_thousand_hosts_cost_under_a_tenth_of_a_second_a_minute(tmp_path: Pa
             network = Dependencies(asyncio.get_running_loop())
             # Each watch ends after a second, so that enough of them begin anew.
             network.kubernetes = Kubernetes(network, pace=replace(USUAL_PACE, watch=1.0))
+            # A tenth of the names is known elsewhere only.
+            asks(network, Names(unknown=" ".join(f"host-{one}.org" for one in range(0, HOSTS, 10))))
             runner = Discovery(network)
             runner.configure(
                 parse(f"discover: [{{kubernetes: {{kubeconfig: {path}}}}}]".encode(), "x.yml", {})
             )
             (feed,) = runner.feeds.values()
             assert await runner._run(feed, 60.0) is None
-            assert len(runner.targets) == HOSTS
+            assert (len(runner.targets), len(feed.kept.names.nowhere)) == (HOSTS * 9 // 10, HOSTS // 10)
             await eventually(lambda: fake.watching == 9)
             before = cpu()
             for _ in range(LOOKS):

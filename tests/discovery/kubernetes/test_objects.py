@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config.sources import KubernetesSource
+from exporter.discovery.base import Found, Listing
 from exporter.discovery.kubernetes.listing import NOTE_LIMIT, listed
 from exporter.discovery.kubernetes.objects import ANNOTATION, HOST_LIMIT, KINDS, NAMES, as_json, restored
 from exporter.model.errors import ProbeError
@@ -50,8 +51,15 @@ def looked(given: dict[str, Any] | None = None, /, **objects: list[Object]) -> t
     """
     URLs and notes of what objects give.
     """
-    found, notes = listed(KubernetesSource.model_validate(given or {}), contents(objects))
-    return [one.url for one in found], list(notes)
+    listing = listed(KubernetesSource.model_validate(given or {}), contents(objects))
+    return [one.url for one in all_of(listing)], list(listing.notes)
+
+
+def all_of(listing: Listing) -> list[Found]:
+    """
+    The targets: those whose names have an address first, then the others.
+    """
+    return [*listing.named, *listing.found]
 
 
 def test_hosts_of_an_ingress() -> None:
@@ -86,11 +94,29 @@ def test_one_host_of_two_ingresses_is_one_target() -> None:
     content = contents(
         {"ingresses": [ingress("b/web", "www.example.com"), ingress("a/web", "www.example.com", "a.org")]}
     )
-    found, _ = listed(KubernetesSource(), content)
+    found = all_of(listed(KubernetesSource(), content))
     assert [(one.url, one.why) for one in found] == [
         ("https://www.example.com", "Ingress a/web and 1 more"),
         ("https://a.org", "Ingress a/web"),
     ]
+
+
+def test_hosts_for_clients_elsewhere_are_told_from_those_that_are_meant() -> None:
+    """
+    An annotation of a Service is for this exporter: its names are targets, whatever the resolver knows.
+    """
+    annotations = {ANNOTATION: "5432 https://both.example.com"}
+    listing = listed(
+        KubernetesSource(),
+        contents(
+            {
+                "ingresses": [ingress("shop/web", "www.example.com", "both.example.com")],
+                "services": [obj("shop/db", {}, annotations=annotations)],
+            }
+        ),
+    )
+    assert [one.url for one in listing.named] == ["https://www.example.com"]
+    assert [one.url for one in listing.found] == ["https://both.example.com", "postgres://db.shop.svc"]
 
 
 def test_listeners_of_a_gateway() -> None:
@@ -264,10 +290,10 @@ def test_each_secret_is_a_target_of_the_list_that_is_watched() -> None:
     content = contents(
         {"ingresses": ingresses, "gateways": gateways, "secrets": secrets("prod/web", "prod/alone")}
     )
-    found, notes = listed(KubernetesSource.model_validate(given, context=READING), content)
+    listing = listed(KubernetesSource.model_validate(given, context=READING), content)
     common = {"kubeconfig": "/k", "scope": "namespace"}
     of_list = common | {"types": ["kubernetes.io/tls"], "selector": "x=y"}
-    assert [(one.url, one.why, one.settings) for one in found if one.url.startswith("kube")] == [
+    assert [(one.url, one.why, one.settings) for one in listing.found] == [
         (
             *("kubernetes://a%40b/c/prod/alone", "Secret prod/alone of the type kubernetes.io/tls"),
             {"kubernetes": of_list},
@@ -282,7 +308,7 @@ def test_each_secret_is_a_target_of_the_list_that_is_watched() -> None:
             {"kubernetes": common | {"types": ["kubernetes.io/tls", "Opaque"]}},
         ),
     ]
-    assert notes == (
+    assert listing.notes == (
         "Ingress prod/bad: prod/* is no name of a Secret",
         "Gateway infra/gw, listener tls: the Secret b/own is in no namespace that is looked at",
     )
@@ -313,8 +339,8 @@ def test_cert_manager_says_when_it_renews() -> None:
         .read(planned("prod/opaque", "opaque", end, "2026-03-30T00:00:00Z"), None, None)
         .content
     )
-    found, _ = listed(KubernetesSource(), lists)
-    assert {one.url.rpartition("/")[2]: one.renew_before for one in found if one.url[:4] == "kube"} == {
+    listing = listed(KubernetesSource(), lists)
+    assert {one.url.rpartition("/")[2]: one.renew_before for one in listing.found} == {
         "web": 30 * DAY,
         "before": 15 * DAY,
         "late": None,
@@ -329,10 +355,10 @@ def test_the_namespace_is_a_label() -> None:
     Of the first object that names a host, and of a Secret; by a name that no scrape in a cluster sets.
     """
     ingresses = [ingress("shop/b", "www.org", secret="web"), ingress("infra/a", "www.org", secret="gone")]
-    found, _ = listed(
+    listing = listed(
         KubernetesSource(), contents({"ingresses": ingresses, "secrets": secrets("shop/web", "shop/x")})
     )
-    assert {one.url: dict(one.labels) for one in found} == {
+    assert {one.url: dict(one.labels) for one in all_of(listing)} == {
         "https://www.org": {"object_namespace": "infra"},
         "kubernetes://shop/web": {"object_namespace": "shop"},
         "kubernetes://shop/x": {"object_namespace": "shop"},

@@ -24,6 +24,7 @@ from tests.formats.samples import leaf
 from tests.probes.kubernetes.api_server import TOKEN, FakeApiServer, secret
 from tests.probes.kubernetes.looking import FAST, World, eventually, seen_by, world
 from tests.support.certificates import DAY, NOW
+from tests.support.resolvers import Names, asks
 from tests.support.rows import told
 
 PACE = replace(FAST, absent=0.05)
@@ -80,7 +81,7 @@ class Reader:
         assert self.error is None or self.error.steady
         if listing is not None and not listing.unchanged:
             self.remembered = listing.remember
-            self.found = [one.url for one in listing.found]
+            self.found = [one.url for one in (*listing.named, *listing.found)]
         return listing
 
     async def until(self, holds: Callable[[list[str]], bool]) -> None:
@@ -192,6 +193,7 @@ async def test_the_renewal_that_cert_manager_plans_is_the_one_that_is_due(tmp_pa
     async with cluster(tmp_path) as here:
         plan = planned("shop/web", "web-tls", "2026-03-31T00:00:00Z", "2026-03-21T00:00:00Z")
         here.fake.fill("certificates", plan)
+        asks(here.network, Names())
         runner = Discovery(here.network)
         runner.configure(parse(b"discover: [kubernetes: {}]", "expiry.yml", {}))
         runner.start()
