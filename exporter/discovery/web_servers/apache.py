@@ -9,12 +9,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site, missing
+from exporter.discovery.web_servers.reading import CRL, Listen, Reader, Site, missing
 
 _BUILT_IN = frozenset(
     {"core", "http_core", "mod_so", "mod_log_config", "mod_logio", "mod_version", "mod_unixd", "mod_watchdog"}
 )
 """Modules that Debian's server has without LoadModule."""
+
+
+_OTHERS = (
+    ("sslproxymachinecertificatefile", "Apache's client", "certificate"),
+    ("sslproxymachinecertificatepath", "Apache's client", "certificate"),
+    ("mdcertificatefile", "Apache", "certificate"),
+    ("sslcarevocationfile", "Apache", CRL),
+    ("sslproxycarevocationfile", "Apache", CRL),
+)
+"""Directives of files that are presented by no address: each with whose they are, and what."""
+
+
+_TAKEN = frozenset({"sslcertificatefile", *(name for name, _, _ in _OTHERS)})
+
+
+_KNOWN = re.compile(
+    r"sslcertificate(?:key|chain)file|ssl(?:proxy)?cacertificate(?:file|path)"
+    r"|sslproxymachinecertificatechainfile|mdcertificate(?:agreement|authority|check|keyfile|protocol|status)"
+)
+"""Directives of certificates that name only keys, CAs, or what is seen when a server presents it."""
 
 
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
@@ -68,6 +88,8 @@ class _State:
     """Macros whose lines are being taken."""
     managed: dict[str, str] = field(default_factory=dict)
     """Names whose certificates mod_md fetches, each with the first of its domain, that of the directory."""
+    domain: str = ""
+    """The first name of the `<MDomainSet>` that is open."""
     open: list[tuple[str, bool]] = field(default_factory=list)
     """Sections that are open, in lower case, each with whether it counts."""
     host: _Host | None = None
@@ -89,7 +111,8 @@ def sites(path: str, reader: Reader) -> list[Site]:
         words = "it has no `Listen`, so nothing is known to be presented: name the server's main file instead"
         reader.note(words, path)
     answer = [_site(host, state) for host in [*state.hosts, state.server]]
-    return [one for one in answer if one.certificates or one.listens]
+    others = [one for host in [*state.hosts, state.server] for one in _others(host, state)]
+    return [*(one for one in answer if one.certificates or one.listens), *others]
 
 
 def _environment(path: Path, reader: Reader) -> dict[str, str]:
@@ -232,9 +255,10 @@ def _holds(name: str, arguments: str, state: _State) -> bool:
     if name == "iffile":
         return Path(state.root, argument).exists() != negated
     if name in {"mdomain", "mdomainset"}:
-        _manage(_words(arguments), state)
+        state.domain = next(iter(_words(arguments)), "").lower()
+        _manage(_words(arguments), state.domain, state)
     # Others hold for some requests only: a certificate is chosen before.
-    return name in {"virtualhost", "ifversion"}
+    return name in {"virtualhost", "ifversion", "mdomain", "mdomainset", "proxy", "proxymatch"}
 
 
 def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[str]) -> None:
@@ -251,7 +275,9 @@ def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[s
     elif name == "use" and rest:
         _use(rest, path, line, state, chain)
     elif name == "mdomain" and rest:
-        _manage(rest, state)
+        _manage(rest, rest[0].lower(), state)
+    elif name == "mdmember":
+        _manage(rest, state.domain, state)
     elif name == "loadmodule" and len(rest) > 1:
         state.modules |= {rest[0], f"mod_{rest[0].removesuffix('_module')}"}
     elif name in {"include", "includeoptional"} and rest:
@@ -260,13 +286,15 @@ def _directive(text: str, path: str, line: int, state: _State, chain: Sequence[s
             if name == "include" or glob.has_magic(whole) or not missing(whole):
                 _include(whole, path, line, state, chain)
     else:
+        if "certificate" in name and name not in _TAKEN and not _KNOWN.fullmatch(name):
+            state.reader.unknown(_words(text)[0], path, line)
         host = state.host or state.server
         host.directives.setdefault(name, []).append(rest)
 
 
-def _manage(names: Sequence[str], state: _State) -> None:
+def _manage(names: Sequence[str], domain: str, state: _State) -> None:
     for one in names:
-        state.managed.setdefault(one.lower(), names[0].lower())
+        state.managed.setdefault(one.lower(), domain)
 
 
 def _include(pattern: str, path: str, line: int, state: _State, chain: Sequence[str]) -> None:
@@ -300,6 +328,21 @@ def _site(host: _Host, state: _State) -> Site:
         return Site(where, certificates if "sslcertificatefile" in own else ())
     paths = [os.path.join(state.root, one) for one in certificates]  # noqa: PTH118
     return Site(where, paths, names, list(_listens(host, state)))
+
+
+def _others(host: _Host, state: _State) -> Iterator[Site]:
+    """
+    Yield the files of a host that it shows to servers behind it, those for a domain of mod_md, and the lists
+    of what is revoked.
+    """
+    place = f"{host.path}, line {host.line}" if host.line else host.path
+    for name, who, kind in _OTHERS:
+        given = [words[0] for words in host.directives.get(name, []) if words]
+        paths = [os.path.join(state.root, one) for one in given if "${" not in one]  # noqa: PTH118
+        if name.endswith("path"):
+            paths = [inner for one in paths for inner in sorted(glob.glob(f"{glob.escape(one)}/*"))]  # noqa: PTH207
+        if paths:
+            yield Site(f"{who}, {place}", paths, kind=kind)
 
 
 def _fetched(name: str, state: _State) -> list[str]:

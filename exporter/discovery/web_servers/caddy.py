@@ -2,12 +2,15 @@
 Caddy: the sites of a Caddyfile, with their own certificates or those that Caddy fetches.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporter.discovery.web_servers import caddy_json
+from exporter.discovery.web_servers.caddy_files import fetched, in_directory
 from exporter.discovery.web_servers.reading import Listen, Reader, Site
 
 STORAGE = "/var/lib/caddy/.local/share/caddy"
@@ -54,6 +57,7 @@ class _Options:
     """
 
     https_port: int = 443
+    http_port: int = 80
     storage: str = STORAGE
     bind: Sequence[str] = ()
     automatic: bool = True
@@ -61,8 +65,10 @@ class _Options:
 
 def sites(path: str, reader: Reader) -> list[Site]:
     """
-    Return the sites of a Caddyfile.
+    Return the sites of a Caddyfile, or of the JSON that Caddy makes of one.
     """
+    if path.endswith(".json"):
+        return list(_of_json(path, reader))
     blocks = _blocks(list(_lines(path, reader, (), {})), reader)
     options = _Options()
     answer: list[Site] = []
@@ -73,6 +79,17 @@ def sites(path: str, reader: Reader) -> list[Site]:
         elif not block.heads[0].startswith("&("):
             answer += _sites(block, options, reader)
     return answer
+
+
+def _of_json(path: str, reader: Reader) -> Iterator[Site]:
+    text = reader.text(path)
+    try:
+        config = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        reader.fail(f"it is not JSON: {error}", path)
+        return
+    if isinstance(config, dict):
+        yield from caddy_json.sites(path, config, STORAGE, reader)
 
 
 def _lines(
@@ -162,7 +179,7 @@ def _imported(
             return
         inside: list[Line] = []
         for file, place, inner in snippets[words[1]]:
-            filled = [_filled(word, words[2:]) for word in inner]
+            filled = [one for word in inner for one in _filled(word, words[2:])]
             inside += block if filled == ["{block}"] else [(file, place, filled)]
         if reader.may_expand(len(inside)):
             yield from _expanded(inside, reader, chain, snippets, depth + 1)
@@ -172,12 +189,15 @@ def _imported(
         yield from _lines(one, reader, chain, snippets)
 
 
-def _filled(word: str, arguments: Sequence[str]) -> str:
+def _filled(word: str, arguments: Sequence[str]) -> Sequence[str]:
     """
-    Return a word of a snippet with the arguments of its import.
+    Return a word of a snippet with the arguments of its import: for `{args[1:]}`, several words.
     """
+    several = re.fullmatch(r"\{args\[(\d*):(\d*)\]\}", word)
+    if several is not None:
+        return arguments[int(several[1] or 0) : int(several[2] or len(arguments))]
     given: Mapping[str, str] = {str(number): value for number, value in enumerate(arguments)}
-    return re.sub(r"\{args(?:\[(\d+)\]|\.(\d+))\}", lambda one: given.get(one[1] or one[2], one[0]), word)
+    return [re.sub(r"\{args(?:\[(\d+)\]|\.(\d+))\}", lambda one: given.get(one[1] or one[2], one[0]), word)]
 
 
 def _words(text: str) -> list[str]:
@@ -225,6 +245,8 @@ def _global(block: _Block, options: _Options) -> None:
         match words:
             case ["https_port", port] if port.isdecimal():
                 options.https_port = int(port)
+            case ["http_port", port] if port.isdecimal():
+                options.http_port = int(port)
             case ["default_bind", *hosts]:
                 options.bind = hosts
             case ["auto_https", "off"]:
@@ -259,6 +281,15 @@ def _sites(block: _Block, options: _Options, reader: Reader) -> Iterator[Site]:
                 has_tls = True
             case ["bind", *hosts]:
                 bind = [host for host in hosts if host != "{"]
+    for path, number, words in block.directives("tls"):
+        if words[0] == "load":
+            own += [one for directory in words[1:] for one in in_directory(directory)]
+        elif words[0] == "get_certificate":
+            reader.note("get_certificate: another program has the certificates", path, number)
+    for path, number, words in block.lines:
+        match words:
+            case ["tls_client_auth", certificate, _] if "{" not in certificate:
+                yield Site(f"Caddy's client, {path}, line {number}", [certificate])
     where = f"Caddy, {block.path}, line {block.line}"
     for head in block.heads:
         parsed = _address(head, options)
@@ -268,8 +299,9 @@ def _sites(block: _Block, options: _Options, reader: Reader) -> Iterator[Site]:
         scheme, name, port = parsed
         if scheme == "http" or (not has_tls and (not name or not options.automatic)):
             continue
-        certificates = own or list(_fetched(name, options))
-        hosts = [re.sub(r"^tcp/", "", host) for host in bind if not host.startswith("unix/")] or [""]
+        certificates = own or list(fetched(name, options.storage))
+        hosts = [re.sub(r"^tcp[46]?/", "", host) for host in bind if not host.startswith(("unix/", "fd/"))]
+        hosts = hosts or [""]
         yield Site(where, certificates, [name], [Listen("https", host, port) for host in hosts])
 
 
@@ -280,14 +312,5 @@ def _address(head: str, options: _Options) -> tuple[str, str, int] | None:
     found = re.fullmatch(r"(?:(https?)://)?(\[[^\]]*\]|[^:/{}]*)(?::([0-9]{1,5}))?(?:/.*)?", head)
     if found is None or (found[3] and not 0 < int(found[3]) < 65536):
         return None
-    scheme = found[1] or ("http" if found[3] == "80" else "https")
+    scheme = found[1] or ("http" if found[3] == str(options.http_port) else "https")
     return scheme, found[2].strip("[]"), int(found[3] or options.https_port)
-
-
-def _fetched(name: str, options: _Options) -> Iterator[str]:
-    """
-    Yield the certificates that Caddy keeps for a name that it fetches them for.
-    """
-    safe = name.lower().replace("*", "wildcard_")
-    if re.fullmatch(r"[a-z0-9._-]+", safe):
-        yield from sorted(map(str, Path(options.storage).glob(f"certificates/*/{safe}/{safe}.crt")))

@@ -25,6 +25,9 @@ _LISTENERS: dict[tuple[str, str], tuple[str, str, int, bool]] = {
 _IMPLICIT = {"imap": "imaps", "pop3": "pop3s", "submission": "smtps", "lmtp": "tls", "sieve": "tls"}
 
 
+_CLIENT = ("ssl_client_cert", "ssl_client_cert_file")
+
+
 _CERTIFICATES = ("ssl_cert", "ssl_alt_cert", "ssl_server_cert_file", "ssl_server_alt_cert_file")
 
 
@@ -56,9 +59,8 @@ def sites(path: str, reader: Reader) -> list[Site]:
         protocols = (protocols if "protocols" in root.settings else set()) | given
     listens = list(_listens(root, protocols, reader))
     answer = []
-    for section in _with_certificates(root):
+    for section, own in _with_certificates(root, listens):
         kind = section.words[0] if section.words else ""
-        own = _own_listens(kind, section.words[1:], listens)
         files = [_file(section.settings[key]) for key in _CERTIFICATES if key in section.settings]
         names = [name for name in section.words[1:] if name] if kind == "local_name" else []
         where = (
@@ -68,7 +70,19 @@ def sites(path: str, reader: Reader) -> list[Site]:
         if len(known) < len(files):
             reader.note(f"a certificate of {where} is no file, or has a variable")
         answer.append(Site(where, known, names, own))
+    for section in _all(root):
+        for key, value in section.settings.items():
+            if key in _CLIENT and _file(value):
+                answer.append(Site(f"Dovecot's client, {section.path}", [_file(value)]))
+            elif re.search(r"cert(?:_file)?$", key) and value[:1] in "</" and key not in _CERTIFICATES:
+                reader.unknown(key, section.path, section.line)
     return answer
+
+
+def _all(section: _Section) -> Iterator[_Section]:
+    yield section
+    for one in section.inside:
+        yield from _all(one)
 
 
 def _file(value: str) -> str:
@@ -87,12 +101,17 @@ def _own_listens(kind: str, words: Sequence[str], listens: Sequence[Listen]) -> 
     return listens
 
 
-def _with_certificates(root: _Section) -> Iterator[_Section]:
-    if any(key in root.settings for key in _CERTIFICATES):
-        yield root
-    for one in root.inside:
+def _with_certificates(
+    section: _Section, listens: Sequence[Listen]
+) -> Iterator[tuple[_Section, Sequence[Listen]]]:
+    """
+    Yield the sections that have certificates, each with the listeners at which these are presented.
+    """
+    if any(key in section.settings for key in _CERTIFICATES):
+        yield section, listens
+    for one in section.inside:
         if one.words[0] in {"local_name", "local", "protocol"}:
-            yield from _with_certificates(one)
+            yield from _with_certificates(one, _own_listens(one.words[0], one.words[1:], listens))
 
 
 def _read(path: str, into: _Section, reader: Reader, chain: Sequence[str]) -> None:
@@ -153,7 +172,7 @@ def _listens(root: _Section, protocols: set[str], reader: Reader) -> Iterator[Li
         usual = _LISTENERS.get((service_name, name))
         protocol = usual[0] if usual else service_name.removesuffix("-login").replace("managesieve", "sieve")
         settings = changed.get((service_name, name), {})
-        if protocol not in _IMPLICIT or (protocol not in protocols):
+        if protocol in _IMPLICIT and protocol not in protocols:
             continue
         if usual is not None and name == "submissions" and not settings:
             continue
@@ -162,7 +181,11 @@ def _listens(root: _Section, protocols: set[str], reader: Reader) -> Iterator[Li
             reader.note(f"the port {port} of {service_name} is not understood")
             continue
         implicit = settings.get("ssl", "yes" if usual and usual[3] else "no") == "yes"
+        # What another service speaks before TLS is not known: doveadm, say.
+        if protocol not in _IMPLICIT and not implicit:
+            continue
+        scheme = _IMPLICIT.get(protocol, "tls") if implicit else protocol
         hosts = settings.get("address", settings.get("listen", "")).replace(",", " ").split() or everywhere
         proxied = "yes" in {settings.get("haproxy"), settings.get("inet_listener_haproxy")}
         for host in hosts if int(port) else ():
-            yield Listen(_IMPLICIT[protocol] if implicit else protocol, host, int(port), proxied)
+            yield Listen(scheme, host, int(port), proxied)

@@ -1,5 +1,6 @@
 """
-HAProxy: `bind` lines with their certificates, lists and directories of certificates.
+HAProxy: `bind` lines with their certificates, lists and directories of certificates, and what it shows to
+servers.
 """
 
 import os
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site, ports_of
+from exporter.discovery.web_servers.reading import CRL, Listen, Reader, Site, ports_of
 
 _SECTIONS = frozenset(
     {
@@ -42,6 +43,16 @@ _KINDS = (".rsa", ".ecdsa", ".dsa")
 """Endings of files that are one certificate for several kinds of keys."""
 
 
+_PROXIES = frozenset({"frontend", "listen", "backend", "defaults"})
+"""Sections that have a `mode`."""
+
+
+_KNOWN = frozenset(
+    {"crt", "crt-list", "default-crt", "crt-base", "crt-store", "crt-ignore-err", "generate-certificates"}
+)
+"""Words with `crt` or `cert` in them that are understood, or name no file."""
+
+
 _WORD = re.compile(r"""(?:[^\s"'\\#]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+|(\#)""")
 
 
@@ -60,6 +71,10 @@ class _State:
     reader: Reader
     base: str = ""
     """crt-base."""
+    authorities: str = ""
+    """ca-base, where lists of what is revoked are too."""
+    origin: str = ""
+    """The directory of `default-path`; empty: that of the file."""
     store: str = ""
     """The name of the `crt-store` that is read."""
     store_base: str = ""
@@ -75,6 +90,10 @@ class _State:
     name: str = ""
     waiting: list[tuple[str, int, list[str]]] = field(default_factory=list)
     """`bind` lines of this section, whose mode may be said later."""
+    common: list[str] = field(default_factory=list)
+    """What `default-bind` says of all of them."""
+    used: list[tuple[str, int, list[str]]] = field(default_factory=list)
+    """`ssl-f-use` lines of this section: certificates of all its `bind` lines with TLS."""
 
 
 def sites(path: str, reader: Reader) -> list[Site]:
@@ -89,7 +108,8 @@ def sites(path: str, reader: Reader) -> list[Site]:
         if not words:
             continue
         if words[0].startswith("."):
-            reader.note(f"{words[0]}: conditions are not evaluated, all that they enclose counts", path, line)
+            if words[0] == ".if":
+                reader.note(".if: conditions are not evaluated, all that they enclose counts", path, line)
         elif words[0] in _SECTIONS:
             answer += _ended(state)
             _begin(words, state)
@@ -100,6 +120,12 @@ def sites(path: str, reader: Reader) -> list[Site]:
             state.store_base = words[1]
         elif words[0] == "crt-base" and len(words) > 1:
             state.base = words[1]
+        elif words[0] == "ca-base" and len(words) > 1:
+            state.authorities = words[1]
+        elif words[0] == "default-path" and len(words) > 1:
+            own = Path(path).parent
+            known = {"parent": str(own.parent), "origin": "".join(words[2:3])}
+            state.origin = known.get(words[1], "")
         elif words[0] == "load" and state.section == "crt-store":
             _load(path, words[1:], state)
         elif words[0] == "mode" and len(words) > 1:
@@ -108,6 +134,16 @@ def sites(path: str, reader: Reader) -> list[Site]:
                 state.default_mode = state.modes[state.name] = words[1]
         elif words[0] == "bind" and len(words) > 1:
             state.waiting.append((path, line, words[1:]))
+        elif words[:2] == ["stats", "socket"] and len(words) > 2:
+            state.waiting.append((path, line, words[2:]))
+        elif words[0] == "default-bind":
+            state.common += words[1:]
+        elif words[0] == "ssl-f-use":
+            state.used.append((path, line, words[1:]))
+        elif words[0] in {"server", "server-template", "default-server"}:
+            answer += _shown(path, line, words[1:], state)
+        elif re.search("crt|cert", words[0]) and words[0] not in _KNOWN:
+            reader.unknown(words[0], path, line)
     return answer + list(_ended(state))
 
 
@@ -116,6 +152,9 @@ def _begin(words: Sequence[str], state: _State) -> None:
     Begin a section: `frontend NAME`, `defaults NAME from OTHER`.
     """
     state.section, state.name = words[0], words[1] if len(words) > 1 else ""
+    if state.section not in _PROXIES:
+        state.mode = "tcp"
+        return
     usual = "tcp" if state.section == "defaults" else state.default_mode
     given = next((after for word, after in pairwise(words) if word == "from"), "")
     state.mode = state.modes.get(given, usual)
@@ -152,69 +191,111 @@ def _load(path: str, options: Sequence[str], state: _State) -> None:
     given = dict(pairwise([*options, ""]))
     file = given.get("crt", "")
     if file:
-        whole = os.path.join(state.store_base or str(Path(path).parent), file)  # noqa: PTH118
+        whole = os.path.join(state.store_base or _directory(path, state), file)  # noqa: PTH118
         for name in (file, given.get("alias", file)):
             state.stored[f"@{state.store}/{name}"] = whole
 
 
 def _ended(state: _State) -> Iterator[Site]:
+    """
+    Yield the sites of a section.
+    """
+    listens: list[Listen] = []
     for path, line, words in state.waiting:
-        yield from _bound(path, line, words, state)
-    state.waiting = []
+        options = [*words[1:], *state.common]
+        own = list(_listens(words[0], options, (path, line), state)) if "ssl" in options else []
+        yield from _bound(path, line, options, own, state)
+        listens += own
+    for path, line, options in state.used:
+        yield from _bound(path, line, options, listens, state)
+    state.waiting, state.common, state.used = [], [], []
 
 
-def _bound(path: str, line: int, words: list[str], state: _State) -> Iterator[Site]:
+def _bound(
+    path: str, line: int, options: list[str], listens: Sequence[Listen], state: _State
+) -> Iterator[Site]:
     """
-    Yield the sites of a `bind` line: one for each certificate.
+    Yield the sites of a line with certificates: one for each of them.
     """
-    options = words[1:]
     bindings: list[_Binding] = []
     for option, value in pairwise([*options, ""]):
         if option in {"crt", "default-crt"}:
-            bindings += [_Binding([one]) for one in _certificates(value, path, line, state)]
+            bindings += [_Binding(paths) for paths in _certificates(value, path, line, state)]
         elif option == "crt-list":
-            bindings += _listed(value, path, state)
-    listens = list(_listens(words[0], options, (path, line), state)) if "ssl" in options else []
+            bindings += _listed(value, path, state, strict="strict-sni" in options)
     where = f"HAProxy, {path}, line {line}"
     for one in bindings:
         yield Site(where, one.paths, one.names, listens)
+    yield from _revoked(where, path, options, state)
 
 
-def _certificates(text: str, path: str, line: int, state: _State) -> list[str]:
+def _shown(path: str, line: int, options: list[str], state: _State) -> Iterator[Site]:
     """
-    Return the files that `crt` means: a file, a directory, or one for each kind of key.
+    Yield what is shown to a server behind it that asks for a certificate.
+    """
+    where = f"HAProxy's client, {path}, line {line}"
+    for option, value in pairwise([*options, ""]):
+        if option == "crt":
+            yield from (Site(where, paths) for paths in _certificates(value, path, line, state))
+    yield from _revoked(where, path, options, state)
+
+
+def _revoked(where: str, path: str, options: list[str], state: _State) -> Iterator[Site]:
+    """
+    Yield the lists of what is revoked: when one ends, nobody is let in.
+    """
+    for option, value in pairwise([*options, ""]):
+        if option == "crl-file" and "$" not in value:
+            whole = os.path.join(state.authorities or _directory(path, state), value)  # noqa: PTH118
+            yield Site(where, [whole], kind=CRL)
+
+
+def _directory(path: str, state: _State) -> str:
+    """
+    Return the directory to which the paths in a file are relative.
+    """
+    return state.origin or str(Path(path).parent)
+
+
+def _certificates(text: str, path: str, line: int, state: _State) -> list[list[str]]:
+    """
+    Return the certificates that `crt` means, each with its files: one, or one for each kind of key.
     """
     text = state.stored.get(text, text)
     if "$" in text or text.startswith("@"):
         state.reader.note(f"crt {text}: its variable or store of certificates is not known here", path, line)
         return []
-    whole = os.path.join(state.base or str(Path(path).parent), text)  # noqa: PTH118
+    whole = os.path.join(state.base or _directory(path, state), text)  # noqa: PTH118
     try:
         if Path(whole).is_dir():
-            inside = sorted(str(one) for one in Path(whole).iterdir() if one.is_file())
+            inside = sorted(one for one in Path(whole).iterdir() if one.is_file())
             return [
-                one for one in inside if not one.endswith(_NO_CERTIFICATES) and "/." not in one[len(whole) :]
+                [str(one)]
+                for one in inside
+                if not one.name.startswith(".") and not one.name.endswith(_NO_CERTIFICATES)
             ]
         kinds = [f"{whole}{kind}" for kind in _KINDS if Path(f"{whole}{kind}").is_file()]
-        return kinds if kinds and not Path(whole).is_file() else [whole]
+        return [kinds if kinds and not Path(whole).is_file() else [whole]]
     except OSError as error:
         state.reader.fail(f"{whole} can't be read: {error.strerror}", path, line)
         return []
 
 
-def _listed(text: str, path: str, state: _State) -> Iterator[_Binding]:
+def _listed(text: str, path: str, state: _State, *, strict: bool) -> Iterator[_Binding]:
     """
-    Yield the certificates of a `crt-list`: `file [options] name !name ...`.
+    Yield the certificates of a `crt-list`: `file [options] name !name ...`. `strict`: there is no fallback
+    for other names.
     """
-    place = os.path.join(str(Path(path).parent), text)  # noqa: PTH118
+    place = os.path.join(_directory(path, state), text)  # noqa: PTH118
     for number, raw in enumerate((state.reader.text(place) or "").split("\n"), 1):
         content = raw.strip()
         if not content or content.startswith("#"):
             continue
         file, *names = re.sub(r"\[[^\]]*\]", " ", content).split()
         # What has no file is asked for all the same.
-        for one in _certificates(file, place, number, state) or [""]:
-            yield _Binding([one] if one else [], names)
+        for paths in _certificates(file, place, number, state) or [[]]:
+            # With `!*` none of its names chooses it: it is what others get.
+            yield _Binding(paths, names if strict or names != ["!*"] else [])
 
 
 def _listens(text: str, options: list[str], place: tuple[str, int], state: _State) -> Iterator[Listen]:

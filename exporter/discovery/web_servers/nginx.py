@@ -4,11 +4,12 @@ nginx: `server` blocks of http, stream and mail.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.discovery.web_servers.reading import Listen, Reader, Site, ports_of
+from exporter.discovery.names import host_name
+from exporter.discovery.web_servers.reading import CRL, Listen, Reader, Site, ports_of
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]* | (?P<mark>[{};]) | "(?P<two>(?:[^"\\]|\\.)*)" | '(?P<one>(?:[^'\\]|\\.)*)'
@@ -24,6 +25,18 @@ _LUA = re.compile(
 """Braces of Lua, and the comments and texts whose braces are none."""
 
 
+_CLIENT = re.compile(r"(?:proxy|grpc|uwsgi)_ssl_certificate")
+
+
+_CRL = re.compile(r"(?:(?:proxy|grpc|uwsgi)_)?ssl_crl")
+
+
+_KNOWN = re.compile(
+    r"ssl_client_certificate|(?:\w+_)?ssl_(?:trusted_certificate|certificate(?:_key|_cache|_compression)?)"
+)
+"""Directives of certificates that are understood, or name only keys and CAs to trust."""
+
+
 @dataclass(slots=True)
 class _Block:
     """
@@ -34,6 +47,16 @@ class _Block:
     line: int
     words: list[str]
     children: list["_Block"] = field(default_factory=list)
+
+    def below(self) -> Iterator["_Block"]:
+        """
+        Yield all that is inside, however deep.
+        """
+        waiting = [*self.children]
+        while waiting:
+            one = waiting.pop(0)
+            yield one
+            waiting[:0] = one.children
 
     def all(self, name: str) -> list["_Block"]:
         return [one for one in self.children if one.words[0] == name]
@@ -56,7 +79,23 @@ def sites(path: str, reader: Reader) -> list[Site]:
     for kind in ("http", "stream", "mail"):
         for block in [*root.all(kind), *([root] if kind == "http" else [])]:
             answer += _sites_of(kind, block, base, reader)
-    return answer
+    return [*answer, *_others(root, base, reader)]
+
+
+def _others(root: _Block, base: str, reader: Reader) -> Iterator[Site]:
+    """
+    Yield what is shown to servers behind it, and the lists of what is revoked, wherever they are named.
+    """
+    for one in root.below():
+        name, value = one.words[0], "".join(one.words[1:2])
+        client, crl = _CLIENT.fullmatch(name), _CRL.fullmatch(name)
+        if (client or crl) and value and _is_file(value, one, reader):
+            who = "nginx's client" if client else "nginx"
+            where = f"{who}, {one.path}, line {one.line}"
+            whole = os.path.join(base, value)  # noqa: PTH118
+            yield Site(where, [whole]) if client else Site(where, [whole], kind=CRL)
+        elif "certificate" in name and not _KNOWN.fullmatch(name):
+            reader.unknown(name, one.path, one.line)
 
 
 def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, ...]) -> None:
@@ -160,12 +199,12 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
     usual = set(map(id, first.values()))
     for server in servers:
         where = f"nginx, {server.path}, line {server.line}"
-        certificates = _certificates(server, outer, base, reader)
+        certificates, chosen = _by_choice(_certificates(server, outer, base, reader))
         names = [name for one in server.all("server_name") for name in one.words[1:]]
         if (server.last("ssl_reject_handshake") or outer.last("ssl_reject_handshake")) == "on":
             continue
         listens = list(_listens(kind, server, outer, shared, reader))
-        if listens or certificates:
+        if listens or certificates or chosen:
             if not listens:
                 reader.note("has a certificate, but no address with TLS", server.path, server.line)
             # What the file is may only the running server know: what it presents is seen all the same.
@@ -173,6 +212,24 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
             # Who asks for a name of no server gets the first one, or the one that is told to be it.
             anything = [""] if id(server) in usual else []
             yield Site(where, certificates, [*map(_plain, names), *anything], listens if given else ())
+            for name, paths in chosen.items():
+                yield Site(where, paths, [name], listens)
+
+
+def _by_choice(
+    certificates: Iterable[tuple[str, Sequence[str]]],
+) -> tuple[list[str], dict[str, list[str]]]:
+    """
+    Return the certificates that are for all names of a server, and those that a name chooses, by this name.
+    """
+    common: list[str] = []
+    chosen: dict[str, list[str]] = {}
+    for path, names in certificates:
+        if not names:
+            common.append(path)
+        for name in names:
+            chosen.setdefault(name, []).append(path)
+    return common, chosen
 
 
 def _plain(name: str) -> str:
@@ -182,17 +239,57 @@ def _plain(name: str) -> str:
     return "" if name.startswith("~") or "$" in name else name
 
 
-def _certificates(server: _Block, outer: _Block, base: str, reader: Reader) -> list[str]:
-    answer: list[str] = []
+def _certificates(
+    server: _Block, outer: _Block, base: str, reader: Reader
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """
+    Yield the paths of the certificates, each with the names by which it is chosen if these choose it.
+    """
     for one in server.all("ssl_certificate") or outer.all("ssl_certificate"):
         path = one.words[1] if len(one.words) > 1 else ""
-        if "$" in path:
-            reader.note(f"{path} has a variable that only the running server knows", one.path, one.line)
-        elif path.startswith(("data:", "engine:", "store:")) or not path:
-            reader.note("ssl_certificate names no file", one.path, one.line)
-        else:
-            answer.append(os.path.join(base, path))  # noqa: PTH118
-    return answer
+        for known, names in _known_values(path, server, outer) or [(path, ())]:
+            if _is_file(known, one, reader):
+                yield os.path.join(base, known), names  # noqa: PTH118
+
+
+def _known_values(text: str, server: _Block, outer: _Block) -> list[tuple[str, Sequence[str]]]:
+    """
+    Return what a path with one variable may be, with the names that make it so: by the names of the server,
+    or by a `map`. Nothing if only the running server knows.
+    """
+    variables = set(re.findall(r"\$(?:\{(\w+)\}|(\w+))", text))
+    if len(variables) != 1:
+        return []
+    (variable,) = ("".join(one) for one in variables)
+    if variable == "ssl_server_name":
+        names = [name for one in server.all("server_name") for name in one.words[1:]]
+        values = [(name, [name]) for name in names if host_name(name) and not name.startswith(".")]
+    else:
+        values = [
+            (one.words[1], [one.words[0]] if block.words[1] == "$ssl_server_name" else [])
+            for block in outer.all("map")
+            if block.words[2:] == [f"${variable}"]
+            for one in block.children
+            if len(one.words) == 2 and one.words[0] != "include"
+        ]
+    pattern = re.compile(rf"\$(?:\{{{variable}\}}|{variable}\b)")
+    return [
+        (value.join(pattern.split(text)), [name for name in names if name != "default" and host_name(name)])
+        for value, names in values
+    ]
+
+
+def _is_file(text: str, place: _Block, reader: Reader) -> bool:
+    """
+    Return whether a value is the path of a file; if not, it is noted.
+    """
+    if text.startswith(("data:", "engine:", "store:")) or not text:
+        reader.note(f"{place.words[0]} names no file", place.path, place.line)
+    elif "$" in text:
+        reader.note(f"{text} has a variable that only the running server knows", place.path, place.line)
+    else:
+        return True
+    return False
 
 
 def _prefix(path: str) -> str:

@@ -17,8 +17,20 @@ _PORTS = {"smtp": 25, "submission": 587, "smtps": 465, "submissions": 465}
 _FILES = ("smtpd_tls_cert_file", "smtpd_tls_eccert_file", "smtpd_tls_dcert_file")
 
 
+_CLIENTS = {
+    "smtp_tls_chain_files": ("smtp_tls_cert_file", "smtp_tls_eccert_file", "smtp_tls_dcert_file"),
+    "lmtp_tls_chain_files": ("lmtp_tls_cert_file", "lmtp_tls_eccert_file", "lmtp_tls_dcert_file"),
+}
+"""Of what is shown to other servers: the parameter of chain files, and those that it replaces."""
+
+
+_OTHER = re.compile(r"(?!(?:smtpd?|lmtp)_)(?:\w+_)?(?:tls|tlsproxy_client)_\w*(?:cert_file|chain_files)")
+"""Parameters of certificates that are not understood."""
+
+
 _DEFAULTS = {
     "inet_interfaces": "all",
+    "default_database_type": "hash",
     "smtpd_tls_eccert_file": "",
     "smtpd_tls_dcert_file": "",
     "postscreen_tls_security_level": "$smtpd_tls_security_level",
@@ -30,7 +42,7 @@ _DEFAULTS = {
 @dataclass(frozen=True, slots=True)
 class _Service:
     """
-    A line of `master.cf` of type inet that runs smtpd, or postscreen before it.
+    A line of `master.cf` of type inet that runs smtpd, or postscreen before it; or one that runs a client.
     """
 
     line: int
@@ -39,6 +51,8 @@ class _Service:
     options: dict[str, str]
     screened: bool
     """True for postscreen, which presents the certificates of smtpd."""
+    client: bool
+    """True for what sends to other servers."""
 
 
 def sites(path: str, reader: Reader) -> list[Site]:
@@ -48,20 +62,30 @@ def sites(path: str, reader: Reader) -> list[Site]:
     directory = Path(path).parent
     main = str(directory / "main.cf")
     settings = _DEFAULTS | {"myhostname": socket.gethostname(), "config_directory": str(directory)}
-    for _, line in _lines(reader.text(main) or ""):
+    for number, line in _lines(reader.text(main) or ""):
         name, equals, value = line.partition("=")
         if equals:
             settings[name.strip()] = value.strip()
-    answer: list[Site] = []
-    client = _files(
-        settings, ("smtp_tls_cert_file", "smtp_tls_eccert_file"), "smtp_tls_chain_files", reader, main
-    )
-    if client:
-        answer.append(Site(f"Postfix's client, {main}", client))
+            if _OTHER.fullmatch(name.strip()):
+                reader.unknown(name.strip(), main, number)
+    answer = list(_shown(settings, f"Postfix's client, {main}", main, reader))
     master = str(directory / "master.cf")
     for service in _services(reader.text(master) or ""):
-        answer += _presented(service, settings | service.options, main, master, reader)
+        own = settings | service.options
+        if not service.client:
+            answer += _presented(service, own, main, master, reader)
+        elif service.options:
+            answer += _shown(own, f"Postfix's client, {master}, line {service.line}", master, reader)
     return answer
+
+
+def _shown(settings: Mapping[str, str], where: str, path: str, reader: Reader) -> Iterator[Site]:
+    """
+    Yield what is shown to other servers.
+    """
+    for chains, single in _CLIENTS.items():
+        if files := _files(settings, single, chains, reader, path):
+            yield Site(where, files)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -85,13 +109,15 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _services(text: str) -> Iterator[_Service]:
     for number, line in _lines(text):
         words = line.split()
-        if len(words) < 8 or words[1] != "inet" or words[7] not in {"smtpd", "postscreen"}:
+        client = len(words) > 7 and words[7] in {"smtp", "lmtp"}
+        if not client and (len(words) < 8 or words[1] != "inet" or words[7] not in {"smtpd", "postscreen"}):
             continue
         arguments = " ".join(words[8:])
         pairs = re.findall(r"-o\s*(?:\{\s*([^{}=\s]+)\s*=\s*([^}]*?)\s*\}|([^\s={]+)=(\S*))", arguments)
         yield _Service(
             *(number, words[0], {one or two: first or second for one, first, two, second in pairs}),
             screened=words[7] == "postscreen",
+            client=client,
         )
 
 
@@ -164,7 +190,9 @@ def _presented(
     names = certificate_names([leaf for path in files for leaf in reader.leaves(path)])
     own = _value("myhostname", settings)
     yield Site(where, files, [own] if own in names else names[:1], listens)
-    for table in _split(_value("tls_server_sni_maps", settings)):
+    for table in re.findall(
+        r"inline:\{(?:[^{}]|\{[^{}]*\})*\}|[^\s,]+", _value("tls_server_sni_maps", settings)
+    ):
         yield from _by_name(table, where, listens, reader)
 
 
@@ -173,15 +201,20 @@ def _by_name(table: str, where: str, listens: Sequence[Listen], reader: Reader) 
     Yield the sites of a table `name file file ...`: of its text, from which postmap makes the database.
     """
     kind, colon, path = table.partition(":")
-    if not colon or kind not in {"hash", "btree", "lmdb", "cdb", "dbm", "texthash"}:
+    if kind == "inline":
+        pairs = re.findall(r"\{\s*([^{}=\s]+)\s*=([^{}]*)\}|([^{}=\s,]+)=([^{}\s,]+)", path)
+        lines = [("inline", f"{one or two} {first or second}") for one, first, two, second in pairs]
+    elif kind in {"hash", "btree", "lmdb", "cdb", "dbm", "texthash"} and colon:
+        lines = [(f"{path}, line {number}", line) for number, line in _lines(reader.text(path) or "")]
+    else:
         reader.note(f"tls_server_sni_maps {table}: only tables that are made from a text are understood")
         return
-    for number, line in _lines(reader.text(path) or ""):
+    for place, line in lines:
         name, *files = _split(line)
         own = [one for one in files if not _is_key(one)]
         # `.example.com` means the names below it.
         wanted = f"*{name}" if name.startswith(".") else name
-        yield Site(f"{where}, {path}, line {number}", own, [wanted], listens)
+        yield Site(f"{where}, {place}", own, [wanted], listens)
 
 
 def _listens(

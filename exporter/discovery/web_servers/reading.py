@@ -5,8 +5,8 @@ What the readers of all servers share: files within bounds, and what a server's 
 import glob
 import ipaddress
 import os
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain as chained
 from itertools import islice
 
@@ -43,6 +43,10 @@ NOTES_LIMIT = 500
 
 
 TARGETS_LIMIT = 100_000
+
+
+CRL = "list of what is revoked"
+"""Another kind of file that ends: then clients with certificates are not let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class Site:
     empty one it is any.
     """
     listens: Sequence[Listen] = ()
+    kind: str = "certificate"
+    """What the files are, for a person."""
 
 
 @dataclass(slots=True)
@@ -109,6 +115,12 @@ class Reader:
         """
         if len(self.notes) < NOTES_LIMIT:
             self.notes[_placed(words, path, line)] = None
+
+    def unknown(self, directive: str, path: str, line: int) -> None:
+        """
+        Note a directive that by its name has to do with certificates, and that no reader knows.
+        """
+        self.note(f"{directive} is not understood: what it may name is not looked at", path, line)
 
     def fail(self, words: str, path: str = "", line: int = 0) -> None:
         """
@@ -244,17 +256,37 @@ def found(sites: Sequence[Site], reader: Reader) -> Iterator[Found]:
     Yield the targets of all sites.
     """
     configured = {name for site in sites for one in site.names if (name := host_name(one))}
+    targets: dict[tuple[str, str], Found] = {}
+    presented: dict[tuple[str, str], list[str]] = {}
     for site in sites:
-        yield from _files(site)
-        yield from _wires(site, configured, reader)
+        for one in _files(site):
+            targets.setdefault((one.url, ""), one)
+        for one in _wires(site, configured, reader):
+            key = one.url, one.name
+            targets.setdefault(key, one)
+            presented.setdefault(key, []).extend(site.certificates)
+    for key, one in targets.items():
+        quic = one.url.startswith("h3:")
+        both = not quic and _both_keys(presented.get(key, ()), reader)
+        yield replace(one, settings={**one.settings, "keys": "both"}) if both else one
 
 
 def _files(site: Site) -> Iterator[Found]:
     for path in site.certificates:
         yield Found(
             file_url(os.path.normpath(path)),
-            f"certificate of {site.where}",
+            f"{site.kind} of {site.where}",
         )
+
+
+def _both_keys(paths: Iterable[str], reader: Reader) -> bool:
+    """
+    Return whether these certificates have both types of key: most clients get one of them only.
+    """
+    given = dict.fromkeys(paths)
+    return len(given) > 1 and {"rsa", "ecdsa"} <= {
+        leaf.key_algorithm for path in given for leaf in reader.leaves(path)
+    }
 
 
 def _wires(site: Site, configured: Container[str], reader: Reader) -> Iterator[Found]:

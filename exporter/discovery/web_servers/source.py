@@ -53,8 +53,11 @@ _READERS: dict[str, tuple[_Read, str, re.Pattern[str]]] = {
     "postfix": (postfix.sites, "main.cf", re.compile(r"^smtpd?_\w+\s*=", re.MULTILINE)),
     "caddy": (
         caddy.sites,
-        "Caddyfile",
-        re.compile(r"^\s*(?:reverse_proxy|file_server|tls|respond)\b", re.MULTILINE),
+        "Caddyfile caddy.json",
+        re.compile(
+            r"^\s*(?:reverse_proxy|file_server|tls|respond)\b|\A\s*\{[^{}]*\"(?:apps|admin)\"\s*:",
+            re.MULTILINE,
+        ),
     ),
 }
 """By server: its reader, its main files, and what a file of it has in it if its path does not say."""

@@ -119,20 +119,21 @@ def test_ranges_of_ports_and_localhost(
 
 def test_nginx_variables_are_notes(tmp_path: Path) -> None:
     """
-    A path that only the running server knows is no guess; its names are asked for all the same.
+    A path that only the running server knows is no guess; its names are asked for all the same. The name of
+    the server may be one of several.
     """
     text = (
-        "http { server {\nlisten 443 ssl;\nserver_name a.example;\n"
+        "http { server {\nlisten 443 ssl;\nserver_name a.example *.b.example;\n"
+        "ssl_certificate /$x.pem;\nssl_certificate /${ssl_server_name}x/$x.pem;\n"
         "ssl_certificate /$ssl_server_name.pem;\n} }"
     )
     listing = read(tmp_path, "nginx.conf", text)
-    assert files(listing.found) == []
+    assert files(listing.found) == ["/a.example.pem"]
     assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
+    why = "has a variable that only the running server knows"
     assert listing.notes == (
-        (
-            f"{tmp_path}/nginx.conf, line 4: /$ssl_server_name.pem has a variable "
-            "that only the running server knows"
-        ),
+        f"{tmp_path}/nginx.conf, line 4: /$x.pem {why}",
+        f"{tmp_path}/nginx.conf, line 5: /${{ssl_server_name}}x/$x.pem {why}",
     )
 
 
@@ -1037,7 +1038,178 @@ a.example {{
 """,
     )
     assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
-    assert files(listing.found) == [f"{store}/a.example.crt"]
+    assert files(listing.found) == ["/client.pem", f"{store}/a.example.crt"]
+
+
+def test_haproxy_certificates_of_a_whole_frontend(tmp_path: Path, ca: Minted) -> None:
+    """
+    `ssl-f-use` of version 3.2 is for each `bind` with TLS; `default-bind` is for all of a section.
+    """
+    (tmp_path / "a.pem").write_bytes(ca.issue("a", ["a.example"]).pem)
+    text = """global
+ ca-base /cas
+ default-path origin DIR
+ stats socket ipv4@127.0.0.1:9999 level admin ssl crt a.pem
+crt-store web
+ load crt a.pem alias a acme LE domains "a.example"
+defaults
+ mode http
+ default-server ssl crt client.pem
+frontend a
+ bind :443 ssl alpn h2
+ bind 192.0.2.7:8443 ssl
+ bind :80
+ ssl-f-use crt "@web/a" ssl-min-ver TLSv1.2 ca-file ca.pem crl-file revoked.pem verify required
+ ssl-f-use crt "${NONE}"
+ crt-what x
+peers all
+ default-bind ssl crt a.pem
+ bind :1024
+"""
+    (tmp_path / "haproxy").mkdir()
+    listing = read(tmp_path / "haproxy", "haproxy.cfg", text.replace("DIR", str(tmp_path)))
+    assert wires(listing) == [
+        *(("tls://127.0.0.1:9999", "a.example"), ("https://127.0.0.1:443", "a.example")),
+        *(("https://192.0.2.7:8443", "a.example"), ("tls://127.0.0.1:1024", "a.example")),
+    ]
+    assert files(listing.found) == [f"{tmp_path}/a.pem", f"{tmp_path}/client.pem", "/cas/revoked.pem"]
+    whys = {one.url.rpartition("/")[2]: one.why.partition(",")[0] for one in listing.found}
+    assert whys["client.pem"] == "certificate of HAProxy's client"
+    assert whys["revoked.pem"] == "list of what is revoked of HAProxy"
+    assert [one.partition(", line ")[2] for one in listing.notes] == [
+        "16: crt-what is not understood: what it may name is not looked at",
+        "15: crt ${NONE}: its variable or store of certificates is not known here",
+    ]
+
+
+def test_haproxy_the_certificate_for_all_others(tmp_path: Path, ca: Minted) -> None:
+    """
+    With `!*` in a list none of its names chooses it. With `strict-sni` nobody gets it.
+    """
+    (tmp_path / "a.pem").write_bytes(ca.issue("a", ["a.example"]).pem)
+    text = "frontend a\n bind :1 ssl crt-list list\n bind :2 ssl strict-sni crt-list list\n"
+    listing = read(tmp_path, "haproxy.cfg", text, list="a.pem !*\n")
+    assert wires(listing) == [("tls://127.0.0.1:1", "a.example")]
+    assert len(listing.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "directive"),
+    [
+        ("nginx.conf", "http { server { ssl_certificate_by_lua_file x; } }", "ssl_certificate_by_lua_file"),
+        ("httpd.conf", "Listen 1\nGnuTLSCertificateFile x\n", "GnuTLSCertificateFile"),
+        ("main.cf", "tlsproxy_tls_cert_file = /x\n", "tlsproxy_tls_cert_file"),
+        ("dovecot.conf", "what_cert = </x\n", "what_cert"),
+    ],
+)
+def test_certificates_that_are_not_understood_are_told(
+    tmp_path: Path, name: str, text: str, directive: str
+) -> None:
+    """
+    By the names of their directives; the usual ones of keys and of CAs to trust are none.
+    """
+    known = {
+        "nginx.conf": "ssl_certificate_key a; proxy_ssl_trusted_certificate a; ssl_client_certificate a;",
+        "httpd.conf": "SSLCertificateKeyFile a\nSSLCACertificatePath a\nMDCertificateProtocol ACME\n",
+        "main.cf": "smtpd_tls_ask_ccert = yes\nmy_cert_file = x\n",
+        "dovecot.conf": "ssl_verify_client_cert = yes\nssl_request_client_cert = yes\n",
+    }
+    listing = read(tmp_path, name, text + known[name], master_cf="")
+    (note,) = (one for one in listing.notes if "not understood" in one)
+    assert note.endswith(f": {directive} is not understood: what it may name is not looked at")
+
+
+def test_both_types_of_key_of_one_name(tmp_path: Path, ca: Minted) -> None:
+    """
+    Both are asked for, however the configuration names them: most clients get one of them only.
+    """
+    for name, key in (("rsa", "rsa-2048"), ("ecdsa", "ecdsa-256")):
+        (tmp_path / f"{name}.pem").write_bytes(ca.issue("a", ["a.example"], key=key).pem)
+    text = "frontend a\n bind :1 ssl crt rsa.pem crt ecdsa.pem\n bind :2 ssl crt rsa.pem crt rsa.pem\n"
+    listing = read(tmp_path, "haproxy.cfg", f"{text} bind quic4@:3 ssl crt rsa.pem crt ecdsa.pem\n")
+    keys = {one.url: one.settings.get("keys") for one in listing.found if not one.url.startswith("file:")}
+    assert keys == {"tls://127.0.0.1:1": "both", "tls://127.0.0.1:2": None, "h3://127.0.0.1:3": None}
+
+
+def test_apache_members_of_a_domain_of_mod_md(tmp_path: Path) -> None:
+    """
+    They stand in its section too. A certificate that mod_md is given is a file.
+    """
+    (tmp_path / "md/domains/a.example").mkdir(parents=True)
+    (tmp_path / "md/domains/a.example/pubcert.pem").touch()
+    listing = read(
+        tmp_path,
+        "httpd.conf",
+        """Listen 443
+<MDomainSet a.example>
+ MDMember b.example
+ MDCertificateFile /static.pem
+</MDomainSet>
+<VirtualHost *:443>
+ServerName b.example
+SSLEngine on
+</VirtualHost>
+""",
+    )
+    assert wires(listing) == [("https://127.0.0.1:443", "b.example")]
+    assert files(listing.found) == [f"{tmp_path}/md/domains/a.example/pubcert.pem", "/static.pem"]
+
+
+def test_caddy_arguments_of_a_snippet_by_their_range(tmp_path: Path) -> None:
+    """
+    Since version 2.7.
+    """
+    text = "(site) {\n{args[0]} {\ntls {args[1:]}\n}\n}\nimport site a.example /a.pem /a.key\n"
+    listing = read(tmp_path, "Caddyfile", text)
+    assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
+    assert files(listing.found) == ["/a.pem"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[]", '{"apps": []}', '{"apps": {"http": {"servers": [1]}, "tls": 5}}'),
+        '{"apps": {"http": {"servers": {"a": {"listen": [1, "x", ":0"], "routes": [{"match": 3}, 4]}}}}}',
+        '{"apps": {"tls": {"certificates": {"load_files": [{}, 1], "load_folders": [null]}}}}',
+    ],
+)
+def test_caddy_json_of_another_form(tmp_path: Path, text: str) -> None:
+    """
+    It has nothing.
+    """
+    assert read(tmp_path, "caddy.json", text).found == ()
+
+
+def test_caddy_json_that_is_none(tmp_path: Path) -> None:
+    """
+    Nothing says that its sites are gone.
+    """
+    (tmp_path / "caddy.json").write_text('{"apps": ')
+    with pytest.raises(SourceError, match="it is not JSON: Expecting value"):
+        listed([str(tmp_path / "caddy.json")])
+
+
+def test_dovecot_a_certificate_of_one_address(tmp_path: Path) -> None:
+    """
+    Also within the section of a protocol, and with a name.
+    """
+    listing = read(
+        tmp_path,
+        "dovecot.conf",
+        """protocols = imap pop3
+ssl_cert = </all.pem
+local 192.0.2.7 {
+  protocol imap {
+    local_name a.example {
+      ssl_cert = </own.pem
+    }
+  }
+}
+""",
+    )
+    assert [(url, name) for url, name in wires(listing) if name == "a.example"] == [
+        *(("imap://192.0.2.7:143", "a.example"), ("imaps://192.0.2.7:993", "a.example")),
+    ]
 
 
 def test_haproxy_defaults_that_have_names(tmp_path: Path) -> None:
