@@ -3,12 +3,14 @@ Configurations of domain_exporter, x509-certificate-exporter and telegraf's inpu
 """
 
 import fnmatch
+import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from exporter.moving.moved import SKIPPED, Group, Moved, MoveError, file_urls, items, mapping_in, part
+from exporter.yaml_lines import UNEXPANDED
 
 _TELEGRAF = {
     "tcp": "tls",
@@ -39,6 +41,20 @@ _TELEGRAF_RESULTS = (
 """Keys of every input that say what becomes of its result."""
 
 
+_VARIABLE = re.compile(r"\$(?:\w|\{)")
+
+
+_BARE = re.compile(r"""("(?:[^"\\\n]|\\.)*" | '[^'\n]*' | \#[^\n]*) | (\$\{[^}"'\n]*\})""", re.VERBOSE)
+"""Texts and comments of TOML, or a variable that stands outside of them."""
+
+
+def _quoted(text: str) -> str:
+    """
+    Return TOML of what telegraf makes TOML by its environment: a variable that is a whole value is a text.
+    """
+    return _BARE.sub(lambda one: one[1] or f"'{one[2]}'", text)
+
+
 def domains(text: str, moved: Moved) -> None:
     """
     Take the domains of domain_exporter's file. Raises MoveError.
@@ -64,7 +80,7 @@ def telegraf(text: str, moved: Moved) -> None:
     Take the sources of each `inputs.x509_cert` of a telegraf configuration. Raises MoveError.
     """
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(_quoted(text))
     except tomllib.TOMLDecodeError as error:
         raise MoveError(f"is not TOML: {error}") from None
     inputs = items(part(document, "inputs"), "x509_cert")
@@ -109,7 +125,11 @@ def telegraf(text: str, moved: Moved) -> None:
         if unknown := [key for key in entry if key not in known]:
             moved.left.append(f"{', '.join(unknown)}: not known here")
         labels = {str(key): str(value) for key, value in part(entry, "tags").items()}
-        for source in map(str, items(entry, "sources")):
+        sources = entry.get("sources")
+        for source in [sources] if isinstance(sources, str) else map(str, items(entry, "sources")):
+            if _VARIABLE.search(source):
+                moved.left.append(f"source {source}: {UNEXPANDED}")
+                continue
             scheme, separator, rest = source.partition("://")
             scheme = scheme.removesuffix("+starttls")
             if not separator or _TELEGRAF.get(scheme) == "file":

@@ -642,6 +642,31 @@ def test_telegraf_in_the_forms_of_its_versions() -> None:
     assert "secret" not in told
 
 
+@pytest.mark.parametrize(
+    ("sources", "left"),
+    [
+        ("['tcp://a:443', ${MORE}] # it's ${A} list", ["${MORE}"]),
+        ("${ALL}", ["${ALL}"]),
+        ("""["$ONE", 'tcp://a:443', "${TWO:-x}"]""", ["$ONE", "${TWO:-x}"]),
+        (
+            "['/etc/${NAME}.pem', '${SCHEME}://b:1', 'tcp://${HOST}:1', 'tcp://a:443']",
+            ["/etc/${NAME}.pem", "${SCHEME}://b:1", "tcp://${HOST}:1"],
+        ),
+    ],
+)
+def test_telegraf_variables_are_told_and_cost_nothing_else(sources: str, left: list[str]) -> None:
+    """
+    Telegraf puts them in before it reads the file, so that one may be a whole value.
+    """
+    made = Moved()
+    others.telegraf(
+        f"[[inputs.x509_cert]]\nsources = {sources}\n[[inputs.x509_cert]]\nsources = ['/b']\n", made
+    )
+    why = "variables of the environment are not expanded here: write the value itself"
+    assert made.left == [f"source {one}: {why}" for one in left]
+    assert [one["url"] for one in made.targets] == [*["tls://a:443"][: "tcp://a" in sources], "file:///b"]
+
+
 def test_values_and_configuration_of_version_4() -> None:
     """
     ConfigMaps, bundles of webhooks, directories with an extension; the chart's values and what they become.
