@@ -72,6 +72,7 @@ NAMES = "names that nobody watches"
 
 STORES = (
     *("/etc/letsencrypt", "/root/.acme.sh", "/var/lib/lego", "/var/lib/caddy", "/etc/traefik/acme.json"),
+    *("/var/lib/dehydrated", "/etc/ssl/uacme", "/var/lib/acme", "/etc/apache2/md"),
     *("/etc/step/certs", "/root/.step"),
 )
 """Where ACME clients usually keep certificates."""

@@ -1,7 +1,7 @@
 """
 Source `stores`: what ACME clients keep on disk, with the time at which each client itself will renew.
 
-certbot, acme.sh, lego, Caddy, Traefik and step are known by what their directories look like.
+The clients are known by what their directories look like.
 """
 
 import os
@@ -30,7 +30,7 @@ CONF_LIMIT = 1024 * 1024
 """Bytes of a client's file."""
 
 
-KNOWN = "certbot, acme.sh, lego, Caddy, Traefik and step"
+KNOWN = "certbot, acme.sh, lego, dehydrated, uacme, acmetool, mod_md of Apache, Caddy, Traefik and step"
 
 
 Notes = dict[str, None]
@@ -113,7 +113,7 @@ def _in_store(path: Path, notes: Notes, known: Collection[str]) -> Iterator[Foun
         return
     # Raises where it is not there, or may not be read.
     next(path.iterdir(), None)
-    for client in (_certbot, _acme_sh, _lego, _caddy, _step):
+    for client in (_certbot, _acmetool, _acme_sh, _lego, _caddy, _dehydrated, _uacme, _mod_md, _step):
         certificates = list(client(path, notes))
         yield from certificates
         if certificates:
@@ -187,7 +187,7 @@ def _certbot(path: Path, notes: Notes) -> Iterator[Found]:
     Yield the lineages of certbot: `live/NAME/fullchain.pem`, with `renewal/NAME.conf`.
     """
     for directory in _inside(path / "live", "*"):
-        if not directory.is_dir():
+        if not directory.is_dir() or _is_of_acmetool(directory):
             continue
         conf = path / "renewal" / f"{directory.name}.conf"
         said = _conf(conf)
@@ -207,6 +207,56 @@ def _certbot(path: Path, notes: Notes) -> Iterator[Found]:
             policy="manual" if by_hand else "acme",
             renew_before=before,
         )
+
+
+def _acmetool(path: Path, _: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates that acmetool prefers: `live/NAME/fullchain`.
+    """
+    for link in _inside(path / "live", "*"):
+        if _is_of_acmetool(link):
+            why = f"acmetool's certificate {link.name} in {path}"
+            yield Found(_url(link / "fullchain"), why, policy="acme")
+
+
+def _is_of_acmetool(path: Path) -> bool:
+    """
+    Return True for a link to a directory of acmetool's `certs`, also to one that is gone.
+    """
+    return path.is_symlink() and path.readlink().parent.name == "certs"
+
+
+def _dehydrated(path: Path, _: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates of dehydrated: `certs/NAME/fullchain.pem`, with `certs/NAME/config`.
+    """
+    for chain in _inside(path / "certs", "*/fullchain.pem"):
+        days = _conf(chain.parent / "config").get("RENEW_DAYS", "")
+        yield Found(
+            _url(chain),
+            f"dehydrated's certificate {chain.parent.name} in {path}",
+            policy="acme",
+            renew_before=_seconds(f"{days} days"),
+        )
+
+
+def _uacme(path: Path, _: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates of uacme: `NAME/cert.pem`, with `private/NAME/key.pem`.
+    """
+    for certificate in _inside(path, "*/cert.pem"):
+        name = certificate.parent.name
+        if os.path.lexists(path / "private" / name):
+            yield Found(_url(certificate), f"uacme's certificate {name} in {path}", policy="acme")
+
+
+def _mod_md(path: Path, _: Notes) -> Iterator[Found]:
+    """
+    Yield the certificates of Apache's mod_md: `domains/NAME/pubcert.pem`, and one more for each further key.
+    """
+    for chain in _inside(path / "domains", "*/pubcert*.pem"):
+        why = f"mod_md's certificate {chain.parent.name} in {path}"
+        yield Found(_url(chain), why, policy="acme")
 
 
 def _acme_sh(path: Path, _: Notes) -> Iterator[Found]:

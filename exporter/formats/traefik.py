@@ -22,7 +22,10 @@ def recognises(data: bytes) -> bool:
     Return True for a JSON object with a list of certificates and their domains.
     """
     head = data.lstrip(b" \t\r\n")[:1] == b"{"
-    return head and b'"Certificates"' in data and (b'"Account"' in data or b'"certificate"' in data.lower())
+    return head and (
+        b'"DomainsCertificate"' in data
+        or (b'"Certificates"' in data and (b'"Account"' in data or b'"certificate"' in data.lower()))
+    )
 
 
 def read(data: bytes, given: ParseContext) -> Parsed:
@@ -49,8 +52,28 @@ def _entries(document: Any) -> Iterator[Any]:
     Yield the certificates of all resolvers, and those of the first version, which had no resolvers.
     """
     for resolver in [document, *document.values()] if isinstance(document, dict) else []:
-        found = resolver.get("Certificates") if isinstance(resolver, dict) else None
+        if not isinstance(resolver, dict):
+            continue
+        found = resolver.get("Certificates")
         yield from found if isinstance(found, list) else ()
+        yield from _first_entries(resolver.get("DomainsCertificate"))
+
+
+def _first_entries(value: Any) -> Iterator[Any]:
+    """
+    Yield the certificates of the oldest form, before version 1.7, as the later ones have them.
+    """
+    found = value.get("Certs") if isinstance(value, dict) else None
+    for one in found if isinstance(found, list) else ():
+        inside = one.get("Certificate") if isinstance(one, dict) else None
+        if isinstance(inside, dict):
+            yield {
+                "domain": one.get("Domains") or {"main": inside.get("Domain")},
+                "certificate": inside.get("Certificate"),
+                "key": inside.get("PrivateKey"),
+            }
+        else:
+            yield one
 
 
 def _add(entry: Any, number: int, given: ParseContext, findings: Findings) -> None:

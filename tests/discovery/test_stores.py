@@ -156,6 +156,70 @@ def test_the_other_clients_are_known_by_their_directories(tmp_path: Path) -> Non
     assert all(one.why for one in listing.found)
 
 
+def test_clients_of_debian(tmp_path: Path) -> None:
+    """
+    dehydrated, uacme, acmetool and mod_md. Accounts, keys, old certificates and what is fetched are left out.
+    """
+    chain = leaf().chain_pem
+    write(tmp_path / "dehydrated/certs/a.example/fullchain-1700000000.pem", chain)
+    (tmp_path / "dehydrated/certs/a.example/fullchain.pem").symlink_to("fullchain-1700000000.pem")
+    write(tmp_path / "dehydrated/certs/b.example/fullchain.pem", chain)
+    write(tmp_path / "dehydrated/certs/b.example/config", 'KEY_ALGO=rsa\nRENEW_DAYS="20"\n')
+    write(tmp_path / "dehydrated/certs/gone.example/cert.csr")
+    write(tmp_path / "dehydrated/accounts/x/account_key.pem")
+    write(tmp_path / "dehydrated/archive/a.example/fullchain-1.pem", chain)
+    write(tmp_path / "uacme/c.example/cert.pem", chain)
+    write(tmp_path / "uacme/private/c.example/key.pem")
+    write(tmp_path / "uacme/private/key.pem")
+    write(tmp_path / "uacme/other/cert.pem", chain)
+    write(tmp_path / "acmetool/certs/abc/fullchain", chain)
+    (tmp_path / "acmetool/live").mkdir()
+    (tmp_path / "acmetool/live/d.example").symlink_to("../certs/abc")
+    (tmp_path / "acmetool/live/lost.example").symlink_to("../certs/def")
+    write(tmp_path / "md/domains/e.example/pubcert.pem", chain)
+    write(tmp_path / "md/domains/e.example/pubcert.secp384r1.pem", chain)
+    write(tmp_path / "md/domains/e.example/privkey.pem")
+    write(tmp_path / "md/staging/f.example/pubcert.pem", chain)
+    listing = listed([f"{tmp_path}/{name}" for name in ("dehydrated", "uacme", "acmetool", "md")])
+    assert short(listing, tmp_path) == [
+        ("dehydrated/certs/a.example/fullchain.pem", "acme", None),
+        ("dehydrated/certs/b.example/fullchain.pem", "acme", 20.0),
+        ("uacme/c.example/cert.pem", "acme", None),
+        ("acmetool/live/d.example/fullchain", "acme", None),
+        ("acmetool/live/lost.example/fullchain", "acme", None),
+        ("md/domains/e.example/pubcert.pem", "acme", None),
+        ("md/domains/e.example/pubcert.secp384r1.pem", "acme", None),
+    ]
+    assert listing.notes == ()
+
+
+def test_links_of_certbot_that_lead_nowhere_are_watched(tmp_path: Path) -> None:
+    """
+    Half a deletion, or an archive that was lost: what is named there is used by a server.
+    """
+    write(tmp_path / "archive/www/fullchain1.pem", leaf().chain_pem)
+    (tmp_path / "live/www").mkdir(parents=True)
+    (tmp_path / "live/www/fullchain.pem").symlink_to("../../archive/www/fullchain2.pem")
+    listing = listed([str(tmp_path)])
+    assert short(listing, tmp_path) == [("live/www/fullchain.pem", "acme", None)]
+
+
+def test_both_types_of_key_of_acme_sh(tmp_path: Path) -> None:
+    """
+    Each has a directory.
+    """
+    for name in ("a.example", "a.example_ecc"):
+        write(tmp_path / name / "fullchain.cer", leaf().chain_pem)
+        write(
+            tmp_path / name / "a.example.conf",
+            f"Le_NextRenewTime='{int(leaf().certificate.not_valid_after_utc.timestamp() - 20 * DAY)}'\n",
+        )
+    write(tmp_path / "ca/acme-v02.api.letsencrypt.org/directory/account.json")
+    assert short(listed([str(tmp_path)]), tmp_path) == [
+        (f"{name}/fullchain.cer", "acme", 20.0) for name in ("a.example", "a.example_ecc")
+    ]
+
+
 def test_a_store_of_nobody_is_a_note_and_a_list_of_missing_ones_an_error(tmp_path: Path) -> None:
     """
     They may be on a mount that is away: the last list stays.

@@ -337,6 +337,23 @@ def test_traefik_names_certificates_by_their_domain() -> None:
     assert reasons(read(acme_json(good)[:-3])) == ["format_broken"]
 
 
+@pytest.mark.parametrize("domains", [{"Main": "www.example.com", "SANs": None}, None])
+def test_traefik_before_version_1_7(domains: dict[str, object] | None) -> None:
+    """
+    One account, with its certificates one level deeper. What has another form is a problem alone.
+    """
+    chain = base64.b64encode(leaf().chain_pem).decode()
+    inside = {"Domain": "www.example.com", "PrivateKey": "c2VjcmV0", "Certificate": chain}
+    entries = [{"Domains": domains, "Certificate": inside}, 5, {"Certificate": 5}]
+    data = json.dumps({"Email": "a@example.com", "DomainsCertificate": {"Certs": entries}}).encode()
+    found = read(data)
+    assert told(found) == {"www.example.com": "leaf", "www.example.com/chain-1": "intermediate"}
+    assert [one.reason for one in found.problems] == [Reason.FORMAT_BROKEN] * 2
+    others: list[object] = [None, [], {"Certs": 5}]
+    for other in others:
+        assert reasons(read(json.dumps({"DomainsCertificate": other}).encode())) == []
+
+
 def test_traefik_without_certificates_yet_is_no_failure() -> None:
     """
     As a new Traefik writes it.
