@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.discovery.web_servers import caddy_json
-from exporter.discovery.web_servers.caddy_files import fetched, in_directory
+from exporter.discovery.web_servers.caddy_files import fetched, in_directory, whole
 from exporter.discovery.web_servers.reading import Listen, Reader, Site
 
 STORAGE = "/var/lib/caddy/.local/share/caddy"
@@ -61,6 +61,8 @@ class _Options:
     storage: str = STORAGE
     bind: Sequence[str] = ()
     automatic: bool = True
+    main: str = ""
+    """The path of the Caddyfile itself."""
 
 
 def sites(path: str, reader: Reader) -> list[Site]:
@@ -70,7 +72,7 @@ def sites(path: str, reader: Reader) -> list[Site]:
     if path.endswith(".json"):
         return list(_of_json(path, reader))
     blocks = _blocks(list(_lines(path, reader, (), {})), reader)
-    options = _Options()
+    options = _Options(main=path)
     answer: list[Site] = []
     for block in blocks:
         if not block.heads:
@@ -276,20 +278,20 @@ def _sites(block: _Block, options: _Options, reader: Reader) -> Iterator[Site]:
                         f"{certificate} has a variable that only the running server knows", path, number
                     )
                 else:
-                    own.append(certificate)
+                    own.append(whole(certificate, options.main))
             case ["tls", *_]:
                 has_tls = True
             case ["bind", *hosts]:
                 bind = [host for host in hosts if host != "{"]
     for path, number, words in block.directives("tls"):
         if words[0] == "load":
-            own += [one for directory in words[1:] for one in in_directory(directory)]
+            own += [one for text in words[1:] for one in in_directory(whole(text, options.main))]
         elif words[0] == "get_certificate":
             reader.note("get_certificate: another program has the certificates", path, number)
     for path, number, words in block.lines:
         match words:
             case ["tls_client_auth", certificate, _] if "{" not in certificate:
-                yield Site(f"Caddy's client, {path}, line {number}", [certificate])
+                yield Site(f"Caddy's client, {path}, line {number}", [whole(certificate, options.main)])
     where = f"Caddy, {block.path}, line {block.line}"
     for head in block.heads:
         parsed = _address(head, options)

@@ -2,9 +2,18 @@
 Where Caddy finds and keeps certificates.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def whole(file: str, config: str) -> str:
+    """
+    Return the path of a file that a configuration names. A relative one is read as if Caddy was started in
+    the directory of its configuration.
+    """
+    return os.path.join(os.path.dirname(config), file)  # noqa: PTH118, PTH120 - texts
 
 
 def fetched(name: str, storage: str) -> Iterator[str]:

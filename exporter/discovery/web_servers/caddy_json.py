@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from exporter.discovery.web_servers.caddy_files import fetched, in_directory
+from exporter.discovery.web_servers.caddy_files import fetched, in_directory, whole
 from exporter.discovery.web_servers.reading import Listen, Reader, Site, ports_of
 
 _Object = Mapping[str, Any]
@@ -31,35 +31,31 @@ def sites(path: str, config: _Object, storage: str, reader: Reader) -> Iterator[
     loaded = _object(tls, "certificates")
     for one in _objects(loaded, "load_files"):
         if _is_path(file := _text(one, "certificate"), path, reader):
-            yield from _loaded(where, file, set(_texts(one, "tags")), servers, listens)
+            yield from _loaded(where, whole(file, path), set(_texts(one, "tags")), servers, listens)
     for directory in _texts(loaded, "load_folders"):
-        yield Site(where, in_directory(directory))
+        yield Site(where, in_directory(whole(directory, path)))
     for file in dict.fromkeys(_client_certificates(apps)):
         if _is_path(file, path, reader):
-            yield Site(f"Caddy's client, {path}", [file])
+            yield Site(f"Caddy's client, {path}", [whole(file, path)])
 
 
 def _loaded(
     where: str, file: str, tags: set[str], servers: Mapping[str, Any], listens: Mapping[str, list[Listen]]
 ) -> Iterator[Site]:
     """
-    Yield a certificate with the names that choose it by its tags; without such, at all addresses.
+    Yield a certificate where its tags choose it, by the names that do. Else names of routes choose it, which
+    are asked for anyway, or it is all that a server without such names has.
     """
-    chosen = {
-        name: [
-            host
-            for policy in _objects(one, "tls_connection_policies")
-            if tags & set(_texts(_object(policy, "certificate_selection"), "any_tag"))
-            for host in _texts(_object(policy, "match"), "sni")
-        ]
-        for name, one in servers.items()
-    }
-    if any(chosen.values()):
-        for name, names in chosen.items():
-            if names:
-                yield Site(where, [file], names, listens[name])
-    else:
-        yield Site(where, [file], (), [one for some in listens.values() for one in some])
+    chosen: dict[str, list[str]] = {}
+    for name, one in servers.items():
+        for policy in _objects(one, "tls_connection_policies"):
+            if tags & set(_texts(_object(policy, "certificate_selection"), "any_tag")):
+                chosen.setdefault(name, []).extend(_texts(_object(policy, "match"), "sni"))
+    for name, names in chosen.items():
+        yield Site(where, [file], names, listens[name])
+    if not chosen:
+        nameless = [name for name, one in servers.items() if not any(_hosts(one))]
+        yield Site(where, [file], (), [one for name in nameless for one in listens[name]])
 
 
 def _listens(server: _Object, http: _Object, path: str, reader: Reader) -> Iterator[Listen]:

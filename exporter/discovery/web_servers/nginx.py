@@ -205,7 +205,7 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
             continue
         listens = list(_listens(kind, server, outer, shared, reader))
         if listens or certificates or chosen:
-            if not listens:
+            if not listens and server.all("ssl_certificate"):
                 reader.note("has a certificate, but no address with TLS", server.path, server.line)
             # What the file is may only the running server know: what it presents is seen all the same.
             given = server.all("ssl_certificate") or outer.all("ssl_certificate")

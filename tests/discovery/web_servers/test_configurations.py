@@ -78,6 +78,8 @@ def test_nginx_addresses_names_and_inheritance(tmp_path: Path) -> None:
         ("imaps://127.0.0.1:993", "m.example"),
     ]
     assert files(listing.found) == [f"{tmp_path}/all.pem", "/o%20wn.pem", f"{tmp_path}/m.pem"]
+    # What listens without TLS, beside the others, is nothing to tell.
+    assert listing.notes == ()
     (proxied,) = [one for one in listing.found if "proxy_protocol" in one.settings]
     assert proxied.settings == {"server_name": "d.example", "proxy_protocol": "v1"}
     assert proxied.why == f"name in nginx, {tmp_path}/nginx.conf, line 4"
@@ -1159,10 +1161,10 @@ def test_caddy_arguments_of_a_snippet_by_their_range(tmp_path: Path) -> None:
     """
     Since version 2.7.
     """
-    text = "(site) {\n{args[0]} {\ntls {args[1:]}\n}\n}\nimport site a.example /a.pem /a.key\n"
+    text = "(site) {\n{args[0]} {\ntls {args[1:]}\n}\n}\nimport site a.example a.pem /a.key\n"
     listing = read(tmp_path, "Caddyfile", text)
     assert wires(listing) == [("https://127.0.0.1:443", "a.example")]
-    assert files(listing.found) == ["/a.pem"]
+    assert files(listing.found) == [f"{tmp_path}/a.pem"]
 
 
 @pytest.mark.parametrize(
@@ -1178,6 +1180,41 @@ def test_caddy_json_of_another_form(tmp_path: Path, text: str) -> None:
     It has nothing.
     """
     assert read(tmp_path, "caddy.json", text).found == ()
+
+
+def test_caddy_json_as_people_write_it(tmp_path: Path, ca: Minted) -> None:
+    """
+    A certificate is for the servers whose policies choose it, for those without names, or chosen by names.
+    """
+    for name in ("own", "tagged", "client"):
+        (tmp_path / f"{name}.pem").write_bytes(ca.issue(name, [f"{name}.example"]).pem)
+    named = [{"match": [{"host": ["a.example", "a.example"]}], "handle": []}]
+    proxy = {"handler": "reverse_proxy", "transport": {"tls": {"client_certificate_file": "client.pem"}}}
+    policy = {"certificate_selection": {"any_tag": ["x"]}}
+    files_of = [{"certificate": "own.pem"}, {"certificate": "tagged.pem", "tags": ["x"]}]
+    files_of.append({"certificate": "{env.X}"})
+    servers = {
+        "named": {"listen": [":443", "tcp/127.0.0.1:8443-8444", "unix//run/x", "udp/:443"], "routes": named},
+        "nameless": {"listen": ["192.0.2.7:1"], "tls_connection_policies": [{}]},
+        "tagged": {"listen": [":2"], "routes": named, "tls_connection_policies": [policy]},
+        "plain": {"listen": [":3"], "routes": named, "automatic_https": {"disable": True}},
+        "http": {
+            "listen": [":80", ":x"],
+            "routes": [*named, {"handle": [{"routes": [{"handle": [proxy]}]}]}],
+        },
+    }
+    certificates = {"load_files": files_of, "load_folders": ["none"]}
+    text = json.dumps({"apps": {"http": {"servers": servers}, "tls": {"certificates": certificates}}})
+    listing = read(tmp_path, "caddy.json", text)
+    assert wires(listing) == [
+        *((f"https://127.0.0.1:{port}", "a.example") for port in (443, 8443, 8444, 2)),
+        *(("https://192.0.2.7:1", "own.example"), ("https://127.0.0.1:2", "tagged.example")),
+    ]
+    assert files(listing.found) == [f"{tmp_path}/{name}.pem" for name in ("own", "tagged", "client")]
+    assert [one.partition("caddy.json: ")[2] for one in listing.notes] == [
+        "listen :x: its port is not understood",
+        "{env.X} has a variable that only the running server knows",
+    ]
 
 
 def test_caddy_json_that_is_none(tmp_path: Path) -> None:
