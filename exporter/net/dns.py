@@ -23,6 +23,8 @@ for _feature in ("doq", "doh"):
 import dns.resolver  # noqa: E402 - after that
 from dns.rdata import Rdata  # noqa: E402
 
+from exporter.net.dns_exchange import exchange  # noqa: E402
+
 AT_A_TIME = 32
 """DNS queries that may be under way at once."""
 
@@ -100,7 +102,6 @@ class Resolution:
         self._loop = loop
         self._kept: Cache[_Kept] = Cache("dns")
         self._turn = asyncio.Semaphore(AT_A_TIME)
-        self._backend = dns.asyncbackend.get_backend("asyncio")
         self._one_try = one_try
         self._silent: set[Server] = set()
         self.asked = 0
@@ -161,10 +162,8 @@ class Resolution:
         try:
             async with self._turn:
                 self.asked += 1
-                answer, _ = await dns.asyncquery.udp_with_fallback(
-                    question, server[0], self._one_try, server[1], backend=self._backend
-                )
-        except (dns.exception.Timeout, TimeoutError):
+                answer = await exchange(question, *server, self._one_try)
+        except TimeoutError:
             self._silent.add(server)
             raise ResolutionError(
                 Reason.DNS_TIMEOUT, f"{place(server)} does not answer when asked for {kind} of {name}"
