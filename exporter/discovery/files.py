@@ -5,7 +5,6 @@ Unchanged files cost a look at their status. A file with an error keeps its own 
 Prometheus, and is told.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError, in_part
 from exporter.discovery.sd import FOUND_LIMIT, GroupError, bounded, is_of, targets
 from exporter.discovery.threads import in_thread
+from exporter.model import foreign_json
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.net.regular_files import read, stamp_of
@@ -93,7 +93,7 @@ def parsed(data: bytes, path: str) -> Any:
     """
     try:
         if path.endswith(".json"):
-            return json.loads(data.decode("utf-8-sig"))
+            return foreign_json.loads(data)
         return read_yaml(data, path).value
     except ConfigError as error:
         fault = error.faults[0]

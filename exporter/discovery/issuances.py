@@ -55,10 +55,15 @@ def issuance(
     organization = next((value for kind, value in reversed(name) if kind == "O"), "")
     text = ",".join(f"{kind}={_escaped(value)}" for kind, value in reversed(name))
     begin, end = validity
-    serial = serial.strip().lower().lstrip("0")[:64]
-    return Issuance(
-        hosts, begin, end, text, organization or text, serial, key.strip().lower()[:64], reference
-    )
+    serial, key = _hexadecimal(serial).lstrip("0"), _hexadecimal(key)
+    return Issuance(hosts, begin, end, text, organization or text, serial, key, reference)
+
+
+def _hexadecimal(text: str) -> str:
+    """
+    Return a number in lower case; empty for what is none.
+    """
+    return text.lower() if re.fullmatch(r"[0-9A-Fa-f]{1,64}", text := text.strip()) else ""
 
 
 def _name(text: str) -> str:

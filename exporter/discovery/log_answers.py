@@ -2,12 +2,12 @@
 Answers of servers that know public logs, bytes to certificates: crt.sh's JSON and Cert Spotter's.
 """
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from exporter.discovery.issuances import issuance
+from exporter.model import foreign_json
 from exporter.model.foreign_text import clean
 from exporter.model.issuance import Issuance
 
@@ -40,7 +40,7 @@ def of_crt_sh(body: bytes) -> list[Certificate]:
             tuple(row["name_value"].split("\n")),
             _moment(row["not_after"]),
             _issuer(row["issuer_name"]),
-            str(row["id"])[:TEXT_LIMIT],
+            _number(row),
             _issued(row, row["name_value"].split("\n"), row["issuer_name"], "crt.sh"),
         ),
     )
@@ -56,7 +56,7 @@ def of_cert_spotter(body: bytes) -> list[Certificate]:
             tuple(name for name in row["dns_names"] if isinstance(name, str)),
             _moment(row["not_after"]),
             _issuer(row["issuer"].get("friendly_name") or row["issuer"]["name"]),
-            str(row["id"])[:TEXT_LIMIT],
+            _number(row),
             # The key's hash is there since 2019, the issuer's whole name where it is asked for.
             _issued(row, row["dns_names"], row["issuer"].get("name"), "certspotter"),
         ),
@@ -73,7 +73,7 @@ def _issued(row: Any, names: Any, issuer: Any, where: str) -> Issuance | None:
         (name for name in names if isinstance(name, str)),
         (_moment(row["not_before"]), _moment(row["not_after"])),
         issuer,
-        f"number {str(row['id'])[:TEXT_LIMIT]} at {where}",
+        f"number {_number(row)} at {where}",
         str(row.get("serial_number") or ""),
         str(row.get("pubkey_sha256") or ""),
     )
@@ -84,7 +84,7 @@ def _certificates(body: bytes, one: Callable[[Any], Certificate]) -> list[Certif
     Return the certificates of a list. One that has another form than the server's is passed over, unless all
     have: then it is another server's list.
     """
-    rows = json.loads(body)
+    rows = foreign_json.loads(body)
     if not isinstance(rows, list):
         raise ValueError("it is no list")  # noqa: TRY004 - of the answer, not of an argument
     certificates = []
@@ -103,7 +103,14 @@ def _moment(text: str) -> float:
     Return a time as both servers write it, in seconds since the epoch: UTC if no zone is said.
     """
     moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    # With its zone, the last day of the year 9999 may be one of a year that has no name.
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+
+
+def _number(row: Any) -> str:
+    if not isinstance(row["id"], str | int):
+        raise TypeError("a certificate without a number")
+    return clean(str(row["id"]), TEXT_LIMIT)
 
 
 def _issuer(text: str) -> str:

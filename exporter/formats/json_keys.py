@@ -2,10 +2,10 @@
 JSON Web Key Sets (RFC 7517): the certificates that keys carry (`x5c`), as in SPIFFE trust bundles. Pure.
 """
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, Problem, from_base64
+from exporter.model import foreign_json
 from exporter.model.foreign_text import quoted
 from exporter.model.reasons import Reason
 
@@ -33,7 +33,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
         findings.broken(f"a key set has at most {SIZE_LIMIT:,} bytes, this has {len(data):,}")
         return findings.parsed()
     try:
-        document = json.loads(data.decode("utf-8-sig"))
+        document = foreign_json.loads(data)
     # RecursionError: nested deeper than Python goes.
     except (ValueError, RecursionError) as error:
         words = str(error) if not isinstance(error, RecursionError) else "it is nested too deep"

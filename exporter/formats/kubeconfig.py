@@ -4,7 +4,6 @@ kubeconfig files: the certificates of users and of clusters' authorities, embedd
 Keys and tokens in them are not decoded and not kept.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from exporter.formats import pem
 from exporter.formats.budget import Budget
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, Reference, from_base64, renamed
+from exporter.model import foreign_json
 from exporter.yaml_lines import ConfigError
 from exporter.yaml_lines import read as read_yaml
 
@@ -84,7 +84,7 @@ def _document(data: bytes, findings: Findings) -> Any:
     """
     if data.lstrip()[:1] == b"{":
         try:
-            return json.loads(data)
+            return foreign_json.loads(data)
         except (ValueError, RecursionError):
             pass  # YAML has such braces too
     begin = 0

@@ -4,13 +4,13 @@ Traefik's acme.json: the certificates of each resolver, in base64 inside JSON. P
 Keys in it are not decoded and not kept.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from exporter.formats import pem
 from exporter.formats.kubeconfig import prefixed
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, from_base64
+from exporter.model import foreign_json
 from exporter.model.foreign_text import quoted
 
 SIZE_LIMIT = 8 * 1024 * 1024
@@ -37,7 +37,7 @@ def read(data: bytes, given: ParseContext) -> Parsed:
         findings.broken(f"an acme.json has at most {SIZE_LIMIT:,} bytes, this has {len(data):,}")
         return findings.parsed()
     try:
-        document = json.loads(data)
+        document = foreign_json.loads(data)
     except (ValueError, RecursionError):
         # The parser's message would repeat nothing of a key, but its place is no help to a person either.
         findings.broken("this is not JSON: was it cut off while it was written?")

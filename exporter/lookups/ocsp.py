@@ -21,9 +21,12 @@ from exporter.model.targets import Target
 from exporter.net.background import Answer, LookupFailedError, LookupState
 from exporter.net.http import download, shown
 from exporter.net.network import Network
+from exporter.net.pools import Pool
 from exporter.pki.authorities import Authorities
 from exporter.pki.ocsp import OcspAnswer, judge_answer, read_response, request
 from exporter.pki.revocation import RevocationError, pointers
+
+_READING = Pool("ocsp", 2)
 
 
 def responder(facts: Facts, target: Target, network: Network, authorities: Authorities) -> Facts:
@@ -84,7 +87,8 @@ async def _ask_responder(
             headers={"Content-Type": "application/ocsp-request"},
             own=own,
         )
-        answer: OcspAnswer = read_response(_good(got, url, network).body, leaf.der, issuer.der)
+        body = _good(got, url, network).body
+        answer: OcspAnswer = await _READING.run(partial(read_response, body, leaf.der, issuer.der))
     except RevocationError as error:
         words = f"what the OCSP responder {shown(url)} answers is no good: {error}"
         raise LookupFailedError(Reason.FORMAT_BROKEN, words) from None

@@ -12,6 +12,10 @@ from exporter.passwords import without_users
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+NAME_LIMIT = 253
+"""Characters of a host name, without a final dot (RFC 1035 section 2.3.4)."""
+
+
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -35,6 +39,9 @@ def normal_host(host: str) -> str:
     Raises TargetError when it is neither.
     """
     name = host.removesuffix(".")
+    # Before it is encoded: A-labels are longer, and the time for that grows with the square of the length.
+    if len(name) > NAME_LIMIT:
+        raise TargetError(f"{host!r} is not a host name")
     try:
         if not name.isascii():
             name = idna.encode(name, uts46=True).decode("ascii")
@@ -43,7 +50,7 @@ def normal_host(host: str) -> str:
     ip = parse_ip(name)
     if ip is not None:
         return str(ip)
-    if len(name) > 253 or not all(_HOST_LABEL.fullmatch(label) for label in name.split(".")):
+    if len(name) > NAME_LIMIT or not all(_HOST_LABEL.fullmatch(label) for label in name.split(".")):
         raise TargetError(f"{host!r} is not a host name")
     # No top-level domain is a number (RFC 3696 section 2), but a resolver may read 10.1 as 10.0.0.1.
     if name.rpartition(".")[2].isdigit():

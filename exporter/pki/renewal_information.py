@@ -6,7 +6,6 @@ made in `probes.issuers`; this module has the identifiers, the answers and the p
 """
 
 import base64
-import json
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from exporter.model import foreign_json
 from exporter.model.caches import remembered
 from exporter.model.observation import Renewal
 from exporter.model.times import rfc3339
@@ -133,7 +133,7 @@ def _base64url(data: bytes) -> str:
 
 def _mapping(data: bytes, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(data)
+        value = foreign_json.loads(data)
     except (ValueError, RecursionError):
         raise RenewalInformationError(f"the {what} is not JSON") from None
     if not isinstance(value, dict):

@@ -216,6 +216,30 @@ def test_crt_sh(logs: FakeLogs) -> None:
     assert logs.asked == [wanted, {**wanted, "q": ["example.com"]}]
 
 
+def test_what_a_log_says_is_only_text(logs: FakeLogs) -> None:
+    """
+    Numbers come with what terminals act on, or are none; a certificate ends after the last year that has a
+    name. The others are found all the same, and all that is kept can be written and read again.
+    """
+    odd = "\x1b[31m\u202e\x07\ud800"
+    logs.says(
+        [
+            {**crt_sh("odd.example.com"), "id": odd, "serial_number": odd},
+            {**crt_sh("list.example.com"), "id": [[[]]]},
+            {**crt_sh("late.example.com", end="9999-12-31T23:59:59-23:59"), "id": 9},
+            {**crt_sh("early.example.com", end="0001-01-01T00:00:00+23:59"), "id": 9},
+            {**crt_sh("long.example.com"), "name_value": "b\u00fc" * 30_000 + ".example.com"},
+            crt_sh("www.example.com"),
+        ]
+    )
+    listing = run(settings(logs))
+    assert urls(listing) == ["https://odd.example.com", "https://www.example.com"]
+    why = "on a certificate by C=US, O=Let's Encrypt, CN=R11 until 2027-03-01: number "
+    assert listing.found[0].why == rf"{why}\u001b[31m\u202e\u0007\ud800 at crt.sh"
+    told = {one.reference: one.serial for one in module.SOURCE.issuances(listing.remember)}
+    assert told == {r"number \u001b[31m\u202e\u0007\ud800 at crt.sh": "", "number 7 at crt.sh": "3a1"}
+
+
 def test_an_answer_is_kept_for_hours(logs: FakeLogs) -> None:
     """
     Over a restart too; what ended meanwhile goes. Another server's answer is not used.

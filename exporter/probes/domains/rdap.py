@@ -2,10 +2,10 @@
 Parsing of registrations in RDAP answers (RFC 9083). Pure.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from exporter.model import foreign_json
 from exporter.model.reasons import Reason
 from exporter.model.times import rfc3339
 from exporter.probes.domains.registration import (
@@ -57,7 +57,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     Parse the JSON object in these bytes. Raises RegistrationError when there is none.
     """
     try:
-        answer = json.loads(body)
+        answer = foreign_json.loads(body)
     # RecursionError: ten thousand brackets.
     except (ValueError, RecursionError):
         raise RegistrationError(

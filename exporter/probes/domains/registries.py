@@ -8,7 +8,6 @@ was, and when it can't be, the shipped part of it is used. A registry without an
 
 import asyncio
 import contextlib
-import json
 import logging
 import re
 import socket
@@ -16,7 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
@@ -24,12 +23,14 @@ from typing import Any
 from publicsuffixlist import PublicSuffixList
 
 from exporter.logs import fields
+from exporter.model import foreign_json
 from exporter.model.destinations import Range, range_of, refusal
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.net.background import FIRST_PAUSE, Answer, LookupFailedError
 from exporter.net.http import Downloaded, download
 from exporter.net.network import Network
+from exporter.net.pools import Pool
 from exporter.pki.renewal_information import seconds_of
 from exporter.probes.domains import rdap, registration, whois
 from exporter.probes.domains.registration import RegistrationError
@@ -139,6 +140,9 @@ class Servers:
     """Seconds between two queries to the same server."""
 
 
+_READING = Pool("registries", 2)
+
+
 Services = Mapping[str, tuple[str, ...]]
 """Base URLs of RDAP servers by domain (a top-level domain, or one below it), the preferred one first."""
 
@@ -221,7 +225,7 @@ class Registries:
         self._fetch_due = begun + BOOTSTRAP_RETRY
         try:
             answer = await download(self._network.resolver, url, BOOTSTRAP_LIMIT, trust=self._servers.trust)
-            self._fetched = read_bootstrap(answer.body)
+            self._fetched = await _READING.run(partial(read_bootstrap, answer.body))
             self._fetch_due = begun + age(answer, self._network.clock())
         except (ProbeError, ValueError) as error:
             logger.warning(
@@ -252,12 +256,12 @@ class Registries:
                 if position == len(urls) or error.reason is Reason.RATE_LIMITED:
                     raise
             else:
-                return self._rdap_answer(answer, base, domain)
+                return await self._rdap_answer(answer, base, domain)
         raise AssertionError("no RDAP server was named")  # pragma: no cover - the caller has one at least
 
-    def _rdap_answer(self, answer: Downloaded, base: str, domain: str) -> registration.Registration:
+    async def _rdap_answer(self, answer: Downloaded, base: str, domain: str) -> registration.Registration:
         if answer.status == 200:
-            return rdap.from_rdap(answer.body, domain)
+            return await _READING.run(partial(rdap.from_rdap, answer.body, domain))
         if answer.status == 404:
             raise registration.not_registered(domain)
         wait = seconds_of(answer.retry_after, self._network.clock())
@@ -395,7 +399,7 @@ def read_bootstrap(data: bytes) -> Services:
     Parse the RDAP servers in a bootstrap file (RFC 9224). Raises ValueError when it is not one.
     """
     try:
-        document = json.loads(data)
+        document = foreign_json.loads(data)
         found: dict[str, tuple[str, ...]] = {}
         for entry in document["services"]:
             names, urls = _texts(entry[0]), _texts(entry[1])

@@ -3,7 +3,9 @@ Registrations as they are looked up: over real HTTPS and WHOIS connections to fa
 """
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -21,6 +23,7 @@ from exporter.net.background import LookupFailedError
 from exporter.pki.trust import Anchors
 from exporter.probes.domains import registries
 from exporter.probes.domains.probe import PATIENCE
+from exporter.probes.domains.rdap import from_rdap
 from exporter.probes.domains.registries import AGAIN_AFTER, Registries
 from tests.probes.domains.registry import BEGIN, END, Watching, asked, rdap, timestamp
 from tests.support.certificates import NOW
@@ -70,6 +73,33 @@ def test_a_registration_is_read_by_rdap(ca: Minted) -> None:
         assert watching.registry.asked == ["bootstrap", "rdap example.test"]
 
     play(ca, scene)
+
+
+def test_an_answer_is_read_beside_the_event_loop(ca: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Those of a million bytes take a while, and so does the list of registries: scrapes go on meanwhile.
+    """
+    readers: list[threading.Thread] = []
+
+    def noted(read: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*given: Any) -> Any:
+            readers.append(threading.current_thread())
+            return read(*given)
+
+        return noting
+
+    monkeypatch.setattr("exporter.probes.domains.rdap.from_rdap", noted(from_rdap))
+    monkeypatch.setattr(registries, "read_bootstrap", noted(registries.read_bootstrap))
+
+    async def scene(watching: Watching) -> None:
+        watching.registry.rdap["example.test"] = rdap("example.test")
+        assert (await watching.facts("domain:example.test")).items
+
+    registries.shipped()
+    readers.clear()
+    play(ca, scene)
+    assert len(readers) == 2
+    assert threading.main_thread() not in readers
 
 
 def test_a_registration_has_the_deadlines_of_a_domain(ca: Minted) -> None:
