@@ -3,13 +3,16 @@ Rationed look-ups: queries to others, made in the background at intervals, and t
 
 Registries, authorities and renewal information are queried every few hours, not at each scrape: spread, a few
 at a time, less and less often while they fail. A failed look-up never removes an earlier answer.
+
+Targets have turns: one that names ever new servers, which answer as slowly as they may, does not keep the
+others from theirs.
 """
 
 import asyncio
 import logging
 import time
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from math import inf
@@ -20,6 +23,7 @@ from exporter.model.caches import size
 from exporter.model.errors import ProbeError
 from exporter.model.reasons import Reason
 from exporter.net.backoff import Backoff
+from exporter.net.shares import Shares
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +34,12 @@ AT_A_TIME = 8
 
 WAITING = 256
 """Look-ups that wait for a free place. A look-up without a waiting caller that is due beyond this number
-begins at a later scrape.
-
-So ten thousand certificates that are seen for the first time delay no domain registration.
+begins at a later scrape, unless it is the only one of its target.
 """
+
+
+QUICK_ANSWER = 2.0
+"""Seconds up to which an answer counts as quick."""
 
 
 FIRST_PAUSE = 60.0
@@ -133,6 +139,8 @@ class _Entry:
     task: "asyncio.Task[None] | None" = None
     asked: float = -inf
     """When it was last requested, by the monotonic clock."""
+    quick: bool = False
+    """True when the last try gave an answer, and soon."""
     settles: bool = False
     """True when `settle` waits for it."""
 
@@ -157,9 +165,11 @@ class Lookups:
         # In the order in which they were last requested.
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._held = 0
-        self._turn = asyncio.Semaphore(AT_A_TIME)
+        self._places = Shares(AT_A_TIME)
         self._begun = 0
         """Look-ups that are under way or wait for their turn."""
+        self._begun_for: Counter[str] = Counter()
+        """The same by target; none with 0."""
         self._cleaned = monotonic()
         self._over: str | None = None
         """The failure detail of all look-ups without an answer, once `give_up` was called; None before."""
@@ -295,9 +305,12 @@ class Lookups:
 
     def _asked(self, key: Hashable, fetch: Fetch, what: str, target: str, at_most: float = inf) -> _Entry:
         entry = self._entry(key, what, target)
-        if entry.task is None and entry.due <= entry.asked and self._begun < at_most:
-            self._begun += 1
-            entry.task = self._loop.create_task(self._look(key, entry, fetch))
+        if entry.task is None and entry.due <= entry.asked:
+            is_only = at_most > 0 and target not in self._begun_for
+            if is_only or self._begun < at_most:
+                self._begun += 1
+                self._begun_for[target] += 1
+                entry.task = self._loop.create_task(self._look(key, entry, fetch, target))
         return entry
 
     def _entry(self, key: Hashable, what: str, target: str) -> _Entry:
@@ -312,9 +325,11 @@ class Lookups:
         entry.asked, entry.what, entry.target = now, what, target
         return entry
 
-    async def _look(self, key: Hashable, entry: _Entry, fetch: Fetch) -> None:
+    async def _look(self, key: Hashable, entry: _Entry, fetch: Fetch, target: str) -> None:
+        quick, entry.quick = entry.quick, False
         try:
-            async with self._turn:
+            async with self._places.place(target, quick=quick):
+                began = self._loop.time()
                 answer = await fetch()
         except LookupFailedError as failure:
             self._failed(key, entry, failure)
@@ -328,12 +343,16 @@ class Lookups:
         else:
             entry.known, entry.failure = Known(answer.value, self._clock()), None
             entry.backoff.succeeded()
+            entry.quick = self._loop.time() - began <= QUICK_ANSWER
             self._weigh(key, entry, ENTRY + size(key, entry.what) + answer.weight)
             entry.heard = self._monotonic()
             entry.due = entry.heard + answer.again_after * spread(key)
         finally:
             entry.task = None
             self._begun -= 1
+            self._begun_for[target] -= 1
+            if not self._begun_for[target]:
+                del self._begun_for[target]
 
     def _failed(self, key: Hashable, entry: _Entry, failure: LookupFailedError) -> None:
         if entry.failure is None or entry.failure.reason is not failure.reason:

@@ -155,6 +155,21 @@ def test_more_than_may_wait_are_asked_later() -> None:
     run(work)
 
 
+def test_a_target_with_ever_new_look_ups_does_not_keep_the_others_from_theirs() -> None:
+    """
+    Neither from beginning, although as many wait as may, nor from an answer while none of its own ends.
+    """
+
+    async def work(known: Lookups) -> None:
+        for number in range(WAITING + 10):
+            known.hear(number, hangs, f"the list {number}", "greedy")
+        assert known.hear("a", gives(1), "the list a", "modest").known is None
+        assert (await known.wait("a", gives(1), "a", "modest", patience=1.0, timeout=5.0)).value == 1
+        assert (await known.wait("b", gives(2), "b", "other", patience=1.0, timeout=5.0)).value == 2
+
+    run(work)
+
+
 def test_what_can_not_be_asked_is_a_failure_at_once_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """
     As any other that fails.
