@@ -12,7 +12,7 @@ from exporter.lookups import tlsa
 from exporter.lookups.dns import Found
 from exporter.model.hosts import parse_ip
 from exporter.model.observation import Certificate, FailedLookup, FoundFault, FoundHazard
-from exporter.model.reasons import Fault, Hazard, Lookup
+from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
 from exporter.net import dns_records
 from exporter.net.background import Answer, LookupFailedError
@@ -30,6 +30,14 @@ UNASKED_AGAIN_AFTER = 6 * 3600.0
 
 NAMES_LIMIT = 100
 """Most names of a certificate that are checked; some have hundreds, and the resolver has other clients."""
+
+
+QUERIES_AT_A_TIME = 2
+"""Queries of one check: others' certificates name servers that may be silent, and probes have queries too."""
+
+
+LONGEST = 60.0
+"""Seconds after which a check asks nothing more."""
 
 
 async def check(chains: Sequence[Sequence[Certificate]], target: Target, network: Network) -> Answer:
@@ -62,16 +70,24 @@ class _Check:
         self._target = target
         self.answered = 0
         self.failure: ResolutionError | None = None
+        self._turn = asyncio.Semaphore(QUERIES_AT_A_TIME)
+        self._loop = asyncio.get_running_loop()
+        self._ends = self._loop.time() + LONGEST
 
     async def _ask(self, name: str, kind: str) -> Reply | None:
         """
         Return the reply; None when the query failed.
         """
-        try:
-            reply = await self._asking.ask(self._target.dns_servers, name, kind)
-        except ResolutionError as error:
-            self.failure = error
-            return None
+        async with self._turn:
+            if self._loop.time() >= self._ends:
+                words = f"the names on the certificate took more than {LONGEST:g} s: not all were looked up"
+                self.failure = ResolutionError(Reason.DNS_TIMEOUT, words)
+                return None
+            try:
+                reply = await self._asking.ask(self._target.dns_servers, name, kind)
+            except ResolutionError as error:
+                self.failure = error
+                return None
         self.answered += 1
         return reply
 

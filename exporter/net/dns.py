@@ -6,7 +6,8 @@ the recursive servers of the host or of a target, or from one authoritative serv
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,6 +28,15 @@ from exporter.net.dns_exchange import exchange  # noqa: E402
 
 AT_A_TIME = 32
 """DNS queries that may be under way at once."""
+
+
+DOUBTFUL_AT_A_TIME = 24
+"""Those of them to servers that did not answer the last query, or were never queried. So the others have
+places that silent servers can't take."""
+
+
+SERVERS_REMEMBERED = 10_000
+"""Servers that answered their last query, at most."""
 
 
 ONE_TRY = 2.0
@@ -102,8 +112,10 @@ class Resolution:
         self._loop = loop
         self._kept: Cache[_Kept] = Cache("dns")
         self._turn = asyncio.Semaphore(AT_A_TIME)
+        self._doubtful_turn = asyncio.Semaphore(DOUBTFUL_AT_A_TIME)
         self._one_try = one_try
-        self._silent: set[Server] = set()
+        self._answering: dict[Server, None] = {}
+        """Servers that answered their last query, in the order in which they did first."""
         self.asked = 0
         """Number of queries that were sent."""
         self.authority_port = authority_port
@@ -133,8 +145,8 @@ class Resolution:
         Return a fresh reply, and the seconds for which it may be used. Raises ResolutionError.
         """
         failure = ResolutionError(Reason.DNS_FAILED, "no name server is configured")
-        # Servers that did not answer the last query are queried last.
-        for server in sorted(servers, key=self._silent.__contains__) * TRIES:
+        # Servers that answered the last query are queried first.
+        for server in sorted(servers, key=lambda one: one not in self._answering) * TRIES:
             try:
                 answer = await self.exchange(server, name, kind, recursive=True)
                 if answer.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
@@ -160,11 +172,11 @@ class Resolution:
             raise ResolutionError(Reason.DNS_FAILED, f"{name!r} can't be asked for: {error}") from None
         question.flags = dns.flags.RD | dns.flags.AD if recursive else 0
         try:
-            async with self._turn:
+            async with self._place(server):
                 self.asked += 1
                 answer = await exchange(question, *server, self._one_try)
         except TimeoutError:
-            self._silent.add(server)
+            self._answering.pop(server, None)
             raise ResolutionError(
                 Reason.DNS_TIMEOUT, f"{place(server)} does not answer when asked for {kind} of {name}"
             ) from None
@@ -173,8 +185,22 @@ class Resolution:
             raise ResolutionError(
                 Reason.DNS_FAILED, f"{place(server)} can't be asked for {kind} of {name}: {words}"
             ) from None
-        self._silent.discard(server)
+        self._answering[server] = None
+        if len(self._answering) > SERVERS_REMEMBERED:
+            del self._answering[next(iter(self._answering))]
         return answer
+
+    @asynccontextmanager
+    async def _place(self, server: Server) -> AsyncIterator[None]:
+        """
+        Wait for a place for a query, and hold it.
+        """
+        if server in self._answering:
+            async with self._turn:
+                yield
+        else:
+            async with self._doubtful_turn, self._turn:
+                yield
 
 
 def read(answer: dns.message.Message) -> tuple[Reply, float]:

@@ -17,7 +17,7 @@ import dns.rrset
 import pytest
 
 from exporter.model.reasons import Reason
-from exporter.net.dns import Resolution, ResolutionError
+from exporter.net.dns import AT_A_TIME, Resolution, ResolutionError
 from exporter.net.dns_exchange import OtherAnswerError, TooComplexError, exchange, parse
 
 Answers = Callable[[bytes], Sequence[bytes]]
@@ -208,6 +208,32 @@ def test_a_name_server_can_not_keep_the_process_busy() -> None:
     error = asyncio.run(said())
     assert error.reason is Reason.DNS_FAILED
     assert "its answer has too many records, or too long names" in error.detail
+
+
+def test_silent_name_servers_leave_places_to_the_others() -> None:
+    """
+    However many queries wait for one of them.
+    """
+
+    async def scene() -> None:
+        answering = name_server(lambda query: [answer(query, "192.0.2.1")])
+        async with answering as good, name_server(lambda _: ()) as silent:
+            asking = Resolution(asyncio.get_running_loop(), one_try=60.0)
+
+            def ask(port: int) -> "asyncio.Task[Any]":
+                query = asking.exchange(("127.0.0.1", port), "www.example.test", "A", recursive=True)
+                return asyncio.ensure_future(query)
+
+            await ask(good)
+            waiting = [ask(silent) for _ in range(2 * AT_A_TIME)]
+            async with asyncio.timeout(10):
+                await ask(good)
+            assert not any(one.done() for one in waiting)
+            for one in waiting:
+                one.cancel()
+            await asyncio.wait(waiting)
+
+    asyncio.run(scene())
 
 
 def test_good_answers_are_far_from_the_limit() -> None:

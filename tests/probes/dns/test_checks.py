@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -20,13 +21,14 @@ from exporter.demo.minter import Minted, root
 from exporter.engine.monitor import Monitor
 from exporter.engine.scrape import EndpointRow
 from exporter.lookups.dns import checks
-from exporter.lookups.dns_checking import NAMES_LIMIT, UNASKED_AGAIN_AFTER
+from exporter.lookups.dns_checking import NAMES_LIMIT, QUERIES_AT_A_TIME, UNASKED_AGAIN_AFTER, check
 from exporter.model.observation import Facts
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
-from exporter.model.urls import parse_proxy
+from exporter.model.urls import parse_proxy, parse_url
 from exporter.net.background import LookupFailedError, LookupState
-from exporter.net.dns import Resolution
+from exporter.net.dns import Resolution, ResolutionError
+from exporter.pki.certificates import certificate
 from exporter.probes.dependencies import Dependencies
 from exporter.report.status import Level
 from tests.golden import values
@@ -268,6 +270,37 @@ def test_no_more_names_than_the_limit_are_looked_up(
     assert found == [Hazard.NAME_NOT_RESOLVING]
     assert "last.example.test" in detail
     assert "behind.example.test" not in detail
+
+
+def test_a_check_asks_little_at_a_time_and_ends(issuer: Minted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A certificate names servers that are silent: its check takes no places from probes, and none for long.
+    """
+    names = [f"{number}.a.b.c.example.test" for number in range(NAMES_LIMIT)]
+    leaf = certificate(issuer.issue("many", names).der)
+    under_way, most, asked = 0, 0, 0
+
+    class Silent:
+        async def ask(self, _servers: object, name: str, _kind: str) -> None:
+            nonlocal under_way, most, asked
+            under_way, asked = under_way + 1, asked + 1
+            most = max(most, under_way)
+            await asyncio.sleep(0)
+            under_way -= 1
+            raise ResolutionError(Reason.DNS_TIMEOUT, f"nobody answers for {name}")
+
+    network = cast("Network", SimpleNamespace(resolution=Silent()))
+    one = Target(parse_url("https://www.example.test"), "one")
+    with pytest.raises(LookupFailedError):
+        asyncio.run(check([[leaf]], one, network))
+    assert most == QUERIES_AT_A_TIME
+    assert asked == 2 * NAMES_LIMIT
+    monkeypatch.setattr("exporter.lookups.dns_checking.LONGEST", 0.0)
+    with pytest.raises(LookupFailedError) as caught:
+        asyncio.run(check([[leaf]], one, network))
+    assert caught.value.reason is Reason.DNS_TIMEOUT
+    assert "the names on the certificate took more than 0 s: not all were looked up" in caught.value.detail
+    assert asked == 2 * NAMES_LIMIT
 
 
 def test_an_alias_that_leads_nowhere_is_told(server: Server, tmp_path: Path) -> None:
