@@ -9,7 +9,6 @@ Every module that loads a revocation list or a response does it here, so that al
 
 import base64
 import binascii
-import re
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -29,7 +28,7 @@ _NO_RESPONDER = bytes.fromhex("a2160414") + bytes(20)  # by key, and by none
 _VERSION_2 = bytes((INTEGER, 1, 1))
 
 
-_PEM_LIST = re.compile(rb"-----BEGIN X509 CRL-----([^-]*)-----END X509 CRL-----")
+_PEM_BEGIN, _PEM_END = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +87,12 @@ def list_in_pem(data: bytes) -> bytes:
     """
     Return the first revocation list of a PEM file, DER. Raises CertificateError.
     """
-    found = _PEM_LIST.search(data)
-    if found is None:
+    # Without regular expressions: no other thread runs while one is matched against 20 MB.
+    block, ended, _ = data.partition(_PEM_BEGIN)[2].partition(_PEM_END)
+    if not ended:
         raise CertificateError("there is no X509 CRL block in it")
     try:
-        return base64.b64decode(b"".join(found[1].split()), validate=True)
+        return base64.b64decode(b"".join(block.split()), validate=True)
     except binascii.Error as error:
         raise CertificateError(f"the PEM block is not base64: {error}") from None
 
