@@ -47,19 +47,31 @@ class _Block:
     line: int
     words: list[str]
     children: list["_Block"] = field(default_factory=list)
+    by_name: dict[str, list["_Block"]] = field(default_factory=dict)
+    """The same by directive: of ten thousand sites, each asks what is said for all."""
+
+    def add(self, child: "_Block") -> None:
+        """
+        Add a directive or block, the last one so far.
+        """
+        self.children.append(child)
+        self.by_name.setdefault(child.words[0], []).append(child)
 
     def below(self) -> Iterator["_Block"]:
         """
         Yield all that is inside, however deep.
         """
-        waiting = [*self.children]
+        waiting = self.children[::-1]
         while waiting:
-            one = waiting.pop(0)
+            one = waiting.pop()
             yield one
-            waiting[:0] = one.children
+            waiting += reversed(one.children)
 
-    def all(self, name: str) -> list["_Block"]:
-        return [one for one in self.children if one.words[0] == name]
+    def all(self, name: str) -> Sequence["_Block"]:
+        """
+        Return the directives of this name.
+        """
+        return self.by_name.get(name, ())
 
     def last(self, name: str) -> str:
         """
@@ -131,7 +143,7 @@ def _read(path: str, into: _Block, reader: Reader, base: str, chain: tuple[str, 
             words = []
         else:
             block = _Block(path, begin, words)
-            open_blocks[-1].children.append(block)
+            open_blocks[-1].add(block)
             if mark == "{":
                 open_blocks.append(block)
             words = []
