@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from math import inf
@@ -361,13 +361,17 @@ class Discovery:
         """
         entry, before, config = feed.entry, feed.kept, feed.config
         unchanged = listing.unchanged
+        confirmed = not before.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE
         if unchanged:
             pause = AGAIN if before.names.nowhere or before.names.unsure else inf
-            due = abs(now - before.names.asked) >= pause
-            if not due and (not before.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE):
+            if confirmed and abs(now - before.names.asked) < pause:
                 return
         remembered = feed.remembered if unchanged else listing.remember
         listing, names = await resolved(listing, entry, before, self._network, now)
+        if unchanged and confirmed and replace(names, asked=before.names.asked) == before.names:
+            # The name servers know no more than before: ten thousand targets are not made into a text for it.
+            feed.kept = replace(feed.kept, names=names)
+            return
         began = self._network.monotonic()
 
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:

@@ -360,6 +360,11 @@ async def test_names_without_an_address_are_looked_up_again(
         fake.answer = Listing(unchanged=True)
         resolver.unknown = {"a"}
         await until(lambda: names(runner) == ["https://b", "https://c"])
+        # While they know no more, the list is not even made into a text again.
+        (feed,) = runner.feeds.values()
+        text, asked = feed.text, len(resolver.asked)
+        await until(lambda: len(resolver.asked) > asked + 2)
+        assert feed.text is text
         saved = {identity: (at, text) for identity, at, text in runner.saved()}
     network = Network(asyncio.get_running_loop())
     asks(network, resolver)
