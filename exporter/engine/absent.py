@@ -33,7 +33,7 @@ def change_listed(
     for label in gone:
         held = known.endpoints[label]
         if held.facts is not None and held.seen_at is not None:
-            held.listed.leave(look, now, back=bool(back), renewed=False, brief=brief, old=old)
+            held.listed.leave(look, back=bool(back), renewed=False, brief=brief, old=old)
             known.absent[label] = held
     if known.absent:
         forget_absent(known, now)

@@ -13,6 +13,7 @@ from typing import Any
 from exporter.engine.absent import change_listed
 from exporter.engine.by_turns import (
     Shown,
+    is_doubtful,
     is_due,
     is_left_behind,
     is_mistake,
@@ -127,7 +128,25 @@ class EndpointMemory:
             self.listed,
         )
 
-    def is_alone(self, facts: Facts, now: float) -> bool:
+    def doubted(self, target: Target, facts: Facts, now: float) -> Facts | None:
+        """
+        Return the facts with which something is wrong, and that more probes now would show if they are still
+        there, though one saw `facts`; None when there are none.
+        """
+        assert self.facts is not None
+        if is_doubtful(target, self.facts, self.judged, facts, now):
+            # Of several that are known to take turns, each is remembered as long as it needs.
+            return self.facts if self._is_alone(facts, now) else None
+        shown = Shown(self.facts, now, self.shown)
+        for one in self.others:
+            # A mistake that was put right, or one of so many servers that few probes meet it.
+            is_moment = one.sightings.limit is not None and not is_left_behind(one, shown)
+            is_there = is_moment and is_due(one, self.looks, now)
+            if is_there and is_doubtful(target, one.facts, one.judged, facts, now):
+                return one.facts
+        return None
+
+    def _is_alone(self, facts: Facts, now: float) -> bool:
         """
         Return True when nothing is known to take turns with what is shown, though a probe sees these facts.
         """
@@ -156,7 +175,7 @@ class EndpointMemory:
         brief = earlier is not None and is_mistake(left, earlier, now)
         old = earlier is not None and is_left_behind(left, earlier)
         undone = brief and back is not None and is_long(self.shown, self.looks)
-        self.shown.leave(self.looks, now, back=back is not None, renewed=renewed, brief=brief, old=old)
+        self.shown.leave(self.looks, back=back is not None, renewed=renewed, brief=brief, old=old)
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)
         if back is None:

@@ -4,30 +4,33 @@ Sightings: how certain it is that what a place no longer shows is gone, and not 
 Pure. Time is counted in looks, each with its number: between looks nothing is known.
 """
 
+import math
 from dataclasses import dataclass
-from math import inf
 
 from exporter.model.policies import DAY
 
-LOOKS_KEPT = 200
+LOOKS_KEPT = 500
 """Looks for which what left is remembered, or for a day, whichever is longer: nothing is due for longer."""
 
 
-RECENT = 8
-"""Absences that are remembered of each; an earlier one counts less with each new one."""
+RECENT = 12
+"""Returns that are remembered of each; an earlier one counts less with each new one."""
 
 
-DOUBT = 1e-4
+ASSUMED = 6
+"""Returns that are assumed of each besides those that are known, so that a few are not taken for the rule."""
+
+
+ASSUMED_LOOKS = 18.0
+"""Looks from one to the next of these, together: as of one of three servers. Each new one takes from them."""
+
+
+DOUBT = 1e-5
 """Chance at which what takes its turns may be forgotten although it comes back."""
 
 
 FIRST_DOUBT = 1e-3
 """Chance below which a first change is taken for a renewal, although it may be the beginning of turns."""
-
-
-BY_CHANCE = 100
-"""Looks without what one look showed between others, after which it is gone: most of a balancer's servers had
-several turns in them."""
 
 
 SETTLED = 37
@@ -39,7 +42,11 @@ ENOUGH = 4 * 3600.0
 
 
 CERTAIN = 42
-"""Looks without what was seen once, after which it is gone, unless its absences are known to be longer."""
+"""Looks without what was there first, after which it is gone: one of nine servers would have had its turn."""
+
+
+PLACES = 4
+"""Most that share the time between them for hours each: each is away for the turns of the others."""
 
 
 MOMENT = 1 / 5
@@ -65,45 +72,48 @@ class Sightings:
     returns: int = 0
     """Times that it came back, RECENT at most."""
     missed: float = 0.0
-    """Looks without it, in all of these absences together."""
+    """Looks from the last one that showed it to each of these returns, together, with what is assumed."""
     patience: float = 0.0
     """Looks without it after which it is gone."""
+    limit: float | None = None
+    """Seconds without it after which it is gone, however few looks there were; None: only looks count."""
 
-    def leave(
-        self, look: int, now: float, *, back: bool, renewed: bool, brief: bool = False, old: bool = False
-    ) -> None:
+    def leave(self, look: int, *, back: bool, renewed: bool, brief: bool = False, old: bool = False) -> None:
         """
-        Note that this look, at `now` in seconds since the epoch, is the first one without it.
+        Note that this look is the first one without it.
 
         `back`: what this look shows was there before; `brief`: see `was_brief`; `old`: it is what a server
         shows that was left behind. `renewed`: what this look shows was issued since.
         """
         run = look - self.came
         self.left = look - 1
-        if not self.returns and (not back or (brief and not old)):
-            self.patience = 1 if renewed else _first_change(run)
-            if brief:
-                self.patience = min(self.patience, max(1.0, self._enough(run, now)))
+        self.limit = ENOUGH if brief and (not old or is_long(self, look)) else None
+        if self.returns:
+            self.patience = self._certain()
+            if not back and run >= SETTLED:
+                # The turns are long over: it was alone until something new came.
+                self.patience = min(self.patience, CERTAIN)
             return
-        if not self.returns:
-            # Of what comes for hours, the next hours are expected to be as long; a few looks may be a small
-            # share of all. If it was brief, it may be a mistake that was put right as well.
-            self.patience = 2 * run if is_long(self, look) else BY_CHANCE / run
-            if brief and is_long(self, look):
-                self.patience = min(self.patience, self._enough(run, now))
-            return
-        # Absences end at any look alike; of few that are known, the next one may be much longer.
-        self.patience = (self.missed + 2) * (DOUBT ** (-1 / (self.returns + 3)) - 1)
-        if not back and run >= SETTLED:
-            # The turns are long over: it was alone until something new came.
-            self.patience = min(self.patience, _FRESH)
+        # What came between others may be one of many; what was alone for long may not.
+        self.missed = ASSUMED_LOOKS + (CERTAIN if self.came > 1 and run < SETTLED else 0)
+        if not back:
+            self.patience = 1 if renewed else min(_first_change(run), CERTAIN)
+        elif brief and not old:
+            # A mistake that was put right.
+            self.patience = min(_first_change(run), self._certain())
+        else:
+            # A small share of looks seldom gives two in a row. Of what comes for hours, each turn is expected
+            # to be as long: it may have begun just after the look before, and ended just before this one.
+            self.patience = max((PLACES - 1) * (run + 1), self._certain() / run**2)
 
-    def _enough(self, run: int, now: float) -> float:
+    def _certain(self) -> float:
         """
-        Return the looks that are made in ENOUGH seconds, by the time that the `run` looks until now took.
+        Return after how many looks without it something is gone that came back so often.
+
+        Absences end at any look alike. The next one is longer with a chance of DOUBT, if the share of looks
+        is estimated by these; with few of them, it may be much longer.
         """
-        interval = (now - self.since) / run
-        return ENOUGH / interval if interval > 0 else inf
+        return self.missed * (math.pow(DOUBT, -1 / (self.returns + ASSUMED)) - 1)
 
     def come_back(self, look: int, now: float, *, undone: bool = False) -> None:
         """
@@ -117,18 +127,16 @@ class Sightings:
         if self.returns == RECENT:
             self.missed *= 1 - 1 / RECENT
         else:
-            if not self.returns:
-                # It was not there before it came first, either.
-                self.missed = min(self.came - 1, CERTAIN)
             self.returns += 1
-        self.missed += look - self.left - 1
+        self.missed += look - self.left
         self.came, self.since, self.left = look, now, 0
 
     def is_due(self, look: int, age: float) -> bool:
         """
         Return True while it may come back, after this look. It was seen `age` seconds ago.
         """
-        return look - self.left < self.patience and self.is_kept(look, age)
+        in_time = self.limit is None or age < self.limit
+        return in_time and look - self.left < self.patience and self.is_kept(look, age)
 
     def is_kept(self, look: int, age: float) -> bool:
         """
@@ -156,10 +164,6 @@ def was_brief(brief: Sightings, earlier: Sightings, now: float, moment: float = 
     return is_first and now - brief.since < moment * (brief.since - earlier.since)
 
 
-_FRESH = 2 * (DOUBT ** (-1 / 3) - 1)
-"""The patience with something that was never absent before."""
-
-
 def _first_change(run: int) -> int:
     """
     Return after how many looks without it something is gone that was shown by each of the `run` looks before.
@@ -169,6 +173,6 @@ def _first_change(run: int) -> int:
     if run >= SETTLED:
         return 1
     gone = 1
-    while gone < _FRESH and (run / (run + gone)) ** run * (gone / (run + gone)) ** gone > FIRST_DOUBT:
+    while (run / (run + gone)) ** run * (gone / (run + gone)) ** gone > FIRST_DOUBT:
         gone += 1
     return gone

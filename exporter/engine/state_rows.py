@@ -285,7 +285,9 @@ def decode_turns(held: EndpointMemory, stored: object, certificates: Mapping[str
 
 
 def _sightings(stored: object) -> Sightings:
-    came, since, left, returns, missed, patience = as_list(stored)
+    came, since, left, returns, missed, patience, *rest = as_list(stored)
+    # An older version had none.
+    limit = rest[0] if rest else None
     return Sightings(
         as_count(came),
         as_moment(since),
@@ -294,6 +296,7 @@ def _sightings(stored: object) -> Sightings:
         min(as_count(returns), RECENT),
         as_moment(missed),
         as_moment(patience),
+        None if limit is None else as_moment(limit),
     )
 
 

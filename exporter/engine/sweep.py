@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from exporter.engine.by_turns import is_doubtful, same_server
+from exporter.engine.by_turns import same_server
 from exporter.engine.caught import caught, failure
 from exporter.engine.due import mixed
 from exporter.engine.memory import Memory
@@ -366,11 +366,7 @@ class Sweeper:
         after = seen_facts(look.observation)
         if held is None or held.facts is None or after is None or after is held.facts:
             return None
-        now = self._clock()
-        if not is_doubtful(target, held.facts, held.judged, after, now):
-            return None
-        # Of several that are known to take turns, each is remembered as long as it needs.
-        return held.facts if held.is_alone(after, now) else None
+        return held.doubted(target, after, self._clock())
 
     async def _look_again(self, progress: Progress, label: str, endpoint: Endpoint, before: Facts) -> None:
         """

@@ -203,6 +203,32 @@ def test_what_was_learned_of_renewals_survives(
     assert endpoints(path)["rich", "a"].past.habits == {}
 
 
+def test_what_servers_show_by_turns_survives(
+    path: Path, leaves: tuple[Certificate, Certificate, Certificate]
+) -> None:
+    """
+    A file of an older version has no limit of its sightings.
+    """
+    good, wrong, above = leaves
+    memory = remembered({"a": refusals.facts(handshake(good, above))})
+    for day, leaf in ((1, wrong), (1.1, good)):
+        remember(memory, {"a": refusals.facts(handshake(leaf, above))}, target(), NOW + day * DAY)
+    (held,) = memory.known(target()).endpoints.values()
+    (other,) = held.others
+    assert other.sightings.limit is not None
+    save(path, memory)
+    (loaded,) = endpoints(path).values()
+    assert (loaded.looks, loaded.shown) == (held.looks, held.shown)
+    assert [one.sightings for one in loaded.others] == [other.sightings]
+    ((text,),) = rows(path, "SELECT past FROM endpoint")
+    older = json.loads(str(text))
+    older["turns"]["shown"].pop()
+    older["turns"]["others"][0][2].pop()
+    changed(path, f"UPDATE endpoint SET past = '{json.dumps(older)}'")
+    (loaded,) = endpoints(path).values()
+    assert [one.sightings for one in loaded.others] == [replace(other.sightings, limit=None)]
+
+
 def test_what_is_loaded_counts_as_not_seen_now(
     path: Path, leaves: tuple[Certificate, Certificate, Certificate]
 ) -> None:

@@ -216,6 +216,51 @@ def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None
     assert [bool(one) for one in found] == [*[False] * 40, True, True, False]
 
 
+def one_wrong(ca: Minted, anchors: str, number: int) -> tuple[list[bool], int]:
+    """
+    Whether something is wrong in each scrape, and the probes made since one saw a wrong certificate after two
+    days of a good one. The probe of this number is the next that sees it.
+    """
+    _, good = old_and_new(ca)
+    other = "other.example.com"
+    wrong = (ca.issue(other, [other], not_before=NOW, not_after=NOW + 90 * DAY), ca)
+
+    async def run(backends: Backends) -> list[bool]:
+        clock, found = Clock(), list[bool]()
+        network = Dependencies(asyncio.get_running_loop())
+        watch = Monitor(network, 8, clock)
+        one = target(backends.port, ca_file=anchors)
+        for pause in [DAY / 20] * 40 + [300] * 15:
+            if len(found) == 40:
+                backends.chains = [wrong, *[good] * (number - 2), wrong, *[good] * 1000]
+                backends.connections = 0
+            clock.now += pause
+            found.append(bool(problems(await watch.scrape([one], 10.0, lambda _: True))))
+        network.close()
+        return found
+
+    with taking_turns(good) as backends:
+        return asyncio.run(run(backends)), backends.connections
+
+
+def test_one_of_many_that_one_probe_saw_is_looked_for_until_it_is_found(ca: Minted, anchors: str) -> None:
+    """
+    It looks like a mistake that was put right. The next scrapes make more probes, and its alert stays.
+    """
+    found, probes = one_wrong(ca, anchors, 60)
+    assert found == [step >= 40 for step in range(55)]
+    assert probes < 15 + 2 * CERTAIN
+
+
+def test_a_mistake_that_one_probe_saw_is_over_after_some_scrapes(ca: Minted, anchors: str) -> None:
+    """
+    Then it is certain that it is not one of many, and no more probes are made.
+    """
+    found, probes = one_wrong(ca, anchors, 1000)
+    assert found == [40 <= step < 49 for step in range(55)]
+    assert probes == 15 + 9 * CERTAIN
+
+
 def test_one_of_several_is_said_once_one_of_them_came_back(ca: Minted, anchors: str) -> None:
     """
     At the first change nobody knows whether there are two, or one that was changed.
