@@ -114,7 +114,7 @@ def most_important(shown: Sequence[Shown], look: int, now: float) -> list[Shown]
     """
     Return those that are remembered after this look: of more than the limit what is wrong and seen last.
     """
-    kept = [one for one in shown if one.sightings.is_kept(look, now - one.seen_at)]
+    kept = [one for one in shown if is_kept(one, look, now)]
     limit = limit_of(one.judged for one in kept)
     while len(kept) > limit:
         kept.remove(
@@ -128,6 +128,13 @@ def limit_of(verdicts: Iterable[Judged | None]) -> int:
     Return how many are remembered of those with these verdicts.
     """
     return UNJUDGED_LIMIT if None in list(verdicts) else LIMIT
+
+
+def is_kept(one: Shown, look: int, now: float) -> bool:
+    """
+    Return True while it was there so lately that it would be known to come back.
+    """
+    return one.sightings.is_kept(look, now - one.seen_at)
 
 
 def is_due(one: Shown, look: int, now: float) -> bool:

@@ -15,6 +15,7 @@ from exporter.engine.by_turns import (
     Shown,
     is_doubtful,
     is_due,
+    is_kept,
     is_left_behind,
     is_mistake,
     most_important,
@@ -151,8 +152,9 @@ class EndpointMemory:
         Return True when nothing is known to take turns with what is shown, though a probe sees these facts.
         """
         assert self.facts is not None
-        if self.shown.returns or any(
-            one.sightings.returns or is_due(one, self.looks, now) for one in self.others
+        lately = [one for one in self.others if is_kept(one, self.looks, now)]
+        if lately and (
+            self.shown.returns or any(one.sightings.returns or is_due(one, self.looks, now) for one in lately)
         ):
             return False
         back = next((one for one in self.others if same_server(one.facts, facts)), None)
@@ -167,6 +169,9 @@ class EndpointMemory:
         Show other facts from now on. Those that were shown until `seen_at` are remembered for a while.
         """
         assert self.facts is not None
+        if not any(is_kept(one, self.looks, now) for one in self.others):
+            # Its turns are over: it was alone since.
+            self.shown.returns = 0
         back = next((one for one in self.others if same_server(one.facts, facts)), None)
         renewed = was_issued_since(facts.items, self.shown.since)
         # What it had taken the place of, unless that is forgotten.

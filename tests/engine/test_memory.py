@@ -7,16 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.engine.by_turns import is_due
 from exporter.engine.memory import ROSTER_AGE, Memory, TargetMemory, identity
 from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.judgement.history import Past
+from exporter.judgement.verdicts import Judged, Verdict
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Facts, Failed, Item, Observed
 from exporter.model.policies import HOUR
-from exporter.model.reasons import Kind, Reason
+from exporter.model.reasons import Fault, Kind, Reason
 from exporter.model.targets import ADDRESS_LIMIT, Target
+from exporter.pki.trust import Anchors
 from tests.golden.scenes import failed, seen
-from tests.golden.values import certificate, facts, target
+from tests.golden.values import certificate, facts, faults, target
 from tests.support.certificates import DAY, NOW
 
 FACTS = facts(certificate())
@@ -105,6 +108,25 @@ def test_a_scrape_without_a_change_learns_nothing() -> None:
     before, again = held.past.habits, facts(certificate(begin=NOW + 21 * DAY, end=NOW + 111 * DAY))
     assert take(memory, of, seen(again, "a"), at=NOW + 22 * DAY) == []
     assert held.past.habits is before
+
+
+@pytest.mark.parametrize(("days", "due"), [(0.5, True), (3, False)])
+def test_a_renewal_is_over_at_once_where_turns_were_over_long_before(days: float, due: bool) -> None:
+    """
+    When all else that was there is forgotten, it is as if it had always been alone.
+    """
+    memory, of = Memory(), target()
+    looks = [FACTS] * 50 + [RENEWED] + [FACTS] * 10 + [RENEWED] + [FACTS] * int(days * 288)
+    for number, found in enumerate(looks):
+        take(memory, of, seen(found, "a"), at=NOW + 300 * number)
+    held, last, now = memory.known(of).endpoints["a"], facts(certificate(serial="3")), NOW + 300 * len(looks)
+    refused = Verdict((), faults(Fault.EXPIRED), float("-inf"), float("inf"))
+    held.judged = Judged(FACTS, of, Anchors(None), refused)
+    # Of those that have turns none is asked for: each is remembered as long as it needs.
+    assert (held.doubted(of, last, now) is None) is due
+    take(memory, of, seen(last, "a"), at=now)
+    (left,) = (one for one in held.others if one.facts == FACTS)
+    assert is_due(left, held.looks, now) is due
 
 
 def test_only_changed_facts_are_told() -> None:
