@@ -45,6 +45,11 @@ CERTAIN = 42
 """Looks without what was there first, after which it is gone: one of nine servers would have had its turn."""
 
 
+MISTAKE = 3 * CERTAIN
+"""Looks without what one look showed after long of something else, after which that was a mistake: that is
+likelier than one of more than twenty servers."""
+
+
 PLACES = 4
 """Most that share the time between them for hours each: each is away for the turns of the others."""
 
@@ -99,8 +104,7 @@ class Sightings:
         if not back:
             self.patience = 1 if renewed else min(_first_change(run), CERTAIN)
         elif brief and not old:
-            # A mistake that was put right.
-            self.patience = min(_first_change(run), self._certain())
+            self.patience = min(_first_change(run), MISTAKE)
         else:
             # A small share of looks seldom gives two in a row. Of what comes for hours, each turn is expected
             # to be as long: it may have begun just after the look before, and ended just before this one.

@@ -178,7 +178,7 @@ def test_what_was_undone_is_gone_like_after_a_first_change() -> None:
     assert (back.came, back.since, back.left, back.returns) == (1, 0.0, 0, 0)
 
 
-@pytest.mark.parametrize(("interval", "gone"), [(15.0, 349), (60.0, 240), (3600.0, 4), (86400.0, 1)])
+@pytest.mark.parametrize(("interval", "gone"), [(60.0, 126), (900.0, 16), (3600.0, 4), (86400.0, 1)])
 def test_what_was_there_for_one_look_is_gone_after_hours_at_most(interval: float, gone: int) -> None:
     """
     However far the looks are apart, if nothing else was there for long before.

@@ -230,7 +230,7 @@ def one_wrong(ca: Minted, anchors: str, number: int) -> tuple[list[bool], int]:
         network = Dependencies(asyncio.get_running_loop())
         watch = Monitor(network, 8, clock)
         one = target(backends.port, ca_file=anchors)
-        for pause in [DAY / 20] * 40 + [300] * 15:
+        for pause in [DAY / 20] * 40 + [300] * 10:
             if len(found) == 40:
                 backends.chains = [wrong, *[good] * (number - 2), wrong, *[good] * 1000]
                 backends.connections = 0
@@ -248,8 +248,8 @@ def test_one_of_many_that_one_probe_saw_is_looked_for_until_it_is_found(ca: Mint
     It looks like a mistake that was put right. The next scrapes make more probes, and its alert stays.
     """
     found, probes = one_wrong(ca, anchors, 60)
-    assert found == [step >= 40 for step in range(55)]
-    assert probes < 15 + 2 * CERTAIN
+    assert found == [step >= 40 for step in range(50)]
+    assert probes < 10 + 2 * CERTAIN
 
 
 def test_a_mistake_that_one_probe_saw_is_over_after_some_scrapes(ca: Minted, anchors: str) -> None:
@@ -257,8 +257,8 @@ def test_a_mistake_that_one_probe_saw_is_over_after_some_scrapes(ca: Minted, anc
     Then it is certain that it is not one of many, and no more probes are made.
     """
     found, probes = one_wrong(ca, anchors, 1000)
-    assert found == [40 <= step < 49 for step in range(55)]
-    assert probes == 15 + 9 * CERTAIN
+    assert found == [40 <= step < 43 for step in range(50)]
+    assert probes == 10 + 3 * CERTAIN
 
 
 def test_one_of_several_is_said_once_one_of_them_came_back(ca: Minted, anchors: str) -> None:
