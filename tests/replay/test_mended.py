@@ -143,9 +143,29 @@ def test_an_old_one_every_other_hour_is_no_mistake_that_was_put_right(
         assert begun <= len(found[f"{URL} {problem}"]) <= begun + 1
 
 
-@pytest.mark.parametrize(("interval", "seed"), [(MINUTE, 9), (MINUTE, 14), (15 * MINUTE, 38)])
-def test_one_of_twenty_left_behind_is_told_of_from_the_first_look_at_it_on(
-    interval: float, seed: int
+@pytest.mark.parametrize("hours", [6, 8])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_an_old_one_for_some_hours_of_each_day_is_told_of_all_the_day(hours: float, *, by_name: bool) -> None:
+    """
+    Three or four sites share the day.
+    """
+    old, new = of_age(88), of_age(20)
+
+    def see(now: float) -> Seeing:
+        is_old = now >= 12 * HOUR and (now / HOUR - 12) % 24 < hours
+        return {f"192.0.2.{1 + is_old * by_name}:443": Observed(old if is_old else new)}
+
+    looks = Looks([Place(target(URL), see)], 3 * DAY, 15 * MINUTE)
+    times = told(looks)[f"{URL} soon critical"]
+    assert len(times) == 60 * 4 + 1
+
+
+@pytest.mark.parametrize(
+    ("servers", "interval", "seed"),
+    [(20, MINUTE, 9), (20, MINUTE, 14), (20, 15 * MINUTE, 38), (40, MINUTE, 1), (40, 5 * MINUTE, 3)],
+)
+def test_one_of_many_left_behind_is_told_of_from_the_first_look_at_it_on(
+    servers: int, interval: float, seed: int
 ) -> None:
     """
     Also when it is first seen after many looks at others, and then not for fifty or more.
@@ -153,7 +173,7 @@ def test_one_of_twenty_left_behind_is_told_of_from_the_first_look_at_it_on(
     old, new = of_age(88), of_age(20)
 
     def see(now: float) -> Seeing:
-        is_old = random.Random(f"{seed} {now}").randrange(20) == 0
+        is_old = random.Random(f"{seed} {now}").randrange(servers) == 0
         return {"192.0.2.1:443": Observed(old if is_old else new)}
 
     looks = Looks([Place(target(URL), see)], 400 * interval, interval)
