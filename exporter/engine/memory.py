@@ -135,7 +135,7 @@ class EndpointMemory:
         there, though one saw `facts`; None when there are none.
         """
         assert self.facts is not None
-        if is_doubtful(target, self.facts, self.judged, facts, now):
+        if facts is not self.facts and is_doubtful(target, self.facts, self.judged, facts, now):
             # Of several that are known to take turns, each is remembered as long as it needs.
             return self.facts if self._is_alone(facts, now) else None
         shown = Shown(self.facts, now, self.shown)

@@ -364,7 +364,7 @@ class Sweeper:
         """
         held = self._memory.known(target).endpoints.get(look.label)
         after = seen_facts(look.observation)
-        if held is None or held.facts is None or after is None or after is held.facts:
+        if held is None or held.facts is None or after is None:
             return None
         return held.doubted(target, after, self._clock())
 
