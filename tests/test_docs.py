@@ -180,7 +180,7 @@ def yaml_blocks(*, prometheus: bool) -> list[str]:
     return [
         block
         for block in fenced("yaml")
-        if (first := next(yaml.safe_load_all(block)))
+        if (first := next(yaml.load_all(block, yaml.CSafeLoader)))
         .keys()
         .isdisjoint({"apiVersion", "tls_server_config", "metric_relabel_configs"})
         and first.keys().isdisjoint({"scrape_configs", "rule_files"}) is not prometheus

@@ -22,7 +22,7 @@ from exporter.report import families
 
 ALERTS = Path(__file__).parents[2] / "alerts"
 RULES = ALERTS / "rules.yml"
-GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
+GROUPS: list[dict[str, Any]] = yaml.load(RULES.read_text(), yaml.CSafeLoader)["groups"]
 ALL: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
 ALERTING = [rule for rule in ALL if "alert" in rule]
 RUNBOOKS = "https://github.com/expiry-exporter/expiry-exporter/blob/main/alerts/runbooks/"

@@ -69,6 +69,9 @@ class Fleet:
     """False where what is healthy is only known by what was seen before a restart."""
 
 
+Make = Callable[[], list[Fleet]]
+"""Makes fleets of one kind, each with many certificates: not before somebody wants to see them."""
+
 Restarts = Sequence[tuple[float, bool]]
 """When the exporter starts anew, and whether it keeps its state."""
 
@@ -260,7 +263,7 @@ def lame(facts: Facts) -> Callable[[float], Seeing]:
     }
 
 
-def documents() -> dict[str, list[Fleet]]:
+def documents() -> dict[str, Make]:
     """
     What is stored beside what is served.
     """
@@ -292,23 +295,23 @@ def documents() -> dict[str, list[Fleet]]:
         for begin, name in ((-YEAR, "signing-1"), (-DAY, "signing-2"))
     ]
     return {
-        "a keystore, a file and a Secret beside a server that is deployed a day later": [
+        "a keystore, a file and a Secret beside a server that is deployed a day later": lambda: [
             Fleet(parts, 30 * DAY, 6 * HOUR)
         ],
-        "a CA and its successor in one bundle": [
+        "a CA and its successor in one bundle": lambda: [
             Fleet([replace(bundle, target=replace(bundle.target, matches=BY_KIND))], 1.8 * YEAR, 3 * DAY)
         ],
-        "kubeconfigs of two admins": [Fleet(admins, 60 * DAY, DAY)],
-        "SAML metadata with two keys": [
+        "kubeconfigs of two admins": lambda: [Fleet(admins, 60 * DAY, DAY)],
+        "SAML metadata with two keys": lambda: [
             Fleet([place("file:///srv/idp.xml", [(0, together(*keys))], policy=MANUAL)], 200 * DAY, DAY)
         ],
-        "a certificate of two years, bought with 45 days left": [
+        "a certificate of two years, bought with 45 days left": lambda: [
             Fleet([place(URL, [(0, served(ours))], policy=MANUAL)], 300 * DAY, DAY)
         ],
     }
 
 
-def staples() -> dict[str, list[Fleet]]:
+def staples() -> dict[str, Make]:
     """
     OCSP responses of servers behind one address.
     """
@@ -318,23 +321,28 @@ def staples() -> dict[str, list[Fleet]]:
         begins = [first + number * every for number in range(int(14 * DAY / every) + 2)]
         return [(begin, stapled(ours, begin, begin + lifetime)) for begin in begins]
 
-    eight = [stapling(-number * 3 * HOUR, DAY, 4 * DAY) for number in range(8)]
     return {
-        "a staple of one server of two": [
+        "a staple of one server of two": lambda: [
             Fleet([balanced([1, 1], stapling(0, 3.5 * DAY, WEEK), [(0, served(ours))])], 14 * DAY, 2 * HOUR)
         ],
-        "staples of two servers": [
+        "staples of two servers": lambda: [
             Fleet(
                 [balanced([3, 1], stapling(0, 3.5 * DAY, WEEK), stapling(-DAY, 3.5 * DAY, WEEK))],
                 14 * DAY,
                 2 * HOUR,
             )
         ],
-        "staples of eight servers": [Fleet([balanced([1] * 8, *eight)], 8 * DAY, 2 * HOUR)],
+        "staples of eight servers": lambda: [
+            Fleet(
+                [balanced([1] * 8, *(stapling(-number * 3 * HOUR, DAY, 4 * DAY) for number in range(8)))],
+                8 * DAY,
+                2 * HOUR,
+            )
+        ],
     }
 
 
-def fleets() -> dict[str, list[Fleet]]:
+def fleets() -> dict[str, Make]:
     """
     All that are healthy, by what they are.
     """
@@ -347,43 +355,47 @@ def fleets() -> dict[str, list[Fleet]]:
     return {
         **documents(),
         **staples(),
-        "two sites behind a balancer, renewed on days of their own": [
+        "two sites behind a balancer, renewed on days of their own": lambda: [
             Fleet([balanced(shares, *sites(5, 27))], 100 * DAY, 8 * HOUR) for shares in ([1, 1], [9, 1])
         ],
-        "three sites": [
+        "three sites": lambda: [
             Fleet([balanced([4, 2, 1], *sites(5, 27), sites(44, 0)[0])], 100 * DAY, 12 * HOUR),
         ],
-        "weekly failover": [Fleet([by_turns(WEEK, *sites(5, 27))], 150 * DAY, 6 * HOUR)],
-        "weekly failover by DNS": [Fleet([by_turns(WEEK, *sites(6, 28), by_name=True)], 150 * DAY, 6 * HOUR)],
-        "monthly failover": [Fleet([by_turns(30 * DAY, *sites(12, 41))], 150 * DAY, 6 * HOUR)],
-        "daily failover": [Fleet([by_turns(DAY, *sites(1, 35))], 100 * DAY, 6 * HOUR)],
-        "two servers with certificates of an hour": backends(2, HOUR, 1 / 2),
-        "three servers with certificates of an hour, a third left": backends(3, HOUR, 2 / 3),
-        "eight servers with certificates of an hour": backends(8, HOUR, 1 / 2),
-        "eight servers with certificates of an hour by SPIRE": backends(8, HOUR, 1 / 2, spire),
-        "three servers with certificates of a day": backends(3, DAY, 2 / 3),
-        "three servers with certificates of a day by Istio": backends(3, DAY, 1 / 2, istio),
-        "three servers with certificates of three days by Vault Agent": backends(3, 3 * DAY, 0.9, vault),
-        "eight servers with certificates of six days": backends(8, 6 * DAY, 2 / 3),
-        "three servers with certificates of 47 days": backends(3, 47 * DAY, 2 / 3),
-        "an hour by Vault Agent": single(HOUR, 0.9, vault),
-        "six days, half left": single(6 * DAY, 1 / 2),
-        "six days, a third left": single(6 * DAY, 2 / 3),
-        "ten days": single(10 * DAY, 2 / 3),
-        "47 days, by a person each month": single(47 * DAY, 31 / 47, POLICIES["monthly"]),
-        "a node's certificate by kubelet": single(YEAR, 0.88, POLICIES["kubelet"]),
-        "a canary of the next certificate for an hour": one(canary, 3 * DAY, 5 * MINUTE),
-        "Let's Encrypt, ZeroSSL, Google and back at renewals": switched(
+        "weekly failover": lambda: [Fleet([by_turns(WEEK, *sites(5, 27))], 150 * DAY, 6 * HOUR)],
+        "weekly failover by DNS": lambda: [
+            Fleet([by_turns(WEEK, *sites(6, 28), by_name=True)], 150 * DAY, 6 * HOUR)
+        ],
+        "monthly failover": lambda: [Fleet([by_turns(30 * DAY, *sites(12, 41))], 150 * DAY, 6 * HOUR)],
+        "daily failover": lambda: [Fleet([by_turns(DAY, *sites(1, 35))], 100 * DAY, 6 * HOUR)],
+        "two servers with certificates of an hour": lambda: backends(2, HOUR, 1 / 2),
+        "three servers with certificates of an hour, a third left": lambda: backends(3, HOUR, 2 / 3),
+        "eight servers with certificates of an hour": lambda: backends(8, HOUR, 1 / 2),
+        "eight servers with certificates of an hour by SPIRE": lambda: backends(8, HOUR, 1 / 2, spire),
+        "three servers with certificates of a day": lambda: backends(3, DAY, 2 / 3),
+        "three servers with certificates of a day by Istio": lambda: backends(3, DAY, 1 / 2, istio),
+        "three servers with certificates of three days by Vault Agent": lambda: backends(
+            3, 3 * DAY, 0.9, vault
+        ),
+        "eight servers with certificates of six days": lambda: backends(8, 6 * DAY, 2 / 3),
+        "three servers with certificates of 47 days": lambda: backends(3, 47 * DAY, 2 / 3),
+        "an hour by Vault Agent": lambda: single(HOUR, 0.9, vault),
+        "six days, half left": lambda: single(6 * DAY, 1 / 2),
+        "six days, a third left": lambda: single(6 * DAY, 2 / 3),
+        "ten days": lambda: single(10 * DAY, 2 / 3),
+        "47 days, by a person each month": lambda: single(47 * DAY, 31 / 47, POLICIES["monthly"]),
+        "a node's certificate by kubelet": lambda: single(YEAR, 0.88, POLICIES["kubelet"]),
+        "a canary of the next certificate for an hour": lambda: one(canary, 3 * DAY, 5 * MINUTE),
+        "Let's Encrypt, ZeroSSL, Google and back at renewals": lambda: switched(
             of_age(60, above=authority("R11")),
             *[
                 served(leaf(HOST, HOUR + number * 60 * DAY, 90 * DAY, authority(name)))
                 for number, name in enumerate(("ZeroSSL", "WR1", "R11"))
             ],
         ),
-        "a new key at each renewal, and then the same one": switched(
+        "a new key at each renewal, and then the same one": lambda: switched(
             of_age(60), *[served(leaf(HOST, HOUR + number * 60 * DAY, 90 * DAY)) for number in range(3)]
         ),
-        "a wildcard for one host, a name of its own for the other": [
+        "a wildcard for one host, a name of its own for the other": lambda: [
             Fleet(
                 [
                     place(URL, [(0, served(wild)), (DAY, served(leaf(HOST, DAY, 90 * DAY)))]),
@@ -396,12 +408,12 @@ def fleets() -> dict[str, list[Fleet]]:
                 6 * HOUR,
             )
         ],
-        "an intermediate that was issued again for the same key": switched(
+        "an intermediate that was issued again for the same key": lambda: switched(
             *_reissued(),
         ),
-        "DNS that flaps": one(flapping(of_age(20)), 2 * DAY, 5 * MINUTE),
-        "an address of IPv6 that is down for hours": one(lame(of_age(20)), 5 * DAY, 30 * MINUTE),
-        "a host that is off each night": [
+        "DNS that flaps": lambda: one(flapping(of_age(20)), 2 * DAY, 5 * MINUTE),
+        "an address of IPv6 that is down for hours": lambda: one(lame(of_age(20)), 5 * DAY, 30 * MINUTE),
+        "a host that is off each night": lambda: [
             Fleet(
                 [
                     place(
@@ -415,37 +427,37 @@ def fleets() -> dict[str, list[Fleet]]:
                 stateless=False,
             )
         ],
-        "a zone that is signed weekly": made(
+        "a zone that is signed weekly": lambda: made(
             "dns:example.com", signed, 14 * DAY, [number * WEEK for number in range(8)]
         ),
-        "a zone that is signed hourly, and gaps of days": [
+        "a zone that is signed hourly, and gaps of days": lambda: [
             Fleet([place("dns:example.com", hourly)], 14 * DAY, HOUR, gaps)
         ],
-        "a list on working days, from any day on": [
+        "a list on working days, from any day on": lambda: [
             fleet
             for first in range(7)
             for fleet in made("file:///srv/ca.crl", revocations, 10 * DAY, working_days(first, 24))
         ],
-        "a list on working days with holidays": [
+        "a list on working days with holidays": lambda: [
             fleet
             for off in ((28,), (25, 28), (21, 22), (28, 29, 30), (23, 24, 25), (24, 25, 28))
             for fleet in made("file:///srv/ca.crl", revocations, 10 * DAY, working_days(0, 33, off))
         ],
-        "a list in office hours": made(
+        "a list in office hours": lambda: made(
             "file:///srv/ca.crl", revocations, WEEK, working_days(0, 26, (), (8, 10, 12, 14, 16))
         ),
-        "a weekly list that comes on Tuesday after a holiday": made(
+        "a weekly list that comes on Tuesday after a holiday": lambda: made(
             "file:///srv/ca.crl",
             revocations,
             8.5 * DAY,
             list(accumulate([7 * DAY] * 4 + [8 * DAY, 6 * DAY, WEEK])),
         ),
-        "a domain that is renewed two months ahead": [
+        "a domain that is renewed two months ahead": lambda: [
             Fleet(
                 [domain("example.com", [(0, 70 * DAY, own), (9 * DAY, YEAR + 70 * DAY, own)])], 90 * DAY, DAY
             )
         ],
-        "one renewal by hand among others": [
+        "one renewal by hand among others": lambda: [
             Fleet(
                 [place(URL, [(day * DAY, served(leaf(HOST, day * DAY, 90 * DAY))) for day in by_hand])],
                 300 * DAY,
@@ -477,7 +489,7 @@ def test_a_healthy_fleet_gives_no_problem(name: str) -> None:
     """
     In one run, and over restarts with the state and without.
     """
-    for fleet in FLEETS[name]:
+    for fleet in FLEETS[name]():
         restarts = [
             (fleet.until * share, keep_state or not fleet.stateless)
             for share, keep_state in ((0.3, True), (0.55, False), (0.9, True))
