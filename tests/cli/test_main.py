@@ -1072,7 +1072,6 @@ def _collector_restored() -> Iterator[None]:
     yield
     sys.setswitchinterval(interval)
     gc.set_threshold(*threshold)
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("_collector_restored")

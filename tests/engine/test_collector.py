@@ -18,7 +18,6 @@ def _as_before() -> Iterator[None]:
     before = gc.get_threshold()
     yield
     gc.set_threshold(*before)
-    gc.unfreeze()
 
 
 def test_it_waits_for_more_than_one_sweep_makes() -> None:

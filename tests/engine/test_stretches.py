@@ -61,20 +61,19 @@ async def test_ten_thousand_failing_targets_hold_the_loop_only_briefly(stretches
         calm_collector()
         fit_collector(FLEET)
         await asyncio.sleep(0)
-        longest: list[float] = []
+        # What is done in one go is there in each; what happens once (a page fault, a collection) is not it.
         for _ in range(4):
             stretches.clear()
             scrape = await monitor.scrape(targets, 30.0, lambda _: True)
             # What was never seen is a problem after a quarter of an hour.
             now[0] += 1000
-            longest.append(max(stretches))
+            if scrape.problems and max(stretches) < LONGEST:
+                break
         assert len(scrape.problems) == FLEET
     finally:
-        gc.unfreeze()
         gc.set_threshold(*thresholds)
         dependencies.close()
-    # What is done in one go is there in each; what happens once (a page fault, a collection) is not it.
-    assert min(longest) < LONGEST
+    assert max(stretches) < LONGEST
 
 
 @pytest.mark.no_cover
@@ -91,15 +90,15 @@ async def test_a_save_of_ten_thousand_targets_holds_the_loop_only_briefly(
     calm_collector()
     saving = Saving(State(str(tmp_path)), memory, lambda _: None, asyncio.get_running_loop(), lambda: NOW)
     try:
-        longest: list[float] = []
         for _ in range(3):
             stretches.clear()
             saving.begin()
             await saving.settle()
-            longest.append(max(stretches))
+            if max(stretches) < LONGEST / 2:
+                break
+        longest = max(stretches)
         assert saving.works
     finally:
         await saving.close()
-        gc.unfreeze()
         gc.set_threshold(*thresholds)
-    assert min(longest) < LONGEST / 2
+    assert longest < LONGEST / 2
