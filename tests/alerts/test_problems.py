@@ -2,6 +2,7 @@
 The table of problems and the shipped files say the same: alerts, severities, summaries, waits, inhibitions.
 """
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ OTHER = {Severity.WARNING: Severity.CRITICAL, Severity.CRITICAL: Severity.WARNIN
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
+@functools.cache
 def rules() -> list[dict[str, Any]]:
     """
     The shipped alerts about targets.
     """
-    document = yaml.safe_load((ALERTS / "rules.yml").read_text(encoding="utf-8"))
+    document = yaml.load((ALERTS / "rules.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)
     found = [rule for group in document["groups"] for rule in group["rules"] if "alert" in rule]
     return [rule for rule in found if rule["alert"] not in OF_THE_EXPORTER]
 
