@@ -837,8 +837,9 @@ def test_a_file_that_many_entries_name_is_read_once(tmp_path: Path, monkeypatch:
     assert len(items(row)) == 1 + 2 * 900
     assert len(reads) == 2
     monkeypatch.setattr(cache, "SIZE_LIMIT", 200_000)
+    large = leaf().pem + b" " * 1000
     for number in range(900):
-        (tmp_path / f"{number}.pem").write_bytes(leaf().pem + b" " * 1000)
+        (tmp_path / f"{number}.pem").write_bytes(large)
     users = {f"u{number}": {"client-certificate": f"{number}.pem"} for number in range(900)}
     (tmp_path / "config").write_bytes(kubeconfig(**users))
     (row,) = look(of(tmp_path / "config"))
