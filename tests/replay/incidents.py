@@ -692,16 +692,19 @@ def replayed(incident: str) -> Outcome:
     """
     The outcome of an incident, by its id; several tests may ask for it.
     """
-    return next(outcome(incident, one) for one in replays() if incident in one.scenarios)
+    return outcome(incident, replays(*_times(incident)))
 
 
 @functools.cache
-def replays() -> list[Replay]:
+def replays(interval: float, until: float) -> Replay:
     """
-    All incidents, those together that have the same interval and duration.
+    The incidents with this interval and duration, all together.
     """
-    alike: dict[tuple[float, float], dict[str, Scenario]] = {}
-    for name, make in SCENARIOS.items():
-        scenario = make()
-        alike.setdefault((scenario.interval, scenario.until), {})[name] = scenario
-    return [replay(scenarios, *times) for times, scenarios in alike.items()]
+    alike = {name: make() for name, make in SCENARIOS.items() if _times(name) == (interval, until)}
+    return replay(alike, interval, until)
+
+
+@functools.cache
+def _times(incident: str) -> tuple[float, float]:
+    scenario = SCENARIOS[incident]()
+    return scenario.interval, scenario.until
