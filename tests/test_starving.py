@@ -20,8 +20,10 @@ import pytest
 
 from exporter.demo.minter import root
 from exporter.logs import LINE_LIMIT
+from tests.net.test_dns_exchange import long_names
 from tests.support.certificates import DAY
 from tests.support.processes import Running, free_port, listening, running, wait_until
+from tests.support.web_server import Page, web_server
 
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"
@@ -217,3 +219,47 @@ def test_many_faults_are_one_short_line(config: Path) -> None:
         assert len(line) <= LINE_LIMIT
         assert "characters are left out" in line
         assert f"{config}:10001" in line
+
+
+def test_what_a_server_lists_and_a_name_server_says_freeze_nothing(config: Path) -> None:
+    """
+    A list of five million empty lists, and an answer of names that are long and many: each kept the whole
+    process for seconds, or for a minute.
+    """
+
+    def name_server() -> None:
+        while data := name_socket.recvfrom(4096):
+            query, client = data
+            if not query:
+                return
+            name_socket.sendto(long_names(query)[:60_000], client)
+
+    with contextlib.ExitStack() as stack:
+        web = stack.enter_context(web_server())
+        kind = {"Content-Type": "application/json"}
+        web.pages["/targets"] = Page(b"[" + b"[]," * 5_000_000 + b"[]]", headers=kind)
+        name_socket = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        name_socket.bind(("127.0.0.1", 0))
+        port = name_socket.getsockname()[1]
+        thread = threading.Thread(target=name_server)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(name_socket.sendto, b"", ("127.0.0.1", port))
+        zone = f"- {{url: 'dns:example.test', dns_servers: ['127.0.0.1:{port}']}}\n"
+        found = f"discover:\n- {{name: list, http: '{web.url('/targets')}'}}\n"
+        config.write_text(certificates(config.parent, ["a"]) + zone + found, encoding="utf-8")
+        _, at = stack.enter_context(serving(config))
+        slowest = 0.0
+        text = b""
+        clients = stack.enter_context(ThreadPoolExecutor(1))
+        while b'expiry_discovery_success{source="list"} 0' not in text:
+            asked = clients.submit(fetch, at, "/metrics")
+            while not asked.done():
+                began = time.monotonic()
+                assert b"healthy" in fetch(at, "/-/healthy")
+                slowest = max(slowest, time.monotonic() - began)
+            text = asked.result()
+            assert b'expiry_probe_success{target="a"' in text
+    # Usual are some hundredths.
+    assert slowest < 3
+    assert b'reason="dns_failed"' in text
