@@ -169,7 +169,7 @@ class Lookups:
         self._begun = 0
         """Look-ups that are under way or wait for their turn."""
         self._begun_for: Counter[str] = Counter()
-        """The same by target; none with 0."""
+        """The same by owner: the target, unless another was named. None with 0."""
         self._cleaned = monotonic()
         self._over: str | None = None
         """The failure detail of all look-ups without an answer, once `give_up` was called; None before."""
@@ -276,14 +276,18 @@ class Lookups:
         *,
         patience: float,
         timeout: float,
+        owner: str = "",
     ) -> Known:
         """
         Return the answer, waiting at most `timeout` seconds for a first one.
 
+        `owner` has the turn for it, if that is not the target: so look-ups of many targets at one server have
+        one turn together.
+
         While look-ups fail, an answer older than `patience` seconds does not count. Raises ProbeError when
         there is none.
         """
-        entry = self._asked(key, fetch, what, target)
+        entry = self._asked(key, fetch, what, target, owner=owner)
         if entry.known is None and entry.task is not None:
             await asyncio.wait([entry.task], timeout=timeout)
         if entry.known is not None and (entry.failure is None or self._monotonic() - entry.heard < patience):
@@ -303,14 +307,23 @@ class Lookups:
             if entry.task is not None:
                 entry.task.cancel()
 
-    def _asked(self, key: Hashable, fetch: Fetch, what: str, target: str, at_most: float = inf) -> _Entry:
+    def _asked(
+        self,
+        key: Hashable,
+        fetch: Fetch,
+        what: str,
+        target: str,
+        at_most: float = inf,
+        owner: str = "",
+    ) -> _Entry:
+        owner = owner or target
         entry = self._entry(key, what, target)
         if entry.task is None and entry.due <= entry.asked:
-            is_only = at_most > 0 and target not in self._begun_for
+            is_only = at_most > 0 and owner not in self._begun_for
             if is_only or self._begun < at_most:
                 self._begun += 1
-                self._begun_for[target] += 1
-                entry.task = self._loop.create_task(self._look(key, entry, fetch, target))
+                self._begun_for[owner] += 1
+                entry.task = self._loop.create_task(self._look(key, entry, fetch, owner))
         return entry
 
     def _entry(self, key: Hashable, what: str, target: str) -> _Entry:
@@ -325,10 +338,10 @@ class Lookups:
         entry.asked, entry.what, entry.target = now, what, target
         return entry
 
-    async def _look(self, key: Hashable, entry: _Entry, fetch: Fetch, target: str) -> None:
+    async def _look(self, key: Hashable, entry: _Entry, fetch: Fetch, owner: str) -> None:
         quick, entry.quick = entry.quick, False
         try:
-            async with self._places.place(target, quick=quick):
+            async with self._places.place(owner, quick=quick):
                 began = self._loop.time()
                 answer = await fetch()
         except LookupFailedError as failure:
@@ -350,9 +363,9 @@ class Lookups:
         finally:
             entry.task = None
             self._begun -= 1
-            self._begun_for[target] -= 1
-            if not self._begun_for[target]:
-                del self._begun_for[target]
+            self._begun_for[owner] -= 1
+            if not self._begun_for[owner]:
+                del self._begun_for[owner]
 
     def _failed(self, key: Hashable, entry: _Entry, failure: LookupFailedError) -> None:
         if entry.failure is None or entry.failure.reason is not failure.reason:

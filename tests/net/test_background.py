@@ -170,6 +170,26 @@ def test_a_target_with_ever_new_look_ups_does_not_keep_the_others_from_theirs() 
     run(work)
 
 
+def test_a_slow_server_of_many_targets_does_not_keep_others_from_theirs() -> None:
+    """
+    They are those of one owner.
+    """
+
+    async def work(known: Lookups) -> None:
+        async def ask(number: int) -> None:
+            target, owner = f"{number}.slow", "the registry of .slow"
+            await known.wait(number, hangs, target, target, patience=1.0, timeout=60.0, owner=owner)
+
+        waiting = [asyncio.ensure_future(ask(number)) for number in range(20)]
+        await asyncio.sleep(0)
+        found = await known.wait("a", gives(1), "a", "a", patience=1.0, timeout=5.0, owner="the other")
+        assert found.value == 1
+        for one in waiting:
+            one.cancel()
+
+    run(work)
+
+
 def test_what_can_not_be_asked_is_a_failure_at_once_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """
     As any other that fails.

@@ -136,6 +136,8 @@ async def look(target: Target, endpoint: Endpoint, dependencies: Dependencies, t
         target.name,
         patience=0.0 if gone else PATIENCE,
         timeout=target.patience,
+        # All that are asked of one registry wait for each other there.
+        owner=f"the registry of .{domain.rpartition('.')[2]}",
     )
     assert isinstance(found.value, Facts)
     return found.value
