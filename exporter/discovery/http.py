@@ -4,6 +4,7 @@ Source `http`: a web server that answers in Prometheus's http_sd format.
 
 import base64
 import ssl
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -13,6 +14,7 @@ from exporter.discovery.files import SIZE_LIMIT, parsed
 from exporter.discovery.sd import FOUND_LIMIT, GroupError, bounded, targets
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
+from exporter.model.foreign_text import clean, of_authorization
 from exporter.net.http import Downloaded, download, shown
 from exporter.net.regular_files import read
 from exporter.net.tls_contexts import tls_context
@@ -22,6 +24,10 @@ SECRET_LIMIT = 64 * 1024
 
 
 INTERVAL = 60.0
+
+
+NOTE_LIMIT = 300
+"""Characters of a note, and of what is wrong with a list."""
 
 
 ANSWER_TIMEOUT = 20.0
@@ -46,14 +52,16 @@ async def run(settings: HttpSource, context: Context) -> Listing:
         )
     except ProbeError as error:
         raise SourceError(error.detail) from None
-    _refuse(got, where)
+    secrets = of_authorization(headers.get("Authorization", ""))
+    _refuse(got, where, secrets)
     digest = sha256(got.body).hexdigest()
     if context.remembered == digest:
         return Listing(unchanged=True)
     try:
-        return await in_thread(lambda: _listed(got.body, where, digest))
+        listing = await in_thread(lambda: _listed(got.body, where, digest))
     except GroupError as error:
-        raise SourceError(f"{where}: {error}") from None
+        raise SourceError(f"{where}: {clean(str(error), NOTE_LIMIT, secrets)}") from None
+    return replace(listing, notes=tuple(clean(note, NOTE_LIMIT, secrets) for note in listing.notes))
 
 
 def _prepared(settings: HttpSource) -> tuple[dict[str, str], ssl.SSLContext | None]:
@@ -77,7 +85,7 @@ def _prepared(settings: HttpSource) -> tuple[dict[str, str], ssl.SSLContext | No
         raise SourceError(f"{settings.ca_file} has no certificates that can be used") from None
 
 
-def _refuse(got: Downloaded, where: str) -> None:
+def _refuse(got: Downloaded, where: str, secrets: tuple[str, ...]) -> None:
     """
     Raise SourceError for what is no list.
     """
@@ -86,7 +94,8 @@ def _refuse(got: Downloaded, where: str) -> None:
         raise SourceError(f"{where} answered with status {got.status}{hint}")
     kind = got.headers.get("Content-Type", "")
     if kind.partition(";")[0].strip().lower() != "application/json":
-        raise SourceError(f"{where} answered with {kind[:100] or 'no type'}, and must with application/json")
+        said = clean(kind, 100, secrets) or "no type"
+        raise SourceError(f"{where} answered with {said}, and must with application/json")
 
 
 def _listed(body: bytes, where: str, digest: Any) -> Listing:

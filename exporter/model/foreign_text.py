@@ -6,6 +6,7 @@ Foreign text: text from servers, files and programs, made fit for logs, labels, 
 """
 
 import base64
+import binascii
 import html
 import json
 import re
@@ -116,6 +117,20 @@ def credentials(text: str | None) -> tuple[str, ...]:
         return ()
     password = text.partition(":")[2]
     return (password, base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii"))
+
+
+def of_authorization(header: str) -> tuple[str, ...]:
+    """
+    Return the secrets in an Authorization header: a token (RFC 6750), or a password with its encoding (RFC
+    7617).
+    """
+    scheme, _, sent = header.partition(" ")
+    if scheme.lower() != "basic":
+        return (sent,) if sent else ()
+    try:
+        return credentials(base64.b64decode(sent, validate=True).decode("utf-8", "surrogateescape"))
+    except binascii.Error:
+        return (sent,)
 
 
 def _without(text: str, secrets: tuple[str, ...]) -> str:

@@ -24,7 +24,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from exporter import __version__
 from exporter.model.destinations import Range, host_range, is_this_host, range_of, refusal
 from exporter.model.errors import ProbeError
-from exporter.model.foreign_text import clean, holds
+from exporter.model.foreign_text import clean, holds, of_authorization
 from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.reasons import Reason
 from exporter.net.connection import connect_error
@@ -271,7 +271,7 @@ async def download(
                         content = await _content(answer, limit)
                         retry_after = answer.headers.get("Retry-After")
                         return Downloaded(answer.status, content, retry_after, answer.headers, at, showed)
-                    at = destination(at, answer.headers.get("Location", ""), _secrets(way))
+                    at = destination(at, answer.headers.get("Location", ""), _secrets(way, headers))
                     gate.redirected()
                     if answer.status not in KEEPING:
                         # RFC 9110 section 15.4.4: the new URL is fetched with GET, as every client does.
@@ -288,7 +288,7 @@ async def download(
             raise ProbeError(Reason.HTTP_FAILED, f"{shown(at)} {words}") from None
         if type(error) is TimeoutError:
             raise _too_late(shown(at), timeout, gate.meter, way) from None
-        raise failed(error, shown(at), _secrets(way), authorities, showed=showed) from None
+        raise failed(error, shown(at), _secrets(way, headers), authorities, showed=showed) from None
     raise ProbeError(Reason.HTTP_FAILED, f"{shown(url)} leads over more than {REDIRECTS} redirects")
 
 
@@ -329,8 +329,9 @@ def _options(url: str, proxy: WebProxy | None) -> dict[str, Any]:
     return proxy.options(url) if proxy is not None else {}
 
 
-def _secrets(proxy: WebProxy | None) -> tuple[str, ...]:
-    return proxy.secrets if proxy is not None else ()
+def _secrets(proxy: WebProxy | None, headers: Mapping[str, str] | None) -> tuple[str, ...]:
+    sent = of_authorization((headers or {}).get("Authorization", ""))
+    return (*sent, *(proxy.secrets if proxy is not None else ()))
 
 
 def failed(
@@ -448,7 +449,7 @@ def destination(url: str, location: str, secrets: tuple[str, ...] = ()) -> str:
     elif not location or scheme not in {"http", "https"} or not has_host:
         why = "it leads to no web page"
     elif holds(to, secrets):
-        why = "it repeats the credentials of the proxy"
+        why = "it repeats the credentials that were sent"
     else:
         return to
     words = f"{shown(url)} answers with a redirect, which is not followed: {why}"

@@ -3,6 +3,7 @@ Sources `files` and `http`: Prometheus's file_sd and http_sd, from real files an
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,6 +212,36 @@ async def test_an_answer_that_is_no_list_is_refused(server: WebServer, page: Pag
     server.pages["/sd"] = page
     with pytest.raises(SourceError, match=words):
         await run("http", HttpSource(url=server.url("/sd")))
+
+
+@pytest.mark.parametrize("credentials", ["hunter2-hunter2", "prometheus:hunter2-hunter2"])
+async def test_a_server_that_repeats_the_credentials_does_not_get_them_into_a_message(
+    server: WebServer, tmp_path: Path, credentials: str
+) -> None:
+    """
+    Neither as a type, nor in a list with faults, nor in a note, nor where it leads: as they are, or encoded.
+    """
+    file = tmp_path / "credentials"
+    file.write_text(credentials)
+    settings = HttpSource.model_construct(url=server.url("/sd"), credentials_file=str(file), ca_file=None)
+    encoded = base64.b64encode(credentials.encode()).decode()
+    said = []
+    for secret in ("hunter2-hunter2", encoded):
+        for page in (
+            Page(b"[]", headers={"Content-Type": f"text/{secret}"}),
+            Page(b"", 302, {"Location": f"http://127.0.0.1:1/{secret}/a"}),
+        ):
+            server.pages["/sd"] = page
+            with pytest.raises(SourceError) as caught:
+                await run("http", settings)
+            said.append(str(caught.value))
+        groups = [{"targets": ["a.example:443"], "labels": {f"{secret}-": "b"}}]
+        server.pages["/sd"] = Page(json.dumps(groups).encode(), headers=JSON)
+        said += (await run("http", settings)).notes
+    assert len(said) == 6
+    assert all("[hidden]" in one or "repeats the credentials" in one for one in said)
+    assert "hunter2" not in "".join(said)
+    assert encoded[:12] not in "".join(said) or ":" not in credentials
 
 
 async def test_a_million_targets_are_bounded_and_said(
