@@ -297,7 +297,8 @@ def _too_late(who: str, timeout: float, meter: Meter, proxy: WebProxy | None) ->
     Return the ProbeError for a request that was not answered in time, with the step that took too long.
     """
     seconds = f"in {timeout:.3g} s"
-    if not meter.opened:
+    # After a redirect the connection may be the one that is open.
+    if not meter.opened and not meter.sent:
         return ProbeError(Reason.DNS_TIMEOUT, f"the address of {who} was not found {seconds}")
     if not meter.sent and proxy is not None:
         return ProbeError(Reason.PROXY_FAILED, f"the proxy to {who} did not answer the connection {seconds}")

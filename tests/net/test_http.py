@@ -24,6 +24,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+
+
 PACKED = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\n"
 
 
@@ -106,6 +109,7 @@ def test_a_large_answer_in_an_odd_form_is_read(head: bytes, answered: bytes) -> 
     ("answer", "words"),
     [
         (misbehaving.hang, "took the connection and did not answer in 0.5 s"),
+        (misbehaving.answering(REDIRECT), "/b took the connection and did not answer in 0.5 s"),
         (misbehaving.saying(HEAD + b"only this"), "did not end its answer in 0.5 s: 54 bytes came"),
         (misbehaving.saying(b"SSH-2.0-secret\r\n\r\n"), "is no proper HTTP: "),
         (misbehaving.saying(CHUNKED + b"secret\r\n"), "is no proper HTTP: Invalid character in chunk size"),
