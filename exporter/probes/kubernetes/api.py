@@ -2,11 +2,11 @@
 Responses of the Kubernetes API: pages of lists, and events of watches. Opens nothing and reads no clock.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.model import foreign_json
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
 from exporter.model.reasons import Reason
@@ -95,7 +95,7 @@ def json_object(data: bytes) -> dict[str, Any]:
     Return a JSON object. Raises ProbeError, whose message does not repeat its content.
     """
     try:
-        document = foreign_json.loads(data)
+        document = json.loads(data)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
