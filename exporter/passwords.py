@@ -23,14 +23,10 @@ def without_user(text: str) -> str:
     return f"{start}...@{place}" if secret else text
 
 
-_VALUE = re.compile(r"(?<=')[^'\s]*:[^'\n]*(?=')|[^\s'\"\[(`](?:(?!\[')\S)*")
-"""A value in a message: in quotes if it begins with a word and a colon, else up to the next blank or key."""
-
-
-def without_users(message: str) -> str:
+def shown(text: str) -> str:
     """
-    Return a message in which each value is `without_user`.
+    Return a value for a message: quoted, printable, `without_user`, cut to 60 characters.
     """
-    return (
-        _VALUE.sub(lambda found: without_user(found[0]), message) if re.search("@|%40", message) else message
-    )
+    # Before it is cut: what is left of a password would not be known as one.
+    text = without_user(text)
+    return repr(text if len(text) <= 60 else text[:60] + "…")

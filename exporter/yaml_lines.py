@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import yaml
 from yaml.composer import Composer
 
-from exporter.passwords import without_user, without_users
+from exporter.passwords import shown, without_user
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes that a file may have."""
@@ -79,12 +79,6 @@ class ConfigFault:
     path: str
     """The path of the value, such as `targets[3].timeout`, counted from 0; empty for the whole document."""
     message: str
-
-    def __post_init__(self) -> None:
-        """
-        Keep the message without a password that stands in what it repeats.
-        """
-        object.__setattr__(self, "message", without_users(self.message))
 
     def __str__(self) -> str:
         """
@@ -331,15 +325,6 @@ def _key_to_add(line: str) -> str:
     if text.startswith("url:"):
         return f"a space is missing in the line above, write - url: {text.removeprefix('url:')[:200]}"
     return f"an element with keys begins with one, write the line above as - url: {text[:200]}"
-
-
-def shown(text: str) -> str:
-    """
-    Return a value for a message: quoted, printable, without a password, cut to 60 characters.
-    """
-    # Before it is cut: what is left of a password would not be known as one.
-    text = without_user(text)
-    return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 def _step(step: str | int) -> str:

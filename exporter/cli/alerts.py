@@ -11,6 +11,7 @@ from exporter import __version__
 from exporter.cli import arguments
 from exporter.cli.bundled_files import FORMATS, RELEASE, RuleStyle, installed_rules, report, write_alerts
 from exporter.cli.rule_formats import FormatError
+from exporter.passwords import shown
 
 _LABEL_NAME = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
@@ -149,13 +150,14 @@ def label(text: str) -> tuple[str, str]:
     """
     name, separator, value = text.partition("=")
     if not separator or not _LABEL_NAME.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a label NAME=VALUE as Kubernetes takes it")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a label NAME=VALUE as Kubernetes takes it")
     return name, value
 
 
 def _uid(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no UID of a data source: Grafana shows it in the address of the data source's page"
+            f"{shown(text)} is no UID of a data source: Grafana shows it in the address of the data source's "
+            "page"
         )
     return text

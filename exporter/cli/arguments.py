@@ -11,6 +11,7 @@ from exporter import logs
 from exporter.engine.descriptors import CONCURRENCY
 from exporter.model.policies import BUILT_IN
 from exporter.net.gates import USUAL
+from exporter.passwords import shown
 from exporter.report.compat_families import chosen
 
 DEFAULT_CONFIG = "expiry.yml"
@@ -232,7 +233,9 @@ def add_log_flags(parser: argparse.ArgumentParser) -> None:
 def _address(text: str) -> tuple[str | None, int]:
     host, separator, port = text.rpartition(":")
     if not separator or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not [host]:port, such as :10119 or 127.0.0.1:10119")
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not [host]:port, such as :10119 or 127.0.0.1:10119"
+        )
     return host.removeprefix("[").removesuffix("]") or None, int(port)
 
 
@@ -252,10 +255,10 @@ def external_url(text: str) -> str:
         _ = parts.port
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a URL such as https://expiry.example.com"
+            f"{shown(text)} is not a URL such as https://expiry.example.com"
         ) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable() or " " in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URL such as https://expiry.example.com")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a URL such as https://expiry.example.com")
     # The URL is exported and shown: a password has no place in it.
     if any(mark in text for mark in "@?#"):
         raise argparse.ArgumentTypeError("no user, password, '?' or '#' may be in it; write %40 for '@'")
@@ -269,7 +272,9 @@ def linked_url(text: str) -> str:
     url = external_url(text)
     # In a rule or a dashboard, braces and '$' would begin a template, and quotes end what they stand in.
     if not re.fullmatch(r"[!%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]+", url):
-        raise argparse.ArgumentTypeError(f"{text!r} has a character that must be percent-encoded in a URL")
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} has a character that must be percent-encoded in a URL"
+        )
     return url
 
 
@@ -279,7 +284,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of seconds from 0 to 3600")
     return value
 
 
@@ -292,7 +297,7 @@ def patience(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, up to 3600")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of seconds above 0, up to 3600")
     return value
 
 
@@ -301,7 +306,7 @@ def _not_negative(text: str) -> int:
     Return a whole number, 0 or above. Raises argparse.ArgumentTypeError.
     """
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number")
     return int(text)
 
 
@@ -310,5 +315,5 @@ def positive(text: str) -> int:
     Return a whole number above 0. Raises argparse.ArgumentTypeError.
     """
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number above 0")
     return int(text)

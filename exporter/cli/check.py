@@ -38,6 +38,7 @@ from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
 from exporter.model.reasons import Fault
 from exporter.model.urls import known_schemes
+from exporter.passwords import shown
 from exporter.report import json_items
 from exporter.report.inventory import Inventory
 from exporter.report.status import URGENCY, Finding, Level, Status, worst
@@ -170,7 +171,7 @@ def _levels(text: str) -> frozenset[Level]:
     words = [word.strip().lower() for word in text.split(",")]
     unknown = [word for word in words if word not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of critical, unknown, warning, ok")
+        raise argparse.ArgumentTypeError(f"{shown(unknown[0])} is not one of critical, unknown, warning, ok")
     return frozenset(known[word] for word in words)
 
 

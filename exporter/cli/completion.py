@@ -12,6 +12,7 @@ from typing import Any
 import shtab
 
 from exporter.cli.arguments import DEFAULT_CONFIG
+from exporter.passwords import shown
 from exporter.yaml_lines import SIZE_LIMIT, ConfigError, read
 
 DESCRIPTION = """\
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _shell(text: str) -> str:
     if text not in {*SHELLS, TARGETS}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(SHELLS)}")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not one of {', '.join(SHELLS)}")
     return text
 
 

@@ -25,6 +25,7 @@ from exporter.discovery.kubernetes.source import questions
 from exporter.model.foreign_text import printable
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Form
+from exporter.passwords import shown
 from exporter.probes.kubernetes.objects import Question
 from exporter.yaml_lines import ConfigError
 
@@ -267,14 +268,14 @@ def _of_sources(config: Config) -> tuple[Question, ...]:
 def _shards(text: str) -> int:
     number = arguments.positive(text)
     if number > 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than 1000")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is more than 1000")
     return number
 
 
 def _matching(pattern: str, words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if not re.fullmatch(pattern, text, re.ASCII):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not {words}")
         return text
 
     return read

@@ -36,6 +36,7 @@ from exporter.model.foreign_text import printable
 from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
 from exporter.model.reasons import Kind
+from exporter.passwords import shown
 from exporter.report.forecast import Alert, Forecast, Notification, document, forecast, numbered
 from exporter.report.status import NOUNS, Level, lookup_findings
 from exporter.report.times import ago, span
@@ -169,7 +170,7 @@ def _unchecked(row: EndpointRow) -> str:
 
 def _days(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of days from 1 to {MOST_DAYS}")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number of days from 1 to {MOST_DAYS}")
     return int(text)
 
 

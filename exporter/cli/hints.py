@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
-from exporter.passwords import without_users
+from exporter.passwords import shown, without_user
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
         Refuse a value that is none of the action's choices.
         """
         if action.choices is not None and value not in action.choices:
-            words = f"{printable(str(value))!r} is not known: {closest(str(value), map(str, action.choices))}"
+            words = f"{shown(str(value))} is not known: {closest(str(value), map(str, action.choices))}"
             raise argparse.ArgumentError(action, words)
 
     def read(self, given: Sequence[str]) -> argparse.Namespace:
@@ -35,14 +35,18 @@ class Parser(argparse.ArgumentParser):
             flag = next((word for word in unknown if word.startswith("-")), None)
             if flag is not None:
                 parser.refuse_flag(flag)
-            parser.error(f"these words have no meaning here: {printable(' '.join(unknown))}")
+            parser.error(
+                f"these words have no meaning here: {printable(' '.join(map(without_user, unknown)))}"
+            )
         return options
 
     def error(self, message: str) -> NoReturn:
         """
-        End the process with the message, without a password that stands in a word of the command line.
+        End the process with the message. Where argparse itself repeats a value, which may be a password, it
+        is left out.
         """
-        super().error(without_users(message))
+        words = "ignored explicit argument|invalid int value"
+        super().error(re.sub(f"({words}).*", r"\1", message, flags=re.DOTALL))
 
     def command(self, name: str | None) -> "Parser":
         """
@@ -75,4 +79,4 @@ class Parser(argparse.ArgumentParser):
             hint = f"did you mean {' or '.join(sorted(same))}?"
         else:
             hint = closest(flag, known, listed=f"`{self.prog} --help` lists all flags")
-        self.error(f"there is no flag {printable(flag)!r}: {hint}")
+        self.error(f"there is no flag {shown(flag)}: {hint}")

@@ -20,6 +20,7 @@ from exporter.cli.early import fill_streams, hold_reloads
 from exporter.cli.hints import Parser
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
+from exporter.passwords import shown, without_user
 
 DESCRIPTION = """\
 Warns you, before an outage, that a certificate is about to expire.
@@ -152,10 +153,10 @@ def _refuse_unknown(given: Sequence[str], reader: Parser) -> None:
     if not word or word.startswith("-") or word in COMMANDS:
         return
     if any(sign in word for sign in "./:"):
-        meant = f"to probe it once, run `expiry-exporter check {printable(word)}`"
+        meant = f"to probe it once, run `expiry-exporter check {printable(without_user(word))}`"
     else:
         meant = closest(word, COMMANDS, listed="`expiry-exporter --help` lists all commands.")
-    reader.error(f"there is no command {printable(word)!r}: {meant}")
+    reader.error(f"there is no command {shown(word)}: {meant}")
 
 
 def _keep_given(command: argparse.ArgumentParser) -> None:

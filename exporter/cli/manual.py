@@ -14,6 +14,7 @@ from rich.markdown import Markdown
 
 from exporter.cli.terminal import terminal
 from exporter.model.suggestions import closest
+from exporter.passwords import shown
 from exporter.server import documents
 from exporter.server.pages.shelves import Shelf
 
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     if found is None:
         names = [one.name for one in by_name.values()]
         words = closest(options.chapter, names, listed="`expiry-exporter manual` lists all there is")
-        sys.stderr.write(f"expiry-exporter manual: nothing is called {options.chapter!r}: {words}\n")
+        sys.stderr.write(f"expiry-exporter manual: nothing is called {shown(options.chapter)}: {words}\n")
         return 2
     _show(found.text)
     return 0

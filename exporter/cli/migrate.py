@@ -20,6 +20,7 @@ from exporter.config import reader
 from exporter.model.foreign_text import printable, printable_lines
 from exporter.moving import blackbox, others, prometheus
 from exporter.moving.moved import TEXT_LIMIT, Moved, MoveError
+from exporter.passwords import without_user
 from exporter.yaml_lines import ConfigError
 
 DESCRIPTION = """\
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
             else:
                 SOURCES[flag][0](text, moved)
         except OSError as error:
-            return _fail(f"{path} can't be read: {error.strerror or error}", 2)
+            return _fail(f"{without_user(str(path))} can't be read: {error.strerror or error}", 2)
         except (MoveError, ValueError) as error:
             return _fail(f"{path} {error}", 2)
     try:

@@ -32,7 +32,7 @@ from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES
 from exporter.net.named_files import LIMIT
 from exporter.net.regular_files import read
-from exporter.passwords import without_user, without_users
+from exporter.passwords import without_user
 from exporter.pki.trust import TrustStore, TrustStoreError
 from exporter.probes.dependencies import Dependencies
 from exporter.yaml_lines import ConfigError
@@ -157,7 +157,7 @@ def _unusable(ca_file: str) -> str:
     try:
         TrustStore.from_pem(read(ca_file, LIMIT)[0])
     except ProbeError as error:
-        return error.detail
+        return error.detail.replace(ca_file, without_user(ca_file))
     except TrustStoreError as error:
         return f"no usable trust anchors in {ca_file}: {error}"
     return ""
@@ -226,6 +226,6 @@ def misused(command: str, message: str) -> int:
 
 def warn(command: str, message: str) -> None:
     """
-    Print a warning on standard error, without a password that stands in what it repeats.
+    Print a warning on standard error.
     """
-    sys.stderr.write(f"expiry-exporter {command}: {without_users(message)}\n")
+    sys.stderr.write(f"expiry-exporter {command}: {message}\n")

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from exporter.model.hosts import is_network
 from exporter.model.paths import is_path
@@ -83,6 +83,7 @@ def _may_have_password(place: str, path: str) -> bool:
 
     Then it is refused as it is: its beginning would be asked of name servers, and be shown as a target.
     """
+    place, path = unquote(place), unquote(path)
     return "@" in place or ("@" in path and (":" in place or url_of_host(place) is None))
 
 

@@ -6,6 +6,7 @@ import os
 import select
 import stat
 
+from exporter.passwords import without_user
 from exporter.yaml_lines import SIZE_LIMIT, ConfigError, ConfigFault
 
 PIPE_TIMEOUT = 5
@@ -29,7 +30,7 @@ def content(path: str, missing: str = "") -> bytes:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         hint = missing if isinstance(error, FileNotFoundError) else ""
-        raise ConfigError([ConfigFault(path, 0, "", f"can't be read: {why}{hint}")]) from None
+        raise ConfigError([ConfigFault(without_user(path), 0, "", f"can't be read: {why}{hint}")]) from None
 
 
 def _all_of(descriptor: int) -> bytes:

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from exporter.config.schema import Settings
-from exporter.model.hosts import TargetError
-from exporter.model.urls import SCHEMES, Form
+from exporter.model.hosts import TargetError, without_user
+from exporter.model.urls import SCHEMES, Form, refuse_user
+from exporter.passwords import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ def url_in(module: Module, text: str) -> str:
     """
     text = text.strip()
     form = SCHEMES[module.scheme].form
+    bare = without_user(text)
+    if form is Form.HOST:
+        # What is still there has a slash in it: the place would be a part of the password.
+        refuse_user(bare)
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
     if form is Form.WEB and separator and scheme in {"http", "https"}:
@@ -73,8 +78,8 @@ def url_in(module: Module, text: str) -> str:
         return _encrypted(text, page)
     if separator and scheme == "http":
         raise TargetError(
-            f"{text!r} is not encrypted: it has no certificate; if it only leads to a page that has, write "
-            f"https://{rest}"
+            f"{shown(text)} is not encrypted: it has no certificate; if it only leads to a page that has, "
+            f"write https://{bare.partition('://')[2]}"
         )
     if form is Form.HOST and separator and scheme in SCHEMES and SCHEMES[scheme].form is Form.HOST:
         return f"{scheme}://{_place(rest)}"
@@ -116,7 +121,7 @@ def _encrypted(text: str, page: re.Match[str]) -> str:
     if page["port"] in {None, "80", "443"}:
         return f"https://{host}"
     raise TargetError(
-        f"{text!r} is not encrypted: it has no certificate; if this port is encrypted after all, write "
+        f"{shown(text)} is not encrypted: it has no certificate; if this port is encrypted after all, write "
         f"https://{host}:{page['port']}"
     )
 

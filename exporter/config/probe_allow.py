@@ -14,7 +14,7 @@ from functools import lru_cache
 from exporter.model.destinations import Range, embedded, is_this_host, range_of
 from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.urls import SCHEMES, Form, Url
-from exporter.yaml_lines import shown
+from exporter.passwords import shown
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -39,8 +39,8 @@ from exporter.model.probers import Setting
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
 from exporter.model.urls import SCHEMES
-from exporter.passwords import without_user
-from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read, shown
+from exporter.passwords import shown, without_user
+from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read
 
 NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: {}"
 

@@ -18,7 +18,7 @@ from exporter.model.policies import AUTOMATIC, BUILT_IN, BY_KIND, Match, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Objects, Target
 from exporter.model.urls import SCHEMES, Form, Url
-from exporter.yaml_lines import shown
+from exporter.passwords import shown
 
 _USUAL_OBJECTS = Objects()
 
@@ -191,7 +191,8 @@ def _asked(config: Config, text: str, call: Call) -> Target:
     why = ""
     # The normal form is matched, not the text, so that no spelling of a host slips past a pattern.
     if not permitted.may_ask(parsed, by_proxy=target.proxy is not None):
-        why = f"{text!r} is not a configured target, and probe.allow of the configuration does not permit it"
+        words = "is not a configured target, and probe.allow of the configuration does not permit it"
+        why = f"{shown(text)} {words}"
     # At once, since behind a proxy nobody judges where it leads.
     elif parsed.ip is not None:
         why = permitted.refusal(parsed, parsed.ip)

@@ -22,6 +22,7 @@ from exporter.config.part import Bool, File, Listed, Part, Text, Texts
 from exporter.config.schema import Labels
 from exporter.config.shapes import form
 from exporter.model.hosts import normal_host, parse_ip
+from exporter.passwords import shown
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -154,7 +155,7 @@ class NetworksSource(Part):
                 network = ipaddress.ip_network(text, strict=False)
             except ValueError:
                 raise ValueError(
-                    f"{text!r} is no network: write it like 10.1.0.0/24 or 2001:db8::/120"
+                    f"{shown(text)} is no network: write it like 10.1.0.0/24 or 2001:db8::/120"
                 ) from None
             if network.num_addresses > NETWORK_LIMIT and not self.large:
                 raise ValueError(

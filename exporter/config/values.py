@@ -18,8 +18,7 @@ from exporter.model.policies import DAY, HOUR, Before, Policy
 from exporter.model.suggestions import closest
 from exporter.model.targets import HELM_TYPE, fingerprint
 from exporter.model.urls import SCHEMES, Proxy, Url, closest_scheme, parse_proxy, parse_url
-from exporter.passwords import without_user
-from exporter.yaml_lines import shown
+from exporter.passwords import shown, without_user
 
 NAME_LIMIT = 300
 """Characters of a name: the URL of the longest host (253) at any port, by any scheme, is one."""

@@ -23,6 +23,7 @@ from exporter.config.part import File, Part, Text
 from exporter.config.reader import read_as
 from exporter.config.web_tls import ANY, VERIFIED, ClientAuth, TlsChoice, TlsError
 from exporter.model.suggestions import closest
+from exporter.passwords import shown
 from exporter.yaml_lines import ConfigError, ConfigFault
 
 _VERSIONS = {
@@ -243,7 +244,7 @@ class _Http(_Section):
         """
         for name, value in self.headers.items():
             if value and HEADERS[name] and value not in HEADERS[name]:
-                raise ValueError(f"header {name} is {' or '.join(HEADERS[name])}, not {value!r}")
+                raise ValueError(f"header {name} is {' or '.join(HEADERS[name])}, not {shown(value)}")
         return self
 
 

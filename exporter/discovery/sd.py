@@ -13,7 +13,7 @@ from exporter.model.foreign_text import printable
 from exporter.model.hosts import without_user
 from exporter.model.targets import RESERVED_LABELS
 from exporter.model.urls import SCHEMES, url_of_host
-from exporter.yaml_lines import shown
+from exporter.passwords import shown
 
 META = "__meta_"
 """Begins labels that say where a target is from: they are for relabelling, and end there."""

@@ -23,7 +23,7 @@ from exporter.model.foreign_text import printable
 from exporter.model.hosts import hidden_user
 from exporter.model.policies import Before, Policy
 from exporter.model.targets import Target
-from exporter.yaml_lines import shown
+from exporter.passwords import shown
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import re
 
 import idna
 
-from exporter.passwords import without_users
+from exporter.passwords import shown
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -23,12 +23,6 @@ class TargetError(ValueError):
     """
     A URL that can't be a target. The message says what is wrong and what would be right.
     """
-
-    def __init__(self, message: str) -> None:
-        """
-        Keep the message, without a password that stands in what it repeats.
-        """
-        super().__init__(without_users(message))
 
 
 def normal_host(host: str) -> str:
@@ -46,15 +40,17 @@ def normal_host(host: str) -> str:
         if not name.isascii():
             name = idna.encode(name, uts46=True).decode("ascii")
     except idna.IDNAError as error:
-        raise TargetError(f"{host!r} is not an internationalised domain name: {error}") from None
+        # It repeats a part of the host.
+        why = f": {error}" if shown(host) == repr(host) else ""
+        raise TargetError(f"{shown(host)} is not an internationalised domain name{why}") from None
     ip = parse_ip(name)
     if ip is not None:
         return str(ip)
     if len(name) > NAME_LIMIT or not all(_HOST_LABEL.fullmatch(label) for label in name.split(".")):
-        raise TargetError(f"{host!r} is not a host name")
+        raise TargetError(f"{shown(host)} is not a host name")
     # No top-level domain is a number (RFC 3696 section 2), but a resolver may read 10.1 as 10.0.0.1.
     if name.rpartition(".")[2].isdigit():
-        raise TargetError(f"{host!r} is neither a host name nor a complete IPv4 address")
+        raise TargetError(f"{shown(host)} is neither a host name nor a complete IPv4 address")
     return name.lower()
 
 
@@ -110,7 +106,8 @@ def parse_name_server(text: str) -> tuple[str, int]:
     ip = parse_ip(host)
     if ip is None or not port.isdecimal() or not 0 < int(port) < 65536:
         raise TargetError(
-            f"{text!r} is not the address of a name server: write it like 192.0.2.53 or [2001:db8::53]:53"
+            f"{shown(text)} is not the address of a name server: write it like 192.0.2.53 or "
+            "[2001:db8::53]:53"
         )
     return str(ip), int(port)
 

@@ -13,6 +13,7 @@ from typing import Literal
 from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.policies import AUTOMATIC, BY_KIND, Match, Policy
 from exporter.model.urls import SCHEMES, Proxy, Url
+from exporter.passwords import shown
 
 USUAL_PATIENCE = 5.0
 """Seconds that one probe may take unless its target or its scheme says otherwise."""
@@ -201,7 +202,7 @@ def label_name(text: str) -> str:
     if text.startswith("__"):
         raise ValueError("labels that begin with '__' belong to Prometheus: choose another name")
     if text in RESERVED_LABELS:
-        raise ValueError(f"the label {text!r} has a meaning already: choose another name")
+        raise ValueError(f"the label {shown(text)} has a meaning already: choose another name")
     return text
 
 

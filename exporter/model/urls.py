@@ -24,6 +24,7 @@ from exporter.model.probers import (
     Prober,
 )
 from exporter.model.suggestions import closest
+from exporter.passwords import shown
 
 
 class Form(Enum):
@@ -221,28 +222,42 @@ _AROUND = "'\"`<>"
 """What some lists and shells put around a URL."""
 
 
+_DOCUMENTS = "|".join(re.escape(name) for name, one in SCHEMES.items() if one.form is Form.WEB)
+
+
+_MAY_HAVE_AT = re.compile(rf"file:/(?!/[^/])|({_DOCUMENTS})://[^@%/]+/[^@]*$", re.IGNORECASE)
+"""What is the path of a file, without a host before it, or has an encoded '@' in the path of a document."""
+
+
+def refuse_user(text: str) -> None:
+    """
+    Raise TargetError for a text that is meant as a URL and may have a user or a password in it.
+
+    Before anything else, because all other messages show the text.
+    """
+    if re.search("@|%40", text) and not _MAY_HAVE_AT.match(text):
+        raise TargetError("a target's URL must not contain a user name or a password, so no '@'")
+
+
 def parse_url(text: str) -> Url:
     """
     Parse a target's URL. Raises TargetError with a message for the person who wrote it.
     """
     text = text.strip()
-    # First, because every other message shows the text, and this one may hold a password.
-    # A file's path may have one, but no host stands before it.
-    if "@" in text and not re.match("file:/(?!/[^/])", text, re.IGNORECASE):
-        raise TargetError("a target's URL must not contain a user name or a password, so no '@'")
+    refuse_user(text)
     # urlsplit would drop tabs and line ends without a word.
     may_have_blanks = text.lower().startswith("file:") or is_windows_path(text)
     if not text.isprintable() or (" " in text and not may_have_blanks):
-        raise TargetError(f"{text!r} is not a URL: it has a space or an unprintable character in it")
+        raise TargetError(f"{shown(text)} is not a URL: it has a space or an unprintable character in it")
     if text[:1] in _AROUND and (inner := text.strip(_AROUND)):
-        raise TargetError(f"{text!r} is not a URL: quotes and brackets are around it, write {inner}")
+        raise TargetError(f"{shown(text)} is not a URL: quotes and brackets are around it, write {inner}")
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
     if not separator or not scheme or (scheme not in SCHEMES and not rest.startswith("//")):
         if is_network(text):
             search = f"expiry-exporter discover 'networks: {{cidr: [{text}]}}'"
-            raise TargetError(f"{text!r} is a network: `{search}` tries each address of it")
-        raise TargetError(f"{text!r} has no scheme: {_with_scheme(text)} {ALL_SCHEMES}")
+            raise TargetError(f"{shown(text)} is a network: `{search}` tries each address of it")
+        raise TargetError(f"{shown(text)} has no scheme: {_with_scheme(text)} {ALL_SCHEMES}")
     if scheme not in SCHEMES:
         raise TargetError(f"scheme {scheme!r} is not known: {closest_scheme(scheme)}")
     form = SCHEMES[scheme].form
@@ -250,9 +265,9 @@ def parse_url(text: str) -> Url:
         return Url(text, scheme, _name(rest, scheme))
     if not rest.startswith("//"):
         if form is Form.PATH:
-            raise TargetError(f"{text!r} is not a URL: {whole_path(rest)}")
+            raise TargetError(f"{shown(text)} is not a URL: {whole_path(rest)}")
         place = rest.lstrip(":/\\")
-        raise TargetError(f"{text!r} is not a URL: write {scheme}://{place}")
+        raise TargetError(f"{shown(text)} is not a URL: write {scheme}://{place}")
     if form is Form.PATH:
         return Url(text, scheme, path=_path(rest[2:], scheme))
     if form is Form.RESOURCE:
@@ -432,10 +447,10 @@ def _network_url(text: str, scheme: str) -> Url:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise TargetError(f"{text!r} is not a URL: {_port_fault(text)}") from None
+        raise TargetError(f"{shown(text)} is not a URL: {_port_fault(text)}") from None
     if not parts.hostname:
         file = f": for a file, write file://{parts.path}" if len(parts.path) > 1 and not parts.netloc else ""
-        raise TargetError(f"{text!r} names no host{file}")
+        raise TargetError(f"{shown(text)} names no host{file}")
     path = ""
     if SCHEMES[scheme].form is Form.WEB:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -445,7 +460,7 @@ def _network_url(text: str, scheme: str) -> Url:
         )
     port = SCHEMES[scheme].default_port if port is None else port
     if port is None:
-        raise TargetError(f"{text!r} names no port: write {text.rstrip(':/')}:PORT")
+        raise TargetError(f"{shown(text)} names no port: write {text.rstrip(':/')}:PORT")
     if port == 0:
         raise TargetError("port 0 can't be connected to: ports are 1 to 65535")
     # RFC 6874 section 2: in a URL the '%' before an address's zone is written %25.
@@ -453,7 +468,7 @@ def _network_url(text: str, scheme: str) -> Url:
         raise TargetError(f"{parts.hostname!r} is not a host name: {_no_host(parts.hostname).rstrip('.')}")
     host = normal_host(parts.hostname.replace("%25", "%", 1))
     if "[" in parts.netloc and not (":" in host and _BRACKETS.fullmatch(parts.netloc)):
-        raise TargetError(f"{text!r} is not a URL: only an IPv6 address stands in brackets")
+        raise TargetError(f"{shown(text)} is not a URL: only an IPv6 address stands in brackets")
     return Url(text, scheme, host, port, parse_ip(host), path)
 
 

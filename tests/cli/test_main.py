@@ -695,24 +695,31 @@ def test_a_password_in_a_url_is_not_repeated(
 @pytest.mark.parametrize(
     "words",
     [
-        ["https://me:secret@localhost"],
-        ["check", "--policy=https://me:secret@localhost", "https://localhost"],
-        ["check", "--timeout=https://me:secret@localhost", "https://localhost"],
-        ["forecast", "--days", "https://me:secret@localhost"],
-        ["serve", "https://me:secret@localhost"],
-        ["--https://me:secret@localhost"],
-        ["discover", "{http: 'https://me:secret@localhost'}"],
+        ["{}"],
+        ["check", "--policy={}", "https://localhost"],
+        ["check", "--timeout={}", "https://localhost"],
+        ["check", "--ca-file={}", "https://localhost"],
+        ["forecast", "--days", "{}"],
+        ["serve", "{}"],
+        ["--{}"],
+        ["--config.check={}"],
+        ["--config.file={}"],
+        ["--shard.index={}"],
+        ["migrate", "--blackbox={}"],
+        ["manual", "{}"],
+        ["discover", 'http: "{}"'],
     ],
     ids=str,
 )
+@pytest.mark.parametrize("password", ["secret", "my secret", "my 'secret"])
 def test_a_password_at_the_wrong_place_is_not_repeated(
-    capsys: pytest.CaptureFixture[str], words: Sequence[str]
+    capsys: pytest.CaptureFixture[str], words: Sequence[str], password: str
 ) -> None:
     """
     Where the command line is refused, whatever it was meant for.
     """
     try:
-        code: object = main.main(list(words))
+        code: object = main.main([word.format(f"https://me:{password}@localhost") for word in words])
     except SystemExit as ended:
         code = ended.code
     captured = capsys.readouterr()

@@ -1952,6 +1952,7 @@ PASSWORDS = (
     "https://me:secret@a.example",
     "https://me:123/secret@a.example",
     "https://me:my secret@a.example",
+    "https://me:my 'secret@a.example",
     "https://me%3Asecret%40a.example",
     "file://me:secret@a.example/x",
     f"https://me:{'secret' * 12}@a.example",
@@ -1975,6 +1976,8 @@ PASSWORDS = (
         'targets:\n- {{url: "https://b.example", ca_file: "{url}"}}',
         'modules: {{"{url}": {{}}}}',
         'modules: {{a: {{scheme: "{url}"}}}}',
+        'modules: {{a: {{scheme: tls, target: "{url}"}}}}',
+        'discover: [{{networks: {{cidr: "{url}"}}}}]',
     ],
 )
 def test_a_password_in_a_url_is_in_no_fault(text: str, url: str) -> None:
