@@ -39,6 +39,10 @@ from exporter.probes.base import Endpoint
 from exporter.probes.tls import wire
 from exporter.probes.tls.handshake import HandshakeError, Seen, Shown, Unparsed, unparsed
 
+BITE = 32
+"""Ready sockets that are resumed in one go: nobody waits for anything else of this process. Their answers go
+in one frame, which wakes the first process once."""
+
 
 class Prober(asyncio.Protocol):
     """
@@ -196,7 +200,7 @@ def _digest(shown: Shown) -> bytes:
 
 async def _serve(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    prober = Prober(Network(loop))
+    prober = Prober(Network(loop, bite=BITE))
     await loop.create_connection(lambda: prober, sock=sock)
     await prober.ended
 

@@ -33,7 +33,6 @@ from exporter.logs import fields
 from exporter.model.errors import NoDescriptorError, ProbeError
 from exporter.model.targets import Target
 from exporter.net.backoff import Backoff
-from exporter.net.connection import BITE
 from exporter.net.network import Network, Trace
 from exporter.pki.client_certificate import ClientCertificate
 from exporter.probes.base import Endpoint
@@ -46,6 +45,10 @@ logger = logging.getLogger(__name__)
 
 STUCK_AFTER = 5.0
 """Seconds after the last deadline that a worker was given from which its silence means that it hangs."""
+
+
+PASSED_ON = 32
+"""Answers that are passed on before the event loop handles other work: a few milliseconds."""
 
 
 END_TIMEOUT = 1.0
@@ -224,7 +227,7 @@ class Worker(asyncio.Protocol):
         """
         Pass on some answers, and the others after the other work of the event loop: each makes some.
         """
-        for _ in range(min(BITE, len(self._arrived))):
+        for _ in range(min(PASSED_ON, len(self._arrived))):
             number, answer = self._arrived.popleft()
             asked = self._asked.pop(number, None)
             if asked is None:

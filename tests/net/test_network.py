@@ -468,16 +468,17 @@ def test_a_deadline_that_is_over_is_over_at_once() -> None:
     run(work())
 
 
-def test_sockets_that_are_ready_together_go_on_a_few_at_a_time() -> None:
+@pytest.mark.parametrize("bite", [BITE, 2])
+def test_sockets_that_are_ready_together_go_on_a_few_at_a_time(bite: int) -> None:
     """
     Each may begin milliseconds of work: whoever else waits for the loop has its turn in between.
     """
 
     async def work() -> None:
-        readiness, turns = Readiness(asyncio.get_running_loop()), 0
+        readiness, turns = Readiness(asyncio.get_running_loop(), bite), 0
         with contextlib.ExitStack() as stack:
             waiting = []
-            for _ in range(10 * BITE):
+            for _ in range(10 * bite):
                 ours, theirs = (stack.enter_context(one) for one in socket.socketpair())
                 theirs.sendall(b"x")
                 deadline = asyncio.get_running_loop().time() + 30
@@ -486,7 +487,7 @@ def test_sockets_that_are_ready_together_go_on_a_few_at_a_time() -> None:
                 turns += 1
                 done = sum(one.done() for one in waiting)
                 await asyncio.sleep(0)
-                assert sum(one.done() for one in waiting) - done <= BITE
+                assert sum(one.done() for one in waiting) - done <= bite
             readiness.close()
         assert turns >= 10
 
