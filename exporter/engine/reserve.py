@@ -8,6 +8,7 @@ that must be judged and written anew: new ones, and those that are cut off at th
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 FIXED = 0.02
@@ -49,10 +50,6 @@ def nothing_reserved(_: int) -> float:
     return 0.0
 
 
-def _few() -> deque[float]:
-    return deque(maxlen=MEASURED)
-
-
 class _Rate(NamedTuple):
     """
     Seconds for each of so many endpoints.
@@ -60,10 +57,6 @@ class _Rate(NamedTuple):
 
     number: float
     each: float
-
-
-def _rates() -> deque[_Rate]:
-    return deque(maxlen=MEASURED)
 
 
 def _telling(rates: Iterable[_Rate], number: float) -> list[float]:
@@ -81,13 +74,13 @@ class Reserve:
 
     slowness: float = 1.0
     """Seconds that pass for one of a processor, before the first response was measured."""
-    _known: deque[_Rate] = field(default_factory=_rates)
+    _known: deque[_Rate] = field(default_factory=partial(deque, maxlen=MEASURED))
     """Of all endpoints, in the latest responses of which little was written anew."""
-    _anew: deque[_Rate] = field(default_factory=_rates)
+    _anew: deque[_Rate] = field(default_factory=partial(deque, maxlen=MEASURED))
     """Of the endpoints that were written anew, in the others: the seconds that each took more."""
-    _cut: deque[float] = field(default_factory=_few)
+    _cut: deque[float] = field(default_factory=partial(deque, maxlen=MEASURED))
     """Numbers of endpoints that were cut off, of the latest responses."""
-    _sending: deque[float] = field(default_factory=_few)
+    _sending: deque[float] = field(default_factory=partial(deque, maxlen=MEASURED))
     _endpoints: int = 0
     """Number of endpoints of the latest response."""
 

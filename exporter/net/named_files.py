@@ -31,8 +31,8 @@ class _Entry:
     A file as it was read last.
     """
 
-    content: bytes | ProbeError
-    """The content, or the failure to read it."""
+    content: bytes | ProbeError | None = None
+    """The content, or the failure to read it; None before it was read."""
     stamp: Stamp | None = None
     """The stamp of the content; None when the file could not be read."""
     round: int = -1
@@ -90,8 +90,8 @@ class NamedFiles:
         Accesses no file system. Raises ProbeError.
         """
         entry = self._entries.get(path)
-        if entry is None:
-            raise _unread(path)
+        if entry is None or entry.content is None:
+            raise ProbeError(Reason.TIMEOUT, f"{printable(path)} is not read yet")
         if isinstance(entry.content, ProbeError):
             # A new exception: the same failure is kept and raised many times.
             raise ProbeError(entry.content.reason, entry.content.detail)
@@ -103,7 +103,7 @@ class NamedFiles:
         """
         entry = self._entries.get(path)
         if entry is None:
-            entry = self._entries[path] = _Entry(_unread(path))
+            entry = self._entries[path] = _Entry()
         if entry.task is None and entry.round != self._round:
             entry.round = self._round
             entry.task = self._loop.create_task(self._read(path, entry))
@@ -146,7 +146,7 @@ def _found(path: str, before: _Entry) -> tuple[Stamp | None, bytes | ProbeError]
     Return the stamp and the content of a file, the old content unless it changed. Blocks.
     """
     try:
-        if before.stamp is not None and stamp_of(path) == before.stamp:
+        if isinstance(before.content, bytes) and stamp_of(path) == before.stamp:
             return before.stamp, before.content
         data, status = read(path, LIMIT)
     except ProbeError as error:
@@ -154,7 +154,3 @@ def _found(path: str, before: _Entry) -> tuple[Stamp | None, bytes | ProbeError]
     if isinstance(before.content, bytes) and data == before.content:
         data = before.content
     return stamp_from(status) if status is not None else None, data
-
-
-def _unread(path: str) -> ProbeError:
-    return ProbeError(Reason.TIMEOUT, f"{printable(path)} is not read yet")
