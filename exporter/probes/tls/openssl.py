@@ -201,6 +201,8 @@ def context(
     made.set_verify(SSL.VERIFY_NONE)
     # The library looks for a path to an anchor even so; of no length (-1 is its own choice) it gives up.
     made.set_verify_depth(-2)
+    # Most conversations wait most of the time, and each would keep 33 kB of empty buffers for as long.
+    made.set_mode(SSL.MODE_RELEASE_BUFFERS)
     made.set_min_proto_version(DTLS1_VERSION if datagrams else SSL.TLS1_VERSION)
     # A resumed session shows no certificate, and the tickets for it are only cost.
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
