@@ -176,8 +176,10 @@ def settled(before: Kept, found: Iterable[Found], limit: int, now: float, names:
             again = Missing(known.since, known.runs + 1)
             if again.runs < CONFIRMING_RUNS or now - again.since < CONFIRMING_TIME:
                 missing[key] = again
-    room = max(0, limit - len(taken))
-    kept = [one for one in gone if key_of(one) in missing][:room]
+    # What comes and goes all the time must not make the list ever longer: what was lost first is kept.
+    longest = min(limit, max(len(before.found), 2 * listed, 2 * len(taken)))
+    lost = sorted((one for one in gone if key_of(one) in missing), key=lambda one: missing[key_of(one)].since)
+    kept = lost[: max(0, longest - len(taken))]
     missing = {key: missing[key] for key in map(key_of, kept)}
     return Kept((*taken, *kept), missing, above, replace(names, nowhere=names.nowhere[:limit]))
 

@@ -62,6 +62,29 @@ def test_a_day_of_runs_confirms_a_loss() -> None:
     assert settled(slow, (), 1000, 6 * DAY).found == ()
 
 
+def test_what_comes_and_goes_all_the_time_makes_no_list_ever_longer() -> None:
+    """
+    What was lost first is kept, and as many as there are now.
+    """
+    kept = Kept(some(100))
+    for run in range(1, 20):
+        kept = settled(kept, some(100, first=100 * run), 10_000, run)
+        assert len(kept.found) == 200
+    assert set(kept.missing) == set(map(key_of, some(100)))
+
+
+def test_a_list_that_breaks_step_by_step_keeps_all() -> None:
+    """
+    Also when it is there again with others.
+    """
+    kept = Kept(some(100))
+    for left in (60, 30, 0):
+        kept = settled(kept, some(left), 10_000, 0.0)
+        assert (len(kept.found), len(kept.missing)) == (100, 100 - left)
+    kept = settled(kept, some(100, first=1000), 10_000, 0.0)
+    assert (len(kept.found), len(kept.missing)) == (200, 100)
+
+
 def test_the_ceiling_holds_for_what_is_kept_too() -> None:
     """
     What is new goes before what is missing; a million targets are cut.
