@@ -58,6 +58,8 @@ class Listing:
     What else is found, by names that somebody wrote down for other purposes: targets as far as this host's
     resolver knows them (see `resolving`).
     """
+    took: float = 0.0
+    """Seconds of work that it took, without waiting for others: the rest after it is in proportion."""
 
 
 class SourceError(Exception):

@@ -400,7 +400,7 @@ class Discovery:
             all_of_them = await self._pool.run(lambda: joined(config, lists))
             if config is self.config:
                 self._take_over(all_of_them)
-        feed.took = self._network.monotonic() - began
+        feed.took = self._network.monotonic() - began + listing.took
 
     def _tell(self, feed: Feed, before: Kept, notes: tuple[str, ...]) -> None:
         """

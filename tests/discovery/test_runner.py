@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -261,7 +262,7 @@ async def test_a_steady_source_keeps_its_pace_and_costs_little(
 
     monkeypatch.setattr(asyncio, "sleep", paused)
     hosts = [f"https://host-{number}" for number in range(20)]
-    fake.answer = SourceError("one kind", listing=found(*hosts), steady=True)
+    fake.answer = SourceError("one kind", listing=replace(found(*hosts), took=0.25), steady=True)
     clock, monotonic = 1e9, 0.0
 
     def passing() -> float:
@@ -282,7 +283,7 @@ async def test_a_steady_source_keeps_its_pace_and_costs_little(
 
     await runs(3)
     assert (feed.success, len(runner.targets)) == (False, 20)
-    assert pauses[0] == 0.5 * REST
+    assert pauses[0] == (0.25 + 0.5) * REST
     fake.answer = SourceError("one kind", listing=Listing(unchanged=True), steady=True)
     await runs(2)
     pauses.clear()

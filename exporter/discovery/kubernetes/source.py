@@ -70,7 +70,9 @@ async def run(settings: KubernetesSource, context: Context) -> Listing:
             for view in views
             if view.listed and not view.absent
         }
+        began = network.monotonic()
         listing = await in_thread(lambda: _listed(settings, views, objects, known or {}, state))
+        listing = replace(listing, took=network.monotonic() - began)
     if faults:
         raise SourceError(_told(faults), listing=listing, steady=True)
     return listing
