@@ -46,6 +46,10 @@ _GO_DURATION = re.compile(r"(?:([0-9]{1,7})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 
 
+LEAST_SIZE = 1024
+"""Bytes that each object, and each item or host in it, counts for at least."""
+
+
 Key = tuple[str, str]
 """The namespace of an object, empty where it has none, and its name."""
 
@@ -76,6 +80,24 @@ class Stored:
     renewed: Renewed | None = None
     content: tuple[Any, ...] = ()
     """What the readers of `discovery` keep: texts, numbers, and tuples of them."""
+    read: int = 0
+    """Bytes of the values in which the outcomes were found."""
+
+    @property
+    def size(self) -> int:
+        """
+        The bytes that this counts for, where what is kept is bounded.
+        """
+        facts = (one.facts if isinstance(one, ProbeError) else one for one in self.outcomes.values())
+        items = sum(len(one.items) for one in facts if isinstance(one, Facts))
+        return max(self.read, LEAST_SIZE * (1 + items + len(self.content)))
+
+    @property
+    def named(self) -> int:
+        """
+        How many endpoints or targets this makes, and 1 at least.
+        """
+        return max(1, len(self.outcomes) + len(self.content))
 
 
 Read = Callable[[dict[str, Any], str | None, Stored | None], Stored]
@@ -350,6 +372,7 @@ class _Reading:
     before: Stored | None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
+    read: int = 0
 
     def encoded(self, label: str, value: Any, *, must: bool = False) -> None:
         """
@@ -384,12 +407,13 @@ class _Reading:
             if not wrong and b"-----BEGIN " not in data:
                 return
         self.outcomes[label] = outcome
+        self.read += len(data)
 
     def stored(self, version: str) -> Stored:
         """
         Return the collected outcomes.
         """
-        return Stored(version, self.outcomes, tuple(self.left_out))
+        return Stored(version, self.outcomes, tuple(self.left_out), read=self.read)
 
 
 def mapping(value: Mapping[str, Any], key: str) -> dict[str, Any]:

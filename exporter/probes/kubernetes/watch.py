@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,49 +21,17 @@ from exporter.net.backoff import Backoff
 from exporter.net.http import TooLargeError, client, failed, read_body
 from exporter.net.http_sockets import HttpSocket, Meter
 from exporter.net.network import Network
-from exporter.net.pools import Pool
 from exporter.pki.renewal_information import seconds_of
 from exporter.probes.kubernetes.api import Change, GoneError, json_object, message_of, read_events, read_page
+from exporter.probes.kubernetes.bounds import ERROR_LIMIT, GROWTH, PAGE, PAGE_LIMIT, PAGES_LIMIT, Held
 from exporter.probes.kubernetes.cluster import PLUGIN_PAUSE, Access, Cluster
 from exporter.probes.kubernetes.objects import Key, Question, Stored, key_of, texts_of, version_of
 
 logger = logging.getLogger(__name__)
 
 
-PAGE = 250
-"""Objects in a page of a list; fewer once a page was too large."""
-
-
-PAGE_LIMIT = 8 * 1024 * 1024
-"""Bytes of a page, and of one event of a watch. The server accepts no object of more than 3 MB.
-
-JSON that is made to fill memory takes thirty times as much of it.
-"""
-
-
-OBJECT_LIMIT = 100_000
-"""Objects of one list."""
-
-
-PAGES_LIMIT = 1000
-"""Pages of one list, besides one for each object: a server may send some that hold nothing that was asked
-for."""
-
-
-REST = 2.0
-"""Seconds of rest for each second that events took to be read. A server that sends them without end would
-otherwise take the time of all other targets."""
-
-
-ERROR_LIMIT = 65536
-"""Bytes of an error response that are read."""
-
-
 AUTHORITIES = "certificate-authority of the kubeconfig"
 """The configuration of a private CA, in words."""
-
-
-_READING = Pool("kubernetes", 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +88,12 @@ class _BusyError(ProbeError):
         """The seconds of Retry-After; 0 when it has none."""
 
 
+class _GrownError(Exception):
+    """
+    A watch added so many objects that they are to be listed again.
+    """
+
+
 class View:
     """
     All objects of one list, kept up to date by a task.
@@ -129,7 +103,7 @@ class View:
         loop = network.loop
         self.question = question
         self.cluster = cluster
-        self.objects: dict[Key, Stored] = {}
+        self._held = Held()
         self.changes = random.getrandbits(48)
         """A number that each change raises: while it is the same, so are the objects. It begins anywhere, so
         that another view of the same objects has others."""
@@ -146,6 +120,8 @@ class View:
         self._api = 0
         """Which of them is asked for."""
         self._version = ""
+        self._grew = False
+        """True when the last watch added so many objects that they were to be listed again."""
         self._watching = False
         self._contact = loop.time()
         self._failure: ProbeError | None = None
@@ -163,6 +139,14 @@ class View:
         End the watch.
         """
         self._task.cancel()
+        self.cluster.bytes.pop(self.question, None)
+
+    @property
+    def objects(self) -> Mapping[Key, Stored]:
+        """
+        The objects by their keys.
+        """
+        return self._held.objects
 
     @property
     def ended(self) -> bool:
@@ -196,9 +180,10 @@ class View:
 
     async def _run(self) -> None:
         while True:
-            begun = self._loop.time()
+            begun, grows = self._loop.time(), False
             try:
                 await self._go_on()
+                self._grew = False
                 # A watch that ends at once, each time, counts as failed, and must not become a request storm.
                 if self._loop.time() - begun < min(1.0, self._pace.first_pause):
                     await asyncio.sleep(self._pace.first_pause)
@@ -209,6 +194,14 @@ class View:
                     continue
                 words = "the API server forgets its own lists at once (410 Gone)"
                 error = ProbeError(Reason.HTTP_FAILED, words)
+            except _GrownError:
+                self._version = ""
+                if not self._grew:
+                    self._grew = True
+                    continue
+                grows = True
+                words = f"one watch after another adds more than {GROWTH:,} things, and more than were listed"
+                error = ProbeError(Reason.FILE_TOO_LARGE, f"{words}: all are listed again after a pause")
             except AbsentError as caught:
                 self._version = ""
                 self._api = (self._api + 1) % len(self._apis)
@@ -229,6 +222,7 @@ class View:
                 words = f"{type(caught).__name__}: please report it with the traceback in the exporter's log"
                 error = ProbeError(Reason.INTERNAL_ERROR, words)
                 self._version = ""
+            self._grew = grows
             await self._fail(error)
 
     async def _fail(self, error: ProbeError) -> None:
@@ -256,6 +250,9 @@ class View:
         Note that the server answered without failure.
         """
         self._contact = self._loop.time()
+        if self._grew:
+            # What it lists may be right, but it must not be asked for that all the time.
+            return
         if self._failure is not None:
             logger.info("Kubernetes can be watched again", extra=fields(resource=self.question.place))
         self._failure = None
@@ -350,12 +347,14 @@ class View:
 
     async def _list(self, session: aiohttp.ClientSession, access: Access) -> None:
         self.lists += 1
-        objects: dict[Key, Stored] = {}
+        held = Held()
         position, pages = "", 0
         while True:
             pages += 1
-            if pages > PAGES_LIMIT + len(objects):
-                words = f"the API server's list has no end: {pages:,} pages hold {len(objects):,} objects"
+            if pages > PAGES_LIMIT + len(held.objects):
+                words = (
+                    f"the API server's list has no end: {pages:,} pages hold {len(held.objects):,} objects"
+                )
                 raise ProbeError(Reason.HTTP_FAILED, words)
             asked = {"limit": str(self._page), "continue": position}
             try:
@@ -369,14 +368,17 @@ class View:
                     raise ProbeError(Reason.FILE_TOO_LARGE, words) from None
                 self._page = max(1, self._page // 8)
                 continue
-            page = await _READING.run(partial(read_page, data, self._read_object))
+            page = await self.cluster.lists.read(partial(read_page, data, self._read_object))
             del data
-            objects |= page.objects
-            _refuse_too_many(objects)
+            for key, stored in page.objects.items():
+                held.put(key, stored)
+            held.refuse_too_much(self._others)
             position = page.next
             if not position:
                 break
-        self.objects, self._version = objects, page.version
+        held.listed()
+        self._held, self._version = held, page.version
+        self.cluster.bytes[self.question] = held.bytes
         self.changes += 1
         self.listed = True
         self._heard()
@@ -405,9 +407,7 @@ class View:
                 if b"\n" in chunk:
                     whole, _, rest = bytes(buffer).rpartition(b"\n")
                     buffer = bytearray(rest)
-                    begun = self._loop.time()
-                    self._take(await _READING.run(partial(self._read_events, whole)))
-                    await asyncio.sleep(REST * (self._loop.time() - begun))
+                    self._take(await self.cluster.events.read(partial(self._read_events, whole)))
             if buffer.strip():
                 raise ProbeError(Reason.CONNECTION_CLOSED, "the watch was cut off in the middle of an event")
 
@@ -439,16 +439,28 @@ class View:
         for one in changes:
             if one.stored is not None and one.key is not None:
                 before = self.objects.get(one.key)
-                self.objects[one.key] = one.stored
+                self._held.put(one.key, one.stored)
                 # Most changes are of what is not looked at: a status, an annotation.
                 self.changes += before is None or replace(before, version=one.stored.version) != one.stored
             elif one.key is not None:
-                self.objects.pop(one.key, None)
+                self._held.drop(one.key)
                 self.changes += 1
             self._version = one.version or self._version
-        if len(self.objects) > OBJECT_LIMIT:
+            if self._held.grew:
+                raise _GrownError
+        self.cluster.bytes[self.question] = self._held.bytes
+        try:
+            self._held.refuse_too_much(self._others)
+        except ProbeError:
             self._version = ""
-            _refuse_too_many(self.objects)
+            raise
+
+    @property
+    def _others(self) -> dict[object, int]:
+        """
+        The bytes that are kept of the other lists of this API server.
+        """
+        return {one: size for one, size in self.cluster.bytes.items() if one != self.question}
 
     async def _refuse_unless_good(self, answer: aiohttp.ClientResponse, access: Access) -> None:
         """
@@ -484,12 +496,3 @@ class View:
             wait = seconds_of(answer.headers.get("Retry-After"), self._clock())
             raise _BusyError(reason, words, wait or 0.0)
         raise ProbeError(reason, words)
-
-
-def _refuse_too_many(objects: Sized) -> None:
-    """
-    Raise ProbeError for a list with more objects than are kept.
-    """
-    if len(objects) > OBJECT_LIMIT:
-        words = f"there are more than {OBJECT_LIMIT:,} objects: name namespaces, or use a selector"
-        raise ProbeError(Reason.FILE_TOO_LARGE, words)

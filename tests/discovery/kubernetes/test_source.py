@@ -18,7 +18,7 @@ from exporter.discovery.base import Context, Listing, SourceError
 from exporter.discovery.kubernetes import source
 from exporter.discovery.runner import Discovery
 from exporter.model.policies import Before
-from exporter.probes.kubernetes import watch
+from exporter.probes.kubernetes import bounds
 from tests.discovery.kubernetes.objects import attached, gateway, ingress, listener, obj, planned
 from tests.formats.samples import leaf
 from tests.probes.kubernetes.api_server import TOKEN, FakeApiServer, secret
@@ -434,7 +434,7 @@ async def test_too_many_objects_are_refused(tmp_path: Path, monkeypatch: pytest.
     """
     In a list, and when they grow.
     """
-    monkeypatch.setattr(watch, "OBJECT_LIMIT", 3)
+    monkeypatch.setattr(bounds, "OBJECT_LIMIT", 3)
     async with cluster(tmp_path) as here:
         reader = Reader(here, resources=["ingresses"])
         await reader.run()

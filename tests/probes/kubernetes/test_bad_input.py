@@ -21,8 +21,8 @@ from exporter.model.errors import ProbeError
 from exporter.model.observation import Facts
 from exporter.model.reasons import Reason
 from exporter.probes.kubernetes.api import Change, GoneError, read_events, read_page
+from exporter.probes.kubernetes.bounds import PAGE_LIMIT
 from exporter.probes.kubernetes.objects import RESOURCES, Key, Resource, Stored, key_of, with_renewal
-from exporter.probes.kubernetes.watch import PAGE_LIMIT
 from tests.formats.samples import PASSWORD, every, issuer, leaf, root
 from tests.probes.kubernetes.api_server import Object, secret
 

@@ -15,9 +15,9 @@ import pytest
 
 from exporter.engine.scrape import EndpointRow
 from exporter.logs import LogfmtFormatter
-from exporter.probes.kubernetes import probe, watch
+from exporter.probes.kubernetes import bounds, probe, watch
 from exporter.probes.kubernetes.api import Change, ReadObject, read_events
-from exporter.probes.kubernetes.watch import PAGE
+from exporter.probes.kubernetes.bounds import PAGE
 from tests.formats.samples import leaf
 from tests.probes.kubernetes.api_server import secret
 from tests.probes.kubernetes.looking import FAST, World, eventually, of, world
@@ -460,7 +460,7 @@ def test_events_without_end_leave_time_for_others(tmp_path: Path, monkeypatch: p
 
     in_world(tmp_path, run)
     for (begun, ended), (following, _) in pairwise(lots):
-        assert following - ended >= watch.REST * (ended - begun)
+        assert following - ended >= bounds.REST * (ended - begun)
 
 
 def test_a_list_without_a_last_page_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
