@@ -2,8 +2,11 @@
 Foreign JSON: the same values as the library reads, within limits, and never at the cost of other threads.
 """
 
+import gc
 import json
+import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -11,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model import foreign_json
-from exporter.model.foreign_json import DIGITS_LIMIT, LARGE, LISTS_LIMIT, VALUES_LIMIT, loads
+from exporter.model.foreign_json import DIGITS_LIMIT, LISTS_LIMIT, VALUES_LIMIT, WINDOW, loads
 
-PADDING = b'"padding":[' + b"0," * LARGE + b"0]"
+PADDING = b'"padding":[' + b"0," * WINDOW + b"0]"
 """What makes a document a large one."""
 
 
@@ -68,26 +71,62 @@ def test_too_many_values_are_refused_unread(document: bytes, monkeypatch: pytest
     """
     They would take a hundred times the memory.
     """
-    monkeypatch.setattr(foreign_json, "_Slow", None)
+    monkeypatch.setattr(foreign_json, "_LargeDecoder", None)
     with pytest.raises(ValueError, match=r"more than 1,000,000 lists and objects, or 2,000,000 values"):
         loads(document)
 
 
-def test_other_threads_go_on_while_a_large_document_is_read() -> None:
+LONG = "x" * WINDOW
+
+LARGE: dict[str, Any] = {
+    "many short objects": {"items": [{"metadata": {"name": f"o{number}"}} for number in range(9000)]},
+    "a long text": {"items": [{"a": {"b": LONG}, "c": 1}, {"d": [True, None, -1.5e3, "é\n\\"]}]},
+    "long in long": {"a": {"b": {"c": {"d": [LONG, {"e": LONG}]}, "f": {}}}, "g": [[], [{}]]},
+    "no objects": {"a": [[], [1, 2], "x"] * (WINDOW // 8)},
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_what_is_large_is_read_as_ever(name: str, indent: int | None) -> None:
     """
-    The library's usual reader lets none of them have a turn.
+    And what is cut off or followed by more is refused.
     """
-    document = b"[" + b"[]," * 300_000 + b"[]]"
-    over = threading.Event()
+    data = json.dumps(LARGE[name], indent=indent, ensure_ascii=False).encode()
+    assert len(data) > WINDOW
+    assert loads(data) == LARGE[name]
+    for broken in (data[:-1], data + b"}", data.replace(b'"', b"'", 1), b"\xff" + data):
+        with pytest.raises(ValueError, match=r"."):
+            loads(broken)
+
+
+@pytest.mark.parametrize("part", [b"[]", b"{}", b"0", b'{"a":[{}]}'])
+def test_reading_what_is_large_leaves_others_their_turns(part: bytes) -> None:
+    """
+    The decoder in C has not one turn for them in megabytes.
+    """
+    data = b'{"a":[' + b",".join([part] * 100_000) + b"]}"
     turns = 0
+    over = threading.Event()
 
-    def read() -> None:
-        loads(document)
+    def others() -> None:
+        nonlocal turns
+        while not over.is_set():
+            turns += 1
+            time.sleep(0)
+
+    beside = threading.Thread(target=others)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)
+    # What others have the collector call is in Python, and lets others have a turn.
+    gc.disable()
+    beside.start()
+    try:
+        before = turns
+        assert len(loads(data)["a"]) == 100_000
+        assert turns - before > 20
+    finally:
         over.set()
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    while not over.wait(0.0001):
-        turns += 1
-    thread.join()
-    assert turns > 20
+        gc.enable()
+        sys.setswitchinterval(interval)
+        beside.join()

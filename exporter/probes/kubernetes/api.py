@@ -3,12 +3,11 @@ Responses of the Kubernetes API: pages of lists, and events of watches. Opens no
 """
 
 import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from json import scanner
 from typing import Any
 
+from exporter.model import foreign_json
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
 from exporter.model.reasons import Reason
@@ -16,10 +15,6 @@ from exporter.probes.kubernetes.objects import Key, Stored, key_of, version_of
 
 MESSAGE_LIMIT = 300
 """Characters of the server's message that are kept."""
-
-
-WINDOW = 64 * 1024
-"""Characters that are read at a time by the decoder in C, beside which no other thread has a turn."""
 
 
 ReadObject = Callable[[Any], tuple[Key, Stored]]
@@ -97,47 +92,12 @@ def _event(event: Mapping[str, Any], read: ReadObject) -> Change:
     return Change(key, stored, version_of(obj))
 
 
-class _LargeDecoder(json.JSONDecoder):
-    """
-    A decoder of large texts, beside which other threads have their turns.
-
-    The one in C is quick, but it reads megabytes without a pause. Here it reads each object that is short, as
-    nearly all in a page are; the rest is read by the one in Python.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        # Not in the stubs of the types: they have been there since Python 3.0.
-        decoder: Any = self
-        self._quick = decoder.scan_once
-        self._whole = decoder.parse_object
-        self._tries = 16 + 2 * size // WINDOW
-        """How often an object may still turn out to be a long one: what is in it is read again."""
-        self.parse_object = self._object
-        self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]  # as above
-
-    def _object(self, where: tuple[str, int], *options: Any) -> Any:
-        """
-        Return an object, and where it ends. `where` is the text, and the place behind the brace.
-        """
-        text, begin = where
-        if self._tries:
-            try:
-                found, length = self._quick(text[begin - 1 : begin - 1 + WINDOW], 0)
-            except (ValueError, StopIteration):
-                # It is longer, or broken: that is found below.
-                self._tries -= 1
-            else:
-                return found, begin - 1 + length
-        return self._whole(where, *options)
-
-
 def json_object(data: bytes) -> dict[str, Any]:
     """
     Return a JSON object. Raises ProbeError, whose message does not repeat its content.
     """
     try:
-        document = json.loads(data) if len(data) <= WINDOW else _LargeDecoder(len(data)).decode(data.decode())
+        document = foreign_json.loads(data)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):

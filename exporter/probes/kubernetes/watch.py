@@ -292,7 +292,7 @@ class View:
         async with self._get(session, access, f"{access.server}/apis/{api}") as answer:
             if answer.status == 200:
                 data = await read_body(answer, PAGE_LIMIT)
-                kinds = (await _READING.run(partial(json_object, data))).get("resources")
+                kinds = (await self.cluster.lists.read(partial(json_object, data))).get("resources")
                 names = [one.get("name") for one in kinds or () if isinstance(one, dict)]
                 if resource.name in names:
                     return
