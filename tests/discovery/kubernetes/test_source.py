@@ -430,6 +430,21 @@ async def test_only_what_is_named_is_asked_for(tmp_path: Path) -> None:
         assert asked == {("ingresses", "shop", "team=a"), ("ingresses", "infra", "team=a")}
 
 
+async def test_a_look_at_all_objects_says_how_long_it_took(tmp_path: Path) -> None:
+    """
+    So that the source rests after it; a run that finds nothing new needs no rest.
+    """
+    async with cluster(tmp_path) as here:
+        reader = Reader(here)
+        first, again = await reader.run(), None
+        assert first is not None
+        assert first.took > 0
+        async with asyncio.timeout(30):
+            while again is None or not again.unchanged:
+                again = await reader.run()
+        assert again.took == 0
+
+
 async def test_too_many_objects_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     In a list, and when they grow.
