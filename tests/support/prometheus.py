@@ -146,7 +146,7 @@ def prometheus(directory: Path, configuration: Mapping[str, Any], *flags: str) -
     data = directory / "prometheus"
     command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={data}", *flags]
     with running([*command, f"--web.listen-address={LOOPBACK}:0"]) as process:
-        port = _port(process, r'msg="Listening on" address=\S+:(\d+)')
+        port = _port(process, r'msg="Listening on".* address=\S+:(\d+)')
         wait_until(
             answers(f"http://{LOOPBACK}:{port}/-/ready"), deadline=PATIENCE, what="Prometheus is ready"
         )
