@@ -35,7 +35,7 @@ def normal_host(host: str) -> str:
     name = host.removesuffix(".")
     # Before it is encoded: A-labels are longer, and the time for that grows with the square of the length.
     if len(name) > NAME_LIMIT:
-        raise TargetError(f"{host!r} is not a host name")
+        raise TargetError(f"{shown(host)} is not a host name")
     try:
         if not name.isascii():
             name = idna.encode(name, uts46=True).decode("ascii")
