@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from exporter.model.policies import DAY
 
-LOOKS_KEPT = 500
+LOOKS_KEPT = 300
 """Looks for which what left is remembered, or for a day, whichever is longer: nothing is due for longer."""
 
 
