@@ -225,8 +225,11 @@ _AROUND = "'\"`<>"
 _DOCUMENTS = "|".join(re.escape(name) for name, one in SCHEMES.items() if one.form is Form.WEB)
 
 
-_MAY_HAVE_AT = re.compile(rf"file:/(?!/[^/])|({_DOCUMENTS})://[^@%/]+/[^@]*$", re.IGNORECASE)
-"""What is the path of a file, without a host before it, or has an encoded '@' in the path of a document."""
+_MAY_HAVE_AT = re.compile(rf"file:/(?!/[^/])|(({_DOCUMENTS})://[^@%/]+/|kubernetes://)[^@]*$", re.IGNORECASE)
+"""
+What is the path of a file, without a host before it, or has an encoded '@' in the path of a document or in
+the context of a kubeconfig.
+"""
 
 
 def refuse_user(text: str) -> None:

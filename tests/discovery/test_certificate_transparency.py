@@ -235,7 +235,7 @@ def test_what_a_log_says_is_only_text(logs: FakeLogs) -> None:
     listing = run(settings(logs))
     assert urls(listing) == ["https://odd.example.com", "https://www.example.com"]
     why = "on a certificate by C=US, O=Let's Encrypt, CN=R11 until 2027-03-01: number "
-    assert listing.found[0].why == rf"{why}\u001b[31m\u202e\u0007\ud800 at crt.sh"
+    assert listing.named[0].why == rf"{why}\u001b[31m\u202e\u0007\ud800 at crt.sh"
     told = {one.reference: one.serial for one in module.SOURCE.issuances(listing.remember)}
     assert told == {r"number \u001b[31m\u202e\u0007\ud800 at crt.sh": "", "number 7 at crt.sh": "3a1"}
 
