@@ -7,7 +7,7 @@ Pure: the clock is an argument.
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from exporter.engine.by_turns import Shown, is_left_behind, is_mistake, is_unwell, limit_of
+from exporter.engine.by_turns import LIMIT, Shown, is_left_behind, is_mistake, is_unwell, limit_of
 from exporter.engine.sightings import is_long
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ def change_listed(
     brief = bool(changes) and all(is_mistake(*change, now) for change in changes)
     old = any(is_left_behind(*change) for change in changes)
     undone = brief and all(is_long(one.sightings, look) for one in lost)
+    crowded = len(known.absent) >= LIMIT
     for held in back:
         held.listed.come_back(look, now, undone=undone)
     for label in gone:
         held = known.endpoints[label]
         if held.facts is not None and held.seen_at is not None:
-            held.listed.leave(look, back=bool(back), renewed=False, brief=brief, old=old)
+            held.listed.leave(look, back=bool(back), renewed=False, brief=brief, old=old, crowded=crowded)
             known.absent[label] = held
     if known.absent:
         forget_absent(known, now)

@@ -130,6 +130,13 @@ def limit_of(verdicts: Iterable[Judged | None]) -> int:
     return UNJUDGED_LIMIT if None in list(verdicts) else LIMIT
 
 
+def is_crowded(shown: Sequence[Shown], look: int, now: float) -> bool:
+    """
+    Return True when there are as many as are remembered, so that there may be more.
+    """
+    return sum(is_kept(one, look, now) for one in shown) >= LIMIT
+
+
 def is_kept(one: Shown, look: int, now: float) -> bool:
     """
     Return True while it was there so lately that it would be known to come back.

@@ -13,6 +13,7 @@ from typing import Any
 from exporter.engine.absent import change_listed
 from exporter.engine.by_turns import (
     Shown,
+    is_crowded,
     is_doubtful,
     is_due,
     is_kept,
@@ -180,7 +181,10 @@ class EndpointMemory:
         brief = earlier is not None and is_mistake(left, earlier, now)
         old = earlier is not None and is_left_behind(left, earlier)
         undone = brief and back is not None and is_long(self.shown, self.looks)
-        self.shown.leave(self.looks, back=back is not None, renewed=renewed, brief=brief, old=old)
+        crowded = is_crowded(self.others, self.looks, now)
+        self.shown.leave(
+            self.looks, back=back is not None, renewed=renewed, brief=brief, old=old, crowded=crowded
+        )
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)
         if back is None:

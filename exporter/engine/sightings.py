@@ -83,12 +83,22 @@ class Sightings:
     limit: float | None = None
     """Seconds without it after which it is gone, however few looks there were; None: only looks count."""
 
-    def leave(self, look: int, *, back: bool, renewed: bool, brief: bool = False, old: bool = False) -> None:
+    def leave(
+        self,
+        look: int,
+        *,
+        back: bool,
+        renewed: bool,
+        brief: bool = False,
+        old: bool = False,
+        crowded: bool = False,
+    ) -> None:
         """
         Note that this look is the first one without it.
 
         `back`: what this look shows was there before; `brief`: see `was_brief`; `old`: it is what a server
-        shows that was left behind. `renewed`: what this look shows was issued since.
+        shows that was left behind. `renewed`: what this look shows was issued since. `crowded`: there may be
+        more that take turns than are remembered.
         """
         run = look - self.came
         self.left = look - 1
@@ -103,6 +113,9 @@ class Sightings:
         self.missed = ASSUMED_LOOKS + (CERTAIN if self.came > 1 and run < SETTLED else 0)
         if not back:
             self.patience = 1 if renewed else min(_first_change(run), CERTAIN)
+            if crowded and not renewed:
+                # Among so many, what seems to be new is most likely one that was forgotten.
+                self.patience = max(self.patience, self._certain() / run**2)
         elif brief and not old:
             self.patience = min(_first_change(run), MISTAKE)
         else:

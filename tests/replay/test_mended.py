@@ -259,3 +259,23 @@ def test_one_of_three_that_renews_no_more_is_told_of_from_its_next_look_to_its_r
     steps = [step * interval for step in range(int(looks.until // interval) + 1)]
     assert overdue == [now for now in steps if overdue[0] <= now <= overdue[-1]]
     assert last - interval <= overdue[-1] < looks.until
+
+
+@pytest.mark.parametrize(("servers", "seed", "by_name"), [(50, 2, False), (12, 4, True), (12, 33, True)])
+def test_one_of_more_than_are_remembered_is_told_of_from_the_first_look_at_it_on(
+    servers: int, seed: int, *, by_name: bool
+) -> None:
+    """
+    Each has a certificate of its own: what follows the bad one was forgotten, and is no news.
+    """
+    old, well = of_age(88), [of_age(number) for number in range(1, servers)]
+
+    def see(now: float) -> Seeing:
+        number = random.Random(f"{seed} {now}").randrange(servers)
+        if number == 0 and now >= 100 * MINUTE:
+            return {"192.0.2.1:443": Observed(old)}
+        return {f"192.0.2.{1 + number * by_name}:443": Observed(well[max(number, 1) - 1])}
+
+    times = told(Looks([Place(target(URL), see)], 500 * MINUTE, MINUTE))[f"{URL} soon critical"]
+    assert times[0] > 100 * MINUTE
+    assert len(times) == 501 - times[0] / MINUTE
