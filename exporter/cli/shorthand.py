@@ -44,10 +44,13 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     `names` are those of configured targets, which go before everything else. A text that is nothing of this
     is returned as it is.
     """
-    if text in names or not text:
+    if text in names:
         return text, ""
     # Of a name in a directory blanks are part.
     text = text if Path(text).exists() else text.strip()
+    # The empty path is this directory, which nobody means who leaves a variable of the shell unset.
+    if not text:
+        return "", ""
     scheme, separator, rest = text.partition("://")
     if separator:
         place, path = _divided(rest)

@@ -30,6 +30,8 @@ from exporter.probes.files.glob import search
         ("pem+https://example.com/ca.pem", "pem+https://example.com/ca.pem"),
         ("domain:example.com", "domain:example.com"),
         ("", ""),
+        # Not this directory, as the empty path would be.
+        (" ", ""),
         ("http://example.com/path", "http://example.com/path"),
         ("https:///etc/ssl/web.pem", "https:///etc/ssl/web.pem"),
         ("no host", "no host"),
