@@ -488,6 +488,8 @@ def _port_fault(text: str) -> str:
         other = f", or {scheme}://[{host}]:{port}" if parse_ip(host) is not None and port.isdigit() else ""
         return f"an IPv6 address stands in brackets, write {write}{_port_to_add(write)}{other}"
     if host and not place.endswith("]") and "[" not in port + host.rpartition("]")[2]:
+        if ":" in host.rpartition("]")[2]:
+            return "one colon and one port follow a host, and an IPv6 address stands in brackets"
         return f"{port!r} is not a port: ports are numbers from 1 to 65535"
     if place.count("[") != place.count("]"):
         ip = parse_ip(place.strip("[]"))

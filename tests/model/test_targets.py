@@ -189,6 +189,11 @@ BAD_URLS = {
     "https://a:+1": f"'https://a:+1' is not a URL: '+1' {PORTS}",
     "https://a:1_0": f"'https://a:1_0' is not a URL: '1_0' {PORTS}",
     "https://a:https": f"'https://a:https' is not a URL: 'https' {PORTS}",
+    **{
+        f"https://a.example:{rest}": f"'https://a.example:{rest}' is not a URL: "
+        "one colon and one port follow a host, and an IPv6 address stands in brackets"
+        for rest in ("443:443", "db8::1")
+    },
     "https://a:\u0661": f"'https://a:\u0661' is not a URL: '\u0661' {PORTS}",
     # User names and passwords are refused before anything of the text is shown
     "https://user@a.example": USERINFO,
