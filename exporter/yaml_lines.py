@@ -109,7 +109,8 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
-_VARIABLE = re.compile(r"\$\{\w+\}")
+_VARIABLE = re.compile(r"\$(\{\w+[^}]*\}|\([A-Z_]\w*\)|[A-Z_]\w*)")
+"""A variable, as shells and pods write it: `${NAME}`, `${NAME:-default}`, `$NAME`, `$(NAME)`."""
 
 
 UNEXPANDED = "variables of the environment are not expanded here: write the value itself"

@@ -1108,11 +1108,12 @@ targets:
     assert (b.timeout, b.labels, b.addresses) == (2, (("team", "db"),), "first")
 
 
-def test_a_variable_of_the_environment_is_a_warning() -> None:
+@pytest.mark.parametrize("variable", ["${ENV}", "$ENV", "${ENV:-test}", "$(ENV)"])
+def test_a_variable_of_the_environment_is_a_warning(variable: str) -> None:
     """
-    Where it is a value that could be meant.
+    Where it is a value that could be meant, in each way in which others write one.
     """
-    (warning,) = read("targets:\n- {url: https://a, labels: {env: '${ENV}'}}").warnings
+    (warning,) = read(f"targets:\n- {{url: https://a, labels: {{env: '{variable}'}}}}").warnings
     assert "targets[0].labels.env: variables of the environment are not expanded" in warning
 
 
