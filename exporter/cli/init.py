@@ -100,13 +100,18 @@ def start(targets: list[str], file: Path) -> str:
     """
     shown = []
     for text in targets or ["https://www.example.com"]:
+        if re.search(r"\.ya?ml$", text) and "://" not in text and not Path(text).exists():
+            raise TargetError(
+                f"there is no file {text} to watch: --output-file={text} names the file to write"
+            )
         url, _ = meant(text, ())
         values.url(url)
         # JSON's quotes are YAML's too.
         shown.append(
             f"  - {json.dumps(url)}" if any(one in url for one in "*?[]{}#,&!|'\"%@`") else f"  - {url}"
         )
-    return START.format(file=file, targets="\n".join(shown))
+    # Whoever writes to standard output chooses the name: the comments take the usual one.
+    return START.format(file="expiry.yml" if str(file) == "-" else file, targets="\n".join(shown))
 
 
 def _every_key() -> str:

@@ -31,3 +31,27 @@ def test_every_commented_target_is_accepted_when_uncommented(
         assert one != text
         file.write_text(one, encoding="utf-8")
         assert main.main([f"--config.file={file}", "--config.check"]) == 0, capsys.readouterr()
+
+
+def test_comments_on_standard_output_name_the_usual_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    No file is called `-`.
+    """
+    assert main.main(["init", "--output-file", "-"]) == 0
+    assert "--config.file=expiry.yml" in (text := capsys.readouterr().out)
+    assert "--config.file=-" not in text
+
+
+def test_the_name_of_a_configuration_is_not_taken_for_a_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Unless there is such a file: YAML may hold certificates.
+    """
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["init", "web.yml"]) == 2
+    assert "--output-file=web.yml names the file to write" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "web.yml").touch()
+    assert main.main(["init", "web.yml"]) == 0
+    assert f"- file://{tmp_path}/web.yml" in (tmp_path / "expiry.yml").read_text("utf-8")
