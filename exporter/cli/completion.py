@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHELL",
         help=f"the shell that reads it: {', '.join(SHELLS)}",
     )
-    parser.add_argument("line", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    # Python 3.11 would name it in the message about a shell that is missing.
+    parser.add_argument("line", nargs=argparse.REMAINDER, help=argparse.SUPPRESS).required = False
 
 
 def _shell(text: str) -> str:

@@ -185,6 +185,15 @@ def test_fish_completes_a_line(home: Path) -> None:
     assert not (home / "harm").exists()
 
 
+def test_a_missing_shell_is_all_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    What the scripts pass on is no argument for people.
+    """
+    with pytest.raises(SystemExit):
+        main.main(["completion"])
+    assert capsys.readouterr().err.rstrip().endswith("required: SHELL")
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_shells_take_the_script(shell: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
