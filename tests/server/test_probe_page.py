@@ -78,7 +78,7 @@ def test_a_browser_gets_each_error_as_a_page(tmp_path: Path) -> None:
         for path, status, words in (
             ("/nowhere", 404, "Nothing answers at /nowhere."),
             ("/a/b/%3Cscript%3E", 404, "Nothing answers at /a/b/<script>."),
-            ("/-/reload", 405, "This page can't be used so"),
+            ("/-/reload", 405, "/-/reload wants another method: the header Allow"),
             ("/?colour=red", 400, "unknown parameter 'colour'"),
             ("/certificates?sort=size", 400, "sort 'size' is not known"),
             ("/api/v1/items?limit=0", 400, "limit '0' is not a whole number"),

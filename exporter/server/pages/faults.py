@@ -17,6 +17,12 @@ TITLES = {
 }
 """By status, the heading of the page."""
 
+_SAID = {
+    HTTPStatus.NOT_FOUND: "Nothing answers at {path}.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "{path} wants another method: the header Allow of this answer names it.",
+}
+"""By status, what is said where the answer says nothing itself."""
+
 
 def render(status: int, words: str, path: str, root: str, versions: str) -> str:
     """
@@ -27,7 +33,7 @@ def render(status: int, words: str, path: str, root: str, versions: str) -> str:
     # What the HTTP library says is but the status in other words.
     said = words.strip()
     if said == f"{status}: {HTTPStatus(status).phrase}":
-        said = f"Nothing answers at {path}." if status == HTTPStatus.NOT_FOUND else ""
+        said = _SAID.get(HTTPStatus(status), "").format(path=path)
     return _page(title, (element("p", foreign(line)) for line in said.splitlines()), root, versions)
 
 
