@@ -30,6 +30,8 @@ def content(path: str, missing: str = "") -> bytes:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         hint = missing if isinstance(error, FileNotFoundError) else ""
+        if not path:
+            why, hint = "its path is empty", ": is a variable of the shell not set?"
         raise ConfigError([ConfigFault(without_user(path), 0, "", f"can't be read: {why}{hint}")]) from None
 
 

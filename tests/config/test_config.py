@@ -1698,6 +1698,8 @@ def test_unreadable_files_are_faults(tmp_path: Path) -> None:
             with pytest.raises(ConfigError) as error:
                 load(name, {})
             assert str(error.value) == f"{name}: {why}"
+    with pytest.raises(ConfigError, match=r"^can't be read: its path is empty: is a variable of the shell"):
+        load("", {})
     # What follows differs between versions of Python.
     with pytest.raises(ConfigError, match=r"^a\0b: can't be read: .*embedded null "):
         load("a\0b", {})
