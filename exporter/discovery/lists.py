@@ -161,9 +161,12 @@ def settled(before: Kept, found: Iterable[Found], limit: int, now: float, names:
         else:
             above += 1
     there = {key_of(one) for one in taken}
-    gone = [one for one in before.found if key_of(one) not in there]
+    # What no name server could tell, and has no address as they now say, is an answer and no loss.
+    answered = before.names.unsure & {one.url for one in names.nowhere}
+    had = [one for one in before.found if one.url not in answered]
+    gone = [one for one in had if key_of(one) not in there]
     fresh = [one for one in gone if key_of(one) not in before.missing]
-    listed = len(before.found) - len(before.missing)
+    listed = len(had) - len(before.missing)
     # At the limit, what is left out is another matter, and told as such.
     much = len(fresh) > FEW and len(fresh) >= MUCH * listed and not above
     missing: dict[Key, Missing] = {}
@@ -177,7 +180,7 @@ def settled(before: Kept, found: Iterable[Found], limit: int, now: float, names:
             if again.runs < CONFIRMING_RUNS or now - again.since < CONFIRMING_TIME:
                 missing[key] = again
     # What comes and goes all the time must not make the list ever longer: what was lost first is kept.
-    longest = min(limit, max(len(before.found), 2 * listed, 2 * len(taken)))
+    longest = min(limit, max(len(had), 2 * listed, 2 * len(taken)))
     lost = sorted((one for one in gone if key_of(one) in missing), key=lambda one: missing[key_of(one)].since)
     kept = lost[: max(0, longest - len(taken))]
     missing = {key: missing[key] for key in map(key_of, kept)}

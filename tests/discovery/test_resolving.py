@@ -147,6 +147,19 @@ def test_while_no_name_server_answers_nothing_is_lost() -> None:
     assert feed.takes(named("a other"), AGAIN) == ["a", "other"]
 
 
+def test_what_name_servers_answer_at_last_is_no_loss_of_the_source() -> None:
+    """
+    However many names of the first list turn out to have no address, none of them is kept for a day.
+    """
+    resolver = resolvers.Names(unknown="b c d e f g")
+    resolver.down = True
+    feed = Feed(LASTING, resolver)
+    assert len(feed.takes(named("a b c d e f g", "meant"))) == 8
+    resolver.down = False
+    assert sorted(feed.takes(Listing(unchanged=True), AGAIN)) == ["a", "meant"]
+    assert (sorted(feed.nowhere), feed.kept.missing) == (["b", "c", "d", "e", "f", "g"], {})
+
+
 def test_a_resolver_that_is_down_is_not_asked_for_all_names() -> None:
     """
     Each would take seconds, and the first list of a large cluster half an hour.
