@@ -100,7 +100,7 @@ def in_part(failures: Sequence[str], listing: Listing | None, *, steady: bool = 
     Return the error of a source some of whose places could not be read. `listing`: what the others gave.
     """
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    return SourceError(f"{failures[0]}{more}", listing=listing, steady=steady and listing is not None)
+    return SourceError(f"{failures[0]}{more}", listing=listing, steady=steady)
 
 
 @dataclass(frozen=True, slots=True)

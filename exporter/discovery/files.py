@@ -53,10 +53,10 @@ def _listed(paths: Sequence[str], remembered: Any, before: Sequence[Found]) -> L
             # One that never gave anything may be on other hosts only.
             (missing if gone and not kept else failures).append(words)
     if files and len(failures) + len(missing) == len(files):
-        raise in_part([*failures, *missing], None)
+        raise in_part([*failures, *missing], None, steady=True)
     if failures:
         # It remembers no stamps: with the same ones, the next run would take it for the whole list.
-        raise in_part(failures, Listing(tuple(found), (*missing, *notes)))
+        raise in_part(failures, Listing(tuple(found), (*missing, *notes)), steady=True)
     return Listing(tuple(found), (*missing, *notes), stamps)
 
 

@@ -166,12 +166,15 @@ async def test_one_file_that_can_not_be_read_takes_nothing_from_the_others(tmp_p
         for _ in range(2):
             with pytest.raises(SourceError, match=words) as caught:
                 await run("files", paths, remembered, first.found)
+            # The others are looked at as often as before, and so is what somebody mends.
+            assert caught.value.steady
             assert caught.value.listing is not None
             assert urls(caught.value.listing) == ["https://a.example.com", "https://c.example.com"]
             remembered = caught.value.listing.remember
     with pytest.raises(SourceError, match="and 1 more") as caught:
         await run("files", [paths[0], paths[2]], None, first.found)
     assert caught.value.listing is None
+    assert caught.value.steady
 
 
 @pytest.fixture
