@@ -102,6 +102,7 @@ def _again(before: Kept) -> Listing:
     found = before.listed
     return Listing(
         tuple(one for one in found if one.url not in unsure),
+        unchanged=True,
         named=(*(one for one in found if one.url in unsure), *before.names.nowhere),
     )
 
@@ -156,8 +157,10 @@ def _settled(
         *_note("names for which no name server has an answer", silent),
     ]
     unsure = frozenset(one.url for one in silent) & frozenset(one.url for one in there)
+    # At the limit, a name that has an address now must not push out what was a target before.
+    found = (*listing.found, *there) if listing.unchanged else (*there, *listing.found)
     return (
-        replace(listing, found=(*there, *listing.found), named=(), notes=(*listing.notes, *notes)),
+        replace(listing, found=found, named=(), notes=(*listing.notes, *notes)),
         Names(tuple(gone), frozenset() if asking.history else unsure, asking.asked),
     )
 

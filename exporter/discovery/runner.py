@@ -377,6 +377,9 @@ class Discovery:
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
             listed = same_objects(before, listing.found)
             kept = settled(before, wanted(listed, entry.include, entry.exclude), entry.limit, now, names)
+            if unchanged:
+                # Those above the limit were not listed again.
+                kept = replace(kept, above=kept.above + before.above)
             return (
                 kept,
                 made(kept.found, entry, config, feed.made),

@@ -360,7 +360,7 @@ async def test_names_without_an_address_are_looked_up_again(
         assert list(runner.nowhere) == [Nowhere(f"https://{host}", "files", "a list") for host in "ab"]
         fake.answer = Listing(unchanged=True)
         resolver.unknown = {"a"}
-        await until(lambda: names(runner) == ["https://b", "https://c"])
+        await until(lambda: names(runner) == ["https://c", "https://b"])
         # While they know no more, the list is not even made into a text again.
         (feed,) = runner.feeds.values()
         text, asked = feed.text, len(resolver.asked)
@@ -379,6 +379,28 @@ async def test_names_without_an_address_are_looked_up_again(
     assert not list(again.nowhere)
     await again.close()
     network.close()
+
+
+async def test_at_the_limit_a_name_with_an_address_at_last_pushes_nothing_out(
+    fake: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    And those that were left out before are counted still, while nothing changes.
+    """
+    monkeypatch.setattr(resolving, "AGAIN", 0.0)
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    resolver = Names(unknown="new gone")
+    network = Network(asyncio.get_running_loop())
+    asks(network, resolver)
+    hosts = ("https://a", "https://b", "https://above", "https://new", "https://gone")
+    fake.answer = Listing(named=found(*hosts).found)
+    async with running(config("discover: [{files: x, limit: 2}]"), network) as runner:
+        (feed,) = runner.feeds.values()
+        await until(lambda: feed.left_out == 1)
+        fake.answer = Listing(unchanged=True)
+        resolver.unknown = {"gone"}
+        await until(lambda: len(list(runner.nowhere)) == 1)
+        assert (names(runner), feed.left_out) == (["https://a", "https://b"], 2)
 
 
 async def test_a_reload_keeps_lists_and_pace(fake: FakeSource) -> None:
