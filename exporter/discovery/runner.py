@@ -153,6 +153,8 @@ class Discovery:
         """All targets: those of the configuration, then those that were found."""
         self.issuances: tuple[Issuance, ...] = ()
         """The certificates that any source knows to be issued."""
+        self._watched: frozenset[str] = frozenset()
+        """URLs of all targets, as sources spell them."""
         self._network = network
         self._on_change = on_change
         self.config: Config
@@ -172,9 +174,10 @@ class Discovery:
     @property
     def nowhere(self) -> tuple[Nowhere, ...]:
         """
-        What the sources found under names without an address.
+        What the sources found under names without an address, and is no target by another list either.
         """
-        return tuple(chain.from_iterable(feed.nowhere for feed in self.feeds.values()))
+        found = chain.from_iterable(feed.nowhere for feed in self.feeds.values())
+        return tuple(one for one in found if one.url not in self._watched)
 
     @property
     def incomplete(self) -> bool:
@@ -435,6 +438,7 @@ class Discovery:
 
     def _take_over(self, targets: tuple[Target, ...]) -> None:
         self.targets = targets
+        self._watched = frozenset(one.url.shortest for one in chain(self.config.by_hand, targets))
         self.issuances = tuple(chain.from_iterable(feed.issuances for feed in self.feeds.values()))
         self._on_change()
 

@@ -191,6 +191,15 @@ class Url:
             return f"{self.scheme}:{self.host}"
         return f"{self.scheme}://{self.authority if self.port else ''}{self.path}"
 
+    @property
+    def shortest(self) -> str:
+        """
+        The normal form without a port that is the usual one of the scheme.
+        """
+        if self.port and self.port == SCHEMES[self.scheme].default_port:
+            return f"{self.scheme}://{self.authority.removesuffix(f':{self.port}')}{self.path}"
+        return self.normal
+
 
 @dataclass(frozen=True, slots=True)
 class Proxy:

@@ -381,6 +381,20 @@ async def test_names_without_an_address_are_looked_up_again(
     network.close()
 
 
+async def test_what_another_list_has_as_a_target_is_not_told_as_none(fake: FakeSource) -> None:
+    """
+    However its URL is spelled there.
+    """
+    network = Network(asyncio.get_running_loop())
+    asks(network, Names(unknown="a b c"))
+    fake.answer = Listing(named=found("https://a", "https://b", "https://b:8443", "https://c").found)
+    by_hand = "targets: ['https://A:443', {url: 'https://b', name: mine}]\n"
+    async with running(config(by_hand + ONE), network) as runner:
+        (feed,) = runner.feeds.values()
+        await until(lambda: feed.success is True)
+        assert [one.url for one in runner.nowhere] == ["https://b:8443", "https://c"]
+
+
 async def test_at_the_limit_a_name_with_an_address_at_last_pushes_nothing_out(
     fake: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
