@@ -150,6 +150,9 @@ def _with(known: Habit, old: Item, new: Item, seen: float, now: float) -> Habit:
         return known
     # The new one is there from its begin on, or is brought here later. Probes may have missed some between.
     age = max(new.not_before, seen) - old.not_before
+    if known.renewals and now - known.at < age * TOLERANCE:
+        # Another server behind this place, whose own one was as old. The next renewal takes its time.
+        return known
     # While nobody looked for long, others may have come and gone: that is no pause.
     pause = age if now - seen <= DAY else seen - old.not_before
     longer = [one for one in known.pauses if one[1] > pause and 0 <= now - one[0] < PAUSES_FOR]

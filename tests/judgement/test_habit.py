@@ -300,3 +300,24 @@ def test_an_item_without_a_lifetime_has_no_habit() -> None:
     assert learned({}, facts(0, -DAY), facts(DAY, DAY), 0, DAY)[NAME].renewals == ()
     broken = judge_item(Item(NAME, Kind.CRL, 0, -1), Facts(()), CRL, habit)
     assert broken == Deadlines(-1, -1, -1)
+
+
+def test_a_rollout_over_several_servers_is_one_renewal() -> None:
+    """
+    Five servers behind one address are renewed within the hour, all five days before the end: that is late
+    once, and no habit of renewing late, which would silence those whose turn has not come.
+    """
+    lifetime = 90 * DAY
+    habits: Habits = {}
+    old = [facts(number * HOUR, lifetime, Kind.LEAF) for number in range(5)]
+    now = 85 * DAY
+    for number, before in enumerate(old):
+        now += 600.0
+        after = facts(now - 60.0, lifetime, Kind.LEAF)
+        habits = learned(habits, before, after, now, now)
+        # The other servers' turns come between.
+        for other in old[number + 1 :]:
+            habits = learned(habits, after, other, now + 15.0, now + 15.0)
+            habits = learned(habits, other, after, now + 30.0, now + 30.0)
+    assert habits[NAME].rhythm is None
+    assert len(habits[NAME].renewals) == 1
