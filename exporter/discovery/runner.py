@@ -153,8 +153,8 @@ class Discovery:
         """All targets: those of the configuration, then those that were found."""
         self.issuances: tuple[Issuance, ...] = ()
         """The certificates that any source knows to be issued."""
-        self._watched: frozenset[str] = frozenset()
-        """URLs of all targets, as sources spell them."""
+        self._watched: frozenset[str] | None = None
+        """URLs of all targets, as sources spell them; None until somebody wants to know."""
         self._network = network
         self._on_change = on_change
         self.config: Config
@@ -176,8 +176,14 @@ class Discovery:
         """
         What the sources found under names without an address, and is no target by another list either.
         """
-        found = chain.from_iterable(feed.nowhere for feed in self.feeds.values())
-        return tuple(one for one in found if one.url not in self._watched)
+        found = tuple(chain.from_iterable(feed.nowhere for feed in self.feeds.values()))
+        if not found:
+            return ()
+        if self._watched is None:
+            targets = chain(self.config.by_hand, self.targets)
+            self._watched = frozenset(one.url.shortest for one in targets)
+        watched = self._watched
+        return tuple(one for one in found if one.url not in watched)
 
     @property
     def incomplete(self) -> bool:
@@ -438,7 +444,7 @@ class Discovery:
 
     def _take_over(self, targets: tuple[Target, ...]) -> None:
         self.targets = targets
-        self._watched = frozenset(one.url.shortest for one in chain(self.config.by_hand, targets))
+        self._watched = None
         self.issuances = tuple(chain.from_iterable(feed.issuances for feed in self.feeds.values()))
         self._on_change()
 
