@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from exporter.config.reader import parse
 from exporter.discovery.resolving import AGAIN
 from exporter.discovery.runner import Discovery
@@ -30,6 +32,7 @@ LOOKS = 60
 """Runs of the source in a minute."""
 
 
+@pytest.mark.no_cover
 def test_ten_thousand_hosts_cost_under_a_tenth_of_a_second_a_minute(tmp_path: Path) -> None:
     """
     A minute is reckoned from its parts, CPU of all threads but that of the fake server: the looks at what the
