@@ -4,6 +4,8 @@ The cost of a cluster with 10,000 Ingress hosts: nothing happens, something chan
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -23,6 +25,8 @@ from tests.probes.kubernetes.api_server import TOKEN, kubeconfig
 from tests.probes.kubernetes.looking import eventually
 from tests.support.resolvers import Names, asks
 
+REPOSITORY = Path(__file__).parents[3]
+
 HOSTS = 10_000
 
 RECONNECTIONS = 60 / USUAL_PACE.watch
@@ -35,7 +39,24 @@ LOOKS = 60
 @pytest.mark.no_cover
 def test_ten_thousand_hosts_cost_under_a_tenth_of_a_second_a_minute(tmp_path: Path) -> None:
     """
-    A minute is reckoned from its parts, CPU of all threads but that of the fake server: the looks at what the
+    In a process of its own: what other tests left in this one (threads, many objects) costs too.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.discovery.kubernetes.test_cost", tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    looks, reconnections = map(float, done.stdout.split())
+    assert looks + reconnections < 0.1, f"{looks:.3f} s of looks, {reconnections:.3f} s of connections"
+
+
+def measured(directory: Path) -> tuple[float, float]:
+    """
+    A minute, reckoned from its parts, CPU of all threads but that of the fake server: the looks at what the
     watches hold, and new connections of all of them.
     """
     with cluster() as fake:
@@ -45,7 +66,7 @@ def test_ten_thousand_hosts_cost_under_a_tenth_of_a_second_a_minute(tmp_path: Pa
         fake.fill(
             "ingresses", *(ingress(f"team-{one % 50}/web-{one}", f"host-{one}.org") for one in range(HOSTS))
         )
-        path = tmp_path / "kubeconfig"
+        path = directory / "kubeconfig"
         path.write_text(json.dumps(kubeconfig(fake, {"token": TOKEN})), encoding="utf-8")
 
         def cpu() -> float:
@@ -83,5 +104,8 @@ def test_ten_thousand_hosts_cost_under_a_tenth_of_a_second_a_minute(tmp_path: Pa
             await eventually(lambda: all(view.ended for view in network.kubernetes.views))
             return looks, connection * 9 * RECONNECTIONS
 
-        looks, reconnections = asyncio.run(run())
-    assert looks + reconnections < 0.1, f"{looks:.3f} s of looks, {reconnections:.3f} s of connections"
+        return asyncio.run(run())
+
+
+if __name__ == "__main__":
+    print(*measured(Path(sys.argv[1])))
