@@ -25,9 +25,10 @@ from exporter.logs import LogfmtFormatter
 from exporter.model.destinations import Range
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import parse_ip
+from exporter.model.proxies import Proxy
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.model.urls import Proxy, parse_url
+from exporter.model.urls import parse_url
 from exporter.server.app import application
 from exporter.server.service import Options, Service
 from tests.lookups.revocation.making import lists_at, responders_at

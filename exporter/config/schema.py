@@ -13,9 +13,10 @@ from exporter.config.shapes import form
 from exporter.model.coverage import Rules
 from exporter.model.hosts import normal_host
 from exporter.model.policies import Before, Policy
+from exporter.model.proxies import Proxy
 from exporter.model.reasons import Kind
 from exporter.model.targets import Objects, Resources, Scope, label_name
-from exporter.model.urls import Proxy, Url
+from exporter.model.urls import Url
 
 _Deadline = Annotated[Before, PlainValidator(values.deadline), form(shapes.DEADLINE)]
 

@@ -139,12 +139,11 @@ class EndpointMemory:
         if facts is not self.facts and is_doubtful(target, self.facts, self.judged, facts, now):
             # Of several that are known to take turns, each is remembered as long as it needs.
             return self.facts if self._is_alone(facts, now) else None
-        shown = Shown(self.facts, now, self.shown)
         for one in self.others:
             # A mistake that was put right, or one of so many servers that few probes meet it.
-            is_moment = one.sightings.limit is not None and not is_left_behind(one, shown)
-            is_there = is_moment and is_due(one, self.looks, now)
-            if is_there and is_doubtful(target, one.facts, one.judged, facts, now):
+            is_there = one.sightings.limit is not None and is_due(one, self.looks, now)
+            is_moment = is_there and not is_left_behind(one, Shown(self.facts, now, self.shown))
+            if is_moment and is_doubtful(target, one.facts, one.judged, facts, now):
                 return one.facts
         return None
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 from exporter.model.hosts import IPAddress, parse_ip
 from exporter.model.policies import AUTOMATIC, BY_KIND, Match, Policy
-from exporter.model.urls import SCHEMES, Proxy, Url
+from exporter.model.proxies import Proxy
+from exporter.model.urls import SCHEMES, Url
 from exporter.passwords import shown
 
 USUAL_PATIENCE = 5.0

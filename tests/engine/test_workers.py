@@ -20,8 +20,9 @@ import pytest
 from exporter.engine.monitor import Monitor
 from exporter.engine.workers import FEWEST, MOST, Workers, is_plain
 from exporter.model.observation import Failed, Observation, Observed
+from exporter.model.proxies import parse_proxy
 from exporter.model.targets import Target
-from exporter.model.urls import parse_proxy, parse_url
+from exporter.model.urls import parse_url
 from exporter.probes.dependencies import Dependencies
 from tests.probes.tls.wire.probing import NAME, target
 from tests.probes.tls.wire.test_failures import CASES

@@ -16,9 +16,9 @@ from exporter.judgement.problems import Found, Key, is_well, newest_ends, proble
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
 from exporter.model.policies import AUTOMATIC, CRL, DAY, DOMAIN, HOUR, MANUAL, Before, Policy, Severity
 from exporter.model.problems import MEANINGS, Problem
+from exporter.model.proxies import parse_proxy
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.model.targets import Target
-from exporter.model.urls import parse_proxy
 from exporter.report.forecast import forecast
 from tests.golden.scenes import failed, seen
 from tests.golden.values import ADDRESS, Scene, certificate, facts, intermediate, target

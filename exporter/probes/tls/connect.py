@@ -7,9 +7,9 @@ import socket
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import credentials
 from exporter.model.hosts import join_host_port
+from exporter.model.proxies import Proxy
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.model.urls import Proxy
 from exporter.net.connection import CONNECT_TIMEOUT, Connection, connect
 from exporter.net.network import Network, Trace
 from exporter.net.resolver import RESOLVE_TIMEOUT, choose, has_route

@@ -23,9 +23,10 @@ from exporter.engine.scrape import EndpointRow
 from exporter.lookups.dns import checks
 from exporter.lookups.dns_checking import NAMES_LIMIT, QUERIES_AT_A_TIME, UNASKED_AGAIN_AFTER, check
 from exporter.model.observation import Facts
+from exporter.model.proxies import parse_proxy
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
-from exporter.model.urls import parse_proxy, parse_url
+from exporter.model.urls import parse_url
 from exporter.net.background import LookupFailedError, LookupState
 from exporter.net.dns import Resolution, ResolutionError
 from exporter.pki.certificates import certificate

@@ -23,9 +23,10 @@ from exporter.demo.minter import root as new_root
 from exporter.engine.scrape import EndpointRow
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import TargetError
+from exporter.model.proxies import Proxy
 from exporter.model.reasons import Reason
 from exporter.model.targets import Target
-from exporter.model.urls import Proxy, parse_url
+from exporter.model.urls import parse_url
 from exporter.net.http import destination
 from exporter.probes.files import url as module
 from tests.formats.samples import issuer, key_set, kubeconfig, leaf, old_pkcs12_store, root, x5c

@@ -16,7 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from exporter.cli.main import main
 from exporter.demo.minter import Minted
 from exporter.model.hosts import TargetError
-from exporter.model.urls import Proxy, parse_url
+from exporter.model.proxies import Proxy
+from exporter.model.urls import parse_url
 from exporter.probes.tls.dtls import BYTES_LIMIT, DATAGRAMS_LIMIT, PAYLOAD, is_record, records
 from tests.probes.tls.dtls import servers
 from tests.probes.tls.dtls.servers import answering, flood, way

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from exporter.model.urls import Proxy
+from exporter.model.proxies import Proxy
 from tests.support.processes import free_port, listening, running
 from tests.support.servers import LOOPBACK
 

@@ -9,8 +9,8 @@ from socket import socket
 import pytest
 
 from exporter.model.errors import ProbeError
+from exporter.model.proxies import Proxy
 from exporter.model.reasons import Reason
-from exporter.model.urls import Proxy
 from tests.probes.tls.wire.probing import Names, detail, look, see, target, told
 from tests.support import misbehaving
 from tests.support.misbehaving import Answer, serving

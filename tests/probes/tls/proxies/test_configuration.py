@@ -8,7 +8,7 @@ import pytest
 
 from exporter.config.reader import parse
 from exporter.config.settings import Config
-from exporter.model.urls import Proxy
+from exporter.model.proxies import Proxy
 from exporter.yaml_lines import ConfigError
 
 ENVIRONMENT = {"P": "me:hunter22", "BAD": "hunter22", "LONG": f"me:{'x' * 256}", "LINES": "me:a\nhunter22"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.demo.minter import Minted
-from exporter.model.urls import Proxy
+from exporter.model.proxies import Proxy
 from tests.probes.tls.proxies.programs import CREDENTIALS, microsocks, tinyproxy
 from tests.probes.tls.starttls import daemons
 from tests.probes.tls.wire.probing import NAME, Names, detail, explain, facts, look, see, target, told

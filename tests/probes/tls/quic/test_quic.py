@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from exporter.demo.minter import Minted
 from exporter.model.observation import Failed
-from exporter.model.urls import Proxy
+from exporter.model.proxies import Proxy
 from exporter.probes.tls.quic_conversation import BYTES_LIMIT
 from tests.probes.tls.dtls.servers import flood
 from tests.probes.tls.wire.probing import (

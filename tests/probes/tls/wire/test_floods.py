@@ -24,8 +24,8 @@ from OpenSSL import SSL
 from exporter.demo.minter import Minted
 from exporter.engine.results import ProbeResult
 from exporter.model.observation import Failed, Observed
+from exporter.model.proxies import Proxy
 from exporter.model.targets import Target
-from exporter.model.urls import Proxy
 from exporter.probes.tls import openssl
 from exporter.probes.tls.tds_packets import tds_packet
 from tests.probes.tls.dtls import servers as dtls_servers
