@@ -38,6 +38,10 @@ begins at a later scrape, unless it is the only one of its target.
 """
 
 
+OWNERS_WAITING = 2048
+"""The same of those that are the only one of their target: each waits in a task of some kilobytes."""
+
+
 QUICK_ANSWER = 2.0
 """Seconds up to which an answer counts as quick."""
 
@@ -319,8 +323,9 @@ class Lookups:
         owner = owner or target
         entry = self._entry(key, what, target)
         if entry.task is None and entry.due <= entry.asked:
-            is_only = at_most > 0 and owner not in self._begun_for
-            if is_only or self._begun < at_most:
+            if at_most and owner not in self._begun_for:
+                at_most = max(at_most, OWNERS_WAITING)
+            if self._begun < at_most:
                 self._begun += 1
                 self._begun_for[owner] += 1
                 entry.task = self._loop.create_task(self._look(key, entry, fetch, owner))

@@ -13,6 +13,7 @@ from exporter.model.reasons import Reason
 from exporter.net.background import (
     FIRST_PAUSE,
     FORGET_AFTER,
+    OWNERS_WAITING,
     WAITING,
     Answer,
     Fetch,
@@ -150,6 +151,23 @@ def test_more_than_may_wait_are_asked_later() -> None:
         for rounds in range(3):
             answers = [known.hear(number, gives(number), f"the list {number}") for number in range(count)]
             assert sum(one.known is not None for one in answers) == (0, WAITING, count)[rounds]
+            await known.settle(5.0)
+
+    run(work)
+
+
+def test_ten_thousand_targets_do_not_all_wait_at_a_time() -> None:
+    """
+    Each of those that may, may have one look-up; the others begin theirs at a later scrape.
+    """
+
+    async def work(known: Lookups) -> None:
+        count = OWNERS_WAITING + 10
+        for rounds in range(3):
+            answers = [
+                known.hear(one, gives(one), f"the list {one}", f"target {one}") for one in range(count)
+            ]
+            assert sum(one.known is not None for one in answers) == (0, OWNERS_WAITING, count)[rounds]
             await known.settle(5.0)
 
     run(work)
