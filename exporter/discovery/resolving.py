@@ -153,8 +153,8 @@ def _settled(
         elif answer or one.url in asking.targets or not asking.history:
             there.append(one)
     notes = [
-        *_note("names that this host's resolver does not know, so they are no targets", gone),
-        *_note("names for which no name server has an answer", silent),
+        *note("names that this host's resolver does not know, so they are no targets", _hosts(gone)),
+        *note("names for which no name server has an answer", _hosts(silent)),
     ]
     unsure = frozenset(one.url for one in silent) & frozenset(one.url for one in there)
     # At the limit, a name that has an address now must not push out what was a target before.
@@ -175,10 +175,13 @@ def _host(url: str) -> str:
         return ""
 
 
-def _note(why: str, found: Sequence[Found]) -> list[str]:
+def _hosts(found: Iterable[Found]) -> list[str]:
+    return sorted({_host(one.url) for one in found})
+
+
+def note(why: str, names: Sequence[str]) -> list[str]:
     """
     Return a note about these names, the first of them and how many more there are; none without any.
     """
-    names = sorted({_host(one.url) for one in found})
     more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
     return [f"{why}: {', '.join(names[:EXAMPLES])}{more}"] if names else []

@@ -7,13 +7,13 @@ import contextlib
 import json
 import socket
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from exporter.config.sources import ZoneSource
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError
-from exporter.discovery.resolving import AT_ONCE
+from exporter.discovery.resolving import AT_ONCE, note
 from exporter.discovery.threads import in_thread
 from exporter.discovery.trying import RUN, Place, lives, tried
 from exporter.model.errors import ProbeError
@@ -26,10 +26,6 @@ INTERVAL = 3600.0
 
 AGAIN = 86400.0
 """Seconds until an unchanged name is tried again."""
-
-
-EXAMPLES = 3
-"""Aliases in a note."""
 
 
 _Zone = dict[str, tuple[str, ...]]
@@ -136,14 +132,6 @@ def _kept(zone: _Zone, plan: _Plan, results: Mapping[str, bool], hour: int) -> _
     return kept
 
 
-def _some(names: Sequence[str]) -> str:
-    """
-    Return the first of these names, and how many more there are.
-    """
-    more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
-    return f"{', '.join(names[:EXAMPLES])}{more}"
-
-
 def _remembered(value: Any) -> _Tried:
     """
     Return what was remembered, as far as it has the form of this version.
@@ -233,7 +221,7 @@ def _nowhere(settings: ZoneSource, aliases: _Aliases) -> list[str]:
     """
     shown = [f"{alias} -> {other}" for alias, other in sorted(aliases.items())]
     why = "aliases (CNAME) out of the zone to a name for which this host finds no address"
-    return [f"zone {settings.name}: {why}: {_some(shown)}"] if aliases else []
+    return note(f"zone {settings.name}: {why}", shown)
 
 
 def _found(settings: ZoneSource, kept: _Tried) -> Iterator[Found]:
