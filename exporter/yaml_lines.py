@@ -6,7 +6,7 @@ them. Only an empty value, `~` and `null` are None.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -116,17 +116,27 @@ _VARIABLE = re.compile(r"\$(\{\w+[^}]*\}|\([A-Z_]\w*\)|[A-Z_]\w*)")
 UNEXPANDED = "variables of the environment are not expanded here: write the value itself"
 
 
+def no_pause() -> None:
+    """
+    Go on at once.
+    """
+
+
 class Document:
     """
     A YAML document: its value, the line of each part, and the faults found so far.
     """
 
-    def __init__(self, file: str, value_limit: int) -> None:
+    def __init__(
+        self, file: str, value_limit: int = VALUE_LIMIT, pause: Callable[[], None] = no_pause
+    ) -> None:
         """
         Start without a value. `file` is the name in messages; `value_limit` bounds the number of values.
+        `pause` is called often while the document is read, and may let others work.
         """
         self.file = file
         self.value_limit = value_limit
+        self.pause = pause
         self.value: Any = None
         """Text, lists, dicts with text as keys, or None."""
         self.lines: dict[Loc, int] = {(): 1}
@@ -193,6 +203,7 @@ class Document:
         """
         Return the value of a mapping, without keys that have a fault. Raises ConfigError as `take` does.
         """
+        self.pause()
         mapping: dict[str, Any] = {}
         merged: list[yaml.Node] = []
         for key, value in node.value:
@@ -253,7 +264,9 @@ class _Composer(Composer, yaml.CSafeLoader):
         """
         event = super().get_event()
         self._count += 1
-        self._depth += isinstance(event, yaml.CollectionStartEvent)
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._depth += 1
+            self._document.pause()
         self._depth -= isinstance(event, yaml.CollectionEndEvent)
         if self._depth > DEPTH_LIMIT:
             self._document.refuse((), _TOO_DEEP, _line(event))
@@ -262,11 +275,15 @@ class _Composer(Composer, yaml.CSafeLoader):
         return event
 
 
-def read(data: bytes, file: str, value_limit: int = VALUE_LIMIT) -> Document:
+def read(
+    data: bytes, file: str, value_limit: int = VALUE_LIMIT, pause: Callable[[], None] = no_pause
+) -> Document:
     """
     Parse the YAML document in these bytes. Raises ConfigError when it is not YAML, too large or too deep.
+
+    `pause` is that of `Document`.
     """
-    document = Document(file, value_limit)
+    document = Document(file, value_limit, pause)
     if len(data) > SIZE_LIMIT:
         message = f"is larger than {SIZE_LIMIT // 1024 // 1024} MiB: is this the right file?"
         raise ConfigError([ConfigFault(file, 0, "", message)])

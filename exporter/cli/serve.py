@@ -31,6 +31,7 @@ from exporter.engine.collector import calm_collector
 from exporter.engine.descriptors import client_slots
 from exporter.logs import fields
 from exporter.model.hosts import join_host_port
+from exporter.net.calm import Rests
 from exporter.net.gates import Limits
 from exporter.server.app import application
 from exporter.server.clients import Clients
@@ -81,8 +82,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         port = Port(options.web_config, options.external_url, lifecycle=options.lifecycle)
 
+        rests = Rests()
+
         def configuration() -> Config:
-            config = load(options.config_file, os.environ)
+            config = load(options.config_file, os.environ, pause=rests.take)
             total: int = options.shard_total
             index: int = options.shard_index
 

@@ -3,8 +3,9 @@ Reader: the bytes of a configuration file to a `Config`, or to all its faults at
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import chain, count
 from pathlib import Path
 from types import MappingProxyType
@@ -40,7 +41,7 @@ from exporter.model.suggestions import closest
 from exporter.model.targets import DIRECTORIES, Target
 from exporter.model.urls import SCHEMES
 from exporter.passwords import shown, without_user
-from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, read
+from exporter.yaml_lines import UNEXPANDED, ConfigError, ConfigFault, Document, Loc, no_pause, read
 
 NO_TARGETS = "has no entries, so nothing is watched but what others ask for at /probe: {}"
 
@@ -56,22 +57,34 @@ _WATCHING = ("targets", "discover", "probe", "modules")
 """Keys of which one is enough for an exporter that does something."""
 
 
-def load(path: str, environ: Mapping[str, str], elsewhere: Elsewhere | None = None) -> Config:
+def load(
+    path: str,
+    environ: Mapping[str, str],
+    elsewhere: Elsewhere | None = None,
+    pause: Callable[[], None] = no_pause,
+) -> Config:
     """
     Read the configuration from a file. Raises ConfigError, also for a file that can't be read.
     """
-    return parse(content(path, " (`expiry-exporter init` writes one)"), path, environ, elsewhere)
+    return parse(content(path, " (`expiry-exporter init` writes one)"), path, environ, elsewhere, pause)
 
 
-def parse(data: bytes, file: str, environ: Mapping[str, str], elsewhere: Elsewhere | None = None) -> Config:
+def parse(
+    data: bytes,
+    file: str,
+    environ: Mapping[str, str],
+    elsewhere: Elsewhere | None = None,
+    pause: Callable[[], None] = no_pause,
+) -> Config:
     """
     Parse the configuration. Raises ConfigError with all faults.
 
     `file` is the name in messages, and paths in the document are relative to its directory. `environ` holds
     the pass phrases that `password_env` names. With `elsewhere`, files and variables that the document names
-    are not read but added to it, and relative paths are as they are there.
+    are not read but added to it, and relative paths are as they are there. `pause` is called often, and may
+    let others work.
     """
-    document = read(data, file)
+    document = read(data, file, pause=pause)
     if document.value is None:
         document.refuse(
             (), 'the file is empty: the shortest useful one is "targets: [https://www.example.com]"'
@@ -227,6 +240,11 @@ def _order_faults(policy: Policy) -> dict[str, str]:
     return faults
 
 
+def _is_readable_file(path: str) -> bool:
+    # stat() first: to open a pipe that nobody writes to would block for ever.
+    return Path(path).is_file() and os.access(path, os.R_OK)
+
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -253,6 +271,9 @@ class _Reading:
         self.policies: dict[str, Policy] = dict(BUILT_IN)
         self.matches: list[SchemeMatch] = []
         self.warnings: list[str] = []
+        # Thousands of targets name one file. Calls of the system in quick succession also keep the
+        # interpreter from all other threads: one that waits for it never gets it in between.
+        self.is_readable = cache(_is_readable_file)
 
     def config(self) -> Config:
         """
@@ -455,8 +476,7 @@ class _Reading:
             loc = (*loc, "client_certificate")
             files += [((*loc, "cert_file"), client.cert_file), ((*loc, "key_file"), client.key_file)]
         for where, path in files:
-            # stat() first: to open a pipe that nobody writes to would block for ever.
-            if path is not None and not (Path(path).is_file() and os.access(path, os.R_OK)):
+            if path is not None and not self.is_readable(path):
                 why = f"{without_user(path)} is not a file that can be read"
                 self.warn(where, f"{why}: probes that need it fail until it is")
 
@@ -472,6 +492,7 @@ class _Reading:
 
         `inside` has the models inside it, by key; None: those of the whole document.
         """
+        self.document.pause()
         try:
             return model.model_validate(value, context=self)
         except ValidationError as invalid:

@@ -60,6 +60,19 @@ class Config:
     is_mine: Callable[[str], bool] = field(default=lambda _: True, repr=False, compare=False)
     """Whether this replica probes the discovered target of this name."""
 
+    def keeping(self, before: "Config") -> "Config":
+        """
+        Return this configuration with the objects of `before` for the targets that are as they were.
+
+        What was made for such a target stays of use.
+        """
+        known = {one.name: one for one in (*before.by_hand, *before.targets)}
+
+        def kept(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+            return tuple(old if (old := known.get(one.name)) == one else one for one in targets)
+
+        return replace(self, targets=kept(self.targets), by_hand=kept(self.by_hand))
+
     def target(
         self,
         url: Url,

@@ -7,10 +7,20 @@ look-ups of names, takes from the same event loop and processors, and has time.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 GIVE_WAY = 1.0
 """Seconds that a piece of work waits for a scrape to be over, at most: one may follow another."""
+
+
+WORK = 0.001
+"""Seconds that a thread works between two rests."""
+
+
+REST = 0.004
+"""Seconds of such a rest."""
 
 
 class Calm:
@@ -46,3 +56,29 @@ class Calm:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.patience):
                     await self._over.wait()
+
+
+class Rests:
+    """
+    Rests of a thread that computes for long.
+
+    The event loop gives up the interpreter with each system call, and has to wait for it each time while
+    such a thread wants it too: beside a thousand sockets these waits are most of the time.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        self._since = 0.0
+
+    def take(self) -> None:
+        """
+        Rest when it is time for it; never in the main thread, whose work is what others give way to.
+        """
+        if self._clock() - self._since < WORK or threading.current_thread() is threading.main_thread():
+            return
+        self._sleep(REST)
+        self._since = self._clock()

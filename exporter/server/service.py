@@ -280,7 +280,7 @@ class Service:
         """
         try:
             async with asyncio.timeout(self._load_timeout):
-                return await self._loads.run(self._load)
+                return await self._loads.run(lambda: self._load().keeping(self._read))
         except (TimeoutError, PoolFullError):
             why = (
                 f"was not read within {self._load_timeout:g} s: is it, or a file that it names, on a mount "

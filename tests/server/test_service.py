@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.config.reader import parse
 from exporter.config.settings import Config
 from exporter.demo import endpoints
 from exporter.engine.reserve import SHARE
@@ -133,6 +134,23 @@ async def test_a_reload_forgets_removed_targets_only(tmp_path: Path) -> None:
             assert "expiry_config_last_reload_successful 0.0\n" in one.text(scrape)
         finally:
             await one.close()
+
+
+async def test_a_reload_that_changes_nothing_makes_no_new_targets() -> None:
+    """
+    Whatever was made for them, in this process and in those that help, is still of use.
+    """
+
+    def load() -> Config:
+        return parse(b"targets: [https://a.example, https://b.example]\n", "expiry.yml", {})
+
+    one = Service(load, Options(), asyncio.get_running_loop(), lambda: NOW)
+    try:
+        before = one.discovery.targets
+        await one.reload()
+        assert [id(target) for target in one.discovery.targets] == [id(target) for target in before]
+    finally:
+        await one.close()
 
 
 async def test_the_first_configuration_must_be_good() -> None:

@@ -1,0 +1,71 @@
+"""
+What computes for long beside the event loop gives way to it.
+"""
+
+import threading
+
+from exporter.net.calm import REST, WORK, Rests
+
+
+class Time:
+    """
+    A clock that runs while somebody works or sleeps.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        """
+        Return the time in seconds.
+        """
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """
+        Let the time pass.
+        """
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def rests_of(work: int, threaded: bool) -> list[float]:
+    """
+    The rests of a thread with so many pieces of work, each a tenth of what is done between two rests.
+    """
+    time = Time()
+    rests = Rests(time, time.sleep)
+
+    def run() -> None:
+        rests.take()
+        time.slept.clear()
+        for _ in range(work):
+            time.now += WORK / 10
+            rests.take()
+
+    if threaded:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    else:
+        run()
+    return time.slept
+
+
+def test_a_thread_rests_most_of_the_time() -> None:
+    """
+    Short work has no rest at all.
+    """
+    assert rests_of(9, threaded=True) == []
+    taken = rests_of(1000, threaded=True)
+    assert 90 <= len(taken) <= 100
+    assert set(taken) == {REST}
+    assert REST >= 4 * WORK
+
+
+def test_the_main_thread_never_rests() -> None:
+    """
+    The first configuration is read there, before anything is served.
+    """
+    assert rests_of(1000, threaded=False) == []
