@@ -10,6 +10,7 @@ import pkgutil
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -56,8 +57,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """
-    In a quick run no test may start a program that was not found to do so.
+    One trace for coverage, and in a quick run no program is started by a test that was not found to do so.
     """
+    tracing = _tracing(config)
+    if tracing is not None and hasattr(config, "workerinput"):
+        # Pytest-cov starts a trace in each worker that is meant for the process that hands out the tests, and
+        # then that of the worker: whenever this one pauses, the former would go on instead.
+        tracing.pause()
     if config.getoption("--quick"):
 
         def forbid(event: str, arguments: tuple[object, ...]) -> None:
@@ -67,13 +73,20 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.addaudithook(forbid)
 
 
+def _tracing(config: pytest.Config) -> Any:
+    """
+    What starts and pauses the trace for coverage in this process; None without coverage.
+    """
+    return getattr(config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """
     While tests are collected, trace nothing but the first lines of our modules: else each process of the run
     takes twice as long for it.
     """
-    coverage = getattr(session.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    coverage = _tracing(session.config)
     # The process that hands out the tests collects none.
     if coverage is None or session.config.pluginmanager.hasplugin("dsession"):
         return (yield)
