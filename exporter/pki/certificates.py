@@ -30,7 +30,7 @@ from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate
 from exporter.pki.ber import INTEGER, SEQUENCE, as_der, bounds, elements
 from exporter.pki.fields import TBS_EXTENSIONS, TBS_VERSION, VERSION_3, signature_algorithm, tbs_fields
-from exporter.pki.mended import _SUBJECT_ALTERNATIVE_NAME, _mended
+from exporter.pki.mended import _SUBJECT_ALTERNATIVE_NAME, _mended, only_with
 from exporter.pki.times import read_time
 
 # What `cryptography` raises for a part that it cannot read.
@@ -461,7 +461,7 @@ def _extensions(loaded: x509.Certificate, der: bytes) -> tuple[dict[type[x509.Ex
     # One that cannot be read spoils all others, so each is read from a certificate of its own.
     for oid in _USED_EXTENSIONS:
         try:
-            for extension in x509.load_der_x509_certificate(_mended(der, (oid,))).extensions:
+            for extension in only_with(der, oid).extensions:
                 found.setdefault(type(extension.value), extension.value)
         except UNREADABLE:
             if oid == _EXTENDED_KEY_USAGE:

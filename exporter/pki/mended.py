@@ -2,6 +2,8 @@
 Certificates encoded again, without the parts that `cryptography` can't parse. Pure.
 """
 
+from cryptography import x509
+
 from exporter.pki.ber import (
     BMP_STRING,
     OCTET_STRING,
@@ -61,6 +63,15 @@ def _mended(
         if kept:
             tbs.append(encode(TBS_EXTENSIONS, [encode(SEQUENCE, kept)]))
     return encode(SEQUENCE, [encode(SEQUENCE, tbs), algorithm, signature])
+
+
+def only_with(der: bytes, oid: bytes) -> x509.Certificate:
+    """
+    Return the certificate without any extension but this one (an encoded object identifier).
+
+    Where one can't be read, the library reads none. Raises ValueError, or what the library raises.
+    """
+    return x509.load_der_x509_certificate(_mended(der, (oid,)))
 
 
 def bare(algorithm: bytes) -> bytes:

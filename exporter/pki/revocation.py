@@ -26,6 +26,7 @@ from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
 from exporter.pki.certificates import load
 from exporter.pki.fields import signed_part
+from exporter.pki.mended import only_with
 from exporter.pki.revocation_data import list_in_pem, load_list
 
 # What `cryptography` raises for what it can't read, and for signatures that do not fit.
@@ -301,12 +302,27 @@ def extension(der: bytes, kind: type[_Kind]) -> _Kind | None:
     """
     Return the extension of a certificate, or None when there is none that can be read.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             return loaded(der).extensions.get_extension_for_class(kind).value
-    except _UNREADABLE:
-        return None
+        except x509.ExtensionNotFound:
+            return None
+        except _UNREADABLE:
+            pass
+        try:
+            return only_with(der, _ENCODED[kind]).extensions.get_extension_for_class(kind).value
+        except _UNREADABLE:
+            return None
+
+
+_ENCODED: dict[type[x509.ExtensionType], bytes] = {
+    x509.CRLDistributionPoints: bytes.fromhex("0603551d1f"),
+    x509.AuthorityInformationAccess: bytes.fromhex("06082b06010505070101"),
+    x509.AuthorityKeyIdentifier: bytes.fromhex("0603551d23"),
+    x509.TLSFeature: _TLS_FEATURE,
+}
+"""The object identifiers of the extensions that are read here, DER."""
 
 
 def _urls(names: Iterable[x509.GeneralName]) -> Iterator[str]:

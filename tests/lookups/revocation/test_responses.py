@@ -13,6 +13,7 @@ from exporter.demo.minter import Minted
 from exporter.model.observation import Item
 from exporter.model.reasons import Fault, Kind
 from exporter.pki.ocsp import OcspAnswer, judge_staple, must_staple, read_response, request
+from exporter.pki.renewal_information import certificate_id
 from exporter.pki.revocation import RevocationError, pointers
 from tests.lookups.revocation.making import (
     MUST_STAPLE,
@@ -24,7 +25,16 @@ from tests.lookups.revocation.making import (
     responders_at,
     response,
 )
-from tests.support.certificates import DAY, NOW, authority, shared_key
+from tests.support.certificates import (
+    DAY,
+    EXTENSIONS,
+    NOW,
+    authority,
+    extension,
+    extensions_of,
+    remade,
+    shared_key,
+)
 
 NAME = "www.example"
 
@@ -230,6 +240,27 @@ def test_pointers_are_http_urls_only(ca: Minted) -> None:
     assert found.ocsp_urls == ("http://o.example/",)
     nothing = pointers(ca.issue(NAME).der)
     assert (nothing.crl_urls, nothing.ocsp_urls) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(extension("0603551d25", bytes.fromhex("3000")), id="an empty extended key usage"),
+        pytest.param(extension("0603551d20", b"no DER"), id="policies that are none"),
+        pytest.param(extension("06032a0304", b"") * 2, id="one twice"),
+    ],
+)
+def test_an_extension_that_can_not_be_read_hides_no_other(ca: Minted, odd: bytes) -> None:
+    """
+    Where to ask, for what and whether it must be stapled is known all the same.
+    """
+    kinds = [lists_at("http://a.example/a.crl"), responders_at("http://o.example/"), MUST_STAPLE]
+    plain = ca.issue(NAME, extensions=kinds)
+    made = remade(plain, {EXTENSIONS: extensions_of(plain, odd)})
+    found = pointers(made.der)
+    assert (found.crl_urls, found.ocsp_urls) == (("http://a.example/a.crl",), ("http://o.example/",))
+    assert must_staple(made.der)
+    assert certificate_id(made.der) == certificate_id(plain.der) is not None
 
 
 @pytest.mark.parametrize("der", [b"", b"\x30", bytes.fromhex("06082b06010505070118")])
