@@ -6,9 +6,10 @@ import contextlib
 import socket
 import ssl
 from dataclasses import replace
+from typing import Any
 
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import QuicConnection, QuicReceiveContext
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 from aioquic.tls import AlertDescription, Certificate
 
@@ -38,6 +39,11 @@ _DATAGRAM = 4096
 section 14.2), and the library blocks all other work while it parses one."""
 
 
+PIECES_LIMIT = 128
+"""Pieces of the handshake that wait for what is missing between them. The library looks through all of them
+for each further one. The largest list of certificates comes in a hundred datagrams."""
+
+
 class _Conversation(QuicConnection):
     """
     One connection, which keeps the presented certificates: the library refuses those that it can't parse.
@@ -57,6 +63,12 @@ class _Conversation(QuicConnection):
             take(message)
 
         self.tls._set_peer_certificate = keep  # type: ignore[method-assign,assignment]  # noqa: SLF001
+
+    def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Any) -> None:
+        super()._handle_crypto_frame(context, frame_type, buf)
+        waiting = self._crypto_streams[context.epoch].receiver._ranges  # noqa: SLF001 - as above
+        if len(waiting) > PIECES_LIMIT:
+            raise EndlessError(f"more than {PIECES_LIMIT} pieces with holes between them")
 
 
 async def see(

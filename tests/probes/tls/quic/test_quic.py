@@ -8,7 +8,7 @@ import queue
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -200,24 +200,46 @@ def test_what_has_no_end_is_ended_and_harms_no_other(healthy: Server) -> None:
     assert told(good)[0] == "seen"
 
 
-def pings(hello: bytes) -> Iterator[bytes]:
+def packets(hello: bytes, frames: Callable[[int], bytes]) -> Iterator[bytes]:
     """
-    Large datagrams for the client whose first one this is: packets that it understands, full of PING frames
-    (RFC 9000 section 19.2), each of which is work.
+    Large datagrams for the client whose first one this is: packets that it understands, each with the frames
+    for its number.
     """
     size = hello[5]
     server_id, client_id = hello[6 : 6 + size], hello[7 + size : 7 + size + hello[6 + size]]
     keys = CryptoPair()
     keys.setup_initial(cid=server_id, is_client=False, version=QuicProtocolVersion.VERSION_1)
-    frames = b"\1" * 3900
     for number in range(1 << 16):
-        length = (0x80000000 | 2 + len(frames) + 16).to_bytes(4, "big")
+        content = frames(number)
+        length = (0x80000000 | 2 + len(content) + 16).to_bytes(4, "big")
         ids = bytes([len(client_id)]) + client_id + b"\x08" + bytes(8)
         header = b"\xc1\0\0\0\1" + ids + b"\0" + length + number.to_bytes(2, "big")
-        yield keys.encrypt_packet(header, frames, number)
+        yield keys.encrypt_packet(header, content, number)
 
 
-def test_what_is_understood_and_has_no_end_is_ended_too() -> None:
+def pings(_: int) -> bytes:
+    """
+    PING frames (RFC 9000 section 19.2), each of which is work.
+    """
+    return b"\1" * 3900
+
+
+def single_bytes(number: int) -> bytes:
+    """
+    CRYPTO frames (RFC 9000 section 19.6) with every second byte of a message.
+    """
+    places = range(1000 * number, 1000 * (number + 1), 2)
+    return b"".join(b"\x06" + (0x80000000 | place).to_bytes(4, "big") + b"\1x" for place in places)
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        pytest.param(pings, f"more than {BYTES_LIMIT // 1024} kB", id="pings"),
+        pytest.param(single_bytes, "pieces with holes between them", id="single bytes"),
+    ],
+)
+def test_what_is_understood_and_has_no_end_is_ended_too(frames: Callable[[int], bytes], words: str) -> None:
     """
     Within its time, at a bounded cost, and nothing else waits for it.
     """
@@ -230,7 +252,7 @@ def test_what_is_understood_and_has_no_end_is_ended_too() -> None:
             # It is over when the client is gone, which a second datagram to its closed port tells.
             server.connect(client)
             with contextlib.suppress(OSError):
-                for datagram in pings(hello):
+                for datagram in packets(hello, frames):
                     server.send(datagram)
 
         thread = threading.Thread(target=answer)
@@ -239,6 +261,7 @@ def test_what_is_understood_and_has_no_end_is_ended_too() -> None:
         thread.join()
     assert isinstance(seen.observation, Failed)
     assert seen.observation.reason == "handshake_endless", seen.observation
+    assert words in seen.observation.detail
 
 
 def test_a_proxy_for_tcp_is_no_way_for_quic() -> None:
