@@ -177,7 +177,8 @@ def _irc_starttls(lines: list[bytes]) -> bool:
 
 # XMPP: as much XML as the beginning of a stream has (RFC 6120 section 11.1 forbids the rest).
 
-_TAG = re.compile(rb"""[^<>]*<(/?)(?:[\w.-]+:)?([\w.?-]+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*)>""")
+# Possessive, so that a tag that is not complete is read through once: bytes may come one by one.
+_TAG = re.compile(rb"""[^<>]*+<(/?)(?:[\w.-]++:)?+([\w.?-]++)((?:[^<>"']|"[^"<]*+"|'[^'<]*+')*+)>""")
 
 
 _DECLARATION = re.compile(rb"[^<>]*<!")

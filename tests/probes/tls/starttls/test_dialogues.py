@@ -528,6 +528,7 @@ ENDLESS: dict[str, tuple[str, bytes]] = {
     "nntp": ("nntp", b"200-welcome\r\n"),
     "xmpp": ("xmpp", b"<stream:stream>"),
     "xmpp, one tag": ("xmpp", b"<stream:stream a='b'" + b" x='y'"),
+    "xmpp, a name": ("xmpp", b"<" + b"a" * 500 + b' ">'),
     "postgres": ("postgres", b"E"),
     "mysql": ("mysql", b"\xff\xff\xff\0\x0a"),
 }
