@@ -144,32 +144,59 @@ def _read(data: bytes, password: str | None, findings: Findings, bags: list[_Bag
     candidates = _candidates(password)
     work = findings.budget
     proven: _Password | None = None
+    locked = False
     if len(fields) > 2:
-        proven = next((one for one in candidates if _mac_fits(fields[2], safe, one, work)), None)
-        # The MAC shows which one is right; without a MAC, only decryption does.
-        candidates = [proven] if proven is not None else []
-    locked = len(fields) > 2 and proven is None and password is not None
-    for content in work.each(ber.element(safe).expect(ber.SEQUENCE), 20):
-        kind, explicit = content.expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
-        if kind.content == _DATA:
-            (octets,) = explicit.parts(ber.OCTET_STRING)
-            bags += _bags(ber.element(octets.content), findings, _BAG_DEPTH)
-        elif kind.content == _ENCRYPTED_DATA:
-            try:
-                decrypted = _decrypted(explicit, candidates, work)
-            except _UnsupportedError as error:
-                findings.unsupported(f"a part of the keystore can't be read: {error}")
-                continue
-            if decrypted is None and proven is not None:
-                findings.broken("the keystore is damaged: its password is right, and it can't be decrypted")
-            elif decrypted is None:
-                locked = True
-            else:
-                bags += _bags(decrypted, findings, _BAG_DEPTH)
+        try:
+            # The MAC shows which one is right; without a MAC, only decryption does.
+            proven = next((one for one in candidates if _mac_fits(fields[2], safe, one, work)), None)
+        except _UnsupportedError:
+            pass  # What can be read without it is read: it says nothing about a certificate.
+        except ValueError as error:
+            findings.broken(f"its message authentication code is damaged: {error}")
         else:
-            findings.lasting["what is encrypted with a key, not with a password"] = None
+            candidates = [proven] if proven is not None else []
+            locked = proven is None and password is not None
+    parts = work.each(ber.element(safe).expect(ber.SEQUENCE), 20)
+    for number, content in enumerate(parts, 1):
+        try:
+            locked |= _read_part(content, candidates, findings, bags, is_proven=proven is not None)
+        except (_UnsupportedError, UnsupportedAlgorithm) as error:
+            findings.unsupported(f"part {number} of the keystore can't be read: {error}")
+        except ValueError as error:
+            findings.broken(f"part {number} of the keystore is damaged: {error}")
     if locked:
         findings.problems.append(wrong_password(password))
+
+
+def _read_part(
+    content: ber.Element,
+    candidates: Iterable[_Password],
+    findings: Findings,
+    bags: list[_Bag],
+    *,
+    is_proven: bool,
+) -> bool:
+    """
+    Add the certificates of one part of a keystore, and return True when no password opens it. Raises
+    ValueError.
+
+    `is_proven`: the MAC has shown that the password is right.
+    """
+    kind, explicit = content.expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
+    if kind.content == _DATA:
+        (octets,) = explicit.parts(ber.OCTET_STRING)
+        bags += _bags(ber.element(octets.content), findings, _BAG_DEPTH)
+    elif kind.content == _ENCRYPTED_DATA:
+        decrypted = _decrypted(explicit, candidates, findings.budget)
+        if decrypted is not None:
+            bags += _bags(decrypted, findings, _BAG_DEPTH)
+        elif is_proven:
+            raise ber.BerError("its password is right, and it can't be decrypted")
+        else:
+            return True
+    else:
+        findings.lasting["what is encrypted with a key, not with a password"] = None
+    return False
 
 
 def _candidates(password: str | None) -> list[_Password]:
@@ -185,37 +212,51 @@ def _candidates(password: str | None) -> list[_Password]:
 
 def _bags(found: ber.Element, findings: Findings, depth: int) -> Iterator[_Bag]:
     """
-    Yield the certificates in SafeContents (RFC 7292 section 4.2). Raises BerError.
+    Yield the certificates in SafeContents (RFC 7292 section 4.2). Raises BerError where a bag does not end.
     """
     bags = findings.budget.each(found.expect(ber.SEQUENCE), 20)
     for number, bag in enumerate(bags, 1):
-        kind, value = bag.expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
-        if kind.content == _CERTIFICATE_BAG:
-            (inner,) = value.parts(ber.SEQUENCE)
-            sort, explicit = inner.parts(ber.OBJECT_IDENTIFIER, 0xA0)
-            if sort.content != _X509:
-                continue
-            (octets,) = explicit.parts(ber.OCTET_STRING)
-            attributes = next(islice(bag, 2, 3), None)
-            name = _friendly_name(attributes) if attributes is not None else ""
-            place = f"certificate {name!r}" if name else f"the certificate in bag {number}"
-            yield _Bag(findings.certificate(octets.content, place), name)
-        elif kind.content == _NESTED_BAGS and depth:
-            (inner,) = value.parts(ber.SEQUENCE)
-            yield from _bags(inner, findings, depth - 1)
-        elif kind.content in _KEY_BAGS:
-            findings.lasting["a private key"] = None
+        try:
+            yield from _in_bag(bag, number, findings, depth)
+        except ber.BerError as error:
+            findings.broken(f"bag {number} of the keystore is damaged: {error}")
+            # It keeps its number: it may have been a certificate.
+            yield _Bag(None, "")
 
 
-def _friendly_name(attributes: ber.Element) -> str:
+def _in_bag(bag: ber.Element, number: int, findings: Findings, depth: int) -> Iterator[_Bag]:
     """
-    Return the alias among the attributes of a bag; empty when there is none.
+    Yield the certificates in a bag. Raises BerError.
     """
-    for attribute in islice(attributes, 100):
-        kind, values = attribute.parts(ber.OBJECT_IDENTIFIER, ber.SET)
-        if kind.content == _FRIENDLY_NAME:
-            (value,) = values.parts(ber.BMP_STRING)
-            return value.content.decode("utf-16-be", "replace")
+    kind, value = bag.expect(ber.SEQUENCE).parts(ber.OBJECT_IDENTIFIER, 0xA0)
+    if kind.content == _CERTIFICATE_BAG:
+        (inner,) = value.parts(ber.SEQUENCE)
+        sort, explicit = inner.parts(ber.OBJECT_IDENTIFIER, 0xA0)
+        if sort.content != _X509:
+            return
+        (octets,) = explicit.parts(ber.OCTET_STRING)
+        name = _friendly_name(bag)
+        place = f"certificate {name!r}" if name else f"the certificate in bag {number}"
+        yield _Bag(findings.certificate(octets.content, place), name)
+    elif kind.content == _NESTED_BAGS and depth:
+        (inner,) = value.parts(ber.SEQUENCE)
+        yield from _bags(inner, findings, depth - 1)
+    elif kind.content in _KEY_BAGS:
+        findings.lasting["a private key"] = None
+
+
+def _friendly_name(bag: ber.Element) -> str:
+    """
+    Return the alias among the attributes of a bag; empty when there is none that can be read.
+    """
+    try:
+        for attribute in islice(next(islice(bag, 2, 3), ()), 100):
+            kind, values = attribute.parts(ber.OBJECT_IDENTIFIER, ber.SET)
+            if kind.content == _FRIENDLY_NAME:
+                (value,) = values.parts(ber.BMP_STRING)
+                return value.content.decode("utf-16-be", "replace")
+    except ber.BerError:
+        pass  # OpenSSL and Java pass over it, too.
     return ""
 
 
@@ -249,8 +290,9 @@ def _mac_fits(mac: ber.Element, content: bytes, password: _Password, work: Budge
     """
     Return True when the password verifies the keystore's MAC (RFC 7292 section 5.1). Raises ValueError.
     """
-    digest_info, salt, *more = list(islice(mac.expect(ber.SEQUENCE), 3))
-    algorithm, digest = digest_info.expect(ber.SEQUENCE).parts(ber.SEQUENCE, ber.OCTET_STRING)
+    digest_info, salt = mac.expect(ber.SEQUENCE).parts(ber.SEQUENCE, ber.OCTET_STRING)
+    more = list(islice(mac, 2, 3))
+    algorithm, digest = digest_info.parts(ber.SEQUENCE, ber.OCTET_STRING)
     (name,) = algorithm.parts(ber.OBJECT_IDENTIFIER)
     if name.content == _PBMAC1:
         _, parameters = algorithm.parts(ber.OBJECT_IDENTIFIER, ber.SEQUENCE)

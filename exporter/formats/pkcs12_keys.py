@@ -4,6 +4,7 @@ Key derivation from passwords in PKCS#12 and PKCS#5, with limits of work (RFC 72
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from threading import Lock
 
@@ -46,6 +47,12 @@ _HASHES = {
     _oid("2.16.840.1.101.3.4.2.1"): "sha256",
     _oid("2.16.840.1.101.3.4.2.2"): "sha384",
     _oid("2.16.840.1.101.3.4.2.3"): "sha512",
+    _oid("2.16.840.1.101.3.4.2.5"): "sha512_224",
+    _oid("2.16.840.1.101.3.4.2.6"): "sha512_256",
+    _oid("2.16.840.1.101.3.4.2.7"): "sha3_224",
+    _oid("2.16.840.1.101.3.4.2.8"): "sha3_256",
+    _oid("2.16.840.1.101.3.4.2.9"): "sha3_384",
+    _oid("2.16.840.1.101.3.4.2.10"): "sha3_512",
     _oid("1.2.840.113549.2.5"): "md5",
 }
 
@@ -56,6 +63,12 @@ _HMACS = {
     _oid("1.2.840.113549.2.9"): "sha256",
     _oid("1.2.840.113549.2.10"): "sha384",
     _oid("1.2.840.113549.2.11"): "sha512",
+    _oid("1.2.840.113549.2.12"): "sha512_224",
+    _oid("1.2.840.113549.2.13"): "sha512_256",
+    _oid("2.16.840.1.101.3.4.2.13"): "sha3_224",
+    _oid("2.16.840.1.101.3.4.2.14"): "sha3_256",
+    _oid("2.16.840.1.101.3.4.2.15"): "sha3_384",
+    _oid("2.16.840.1.101.3.4.2.16"): "sha3_512",
 }
 
 
@@ -187,7 +200,7 @@ def _derived(
     mixed = bytearray(_filled(salt, block) + _filled(password.wide, block))
     while True:
         digest = hashlib.new(hash_name, bytes([purpose]) * block + mixed, usedforsecurity=False).digest()
-        step = getattr(hashlib, hash_name)
+        step = getattr(hashlib, hash_name, partial(hashlib.new, hash_name))
         for _ in range(rounds - 1):
             digest = step(digest).digest()
         made += digest

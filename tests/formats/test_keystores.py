@@ -89,9 +89,10 @@ def test_more_rounds_than_the_limit_are_refused() -> None:
     A keystore that asks for billions of rounds does not stop the exporter.
     """
     data = old_pkcs12_store()
+    assert b"\x02\x01\x32" in data  # 50, of what is encrypted
     assert data.endswith(b"\x02\x02\x08\x00")  # 2048, of the MAC
-    parsed = read(data[:-2] + b"\x00\x00", PASSWORD)
-    assert reasons(parsed) == ["format_unsupported"]
+    parsed = read(data.replace(b"\x02\x01\x32", b"\x02\x01\x00")[:-2] + b"\x00\x00", PASSWORD)
+    assert set(reasons(parsed)) == {"format_unsupported"}
     assert "rounds" in parsed.problems[0].detail
 
 
@@ -403,3 +404,108 @@ def test_old_and_foreign_ciphers_in_pbes2(tmp_path: Path, cipher: str, words: st
     else:
         assert reasons(parsed) == []
         assert told(parsed) == {"web": "leaf"}
+
+
+def certificate_bag(certificate: bytes, *attributes: bytes) -> bytes:
+    """
+    A bag with a certificate (RFC 7292 section 4.2.3).
+    """
+    value = der(0xA0, der(0x30, oid("1.2.840.113549.1.9.22.1"), der(0xA0, der(0x04, certificate))))
+    more = [der(0x31, *attributes)] if attributes else []
+    return der(0x30, oid("1.2.840.113549.1.12.10.1.3"), value, *more)
+
+
+def alias(*values: bytes) -> bytes:
+    """
+    The attribute that holds the alias of a bag.
+    """
+    return der(0x30, oid("1.2.840.113549.1.9.20"), der(0x31, *values))
+
+
+def store_of(*parts: bytes, mac: bytes = b"") -> bytes:
+    """
+    A keystore of these parts (SafeContents), which are not encrypted.
+    """
+    data = oid("1.2.840.113549.1.7.1")
+    safe = der(0x30, *(der(0x30, data, der(0xA0, der(0x04, part))) for part in parts))
+    return der(0x30, integer(3), der(0x30, data, der(0xA0, der(0x04, safe))), mac)
+
+
+def mac_of(algorithm: str, rounds: int) -> bytes:
+    """
+    A MAC by a hash of this object identifier, made by so many rounds. It is wrong.
+    """
+    digest = der(0x30, der(0x30, oid(algorithm), b"\x05\0"), der(0x04, bytes(20)))
+    return der(0x30, digest, der(0x04, bytes(8)), integer(rounds))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(alias(der(0x0C, b"web")), id="an alias in UTF-8"),
+        pytest.param(alias(), id="an alias without a value"),
+        pytest.param(der(0x04, b"?"), id="an attribute that is none"),
+    ],
+)
+def test_an_alias_that_can_not_be_read_hides_no_certificate(odd: bytes) -> None:
+    """
+    OpenSSL and Java pass over it as well.
+    """
+    parsed = read(store_of(der(0x30, certificate_bag(leaf().der, odd))))
+    assert (reasons(parsed), told(parsed)) == ([], {"leaf": "leaf"})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param([der(0x30, der(0x30, oid("1.2.3"))), der(0x30)], id="a bag without a value"),
+        pytest.param([der(0x30, certificate_bag(b"")), der(0x30)], id="an empty certificate"),
+        pytest.param([der(0x04, b"?")], id="a part that is none"),
+        pytest.param([b""], id="an empty part"),
+    ],
+)
+def test_what_is_damaged_in_a_keystore_hides_no_certificate(broken: list[bytes]) -> None:
+    """
+    What stands beside it is read, in the same part and in others.
+    """
+    good = certificate_bag(leaf().der)
+    first = broken[0]
+    beside = der(0x30, *([first[2:]] if first[:1] == b"\x30" else []), good)
+    for parts in ([first, der(0x30, good)], [beside]):
+        parsed = read(store_of(*parts))
+        assert told(parsed)["leaf"] == "leaf"
+    assert reasons(read(store_of(*broken, der(0x30, good)))) == ["format_broken"]
+
+
+@pytest.mark.parametrize(
+    ("mac", "reason"),
+    [
+        pytest.param(mac_of("1.2.3.4", 1), [], id="a hash that is not known"),
+        pytest.param(mac_of("1.3.14.3.2.26", 10**9), [], id="too many rounds"),
+        pytest.param(der(0x30, integer(1)), ["format_broken"], id="damaged"),
+    ],
+)
+@pytest.mark.parametrize("password", [None, PASSWORD])
+def test_a_mac_that_can_not_be_checked_hides_no_certificate(
+    mac: bytes, reason: list[str], password: str | None
+) -> None:
+    """
+    It protects a keystore against changes, and says nothing about when its certificates end.
+    """
+    parsed = read(store_of(der(0x30, certificate_bag(leaf().der)), mac=mac), password)
+    assert (reasons(parsed), told(parsed)) == (reason, {"leaf": "leaf"})
+
+
+@pytest.mark.parametrize("name", ["sha3-256", "sha3-512", "sha512-256", "sm3"])
+def test_hashes_of_the_mac_are_those_of_openssl(tmp_path: Path, name: str) -> None:
+    """
+    The password is checked with them. With another hash it is what decrypts the certificates.
+    """
+    (tmp_path / "leaf.pem").write_bytes(leaf().key_pem + leaf().pem)
+    command = ["openssl", "pkcs12", "-export", "-in", "leaf.pem", "-name", "web", "-macalg", name]
+    made = subprocess.run(
+        [*command, "-passout", f"pass:{PASSWORD}"], cwd=tmp_path, check=True, capture_output=True
+    )
+    right, wrong = read(made.stdout, PASSWORD), read(made.stdout, "wrong")
+    assert (reasons(right), told(right)) == ([], {"web": "leaf"})
+    assert (reasons(wrong), told(wrong)) == (["keystore_password_wrong"], {})
