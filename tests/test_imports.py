@@ -48,7 +48,14 @@ PURE = {
     *("model", "formats", "judgement", "report"),
     *("moving.blackbox", "moving.moved", "moving.others", "moving.relabelling"),
     *("pki.issuance", "pki.ber", "pki.certificates", "pki.faults", "pki.fields", "pki.mended", "pki.ocsp"),
-    *("pki.renewal_information", "pki.revocation", "pki.revocation_data", "pki.times", "pki.trust"),
+    *(
+        "pki.name_constraints",
+        "pki.renewal_information",
+        "pki.revocation",
+        "pki.revocation_data",
+        "pki.times",
+        "pki.trust",
+    ),
     *("lookups.tlsa", "net.backoff", "net.dns_records", "net.gates", "net.turns", "config.probe_allow"),
     *(
         "engine.descriptors",

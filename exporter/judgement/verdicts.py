@@ -19,6 +19,11 @@ from exporter.model.targets import Target
 from exporter.pki.issuance import is_issued_by
 from exporter.pki.trust import Anchors, Trust, judge
 
+CHAINS_LIMIT = 100
+"""Chains of one file of which it is judged whether clients do without what has ended in them. A file may have
+thousands, and each is a millisecond of work, or many."""
+
+
 WEAK_PROTOCOLS = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"})
 """RFC 8996 (TLS 1.0 and 1.1), RFC 7568 (SSL 3.0)."""
 
@@ -119,9 +124,16 @@ def judge_facts(
     trusted: dict[str, bool] = {}
     valid_from, valid_until = float("-inf"), float("inf")
     ended: dict[str, bool] = {}
+    in_files = 0
     for chain in facts.chains:
-        if not (chain.presented or _ends_first(chain)):
-            continue
+        if not chain.presented:
+            if not _ends_first(chain):
+                continue
+            in_files += 1
+            if in_files > CHAINS_LIMIT:
+                # As if each of them were needed.
+                ended |= dict.fromkeys((one.fingerprint_sha256 for one in chain.certificates[1:]), False)
+                continue
         trust = _judge_chain(chain, target, anchors, now)
         valid_from, valid_until = max(valid_from, trust.valid_from), min(valid_until, trust.valid_until)
         _note_needless(chain, trust, now, ended)

@@ -17,6 +17,7 @@ from exporter.net.network import Network
 from exporter.net.pools import Pool
 from exporter.pki.authorities import Authorities
 from exporter.pki.revocation import RevocationError, RevocationList, loaded, pointers, read_list, revoked
+from exporter.pki.trust import candidates
 
 LIST_LIMIT = 20_000_000
 """Largest size of a revocation list in bytes: some public ones have ten million."""
@@ -44,7 +45,7 @@ def revocation_lists(facts: Facts, target: Target, network: Network, authorities
     unanswered: list[FailedLookup] = []
     for chain in facts.chains:
         name = _called("crl", chain)
-        for certificate in chain.certificates:
+        for certificate in (chain.leaf, *candidates(chain.leaf, chain.certificates[1:])):
             heard = _list(certificate, chain, target, network, authorities)
             stands = heard.known is not None
             if not stands and certificate is chain.leaf:

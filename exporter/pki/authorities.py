@@ -3,13 +3,14 @@ Issuers of certificates, address ranges of leaves, and kept facts from before a 
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 from exporter.model.destinations import Range, host_range
 from exporter.model.observation import Certificate, Chain, Facts
 from exporter.model.targets import Target
 from exporter.pki.anchors import AnchorFiles
 from exporter.pki.revocation import issued
-from exporter.pki.trust import TrustStore
+from exporter.pki.trust import NAMESAKES, TrustStore
 
 PLACES_LIMIT = 20_000
 """Leaves at non-public addresses whose address ranges are remembered."""
@@ -34,8 +35,10 @@ class Authorities:
         Return the issuer, from the presented certificates or the target's trust anchors; None when neither
         has it.
         """
-        for other in chain.certificates:
-            if other.subject == certificate.issuer and issued(certificate.der, other.der):
+        named = (other for other in chain.certificates if other.subject == certificate.issuer)
+        # Of one name a server can present hundreds.
+        for other in islice(named, NAMESAKES):
+            if issued(certificate.der, other.der):
                 return other
         store = self._files.anchors(target.ca_file).store
         return _anchor(certificate.der, certificate.issuer, store) if store is not None else None

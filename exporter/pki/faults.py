@@ -13,6 +13,9 @@ from exporter.model.foreign_text import bounded
 from exporter.model.hosts import TargetError, normal_host, parse_ip
 from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
+from exporter.pki.ber import as_der
+from exporter.pki.fields import VERSION_3, tbs_fields
+from exporter.pki.name_constraints import covered, name_constraints
 
 _SERVER_PURPOSES = frozenset(
     {
@@ -186,6 +189,35 @@ def _allows(certificate: Certificate, purposes: frozenset[str]) -> bool:
     """
     usage = certificate.extended_key_usage
     return usage is None or not usage.isdisjoint(purposes)
+
+
+def _judge_issuers(path: Sequence[Certificate], faults: _Faults) -> None:
+    """
+    Add a fault when a certificate of the path must not issue, though OpenSSL accepts it: see `trust`.
+    """
+    for it in path[1:]:
+        constraints = name_constraints(it.der)
+        if not it.is_ca and _is_version_3(it):
+            faults.add(
+                Fault.INVALID_CHAIN,
+                f"{_shown(it)} issued a certificate, and its basic constraints do not say that it is a CA.",
+            )
+        elif constraints is not None and constraints.is_empty:
+            faults.add(Fault.INVALID_CHAIN, f"The name constraints of {_shown(it)} are empty.")
+        elif constraints is not None and (pair := covered(path[0], constraints.excluded)):
+            wildcard, forbidden = (bounded(name, _LENGTH_SHOWN) for name in pair)
+            words = f"{wildcard} covers {forbidden}, which {_shown(it)} must not issue for."
+            faults.add(Fault.INVALID_CHAIN, words)
+
+
+def _is_version_3(certificate: Certificate) -> bool:
+    """
+    Return True for a certificate of version 3. False for older ones, which have no basic constraints.
+    """
+    try:
+        return tbs_fields(as_der(certificate.der))[0] == VERSION_3
+    except ValueError:
+        return False
 
 
 def _judge_key(certificate: Certificate, faults: _Faults) -> None:

@@ -1,12 +1,10 @@
 """
 The parts of a certificate as they are encoded (RFC 5280 section 4.1). Pure.
 
-Signatures and hashes are made over them, and name constraints are read that no library tells whole.
+Signatures and hashes are made over them, and extensions are read that no library tells whole.
 """
 
-from dataclasses import dataclass
-
-from exporter.pki.ber import INTEGER, as_der, content, elements
+from exporter.pki.ber import INTEGER, content, elements
 
 # Tags of RFC 5280 sections 4.1 and 4.2.1.6.
 TBS_VERSION = 0xA0
@@ -19,24 +17,6 @@ DNS_NAME = 0x82
 
 
 VERSION_3 = bytes((TBS_VERSION, 3, INTEGER, 1, 2))
-
-
-_EXCLUDED_SUBTREES = 0xA1
-
-
-_NAME_CONSTRAINTS = bytes.fromhex("0603551d1e")
-
-
-@dataclass(frozen=True, slots=True)
-class NameConstraints:
-    """
-    The names for which a CA may issue (RFC 5280 section 4.2.1.10), as far as OpenSSL does not check them.
-    """
-
-    is_empty: bool
-    """True when it neither permits nor excludes anything, which must not be."""
-    excluded: tuple[str, ...]
-    """DNS names in lower case. They and all below them are excluded, with a leading dot only those below."""
 
 
 def tbs_fields(der: bytes) -> list[bytes]:
@@ -92,24 +72,6 @@ def public_key_bits(der: bytes) -> bytes:
     _, bits, *_ = elements(encoded_key(der))
     # The first byte of a BIT STRING says how many bits of the last one do not count.
     return content(bits)[1:]
-
-
-def name_constraints(der: bytes) -> NameConstraints | None:
-    """
-    The name constraints of a certificate; None when it has none that can be read.
-    """
-    if _NAME_CONSTRAINTS not in der:
-        return None
-    try:
-        found = extension(as_der(der), _NAME_CONSTRAINTS)
-        if found is None:
-            return None
-        trees = {part[0]: elements(part) for part in elements(content(elements(found)[-1]))}
-        bases = [elements(tree)[0] for tree in trees.get(_EXCLUDED_SUBTREES, ())]
-    except (ValueError, IndexError):
-        return None
-    names = (content(base).decode("ascii", "replace").lower() for base in bases if base[0] == DNS_NAME)
-    return NameConstraints(not any(trees.values()), tuple(names))
 
 
 def extension(der: bytes, oid: bytes) -> bytes | None:

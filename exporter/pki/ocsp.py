@@ -34,6 +34,10 @@ from exporter.pki.revocation import (
 )
 from exporter.pki.revocation_data import SignedResponse, load_response
 
+SIGNERS = 8
+"""Certificates in a response that may be the responder's. One is usual; there is room for hundreds."""
+
+
 _OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
 
 
@@ -216,7 +220,7 @@ def _verify_response(read: SignedResponse, issuer_der: bytes) -> None:
     response = read.loaded
     for signer in (
         issuer_der,
-        *(one for one in read.certificates if _may_respond(one, issuer_der, response)),
+        *(one for one in read.certificates[:SIGNERS] if _may_respond(one, issuer_der, response)),
     ):
         try:
             _verify(

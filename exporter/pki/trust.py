@@ -35,6 +35,7 @@ from exporter.pki.faults import (
     _boundaries,
     _Faults,
     _judge_chain_dates,
+    _judge_issuers,
     _judge_key,
     _judge_leaf_dates,
     _judge_name,
@@ -43,7 +44,7 @@ from exporter.pki.faults import (
     _shown,
     _valid,
 )
-from exporter.pki.fields import name_constraints
+from exporter.pki.name_constraints import COMPARISONS_LIMIT, comparisons
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name. Partial chains:
 # an anchor need not be a root, as in Go and in browsers; private CA files often hold only an intermediate.
@@ -65,6 +66,15 @@ _NOT_TRUSTED = {19, 27, 28}
 
 # Verifications of one chain at most: a server can present any number of certificates of the same name.
 _LOOKS = 8
+
+
+CANDIDATES = 20
+"""Presented certificates that may be on a path. A server can present hundreds, and each that signed another
+is some milliseconds of work. GnuTLS takes chains of 16."""
+
+
+NAMESAKES = 8
+"""Certificates of one name among those, where there are more."""
 
 
 class TrustStoreError(ValueError):
@@ -182,7 +192,9 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
     leaf = chain[0]
     # In an order of our own, so that the server's does not matter: of two certificates of one
     # name OpenSSL takes the first that fits.
-    presented = sorted(set(chain) - {leaf}, key=lambda it: (not _valid(it, now), -it.not_after, it.der))
+    presented = candidates(
+        leaf, sorted(set(chain) - {leaf}, key=lambda it: (not _valid(it, now), -it.not_after, it.der))
+    )
     faults = _Faults()
     path, in_time = _find_path(leaf, presented, store, now, faults)
     _judge_issuers(path, faults)
@@ -211,6 +223,27 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
     )
 
 
+def candidates(leaf: Certificate, presented: Sequence[Certificate]) -> list[Certificate]:
+    """
+    Return those of the certificates that came with a leaf that may be on its path, nearest first.
+
+    All of them, unless they are more than CANDIDATES: then only those that its issuers' names lead to.
+    """
+    if len(presented) <= CANDIDATES:
+        return list(presented)
+    by_subject: dict[str, list[Certificate]] = {}
+    for it in presented:
+        by_subject.setdefault(it.subject, []).append(it)
+    found: dict[Certificate, None] = {}
+    reached = [leaf]
+    for below in reached:
+        # Taken out: of one name, all are found at once.
+        named = by_subject.pop(below.issuer, [])[:NAMESAKES]
+        found |= dict.fromkeys(named)
+        reached += named
+    return list(found)[:CANDIDATES]
+
+
 def issuers_of(
     leaf: Certificate, chain: Sequence[Certificate], store: TrustStore | None
 ) -> tuple[Certificate, ...]:
@@ -220,8 +253,10 @@ def issuers_of(
     Those are the ones on its path to a trust anchor, and those of the `chain` that came with it of which each
     signed the one before. Others may be anybody's.
     """
-    presented = tuple(it for it in dict.fromkeys(chain) if it != leaf)
+    presented = candidates(leaf, [it for it in dict.fromkeys(chain) if it != leaf])
     found: dict[Certificate, None] = {}
+    if comparisons((leaf, *presented)) > COMPARISONS_LIMIT:
+        return ()
     if store is not None:
         path = _look(leaf, presented, store._anchors(None))  # noqa: SLF001 -- same module
         found.update(dict.fromkeys(() if isinstance(path, _Refusal) else path[1:]))
@@ -251,6 +286,10 @@ def _find_path(
     Return the path to an anchor (empty when there is none), and True when it is valid at that time, apart
     from the leaf's own dates.
     """
+    if comparisons((leaf, *presented)) > COMPARISONS_LIMIT:
+        words = "The name constraints in it are more than clients compare with its names (Go gives up)."
+        faults.add(Fault.INVALID_CHAIN, words)
+        return (), False
     valid = [it for it in presented if _valid(it, now)]
     valid_anchors = store._anchors(now)  # noqa: SLF001 -- same module
     outcome = _look(leaf, valid, valid_anchors)
@@ -424,50 +463,6 @@ def _refusal_detail(fault: Fault, refusal: _Refusal) -> str:
     if fault is Fault.UNTRUSTED_ROOT:
         return f"The chain ends in {subject}, which is not trusted."
     return f"OpenSSL refuses {subject}: {refusal.words}."
-
-
-def _judge_issuers(path: Sequence[Certificate], faults: _Faults) -> None:
-    """
-    Add a fault when a certificate of the path must not issue, though OpenSSL accepts it: see the module.
-    """
-    for it in path[1:]:
-        constraints = name_constraints(it.der)
-        if not it.is_ca and _is_version_3(it):
-            faults.add(
-                Fault.INVALID_CHAIN,
-                f"{_shown(it)} issued a certificate, and its basic constraints do not say that it is a CA.",
-            )
-        elif constraints is not None and constraints.is_empty:
-            faults.add(Fault.INVALID_CHAIN, f"The name constraints of {_shown(it)} are empty.")
-        elif constraints is not None and (covered := _covered(path[0], constraints.excluded)):
-            wildcard, forbidden = (bounded(name, _LENGTH_SHOWN) for name in covered)
-            words = f"{wildcard} covers {forbidden}, which {_shown(it)} must not issue for."
-            faults.add(Fault.INVALID_CHAIN, words)
-
-
-def _is_version_3(certificate: Certificate) -> bool:
-    """
-    Return True for a certificate of version 3. False for older ones, which have no basic constraints, and for
-    those that OpenSSL can't parse.
-    """
-    loaded = _openssl(certificate.der)
-    return loaded is not None and loaded.get_version() == 2  # as encoded: version 1 is 0
-
-
-def _covered(leaf: Certificate, excluded: Sequence[str]) -> tuple[str, str] | None:
-    """
-    Return a wildcard of the leaf and the excluded name that it covers; None when there is none.
-
-    A wildcard stands for one label (RFC 9525 section 6.3), so it covers the names directly below its domain.
-    """
-    for name in leaf.dns_names:
-        if name.startswith("*."):
-            domain = name[1:].lower()
-            for other in excluded:
-                head, dot, tail = other.partition(".")
-                if head and dot + tail == domain:
-                    return name, other
-    return None
 
 
 def _follow_names(leaf: Certificate, presented: Sequence[Certificate]) -> tuple[Certificate, ...]:

@@ -10,6 +10,7 @@ from exporter.demo import minter
 from exporter.demo.minter import Minted
 from exporter.judgement.habit import Habit, Habits
 from exporter.judgement.verdicts import (
+    CHAINS_LIMIT,
     WEAK_PROTOCOLS,
     Deadlines,
     Judged,
@@ -581,3 +582,19 @@ def test_a_ca_that_has_ended_is_needless_where_a_path_does_without_it(presented:
     assert needless(leaf, needed, issuing) == {"chain-1"}
     assert needless(leaf, needed) == set()
     assert needless(leaf, issuing, dead, given=NO_ANCHORS) == set()
+
+
+@pytest.mark.parametrize(("count", "expected"), [(CHAINS_LIMIT, {"chain-2"}), (CHAINS_LIMIT + 1, set())])
+def test_of_a_file_with_thousands_of_chains_the_first_are_judged(count: int, expected: set[str]) -> None:
+    """
+    What has ended in the others counts as needed: it is told, and nobody waits.
+    """
+    above = minter.root("Root", not_before=NOW - 900 * DAY, not_after=NOW + 900 * DAY)
+    old = minter.root("Old Root", not_before=NOW - 900 * DAY, not_after=NOW - DAY)
+    leaf = above.issue("a.example", ["a.example"])
+    dead = old.cross_sign(above)
+    found = refusals.facts(Seen(Chain(tuple(map(real, (leaf, above, dead)))), TLS))
+    chain = replace(found.chains[0], presented=False)
+    found = replace(found, tls=None, chains=(chain,) * count)
+    verdict = judge_facts(found, target(), Anchors(TrustStore([real(above)])), NOW)
+    assert {one.item.name for one in verdict.items if one.needless} == expected

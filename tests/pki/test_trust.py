@@ -18,7 +18,16 @@ from exporter.demo.minter import Minted, mint, new_key, root
 from exporter.model.observation import Certificate
 from exporter.model.reasons import Fault
 from exporter.pki.certificates import CertificateError, certificate
-from exporter.pki.trust import Trust, TrustStore, TrustStoreError, judge
+from exporter.pki.trust import (
+    CANDIDATES,
+    NAMESAKES,
+    Trust,
+    TrustStore,
+    TrustStoreError,
+    candidates,
+    issuers_of,
+    judge,
+)
 from tests.support.certificates import DAY, NOW, forge, parts_of, pem, shared_key, signed, tlv
 
 NAME = "www.example.com"
@@ -326,6 +335,31 @@ def test_many_namesakes_end_the_search() -> None:
     """
     namesakes = [STRANGER.cross_sign(ISSUER) for _ in range(100)]
     assert faults(LEAF, *namesakes, STRANGER) == [Fault.UNTRUSTED_ROOT]
+
+
+def test_a_path_is_found_among_hundreds_that_lead_nowhere() -> None:
+    """
+    Who presents the certificates of many authorities pays for none that is not above the leaf.
+    """
+    others = [STRANGER.issue(f"Other {number}", ca=True) for number in range(100)]
+    for chain in ([LEAF, *others, ISSUER], [LEAF, ISSUER, *others]):
+        assert faults(*chain) == []
+        assert candidates(seen(LEAF)[0], seen(*chain[1:])) == list(seen(ISSUER))
+
+
+def test_a_chain_that_does_not_end_is_not_followed_to_its_end() -> None:
+    """
+    Neither where each has a name of its own, nor where many have the same.
+    """
+    long = [STRANGER]
+    for number in range(2 * CANDIDATES):
+        long.append(long[-1].issue(f"Level {number}", ca=True))
+    leaf = long[-1].issue(NAME, [NAME])
+    presented = seen(*reversed(long))
+    assert candidates(seen(leaf)[0], presented) == list(presented[:CANDIDATES])
+    assert faults(leaf, *reversed(long)) == [Fault.UNTRUSTED_ROOT]
+    same = seen(*(STRANGER.cross_sign(ISSUER) for _ in range(100)))
+    assert candidates(seen(LEAF)[0], same) == list(same[:NAMESAKES])
 
 
 # Names.
@@ -675,6 +709,23 @@ def test_wildcard_beside_an_excluded_name_is_accepted(names: list[str], excluded
     """
     issuer = ROOT.issue("Excluding", ca=True, extensions=[excluding(*excluded)])
     assert faults(issuer.issue(NAME, [NAME, *names]), issuer) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "constraints", "found"),
+    [(100, 100, []), (500, 490, []), (510, 500, [Fault.INVALID_CHAIN])],
+)
+def test_more_constraints_than_clients_compare_are_refused(
+    names: int, constraints: int, found: list[Fault]
+) -> None:
+    """
+    Each name is compared with each constraint: of a hundred CAs with thousands that is minutes.
+    """
+    excluded = excluding(*(f"{number}.example.org" for number in range(constraints)))
+    issuer = ROOT.issue("Excluding", ca=True, extensions=[excluded])
+    leaf = issuer.issue("", [NAME, *(f"{number}.example.com" for number in range(names - 1))])
+    assert faults(leaf, issuer) == found
+    assert bool(issuers_of(seen(leaf)[0], seen(issuer), TRUSTED)) is not bool(found)
 
 
 def test_the_words_name_the_wildcard_and_what_is_excluded() -> None:

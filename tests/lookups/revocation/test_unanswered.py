@@ -192,6 +192,22 @@ def test_a_list_that_nobody_can_verify_is_not_asked(tmp_path: Path, ca: Minted, 
     assert web.asked == []
 
 
+def test_only_what_may_be_above_the_leaf_is_asked_about(
+    tmp_path: Path, ca: Minted, web: WebServer, anchors: str
+) -> None:
+    """
+    A server that presents many more can't make this process ask for as many lists.
+    """
+    leaf = ca.issue(NAME, [NAME], extensions=[lists_at(web.url(LIST))])
+    web.pages[LIST] = Page(revocation_list(ca))
+    other = root("Other", not_before=NOW - DAY, not_after=NOW + DAY)
+    more = [other.issue(f"{i}", ca=True, extensions=[lists_at(web.url(f"/{i}.crl"))]) for i in range(30)]
+    with nginx(tmp_path, Site([[*leaf.chain, other, *more]])) as server:
+        (row,) = looked(target(server, ca_file=anchors, crl=True)).endpoints
+    assert failures(facts(row)) == []
+    assert [path for _, path, _ in web.asked] == [LIST]
+
+
 def test_what_names_neither_list_nor_responder_is_not_unknown(
     tmp_path: Path, ca: Minted, anchors: str
 ) -> None:
