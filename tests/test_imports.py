@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 PURE = {
     *("model", "formats", "judgement", "report"),
-    *("moving.blackbox", "moving.moved", "moving.others", "moving.relabelling"),
+    *("moving.blackbox", "moving.documents", "moving.moved", "moving.operators", "moving.others"),
+    "moving.relabelling",
     *("pki.issuance", "pki.ber", "pki.certificates", "pki.faults", "pki.fields", "pki.mended", "pki.ocsp"),
     *(
         "pki.name_constraints",

@@ -25,7 +25,9 @@ from exporter.yaml_lines import ConfigError
 
 DESCRIPTION = """\
 Write an expiry.yml from what you have for other exporters, and say line by line what
-was taken, what changes and what can't be taken. Nothing of yours is changed."""
+was taken, what changes and what can't be taken. Nothing of yours is changed. What
+is YAML may also stand in a manifest of Kubernetes, or in the values of a chart. Each
+flag may be repeated."""
 
 
 EXAMPLES = """\
@@ -56,10 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Add the flags and the help.
     """
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
-    for flag, (_, words) in SOURCES.items():
-        parser.add_argument(f"--{flag}", type=Path, metavar="FILE", help=words)
     words = "Prometheus's configuration: targets and labels of the jobs that use a prober"
-    parser.add_argument("--prometheus", type=Path, metavar="FILE", help=words)
+    for flag, help_text in (*((flag, words) for flag, (_, words) in SOURCES.items()), ("prometheus", words)):
+        parser.add_argument(
+            f"--{flag}", type=Path, action="append", default=[], metavar="FILE", help=help_text
+        )
     output_file.add_flags(parser, "-")
 
 
@@ -71,12 +74,11 @@ def run(options: argparse.Namespace) -> int:
     wrong usage, or no such file, or one of another kind.
     """
     moved = Moved()
-    given = {flag: getattr(options, flag.replace("-", "_")) for flag in (*SOURCES, "prometheus")}
-    if not any(given.values()):
+    flags = (*SOURCES, "prometheus")
+    given = [(flag, path) for flag in flags for path in getattr(options, flag.replace("-", "_"))]
+    if not given:
         return _fail("name at least one file to take something from: --help lists them", 2)
-    for flag, path in given.items():
-        if path is None:
-            continue
+    for flag, path in given:
         try:
             text = _text(path)
             if flag == "prometheus":

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from exporter.moving.documents import mappings_in
 from exporter.moving.moved import (
     Moved,
     MoveError,
     file_urls,
     items,
-    mapping_in,
     part,
     tls_settings,
     without_braces,
@@ -45,12 +45,14 @@ _KNOWN = {
     "module": ("prober", "timeout", "target", "tls_config", "proxy_url"),
     "prober": (
         *("tls", "tls_config", "starttls", "query_response", "proxy_url", "service", "dns_over_tls"),
+        *("proxy_from_environment", "no_proxy", "proxy_connect_header", "source_ip_address"),
         *("preferred_ip_protocol", "ip_protocol_fallback", "skip_resolve_phase_with_proxy", "kubeconfig"),
         *("query_name", "query_type", "query_class", "transport_protocol", "recursion_desired"),
         *("valid_rcodes", "validate_answer_rrs", "validate_authority_rrs", "validate_additional_rrs"),
     ),
     "tls_config": (
         *("ca_file", "server_name", "cert_file", "key_file", "insecure_skip_verify", "ca", "cert", "key"),
+        *("min_version", "max_version", "renegotiation"),
     ),
 }
 """Keys that are understood, or say nothing about the certificate, by where they stand."""
@@ -85,13 +87,26 @@ _READ = {
 """By scheme of what is read, not connected to, an example of the entry of `probe.allow` that it needs."""
 
 
+_NO_COUNTERPART = {
+    "proxy_from_environment": "name the proxy of the environment in `proxy`",
+    "no_proxy": "a proxy is used for all targets of the module; those without one need a module of their own",
+    "proxy_connect_header": "a proxy is asked without further headers",
+    "source_ip_address": "connections come from the address that the system chooses",
+}
+"""By key of a prober's section that can't be taken, what is done here."""
+
+
 _FLAGS = {"blackbox_exporter": "--blackbox", "ssl_exporter": "--ssl-exporter"}
 
 
 def _modules(text: str, moved: Moved, kind: str) -> None:
-    document = mapping_in(text, f"configuration of {kind}", "modules")
-    modules = part(document, "modules")
-    probers = {str(part(modules, name).get("prober", "")) for name in modules}
+    documents = mappings_in(text, f"configuration of {kind}", "modules")
+    modules = [
+        (str(name), module if isinstance(module, dict) else {})
+        for document in documents
+        for name, module in part(document, "modules").items()
+    ]
+    probers = {str(module.get("prober", "")) for _, module in modules}
     other = next(one for one in _ITS_OWN if one != kind)
     if (found := probers.intersection(_ITS_OWN[other])) and not probers.intersection(_ITS_OWN[kind]):
         raise MoveError(
@@ -99,18 +114,19 @@ def _modules(text: str, moved: Moved, kind: str) -> None:
             f"give it as {_FLAGS[other]}"
         )
     moved.given.add(kind)
-    for name, module in modules.items():
+    for name, module in modules:
         if name in moved.modules:
             moved.left.append(f"module {name} of {kind}: there is one of this name already")
             continue
-        made = _module(str(name), module if isinstance(module, dict) else {}, moved, kind)
+        made = _module(name, module, moved, kind)
         if made is not None:
-            moved.modules[str(name)] = made
-            moved.pages.discard(str(name))
-            if kind == "blackbox_exporter" and part(modules, name).get("prober") == "http":
-                moved.pages.add(str(name))
-    if kind == "ssl_exporter" and (default := str(document.get("default_module") or "")):
-        moved.defaults[kind] = moved.default_module = default
+            moved.modules[name] = made
+            moved.pages.discard(name)
+            if kind == "blackbox_exporter" and module.get("prober") == "http":
+                moved.pages.add(name)
+    for document in documents:
+        if kind == "ssl_exporter" and (default := str(document.get("default_module") or "")):
+            moved.defaults[kind] = moved.default_module = default
 
 
 def _module(name: str, module: dict[str, Any], moved: Moved, kind: str) -> dict[str, Any] | None:
@@ -225,6 +241,7 @@ def _tell_unknown(
     Tell of the keys of a module, of its prober's section and of its TLS that are passed over.
     """
     sections = (prober, prober.removesuffix("s"))
+    moved.left += [f"{where}: {key}: {words}" for key, words in _NO_COUNTERPART.items() if inner.get(key)]
     unknown = [
         *(key for key in module if key not in {*_KNOWN["module"], *sections}),
         *(f"{prober}.{key}" for key in inner if key not in {*_KNOWN["prober"], *_HTTP_ONLY}),
@@ -268,7 +285,7 @@ def _address_family(where: str, inner: Mapping[str, Any], settings: dict[str, An
     family = {"ip4": "ipv4", "ip6": "ipv6"}.get(str(inner.get("preferred_ip_protocol", "")))
     if family is None:
         return
-    if inner.get("ip_protocol_fallback") is False:
+    if not inner.get("ip_protocol_fallback", True):
         settings["address_family"] = family
     else:
         moved.changes.append(f"{where}: preferred_ip_protocol with a fallback: both families count here")

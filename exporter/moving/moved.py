@@ -10,8 +10,6 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-import yaml
-
 from exporter.model.hosts import hidden_user, without_user
 from exporter.model.targets import RESERVED_LABELS
 
@@ -171,59 +169,6 @@ def usable(label: str) -> str:
     return f"exported_{label}" if label in RESERVED_LABELS else label
 
 
-def _document(text: str) -> Any:
-    """
-    Return what a YAML document is; JSON is YAML too. Raises MoveError.
-    """
-    try:
-        return yaml.load(text, yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise MoveError(f"is not YAML{where}: {getattr(error, 'problem', None) or error}") from None
-    except RecursionError:
-        raise MoveError("is nested too deep") from None
-
-
-_FLAGS = {
-    "scrape_configs": "--prometheus",
-    "modules": "--blackbox or --ssl-exporter",
-    "domains": "--domains",
-    "secretsExporter": "--x509",
-    "hostPathsExporter": "--x509",
-    "cabundlesExporter": "--x509",
-    "sources": "--x509",
-    "targets": "--config.file of this exporter itself",
-}
-"""By key at the top of a file, the flag that it is for."""
-
-
-def mapping_in(text: str, what: str, *keys: str) -> dict[str, Any]:
-    """
-    Return the mapping that a YAML document is, which has one of the keys. Raises MoveError.
-    """
-    found = _document(text)
-    if not isinstance(found, dict | None):
-        raise MoveError(f"is no {what}: it must be a mapping of keys")
-    if not found:
-        raise MoveError(f"is empty, so it is no {what}")
-    if not any(key in found for key in keys):
-        flag = next((flag for key, flag in _FLAGS.items() if key in found), "")
-        looks = f"; it looks like a file for {flag}: were two files swapped?" if flag else ""
-        raise MoveError(f"is no {what}: it has no {' or '.join(f'`{key}`' for key in keys)}{looks}")
-    return found
-
-
-def list_in(text: str, file: str) -> list[Any]:
-    """
-    Return the list that a YAML document is. Raises MoveError.
-    """
-    found = _document(text)
-    if not isinstance(found, list | None):
-        raise MoveError(f"names {file}, which has no list of targets")
-    return found or []
-
-
 def part(value: Any, key: str) -> dict[str, Any]:
     """
     Return a mapping inside a mapping; empty when it is missing or something else.
@@ -261,6 +206,11 @@ def tls_settings(tls: Mapping[str, Any], where: str, moved: Moved) -> dict[str, 
         settings["client_certificate"] = client
     if tls.get("insecure_skip_verify"):
         moved.changes.append(f"{where}: {SKIPPED}")
+    if versions := [key for key in ("min_version", "max_version", "renegotiation") if tls.get(key)]:
+        moved.changes.append(
+            f"{where}: tls_config.{', '.join(versions)}: each version is spoken, and expiry_tls_info tells "
+            "which one was agreed on"
+        )
     moved.left += [
         f"{where}: tls_config.{key}: what stands in the configuration itself is not taken; put it into a file"
         for key in ("ca", "cert", "key")

@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from exporter.moving.moved import SKIPPED, Group, Moved, MoveError, file_urls, items, mapping_in, part
+from exporter.moving.documents import mappings_in
+from exporter.moving.moved import SKIPPED, Group, Moved, MoveError, file_urls, items, part
 from exporter.yaml_lines import UNEXPANDED
 
 _TELEGRAF = {
@@ -59,10 +60,10 @@ def domains(text: str, moved: Moved) -> None:
     """
     Take the domains of domain_exporter's file. Raises MoveError.
     """
-    document = mapping_in(text, "configuration of domain_exporter", "domains")
+    found = mappings_in(text, "configuration of domain_exporter", "domains")
     moved.given.add("domain_exporter")
     group = Group("domains of domain_exporter")
-    for entry in items(document, "domains"):
+    for entry in (entry for document in found for entry in items(document, "domains")):
         name = str(entry.get("name", "") if isinstance(entry, dict) else entry)
         if not name:
             moved.left.append(f"domain {entry!r}: it has no name")
@@ -160,11 +161,15 @@ def x509(text: str, moved: Moved) -> None:
     if text.lstrip().startswith("-"):
         _arguments(shlex.split(text, comments=True), moved)
         return
-    document = mapping_in(
-        text,
-        "file of values of x509-certificate-exporter",
-        *("secretsExporter", "hostPathsExporter", "cabundlesExporter", "sources"),
-    )
+    keys = ("secretsExporter", "hostPathsExporter", "cabundlesExporter", "sources")
+    for document in mappings_in(text, "file of values of x509-certificate-exporter", *keys):
+        _values(document, moved)
+
+
+def _values(document: Mapping[str, Any], moved: Moved) -> None:
+    """
+    Take the values of the chart, or its configuration.
+    """
     for source in items(document, "sources"):
         _source(part({"": source}, ""), moved)
     secrets = part(document, "secretsExporter")

@@ -11,7 +11,9 @@ from typing import Any
 from exporter.config.modules import BUILT_IN_MODULES, Module, plain_page, url_in
 from exporter.model.hosts import TargetError
 from exporter.model.urls import SCHEMES, Form
-from exporter.moving.moved import Group, Moved, MoveError, items, list_in, mapping_in, part, without_braces
+from exporter.moving.documents import list_in, mappings_in
+from exporter.moving.moved import Group, Moved, MoveError, items, part, without_braces
+from exporter.moving.operators import KINDS, jobs_of
 from exporter.moving.relabelling import DroppedError, FollowError, relabelled
 
 Read = Callable[[str], list[tuple[str, str]]]
@@ -30,23 +32,36 @@ def jobs(text: str, moved: Moved, read: Read) -> None:
     """
     Take the targets of the jobs that name a module, or a target, of a prober. Raises MoveError.
     """
-    document = mapping_in(text, "configuration of Prometheus", "scrape_configs", "scrape_config_files")
-    found = list(items(document, "scrape_configs"))
-    for pattern in items(document, "scrape_config_files"):
-        for _, more in _files("Prometheus", str(pattern), moved, read):
-            found += items(
-                mapping_in(more, "file of scrape_config_files", "scrape_configs"), "scrape_configs"
-            )
-    for entry in found:
+    found: list[Any] = []
+    for one in mappings_in(text, "configuration of Prometheus", *_KEYS, also=_ALSO):
+        found += [*([one] if "job_name" in one else ()), *items(one, "scrape_configs"), *jobs_of(one)]
+        for pattern in items(one, "scrape_config_files"):
+            for _, more in _files("Prometheus", str(pattern), moved, read):
+                for there in mappings_in(more, "file of scrape_config_files", "scrape_configs"):
+                    found += items(there, "scrape_configs")
+    # A job of a list of jobs is found as such, too.
+    for entry in {id(entry): entry for entry in found}.values():
         if isinstance(entry, dict) and _is_probing(entry):
             _take(_Job(entry, moved), read)
         elif isinstance(entry, dict):
             moved.left.append(f"job {entry.get('job_name', '?')}: it scrapes no prober")
 
 
+_KEYS = ("scrape_configs", "scrape_config_files")
+
+
+_ALSO = ("job_name", "serviceMonitor", "podMonitoring", *KINDS)
+"""Keys of a job alone and of the values of blackbox_exporter's chart, and kinds of objects that stand for
+jobs."""
+
+
 def _is_probing(job: Mapping[str, Any]) -> bool:
-    params = part(job, "params")
-    return str(job.get("metrics_path", "")).endswith("/probe") or "module" in params or "target" in params
+    made = {str(part({"": step}, "").get("target_label")) for step in items(job, "relabel_configs")}
+    return (
+        str(job.get("metrics_path", "")).endswith("/probe")
+        or not part(job, "params").keys().isdisjoint({"module", "target"})
+        or "__param_target" in made
+    )
 
 
 @dataclass(slots=True)
@@ -120,7 +135,15 @@ def _take(job: _Job, read: Read) -> None:
     groups = [group for group in items(job.job, "static_configs") if isinstance(group, dict)]
     groups += _from_files(job, read)
     targets = [
-        {**job.labels, **{str(key): str(value) for key, value in part(group, "labels").items()}}
+        # A label without a value is one that is not there.
+        {
+            **job.labels,
+            **{
+                str(key): str(value)
+                for key, value in part(group, "labels").items()
+                if value not in (None, "")
+            },
+        }
         | {"__address__": str(target)}
         for group in groups
         for target in items(group, "targets")

@@ -81,10 +81,10 @@ def _step(labels: dict[str, str], step: Mapping[str, Any]) -> None:
             _set(labels, target, value.lower() if action == "lowercase" else value.upper())
         case "hashmod":
             digest = hashlib.md5(value.encode("utf-8"), usedforsecurity=False).digest()
-            modulus = step.get("modulus")
-            if not isinstance(modulus, int) or modulus <= 0:
+            modulus = str(step.get("modulus", ""))
+            if not modulus.isdecimal() or int(modulus) == 0:
                 raise FollowError(f"{shown(step)}: it has no modulus")
-            _set(labels, target, str(int.from_bytes(digest[8:]) % modulus))
+            _set(labels, target, str(int.from_bytes(digest[8:]) % int(modulus)))
         case "labelmap":
             for name, found in tuple(labels.items()):
                 if match := _expression(step).fullmatch(name):

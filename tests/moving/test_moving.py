@@ -2,7 +2,9 @@
 What others configured, moved over: the result loads, and each thing that is not taken is told.
 """
 
+import base64
 import json
+import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -473,7 +475,7 @@ modules:
   queue:
     prober: tcp
     labels: {a: b}
-    tcp: {tls: true, query_response: [{send: HELO}], source_ip_address: 127.0.0.1}
+    tcp: {tls: true, query_response: [{send: HELO}], source_ip_address: 127.0.0.1, colour: red}
   resolver:
     prober: dns
     dns: {query_name: example.com, dns_over_tls: true, tls_config: {server_name: dns.example}}
@@ -489,9 +491,11 @@ modules:
     told = "\n".join(found.lines())
     for words in (
         "changes: module page: headers, follow_redirects: no page is asked for",
-        "left out: module page: http.proxy_connect_header, tls_config.min_version: not known here",
+        "changes: module page: tls_config.min_version: each version is spoken",
+        "left out: module page: proxy_connect_header: a proxy is asked without further headers",
         "changes: module queue: query_response: nothing is said there",
-        "left out: module queue: labels, tcp.source_ip_address: not known here",
+        "left out: module queue: source_ip_address: connections come from the address that the system",
+        "left out: module queue: labels, tcp.colour: not known here",
         "changes: module resolver: nothing is looked up",
         "left out: module socket: prober websocket",
     ):
@@ -874,6 +878,194 @@ def test_the_command_writes_what_loads(tmp_path: Path, capsys: pytest.CaptureFix
     assert "--force" in capsys.readouterr().err
     assert main.main(["migrate"]) == 2
     assert main.main(["migrate", "--blackbox", str(tmp_path / "none.yml")]) == 2
+
+
+PAGE = """\
+- job_name: pages
+  metrics_path: /probe
+  params: {module: [http_2xx]}
+  static_configs: [{targets: ["https://a.example.com/x"], labels: {team: x}}]
+  relabel_configs:
+    - {source_labels: [__address__], target_label: __param_target}
+    - {target_label: __address__, replacement: "blackbox:9115"}
+"""
+
+
+def indented(text: str, spaces: int) -> str:
+    """
+    A text as a block in another one.
+    """
+    return textwrap.indent(text, " " * spaces)
+
+
+def of_object(kind: str, spec: str) -> str:
+    """
+    An object of Kubernetes.
+    """
+    return f"kind: {kind}\nmetadata: {{name: pages, namespace: shop}}\nspec:\n{indented(spec, 2)}\n"
+
+
+PROBE = of_object(
+    "Probe",
+    """\
+module: http_2xx
+prober: {url: "blackbox.monitoring:9115"}
+targets:
+  staticConfig:
+    static: ["https://a.example.com/x"]
+    labels: {team: x, namespace: other}
+    relabelingConfigs: [{action: labeldrop, regex: namespace}]
+""",
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PAGE,
+        f"prometheus:\n  prometheusSpec:\n    additionalScrapeConfigs:\n{indented(PAGE, 6)}",
+        f"extraScrapeConfigs: |\n{indented(PAGE, 2)}",
+        f"metrics: {{configs: [{{name: a, scrape_configs: {json.dumps(yaml.safe_load(PAGE))}}}]}}",
+        f"kind: ConfigMap\ndata:\n  rules.yml: 'x'\n  p.yml: |\n    scrape_configs:\n{indented(PAGE, 6)}",
+        f"kind: List\nitems:\n- kind: Secret\n  stringData:\n    more.yaml: |\n{indented(PAGE, 6)}",
+        f"kind: Secret\ndata: {{more.yaml: {base64.b64encode(PAGE.encode()).decode()}, key: AP8=}}",
+        f"a: 1\n---\n{PROBE}",
+        # What kubectl noted about an object is not one more.
+        json.dumps({**yaml.safe_load(PROBE), "metadata": {"annotations": {"last": f"{PROBE}\n"}}}),
+        of_object(
+            "Application", f"source: {{helm: {{values: {json.dumps(f'a: |{chr(10)}{indented(PAGE, 2)}')}}}}}"
+        ),
+        of_object(
+            "VMProbe",
+            """\
+module: http_2xx
+jobName: pages
+vmProberSpec: {url: "blackbox:9115"}
+targets: {staticConfig: {targets: ["https://a.example.com/x"], labels: {team: x, namespace: ""}}}
+""",
+        ),
+        of_object(
+            "ScrapeConfig",
+            """\
+metricsPath: /probe
+params: {module: [http_2xx]}
+staticConfigs: [{targets: ["https://a.example.com/x"], labels: {team: x}}]
+relabelings: [{sourceLabels: [__address__], targetLabel: __param_target, action: Replace}]
+""",
+        ),
+    ],
+)
+def test_jobs_are_found_wherever_they_stand(text: str) -> None:
+    """
+    Alone, in values of charts, in manifests, and as objects that operators make jobs from.
+    """
+    found = Moved()
+    prometheus.jobs(text, found, lambda _: [])
+    assert found.targets == [{"url": "https://a.example.com", "labels": {"team": "x"}}]
+    assert found.left == []
+
+
+def test_labels_are_the_text_that_is_written() -> None:
+    """
+    Not what YAML makes of it in Python; without a value they are not there.
+    """
+    labels = "{port: 0443, version: 1.10, on: yes, since: 2024-01-01, off: False, empty: '', none: }"
+    found = Moved()
+    prometheus.jobs(PAGE.replace("{team: x}", labels), found, lambda _: [])
+    assert found.targets[0]["labels"] == {
+        "port": "0443",
+        "version": "1.10",
+        "on": "yes",
+        "since": "2024-01-01",
+        "off": "False",
+    }
+    for fallback, is_set in (("no", True), ("True", False)):
+        http = f"{{preferred_ip_protocol: ip4, ip_protocol_fallback: {fallback}}}"
+        made = moved(f"modules: {{m: {{prober: http, http: {http}}}}}")
+        assert ("address_family" in made.modules["m"]) is is_set
+
+
+def test_what_objects_say_beyond_targets() -> None:
+    """
+    The namespace is a label, as by the operator; what a selector of Ingresses finds is told.
+    """
+    found = Moved()
+    static = "prober: {url: 'b:9115', path: /x/probe}\nparams: [{name: module, values: [tcp]}]\n"
+    texts = (
+        of_object("Probe", f"{static}targets: {{staticConfig: {{static: ['a:636']}}}}"),
+        of_object("Probe", f"{static}targets: {{ingress: {{selector: {{}}}}}}"),
+        of_object("ServiceMonitor", "endpoints: [{port: http, path: /metrics}]"),
+        of_object("ServiceMonitor", "endpoints: [{path: /probe, params: {module: [tcp], target: ['b:1']}}]"),
+    )
+    prometheus.jobs("---\n".join(texts), found, lambda _: [])
+    assert found.targets == [{"url": "tls://a:636", "labels": {"namespace": "shop"}}, {"url": "tls://b:1"}]
+    told = "\n".join(found.lines())
+    assert "left out: job probe/shop/pages: kubernetes_sd_configs: who is found there is not known" in told
+    assert "left out: job serviceMonitor/shop/pages: it scrapes no prober" in told
+
+
+FLAGS = (("blackbox", "values"), ("prometheus", "values"), ("prometheus", "more"))
+
+
+def test_the_values_of_the_chart_are_modules_and_targets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Of blackbox_exporter's chart; each flag may be given more than once.
+    """
+    (tmp_path / "values.yml").write_text(
+        """\
+config: {modules: {http_2xx: {prober: http, timeout: 5s}, ldaps: {prober: tcp, tcp: {tls: true}}}}
+serviceMonitor:
+  targets:
+    - {name: shop, url: "https://shop.example.com/health", hostname: front.example.com}
+    - {name: ldap, url: "ldap.example.com:636", module: ldaps, additionalMetricsRelabels: {team: x}}
+""",
+        encoding="utf-8",
+    )
+    (tmp_path / "more.yml").write_text(PAGE, encoding="utf-8")
+    given = [f"--{flag}={tmp_path}/{file}.yml" for flag, file in FLAGS]
+    assert main.main(["migrate", *given]) == 0
+    config = reader.parse(capsys.readouterr().out.encode(), "expiry.yml", {})
+    assert [(one.name, one.url.normal, one.server_name, dict(one.labels)) for one in config.targets] == [
+        ("shop", "https://shop.example.com:443", "front.example.com", {}),
+        ("ldap", "tls://ldap.example.com:636", None, {"team": "x"}),
+        ("https://a.example.com", "https://a.example.com:443", None, {"team": "x"}),
+    ]
+
+
+# An alias is not looked at once more, however many there are.
+ALIASES = "".join(
+    f"d{number}: &d{number} [{','.join([f'*d{number - 1}' if number else '1'] * 50)}]\n"
+    for number in range(8)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: ConfigMap\ndata:\n  a.yaml: |\n    domains: [a.example]\n  b: |\n    domains: [\n",
+        "release: {values: {config: {domains: [a.example]}}}",
+        f"{ALIASES}x: {{domains: [a.example]}}",
+    ],
+)
+def test_other_files_are_found_in_manifests_too(text: str) -> None:
+    """
+    By the keys that they have.
+    """
+    found = Moved()
+    others.domains(text, found)
+    assert [one["url"] for one in found.targets] == ["domain:a.example"]
+
+
+def test_two_files_of_modules_in_one_manifest_are_both_taken() -> None:
+    """
+    A name that is there twice is told.
+    """
+    texts = ("modules: {x: {prober: http}}\n", "modules: {x: {prober: grpc}, 1: {prober: http}}\n")
+    found = moved("\n---\n".join(json.dumps({"kind": "ConfigMap", "data": {"a": one}}) for one in texts))
+    assert list(found.modules) == ["x", "1"]
+    assert found.left == ["module x of blackbox_exporter: there is one of this name already"]
 
 
 @pytest.mark.no_cover
