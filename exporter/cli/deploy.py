@@ -99,6 +99,13 @@ _MOUNTS = {
 """By kind, how a file gets to the exporter."""
 
 
+_HIDDEN = {
+    **dict.fromkeys(("/home", "/root", "/run/user"), "ProtectHome"),
+    **dict.fromkeys(("/tmp", "/var/tmp"), "PrivateTmp"),  # noqa: S108 - no file is made there
+}
+"""By directory that the written unit hides from the service, the directive that does it."""
+
+
 _VARIABLES = {
     "compose": "`environment` of expiry-exporter in compose.yml",
     "kubernetes": "`env` of the pod's container",
@@ -245,6 +252,16 @@ def _missing(kind: str, there: Elsewhere, targets: Iterable[Target]) -> list[str
         if len(found) > _SHOWN:
             lines.append(f"  and {len(found) - _SHOWN} more")
         lines.append(f"{kind}: {_MOUNTS[kind]}")
+        hidden = [
+            f"{place} ({directive}=)"
+            for place, directive in _HIDDEN.items()
+            if any(path == place or path.startswith(f"{place}/") for path in found)
+        ]
+        if hidden and kind == "systemd":
+            lines.append(
+                f"systemd: the unit hides {', '.join(hidden)}: put these files elsewhere, such as "
+                f"{_DIRECTORY}, or change it"
+            )
         inside = any(path.startswith(f"{_DIRECTORY}/") for path in found)
         if inside and kind in {"kubernetes", "helm"}:
             lines.append(

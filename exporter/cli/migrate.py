@@ -60,9 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     words = "Prometheus's configuration: targets and labels of the jobs that use a prober"
     for flag, help_text in (*((flag, words) for flag, (_, words) in SOURCES.items()), ("prometheus", words)):
-        parser.add_argument(
-            f"--{flag}", type=Path, action="append", default=[], metavar="FILE", help=help_text
-        )
+        parser.add_argument(f"--{flag}", type=Path, action="append", metavar="FILE", help=help_text)
     output_file.add_flags(parser, "-")
 
 
@@ -75,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     """
     moved = Moved()
     flags = (*SOURCES, "prometheus")
-    given = [(flag, path) for flag in flags for path in getattr(options, flag.replace("-", "_"))]
+    given = [(flag, path) for flag in flags for path in getattr(options, flag.replace("-", "_")) or ()]
     if not given:
         return _fail("name at least one file to take something from: --help lists them", 2)
     for flag, path in given:

@@ -148,8 +148,8 @@ def systemd(wanted: Wanted, bundle: Bundle) -> Deployment:
     """
     service = _shipped("systemd/expiry-exporter.service")
     if wanted.url is not None:
-        # A unit's specifiers begin with this sign.
-        flag = f"--web.systemd-socket --web.external-url={wanted.url.replace('%', '%%')}"
+        # A unit's specifiers begin with this sign; inside double quotes a single one is itself.
+        flag = f'--web.systemd-socket "--web.external-url={wanted.url.replace("%", "%%")}"'
         service = service.replace("--web.systemd-socket", flag)
     texts = {
         "systemd/system/expiry-exporter.service": service,

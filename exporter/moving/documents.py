@@ -12,7 +12,7 @@ import yaml
 from exporter.moving.moved import MoveError, part
 
 NESTED = 3
-"""Texts inside each other that are YAML themselves: of values inside an Application, of a ConfigMap in them."""
+"""Texts inside each other that are YAML themselves: values inside an Application, a ConfigMap in them."""
 
 
 _FLAGS = {
@@ -49,11 +49,12 @@ class _Loader(yaml.CSafeLoader):
     """
 
 
-for _tag in ("int", "float", "timestamp"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", lambda loader, node: loader.construct_scalar(node))
-_Loader.add_constructor(
-    "tag:yaml.org,2002:bool", lambda loader, node: _YesOrNo(loader.construct_scalar(node))
-)
+def _as_written(_: _Loader, node: yaml.ScalarNode) -> str:
+    return _YesOrNo(node.value) if node.tag.endswith(":bool") else str(node.value)
+
+
+for _tag in ("int", "float", "timestamp", "bool"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _as_written)
 
 
 def _documents(text: str) -> list[Any]:

@@ -14,6 +14,7 @@ from cryptography import x509
 
 from exporter.engine.memory import EndpointMemory
 from exporter.engine.scrape import EndpointRow
+from exporter.model.cipher_suites import CIPHERS
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Chain, Failed
 from exporter.model.probers import (
@@ -38,6 +39,7 @@ from exporter.report.compat_families import (
     PARTS,
     PROBE_CHAIN,
     PROBE_CHAIN_INFO,
+    PROBE_CIPHER,
     PROBE_DURATION,
     PROBE_EARLIEST,
     PROBE_HTTP_SSL,
@@ -95,6 +97,9 @@ _BY_CLOCK: dict[Family, Callable[[float, float], float]] = {
     DOMAIN_DAYS: lambda end, at: floor((end - at) / DAY),
 }
 """Families whose value changes by itself: from the end or the begin, and the time of the scrape."""
+
+
+_GO_NAMES = {theirs: name for name, theirs in CIPHERS.items()}
 
 
 _SERVERS = (WIRE, DTLS, QUIC)
@@ -225,6 +230,9 @@ def _server(row: EndpointRow, exporters: Collection[str]) -> Found:
         yield from _blackbox(chains, paths)
         if row.target.url.scheme == "https":
             yield "", {PROBE_HTTP_SSL: None}
+            if facts is not None and facts.tls is not None:
+                agreed = _GO_NAMES.get(facts.tls.cipher, facts.tls.cipher)
+                yield _labels([("cipher", agreed)]), {PROBE_CIPHER: 1}
         if version_of_ip := _version_of_ip(row.label):
             yield "", {PROBE_IP: version_of_ip}
         if version:

@@ -42,6 +42,13 @@ PROBE_CHAIN_INFO = _family(
 PROBE_TLS = _family("probe_tls_version_info", "The version of TLS that was agreed on. Always 1.", "version")
 
 
+PROBE_CIPHER = _family(
+    "probe_tls_cipher_info",
+    "The cipher suite that was agreed on with an https:// server, in Go's name if it has one. Always 1.",
+    "cipher",
+)
+
+
 PROBE_IP = _family("probe_ip_protocol", "The version of IP: 4 or 6. Absent where a proxy knows it.")
 
 
@@ -230,7 +237,7 @@ DOMAIN_DURATION = _family(
 EXPORTERS: dict[str, tuple[Family, ...]] = {
     "blackbox": (
         *(PROBE_SUCCESS, PROBE_DURATION, PROBE_EARLIEST, PROBE_CHAIN, PROBE_CHAIN_INFO, PROBE_TLS),
-        *(PROBE_IP, PROBE_HTTP_SSL, BLACKBOX_RELOAD),
+        *(PROBE_CIPHER, PROBE_IP, PROBE_HTTP_SSL, BLACKBOX_RELOAD),
     ),
     "ssl_exporter": (
         *(SSL_SUCCESS, SSL_PROBER, SSL_TLS, SSL_NOT_AFTER, SSL_NOT_BEFORE),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -559,6 +560,22 @@ def test_files_that_must_be_there_are_told(
     assert ("is the ConfigMap" in told) is (kind in {"kubernetes", "helm"})
 
 
+def test_what_the_unit_hides_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The service would say that a file is not there which its owner sees.
+    """
+    path = tmp_path / "mine.yml"
+    seen = "file:///srv/home/b.pem, file:///homes/c.pem"
+    path.write_text(f"targets: [file:///home/me/*.pem, file:///tmp/a.pem, {seen}]")
+    deploy("systemd", tmp_path / "out", f"--config.file={path}")
+    told = capsys.readouterr().err
+    assert "the unit hides /home (ProtectHome=), /tmp (PrivateTmp=): put these files elsewhere" in told
+    deploy("compose", tmp_path / "other", f"--config.file={path}")
+    path.write_text(f"targets: [{seen}]")
+    deploy("systemd", tmp_path / "third", f"--config.file={path}")
+    assert "the unit hides" not in capsys.readouterr().err
+
+
 def test_many_files_are_not_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     What is left out is counted, and nothing is told of a configuration that names none.
@@ -663,15 +680,19 @@ def test_the_unit_is_hardened(tmp_path: Path) -> None:
     """
     Its tool finds no fault in the units, and calls their exposure small: 10 is none, 0 the most protection.
     """
-    units = deploy("systemd", tmp_path) / "systemd" / "system"
+    odd = "--web.external-url=https://expiry.example.com/it's%20;(it)&!"
+    units = deploy("systemd", tmp_path, odd) / "systemd" / "system"
     names = ("expiry-exporter.service", "expiry-exporter.socket")
     service = units / names[0]
     # What is started must exist.
     program = "/opt/expiry-exporter/bin/expiry-exporter"
     text = service.read_text()
     (started,) = re.findall(rf"^ExecStart={program} (.*)$", text, re.MULTILINE)
-    options = main.parser(["serve"]).parse_args(["serve", *started.split()])
+    # In double quotes nothing but these two has a meaning to systemd: systemd.service(5), "Command lines".
+    words = shlex.split(started.replace("%%", "%"))
+    options = main.parser(["serve"]).parse_args(["serve", *words])
     assert options.systemd_socket
+    assert f"--web.external-url={options.external_url}" == odd
     service.write_text(text.replace(program, sys.executable))
     checked = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(str(units / name) for name in names)],

@@ -34,6 +34,7 @@ RULES: dict[str, set[str | None]] = {
     "(probe_ssl_earliest_cert_expiry - time()) / 86400 * (probe_success == 1) > 30": {"renewed"},
     "avg_over_time(probe_duration_seconds[1m]) >= 0 and probe_success == 1": {"late", "renewed"},
     'probe_tls_version_info{version="TLS 1.3"}': {"late", "expired", "renewed"},
+    'probe_tls_cipher_info{cipher=~"TLS_.*"}': {"late", "expired", "renewed"},
     "probe_http_ssl == 1": {"late", "renewed"},
     "probe_ip_protocol == 4": {"late", "expired", "renewed", "refused"},
     'max by (instance) (probe_success{job=~"expiry", instance=~"late"})': {None},

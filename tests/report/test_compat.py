@@ -198,6 +198,25 @@ def test_versions_are_named_as_go_names_them(protocol: str, version: str) -> Non
     assert samples(exposed, "probe_tls_version_info") == [({"version": version}, 1)]
 
 
+@pytest.mark.parametrize(
+    ("cipher", "name"),
+    [
+        ("TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+        ("ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+        ("DHE-RSA-AES256-SHA", "DHE-RSA-AES256-SHA"),
+    ],
+)
+def test_cipher_suites_are_named_as_go_names_them(cipher: str, name: str) -> None:
+    """
+    Of pages, as there; what Go does not speak keeps OpenSSL's name.
+    """
+    result = seen(facts(certificate(), tls=replace(TLS, cipher=cipher)))
+    exposed = text(Scene().see(target(), result))
+    assert samples(exposed, "probe_tls_cipher_info") == [({"cipher": name}, 1)]
+    other = text(Scene().see(target("tls://lms.example.com:636", name="ldap"), result))
+    assert samples(other, "probe_tls_cipher_info") == []
+
+
 def test_a_series_stays_when_the_certificate_has_expired_and_the_server_is_down() -> None:
     """
     Held, with a success of 0; and it never was -1.

@@ -26,8 +26,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from OpenSSL import SSL
 from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
 
-from exporter.config.web_config import CIPHERS, HEADERS, PEM_LIMIT, load
+from exporter.config.web_config import HEADERS, PEM_LIMIT, load
 from exporter.demo.minter import Minted, root
+from exporter.model.cipher_suites import CIPHERS
 from exporter.net.pools import PoolFullError
 from exporter.server.port import WAITING_EACH, Port, Rate
 from exporter.server.port_tls import context
