@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import gzip
+import logging
 import os
 import resource
 import socket
@@ -232,6 +233,33 @@ async def test_a_request_that_is_too_large_is_refused(sent: bytes) -> None:
         async with asyncio.timeout(10):
             assert b" 400 " in await reader.readline()
         await until(lambda: len(clients) == 0)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /probe?target=https://me:secret@a HTTP/1.1\n\n",
+        HEAD + b"Authorization: Basic c2VjcmV0\x01\r\n\r\n",
+        HEAD + b"X: " + b"secret" * 2000 + b"\r\n\r\n",
+        HEAD + b"Transfer-Encoding: secret\r\n\r\n",
+        b"GET /-/healthy HTTP/1.1\r\n\r\n",
+        b"POST /-/healthy HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
+        bytes(range(256)),
+    ],
+)
+async def test_a_request_that_is_not_http_is_no_news(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Any scanner sends such. What is in it, a password it may be, is in no log.
+    """
+    caplog.set_level(logging.DEBUG)
+    async with serving(Clients(8, LONG)) as server:
+        reader, _ = await server.connect(sent)
+        async with asyncio.timeout(10):
+            assert b" 400 Bad Request\r\n" in await reader.read()
+    assert all(one.levelno == logging.DEBUG for one in caplog.records)
+    assert "a client's request is not HTTP" in caplog.text
+    assert "secret" not in caplog.text
+    assert "c2VjcmV0" not in caplog.text
 
 
 async def test_a_client_that_asks_now_and_then_is_kept() -> None:

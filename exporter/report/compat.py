@@ -30,7 +30,7 @@ from exporter.model.probers import (
 )
 from exporter.model.reasons import Kind
 from exporter.model.urls import SCHEMES
-from exporter.pki.certificates import UNREADABLE, CertificateError, load
+from exporter.pki.revocation import extension
 from exporter.pki.trust import judge
 from exporter.report.compat_families import (
     DOMAIN_DAYS,
@@ -468,11 +468,5 @@ def _emails(certificate: Certificate) -> list[str]:
     Return the e-mail addresses among the certificate's alternative names.
     """
     # Few have any, and parsing takes long.
-    if b"@" not in certificate.der:
-        return []
-    try:
-        extensions = load(certificate.der).extensions
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return [printable(one) for one in names.get_values_for_type(x509.RFC822Name)]
-    except (CertificateError, x509.ExtensionNotFound, *UNREADABLE):
-        return []
+    names = extension(certificate.der, x509.SubjectAlternativeName) if b"@" in certificate.der else None
+    return [] if names is None else [printable(one) for one in names.get_values_for_type(x509.RFC822Name)]

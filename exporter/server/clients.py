@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from exporter.logs import fields
 
@@ -260,6 +261,7 @@ class Clients:
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_explain)
+        logging.getLogger("aiohttp.server").addFilter(_no_news)
 
         def client() -> asyncio.Protocol:
             made, tls = self._client(server), context()
@@ -385,6 +387,20 @@ class Clients:
             (one.stalled, position) for position, (_, one) in enumerate(crowd) if one.stalled is not None
         ]
         return crowd[min(unread)[1]] if unread else crowd[-1]
+
+
+def _no_news(record: logging.LogRecord) -> bool:
+    """
+    Return True for a record that is to be written: not that a request is no HTTP, which any scanner's is.
+
+    At level debug it is, without the request, in which there may be a password.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    address = record.getMessage().rpartition(" ")[2]
+    logger.debug("a client's request is not HTTP", extra=fields(address=address, cause=type(error).__name__))
+    return False
 
 
 def _explain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

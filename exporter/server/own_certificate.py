@@ -8,7 +8,8 @@ from cryptography import x509
 
 from exporter.config.web_config import WebConfig, load
 from exporter.model.observation import Certificate
-from exporter.pki.certificates import UNREADABLE, parse_pem
+from exporter.pki.certificates import parse_pem
+from exporter.pki.revocation import extension
 from exporter.report.times import ago, date
 from exporter.server.port_tls import context
 
@@ -38,10 +39,6 @@ def alternative_names(der: bytes) -> set[str]:
     Return the names of a client's certificate for which it may be let in: hosts, addresses, e-mail addresses
     and URIs, as Go writes them. Empty where they can't be read.
     """
-    try:
-        extensions = x509.load_der_x509_certificate(der).extensions
-        extension = extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        return set()
+    names = extension(der, x509.SubjectAlternativeName)
     kinds = (x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier, x509.IPAddress)
-    return {str(name.value) for name in extension.value if isinstance(name, kinds)}
+    return set() if names is None else {str(name.value) for name in names if isinstance(name, kinds)}

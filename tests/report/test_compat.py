@@ -3,8 +3,14 @@ The names and labels of other exporters: what they say of servers, files, Secret
 """
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from exporter.cli import main
 from exporter.demo.minter import root as minted_root
@@ -306,6 +312,24 @@ def test_a_hostile_serial_number_and_names_stay_short() -> None:
     for name in ("ssl_cert_not_after", "probe_ssl_last_chain_info"):
         ((labels, _),) = samples(exposed, name)
         assert max(map(len, labels.values())) <= 1024
+
+
+def test_an_issuer_with_the_serial_number_zero_is_no_warning_at_each_scrape() -> None:
+    """
+    Authorities of 2004 are such. Python's warnings are errors in tests.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Old")])
+    begin = datetime.fromtimestamp(NOW, UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + timedelta(days=9))
+    for extension in (
+        x509.SubjectAlternativeName([x509.RFC822Name("me@example.com")]),
+        x509.AuthorityKeyIdentifier(b"k", [x509.DirectoryName(name)], 0),
+    ):
+        builder = builder.add_extension(extension, critical=False)
+    der = builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+    exposed = text(Scene().see(target(), seen(facts(parsed_certificate(der)))))
+    assert [labels["emails"] for labels, _ in samples(exposed, "ssl_cert_not_after")] == [",me@example.com,"]
 
 
 def test_files_and_secrets_have_the_labels_of_their_places() -> None:
