@@ -80,6 +80,12 @@ STOP: web.AppKey[Callable[[], None]] = web.AppKey("stop", Callable)  # type: ign
 PROBE_PARAMETERS = ("target", "policy", "debug", "module", "hostname", "server_name")
 
 
+WHOIS_SERVER = "host"
+"""
+A parameter of domain_exporter, for a domain only. It changes nothing, since the registry's own server is asked.
+"""
+
+
 BODY_LIMIT = 64 * 1024
 """Largest body of a request in bytes. No route needs one."""
 
@@ -244,11 +250,8 @@ async def show_probe(request: web.Request) -> web.StreamResponse:
 
 def _asked_target(request: web.Request, service: Service) -> Target:
     unknown = sorted(set(request.query) - set(PROBE_PARAMETERS))
-    if unknown:
-        word = without_user(unknown[0])
-        raise web.HTTPBadRequest(
-            text=f"unknown parameter {word!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
-        )
+    if unknown and unknown != [WHOIS_SERVER]:
+        raise _unknown(unknown[0])
     asked = request.query.get
     call = Call(asked("module", ""), asked("hostname", ""), asked("server_name", ""))
     try:
@@ -258,7 +261,16 @@ def _asked_target(request: web.Request, service: Service) -> Target:
         raise web.HTTPForbidden(text=f"{error}\n") from None
     except TargetError as error:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
+    if unknown and target.url.scheme != "domain":
+        raise _unknown(WHOIS_SERVER)
     return target
+
+
+def _unknown(parameter: str) -> web.HTTPBadRequest:
+    word = without_user(parameter)
+    return web.HTTPBadRequest(
+        text=f"unknown parameter {word!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
+    )
 
 
 def _not_allowed(scrape: Scrape) -> str | None:
