@@ -174,8 +174,9 @@ def unseen() -> stat.Panel:
     """
     return _count(
         "Can't be seen",
-        "Targets whose probes fail, besides the critical ones. What was seen there last is still shown, and"
-        " its alerts go on. What was never seen may expire at any time.",
+        "Targets whose last probe failed, besides the critical ones, also where it is too early for an alert."
+        " What was seen there last is still shown, and its alerts go on. What was never seen may expire at"
+        " any time.",
         (WARNING, one_of("problem", UNSEEN)),
         panels.UNKNOWN,
         "ExpiryProbeFailing",
@@ -414,7 +415,7 @@ def reasons() -> table.Panel:
         )
         for family, sort in (
             (families.FAULT, "refused"),
-            (families.FAILURE, "unseen"),
+            (families.FAILURE, "failed"),
             (families.HAZARD, "later"),
         )
     ]

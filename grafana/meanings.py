@@ -57,7 +57,7 @@ WORST = panels.words(
 SORTS = panels.words(
     {
         "refused": Word("clients refuse it", panels.CRITICAL),
-        "unseen": Word("can't be seen", panels.UNKNOWN),
+        "failed": Word("probe failed", panels.UNKNOWN),
         "later": Word("will fail later", panels.YELLOW),
     }
 )

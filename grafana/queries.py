@@ -89,10 +89,20 @@ def told(*matchers: str) -> str:
     """
     Return the problems that match: when each ends, as the exporter exports it.
 
-    Those that another problem of the same item hides are left out, so that each matter is there once.
+    Those that another problem of the same item hides are left out, so that each matter is there once. What
+    can't be seen is one from the first failed probe on, though nobody is told of it at once.
     """
     shown = of(families.PROBLEM_INFO, 'hidden_by=""')
-    return f"({of(families.PROBLEM, *matchers)} and on (job, instance, {MATTER}) {shown})"
+    lasting = f"{of(families.PROBLEM, *matchers)} and on (job, instance, {MATTER}) {shown}"
+    return f"({lasting} or {of(families.PROBLEM_PENDING, *matchers)})"
+
+
+def told_in_words(which: str, *matchers: str) -> str:
+    """
+    Return the series with the words of these problems, among those that match.
+    """
+    texts = " or ".join(of(one, *matchers) for one in (families.PROBLEM_INFO, families.PROBLEM_PENDING))
+    return f"({texts}) and on (job, instance, {MATTER}) {which}"
 
 
 def problems(*matchers: str) -> str:
@@ -164,8 +174,8 @@ def words_of_each(first: str) -> str:
     """
     Return the words of each of these problems.
     """
-    info = f"{of(families.PROBLEM_INFO)} and on (job, instance, {MATTER}) {first}"
-    return words(f"max by ({MATTER}, cause, where, advice) ({info})", "alert", "$1", "problem")
+    texts = f"max by ({MATTER}, cause, where, advice) ({told_in_words(first)})"
+    return words(texts, "alert", "$1", "problem")
 
 
 def _alike() -> str:

@@ -201,7 +201,7 @@ def diagnosis() -> table.Panel:
     each = f"min by ({by}) ({_problems()})"
     # The value of a problem without an item is no end: a vector without labels has no item either.
     ends, since = (f"({each}) {which} on (item) vector(0)" for which in ("unless", "and"))
-    told = f"{of(families.PROBLEM_INFO, THIS)} and on (job, instance, {queries.MATTER}) {_problems()}"
+    told = queries.told_in_words(_problems(), THIS)
     info = f"max by (item, problem, severity, cause, where, advice) ({told})"
     well = queries.words(f"max by (target) ({of(families.TARGET, THIS)})", "severity", NOTHING)
     return panels.table_panel(

@@ -429,6 +429,23 @@ def problems(endpoints: Iterable[Known], newest: Elsewhere[None], now: float) ->
     return {key: found(onsets, newest, now) for key, onsets in causes(endpoints, newest, now, now).items()}
 
 
+def pending(endpoints: Iterable[Known], now: float) -> list[Found]:
+    """
+    Return the failures of probes that become problems only if they last, one for each target with some.
+
+    Targets of which a failure has lasted long enough at `now` (seconds since the epoch) are left out.
+    """
+    gathered: dict[str, list[Onset]] = {}
+    for known in endpoints:
+        for onset in _of_failure(known, now):
+            gathered.setdefault(known.target.name, []).append(onset)
+    waiting = (onsets for onsets in gathered.values() if all(one.at > now for one in onsets))
+    return [
+        found([one for one in onsets if one.severity is Severity.WARNING], Elsewhere(), now)
+        for onsets in waiting
+    ]
+
+
 def causes(
     endpoints: Iterable[Known], newest: Elsewhere[None], now: float, until: float
 ) -> dict[Key, list[Onset]]:

@@ -18,7 +18,7 @@ from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.sightings import SETTLED
 from exporter.judgement.hidden import hidden_by
 from exporter.judgement.issued import NONE, Elsewhere, Issuances
-from exporter.judgement.problems import Key, newest_ends
+from exporter.judgement.problems import Key, newest_ends, pending
 from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Certificate, Failed
 from exporter.model.policies import Severity
@@ -47,6 +47,7 @@ from exporter.report.families import (
     PREVIOUS_NOT_BEFORE,
     PROBLEM,
     PROBLEM_INFO,
+    PROBLEM_PENDING,
     RENEWAL_DUE,
     RENEWAL_EXPLANATION,
     RENEWAL_HABIT,
@@ -170,6 +171,20 @@ def problem_lines(problems: Sequence[ProblemRow], external_url: str | None) -> I
         yield PROBLEM_INFO, line(PROBLEM_INFO, _present((*named, *about, *rest, *target.labels)), 1)
 
 
+def pending_lines(endpoints: Iterable[EndpointRow], at: float) -> Iterator[str]:
+    """
+    Yield a line for each target that can't be seen at `at`, for too short a time yet to be a problem.
+    """
+    failing = (row.known for row in endpoints if isinstance(row.held.observation, Failed))
+    for found in pending(failing, at):
+        row, onset = ProblemRow(found, at), found.onset
+        said, target = words(row, {}), onset.known.target
+        about = (("target", target.name), ("problem", onset.problem), ("severity", onset.severity))
+        text = (("cause", said.cause), ("where", said.where), ("advice", said.advice))
+        place = ("location", onset.known.location)
+        yield line(PROBLEM_PENDING, _present((*about, place, *text, *target.labels)), end_of(row))
+
+
 def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     # To Prometheus an empty label is none.
     return [(name, value) for name, value in labels if value]
@@ -244,6 +259,7 @@ class Exposition:
             lines[family].append(text)
         for family, text in problem_lines(problems, self._external_url):
             lines[family].append(text)
+        lines[PROBLEM_PENDING] += pending_lines(endpoints, at)
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
         for family in self._families:

@@ -156,6 +156,14 @@ PROBLEM_INFO = Family(
 )
 
 
+PROBLEM_PENDING = Family(
+    "expiry_problem_pending_timestamp_seconds",
+    "A target that can't be seen, which becomes a problem only if that lasts: when it was last OK, or since "
+    "when it is known not to be. No alert goes by it. Has the user's labels too.",
+    ("target", "problem", "severity", "location", "cause", "where", "advice"),
+)
+
+
 LAST_SEEN = Family(
     "expiry_last_seen_timestamp_seconds",
     "When the facts exported for the endpoint were really seen. Absent if they never were.",
@@ -436,6 +444,7 @@ FAMILIES = (
     *ENDPOINT_FAMILIES,
     PROBLEM,
     PROBLEM_INFO,
+    PROBLEM_PENDING,
     TARGET,
     LEFT_OUT,
     UNWATCHED,

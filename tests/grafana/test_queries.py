@@ -2,8 +2,10 @@
 Every query of every dashboard, asked of a real Prometheus that scraped a real exporter.
 """
 
+import json
 import re
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -152,7 +154,7 @@ def urgent(world: Prometheus, job: str) -> list[tuple[str, str, str]]:
 
 def test_each_matter_of_the_demo_is_one_row(world: Prometheus) -> None:
     """
-    Each target of the demo with what is wrong with it. What fails is wrong only after a while.
+    Each target of the demo with what is wrong with it, also where it is too early for an alert.
     """
     assert urgent(world, DEMO) == [
         ("critical", "passed", "expired"),
@@ -161,8 +163,25 @@ def test_each_matter_of_the_demo_is_one_row(world: Prometheus) -> None:
         ("warning", "not_trusted", "not-yet-valid"),
         ("warning", "not_trusted", "untrusted"),
         ("warning", "not_trusted", "wrong-name"),
+        ("warning", "probe_failing", "refused"),
+        ("warning", "probe_failing", "silent"),
         ("warning", "renewal_overdue", "renewal-late"),
     ]
+
+
+def test_the_exporter_s_page_says_the_same(world: Prometheus) -> None:
+    """
+    In the demo's first minutes, when what can't be seen is unknown to the page and no alert yet.
+    """
+    address = world.query(f'up{{job="{DEMO}"}}')[0].labels["instance"]
+    with urllib.request.urlopen(f"http://{address}/api/v1/items", timeout=15) as answer:
+        items = json.load(answer)["items"]
+    levels = {one["target"]: one["level"] for one in items if one["level"] != "ok"}
+    assert levels == {
+        target: "unknown" if problem == Problem.PROBE_FAILING else severity
+        for severity, problem, target in urgent(world, DEMO)
+    }
+    assert tiles(world, DEMO)["Can't be seen"] == sum(level == "unknown" for level in levels.values()) == 2
 
 
 def test_every_other_problem_is_shown(world: Prometheus) -> None:
@@ -187,6 +206,7 @@ def test_every_other_problem_is_shown(world: Prometheus) -> None:
         ("healthy", [("nothing", "")]),
         ("expired", [("critical", "passed")]),
         ("client-certificate", [("nothing", "")]),
+        ("silent", [("warning", "probe_failing")]),
         ("not-deployed", [("warning", "not_deployed")]),
         ("unseen-and-due", [("critical", "probe_failing"), ("critical", "soon")]),
         ("lost", [("critical", "domain_status")]),
@@ -262,7 +282,7 @@ def test_each_problem_of_many_targets_is_in_one_tile(many: tuple[Prometheus, Sce
 
 
 @pytest.mark.parametrize(
-    ("job", "expected"), [(DEMO, (2, 0, 1, 0, 0, 4)), (UNUSUAL, (3, 0, 0, 2, 1, 2))], ids=(DEMO, UNUSUAL)
+    ("job", "expected"), [(DEMO, (2, 2, 1, 0, 0, 4)), (UNUSUAL, (3, 0, 0, 2, 1, 2))], ids=(DEMO, UNUSUAL)
 )
 def test_each_row_of_the_table_is_in_one_tile(world: Prometheus, job: str, expected: Sequence[int]) -> None:
     """

@@ -16,6 +16,7 @@ from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import ProblemRow
 from exporter.engine.results import TargetResult
 from exporter.engine.scrape import Scrape
+from exporter.judgement.problems import pending
 from exporter.model.policies import BUILT_IN, DAY, Severity
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Reason
@@ -185,3 +186,23 @@ def test_page_table_api_and_forecast_name_the_same_problems(found: Scrape) -> No
         if what.problem is not None
     }
     assert lines == shown
+
+
+def test_what_dashboards_count_as_not_seen_is_so_on_the_page(found: Scrape) -> None:
+    """
+    From the first failed probe on: as a problem, or as one that is told if it lasts. Never as both.
+    """
+    inventory = Inventory(found)
+    waiting = [one.onset.key for one in pending((row.known for row in found.endpoints), NOW)]
+    failing = Problem.PROBE_FAILING
+    lasting = {row.found.onset.key[0] for row in found.problems if row.found.onset.problem is failing}
+    assert {(problem, severity) for _, _, problem, severity in waiting} <= {(failing, Severity.WARNING)}
+    names = [name for name, *_ in waiting]
+    assert len(names) == len(set(names))
+    assert lasting & set(names) == set()
+    assert lasting | set(names) == {
+        row.target.name
+        for row in found.endpoints
+        for one in inventory.status(row, NOW).findings
+        if one.reason in list(Reason) and one.level is not Level.OK
+    }

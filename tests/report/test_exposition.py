@@ -28,6 +28,7 @@ from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Facts, Failed, Item, Observed
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.model.targets import RESERVED_LABELS
+from exporter.report import advice
 from exporter.report.exposition import AT_FIRST, NEW_FOR, Exposition, certificate_labels, line
 from exporter.report.families import (
     ENDPOINT_FAMILIES,
@@ -38,6 +39,7 @@ from exporter.report.families import (
     NOT_AFTER,
     PROBLEM,
     PROBLEM_INFO,
+    PROBLEM_PENDING,
     TARGET,
     UNSEEN,
     Family,
@@ -167,7 +169,7 @@ def test_series_have_the_labels_that_their_family_says() -> None:
     """
     # A problem of an endpoint has no item, and what has no certificate no fingerprint.
     missing = {"item", "kind", "fingerprint_sha256", "cause", "hidden_by"}
-    problems = {PROBLEM.name, PROBLEM_INFO.name}
+    problems = {PROBLEM.name, PROBLEM_INFO.name, PROBLEM_PENDING.name}
     stated = {family.name: family.labels for family in FAMILIES}
     for sample in (one for name in NAMES for family in parsed(golden(name)) for one in family.samples):
         extra = set(sample.labels) - set(stated[sample.name])
@@ -184,7 +186,8 @@ def test_no_label_of_a_user_can_come_twice_in_a_series() -> None:
     """
     Where users' labels are, ours are names that they can't take.
     """
-    ours = {name for one in (TARGET, PROBLEM, PROBLEM_INFO, FIRST_SEEN, UNSEEN) for name in one.labels}
+    theirs = (TARGET, PROBLEM, PROBLEM_INFO, PROBLEM_PENDING, FIRST_SEEN, UNSEEN)
+    ours = {name for one in theirs for name in one.labels}
     assert ours <= RESERVED_LABELS
 
 
@@ -579,6 +582,36 @@ def test_a_target_without_any_endpoint_was_never_seen() -> None:
     """
     row = TargetRow(target(name="new"), "wire", 0)
     assert values(Exposition().text([row], [], {}), UNSEEN.name, "target") == {("new",): 1}
+
+
+def test_what_can_not_be_seen_is_pending_until_it_is_a_problem() -> None:
+    """
+    From the first failed probe on, once for all places of a target. A server that showed its certificate was
+    seen, though the probe failed.
+    """
+    gone, refuses = target(name="gone", labels=(("team", "a"),)), target(name="refuses")
+    scene = Scene().see(gone, seen(facts(certificate()), "e1"), seen(facts(certificate()), "e2"))
+    scene.see(refuses, failed(Reason.CLIENT_CERTIFICATE_REQUIRED, found=facts(certificate())), at=NOW + 60)
+    for late in (60, DAY):
+        scene.see(gone, *(failed(Reason.CONNECT_TIMEOUT, at) for at in ("e1", "e2")), at=NOW + late)
+        text = scene.text(at=NOW + late)
+        (found,) = (one for one in parsed(text) if one.name == PROBLEM_PENDING.name)
+        ((labels, value),) = ((one.labels, one.value) for one in found.samples)
+        assert value == NOW
+        assert {name: labels[name] for name in ("target", "problem", "severity", "location", "team")} == {
+            "target": "gone",
+            "problem": "probe_failing",
+            "severity": "warning",
+            "location": "e1",
+            "team": "a",
+        }
+        assert labels["cause"].startswith("connect_timeout, last seen ")
+        assert labels["advice"] == advice.FAILURES[Reason.CONNECT_TIMEOUT]
+        assert PROBLEM.name not in text
+    scene.see(gone, *(failed(Reason.CONNECT_TIMEOUT, at) for at in ("e1", "e2")), at=NOW + 2 * DAY)
+    text = scene.text(at=NOW + 2 * DAY)
+    assert PROBLEM_PENDING.name not in text
+    assert values(text, PROBLEM.name, "target", "problem") == {("gone", "probe_failing"): NOW}
 
 
 def test_lines_take_less_room_than_their_text() -> None:
