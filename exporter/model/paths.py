@@ -28,16 +28,22 @@ def is_windows_path(text: str) -> bool:
     return _WINDOWS_PATH.match(text) is not None
 
 
-def whole_path(path: str) -> str:
+def whole_path(path: str, *, in_url: bool = False) -> str:
     """
     Return advice for the path of a file in a place where only a URL with a whole path will do.
+
+    `in_url`: it stands behind `file:`, where the slash of the root directory may be all that is missing, and
+    a host that is this one may be before it (RFC 8089 section 2).
     """
+    path = re.sub("^localhost(?=/)", "", path.strip(), flags=re.IGNORECASE) if in_url else path
     if (found := _WINDOWS_PATH.match(path)) is not None:
         drive, rest = found.groups()
-        steps = [step for step in re.split(r"[\\/]", rest) if step.strip(".")]
+        steps = [step for step in re.split(r"[\\/]", rest) if step.strip(".")] or ["FILE"]
         example = "/".join(["", "mnt", drive.lower(), *steps] if drive else ["", "DIRECTORY", *steps[-1:]])
         return f"it looks like a path of Windows, write where the file is on this host, like file://{example}"
-    if path.startswith("/"):
-        return f"write file:///{path.lstrip('/')}"
-    below = re.sub(r"^(\.\.?/|~[^/]*/)+", "", path)
+    below = re.sub(r"^(\.\.?/|~[^/]*/)+", "", path).lstrip("/") or "FILE"
+    if path.startswith("/") and below != "FILE":
+        return f"write file:///{below}"
+    if in_url and below == path and "/" in path:
+        return f"write file:///{path} or file:///DIRECTORY/{path}, the whole path of the file"
     return f"write the whole path of a file, file:///DIRECTORY/{below}"

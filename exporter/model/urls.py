@@ -250,7 +250,7 @@ def parse_url(text: str) -> Url:
         return Url(text, scheme, _name(rest, scheme))
     if not rest.startswith("//"):
         if form is Form.PATH:
-            raise TargetError(f"{shown(text)} is not a URL: {whole_path(rest)}")
+            raise TargetError(f"{shown(text)} is not a URL: {whole_path(rest, in_url=True)}")
         place = rest.lstrip(":/\\")
         raise TargetError(f"{shown(text)} is not a URL: write {scheme}://{place}")
     if form is Form.PATH:
@@ -274,7 +274,9 @@ def _with_scheme(text: str) -> str:
     """
     scheme, slashes, rest = text.partition("//")
     if slashes and scheme.lower() in SCHEMES:
-        return f"a colon is missing, write {scheme.lower()}://{rest}."
+        is_file = SCHEMES[scheme.lower()].form is Form.PATH
+        write = whole_path(rest, in_url=True) if is_file else f"write {scheme.lower()}://{rest}"
+        return f"a colon is missing, {write}."
     name, colon, rest = text.partition(":")
     inner, separator, place = rest.partition("://")
     word = _OTHER_NAMES.get(inner.lower(), inner.lower())
@@ -371,7 +373,8 @@ def _path(rest: str, scheme: str) -> str:
     path = unquote(rest, errors="surrogateescape")
     if not path.startswith("/"):
         raise TargetError(
-            f"{scheme}:// takes a whole path, which begins with a third slash: {whole_path(rest)}"
+            f"{scheme}:// takes a whole path, which begins with a third slash: "
+            f"{whole_path(rest, in_url=True)}"
         )
     if "\0" in path:
         raise TargetError("a path can't hold a NUL")

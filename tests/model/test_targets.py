@@ -92,6 +92,9 @@ LISTED = "`expiry-exporter check --help` lists every scheme"
 OTHER = f"or another scheme. {LISTED}"
 WINDOWS = "it looks like a path of Windows, write where the file is on this host, like file://"
 WHOLE = "write the whole path of a file, file:///DIRECTORY/certs/web.pem"
+NO_FILE = "write the whole path of a file, file:///DIRECTORY/FILE"
+EITHER = "write file:///certs/web.pem or file:///DIRECTORY/certs/web.pem, the whole path of the file"
+THIRD = "file:// takes a whole path, which begins with a third slash"
 AROUND = "quotes and brackets are around it, write https://a.example"
 BEGIN = f"a URL begins with one, such as https://www.example.com. {LISTED}"
 PATTERN = "a pattern is no host, name each host (`expiry-exporter discover` finds some)"
@@ -146,12 +149,25 @@ BAD_URLS = {
     "\\\\nas\\web.pem": rf"'\\\\nas\\web.pem' has no scheme: {WINDOWS}/DIRECTORY/web.pem. {LISTED}",
     ".\\web.pem": rf"'.\\web.pem' has no scheme: {WINDOWS}/DIRECTORY/web.pem. {LISTED}",
     "file:C:\\web.pem": rf"'file:C:\\web.pem' is not a URL: {WINDOWS}/mnt/c/web.pem",
-    "file://C:/web.pem": (
-        f"file:// takes a whole path, which begins with a third slash: {WINDOWS}/mnt/c/web.pem"
-    ),
+    "file://C:/web.pem": f"{THIRD}: {WINDOWS}/mnt/c/web.pem",
     "https:\\\\a.example": r"'https:\\\\a.example' is not a URL: write https://a.example",
-    "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {WHOLE}",
-    "file://certs/web.pem": f"file:// takes a whole path, which begins with a third slash: {WHOLE}",
+    "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {EITHER}",
+    "file:./certs/web.pem": f"'file:./certs/web.pem' is not a URL: {WHOLE}",
+    "file:~me/certs/web.pem": f"'file:~me/certs/web.pem' is not a URL: {WHOLE}",
+    "file:web.pem": f"'file:web.pem' is not a URL: {WHOLE.replace('certs/', '')}",
+    "file://certs/web.pem": f"{THIRD}: {EITHER}",
+    "file://web.pem": f"{THIRD}: {WHOLE.replace('certs/', '')}",
+    "file:// /certs/web.pem": f"{THIRD}: write file:///certs/web.pem",
+    "file://localhost/certs/web.pem": f"{THIRD}: write file:///certs/web.pem",
+    "file://../certs/web.pem": f"{THIRD}: {WHOLE}",
+    "file//certs/web.pem": f"'file//certs/web.pem' has no scheme: a colon is missing, {EITHER}. {LISTED}",
+    "file///certs/web.pem": (
+        f"'file///certs/web.pem' has no scheme: a colon is missing, write file:///certs/web.pem. {LISTED}"
+    ),
+    **{f"file:{rest}": f"'file:{rest}' is not a URL: {NO_FILE}" for rest in ("", "/")},
+    "file://": f"{THIRD}: {NO_FILE}",
+    "file:\\\\\\": rf"'file:\\\\\\' is not a URL: {WINDOWS}/DIRECTORY/FILE",
+    "file:\\\\\\certs\\web.pem": rf"'file:\\\\\\certs\\web.pem' is not a URL: {WINDOWS}/DIRECTORY/web.pem",
     "//a.example": f"'//a.example' has no scheme: write https://a.example, {OTHER}",
     "https:a": "'https:a' is not a URL: write https://a",
     "file:/etc/x": "'file:/etc/x' is not a URL: write file:///etc/x",
