@@ -41,9 +41,10 @@ def whole_path(path: str, *, in_url: bool = False) -> str:
         steps = [step for step in re.split(r"[\\/]", rest) if step.strip(".")] or ["FILE"]
         example = "/".join(["", "mnt", drive.lower(), *steps] if drive else ["", "DIRECTORY", *steps[-1:]])
         return f"it looks like a path of Windows, write where the file is on this host, like file://{example}"
-    below = re.sub(r"^(\.\.?/|~[^/]*/)+", "", path).lstrip("/") or "FILE"
-    if path.startswith("/") and below != "FILE":
+    rest = re.sub(r"^(\.\.?/|/*~[^/]*/)+", "", path)
+    below = rest.lstrip("/") or "FILE"
+    if rest.startswith("/") and below != "FILE":
         return f"write file:///{below}"
-    if in_url and below == path and "/" in path:
+    if in_url and rest == path and "/" in path.strip("/"):
         return f"write file:///{path} or file:///DIRECTORY/{path}, the whole path of the file"
     return f"write the whole path of a file, file:///DIRECTORY/{below}"

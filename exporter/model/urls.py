@@ -250,7 +250,7 @@ def parse_url(text: str) -> Url:
         return Url(text, scheme, _name(rest, scheme))
     if not rest.startswith("//"):
         if form is Form.PATH:
-            raise TargetError(f"{shown(text)} is not a URL: {whole_path(rest, in_url=True)}")
+            raise TargetError(f"{shown(text)} is not a URL: {whole_path(rest.lstrip(':'), in_url=True)}")
         place = rest.lstrip(":/\\")
         raise TargetError(f"{shown(text)} is not a URL: write {scheme}://{place}")
     if form is Form.PATH:
@@ -272,10 +272,12 @@ def _with_scheme(text: str) -> str:
     """
     Return advice for a text that has no scheme, or a misspelt one.
     """
-    scheme, slashes, rest = text.partition("//")
-    if slashes and scheme.lower() in SCHEMES:
-        is_file = SCHEMES[scheme.lower()].form is Form.PATH
-        write = whole_path(rest, in_url=True) if is_file else f"write {scheme.lower()}://{rest}"
+    before, slashes, rest = text.partition("//")
+    # What stands there in its place is next to it on a keyboard.
+    scheme = before.lower().rstrip(";.,'")
+    if slashes and scheme in SCHEMES:
+        is_file = SCHEMES[scheme].form is Form.PATH
+        write = whole_path(rest, in_url=True) if is_file else f"write {scheme}://{rest}"
         return f"a colon is missing, {write}."
     name, colon, rest = text.partition(":")
     inner, separator, place = rest.partition("://")
@@ -292,6 +294,8 @@ def _with_scheme(text: str) -> str:
     near = difflib.get_close_matches(name.lower(), SCHEMES, n=1, cutoff=0.8) if colon else []
     if near and SCHEMES[near[0]].form is Form.NAME:
         return f"did you mean {near[0]}:{rest}?"
+    if near and SCHEMES[near[0]].form is Form.PATH:
+        return f"{whole_path(rest, in_url=True)}."
     if near:
         return f"did you mean {near[0]}://{rest.lstrip('/')}?"
     place, slash, _ = text.removeprefix(":").lstrip("/").partition("/")

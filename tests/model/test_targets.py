@@ -164,6 +164,16 @@ BAD_URLS = {
     "file///certs/web.pem": (
         f"'file///certs/web.pem' has no scheme: a colon is missing, write file:///certs/web.pem. {LISTED}"
     ),
+    "file:~/certs/web.pem": f"'file:~/certs/web.pem' is not a URL: {WHOLE}",
+    "file:/~/certs/web.pem": f"'file:/~/certs/web.pem' is not a URL: {WHOLE}",
+    "file::///certs/web.pem": "'file::///certs/web.pem' is not a URL: write file:///certs/web.pem",
+    "file;///certs/web.pem": (
+        f"'file;///certs/web.pem' has no scheme: a colon is missing, write file:///certs/web.pem. {LISTED}"
+    ),
+    "https;//a.example": (
+        f"'https;//a.example' has no scheme: a colon is missing, write https://a.example. {LISTED}"
+    ),
+    "fil:/certs/web.pem": f"'fil:/certs/web.pem' has no scheme: write file:///certs/web.pem. {LISTED}",
     **{f"file:{rest}": f"'file:{rest}' is not a URL: {NO_FILE}" for rest in ("", "/")},
     "file://": f"{THIRD}: {NO_FILE}",
     "file:\\\\\\": rf"'file:\\\\\\' is not a URL: {WINDOWS}/DIRECTORY/FILE",
