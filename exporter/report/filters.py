@@ -54,7 +54,7 @@ class Selection:
     """
 
     text: str = ""
-    """Each of its words must occur in a name, an address, a certificate, a label or a reason."""
+    """Each of its words must occur in a name, an address, a certificate, a label, a reason or a date."""
     levels: frozenset[Level] = frozenset()
     """Empty: all."""
     labels: tuple[tuple[str, str], ...] = ()

@@ -24,6 +24,7 @@ from exporter.model.observation import Certificate, Failed
 from exporter.model.targets import Target
 from exporter.report.filters import Selection, Sort
 from exporter.report.status import URGENCY, Level, Status, level, status
+from exporter.report.times import date, distance
 
 FRESH = 5.0
 """Seconds for which the levels of endpoints are reused."""
@@ -173,7 +174,7 @@ class Inventory:
             wanted = set(selection.labels)
             found = [one for one in found if wanted <= set(one.row.target.labels)]
         if selection.text:
-            search = _Search(selection.text)
+            search = _Search(selection.text, now)
             found = [one for one in found if search.finds(one.row)]
         match selection.sort:
             case Sort.TARGET:
@@ -319,19 +320,53 @@ def end(row: EndpointRow) -> float:
     return first
 
 
+_DATE = r"\d{4}-\d\d(?:-\d\d(?: \d\d:\d\d(?: utc)?)?)?|\d\d:\d\d"
+_DURATION = r"\d+ (?:d|h|min|s)(?: \d+ (?:h|min))?"
+"""As pages show them."""
+
+
+_TERM = re.compile(rf"(?:{_DATE}|{_DURATION})(?!\S)|\S+")
+
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)t(\d\d:\d\d)(?::\d\d)?z?")
+
+
+def _pattern(term: str) -> re.Pattern[str]:
+    """
+    Return the pattern of a term.
+
+    Serial numbers and fingerprints may be as other programs write them: with colons, a prefix, a zero before.
+    """
+    digits = re.sub("^(?:sha256:|0x)", "", term).replace(":", "")
+    if re.fullmatch("[0-9a-f]{8,}", digits):
+        return re.compile(f"{re.escape(term)}|{digits.lstrip('0')}")
+    # A duration does not end another one: `2 d` is not in `12 d 3 h`.
+    return re.compile((r"(?<!\d)" if " " in term else "") + re.escape(term))
+
+
 class _Search:
     """
-    Finds rows in which all words of a text occur, ignoring case.
+    Finds rows in which all terms of a text occur, ignoring case: its words, dates and durations.
     """
 
-    def __init__(self, text: str) -> None:
-        self._words = text.casefold().split()
+    def __init__(self, text: str, now: float) -> None:
+        """
+        `now` is the time from which durations count, in seconds since the epoch.
+        """
+        terms = _TERM.findall(_RFC3339.sub(r"\1 \2", text.casefold()))
+        self._terms = [_pattern(term) for term in terms]
+        # To write times takes longer than all else.
+        self._has_date, self._has_duration = (
+            any(re.fullmatch(form, term) for term in terms) for form in (_DATE, _DURATION)
+        )
+        self._now = now
         # A certificate may be at thousands of places, and may have thousands of names.
         self._texts: dict[str, str] = {}
+        self._dates: dict[float, str] = {}
 
     def finds(self, row: EndpointRow) -> bool:
         """
-        Return True when each word occurs in the row: names, labels, reasons, or a certificate.
+        Return True when each term occurs in the row: names, labels, reasons, a certificate, or a deadline.
         """
         target, observation = row.target, row.held.observation
         parts = [target.name, row.label, target.url.shown, target.policy.name]
@@ -341,13 +376,29 @@ class _Search:
         if row.verdict is not None:
             parts += [fault.fault for fault in row.verdict.faults]
         text = "\n".join(parts).casefold()
-        missing = [word for word in self._words if word not in text]
+        missing = [term for term in self._terms if not term.search(text)]
         if not missing or row.verdict is None:
             return not missing
         texts = [
             self._text(one.item.certificate) for one in row.verdict.items if one.item.certificate is not None
         ]
-        return all(any(word in text for text in texts) for word in missing)
+        texts += [text for one in row.verdict.items for text in self._times(one)]
+        return all(any(term.search(text) for text in texts) for term in missing)
+
+    def _times(self, judged: JudgedItem) -> Iterator[str]:
+        """
+        Yield the times of an item that are searched, as pages show them.
+        """
+        item, due = judged.item, judged.deadlines
+        if self._has_duration and due is not None:
+            yield distance(item.not_after, self._now)
+        moments = [item.not_before, item.not_after]
+        if due is not None:
+            moments += [due.renewal_due, due.warning, due.critical]
+        for one in moments if self._has_date else ():
+            if one not in self._dates:
+                self._dates[one] = date(one).casefold()
+            yield self._dates[one]
 
     def _text(self, certificate: Certificate) -> str:
         known = self._texts.get(certificate.fingerprint_sha256)

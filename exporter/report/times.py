@@ -47,3 +47,10 @@ def ago(seconds: float) -> str:
     Return a duration in the past, in words: `3 h 20 min ago`.
     """
     return f"{span(seconds)} ago"
+
+
+def distance(timestamp: float, now: float) -> str:
+    """
+    Return the time between a moment and now, in words: `in 12 d 3 h`, `3 h 20 min ago`.
+    """
+    return f"in {span(timestamp - now)}" if timestamp >= now else ago(now - timestamp)

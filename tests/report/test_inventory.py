@@ -2,6 +2,7 @@
 The fleet: searched, sorted, and compared with itself.
 """
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from exporter.model.reasons import Fault, Reason
 from exporter.report.filters import Selection, Sort
 from exporter.report.inventory import NEVER, Entry, Inventory, Rhythm, deciding
 from exporter.report.status import Level
+from exporter.report.times import date, distance
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.support.certificates import DAY, NOW
@@ -113,6 +115,49 @@ def test_a_selection_finds_what_it_asks_for(selection: Selection, found: list[st
     In the order it asks for.
     """
     assert select(mixed(), selection) == found
+
+
+LATE = NOW + 20 * DAY
+"""The end of `late`."""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (date(LATE), ["late"]),
+        (date(LATE).removesuffix(" UTC"), ["late"]),
+        (date(LATE)[:10], ["late"]),
+        (distance(LATE, NOW), ["late"]),
+        (f"{distance(LATE, NOW)} {date(LATE)} late", ["late"]),
+        (f"{date(LATE)} ended", []),
+        ("in 20 d", ["late"]),
+        # Not in `20 d 0 h`.
+        ("0 d", []),
+        (distance(NOW - DAY, NOW), ["ended"]),
+        ("74 d", ["sooner fine"]),
+        (date(NOW - 70 * DAY), ["late"]),
+        (date(LATE).replace(" UTC", ":00Z").replace(" ", "T"), ["late"]),
+    ],
+)
+def test_times_are_found_as_pages_show_them(text: str, found: list[str]) -> None:
+    """
+    Dates, and what is left until the end.
+    """
+    assert select(mixed(), Selection(text)) == found
+
+
+@pytest.mark.parametrize("serial", ["d2fe1a09b", "0D:2F:E1:A0:9B", "0D2FE1A09B", "0xd2fe1a09b"])
+def test_serial_numbers_and_fingerprints_are_found_as_other_programs_write_them(serial: str) -> None:
+    """
+    With colons, in capitals, with a leading zero.
+    """
+    one = certificate(serial="d2fe1a09b")
+    scene = Scene().see(target(name="it"), seen(facts(one)))
+    scene.see(target(name="other"), seen(facts(certificate(serial="d2fe1a09c"))))
+    assert select(scene, Selection(serial)) == ["it"]
+    pairs = ":".join(re.findall("..", one.fingerprint_sha256))
+    for text in (pairs, pairs.upper(), pairs[3:40], f"SHA256:{one.fingerprint_sha256}"):
+        assert select(scene, Selection(text)) == ["it"]
 
 
 def test_names_are_found_as_proxies_and_templates_write_them() -> None:

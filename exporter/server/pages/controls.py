@@ -70,7 +70,7 @@ def form(inventory: Inventory, selection: Selection, path: str) -> Markup:
                 id="q",
                 name="q",
                 value=selection.text,
-                placeholder="name, address, subject, issuer, fingerprint, reason",
+                placeholder="name, address, issuer, serial, fingerprint, reason, date",
                 autocomplete="off",
                 spellcheck="false",
                 aria_keyshortcuts="/",

@@ -9,12 +9,11 @@ from exporter.model.targets import Target
 from exporter.report.inventory import Inventory
 from exporter.report.paths import target_path
 from exporter.report.status import Status, worst
-from exporter.report.times import date
+from exporter.report.times import date, distance
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
 from exporter.server.pages.words import (
     Told,
     badge,
-    distance,
     finding,
     found_by,
     label_links,

@@ -12,7 +12,7 @@ from exporter.model.reasons import Kind
 from exporter.report.filters import Selection
 from exporter.report.inventory import Entry, Inventory, Place
 from exporter.report.status import NOUNS, Level, Status, worst
-from exporter.report.times import ago, date, rounded, span
+from exporter.report.times import ago, date, distance, rounded, span
 from exporter.server.pages.markup import Child, Markup, document, element, foreign, link, together
 from exporter.server.pages.overview import Situation, next_sweep, notices
 from exporter.server.pages.timeline import Line, Span, draw
@@ -20,7 +20,6 @@ from exporter.server.pages.words import (
     Told,
     badge,
     counted,
-    distance,
     finding,
     found_by,
     label_links,

@@ -10,7 +10,7 @@ from exporter.report.filters import Selection
 from exporter.report.inventory import Inventory, Place
 from exporter.report.paths import target_path
 from exporter.report.status import Finding, Level
-from exporter.report.times import ago, date, span
+from exporter.report.times import date, distance
 from exporter.server.pages.markup import Child, Markup, element, foreign, link, together
 
 SHORT_LABELS = 42
@@ -34,13 +34,6 @@ def moment(timestamp: float) -> Markup:
     except (ValueError, OverflowError, OSError):
         return element("span", date(timestamp))
     return element("time", date(timestamp), datetime=stamp.rjust(20, "0"))
-
-
-def distance(timestamp: float, now: float) -> str:
-    """
-    Return the time between a moment and now, in words: `in 12 d 3 h`, `3 h 20 min ago`.
-    """
-    return f"in {span(timestamp - now)}" if timestamp >= now else ago(now - timestamp)
 
 
 def target_link(root: str, name: str, **attributes: str | None) -> Markup:
