@@ -3,13 +3,17 @@ The parser of the command line, whose messages about unknown words name the near
 """
 
 import argparse
+import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
 from exporter.passwords import shown, without_user
+
+_DASHES = "-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
+"""What word processors make of a hyphen, and of two."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,7 +26,9 @@ class Parser(argparse.ArgumentParser):
         Refuse a value that is none of the action's choices.
         """
         if action.choices is not None and value not in action.choices:
-            words = f"{shown(str(value))} is not known: {closest(str(value), map(str, action.choices))}"
+            words = (
+                f"{shown(str(value))} is not known: {closest(str(value).lower(), map(str, action.choices))}"
+            )
             raise argparse.ArgumentError(action, words)
 
     def read(self, given: Sequence[str]) -> argparse.Namespace:
@@ -52,12 +58,24 @@ class Parser(argparse.ArgumentParser):
         """
         Return the parser of a subcommand; this one for None.
         """
+        return self.commands[name] if name is not None else self
+
+    @property
+    def commands(self) -> "Mapping[str, Parser]":
+        """
+        The parsers of its subcommands by name; none in a subcommand.
+        """
         for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction) and name is not None:  # noqa: SLF001 - no other way
-                found = action.choices[name]
-                assert isinstance(found, Parser)
-                return found
-        return self
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - no other way
+                return action.choices
+        return {}
+
+    @property
+    def flags(self) -> Collection[str]:
+        """
+        Its flags in all of their spellings.
+        """
+        return self._option_string_actions
 
     def refuse_unknown_flags(self, words: Iterable[str]) -> None:
         """
@@ -65,18 +83,39 @@ class Parser(argparse.ArgumentParser):
         """
         for word in words:
             # As argparse sees it, a negative number is a value.
-            if re.match(r"--?[A-Za-z]", word) and word.partition("=")[0] not in self._option_string_actions:
+            if re.match(r"--?[A-Za-z]", word) and word.partition("=")[0] not in self.flags:
                 self.refuse_flag(word)
+
+    def refuse_wrong_dashes(self, words: Iterable[str]) -> None:
+        """
+        End the process with a message at the first flag of this parser that begins with other dashes than it
+        should: with one instead of two, or with those of typography.
+        """
+        for word in words:
+            flag = word.partition("=")[0]
+            name = flag.lstrip(_DASHES)
+            meant = f"{'-' if len(name) == 1 else '--'}{name}"
+            if flag in self.flags or flag == name:
+                continue
+            near = [meant] if meant in self.flags else difflib.get_close_matches(meant, self.flags, n=1)
+            # One hyphen before a word may be flags of one letter each.
+            if near and (near[0] == meant or not flag.isascii()):
+                self.error(f"there is no flag {shown(flag)}: did you mean {near[0]!r}?")
 
     def refuse_flag(self, word: str) -> None:
         """
         End the process with a message about an unknown flag.
         """
         flag = word.partition("=")[0]
-        known = [one for one in self._option_string_actions if one.startswith("--")]
+        known = [one for one in self.flags if one.startswith("--")]
+        commands = [f"--{name}" for name in self.commands]
+        near = difflib.get_close_matches(flag.lower(), [*known, *commands], n=1)
         # Of one letter none is near in spelling: those that begin with it may be meant.
-        if len(flag) == 2 and (same := [repr(one) for one in known if one.startswith(f"-{flag}")]):
+        same = [repr(one) for one in known if len(flag) == 2 and one.startswith(f"-{flag.lower()}")]
+        if same:
             hint = f"did you mean {' or '.join(sorted(same))}?"
+        elif near and near[0] in commands:
+            hint = f"did you mean the command {near[0].removeprefix('--')!r}?"
         else:
-            hint = closest(flag, known, listed=f"`{self.prog} --help` lists all flags")
+            hint = closest(flag.lower(), known, listed=f"`{self.prog} --help` lists all flags")
         self.error(f"there is no flag {shown(flag)}: {hint}")

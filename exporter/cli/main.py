@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import os
+import re
 import resource
 import sys
 import textwrap
@@ -148,14 +149,26 @@ def _refuse_unknown(given: Sequence[str], reader: Parser) -> None:
     End with a message that names the nearest command where the first argument is none, and the nearest flag
     where one before the command is none: its value would be taken for a command.
     """
-    reader.refuse_unknown_flags(takewhile(lambda word: word not in COMMANDS, given))
+    before = list(takewhile(lambda word: word not in COMMANDS, given))
+    reader.refuse_wrong_dashes(before)
+    reader.refuse_unknown_flags(before)
     word = given[0] if given else ""
+    # What follows `completion` is the line that a shell completes.
+    if word in COMMANDS and word != "completion":
+        reader.command(word).refuse_wrong_dashes(given[1:])
     if not word or word.startswith("-") or word in COMMANDS:
         return
-    if any(sign in word for sign in "./:"):
-        meant = f"to probe it once, run `expiry-exporter check {printable(without_user(word))}`"
+    flag, said = f"--{word.partition('=')[0].lower()}", printable(without_user(word))
+    if flag == "--help" and given[1:] and given[1] in COMMANDS:
+        meant = f"run `expiry-exporter {given[1]} --help`"
+    elif flag in reader.flags:
+        meant = f"did you mean {flag!r}?"
+    elif re.search(r"\.ya?ml$", word):
+        meant = f"to serve a configuration, run `expiry-exporter --config.file={said}`"
+    elif any(sign in word for sign in "./:"):
+        meant = f"to probe it once, run `expiry-exporter check {said}`"
     else:
-        meant = closest(word, COMMANDS, listed="`expiry-exporter --help` lists all commands.")
+        meant = closest(word.lower(), COMMANDS, listed="`expiry-exporter --help` lists all commands.")
     reader.error(f"there is no command {shown(word)}: {meant}")
 
 

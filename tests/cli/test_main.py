@@ -207,6 +207,12 @@ def test_serve_is_a_command_and_the_default(given: tuple[str, ...], file: str) -
         ("https://www.example.com", "to probe it once, run `expiry-exporter check https://www.example.com`"),
         ("www.example.com", "to probe it once, run `expiry-exporter check www.example.com`"),
         ("xyzzy", "`expiry-exporter --help` lists all commands."),
+        ("help", "did you mean '--help'?"),
+        ("version", "did you mean '--version'?"),
+        ("config.check", "did you mean '--config.check'?"),
+        ("config.file=a.yml", "did you mean '--config.file'?"),
+        ("a.yml", "to serve a configuration, run `expiry-exporter --config.file=a.yml`"),
+        ("CHEK", "did you mean 'check'? `expiry-exporter --help` lists all commands."),
     ],
 )
 def test_what_is_no_command_is_told_what_is_meant(
@@ -269,6 +275,9 @@ def test_the_version_is_told() -> None:
     assert (done.returncode, done.stdout) == (0, f"expiry-exporter {__version__}\n")
 
 
+EN, EM = "\N{EN DASH}", "\N{EM DASH}"
+"""As word processors write two hyphens."""
+
 NO_USER = "no user, password, '?' or '#' may be in it; write %40 for '@'"
 
 
@@ -293,6 +302,22 @@ NO_USER = "no user, password, '?' or '#' may be in it; write %40 for '@'"
         (["--confg.file", "x"], "there is no flag '--confg.file': did you mean '--config.file'?"),
         (["--state-path=x"], "there is no flag '--state-path': did you mean '--state.path'?"),
         (["-c", "expiry.yml"], "there is no flag '-c': did you mean '--config.check' or '--config.file'?"),
+        (["--chek"], "there is no flag '--chek': did you mean the command 'check'?"),
+        (["--Demo"], "there is no flag '--Demo': did you mean the command 'demo'?"),
+        (["-V"], "there is no flag '-V': did you mean '--version'?"),
+        (["--config-file", "a.yml"], "there is no flag '--config-file': did you mean '--config.file'?"),
+        (["-config.file=a.yml"], "there is no flag '-config.file': did you mean '--config.file'?"),
+        ([f"{EN}config.file", "a.yml"], f"there is no flag '{EN}config.file': did you mean '--config.file'?"),
+        ([f"{EM}confg.file=a.yml"], f"there is no flag '{EM}confg.file': did you mean '--config.file'?"),
+        (
+            ["check", f"{EN}output", "json", "https://a"],
+            f"expiry-exporter check: error: there is no flag '{EN}output': did you mean '--output'?",
+        ),
+        (["check", f"{EN}v", "https://a"], f"there is no flag '{EN}v': did you mean '-v'?"),
+        (["check", "-output=json", "https://a"], "there is no flag '-output': did you mean '--output'?"),
+        (["check", "-help"], "there is no flag '-help': did you mean '--help'?"),
+        (["help", "check"], "there is no command 'help': run `expiry-exporter check --help`"),
+        (["--log.level=DEBUG"], "'DEBUG' is not known: did you mean 'debug'?"),
         (["--xyzzy"], "there is no flag '--xyzzy': `expiry-exporter --help` lists all flags"),
         (
             ["init", "--fore"],
