@@ -51,8 +51,8 @@ class Parser(argparse.ArgumentParser):
         End the process with the message. Where argparse itself repeats a value, which may be a password, it
         is left out.
         """
-        words = "ignored explicit argument|invalid int value"
-        super().error(re.sub(f"({words}).*", r"\1", message, flags=re.DOTALL))
+        message = re.sub("ignored explicit argument.*", "takes no value", message, flags=re.DOTALL)
+        super().error(re.sub("(invalid int value).*", r"\1", message, flags=re.DOTALL))
 
     def command(self, name: str | None) -> "Parser":
         """
@@ -107,15 +107,26 @@ class Parser(argparse.ArgumentParser):
         End the process with a message about an unknown flag.
         """
         flag = word.partition("=")[0]
+        name = flag.lstrip("-").lower()
         known = [one for one in self.flags if one.startswith("--")]
-        commands = [f"--{name}" for name in self.commands]
-        near = difflib.get_close_matches(flag.lower(), [*known, *commands], n=1)
+        near = difflib.get_close_matches(
+            name, [*(one.removeprefix("--") for one in known), *self.commands], n=1
+        )
+        # What stands for the value of a flag: `--json`.
+        valued = [
+            one.option_strings[0]
+            for one in self._actions
+            if one.option_strings and name in (one.choices or ())
+        ]
         # Of one letter none is near in spelling: those that begin with it may be meant.
         same = [repr(one) for one in known if len(flag) == 2 and one.startswith(f"-{flag.lower()}")]
         if same:
             hint = f"did you mean {' or '.join(sorted(same))}?"
-        elif near and near[0] in commands:
-            hint = f"did you mean the command {near[0].removeprefix('--')!r}?"
+        elif valued:
+            hint = f"did you mean '{valued[0]}={name}'?"
+        elif near and near[0] in self.commands:
+            hint = f"did you mean the command {near[0]!r}?"
         else:
-            hint = closest(flag.lower(), known, listed=f"`{self.prog} --help` lists all flags")
+            meant = f"did you mean '--{near[0]}'? " if near else ""
+            hint = f"{meant}`{self.prog} --help` lists all flags"
         self.error(f"there is no flag {shown(flag)}: {hint}")

@@ -82,6 +82,17 @@ arguments and returns the exit code.
 """
 
 
+OTHER_NAMES = {
+    "lint": "--config.check",
+    "probe": "check",
+    "run": "serve",
+    "start": "serve",
+    "validate": "--config.check",
+    "verify": "--config.check",
+}
+"""What other programs call some commands and flags, which is spelled too differently."""
+
+
 SERVING = ("serve", "demo")
 """Commands that run until they are told to stop, and take SIGHUP for a reload."""
 
@@ -133,7 +144,7 @@ def parser(wanted: Collection[str] = COMMANDS) -> Parser:
     arguments.add_log_flags(whole)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", prog=whole.prog)
     for name, words in COMMANDS.items():
-        command = commands.add_parser(name, help=words, formatter_class=raw)
+        command = commands.add_parser(name, help=words, formatter_class=raw, allow_abbrev=False)
         if name == "serve":
             arguments.add_serve_flags(command)
             arguments.add_log_flags(command)
@@ -161,6 +172,8 @@ def _refuse_unknown(given: Sequence[str], reader: Parser) -> None:
     flag, said = f"--{word.partition('=')[0].lower()}", printable(without_user(word))
     if flag == "--help" and given[1:] and given[1] in COMMANDS:
         meant = f"run `expiry-exporter {given[1]} --help`"
+    elif word.lower() in OTHER_NAMES:
+        meant = f"did you mean {OTHER_NAMES[word.lower()]!r}?"
     elif flag in reader.flags:
         meant = f"did you mean {flag!r}?"
     elif re.search(r"\.ya?ml$", word):

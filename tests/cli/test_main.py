@@ -212,6 +212,8 @@ def test_serve_is_a_command_and_the_default(given: tuple[str, ...], file: str) -
         ("config.check", "did you mean '--config.check'?"),
         ("config.file=a.yml", "did you mean '--config.file'?"),
         ("a.yml", "to serve a configuration, run `expiry-exporter --config.file=a.yml`"),
+        ("validate", "did you mean '--config.check'?"),
+        ("probe", "did you mean 'check'?"),
         ("CHEK", "did you mean 'check'? `expiry-exporter --help` lists all commands."),
     ],
 )
@@ -318,6 +320,10 @@ NO_USER = "no user, password, '?' or '#' may be in it; write %40 for '@'"
         (["check", "-help"], "there is no flag '-help': did you mean '--help'?"),
         (["help", "check"], "there is no command 'help': run `expiry-exporter check --help`"),
         (["--log.level=DEBUG"], "'DEBUG' is not known: did you mean 'debug'?"),
+        (["check", "--json", "https://a"], "there is no flag '--json': did you mean '--output=json'?"),
+        (["check", "--verbos", "https://a"], "there is no flag '--verbos': did you mean '--verbose'?"),
+        (["--validate"], "there is no flag '--validate': `expiry-exporter --help` lists all flags"),
+        (["--config.check=a.yml"], "argument --config.check: takes no value\n"),
         (["--xyzzy"], "there is no flag '--xyzzy': `expiry-exporter --help` lists all flags"),
         (
             ["init", "--fore"],
