@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from exporter.cli import output_file
+from exporter.cli.arguments import DEFAULT_CONFIG
 from exporter.cli.output_file import OutputError
 from exporter.cli.shorthand import meant
 from exporter.config import values
@@ -58,10 +59,6 @@ targets:
 """
 
 
-_PLAIN = re.compile(r"[a-z0-9+]+:[\w./:-]*\w", re.ASCII)
-"""URLs that need no quotes in YAML."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     Add the flags and the help.
@@ -69,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("targets", nargs="*", metavar="URL", help="what to probe (default: an example)")
     parser.add_argument("--all", action="store_true", help="every key there is, with an example of each")
-    output_file.add_flags(parser, "expiry.yml")
+    output_file.add_flags(parser, DEFAULT_CONFIG)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -83,7 +80,11 @@ def run(options: argparse.Namespace) -> int:
         return _fail(str(error), 2)
     try:
         if output_file.write(text, options):
-            sys.stdout.write(f"{file}: written. Next: expiry-exporter check --config.file={file}\n")
+            # Of the example there is nothing to run: it names files and variables that only its reader has.
+            begin = "" if Path(DEFAULT_CONFIG).exists() else " Next: expiry-exporter init"
+            copied = f"Copy what you need: its hosts and password files are examples.{begin}"
+            probed = f"Next: expiry-exporter check --config.file={file}"
+            sys.stdout.write(f"{file}: written. {copied if options.all else probed}\n")
     except OutputError as error:
         return _fail(str(error), 1)
     return 0
@@ -111,7 +112,7 @@ def start(targets: list[str], file: Path) -> str:
             f"  - {json.dumps(url)}" if any(one in url for one in "*?[]{}#,&!|'\"%@`") else f"  - {url}"
         )
     # Whoever writes to standard output chooses the name: the comments take the usual one.
-    return START.format(file="expiry.yml" if str(file) == "-" else file, targets="\n".join(shown))
+    return START.format(file=DEFAULT_CONFIG if str(file) == "-" else file, targets="\n".join(shown))
 
 
 def _every_key() -> str:

@@ -14,9 +14,15 @@ from urllib.parse import quote, unquote
 from exporter.model.hosts import is_network
 from exporter.model.paths import is_path
 from exporter.model.urls import SCHEMES, Form, url_of_host
+from exporter.yaml_lines import SIZE_LIMIT
 
 IGNORED = "the path is ignored: a server has one certificate for all of its pages"
 """The remark about the path of a page."""
+
+CONFIGURATION = (
+    "it is read as a file with certificates. If it is your configuration, name it by --config.file"
+)
+"""The remark about a file that looks like a configuration."""
 
 UNNAMED = "it is taken for a host. If it is the name of a target, name the configuration by --config.file"
 """The remark about a word that may be the name of a target, where there is no configuration."""
@@ -66,7 +72,8 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
         pattern = "/**" if path_of_file.is_dir() else ""
         whole = os.fsencode(path_of_file.absolute())
         # What exists is meant itself, whatever else its name would match as a pattern.
-        return f"file://{quote(glob.escape(whole) if path_of_file.exists() else whole)}{pattern}", ""
+        remark = f"{text}: {CONFIGURATION}" if _is_configuration(path_of_file) else ""
+        return f"file://{quote(glob.escape(whole) if path_of_file.exists() else whole)}{pattern}", remark
     place, path = _divided(text)
     # What has another scheme gets a message of its own.
     may_be_host = "." in place or ":" in place or place == "localhost"
@@ -78,6 +85,19 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if path:
         return url, f"{text}: {IGNORED}"
     return url, ""
+
+
+def _is_configuration(file: Path) -> bool:
+    """
+    Return whether a file may be meant as a configuration: by its name, and a line that each of them has.
+    """
+    if not re.search(r"\.ya?ml$", file.name) or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as opened:
+            return re.search(b"^(targets|discover):", opened.read(SIZE_LIMIT), re.MULTILINE) is not None
+    except OSError:
+        return False
 
 
 def _may_have_password(place: str, path: str) -> bool:

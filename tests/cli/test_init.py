@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from exporter.cli import main
+from exporter.demo.minter import root
+from exporter.report.status import Level
 
 
 def test_every_commented_target_is_accepted_when_uncommented(
@@ -31,6 +33,28 @@ def test_every_commented_target_is_accepted_when_uncommented(
         assert one != text
         file.write_text(one, encoding="utf-8")
         assert main.main([f"--config.file={file}", "--config.check"]) == 0, capsys.readouterr()
+
+
+def test_the_next_step_that_is_named_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What has every key names password files that are not there, so it is not probed. A configuration to begin
+    with is, and is named where there is none.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "web.pem").write_bytes(root("Some Root", not_before=0, not_after=2e9).pem)
+    for arguments, command in (
+        (["--all", "--output-file=every-key.yml"], "init"),
+        (["web.pem", "--output-file=web.yml"], "check --config.file=web.yml"),
+    ):
+        assert main.main(["init", *arguments]) == 0
+        assert capsys.readouterr().out.endswith(f" Next: expiry-exporter {command}\n")
+        assert main.main(command.split()) in {Level.OK, Level.WARNING, Level.CRITICAL}
+        assert capsys.readouterr().err == ""
+    assert main.main(["init", "--all", "--output-file=again.yml"]) == 0
+    copied = "Copy what you need: its hosts and password files are examples."
+    assert capsys.readouterr().out == f"again.yml: written. {copied}\n"
 
 
 def test_comments_on_standard_output_name_the_usual_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.shorthand import IGNORED, UNNAMED, meant, named, taken_for_host
+from exporter.cli.shorthand import CONFIGURATION, IGNORED, UNNAMED, meant, named, taken_for_host
 from exporter.model.urls import parse_url
 from exporter.net.file_threads import Progress
 from exporter.probes.files.glob import search
@@ -113,6 +113,17 @@ def test_a_path_that_exists_is_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
     assert meant(str(tmp_path / "50% off.pem"), ()) == (f"{root}/50%25%20off.pem", "")
     assert meant("certs", ()) == (f"{root}/certs/**", "")
     assert meant("example.com", ()) == (f"{root}/example.com", "")
+
+
+def test_a_configuration_that_is_taken_for_certificates_is_told(tmp_path: Path) -> None:
+    """
+    YAML may hold certificates, so it is read all the same.
+    """
+    file = tmp_path / "expiry.yml"
+    for text, told in (("targets:\n  - https://a.example\n", True), ("data:\n  targets: x\n", False)):
+        file.write_text(text, encoding="utf-8")
+        assert meant(str(file), ()) == (f"file://{file}", f"{file}: {CONFIGURATION}" if told else "")
+    assert meant(f"{file}.pem", ()) == (f"file://{file}.pem", "")
 
 
 def test_a_path_that_exists_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
