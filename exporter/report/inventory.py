@@ -339,7 +339,7 @@ def _pattern(term: str) -> re.Pattern[str]:
     """
     digits = re.sub("^(?:sha256:|0x)", "", term).replace(":", "")
     if re.fullmatch("[0-9a-f]{8,}", digits):
-        return re.compile(f"{re.escape(term)}|{digits.lstrip('0')}")
+        return re.compile(f"{re.escape(term)}|{digits.lstrip('0') or digits}")
     # A duration does not end another one: `2 d` is not in `12 d 3 h`.
     return re.compile((r"(?<!\d)" if " " in term else "") + re.escape(term))
 

@@ -82,7 +82,7 @@ PROBE_PARAMETERS = ("target", "policy", "debug", "module", "hostname", "server_n
 
 WHOIS_SERVER = "host"
 """
-A parameter of domain_exporter, for a domain only. It changes nothing, since the registry's own server is asked.
+A parameter of domain_exporter, for a domain only. It changes nothing: the registry's own server is asked.
 """
 
 

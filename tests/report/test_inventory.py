@@ -158,6 +158,7 @@ def test_serial_numbers_and_fingerprints_are_found_as_other_programs_write_them(
     pairs = ":".join(re.findall("..", one.fingerprint_sha256))
     for text in (pairs, pairs.upper(), pairs[3:40], f"SHA256:{one.fingerprint_sha256}"):
         assert select(scene, Selection(text)) == ["it"]
+    assert select(scene, Selection("00000000")) == []
 
 
 def test_names_are_found_as_proxies_and_templates_write_them() -> None:
