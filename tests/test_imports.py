@@ -51,6 +51,7 @@ PURE = {
     *("pki.issuance", "pki.ber", "pki.certificates", "pki.faults", "pki.fields", "pki.mended", "pki.ocsp"),
     *(
         "pki.name_constraints",
+        "pki.ocsp_data",
         "pki.renewal_information",
         "pki.revocation",
         "pki.revocation_data",

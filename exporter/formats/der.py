@@ -4,19 +4,17 @@ DER files: a certificate, a revocation list, PKCS#7 (CMS), an OCSP response, or 
 What the bytes are is told by their structure. A key is told too, and then left alone.
 """
 
-from datetime import datetime
 from itertools import islice
-
-from cryptography.x509 import ocsp
 
 from exporter.formats.budget import Budget
 from exporter.formats.parsed import Findings, Format, ParseContext, Parsed, arranged, numbered
 from exporter.model.observation import Certificate, FoundFault, Item
 from exporter.model.reasons import Fault, Kind
 from exporter.pki import ber
-from exporter.pki.certificates import UNREADABLE, CertificateError
+from exporter.pki.certificates import CertificateError
+from exporter.pki.ocsp_data import about, answered, load_response
 from exporter.pki.revocation import revoked
-from exporter.pki.revocation_data import load_list, load_response
+from exporter.pki.revocation_data import load_list
 
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 """1.2.840.113549.1.7.2 (RFC 5652 section 5.1)."""
@@ -159,27 +157,26 @@ def ocsp_response(data: bytes, place: str, budget: Budget) -> Parsed:
     budget.spend(20 + len(data) // 128)
     times: list[tuple[float, float]] = []
     try:
-        response = load_response(data).loaded
-        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            status = response.response_status.name.lower()
-            findings.lasting[f"an OCSP responder's refusal to answer ({status})"] = None
-            return findings.parsed()
-        for single in budget.each(response.responses, 20):
-            if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
-                reason = single.revocation_reason
-                # RFC 5280 section 4.1.2.2 allows 20 bytes.
-                serial = f"{single.serial_number:x}"[:40]
-                which = f"the certificate with the serial number {serial}"
-                findings.faults.append(
-                    revoked("The OCSP response in the file", reason.value if reason else "", which)
-                )
-            begin, end = _seconds(single.this_update_utc), _seconds(single.next_update_utc)
-            if begin is None or end is None:
-                findings.lasting["an OCSP response that does not say when a newer one comes"] = None
-            else:
-                times.append((begin, end))
-    except UNREADABLE as error:
+        response = load_response(data)
+    except CertificateError as error:
         findings.broken(f"{place}: the OCSP response can't be read: {error}")
+        return findings.parsed()
+    if response.status:
+        findings.lasting[f"an OCSP responder's refusal to answer ({response.status})"] = None
+    for number, encoded in enumerate(budget.each(response.answers, 20), 1):
+        try:
+            serial, single = about(encoded).serial, answered(encoded)
+        except ValueError as error:
+            findings.broken(f"{place}: answer {number} of the OCSP response can't be read: {error}")
+            continue
+        if single.revoked_at is not None:
+            # RFC 5280 section 4.1.2.2 allows 20 bytes.
+            which = f"the certificate with the serial number {f'{serial:x}'[:40]}"
+            findings.faults.append(revoked("The OCSP response in the file", single.reason, which))
+        if single.next_update is None:
+            findings.lasting["an OCSP response that does not say when a newer one comes"] = None
+        else:
+            times.append((single.this_update, single.next_update))
     for name, (begin, end) in zip(numbered("ocsp", len(times)), times, strict=True):
         findings.items.append(Item(name, Kind.OCSP, begin, end))
     return findings.parsed()
@@ -209,10 +206,6 @@ def signed_data(data: bytes, place: str, budget: Budget) -> Parsed:
     findings = arranged(certificates, budget)
     findings.add(others.parsed())
     return findings.parsed()
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
 
 
 FORMAT = Format("DER", recognises, read)

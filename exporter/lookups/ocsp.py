@@ -23,7 +23,7 @@ from exporter.net.http import download, shown
 from exporter.net.network import Network
 from exporter.net.pools import Pool
 from exporter.pki.authorities import Authorities
-from exporter.pki.ocsp import OcspAnswer, judge_answer, read_response, request
+from exporter.pki.ocsp import judge_answer, read_response, request
 from exporter.pki.revocation import RevocationError, pointers
 
 _READING = Pool("ocsp", 2)
@@ -88,7 +88,7 @@ async def _ask_responder(
             own=own,
         )
         body = _good(got, url, network).body
-        answer: OcspAnswer = await _READING.run(partial(read_response, body, leaf.der, issuer.der))
+        answer = await _READING.run(partial(read_response, body, leaf.der, issuer.der))
     except RevocationError as error:
         words = f"what the OCSP responder {shown(url)} answers is no good: {error}"
         raise LookupFailedError(Reason.FORMAT_BROKEN, words) from None

@@ -1,5 +1,5 @@
 """
-OCSP responses (RFC 6960): their signature, their status, and their validity period.
+OCSP responses (RFC 6960): who signed them, and what they say of a certificate.
 
 Pure.
 """
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -19,12 +18,11 @@ from exporter.model.observation import FoundFault, Item
 from exporter.model.reasons import Fault, Kind
 from exporter.pki.certificates import CertificateError, certificate
 from exporter.pki.fields import encoded_names, public_key_bits
+from exporter.pki.ocsp_data import OcspAnswer, SignedResponse, about, answered, load_response
 from exporter.pki.revocation import (
-    _HASHES,
     _TLS_FEATURE,
     _UNREADABLE,
     RevocationError,
-    _seconds,
     _verify,
     _words,
     extension,
@@ -32,30 +30,12 @@ from exporter.pki.revocation import (
     loaded,
     revoked,
 )
-from exporter.pki.revocation_data import SignedResponse, load_response
 
 SIGNERS = 8
 """Certificates in a response that may be the responder's. One is usual; there is room for hundreds."""
 
 
 _OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
-
-
-@dataclass(frozen=True, slots=True)
-class OcspAnswer:
-    """
-    The status of one certificate in an OCSP response with a valid signature.
-    """
-
-    this_update: float
-    next_update: float | None
-    """None: the responder has newer information at any time."""
-    known: bool
-    """False when the responder does not know the certificate (status `unknown`)."""
-    revoked_at: float | None = None
-    """None when it is not revoked."""
-    reason: str = ""
-    """Why it was revoked, as RFC 5280 section 5.3.1 names it; empty where the responder does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,41 +138,41 @@ def unreadable_staple(staple: bytes) -> tuple[FoundFault, ...]:
 
 def _read_response(data: bytes, der: bytes, issuer_der: bytes) -> OcspAnswer:
     read = load_response(data)
-    response = read.loaded
-    if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        raise RevocationError(f"the responder answered {response.response_status.name.lower()}")
-    single = next((one for one in response.responses if _is_about(one, der, issuer_der)), None)
-    if single is None:
+    if read.status:
+        raise RevocationError(f"the responder answered {read.status}")
+    fitting = [one for one in read.answers if _is_about(one, der, issuer_der)]
+    if not fitting:
         raise RevocationError("it is about another certificate")
     _verify_response(read, issuer_der)
-    status = single.certificate_status
-    answer = OcspAnswer(
-        single.this_update_utc.timestamp(),
-        _seconds(single.next_update_utc),
-        known=status is not ocsp.OCSPCertStatus.UNKNOWN,
-    )
-    if status is not ocsp.OCSPCertStatus.REVOKED:
-        return answer
-    reason = single.revocation_reason
-    return OcspAnswer(
-        answer.this_update,
-        answer.next_update,
-        known=True,
-        revoked_at=_seconds(single.revocation_time_utc),
-        reason="" if reason is None else reason.value,
-    )
+    # Of several the newest counts.
+    return max(map(answered, fitting), key=lambda one: (one.this_update, one.revoked_at is not None))
 
 
-def _is_about(single: ocsp.OCSPSingleResponse, der: bytes, issuer_der: bytes) -> bool:
+def _is_about(answer: bytes, der: bytes, issuer_der: bytes) -> bool:
     """
-    Return True when the response is about this certificate of this issuer.
+    Return True when the answer is about this certificate of this issuer.
     """
-    if single.serial_number != loaded(der).serial_number:
+    try:
+        named = about(answer)
+    except ValueError:
         return False
-    algorithm = _HASHES.get(single.hash_algorithm.name)
-    if algorithm is None:
+    algorithm = _HASHES.get(named.algorithm)
+    if algorithm is None or named.serial != loaded(der).serial_number:
         return False
-    return (single.issuer_name_hash, single.issuer_key_hash) == _issuer_hashes(der, issuer_der, algorithm)
+    return named.issuer_hashes == _issuer_hashes(der, issuer_der, algorithm)
+
+
+_HASHES: dict[bytes, hashes.HashAlgorithm] = {
+    bytes.fromhex("06052b0e03021a"): hashes.SHA1(),  # noqa: S303 - what most use; it proves nothing here
+    bytes.fromhex("0609608648016503040204"): hashes.SHA224(),
+    bytes.fromhex("0609608648016503040201"): hashes.SHA256(),
+    bytes.fromhex("0609608648016503040202"): hashes.SHA384(),
+    bytes.fromhex("0609608648016503040203"): hashes.SHA512(),
+    bytes.fromhex("0609608648016503040208"): hashes.SHA3_256(),
+    bytes.fromhex("0609608648016503040209"): hashes.SHA3_384(),
+    bytes.fromhex("060960864801650304020a"): hashes.SHA3_512(),
+}
+"""Hashes by which a response may identify the certificate, by their object identifiers (DER)."""
 
 
 def _issuer_hashes(der: bytes, issuer_der: bytes, algorithm: hashes.HashAlgorithm) -> tuple[bytes, bytes]:
@@ -217,26 +197,22 @@ def _verify_response(read: SignedResponse, issuer_der: bytes) -> None:
     """
     Raise RevocationError when neither the issuer nor a responder of its own signed the response.
     """
-    response = read.loaded
+    assert read.signature is not None
+    made = read.signature
     for signer in (
         issuer_der,
-        *(one for one in read.certificates[:SIGNERS] if _may_respond(one, issuer_der, response)),
+        *(one for one in read.certificates[:SIGNERS] if _may_respond(one, issuer_der, read.produced_at)),
     ):
         try:
-            _verify(
-                loaded(signer).public_key(),
-                response.signature,
-                read.signed,
-                response.signature_hash_algorithm,
-                padding.PKCS1v15(),
-            )
+            key, padded = loaded(signer).public_key(), made.signature_algorithm_parameters
+            _verify(key, made.signature, read.signed, made.signature_hash_algorithm, padded)
         except _UNREADABLE:
             continue
         return
     raise RevocationError("its signature is not that of the certificate's issuer, nor of a responder of its")
 
 
-def _may_respond(signer_der: bytes, issuer_der: bytes, response: ocsp.OCSPResponse) -> bool:
+def _may_respond(signer_der: bytes, issuer_der: bytes, produced_at: float) -> bool:
     """
     Return True for a certificate of a delegated responder of this issuer that was valid when it signed.
     """
@@ -244,7 +220,7 @@ def _may_respond(signer_der: bytes, issuer_der: bytes, response: ocsp.OCSPRespon
         signer = certificate(signer_der)
     except CertificateError:
         return False
-    in_time = signer.not_before <= response.produced_at_utc.timestamp() <= signer.not_after
+    in_time = signer.not_before <= produced_at <= signer.not_after
     uses = signer.extended_key_usage or ()
     return in_time and _OCSP_SIGNING in uses and issued(signer_der, issuer_der)
 

@@ -9,7 +9,6 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
 from cryptography import x509
@@ -58,19 +57,6 @@ _TLS_FEATURE = bytes.fromhex("06082b06010505070118")
 
 _REASONS = ("", *(flag.value for flag in x509.ReasonFlags))
 """Reasons for a revocation (RFC 5280 section 5.3.1); empty where the issuer gives none."""
-
-
-_HASHES: dict[str, hashes.HashAlgorithm] = {
-    one.name: one
-    for one in (
-        hashes.SHA1(),  # noqa: S303 - what most use; it proves nothing here
-        hashes.SHA224(),
-        hashes.SHA256(),
-        hashes.SHA384(),
-        hashes.SHA512(),
-    )
-}
-"""Hashes by which an OCSP response may identify the certificate."""
 
 
 _WORDS = 200
@@ -345,13 +331,6 @@ def _elsewhere(names: Iterable[x509.GeneralName]) -> str:
             return bounded(name.value, _WORDS)
         return "a name that is no URL"
     return ""
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    """
-    Return the moment in seconds since the epoch; None for none.
-    """
-    return None if moment is None else moment.timestamp()
 
 
 def _words(error: Exception) -> str:

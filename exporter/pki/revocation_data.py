@@ -1,10 +1,10 @@
 """
-Revocation lists and OCSP responses from bytes: parsed by `cryptography`, and here where it can't. Pure.
+Revocation lists from bytes: parsed by `cryptography`, and here where it can't. Pure.
 
 As with certificates, where it refuses a part (the name of an issuer, a date), they are encoded again without
 that part and parsed again. The signed bytes are always taken from the original.
 
-Every module that loads a revocation list or a response does it here, so that all see the same ones.
+Every module that loads a revocation list does it here, so that all see the same ones.
 """
 
 import base64
@@ -12,18 +12,11 @@ import binascii
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.x509 import ocsp
 
-from exporter.pki.ber import INTEGER, OCTET_STRING, SEQUENCE, content, elements, encode
+from exporter.pki.ber import INTEGER, SEQUENCE, elements, encode
 from exporter.pki.certificates import UNREADABLE, CertificateError
 from exporter.pki.mended import bare, mended_name
 from exporter.pki.times import SOME_TIME, TIMES, read_time
-
-_RESPONDER_NAME = 0xA1
-
-
-_NO_RESPONDER = bytes.fromhex("a2160414") + bytes(20)  # by key, and by none
-
 
 _VERSION_2 = bytes((INTEGER, 1, 1))
 
@@ -48,37 +41,12 @@ class SignedList:
     """The reason why strict clients refuse it, as in `Certificate`; empty when they do not."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedResponse:
-    """
-    An OCSP response, as parsed by `cryptography` and with the parts taken from the bytes.
-    """
-
-    loaded: ocsp.OCSPResponse
-    """Status and answers. Responder, certificates and signed bytes may differ from the original; see
-    below."""
-    signed: bytes
-    """The signed bytes (ResponseData); empty when the response is an error."""
-    certificates: tuple[bytes, ...]
-    """The certificates in it, DER."""
-
-
 def load_list(der: bytes) -> SignedList:
     """
     Return a revocation list (RFC 5280 section 5.1). Raises CertificateError.
     """
     try:
         return _load_list(der)
-    except UNREADABLE as error:
-        raise CertificateError(str(error) or type(error).__name__) from None
-
-
-def load_response(der: bytes) -> SignedResponse:
-    """
-    Return an OCSP response (RFC 6960 section 4.2.1). Raises CertificateError.
-    """
-    try:
-        return _load_response(der)
     except UNREADABLE as error:
         raise CertificateError(str(error) or type(error).__name__) from None
 
@@ -113,27 +81,6 @@ def _load_list(der: bytes) -> SignedList:
         signed,
         "; ".join(odd for _, odd in moments if odd),
     )
-
-
-def _load_response(der: bytes) -> SignedResponse:
-    """
-    Return an OCSP response. Raises one of UNREADABLE.
-    """
-    status, *rest = elements(der)
-    if not rest:
-        return SignedResponse(ocsp.load_der_ocsp_response(der), b"", ())
-    kind, octets = elements(content(rest[0]))
-    signed, algorithm, signature, *found = elements(content(octets))
-    certificates = tuple(elements(content(found[0]))) if found else ()
-    try:
-        loaded = ocsp.load_der_ocsp_response(der)
-    except UNREADABLE:
-        # What is odd is the name of the responder, or a certificate, which is read by itself.
-        tbs = [_NO_RESPONDER if it[0] == _RESPONDER_NAME else it for it in elements(signed)]
-        basic = encode(SEQUENCE, [encode(SEQUENCE, tbs), algorithm, signature])
-        inner = encode(SEQUENCE, [kind, encode(OCTET_STRING, [basic])])
-        loaded = ocsp.load_der_ocsp_response(encode(SEQUENCE, [status, encode(rest[0][0], [inner])]))
-    return SignedResponse(loaded, signed, certificates)
 
 
 def _loaded_list(der: bytes) -> x509.CertificateRevocationList:

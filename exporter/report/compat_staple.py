@@ -4,10 +4,7 @@ What ssl_exporter says of a stapled OCSP response (RFC 6960): of its one answer,
 Pure.
 """
 
-from cryptography.x509 import ocsp
-
-from exporter.pki.certificates import CertificateError
-from exporter.pki.revocation_data import load_response
+from exporter.pki.ocsp_data import answered, load_response
 from exporter.report.compat_families import (
     SSL_OCSP_BEGIN,
     SSL_OCSP_END,
@@ -16,12 +13,6 @@ from exporter.report.compat_families import (
     SSL_OCSP_STATUS,
 )
 from exporter.report.families import Family
-
-_STATUS = {
-    ocsp.OCSPCertStatus.GOOD: 0,
-    ocsp.OCSPCertStatus.REVOKED: 1,
-    ocsp.OCSPCertStatus.UNKNOWN: 2,
-}
 
 
 def said_of(staple: bytes | None) -> dict[Family, float | None]:
@@ -32,23 +23,17 @@ def said_of(staple: bytes | None) -> dict[Family, float | None]:
     if not staple:
         return {}
     try:
-        response = load_response(staple).loaded
-        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        response = load_response(staple)
+        if not response.answers:
             return {}
-        one = next(iter(response.responses), None)
-        if one is None:
-            return {}
-        times = {
-            SSL_OCSP_PRODUCED: response.produced_at_utc,
-            SSL_OCSP_BEGIN: one.this_update_utc,
-            SSL_OCSP_END: one.next_update_utc,
-            SSL_OCSP_REVOKED: one.revocation_time_utc,
-        }
-        status = float(_STATUS[one.certificate_status])
-    except (CertificateError, ValueError, OverflowError):
+        one = answered(response.answers[0])
+    except ValueError:
         return {}
-    found: dict[Family, float | None] = {SSL_OCSP_STATUS: status}
-    for family, moment in times.items():
-        if moment is not None:
-            found[family] = moment.timestamp()
-    return found
+    found: dict[Family, float | None] = {
+        SSL_OCSP_STATUS: 2.0 if not one.known else float(one.revoked_at is not None),
+        SSL_OCSP_PRODUCED: response.produced_at,
+        SSL_OCSP_BEGIN: one.this_update,
+        SSL_OCSP_END: one.next_update,
+        SSL_OCSP_REVOKED: one.revoked_at,
+    }
+    return {family: value for family, value in found.items() if value is not None}

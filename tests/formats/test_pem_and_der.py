@@ -11,7 +11,9 @@ import pytest
 from exporter.formats import ITEM_LIMIT, parse, recognised
 from exporter.formats.parsed import ParseContext
 from exporter.model.reasons import Fault
+from exporter.pki import ber
 from tests.formats.samples import (
+    der,
     issuer,
     leaf,
     ocsp_response,
@@ -262,6 +264,23 @@ def test_what_is_unknown_is_named_where_it_can_be(data: bytes, words: str) -> No
     (problem,) = read(data).problems
     assert problem.reason == "format_unknown"
     assert words in problem.detail
+
+
+def test_an_answer_of_a_response_that_can_not_be_read_hides_no_other() -> None:
+    """
+    What it is about may be revoked, so it is told.
+    """
+    whole = ber.element(ocsp_response(revoked_at=NOW - 2 * DAY))
+    _, explicit = whole
+    ((kind, octets),) = explicit
+    data, *signature = ber.element(octets.content)
+    responder, produced, answers = (part.whole for part in data)
+    body = der(0x30, responder, produced, der(0x30, der(0x30), ber.content(answers)))
+    basic = der(0x30, body, *(part.whole for part in signature))
+    parsed = read(der(0x30, b"\x0a\1\0", der(0xA0, der(0x30, kind.whole, der(0x04, basic)))))
+    assert told(parsed) == {"ocsp": "ocsp"}
+    assert [one.fault for one in parsed.faults] == [Fault.REVOKED]
+    assert "answer 1 of the OCSP response can't be read" in parsed.problems[0].detail
 
 
 def test_an_ocsp_response_that_says_revoked_is_a_fault() -> None:

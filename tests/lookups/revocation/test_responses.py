@@ -2,9 +2,13 @@
 OCSP responses: what they say counts when the certificate's issuer, or a responder of its, signed it.
 """
 
+import hashlib
+from collections.abc import Callable
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -12,7 +16,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from exporter.demo.minter import Minted
 from exporter.model.observation import Item
 from exporter.model.reasons import Fault, Kind
-from exporter.pki.ocsp import OcspAnswer, judge_staple, must_staple, read_response, request
+from exporter.pki.fields import public_key_bits
+from exporter.pki.ocsp import judge_staple, must_staple, read_response, request
+from exporter.pki.ocsp_data import OcspAnswer
 from exporter.pki.renewal_information import certificate_id
 from exporter.pki.revocation import RevocationError, pointers
 from tests.lookups.revocation.making import (
@@ -28,15 +34,35 @@ from tests.lookups.revocation.making import (
 from tests.support.certificates import (
     DAY,
     EXTENSIONS,
+    ISSUER,
     NOW,
+    SERIAL,
     authority,
+    children,
     extension,
     extensions_of,
+    generalized_time,
+    parts_of,
     remade,
     shared_key,
+    signed,
+    tlv,
 )
 
 NAME = "www.example"
+GOOD_STATUS = b"\x80\0"
+SHA_1 = "sha1"
+HASHES = {
+    SHA_1: "06052b0e03021a",
+    "sha224": "0609608648016503040204",
+    "sha256": "0609608648016503040201",
+    "sha384": "0609608648016503040202",
+    "sha512": "0609608648016503040203",
+    "sha3_256": "0609608648016503040208",
+    "sha3_384": "0609608648016503040209",
+    "sha3_512": "060960864801650304020a",
+}
+"""Object identifiers of hashes (RFC 8017, NIST CSOR), DER."""
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +227,138 @@ def test_a_bad_staple_is_a_fault_and_no_item(leaf: Minted, make: object) -> None
     judged = judge_staple(make(leaf), "staple", leaf.der, issuer_of(leaf).der)
     assert judged.item is None
     assert [one.fault for one in judged.faults] == [Fault.STAPLE_INVALID]
+
+
+def answer(
+    leaf: Minted,
+    status: bytes = GOOD_STATUS,
+    *,
+    begin: bytes = generalized_time("20270114080000Z"),
+    end: bytes = generalized_time("20270121080000Z"),
+    algorithm: str = SHA_1,
+) -> bytes:
+    """
+    An answer about this certificate (SingleResponse, RFC 6960 section 4.2.1), which no library would make.
+    """
+    name, key = parts_of(leaf)[ISSUER], public_key_bits(issuer_of(leaf).der)
+    digests = [tlv(0x04, hashlib.new(algorithm, part).digest()) for part in (name, key)]
+    named = tlv(0x30, bytes.fromhex(HASHES[algorithm])) + b"".join(digests) + parts_of(leaf)[SERIAL]
+    return tlv(0x30, tlv(0x30, named) + status + begin + (tlv(0xA0, end) if end else b""))
+
+
+def made(
+    leaf: Minted,
+    *answers: bytes,
+    produced: str = "20270114080000Z",
+    before: bytes = b"",
+    sign: Callable[[bytes], bytes] | None = None,
+) -> bytes:
+    """
+    A response with these answers, signed by the issuer.
+    """
+    fields = before + tlv(0xA2, tlv(0x04, bytes(20))) + generalized_time(produced)
+    body = tlv(0x30, fields + tlv(0x30, b"".join(answers)))
+    basic = signed(body, issuer_of(leaf)) if sign is None else sign(body)
+    inside = tlv(0x30, bytes.fromhex("06092b0601050507300101") + tlv(0x04, basic))
+    return tlv(0x30, b"\x0a\1\0" + tlv(0xA0, inside))
+
+
+def revoked_at(time: str, *reason: int) -> bytes:
+    """
+    The status of what was revoked at this time.
+    """
+    why = [tlv(0xA0, tlv(0x0A, bytes(reason)))] if reason else []
+    return tlv(0xA1, generalized_time(time) + b"".join(why))
+
+
+YESTERDAY = "20270113080000Z"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        pytest.param(revoked_at(YESTERDAY, 1), "keyCompromise", id="usual"),
+        pytest.param(revoked_at(YESTERDAY, 7), "", id="a reason that is none"),
+        pytest.param(revoked_at(YESTERDAY, 99), "", id="a reason of the future"),
+        pytest.param(revoked_at("20270113080000.123Z"), "", id="a fraction of a second"),
+        pytest.param(revoked_at("never"), "", id="no time"),
+        pytest.param(b"\x81\0", "", id="nothing"),
+    ],
+)
+def test_revoked_is_revoked_whatever_is_odd_about_it(leaf: Minted, status: bytes, reason: str) -> None:
+    """
+    Neither when nor why changes that.
+    """
+    found = read(made(leaf, answer(leaf, status)), leaf)
+    assert (found.revoked_at is not None, found.reason) == (True, reason)
+
+
+@pytest.mark.parametrize("oid", HASHES)
+def test_a_certificate_is_named_by_any_hash(leaf: Minted, oid: str) -> None:
+    """
+    Responders of today use newer ones than SHA-1.
+    """
+    assert read(made(leaf, answer(leaf, algorithm=oid)), leaf).known
+
+
+def test_times_in_a_response_may_be_odd(leaf: Minted) -> None:
+    """
+    As in certificates, OpenSSL reads more than RFC 5280 allows.
+    """
+    begin, end = generalized_time("202701140800Z"), generalized_time("20270121090000+0100")
+    found = read(made(leaf, answer(leaf, begin=begin, end=end), produced="20270114080000.5Z"), leaf)
+    assert found == OcspAnswer(NOW - DAY, NOW + 6 * DAY, known=True)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(tlv(0x30, b""), id="empty"),
+        pytest.param(tlv(0x04, b"?"), id="no answer"),
+        pytest.param(tlv(0x30, tlv(0x30, tlv(0x30, b""))), id="about nothing"),
+    ],
+)
+def test_an_answer_that_is_odd_hides_no_other(leaf: Minted, odd: bytes) -> None:
+    """
+    Nor does one about another certificate, nor the version, which need not be said.
+    """
+    other = issuer_of(leaf).issue("other")
+    found = answer(leaf, revoked_at(YESTERDAY))
+    response = made(
+        leaf, odd, answer(other, begin=generalized_time("?")), found, before=bytes.fromhex("a003020100")
+    )
+    assert read(response, leaf).revoked_at == NOW - 2 * DAY
+
+
+def test_a_signature_may_have_the_padding_of_today(ca: Minted) -> None:
+    """
+    RSASSA-PSS (RFC 4055): private authorities sign so, certificates as well as responses.
+    """
+    issuer = issuer_of(ca).issue("RSA", ca=True, key=shared_key("rsa-2048"))
+    leaf = issuer.issue(NAME)
+    assert isinstance(issuer.key, rsa.RSAPrivateKey)
+    padded, sha_256 = padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256()
+    request = x509.CertificateSigningRequestBuilder(x509.Name([]))
+    algorithm = children(request.sign(issuer.key, sha_256, rsa_padding=padded).public_bytes(Encoding.DER))[1]
+
+    def sign(body: bytes) -> bytes:
+        assert isinstance(issuer.key, rsa.RSAPrivateKey)
+        return tlv(0x30, body + algorithm + tlv(0x03, b"\0" + issuer.key.sign(body, padded, sha_256)))
+
+    assert read(made(leaf, answer(leaf, revoked_at(YESTERDAY)), sign=sign), leaf).revoked_at is not None
+    with pytest.raises(RevocationError, match="its signature is not that"):
+        read(made(leaf, answer(leaf), sign=lambda body: sign(body)[:-1] + b"?"), leaf)
+
+
+def test_of_several_answers_the_newest_counts(leaf: Minted) -> None:
+    """
+    In any order; of two that are as new, the one that says revoked.
+    """
+    old = answer(leaf, begin=generalized_time("20261201000000Z"), end=generalized_time("20261208000000Z"))
+    good, revoked = answer(leaf), answer(leaf, revoked_at(YESTERDAY))
+    for answers, is_revoked in (([old, revoked], True), ([good, revoked], True), ([good, old], False)):
+        for order in (answers, answers[::-1]):
+            assert (read(made(leaf, *order), leaf).revoked_at is not None) is is_revoked
 
 
 def test_a_question_is_about_the_certificate(leaf: Minted) -> None:
