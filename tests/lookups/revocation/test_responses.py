@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import mldsa, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -20,7 +20,7 @@ from exporter.pki.fields import public_key_bits
 from exporter.pki.ocsp import judge_staple, must_staple, read_response, request
 from exporter.pki.ocsp_data import OcspAnswer
 from exporter.pki.renewal_information import certificate_id
-from exporter.pki.revocation import RevocationError, pointers
+from exporter.pki.revocation import RevocationError, issued, pointers
 from tests.lookups.revocation.making import (
     MUST_STAPLE,
     REVOKED,
@@ -32,10 +32,12 @@ from tests.lookups.revocation.making import (
     response,
 )
 from tests.support.certificates import (
+    ALGORITHM,
     DAY,
     EXTENSIONS,
     ISSUER,
     NOW,
+    PUBLIC_KEY,
     SERIAL,
     authority,
     children,
@@ -348,6 +350,25 @@ def test_a_signature_may_have_the_padding_of_today(ca: Minted) -> None:
     assert read(made(leaf, answer(leaf, revoked_at(YESTERDAY)), sign=sign), leaf).revoked_at is not None
     with pytest.raises(RevocationError, match="its signature is not that"):
         read(made(leaf, answer(leaf), sign=lambda body: sign(body)[:-1] + b"?"), leaf)
+
+
+def test_the_issuer_may_have_a_key_of_the_next_age(ca: Minted) -> None:
+    """
+    ML-DSA (RFC 9881): who issued a certificate is known.
+    """
+    key, plain = mldsa.MLDSA65PrivateKey.generate(), issuer_of(ca).issue("Issuer", ca=True)
+    algorithm = bytes.fromhex("300b0609608648016503040312")
+
+    def sign(body: bytes) -> bytes:
+        return tlv(0x30, body + algorithm + tlv(0x03, b"\0" + key.sign(body)))
+
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    issuer = remade(plain, {PUBLIC_KEY: public})
+    fields = parts_of(plain.issue(NAME))
+    fields[ALGORITHM] = algorithm
+    leaf = sign(tlv(0x30, b"".join(fields)))
+    assert issued(leaf, issuer.der)
+    assert not issued(leaf, plain.der)
 
 
 def test_of_several_answers_the_newest_counts(leaf: Minted) -> None:
