@@ -303,15 +303,20 @@ class Session:
         )
 
 
+PRESENTED_LIMIT = 100
+"""Certificates that are read of a message which the library refuses. A hundred kilobytes have room for 30,000
+that are empty, and each is a fault with its words."""
+
+
 def certificates_in(body: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
     """
-    Return the certificates in a Certificate message, as far as it is whole (RFC 5246 section 7.4.2).
+    Return the first certificates in a Certificate message, as far as it is whole (RFC 5246 section 7.4.2).
 
     From TLS 1.3 on each has extensions, and a context stands before the list (RFC 8446 section 4.4.2).
     """
     position = 3 + (1 + body[0] if with_extensions and body else 0)
-    found = []
-    while position + 3 < len(body):
+    found: list[bytes] = []
+    while position + 3 < len(body) and len(found) < PRESENTED_LIMIT:
         start, position = position + 3, position + 3 + int.from_bytes(body[position : position + 3])
         found.append(body[start:position])
         if with_extensions:

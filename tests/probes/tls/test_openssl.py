@@ -303,6 +303,7 @@ ENTRY = b"\0\0\3one"
         (b"\xff", True, ()),
         (b"\0\0\xff" + ENTRY + b"\xff\xff\xffcut off", False, (b"one", b"cut off")),
         (b"\0\0\xff" + ENTRY + b"\0\0\0\0\0\1", False, (b"one", b"")),
+        (bytes(3) + ENTRY + bytes(3 * 30_000), False, (b"one", *(b"",) * 99)),
     ],
 )
 def test_certificates_are_found_in_their_message(
