@@ -8,6 +8,7 @@ integrity check (a SHA-1 digest of password and content).
 import hashlib
 import hmac
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,14 @@ class _Reader:
         # What is beyond the Basic Multilingual Plane is written as two halves of three bytes each.
         return text.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
 
+    def each(self, count: int) -> Iterator[int]:
+        """
+        Yield the numbers of so many things, from 0 on. Raises ValueError when the budget is spent.
+        """
+        yield from self.budget.each(range(count), 2)
+        if self.budget.is_spent:
+            raise ValueError("it has too many parts")
+
     def skip_certificates(self, count: int, version: int) -> None:
         """
         Skip certificates.
@@ -272,8 +281,8 @@ class _Objects:
             described = described.above
         for one in reversed(lineage):
             if not one.flags & _IS_EXTERNAL:
-                for kind in one.types:
-                    self._values(kind, 1, depth)
+                for position in self._reader.each(len(one.types)):
+                    self._values(one.types[position], 1, depth)
             if one.flags & (_HAS_OWN_WRITER | _IS_EXTERNAL):
                 self._annotation(depth)
 
@@ -296,7 +305,7 @@ class _Objects:
         self._handles.append(described)
         described.flags = reader.take(1)[0]
         types = []
-        for _ in range(int.from_bytes(reader.take(2))):
+        for _ in reader.each(int.from_bytes(reader.take(2))):
             kind = chr(reader.take(1)[0])
             reader.text()
             if kind not in _PRIMITIVES:

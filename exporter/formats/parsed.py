@@ -130,17 +130,21 @@ class Findings:
         Return the certificate in these bytes; None, with a problem noted, when it can't be read.
         """
         # Only lists of names make them large, and each name is an object.
-        self.budget.spend(100 + len(der) // 8 + max(0, len(der) - 8192) // 2)
+        self.budget.spend(100 + len(der) // 8 + max(0, len(der) - 4096) // 2)
         if len(der) > CERTIFICATE_LIMIT:
             self.broken(
                 f"{place}: a certificate has at most {CERTIFICATE_LIMIT:,} bytes, this has {len(der):,}"
             )
             return None
         try:
-            return certificate(der)
+            found = certificate(der)
         except CertificateError as error:
+            found = None
             self.broken(f"{place}: {error}")
-            return None
+        if found is None or found.irregular:
+            # It was read more than once, each time without another part.
+            self.budget.spend(len(der) // 2)
+        return found
 
     def add(self, other: Parsed, prefix: str = "") -> None:
         """

@@ -2,6 +2,8 @@
 Certificates encoded again, without the parts that `cryptography` can't parse. Pure.
 """
 
+from functools import lru_cache
+
 from cryptography import x509
 
 from exporter.pki.ber import (
@@ -81,6 +83,8 @@ def bare(algorithm: bytes) -> bytes:
     return encode(SEQUENCE, elements(algorithm)[:1])
 
 
+# A certificate has two, and is encoded again for each part of it that can't be read.
+@lru_cache(maxsize=2)
 def mended_name(name: bytes) -> bytes:
     """
     Return the name with every value as readable UTF-8, invalid bytes as U+FFFD. Raises ValueError.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from exporter.pki.ber import INTEGER, SEQUENCE, elements, encode
+from exporter.pki.ber import INTEGER, SEQUENCE, bounds, elements, encode
 from exporter.pki.certificates import UNREADABLE, CertificateError
 from exporter.pki.mended import bare, mended_name
 from exporter.pki.times import SOME_TIME, TIMES, read_time
@@ -130,11 +130,15 @@ def _mended_entries(entries: bytes) -> bytes:
     """
     Return the entries of a list, all with the same date. Raises ValueError.
     """
-    found = []
-    for entry in elements(entries):
-        serial, _, *rest = elements(entry)
-        found.append(encode(SEQUENCE, [serial, SOME_TIME, *rest]))
-    return encode(SEQUENCE, found)
+    # One after the other: a list of 20 MB may have millions.
+    position, end, _ = bounds(entries, 0)
+    found = bytearray()
+    while position < end:
+        _, _, following = bounds(entries, position)
+        serial, _, *rest = elements(entries[position:following])
+        found += encode(SEQUENCE, [serial, SOME_TIME, *rest])
+        position = following
+    return encode(SEQUENCE, [bytes(found)])
 
 
 def _list_fields(signed: bytes) -> tuple[bytes, bytes, bytes, list[bytes], list[bytes]]:

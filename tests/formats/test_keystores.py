@@ -5,6 +5,7 @@ Keystores: PKCS#12, JKS and JCEKS, with the right password, a wrong one, an empt
 import functools
 import hashlib
 import shutil
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -18,8 +19,9 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from exporter.formats import pkcs12, pkcs12_keys, rc2
+from exporter.formats import parse, pkcs12, pkcs12_keys, rc2
 from exporter.formats.budget import Budget
+from exporter.formats.parsed import ParseContext
 from exporter.pki import ber
 from tests.formats.samples import (
     PASSWORD,
@@ -306,6 +308,17 @@ def test_jceks_secret_keys_are_passed_over() -> None:
     parsed = read(java_store(mark=0xCECECECE, secret=sealed_key()), PASSWORD)
     assert told(parsed) == {"web": "leaf", "web/chain-1": "intermediate", "trusted": "authority"}
     assert set(parsed.lasting) == {"a secret key", "a private key"}
+
+
+def test_a_secret_key_of_many_fields_costs_no_more_than_a_file_may() -> None:
+    """
+    Each field of its class counts, and each value: else a file of them would take many seconds.
+    """
+    described = b"\x72\0\1X" + bytes(8) + b"\2" + struct.pack(">H", 60_000) + b"B\0\0" * 60_000 + b"\x78\x70"
+    entry = struct.pack(">I", 3) + b"\0\1a" + bytes(8) + b"\xac\xed\0\5\x73" + described + bytes(60_000)
+    keystore = struct.pack(">III", 0xCECECECE, 2, 1) + entry + bytes(20)
+    for steps, expected in ((300_000, []), (60_000, ["format_broken", "file_too_large"])):
+        assert reasons(parse(keystore, ParseContext(budget=Budget(steps)))) == expected
 
 
 def test_a_broken_certificate_hides_no_other_entry() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.formats import ITEM_LIMIT, parse, recognised
+from exporter.formats.budget import STEPS
 from exporter.formats.parsed import ParseContext
 from exporter.model.reasons import Fault
 from exporter.pki import ber
@@ -331,6 +332,23 @@ def test_der_of_each_kind_is_told_by_its_structure() -> None:
     assert told(read(ocsp_response())) == {"ocsp": "ocsp"}
     assert told(read(signed_data(leaf(), issuer()))) == {"leaf": "leaf", "chain-1": "intermediate"}
     assert told(read(signed_data(leaf(), issuer(), pem=True))) == {"leaf": "leaf", "chain-1": "intermediate"}
+
+
+def test_what_is_read_more_than_once_costs_more() -> None:
+    """
+    Odd certificates, and those that can't be read at all: a file of them takes no longer than others.
+    """
+
+    def cost(data: bytes) -> int:
+        given = ParseContext()
+        parse(data, given)
+        return STEPS - given.budget.left
+
+    plain = leaf()
+    odd = remade(plain, {0: tlv(0xA0, b"\2\1\7")})
+    damaged = plain.der[:4] + b"\x31" + plain.der[5:]
+    assert cost(odd.der) >= cost(plain.der) + len(odd.der) // 2
+    assert cost(pem("CERTIFICATE", damaged)) >= cost(pem("CERTIFICATE", plain.der)) + len(damaged) // 2
 
 
 def test_certificates_in_a_row_are_a_bundle() -> None:
