@@ -6,6 +6,7 @@ read out of its complaints.
 """
 
 import ast
+import functools
 import json
 import os
 import re
@@ -14,6 +15,8 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from tests.replay.timeline import Recording
 
@@ -192,6 +195,10 @@ def _run(recording: Recording, tests: Mapping[str, object]) -> str:
         "tests": [{"interval": interval, "input_series": series, **tests}],
     }
     with tempfile.TemporaryDirectory() as directory:
+        if not tests.get("alert_rule_test"):
+            bare = Path(directory) / "rules.yml"
+            bare.write_text(_rules_without_annotations(), encoding="utf-8")
+            document["rule_files"] = [str(bare)]
         path = Path(directory) / "replay.test.yml"
         # JSON is YAML, and much faster to write.
         path.write_text(json.dumps(document), encoding="utf-8")
@@ -210,6 +217,19 @@ def _run(recording: Recording, tests: Mapping[str, object]) -> str:
     assert done.returncode == 0 or re.search(r"^        got:", output, re.MULTILINE), output[:4000]
     assert " error" not in re.sub(r'"(?:[^"\\]|\\.)*"', "", output), output[:4000]
     return output
+
+
+@functools.cache
+def _rules_without_annotations() -> str:
+    """
+    The rules for those who only ask which alerts fire. To write their annotations, for each alert at each
+    evaluation, takes up to half of promtool's time.
+    """
+    rules = yaml.load(RULES.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            rule.pop("annotations", None)
+    return json.dumps(rules)
 
 
 def _pairs(text: str) -> dict[str, str]:
