@@ -100,6 +100,21 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         coverage.resume()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """
+    Fixtures of a test that asks for no coverage are not traced either: pytest-cov pauses for the test only.
+    """
+    coverage = _tracing(item.config)
+    if coverage is None or item.get_closest_marker("no_cover") is None:
+        return (yield)
+    coverage.pause()
+    try:
+        return (yield)
+    finally:
+        coverage.resume()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
     Leave out of a quick run what is not for it. Nobody else needs to know what starts programs.

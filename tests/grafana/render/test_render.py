@@ -41,6 +41,8 @@ LARGEST = 400_000
 """Bytes of a picture in the README."""
 
 
+# A week of scrapes repeats what a few reach.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_panel_shows_the_fleet(renderer: Renderer, known: Prometheus, name: str, theme: str) -> None:
