@@ -109,8 +109,9 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
-_VARIABLE = re.compile(r"\$(\{\w+[^}]*\}|\([A-Z_]\w*\)|[A-Z_]\w*)")
-"""A variable, as shells and pods write it: `${NAME}`, `${NAME:-default}`, `$NAME`, `$(NAME)`."""
+_VARIABLE = re.compile(r"\A(?!\$2[abxy]\$).*?\$(\{\w+[^}]*\}|\([A-Z_]\w*\)|[A-Z_]\w*)", re.DOTALL)
+"""A variable, as shells and pods write it: `${NAME}`, `${NAME:-default}`, `$NAME`, `$(NAME)`; in no hash of
+bcrypt."""
 
 
 UNEXPANDED = "variables of the environment are not expanded here: write the value itself"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from exporter.config import values
 from exporter.config.content import content
@@ -87,6 +87,19 @@ def _header(text: str) -> str:
     if text not in HEADERS:
         raise ValueError(f"this header can't be set here: {closest(text, HEADERS)}")
     return text
+
+
+def _blank(value: Any) -> Any:
+    """
+    Return an empty text for no value: as such a header is none.
+    """
+    return "" if value is None else value
+
+
+def _user(name: str) -> str:
+    if ":" in name:
+        raise ValueError("the name of a user has no colon, behind which clients send the password (RFC 7617)")
+    return name
 
 
 def _header_value(text: str) -> str:
@@ -207,7 +220,7 @@ class _Http(_Section):
     http2: bool | None = None
     headers: dict[
         Annotated[str, AfterValidator(_header)],
-        Annotated[str, Field(max_length=4096), AfterValidator(_header_value)],
+        Annotated[str, Field(max_length=4096), AfterValidator(_header_value), BeforeValidator(_blank)],
     ] = {}
 
     @model_validator(mode="after")
@@ -237,7 +250,7 @@ class _Sections(_Section):
 
     tls_server_config: _Tls | None = None
     http_server_config: _Http = _Http()
-    basic_auth_users: dict[Text, Annotated[str, AfterValidator(_hash)]] = {}
+    basic_auth_users: dict[Annotated[Text, AfterValidator(_user)], Annotated[str, AfterValidator(_hash)]] = {}
     rate_limit: _Rate = _Rate()
 
 

@@ -42,6 +42,8 @@ NAME = "expiry.example.com"
 
 PASSWORD = "open sesame"
 
+SLOW = "$2b$16$I/v1TRB2AHue43MPF63ale/G4fALd/VK1REdVJ2kWjyZ3VuMeym2e"
+
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode("ascii")
 
 
@@ -582,6 +584,8 @@ def test_sockets_of_systemd(files: Files) -> None:
         (f"{PAIR}, min_version: TLS13, max_version: TLS12}}", "is above max_version"),
         ("basic_auth_users: {me: secret}", "is not a bcrypt hash"),
         ("basic_auth_users: {me: }", "has no value"),
+        (f"basic_auth_users: {{'me:you': {SLOW}}}", "has no colon"),
+        (f"basic_auth_users: {{me: {SLOW}}}", "4 to 15 is sensible, 10 is usual"),
         ("http_server_config: {headers: {Server: mine}}", "can't be set here"),
         ("http_server_config: {headers: {X-Frame-Options: never}}", "is deny or sameorigin, not 'never'"),
         ('http_server_config: {headers: {X-XSS-Protection: "a\\u0007b"}}', "has a control character"),
@@ -599,6 +603,8 @@ def test_faults_are_told_with_their_place(files: Files, text: str, words: str) -
     assert words in str(error.value)
     assert str(files.web) in str(error.value)
     assert "secret" not in str(error.value)
+    # The `$` in a hash begins no variable.
+    assert "environment" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -608,6 +614,7 @@ def test_faults_are_told_with_their_place(files: Files, text: str, words: str) -
         "http_server_config:\n",
         "http_server_config: {headers: }\n",
         "http_server_config: {http2: }\n",
+        "http_server_config: {headers: {X-XSS-Protection: }}\n",
         "tls_server_config:\n",
         "tls_server_config: {cert_file: '', key_file: ''}\n",
         "tls_server_config: {cert_file: server.pem, key_file: server.key, cipher_suites: }\n",
