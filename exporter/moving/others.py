@@ -309,14 +309,31 @@ _ALONE = (
 """Flags that have no value."""
 
 
+_SHORT = {
+    "f": "watch-file",
+    "d": "watch-dir",
+    "k": "watch-kubeconf",
+    "s": "secret-type",
+    "b": "listen-address",
+    "p": "port",
+    "l": "expose-labels",
+}
+"""The long form of each short flag with a value."""
+
+
 def _flags(arguments: list[str]) -> Iterator[tuple[str, str]]:
     """
-    Yield each flag with its value, written with `=` or behind it.
+    Yield each flag in its long form with its value, which is written behind it or, of a long one, after `=`.
     """
     rest = list(reversed(arguments))
     while rest:
-        flag, equals, value = rest.pop().lstrip("-").partition("=")
-        if not equals and flag not in _ALONE and rest and not rest[-1].startswith("-"):
+        written = rest.pop()
+        if written.startswith("--"):
+            flag, has_value, value = written.removeprefix("--").partition("=")
+        else:
+            flag, value = _SHORT.get(written[1:2], written.removeprefix("-")), written[2:]
+            has_value = value
+        if not has_value and flag not in _ALONE and rest and not rest[-1].startswith("-"):
             value = rest.pop()
         yield flag, value
 

@@ -1034,6 +1034,20 @@ serviceMonitor:
     ]
 
 
+def test_short_flags_are_those_of_the_long_ones() -> None:
+    """
+    Their value stands behind them, with a blank or without.
+    """
+    found = Moved()
+    text = "-f /a.pem -f/b.pem -d /c/ -k/d.conf --watch-kube-secrets -s kubernetes.io/tls:tls.crt -p 9793 -v"
+    others.x509(text, found)
+    assert [one["url"] for one in found.targets] == [
+        *("file:///a.pem", "file:///b.pem", "file:///c/*", "file:///d.conf", "kubernetes://*/*"),
+    ]
+    assert found.targets[-1]["kubernetes"] == {"types": ["kubernetes.io/tls"]}
+    assert found.left == ["--port: it has no counterpart here", "--v: it has no counterpart here"]
+
+
 # An alias is not looked at once more, however many there are.
 ALIASES = "".join(
     f"d{number}: &d{number} [{','.join([f'*d{number - 1}' if number else '1'] * 50)}]\n"
