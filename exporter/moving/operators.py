@@ -44,6 +44,7 @@ def _of_probe(thing: dict[str, Any]) -> dict[str, Any]:
         "jobName": spec.get("jobName"),
         "metricsPath": prober.get("path") or "/probe",
         "params": params,
+        "interval": spec.get("interval"),
         "relabelings": [
             *_TO_TARGET,
             {"target_label": "__address__", "replacement": prober.get("url", "")},
@@ -70,6 +71,7 @@ def _job(spec: dict[str, Any], thing: dict[str, Any], kind: str) -> dict[str, An
     job["job_name"] = spec.get("jobName") or "/".join(
         str(one) for one in (kind, metadata.get("namespace"), metadata.get("name")) if one
     )
+    job["scrape_interval"] = spec.get("scrapeInterval") or spec.get("interval")
     job["metrics_path"] = spec.get("metricsPath") or spec.get("path") or "/metrics"
     steps = items(spec, "relabelings") or items(spec, "relabelConfigs")
     job["relabel_configs"] = [

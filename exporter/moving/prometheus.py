@@ -173,8 +173,19 @@ def _take(job: _Job, read: Read) -> None:
     _tell(job)
 
 
+_STAY = {
+    "scrape_interval": "targets are probed when Prometheus scrapes this exporter; with `interval` they are "
+    "probed less often",
+    "metric_relabel_configs": "write them into the job that scrapes this exporter",
+}
+"""By key of a job that says nothing about its targets, what becomes of it."""
+
+
 def _tell(job: _Job) -> None:
     job.moved.taken += job.groups.values()
+    for key, words in _STAY.items():
+        if job.groups and (value := job.job.get(key)):
+            job.change(f"{key}{f' {value}' if isinstance(value, str) else ''}: {words}")
     sharded = any(
         part({"": step}, "").get("action") == "hashmod" for step in items(job.job, "relabel_configs")
     )

@@ -287,6 +287,22 @@ def test_relabelling_is_followed() -> None:
     assert found.left == []
 
 
+def test_what_a_job_says_of_its_scrapes_is_told() -> None:
+    """
+    It stays with Prometheus, and the pace of the probes changes.
+    """
+    relabel = [{"source_labels": ["__name__"], "regex": "probe_http.*", "action": "drop"}]
+    found = jobs(job("web", "https://a", scrape_interval="1h", metric_relabel_configs=relabel))
+    told = "\n".join(found.changes)
+    assert "job job-web: scrape_interval 1h: targets are probed when Prometheus scrapes" in told
+    assert "job job-web: metric_relabel_configs: write them into the job" in told
+    assert found.left == []
+    assert not any("scrape_interval" in one for one in jobs(job("ping", "a", scrape_interval="1h")).changes)
+    probe = Moved()
+    prometheus.jobs(PROBE.replace("module:", "interval: 30m\n  module:"), probe, lambda _: [])
+    assert any(one.startswith("job probe/shop/pages: scrape_interval 30m: ") for one in probe.changes)
+
+
 def test_a_share_of_the_targets_is_said_to_be_one() -> None:
     """
     What hashmod leaves to another Prometheus is left out here, and told.
