@@ -2,6 +2,7 @@
 Certificates encoded again, without the parts that `cryptography` can't parse. Pure.
 """
 
+import re
 from functools import lru_cache
 
 from cryptography import x509
@@ -44,7 +45,7 @@ def _mended(
     Return a certificate, given in DER, encoded again: as version 3, names as UTF-8, with the first extension
     of each type in `extensions`, and with arbitrary dates.
 
-    `extensions` are encoded object identifiers; None keeps all extensions as they are. `bare_signature`
+    `extensions` are encoded object identifiers; None keeps the content of all extensions. `bare_signature`
     leaves out the parameters of the signature algorithm; `unknown_key` replaces the key by one of an
     algorithm that does not exist. The signature no longer matches, and is not verified. Raises ValueError for
     bytes that are no certificate.
@@ -59,7 +60,8 @@ def _mended(
     tbs = [VERSION_3, serial, algorithm, mended_name(issuer), validity, mended_name(subject), key]
     present = next((field for field in optional if field[0] == TBS_EXTENSIONS), None)
     if present is not None and extensions is None:
-        tbs.append(present)
+        each = (encode(SEQUENCE, _with_known_type(elements(one))) for one in elements(content(present)))
+        tbs.append(encode(TBS_EXTENSIONS, [encode(SEQUENCE, each)]))
     elif present is not None:
         kept = [found for oid in extensions or () if (found := _mended_extension(present, oid)) is not None]
         if kept:
@@ -80,7 +82,22 @@ def bare(algorithm: bytes) -> bytes:
     """
     Return the algorithm without parameters: some issuers add forbidden ones. Raises ValueError.
     """
-    return encode(SEQUENCE, elements(algorithm)[:1])
+    return encode(SEQUENCE, _with_known_type(elements(algorithm)[:1]))
+
+
+def _with_known_type(parts: list[bytes]) -> list[bytes]:
+    """
+    Return the parts, of which the first is an object identifier: that of nothing in place of one that the
+    library does not read.
+    """
+    return [one if at or _OIDS.fullmatch(one) else _NO_OID for at, one in enumerate(parts)]
+
+
+# At most 63 bytes, in which no number takes more than 128 bits.
+_OIDS = re.compile(rb"\x06[\x01-\x3f](?:(?:[\x81-\xff][\x80-\xff]{0,17})?[\x00-\x7f])+")
+
+
+_NO_OID = bytes.fromhex("06026900")  # 2.25.0
 
 
 # A certificate has two, and is encoded again for each part of it that can't be read.
@@ -102,7 +119,7 @@ def _mended_attribute(attribute: bytes) -> bytes:
     oid, value = elements(attribute)  # any other number is a ValueError, too
     # Strings of the other tags are ASCII, or Latin-1 by custom.
     text = content(value).decode(_ENCODINGS.get(value[0], "latin-1"), "replace")
-    return encode(SEQUENCE, [oid, encode(UTF8_STRING, [text.encode()])])
+    return encode(SEQUENCE, _with_known_type([oid, encode(UTF8_STRING, [text.encode()])]))
 
 
 def _mended_extension(present: bytes, oid: bytes) -> bytes | None:

@@ -24,11 +24,14 @@ from exporter.pki.certificates import CertificateError, certificate, parse_der, 
 from exporter.pki.mended import mended_name
 from exporter.pki.revocation import issued
 from tests.support.certificates import (
+    ALGORITHM,
     EXTENSIONS,
     ISSUER,
+    PUBLIC_KEY,
     SERIAL,
     SUBJECT,
     VALIDITY,
+    children,
     extension,
     extensions_of,
     generalized_time,
@@ -506,6 +509,35 @@ def test_unreadable_name_hides_no_other(leaf: Minted, old: bytes, new: bytes) ->
     assert found.dns_names == ("*.example.org",)
     assert found.ip_addresses == ("192.0.2.1", "2001:db8::1")
     assert found.key_usage == frozenset({"digitalSignature"})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param("2a" + "81" * 80 + "01", id="long"),
+        pytest.param("2a" + "ff" * 19 + "01", id="a number of more than 128 bits"),
+        pytest.param("2a8001", id="a number that begins with nothing"),
+    ],
+)
+def test_an_object_identifier_that_can_not_be_read_hides_nothing_else(leaf: Minted, odd: str) -> None:
+    """
+    In a name, of an algorithm or of an extension: OpenSSL reads what the library does not.
+    """
+    oid = tlv(0x06, bytes.fromhex(odd))
+    part = tlv(0x31, tlv(0x30, oid + tlv(0x0C, b"x")))
+    more = tlv(0x30, oid + tlv(0x04, b""))
+    usual = parse_der(leaf.der)
+    for fields in (
+        {SUBJECT: tlv(0x30, part)},
+        {EXTENSIONS: extensions_of(leaf, more)},
+        {PUBLIC_KEY: tlv(0x30, tlv(0x30, oid) + tlv(0x03, b"\0"))},
+    ):
+        found = parse_der(remade(leaf, fields).der)
+        assert (found.not_after, found.dns_names) == (usual.not_after, usual.dns_names)
+        assert found.key_usage == usual.key_usage
+    body, _, signature = children(remade(leaf, {ALGORITHM: tlv(0x30, oid)}).der)
+    found = parse_der(tlv(0x30, body + tlv(0x30, oid) + signature))
+    assert (found.dns_names, found.signature_hash) == (usual.dns_names, "unknown")
 
 
 def test_address_of_wrong_length_is_no_address() -> None:
