@@ -133,10 +133,12 @@ def revocation_list(data: bytes, place: str, budget: Budget) -> Parsed:
     """
     findings = Findings(budget)
     # Some microseconds for the smallest; what is revoked is only passed over.
-    budget.spend(20 + len(data) // 128)
+    budget.spend(50 + len(data) // 128)
     try:
         found = load_list(data)
     except CertificateError as error:
+        # It was read more than once, each time without another part.
+        budget.spend(50 + len(data) // 4)
         findings.broken(f"{place}: the revocation list can't be read: {error}")
         return findings.parsed()
     if found.irregular:

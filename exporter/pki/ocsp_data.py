@@ -109,12 +109,12 @@ def load_response(der: bytes) -> SignedResponse:
     """
     try:
         return _load_response(der)
-    except (*UNREADABLE, IndexError) as error:
+    except UNREADABLE as error:
         raise CertificateError(str(error) or type(error).__name__) from None
 
 
 def _load_response(der: bytes) -> SignedResponse:
-    status, *rest = elements(der)
+    status, *rest = _parts(der, 1)
     if status[0] != ENUMERATED:
         raise ValueError("it does not begin with a status")
     number = int.from_bytes(content(status))
@@ -122,10 +122,12 @@ def _load_response(der: bytes) -> SignedResponse:
         raise ValueError(f"it has status {number}, which is none")
     if number:
         return SignedResponse(_STATUSES[number])
-    _, octets = elements(content(rest[0]))
-    signed, algorithm, signature, *certificates = elements(content(octets))
-    fields = elements(signed)
-    _, produced, answers, *_ = fields[1:] if fields[0][0] == _VERSION else fields
+    if not rest:
+        raise ValueError("it says that it is an answer, and has none")
+    _, octets, *_ = _parts(content(rest[0]), 2)
+    signed, algorithm, signature, *certificates = _parts(content(octets), 3)
+    fields = _parts(signed, 3)
+    _, produced, answers, *_ = _parts(signed, 4)[1:] if fields[0][0] == _VERSION else fields
     return SignedResponse(
         "",
         signed,
@@ -146,9 +148,8 @@ def about(answer: bytes) -> About:
     """
     Return the certificate that an answer is about. Raises ValueError.
     """
-    named, *_ = elements(answer)
-    algorithm, name, key, serial = elements(named)
-    kind, *_ = elements(algorithm)
+    algorithm, name, key, serial, *_ = _parts(_parts(answer, 1)[0], 4)
+    kind, *_ = _parts(algorithm, 1)
     hashes = content(name), content(key)
     return About(kind, hashes, int.from_bytes(content(serial), signed=True))
 
@@ -159,7 +160,7 @@ def answered(answer: bytes) -> OcspAnswer:
 
     Who is revoked is revoked whatever else is odd about it.
     """
-    _, status, begin, *rest = elements(answer)
+    _, status, begin, *rest = _parts(answer, 3)
     this_update, _ = read_time(begin, "begin")
     end = next((content(it) for it in rest if it[0] == _NEXT_UPDATE), None)
     next_update = None if end is None else read_time(end, "next update")[0]
@@ -168,10 +169,20 @@ def answered(answer: bytes) -> OcspAnswer:
             raise ValueError("it has a status that does not exist")
         return OcspAnswer(this_update, next_update, known=status[0] == _GOOD)
     try:
-        moment, *why = elements(status)
+        moment, *why = _parts(status, 1)
         revoked_at, _ = read_time(moment, "time of revocation")
         number = int.from_bytes(content(content(why[0]))) if why and why[0][0] == _REASON else None
-    except (ValueError, IndexError):
+    except ValueError:
         revoked_at, number = this_update, None
     reason = "" if number is None else _REASONS.get(number, "")
     return OcspAnswer(this_update, next_update, known=True, revoked_at=revoked_at, reason=reason)
+
+
+def _parts(encoding: bytes, least: int) -> list[bytes]:
+    """
+    Return the encodings inside one, which are so many at least. Raises ValueError.
+    """
+    found = elements(encoding)
+    if len(found) < least:
+        raise ValueError("it has too few parts")
+    return found

@@ -349,6 +349,9 @@ def test_what_is_read_more_than_once_costs_more() -> None:
     damaged = plain.der[:4] + b"\x31" + plain.der[5:]
     assert cost(odd.der) >= cost(plain.der) + len(odd.der) // 2
     assert cost(pem("CERTIFICATE", damaged)) >= cost(pem("CERTIFICATE", plain.der)) + len(damaged) // 2
+    crl = revocation_list()
+    broken = crl[:4] + b"\x31" + crl[5:]
+    assert cost(pem("X509 CRL", broken)) >= cost(pem("X509 CRL", crl)) + len(crl) // 4
 
 
 def test_certificates_in_a_row_are_a_bundle() -> None:
