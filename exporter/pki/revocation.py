@@ -23,6 +23,7 @@ from exporter.model.caches import remembered
 from exporter.model.foreign_text import bounded, clean
 from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
+from exporter.pki.ber import SEQUENCE
 from exporter.pki.certificates import load
 from exporter.pki.fields import signed_part
 from exporter.pki.mended import only_with
@@ -115,9 +116,9 @@ class RevocationList:
         if self.certificates not in {"any", "ca" if certificate.is_ca else "user"}:
             return None
         try:
-            serial = int(certificate.serial, 16).to_bytes(self.width - 1)
-        except (ValueError, OverflowError):
-            return None  # negative, or longer than any on the list
+            serial = int(certificate.serial, 16).to_bytes(self.width - 1, signed=True)
+        except OverflowError:
+            return None  # longer than any on the list
         width = self.width
         found = bisect_left(
             range(len(self)), serial, key=lambda at: self.rows[at * width : at * width + width - 1]
@@ -210,8 +211,8 @@ def read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList
 
 
 def _read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationList:
-    pem = data.lstrip().startswith(b"-----BEGIN")
-    read = load_list(list_in_pem(data) if pem else data)
+    # Before a list in PEM may be text, as `openssl crl -text` writes it.
+    read = load_list(data if data[:1] == bytes((SEQUENCE,)) else list_in_pem(data))
     found = read.loaded
     if found.issuer != issuer.subject:
         raise RevocationError("it is the list of another issuer")
@@ -222,8 +223,9 @@ def _read_list(data: bytes, issuer: x509.Certificate, url: str) -> RevocationLis
     except _UNREADABLE:
         raise RevocationError("its signature is not that of the issuer") from None
     entries = list(_entries(found))
-    width = max((serial.bit_length() + 7) // 8 for serial, _ in entries) + 1 if entries else 1
-    rows = sorted(serial.to_bytes(width - 1) + bytes((reason,)) for serial, reason in entries)
+    # Serial numbers must not be negative, and are all the same (OpenSSL takes such certificates).
+    width = max(serial.bit_length() // 8 + 1 for serial, _ in entries) + 1 if entries else 1
+    rows = sorted(serial.to_bytes(width - 1, signed=True) + bytes((reason,)) for serial, reason in entries)
     return RevocationList(
         read.this_update,
         read.next_update,
@@ -239,7 +241,7 @@ def _entries(found: x509.CertificateRevocationList) -> Iterator[tuple[int, int]]
     """
     for entry in found:
         serial = entry.serial_number
-        if serial < 0 or serial.bit_length() > 8 * SERIAL_LIMIT:
+        if serial.bit_length() > 8 * SERIAL_LIMIT:
             continue  # no certificate has such a one (RFC 5280 section 4.1.2.2)
         try:
             extension = entry.extensions.get_extension_for_oid(CRLEntryExtensionOID.CRL_REASON).value

@@ -14,7 +14,9 @@ from tests.support.certificates import (
     DAY,
     ECDSA_WITH_SHA256,
     NOW,
+    SERIAL,
     authority,
+    children,
     generalized_time,
     name_of,
     parts_of,
@@ -107,7 +109,23 @@ def test_a_list_may_be_pem(ca: Minted, leaf: Minted) -> None:
     """
     der = revocation_list(ca, {leaf.certificate.serial_number: None})
     pem = x509.load_der_x509_crl(der).public_bytes(Encoding.PEM)
-    assert reason(read(pem, ca), leaf) == ""
+    text = b"Certificate Revocation List (CRL):\n        Version 2 (0x1)\n"
+    for before in (b"", b"\n", b"\xef\xbb\xbf", text):
+        assert reason(read(before + pem, ca), leaf) == ""
+    assert "there is no X509 CRL block in it" in refused(b"<html>", ca)
+
+
+def test_a_serial_number_may_be_negative(ca: Minted, leaf: Minted) -> None:
+    """
+    It must not be, and OpenSSL takes such a certificate: it may be revoked as well as others.
+    """
+    body, *_ = children(revocation_list(ca, {5: None, 2**100: None}))
+    listed = signed(tlv(0x30, b"".join(children(body)).replace(b"\x30\x12\2\1\5", b"\x30\x12\2\1\x85")), ca)
+    found = read(listed, ca)
+    assert reason(found, remade(leaf, {SERIAL: b"\2\1\x85"})) == ""
+    assert reason(found, remade(leaf, {SERIAL: b"\2\2\xff\x85"})) == ""
+    for other in (b"\2\1\5", b"\2\2\0\x85", b"\2\1\x86"):
+        assert reason(found, remade(leaf, {SERIAL: other})) is None
 
 
 @pytest.mark.parametrize(
