@@ -176,7 +176,10 @@ class Dialogue:
         if not self._steps:
             return used
         if rest.strip():
-            raise UnexpectedError("the server went on without being asked: '{}'", rest)
+            # In some protocols a server may speak at any time (IMAP), but not answer what nobody asked.
+            self._heard = rest
+            if self._steps[0].cut is None or self._complete():
+                raise UnexpectedError("the server went on without being asked: '{}'", rest)
         return len(data)
 
     def _complete(self) -> bool:

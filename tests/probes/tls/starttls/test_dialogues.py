@@ -125,6 +125,11 @@ GOOD: dict[str, tuple[str, Sequence[bytes]]] = {
         "imap",
         (b"* ok hello\r\n", b"* CAPABILITY IMAP4rev1\r\n* OK still here\r\na1 ok go\r\n"),
     ),
+    # RFC 9051 section 7: a client must be prepared for such lines at all times.
+    "imap, words without being asked": (
+        "imap",
+        (b"* OK hello\r\n* CAPABILITY IMAP4rev1 STARTTLS\r\n* OK be", b" welcome\r\na1 ok go\r\n"),
+    ),
     # RFC 2595 section 4.
     "pop3": ("pop3", (b"+OK POP3 server ready <1@a>\r\n", b"+OK Begin TLS negotiation\r\n")),
     # RFC 4217 section 12.1.
@@ -481,6 +486,15 @@ def test_what_is_no_such_dialogue_never_leads_to_tls(name: str) -> None:
     """
     scheme, answers, _ = UNEXPECTED[name]
     assert play(DIALOGUES[scheme](NAMES), answers, 1).verdict == "unexpected"
+
+
+def test_an_answer_comes_after_its_question() -> None:
+    """
+    A server may speak at any time in IMAP, but what is said for an answer before the question is none.
+    """
+    played = play(DIALOGUES["imap"](NAMES), [b"* OK\r\n* OK\r\nA1 OK go\r\n"])
+    assert played.verdict == "unexpected"
+    assert "without being asked: '* OK A1 OK go'" in played.message
 
 
 def test_what_the_client_says() -> None:
