@@ -48,6 +48,26 @@ them nearly doubles the time of what runs in this process.
 """
 
 
+LONG = (
+    "tests/test_release.py",
+    "tests/benchmarks/",
+    "tests/image/",
+    "tests/grafana/render/",
+    "tests/browser/",
+    "tests/test_first_steps.py",
+)
+"""
+What takes longest comes first: else, at the end of a run, all processes but one would have nothing to do.
+"""
+
+
+def length(item: pytest.Item) -> int:
+    """
+    The place in `LONG` of what a test is in; after them all if it is in none.
+    """
+    return next((place for place, name in enumerate(LONG) if item.nodeid.startswith(name)), len(LONG))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """
     `--quick` leaves out what starts programs, and what does the same thing thousands of times (`no_cover`).
@@ -117,7 +137,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
-    Leave out of a quick run what is not for it. Nobody else needs to know what starts programs.
+    Begin with what is long, and leave out of a quick run what is not for it. Nobody else asks what starts
+    programs.
     """
     if config.getoption("--quick"):
         for item in items:
@@ -127,6 +148,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=slow)
         left_out = set(slow)
         items[:] = [it for it in items if it not in left_out]
+    items.sort(key=length)
     cases: Counter[str] = Counter()
     for item in items:
         function = item.nodeid.partition("[")[0]
