@@ -5,10 +5,13 @@ An editor with it completes keys and marks mistakes while one types. What only t
 file, two targets of one name, a duration that is too long) it does not tell.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+from exporter.config.modules import BUILT_IN_MODULES
 from exporter.config.schema import BuiltInEntry, ModuleEntry, PolicyEntry, ProxyEntry, Sections, TargetEntry
+from exporter.config.shapes import up_to
 from exporter.config.sources import HttpSource, SourceEntry
 from exporter.model.policies import BUILT_IN
 
@@ -47,13 +50,50 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of expiry-exporter",
         **{key: value for key, value in made.items() if key != "title"},
+        "allOf": [
+            _only("policies", list(BUILT_IN), _policies),
+            _only("modules", list(BUILT_IN_MODULES), _module),
+        ],
         # They hold what others merge.
         "patternProperties": {"^x-": {}},
     }
 
 
-_QUOTED = {"integer": "^[0-9]+$", "number": r"^[0-9]+(\.[0-9]+)?$"}
-"""Numbers in quotes, which the reader takes as well."""
+def _only(
+    section: str, known: list[str], named: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """
+    Return that without names of the file's own in a section, only the built-in ones are known.
+
+    `named` has where one is named, given the schema of a name.
+    """
+    own_none = {"anyOf": [{"type": "null"}, {"propertyNames": {"enum": known}}]}
+    return {"if": {"properties": {section: own_none}}, "then": {"properties": named({"enum": known})}}
+
+
+def _policies(name: dict[str, Any]) -> dict[str, Any]:
+    having = {"properties": {"policy": name}}
+    return {
+        "defaults": having,
+        "targets": {"items": having},
+        "modules": {"additionalProperties": having},
+        "discover": {"items": having},
+    }
+
+
+def _module(name: dict[str, Any]) -> dict[str, Any]:
+    return {"probe": {"properties": {"default_module": name}}}
+
+
+def _quoted(part: dict[str, Any]) -> str:
+    """
+    Return the pattern of numbers in quotes, which the reader takes as well.
+    """
+    if part["type"] == "integer":
+        # Python's forms of it have no limit.
+        other = r"(?=.*[_+.])(?=.*[1-9])\+?[0-9_]+(\.0*)?"
+        return rf"^\s*(0*(?!0\s*$){up_to(part['maximum'])}|{other})\s*$"
+    return r"^\s*(?=.*[1-9])\+?[0-9_]*\.?[0-9_]*([eE][-+]?[0-9]+)?\s*$"
 
 
 def _complete(part: Any) -> None:
@@ -77,8 +117,8 @@ def _complete(part: Any) -> None:
             part.update(kinds[0])
     if part.get("type") == "string" and part.keys().isdisjoint({"enum", "const", "pattern"}):
         part["type"] = ["string", "number", "boolean"]
-    elif isinstance(part.get("type"), str) and part["type"] in _QUOTED:
-        part["pattern"] = _QUOTED[part["type"]]
+    elif part.get("type") in ("integer", "number"):
+        part["pattern"] = _quoted(part)
         part["type"] = [part["type"], "string"]
     for pattern, values in part.pop("patternProperties", {}).items():
         part["propertyNames"] = {"pattern": pattern, **part.get("propertyNames", {})}

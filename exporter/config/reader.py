@@ -174,8 +174,9 @@ def _order_faults(policy: Policy) -> dict[str, str]:
 
 
 def _is_readable_file(path: str) -> bool:
-    # stat() first: to open a pipe that nobody writes to would block for ever.
-    return Path(path).is_file() and os.access(path, os.R_OK)
+    # Not opened: that would block for ever on a pipe that nobody writes to. Asked for access first: stat() of
+    # what is in a closed directory, or has too long a name, raises.
+    return os.access(path, os.R_OK) and Path(path).is_file()
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

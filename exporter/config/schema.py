@@ -146,7 +146,7 @@ class Settings(Part):
     policy: Annotated[Policy | None, PlainValidator(values.policy), form(shapes.NAME)] = None
     issuers: _Issuers | None = None
     labels: Labels = {}
-    timeout: Annotated[float | None, PlainValidator(values.timeout), form(shapes.DURATION)] = None
+    timeout: Annotated[float | None, PlainValidator(values.timeout), form(shapes.TIMEOUT)] = None
     interval: _ProbeInterval | None = None
     server_name: Annotated[Text, AfterValidator(normal_host), form(shapes.HOST)] | None = None
     ca_file: File | None = None
@@ -224,7 +224,7 @@ class BuiltInEntry(Part):
     An element of `policies` with the name of a built-in policy: it sets all but the deadlines.
     """
 
-    unseen: Annotated[Before | None, PlainValidator(values.unseen), form(shapes.DEADLINE)] = None
+    unseen: Annotated[Before | None, PlainValidator(values.unseen), form(shapes.UNSEEN)] = None
     interval: _ProbeInterval | None = None
     issuers: _Issuers = ()
     match: MatchEntry | None = None
@@ -269,7 +269,7 @@ class ProbeEntry(Part):
     The section `probe`: the targets that `/probe` may be called for, and the module of calls without one.
     """
 
-    allow: list[Annotated[Text, AfterValidator(probe_allow.entry)]] = ["*"]
+    allow: list[Annotated[Text, AfterValidator(probe_allow.entry), form(shapes.ALLOWED)]] = ["*"]
     default_module: Text = ""
 
 

@@ -6,7 +6,6 @@ import ipaddress
 import json
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -43,8 +42,7 @@ def _web_url(text: str) -> str:
     """
     Return the URL of a web server, if it is one and has no password in it.
     """
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable():
+    if not values.is_web_url(text):
         raise ValueError("must be a URL like https://inventory.example.com/targets")
     # Wherever it stands: what seems to be a path may be the rest of a password that has a slash in it.
     if "@" in text:
@@ -77,7 +75,7 @@ def _policy(value: Any, info: ValidationInfo) -> str:
     return values.policy(value, info).name
 
 
-Domain = Annotated[Text, AfterValidator(_domain), form(shapes.HOST)]
+Domain = Annotated[Text, AfterValidator(_domain), form(shapes.DOMAIN)]
 Namespace = Annotated[Text, AfterValidator(_namespace), form(shapes.NAMESPACE)]
 
 
@@ -234,7 +232,7 @@ class SourceEntry(Part):
     http: HttpSource | None = None
     labels: Labels = {}
     policy: Annotated[str | None, PlainValidator(_policy), form(shapes.NAME)] = None
-    interval: Annotated[float | None, PlainValidator(values.interval), form(shapes.DURATION)] = None
+    interval: Annotated[float | None, PlainValidator(values.interval), form(shapes.PAUSE)] = None
     include: Texts = []
     exclude: Texts = []
     """Shell patterns, as in `probe.allow`, of the URLs or names that are wanted, or not."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
-from exporter.model.hosts import TargetError, parse_name_server
+from exporter.model.hosts import TargetError, normal_host, parse_name_server
 from exporter.model.policies import DAY, HOUR, Before, Policy
 from exporter.model.proxies import Proxy, parse_proxy
 from exporter.model.suggestions import closest
@@ -242,12 +242,23 @@ def dns_checks(value: Any) -> bool | None:
     return _BOOLEANS.get(text)
 
 
+def is_web_url(text: str) -> bool:
+    """
+    Return whether a text is the URL of a web server.
+    """
+    try:
+        parts = urlsplit(text)
+        is_host = parts.port != 0 and bool(normal_host(parts.hostname or ""))
+    except ValueError:
+        return False
+    return is_host and parts.scheme in {"http", "https"} and text.isprintable() and " " not in text
+
+
 def directory(text: str) -> str:
     """
     Return the URL of an ACME directory, if it is one.
     """
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in text:
+    if not is_web_url(text) or "@" in text:
         raise ValueError("must be the URL of an ACME directory, like https://ca.example.com/acme/directory")
     return text
 

@@ -1154,6 +1154,14 @@ def test_the_same_target_twice_is_one_target_and_a_warning() -> None:
     )
 
 
+def test_a_path_that_no_file_can_have_is_a_warning() -> None:
+    """
+    Like that of a missing file: a name that is too long does not end the reader.
+    """
+    (warning,) = read(f"targets: [{{url: https://a, ca_file: /{'a' * 300}}}]").warnings
+    assert "is not a file that can be read" in warning
+
+
 def test_a_missing_certificate_file_is_a_warning(tmp_path: Path) -> None:
     """
     The other targets must not suffer; the probe will report it.

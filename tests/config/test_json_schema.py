@@ -45,7 +45,7 @@ BOOL = (
     "true  false  True  yes  no  on  off  'true'  'NO'",
     "maybe  1  0  t  y  ''  ~  [true]  {a: true}  2.0",
 )
-NAME = ("a  'a b'  7  true", "''  ~  [a]  {a: b}")
+NAME = ("a  'a b'  7  true  https://a/@b", "''  ~  [a]  {a: b}  ' '  '.'  '..'  https://me:pw@a")
 TEXTS = ("[a]  [a, b]  [7]  [true]", "['']  [~]  [[a]]  {a: b}  ~")
 LISTED = (f"{TEXTS[0]}  a  7", f"{TEXTS[1]}  ''")
 """A list, of which one text alone will do."""
@@ -53,7 +53,7 @@ DURATION = (
     "10s  1m30s  500ms  '10s'  1m",
     "5  0  1.5  10  '5'  '10'  0s  10x  s  1s1m  '10 s'  -1s  1e1s  ''  ~  [10s]  {a: 10s}  true  10S  1.5m",
 )
-INTERVAL = ("10s  1h30m  30d  2w1d  none", f"{DURATION[1]}  None")
+INTERVAL = ("1s  1000ms  10s  1h30m  30d  720h  2w1d  none", f"{DURATION[1]}  None  999ms  31d  721h  5w")
 DEADLINE = (
     "30d  33%  0.5%  50%  50.0%  7.25%  5%  [33%, 30d]  [30d, '33%']  1w2d  2h",
     (
@@ -63,11 +63,17 @@ DEADLINE = (
 )
 ISSUERS = (
     "any  'DigiCert Inc'  [DigiCert Inc, E5]  [7]  7",
-    "[]  ''  ['']  ~  {a: b}  [[a]]",
+    (
+        "[]  ''  ['']  ~  {a: b}  [[a]]  CN=a  'dc = a'  'a*'  [any, a]  [any]  0f:f3:a1  ' '"
+        "  deadbeefdeadbeefdeadbeefdeadbeef"
+    ),
 )
 PROXY_URL = (
     "none  http://proxy.example.com:3128  socks5://192.0.2.80  'HTTP://proxy.example.com'  http://proxy:80/",
-    "https://proxy  proxy:3128  http://me:pw@proxy  'http://'  7  ''  ~  socks4://a  true",
+    (
+        "https://proxy  proxy:3128  http://me:pw@proxy  'http://'  7  ''  ~  socks4://a  true  http://a/b  http://a:0"
+        "  http://a:70000  ' none'"
+    ),
 )
 SETTINGS: dict[str, Rows] = {
     "policy": ("manual  automatic", "''  ~  [manual]  {a: b}"),
@@ -76,11 +82,11 @@ SETTINGS: dict[str, Rows] = {
         "{}  {team: web}  {team: 7}  {team: true}  {team: ''}  {_a1: x}",
         "{1a: x}  {a-b: x}  {__a: x}  {job: x}  {policy: x}  {'': x}  {a: [x]}  {a: ~}  [a]  a  ~",
     ),
-    "timeout": DURATION,
+    "timeout": (f"{DURATION[0]}  10m  0h5m  9m60s  600000ms", f"{DURATION[1]}  11m  1h30m  601s  10m1h"),
     "interval": INTERVAL,
     "server_name": (
         "a.example  192.0.2.1  '2001:db8::1'  localhost",
-        "https://a  a/b  'a b'  me@a  ''  ~  7  1.5  [a]",
+        "https://a  a/b  'a b'  me@a  ''  ~  7  1.5  [a]  a:443  a..b  '10.1'  '[::1]'  -a  'a*'",
     ),
     "ca_file": FILE,
     "client_certificate": (
@@ -100,7 +106,10 @@ SETTINGS: dict[str, Rows] = {
     "dns_checks": (f"{BOOL[0]}  auto  AUTO", BOOL[1]),
     "dns_servers": (
         "[192.0.2.53]  ['192.0.2.53:5353', '[2001:db8::53]:53']  ['2001:db8::53']",
-        "[]  ['']  [7]  [~]  192.0.2.53  {a: b}  ~  [https://a/b]",
+        (
+            "[]  ['']  [7]  [~]  192.0.2.53  {a: b}  ~  [https://a/b]  [a]  ['192.0.2.53:0']"
+            "  ['[2001:db8::53]:70000']"
+        ),
     ),
     "kubernetes": ("{}  {scope: cluster}", "secrets  ~  [a]  {resource: [secrets]}"),
 }
@@ -108,14 +117,17 @@ URLS = (
     (
         "https://a.example  'HTTPS://a.example'  tls://a:8443  domain:a.example  dns:a.example  file:///etc/a.pem"
         "  'file:///a b/c@d.pem'  kubernetes://*/*  'pem+https://a.example/b?c=d'  'smtp://[2001:db8::1]'"
+        "  https://a.example/  'https://a.example.:0443/?'  kubernetes://me/a/b  domain://a.example  'https://ü.example'"
     ),
     (
         "a.example  https:a  https//a  gopher://a  https://  /etc/a.pem  ''  'https://a b'  https://me@a"
-        "  7  true  ~"
+        "  7  true  ~  https://a.example/x  'https://a.example?x'  tls://a.example  smtp://a.example:25/x  https://a:0"
+        "  https://a:65536  https://a:x  https://a..b  'https://*.example'  'https://[::g]'  'https://::1'  https://10.1"
+        "  domain:192.0.2.1  domain:a.example/b  file://etc/a.pem  kubernetes://a  kubernetes://a/B  https://me%40a"
     ),
 )
 BUILT_IN: dict[str, Rows] = {
-    "unseen": (DEADLINE[0], DEADLINE[1]),
+    "unseen": (f"{DEADLINE[0]}  1m  59s1000ms", f"{DEADLINE[1]}  59s  59s999ms  [33%, 59s]"),
     "interval": INTERVAL,
     "issuers": ISSUERS,
     "match": ("{}  {kinds: [leaf]}", "leaf  [leaf]  ~  {kind: [leaf]}"),
@@ -127,14 +139,20 @@ SOURCE: dict[str, Rows] = {
     "interval": (INTERVAL[0].replace("  none", ""), f"{INTERVAL[1]}  none"),
     "include": LISTED,
     "exclude": LISTED,
-    "limit": ("1  100000  '50'", "0  100001  1.5  many  true  ''  ~  [1]  -1"),
+    "limit": (
+        "1  100000  '50'  ' 50 '  '1_000'",
+        "'0'  0  100001  1.5  many  true  ''  ~  [1]  -1",
+    ),
     "name": NAME,
 }
 PORTS = ("[443]  [1, 65535]  ['443']", "[]  443  [0]  [65536]  [https]  [1.5]  [true]  ~  [-1]")
-RATE = ("50  0.5  1000  '5'", "0  1001  fast  true  ''  ~  [5]  -1")
+RATE = ("50  0.5  1000  '5'  '.5'  '1e1'", "'0'  0  1001  fast  true  ''  ~  [5]  -1")
 WEB = (
     "https://a.example/b  http://a",
-    "a.example  ftp://a  https://me:pw@a  https://me:1/pw@a  ''  7  ~  [https://a]",
+    (
+        "a.example  ftp://a  https://me:pw@a  https://me:1/pw@a  ''  7  ~  [https://a]  'https://a b'  'https://[::1'"
+        "  'https://[::g]'  https://a:70000  https://a..b  https:///a"
+    ),
 )
 
 TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
@@ -162,7 +180,7 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
             "kubeconfig": FILE,
             "resources": ("[secrets]  [configmaps, webhooks]", "[]  secrets  [pods]  ~  [~]"),
             "types": (
-                "[Opaque]  [kubernetes.io/tls]",
+                "[Opaque]  [kubernetes.io/tls]  [7]  [true]",
                 "[]  Opaque  [helm.sh/release.v1]  ['a b']  ['']  ~  [~]",
             ),
             "selector": TEXT,
@@ -215,7 +233,7 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
         {
             "kubeconfig": FILE,
             "context": TEXT,
-            "namespaces": ("[]  [a, b-c]  shop", "['*']  A  ['']  ~  [a.b]  {a: b}"),
+            "namespaces": ("[]  [a, b-c]  shop  7  true", "[1.5]  [-1]  ['*']  A  ['']  ~  [a.b]  {a: b}"),
             "selector": TEXT,
             "resources": ("[ingresses]  [services, secrets]", "[]  ingresses  [pods]  ~"),
         },
@@ -234,8 +252,8 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
         sources.NetworksSource,
         {
             "cidr": (
-                "192.0.2.0/24  [192.0.2.0/24, '2001:db8::/120']  192.0.2.7  192.0.2.0/255.255.255.0",
-                "[]  ''  a.example  7x  ~  [a.example]  '192.0.2.0/24 '",
+                "192.0.2.0/24  [192.0.2.0/24, '2001:db8::/120']  192.0.2.7  192.0.2.0/255.255.255.0  fe80::1",
+                "[]  ''  a.example  7x  ~  [a.example]  '192.0.2.0/24 '  192.0.2.0/33  192.0.2  256.0.2.1",
             )
         },
     ),
@@ -249,7 +267,12 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
     ),
     "discover: [{certificate_transparency: {%s}}]": (
         sources.TransparencySource,
-        {"domains": ("a.example  [a.example, b.example]", "[]  ''  ['']  https://a.example  ~  7  [7]")},
+        {
+            "domains": (
+                "a.example  [a.example, b.example]  ü.example",
+                "[]  ''  ['']  https://a.example  ~  7  [7]  a  192.0.2.1  '*.a.example'  a.example:443",
+            )
+        },
     ),
     "discover: [{http: {url: https://a.example, %s}}]": (
         sources.HttpSource,
@@ -293,12 +316,12 @@ TABLE: dict[str, tuple[type[BaseModel], dict[str, Rows]]] = {
 """By a document with a place for a key and its value: the model, and values of its keys."""
 
 ONLY_READER = {
-    "timeout": ("11m", "more than ten minutes"),
-    "interval": ("500ms  31d", "under a second, over thirty days"),
-    "policy": ("nobody", "the names that the file itself gives"),
-    "server_name": ("a..b  '10.1'", "no host"),
-    "dns_servers": ("[ns.example.com]", "a name, not an address"),
-    "issuers": ("'CN=a'  [any, a]  'a*'", "what is compared with names"),
+    "timeout": ("9m61s", "a sum of more than ten minutes"),
+    "interval": ("4w3d", "a sum of more than thirty days"),
+    "policy": ("nobody", "the names that the file itself gives, where it gives any"),
+    "server_name": ("'b\u00fc..b'  'a:b::c:d:e:f:a:b:c'", "no host"),
+    "dns_servers": ("['1:2:3']", "not quite an address"),
+    "issuers": ("'0ff:3a1987e106c956ea036c0c4b15fa6335e7f'", "not quite a fingerprint"),
     "password_file": ("missing", "no such file"),
     "password_env": ("MISSING", "not set"),
 }
@@ -390,7 +413,10 @@ def test_what_only_the_reader_knows_is_known(directory: Path) -> None:
     """
     for key, (values, _) in ONLY_READER.items():
         for value in split(values):
-            text = f"targets: [{{url: https://a.example, {key}: {value}}}]"
+            text = (
+                "policies: {own: {warning: 30d, critical: 7d}}\n"
+                f"targets: [{{url: https://a.example, {key}: {value}}}]"
+            )
             assert reads(text, directory), text
             assert marks(text) == [], text
 
@@ -436,6 +462,14 @@ def test_the_table_has_every_key() -> None:
             "should not be valid under",
         ),
         ("policies: {manual: {critical: 5d}}", "critical"),
+        ("defaults: {policy: nobody}", "is not one of"),
+        ("targets: [{url: https://a, policy: nobody}]", "is not one of"),
+        ("policies: ~\nmodules: {a: {scheme: tls, policy: nobody}}", "is not one of"),
+        (
+            "policies: {manual: {interval: 1h}}\ndiscover: [{listening: true, policy: nobody}]",
+            "is not one of",
+        ),
+        ("probe: {default_module: nothing}", "is not one of"),
     ],
 )
 def test_keys_that_exclude_each_other_are_marked(text: str, words: str, directory: Path) -> None:
