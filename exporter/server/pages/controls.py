@@ -70,7 +70,7 @@ def form(inventory: Inventory, selection: Selection, path: str) -> Markup:
                 id="q",
                 name="q",
                 value=selection.text,
-                placeholder="name, address, issuer, serial, fingerprint, reason, date",
+                placeholder="name, issuer, date, fingerprint",
                 autocomplete="off",
                 spellcheck="false",
                 aria_keyshortcuts="/",
