@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from exporter.model.hosts import is_network
 from exporter.model.paths import is_path
-from exporter.model.urls import SCHEMES, Form, url_of_host
+from exporter.model.urls import SCHEMES, Form, second_scheme, url_of_host
 from exporter.yaml_lines import SIZE_LIMIT
 
 IGNORED = "the path is ignored: a server has one certificate for all of its pages"
@@ -61,7 +61,7 @@ def meant(text: str, names: Collection[str]) -> tuple[str, str]:
     if separator:
         place, path = _divided(rest)
         # A list is refused as it is: what follows the first host is no path.
-        if "," in place or _may_have_password(place, path):
+        if "," in place or second_scheme(rest) is not None or _may_have_password(place, path):
             return text, ""
         known = SCHEMES.get(scheme.lower())
         if known is not None and known.form is Form.HOST and place and path:

@@ -200,8 +200,11 @@ class Url:
         return self.normal
 
 
-_AROUND = "'\"`<>"
-"""What some lists and shells put around a URL."""
+_AROUND = (
+    "'\"`<>()\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
+    "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{DOUBLE LOW-9 QUOTATION MARK}"
+)
+"""What texts, lists and shells put around a URL."""
 
 
 _DOCUMENTS = "|".join(re.escape(name) for name, one in SCHEMES.items() if one.form is Form.WEB)
@@ -233,9 +236,13 @@ def parse_url(text: str) -> Url:
     # urlsplit would drop tabs and line ends without a word.
     may_have_blanks = text.lower().startswith("file:") or is_windows_path(text)
     if not text.isprintable() or (" " in text and not may_have_blanks):
-        raise TargetError(f"{shown(text)} is not a URL: it has a space or an unprintable character in it")
+        raise TargetError(
+            f"{shown(text)} is not a URL: it has a space or an unprintable character in it{_inside(text)}"
+        )
     if text[:1] in _AROUND and (inner := text.strip(_AROUND)):
         raise TargetError(f"{shown(text)} is not a URL: quotes and brackets are around it, write {inner}")
+    if (inner := text.rstrip(",;")) != text and "://" in text and not {",", "*"} & {*inner}:
+        raise TargetError(f"{shown(text)} is not a URL: a {text[-1]!r} is behind it, write {inner}")
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
     if not separator or not scheme or (scheme not in SCHEMES and not rest.startswith("//")):
@@ -258,6 +265,25 @@ def parse_url(text: str) -> Url:
     if form is Form.RESOURCE:
         return Url(text, scheme, path=_resource(rest[2:], scheme))
     return _network_url(text, scheme)
+
+
+def _inside(text: str) -> str:
+    """
+    Return advice for a text of several words that ends with a URL, such as a command; else empty.
+    """
+    found = re.search(r"(?:^|[^!-~])([a-z0-9+]+)://([!-~]+)[^!-~]*$", text, re.IGNORECASE)
+    return f", write {found[1].lower()}://{found[2]}" if found and found[1].lower() in SCHEMES else ""
+
+
+def second_scheme(rest: str) -> str | None:
+    """
+    Return the URL of the host where one with a scheme follows `scheme://`, as a host is pasted behind that;
+    else None.
+    """
+    found = re.match(r"([a-z0-9+-]+):?//+([^/?#]+)", rest, re.IGNORECASE)
+    word = found[1].lower() if found is not None else ""
+    word = _OTHER_NAMES.get(word, word)
+    return f"{word}://{found[2]}" if found is not None and word in SCHEMES else None
 
 
 def closest_scheme(unknown: str) -> str:
@@ -405,7 +431,10 @@ def _network_url(text: str, scheme: str) -> Url:
     """
     Parse a URL with a host. Raises TargetError.
     """
-    place = re.split("[/?#]", text.partition("//")[2], maxsplit=1)[0]
+    rest = text.partition("//")[2]
+    if (other := second_scheme(rest)) is not None:
+        raise TargetError(f"{shown(text)} is not a URL: it has two schemes, write {other}")
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
     if "," in place:
         raise TargetError(f"{place!r} is not a host name: {_no_host(place).rstrip('.')}")
     try:

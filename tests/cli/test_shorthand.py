@@ -37,6 +37,7 @@ from exporter.probes.files.glob import search
         ("no host", "no host"),
         ("10.0.0.0/24", "10.0.0.0/24"),
         ("2001:db8::/64", "2001:db8::/64"),
+        ("https://https://a.example/b", "https://https://a.example/b"),
         ("https://a.example,https://b.example", "https://a.example,https://b.example"),
         ("certs/web", "certs/web"),
         # A slash alone is no path.

@@ -95,6 +95,7 @@ WHOLE = "write the whole path of a file, file:///DIRECTORY/certs/web.pem"
 NO_FILE = "write the whole path of a file, file:///DIRECTORY/FILE"
 EITHER = "write file:///certs/web.pem or file:///DIRECTORY/certs/web.pem, the whole path of the file"
 THIRD = "file:// takes a whole path, which begins with a third slash"
+QUOTED = "\N{RIGHT DOUBLE QUOTATION MARK}"
 AROUND = "quotes and brackets are around it, write https://a.example"
 BEGIN = f"a URL begins with one, such as https://www.example.com. {LISTED}"
 PATTERN = "a pattern is no host, name each host (`expiry-exporter discover` finds some)"
@@ -124,6 +125,21 @@ BAD_URLS = {
     "a..example": f"'a..example' has no scheme: 'a..example' is not a host name. {LISTED}",
     "a.example;ls": f"'a.example;ls' has no scheme: 'a.example;ls' is not a host name. {LISTED}",
     "'https://a.example'": f"\"'https://a.example'\" is not a URL: {AROUND}",
+    "(https://a.example)": f"'(https://a.example)' is not a URL: {AROUND}",
+    f"{QUOTED}https://a.example{QUOTED}": f"'{QUOTED}https://a.example{QUOTED}' is not a URL: {AROUND}",
+    "https://a.example,": "'https://a.example,' is not a URL: a ',' is behind it, write https://a.example",
+    "https://a.example:1;": "'https://a.example:1;' is not a URL: a ';' is behind it, write https://a.example:1",
+    "curl https://a.example": f"'curl https://a.example' {PRINTABLE}, write https://a.example",
+    "- https://a.example": f"'- https://a.example' {PRINTABLE}, write https://a.example",
+    "\N{ZERO WIDTH SPACE}https://a.example": (
+        f"'\\u200bhttps://a.example' {PRINTABLE}, write https://a.example"
+    ),
+    "https://https://a.example:1": (
+        "'https://https://a.example:1' is not a URL: it has two schemes, write https://a.example:1"
+    ),
+    "tls://http//a.example/b": (
+        "'tls://http//a.example/b' is not a URL: it has two schemes, write https://a.example"
+    ),
     "<https://a.example>": f"'<https://a.example>' is not a URL: {AROUND}",
     "*.example.com": f"'*.example.com' has no scheme: {PATTERN}. {LISTED}",
     "a.example,b.example": (f"'a.example,b.example' has no scheme: write each target by itself. {LISTED}"),
