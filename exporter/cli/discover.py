@@ -224,7 +224,7 @@ async def _look(entry: SourceEntry, config: Config, network: Dependencies) -> Lo
             listing, words = await source(entry.source).run(entry.given, context), ""
         except SourceError as error:
             listing, words = error.listing or Listing(), printable(str(error))
-        listing, _ = await resolved(listing, entry, Kept(), network, context.now)
+        listing, _ = await resolved(listing, entry, Kept(), network, patient=True)
         return Looked(entry, listing, words)
     except Exception as error:
         # A defect of one source costs no other.

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from exporter.cli.state_path import kept_state
 from exporter.config.settings import Config
-from exporter.discovery.runner import Discovery, Feed
+from exporter.discovery.feed import Feed
+from exporter.discovery.runner import Discovery
 from exporter.engine.state_rows import read_lists
 from exporter.probes.dependencies import Dependencies
 from exporter.report.times import date

@@ -73,17 +73,14 @@ class SourceError(Exception):
         *,
         retry_after: float = 0.0,
         listing: Listing | None = None,
-        steady: bool = False,
     ) -> None:
         """
         `retry_after`: seconds for which the source asks to be left alone. `listing`: what there is in spite
-        of the failure, which replaces the last list; None: the last list stays. `steady`: the next run is
-        after the usual pause, since the source itself spares those that it asks.
+        of the failure, which replaces the last list; None: the last list stays.
         """
         super().__init__(words)
         self.retry_after = retry_after
         self.listing = listing
-        self.steady = steady
 
 
 def file_url(path: str) -> str:
@@ -95,12 +92,12 @@ def file_url(path: str) -> str:
     return f"file://{quote(glob.escape(path), errors='surrogateescape')}"
 
 
-def in_part(failures: Sequence[str], listing: Listing | None, *, steady: bool = False) -> SourceError:
+def in_part(failures: Sequence[str], listing: Listing | None) -> SourceError:
     """
     Return the error of a source some of whose places could not be read. `listing`: what the others gave.
     """
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    return SourceError(f"{failures[0]}{more}", listing=listing, steady=steady)
+    return SourceError(f"{failures[0]}{more}", listing=listing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +115,8 @@ class Context:
     """What its last list had, as far as the element wants it: it stays where a part can't be read now."""
     directory: str = "."
     """The directory of the configuration file, to which paths are relative."""
+    whole: bool = False
+    """True: there is room for what was left out at the limit, so `unchanged` is no answer."""
     wanted: Callable[[Found], bool] = lambda _: True
     """Whether `include` and `exclude` want this target: a place that they do not is not even tried."""
     excluded: Callable[[Found], bool] = lambda _: False
@@ -140,5 +139,10 @@ class Source:
     """Takes the parsed settings of the entry (`config.sources`) and the context. Raises SourceError."""
     issuances: Callable[[Any], tuple[Issuance, ...]] = lambda _: ()
     """Takes what the last run wants to get back, and returns the certificates that it knows to be issued."""
+    steady: bool = False
+    """
+    True: a run asks nobody else, or spares them itself. So the next one is after the usual pause, however
+    long it has failed.
+    """
     history: bool = False
     """True: its names are of the past too, so one that has no address any more is no target any more."""

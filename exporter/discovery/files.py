@@ -31,13 +31,13 @@ async def run(paths: Sequence[str], context: Context) -> Listing:
     """
     Return the targets in the files. Raises SourceError.
     """
-    return await in_thread(lambda: _listed(paths, context.remembered, context.before))
+    return await in_thread(lambda: _listed(paths, context))
 
 
-def _listed(paths: Sequence[str], remembered: Any, before: Sequence[Found]) -> Listing:
+def _listed(paths: Sequence[str], context: Context) -> Listing:
     files, notes = _matching(paths)
     stamps = {path: (stamp_of(path) or b"").hex() for path in files}
-    if remembered == stamps:
+    if context.remembered == stamps and not context.whole:
         return Listing(unchanged=True)
     found: list[Found] = []
     missing: list[str] = []
@@ -46,17 +46,17 @@ def _listed(paths: Sequence[str], remembered: Any, before: Sequence[Found]) -> L
         try:
             found += bounded(_targets(path, notes), FOUND_LIMIT - len(found), notes)
         except (ProbeError, GroupError) as error:
-            kept = [one for one in before if is_of(one, path)]
+            kept = [one for one in context.before if is_of(one, path)]
             found += kept
             gone = isinstance(error, ProbeError) and error.reason is Reason.FILE_NOT_FOUND
             words = str(error) if isinstance(error, ProbeError) else f"{path}: {error}"
             # One that never gave anything may be on other hosts only.
             (missing if gone and not kept else failures).append(words)
     if files and len(failures) + len(missing) == len(files):
-        raise in_part([*failures, *missing], None, steady=True)
+        raise in_part([*failures, *missing], None)
     if failures:
         # It remembers no stamps: with the same ones, the next run would take it for the whole list.
-        raise in_part(failures, Listing(tuple(found), (*missing, *notes)), steady=True)
+        raise in_part(failures, Listing(tuple(found), (*missing, *notes)))
     return Listing(tuple(found), (*missing, *notes), stamps)
 
 
@@ -104,4 +104,4 @@ def parsed(data: bytes, path: str) -> Any:
         raise GroupError(f"it is not JSON: {error}") from None
 
 
-SOURCE = Source("files", 30.0, run)
+SOURCE = Source("files", 30.0, run, steady=True)

@@ -289,4 +289,4 @@ def _address(text: str) -> str:
     return str(mapped or address)
 
 
-SOURCE = Source("listening", INTERVAL, run)
+SOURCE = Source("listening", INTERVAL, run, steady=True)

@@ -10,9 +10,10 @@ import binascii
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
+from math import inf
 from typing import Any
 
 from exporter.discovery.base import Found
@@ -32,6 +33,10 @@ CONFIRMING_RUNS = 3
 
 CONFIRMING_TIME = DAY
 """Seconds for which they must miss it."""
+
+
+NOWHERE_LIMIT = 100_000
+"""Names without an address, or without an answer yet, that are kept of one list."""
 
 
 UNPACKED_LIMIT = 512 * 1024 * 1024
@@ -70,8 +75,15 @@ class Names:
     """What would be targets if this host's resolver knew an address of their names."""
     unsure: frozenset[str] = frozenset()
     """URLs of targets for whose names no name server had an answer yet: they may have no address."""
-    asked: float = 0.0
-    """When those were looked up last, in seconds since the epoch."""
+    waiting: tuple[Found, ...] = ()
+    """What becomes a target only when its name has an address, and for which no answer came yet."""
+
+    @property
+    def open(self) -> frozenset[str]:
+        """
+        URLs of all for which no answer came yet.
+        """
+        return self.unsure.union(one.url for one in self.waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,24 +154,35 @@ def chosen(kept: Kept, include: Iterable[str], exclude: Iterable[str], limit: in
     found = tuple(islice(wanted(kept.found, include, exclude), limit))
     there = {key_of(one) for one in found}
     missing = {key: one for key, one in kept.missing.items() if key in there}
-    names = replace(kept.names, nowhere=tuple(islice(wanted(kept.names.nowhere, include, exclude), limit)))
+    names = Names(
+        tuple(wanted(kept.names.nowhere, include, exclude)),
+        kept.names.unsure.intersection(one.url for one in found),
+        tuple(wanted(kept.names.waiting, include, exclude)),
+    )
     return Kept(found, missing, kept.above, names)
 
 
 _NO_NAMES = Names()
 
 
-def settled(before: Kept, found: Iterable[Found], limit: int, now: float, names: Names = _NO_NAMES) -> Kept:
+def settled(
+    before: Kept,
+    found: Iterable[Found],
+    limit: int,
+    now: float,
+    names: Names = _NO_NAMES,
+    *,
+    counts: bool = True,
+) -> Kept:
     """
     Return the list after a run that found these targets, at `now` (seconds since the epoch).
+
+    What was a target before goes first, as it was: a new one pushes nothing out at the limit. `counts`: False
+    if the source was not asked, so what it lost is lost no longer by that.
     """
-    taken: list[Found] = []
-    above = 0
-    for one in found:
-        if len(taken) < limit:
-            taken.append(one)
-        else:
-            above += 1
+    places = {key_of(one): place for place, one in enumerate(before.found)}
+    all_of_them = sorted(found, key=lambda one: places.get(key_of(one), inf))
+    taken, above = all_of_them[:limit], max(0, len(all_of_them) - limit)
     there = {key_of(one) for one in taken}
     # What no name server could tell, and has no address as they now say, is an answer and no loss.
     answered = before.names.unsure & {one.url for one in names.nowhere}
@@ -172,19 +195,23 @@ def settled(before: Kept, found: Iterable[Found], limit: int, now: float, names:
     missing: dict[Key, Missing] = {}
     for one in gone:
         key = key_of(one)
-        known = before.missing.get(key)
-        if known is None and much:
+        lost = before.missing.get(key)
+        if lost is None and much:
             missing[key] = Missing(now, 1)
-        elif known is not None:
-            again = Missing(known.since, known.runs + 1)
+        elif lost is not None and not counts:
+            missing[key] = lost
+        elif lost is not None:
+            again = Missing(lost.since, lost.runs + 1)
             if again.runs < CONFIRMING_RUNS or now - again.since < CONFIRMING_TIME:
                 missing[key] = again
     # What comes and goes all the time must not make the list ever longer: what was lost first is kept.
     longest = min(limit, max(len(had), 2 * listed, 2 * len(taken)))
-    lost = sorted((one for one in gone if key_of(one) in missing), key=lambda one: missing[key_of(one)].since)
-    kept = lost[: max(0, longest - len(taken))]
+    kept = sorted((one for one in gone if key_of(one) in missing), key=lambda one: missing[key_of(one)].since)
+    kept = kept[: max(0, longest - len(taken))]
     missing = {key: missing[key] for key in map(key_of, kept)}
-    return Kept((*taken, *kept), missing, above, replace(names, nowhere=names.nowhere[:limit]))
+    unsure = names.unsure.intersection(one.url for one in taken)
+    names = Names(names.nowhere[:NOWHERE_LIMIT], unsure, names.waiting[:NOWHERE_LIMIT])
+    return Kept((*taken, *kept), missing, above, names)
 
 
 def same_objects(before: Kept, found: Iterable[Found]) -> Iterator[Found]:
@@ -208,7 +235,7 @@ def to_text(kept: Kept, remembered: Any) -> str:
             "above": kept.above,
             "nowhere": list(map(_row, kept.names.nowhere)),
             "unsure": sorted(kept.names.unsure),
-            "asked": kept.names.asked,
+            "waiting": list(map(_row, kept.names.waiting)),
             "remembered": remembered,
         }
     )
@@ -253,7 +280,8 @@ def from_text(text: str) -> tuple[Kept, Any]:
         # An earlier version did not have these.
         nowhere = tuple(_found(*one) for one in value.get("nowhere", ()))
         unsure = frozenset(map(str, value.get("unsure", ())))
-        names = Names(nowhere, unsure, float(value.get("asked", 0)))
+        waiting = tuple(_found(*one) for one in value.get("waiting", ()))
+        names = Names(nowhere, unsure, waiting)
         return Kept(found, missing, int(value["above"]), names), value["remembered"]
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no list of a source: {type(error).__name__}") from None

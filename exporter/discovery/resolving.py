@@ -3,18 +3,23 @@ Names that somebody else wrote down: which of them are targets, by what this hos
 
 A cluster, a zone or a log has names for clients elsewhere too. Where this host can't get, a target would only
 fail. But a name that was a target, and has no address any more, is news: it stays.
+
+A run waits for new names only, and not for long: without an answer they are targets until there is one,
+unless they are of the past. All else is looked up beside the runs.
 """
 
 import asyncio
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import inf
 from socket import AF_UNSPEC
 
 from exporter.config.sources import SourceEntry
 from exporter.discovery import source
-from exporter.discovery.base import Found, Listing
-from exporter.discovery.lists import Kept, Names, wanted
+from exporter.discovery.base import NOTHING, Found, Listing
+from exporter.discovery.lists import Kept, Names, key_of, wanted
 from exporter.discovery.threads import in_thread
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import TargetError
@@ -31,8 +36,16 @@ AGAIN = 300.0
 """Seconds for which a name without an address, or without an answer, is not looked up again."""
 
 
+PATIENCE = 5.0
+"""Seconds for which a run waits for look-ups of new names: its other targets wait too."""
+
+
+BATCH = 10.0
+"""Seconds of look-ups beside the runs after which their answers are used."""
+
+
 LONGEST = 600.0
-"""Seconds after which no further name is looked up in one run."""
+"""Seconds of look-ups after which answers are used that nobody waits for, or that should come all at once."""
 
 
 DOWN = 64
@@ -43,27 +56,32 @@ EXAMPLES = 3
 """Names in a note."""
 
 
-async def addressed(names: Iterable[str], network: Network) -> dict[str, bool]:
+async def addressed(
+    waiting: dict[str, None], network: Network, seconds: float, enough: float = inf
+) -> dict[str, bool]:
     """
-    Return by name whether it has an address. Missing are those for which no name server had an answer, and
-    those that were not looked up, since there was no time or no name server works.
+    Return by name whether it has an address. Missing are those for which no name server had an answer.
+
+    Names are taken out of `waiting`, the last one first; those for which there is no time, no name server
+    works, or that are not needed since so many (`enough`) have an address stay there.
     """
     known: dict[str, bool] = {}
-    # Neighbours often have the same name servers: those without an answer must not be the first ones.
-    waiting = iter(sorted(set(names), key=lambda name: zlib.crc32(name.encode())))
-    until = network.loop.time() + LONGEST
-    silent = 0
+    until = network.loop.time() + seconds
+    silent = there = 0
 
     async def look_up() -> None:
-        nonlocal silent
-        for name in waiting:
+        nonlocal silent, there
+        while waiting and there < enough and (known or silent < DOWN):
             # Ten thousand names take both processors for seconds, where each is looked up in a long file.
             await network.calm.wait()
-            if network.loop.time() >= until or (not known and silent >= DOWN):
+            left = until - network.loop.time()
+            if left <= 0 or not waiting:
                 return
+            name, _ = waiting.popitem()
             try:
-                await network.resolver.resolve(name, AF_UNSPEC, RESOLVE_TIMEOUT)
+                await network.resolver.resolve(name, AF_UNSPEC, min(RESOLVE_TIMEOUT, left))
                 known[name] = True
+                there += 1
             except ProbeError as error:
                 if error.reason is Reason.DNS_NOT_FOUND:
                     known[name] = False
@@ -75,42 +93,58 @@ async def addressed(names: Iterable[str], network: Network) -> dict[str, bool]:
 
 
 async def resolved(
-    listing: Listing, entry: SourceEntry, before: Kept, network: Network, now: float
+    listing: Listing,
+    entry: SourceEntry,
+    before: Kept,
+    network: Network,
+    *,
+    patient: bool = False,
+    heard: Mapping[str, bool] = NOTHING,
 ) -> tuple[Listing, Names]:
     """
     Return a list in which each name is a target, or is left out, and what is known of its names.
 
-    `before` is the list that the source had, and stands for one that is `unchanged`. Without an answer a name
-    stays what it was. A new one becomes a target, which tells that its name servers fail, unless it is of the
-    past.
+    `before` is the list that the source had, and stands for one that is `unchanged`. `patient`: nobody waits
+    for other targets meanwhile; `heard`: what `addressed` returned for names of `before`. Without an answer a
+    name stays what it was. A new one becomes a target, which tells that its name servers fail, unless it is
+    of the past.
     """
-    if not listing.named and not listing.unchanged:
+    unchanged, history = listing.unchanged, is_history(entry)
+    if unchanged:
+        listing = await in_thread(lambda: _again(before, history=history))
+    if not listing.named:
         return listing, Names()
-    if listing.unchanged:
-        listing = await in_thread(lambda: _again(before))
     # There may be a hundred thousand: not on the event loop.
-    asking = await in_thread(lambda: _asking(listing, entry, before, now))
-    answers = await addressed(filter(None, asking.hosts.values()), network)
+    asking = await in_thread(lambda: _asking(listing, entry, before))
+    new = frozenset[str]() if unchanged else asking.new
+    seconds = LONGEST if patient or history else PATIENCE
+    answers = {**heard, **await addressed(_shuffled(new), network, seconds, asking.room)}
     return await in_thread(lambda: _settled(listing, asking, answers, before.names))
 
 
-def _again(before: Kept) -> Listing:
+def is_history(entry: SourceEntry) -> bool:
     """
-    Return the list of before, as if its names without an address or answer were named anew.
+    Return True for a source whose names are of the past too.
     """
-    unsure = before.names.unsure
-    found = before.listed
+    return source(entry.source).history
+
+
+def _again(before: Kept, *, history: bool) -> Listing:
+    """
+    Return the list of before, as if its names that may have another answer by now were named anew.
+    """
+    names, found = before.names, before.listed
+    asked = names.unsure if not history else {one.url for one in found}
     return Listing(
-        tuple(one for one in found if one.url not in unsure),
-        unchanged=True,
-        named=(*(one for one in found if one.url in unsure), *before.names.nowhere),
+        tuple(one for one in found if one.url not in asked),
+        named=(*(one for one in found if one.url in asked), *names.nowhere, *names.waiting),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
     """
-    The names of a list, and which of them are to be looked up.
+    The names of a list, and which of them are new.
     """
 
     named: tuple[Found, ...]
@@ -120,49 +154,126 @@ class _Asking:
     """Those of names that had no address."""
     history: bool
     hosts: Mapping[str, str]
-    """Hosts that are looked up, by URL."""
-    asked: float
-    """As in `Names`, after this."""
+    """By URL, the hosts of those that an answer decides."""
+    new: frozenset[str]
+    """Hosts of which nothing is known."""
+    room: int
+    """How many of them can be targets: the limit has it that what is a target stays one."""
 
 
-def _asking(listing: Listing, entry: SourceEntry, before: Kept, now: float) -> _Asking:
-    known, history = before.names, source(entry.source).history
+def _asking(listing: Listing, entry: SourceEntry, before: Kept) -> _Asking:
+    known, history = before.names, is_history(entry)
     named = tuple(wanted(listing.named, entry.include, entry.exclude))
     targets = frozenset(one.url for one in before.found)
     nowhere = frozenset(one.url for one in known.nowhere)
-    open_ones = nowhere | (targets if history else known.unsure)
-    due = not 0 <= now - known.asked < AGAIN
+    there = {key_of(one) for one in before.found}
+    room = entry.limit - len(there.intersection(map(key_of, (*listing.found, *named))))
     hosts = {
-        one.url: _host(one.url) for one in named if (due if one.url in open_ones else one.url not in targets)
+        one.url: _host(one.url)
+        for one in named
+        if history or one.url not in targets or one.url in known.unsure
     }
-    return _Asking(named, targets, nowhere, history, hosts, now if due else known.asked)
+    new = {host for url, host in hosts.items() if host and url not in targets and url not in nowhere}
+    return _Asking(named, targets, nowhere, history, hosts, frozenset(new if room > 0 else ()), room)
 
 
 def _settled(
     listing: Listing, asking: _Asking, answers: Mapping[str, bool], known: Names
 ) -> tuple[Listing, Names]:
     there: list[Found] = []
+    perhaps: list[Found] = []
     gone: list[Found] = []
+    waiting: list[Found] = []
     silent: list[Found] = []
+    full = asking.room <= sum(answers.get(host, False) for host in asking.new)
     for one in asking.named:
-        answer = answers.get(asking.hosts.get(one.url, ""))
-        if answer is None and (asking.hosts.get(one.url) or one.url in known.unsure):
-            silent.append(one)
+        host = asking.hosts.get(one.url, "")
+        answer = answers.get(host)
         if answer is False or (answer is None and one.url in asking.nowhere):
             gone.append(one)
-        elif answer or one.url in asking.targets or not asking.history:
+        elif answer or one.url in asking.targets:
             there.append(one)
+            if answer is None and one.url in known.unsure:
+                silent.append(one)
+        elif full or not host:
+            perhaps.append(one)
+        elif asking.history:
+            waiting.append(one)
+        else:
+            perhaps.append(one)
+            silent.append(one)
     notes = [
         *note("names that this host's resolver does not know, so they are no targets", _hosts(gone)),
-        *note("names for which no name server has an answer", _hosts(silent)),
+        *note("names for which no name server has an answer yet", _hosts((*silent, *waiting))),
     ]
-    unsure = frozenset(one.url for one in silent) & frozenset(one.url for one in there)
-    # At the limit, a name that has an address now must not push out what was a target before.
-    found = (*listing.found, *there) if listing.unchanged else (*there, *listing.found)
-    return (
-        replace(listing, found=found, named=(), notes=(*listing.notes, *notes)),
-        Names(tuple(gone), frozenset() if asking.history else unsure, asking.asked),
-    )
+    names = Names(tuple(gone), frozenset(one.url for one in silent), tuple(waiting))
+    # At the limit, what may have no address must not push out what has one.
+    found = (*there, *listing.found, *perhaps)
+    return replace(listing, found=found, named=(), notes=(*listing.notes, *notes)), names
+
+
+class LookUps:
+    """
+    Look-ups beside the runs of one source: of new names that have no answer yet, and every five minutes of
+    all that may have another answer by now.
+    """
+
+    def __init__(
+        self, network: Network, take: Callable[[Mapping[str, bool]], Awaitable[None]], *, history: bool
+    ) -> None:
+        """
+        `take` gets answers by host. `history`: all of them at once, since one that removes targets is given
+        only as part of the whole.
+        """
+        self._network = network
+        self._take = take
+        self._history = history
+        self._began = -inf
+        self._wanted: list[str] = []
+        """URLs whose hosts join those that are looked up."""
+        self.task: asyncio.Task[None] | None = None
+        """The look-ups that are under way, or were."""
+
+    def go_on(self, kept: Kept, before: Kept) -> None:
+        """
+        Look up what the list of now and that before the run need, unless that is under way.
+        """
+        if kept.names is not before.names:
+            self._wanted += kept.names.open - before.names.open
+        running = self.task is not None and not self.task.done()
+        if not running and self._network.loop.time() - self._began >= AGAIN:
+            self._began = self._network.loop.time()
+            self._wanted += before.names.open.union(
+                (one.url for one in before.names.nowhere),
+                (one.url for one in before.found if self._history),
+            )
+        if self._wanted and not running:
+            self.task = self._network.loop.create_task(self._look_up())
+
+    async def _look_up(self) -> None:
+        hosts: dict[str, None] = {}
+        while hosts or self._wanted:
+            urls, self._wanted = self._wanted, []
+            hosts |= await in_thread(partial(_hosts_of, urls))
+            answers = await addressed(hosts, self._network, LONGEST if self._history else BATCH)
+            if not answers:
+                # No name server works.
+                return
+            await self._take(answers)
+
+
+def _shuffled(hosts: Iterable[str]) -> dict[str, None]:
+    """
+    Return these hosts, each once. Neighbours often have the same name servers: those without an answer must
+    not be the first ones, nor the same ones each time.
+    """
+    once = list(set(hosts))
+    random.shuffle(once)
+    return dict.fromkeys(once)
+
+
+def _hosts_of(urls: Iterable[str]) -> dict[str, None]:
+    return _shuffled(filter(None, map(_host, urls)))
 
 
 def _host(url: str) -> str:

@@ -7,30 +7,29 @@ It never touches the sweep. A source that fails keeps its last list.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
-from math import inf
 from typing import Any
 
 from exporter.config.settings import Config
 from exporter.config.sources import SourceEntry
 from exporter.discovery import MODULES, source
-from exporter.discovery.base import Context, Listing, SourceError
+from exporter.discovery.base import NOTHING, Context, Listing, SourceError
+from exporter.discovery.feed import Feed
 from exporter.discovery.lists import (
     Kept,
     chosen,
     excluding,
     from_text,
-    key_of,
     same_objects,
     settled,
     to_text,
     wanted,
     wanting,
 )
-from exporter.discovery.resolving import AGAIN, resolved
+from exporter.discovery.resolving import LookUps, is_history, resolved
 from exporter.discovery.targets import Made, joined, made
 from exporter.logs import fields
 from exporter.model.coverage import Nowhere
@@ -77,65 +76,6 @@ NOTES = 5
 
 Saved = tuple[str, float, str]
 """A list in the state: identity of its source, when that could last be read, and the list as JSON."""
-
-
-@dataclass(slots=True)
-class Feed:
-    """
-    One source of the configuration, with its last list.
-    """
-
-    entry: SourceEntry
-    config: Config
-    kept: Kept = field(default_factory=Kept)
-    made: Made = field(default_factory=Made)
-    remembered: Any = None
-    issuances: tuple[Issuance, ...] = ()
-    """The certificates that it knows to be issued, as far as it is a source of such."""
-    text: str = ""
-    """The list as it is saved; empty when there is none."""
-    success: bool | None = None
-    """Whether the last run could read the source; None before the first one ended."""
-    succeeded_at: float | None = None
-    """Seconds since the epoch; None when it never could."""
-    told: tuple[str, ...] = ()
-    """The notes of the last run, which are logged when they change."""
-    taken_at: float = 0.0
-    """When a list was taken last, in seconds since the epoch."""
-    took: float = 0.0
-    """Seconds that it took in the last run; 0 when that brought none."""
-    failure: str = ""
-    """Why the last run could not read it; empty when it could."""
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """
-        The name in metrics and logs.
-        """
-        return self.entry.name or self.entry.source
-
-    @property
-    def nowhere(self) -> Iterator[Nowhere]:
-        """
-        What its list has under names without an address.
-        """
-        return (Nowhere(one.url, self.name, one.why) for one in self.kept.names.nowhere)
-
-    @property
-    def kept_targets(self) -> int:
-        """
-        Targets that the source does not list any more, and that are kept.
-        """
-        missing = self.kept.missing
-        return sum(key_of(found) in missing for found, _ in self.made.by_found.values()) if missing else 0
-
-    @property
-    def left_out(self) -> int:
-        """
-        Targets above the limit, and those that can't be targets.
-        """
-        return self.kept.above + len(self.made.notes)
 
 
 class Discovery:
@@ -235,8 +175,8 @@ class Discovery:
             feed.config = config
             feed.made = targets if same else made(feed.kept.found, feed.entry, config)
         for identity, feed in before.items():
-            if feed.task is not None and self.feeds.get(identity) is not feed:
-                feed.task.cancel()
+            if self.feeds.get(identity) is not feed:
+                feed.stop()
         self._take_over(joined(config, self._lists()))
         if self._started:
             self.start()
@@ -288,9 +228,7 @@ class Discovery:
         """
         Stop the runs.
         """
-        tasks = [feed.task for feed in self.feeds.values() if feed.task is not None]
-        for task in tasks:
-            task.cancel()
+        tasks = list(chain.from_iterable(feed.stop() for feed in self.feeds.values()))
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
         self._pool.close()
@@ -325,18 +263,19 @@ class Discovery:
         wait: float | None = 0.0
         feed.took = 0.0
         now = self._network.clock()
-        entry = feed.entry
+        entry, before = feed.entry, feed.kept
         context = Context(
-            *(self._network, now, feed.remembered, feed.kept.listed, feed.config.directory),
+            *(self._network, now, feed.remembered, before.listed, feed.config.directory),
+            whole=before.above > 0 and len(before.found) < entry.limit,
             wanted=wanting(entry.include, entry.exclude),
             excluded=excluding(entry.exclude),
         )
         try:
             async with asyncio.timeout(timeout):
                 try:
-                    listing = await source(feed.entry.source).run(feed.entry.given, context)
+                    listing = await source(entry.source).run(entry.given, context)
                 except SourceError as error:
-                    wait = None if error.steady else error.retry_after
+                    wait = None if source(entry.source).steady else error.retry_after
                     if error.listing is not None:
                         await self._take(feed, error.listing, now)
                     raise
@@ -352,7 +291,10 @@ class Discovery:
             if feed.success is False:
                 logger.info("a source can be read again", extra=fields(source=feed.name))
             feed.success, feed.succeeded_at, feed.failure = True, now, ""
-            return None
+            wait = None
+        if feed.look_ups is None:
+            feed.look_ups = LookUps(self._network, partial(self._hear, feed), history=is_history(entry))
+        feed.look_ups.go_on(feed.kept, before)
         return wait
 
     def _fail(self, feed: Feed, cause: str) -> None:
@@ -364,28 +306,41 @@ class Discovery:
         )
         feed.success, feed.failure = False, cause
 
-    async def _take(self, feed: Feed, listing: Listing, now: float) -> None:
+    async def _hear(self, feed: Feed, answers: Mapping[str, bool]) -> None:
         """
-        Take the answer of a source: its targets join the next scrape.
+        Take answers of look-ups, by host: there may be other targets than before, of the same list.
         """
+        try:
+            await self._take(feed, Listing(unchanged=True), self._network.clock(), answers)
+        except Exception:
+            logger.exception("internal error in the look-ups of a source", extra=fields(source=feed.name))
+
+    async def _take(
+        self, feed: Feed, listing: Listing, now: float, heard: Mapping[str, bool] = NOTHING
+    ) -> None:
+        """
+        Take the answer of a source, or answers about its names: its targets join the next scrape.
+        """
+        async with feed.taking:
+            await self._take_alone(feed, listing, now, heard)
+
+    async def _take_alone(self, feed: Feed, listing: Listing, now: float, heard: Mapping[str, bool]) -> None:
         entry, before, config = feed.entry, feed.kept, feed.config
         unchanged = listing.unchanged
-        confirmed = not before.missing or abs(now - feed.taken_at) < CONFIRMING_PAUSE
-        if unchanged:
-            pause = AGAIN if before.names.nowhere or before.names.unsure else inf
-            if confirmed and abs(now - before.names.asked) < pause:
-                return
+        counts = not heard and bool(before.missing) and abs(now - feed.taken_at) >= CONFIRMING_PAUSE
+        if unchanged and not heard and not counts:
+            return
         remembered = feed.remembered if unchanged else listing.remember
-        listing, names = await resolved(listing, entry, before, self._network, now)
-        if unchanged and confirmed and replace(names, asked=before.names.asked) == before.names:
+        listing, names = await resolved(listing, entry, before, self._network, heard=heard)
+        if heard and names == before.names:
             # The name servers know no more than before: ten thousand targets are not made into a text for it.
-            feed.kept = replace(feed.kept, names=names)
             return
         began = self._network.monotonic()
 
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
             listed = same_objects(before, listing.found)
-            kept = settled(before, wanted(listed, entry.include, entry.exclude), entry.limit, now, names)
+            listed = wanted(listed, entry.include, entry.exclude)
+            kept = settled(before, listed, entry.limit, now, names, counts=not heard)
             if unchanged:
                 # Those above the limit were not listed again.
                 kept = replace(kept, above=kept.above + before.above)
@@ -404,7 +359,8 @@ class Discovery:
         changed = _told(targets) != _told(feed.made) or issuances != feed.issuances
         feed.issuances = issuances
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text
-        feed.taken_at = now
+        if not heard:
+            feed.taken_at = now
         if not unchanged:
             self._tell(feed, before, listing.notes)
         if changed:

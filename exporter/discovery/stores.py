@@ -75,7 +75,7 @@ def listed(
     if len(failures) + len(missing) == len(paths):
         raise in_part([*failures, *missing], None)
     if failures:
-        raise in_part(failures, listing, steady=True)
+        raise in_part(failures, listing)
     return listing
 
 
@@ -319,4 +319,4 @@ def _step(path: Path, _: Notes) -> Iterator[Found]:
         yield Found(_url(certificate), why, policy="step")
 
 
-SOURCE = Source("stores", INTERVAL, run)
+SOURCE = Source("stores", INTERVAL, run, steady=True)

@@ -4,10 +4,12 @@ The runner: sources in the background, whose targets join those of the configura
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from ipaddress import IPv4Address
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +25,11 @@ from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.runner import CONFIRMING_PAUSE, REST, Discovery
 from exporter.discovery.targets import joined, made
 from exporter.model.coverage import Nowhere
+from exporter.model.errors import ProbeError
+from exporter.model.hosts import IPAddress
 from exporter.model.policies import DAY, Before
+from exporter.model.reasons import Reason
+from exporter.net.background import spread
 from exporter.net.network import Network
 from tests.support.resolvers import Names, asks
 
@@ -38,6 +44,14 @@ class FakeSource:
         self.runs = 0
         self.contexts: list[Context] = []
         self.wait = False
+        self.module = ModuleType("exporter.discovery.fake")
+        self.is_steady(False)
+
+    def is_steady(self, steady: bool) -> None:
+        """
+        Be a source that asks nobody else, or one that does.
+        """
+        self.module.SOURCE = Source("files", 0.02, self.run, steady=steady)  # type: ignore[attr-defined]
 
     async def run(self, _settings: Any, context: Context) -> Listing:
         """
@@ -58,10 +72,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
     A source under the key `files`.
     """
     made = FakeSource()
-    module = ModuleType("exporter.discovery.fake")
-    module.SOURCE = Source("files", 0.02, made.run)  # type: ignore[attr-defined]
     monkeypatch.setitem(discovery.MODULES, "files", "fake")
-    monkeypatch.setattr(discovery, "import_module", lambda _: module)
+    monkeypatch.setattr(discovery, "import_module", lambda _: made.module)
     return made
 
 
@@ -262,7 +274,8 @@ async def test_a_steady_source_keeps_its_pace_and_costs_little(
 
     monkeypatch.setattr(asyncio, "sleep", paused)
     hosts = [f"https://host-{number}" for number in range(20)]
-    fake.answer = SourceError("one kind", listing=replace(found(*hosts), took=0.25), steady=True)
+    fake.is_steady(True)
+    fake.answer = SourceError("one kind", listing=replace(found(*hosts), took=0.25))
     clock, monotonic = 1e9, 0.0
 
     def passing() -> float:
@@ -284,7 +297,7 @@ async def test_a_steady_source_keeps_its_pace_and_costs_little(
     await runs(3)
     assert (feed.success, len(runner.targets)) == (False, 20)
     assert pauses[0] == (0.25 + 0.5) * REST
-    fake.answer = SourceError("one kind", listing=Listing(unchanged=True), steady=True)
+    fake.answer = SourceError("one kind", listing=Listing(unchanged=True))
     await runs(2)
     pauses.clear()
     await runs(10)
@@ -301,6 +314,37 @@ async def test_a_steady_source_keeps_its_pace_and_costs_little(
     assert {one.runs for one in feed.kept.missing.values()} == {max(before) + 1}
     await runner.close()
     network.close()
+
+
+@pytest.mark.parametrize(
+    ("entry", "interval"),
+    [
+        ("files: /none/a.json", 30.0),
+        ("stores: /none", 300.0),
+        ("web_servers: /none/nginx.conf", 300.0),
+    ],
+)
+async def test_what_asks_nobody_else_is_read_at_the_usual_pace_however_long_it_failed(
+    entry: str, interval: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What a person mended, or mounted, is seen then, not up to an hour later.
+    """
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def paused(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", paused)
+    async with running(config(f"discover: [{{{entry}}}]")) as runner:
+        (feed,) = runner.feeds.values()
+        async with asyncio.timeout(60):
+            while len(pauses) < 12:
+                await sleep(0.001)
+        assert feed.success is False
+        assert set(pauses) == {interval * spread(feed.entry.identity)}
 
 
 async def test_an_empty_answer_removes_nothing_at_once(fake: FakeSource) -> None:
@@ -350,7 +394,6 @@ async def test_names_without_an_address_are_looked_up_again(
     While nothing changes, and after a restart, before which they are known already.
     """
     monkeypatch.setattr(resolving, "AGAIN", 0.0)
-    monkeypatch.setattr(module, "AGAIN", 0.0)
     resolver = Names(unknown="a b")
     network = Network(asyncio.get_running_loop())
     asks(network, resolver)
@@ -381,6 +424,67 @@ async def test_names_without_an_address_are_looked_up_again(
     network.close()
 
 
+async def test_name_servers_that_do_not_answer_delay_no_change(
+    fake: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whatever they do, all that a source lists is a target soon. An answer that comes at last counts.
+    """
+    monkeypatch.setattr(resolving, "RESOLVE_TIMEOUT", 3600.0)
+    monkeypatch.setattr(resolving, "PATIENCE", 0.05)
+    monkeypatch.setattr(resolving, "BATCH", 0.05)
+    answers = threading.Event()
+
+    def ask(name: str, _: int) -> tuple[IPAddress, ...]:
+        if name.startswith("silent"):
+            answers.wait(300)
+            raise ProbeError(Reason.DNS_NOT_FOUND, "no such name")
+        return (IPv4Address("127.0.0.1"),)
+
+    network = Network(asyncio.get_running_loop())
+    asks(network, ask)
+    silent = [f"https://silent-{number}" for number in range(500)]
+    fake.answer = Listing(named=found(*silent, "https://a").found)
+    async with running(config(ONE), network) as runner:
+        try:
+            await until(lambda: len(runner.targets) == 501)
+            fake.answer = Listing(named=found(*silent, "https://a", "https://b").found)
+            await until(lambda: names(runner)[-1] == "https://b")
+        finally:
+            answers.set()
+        monkeypatch.setattr(resolving, "AGAIN", 0.0)
+        fake.answer = Listing(unchanged=True)
+        await until(lambda: set(names(runner)) == {"https://a", "https://b"})
+        (feed,) = runner.feeds.values()
+        assert (len(list(runner.nowhere)), feed.kept_targets) == (500, 0)
+
+
+async def test_what_was_left_out_at_the_limit_comes_when_there_is_room(
+    fake: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Also of a source that has nothing new to say.
+    """
+    monkeypatch.setattr(resolving, "AGAIN", 0.0)
+    resolver = Names()
+    resolver.down = True
+    network = Network(asyncio.get_running_loop())
+    asks(network, resolver)
+    whole = Listing(named=found("https://a", "https://b", "https://above").found)
+    fake.answer = whole
+    async with running(config("discover: [{files: x, limit: 2}]"), network) as runner:
+        await until(lambda: names(runner) == ["https://a", "https://b"])
+        fake.answer = Listing(unchanged=True)
+        resolver.unknown, resolver.down = {"a"}, False
+        await until(lambda: fake.contexts[-1].whole)
+        fake.answer = whole
+        await until(lambda: names(runner) == ["https://b", "https://above"])
+        fake.answer = Listing(unchanged=True)
+        runs = fake.runs
+        await until(lambda: fake.runs > runs + 1)
+        assert not fake.contexts[-1].whole
+
+
 async def test_what_another_list_has_as_a_target_is_not_told_as_none(fake: FakeSource) -> None:
     """
     However its URL is spelled there.
@@ -402,7 +506,6 @@ async def test_at_the_limit_a_name_with_an_address_at_last_pushes_nothing_out(
     And those that were left out before are counted still, while nothing changes.
     """
     monkeypatch.setattr(resolving, "AGAIN", 0.0)
-    monkeypatch.setattr(module, "AGAIN", 0.0)
     resolver = Names(unknown="new gone")
     network = Network(asyncio.get_running_loop())
     asks(network, resolver)

@@ -60,8 +60,8 @@ async def run(settings: KubernetesSource, context: Context) -> Listing:
     faults = [words for view in views if (words := _fault(view)) and not _is_advice(view)]
     state = [f"{_place(view)} {_state(view)}" for view in views]
     if not any(view.listed or view.absent for view in views):
-        raise SourceError(_told(faults or [_fault(view) for view in views]), steady=True)
-    if known is not None and known.get("state") == state:
+        raise SourceError(_told(faults or [_fault(view) for view in views]))
+    if known is not None and known.get("state") == state and not context.whole:
         listing = Listing(unchanged=True)
     else:
         # Taken here, since the watches go on while a thread reads them.
@@ -74,7 +74,7 @@ async def run(settings: KubernetesSource, context: Context) -> Listing:
         listing = await in_thread(lambda: _listed(settings, views, objects, known or {}, state))
         listing = replace(listing, took=network.monotonic() - began)
     if faults:
-        raise SourceError(_told(faults), listing=listing, steady=True)
+        raise SourceError(_told(faults), listing=listing)
     return listing
 
 
@@ -168,4 +168,4 @@ def _listed(
     return replace(listing, notes=(*listing.notes, *advice), remember=remembered)
 
 
-SOURCE = Source("kubernetes", INTERVAL, run)
+SOURCE = Source("kubernetes", INTERVAL, run, steady=True)

@@ -110,7 +110,7 @@ def listed(
     listing = Listing(found, (*faults[FAULTS:], *reader.notes), _to_remember(known))
     if faults:
         more = f"; and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
-        raise SourceError("; ".join(faults[:FAULTS]) + more, listing=listing if found else None, steady=True)
+        raise SourceError("; ".join(faults[:FAULTS]) + more, listing=listing if found else None)
     return listing
 
 
@@ -218,4 +218,4 @@ def _server(path: str, reader: Reader) -> str | None:
     return next((one for one, (_, _, fits) in _READERS.items() if text and fits.search(text)), None)
 
 
-SOURCE = Source("web_servers", INTERVAL, run)
+SOURCE = Source("web_servers", INTERVAL, run, steady=True)
