@@ -12,6 +12,10 @@ from urllib.parse import quote
 from exporter.model.issuance import Issuance
 from exporter.net.network import Network
 
+FAILURES = 3
+"""Places that could not be read which are told in words; the others are counted."""
+
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """One for all targets without labels or settings, of which there may be a hundred thousand."""
 
@@ -70,7 +74,6 @@ class SourceError(Exception):
     def __init__(
         self,
         words: str,
-        *,
         retry_after: float = 0.0,
         listing: Listing | None = None,
     ) -> None:
@@ -92,12 +95,12 @@ def file_url(path: str) -> str:
     return f"file://{quote(glob.escape(path), errors='surrogateescape')}"
 
 
-def in_part(failures: Sequence[str], listing: Listing | None) -> SourceError:
+def in_part(failures: Sequence[str], listing: Listing | None = None, retry_after: float = 0.0) -> SourceError:
     """
     Return the error of a source some of whose places could not be read. `listing`: what the others gave.
     """
-    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    return SourceError(f"{failures[0]}{more}", listing=listing)
+    more = f"; and {len(failures) - FAILURES} more" if len(failures) > FAILURES else ""
+    return SourceError("; ".join(failures[:FAILURES]) + more, retry_after, listing)
 
 
 @dataclass(frozen=True, slots=True)

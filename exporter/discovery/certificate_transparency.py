@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from exporter.config.sources import TransparencySource
-from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.base import Context, Found, Listing, Source, SourceError, in_part
 from exporter.discovery.issuances import LIMIT, bounded, from_json, merged, to_json
 from exporter.discovery.log_answers import TEXT_LIMIT, Certificate, of_cert_spotter, of_crt_sh
 from exporter.discovery.threads import in_thread
@@ -147,10 +147,8 @@ async def run(settings: TransparencySource, context: Context) -> Listing:
     named = await in_thread(lambda: tuple(_found(known, settings.source, notes)))
     listing = Listing(named=named, notes=tuple(notes), remember=_to_remember(known, place))
     if failures:
-        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        words = f"{failures[0]}{more}; the names of the last answer stay"
         there = any(one.names for one in known.values())
-        raise SourceError(words, retry_after=wait, listing=listing if there else None)
+        raise in_part(failures, listing if there else None, wait)
     return listing
 
 

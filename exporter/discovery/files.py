@@ -53,7 +53,7 @@ def _listed(paths: Sequence[str], context: Context) -> Listing:
             # One that never gave anything may be on other hosts only.
             (missing if gone and not kept else failures).append(words)
     if files and len(failures) + len(missing) == len(files):
-        raise in_part([*failures, *missing], None)
+        raise in_part([*failures, *missing])
     if failures:
         # It remembers no stamps: with the same ones, the next run would take it for the whole list.
         raise in_part(failures, Listing(tuple(found), (*missing, *notes)))

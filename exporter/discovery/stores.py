@@ -73,7 +73,7 @@ def listed(
             raise SourceError(f"more than {CERTIFICATE_LIMIT:,} certificates: name fewer stores")
     listing = Listing(tuple(found), (*missing, *notes))
     if len(failures) + len(missing) == len(paths):
-        raise in_part([*failures, *missing], None)
+        raise in_part([*failures, *missing])
     if failures:
         raise in_part(failures, listing)
     return listing

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from exporter.config.sources import KubernetesSource
-from exporter.discovery.base import Context, Listing, Source, SourceError
+from exporter.discovery.base import Context, Listing, Source, in_part
 from exporter.discovery.kubernetes.listing import listed
 from exporter.discovery.kubernetes.objects import KINDS, Objects, as_json, restored
 from exporter.discovery.threads import in_thread
@@ -25,10 +25,6 @@ INTERVAL = 1.0
 
 LIST_TIMEOUT = 60.0
 """Seconds for which a run waits for the first lists."""
-
-
-FAULTS = 3
-"""Kinds whose failure is told in words; the others are counted."""
 
 
 def questions(settings: KubernetesSource) -> tuple[Question, ...]:
@@ -60,7 +56,7 @@ async def run(settings: KubernetesSource, context: Context) -> Listing:
     faults = [words for view in views if (words := _fault(view)) and not _is_advice(view)]
     state = [f"{_place(view)} {_state(view)}" for view in views]
     if not any(view.listed or view.absent for view in views):
-        raise SourceError(_told(faults or [_fault(view) for view in views]))
+        raise in_part(faults or [_fault(view) for view in views])
     if known is not None and known.get("state") == state and not context.whole:
         listing = Listing(unchanged=True)
     else:
@@ -74,7 +70,7 @@ async def run(settings: KubernetesSource, context: Context) -> Listing:
         listing = await in_thread(lambda: _listed(settings, views, objects, known or {}, state))
         listing = replace(listing, took=network.monotonic() - began)
     if faults:
-        raise SourceError(_told(faults), listing=listing)
+        raise in_part(faults, listing)
     return listing
 
 
@@ -110,11 +106,6 @@ def _is_advice(view: View) -> bool:
     Return True for objects that only say when others are renewed.
     """
     return view.question.resource in KINDS["certificates"]
-
-
-def _told(faults: Sequence[str]) -> str:
-    more = f"; and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
-    return "; ".join(faults[:FAULTS]) + more
 
 
 def _place(view: View) -> str:

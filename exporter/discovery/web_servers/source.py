@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from exporter.discovery.base import Context, Found, Listing, Source, SourceError
+from exporter.discovery.base import FAILURES, Context, Found, Listing, Source, SourceError, in_part
 from exporter.discovery.web_servers import apache, caddy, dovecot, haproxy, nginx, postfix
 from exporter.discovery.web_servers.reading import TARGETS_LIMIT, Reader, Site, found
 from exporter.logs import fields
@@ -22,10 +22,6 @@ logger = logging.getLogger(__name__)
 
 
 INTERVAL = 300.0
-
-
-FAULTS = 3
-"""Faults that are told as the reason; more of them are notes."""
 
 
 _Read = Callable[[str, Reader], list[Site]]
@@ -105,12 +101,11 @@ def listed(
     found = tuple(islice(targets.values(), TARGETS_LIMIT))
     faults = list(reader.faults)
     if not reader.files and not faults:
-        why = "; ".join(list(reader.notes)[:FAULTS]) or "nothing matches the paths"
+        why = "; ".join(list(reader.notes)[:FAILURES]) or "nothing matches the paths"
         raise SourceError(f"no configuration could be read: {why}")
-    listing = Listing(found, (*faults[FAULTS:], *reader.notes), _to_remember(known))
+    listing = Listing(found, (*faults[FAILURES:], *reader.notes), _to_remember(known))
     if faults:
-        more = f"; and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
-        raise SourceError("; ".join(faults[:FAULTS]) + more, listing=listing if found else None)
+        raise in_part(faults, listing if found else None)
     return listing
 
 
