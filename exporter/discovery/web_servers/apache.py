@@ -298,10 +298,13 @@ def _manage(names: Sequence[str], domain: str, state: _State) -> None:
 
 
 def _include(pattern: str, path: str, line: int, state: _State, chain: Sequence[str]) -> None:
-    if os.path.isdir(pattern):  # noqa: PTH112 - no error where it may not be known
-        pattern = os.path.join(pattern, "**")  # noqa: PTH118
+    """
+    Read the files that match, and all that is below directories that do.
+    """
     for one in state.reader.included(pattern, chain, (path, line)):
-        if not os.path.isdir(one):  # noqa: PTH112 - as above
+        if os.path.isdir(one):  # noqa: PTH112 - no error where it may not be known
+            _include(os.path.join(glob.escape(one), "*"), path, line, state, (*chain, one))  # noqa: PTH118
+        else:
             _read(one, state, chain)
 
 
@@ -365,7 +368,7 @@ def _listens(host: _Host, state: _State) -> Iterator[Listen]:
             if port not in {"", "*", number} or not number.isdecimal() or not 0 < int(number) < 65536:
                 continue
             if own in {"*", "_default_"}:
-                yield Listen("https", listened, int(number), proxied)
+                yield Listen("https", listened, int(number), proxied, rest=True)
             elif listened in {"", "*", "0.0.0.0", "::", own}:  # noqa: S104 - read, not bound
                 yield Listen("https", own, int(number), proxied)
 

@@ -60,6 +60,8 @@ class Listen:
     """An address; empty or a wildcard: all addresses of the host, so that loopback reaches it."""
     port: int
     proxy_protocol: bool = False
+    rest: bool = False
+    """True: of this address it has only what no site that names an address has, as of all addresses."""
 
     @property
     def reached_at(self) -> str:
@@ -70,6 +72,20 @@ class Listen:
         if host in {"", "*", "0.0.0.0", "_default_", "localhost"}:  # noqa: S104 - read, not bound
             return "127.0.0.1"
         return "::1" if host == "::" else host
+
+    @property
+    def is_rest(self) -> bool:
+        """
+        Whether a site that names the address at which this is reached has it instead.
+        """
+        return self.rest or self.host.strip("[]") in {"", "*", "0.0.0.0", "::", "_default_"}  # noqa: S104
+
+    @property
+    def socket(self) -> tuple[bool, str, int]:
+        """
+        The same for all that is reached at one place: whether it is UDP, address and port.
+        """
+        return self.scheme == "h3", self.reached_at, self.port
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +272,13 @@ def found(sites: Sequence[Site], reader: Reader) -> Iterator[Found]:
     Yield the targets of all sites.
     """
     configured = {name for site in sites for one in site.names if (name := host_name(one))}
+    named = {one.socket for site in sites for one in site.listens if not one.is_rest}
     targets: dict[tuple[str, str], Found] = {}
     presented: dict[tuple[str, str], list[str]] = {}
     for site in sites:
         for one in _files(site):
             targets.setdefault((one.url, ""), one)
-        for one in _wires(site, configured, reader):
+        for one in _wires(site, configured, named, reader):
             key = one.url, one.name
             targets.setdefault(key, one)
             presented.setdefault(key, []).extend(site.certificates)
@@ -289,9 +306,26 @@ def _both_keys(paths: Iterable[str], reader: Reader) -> bool:
     }
 
 
-def _wires(site: Site, configured: Container[str], reader: Reader) -> Iterator[Found]:
+def _reached(site: Site, named: Container[tuple[bool, str, int]], reader: Reader) -> Iterator[Listen]:
+    """
+    Yield the addresses at which a site is reached from here. `named` are those that any site names: there
+    nothing is presented of a site for all addresses.
+    """
+    own = {one.socket for one in site.listens if not one.is_rest}
+    for one in site.listens:
+        if one.is_rest and one.socket in named and one.socket not in own:
+            place = join_host_port(one.reached_at, one.port)
+            reader.note(f"{site.where}: at {place} another site is presented instead")
+        else:
+            yield one
+
+
+def _wires(
+    site: Site, configured: Container[str], named: Container[tuple[bool, str, int]], reader: Reader
+) -> Iterator[Found]:
+    listens = list(_reached(site, named, reader))
     names = [name for name in map(host_name, site.names) if name]
-    if not names and site.listens:
+    if not names and listens:
         leaves = [leaf for path in site.certificates for leaf in reader.leaves(path)]
         patterns = [] if {"", "_", "*"} & set(site.names) else [one for one in site.names if one[:1] in "*!"]
         presented = [name for leaf in leaves for name in leaf.dns_names]
@@ -308,8 +342,8 @@ def _wires(site: Site, configured: Container[str], reader: Reader) -> Iterator[F
             reader.note(
                 f"{site.where}: {why}, so what it presents is not looked at: the source `listening` does"
             )
-    four = {(one.scheme, one.port) for one in site.listens if one.reached_at == "127.0.0.1"}
-    for listen in site.listens:
+    four = {(one.scheme, one.port) for one in listens if one.reached_at == "127.0.0.1"}
+    for listen in listens:
         host = listen.reached_at
         if host == "::1" and (listen.scheme, listen.port) in four:
             continue  # the same server

@@ -301,13 +301,15 @@ https://127.0.0.1:PORT-2 any.wild.example
 https://127.0.0.1:PORT-2 pair.example both
 https://127.0.0.1:PORT-3 pair.example both
 https://127.0.0.1:PORT-4 pair.example both
-https://127.0.0.1:PORT-4 b.example
 https://127.0.0.1:PORT-5 b.example
 tls://127.0.0.1:PORT-6 m.example
 tls://127.0.0.1:PORT-7 m.example
 """,
         "machine/one a wild site.pem.rsa site.pem.ecdsa rsa ecdsa revoked client b m",
-        ["DIR/haproxy.cfg, line 25: .if: conditions are not evaluated, all that they enclose counts"],
+        [
+            "DIR/haproxy.cfg, line 25: .if: conditions are not evaluated, all that they enclose counts",
+            "HAProxy, DIR/haproxy.cfg, line 21: at 127.0.0.1:PORT-4 another site is presented instead",
+        ],
     ),
     "caddy": Written(
         ["caddy", "adapt", "--config", "DIR/Caddyfile", "--adapter", "caddyfile"],

@@ -559,6 +559,42 @@ ServerName plain.example
     )
 
 
+def test_apache_directories_of_files(tmp_path: Path) -> None:
+    """
+    All that is below a directory is included, also where it is one of those that match a pattern.
+    """
+    host = "<VirtualHost *:443>\nServerName {0}.example\nSSLEngine on\nSSLCertificateFile {0}.pem\n"
+    host += "</VirtualHost>\n"
+    for name in ("sites/b", "sites/a/deep/c.conf", "more/d.d/d"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(host.format(path.name[0]), "utf-8")
+    (tmp_path / "sites/a/loop").symlink_to("..")
+    listing = read(tmp_path, "apache2.conf", "Listen 443\nInclude sites\nIncludeOptional more/*.d\n")
+    assert [name for _, name in wires(listing)] == ["c.example", "b.example", "d.example"]
+    (note,) = listing.notes
+    assert "sites/a/loop includes itself" in note
+
+
+@pytest.mark.parametrize("taken", ["127.0.0.1:443", "127.0.0.1", "127.0.0.1:*"])
+def test_apache_a_host_of_its_own_for_loopback(tmp_path: Path, taken: str) -> None:
+    """
+    Whatever the name, it is presented there, and not what is for all addresses: that is seen elsewhere.
+    """
+    host = "<VirtualHost {0}>\nServerName {1}\nSSLEngine on\nSSLCertificateFile {1}.pem\n</VirtualHost>\n"
+    text = "Listen 127.0.0.1:443\nListen 192.0.2.1:443\n"
+    text += host.format("_default_:443", "all.example") + host.format(taken, "own.example")
+    listing = read(tmp_path, "apache2.conf", text)
+    assert wires(listing) == [
+        ("https://192.0.2.1:443", "all.example"),
+        ("https://127.0.0.1:443", "own.example"),
+    ]
+    assert len(files(listing.found)) == 2
+    place = f"Apache, {tmp_path}/apache2.conf, line 3"
+    words = "at 127.0.0.1:443 another site is presented instead"
+    assert listing.notes == (f"{place}: {words}",)
+
+
 def test_haproxy_lists_directories_and_modes(tmp_path: Path, ca: Minted) -> None:
     """
     Names of a list, files of a directory without keys, the base directory.

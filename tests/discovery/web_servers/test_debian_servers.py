@@ -94,6 +94,28 @@ def test_nginx_with_what_another_server_says_of_its_address(tmp_path: Path, ca: 
     }
 
 
+def test_nginx_with_a_server_of_its_own_for_loopback(tmp_path: Path, ca: Minted) -> None:
+    """
+    Whatever the name, what listens there is presented, and not what listens at all addresses.
+    """
+    chains = [ca.issue(name, [name]).chain for name in ("one.example", "two.example")]
+    port = free_port()
+    sites = [
+        Site([chains[0]], "one.example", settings=[f"listen 127.0.0.1:{port} ssl"]),
+        Site([chains[1]], "two.example", settings=[f"listen {port} ssl"]),
+    ]
+    with nginx(tmp_path, *sites) as server:
+        listing = listed([str(tmp_path)])
+        shown = presented(listing.found)
+    assert shown == {
+        f"one.example on 127.0.0.1:{port}": "one.example",
+        f"one.example on {server.authority}": "one.example",
+        f"two.example on {server.authority}": "two.example",
+    }
+    (note,) = listing.notes
+    assert note.endswith(f"at 127.0.0.1:{port} another site is presented instead")
+
+
 def test_haproxy_lists_ranges_and_redirects(tmp_path: Path, ca: Minted) -> None:
     """
     A `bind` without TLS, `localhost`, a range of ports, and a list whose wildcard selects no name at its top.
