@@ -87,7 +87,9 @@ def answer(work: Callable[[bytes], Iterator[str]], *failures: type[Exception]) -
     """
     Do the work of such a process: write the lines that it yields. The failures have messages for a person.
     """
-    os.nice(10)
+    # A service or a container may not be let change it, as by SystemCallFilter=~@resources.
+    with contextlib.suppress(OSError):
+        os.nice(10)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

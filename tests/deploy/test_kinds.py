@@ -692,6 +692,8 @@ def test_the_unit_is_hardened(tmp_path: Path) -> None:
     words = shlex.split(started.replace("%%", "%"))
     options = main.parser(["serve"]).parse_args(["serve", *words])
     assert options.systemd_socket
+    # With it, /proc has no `stat` and `sys`: no metrics of the process, and nothing that listens is found.
+    assert not re.search("^ProcSubset=pid", text, re.MULTILINE)
     assert f"--web.external-url={options.external_url}" == odd
     service.write_text(text.replace(program, sys.executable))
     checked = subprocess.run(

@@ -5,8 +5,11 @@ Source `zone`: transfers from BIND and Knot with and without keys, and zone file
 import asyncio
 import contextlib
 import ipaddress
+import json
 import os
+import platform
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -406,6 +409,48 @@ def test_above_the_limit_names_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_
     assert len(names.addresses) == 20
     assert len(lines) == 11
     assert lines[-1] == "#40 records are above the limit of 10 names, and were left out"
+
+
+FORBIDDING = """\
+import asyncio, ctypes, os, platform, struct, sys
+
+# seccomp(2): the call gets EPERM, all others pass. So does systemd with SystemCallFilter=~@resources.
+number = {"x86_64": 141, "aarch64": 140}[platform.machine()]
+steps = ((0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000))
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+program = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(code))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, program, 0, 0) == 0
+try:
+    os.nice(1)
+except PermissionError:
+    print("forbidden")
+
+from exporter.net import apart
+
+async def read():
+    async for line in apart.lines("exporter.net.zone_reader", sys.argv[1].encode()):
+        print(line)
+
+asyncio.run(read())
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "aarch64"}, reason="another number of the call")
+def test_a_zone_is_read_where_no_process_may_lower_its_priority(tmp_path: Path) -> None:
+    """
+    As in a hardened service. The priority is a courtesy, not a condition.
+    """
+    told = {"zone": "example.test", "file": zone_file(tmp_path, "a A 127.0.0.1\n"), "key": None}
+    done = subprocess.run(
+        [sys.executable, "-c", FORBIDDING, json.dumps(told)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[:2] == ["forbidden", "+a.example.test 127.0.0.1"], done.stderr[-500:]
 
 
 def test_a_reader_that_dies_is_told_and_one_without_listeners_is_killed() -> None:
