@@ -6,7 +6,9 @@ import gc
 import os
 import sys
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 
@@ -148,6 +150,22 @@ def test_threads_may_use_it_at_a_time() -> None:
     things, weight = budget.held["any"]
     assert weight == things * (1000 + OVERHEAD) <= 100_000
     assert things == len(budget._turns)
+
+
+def test_a_size_counts_no_weak_reference() -> None:
+    """
+    Nor reads the slot of one, which raises TypeError in Debian 12's Python.
+    """
+
+    @dataclass(slots=True, weakref_slot=True)
+    class Referred:
+        text: str
+
+    one = Referred("abc")
+    alone = size(one)
+    reference = weakref.ref(one)
+    assert size(one) == alone
+    assert reference() is one
 
 
 def test_a_size_counts_each_object_once_and_what_is_apart_not_at_all() -> None:

@@ -223,5 +223,7 @@ def size(*values: object, apart: tuple[type, ...] = ()) -> int:
             left += value.keys()
             left += value.values()
         elif not isinstance(value, str | bytes | int | float):
-            left += [getattr(value, slot, None) for slot in getattr(type(value), "__slots__", ())]
+            # Weak references are the caches' own; and before 3.11.3 a dataclass has no slot for them that can be read.
+            slots = (one for one in getattr(type(value), "__slots__", ()) if one != "__weakref__")
+            left += [getattr(value, slot, None) for slot in slots]
     return total
