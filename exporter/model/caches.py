@@ -223,7 +223,7 @@ def size(*values: object, apart: tuple[type, ...] = ()) -> int:
             left += value.keys()
             left += value.values()
         elif not isinstance(value, str | bytes | int | float):
-            # Weak references are nobody's; and before Python 3.11.3 a dataclass's slot for them can't be read.
+            # Weak references own nothing; and before Python 3.11.3 a dataclass's slot for them can't be read.
             slots = (one for one in getattr(type(value), "__slots__", ()) if one != "__weakref__")
             left += [getattr(value, slot, None) for slot in slots]
     return total
