@@ -77,13 +77,8 @@ REFUSED: web.AppKey[Counter] = web.AppKey("refused", Counter)
 STOP: web.AppKey[Callable[[], None]] = web.AppKey("stop", Callable)  # type: ignore[arg-type]
 
 
-PROBE_PARAMETERS = ("target", "policy", "debug", "module", "hostname", "server_name")
-
-
-WHOIS_SERVER = "host"
-"""
-A parameter of domain_exporter, for a domain only. It changes nothing: the registry's own server is asked.
-"""
+PROBE_PARAMETERS = ("target", "policy", "debug", "module", "hostname", "server_name", "host")
+"""`host` is domain_exporter's, for a domain only. It changes nothing: the registry's own server is asked."""
 
 
 BODY_LIMIT = 64 * 1024
@@ -250,8 +245,11 @@ async def show_probe(request: web.Request) -> web.StreamResponse:
 
 def _asked_target(request: web.Request, service: Service) -> Target:
     unknown = sorted(set(request.query) - set(PROBE_PARAMETERS))
-    if unknown and unknown != [WHOIS_SERVER]:
-        raise _unknown(unknown[0])
+    if unknown:
+        word = without_user(unknown[0])
+        raise web.HTTPBadRequest(
+            text=f"unknown parameter {word!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
+        )
     asked = request.query.get
     call = Call(asked("module", ""), asked("hostname", ""), asked("server_name", ""))
     try:
@@ -261,16 +259,9 @@ def _asked_target(request: web.Request, service: Service) -> Target:
         raise web.HTTPForbidden(text=f"{error}\n") from None
     except TargetError as error:
         raise web.HTTPBadRequest(text=f"{error}\n") from None
-    if unknown and target.url.scheme != "domain":
-        raise _unknown(WHOIS_SERVER)
+    if "host" in request.query and target.url.scheme != "domain":
+        raise web.HTTPBadRequest(text="the parameter 'host' is for domains only: write hostname\n")
     return target
-
-
-def _unknown(parameter: str) -> web.HTTPBadRequest:
-    word = without_user(parameter)
-    return web.HTTPBadRequest(
-        text=f"unknown parameter {word!r}: /probe takes {', '.join(PROBE_PARAMETERS)}\n"
-    )
 
 
 def _not_allowed(scrape: Scrape) -> str | None:

@@ -380,7 +380,7 @@ def test_a_scrape_answers_before_prometheus_gives_up(tmp_path: Path) -> None:
         ("?target=file://user:secret@x.example/y", "must not contain a user name or a password"),
         ("?target=https://user%253Asecret%2540x.example", "must not contain a user name or a password"),
         ("?target=https://allowed.example&policy=https://user:secret@x", "'https://...@x'"),
-        ("?target=https://allowed.example&host=whois.example", "unknown parameter 'host'"),
+        ("?target=https://allowed.example&host=whois.example", "the parameter 'host' is for domains only"),
         ("?target=domain:elsewhere.example&host=whois.example", "probe.allow of the configuration"),
         ("?https://user:secret@x=1", "unknown parameter 'https://...@x'"),
         ("?target=https://allowed.example&policy=other", "other"),
