@@ -192,8 +192,8 @@ def test_the_program_runs_where_nothing_else_is_installed(release: Path, tmp_pat
     """
     (package,) = release.glob("expiry-exporter_*.deb")
     subprocess.run(["dpkg-deb", "--extract", package, tmp_path], check=True, timeout=60)
-    # Without the libraries of these tests, in a directory where the source here is not what runs, and with the
-    # system's own Python, as the package has it: often an early release, and not the one of these tests.
+    # Without the libraries of these tests, in a directory where the source here is not what runs.
+    # With the system's own Python, as the package has it: often an early release, not that of these tests.
     python = Path("/usr/bin") / libraries(tmp_path).parent.name
     interpreter = python if python.exists() else sys.executable
     program: list[str | Path] = [interpreter, "-S", tmp_path / "opt/expiry-exporter/bin/expiry-exporter"]
