@@ -53,7 +53,7 @@ from exporter.report.inventory import Inventory
 from exporter.report.status import Level
 from exporter.report.times import span
 from exporter.server import answers, app, bodies
-from exporter.server.app import PROBE_PARAMETERS, WHOIS_SERVER, application
+from exporter.server.app import PROBE_PARAMETERS, application
 from exporter.server.service import Options, Service
 from exporter.yaml_lines import ConfigError
 from tests.golden.scenes import seen
@@ -420,11 +420,11 @@ def test_each_route_is_described() -> None:
 
 def test_each_parameter_of_probe_is_described() -> None:
     """
-    The row of /probe names its parameters, and those that it passes over.
+    The row of /probe names its parameters, and no other.
     """
     answer = dict(table("Request", "Answer"))["`GET /probe`"]
 
-    assert {text.partition("=")[0] for text in code(answer)} == {*PROBE_PARAMETERS, WHOIS_SERVER}
+    assert {text.partition("=")[0] for text in code(answer)} == set(PROBE_PARAMETERS)
 
 
 def test_the_exit_codes_of_check_are_described() -> None:
