@@ -3,6 +3,7 @@ The handshake of TLS inside of QUIC (RFC 9001), with the optional library aioqui
 """
 
 import contextlib
+import logging
 import socket
 import ssl
 from dataclasses import replace
@@ -19,7 +20,11 @@ from exporter.model.targets import Target
 from exporter.net.connection import Connection, EndlessError, connect_error
 from exporter.net.network import Network, Trace
 from exporter.probes.tls import handshake
+from exporter.probes.tls.dialogue import words
 from exporter.probes.tls.dtls import DATAGRAMS_LIMIT
+
+# What it says of a server is the reason of a failed probe, and no line of its own.
+logging.getLogger("quic").disabled = True
 
 PROTOCOLS = {"h3": ["h3"], "quic": ["h3", "doq", "hq-interop", "mqtt", "smb"]}
 """The protocols offered (ALPN): a server refuses when it supports none of them (RFC 9001 section 8.1)."""
@@ -99,8 +104,8 @@ async def see(
     except OSError as error:
         raise connect_error(error, address, target.url.port) from None
     except EndlessError as error:
-        words = f"the server does not end the QUIC handshake: it sent {error}"
-        raise ProbeError(Reason.HANDSHAKE_ENDLESS, words) from None
+        why = f"the server does not end the QUIC handshake: it sent {error}"
+        raise ProbeError(Reason.HANDSHAKE_ENDLESS, why) from None
     finally:
         connection.close()
     if seen is None:
@@ -181,7 +186,7 @@ def _refused(event: ConnectionTerminated) -> ProbeError:
     """
     Return the ProbeError for a connection that ended before the handshake was complete.
     """
-    what = event.reason_phrase or "no reason given"
+    what = words(event.reason_phrase) or "no reason given"
     if event.error_code < _CRYPTO_ERROR:
         return ProbeError(
             Reason.HANDSHAKE_REFUSED, f"the QUIC connection ended with error {event.error_code:#x}: {what}"

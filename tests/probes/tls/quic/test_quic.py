@@ -264,6 +264,30 @@ def test_what_is_understood_and_has_no_end_is_ended_too(frames: Callable[[int], 
     assert words in seen.observation.detail
 
 
+def test_what_the_library_says_of_a_server_is_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    It is the reason of the failure, which is told once.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+
+        def answer() -> None:
+            hello, client = server.recvfrom(2000)
+            size = hello[5]
+            server_id, client_id = hello[5 : 6 + size], hello[6 + size : 7 + size + hello[6 + size]]
+            # Version negotiation (RFC 9000 section 17.2.1), with a version that nobody has.
+            server.sendto(b"\x80\0\0\0\0" + client_id + server_id + b"\x0a\x0a\x0a\x0a", client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        seen = probed(target(server.getsockname()[1], scheme="quic", timeout=TIMEOUT))
+        thread.join()
+    assert isinstance(seen.observation, Failed)
+    assert "Could not find a common protocol version" in seen.observation.detail
+    assert [one for one in caplog.records if one.name == "quic"] == []
+
+
 def test_a_proxy_for_tcp_is_no_way_for_quic() -> None:
     """
     It is said what to do, instead of going around the proxy.
