@@ -119,15 +119,15 @@ def refusal(error: handshake.HandshakeError, *, has_client_certificate: bool) ->
         return ProbeError(
             Reason.CONNECTION_RESET, f"the connection broke during the TLS handshake: {words}", seen
         )
-    if any(mark in words for mark in NOT_TLS) and error.answered:
+    if means(words, *NOT_TLS) and error.answered:
         return ProbeError(
             Reason.HANDSHAKE_REFUSED,
             f"the server began with TLS, and went on with what is none: {words}",
             seen,
         )
-    if any(mark in words for mark in NOT_TLS):
+    if means(words, *NOT_TLS):
         return ProbeError(Reason.NOT_TLS, f"what answers at this port does not speak TLS: {words}", seen)
-    if TOO_LARGE in words:
+    if means(words, TOO_LARGE):
         return ProbeError(
             Reason.BAD_CERTIFICATE,
             "the server's certificates are more than 100 kB together, which OpenSSL's clients refuse as "
@@ -135,7 +135,7 @@ def refusal(error: handshake.HandshakeError, *, has_client_certificate: bool) ->
             f"{words}",
             seen,
         )
-    if any(mark in words for mark in BAD_CERTIFICATE):
+    if means(words, *BAD_CERTIFICATE):
         return ProbeError(Reason.BAD_CERTIFICATE, f"the server's certificate can't be read: {words}", seen)
     return ProbeError(Reason.HANDSHAKE_REFUSED, f"the TLS handshake failed: {words}", seen)
 
@@ -163,6 +163,20 @@ BAD_STAPLE = "bad certificate status response"
 TOO_LARGE = "excessive message size"
 """OpenSSL's words for a message beyond its limit. A proper server has no such message but its list of
 certificates."""
+
+
+def means(words: str, *marks: str) -> bool:
+    """
+    Return True when the library itself found one of these in what the server sent.
+
+    An alert of the server may have the same name (`decode_error`), and is about what we sent.
+    """
+    own = [part for part in words.split("; ") if _ALERT not in part]
+    return any(mark in part for part in own for mark in marks)
+
+
+_ALERT = " alert "
+"""OpenSSL's word for what came as an alert: `tlsv1 alert decode error`."""
 
 
 def tls_words(error: Exception) -> str:

@@ -20,7 +20,15 @@ from exporter.probes.base import Endpoint, Endpoints
 from exporter.probes.tls import handshake, openssl
 from exporter.probes.tls.connect import open_connection
 from exporter.probes.tls.openssl import Keys, Offer
-from exporter.probes.tls.refusals import BAD_CERTIFICATE, BAD_STAPLE, facts, http_refuses, refusal, tls_words
+from exporter.probes.tls.refusals import (
+    BAD_CERTIFICATE,
+    BAD_STAPLE,
+    facts,
+    http_refuses,
+    means,
+    refusal,
+    tls_words,
+)
 from exporter.probes.tls.starttls import DIALOGUES, FAREWELLS
 
 
@@ -130,7 +138,7 @@ async def _whatever_is_shown(
         raise refused.failure() from None
     except handshake.HandshakeError as error:
         words = tls_words(error.error)
-        if not any(mark in words for mark in (BAD_STAPLE, *BAD_CERTIFICATE)):
+        if not means(words, BAD_STAPLE, *BAD_CERTIFICATE):
             raise
         trace.note("the library can't read what the server shows (%s); trying again without it", words)
     network.connections += 1
@@ -139,11 +147,11 @@ async def _whatever_is_shown(
     except AnswerError as refused:
         raise refused.failure() from None
     except handshake.HandshakeError as error:
-        if error.seen is None or not any(mark in tls_words(error.error) for mark in BAD_CERTIFICATE):
+        if error.seen is None or not means(tls_words(error.error), *BAD_CERTIFICATE):
             raise
         why = tls_words(error.error).partition(";")[0]
         return handshake.Seen(replace(error.seen.chain, refused=why), error.seen.tls)
-    if BAD_STAPLE not in words:
+    if not means(words, BAD_STAPLE):
         return seen
     return handshake.Seen(replace(seen.chain, staple=b""), replace(seen.tls, staple=b""))
 

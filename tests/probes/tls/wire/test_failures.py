@@ -73,6 +73,8 @@ CASES: dict[str, tuple[Callable[[], AbstractContextManager[int]], str, str]] = {
     ),
     "alert protocol_version": (does(misbehaving.alert(70)), "handshake_refused", "protocol version"),
     "alert internal_error": (does(misbehaving.alert(80)), "handshake_refused", "internal error"),
+    # It is about our hello, not about a certificate of the server's.
+    "alert decode_error": (does(misbehaving.alert(50)), "handshake_refused", "alert decode error"),
 }
 
 
