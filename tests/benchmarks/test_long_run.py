@@ -36,6 +36,8 @@ def test_targets_that_change_leave_nothing_behind() -> None:
     assert late.state < 8_000_000
 
 
+# Four hours reach what some minutes do.
+@pytest.mark.no_cover
 def test_without_handshakes_as_many_objects_stay_as_there_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
