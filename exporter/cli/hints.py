@@ -16,6 +16,16 @@ _DASHES = "-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN
 """What word processors make of a hyphen, and of two."""
 
 
+NAMED = "a configuration is named by --config.file={}"
+
+
+def is_configuration(word: str) -> bool:
+    """
+    Return whether a word is meant as the file of a configuration.
+    """
+    return re.search(r"\.ya?ml$", word, re.IGNORECASE) is not None
+
+
 class Parser(argparse.ArgumentParser):
     """
     argparse's, with hints. Parsers of its subcommands are of this type too.
@@ -25,6 +35,9 @@ class Parser(argparse.ArgumentParser):
         """
         Refuse a value that is none of the action's choices.
         """
+        if action.choices is self.commands and is_configuration(value):
+            words = f"{shown(value)} is no command: {NAMED.format(printable(without_user(value)))}"
+            raise argparse.ArgumentError(action, words)
         if action.choices is not None and value not in action.choices:
             words = (
                 f"{shown(str(value))} is not known: {closest(str(value).lower(), map(str, action.choices))}"
@@ -41,9 +54,10 @@ class Parser(argparse.ArgumentParser):
             flag = next((word for word in unknown if word.startswith("-")), None)
             if flag is not None:
                 parser.refuse_flag(flag)
-            parser.error(
-                f"these words have no meaning here: {printable(' '.join(map(without_user, unknown)))}"
-            )
+            said = printable(" ".join(map(without_user, unknown)))
+            takes_one = is_configuration(said) and "--config.file" in parser.flags
+            hint = f": {NAMED.format(said)}" if takes_one else ""
+            parser.error(f"these words have no meaning here: {said}{hint}")
         return options
 
     def error(self, message: str) -> NoReturn:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import gc
 import os
-import re
 import resource
 import sys
 import textwrap
@@ -18,7 +17,7 @@ from types import ModuleType
 from exporter import __version__, logs
 from exporter.cli import arguments
 from exporter.cli.early import fill_streams, hold_reloads
-from exporter.cli.hints import Parser
+from exporter.cli.hints import NAMED, Parser, is_configuration
 from exporter.model.foreign_text import printable
 from exporter.model.suggestions import closest
 from exporter.passwords import shown, without_user
@@ -176,8 +175,8 @@ def _refuse_unknown(given: Sequence[str], reader: Parser) -> None:
         meant = f"did you mean {OTHER_NAMES[word.lower()]!r}?"
     elif flag in reader.flags:
         meant = f"did you mean {flag!r}?"
-    elif re.search(r"\.ya?ml$", word):
-        meant = f"to serve a configuration, run `expiry-exporter --config.file={said}`"
+    elif is_configuration(word):
+        meant = NAMED.format(said)
     elif any(sign in word for sign in "./:"):
         meant = f"to probe it once, run `expiry-exporter check {said}`"
     else:

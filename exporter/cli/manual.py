@@ -38,8 +38,8 @@ examples:
   expiry-exporter manual ExpirySoon
       what this alert means, and what to do about it
 
-  expiry-exporter manual reasons | grep -A4 '# handshake_timeout'
-      one reason
+  expiry-exporter manual handshake_timeout
+      one reason, or the part of a chapter with this heading
 
   expiry-exporter manual configuration > configuration.md
       for another reader of Markdown
@@ -56,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument(
-        "chapter", nargs="?", metavar="CHAPTER", help="a chapter or an alert, in upper or lower case"
+        "chapter",
+        nargs="?",
+        metavar="CHAPTER",
+        help="a chapter, an alert, a reason or another heading, in upper or lower case",
     )
 
 
@@ -71,13 +74,34 @@ def run(options: argparse.Namespace) -> int:
         return 0
     by_name = {name.lower(): one for shelf in shelves for name, one in shelf.documents.items()}
     found = by_name.get(options.chapter.lower().removesuffix(".md"))
-    if found is None:
-        names = [one.name for one in by_name.values()]
+    text = found.text if found is not None else section(options.chapter, shelves)
+    if not text:
+        # Of the headings those that are one word, such as reasons.
+        headings = [name for name, _ in parts(shelves) if " " not in name]
+        names = [*(one.name for one in by_name.values()), *headings]
         words = closest(options.chapter, names, listed="`expiry-exporter manual` lists all there is")
         sys.stderr.write(f"expiry-exporter manual: nothing is called {shown(options.chapter)}: {words}\n")
         return 2
-    _show(found.text)
+    _show(text)
     return 0
+
+
+def parts(shelves: Iterable[Shelf]) -> Iterator[tuple[str, str]]:
+    """
+    Yield each heading below the title of a document, with its text to the next heading of its level or above.
+    """
+    for one in (one for shelf in shelves for one in shelf.documents.values()):
+        for found in re.finditer(r"^(##+) (.+)\n", one.text, re.MULTILINE):
+            rest = one.text[found.end() :]
+            end = re.search(rf"^#{{1,{len(found[1])}}} ", rest, re.MULTILINE)
+            yield found[2], found[0] + (rest[: end.start()] if end is not None else rest)
+
+
+def section(heading: str, shelves: Iterable[Shelf]) -> str:
+    """
+    Return the part of a document that has this heading, in upper or lower case; empty when none has.
+    """
+    return next((part for name, part in parts(shelves) if name.lower() == heading.lower()), "")
 
 
 def contents(shelves: Iterable[Shelf], width: int | None) -> Iterator[str]:

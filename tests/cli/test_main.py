@@ -211,7 +211,7 @@ def test_serve_is_a_command_and_the_default(given: tuple[str, ...], file: str) -
         ("version", "did you mean '--version'?"),
         ("config.check", "did you mean '--config.check'?"),
         ("config.file=a.yml", "did you mean '--config.file'?"),
-        ("a.yml", "to serve a configuration, run `expiry-exporter --config.file=a.yml`"),
+        ("a.yml", "a configuration is named by --config.file=a.yml"),
         ("validate", "did you mean '--config.check'?"),
         ("probe", "did you mean 'check'?"),
         ("CHEK", "did you mean 'check'? `expiry-exporter --help` lists all commands."),
@@ -324,6 +324,11 @@ NO_USER = "no user, password, '?' or '#' may be in it; write %40 for '@'"
         (["check", "--verbos", "https://a"], "there is no flag '--verbos': did you mean '--verbose'?"),
         (["--validate"], "there is no flag '--validate': `expiry-exporter --help` lists all flags"),
         (["--config.check=a.yml"], "argument --config.check: takes no value\n"),
+        (
+            ["--config.check", "a.yml"],
+            "'a.yml' is no command: a configuration is named by",
+        ),
+        (["serve", "a.yaml"], "no meaning here: a.yaml: a configuration is named by --config.file=a.yaml"),
         (["--xyzzy"], "there is no flag '--xyzzy': `expiry-exporter --help` lists all flags"),
         (
             ["init", "--fore"],

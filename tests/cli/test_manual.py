@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli import main
+from exporter.cli.manual import parts
 from exporter.server.documents import manual, runbooks
 from tests.support.readme import MANUAL, REPOSITORY
 
@@ -55,6 +56,27 @@ def test_a_document_is_printed_as_it_is(name: str, file: Path, capsys: pytest.Ca
     """
     assert main.main(["manual", name]) == 0
     assert capsys.readouterr().out == file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["connection_refused", "EXPIRED", "Unreachable endpoints"])
+def test_a_part_of_a_chapter_is_printed_by_its_heading(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A reason, as a label or a log has it: its meaning and what to do, and nothing of the next one.
+    """
+    assert main.main(["manual", name]) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.lower().lstrip("#") == f" {name.lower()}"
+    assert len("".join(others)) > 100
+    assert not [line for line in others if line.startswith("#")]
+
+
+def test_no_comment_in_an_example_looks_like_a_heading() -> None:
+    """
+    It would end the part of the chapter.
+    """
+    found = list(parts((manual(), runbooks())))
+    assert len(found) > 100
+    assert [heading for heading, text in found if text.count("```") % 2] == []
 
 
 def test_without_a_name_each_document_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
