@@ -62,7 +62,7 @@ from exporter.report.families import (
     bounded,
     escape,
 )
-from exporter.report.problems import end_of, fingerprint_of, reach, words
+from exporter.report.problems import brief, end_of, fingerprint_of, reach, words
 
 Samples = dict[Family, list[tuple[tuple[tuple[str, str], ...], float]]]
 """Labels and value of each series, by family."""
@@ -178,11 +178,10 @@ def pending_lines(endpoints: Iterable[EndpointRow], at: float) -> Iterator[str]:
     failing = (row.known for row in endpoints if isinstance(row.held.observation, Failed))
     for found in pending(failing, at):
         row, onset = ProblemRow(found, at), found.onset
-        said, target = words(row, {}), onset.known.target
+        texts, target = zip(("cause", "where", "advice"), brief(row), strict=True), onset.known.target
         about = (("target", target.name), ("problem", onset.problem), ("severity", onset.severity))
-        text = (("cause", said.cause), ("where", said.where), ("advice", said.advice))
         place = ("location", onset.known.location)
-        yield line(PROBLEM_PENDING, _present((*about, place, *text, *target.labels)), end_of(row))
+        yield line(PROBLEM_PENDING, _present((*about, place, *texts, *target.labels)), end_of(row))
 
 
 def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

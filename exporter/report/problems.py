@@ -111,15 +111,27 @@ def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> W
     """
     onset, address = row.found.onset, external_url or UNKNOWN
     name = onset.known.target.name
-    same = reached.get(fingerprint_of(row), frozenset()) - {name}
-    cause, where = _MARKS.sub(r"\1:", _cause(row)), _MARKS.sub(r"\1:", _where(row, same))
-    texts = (cause, where, advice_of(onset), command(onset, address))
-    cause, where, first, shown = (bounded(text, WORDS_LIMIT) for text in texts)
+    cause, where, first = brief(row, reached.get(fingerprint_of(row), frozenset()) - {name})
+    shown = bounded(command(onset, address), WORDS_LIMIT)
     why = f"Why: {cause}. " if cause else ""
     page = f"{address}/{target_path(name)}"
     return Words(
         cause, where, first, f"Where: {where}. {why}First step: {first} Command: {shown} More: {page}"
     )
+
+
+def brief(row: ProblemRow, same: frozenset[str] = frozenset()) -> tuple[str, str, str]:
+    """
+    Return cause, place and what to do first. `same` are other targets that have a problem with its
+    certificate.
+    """
+    texts = (
+        _MARKS.sub(r"\1:", _cause(row)),
+        _MARKS.sub(r"\1:", _where(row, same)),
+        advice_of(row.found.onset),
+    )
+    cause, where, first = (bounded(text, WORDS_LIMIT) for text in texts)
+    return cause, where, first
 
 
 def _certificate(onset: Onset) -> Certificate | None:
