@@ -154,7 +154,7 @@ _PATHS = {
 def x509(text: str, moved: Moved) -> None:
     """
     Take what x509-certificate-exporter watches: the values of its Helm chart, its configuration, or its
-    arguments.
+    arguments, alone or in the manifest of its pods.
 
     Raises MoveError.
     """
@@ -162,7 +162,12 @@ def x509(text: str, moved: Moved) -> None:
         _arguments(shlex.split(text, comments=True), moved)
         return
     keys = ("secretsExporter", "hostPathsExporter", "cabundlesExporter", "sources")
-    for document in mappings_in(text, "file of values of x509-certificate-exporter", *keys):
+    what = "file of values of x509-certificate-exporter"
+    for document in mappings_in(text, what, *keys, also=("args",)):
+        arguments = list(map(str, items(document, "args")))
+        # Of a container, which may be another program's.
+        if any(flag in {*_PATHS, "watch-kube-secrets"} for flag, _ in _flags(arguments)):
+            _arguments(arguments, moved)
         _values(document, moved)
 
 

@@ -1064,6 +1064,22 @@ def test_short_flags_are_those_of_the_long_ones() -> None:
     assert found.left == ["--port: it has no counterpart here", "--v: it has no counterpart here"]
 
 
+def test_arguments_are_those_of_its_container() -> None:
+    """
+    In a manifest; other programs have arguments, too.
+    """
+    found = Moved()
+    containers = [
+        {"args": ["--watch-file=/a.pem", "-d", "/b"]},
+        {"args": ["--file=/c.pem", "-x"]},
+        {"args": "-f"},
+    ]
+    text = json.dumps({"kind": "DaemonSet", "spec": {"template": {"spec": {"containers": containers}}}})
+    others.x509(text, found)
+    assert [one["url"] for one in found.targets] == ["file:///a.pem", "file:///b/*"]
+    assert found.left == []
+
+
 # An alias is not looked at once more, however many there are.
 ALIASES = "".join(
     f"d{number}: &d{number} [{','.join([f'*d{number - 1}' if number else '1'] * 50)}]\n"
