@@ -109,7 +109,7 @@ _HIDDEN = {
 _VARIABLES = {
     "compose": "`environment` of expiry-exporter in compose.yml",
     "kubernetes": "`env` of the pod's container",
-    "helm": "`env` of the container, for which the chart has no value: use a file",
+    "helm": "extraEnv in values.yaml",
     "systemd": "`EnvironmentFile=` of the service",
 }
 """By kind, how an environment variable gets to the exporter."""

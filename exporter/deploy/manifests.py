@@ -212,6 +212,7 @@ def _pod(given: Inputs, state: list[Manifest], arguments: Any, command: Manifest
         "imagePullPolicy": given.values("imagePullPolicy"),
         **command,
         "args": given.joined(usual, arguments),
+        "env": given.values("extraEnv"),
         "ports": [{"name": "http", "containerPort": 10119}],
         "livenessProbe": _probe(given, "/-/healthy", periodSeconds=30, failureThreshold=3),
         "readinessProbe": _probe(given, "/-/ready", periodSeconds=10, failureThreshold=3),
@@ -223,25 +224,26 @@ def _pod(given: Inputs, state: list[Manifest], arguments: Any, command: Manifest
         },
         "volumeMounts": given.joined(mounts, given.values("extraVolumeMounts")),
     }
+    spec = {
+        "serviceAccountName": given.name,
+        "automountServiceAccountToken": given.token,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": given.joined(volumes, given.values("extraVolumes")),
+    }
     return {
         "metadata": {
             "labels": given.selector,
             # Another configuration makes new pods.
             "annotations": {"checksum/config": given.config_hash},
         },
-        "spec": {
-            "serviceAccountName": given.name,
-            "automountServiceAccountToken": given.token,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _USER,
-                "runAsGroup": _USER,
-                "fsGroup": _USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [container],
-            "volumes": given.joined(volumes, given.values("extraVolumes")),
-        },
+        "spec": given.joined(spec, given.values("pod")),
     }
 
 

@@ -163,6 +163,8 @@ def test_the_chart_gives_the_manifests(flags: list[str], tmp_path: Path) -> None
         ("healthCheck.scheme=https", "healthCheck.scheme must be one of"),
         ("rbac=null", "rbac is required"),
         ("extraArgs=null", "extraArgs is required"),
+        ("extraEnv[0].value=x", "name is required"),
+        ("pod.volumes[0].name=x", "pod: Must not validate the schema"),
         ("serviceMonitor=null", "serviceMonitor is required"),
     ],
 )
@@ -256,7 +258,7 @@ def test_objects_that_are_switched_off_are_not_there(tmp_path: Path) -> None:
     assert kinds == ["ConfigMap", "Deployment", "PodDisruptionBudget", "Service", "ServiceAccount"]
 
 
-def test_more_volumes_and_flags_are_taken(tmp_path: Path) -> None:
+def test_more_of_the_pod_is_taken(tmp_path: Path) -> None:
     """
     Of the chart, behind its own.
     """
@@ -265,6 +267,12 @@ def test_more_volumes_and_flags_are_taken(tmp_path: Path) -> None:
         "extraArgs": ["--web.config.file=/etc/web/web.yml"],
         "extraVolumes": [{"name": "web", "secret": {"secretName": "web"}}],
         "extraVolumeMounts": [{"name": "web", "mountPath": "/etc/web"}],
+        "extraEnv": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "web", "key": "password"}}}],
+        "pod": {
+            "imagePullSecrets": [{"name": "registry"}],
+            "tolerations": [{"operator": "Exists"}],
+            "securityContext": {"fsGroup": 7},
+        },
     }
     (tmp_path / "more.yaml").write_text(json.dumps(extra))
     rendered = subprocess.check_output(
@@ -275,6 +283,11 @@ def test_more_volumes_and_flags_are_taken(tmp_path: Path) -> None:
     assert pod["containers"][0]["args"][-1:] == extra["extraArgs"]
     assert pod["volumes"][-1:] == extra["extraVolumes"]
     assert pod["containers"][0]["volumeMounts"][-1:] == extra["extraVolumeMounts"]
+    assert pod["containers"][0]["env"] == extra["extraEnv"]
+    assert (pod["imagePullSecrets"], pod["tolerations"]) == ([{"name": "registry"}], [{"operator": "Exists"}])
+    # What is not named stays.
+    assert (pod["securityContext"]["fsGroup"], pod["securityContext"]["runAsNonRoot"]) == (7, True)
+    kubernetes_validate.validate(workload, VERSIONS[-1], strict=True)
 
 
 def test_a_port_with_tls_and_a_password_is_called_so(tmp_path: Path) -> None:
