@@ -38,6 +38,9 @@ examples:
   expiry-exporter migrate --ssl-exporter ssl_exporter.yml --prometheus prometheus.yml
       the same for ssl_exporter, on standard output
 
+  expiry-exporter migrate --blackbox values.yaml --prometheus values.yaml --prometheus probes.yaml
+      blackbox_exporter's Helm values, and what `kubectl get probes -A -o yaml` printed
+
   expiry-exporter migrate --x509 values.yaml --domains domains.yml --telegraf telegraf.conf
       x509-certificate-exporter's Helm values (or a file with its arguments), domain_exporter, telegraf
 """
