@@ -12,7 +12,7 @@ from exporter.discovery.base import Found
 from exporter.model.foreign_text import printable
 from exporter.model.hosts import without_user
 from exporter.model.targets import RESERVED_LABELS
-from exporter.model.urls import SCHEMES, url_of_host
+from exporter.model.urls import SCHEMES, Form, url_of_host
 from exporter.passwords import shown
 
 META = "__meta_"
@@ -41,21 +41,23 @@ def targets(groups: Any, where: str, notes: dict[str, None]) -> Iterator[Found]:
     if not isinstance(groups, list):
         raise GroupError('it must be a list of groups: [{"targets": ["host:443"], "labels": {}}]')
     for number, group in enumerate(groups, 1):
-        if not isinstance(group, dict) or not isinstance(group.get("targets", []), list):
+        addresses = group.get("targets") if isinstance(group, dict) else ""
+        # What Go programs write for a list with nothing in it is `null`.
+        if not isinstance(addresses, list | None):
             raise GroupError(f"group {number} is no mapping with a list of `targets`")
         labels = group.get("labels") or {}
         if not isinstance(labels, dict):
             raise GroupError(f"the labels of group {number} are no mapping")
         scheme = str(labels.get("__scheme__") or "")
         kept, why = _kept(labels, notes), f"group {number} of {where}"
-        for text in group.get("targets", []):
+        for text in addresses or ():
             address = labels.get("__address__") or text
             if not isinstance(address, str):
                 raise GroupError(f"a target of group {number} is no text")
             url = url_for(address.strip(), scheme)
             if (bare := without_user(url)) != url:
                 notes["user and password of a URL are left out: a handshake needs none"] = None
-            yield Found(bare, why, labels=kept)
+            yield Found(_without_path(bare), why, labels=kept)
 
 
 def bounded(found: Iterator[Found], room: int, notes: dict[str, None]) -> list[Found]:
@@ -86,6 +88,19 @@ def url_for(address: str, scheme: str) -> str:
     if scheme.lower() in SCHEMES:
         return f"{scheme.lower()}://{address}"
     return url_of_host(address) or f"https://{address}"
+
+
+def _without_path(url: str) -> str:
+    """
+    Return a URL without the path of a page, which lists for other probers have: a handshake needs none.
+    """
+    scheme, separator, rest = url.partition("://")
+    known = SCHEMES.get(scheme.lower())
+    place, *path = re.split(r"[/?#]", rest, maxsplit=1)
+    # With an '@' behind it, what looks like the host may be a part of a password.
+    if not separator or known is None or known.form is not Form.HOST or "@" in "".join(path):
+        return url
+    return f"{scheme}://{place}"
 
 
 def _kept(labels: dict[str, Any], notes: dict[str, None]) -> dict[str, str]:

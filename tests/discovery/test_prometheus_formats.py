@@ -61,6 +61,7 @@ GROUPS = [
     {"targets": ["e.example.com:5432"], "labels": {"__scheme__": "postgres"}},
     {"targets": ["f.example.com:80"], "labels": {"__scheme__": "http"}},
     {"targets": []},
+    {"targets": None, "labels": None},
 ]
 
 
@@ -69,7 +70,7 @@ FOUND = [
         "https://a.example.com",
         "ldaps://b.example.com",
         "tls://c.example.com:8443",
-        "https://d.example.com/x",
+        "https://d.example.com",
     ),
     *("postgres://e.example.com:5432", "tls://f.example.com:80"),
 ]
@@ -114,6 +115,23 @@ async def test_a_file_that_is_no_list_of_groups_is_refused(tmp_path: Path, conte
             continue  # scalars of YAML are text
         with pytest.raises(SourceError, match=name):
             await run("files", [str(tmp_path / name)])
+
+
+async def test_lists_for_other_probers_have_paths(tmp_path: Path) -> None:
+    """
+    Those of the blackbox exporter have pages. What is no server keeps its path.
+    """
+    listed = {
+        "https://a.example.com/health?full=1#top": "https://a.example.com",
+        "HTTPS://b.example.com:8443?x": "HTTPS://b.example.com:8443",
+        "c.example.com/health": "https://c.example.com",
+        "mongodb://d.example.com/db": "mongodb://d.example.com",
+        "file:///srv/a.pem": "file:///srv/a.pem",
+        "pem+https://e.example.com/ca.pem?x": "pem+https://e.example.com/ca.pem?x",
+        "http://f.example.com/x": "http://f.example.com/x",
+    }
+    (tmp_path / "sd.json").write_text(json.dumps([{"targets": list(listed)}]))
+    assert urls(await run("files", [str(tmp_path / "sd.json")])) == list(listed.values())
 
 
 async def test_a_password_in_a_url_is_neither_needed_nor_repeated(tmp_path: Path) -> None:
