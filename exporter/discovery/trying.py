@@ -5,6 +5,7 @@ Tries of places that may speak TLS: one connection each, at a bounded rate, and 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from OpenSSL import SSL
 
@@ -88,6 +89,9 @@ async def speaks_tls(network: Network, place: Place) -> bool:
     """
     Return True when TLS is spoken at this place, whatever certificate it shows, and even if it refuses us.
     """
+    if ip_address(place.address).is_unspecified:
+        # A zone has it for what shall not be reached. A connection there gets to this host.
+        return False
     target = Target(_url(place), place.url, server_name=place.name or None)
     trace = Trace(network.loop.time)
     deadline = trace.clock() + PATIENCE

@@ -220,7 +220,7 @@ def _nowhere(settings: ZoneSource, aliases: _Aliases) -> list[str]:
     Return a note about aliases that lead to no address; none without such.
     """
     shown = [f"{alias} -> {other}" for alias, other in sorted(aliases.items())]
-    why = "aliases (CNAME) out of the zone to a name for which this host finds no address"
+    why = "aliases (CNAME) to a name for which this host finds no address"
     return note(f"zone {settings.name}: {why}", shown)
 
 

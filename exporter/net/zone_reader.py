@@ -131,13 +131,18 @@ class Names:
             return "", ""
         if "_" in name:
             return "names with an underscore are no hosts", ""
+        if name.startswith("localhost."):
+            return "localhost is another host for each client", ""
         if len(name) > 253 or not _HOST.fullmatch(name):
             return "no host has such a name", ""
         at = name
         for _ in range(ALIASES):
             found = self._at(at)
-            if isinstance(found, list):
+            if isinstance(found, list) and (found or at == name):
                 return "", f"+{name} {' '.join(found)}" if found else ""
+            if isinstance(found, list):
+                # Another zone may have it, to which this one delegates.
+                return "", f">{name} {at}"
             if found != self.zone and not found.endswith(f".{self.zone}"):
                 return "", f">{name} {found}"
             at = found

@@ -33,7 +33,7 @@ from exporter.net.network import Network
 from tests.support.certificates import DAY, NOW, authority
 from tests.support.name_servers import NAMED, Zone, serves, write
 from tests.support.processes import free_port, running
-from tests.support.resolvers import Ask, asks
+from tests.support.resolvers import Ask, Names, asks
 from tests.support.servers import Server, Site, nginx
 
 KNOT = "/usr/sbin/knotd"
@@ -197,8 +197,8 @@ def test_bind_gives_the_zone_to_who_has_the_key(form: str, tmp_path: Path, serve
     told = "zone example.test:"
     nowhere = "to a name for which this host finds no address: outside.example.test -> cdn.invalid"
     assert sorted(listing.notes) == [
-        f"{told} aliases (CNAME) out of the zone {nowhere}",
         f"{told} aliases (CNAME) that lead in a circle, or too far: loop.example.test, pool.example.test",
+        f"{told} aliases (CNAME) {nowhere}",
         f"{told} names with an underscore are no hosts: _acme-challenge.example.test, a_b.example.test",
         "zone example.test: wildcards have no name that could be asked for: *.apps.example.test",
     ]
@@ -324,6 +324,36 @@ def test_an_alias_out_of_the_zone_is_looked_up_as_this_host_does_it(tmp_path: Pa
         "a.example.test -> none.invalid, b.example.test -> none.invalid, c.example.test -> none.invalid "
         "and 1 more"
     )
+
+
+def test_an_alias_into_a_zone_below_is_looked_up(tmp_path: Path, server: Server) -> None:
+    """
+    What a zone delegates has no address in it. An alias of what nobody has is told.
+    """
+    records = (
+        "sub NS ns.sub\nns.sub A 127.0.0.9\nfirst CNAME second\nsecond CNAME web.sub\nlost CNAME nobody\n"
+    )
+    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
+    ask = Names(unknown="lost.example.test nobody.example.test")
+    listing, _ = run(settings, ask=ask)
+    assert [one.url for one in listing.named] == [
+        f"tls://{name}.example.test:{server.port}" for name in ("first", "second")
+    ]
+    (note,) = listing.notes
+    assert note.endswith("no address: lost.example.test -> nobody.example.test")
+
+
+def test_what_leads_to_whoever_asks_is_no_target(tmp_path: Path, server: Server) -> None:
+    """
+    The name localhost, and the unspecified address, at which a connection gets to this host.
+    """
+    records = "localhost A 127.0.0.1\nblocked A 0.0.0.0\nblocked AAAA ::\nwww A 127.0.0.1\n"
+    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), ports=[server.port], rate=1000)
+    listing, _ = run(settings)
+    assert [one.url for one in listing.named] == [f"tls://www.example.test:{server.port}"]
+    assert [note.partition(": ")[2] for note in listing.notes] == [
+        "localhost is another host for each client: localhost.example.test"
+    ]
 
 
 def test_an_alias_for_which_there_was_no_time_waits_for_the_next_run(
