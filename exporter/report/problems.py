@@ -22,7 +22,6 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
 from exporter.report.commands import command
-from exporter.report.families import bounded
 from exporter.report.paths import target_path
 from exporter.report.times import date, rounded
 
@@ -31,7 +30,11 @@ NAMED = 3
 
 
 WORDS_LIMIT = 1000
-"""Most characters of each text."""
+"""Most bytes of each text, in UTF-8."""
+
+
+TEXT_LIMIT = 2000
+"""Most bytes of the whole. Mimir refuses a label value of more than 2,048 (max_label_value_length)."""
 
 
 SEVERAL = "one of several behind this address"
@@ -112,12 +115,20 @@ def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> W
     onset, address = row.found.onset, external_url or UNKNOWN
     name = onset.known.target.name
     cause, where, first = brief(row, reached.get(fingerprint_of(row), frozenset()) - {name})
-    shown = bounded(command(onset, address), WORDS_LIMIT)
-    why = f"Why: {cause}. " if cause else ""
-    page = f"{address}/{target_path(name)}"
-    return Words(
-        cause, where, first, f"Where: {where}. {why}First step: {first} Command: {shown} More: {page}"
-    )
+    shown = _cut(command(onset, address), WORDS_LIMIT)
+    rest = f"First step: {first} Command: {shown} More: {address}/{target_path(name)}"
+    # What is cut is what may be long: names in certificates. What to do is whole.
+    half = max((TEXT_LIMIT - len(f"Where: . Why: . {rest}".encode())) // 2, 0)
+    why = f"Why: {_cut(cause, half)}. " if cause else ""
+    return Words(cause, where, first, _cut(f"Where: {_cut(where, half)}. {why}{rest}", TEXT_LIMIT))
+
+
+def _cut(text: str, limit: int) -> str:
+    """
+    Return the text in at most so many bytes of UTF-8, with `…` at its end if it was cut.
+    """
+    written = text.encode(errors="replace")
+    return text if len(written) <= limit else written[: max(limit - 3, 0)].decode(errors="ignore") + "…"
 
 
 def brief(row: ProblemRow, same: frozenset[str] = frozenset()) -> tuple[str, str, str]:
@@ -130,7 +141,7 @@ def brief(row: ProblemRow, same: frozenset[str] = frozenset()) -> tuple[str, str
         _MARKS.sub(r"\1:", _where(row, same)),
         advice_of(row.found.onset),
     )
-    cause, where, first = (bounded(text, WORDS_LIMIT) for text in texts)
+    cause, where, first = (_cut(text, WORDS_LIMIT) for text in texts)
     return cause, where, first
 
 

@@ -239,3 +239,19 @@ def test_nothing_in_the_words_changes_by_the_minute() -> None:
     """
     scene = Scene().see(target(), seen(ending(-1.0)))
     assert said(scene, "passed") == said(scene, "passed", NOW + 3600)
+
+
+def test_no_text_is_too_long_for_mimir() -> None:
+    """
+    It refuses a label value of more than 2,048 bytes: names are cut, and what to do is whole.
+    """
+    long = "".join(f"OU=\u0421\u043b\u0443\u0436\u0431\u0430 {number}," for number in range(60))
+    scene = Scene().see(target(), seen(ending(75 * DAY, issuer=f"{long}CN=A")))
+    refused = ending(75 * DAY, subject=f"{long}CN=B", issuer=f"{long}CN=C")
+    scene.see(target(), seen(refused), at=NOW + 60, found=[Fault.NAME_MISMATCH])
+    one = said(scene, "not_trusted", NOW + 60)
+    assert len(one.where.encode()) <= 1000
+    assert 1900 < len(one.text.encode()) <= 2000
+    assert "\u2026. Why: name_mismatch, presented is " in one.text
+    assert f" First step: {one.advice} Command: " in one.text
+    assert one.text.endswith(f" More: {UNKNOWN}/targets/https%3A%2F%2Flms.example.com")
