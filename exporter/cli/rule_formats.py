@@ -229,9 +229,7 @@ def _grafana_alert(
         "execErrState": "Error",
         "for": rule.get("for", "0s"),
         **({"labels": labels} if labels else {}),
-        "annotations": {
-            name: _for_grafana(text, name, external_url) for name, text in rule["annotations"].items()
-        },
+        "annotations": {name: _for_grafana(text, external_url) for name, text in rule["annotations"].items()},
     }
 
 
@@ -268,21 +266,18 @@ def _alone(expression: str) -> str:
     return expression
 
 
-def _for_grafana(template: str, name: str, external_url: str | None) -> str:
+def _for_grafana(template: str, external_url: str | None) -> str:
     """
     Return the template of an annotation for Grafana.
 
     Grafana's `query` gives nothing, its `$value` is a text, a missing label is no empty one, and `$NAME` in
     a provisioning file may be a variable of the environment.
     """
-    page = "Place, cause and first step stand on the exporter's page of this target."
+    page = "\nPlace, cause and first step stand on the exporter's page of this target."
     if external_url is not None:
-        page = (
-            f'Place, cause and first step: {external_url}/targets/{{{{ urlquery (index .Labels "target") }}}}'
-        )
-    text = _without_query(template, page if name == "description" else "")
-    text = _ACTION.sub(lambda found: _grafana_names(found[0]), text)
-    return re.sub(r"\s*\(\)|\s*:\s*$", "", text)
+        address = f'{external_url}/targets/{{{{ urlquery (index .Labels "target") }}}}'
+        page = f"\nPlace, cause and first step: {address}"
+    return _ACTION.sub(lambda found: _grafana_names(found[0]), _without_query(template, page))
 
 
 def _grafana_names(action: str) -> str:

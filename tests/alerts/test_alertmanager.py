@@ -64,6 +64,8 @@ TARGET_ALERTS = (
     ("ExpiryProbeFailing", "critical"),
 )
 
+LINE_END = "\n"
+
 Alert = dict[str, Any]
 
 
@@ -82,8 +84,8 @@ def alert(
         "labels": {"alertname": name, "severity": severity, **labels},
         "annotations": {
             "summary": "One static sentence.",
-            "title": title,
-            "description": f"Description of: {title}",
+            # Its first line is the title. No value that the exporter tells has an end of line.
+            "description": f"{title.replace(LINE_END, ' ')}\nDescription of: {title}",
             "runbook_url": f"{RUNBOOK}/{name}.md",
         },
         "startsAt": (since or datetime.now(UTC)).isoformat(),
@@ -390,14 +392,13 @@ def test_the_parts_of_a_description_are_lines(notifier: Notifier) -> None:
     command = "echo | openssl s_client -connect 192.0.2.1:443 -servername 'a b' | openssl x509 -noout -dates"
     one = item_alert("ExpirySoon", "critical", "a")
     one["annotations"]["description"] = (
-        "a, leaf: ends in 2d. Where: 192.0.2.1:443. Why: it is so. First step: Renew it. "
-        f"Command: {command} More: b"
+        f"a ends in 2d\nWhere: 192.0.2.1:443. Why: it is so. First step: Renew it. Command: {command} More: b"
     )
     notifier.send(one)
     (page,) = notifier.paged(ON_CALL)
     lines = page["payload"]["custom_details"]["firing"].splitlines()
     assert lines[:6] == [
-        *("a, leaf: ends in 2d.", "Where: 192.0.2.1:443.", "Why: it is so.", "First step: Renew it."),
+        *("a ends in 2d", "Where: 192.0.2.1:443.", "Why: it is so.", "First step: Renew it."),
         *(f"Command: {command}", "More: b"),
     ]
 
@@ -475,7 +476,7 @@ def test_title_names_the_most_urgent_of_a_group(undivided: Notifier) -> None:
     subject, plain, _ = undivided.mailed()
     assert subject == "b ends in 2d and 2 more targets with the same certificate"
     assert "Since: 2020-01-01 00:00 UTC" in plain
-    assert plain.startswith("Description of: b ends in 2d")
+    assert plain.splitlines()[:2] == ["b ends in 2d", "Description of: b ends in 2d"]
 
 
 def test_critical_inhibits_warning_of_the_same_item_only(notifier: Notifier) -> None:
@@ -645,7 +646,7 @@ def test_hostile_values_are_harmless_in_chat_and_pager(notifier: Notifier) -> No
     assert "<" not in told["text"]
     assert f"Description of: {HARMLESS}" in told["text"]
     assert f"target: {HARMLESS}" in told["text"]
-    assert page["payload"]["custom_details"]["firing"].startswith(f"Description of: {HARMLESS}\n")
+    assert page["payload"]["custom_details"]["firing"].startswith(f"{HARMLESS}\nDescription of: {HARMLESS}\n")
 
 
 class Markup(HTMLParser):
@@ -683,7 +684,7 @@ def test_hostile_values_are_harmless_in_mail(undivided: Notifier) -> None:
     subject, plain, html = undivided.mailed()
     assert subject == HARMLESS
     assert undivided.inbox.mails[0]["Bcc"] is None
-    assert plain.startswith(f"Description of: {HARMLESS}")
+    assert plain.splitlines()[:2] == [HARMLESS, f"Description of: {HARMLESS}"]
     page = Markup()
     page.feed(html)
     assert page.tags == {"html", "body", "h1", "p", "a", "pre"}
@@ -708,11 +709,16 @@ def test_mail_has_title_description_runbook_and_labels(undivided: Notifier) -> N
 
 def test_alert_without_annotations_is_told_by_its_name(undivided: Notifier) -> None:
     """
-    Other rules' alerts, which lack our annotations, have a title and their labels too.
+    Other rules' alerts, which lack our annotations, have a title and their labels too; some have a title.
     """
     undivided.send({"labels": {"alertname": "DiskFull", "instance": "db-1"}})
     subject, plain, html = undivided.mailed()
     assert subject == "DiskFull"
+    said = {"title": "The disk is full", "description": "Two lines\nof others."}
+    undivided.send({"labels": {"alertname": "DiskFuller"}, "annotations": said})
+    subject, body, _ = undivided.mailed(2)
+    assert subject == "The disk is full"
+    assert body.splitlines()[0] == "Two lines of others."
     assert "Runbook:" not in plain
     assert "instance: db-1" in plain
     assert "db-1" in html
@@ -727,7 +733,7 @@ def test_long_values_are_cut(notifier: Notifier) -> None:
     )
     (told,) = notifier.told("#certificates")
     assert len(told["title"]) < 1100
-    assert len(told["text"]) < 23_000
+    assert len(told["text"]) < 24_000
 
 
 def test_the_forecast_counts_what_is_really_sent(notifier: Notifier) -> None:

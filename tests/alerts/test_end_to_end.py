@@ -220,7 +220,7 @@ def test_a_certificate_that_runs_out_is_told_until_it_is_replaced_where_it_is_se
         wait_until(lambda: undeployed in firing(made), deadline=PATIENCE, what="ExpiryNotDeployed fires")
         assert passed in firing(made)
         wait_until(
-            lambda: "renewed but not deployed" in told(made, *passed)["title"],
+            lambda: "renewed but not deployed" in told(made, *passed)["description"].partition("\n")[0],
             deadline=PATIENCE,
             what="the title says that it was renewed but not deployed",
         )

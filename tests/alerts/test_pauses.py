@@ -64,6 +64,6 @@ def test_what_was_wrong_is_there_when_prometheus_returns_and_the_exporter_is_gon
         for annotations in told.values():
             assert "This is as last seen" in annotations["description"]
             assert "Where: 192.0.2.10:443" in annotations["description"]
-        assert ", as last seen)" in told["ExpiryPassed", "over"]["title"]
+        assert ", as last seen)" in told["ExpiryPassed", "over"]["description"].partition("\n")[0]
         assert ("ExpirySoon", "late") in told
         assert made.own("prometheus_rule_evaluation_failures_total") == 0

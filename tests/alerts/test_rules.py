@@ -93,11 +93,12 @@ def test_only_metrics_that_exist_are_asked_for() -> None:
 @pytest.mark.parametrize("rule", ALERTING, ids=name_of)
 def test_an_alert_has_all_that_a_person_needs(rule: dict[str, Any]) -> None:
     """
-    One static sentence, a title with the cause, what to do first, the runbook, a severity of the list.
+    One static sentence, a description that begins with the cause, the runbook, a severity of the list.
     """
     annotations = rule["annotations"]
-    assert set(annotations) == {"summary", "title", "description", "runbook_url"}
+    assert set(annotations) == {"summary", "description", "runbook_url"}
     assert "{{" not in annotations["summary"]
+    assert re.search(r'\n|\{\{ "\\n" \}\}', annotations["description"])
     assert annotations["summary"].endswith(".")
     assert annotations["summary"].count(". ") == 0
     assert annotations["runbook_url"] == f"{RUNBOOKS}{rule['alert']}.md"

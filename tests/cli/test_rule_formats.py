@@ -139,7 +139,7 @@ def test_templates_are_those_that_grafana_has(tmp_path: Path) -> None:
         assert opened == len(re.findall(r"\{\{-? ?end ?-?\}\}", text)), (title, name)
     page = 'https://expiry.example.com/targets/{{ urlquery (index .Labels "target") }}'
     assert page in texts["ExpirySoon", "description"]
-    assert "humanizeDuration .Values.B.Value" in texts["ExpirySoon", "title"]
+    assert "humanizeDuration .Values.B.Value" in texts["ExpirySoon", "description"].partition("\n")[0]
     assert texts["ExpirySoon", "runbook_url"] == "https://expiry.example.com/runbooks/ExpirySoon"
 
 

@@ -86,7 +86,7 @@ class Alert:
         """
         The line that people read first.
         """
-        return self.annotations["title"]
+        return re.split(r"\n(?=Where: |Like this |This is )", self.annotations["description"])[0]
 
 
 def firings(recording: Recording) -> dict[Name, Firing]:
