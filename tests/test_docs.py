@@ -175,14 +175,15 @@ def manual() -> str:
 def yaml_blocks(*, prometheus: bool) -> list[str]:
     """
     The YAML that is shown: Prometheus's configurations, or ours. Those of others have an `apiVersion`, that
-    of the port is read by `tests/server/test_port.py`, a part of a job by `tests/prometheus/test_compat.py`.
+    of the port is read by `tests/server/test_port.py`, a part of a job by `tests/prometheus/test_compat.py`,
+    inhibitions by `tests/alerts/test_alertmanager.py`.
     """
     return [
         block
         for block in fenced("yaml")
         if (first := next(yaml.load_all(block, yaml.CSafeLoader)))
         .keys()
-        .isdisjoint({"apiVersion", "tls_server_config", "metric_relabel_configs"})
+        .isdisjoint({"apiVersion", "tls_server_config", "metric_relabel_configs", "inhibit_rules"})
         and first.keys().isdisjoint({"scrape_configs", "rule_files"}) is not prometheus
     ]
 

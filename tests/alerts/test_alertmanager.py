@@ -36,6 +36,7 @@ from tests.support.alertmanager import (
 )
 from tests.support.certificates import NOW
 from tests.support.processes import wait_until
+from tests.support.readme import fenced
 
 RUNBOOK = "https://github.com/expiry-exporter/expiry-exporter/blob/main/alerts/runbooks"
 FINGERPRINT = "ab" * 32
@@ -556,6 +557,58 @@ def test_inhibition_never_silences_a_matter(notifier: Notifier) -> None:
     for target, alerts in names.items():
         told = {severity for name, severity in alerts if not suppressed[name, severity, target]}
         assert min(told) == min(severity for _, severity in alerts), alerts
+
+
+def test_a_cluster_inhibits_nothing_of_another(notifier: Notifier) -> None:
+    """
+    What a ruler over several clusters sends of targets of the same name are several matters.
+    """
+    notifier.send(
+        item_alert("ExpiryPassed", "critical", "api", cluster="east"),
+        item_alert("ExpirySoon", "critical", "api", cluster="west"),
+        item_alert("ExpirySoon", "warning", "other", cluster="east"),
+        item_alert("ExpirySoon", "critical", "other", cluster="west"),
+        target_alert("ExpiryNotTrusted", "critical", "api", cluster="west"),
+    )
+    assert not any(notifier.suppressed().values())
+
+
+STOCK = {
+    "source_matchers": ['severity = "critical"'],
+    "target_matchers": ['severity =~ "warning|info"'],
+    "equal": ["namespace", "alertname"],
+}
+"""The inhibition that the Alertmanager of kube-prometheus-stack comes with."""
+
+
+@pytest.mark.parametrize("advised", [False, True])
+def test_the_manual_says_how_to_keep_warnings_beside_the_rule_of_a_chart(
+    tmp_path: Path, advised: bool
+) -> None:
+    """
+    The chart's rule silences other targets and a heartbeat, the one that is advised does not.
+    """
+    (block,) = (one for one in fenced("yaml") if one.startswith("inhibit_rules"))
+    rules = yaml.safe_load(block)["inhibit_rules"] if advised else [STOCK]
+    with inbox() as box:
+        configuration = local_configuration(
+            tmp_path, box, lambda document: document.update(inhibit_rules=rules)
+        )
+        with alertmanager(tmp_path, configuration) as running:
+            notifier = Notifier(running, box)
+            notifier.send(
+                item_alert("ExpirySoon", "critical", "a", namespace="monitoring"),
+                item_alert("ExpirySoon", "warning", "a", namespace="monitoring"),
+                item_alert("ExpirySoon", "warning", "b", namespace="monitoring"),
+                alert("ExpiryHeartbeat", "critical"),
+                alert("ExpiryHeartbeat", "warning"),
+                alert("DiskFull", "critical", namespace="monitoring"),
+                alert("DiskFull", "warning", namespace="monitoring"),
+            )
+            silenced = {key for key, value in notifier.suppressed().items() if value}
+    others = {("ExpirySoon", "warning", "b"), ("ExpiryHeartbeat", "warning", "")}
+    always = {("ExpirySoon", "warning", "a"), ("DiskFull", "warning", "")}
+    assert silenced == (always if advised else always | others)
 
 
 def test_exporter_that_is_down_inhibits_nothing(notifier: Notifier) -> None:

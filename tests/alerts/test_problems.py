@@ -112,9 +112,11 @@ def test_the_example_inhibits_what_the_table_hides() -> None:
     Each pair of alerts in it is one that the table has, of the same item or of the target, and vice versa.
     """
     pairs = [(meaning, MEANINGS[other]) for meaning in MEANINGS.values() for other in meaning.hides]
-    assert inhibited("target", "item") == {(meaning.alert, other.alert) for meaning, other in pairs}
+    assert inhibited("cluster", "target", "item") == {
+        (meaning.alert, other.alert) for meaning, other in pairs
+    }
     pairs = [(meaning, MEANINGS[other]) for meaning in MEANINGS.values() for other in meaning.covers]
-    assert inhibited("target") == {(meaning.alert, other.alert) for meaning, other in pairs}
+    assert inhibited("cluster", "target") == {(meaning.alert, other.alert) for meaning, other in pairs}
 
 
 def test_the_templates_say_what_the_table_does_when_it_is_over() -> None:
