@@ -120,12 +120,16 @@ def told(vmalert: Listening) -> dict[tuple[str, str, str], str]:
     }
 
 
-@pytest.mark.parametrize("extra", [{}, CLUSTER], ids=["plain", "cluster"])
-def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("extra", "flags"),
+    [({}, []), (CLUSTER, []), ({}, ["-external.label=region=eu"])],
+    ids=["plain", "cluster", "external label"],
+)
+def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str], flags: list[str]) -> None:
     """
     It evaluates all rules itself, over what a Prometheus without rules scraped, and records there.
     """
-    with exposed(exposition(time.time())) as address:
+    with exposed(exposition(time.time()) + 'expiry_build_info{version="1.2.3"} 1\n') as address:
         configuration = {
             "global": {"scrape_interval": "1s"},
             "scrape_configs": [
@@ -138,6 +142,7 @@ def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str]) -> None:
             command += ["-evaluationInterval=1s", "-remoteWrite.flushInterval=200ms"]
             # Nobody listens there: what it would send is asked of it.
             command += [f"-httpListenAddr=127.0.0.1:{port}", f"-notifier.url=http://127.0.0.1:{free_port()}"]
+            command += flags
             with running(command, ready=listening(port)) as process:
                 vmalert = Listening(port, process)
                 wait_until(
@@ -146,3 +151,5 @@ def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str]) -> None:
                 for said in told(vmalert).values():
                     assert "Where: " in said
                     assert f"More: http://{address}/targets/" in said
+                # It would fire five minutes later.
+                assert "ExpiryExporterDown" not in vmalert.ask("GET", "/api/v1/alerts")[2]
