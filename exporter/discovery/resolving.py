@@ -37,7 +37,7 @@ AGAIN = 300.0
 
 
 PATIENCE = 5.0
-"""Seconds for which a run waits for look-ups of new names: its other targets wait too."""
+"""Seconds for which a run of a cluster waits for look-ups of new names: its other targets wait too."""
 
 
 BATCH = 10.0
@@ -117,7 +117,8 @@ async def resolved(
     # There may be a hundred thousand: not on the event loop.
     asking = await in_thread(lambda: _asking(listing, entry, before))
     new = frozenset[str]() if unchanged else asking.new
-    seconds = LONGEST if patient or history else PATIENCE
+    # What changes by the second must not wait.
+    seconds = LONGEST if patient or source(entry.source).interval > LONGEST else PATIENCE
     answers = {**heard, **await addressed(_shuffled(new), network, seconds, asking.room)}
     return await in_thread(lambda: _settled(listing, asking, answers, before.names))
 

@@ -204,6 +204,20 @@ def test_names_for_which_nobody_had_an_answer_take_no_place_of_others() -> None:
     assert (feed.kept.above, feed.kept.names.open) == (2, frozenset())
 
 
+def test_a_cluster_does_not_wait_for_look_ups_and_who_runs_once_an_hour_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Its new names are targets meanwhile, and none any more as soon as there is an answer.
+    """
+    monkeypatch.setattr(resolving, "PATIENCE", 0.0)
+    resolver = resolvers.Names(unknown="gone")
+    cluster, zone = Feed(LASTING, resolver), Feed("zone: {name: example.com, file: /x}", resolver)
+    assert (cluster.takes(named("a gone")), resolver.asked) == (["a", "gone"], [])
+    assert cluster.takes(named("a gone"), again=True) == ["a"]
+    assert zone.takes(named("a gone")) == ["a"]
+
+
 def test_names_of_the_past_that_all_vanish_at_once_stay_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A resolver that lost its way has no address of any. So all answers are used together, not some by some.
