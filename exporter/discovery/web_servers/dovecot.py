@@ -50,14 +50,14 @@ def sites(path: str, reader: Reader) -> list[Site]:
     """
     root = _Section([], path, 0)
     _read(path, root, reader, ())
-    if root.settings.get("ssl") == "no":
-        return []
     protocols = set(root.settings.get("protocols", "imap pop3 lmtp").split())
     # Since 2.4 also as a section, with `imap = yes`.
     for section in (one for one in root.inside if one.words == ["protocols"]):
         given = {name for name, value in section.settings.items() if value == "yes"}
         protocols = (protocols if "protocols" in root.settings else set()) | given
-    listens = list(_listens(root, protocols, reader))
+    listens = list(_with_tls(root, list(_listens(root, protocols, reader))))
+    if not listens and root.settings.get("ssl") == "no":
+        return []
     answer = []
     for section, own in _with_certificates(root, listens):
         kind = section.words[0] if section.words else ""
@@ -101,14 +101,34 @@ def _own_listens(kind: str, words: Sequence[str], listens: Sequence[Listen]) -> 
     return listens
 
 
+def _with_tls(root: _Section, listens: Sequence[Listen]) -> Iterator[Listen]:
+    """
+    Yield the listeners whose protocol speaks TLS: it may say so itself.
+    """
+    said = {
+        one: section.settings["ssl"]
+        for section in root.inside
+        if section.words[0] == "protocol" and "ssl" in section.settings
+        for one in _own_listens("protocol", section.words[1:], listens)
+    }
+    return (one for one in listens if said.get(one, root.settings.get("ssl")) != "no")
+
+
+def _has_certificates(section: _Section) -> bool:
+    return any(key in section.settings for key in _CERTIFICATES)
+
+
 def _with_certificates(
     section: _Section, listens: Sequence[Listen]
 ) -> Iterator[tuple[_Section, Sequence[Listen]]]:
     """
     Yield the sections that have certificates, each with the listeners at which these are presented.
     """
-    if any(key in section.settings for key in _CERTIFICATES):
-        yield section, listens
+    if _has_certificates(section):
+        # A protocol that has its own presents no other.
+        protocols = [one for one in section.inside if one.words[0] == "protocol" and _has_certificates(one)]
+        taken = {own for one in protocols for own in _own_listens("protocol", one.words[1:], listens)}
+        yield section, [one for one in listens if one not in taken]
     for one in section.inside:
         if one.words[0] in {"local_name", "local", "protocol"}:
             yield from _with_certificates(one, _own_listens(one.words[0], one.words[1:], listens))

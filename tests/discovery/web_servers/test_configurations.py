@@ -702,6 +702,38 @@ service imap-login {
     assert listing.notes == ()
 
 
+@pytest.mark.parametrize(("everywhere", "imap", "pop3"), [("yes", "yes", "no"), ("no", "required", "no")])
+def test_dovecot_what_a_protocol_says_itself(
+    tmp_path: Path, ca: Minted, everywhere: str, imap: str, pop3: str
+) -> None:
+    """
+    Its certificate is presented and none for all, and it may have TLS or none.
+    """
+    listing = read(
+        tmp_path,
+        "dovecot.conf",
+        f"""protocols = imap pop3
+listen = *
+ssl = {everywhere}
+ssl_cert = <{tmp_path}/all.pem
+protocol imap {{
+  ssl = {imap}
+  ssl_cert = <{tmp_path}/imap.pem
+}}
+protocol pop3 {{
+  ssl = {pop3}
+}}
+""",
+        imap_pem=ca.issue("imap", ["imap.example"]).pem.decode(),
+        all_pem=ca.issue("all", ["all.example"]).pem.decode(),
+    )
+    assert wires(listing) == [
+        ("imap://127.0.0.1:143", "imap.example"),
+        ("imaps://127.0.0.1:993", "imap.example"),
+    ]
+    assert files(listing.found) == [f"{tmp_path}/all.pem", f"{tmp_path}/imap.pem"]
+
+
 def test_caddy_without_braces_and_with_variables(tmp_path: Path) -> None:
     """
     A file of one site; HTTP is left out; a variable of Caddy's environment has its default.
