@@ -36,7 +36,7 @@ class Feed:
     succeeded_at: float | None = None
     """Seconds since the epoch; None when it never could."""
     told: tuple[str, ...] = ()
-    """The notes of the last run, which are logged when they change."""
+    """The notes of the last run without their numbers: they are logged when they change."""
     taken_at: float = 0.0
     """When a list was taken last, in seconds since the epoch."""
     took: float = 0.0

@@ -10,6 +10,7 @@ unless they are of the past. All else is looked up beside the runs.
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,6 +55,10 @@ DOWN = 64
 
 EXAMPLES = 3
 """Names in a note."""
+
+
+MORE = re.compile(r" and [0-9,]+ more$")
+"""What a note ends with that has only some of the names."""
 
 
 async def addressed(

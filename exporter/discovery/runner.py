@@ -29,7 +29,7 @@ from exporter.discovery.lists import (
     wanted,
     wanting,
 )
-from exporter.discovery.resolving import LookUps, is_history, resolved
+from exporter.discovery.resolving import MORE, LookUps, is_history, resolved
 from exporter.discovery.targets import Made, joined, made
 from exporter.logs import fields
 from exporter.model.coverage import Nowhere
@@ -386,9 +386,11 @@ class Discovery:
                 extra=fields(source=feed.name, limit=feed.entry.limit, left_out=feed.kept.above),
             )
         told = (*notes[:NOTES], *feed.made.notes[:NOTES])[:NOTES]
-        if told == feed.told:
+        # How many more there are changes with each name of a cluster.
+        gist = tuple(MORE.sub("", note) for note in told)
+        if gist == feed.told:
             return
-        feed.told = told
+        feed.told = gist
         for note in told:
             logger.warning("a source passed something over", extra=fields(source=feed.name, cause=note))
         more = len(notes) + len(feed.made.notes) - len(told)

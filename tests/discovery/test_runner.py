@@ -4,6 +4,7 @@ The runner: sources in the background, whose targets join those of the configura
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -483,6 +484,28 @@ async def test_what_was_left_out_at_the_limit_comes_when_there_is_room(
         runs = fake.runs
         await until(lambda: fake.runs > runs + 1)
         assert not fake.contexts[-1].whole
+
+
+async def test_a_note_is_told_again_when_it_names_others_not_when_there_are_more_of_them(
+    fake: FakeSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A cluster that changes all the time fills no log.
+    """
+    network = Network(asyncio.get_running_loop())
+    hosts = [f"host-{number:02}" for number in range(20)]
+    asks(network, Names(unknown=" ".join(hosts)))
+    async with running(config(ONE), network) as runner:
+        (feed,) = runner.feeds.values()
+
+        async def lists(listed: list[str]) -> None:
+            fake.answer = Listing(named=found(*(f"https://{host}" for host in listed)).found)
+            await until(lambda: len(feed.kept.names.nowhere) == len(listed))
+
+        for some in (hosts[:4], hosts[:5], hosts[:9], hosts[1:]):
+            await lists(some)
+    causes = [str(vars(one)) for one in caplog.records if "passed something" in one.message]
+    assert [re.findall(r"host-\d+", one)[0] for one in causes] == ["host-00", "host-01"]
 
 
 async def test_what_another_list_has_as_a_target_is_not_told_as_none(fake: FakeSource) -> None:
