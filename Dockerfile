@@ -41,7 +41,7 @@ EXPOSE 10119
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:10119/-/healthy', timeout=4)"]
 ENTRYPOINT ["expiry-exporter"]
-# The configuration is yours: mount it at /etc/expiry-exporter.
+# The configuration is yours: mount it at /etc/expiry-exporter. The port is that of all addresses, by IPv6 too.
 CMD ["--config.file=/etc/expiry-exporter/expiry.yml", \
      "--state.path=/var/lib/expiry-exporter/state.sqlite", \
-     "--web.listen-address=0.0.0.0:10119"]
+     "--web.listen-address=:10119"]
