@@ -66,6 +66,7 @@ PURE = {
         "engine.lasting",
         "engine.absent",
         "engine.memory",
+        "engine.gone_files",
         "engine.partial",
         "engine.reserve",
         "engine.results",

@@ -60,6 +60,7 @@ def in_place(
             _facts(held),
             one_of_several=returned,
             elsewhere=True,
+            likely=one.sightings.is_likely(look),
         )
         for one, last in judged
         if is_due(one, look, now)

@@ -5,7 +5,6 @@ Pure: the clock is an argument, and `state` writes it to disk. While an endpoint
 facts are held, so that a warning does not go quiet when the server goes down.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,11 +17,14 @@ from exporter.engine.by_turns import (
     is_due,
     is_kept,
     is_left_behind,
+    is_looked_for,
     is_mistake,
     most_important,
+    must_know,
     same_server,
     was_issued_since,
 )
+from exporter.engine.gone_files import hold_files
 from exporter.engine.partial import with_missing
 from exporter.engine.results import ProbeResult, TargetResult, is_silent, seen_facts
 from exporter.engine.sightings import Sightings, is_long
@@ -36,25 +38,8 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import ADDRESS_LIMIT, Target
 from exporter.net.turns import NEVER
 
-logger = logging.getLogger(__name__)
-
-
 ROSTER_AGE = 7 * 86400.0
 """Seconds for which a label is remembered after its address was last returned for a name."""
-
-
-GRACE = 3600.0
-"""
-Seconds for which a file is held that matched a pattern and no longer does.
-
-A file that is renewed by removing and creating it is the same file, and its warnings must not go quiet.
-"""
-
-
-GONE = Failed(
-    Reason.FILE_NOT_FOUND, "it matched the pattern before, and now it is gone: an hour later it is forgotten"
-)
-"""The observation of a file that matched a pattern and is gone."""
 
 
 QUICK = 2.0
@@ -103,6 +88,8 @@ class EndpointMemory:
     """When those saw these facts."""
     others: Sequence[Shown] = ()
     """What other servers behind the same address showed in turn with these facts; empty for most."""
+    mixed: bool = False
+    """True when probes at once saw other facts: then such probes are led to any of the servers."""
     listed: Sightings = field(default_factory=Sightings)
     """When the target's name had this address."""
     plain: ProbeResult | None = None
@@ -127,23 +114,24 @@ class EndpointMemory:
             self.looks,
             self.shown,
             self.others,
+            self.mixed,
             self.listed,
         )
 
     def doubted(self, target: Target, facts: Facts, now: float) -> Facts | None:
         """
-        Return the facts with which something is wrong, and that more probes now would show if they are still
-        there, though one saw `facts`; None when there are none.
+        Return the facts that more probes now would show if they are still there, though one saw `facts`:
+        something is wrong with them, or the others may be somebody else's. None when there are none.
         """
         assert self.facts is not None
-        if facts is not self.facts and is_doubtful(target, self.facts, self.judged, facts, now):
-            # Of several that are known to take turns, each is remembered as long as it needs.
-            return self.facts if self._is_alone(facts, now) else None
+        is_new = facts is not self.facts and must_know(target, self.facts, self.judged, facts, now)
+        # Of several that are known to take turns, each is remembered as long as it needs.
+        if is_new and self._is_alone(facts, now):
+            return self.facts
         for one in self.others:
-            # A mistake that was put right, or one of so many servers that few probes meet it.
-            is_there = one.sightings.limit is not None and is_due(one, self.looks, now)
-            is_moment = is_there and not is_left_behind(one, Shown(self.facts, now, self.shown))
-            if is_moment and is_doubtful(target, one.facts, one.judged, facts, now):
+            is_bad = is_doubtful(target, one.facts, one.judged, facts, now)
+            shown = Shown(self.facts, now, self.shown)
+            if is_bad and is_looked_for(one, shown, self.looks, now, mixed=self.mixed):
                 return one.facts
         return None
 
@@ -173,7 +161,7 @@ class EndpointMemory:
             # Its turns are over: it was alone since.
             self.shown.returns = 0
         back = next((one for one in self.others if same_server(one.facts, facts)), None)
-        renewed = was_issued_since(facts.items, self.shown.since)
+        is_back, renewed = back is not None, was_issued_since(facts.items, self.shown.since)
         # What it had taken the place of, unless that is forgotten.
         earlier = next((one for one in self.others if one.sightings.left == self.shown.came - 1), back)
         left = Shown(self.facts, seen_at, self.shown, self.judged)
@@ -181,8 +169,15 @@ class EndpointMemory:
         old = earlier is not None and is_left_behind(left, earlier)
         undone = brief and back is not None and is_long(self.shown, self.looks)
         crowded = is_crowded(self.others, self.looks, now)
+        self.mixed = self.mixed or 0 <= now - seen_at < QUICK
         self.shown.leave(
-            self.looks, back=back is not None, renewed=renewed, brief=brief, old=old, crowded=crowded
+            self.looks,
+            back=is_back,
+            renewed=renewed,
+            brief=brief,
+            old=old,
+            crowded=crowded,
+            probed=self.mixed,
         )
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)
@@ -302,6 +297,7 @@ class Memory:
             if held.facts is None:
                 held.facts, held.seen_at, held.past = before.facts, before.seen_at, before.past
                 held.looks, held.shown, held.others = before.looks, before.shown, before.others
+                held.mixed = before.mixed
 
     def __iter__(self) -> Iterator[tuple[str, TargetMemory]]:
         return iter(self._known.items())
@@ -400,7 +396,7 @@ class Memory:
         if not back and list(endpoints) == labels:
             return
         gone = endpoints.keys() - labels
-        held = _hold_files(known, sorted(gone), now) if result.target.url.scheme == "file" and gone else ()
+        held = hold_files(known, sorted(gone), now) if result.target.url.scheme == "file" and gone else ()
         if result.target.url.ip is None and result.target.is_served:
             change_listed(known, gone, back, now)
         # It may have been forgotten meanwhile: then only what was seen since is known.
@@ -424,6 +420,10 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
     before_at = held.seen_at
     held.seen_at = now if facts.seen_at is None else facts.seen_at
     held.looks += 1
+    if not held.mixed and held.others and before_at is not None and 0 <= now - before_at < QUICK:
+        # All of these may be led to the same server: to what has its turns they are one look.
+        for one in held.others:
+            one.sightings.left += one.sightings.returns > 0
     held.past.failing_since = None
     take_facts(held, facts, before_at, now, known)
 
@@ -452,36 +452,6 @@ def take_facts(
         held.take_turns(facts, before_at, now)
     else:
         held.facts = facts
-
-
-def _hold_files(known: TargetMemory, gone: Iterable[str], now: float) -> list[str]:
-    """
-    Return the labels of files that are gone and still held: those in which something was seen that expires.
-    """
-    kept: list[str] = []
-    new: list[str] = []
-    over: list[str] = []
-    for label in gone:
-        held = known.endpoints[label]
-        if held.facts is None:
-            continue
-        if held.gone_at is None:
-            held.gone_at = now
-            held.observation, held.duration = GONE, 0.0
-            new.append(label)
-        # The time of day may have been set back since.
-        held.gone_at = min(held.gone_at, now)
-        if now - held.gone_at < GRACE:
-            kept.append(label)
-        else:
-            over.append(label)
-    for words, labels in (("files of a pattern are gone", new), ("files that are gone are forgotten", over)):
-        if labels:
-            name = known.target.name if known.target is not None else ""
-            # A pure module can't import `exporter.logs`, which makes such fields.
-            said = {"target": name, "files": len(labels), "first": labels[0]}
-            logger.warning(words, extra={"fields": said})
-    return kept
 
 
 def _take_aside(held: EndpointMemory, aside: tuple[Item, ...], now: float, known: TargetMemory) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.results import TargetResult
-from exporter.engine.sightings import SETTLED
+from exporter.engine.sightings import FEW
 from exporter.judgement.coverage import Coverage
 from exporter.judgement.issued import NONE, Issuances
 from exporter.judgement.problems import Known
@@ -42,7 +42,7 @@ class EndpointRow:
         """
         True where several servers may take turns, and too few looks were made to know whether they do.
         """
-        return 0 < self.held.looks < SETTLED and self.target.is_served
+        return 0 < self.held.looks < FEW and self.target.is_served
 
     @property
     def knowns(self) -> tuple[Known, ...]:
@@ -66,7 +66,7 @@ class EndpointRow:
             self.verdict,
             held.judged,
             held.past,
-            tuple(one.facts for one in self.others if one.facts is not None),
+            tuple(one.facts for one in self.others if one.likely and one.facts is not None),
             self.unwatched,
             any(one.one_of_several for one in self.others),
         )

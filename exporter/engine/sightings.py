@@ -50,6 +50,21 @@ MISTAKE = 3 * CERTAIN
 likelier than one of more than twenty servers."""
 
 
+PROBED = 12 * CERTAIN
+"""Looks without what had its turns after which it is gone at the earliest, where probes at once are mixed:
+one of a hundred would have had its turn, though all may have had it before, so that it was seen often."""
+
+
+UNUSUAL = 1 / 4
+"""Share of the looks without something after which it is gone: what still has its turns is seldom away for as
+long."""
+
+
+FEW = 3 * CERTAIN
+"""Looks up to which an exporter that knows nothing of before a restart may not have seen all that take turns:
+after them, one of forty would have had its turn."""
+
+
 PLACES = 4
 """Most that share the time between them for hours each: each is away for the turns of the others."""
 
@@ -92,19 +107,20 @@ class Sightings:
         brief: bool = False,
         old: bool = False,
         crowded: bool = False,
+        probed: bool = False,
     ) -> None:
         """
         Note that this look is the first one without it.
 
         `back`: what this look shows was there before; `brief`: see `was_brief`; `old`: it is what a server
         shows that was left behind. `renewed`: what this look shows was issued since. `crowded`: there may be
-        more that take turns than are remembered.
+        more that take turns than are remembered. `probed`: more probes are made once it `is_overdue`.
         """
         run = look - self.came
         self.left = look - 1
         self.limit = ENOUGH if brief and (not old or is_long(self, look)) else None
         if self.returns:
-            self.patience = self._certain()
+            self.patience = max(self._certain(), PROBED if probed else 0)
             if not back and run >= SETTLED:
                 # The turns are long over: it was alone until something new came.
                 self.patience = min(self.patience, CERTAIN)
@@ -154,6 +170,26 @@ class Sightings:
         """
         in_time = self.limit is None or age < self.limit
         return in_time and look - self.left < self.patience and self.is_kept(look, age)
+
+    def is_overdue(self, look: int) -> bool:
+        """
+        Return True when it had its turns, and was not seen for longer than is usual.
+        """
+        return self.returns > 0 and look - self.left >= self._certain() * UNUSUAL
+
+    def is_on_trial(self, look: int) -> bool:
+        """
+        Return True when it had left before this look, after one of its first returns.
+        """
+        return 0 < self.returns < RECENT and look == self.left + 1
+
+    def is_likely(self, look: int) -> bool:
+        """
+        Return True while the next looks are likely to show it again, if it may come back at all.
+
+        What never came back may also have been there for long and be gone for good.
+        """
+        return self.returns > 0 or look - self.left < CERTAIN
 
     def is_kept(self, look: int, age: float) -> bool:
         """

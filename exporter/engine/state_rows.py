@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from exporter.engine.by_turns import Shown
 from exporter.engine.memory import NOT_LOOKED_AT, EndpointMemory, TargetMemory
-from exporter.engine.sightings import RECENT, SETTLED, Sightings
+from exporter.engine.sightings import FEW, RECENT, Sightings
 from exporter.engine.state_errors import FROM_SQLITE
 from exporter.judgement.habit import PAUSES, REMEMBERED, Habit, Replacement
 from exporter.judgement.history import Former, Past
@@ -267,6 +267,7 @@ def encode_turns(held: EndpointMemory) -> dict[str, Any]:
     return {
         "looks": held.looks,
         "shown": astuple(held.shown),
+        "mixed": held.mixed,
         "others": [[encode(one.facts), one.seen_at, astuple(one.sightings)] for one in held.others],
     }
 
@@ -278,6 +279,8 @@ def decode_turns(held: EndpointMemory, stored: object, certificates: Mapping[str
     read = as_mapping(stored)
     held.looks = as_count(read["looks"])
     held.shown = _sightings(read["shown"])
+    # Older versions had none.
+    held.mixed = as_flag(read.get("mixed", False))
     for one in as_list(read["others"]):
         facts, seen_at, sightings = as_list(one)
         shown = Shown(decode(facts, certificates), as_moment(seen_at), _sightings(sightings))
@@ -305,7 +308,7 @@ def settled(past: Past, seen_at: float) -> tuple[int, Sightings]:
     Return the number of looks and the sightings of what was shown alone until `seen_at`, for a new start.
     """
     times = past.changed_at.values() or [seen_at if past.first_at is None else past.first_at]
-    return SETTLED, Sightings(0, min(max(times), seen_at))
+    return FEW, Sightings(0, min(max(times), seen_at))
 
 
 def encode_past(past: Past) -> dict[str, Any]:

@@ -243,20 +243,23 @@ class Past:
         elif identity == identity_of(old) or not accepted:
             # Another one of the same, or a fault that was put right: nothing new is to be told.
             return
-        elif self._is_known(name, identity) or self._was_brief(name, before, identity):
+        elif self._is_known(new, now) or self._was_brief(name, before, identity):
             self.identity_changed_at = _without(name, self.identity_changed_at)
         else:
             self.identity_changed_at = {**self.identity_changed_at, name: now}
 
-    def _is_known(self, name: str, identity: tuple[str, str] | None) -> bool:
+    def _is_known(self, new: Item, now: float) -> bool:
         """
-        Return True when issuer and key are those of a leaf that was there before.
+        Return True when issuer and key are those of a leaf that is known there for long.
 
-        The issuer is enough if one of its leaves was there for long: a second site may have renewed it since.
+        The issuer is enough if one of its leaves was in service for long: a second site may have renewed it
+        since.
         """
+        identity = identity_of(new)
         return identity is not None and any(
-            identity == (one.issuer, one.key) or (one.trusted and one.issuer == identity[0])
-            for one in self.formers.get(name, ())
+            one.issuer == identity[0]
+            and (one.trusted or (one.key == identity[1] and now - one.first_at >= in_service(new)))
+            for one in self.formers.get(new.name, ())
         )
 
     def _was_brief(self, name: str, before: Item, identity: tuple[str, str] | None) -> bool:
@@ -316,6 +319,15 @@ def changed_identity(old: Item, new: Item, now: float) -> bool:
     if was is None or became is None or was[0] == became[0] or was[1] == became[1]:
         return False
     return old.not_after - now > renewal_window(old)
+
+
+def has_other_identity(before: Facts, after: Facts, now: float) -> bool:
+    """
+    Return True when issuer and key of a leaf changed together between these facts; see `changed_identity`.
+    """
+    return any(
+        changed_identity(old, new, now) for old in before.items for new in after.items if old.name == new.name
+    )
 
 
 def identity_of(item: Item) -> tuple[str, str] | None:

@@ -53,13 +53,15 @@ class Known:
     """The inputs of the verdict, to judge the same facts at a later time; None when that is not possible."""
     past: Past
     in_turn: tuple[Facts, ...] = ()
-    """What other servers behind the same address or name show in turn with these facts; empty for most."""
+    """What other servers behind the same address or name are likely to show next; empty for most."""
     unwatched: tuple[str, ...] = ()
     """Names on its certificate that no target looks at, where that is to be told; empty for most."""
     one_of_several: bool = False
     """True when one of these was seen again after another, so that it is certain that they take turns."""
     elsewhere: bool = False
     """True for another server's, which the last probe did not see in this place."""
+    likely: bool = False
+    """True for another server's, if the next probes are likely to see it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,27 +282,36 @@ def rolled_back_at(known: Known, item: Item) -> float | None:
 
     While another server may show the newer one, it is not known that this one went back.
     """
-    newer = known.past.previous.get(item.name)
-    if newer is not None and any(
-        one.name == newer.name and one.certificate == newer.certificate
-        for facts in known.in_turn
-        for one in facts.items
-    ):
+    if item.kind is not Kind.LEAF or _may_be_there(known, item.name):
         return None
-    when = known.past.rolled_back_at.get(item.name)
-    return when if item.kind is Kind.LEAF else None
+    return known.past.rolled_back_at.get(item.name)
 
 
 def identity_changed_at(known: Known, judged: JudgedItem, now: float) -> float | None:
     """
     Return the time (seconds since the epoch) at which issuer and key changed together; None for no problem.
 
-    Where the configuration says whose certificates are expected, one of those is nobody else's.
+    Where the configuration says whose certificates are expected, one of those is nobody else's. Two that take
+    turns are of two servers: whoever takes over a name shows his own alone.
     """
     when = known.past.identity_changed_at.get(judged.item.name)
     if when is None or now >= when + IDENTITY_REPORTED or (judged.expected and not judged.foreign):
         return None
-    return when if judged.item.kind is Kind.LEAF else None
+    if judged.item.kind is not Kind.LEAF or _may_be_there(known, judged.item.name):
+        return None
+    return when
+
+
+def _may_be_there(known: Known, name: str) -> bool:
+    """
+    Return True while another server may show the leaf of this name that was in service before.
+    """
+    before = known.past.previous.get(name)
+    return before is not None and any(
+        one.name == name and one.certificate == before.certificate
+        for facts in known.in_turn
+        for one in facts.items
+    )
 
 
 def _of_failure(known: Known, now: float) -> Iterator[Onset]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
-from exporter.engine.sightings import SETTLED
+from exporter.engine.sightings import FEW
 from exporter.judgement.hidden import hidden_by
 from exporter.judgement.issued import NONE, Elsewhere, Issuances
 from exporter.judgement.problems import Key, newest_ends, pending
@@ -141,7 +141,7 @@ def unsettled(endpoints: Sequence[EndpointRow]) -> Collection[str]:
     Return the names of targets that were seen too few times to know whether several servers take turns there.
     """
     few = {row.target.name for row in endpoints if row.is_unsettled}
-    return few - {row.target.name for row in endpoints if row.held.looks >= SETTLED} if few else few
+    return few - {row.target.name for row in endpoints if row.held.looks >= FEW} if few else few
 
 
 def _place(row: EndpointRow) -> tuple[tuple[str, str], ...]:

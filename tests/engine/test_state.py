@@ -207,7 +207,7 @@ def test_what_servers_show_by_turns_survives(
     path: Path, leaves: tuple[Certificate, Certificate, Certificate]
 ) -> None:
     """
-    A file of an older version has no limit of its sightings.
+    A file of an older version has no limit of its sightings, and does not say if probes at once are mixed.
     """
     good, wrong, above = leaves
     memory = remembered({"a": refusals.facts(handshake(good, above))})
@@ -216,17 +216,20 @@ def test_what_servers_show_by_turns_survives(
     (held,) = memory.known(target()).endpoints.values()
     (other,) = held.others
     assert other.sightings.limit is not None
+    held.mixed = True
     save(path, memory)
     (loaded,) = endpoints(path).values()
-    assert (loaded.looks, loaded.shown) == (held.looks, held.shown)
+    assert (loaded.looks, loaded.shown, loaded.mixed) == (held.looks, held.shown, True)
     assert [one.sightings for one in loaded.others] == [other.sightings]
     ((text,),) = rows(path, "SELECT past FROM endpoint")
     older = json.loads(str(text))
+    del older["turns"]["mixed"]
     older["turns"]["shown"].pop()
     older["turns"]["others"][0][2].pop()
     changed(path, f"UPDATE endpoint SET past = '{json.dumps(older)}'")
     (loaded,) = endpoints(path).values()
     assert [one.sightings for one in loaded.others] == [replace(other.sightings, limit=None)]
+    assert loaded.mixed is False
 
 
 def test_what_is_loaded_counts_as_not_seen_now(

@@ -2,22 +2,26 @@
 What went backwards, and whose identity changed: told when somebody must act, silent for what comes and goes.
 """
 
+import random
+
 import pytest
 
 from exporter.demo.minter import Minted, mint, root
-from exporter.model.observation import Facts
+from exporter.model.observation import Facts, Observed
 from exporter.model.policies import DAY, HOUR
 from exporter.model.problems import Problem
 from tests.replay.timeline import (
     MINUTE,
     YEAR,
     Exporter,
+    Place,
     Schedule,
     anchor,
     leaf,
     place,
     presented,
     served,
+    target,
 )
 
 HOST = "history.example.com"
@@ -26,12 +30,12 @@ PROBLEMS = {Problem.WENT_BACKWARDS, Problem.IDENTITY_CHANGED}
 
 
 def told(
-    schedule: Schedule, until: float, interval: float, restarts: tuple[float, ...] = ()
+    shown: Schedule | Place, until: float, interval: float, restarts: tuple[float, ...] = ()
 ) -> dict[str, set[float]]:
     """
     By problem, the times of scrapes that tell it. At some of them the exporter starts anew with its state.
     """
-    exporter = Exporter([place(f"https://{HOST}", schedule)])
+    exporter = Exporter([shown if isinstance(shown, Place) else place(f"https://{HOST}", shown)])
     found: dict[str, set[float]] = {}
     for step in range(int(until // interval) + 1):
         now = step * interval
@@ -183,4 +187,47 @@ def test_another_identity_is_told_until_the_one_of_before_is_back() -> None:
     schedule: Schedule = [(0, young), (DAY, theirs), (2 * DAY, young), (4 * DAY, theirs), (5 * DAY, young)]
     assert told(schedule, 6 * DAY, HOUR) == {
         Problem.IDENTITY_CHANGED: {DAY + hour * HOUR for hour in range(24)}
+    }
+
+
+def by_chance(begin: float, *facts: Facts) -> Place:
+    """
+    An address behind which each connection is led to any of these from a time on; until then, to the first.
+    """
+
+    def see(now: float) -> dict[str, Observed]:
+        one = random.Random(now).choice(facts) if now >= begin else facts[0]
+        return {"192.0.2.1:443": Observed(one)}
+
+    return Place(target(f"https://{HOST}"), see)
+
+
+@pytest.mark.parametrize("restarts", [(), (DAY + HOUR, DAY + 3 * HOUR)], ids=["one run", "restarts"])
+@pytest.mark.parametrize(
+    ("others", "interval"), [(1, MINUTE), (1, 5 * MINUTE), (11, 10 * MINUTE), (11, HOUR)]
+)
+def test_certificates_of_two_authorities_by_turns_are_no_hijack(
+    others: int, interval: float, restarts: tuple[float, ...]
+) -> None:
+    """
+    Those of a content delivery network: more probes at once find the one of before again.
+    """
+    above = [None, other_authority()]
+    facts = [of_age(2 + number, above[number % 2]) for number in range(1 + others)]
+    assert told(by_chance(DAY, *facts), max(2 * DAY, DAY + 50 * interval), interval, restarts) == {}
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE])
+def test_who_takes_over_after_a_first_try_is_told_of(interval: float) -> None:
+    """
+    The one of before was back for one probe between. It is no server that has its turns.
+    """
+    young, theirs = of_age(2), of_age(1, other_authority())
+    taken = DAY + 2 * interval
+    schedule: Schedule = [(0, young), (DAY, theirs), (DAY + interval, young), (taken, theirs)]
+    times = told(schedule, DAY + 12 * HOUR, interval)[Problem.IDENTITY_CHANGED]
+    since = min(when for when in times if when > DAY)
+    assert since <= taken + 90 * interval
+    assert {when for when in times if when > DAY} == {
+        step * interval for step in range(int(1.5 * DAY / interval) + 1) if step * interval >= since
     }

@@ -211,7 +211,7 @@ def test_a_restart_without_state_does_not_end_what_one_of_several_shows(
     restart = (60 * interval, 60 * interval + 1)
     for mended in (1e9, 50 * interval):
         simulated = Fleet(fleet(Place(target(URL), see)).exporters, [restart], keep_state=False)
-        until = 120 * interval
+        until = 200 * interval
         found = firings(record(simulated, until, interval))
         assert found
         for fired in found.values():

@@ -208,6 +208,69 @@ def test_a_rollout_over_all_of_them_resolves_an_hour_of_looks_later(how: How, in
     assert found["soon critical"][-1] >= over - HOUR
 
 
+@pytest.mark.parametrize("restart", [None, 40], ids=["one run", "restart"])
+@pytest.mark.parametrize("interval", [15.0, MINUTE, 5 * MINUTE])
+@pytest.mark.parametrize("servers", [5, 40, 100])
+def test_one_that_a_rollout_forgot_is_told_of_until_it_is_mended(
+    servers: int, interval: float, restart: int | None
+) -> None:
+    """
+    All had the old certificate for long, then hardly any: it is looked for before it counts as gone.
+
+    Once the last one was renewed, more probes at once make that certain soon.
+    """
+    begin, over, mend = 50 * interval, 110 * interval, 500 * interval
+    old = served(leaf(HOST, -88 * DAY, 90 * DAY))
+    new = served(leaf(HOST, begin, 90 * DAY))
+    for seed in range(4):
+
+        def see(now: float, seed: int = seed) -> Seeing:
+            renewed = servers * (now - begin) / (over - begin) if now < mend else servers + 1
+            number = random.Random(f"{seed} {now}").randrange(servers)
+            is_old = number >= min(renewed, servers - 1) if now < mend else False
+            return {"192.0.2.1:443": Observed(old if is_old else new)}
+
+        until = mend + 280 * interval
+        restarted = None if restart is None else over + restart * interval
+        times = told(Place(target(URL), see), until, interval, restarted)["soon critical"]
+        assert times == [step * interval for step in range(len(times))]
+        assert mend - interval <= times[-1] < until
+
+
+@pytest.mark.parametrize(("servers", "interval"), [(5, MINUTE), (40, MINUTE), (40, 5 * MINUTE)])
+def test_one_of_many_is_over_soon_after_it_was_mended(servers: int, interval: float) -> None:
+    """
+    It was left behind among others that were well. Probes at once make up for the many looks that it takes.
+    """
+    mend = 600 * interval
+    old, new = served(leaf(HOST, -88 * DAY, 90 * DAY)), served(leaf(HOST, -20 * DAY, 90 * DAY))
+    for seed in range(4):
+
+        def see(now: float, seed: int = seed) -> Seeing:
+            number = random.Random(f"{seed} {now}").randrange(servers)
+            is_old = 40 * interval <= now < mend and number == 0
+            return {"192.0.2.1:443": Observed(old if is_old else new)}
+
+        times = told(Place(target(URL), see), mend + 12 * servers * interval, interval)["soon critical"]
+        assert len(times) == 1 + (times[-1] - times[0]) / interval
+        assert mend - 4 * servers * interval < times[-1] < mend + (20 + 6 * servers) * interval
+
+
+def test_where_probes_at_once_are_led_to_the_same_server_they_prove_nothing() -> None:
+    """
+    The one of twelve that was left behind has its turn by chance in each scrape, as for one client address.
+    """
+    old, new = served(leaf(HOST, -88 * DAY, 90 * DAY)), served(leaf(HOST, -20 * DAY, 90 * DAY))
+
+    def see(now: float) -> Seeing:
+        number = random.Random(f"1 {now // MINUTE}").randrange(12)
+        return {"192.0.2.1:443": Observed(old if number == 0 else new)}
+
+    times = told(Place(target(URL), see), DAY / 2, MINUTE)["soon critical"]
+    assert times[0] < 10 * MINUTE
+    assert len(times) == 721 - times[0] / MINUTE
+
+
 @pytest.mark.parametrize("interval", [MINUTE, 5 * MINUTE, HOUR])
 def test_a_renewal_behind_a_single_server_resolves_at_once(interval: float) -> None:
     """

@@ -10,18 +10,20 @@ import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from exporter.demo.minter import Minted, root
+from exporter.engine.by_turns import same_server
 from exporter.engine.lasting import problem_rows
 from exporter.engine.memory import ProblemRow
 from exporter.engine.monitor import Monitor
-from exporter.engine.results import ProbeResult, TargetResult
+from exporter.engine.results import ProbeResult, TargetResult, seen_facts
 from exporter.engine.scrape import EndpointRow, TargetRow
+from exporter.engine.sightings import CERTAIN
 from exporter.engine.state import State
 from exporter.formats import parse
 from exporter.formats.parsed import ParseContext
@@ -54,6 +56,9 @@ if TYPE_CHECKING:
 
 MINUTE = 60.0
 YEAR = 365 * DAY
+
+MORE = 1e-3
+"""Seconds from one probe to the next of those that are made at once."""
 
 JOB = "expiry"
 INSTANCE = "exporter:10119"
@@ -390,10 +395,30 @@ class Exporter:
         self._now = now
         memory = self._watch.memory
         for one in self.places:
-            memory.update(self._result(one, now), now)
+            result = self._result(one, now)
+            for look in result.looks:
+                self._take(one, look, now)
+            memory.settle(result, now)
         rows = self.rows(now)
         targets = [one.target for one in self.places]
         return rows, problem_rows(memory, targets, rows, now, self._logs(now))
+
+    def _take(self, one: Place, look: ProbeResult, now: float) -> None:
+        """
+        Take in a probe, and as many more as a sweep makes at once where that must know what is still there.
+        """
+        held = self._watch.memory.known(one.target).endpoints.get(look.label)
+        facts, before = seen_facts(look.observation), None
+        if held is not None and held.facts is not None and facts is not None:
+            before = held.doubted(one.target, facts, now)
+        self._watch._take(now, one.target, look)
+        for number in range(CERTAIN):
+            if before is None or facts is None or (number and same_server(before, facts)):
+                break
+            seen = one.see(now + (number + 1) * MORE)
+            again = look.observation if isinstance(seen, Failed) else seen.get(look.label, look.observation)
+            self._watch._take(now, one.target, replace(look, observation=again))
+            facts = seen_facts(again)
 
     def rows(self, now: float) -> list[EndpointRow]:
         """

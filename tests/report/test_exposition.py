@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import Scrape, TargetRow
-from exporter.engine.sightings import SETTLED
+from exporter.engine.sightings import FEW
 from exporter.model.foreign_text import printable_lines
 from exporter.model.observation import Certificate, Facts, Failed, Item, Observed
 from exporter.model.reasons import Fault, Kind, Reason
@@ -644,8 +644,8 @@ def test_a_target_is_unsettled_until_it_was_seen_often() -> None:
     """
     of, scene, exposition = target(), Scene(), Exposition()
     said = []
-    for number in range(SETTLED + 1):
+    for number in range(FEW + 1):
         scene.see(of, seen(facts(certificate())), at=NOW + number)
         text = exposition.text([TargetRow(of, "wire", 0)], scene.rows(), {})
         said.append('unsettled="yes"' in text)
-    assert said == [True] * (SETTLED - 1) + [False] * 2
+    assert said == [True] * (FEW - 1) + [False] * 2

@@ -18,7 +18,8 @@ import pytest
 from exporter.cli.main import main
 from exporter.config.reader import parse
 from exporter.demo.minter import mint
-from exporter.engine.memory import GRACE, Memory
+from exporter.engine.gone_files import GRACE
+from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.scrape import EndpointRow
 from exporter.engine.state import State
