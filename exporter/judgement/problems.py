@@ -31,6 +31,13 @@ ISSUER_LIMIT = 100
 """Characters of a CA's name in the name of an item."""
 
 
+SKEW = 300.0
+"""Seconds by which an issuer's clock may be ahead: what begins so soon has begun before anybody looks."""
+
+
+NOT_YET = frozenset({Fault.NOT_YET_VALID, Fault.CHAIN_NOT_YET_VALID})
+
+
 Key = tuple[str, str, Problem, Severity]
 """Target, item (empty when it is about an endpoint), problem and severity: one series, one alert."""
 
@@ -355,8 +362,9 @@ def _of_trust(known: Known, now: float, until: float) -> Iterator[Onset]:
     while verdict is not None:
         # The end is a problem of the item. That clients now refuse an endpoint they accepted before is worse.
         severity = Severity.CRITICAL if trusted else Severity.WARNING
+        begins_soon = verdict.valid_until <= at + SKEW
         for fault in verdict.faults:
-            if fault.fault is not Fault.EXPIRED:
+            if fault.fault is not Fault.EXPIRED and not (begins_soon and fault.fault in NOT_YET):
                 yield Onset(at, Problem.NOT_TRUSTED, severity, known, reason=fault.fault)
         trusted = trusted or not verdict.faults
         # Judged as it will be when the verdict changes: a chain may end before its leaf, or begin after now.

@@ -137,8 +137,8 @@ def test_what_is_served_by_turns_has_no_habit() -> None:
     assert soon[NAME].rhythm == DAY
     later = learned(habits, new, old, 3 * DAY + HOUR, 3 * DAY + ROLLOUT)
     assert later[NAME].rhythm is None
-    # What comes again is no renewal.
-    assert learned(soon, old, new, 3 * DAY + HOUR, 3 * DAY + 2 * HOUR) == soon
+    # What comes again is no renewal. Else each turn would be judged anew.
+    assert learned(soon, old, new, 3 * DAY + HOUR, 3 * DAY + 2 * HOUR) is soon
 
 
 def test_another_lifetime_alone_is_no_renewal() -> None:

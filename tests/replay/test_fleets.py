@@ -385,6 +385,10 @@ def fleets() -> dict[str, Make]:
         "47 days, by a person each month": lambda: single(47 * DAY, 31 / 47, POLICIES["monthly"]),
         "a node's certificate by kubelet": lambda: single(YEAR, 0.88, POLICIES["kubelet"]),
         "a canary of the next certificate for an hour": lambda: one(canary, 3 * DAY, 5 * MINUTE),
+        "an issuer whose clock is ahead, and who does not backdate": lambda: [
+            Fleet([place(URL, ahead(seconds))], 3 * DAY, interval)
+            for seconds, interval in ((2.0, 15.0), (200.0, MINUTE))
+        ],
         "Let's Encrypt, ZeroSSL, Google and back at renewals": lambda: switched(
             of_age(60, above=authority("R11")),
             *[
@@ -465,6 +469,14 @@ def fleets() -> dict[str, Make]:
             )
         ],
     }
+
+
+def ahead(seconds: float) -> Schedule:
+    """
+    Certificates of a day that begin so many seconds after they are served.
+    """
+    days = [number * DAY / 2 for number in range(7)]
+    return [(day, served(leaf(HOST, day + seconds, DAY))) for day in days]
 
 
 def wild_names() -> tuple[str, ...]:

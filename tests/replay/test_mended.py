@@ -182,6 +182,17 @@ def test_one_of_many_left_behind_is_told_of_from_the_first_look_at_it_on(
     assert len(times) == 401 - times[0] / interval
 
 
+@pytest.mark.parametrize("interval", [15.0, 5 * MINUTE])
+def test_what_begins_later_is_told_of_until_shortly_before(interval: float) -> None:
+    """
+    A certificate that was deployed hours before it is valid is no clock that is ahead.
+    """
+    schedule = [(0.0, of_age(10)), (HOUR, served(leaf(HOST, 4 * HOUR, 90 * DAY)))]
+    assert told(Looks([place(URL, schedule)], 5 * HOUR, interval)) == {
+        REFUSED: [step * interval for step in range(int(HOUR / interval), int((4 * HOUR - 300) / interval))]
+    }
+
+
 @pytest.mark.parametrize("lasts", [HOUR, 3 * HOUR])
 def test_a_mistake_that_few_looks_saw_is_over_after_four_hours(lasts: float) -> None:
     """
