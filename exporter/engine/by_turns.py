@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from exporter.engine.sightings import MOMENT, MOMENT_OF_OLD, Sightings, was_brief
-from exporter.judgement.history import BACKDATED, has_other_identity, is_older
+from exporter.judgement.history import BACKDATED, changed_identity, is_older
 from exporter.judgement.verdicts import Judged
 from exporter.model.observation import Facts, Item
 from exporter.model.reasons import Kind
@@ -98,26 +98,28 @@ def is_doubtful(target: Target, before: Facts, judged: Judged | None, after: Fac
     return is_unwell(judged, now) and target.is_served and not same_server(before, after)
 
 
-def must_know(target: Target, before: Facts, judged: Judged | None, after: Facts, now: float) -> bool:
+def is_strange(target: Target, before: Facts, after: Facts, now: float) -> bool:
     """
-    Return True when more probes must tell if the facts of `before` are still there, though one saw others.
-
-    Something may still be wrong with them; or the others are somebody else's, who shows his own alone.
+    Return True when the facts of `after` have an older leaf, or somebody else's: that is told where nothing
+    shows those of `before` any more.
     """
-    is_strange = target.is_served and has_other_identity(before, after, now)
-    return is_strange or is_doubtful(target, before, judged, after, now)
+    return target.is_served and any(
+        old.name == new.name and (changed_identity(old, new, now) or is_older(new, old))
+        for old in before.items
+        for new in after.items
+    )
 
 
-def is_looked_for(one: Shown, shown: Shown, look: int, now: float, *, mixed: bool) -> bool:
+def is_looked_for(one: Shown, shown: Shown, look: int, now: float, *, mixed: bool, tries: int) -> bool:
     """
     Return True when more probes must tell if one is still there, which this look does not show, but `shown`.
 
     It was a mistake that was put right, or one of so many servers that few probes meet it. Or it had its
-    turns and is overdue, where probes at once are `mixed`: each may be led to another server. A few times it
-    is looked for to find out whether they are.
+    turns and is overdue, where probes at once are `mixed`: each may be led to another server. Until that is
+    known, so many `tries` were made to find it out.
     """
     is_moment = one.sightings.limit is not None and not is_left_behind(one, shown)
-    had_turns = one.sightings.is_overdue(look) if mixed else one.sightings.is_on_trial(look)
+    had_turns = one.sightings.is_overdue(look) if mixed else one.sightings.is_on_trial(look, tries)
     return (is_moment or had_turns) and is_due(one, look, now)
 
 

@@ -19,8 +19,8 @@ from exporter.engine.by_turns import (
     is_left_behind,
     is_looked_for,
     is_mistake,
+    is_strange,
     most_important,
-    must_know,
     same_server,
     was_issued_since,
 )
@@ -90,6 +90,8 @@ class EndpointMemory:
     """What other servers behind the same address showed in turn with these facts; empty for most."""
     mixed: bool = False
     """True when probes at once saw other facts: then such probes are led to any of the servers."""
+    tries: int = 0
+    """Number of probes at once that saw the same, before it was known that they are mixed."""
     listed: Sightings = field(default_factory=Sightings)
     """When the target's name had this address."""
     plain: ProbeResult | None = None
@@ -115,25 +117,39 @@ class EndpointMemory:
             self.shown,
             self.others,
             self.mixed,
+            self.tries,
             self.listed,
         )
 
     def doubted(self, target: Target, facts: Facts, now: float) -> Facts | None:
         """
         Return the facts that more probes now would show if they are still there, though one saw `facts`:
-        something is wrong with them, or the others may be somebody else's. None when there are none.
+        something is wrong with them, or the others are older or somebody else's. None when there are none.
         """
         assert self.facts is not None
-        is_new = facts is not self.facts and must_know(target, self.facts, self.judged, facts, now)
         # Of several that are known to take turns, each is remembered as long as it needs.
-        if is_new and self._is_alone(facts, now):
+        if facts is not self.facts and (
+            (is_doubtful(target, self.facts, self.judged, facts, now) and self._is_alone(facts, now))
+            or (self.shown.was_alone(self.looks, now) and is_strange(target, self.facts, facts, now))
+        ):
             return self.facts
         for one in self.others:
             is_bad = is_doubtful(target, one.facts, one.judged, facts, now)
             shown = Shown(self.facts, now, self.shown)
-            if is_bad and is_looked_for(one, shown, self.looks, now, mixed=self.mixed):
+            if is_bad and is_looked_for(one, shown, self.looks, now, mixed=self.mixed, tries=self.tries):
                 return one.facts
         return None
+
+    def note_at_once(self) -> None:
+        """
+        Note that the next look is made at once after the last one.
+        """
+        self.shown.at_once += 1
+        if not self.mixed:
+            # All of these may be led to the same server: to what has its turns they are one look.
+            self.tries += 1
+            for one in self.others:
+                one.sightings.left += one.sightings.returns > 0
 
     def _is_alone(self, facts: Facts, now: float) -> bool:
         """
@@ -420,10 +436,8 @@ def _take(held: EndpointMemory, look: ProbeResult, now: float, known: TargetMemo
     before_at = held.seen_at
     held.seen_at = now if facts.seen_at is None else facts.seen_at
     held.looks += 1
-    if not held.mixed and held.others and before_at is not None and 0 <= now - before_at < QUICK:
-        # All of these may be led to the same server: to what has its turns they are one look.
-        for one in held.others:
-            one.sightings.left += one.sightings.returns > 0
+    if held.others and before_at is not None and 0 <= now - before_at < QUICK:
+        held.note_at_once()
     held.past.failing_since = None
     take_facts(held, facts, before_at, now, known)
 

@@ -97,6 +97,8 @@ class Sightings:
     """Looks without it after which it is gone."""
     limit: float | None = None
     """Seconds without it after which it is gone, however few looks there were; None: only looks count."""
+    at_once: int = 0
+    """Looks since it came that were made at once after others."""
 
     def leave(
         self,
@@ -137,6 +139,7 @@ class Sightings:
         else:
             # A small share of looks seldom gives two in a row. Of what comes for hours, each turn is expected
             # to be as long: it may have begun just after the look before, and ended just before this one.
+            run = max(run - self.at_once, 1)
             self.patience = max((PLACES - 1) * (run + 1), self._certain() / run**2)
 
     def _certain(self) -> float:
@@ -162,7 +165,7 @@ class Sightings:
         else:
             self.returns += 1
         self.missed += look - self.left
-        self.came, self.since, self.left = look, now, 0
+        self.came, self.since, self.left, self.at_once = look, now, 0, 0
 
     def is_due(self, look: int, age: float) -> bool:
         """
@@ -171,17 +174,23 @@ class Sightings:
         in_time = self.limit is None or age < self.limit
         return in_time and look - self.left < self.patience and self.is_kept(look, age)
 
+    def was_alone(self, look: int, now: float) -> bool:
+        """
+        Return True when it was there for a day, or for so many looks that another one is a change at once.
+        """
+        return look - self.came - self.at_once >= SETTLED or now - self.since >= DAY
+
     def is_overdue(self, look: int) -> bool:
         """
         Return True when it had its turns, and was not seen for longer than is usual.
         """
         return self.returns > 0 and look - self.left >= self._certain() * UNUSUAL
 
-    def is_on_trial(self, look: int) -> bool:
+    def is_on_trial(self, look: int, tries: int) -> bool:
         """
-        Return True when it had left before this look, after one of its first returns.
+        Return True when it has its turns, has just left, and few probes at once tried to find it.
         """
-        return 0 < self.returns < RECENT and look == self.left + 1
+        return self.returns > 0 and look == self.left + 1 and tries < PROBED
 
     def is_likely(self, look: int) -> bool:
         """

@@ -289,8 +289,8 @@ def decode_turns(held: EndpointMemory, stored: object, certificates: Mapping[str
 
 def _sightings(stored: object) -> Sightings:
     came, since, left, returns, missed, patience, *rest = as_list(stored)
-    # An older version had none.
-    limit = rest[0] if rest else None
+    # Older versions had neither.
+    limit, at_once = (*rest, *(None, 0)[len(rest) :])[:2]
     return Sightings(
         as_count(came),
         as_moment(since),
@@ -300,6 +300,7 @@ def _sightings(stored: object) -> Sightings:
         as_moment(missed),
         as_moment(patience),
         None if limit is None else as_moment(limit),
+        as_count(at_once),
     )
 
 

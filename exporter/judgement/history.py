@@ -321,15 +321,6 @@ def changed_identity(old: Item, new: Item, now: float) -> bool:
     return old.not_after - now > renewal_window(old)
 
 
-def has_other_identity(before: Facts, after: Facts, now: float) -> bool:
-    """
-    Return True when issuer and key of a leaf changed together between these facts; see `changed_identity`.
-    """
-    return any(
-        changed_identity(old, new, now) for old in before.items for new in after.items if old.name == new.name
-    )
-
-
 def identity_of(item: Item) -> tuple[str, str] | None:
     """
     Return the issuer and the key of a leaf; None for every other item.

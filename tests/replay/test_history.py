@@ -163,6 +163,17 @@ def test_a_rollback_is_told_until_the_newer_one_is_back(interval: float, restart
     assert found == {when for when in expected if 2 * TEN + DAY <= when < 2 * TEN + 3 * DAY}
 
 
+@pytest.mark.parametrize("interval", [5 * MINUTE, HOUR, 3 * HOUR])
+def test_a_rollback_is_told_from_the_first_look_at_it_on(interval: float) -> None:
+    """
+    More probes at once tell that no server shows the newer one any more.
+    """
+    renewed = served(leaf(HOST, 2 * DAY, 90 * DAY))
+    schedule: Schedule = [(0, OLDER), (2 * DAY, renewed), (5 * DAY, OLDER), (6 * DAY, renewed)]
+    steps = range(int(5 * DAY / interval), int(6 * DAY / interval))
+    assert told(schedule, 7 * DAY, interval) == {Problem.WENT_BACKWARDS: {step * interval for step in steps}}
+
+
 def test_a_second_site_with_an_authority_of_its_own_is_told_of_once() -> None:
     """
     When it serves for the first time; not when its certificate was renewed since.
