@@ -339,7 +339,8 @@ def _pattern(term: str) -> re.Pattern[str]:
     """
     digits = re.sub("^(?:sha256:|0x)", "", term).replace(":", "")
     if re.fullmatch("[0-9a-f]{8,}", digits):
-        return re.compile(f"{re.escape(term)}|{digits.lstrip('0') or digits}")
+        # In pairs there is a zero before an odd number of digits, in DER two before a high one.
+        return re.compile(f"{re.escape(term)}|{re.sub('^0{1,3}', '', digits)}")
     # A duration does not end another one: `2 d` is not in `12 d 3 h`.
     return re.compile((r"(?<!\d)" if " " in term else "") + re.escape(term))
 

@@ -108,6 +108,7 @@ def test_levels_are_judged_anew_when_time_has_passed() -> None:
         (Selection("e5"), ["never seen"]),
         (Selection(certificate().fingerprint_sha256[:20]), ["wrong", "fine"]),
         (Selection("nowhere"), []),
+        (Selection("00000000"), []),
     ],
 )
 def test_a_selection_finds_what_it_asks_for(selection: Selection, found: list[str]) -> None:
