@@ -21,7 +21,7 @@ from exporter.cli import arguments, one_shot
 from exporter.cli.one_shot import misused, warn
 from exporter.config.reader import load, parse
 from exporter.config.settings import Config
-from exporter.config.sources import SourceEntry
+from exporter.config.sources import SOURCES, SourceEntry
 from exporter.discovery import MODULES, source
 from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.lists import Kept, excluding, wanted, wanting
@@ -34,8 +34,9 @@ from exporter.logs import fields
 from exporter.model.foreign_text import printable
 from exporter.model.policies import DAY
 from exporter.model.targets import Target
+from exporter.passwords import shown
 from exporter.probes.dependencies import Dependencies
-from exporter.yaml_lines import ConfigError
+from exporter.yaml_lines import ConfigError, ConfigFault
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ def run(options: argparse.Namespace) -> int:
         config = Config() if options.config_file is None else load(options.config_file, os.environ)
         if options.sources or not config.discover:
             config = replace(config, discover=_sources(options.sources))
-    except ConfigError as error:
+    except (ConfigError, SourceError) as error:
         return misused("discover", str(error))
     if options.config_file is not None:
         config = replace(config, by_hand=config.targets)
@@ -173,7 +174,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _sources(given: Sequence[str]) -> tuple[SourceEntry, ...]:
     """
-    Return the sources of the command line; those of this host when there are none. Raises ConfigError.
+    Return the sources of the command line; those of this host when there are none. Raises SourceError.
     """
     lines = [f"- {{{text}}}\n" if not text.lstrip().startswith("{") else f"- {text}\n" for text in given]
     if not given:
@@ -182,9 +183,25 @@ def _sources(given: Sequence[str]) -> tuple[SourceEntry, ...]:
         lines = [f"- {{{name}: {json.dumps(paths)}}}\n" for name, paths in there.items() if paths]
         lines.append("- {listening: true}\n")
     text = "discover:\n" + "".join(lines)
-    found = parse(text.encode(), str(Path.cwd() / "command line"), os.environ).discover
+    try:
+        found = parse(text.encode(), str(Path.cwd() / "command line"), os.environ).discover
+    except ConfigError as error:
+        raise SourceError("; ".join(_fault(one, given) for one in error.faults)) from None
     # What this version can not do is no fault of a person who asked for nothing.
     return found if given else tuple(one for one in found if one.source in MODULES)
+
+
+def _fault(fault: ConfigFault, given: Sequence[str]) -> str:
+    """
+    Return what is wrong with one of these sources, each of which is a line behind the first.
+    """
+    text = given[min(max(fault.line - 2, 0), len(given) - 1)]
+    key, colon, rest = text.partition(":")
+    if key in SOURCES and (not colon or not rest.startswith((" ", "\n"))):
+        wanted = f"a space is missing behind {key}:" if colon else f"write what it has, as in `{key}: ...`"
+        return f"{shown(text)}: {wanted}"
+    place = re.sub(r"^discover(\[\d+\])?\.?", "", fault.path)
+    return ": ".join(part for part in (shown(text), place, fault.message) if part)
 
 
 def _is_there(path: str) -> bool:

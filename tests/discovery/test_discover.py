@@ -37,6 +37,30 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     return (code, *capsys.readouterr())
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("file: a", "'file: a': file: unknown key: did you mean 'files'?"),
+        ("networks:10.0.0.0/8", "'networks:10.0.0.0/8': a space is missing behind networks:"),
+        ("files", "'files': write what it has, as in `files: ...`"),
+        (
+            "networks: {cidr: 10.0.0.0/24, ports: [0]}",
+            "'networks: {cidr: 10.0.0.0/24, ports: [0]}': networks.ports[0]: must be at least 1",
+        ),
+        ("files: [a", "'files: [a': is not valid YAML"),
+    ],
+)
+def test_a_source_with_a_fault_is_shown_with_it(
+    source: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    There is no file of a configuration that a line could be named of.
+    """
+    code, out, err = output(capsys, "listening: true", source)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"expiry-exporter discover: error: {words}")
+
+
 def test_it_prints_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     By source, with comments; whatever stands in names and labels.
