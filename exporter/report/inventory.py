@@ -393,6 +393,8 @@ class _Search:
         item, due = judged.item, judged.deadlines
         if self._has_duration and due is not None:
             yield distance(item.not_after, self._now)
+            if due.renewal_due <= self._now:
+                yield distance(due.renewal_due, self._now)
         moments = [item.not_before, item.not_after]
         if due is not None:
             moments += [due.renewal_due, due.warning, due.critical]

@@ -134,8 +134,11 @@ LATE = NOW + 20 * DAY
         ("in 20 d", ["late"]),
         # Not in `20 d 0 h`.
         ("0 d", []),
+        ("in 0 s", []),
         (distance(NOW - DAY, NOW), ["ended"]),
         ("74 d", ["sooner fine"]),
+        # For so long its renewal has been due.
+        ("10 d 0 h", ["late"]),
         (date(NOW - 70 * DAY), ["late"]),
         (date(LATE).replace(" UTC", ":00Z").replace(" ", "T"), ["late"]),
     ],
