@@ -9,8 +9,8 @@ from itertools import chain
 
 from exporter.engine.memory import Memory, ProblemRow, TargetMemory
 from exporter.engine.scrape import EndpointRow, verdicts
-from exporter.judgement.issued import NONE, Elsewhere, Issuances
-from exporter.judgement.problems import Found, Key, Known, is_well, newest_ends, note_ends, problems
+from exporter.judgement.issued import NONE, Elsewhere, Issuances, newest_ends, note_ends
+from exporter.judgement.problems import Found, Key, Known, is_well, problems
 from exporter.model.targets import Target
 
 BATCH = 50
@@ -75,7 +75,10 @@ def present(endpoints: Sequence[EndpointRow], now: float, issuances: Issuances =
     In a healthy fleet that is a glance at each endpoint.
     """
     unwell = [known for row in endpoints if _is_unwell(row, now, issuances) for known in row.knowns]
-    return problems(unwell, newest_ends(verdicts(endpoints), issuances, now, unwell), now) if unwell else {}
+    if not unwell:
+        return {}
+    asked = (known.verdict for known in unwell)
+    return problems(unwell, newest_ends(verdicts(endpoints), issuances, now, asked), now)
 
 
 def _is_unwell(row: EndpointRow, now: float, issuances: Issuances) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from exporter.judgement.newest import Found, Newest
-from exporter.judgement.verdicts import JudgedItem, expected_issuers, policy_of
+from exporter.judgement.verdicts import JudgedItem, Verdict, expected_issuers, policy_of
 from exporter.model.issuance import Issuance
 from exporter.model.observation import Certificate
 from exporter.model.policies import DAY
@@ -294,3 +294,39 @@ class Elsewhere(Newest[Found]):
         if renewed is not None and renewed.sure:
             ends.append(renewed.issuance.not_after)
         return max(ends, default=None)
+
+
+def newest_ends(
+    verdicts: Iterable[Verdict | None],
+    issuances: Issuances = NONE,
+    now: float = 0.0,
+    of: Iterable[Verdict | None] | None = None,
+) -> Elsewhere[None]:
+    """
+    Return the ends of all leaves that are compared, among the verdicts on all endpoints.
+
+    `issuances` are those that logs know at `now`, in seconds since the epoch. `of`: only the leaves of these
+    verdicts will be asked for; None: any.
+    """
+    newest: Elsewhere[None] = Elsewhere(issuances, now)
+    if of is None:
+        note_ends(newest, verdicts)
+        return newest
+    asked = (one for verdict in of if verdict is not None for one in verdict.items)
+    only = {judged.kin.about for judged in asked if judged.kin is not None}
+    for verdict in verdicts:
+        items = verdict.items if verdict is not None else ()
+        newest.unseen.note(items)
+        for one in items:
+            if one.kin is not None and one.kin.about in only:
+                newest.add(one.kin, one.trusted, one.item.not_after, None)
+    return newest
+
+
+def note_ends(newest: Elsewhere[None], verdicts: Iterable[Verdict | None]) -> None:
+    """
+    Add the ends of the leaves of these verdicts to those so far.
+    """
+    for verdict in verdicts:
+        if verdict is not None:
+            newest.note(verdict.items, None)

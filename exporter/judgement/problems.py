@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from exporter.judgement.history import IDENTITY_REPORTED, NAMELESS_FOR, Past
-from exporter.judgement.issued import NONE, Elsewhere, Issuances, Renewed, Stranger
+from exporter.judgement.issued import Elsewhere, Renewed, Stranger
 from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.foreign_text import bounded
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
@@ -188,42 +188,6 @@ def _of_endpoint(known: Known, newest: Elsewhere[None], now: float, until: float
     yield from _of_hazards(known, now)
     if known.unwatched:
         yield Onset(now, Problem.UNWATCHED, Severity.WARNING, known)
-
-
-def newest_ends(
-    verdicts: Iterable[Verdict | None],
-    issuances: Issuances = NONE,
-    now: float = 0.0,
-    of: Iterable[Known] | None = None,
-) -> Elsewhere[None]:
-    """
-    Return the ends of all leaves that are compared, among the verdicts on all endpoints.
-
-    `issuances` are those that logs know at `now`, in seconds since the epoch. `of`: only the leaves of these
-    endpoints will be asked for; None: any.
-    """
-    newest: Elsewhere[None] = Elsewhere(issuances, now)
-    if of is None:
-        note_ends(newest, verdicts)
-        return newest
-    asked = (one for known in of if known.verdict is not None for one in known.verdict.items)
-    only = {judged.kin.about for judged in asked if judged.kin is not None}
-    for verdict in verdicts:
-        items = verdict.items if verdict is not None else ()
-        newest.unseen.note(items)
-        for one in items:
-            if one.kin is not None and one.kin.about in only:
-                newest.add(one.kin, one.trusted, one.item.not_after, None)
-    return newest
-
-
-def note_ends(newest: Elsewhere[None], verdicts: Iterable[Verdict | None]) -> None:
-    """
-    Add the ends of the leaves of these verdicts to those so far.
-    """
-    for verdict in verdicts:
-        if verdict is not None:
-            newest.note(verdict.items, None)
 
 
 def _of_item(known: Known, judged: JudgedItem, newest: Elsewhere[None], now: float) -> Iterator[Onset]:

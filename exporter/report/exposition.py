@@ -17,8 +17,8 @@ from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.sightings import FEW
 from exporter.judgement.hidden import hidden_by
-from exporter.judgement.issued import NONE, Elsewhere, Issuances
-from exporter.judgement.problems import Key, newest_ends, pending
+from exporter.judgement.issued import NONE, Elsewhere, Issuances, newest_ends
+from exporter.judgement.problems import Key, pending
 from exporter.judgement.verdicts import JudgedItem, Verdict
 from exporter.model.observation import Certificate, Failed
 from exporter.model.policies import Severity

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from exporter.engine.scrape import EndpointRow, verdicts
 from exporter.judgement.hidden import hidden_by
-from exporter.judgement.issued import Elsewhere
-from exporter.judgement.problems import Key, Onset, causes, found, newest_ends
+from exporter.judgement.issued import Elsewhere, newest_ends
+from exporter.judgement.problems import Key, Onset, causes, found
 from exporter.model.observation import Failed
 from exporter.model.policies import DAY, Severity
 from exporter.model.problems import MEANINGS, Problem

@@ -11,8 +11,8 @@ import pytest
 from exporter.demo.minter import Minted
 from exporter.engine.memory import ProblemRow
 from exporter.engine.scrape import Scrape
-from exporter.judgement.issued import STRANGERS, Elsewhere, Issuances, Renewed, Stranger, Unseen
-from exporter.judgement.problems import newest_ends, problems
+from exporter.judgement.issued import STRANGERS, Elsewhere, Issuances, Renewed, Stranger, Unseen, newest_ends
+from exporter.judgement.problems import problems
 from exporter.judgement.verdicts import judge_facts
 from exporter.model.issuance import Issuance
 from exporter.model.observation import Certificate

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import EndpointRow
 from exporter.judgement.hidden import hidden_by
-from exporter.judgement.problems import Found, Key, is_well, newest_ends, problems
+from exporter.judgement.issued import newest_ends
+from exporter.judgement.problems import Found, Key, is_well, problems
 from exporter.model.observation import Facts, FoundHazard, Item, Observed
 from exporter.model.policies import AUTOMATIC, CRL, DAY, DOMAIN, HOUR, MANUAL, Before, Policy, Severity
 from exporter.model.problems import MEANINGS, Problem
