@@ -62,6 +62,25 @@ def test_a_day_of_runs_confirms_a_loss() -> None:
     assert settled(slow, (), 1000, 6 * DAY).found == ()
 
 
+def test_answers_about_names_confirm_no_loss() -> None:
+    """
+    Only runs of the source do: while it can't be read, nothing is given up.
+    """
+    lost = kept = settled(Kept(some(8)), (), 1000, 0.0)
+    for day in range(1, 5):
+        kept = settled(kept, (), 1000, day * DAY, counts=False)
+    assert kept == lost
+
+
+def test_at_the_limit_nothing_is_pushed_out() -> None:
+    """
+    What was a target goes first, as it was, wherever new ones stand in the list.
+    """
+    kept = settled(Kept(some(5, first=10)), some(15), 6, 0.0)
+    assert urls(kept) == [one.url for one in (*some(5, first=10), *some(1))]
+    assert (kept.above, kept.missing) == (9, {})
+
+
 def test_what_comes_and_goes_all_the_time_makes_no_list_ever_longer() -> None:
     """
     What was lost first is kept, and as many as there are now.

@@ -460,6 +460,28 @@ async def test_name_servers_that_do_not_answer_delay_no_change(
         assert (len(list(runner.nowhere)), feed.kept_targets) == (500, 0)
 
 
+async def test_a_defect_in_what_answers_mean_is_told_and_costs_nothing_else(
+    fake: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The targets stay, and the names are looked up the next time.
+    """
+
+    async def broken(*given: Any, heard: Any, **more: Any) -> Any:
+        if heard:
+            raise RuntimeError("a bug")
+        return await resolving.resolved(*given, heard=heard, **more)
+
+    monkeypatch.setattr(resolving, "AGAIN", 0.0)
+    monkeypatch.setattr(module, "resolved", broken)
+    network = Network(asyncio.get_running_loop())
+    asks(network, Names(unknown="b"))
+    fake.answer = Listing(named=found("https://a", "https://b").found)
+    async with running(config(ONE), network) as runner:
+        await until(lambda: caplog.text.count("internal error in the look-ups of a source") > 1)
+        assert names(runner) == ["https://a"]
+
+
 async def test_what_was_left_out_at_the_limit_comes_when_there_is_room(
     fake: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
