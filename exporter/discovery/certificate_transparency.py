@@ -18,6 +18,7 @@ from exporter.discovery.base import Context, Found, Listing, Source, SourceError
 from exporter.discovery.issuances import LIMIT, bounded, from_json, merged, to_json
 from exporter.discovery.log_answers import TEXT_LIMIT, Certificate, of_cert_spotter, of_crt_sh
 from exporter.discovery.threads import in_thread
+from exporter.model.destinations import is_of_each_host
 from exporter.model.errors import ProbeError
 from exporter.model.foreign_text import clean
 from exporter.model.hosts import TargetError, normal_host
@@ -366,6 +367,8 @@ def _hosts(names: Iterable[str], passed: dict[str, list[str]]) -> dict[str, str]
             passed["wildcards, which can't be asked for"].append(name)
         elif "_" in name:
             passed["names with an underscore, which no host has"].append(name)
+        elif is_of_each_host(name):
+            passed["localhost, which is another host for each client"].append(name)
         else:
             try:
                 hosts[normal_host(name)] = name

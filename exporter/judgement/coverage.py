@@ -12,7 +12,7 @@ from itertools import islice
 
 from exporter.judgement.newest import SERVER_USES
 from exporter.model.coverage import Nowhere, Rules
-from exporter.model.destinations import is_this_host
+from exporter.model.destinations import is_of_each_host
 from exporter.model.hosts import TargetError, join_host_port, normal_host, parse_ip
 from exporter.model.observation import Certificate, Facts
 from exporter.model.probers import DTLS, QUIC, WIRE
@@ -250,7 +250,7 @@ def host_of(written: str) -> str:
         name = normal_host(base)
     except TargetError:
         return ""
-    if parse_ip(name) is not None or is_this_host(name):
+    if parse_ip(name) is not None or is_of_each_host(name):
         return ""
     return f"{star}{name}"
 

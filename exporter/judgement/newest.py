@@ -10,6 +10,7 @@ name may have a certificate inside and another outside. `kin_of` decides what el
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from exporter.model.destinations import is_of_each_host
 from exporter.model.observation import Certificate
 
 Found = TypeVar("Found")
@@ -108,10 +109,9 @@ def _is_of_each_host(leaf: Certificate) -> bool:
     """
     Return True for a certificate whose names are another host on each machine (RFC 6761 section 6.3).
     """
-    return all(
-        name in {"localhost", "localhost.localdomain"} or name.endswith(".localhost")
-        for name in leaf.dns_names
-    ) and all(address == "::1" or address.startswith("127.") for address in leaf.ip_addresses)
+    return all(map(is_of_each_host, leaf.dns_names)) and all(
+        address == "::1" or address.startswith("127.") for address in leaf.ip_addresses
+    )
 
 
 class _Ends(Generic[Found]):

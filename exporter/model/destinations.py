@@ -141,3 +141,11 @@ def is_this_host(host: str) -> bool:
     """
     name = host.lower().removesuffix(".")
     return name == "localhost" or name.endswith(".localhost")
+
+
+def is_of_each_host(name: str) -> bool:
+    """
+    Return True for a name that is another host for each client: localhost, and `localhost.example.com`, which
+    many zones have.
+    """
+    return is_this_host(name) or name.lower().startswith("localhost.")

@@ -25,6 +25,7 @@ import dns.tsigkeyring
 import dns.xfr
 import dns.zonefile
 
+from exporter.model.destinations import is_of_each_host
 from exporter.model.foreign_text import printable
 from exporter.net.apart import answer
 
@@ -131,7 +132,7 @@ class Names:
             return "", ""
         if "_" in name:
             return "names with an underscore are no hosts", ""
-        if name.startswith("localhost."):
+        if is_of_each_host(name):
             return "localhost is another host for each client", ""
         if len(name) > 253 or not _HOST.fullmatch(name):
             return "no host has such a name", ""

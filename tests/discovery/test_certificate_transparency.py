@@ -199,6 +199,7 @@ def test_crt_sh(logs: FakeLogs) -> None:
             crt_sh("xn--bcher-kva.example.com", "b\u00fccher.example.com", "gone.example.com"),
             crt_sh("a_b.example.com", f"{long}.example.com", "admin@example.com", "x y.example.com"),
             crt_sh("example.com", "example.org", "badexample.com", "lame.example.com"),
+            crt_sh("localhost.example.com"),
             {"issuer_name": "of another form"},
         ]
     )
@@ -209,6 +210,7 @@ def test_crt_sh(logs: FakeLogs) -> None:
     assert listing.named[4].why == why
     assert listing.notes == (
         f"entries that are not host names: 2, such as {long[:80]}...",
+        "localhost, which is another host for each client: 1, such as localhost.example.com",
         "names with an underscore, which no host has: 1, such as a_b.example.com",
         "wildcards, which can't be asked for: 1, such as *.apps.example.com",
     )
@@ -466,7 +468,7 @@ async def test_its_targets_join_the_others(logs: FakeLogs) -> None:
     domains = "[B\u00dccher.example, example.com]"
     text = f"discover:\n- certificate_transparency: {{domains: {domains}, url: {logs.url}}}"
     logs.answer = lambda query: (
-        (200, [crt_sh("localhost.xn--bcher-kva.example", end="2999-01-01T00:00:00")], {})
+        (200, [crt_sh("www.xn--bcher-kva.example", end="2999-01-01T00:00:00")], {})
         if "xn--bcher-kva" in query["q"][0]
         else (502, b"", {})
     )
@@ -483,7 +485,7 @@ async def test_its_targets_join_the_others(logs: FakeLogs) -> None:
         feed = next(iter(discovery.feeds.values()))
         assert feed.success is False
         assert [(one.url.normal, one.source) for one in discovery.targets] == [
-            ("https://localhost.xn--bcher-kva.example:443", "certificate_transparency")
+            ("https://www.xn--bcher-kva.example:443", "certificate_transparency")
         ]
     finally:
         await discovery.close()

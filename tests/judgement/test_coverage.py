@@ -121,6 +121,7 @@ def test_a_wildcard_is_watched_by_a_host_one_label_below(wildcard: str, watched:
     "written",
     [
         "localhost",
+        "LOCALHOST.example.com",
         "a.localhost",
         "192.0.2.7",
         "",
