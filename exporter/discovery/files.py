@@ -94,14 +94,18 @@ def parsed(data: bytes, path: str) -> Any:
     try:
         if path.endswith(".json"):
             return foreign_json.loads(data)
-        return read_yaml(data, path).value
+        document = read_yaml(data, path)
+        value, faults = document.value, document.faults
     except ConfigError as error:
-        fault = error.faults[0]
-        raise GroupError(f"line {fault.line}: {fault.message}") from None
+        value, faults = None, list(error.faults)
     except RecursionError:
         raise GroupError("it is nested too deep") from None
     except ValueError as error:
         raise GroupError(f"it is not JSON: {error}") from None
+    if faults:
+        where = f"{faults[0].path} " if faults[0].path else ""
+        raise GroupError(f"line {faults[0].line}: {where}{faults[0].message}")
+    return value
 
 
 SOURCE = Source("files", 30.0, run, steady=True)

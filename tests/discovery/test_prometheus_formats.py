@@ -117,6 +117,16 @@ async def test_a_file_that_is_no_list_of_groups_is_refused(tmp_path: Path, conte
             await run("files", [str(tmp_path / name)])
 
 
+async def test_a_key_that_is_written_twice_loses_no_target_without_a_word(tmp_path: Path) -> None:
+    """
+    Prometheus refuses such a file, too.
+    """
+    path = tmp_path / "sd.yml"
+    path.write_text("- targets: [a.example.com]\n  targets: [b.example.com]\n")
+    with pytest.raises(SourceError, match=r"sd.yml: line 2: \[0\].targets is written twice, first in line 1"):
+        await run("files", [str(path)])
+
+
 async def test_lists_for_other_probers_have_paths(tmp_path: Path) -> None:
     """
     Those of the blackbox exporter have pages. What is no server keeps its path.
