@@ -226,6 +226,30 @@ def _sites_of(kind: str, outer: _Block, base: str, reader: Reader) -> Iterator[S
             yield Site(where, certificates, [*map(_plain, names), *anything], listens if given else ())
             for name, paths in chosen.items():
                 yield Site(where, paths, [name], listens)
+        if passed_on := _passed_on(server, outer):
+            yield Site(where, (), passed_on, list(_passing(server, shared)))
+
+
+def _passed_on(server: _Block, outer: _Block) -> list[str]:
+    """
+    Return the names by which a server of `stream` chooses who speaks TLS instead of it.
+    """
+    if server.last("ssl_preread") != "on":
+        return []
+    return [
+        one.words[0]
+        for block in outer.all("map")
+        if block.words[1:] == ["$ssl_preread_server_name", server.last("proxy_pass")]
+        for one in block.children
+        if host_name(one.words[0]) and one.words[0] not in {"default", "hostnames", "volatile", "include"}
+    ]
+
+
+def _passing(server: _Block, shared: Mapping[_Address, set[str]]) -> Iterator[Listen]:
+    for one in server.all("listen"):
+        host, ports = _address(one.words[1] if len(one.words) > 1 else "")
+        proxied = "proxy_protocol" in shared.get(_same(one), set())
+        yield from (Listen("tls", host, port, proxied) for port in ports if "udp" not in one.words)
 
 
 def _by_choice(

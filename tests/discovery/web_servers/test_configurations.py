@@ -559,6 +559,34 @@ ServerName plain.example
     )
 
 
+def test_nginx_names_that_are_passed_on(tmp_path: Path) -> None:
+    """
+    Who is behind it presents a certificate for them at its address.
+    """
+    text = """stream {
+map $ssl_preread_server_name $to {
+  hostnames;
+  a.example 127.0.0.1:8443;
+  .b.example 127.0.0.1:8444;
+  *.c.example 127.0.0.1:8445;
+  ~^d unix:/d;
+  default 127.0.0.1:8443;
+}
+map $remote_addr $other { e.example 1; }
+server { listen 443; listen unix:/x; listen 443 udp; ssl_preread on; proxy_pass $to; }
+server { listen 8440 proxy_protocol; ssl_preread on; proxy_pass $to; }
+server { listen 8441; proxy_pass $to; }
+server { listen 8442; ssl_preread on; proxy_pass $other; }
+}
+"""
+    listing = read(tmp_path, "nginx.conf", text)
+    assert wires(listing) == [
+        (f"tls://127.0.0.1:{port}", name) for port in (443, 8440) for name in ("a.example", "b.example")
+    ]
+    assert [one.settings.get("proxy_protocol") for one in listing.found] == [None, None, "v1", "v1"]
+    assert listing.notes == ()
+
+
 def test_apache_directories_of_files(tmp_path: Path) -> None:
     """
     All that is below a directory is included, also where it is one of those that match a pattern.
