@@ -8,7 +8,7 @@ another address at each look-up. What each of them shows is there for clients, w
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from exporter.engine.sightings import MOMENT, MOMENT_OF_OLD, Sightings, was_brief
+from exporter.engine.sightings import MOMENT, MOMENT_OF_OLD, PLACES, Sightings, was_brief
 from exporter.judgement.history import BACKDATED, changed_identity, is_older
 from exporter.judgement.verdicts import Judged
 from exporter.model.observation import Facts, Item
@@ -71,6 +71,15 @@ def is_mistake(wrong: Shown, right: Shown, now: float) -> bool:
     """
     moment = MOMENT_OF_OLD if is_left_behind(wrong, right) else MOMENT
     return was_brief(wrong.sightings, right.sightings, now, moment)
+
+
+def is_turn(back: Shown, shown: Sightings, now: float) -> bool:
+    """
+    Return True when what was `shown` until `now` (seconds since the epoch) was there for about as long as
+    what is back: they may take turns that are as long. What was there from the first look on has no turns.
+    """
+    last, this = back.seen_at - back.sightings.since, now - shown.since
+    return back.sightings.came > 1 and last <= this <= (PLACES - 1) * last
 
 
 def is_left_behind(one: Shown, other: Shown) -> bool:

@@ -20,6 +20,7 @@ from exporter.engine.by_turns import (
     is_looked_for,
     is_mistake,
     is_strange,
+    is_turn,
     most_important,
     same_server,
     was_issued_since,
@@ -130,7 +131,7 @@ class EndpointMemory:
         # Of several that are known to take turns, each is remembered as long as it needs.
         if facts is not self.facts and (
             (is_doubtful(target, self.facts, self.judged, facts, now) and self._is_alone(facts, now))
-            or (self.shown.was_alone(self.looks, now) and is_strange(target, self.facts, facts, now))
+            or (is_strange(target, self.facts, facts, now) and self._was_alone(facts, now))
         ):
             return self.facts
         for one in self.others:
@@ -150,6 +151,13 @@ class EndpointMemory:
             self.tries += 1
             for one in self.others:
                 one.sightings.left += one.sightings.returns > 0
+
+    def _was_alone(self, facts: Facts, now: float) -> bool:
+        """
+        Return True when what is shown was there alone, and not for a turn as long as that of these facts.
+        """
+        back = next((one for one in self.others if same_server(one.facts, facts)), None)
+        return not (back and is_turn(back, self.shown, now)) and self.shown.was_alone(self.looks, now)
 
     def _is_alone(self, facts: Facts, now: float) -> bool:
         """
@@ -195,6 +203,7 @@ class EndpointMemory:
             crowded=crowded,
             probed=self.mixed,
         )
+        self.shown.turn = back is not None and is_turn(back, self.shown, now)
         others = [*(one for one in self.others if one is not back), left]
         self.others = most_important(others, self.looks, now)
         if back is None:

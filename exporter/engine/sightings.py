@@ -99,6 +99,8 @@ class Sightings:
     """Seconds without it after which it is gone, however few looks there were; None: only looks count."""
     at_once: int = 0
     """Looks since it came that were made at once after others."""
+    turn: bool = False
+    """True when what came after it may be there for a turn that is as long."""
 
     def leave(
         self,
@@ -198,7 +200,7 @@ class Sightings:
 
         What never came back may also have been there for long and be gone for good.
         """
-        return self.returns > 0 or look - self.left < CERTAIN
+        return self.returns > 0 or self.turn or look - self.left < CERTAIN
 
     def is_kept(self, look: int, age: float) -> bool:
         """

@@ -289,8 +289,8 @@ def decode_turns(held: EndpointMemory, stored: object, certificates: Mapping[str
 
 def _sightings(stored: object) -> Sightings:
     came, since, left, returns, missed, patience, *rest = as_list(stored)
-    # Older versions had neither.
-    limit, at_once = (*rest, *(None, 0)[len(rest) :])[:2]
+    # Older versions had none of these.
+    limit, at_once, turn = (*rest, *(None, 0, False)[len(rest) :])[:3]
     return Sightings(
         as_count(came),
         as_moment(since),
@@ -301,6 +301,7 @@ def _sightings(stored: object) -> Sightings:
         as_moment(patience),
         None if limit is None else as_moment(limit),
         as_count(at_once),
+        as_flag(turn),
     )
 
 

@@ -44,6 +44,10 @@ FRESH = DAY
 """Seconds after its issuance at which a certificate comes that is deployed as soon as it is issued."""
 
 
+TURNS = 3
+"""How many times as long as that of another a turn of days may be."""
+
+
 IDENTITY_REPORTED = 3 * DAY
 """Seconds for which it is a problem that issuer and key changed together."""
 
@@ -215,7 +219,7 @@ class Past:
             and self.served.get(name, 0.0) >= in_service(before)
             and not (newer is not None and newer.returned)
             and not (known is not None and self._took_turns(name, known))
-            and was_replaced(new, known, before, newer)
+            and (was_due(new, before) or self._was_issued_meanwhile(new, before, now))
         )
         if went_back:
             self.rolled_back_at = {name: now, **self.rolled_back_at}
@@ -225,6 +229,21 @@ class Past:
         else:
             self.rolled_back_at = _without(name, self.rolled_back_at)
         self._compare_identity(old, new, now, accepted=accepted)
+
+    def _was_issued_meanwhile(self, older: Item, newer: Item, now: float) -> bool:
+        """
+        Return True when the newer leaf was issued while the older one was served here, and brought here at
+        once, so that it is not another server's.
+
+        Where both were here for about as long, they may take turns of days, and one was renewed meanwhile.
+        """
+        known, came = self._former(older), self._former(newer)
+        if known is None or came is None or newer.not_before <= known.first_at - BACKDATED:
+            return False
+        was_here, is_here = came.first_at - known.first_at, now - came.first_at
+        from_first = self.first_at is None or known.first_at <= self.first_at
+        is_turn = not from_first and is_here / TURNS <= was_here <= is_here * TURNS
+        return came.first_at - newer.not_before <= FRESH and not is_turn
 
     def _took_turns(self, name: str, known: Former) -> bool:
         """
@@ -281,24 +300,14 @@ def in_service(item: Item) -> float:
     return min(IN_SERVICE, (item.not_after - item.not_before) * IN_SERVICE_SHARE)
 
 
-def was_replaced(older: Item, known: Former | None, newer: Item, came: Former | None) -> bool:
+def was_due(older: Item, newer: Item) -> bool:
     """
-    Return True when the newer leaf was issued to replace the older one, and is not another server's.
-
-    It was issued when the older one was due to be renewed; or while that was served there (`known`), and was
-    brought there at once (`came`).
+    Return True when the newer leaf was issued when the older one was due to be renewed.
     """
     lifetime = older.not_after - older.not_before
     # The earliest of the usual renewers renews at a half what lives for less than ten days.
     due = lifetime / (2 if lifetime < 10 * DAY else 3)
-    if older.not_after - newer.not_before <= due + min(DAY, lifetime / 20):
-        return True
-    return (
-        known is not None
-        and came is not None
-        and newer.not_before > known.first_at - BACKDATED
-        and came.first_at - newer.not_before <= FRESH
-    )
+    return older.not_after - newer.not_before <= due + min(DAY, lifetime / 20)
 
 
 def is_older(new: Item, old: Item) -> bool:

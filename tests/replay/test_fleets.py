@@ -365,6 +365,9 @@ def fleets() -> dict[str, Make]:
         "weekly failover by DNS": lambda: [
             Fleet([by_turns(WEEK, *sites(6, 28), by_name=True)], 150 * DAY, 6 * HOUR)
         ],
+        "failover each three days, of which one is renewed": lambda: [
+            Fleet([by_turns(3 * DAY, *sites(5, 27))], 13 * DAY, 10 * MINUTE)
+        ],
         "monthly failover": lambda: [Fleet([by_turns(30 * DAY, *sites(12, 41))], 150 * DAY, 6 * HOUR)],
         "daily failover": lambda: [Fleet([by_turns(DAY, *sites(1, 35))], 100 * DAY, 6 * HOUR)],
         "two servers with certificates of an hour": lambda: backends(2, HOUR, 1 / 2),
