@@ -368,6 +368,15 @@ def fleets() -> dict[str, Make]:
         "failover each three days, of which one is renewed": lambda: [
             Fleet([by_turns(3 * DAY, *sites(5, 27))], 13 * DAY, 10 * MINUTE)
         ],
+        "blue and green, each renewed by itself": lambda: [
+            Fleet([Place(target(URL), blue_green)], 150 * DAY, 6 * HOUR)
+        ],
+        "a drill each month, by DNS, to a site with an authority of its own": lambda: [
+            Fleet([Place(target(URL), drill)], 130 * DAY, 2 * HOUR)
+        ],
+        "a content delivery network with two authorities, by DNS": lambda: [
+            Fleet([Place(target(URL), delivered)], 3 * DAY, 10 * MINUTE)
+        ],
         "monthly failover": lambda: [Fleet([by_turns(30 * DAY, *sites(12, 41))], 150 * DAY, 6 * HOUR)],
         "daily failover": lambda: [Fleet([by_turns(DAY, *sites(1, 35))], 100 * DAY, 6 * HOUR)],
         "two servers with certificates of an hour": lambda: backends(2, HOUR, 1 / 2),
@@ -472,6 +481,48 @@ def fleets() -> dict[str, Make]:
             )
         ],
     }
+
+
+@functools.cache
+def colours() -> Sequence[Schedule]:
+    """
+    Two sites, each of which renews by itself, and a third with an authority of its own.
+    """
+    authorities = None, None, authority("DR Issuer")
+    return [
+        renewed(-age * DAY, 90 * DAY, 2 / 3, 4, above)
+        for age, above in zip((20, 50, 40), authorities, strict=True)
+    ]
+
+
+def blue_green(now: float) -> Seeing:
+    """
+    A deployment every few days: the other site serves, or the same one again.
+    """
+    number = "0110100011"[int(now // (3.3 * DAY)) % 10]
+    return {ADDRESS: Observed(at(colours()[int(number)], now))}
+
+
+def drill(now: float) -> Seeing:
+    """
+    For eight hours of each thirty days, the name leads to the third site.
+    """
+    if 6 * HOUR <= now % (30 * DAY) - 29 * DAY < 14 * HOUR:
+        return {"198.51.100.9:443": Observed(at(colours()[2], now))}
+    return {ADDRESS: Observed(at(colours()[0], now))}
+
+
+def delivered(now: float) -> Seeing:
+    """
+    Three of twelve addresses at each look-up, half of them of either authority.
+    """
+    numbers = random.Random(now).sample(range(12), 3)
+    return {f"192.0.2.{number}:443": Observed(_by_authority(number % 2)) for number in numbers}
+
+
+@functools.cache
+def _by_authority(number: int) -> Facts:
+    return of_age(10 + 10 * number, above=authority(("R11", "WE1")[number]))
 
 
 def ahead(seconds: float) -> Schedule:

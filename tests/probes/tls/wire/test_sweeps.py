@@ -216,6 +216,35 @@ def test_a_rollback_is_over_in_the_next_scrape(ca: Minted, anchors: str) -> None
     assert [bool(one) for one in found] == [*[False] * 40, True, True, False]
 
 
+@pytest.mark.parametrize(("number", "told"), [(2, False), (1000, True)])
+def test_another_identity_is_told_when_more_probes_at_once_do_not_find_the_earlier_one(
+    ca: Minted, anchors: str, number: int, *, told: bool
+) -> None:
+    """
+    Two certificates of two authorities that take turns are those of a content delivery network. The probe of
+    this number is the next that sees the earlier one.
+    """
+    _, good = old_and_new(ca)
+    assert ca.issuer is not None
+    other = ca.issuer.issue("Other Authority", ca=True)
+    theirs = (other.issue(NAME, [NAME], not_before=NOW, not_after=NOW + 90 * DAY), other)
+
+    async def run(backends: Backends) -> tuple[list[set[str]], int]:
+        one = target(backends.port, ca_file=anchors)
+        async with watching() as watch:
+            made = [await watch.scrape([one], 10.0, lambda _: True) for _ in range(40)]
+            backends.chains, backends.connections = [*[theirs] * (number - 1), good], 0
+            made.append(await watch.scrape([one], 10.0, lambda _: True))
+            asked = backends.connections
+            made += [await watch.scrape([one], 10.0, lambda _: True) for _ in range(4)]
+            return [problems(one) for one in made], asked
+
+    with taking_turns(good) as backends:
+        found, asked = asyncio.run(run(backends))
+    assert asked == (2 if not told else 1 + CERTAIN)
+    assert found == [*[set()] * 40, *[{"identity_changed"} if told else set()] * 5]
+
+
 def one_wrong(ca: Minted, anchors: str, number: int) -> tuple[list[bool], int]:
     """
     Whether something is wrong in each scrape, and the probes made since one saw a wrong certificate after two
