@@ -52,6 +52,7 @@ PURE = {
     *(
         "pki.name_constraints",
         "pki.ocsp_data",
+        "pki.path_refusals",
         "pki.renewal_information",
         "pki.revocation",
         "pki.revocation_data",

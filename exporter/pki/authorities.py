@@ -9,8 +9,9 @@ from exporter.model.destinations import Range, host_range
 from exporter.model.observation import Certificate, Chain, Facts
 from exporter.model.targets import Target
 from exporter.pki.anchors import AnchorFiles
+from exporter.pki.path_refusals import NAMESAKES
 from exporter.pki.revocation import issued
-from exporter.pki.trust import NAMESAKES, TrustStore
+from exporter.pki.trust import TrustStore
 
 PLACES_LIMIT = 20_000
 """Leaves at non-public addresses whose address ranges are remembered."""

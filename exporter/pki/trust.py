@@ -26,12 +26,10 @@ from math import inf
 from OpenSSL import crypto
 
 from exporter.model.caches import remembered
-from exporter.model.foreign_text import bounded
 from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
 from exporter.pki.certificates import parse_pem
 from exporter.pki.faults import (
-    _LENGTH_SHOWN,
     _boundaries,
     _Faults,
     _judge_chain_dates,
@@ -45,23 +43,18 @@ from exporter.pki.faults import (
     _valid,
 )
 from exporter.pki.name_constraints import COMPARISONS_LIMIT, comparisons
+from exporter.pki.path_refusals import (
+    _BAD_SIGNATURE,
+    NAMESAKES,
+    _classify,
+    _Refusal,
+    _refusal_detail,
+    _signer,
+)
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which pyOpenSSL does not name. Partial chains:
 # an anchor need not be a root, as in Go and in browsers; private CA files often hold only an intermediate.
 _FLAGS = 0x200000 | crypto.X509StoreFlags.PARTIAL_CHAIN
-
-
-# X509_V_ERR_* of OpenSSL's x509_vfy.h.
-_BAD_SIGNATURE = 7
-
-
-_SELF_SIGNED_LEAF = 18
-
-
-_NO_ISSUER = {2, 20, 21}
-
-
-_NOT_TRUSTED = {19, 27, 28}
 
 
 # Verifications of one chain at most: a server can present any number of certificates of the same name.
@@ -71,10 +64,6 @@ _LOOKS = 8
 CANDIDATES = 20
 """Presented certificates that may be on a path. A server can present hundreds, and each that signed another
 is some milliseconds of work. GnuTLS takes chains of 16."""
-
-
-NAMESAKES = 8
-"""Certificates of one name among those, where there are more."""
 
 
 class TrustStoreError(ValueError):
@@ -163,19 +152,6 @@ class TrustStore:
                 self._at.clear()
             self._at[key] = _anchors(it for it in self.anchors if now is None or _valid(it, now))
         return self._at[key]
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """
-    The reason why OpenSSL found no path.
-    """
-
-    code: int
-    depth: int
-    """The position of the faulty certificate above the leaf; 0 is the leaf."""
-    words: str
-    certificate: Certificate
 
 
 def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore, now: float) -> Trust:
@@ -299,6 +275,14 @@ def _find_path(
         outcome = _look(leaf, presented, store._anchors(None))  # noqa: SLF001 -- same module
         if not isinstance(outcome, _Refusal):
             return outcome, False
+    signer = _signer(outcome, (*presented, *store.anchors))
+    if signer is not None:
+        words = (
+            f"{_shown(signer)} signed {_shown(outcome.certificate)}, and OpenSSL does not take that: "
+            "an extension can't be read, or names another key of the issuer."
+        )
+        faults.add(Fault.INVALID_CHAIN, words)
+        return (), False
     fault = _classify(outcome, leaf)
     faults.add(fault, _refusal_detail(fault, outcome))
     if fault is not Fault.INVALID_CHAIN:
@@ -431,38 +415,6 @@ def _encoding(certificate: crypto.X509) -> bytes:
     Return OpenSSL's encoding of a certificate, which normalises unusual lengths.
     """
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-
-
-def _classify(refusal: _Refusal, leaf: Certificate) -> Fault:
-    """
-    Return the fault that a refusal means.
-    """
-    if refusal.code == _SELF_SIGNED_LEAF:
-        return Fault.SELF_SIGNED
-    if refusal.code in _NO_ISSUER and refusal.depth == 0:
-        return Fault.SELF_SIGNED if leaf.self_issued else Fault.MISSING_INTERMEDIATE
-    if refusal.code in _NO_ISSUER | _NOT_TRUSTED:
-        return Fault.UNTRUSTED_ROOT
-    return Fault.INVALID_CHAIN
-
-
-def _refusal_detail(fault: Fault, refusal: _Refusal) -> str:
-    """
-    Return a sentence on what OpenSSL refused.
-    """
-    subject, issuer = _shown(refusal.certificate), bounded(refusal.certificate.issuer, _LENGTH_SHOWN)
-    if fault is Fault.SELF_SIGNED:
-        return f"{subject} signed itself and is not trusted."
-    if fault is Fault.MISSING_INTERMEDIATE:
-        return (
-            f"{issuer}, the issuer of {subject}, was not presented and is not trusted: "
-            "the server lacks an intermediate certificate, or a private authority signed."
-        )
-    if fault is Fault.UNTRUSTED_ROOT and refusal.code in _NO_ISSUER:
-        return f"The chain ends in {subject}; its issuer {issuer} was not presented and is not trusted."
-    if fault is Fault.UNTRUSTED_ROOT:
-        return f"The chain ends in {subject}, which is not trusted."
-    return f"OpenSSL refuses {subject}: {refusal.words}."
 
 
 def _follow_names(leaf: Certificate, presented: Sequence[Certificate]) -> tuple[Certificate, ...]:

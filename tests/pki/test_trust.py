@@ -18,9 +18,9 @@ from exporter.demo.minter import Minted, mint, new_key, root
 from exporter.model.observation import Certificate
 from exporter.model.reasons import Fault
 from exporter.pki.certificates import CertificateError, certificate
+from exporter.pki.path_refusals import NAMESAKES
 from exporter.pki.trust import (
     CANDIDATES,
-    NAMESAKES,
     Trust,
     TrustStore,
     TrustStoreError,
@@ -28,7 +28,20 @@ from exporter.pki.trust import (
     issuers_of,
     judge,
 )
-from tests.support.certificates import DAY, NOW, forge, parts_of, pem, shared_key, signed, tlv
+from tests.support.certificates import (
+    DAY,
+    EXTENSIONS,
+    NOW,
+    extension,
+    extensions_of,
+    forge,
+    parts_of,
+    pem,
+    remade,
+    shared_key,
+    signed,
+    tlv,
+)
 
 NAME = "www.example.com"
 BEGIN = NOW - 1000 * DAY
@@ -512,6 +525,32 @@ def test_missing_intermediate() -> None:
     assert faults(LEAF) == [Fault.MISSING_INTERMEDIATE]
     assert faults(LEAF, STRANGER.issue("Theirs", ca=True)) == [Fault.MISSING_INTERMEDIATE]
     assert "CN=Issuer" in judged(LEAF).faults[0].detail
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(extension("0603551d0f", b"\3\2\1"), id="key usage"),
+        pytest.param(extension("0603551d23", b"?"), id="key of the issuer"),
+        pytest.param(extension("0603551d1f", b"?"), id="places of lists"),
+        pytest.param(extension("0603551d23", bytes.fromhex("30068004") + b"else"), id="another key"),
+    ],
+)
+@pytest.mark.parametrize("above", [False, True])
+def test_an_issuer_that_is_there_is_not_called_missing(odd: bytes, *, above: bool) -> None:
+    """
+    OpenSSL says so of a certificate of which it can't read an extension: another chain would not help.
+    """
+    if above:
+        issuer = remade(ISSUER, {EXTENSIONS: extensions_of(ISSUER, odd, without="0603551d23")})
+        chain = [issuer.issue(NAME, [NAME]), issuer]
+    else:
+        chain = [remade(LEAF, {EXTENSIONS: extensions_of(LEAF, odd, without="0603551d23")}), ISSUER]
+    found = judged(*chain).faults
+    assert Fault.INVALID_CHAIN in [one.fault for one in found]
+    assert {Fault.MISSING_INTERMEDIATE, Fault.UNTRUSTED_ROOT}.isdisjoint(one.fault for one in found)
+    words = (f"CN=Issuer signed CN={NAME}", "CN=Root signed CN=Issuer")
+    assert any(one.detail.startswith(words) for one in found)
 
 
 def test_independent_faults_are_found_at_once() -> None:
