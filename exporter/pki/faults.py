@@ -13,16 +13,12 @@ from exporter.model.foreign_text import bounded
 from exporter.model.hosts import TargetError, normal_host, parse_ip
 from exporter.model.observation import Certificate, FoundFault
 from exporter.model.reasons import Fault
-from exporter.pki.ber import as_der
-from exporter.pki.fields import VERSION_3, tbs_fields
+from exporter.pki.ber import as_der, content, elements
+from exporter.pki.fields import VERSION_3, extension, tbs_fields
 from exporter.pki.name_constraints import covered, name_constraints
 
-_SERVER_PURPOSES = frozenset(
-    {
-        "1.3.6.1.5.5.7.3.1",  # server authentication (RFC 5280 section 4.2.1.12)
-        "2.5.29.37.0",  # any
-    }
-)
+# Server authentication (RFC 5280 section 4.2.1.12). That it is for any purpose is not enough for OpenSSL.
+_SERVER_PURPOSES = frozenset({"1.3.6.1.5.5.7.3.1"})
 
 
 _CA_PURPOSES = _SERVER_PURPOSES | {
@@ -30,6 +26,14 @@ _CA_PURPOSES = _SERVER_PURPOSES | {
     "1.3.6.1.4.1.311.10.3.3",
     "2.16.840.1.113730.4.1",
 }
+
+
+_NETSCAPE_TYPE = bytes.fromhex("06096086480186f8420101")
+
+
+_NETSCAPE_SERVER = 0x40
+"""The type of a certificate before there was an extended key usage, and its bit for servers. OpenSSL heeds
+it."""
 
 
 _KEY_USES = {
@@ -169,6 +173,11 @@ def _judge_use(leaf: Certificate, untrusted: Sequence[Certificate], faults: _Fau
             Fault.WRONG_KEY_USAGE,
             f"The extended key usage of {_shown(leaf)} does not include server authentication.",
         )
+    elif not _has_server_type(leaf):
+        words = (
+            f"The Netscape certificate type of {_shown(leaf)} is not that of a server: OpenSSL refuses it."
+        )
+        faults.add(Fault.WRONG_KEY_USAGE, words)
     needed = _KEY_USES.get(leaf.key_algorithm, _KEY_USES["unknown"])
     if leaf.key_usage is not None and leaf.key_usage.isdisjoint(needed):
         faults.add(
@@ -181,6 +190,20 @@ def _judge_use(leaf: Certificate, untrusted: Sequence[Certificate], faults: _Fau
                 Fault.WRONG_KEY_USAGE,
                 f"The extended key usage of {_shown(it)} does not let it issue to servers.",
             )
+
+
+def _has_server_type(leaf: Certificate) -> bool:
+    """
+    Return False when the Netscape certificate type is there, and is not that of a server.
+    """
+    if _NETSCAPE_TYPE not in leaf.der:
+        return True
+    try:
+        found = extension(leaf.der, _NETSCAPE_TYPE)
+        bits = content(content(elements(found)[-1])) if found is not None else b"\0\xff"
+    except (ValueError, IndexError):
+        return True
+    return bool(bits[1:2] and bits[1] & _NETSCAPE_SERVER)
 
 
 def _allows(certificate: Certificate, purposes: frozenset[str]) -> bool:

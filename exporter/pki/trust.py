@@ -12,7 +12,8 @@ Where clients differ, the strictest counts, unless ordinary certificates would b
 - A wildcard that covers an excluded name is refused, as in Go, BoringSSL and rustls (CVE-2025-61727); OpenSSL
   compares texts only.
 - Name constraints that constrain nothing are refused, as in Go (RFC 5280 section 4.2.1.10 forbids them).
-- An extended key usage that allows nothing, or can't be read, is refused, as in OpenSSL and pyca.
+- An extended key usage that allows nothing, or can't be read, is refused, as in OpenSSL and pyca; one for any
+  purpose as in OpenSSL, and so is a leaf of another Netscape certificate type.
 - Certificates that only OpenSSL refuses (duplicate extensions, an unknown critical one; not a weak
   self-signature) are refused.
 """

@@ -897,19 +897,38 @@ def test_authority_as_leaf() -> None:
         ([], True),
         ([SERVER_PURPOSE], True),
         ([SERVER_PURPOSE, CLIENT_PURPOSE], True),
-        (["2.5.29.37.0"], True),
+        (["2.5.29.37.0"], False),
+        (["2.5.29.37.0", SERVER_PURPOSE], True),
         ([CLIENT_PURPOSE], False),
     ],
 )
 @pytest.mark.parametrize("place", ["leaf", "issuer"])
 def test_extended_key_usage(purposes: list[str], good: bool, place: str) -> None:
     """
-    Leaf and issuer must be for servers where they say what they are for.
+    Leaf and issuer must be for servers where they say what they are for. Any purpose is none for OpenSSL.
     """
     leaf_purposes, issuer_purposes = (purposes, []) if place == "leaf" else ([], purposes)
     issuer = ROOT.issue("Purposeful", ca=True, extended_key_usage=issuer_purposes)
     leaf = issuer.issue(NAME, [NAME], extended_key_usage=leaf_purposes)
     assert faults(leaf, issuer) == ([] if good else [Fault.WRONG_KEY_USAGE])
+
+
+@pytest.mark.parametrize(
+    ("bits", "good"),
+    [
+        (b"\6\x40", True),  # server
+        (b"\6\xc0", True),  # client and server
+        (b"\7\x80", False),  # client
+        (b"\0", False),  # nothing
+    ],
+)
+def test_netscape_certificate_type(bits: bytes, good: bool) -> None:
+    """
+    Authorities of old scripts still write it, and clients with OpenSSL still heed it.
+    """
+    kind = extension("06096086480186f8420101", tlv(0x03, bits))
+    leaf = remade(LEAF, {EXTENSIONS: extensions_of(LEAF, kind)})
+    assert faults(leaf, ISSUER) == ([] if good else [Fault.WRONG_KEY_USAGE])
 
 
 @pytest.mark.parametrize(
