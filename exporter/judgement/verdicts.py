@@ -147,8 +147,10 @@ def judge_facts(
     found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
     over = replaced_authorities(facts.items)
     learned = habits or {}
+    came = _came_with(facts.chains)
     items = tuple(
-        _judged_item(item, facts, target, trusted, ended, over, anchors, learned) for item in facts.items
+        _judged_item(item, facts, target, trusted, ended, over, anchors, learned, came)
+        for item in facts.items
     )
     foreign = any(one.foreign for one in items)
     return Verdict(items, _once_each(found), valid_from, valid_until, foreign)
@@ -190,6 +192,7 @@ def _judged_item(
     replaced: Collection[str],
     anchors: Anchors,
     habits: Habits,
+    came: Mapping[Certificate, tuple[Certificate, ...]],
 ) -> JudgedItem:
     policy = policy_for(item, facts, target)
     habit = habits.get(item.name) if policy.habit else None
@@ -204,7 +207,7 @@ def _judged_item(
     # The client certificate is the exporter's own.
     expected = expected_issuers(target, policy) if item.name != "client" else ()
     foreign = expected
-    if foreign and is_issued_by(foreign, one, _with(one, facts), anchors.store):
+    if foreign and is_issued_by(foreign, one, came.get(one, ()), anchors.store):
         foreign = ()
     return JudgedItem(
         item,
@@ -251,11 +254,14 @@ def _marks(authority: Item) -> tuple[str, ...]:
     return (one.public_key_sha256, f"subject {one.subject}") if one.subject else (one.public_key_sha256,)
 
 
-def _with(leaf: Certificate, facts: Facts) -> tuple[Certificate, ...]:
+def _came_with(chains: Iterable[Chain]) -> dict[Certificate, tuple[Certificate, ...]]:
     """
-    Return the certificates that came with a leaf.
+    Return the certificates that came with each leaf.
     """
-    return tuple(one for chain in facts.chains if leaf in chain.certificates for one in chain.certificates)
+    found: dict[Certificate, tuple[Certificate, ...]] = {}
+    for chain in chains:
+        found[chain.leaf] = found.get(chain.leaf, ()) + chain.certificates
+    return found
 
 
 def policy_for(item: Item, facts: Facts, target: Target) -> Policy:
