@@ -147,9 +147,10 @@ def judge_facts(
     found += (_malformed(item) for item in facts.items if _is_irregular(item, facts))
     over = replaced_authorities(facts.items)
     learned = habits or {}
-    came = _came_with(facts.chains)
+    came, leaves = _came_with(facts.chains), leaves_above(facts.chains)
+    served = {chain.leaf for chain in facts.chains if chain.presented}
     items = tuple(
-        _judged_item(item, facts, target, trusted, ended, over, anchors, learned, came)
+        _judged_item(item, facts, target, trusted, ended, over, anchors, learned, came, leaves, served)
         for item in facts.items
     )
     foreign = any(one.foreign for one in items)
@@ -193,17 +194,19 @@ def _judged_item(
     anchors: Anchors,
     habits: Habits,
     came: Mapping[Certificate, tuple[Certificate, ...]],
+    leaves: Mapping[Certificate, Certificate],
+    served: Collection[Certificate],
 ) -> JudgedItem:
-    policy = policy_for(item, facts, target)
+    leaf = leaves.get(item.certificate) if item.kind is Kind.INTERMEDIATE and item.certificate else None
+    policy = policy_for(item, leaf, facts, target)
     habit = habits.get(item.name) if policy.habit else None
     rhythm = habit.rhythm if habit is not None else None
     one = item.certificate
     needless = item.kind is Kind.INTERMEDIATE and one is not None and ended.get(one.fingerprint_sha256, False)
-    deadlines = None if needless or item.name in replaced else judge_item(item, facts, policy, habit)
+    deadlines = None if needless or item.name in replaced else judge_item(item, leaf, policy, habit)
     if item.kind is not Kind.LEAF or one is None:
         return JudgedItem(item, deadlines, policy, needless=needless, rhythm=rhythm)
-    served = any(chain.presented and chain.leaf == one for chain in facts.chains)
-    kin = kin_of(one, target.name, item.name, served=served)
+    kin = kin_of(one, target.name, item.name, served=one in served)
     # The client certificate is the exporter's own.
     expected = expected_issuers(target, policy) if item.name != "client" else ()
     foreign = expected
@@ -264,13 +267,12 @@ def _came_with(chains: Iterable[Chain]) -> dict[Certificate, tuple[Certificate, 
     return found
 
 
-def policy_for(item: Item, facts: Facts, target: Target) -> Policy:
+def policy_for(item: Item, leaf: Certificate | None, facts: Facts, target: Target) -> Policy:
     """
     Return the policy of an item: that of the first match that fits, or else the target's.
 
-    An intermediate comes with the renewal of its leaf, so its kind and issuer are those of the leaf here.
+    An intermediate comes with the renewal of its leaf, so its kind and issuer are those of the `leaf` here.
     """
-    leaf = _leaf_of(item, facts)
     kind, certificate = (item.kind, item.certificate) if leaf is None else (Kind.LEAF, leaf)
     issuer = certificate.issuer if certificate is not None else None
     otherwise = target.policy
@@ -295,20 +297,28 @@ def expected_issuers(target: Target, policy: Policy) -> tuple[str, ...]:
     return policy.issuers if target.issuers is None else target.issuers
 
 
-def _leaf_of(item: Item, facts: Facts) -> Certificate | None:
+def leaves_above(chains: Iterable[Chain]) -> dict[Certificate, Certificate]:
     """
-    Return the leaf of an intermediate's chain, of several the one that ends last; None for other items.
+    Return the leaf of each certificate in a chain, of several the one that ends last.
+
+    A server with an RSA and an ECDSA certificate has two chains, which may share those above; a file may have
+    thousands.
     """
-    if item.kind is not Kind.INTERMEDIATE:
-        return None
-    # A server with an RSA and an ECDSA certificate has two chains, which may share it.
-    leaves = [chain.leaf for chain in facts.chains if item.certificate in chain.certificates]
-    return max(leaves, key=lambda one: one.not_after, default=None)
+    found: dict[Certificate, Certificate] = {}
+    for chain in chains:
+        for one in chain.certificates:
+            known = found.get(one)
+            if known is None or known.not_after < chain.leaf.not_after:
+                found[one] = chain.leaf
+    return found
 
 
-def judge_item(item: Item, facts: Facts, policy: Policy, habit: Habit | None = None) -> Deadlines | None:
+def judge_item(
+    item: Item, leaf: Certificate | None, policy: Policy, habit: Habit | None = None
+) -> Deadlines | None:
     """
-    Return the deadlines of an item by its policy and its habit, or None when it has none.
+    Return the deadlines of an item by its policy and its habit, or None when it has none. `leaf` is that of
+    an intermediate's chain; None for other items.
 
     A renewal time given by the item's issuer or manager replaces the policy's: the warning comes when that
     renewal is late.
@@ -319,7 +329,6 @@ def judge_item(item: Item, facts: Facts, policy: Policy, habit: Habit | None = N
     lifetime = item.not_after - item.not_before
     if item.kind is Kind.ROOT:
         return None
-    leaf = _leaf_of(item, facts)
     if leaf is not None:
         if item.not_after >= leaf.not_after:
             return None

@@ -68,7 +68,7 @@ def deadlines(
         item = Item(
             NAME, kind, item.not_before, item.not_after, None, Renewal(item.not_after - renewal * DAY)
         )
-    found = judge_item(item, Facts((item,)), policy, habit)
+    found = judge_item(item, None, policy, habit)
     assert found is not None
     times = found.renewal_due, found.warning, found.critical
     due, warning, critical = ((item.not_after - time) / DAY for time in times)
@@ -251,8 +251,8 @@ def test_deadlines_are_in_order_and_within_their_bounds(
         old, new = facts(before, lifetime, kind), facts(after, lifetime, kind)
         habits = learned(habits, old, new, after, after)
     (item,) = facts(begins[-1], lifetime * longer, kind).items
-    by_policy = judge_item(item, Facts((item,)), policy)
-    found = judge_item(item, Facts((item,)), policy, habits[NAME])
+    by_policy = judge_item(item, None, policy)
+    found = judge_item(item, None, policy, habits[NAME])
     assert by_policy is not None
     assert found is not None
     assert found.renewal_due <= found.warning <= found.critical <= item.not_after
@@ -298,7 +298,7 @@ def test_an_item_without_a_lifetime_has_no_habit() -> None:
     habit = Habit(0.0, 0.0, watched([0, DAY, 2 * DAY, 3 * DAY])[NAME].renewals)
     assert usual(habit, Item(NAME, Kind.CRL, 5 * DAY, 4 * DAY)) is None
     assert learned({}, facts(0, -DAY), facts(DAY, DAY), 0, DAY)[NAME].renewals == ()
-    broken = judge_item(Item(NAME, Kind.CRL, 0, -1), Facts(()), CRL, habit)
+    broken = judge_item(Item(NAME, Kind.CRL, 0, -1), None, CRL, habit)
     assert broken == Deadlines(-1, -1, -1)
 
 
