@@ -79,11 +79,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     One trace for coverage, and in a quick run no program is started by a test that was not found to do so.
     """
-    tracing = _tracing(config)
-    if tracing is not None and hasattr(config, "workerinput"):
+    coverage = tracing(config)
+    if coverage is not None and hasattr(config, "workerinput"):
         # Pytest-cov starts a trace in each worker that is meant for the process that hands out the tests, and
         # then that of the worker: whenever this one pauses, the former would go on instead.
-        tracing.pause()
+        coverage.pause()
     if config.getoption("--quick"):
 
         def forbid(event: str, arguments: tuple[object, ...]) -> None:
@@ -93,46 +93,56 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.addaudithook(forbid)
 
 
-def _tracing(config: pytest.Config) -> Any:
+def tracing(config: pytest.Config) -> Any:
     """
     What starts and pauses the trace for coverage in this process; None without coverage.
     """
     return getattr(config.pluginmanager.getplugin("_cov"), "cov_controller", None)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
     """
-    While tests are collected, trace nothing but the first lines of our modules: else each process of the run
-    takes twice as long for it.
+    Trace nothing but the first lines of our modules until a test asks for it: what pytest does around tests
+    takes twice as long when it is traced.
     """
-    coverage = _tracing(session.config)
-    # The process that hands out the tests collects none.
-    if coverage is None or session.config.pluginmanager.hasplugin("dsession"):
-        return (yield)
-    for module in pkgutil.walk_packages(exporter.__path__, f"{exporter.__name__}."):
-        if not module.name.endswith(".__main__"):
-            importlib.import_module(module.name)
+    coverage = tracing(session.config)
+    if coverage is None:
+        return
+    # The process that hands out the tests runs none.
+    if not session.config.pluginmanager.hasplugin("dsession"):
+        for module in pkgutil.walk_packages(exporter.__path__, f"{exporter.__name__}."):
+            if not module.name.endswith(".__main__"):
+                importlib.import_module(module.name)
     coverage.pause()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """
+    Trace a test with its fixtures.
+    """
+    coverage = tracing(item.config)
+    if coverage is None or item.get_closest_marker("no_cover"):
+        return (yield)
+    coverage.resume()
     try:
         return (yield)
     finally:
-        coverage.resume()
+        coverage.pause()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """
-    Fixtures of a test that asks for no coverage are not traced either: pytest-cov pauses for the test only.
+    Trace nothing after a test that asks for no coverage: pytest-cov then begins again.
     """
-    coverage = _tracing(item.config)
-    if coverage is None or item.get_closest_marker("no_cover") is None:
-        return (yield)
-    coverage.pause()
     try:
         return (yield)
     finally:
-        coverage.resume()
+        coverage = tracing(item.config)
+        if coverage is not None and item.get_closest_marker("no_cover"):
+            coverage.pause()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,10 +3,11 @@ What makes a run of the tests short: their order, and no trace where no coverage
 """
 
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import LONG, length
+from tests.conftest import LONG, length, tracing
 from tests.support.readme import REPOSITORY
 
 
@@ -28,17 +29,26 @@ def test_what_is_long_comes_first(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def trace() -> object:
+def untraced() -> Iterator[None]:
     """
-    What traces the code of fixtures.
+    Fails if it is traced before or after its test.
     """
-    return sys.gettrace()
+    assert sys.gettrace() is None
+    yield
+    assert sys.gettrace() is None
 
 
 @pytest.mark.no_cover
-def test_nothing_is_traced_where_no_coverage_is_asked_for(trace: object) -> None:
+@pytest.mark.usefixtures("untraced")
+def test_nothing_is_traced_where_no_coverage_is_asked_for() -> None:
     """
     Neither the test nor its fixtures; also not in a worker of a run, where two traces are begun.
     """
-    assert trace is None
     assert sys.gettrace() is None
+
+
+def test_what_is_asked_for_is_traced(request: pytest.FixtureRequest) -> None:
+    """
+    In a run with coverage, and in no other.
+    """
+    assert (sys.gettrace() is None) is (tracing(request.config) is None)
