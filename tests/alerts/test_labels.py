@@ -3,6 +3,7 @@ The rules in a real Prometheus, with the labels that the Prometheus Operator and
 """
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -67,13 +68,13 @@ def exposition(now: float) -> str:
     return scene.text(at=now)
 
 
-def firing(made: Prometheus) -> set[tuple[str, str, str]]:
+def firing(made: Prometheus, matcher: str = "") -> set[tuple[str, str, str]]:
     """
-    Name, severity and target of each alert that fires.
+    Name, severity and target of each alert that fires and has this label.
     """
     return {
         (one.labels["alertname"], one.labels["severity"], one.labels["target"])
-        for one in made.query('ALERTS{alertstate="firing",target!=""}')
+        for one in made.query(f'ALERTS{{alertstate="firing",target!="",{matcher}}}')
     }
 
 
@@ -106,6 +107,39 @@ def test_alerts_are_the_same_whatever_labels_a_scrape_adds(
             assert [one.labels.get("cluster") for one in found] == [extra.get("cluster")]
             for one in made.api("alerts")["alerts"]:
                 assert "target" not in one["labels"] or "Where: " in one["annotations"]["description"]
+
+
+@pytest.mark.parametrize("label", ["cluster", "region"])
+def test_what_is_wrong_in_a_cluster_stays_while_its_exporter_is_down(tmp_path: Path, label: str) -> None:
+    """
+    Though one with the same job, instance and targets answers in another, whatever the label is called.
+    """
+    rules = tmp_path / "rules.yml"
+    rules.write_text(re.sub(r"\bcluster\b", label, RULES.read_text(encoding="utf-8")), encoding="utf-8")
+    texts = [exposition(time.time()) + 'expiry_build_info{version="1.2.3"} 1\n']
+    # Prometheus takes a page like this for no answer.
+    with exposed(texts[0]) as east, exposed(lambda: texts[-1]) as west:
+        jobs = [
+            {"targets": [address], "labels": {label: name, "instance": "expiry-exporter:10119"}}
+            for name, address in (("east", east), ("west", west))
+        ]
+        configuration = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(rules)],
+            "scrape_configs": [{"job_name": "expiry", "static_configs": jobs}],
+        }
+        with prometheus(tmp_path, configuration) as made:
+            wait_until(
+                lambda: all(firing(made, f'{label}="{one}"') >= EXPECTED for one in ("east", "west")),
+                deadline=PATIENCE,
+                what="the alerts of both fire",
+            )
+            texts.append("<!DOCTYPE html>")
+            # A rule behind those of problems: they were evaluated before it.
+            made.await_query(f'ALERTS{{alertname="ExpiryExporterDown",{label}="west"}}')
+            assert firing(made, f'{label}="west"') >= EXPECTED
+            assert firing(made, f'{label}="east"') >= EXPECTED
+            assert made.own("prometheus_rule_evaluation_failures_total") == 0
 
 
 def told(vmalert: Listening) -> dict[tuple[str, str, str], str]:
