@@ -186,21 +186,45 @@ def _in_draft_7(part: Any) -> Any:
     """
     Return the configuration's schema as a part of that of the values, which Helm reads.
 
-    Helm's patterns are Go's, without conditions on what follows: values with such a pattern are not checked.
+    Helm's patterns are Go's, without conditions on what follows.
     """
     match part:
         case list():
             return [_in_draft_7(one) for one in part]
         case dict():
             return {
-                key: one.replace("#/$defs/", "#/definitions/configuration/$defs/")
-                if key == "$ref"
-                else _in_draft_7(one)
+                key: _in_draft_7_at(key, one)
                 for key, one in part.items()
                 if key not in {"$schema", "patternErrorMessage"}
-                and not (key == "pattern" and re.search(r"\(\?[=!<]", str(one)))
             }
     return part
+
+
+def _in_draft_7_at(key: str, value: Any) -> Any:
+    match key, value:
+        case "$ref", str():
+            return value.replace("#/$defs/", "#/definitions/configuration/$defs/")
+        case "pattern", str():
+            return _unconditional(value)
+    return _in_draft_7(value)
+
+
+_PIECE = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\(\?<?[=!]|\(|\)|[^\\\[()]+", re.DOTALL)
+"""A piece of a pattern: what has a backslash, a set, the begin of a condition or a group, an end, or text."""
+
+
+def _unconditional(pattern: str) -> str:
+    """
+    Return a pattern without its conditions on what follows or stands before: it fits more.
+    """
+    pieces: list[str] = []
+    inside = 0
+    for piece in _PIECE.findall(pattern):
+        if inside or piece.startswith(("(?=", "(?!", "(?<")):
+            inside += piece.startswith("(") - (piece == ")")
+        else:
+            pieces.append(piece)
+    return "".join(pieces)
 
 
 def _with_values(text: str, values: Mapping[str, Any]) -> str:

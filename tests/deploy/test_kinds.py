@@ -194,6 +194,7 @@ def test_nonsense_values_are_refused(value: str, words: str, tmp_path: Path) -> 
         ({"targets": 5}, "config.targets: Invalid type"),
         ({"targets": [{"url": "https://a.example", "tiemout": "5s"}]}, "property tiemout is not allowed"),
         ({"targets": ["htps://a.example"]}, "config.targets.0: Does not match pattern"),
+        ({"targets": [{"url": "https://a.example", "name": "a\tb"}]}, "name: Does not match pattern"),
         (5, "config: Invalid type. Expected: [string,object], given: integer"),
     ],
 )

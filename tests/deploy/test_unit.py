@@ -84,6 +84,10 @@ for _ in range(120):
         break
     time.sleep(0.5)
 systemctl("reload", "expiry-exporter")
+for _ in range(120):
+    if open("/run/log").read().count("configuration loaded") == 2:
+        break
+    time.sleep(0.5)
 for command in ("restart", "stop"):
     systemctl(command, "expiry-exporter")
     # The socket starts it.
