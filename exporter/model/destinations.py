@@ -33,11 +33,16 @@ _LOOPBACK = ("127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128")
 _LINK_LOCAL = (
     "169.254.0.0/16",
     "fe80::/10",
-    # Metadata of clouds outside of that: AWS, Alibaba, Oracle, Azure.
+    # Metadata of clouds outside of that: AWS, Alibaba, Oracle, Azure; Google, Scaleway, Linode.
     "fd00:ec2::/32",
     "100.100.100.200/32",
+    "fd00:100::100:200/128",
     "192.0.0.192/32",
+    "fd00:c1::a9fe:a9fe/128",
     "168.63.129.16/32",
+    "fd20:ce::254/128",
+    "fd00:42::42/128",
+    "fd00:a9fe:a9fe::1/128",
 )
 
 
@@ -73,9 +78,10 @@ _RANGES = tuple(
 
 
 _EMBEDDING = tuple(
-    # RFC 4291 section 2.5.5 (both), RFC 6052 section 2.1 and RFC 8215: the address stands at the end.
+    # RFC 4291 section 2.5.5 (both), RFC 2765 section 2.1, RFC 6052 section 2.1 and RFC 8215: the address
+    # stands at the end.
     ipaddress.IPv6Network(text)
-    for text in ("::ffff:0:0/96", "::/96", "64:ff9b::/96", "64:ff9b:1::/48")
+    for text in ("::ffff:0:0/96", "::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
 )
 
 
