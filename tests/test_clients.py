@@ -21,7 +21,16 @@ import pytest
 from aiohttp import web
 
 from exporter.server import answers
-from exporter.server.answers import COMPRESSION, PIECE, Compression, answer, takes_gzip
+from exporter.server.answers import (
+    COMPRESSION,
+    PIECE,
+    SENDING,
+    WAITING,
+    Compression,
+    Sending,
+    answer,
+    takes_gzip,
+)
 from exporter.server.clients import Client, Clients, Patience, network_of
 from tests.probes.tls.wire.probing import tls_server
 from tests.support.certificates import DAY, NOW, authority
@@ -66,6 +75,7 @@ async def serving(
     clients: Clients,
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None,
     tls: ssl.SSLContext | None = None,
+    sending: Sending | None = None,
 ) -> AsyncIterator[Server]:
     """
     A server for these clients, which answers `ok`, or what the handler does.
@@ -76,6 +86,7 @@ async def serving(
 
     app = web.Application(middlewares=[clients.note])
     app[COMPRESSION] = Compression()
+    app[SENDING] = sending or Sending()
     app.router.add_get("/{path:.*}", handler or ok)
     app.router.add_post("/{path:.*}", handler or ok)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, lingering_time=0.2)
@@ -359,6 +370,44 @@ async def test_a_body_is_compressed_once_for_all(monkeypatch: pytest.MonkeyPatch
     assert len({id(one) for one in compressed}) == 1
     assert await compression.of(body) is compressed[0]
     assert made == [len(body)]
+
+
+@pytest.mark.parametrize(("waited", "left"), [(3 * WAITING, 3), (WAITING / 20, 10)])
+async def test_clients_that_do_not_read_hold_few_bodies(waited: float, left: int) -> None:
+    """
+    Each has a body of its own, as one scrape after the other makes them: those that read nothing for longest
+    are let go. Not those that had no time to, nor one that reads.
+    """
+    # More than the buffers of the system hold.
+    size, now = 64 * PIECE, 0.0
+    sending, asked = Sending(3 * size, lambda: now), 0
+
+    async def show(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        return await answer(request, os.urandom(size), "text/plain")
+
+    async with serving(Clients(50, LONG), show, sending=sending) as server:
+        held: list[Connected] = []
+        for _ in range(10):
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader, writer = await asyncio.open_connection(sock=connection)
+            server.connected.append(writer)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(HEAD + b"\r\n")
+            held.append((reader, writer))
+            await until(lambda: asked == len(held))
+            # The answer goes out in the same turn of the loop as its place is taken.
+            await until(lambda: len(sending._clients) == min(left, len(held)))
+            now += waited
+        for connected in held[:-left]:
+            connected[1].transport.resume_reading()  # type: ignore[attr-defined]
+            assert await gone(connected)
+        reader, writer = held[-1]
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        await reader.readuntil(b"\r\n\r\n")
+        assert len(await reader.readexactly(size)) == size
 
 
 @pytest.mark.parametrize(

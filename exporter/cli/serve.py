@@ -59,7 +59,7 @@ STOP_TIMEOUT = 3.0
 """Seconds after which a process that was told to stop ends, whatever still hangs."""
 
 
-SWITCH_INTERVAL = 0.000_3
+SWITCH_INTERVAL = 0.000_1
 """Seconds that a thread may keep the interpreter from the others (Python's own choice is 0.005).
 
 The event loop gives it up with every system call: this is what it waits beside a thread that is busy.

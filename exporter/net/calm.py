@@ -19,7 +19,7 @@ WORK = 0.001
 """Seconds that a thread works between two rests."""
 
 
-REST = 0.004
+REST = 0.009
 """Seconds of such a rest."""
 
 

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import gzip
 import re
-from collections.abc import Mapping
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from aiohttp import web
@@ -35,6 +37,14 @@ KEPT = 64 * 1024 * 1024
 KEPT_SECONDS = 10.0
 
 
+SENT = 64 * 1024 * 1024
+"""Bytes of bodies that clients may hold which do not read."""
+
+
+WAITING = 1.0
+"""Seconds within which a client reads a piece: it is not dropped for the sake of that limit."""
+
+
 _NOT_TAKEN = re.compile(r"q\s*=\s*0(\.0*)?")
 
 
@@ -58,6 +68,56 @@ class Compression:
 
 
 COMPRESSION: web.AppKey[Compression] = web.AppKey("compression", Compression)
+
+
+class Sending:
+    """
+    The bodies that are being sent, each counted once however many clients read it.
+
+    Clients that do not read would else hold as many bodies as there are connections: each scrape has its own.
+    """
+
+    def __init__(self, budget: int = SENT, clock: Callable[[], float] = time.monotonic) -> None:
+        """
+        `budget` is the number of bytes from which on clients that do not read are dropped.
+        """
+        self._budget, self._clock = budget, clock
+        self._clients: OrderedDict[asyncio.Transport, tuple[bytes, float]] = OrderedDict()
+        """With the body that each is sent and the time of its last piece, the earliest first."""
+
+    def take(self, client: asyncio.Transport, body: bytes) -> None:
+        """
+        Note that a client begins to read a body, or has read a piece of it.
+        """
+        if client.is_closing():
+            return
+        is_new = client not in self._clients
+        self._clients[client] = body, self._clock()
+        self._clients.move_to_end(client)
+        if is_new:
+            self._make_room()
+
+    def end(self, client: asyncio.Transport) -> None:
+        """
+        Note that a client is done, or gone.
+        """
+        self._clients.pop(client, None)
+
+    def _make_room(self) -> None:
+        held = Counter(id(body) for body, _ in self._clients.values())
+        bodies = {id(body): len(body) for body, _ in self._clients.values()}
+        total, now = sum(bodies.values()), self._clock()
+        for client, (body, since) in list(self._clients.items()):
+            if total <= self._budget or now - since < WAITING:
+                break
+            held[id(body)] -= 1
+            if not held[id(body)]:
+                total -= len(body)
+            self.end(client)
+            client.abort()
+
+
+SENDING: web.AppKey[Sending] = web.AppKey("sending", Sending)
 
 
 async def answer(
@@ -99,19 +159,23 @@ async def answer(
 
 
 async def _send(request: web.Request, response: web.StreamResponse, body: bytes) -> None:
+    sending, client = request.app[SENDING], request.transport
+    if client is None:
+        return
     rest = memoryview(body)
-    while rest:
-        try:
+    try:
+        while rest:
+            sending.take(client, body)
             async with asyncio.timeout(READ_TIMEOUT):
                 await response.write(rest[:PIECE])
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            return
-        rest = rest[PIECE:]
-        # The connection of a fast client takes every piece at once: others have their turn between two
-        # pieces.
-        await asyncio.sleep(0)
+            rest = rest[PIECE:]
+            # The connection of a fast client takes every piece at once: others have their turn between two
+            # pieces.
+            await asyncio.sleep(0)
+    except TimeoutError:
+        client.abort()
+    finally:
+        sending.end(client)
 
 
 def takes_gzip(accepted: str) -> bool:

@@ -32,7 +32,7 @@ from exporter.net.pools import PoolFullError
 from exporter.passwords import without_user
 from exporter.report.inventory import Inventory
 from exporter.report.times import date
-from exporter.server.answers import COMPRESSION, Compression, answer, takes_gzip
+from exporter.server.answers import COMPRESSION, SENDING, Compression, Sending, answer, takes_gzip
 from exporter.server.bodies import Renderings
 from exporter.server.clients import Clients
 from exporter.server.pages import steps
@@ -119,6 +119,7 @@ def application(
     app[OFFSET] = offset
     app[CLIENTS] = clients
     app[COMPRESSION] = Compression()
+    app[SENDING] = Sending()
     app[RENDERINGS] = Renderings()
     Site(service, app[RENDERINGS]).add_to(app.router)
     app.router.add_get("/metrics", show_metrics)
