@@ -19,8 +19,8 @@ from typing import Any
 from exporter.discovery.base import Found
 from exporter.model.policies import DAY
 
-FEW = 3
-"""Targets that may go at once from a list of any length."""
+ONE_TAKEN_OUT = 1
+"""Targets that may go at once from a list of any length, as long as others are left."""
 
 
 MUCH = 0.25
@@ -191,7 +191,7 @@ def settled(
     fresh = [one for one in gone if key_of(one) not in before.missing]
     listed = len(had) - len(before.missing)
     # At the limit, what is left out is another matter, and told as such.
-    much = len(fresh) > FEW and len(fresh) >= MUCH * listed and not above
+    much = not taken or (len(fresh) > ONE_TAKEN_OUT and len(fresh) >= MUCH * listed and not above)
     missing: dict[Key, Missing] = {}
     for one in gone:
         key = key_of(one)

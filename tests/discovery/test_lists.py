@@ -46,6 +46,24 @@ def test_a_list_that_loses_much_at_once_keeps_it() -> None:
         assert (len(kept.found), len(kept.missing)) == (100, 100 - left)
 
 
+@pytest.mark.parametrize(
+    ("had", "left", "kept"),
+    [(1, 0, 1), (2, 1, 0), (2, 0, 2), (3, 2, 0), (3, 1, 2), (3, 0, 3), (10, 9, 0), (10, 8, 0), (10, 7, 3)],
+)
+def test_a_short_list_loses_one_target_at_once_and_not_its_last(had: int, left: int, kept: int) -> None:
+    """
+    One is taken out by a person, a quarter of a list or all of it by what is broken.
+    """
+    assert len(settled(Kept(some(had)), some(left), 1000, 0.0).missing) == kept
+
+
+def test_the_one_target_of_a_list_can_be_another() -> None:
+    """
+    A list that names something else in its place is not empty.
+    """
+    assert urls(settled(Kept(some(1)), some(1, first=1), 1000, 0.0)) == [some(1, first=1)[0].url]
+
+
 def test_a_day_of_runs_confirms_a_loss() -> None:
     """
     Neither a day alone nor many runs alone do; what comes back is no longer missing.
