@@ -157,6 +157,9 @@ class Discovery:
             old = before.get(identity)
             feed = Feed(entry, config) if old is None or old.entry != entry else old
             if old is not None and feed is not old:
+                if _choice(old.entry) == _choice(entry):
+                    # Before its list: a run may bring both meanwhile, and a newer list is only listed again.
+                    feed.remembered = old.remembered
                 feed.kept, feed.text = _chosen(old.kept, entry), old.text
                 feed.issuances = old.issuances
                 feed.success, feed.succeeded_at, feed.told = old.success, old.succeeded_at, old.told

@@ -590,6 +590,26 @@ async def test_a_reload_keeps_lists_and_pace(fake: FakeSource) -> None:
     await until(lambda: not any("run_for_ever" in repr(one) for one in asyncio.all_tasks()))
 
 
+@pytest.mark.parametrize(
+    ("keys", "remembered"),
+    [("labels: {team: b}", "what"), ("name: n", "what"), ("exclude: x", None), ("limit: 3", None)],
+)
+async def test_a_reload_with_other_labels_does_not_begin_again(
+    fake: FakeSource, keys: str, remembered: str | None
+) -> None:
+    """
+    What a source remembers is worth what its list is: only with other patterns it must say all of it again.
+    """
+    fake.answer = replace(found("https://a", "https://b"), remember="what")
+    async with running(config("discover: [{files: a, interval: 1h, labels: {team: a}}]")) as runner:
+        await until(lambda: not runner.pending)
+        fake.answer = Listing(unchanged=True)
+        await runner.reconfigure(config(f"discover: [{{files: a, interval: 1h, {keys}}}]"))
+        await until(lambda: fake.runs == 2)
+        assert fake.contexts[-1].remembered == remembered
+        assert len(runner.targets) == 2
+
+
 async def test_a_source_that_hangs_holds_up_nobody(fake: FakeSource) -> None:
     """
     Its run is cancelled when the runner is closed.
