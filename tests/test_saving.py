@@ -121,6 +121,41 @@ def test_what_could_not_be_read_at_the_start_is_read_before_it_is_written_over(p
     run(kept, work)
 
 
+@pytest.mark.parametrize(("known", "writes"), [((), True), ((("source", 1.0, "list"),), False)])
+def test_a_list_that_came_before_the_first_scrape_is_saved_at_the_end(
+    tmp_path: Path, known: tuple[tuple[str, float, str], ...], *, writes: bool
+) -> None:
+    """
+    And nothing is written for lists that the file has.
+    """
+    path = tmp_path / "state.sqlite"
+    first = State(str(path))
+    first.save(Snapshot((), (), (), known))
+    first.close()
+    kept = State(str(path))
+    saves = []
+    save = kept.save
+
+    def counted(taken: Snapshot) -> None:
+        saves.append(taken)
+        save(taken)
+
+    kept.save = counted  # type: ignore[method-assign]
+
+    async def to_the_end() -> None:
+        loop = asyncio.get_running_loop()
+        one = Saving(kept, Memory(), lambda _: None, loop, lambda: NOW, lambda: (("source", 1.0, "list"),))
+        one.load()
+        await one.close()
+
+    asyncio.run(to_the_end())
+    assert bool(saves) == writes
+    again = State(str(path))
+    again.load(NOW)
+    again.close()
+    assert again.lists == {"source": (1.0, "list")}
+
+
 def test_a_locked_file_keeps_nobody_from_stopping(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
     Another program has locked it: both the save under way and the last one give up at once.

@@ -109,8 +109,8 @@ class Saving:
         """
         Save the present state and close the file, within CLOSE_TIMEOUT.
         """
-        # Before the first scrape there is nothing that the file does not hold already.
-        if self._under_way is not None:
+        # Before the first scrape there is nothing that the file does not hold already, but for a list.
+        if self._under_way is not None or self._has_other_lists():
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self.settle()
@@ -124,6 +124,10 @@ class Saving:
                 return
         self._pool.close()
         self._state.close()
+
+    def _has_other_lists(self) -> bool:
+        known = self._state.lists
+        return any(known.get(source, (0.0, ""))[1] != text for source, _, text in self._lists())
 
     async def _save_and_rest(self) -> None:
         await self._save()
