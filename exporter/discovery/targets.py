@@ -24,6 +24,7 @@ from exporter.model.hosts import hidden_user
 from exporter.model.policies import Before, Policy
 from exporter.model.targets import Target
 from exporter.passwords import shown
+from exporter.probes.files.glob import covering
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,8 @@ def joined(config: Config, lists: Sequence[Made]) -> tuple[Target, ...]:
     names = {target.name for target in config.by_hand}
     names |= {target.name for target in config.targets}
     places = {_place(target) for target in config.by_hand}
+    # What is found is mostly one file; what a person wrote may be the pattern of them all.
+    covered = covering(target.url.path for target in config.by_hand if target.url.scheme == "file")
     known: dict[tuple[str, str], Policy] = {}
     for made_here in lists:
         for found, target in made_here.by_found.values():
@@ -130,7 +133,8 @@ def joined(config: Config, lists: Sequence[Made]) -> tuple[Target, ...]:
     for made_here in lists:
         for found, target in made_here.by_found.values():
             place = _place(target)
-            if target.name in names or place in places:
+            by_pattern = target.url.scheme == "file" and covered(target.url.path)
+            if target.name in names or place in places or by_pattern:
                 logger.debug(
                     "a target is there already", extra=fields(target=target.name, source=target.source)
                 )

@@ -98,6 +98,22 @@ def test_what_is_configured_is_left_out(tmp_path: Path, capsys: pytest.CaptureFi
     assert config.read_bytes() == before
 
 
+def test_a_file_that_a_configured_pattern_fits_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The pattern has it already, and one line for each file would give it twice.
+    """
+    for name in ("a", "b"):
+        write(tmp_path / f"le/live/{name}/fullchain.pem", leaf().chain_pem)
+    config = tmp_path / "expiry.yml"
+    config.write_text(f"targets: ['file://{tmp_path}/le/live/a*/fullchain.pem']")
+    code, out, _ = output(capsys, f"--config.file={config}", "--output=json", f"stores: {tmp_path}/le")
+    assert code == 0
+    (group,) = json.loads(out)
+    assert [one["url"] for one in group["targets"]] == [f"file://{tmp_path}/le/live/b/fullchain.pem"]
+
+
 def test_a_source_that_fails_is_told_and_the_others_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

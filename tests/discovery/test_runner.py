@@ -154,6 +154,22 @@ async def test_targets_join_those_of_the_configuration(fake: FakeSource) -> None
         )
 
 
+async def test_a_pattern_of_the_configuration_has_the_files_that_it_fits(fake: FakeSource) -> None:
+    """
+    They are no other targets, with other deadlines. Of a pattern that was found nothing is known.
+    """
+    fake.answer = found("file:///live/a/cert.pem", "file:///live/[*].b/cert.pem", "file:///live/a/key.pem")
+    fake.answer = Listing((*fake.answer.found, *found("file:///live/x*/cert.pem").found))
+    text = "targets: ['file:///live/*/cert.pem']\ndiscover: [{files: a}]"
+    async with running(config(text)) as runner:
+        await until(lambda: not runner.pending)
+        assert names(runner) == [
+            "file:///live/*/cert.pem",
+            "file:///live/a/key.pem",
+            "file:///live/x*/cert.pem",
+        ]
+
+
 async def test_the_first_entry_of_the_file_wins(fake: FakeSource) -> None:
     """
     Of two sources with one target; and a limit that leaves targets out is told.

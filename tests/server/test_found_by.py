@@ -49,12 +49,13 @@ async def test_the_source_and_the_place_are_told(tmp_path: Path) -> None:
     """
     As they are now, and as they were last over a restart at which the source can't be read.
     """
-    (tmp_path / "www.pem").write_bytes(leaf().pem)
+    for name in ("www", "other"):
+        (tmp_path / f"{name}.pem").write_bytes(leaf().pem)
     url = f"file://{tmp_path}/www.pem"
     groups = [{"targets": [url]}]
     (tmp_path / "sd.json").write_text(json.dumps(groups))
     (tmp_path / "expiry.yml").write_text(
-        f"targets: [{{url: 'file://{tmp_path}/*.pem', name: by hand}}]\n"
+        f"targets: [{{url: 'file://{tmp_path}/o*.pem', name: by hand}}]\n"
         "discover: [{files: sd.json, name: inventory, interval: 1s}]\n"
     )
     async with site(tmp_path) as (service, client):

@@ -4,9 +4,10 @@ Patterns of paths: which files match, within limits of time, depth and number.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
+from itertools import takewhile
 from pathlib import Path
 
 from exporter.model.caches import remembered
@@ -37,6 +38,10 @@ SEARCH_PATIENCE = 3.0
 
 
 _MAGIC = re.compile(r"[*?\[]")
+
+
+_ESCAPED = re.compile(r"\[([*?\[])\]")
+"""A character of a path that is not one of a pattern, as `glob.escape` writes it."""
 
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.r?\d+")
@@ -102,6 +107,47 @@ def search(pattern: str, progress: Progress, may_ask: Callable[[str], bool] = la
     return Found(found, tuple(walk.unreadable.values()), beyond)
 
 
+def covering(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """
+    Return whether `search` finds the file at a path by one of these patterns, if it is there. Asks no disk.
+
+    A pattern with `**` counts for nothing: only the disk knows whether it comes to the file, past links.
+    """
+    rows = [_row(one) for one in patterns if is_pattern(one) and "**" not in one.split("/")]
+
+    def covers(path: str) -> bool:
+        if not rows or is_pattern(_ESCAPED.sub("", path)):
+            return False
+        names = [_ESCAPED.sub(r"\1", one) for one in path.split("/") if one]
+        return any(
+            len(names) == length
+            and names[: len(first)] == first
+            and all(fits(name) for fits, name in zip(rest, names[len(first) :], strict=True))
+            for length, first, rest in rows
+        )
+
+    return covers
+
+
+def _row(pattern: str) -> tuple[int, list[str], list[Callable[[str], bool]]]:
+    """
+    Return the number of names in a pattern, those before its first wildcard, and what fits the others.
+    """
+    segments = [one for one in pattern.split("/") if one]
+    first = list(takewhile(lambda one: not is_pattern(one), segments))
+    return len(segments), first, [_fitting(one) for one in segments[len(first) :]]
+
+
+def _fitting(segment: str) -> Callable[[str], bool]:
+    """
+    Return whether a segment of a pattern fits a name.
+    """
+    if not is_pattern(segment):
+        return segment.__eq__
+    fits, hidden = _matcher(segment).match, segment.startswith(".")
+    return lambda name: fits(name) is not None and (hidden or not name.startswith("."))
+
+
 def _is_hash_of(path: str, paths: Mapping[str, None]) -> bool:
     """
     Return True for a hash link of OpenSSL to a file that is found in the same directory under its own name.
@@ -150,13 +196,11 @@ class _Walk:
             elif self._is_file(path):
                 yield path
             return
-        fits = _matcher(first).match
-        hidden = first.startswith(".")
+        fits = _fitting(first)
         for entry in self._entries(base):
-            name = entry.name
-            if fits(name) is None or (not hidden and name.startswith(".")):
+            if not fits(entry.name):
                 continue
-            path = f"{base}/{name}"
+            path = f"{base}/{entry.name}"
             if rest:
                 if self._is_directory(path, entry):
                     yield from self.matches(path, rest, depth)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,41 @@ def test_patterns_are_those_of_a_shell(tmp_path: Path) -> None:
     assert found("[ab]*/?.crt") == ["b/x.crt"]
     assert found("none/*") == []
     assert found("b/c/*/d") == []
+
+
+def test_what_a_pattern_covers_is_what_its_search_finds(tmp_path: Path) -> None:
+    """
+    Told by the paths alone, as a source writes them, and quickly; for `**` only the disk knows.
+    """
+    names = ("a.pem", "b/a.pem", "b/c/a.pem", ".hidden/a.pem", "b/.a.pem", "*.example.com/a.pem", "[x]/b.pem")
+    paths = [str(tmp_path / name) for name in names]
+    for path in paths:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    for pattern in (
+        "*.pem",
+        "*/a.pem",
+        "*/*",
+        "b/*/*.pem",
+        ".h*/a.pem",
+        "b/.*",
+        "[*]*/?.pem",
+        "//[[]*//*.pem",
+    ):
+        covers = glob.covering([str(tmp_path / "none" / "*"), f"{tmp_path}/{pattern}"])
+        covered = [path for path in paths if covers(escape(path))]
+        assert covered == [
+            path for path in paths if path in glob.search(f"{tmp_path}/{pattern}", Progress()).paths
+        ]
+        assert covered
+    assert not glob.covering([f"{tmp_path}/**"])(paths[0])
+    assert not glob.covering([paths[0]])(paths[0])
+    assert not glob.covering([f"{tmp_path}/*.pem"])(f"{tmp_path}/a*.pem")
+
+    covers = glob.covering([f"/live/*/{number}*.pem" for number in range(10)])
+    begun = time.process_time()
+    assert not any(covers(f"/live/{number}/fullchain.pem") for number in range(10_000))
+    assert time.process_time() - begun < 5
 
 
 async def test_kubernetes_swaps_a_link_and_the_new_certificate_is_seen(tmp_path: Path) -> None:
