@@ -37,6 +37,10 @@ LABEL_LIMIT = 256
 """Characters of the value of a label."""
 
 
+_SAME_HANDSHAKE = {"https", "tls"}
+"""Schemes that say the same of a host and port: TLS from the first byte on, and no protocol is offered."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """
@@ -158,4 +162,6 @@ def _knows(found: Found) -> bool:
 
 
 def _place(target: Target) -> tuple[str, str]:
-    return target.url.normal, target.server_name or target.url.host
+    url = target.url
+    place = url.authority if url.scheme in _SAME_HANDSHAKE else url.normal
+    return place, target.server_name or url.host

@@ -154,6 +154,20 @@ async def test_targets_join_those_of_the_configuration(fake: FakeSource) -> None
         )
 
 
+async def test_https_and_tls_are_one_place(fake: FakeSource) -> None:
+    """
+    The same handshake with the same server; another protocol, port or name is another matter.
+    """
+    others = ["ldaps://a:8443", "quic://a:8443", "tls://a:8444"]
+    fake.answer = found("tls://a:8443", *others, "tls://b:443", "https://b", "https://A:8443")
+    sent = Found("tls://a:8443", "", settings={"server_name": "c"}, name="c")
+    fake.answer = Listing((*fake.answer.found, sent))
+    text = "targets: ['https://a:8443']\ndiscover: [{files: a}]"
+    async with running(config(text)) as runner:
+        await until(lambda: not runner.pending)
+        assert names(runner) == ["https://a:8443", *others, "tls://b:443", "c"]
+
+
 async def test_a_pattern_of_the_configuration_has_the_files_that_it_fits(fake: FakeSource) -> None:
     """
     They are no other targets, with other deadlines. Of a pattern that was found nothing is known.
