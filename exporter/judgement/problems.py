@@ -131,14 +131,17 @@ def onsets(known: Known, newest: Elsewhere[None], now: float, until: float) -> I
 
     `newest` has the latest ends of all endpoints. An onset whose beginning is not known is at `now`. While
     its name does not exist, nothing about an endpoint is critical, and what was it as such a failure is a
-    warning. Another server, which was well when it was last seen, gives no cause until it is seen again: it
-    may have been renewed meanwhile.
+    warning; once that is a problem, nothing else is one: it is the whole matter. Another server, which was
+    well when it was last seen, gives no cause until it is seen again: it may have been renewed meanwhile.
     """
     if known.elsewhere and _was_well(known):
         return
     nameless = _nameless_from(known)
+    failing = min((one.at for one in _of_failure(known, now)), default=inf) if nameless < inf else inf
     for onset in _of_endpoint(known, newest, now, until):
-        if onset.severity is not Severity.CRITICAL or max(onset.at, now) < nameless:
+        besides = nameless if onset.severity is Severity.CRITICAL else max(nameless, failing)
+        is_warning_of_failure = onset.problem is Problem.PROBE_FAILING and onset.severity is Severity.WARNING
+        if is_warning_of_failure or max(onset.at, now) < besides:
             yield onset
         elif onset.problem is Problem.PROBE_FAILING:
             # Else it would be over until the pace of a warning, as if the name were back.

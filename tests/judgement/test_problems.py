@@ -281,6 +281,21 @@ def test_nothing_is_critical_where_the_name_does_not_exist() -> None:
     assert looked_up([(0, GONE), (3600, GONE)], proxy=parse_proxy("http://proxy.example.com:3128")) == both
 
 
+def test_a_name_that_does_not_exist_is_one_problem() -> None:
+    """
+    A renewal that was late before is none there, nor is what else was wrong, once the failure is a problem.
+    """
+    one, kept = target(), (Problem.RENEWAL_OVERDUE, "warning")
+    scene = Scene().see(one, seen(ending(20 * DAY)))
+    for at in (60, 3660, 3600 * 12):
+        scene.see(one, failed(GONE), at=NOW + at)
+    assert of(scene.rows(), NOW + DAY + 59).keys() == {kept}
+    assert of(scene.rows(), NOW + DAY + 60).keys() == {(Problem.PROBE_FAILING, "warning")}
+    # It may exist again.
+    scene.see(one, failed(Reason.CONNECTION_REFUSED), at=NOW + 2 * DAY)
+    assert of(scene.rows(), NOW + 2 * DAY).keys() == {kept, (Problem.PROBE_FAILING, "warning")}
+
+
 def daily(left: float, at: float) -> Scene:
     """
     A list of ten days that was made each day, seen at this time; the last one has so much left then.
@@ -320,7 +335,7 @@ def test_what_is_not_seen_is_not_late_by_its_habit_unless_it_was_before() -> Non
     left=st.floats(-30 * DAY, 400 * DAY),
     lifetime=st.floats(HOUR, 400 * DAY),
     later=st.floats(0, 100 * DAY),
-    reason=st.sampled_from([None, Reason.TIMEOUT, Reason.CONNECTION_REFUSED]),
+    reason=st.sampled_from([None, Reason.TIMEOUT, Reason.CONNECTION_REFUSED, GONE]),
     manual=st.booleans(),
 )
 def test_the_forecast_is_the_problems_of_later(
@@ -330,7 +345,13 @@ def test_the_forecast_is_the_problems_of_later(
     What is foretold for a moment is what is wrong then, if nothing changes.
     """
     one = target(policy=MANUAL) if manual else target()
-    scene = Scene().see(one, seen(ending(left, lifetime)))
+    scene = Scene()
+    if reason is GONE:
+        # For long enough to be believed, and to be a problem.
+        scene.see(one, seen(ending(left, lifetime)), at=NOW - 3 * DAY)
+        scene.see(one, failed(GONE), at=NOW - 2 * DAY)
+    else:
+        scene.see(one, seen(ending(left, lifetime)))
     if reason is not None:
         scene.see(one, failed(reason))
     rows = scene.rows()

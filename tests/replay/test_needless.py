@@ -294,11 +294,14 @@ def ended_in(days: float, name: Sequence[tuple[Span, Reason]]) -> Place:
 def test_a_name_that_was_given_up_is_a_warning_only(interval: float) -> None:
     """
     It left the DNS with most of its certificate's life left, and nobody took it out of the configuration.
+
+    One matter, one alert: no renewal is late where no server is.
     """
     gone = ended_in(30.0, [((2 * DAY, float("inf")), Reason.DNS_NOT_FOUND)])
     recording = record(fleet(gone), 45 * DAY, interval)
     found, said = told(recording, "ExpiryProbeFailing")
     assert criticals(found) == set()
+    assert about(found, URL) == {("ExpiryProbeFailing", "warning")}
     failing = found[Name("ExpiryProbeFailing", "warning", URL, "")]
     assert (failing.last, failing.complete) == (45 * DAY, True)
     (alert,) = said["ExpiryProbeFailing", 40 * DAY]
