@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from exporter.judgement.newest import Found, Newest
-from exporter.judgement.verdicts import JudgedItem, Verdict, expected_issuers, policy_of
+from exporter.judgement.verdicts import JudgedItem, Verdict, expected_issuers
 from exporter.model.issuance import Issuance
 from exporter.model.observation import Certificate
 from exporter.model.policies import DAY
@@ -162,7 +162,7 @@ NONE = Issuances()
 
 
 def _expected(target: Target, issuance: Issuance) -> Expected:
-    return expected_issuers(target, policy_of(target, Kind.LEAF, issuance.issuer))
+    return expected_issuers(target, target.policy_of(Kind.LEAF, issuance.issuer))
 
 
 def _is_named(issuer: str, expected: Expected) -> bool:

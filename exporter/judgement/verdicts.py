@@ -279,15 +279,7 @@ def policy_for(item: Item, leaf: Certificate | None, facts: Facts, target: Targe
     if kind in {Kind.CRL, Kind.OCSP} and facts.chains:
         # The target's policy is for its certificate. Revocation lists and OCSP responses live for days only.
         otherwise = CRL if kind is Kind.CRL else SIGNATURE
-    return policy_of(target, kind, issuer, otherwise)
-
-
-def policy_of(target: Target, kind: Kind, issuer: str | None, otherwise: Policy | None = None) -> Policy:
-    """
-    Return the policy of a target's items of this kind and issuer; `otherwise`, or its own, if no match fits.
-    """
-    fitting = (match.policy for match in target.matches if match.fits(kind, issuer))
-    return next(fitting, otherwise or target.policy)
+    return target.policy_of(kind, issuer, otherwise)
 
 
 def expected_issuers(target: Target, policy: Policy) -> tuple[str, ...]:

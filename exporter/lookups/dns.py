@@ -10,7 +10,8 @@ from functools import partial
 
 from exporter.lookups.merge import added
 from exporter.model.observation import Certificate, Facts, FailedLookup, FoundFault, FoundHazard
-from exporter.model.reasons import Lookup
+from exporter.model.policies import renewer_of
+from exporter.model.reasons import Kind, Lookup
 from exporter.model.targets import Target
 from exporter.net.background import Answer
 from exporter.net.dns_records import identifiers_of
@@ -40,12 +41,13 @@ def checks(facts: Facts, target: Target, network: Network, _authorities: Authori
     """
     Return the facts with the result of the latest DNS checks of the presented certificates.
 
-    Where nobody asked for them, only those of public issuers are checked, and a failed look-up is no news.
+    Where nobody asked for them, only those that others look up too are checked (see `_is_public`), and a
+    failed look-up is no news.
     """
     if target.dns_checks is False or not facts.chains:
         return facts
     asked_for = target.dns_checks is not None
-    if not asked_for and (target.proxy is not None or not _is_public(facts)):
+    if not asked_for and (target.proxy is not None or not _is_public(facts, target)):
         return facts
     chains = tuple(chain.certificates for chain in facts.chains)
     presented = tuple(one.fingerprint_sha256 for chain in chains for one in chain)
@@ -62,13 +64,24 @@ def checks(facts: Facts, target: Target, network: Network, _authorities: Authori
     return added(facts, (), found.faults, found.hazards, (failed,) if failed is not None else ())
 
 
-def _is_public(facts: Facts) -> bool:
+def _is_public(facts: Facts, target: Target) -> bool:
     """
-    Return True when a public CA issued the certificate that a server presents, as far as those are known.
+    Return True when a public CA issued the certificate that a server presents, as far as those are known, or
+    when it is renewed by ACME, so that its CA looks the names up.
 
-    Names that a private one issued for may be secret, and mean nothing to others' name servers.
+    Other names that a private one issued for may be secret, and mean nothing to others' name servers.
     """
-    return any(chain.presented and identifiers_of(chain.leaf) is not None for chain in facts.chains)
+    leaves = [chain.leaf for chain in facts.chains if chain.presented]
+    return any(identifiers_of(leaf) is not None or _is_by_acme(leaf, target) for leaf in leaves)
+
+
+def _is_by_acme(leaf: Certificate, target: Target) -> bool:
+    """
+    Return True when the certificate is renewed by ACME, as its policy or its issuer says.
+    """
+    stated = target.policy_of(Kind.LEAF, leaf.issuer).name
+    found = renewer_of(leaf.issuer, leaf.subject, (), stated)
+    return found is not None and found.policy.name == "acme"
 
 
 async def check(chains: Sequence[Sequence[Certificate]], target: Target, network: Network) -> Answer:

@@ -119,7 +119,7 @@ class Target:
     dns_checks: bool | None = None
     """
     Query DNS for records about the names on the presented certificate. None: rarely, and only about what the
-    certificate of a public issuer needs to be renewed.
+    certificate of a public issuer, or one that is renewed by ACME, needs to be renewed.
     """
     dns_servers: tuple[tuple[str, int], ...] = ()
     """Addresses and ports of the recursive name servers to query; empty: those of the host."""
@@ -160,6 +160,13 @@ class Target:
         True for what servers show, of which several may take turns. A file shows one thing.
         """
         return bool(self.url.port) or self.url.scheme == "dns"
+
+    def policy_of(self, kind: str, issuer: str | None, otherwise: Policy | None = None) -> Policy:
+        """
+        Return the policy of its items of this kind and issuer; `otherwise`, or its own, if no match fits.
+        """
+        fitting = (match.policy for match in self.matches if match.fits(kind, issuer))
+        return next(fitting, otherwise or self.policy)
 
     @property
     def expected_name(self) -> str:

@@ -23,6 +23,7 @@ from exporter.engine.scrape import EndpointRow
 from exporter.lookups.dns import checks
 from exporter.lookups.dns_checking import NAMES_LIMIT, QUERIES_AT_A_TIME, UNASKED_AGAIN_AFTER, check
 from exporter.model.observation import Facts
+from exporter.model.policies import BUILT_IN, Match
 from exporter.model.proxies import parse_proxy
 from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
@@ -171,6 +172,31 @@ def test_the_default_is_rationed_and_asks_nothing_about_private_issuers() -> Non
         checks(look, values.target(name), cast("Network", shared), cast("Authorities", None))
     assert len(set(shared.keys)) == 1
     assert UNASKED_AGAIN_AFTER >= 6 * 3600
+
+
+@pytest.mark.parametrize(
+    ("settings", "issuer", "is_asked"),
+    [
+        ({"policy": BUILT_IN["acme"]}, "CN=CA,O=Example", True),
+        ({"matches": (Match(BUILT_IN["acme"], issuers=("*O=Example*",)),)}, "CN=CA,O=Example", True),
+        ({}, "CN=E0,O=(STAGING) Let's Encrypt", True),
+        ({"policy": BUILT_IN["step"]}, "CN=CA,O=Example", False),
+        ({}, "CN=CA,O=Example", False),
+    ],
+)
+def test_what_is_renewed_by_acme_is_checked_unasked(
+    settings: dict[str, Any], issuer: str, is_asked: bool
+) -> None:
+    """
+    Whoever issues it looks the names up. Its policy or its issuer says so; nothing is asked of a stored one.
+    """
+    look = values.facts(values.certificate(issuer=issuer))
+    stored = replace(look, chains=tuple(replace(one, presented=False) for one in look.chains))
+    one = values.target(**settings)
+    for seen, told in ((look, is_asked), (stored, False)):
+        asked = Asked()
+        checks(seen, one, cast("Network", asked), cast("Authorities", None))
+        assert bool(asked.keys) == told
 
 
 class Asked:
