@@ -4,6 +4,7 @@ Runbooks: a person at 3 a.m. finds the same headings in each, and what they past
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -187,6 +188,38 @@ def test_the_commands_work_as_they_are_pasted(block: str, demo: Demo) -> None:
     assert done.stdout.strip()
     assert "Traceback" not in done.stderr
     assert "unknown target" not in done.stdout
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "[::1]")])
+def test_a_connection_is_tried_to_addresses_of_both_families(family: socket.AddressFamily, host: str) -> None:
+    """
+    The brackets around an IPv6 address are of the location, and no part of the address.
+    """
+    runbook = next(one for one in RUNBOOKS if one.stem == "ExpiryProbeFailing")
+    (block,) = [one for one in fenced(runbook, "sh") if "/dev/tcp/" in one]
+    with socket.socket(family) as listening:
+        listening.bind((host.strip("[]"), 0))
+        listening.listen()
+        location = f"{host}:{listening.getsockname()[1]}"
+        block = re.sub(r"^LOCATION=\S+", f"LOCATION={location}", block)
+        lines = [line for line in block.splitlines() if not line.startswith(("dig", "openssl"))]
+        done = subprocess.run(
+            ["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=20
+        )
+    assert (done.stdout, done.stderr) == ("TCP is fine\n", "")
+
+
+@every_runbook
+def test_each_connection_is_to_what_the_notification_names(runbook: Path) -> None:
+    """
+    By the same two words everywhere: LOCATION, which may be an address, and NAME. The text explains both.
+    """
+    blocks = [one for one in fenced(runbook, "sh") if "openssl s_client" in one]
+    places = re.findall(r"openssl s_client -connect (\S+) -servername (\S+)", "".join(blocks))
+    assert {name for _, name in places} <= {'"$NAME"'}
+    assert {place for place, _ in places} <= {'"$LOCATION"', '"$address:${LOCATION##*:}"'}
+    text = " ".join(read(runbook).split())
+    assert not blocks or "LOCATION is in the alert's `Where`, NAME is" in text
 
 
 def test_most_runbooks_about_certificates_are_tried() -> None:
