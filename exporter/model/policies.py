@@ -293,6 +293,7 @@ RENEWERS = (
         "with 45 d left",
         "https://learn.microsoft.com/azure/app-service/configure-ssl-certificate",
         issuers=("*O=Microsoft*",),
+        places=("*.azurewebsites.net", "*.azurewebsites.net:*"),
     ),
     Renewer(
         _renewing("cloud-30", Before(30 * DAY, 1 / 3), _LAST_WEEK),
