@@ -81,6 +81,9 @@ examples:
   expiry-exporter check --policy manual https://shop.example.com
       with the deadlines of a certificate that somebody must order
 
+  expiry-exporter manual policies
+      who renews when: all built-in policies for --policy
+
   expiry-exporter check --config.file=expiry.yml | awk '$6 < 30 {print $2, $6}'
       what expires in less than 30 days, and what could not be probed (-)
 

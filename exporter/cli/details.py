@@ -9,6 +9,7 @@ from exporter.engine.scrape import EndpointRow
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Chain, Facts
+from exporter.report.advice import policy_hint
 
 NAMES = 100
 """Most names of a certificate that are written; the rest are counted."""
@@ -42,6 +43,8 @@ def details(row: EndpointRow) -> Iterator[str]:
     for judged in row.verdict.items if row.verdict is not None else ():
         yield f"  {printable(judged.item.name)}"
         yield from _fields(_item(judged), 4)
+        if facts is not None and judged.deadlines is not None:
+            yield from _fields(_hint(row, judged, facts), 4)
 
 
 def _fields(pairs: Iterator[tuple[str, str]], indent: int) -> Iterator[str]:
@@ -90,6 +93,16 @@ def _item(judged: JudgedItem) -> Iterator[tuple[str, str]]:
         yield "renewal due", f"{iso(due.renewal_due)} (policy {judged.policy.name})"
         yield "warning", iso(due.warning)
         yield "critical", iso(due.critical)
+
+
+def _hint(row: EndpointRow, judged: JudgedItem, facts: Facts) -> Iterator[tuple[str, str]]:
+    """
+    Yield which policy to set, where nobody chose one and what renews the item can be seen.
+    """
+    places = (row.target.url.text, row.known.location)
+    hint = policy_hint(judged.item, judged.policy, places, facts.renewer).strip()
+    if hint:
+        yield "hint", hint
 
 
 def _certificate(one: Certificate) -> Iterator[tuple[str, str]]:

@@ -53,6 +53,9 @@ examples:
   expiry-exporter manual
       the chapters of the manual, and a runbook for each alert
 
+  expiry-exporter manual policies
+      who renews when: the built-in policies for certbot, cert-manager, clouds and others
+
   kill -HUP PID
       reload the configuration; a bad one changes nothing
 """

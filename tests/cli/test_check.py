@@ -21,6 +21,7 @@ from exporter.demo import endpoints
 from exporter.engine.results import ProbeResult
 from exporter.engine.scrape import Scrape
 from exporter.model.observation import Chain, Facts, Failed, FoundFault, Item, Observed
+from exporter.model.policies import BUILT_IN
 from exporter.model.reasons import Fault, Kind, Reason
 from exporter.probes.tls import refusals
 from exporter.probes.tls.handshake import Seen
@@ -543,3 +544,17 @@ def test_details_have_what_a_person_opens_a_certificate_for() -> None:
         assert word in text
     for word in ("protocol", "chain", "stapled", "renewal due", "critical"):
         assert word in text
+
+
+def test_details_name_the_policy_of_what_seems_to_renew() -> None:
+    """
+    Where nobody chose one, also in a log, whose table has no advice.
+    """
+    amazon = seen(facts(certificate(issuer="CN=Amazon RSA 2048 M02,O=Amazon,C=US")))
+    scene = Scene().see(target(name="default"), amazon)
+    scene.see(target(name="chosen", policy=BUILT_IN["cloud-60"]), amazon)
+    stream = io.StringIO()
+    check.print_details(Inventory(scrape(scene)), NOW, stream, frozenset(Level))
+    (line,) = [one for one in stream.getvalue().splitlines() if "cloud-60`" in one]
+    assert line.split(maxsplit=1)[0] == "hint"
+    assert "set `policy: cloud-60`" in line

@@ -248,6 +248,16 @@ def test_the_help_of_the_manual_shows_examples(capsys: pytest.CaptureFixture[str
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+@pytest.mark.parametrize("command", [(), ("check",)])
+def test_the_help_says_where_the_policies_are(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    """
+    Who renews when stands in no help.
+    """
+    assert "  expiry-exporter manual policies\n      " in help_of(capsys, *command)
+
+
 @pytest.mark.parametrize("command", ["check", "forecast"])
 def test_the_help_of_a_look_tells_its_exit_codes(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """
