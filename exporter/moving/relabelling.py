@@ -13,12 +13,35 @@ from typing import Any
 
 from exporter.moving.moved import items
 
-_OTHERWISE = re.compile(r"\[\[:|\\[pPQECz]|\(\?[a-zA-Z]*U")
-"""What RE2 has, and Python has not or reads as something else."""
+_ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")
+"""A character that stands for itself, to both."""
 
 
-_REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))", re.ASCII)
+_OTHERWISE = re.compile(
+    r"\\(?![aAbBdDfnrsStvwWx0])"
+    r"|\(\?(?!:|P<\w+>|[ims]*(?:-[ims]+)?[:)])"
+    r"|\{,|\{(?:\d+,)?(?:0\d|\d{4})|[*+?}]\+"
+    r"|\[\[:|\[[^]]*\\b"
+    r"|\(\?[a-z-]*i(?s:.*)(?:\\x|[^\x00-\x7f])",
+    re.ASCII,
+)
+"""What one of RE2 and Python does not have, or reads as something else: escapes, groups, repetitions,
+classes, letters in either case."""
+
+
+_UNLIKE = (
+    (re.compile(r"\(\?[a-z]*i"), re.compile("[\N{KELVIN SIGN}\N{LATIN SMALL LETTER LONG S}]")),
+    (re.compile(r"\\[sS]|\$"), re.compile(r"[\n\v]")),
+)
+"""What both have, with the characters of which they think otherwise."""
+
+
+_REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 """A group in a replacement, as Go's Regexp.Expand reads it."""
+
+
+_NUMBER = re.compile(r"0|[1-9]\d{0,7}", re.ASCII)
+"""Of a group; with a zero in front it is a name, to Go."""
 
 
 _NAME = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
@@ -58,52 +81,58 @@ def shown(step: Mapping[str, Any]) -> str:
 
 
 def _action(step: Mapping[str, Any]) -> str:
-    return str(step.get("action", "replace")).lower()
+    return _text(step, "action", "replace").lower()
+
+
+def _text(step: Mapping[str, Any], key: str, default: str) -> str:
+    # A key without a value has an empty one, not its default.
+    value = step.get(key, default)
+    return "" if value is None else str(value)
 
 
 def _step(labels: dict[str, str], step: Mapping[str, Any]) -> None:
     """
     Change the labels as one step does.
     """
-    action, target = _action(step), str(step.get("target_label", ""))
-    separator = str(step.get("separator", ";"))
+    action, target = _action(step), _text(step, "target_label", "")
+    separator = _text(step, "separator", ";")
     value = separator.join(labels.get(str(name), "") for name in items(step, "source_labels"))
     match action:
         case "replace":
             _replace(labels, step, value)
         case "keep" | "drop":
-            if (_expression(step).fullmatch(value) is None) == (action == "keep"):
+            if (_matched(step, value) is None) == (action == "keep"):
                 raise DroppedError(shown(step))
         case "keepequal" | "dropequal":
             if (labels.get(target, "") == value) == (action == "dropequal"):
                 raise DroppedError(shown(step))
         case "lowercase" | "uppercase":
-            _set(labels, target, value.lower() if action == "lowercase" else value.upper())
+            _set(labels, target, _cased(step, value))
         case "hashmod":
             digest = hashlib.md5(value.encode("utf-8"), usedforsecurity=False).digest()
-            modulus = str(step.get("modulus", ""))
+            modulus = _text(step, "modulus", "")
             if not modulus.isdecimal() or int(modulus) == 0:
                 raise FollowError(f"{shown(step)}: it has no modulus")
             _set(labels, target, str(int.from_bytes(digest[8:]) % int(modulus)))
         case "labelmap":
             for name, found in tuple(labels.items()):
-                if match := _expression(step).fullmatch(name):
-                    _set(labels, _expanded(str(step.get("replacement", "$1")), match), found)
+                if match := _matched(step, name):
+                    _set(labels, _expanded(_text(step, "replacement", "$1"), match), found)
         case "labeldrop" | "labelkeep":
             for name in tuple(labels):
-                if (_expression(step).fullmatch(name) is None) == (action == "labelkeep"):
+                if (_matched(step, name) is None) == (action == "labelkeep"):
                     del labels[name]
         case _:
             raise FollowError(f"{shown(step)}: the action is not known")
 
 
 def _replace(labels: dict[str, str], step: Mapping[str, Any], value: str) -> None:
-    match = _expression(step).fullmatch(value)
+    match = _matched(step, value)
     if match is None:
         return
-    target = _expanded(str(step.get("target_label", "")), match)
+    target = _expanded(_text(step, "target_label", ""), match)
     if _NAME.fullmatch(target):
-        _set(labels, target, _expanded(str(step.get("replacement", "$1")), match))
+        _set(labels, target, _expanded(_text(step, "replacement", "$1"), match))
 
 
 def _set(labels: dict[str, str], name: str, value: str) -> None:
@@ -114,19 +143,35 @@ def _set(labels: dict[str, str], name: str, value: str) -> None:
         labels.pop(name, None)
 
 
-def _expression(step: Mapping[str, Any]) -> re.Pattern[str]:
+def _cased(step: Mapping[str, Any], value: str) -> str:
     """
-    Return the expression of a step, to be matched with the whole value.
+    Return a value in the case of the step. Go makes one character of each.
     """
-    text = str(step.get("regex", "(.*)"))
-    if _OTHERWISE.search(text):
+    found = [one.lower() if _action(step) == "lowercase" else one.upper() for one in value]
+    if len("".join(found)) != len(value):
+        raise FollowError(f"{shown(step)}: what it makes of {value!r} is not known here")
+    return "".join(found)
+
+
+def _matched(step: Mapping[str, Any], value: str) -> re.Match[str] | None:
+    """
+    Return how the expression of a step matches the whole value; None when it does not.
+    """
+    text = _text(step, "regex", "(.*)")
+    bare = _ESCAPED.sub("_", text)
+    if _OTHERWISE.search(bare):
         raise FollowError(f"{shown(step)}: its expression {text!r} is one of RE2 that is not understood here")
+    if any(form.search(bare) and those.search(value) for form, those in _UNLIKE):
+        raise FollowError(
+            f"{shown(step)}: whether its expression {text!r} matches {value!r} for RE2 is not known here"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return re.compile(text, re.ASCII | re.DOTALL)
-    except (re.error, Warning, RecursionError, OverflowError) as error:
+            expression = re.compile(text, re.ASCII | re.DOTALL)
+    except (re.error, ValueError, Warning, RecursionError, OverflowError) as error:
         raise FollowError(f"{shown(step)}: its expression {text!r} is not understood: {error}") from None
+    return expression.fullmatch(value)
 
 
 def _expanded(template: str, match: re.Match[str]) -> str:
@@ -140,7 +185,7 @@ def _expanded(template: str, match: re.Match[str]) -> str:
             return "$"
         name = names[0] or names[1]
         try:
-            return match[int(name) if name.isdecimal() else name] or ""
+            return match[int(name) if _NUMBER.fullmatch(name) else name] or ""
         except IndexError:
             return ""
 

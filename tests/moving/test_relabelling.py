@@ -30,6 +30,12 @@ STEPS: list[dict[str, Any]] = [
     {"source_labels": ["upper"], "target_label": "lower", "action": "Lowercase"},
     {**ADDRESS, "modulus": 7, "target_label": "share", "action": "hashmod"},
     {"regex": "in_(.+)", "replacement": "mapped_${1}", "action": "labelmap"},
+    {"target_label": "mapped_none", "replacement": "there"},
+    {"target_label": "mapped_none", "replacement": None},
+    {"source_labels": ["dc", "job"], "separator": None, "target_label": "mapped_glued"},
+    {"source_labels": ["none"], "regex": None, "target_label": "mapped_empty", "replacement": "yes"},
+    {**ADDRESS, "regex": "(.).*", "target_label": "mapped_zero", "replacement": "[$01${1}$1é$0]"},
+    {**ADDRESS, "target_label": "mapped_upper", "action": "uppercase"},
     {"regex": "joined|al.*c", "action": "labeldrop"},
     {**ADDRESS, "regex": "drop", "action": "drop"},
     {**ADDRESS, "regex": ".*\\.example.*|drop.*|\\d+|a\nb", "action": "keep"},
@@ -82,10 +88,47 @@ def test_each_action_is_that_of_prometheus(tmp_path: Path) -> None:
     assert dropped == 4
 
 
-@pytest.mark.parametrize("regex", ["(", "[[:alpha:]]+", r"\pL", r"\Qa\E", "(?U)a", "[a&&b]", "(?<n>a)"])
+@pytest.mark.parametrize(
+    "regex",
+    [
+        *("(", "[[:alpha:]]+", r"\pL", r"\Qa\E", r"a\Z", r"(a)\1", r"\u0061", r"\é|a", r"[\b]|a"),
+        *("(?U)a", "(?u)a", "(?x)a", "(?a)a", "(?L)a", "(?<n>a)", "(?P<é>a)", "(?i)É|a", "(?i:É)|a"),
+        *("(?!b)a", "(?=a)a", "(?<=b)a", "(?<!b)a", "(?>a)", "(?#b)a", "()(?(1)a|b)"),
+        *("a++", "a*+", "a?+", "a{1}+", "a{,2}", "a{01}", "a{1,1001}", "a**", "[a&&b]"),
+    ],
+)
 def test_an_expression_that_python_reads_in_another_way_is_refused(regex: str) -> None:
     """
     With what the step is.
     """
     with pytest.raises(FollowError, match=r"^keep of __address__: its expression"):
         relabelled({"__address__": "a"}, [{**ADDRESS, "regex": regex, "action": "keep"}])
+
+
+@pytest.mark.parametrize(
+    "regex", [r"\*+\{,\\Z|a", "(?P<n>a)", "(?i-s:A)", "(?im)^A$", r"a\b", "a{1,2}?", "[^b]"]
+)
+def test_what_both_read_alike_is_followed(regex: str) -> None:
+    """
+    Also where a sign stands for itself that would else be refused.
+    """
+    labels = {"__address__": "a"}
+    assert relabelled(labels, [{**ADDRESS, "regex": regex, "action": "keep"}]) == labels
+
+
+@pytest.mark.parametrize(
+    ("value", "step"),
+    [
+        ("\N{KELVIN SIGN}", {"regex": "(?i)k", "action": "keep"}),
+        ("a\n", {"regex": "a$.*", "action": "keep"}),
+        ("\v", {"regex": r"\s", "action": "keep"}),
+        ("straße", {"target_label": "x", "action": "uppercase"}),
+        ("İ", {"target_label": "x", "action": "lowercase"}),
+    ],
+)
+def test_a_value_that_python_takes_in_another_way_is_refused(value: str, step: dict[str, Any]) -> None:
+    """
+    With the value.
+    """
+    with pytest.raises(FollowError, match=r"^\w+ of __address__.* is not known here$"):
+        relabelled({"__address__": value}, [{**ADDRESS, **step}])
