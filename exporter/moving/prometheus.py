@@ -14,7 +14,11 @@ from exporter.model.urls import SCHEMES, Form
 from exporter.moving.documents import list_in, mappings_in
 from exporter.moving.moved import Group, Moved, MoveError, items, part, without_braces
 from exporter.moving.operators import KINDS, jobs_of
-from exporter.moving.relabelling import DroppedError, FollowError, relabelled
+from exporter.moving.relabelling import DroppedError, FollowError, Patience, relabelled
+
+_PATIENCE = 5.0
+"""Seconds that relabelling the targets of one job may take."""
+
 
 Read = Callable[[str], list[tuple[str, str]]]
 """Returns name and text of each file that a pattern of a configuration matches. Raises OSError."""
@@ -148,11 +152,12 @@ def _take(job: _Job, read: Read) -> None:
         for group in groups
         for target in items(group, "targets")
     ]
-    steps = items(job.job, "relabel_configs")
+    steps, patience = items(job.job, "relabel_configs"), Patience(_PATIENCE)
     for labels in targets:
         address = labels["__address__"]
         try:
-            after = relabelled(labels, steps)
+            with patience.kept():
+                after = relabelled(labels, steps)
         except DroppedError as error:
             job.dropped.setdefault(str(error), []).append(address)
         except FollowError as error:

@@ -7,8 +7,12 @@ another way can't be followed, and nobody guesses.
 
 import hashlib
 import re
+import signal
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from exporter.moving.moved import items
@@ -57,6 +61,41 @@ class FollowError(Exception):
     """
     A step can't be followed. The message says which, and why.
     """
+
+
+@dataclass(slots=True)
+class Patience:
+    """
+    How much longer expressions may be matched: Python tries all ways of matching, which RE2 never does.
+    """
+
+    left: float
+    """Seconds of the processor."""
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """
+        Raise FollowError in what takes longer; only the main thread can be stopped.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        if self.left <= 0:
+            raise FollowError(_SLOW)
+        before = signal.signal(signal.SIGVTALRM, _stop)
+        signal.setitimer(signal.ITIMER_VIRTUAL, self.left)
+        try:
+            yield
+        finally:
+            self.left = signal.setitimer(signal.ITIMER_VIRTUAL, 0)[0]
+            signal.signal(signal.SIGVTALRM, before)
+
+
+_SLOW = "the expressions of the job take too long here"
+
+
+def _stop(*_: object) -> None:
+    raise FollowError(_SLOW)
 
 
 def relabelled(labels: Mapping[str, str], steps: Sequence[Any]) -> dict[str, str]:

@@ -236,6 +236,29 @@ def test_what_can_not_be_followed_is_said(made: Mapping[str, Any], words: str) -
     assert any(words in line for line in jobs(made).left)
 
 
+def test_an_expression_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Python tries all ways to take the name apart, where RE2 takes none; what came before it is taken.
+    """
+    monkeypatch.setattr(prometheus, "_PATIENCE", 0.2)
+    step = {
+        "source_labels": ["__address__"],
+        "regex": r"(([a-zA-Z0-9-]+\.?)+):(\d+)",
+        "target_label": "host",
+    }
+    endless = "shop-frontend-production-eu-central-1.example.com/health"
+    found = jobs(
+        job("web", "https://a.example.com", endless, "https://b.example.com", relabel_configs=[step, *USUAL]),
+        job("web", "https://c.example.com"),
+    )
+    assert [one["url"] for one in found.targets] == ["https://a.example.com", "https://c.example.com"]
+    assert found.left == [
+        f"job job-web: target {address}: relabelling can't be followed: "
+        "the expressions of the job take too long here"
+        for address in (endless, "https://b.example.com")
+    ]
+
+
 def relabelled(*steps: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """
     The usual steps, with others before them.
