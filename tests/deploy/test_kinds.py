@@ -166,6 +166,17 @@ def test_the_chart_gives_the_manifests(flags: list[str], tmp_path: Path) -> None
         ("extraEnv[0].value=x", "name is required"),
         ("pod.volumes[0].name=x", "pod: Must not validate the schema"),
         ("serviceMonitor=null", "serviceMonitor is required"),
+        ("resources.limits.memory=-5", "resources.limits.memory: Must be greater than or equal to 0"),
+        ("extraVolumeMounts[0].mountPath=5", "extraVolumeMounts.0.mountPath: Invalid type"),
+        ("extraEnv[0].value=7", "extraEnv.0.value: Invalid type"),
+        ("healthCheck.httpHeaders[0].value=7", "healthCheck.httpHeaders.0.value: Invalid type"),
+        ("pod.hostNetwork=yes", "pod.hostNetwork: Invalid type"),
+        ("pod.tolerations=all", "pod.tolerations: Invalid type"),
+        ("pod.nodeSelector.gpu=true", "pod.nodeSelector.gpu: Invalid type"),
+        ("rbac.namespaces.Bad_NS=", 'rbac.namespaces: Property name of "Bad_NS" does not match'),
+        ("serviceMonitor.interval=1s1h", "serviceMonitor.interval: Does not match pattern"),
+        ("serviceMonitor.interval=0m0s", "serviceMonitor.interval: Must not validate the schema"),
+        ("serviceMonitor.interval=", "serviceMonitor.interval: Must not validate the schema"),
     ],
 )
 def test_nonsense_values_are_refused(value: str, words: str, tmp_path: Path) -> None:
