@@ -60,6 +60,10 @@ RHYTHM_GAPS = 4
 """Times between scrapes by which it is judged whether they come regularly."""
 
 
+RHYTHM_JITTER = 0.1
+"""Share of two gaps in a row by which a gap may differ from the one before the last."""
+
+
 RHYTHM_LEAST = 5.0
 """Seconds between scrapes below which nobody is missed: a loop in a shell is as regular."""
 
@@ -320,10 +324,14 @@ class Service:
         """
         The interval of scrapes of /metrics, as observed; None while they do not come at regular times.
 
-        Two servers that scrape are regular, a person who asks a few times is not.
+        Two servers that scrape are regular, for every second gap is the same; a person who asks a few times
+        is not.
         """
         gaps = [later - earlier for earlier, later in pairwise(self._asked_at)]
-        if len(gaps) < RHYTHM_GAPS or max(gaps) > 2 * sum(gaps) / len(gaps) or max(gaps) < RHYTHM_LEAST:
+        if len(gaps) < RHYTHM_GAPS or max(gaps) < RHYTHM_LEAST:
+            return None
+        allowed = RHYTHM_JITTER * 2 * sum(gaps) / len(gaps)
+        if any(abs(later - earlier) > allowed for earlier, later in zip(gaps, gaps[2:], strict=False)):
             return None
         return Rhythm(self._asked_last, max(gaps))
 

@@ -292,6 +292,37 @@ def test_a_person_who_asks_by_hand_makes_no_rhythm() -> None:
     ticking(test)
 
 
+@pytest.mark.parametrize("gaps", [(6, 15, 6, 6, 6), (3, 9, 5, 8), (5, 6, 7, 8)])
+def test_requests_at_about_the_same_pace_make_no_rhythm(gaps: tuple[float, ...]) -> None:
+    """
+    A person who reloads a page a few times waits nearly as long each time, and is no Prometheus.
+    """
+
+    async def test(one: Service, clock: Clock) -> None:
+        for gap in (0, *gaps):
+            clock.now += gap
+            await one.scrape(5.0)
+            assert one.rhythm is None
+
+    ticking(test)
+
+
+@pytest.mark.parametrize("gaps", [(14.2, 15.8, 15, 15), (3, 12, 3.9, 11.1), (0, 15, 0.4, 14.6)])
+def test_scrapes_that_come_a_little_late_keep_the_rhythm(gaps: tuple[float, ...]) -> None:
+    """
+    One server or two, also at nearly the same time.
+    """
+
+    async def test(one: Service, clock: Clock) -> None:
+        for gap in (0, *gaps):
+            clock.now += gap
+            await one.scrape(5.0)
+        assert one.rhythm is not None
+        assert one.rhythm.every == pytest.approx(max(gaps))
+
+    ticking(test)
+
+
 def test_a_loop_in_a_shell_makes_no_rhythm() -> None:
     """
     Each request comes when the one before is answered, which is regular where a server is silent for long.
