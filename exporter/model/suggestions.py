@@ -5,6 +5,31 @@ Suggestions for unknown words in messages.
 import difflib
 from collections.abc import Iterable
 
+OTHER_NAMES = {
+    "grpc": "tls",
+    "grpcs": "tls",
+    "http": "https",
+    "http3": "h3",
+    "k8s": "kubernetes",
+    "kafka": "tls",
+    "mariadb": "mysql",
+    "mqtt": "tls",
+    "mqtts": "tls",
+    "postgresql": "postgres",
+    "rdap": "domain",
+    "redis": "rediss",
+    "rtmps": "tls",
+    "rtsps": "tls",
+    "sips": "tls",
+    "sqlserver": "mssql",
+    "ssl": "tls",
+    "tcp": "tls",
+    "whois": "domain",
+    "ws": "https",
+    "wss": "https",
+}
+"""Other names of some schemes of URLs, which are spelled too differently, or nearer to another scheme."""
+
 
 def closest(word: str, known: Iterable[str], *, listed: str = "") -> str:
     """

@@ -22,7 +22,7 @@ from exporter.model.probers import (
     WIRE,
     Prober,
 )
-from exporter.model.suggestions import closest
+from exporter.model.suggestions import OTHER_NAMES, closest
 from exporter.passwords import shown
 
 
@@ -113,32 +113,6 @@ SCHEMES: dict[str, Scheme] = {
 
 ALL_SCHEMES = "`expiry-exporter check --help` lists every scheme"
 """Where a person finds every scheme, for messages: they are too many for one."""
-
-
-_OTHER_NAMES = {
-    "grpc": "tls",
-    "grpcs": "tls",
-    "http": "https",
-    "http3": "h3",
-    "k8s": "kubernetes",
-    "kafka": "tls",
-    "mariadb": "mysql",
-    "mqtt": "tls",
-    "mqtts": "tls",
-    "postgresql": "postgres",
-    "rdap": "domain",
-    "redis": "rediss",
-    "rtmps": "tls",
-    "rtsps": "tls",
-    "sips": "tls",
-    "sqlserver": "mssql",
-    "ssl": "tls",
-    "tcp": "tls",
-    "whois": "domain",
-    "ws": "https",
-    "wss": "https",
-}
-"""Other names of some schemes, which are spelled too differently, or nearer to another scheme."""
 
 
 _BRACKETS = re.compile(r"\[[^\[\]]+\](:[0-9]*)?")
@@ -257,7 +231,7 @@ def parse_url(text: str) -> Url:
         return Url(text, scheme, _name(rest, scheme))
     if not rest.startswith("//"):
         if form is Form.PATH:
-            raise TargetError(f"{shown(text)} is not a URL: {whole_path(rest.lstrip(':'), in_url=True)}")
+            raise TargetError(f"{shown(text)} is not a URL: {whole_path(rest.lstrip(':'))}")
         place = rest.lstrip(":/\\")
         raise TargetError(f"{shown(text)} is not a URL: write {scheme}://{place}")
     if form is Form.PATH:
@@ -269,8 +243,10 @@ def parse_url(text: str) -> Url:
 
 def _inside(text: str) -> str:
     """
-    Return advice for a text of several words that ends with a URL, such as a command; else empty.
+    Return advice for a text of several words: URLs, or what ends with one, such as a command; else empty.
     """
+    if len(re.findall(r"(?:^|[^!-~])[a-z0-9+]+://", text, re.IGNORECASE)) > 1:
+        return ", write each target by itself"
     found = re.search(r"(?:^|[^!-~])([a-z0-9+]+)://([!-~]+)[^!-~]*$", text, re.IGNORECASE)
     return f", write {found[1].lower()}://{found[2]}" if found and found[1].lower() in SCHEMES else ""
 
@@ -282,7 +258,7 @@ def second_scheme(rest: str) -> str | None:
     """
     found = re.match(r"([a-z0-9+-]+):?//+([^/?#]+)", rest, re.IGNORECASE)
     word = found[1].lower() if found is not None else ""
-    word = _OTHER_NAMES.get(word, word)
+    word = OTHER_NAMES.get(word, word)
     return f"{word}://{found[2]}" if found is not None and word in SCHEMES else None
 
 
@@ -291,7 +267,7 @@ def closest_scheme(unknown: str) -> str:
     Return the end of a message about an unknown scheme: the closest one, and where all are listed.
     """
     word = unknown.removesuffix("+starttls")
-    return closest(_OTHER_NAMES.get(word, word), SCHEMES, listed=ALL_SCHEMES)
+    return closest(OTHER_NAMES.get(word, word), SCHEMES, listed=ALL_SCHEMES)
 
 
 def _with_scheme(text: str) -> str:
@@ -301,22 +277,25 @@ def _with_scheme(text: str) -> str:
     before, slashes, rest = text.partition("//")
     # What stands there in its place is next to it on a keyboard.
     scheme = before.lower().rstrip(";.,'")
+    scheme = OTHER_NAMES.get(scheme, scheme)
     if slashes and scheme in SCHEMES:
         is_file = SCHEMES[scheme].form is Form.PATH
-        write = whole_path(rest, in_url=True) if is_file else f"write {scheme}://{rest}"
+        write = whole_path(rest, in_url=True) if is_file else f"write {_with_place(scheme, rest)}"
         return f"a colon is missing, {write}."
     name, colon, rest = text.partition(":")
     inner, separator, place = rest.partition("://")
-    word = _OTHER_NAMES.get(inner.lower(), inner.lower())
+    word = OTHER_NAMES.get(inner.lower(), inner.lower())
     if separator and word != inner.lower():
         return f"write {word}://{place.partition('/')[0]}."
     inner, separator, _ = rest.partition(":")
+    # As `url:https://…` stands in a list of a configuration, where YAML wants the space.
+    key = " (where `url` is a key, a space is missing behind its colon)" if name == "url" else ""
     if separator and inner.lower() in SCHEMES:
-        # As `url:https://…` stands in a list of a configuration, where YAML wants the space.
-        key = " (where `url` is a key, a space is missing behind its colon)" if name == "url" else ""
         return f"write {rest}{key}."
     if not separator and word in SCHEMES and SCHEMES[word].form is Form.HOST and url_of_host(name):
         return f"write {word}://{name}{_port_to_add(f'{word}://{name}')}."
+    if key and (host := url_of_host(rest.partition("/")[0])) is not None:
+        return f"write {host}{_port_to_add(host)}, or another scheme{key}."
     near = difflib.get_close_matches(name.lower(), SCHEMES, n=1, cutoff=0.8) if colon else []
     if near and SCHEMES[near[0]].form is Form.NAME:
         return f"did you mean {near[0]}:{rest}?"
@@ -333,6 +312,16 @@ def _with_scheme(text: str) -> str:
         bad = _no_host(place) or ("." in place and f"{place!r} is not a host name.")
         return bad or "a URL begins with one, such as https://www.example.com."
     return f"write {host}{_port_to_add(host)}, or another scheme."
+
+
+def _with_place(scheme: str, rest: str) -> str:
+    """
+    Return the URL of a scheme and what was written behind its slashes.
+    """
+    if SCHEMES[scheme].form is not Form.HOST:
+        return f"{scheme}://{rest}"
+    url = f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
+    return url + _port_to_add(url)
 
 
 def _no_host(place: str) -> str:
@@ -443,8 +432,7 @@ def _network_url(text: str, scheme: str) -> Url:
     except ValueError:
         raise TargetError(f"{shown(text)} is not a URL: {_port_fault(text)}") from None
     if not parts.hostname:
-        file = f": for a file, write file://{parts.path}" if len(parts.path) > 1 and not parts.netloc else ""
-        raise TargetError(f"{shown(text)} names no host{file}")
+        raise TargetError(f"{shown(text)} names no host{_behind(scheme, rest) if not parts.netloc else ''}")
     path = ""
     if SCHEMES[scheme].form is Form.WEB:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -464,6 +452,17 @@ def _network_url(text: str, scheme: str) -> Url:
     if "[" in parts.netloc and not (":" in host and _BRACKETS.fullmatch(parts.netloc)):
         raise TargetError(f"{shown(text)} is not a URL: only an IPv6 address stands in brackets")
     return Url(text, scheme, host, port, parse_ip(host), path)
+
+
+def _behind(scheme: str, rest: str) -> str:
+    """
+    Return advice for a URL with a slash too many, or with a path and no host; else empty.
+    """
+    path = rest.strip("/")
+    place = re.split("[/?#]", path, maxsplit=1)[0]
+    if (place == "localhost" or "." in place) and not is_path(place) and url_of_host(place) is not None:
+        return f": write {_with_place(scheme, path)}"
+    return f": for a file, write file:///{path}" if path else ""
 
 
 def _port_fault(text: str) -> str:

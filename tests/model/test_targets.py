@@ -105,6 +105,18 @@ BAD_URLS = {
     "domian:a.example": f"'domian:a.example' has no scheme: did you mean domain:a.example? {LISTED}",
     "https//a.example": "'https//a.example' has no scheme: a colon is missing, write https://a.example. "
     + LISTED,
+    **{
+        text: f"'{text}' has no scheme: a colon is missing, write {url}. {LISTED}"
+        for text, url in (
+            ("http//a.example/b?c", "https://a.example"),
+            ("wss//a.example", "https://a.example"),
+            ("redis//192.0.2.1", "rediss://192.0.2.1"),
+            ("postgresql//a.example:1/b", "postgres://a.example:1"),
+            ("mqtts//a.example", "tls://a.example:PORT"),
+            ("tls//a.example:1", "tls://a.example:1"),
+            ("whois//a.example", "domain://a.example"),
+        )
+    },
     "/etc/a.pem": f"'/etc/a.pem' has no scheme: write file:///etc/a.pem. {LISTED}",
     "a.example": f"'a.example' has no scheme: write https://a.example, {OTHER}",
     "a.example:443": f"'a.example:443' has no scheme: write https://a.example, {OTHER}",
@@ -116,6 +128,14 @@ BAD_URLS = {
         "'url:https://a.example' has no scheme: write https://a.example (where `url` is a key, a space is "
         f"missing behind its colon). {LISTED}"
     ),
+    **{
+        text: f"'{text}' has no scheme: write {url}, or another scheme (where `url` is a key, "
+        f"a space is missing behind its colon). {LISTED}"
+        for text, url in (
+            ("url:a.example:25", "smtp://a.example"),
+            ("url:a.example/b", "https://a.example"),
+        )
+    },
     "http:/a.example": f"'http:/a.example' has no scheme: did you mean https://a.example? {LISTED}",
     "certs/web.pem": f"'certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
     "./certs/web.pem": f"'./certs/web.pem' has no scheme: {WHOLE}. {LISTED}",
@@ -131,6 +151,12 @@ BAD_URLS = {
     "https://a.example:1;": "'https://a.example:1;' is not a URL: a ';' is behind it, write https://a.example:1",
     "curl https://a.example": f"'curl https://a.example' {PRINTABLE}, write https://a.example",
     "- https://a.example": f"'- https://a.example' {PRINTABLE}, write https://a.example",
+    "https://a.example, https://b.example": (
+        f"'https://a.example, https://b.example' {PRINTABLE}, write each target by itself"
+    ),
+    "https://a.example tls://b.example:1": (
+        f"'https://a.example tls://b.example:1' {PRINTABLE}, write each target by itself"
+    ),
     "\N{ZERO WIDTH SPACE}https://a.example": (
         f"'\\u200bhttps://a.example' {PRINTABLE}, write https://a.example"
     ),
@@ -167,7 +193,7 @@ BAD_URLS = {
     "file:C:\\web.pem": rf"'file:C:\\web.pem' is not a URL: {WINDOWS}/mnt/c/web.pem",
     "file://C:/web.pem": f"{THIRD}: {WINDOWS}/mnt/c/web.pem",
     "https:\\\\a.example": r"'https:\\\\a.example' is not a URL: write https://a.example",
-    "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {EITHER}",
+    "file:certs/web.pem": f"'file:certs/web.pem' is not a URL: {WHOLE}",
     "file:./certs/web.pem": f"'file:./certs/web.pem' is not a URL: {WHOLE}",
     "file:~me/certs/web.pem": f"'file:~me/certs/web.pem' is not a URL: {WHOLE}",
     "file:web.pem": f"'file:web.pem' is not a URL: {WHOLE.replace('certs/', '')}",
@@ -219,6 +245,15 @@ BAD_URLS = {
     "https://": "'https://' names no host",
     "https:///": "'https:///' names no host",
     "https:///path": "'https:///path' names no host: for a file, write file:///path",
+    "https:///etc/web.pem": "'https:///etc/web.pem' names no host: for a file, write file:///etc/web.pem",
+    "https:///web.pem": "'https:///web.pem' names no host: for a file, write file:///web.pem",
+    "https:///a.example": "'https:///a.example' names no host: write https://a.example",
+    "https:////a.example:1/b": "'https:////a.example:1/b' names no host: write https://a.example:1",
+    "tls:///a.example": "'tls:///a.example' names no host: write tls://a.example:PORT",
+    "https:///localhost": "'https:///localhost' names no host: write https://localhost",
+    "pem+https:///a.example/b.pem": (
+        "'pem+https:///a.example/b.pem' names no host: write pem+https://a.example/b.pem"
+    ),
     "https://:443": "'https://:443' names no host",
     # Ports
     "tls://a.example": "'tls://a.example' names no port: write tls://a.example:PORT",
