@@ -459,7 +459,7 @@ def exporters() -> table.Panel:
             Column("Value #B", "Targets", unit="short", width=90),
             Column("Value #C", "Endpoints", unit="short", width=95),
             Column("Value #D", "Failed", unit="short", width=80),
-            Column("Value #E", "Sweep", unit="s", decimals=1, width=90),
+            Column("Value #E", "Sweep", unit="s", width=90),
             Column("Value #F", "Memory", unit="bytes", width=100),
             Column("Value #G", "Config loaded", unit="dateTimeFromNow", width=160),
             Column("Value #H", "Started", unit="dateTimeFromNow", width=160),

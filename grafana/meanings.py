@@ -56,7 +56,7 @@ WORST = panels.words(
 
 SORTS = panels.words(
     {
-        "refused": Word("clients refuse it", panels.CRITICAL),
+        "refused": Word("clients refuse it", panels.WARNING),
         "failed": Word("probe failed", panels.UNKNOWN),
         "later": Word("will fail later", panels.YELLOW),
     }
@@ -84,7 +84,7 @@ HEALTH = panels.words(
     {
         "0": Word("probe failed", panels.UNKNOWN),
         "1": Word("probe failed, accepted before", panels.UNKNOWN),
-        "2": Word("clients refuse it", panels.CRITICAL),
+        "2": Word("clients refuse it", panels.WARNING),
         "3": Word("accepted", panels.QUIET),
     }
 )

@@ -458,9 +458,9 @@ def states_panel(
     place: Place,
     series: Sequence[Series],
     *,
+    no_value: str,
     unit: str = "none",
     mappings: Sequence[model.ValueMapping] = (),
-    no_value: str = "no data",
 ) -> statetimeline.Panel:
     """
     Return a panel with a band for each series, whose colour and word change with the value.

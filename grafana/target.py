@@ -27,6 +27,9 @@ from grafana.queries import (
 
 NAME = "target"
 
+NOT_SEEN = "Not seen in this time, or not yet: dates are known after the first successful probe."
+NOT_PROBED = "Not probed in this time, or not yet: results are known after the first scrape."
+
 BANDS = 20
 """Bands in a graph: as many as a person can read."""
 
@@ -251,6 +254,7 @@ def served() -> statetimeline.Panel:
             12,
         ),
         [Series(milliseconds(ends), "{{location}} {{item}}")],
+        no_value=NOT_SEEN,
         unit=panels.DATE,
     )
 
@@ -267,6 +271,7 @@ def probes() -> statetimeline.Panel:
             12,
         ),
         [Series(f"bottomk({BANDS}, {HEALTHY})", "{{location}}")],
+        no_value=NOT_PROBED,
         mappings=HEALTH,
     )
 
@@ -301,7 +306,7 @@ def time_left() -> timeseries.Panel:
         # Of seconds Grafana would make weeks, with two decimals.
         unit="suffix:days",
         decimals=1,
-        no_value="Nothing was seen in this time: choose a longer one, or wait for the first scrape.",
+        no_value=NOT_SEEN,
     )
 
 
@@ -330,6 +335,7 @@ def durations() -> timeseries.Panel:
         ],
         unit="s",
         at_least=0,
+        no_value=NOT_PROBED,
     )
 
 
@@ -366,7 +372,7 @@ def addresses() -> table.Panel:
             Column("protocol", "Protocol", width=90),
             Column("cipher", "Cipher"),
             Column("Value #C", "Last seen", unit="dateTimeFromNow", width=160),
-            Column("Value #D", "Probe duration", unit="s", decimals=2, width=120),
+            Column("Value #D", "Probe duration", unit="s", width=120),
         ],
         sorted_by=[("Probe result", False), ("Location", False)],
         hidden=["Value #E", "Value #F", "Value #G"],

@@ -12,8 +12,9 @@ from exporter.model.policies import Severity
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Reason
 from grafana import meanings
+from grafana import panels as palette
 from grafana.__main__ import texts
-from tests.grafana.written import DASHBOARDS, DIRECTORY
+from tests.grafana.written import DASHBOARDS, DIRECTORY, panels
 
 
 @pytest.mark.parametrize("name", texts())
@@ -64,6 +65,37 @@ def test_every_reason_has_advice() -> None:
     A new one shall not be shown without saying what to do.
     """
     assert {*Reason, *Fault, *Hazard} <= words_of(meanings.ADVICE)
+
+
+def test_what_clients_refuse_has_the_colour_of_a_warning() -> None:
+    """
+    As on the page and in alerts: whether it is critical is for the problem to say.
+    """
+    for mappings, value in ((meanings.SORTS, "refused"), (meanings.HEALTH, "2")):
+        (only,) = mappings
+        options: Any = only.to_json()["options"]
+        assert options[value].color == palette.WARNING
+
+
+def test_a_target_that_was_never_seen_has_words_in_each_graph() -> None:
+    """
+    "No data" would not say what to wait for.
+    """
+    graphs = [one for one in panels(DASHBOARDS["target"]) if one["type"] in {"state-timeline", "timeseries"}]
+    words = {one["title"]: one["fieldConfig"]["defaults"]["noValue"] for one in graphs}
+    assert set(words) == {"What is served: when it expires", "Probe results", "Time left", "Probe duration"}
+    assert all(" in this time, or not yet: " in text for text in words.values())
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_durations_in_tables_have_the_digits_that_grafana_chooses(name: str) -> None:
+    """
+    It turns seconds below one into milliseconds, of which decimals are noise.
+    """
+    for one in panels(DASHBOARDS[name]):
+        for override in one["fieldConfig"].get("overrides", []):
+            found = {each["id"]: each["value"] for each in override["properties"]}
+            assert found.get("unit") != "s" or "decimals" not in found, one["title"]
 
 
 def test_no_panel_needs_recorded_series() -> None:
