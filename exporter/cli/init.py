@@ -42,9 +42,9 @@ START = """\
 # Every key there is: expiry-exporter init --all --output-file every-key.yml
 
 # Settings of all targets, unless a target has its own.
-defaults:
-  labels:
-    team: example          # on metrics and alerts: whom to call
+# defaults:
+#   labels:
+#     team: example        # on metrics and alerts: whom to call
 
 targets:
 {targets}

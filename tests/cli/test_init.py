@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli import main
+from exporter.config.reader import parse
 from exporter.demo.minter import root
 from exporter.report.status import Level
 
@@ -33,6 +34,19 @@ def test_every_commented_target_is_accepted_when_uncommented(
         assert one != text
         file.write_text(one, encoding="utf-8")
         assert main.main([f"--config.file={file}", "--config.check"]) == 0, capsys.readouterr()
+
+
+def test_the_example_label_is_on_no_alert_until_somebody_writes_one(tmp_path: Path) -> None:
+    """
+    A newcomer's alerts would name a team that does not exist. Uncommented it is accepted.
+    """
+    file = tmp_path / "expiry.yml"
+    assert main.main(["init", "--output-file", str(file)]) == 0
+    text = file.read_text("utf-8")
+    assert [dict(one.labels) for one in parse(text.encode(), str(file), {}).targets] == [{}]
+    uncommented = re.sub(r"^# (defaults:|  labels:|    team:)", r"\1", text, flags=re.MULTILINE)
+    (target,) = parse(uncommented.encode(), str(file), {}).targets
+    assert dict(target.labels) == {"team": "example"}
 
 
 def test_the_next_step_that_is_named_works(
