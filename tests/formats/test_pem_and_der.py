@@ -347,7 +347,8 @@ def test_what_is_read_more_than_once_costs_more() -> None:
     plain = leaf()
     odd = remade(plain, {0: tlv(0xA0, b"\2\1\7")})
     damaged = plain.der[:4] + b"\x31" + plain.der[5:]
-    assert cost(odd.der) >= cost(plain.der) + len(odd.der) // 2
+    # Signed anew, and a signature by ECDSA may be some bytes shorter.
+    assert cost(odd.der) >= cost(plain.der) + len(odd.der) // 2 - 2
     assert cost(pem("CERTIFICATE", damaged)) >= cost(pem("CERTIFICATE", plain.der)) + len(damaged) // 2
     crl = revocation_list()
     broken = crl[:4] + b"\x31" + crl[5:]
