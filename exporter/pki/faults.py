@@ -163,7 +163,7 @@ def _patterns(leaf: Certificate, wanted: str) -> list[DNSPattern]:
     return patterns
 
 
-def _judge_use(leaf: Certificate, untrusted: Sequence[Certificate], faults: _Faults) -> None:
+def _judge_use(leaf: Certificate, above: Sequence[Certificate], faults: _Faults) -> None:
     """
     Add faults when the leaf is not meant for servers, or one above it not for issuing to them. OpenSSL itself
     checks that those above are CAs.
@@ -184,7 +184,7 @@ def _judge_use(leaf: Certificate, untrusted: Sequence[Certificate], faults: _Fau
             Fault.WRONG_KEY_USAGE,
             f"The key usage of {_shown(leaf)} does not include {' or '.join(sorted(needed))}.",
         )
-    for it in untrusted:
+    for it in above:
         if not _allows(it, _CA_PURPOSES):
             faults.add(
                 Fault.WRONG_KEY_USAGE,

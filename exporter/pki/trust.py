@@ -182,7 +182,8 @@ def judge(chain: tuple[Certificate, ...], expected_name: str, store: TrustStore,
     if leaf.is_ca and not store.holds(leaf):
         faults.add(Fault.CA_AS_LEAF, f"{_shown(leaf)} is the certificate of an authority, not of a server.")
     untrusted = [it for it in used[1:] if not store.holds(it)]
-    _judge_use(leaf, untrusted, faults)
+    # Anchors too, whose purposes OpenSSL heeds.
+    _judge_use(leaf, used[1:], faults)
     for it in (leaf, *untrusted):
         _judge_key(it, faults)
     for it in used:

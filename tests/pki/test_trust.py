@@ -837,6 +837,22 @@ def test_empty_extended_key_usage_is_refused(*, above: bool) -> None:
     assert faults(leaf, issuer) == [Fault.WRONG_KEY_USAGE]
 
 
+def test_the_extended_key_usage_of_a_trusted_root_counts() -> None:
+    """
+    OpenSSL refuses a root that is for something else, or for nothing, as it does any other CA.
+    """
+    for extensions, purposes in (([EMPTY_USE], ()), ([], [CLIENT_PURPOSE]), ([], [SERVER_PURPOSE])):
+        anchor = root(
+            "Purposeful Root",
+            not_before=BEGIN,
+            not_after=END,
+            extended_key_usage=purposes,
+            extensions=extensions,
+        )
+        found = faults(anchor.issue(NAME, [NAME]), anchors=store(anchor))
+        assert found == ([] if SERVER_PURPOSE in purposes else [Fault.WRONG_KEY_USAGE])
+
+
 @pytest.mark.parametrize("make", [make for make in INVALID if make not in STRICTER])
 def test_invalid_chain_that_is_not_trusted_has_both_faults(make: Callable[[], list[Minted]]) -> None:
     """
