@@ -66,6 +66,14 @@ The event loop gives it up with every system call: this is what it waits beside 
 """
 
 
+READING_AT_ONCE = 0.001
+"""Seconds of reading the configuration again between two rests: it may take seconds, and can wait."""
+
+
+READING_RESTS = 9.0
+"""How many times as long such a rest is."""
+
+
 LINGERING = 1.0
 """Seconds within which the rest of an unwanted request body may come."""
 
@@ -82,9 +90,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         port = Port(options.web_config, options.external_url, lifecycle=options.lifecycle)
 
-        rests = Rests()
-
         def configuration() -> Config:
+            rests = Rests(READING_AT_ONCE, READING_RESTS)
             config = load(options.config_file, os.environ, pause=rests.take)
             total: int = options.shard_total
             index: int = options.shard_index

@@ -15,14 +15,6 @@ GIVE_WAY = 1.0
 """Seconds that a piece of work waits for a scrape to be over, at most: one may follow another."""
 
 
-WORK = 0.001
-"""Seconds that a thread works between two rests."""
-
-
-REST = 0.009
-"""Seconds of such a rest."""
-
-
 class Calm:
     """
     Whether anything that must not wait is under way.
@@ -68,17 +60,24 @@ class Rests:
 
     def __init__(
         self,
+        work: float,
+        share: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """
+        Begin to work. A rest follows after `work` seconds or more, and takes `share` times as long as those.
+        """
+        self._work, self._share = work, share
         self._clock, self._sleep = clock, sleep
-        self._since = 0.0
+        self._since = clock()
 
     def take(self) -> None:
         """
         Rest when it is time for it; never in the main thread, whose work is what others give way to.
         """
-        if self._clock() - self._since < WORK or threading.current_thread() is threading.main_thread():
+        worked = self._clock() - self._since
+        if worked < self._work or threading.current_thread() is threading.main_thread():
             return
-        self._sleep(REST)
+        self._sleep(self._share * worked)
         self._since = self._clock()

@@ -4,13 +4,13 @@ Bodies of responses, made once for all who request the same, and kept for a whil
 
 import asyncio
 import io
-import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from functools import partial
 from typing import TypeVar
 
+from exporter.net.calm import Rests
 from exporter.net.pools import Pool
 
 T = TypeVar("T")
@@ -105,14 +105,10 @@ def joined(parts: Iterable[bytes]) -> bytes:
     """
     Join the parts in the present thread, which leaves at least half of the time to the event loop.
     """
-    body = bytearray()
-    began = time.perf_counter()
+    body, rests = bytearray(), Rests(WORKED_AT_ONCE, 1)
     for part in parts:
         body += part
-        worked = time.perf_counter() - began
-        if worked > WORKED_AT_ONCE:
-            time.sleep(worked)
-            began = time.perf_counter()
+        rests.take()
     return bytes(body)
 
 

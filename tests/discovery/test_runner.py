@@ -289,21 +289,29 @@ async def test_a_source_that_is_read_in_part_gives_that_part(
         assert (fake.contexts[0].before, fake.contexts[-1].before) == ((), part.found)
 
 
-async def test_a_steady_source_keeps_its_pace_and_costs_little(
-    fake: FakeSource, monkeypatch: pytest.MonkeyPatch
-) -> None:
+really_sleep = asyncio.sleep
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """
+    The pauses so far, in seconds, which end at once.
+    """
+    taken: list[float] = []
+
+    async def paused(seconds: float) -> None:
+        taken.append(seconds)
+        await really_sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", paused)
+    return taken
+
+
+async def test_a_steady_source_keeps_its_pace_and_costs_little(fake: FakeSource, pauses: list[float]) -> None:
     """
     Also while it fails in part. After a list that took long to be taken it rests; one that is unchanged is
     not taken again, but for what it lost, and that not each time.
     """
-    pauses: list[float] = []
-    sleep = asyncio.sleep
-
-    async def paused(seconds: float) -> None:
-        pauses.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", paused)
     hosts = [f"https://host-{number}" for number in range(20)]
     fake.is_steady(True)
     fake.answer = SourceError("one kind", listing=replace(found(*hosts), took=0.25))
@@ -323,7 +331,7 @@ async def test_a_steady_source_keeps_its_pace_and_costs_little(
     async def runs(number: int) -> None:
         end = fake.runs + number
         while fake.runs < end:
-            await sleep(0)
+            await really_sleep(0)
 
     await runs(3)
     assert (feed.success, len(runner.targets)) == (False, 20)
@@ -356,24 +364,16 @@ async def test_a_steady_source_keeps_its_pace_and_costs_little(
     ],
 )
 async def test_what_asks_nobody_else_is_read_at_the_usual_pace_however_long_it_failed(
-    entry: str, interval: float, monkeypatch: pytest.MonkeyPatch
+    entry: str, interval: float, pauses: list[float]
 ) -> None:
     """
     What a person mended, or mounted, is seen then, not up to an hour later.
     """
-    pauses: list[float] = []
-    sleep = asyncio.sleep
-
-    async def paused(seconds: float) -> None:
-        pauses.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", paused)
     async with running(config(f"discover: [{{{entry}}}]")) as runner:
         (feed,) = runner.feeds.values()
         async with asyncio.timeout(60):
             while len(pauses) < 12:
-                await sleep(0.001)
+                await really_sleep(0.001)
         assert feed.success is False
         assert set(pauses) == {interval * spread(feed.entry.identity)}
 
