@@ -59,10 +59,11 @@ PURE = {
         "pki.times",
         "pki.trust",
     ),
-    *("lookups.tlsa", "net.backoff", "net.dns_records", "net.gates", "net.turns", "config.probe_allow"),
+    *("lookups.tlsa", "net.backoff", "net.dns_records", "net.turns", "config.probe_allow"),
     *(
         "engine.descriptors",
         "engine.due",
+        "engine.gates",
         "engine.in_place",
         "engine.lasting",
         "engine.absent",

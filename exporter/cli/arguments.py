@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from exporter import logs
 from exporter.engine.descriptors import CONCURRENCY
+from exporter.engine.gates import USUAL
 from exporter.model.policies import BUILT_IN
-from exporter.net.gates import USUAL
 from exporter.passwords import shown
 from exporter.report.compat_families import chosen
 

@@ -29,10 +29,10 @@ from exporter.config.schema import Settings
 from exporter.config.settings import Config
 from exporter.engine.collector import calm_collector
 from exporter.engine.descriptors import client_slots
+from exporter.engine.gates import Limits
 from exporter.logs import fields
 from exporter.model.hosts import join_host_port
 from exporter.net.calm import Rests
-from exporter.net.gates import Limits
 from exporter.server.app import application
 from exporter.server.clients import Clients
 from exporter.server.own_certificate import load_at

@@ -17,6 +17,7 @@ from exporter.engine.caught import failure
 from exporter.engine.collector import fit_collector, spare_the_first
 from exporter.engine.covering import Covering
 from exporter.engine.failure_log import log_changes
+from exporter.engine.gates import USUAL, Limits
 from exporter.engine.in_place import NOTHING, InPlace, in_place
 from exporter.engine.lasting import problem_batches, problem_rows
 from exporter.engine.logged import Logged
@@ -35,7 +36,6 @@ from exporter.lookups.enrich import enrich, told
 from exporter.model.coverage import Rules
 from exporter.model.issuance import Issuance
 from exporter.model.targets import Target
-from exporter.net.gates import USUAL, Limits
 from exporter.pki.anchors import AnchorFiles, files_of, system_file
 from exporter.probes import PROBES
 from exporter.probes.dependencies import Dependencies

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from exporter.engine.by_turns import same_server
 from exporter.engine.caught import caught, failure
 from exporter.engine.due import mixed
+from exporter.engine.gates import PERIOD, USUAL, Gates, Limits, is_own
 from exporter.engine.memory import Memory
 from exporter.engine.progress import Progress, Sweep
 from exporter.engine.reserve import nothing_reserved
@@ -28,7 +29,6 @@ from exporter.model.errors import LeftOutError, Outcome
 from exporter.model.observation import Facts, Failed, Observation, Observed
 from exporter.model.targets import Target
 from exporter.net.connection import BITE
-from exporter.net.gates import PERIOD, USUAL, Gates, Limits, is_own
 from exporter.net.network import Trace
 from exporter.net.turns import NEVER, Job, Turns
 from exporter.pki.anchors import files_of

@@ -15,6 +15,7 @@ from itertools import pairwise
 from exporter.config.settings import Config
 from exporter.discovery.runner import Discovery
 from exporter.engine.descriptors import CONCURRENCY
+from exporter.engine.gates import USUAL, Limits
 from exporter.engine.memory import TargetMemory
 from exporter.engine.monitor import Monitor
 from exporter.engine.open_files import fitting
@@ -28,7 +29,6 @@ from exporter.model.caches import BUDGET
 from exporter.model.observation import Facts
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
-from exporter.net.gates import USUAL, Limits
 from exporter.net.pools import Pool, PoolFullError
 from exporter.probes.dependencies import Dependencies
 from exporter.report import families

@@ -19,6 +19,7 @@ from zlib import crc32
 import pytest
 
 from exporter.engine import sweep as engine_sweep
+from exporter.engine.gates import USUAL, Limits
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
 from exporter.engine.slices import in_slices
@@ -30,7 +31,6 @@ from exporter.model.reasons import Reason
 from exporter.model.targets import Target
 from exporter.model.urls import SCHEMES, Scheme, Url
 from exporter.net.connection import connect_error
-from exporter.net.gates import USUAL, Limits
 from exporter.net.network import Trace
 from exporter.net.turns import Turns
 from exporter.probes import PROBES

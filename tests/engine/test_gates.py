@@ -4,7 +4,7 @@ Gates before addresses.
 
 import pytest
 
-from exporter.net.gates import PERIOD, Gates, Limits, is_own
+from exporter.engine.gates import PERIOD, Gates, Limits, is_own
 
 
 def gates(most: int, rate: int) -> Gates[int]:
