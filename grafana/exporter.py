@@ -36,11 +36,10 @@ def dashboard() -> Dashboard:
         shell.ALERTS.replace("{", f"{{{EXPORTERS}, ", 1),
         [
             ("", stats),
-            ("Probes", [sweeps(), failures(), endpoints(), targets_over_time()]),
+            ("What is probed, and how fast", [sweeps(), failures(), endpoints(), targets_over_time()]),
             ("The process", [memory(), cpu(), files(), loaded()]),
             ("Scrapes, as Prometheus sees them", [scrapes(), samples(), scrape_health()]),
-            ("Where targets come from", [sources()]),
-            ("All exporters", [exporters()]),
+            ("Where targets come from, and who probes them", [sources(), exporters()]),
         ],
         known_by=families.BUILD,
         labelled=False,
@@ -114,7 +113,7 @@ def budget() -> stat.Panel:
     Share of the scrape's timeout that the slowest sweep took.
     """
     return _tile(
-        "Budget used",
+        "Timeout used",
         "How much of the scrape's timeout the last sweep of the slowest exporter took. From 80 % on, one more"
         " slow target can make sweeps incomplete: raise scrape_timeout, lower the targets' timeout, or"
         " share the targets among several exporters.",
@@ -148,7 +147,7 @@ def failing() -> stat.Panel:
     Share of probes that fail.
     """
     return _tile(
-        "Failed probes",
+        "Endpoints that fail",
         "The share of all endpoints at which the last probe failed. A few are servers that are down. Half or"
         " more: look at the exporter's own network, DNS or firewall.",
         f"sum({of(families.SWEEP_FAILURES)}) / (sum({of(families.SWEEP_ENDPOINTS)}) > 0)",
@@ -212,7 +211,7 @@ def sweeps() -> timeseries.Panel:
     return panels.lines_panel(
         Place(
             "Sweep duration",
-            'How long the probes of all endpoints took, by exporter. The tile "Budget used" says what share'
+            'How long the probes of all endpoints took, by exporter. The tile "Timeout used" says what share'
             " of the scrape's timeout that is. A line at the targets' own timeout: some endpoints do not"
             " answer.",
             12,
@@ -315,7 +314,7 @@ def cpu() -> timeseries.Panel:
     busy = f"rate({of('process_cpu_seconds_total')}[$__rate_interval])"
     return panels.lines_panel(
         Place(
-            "CPU",
+            "CPU, of one core",
             "The share of one core that each process uses. It mostly works in one thread: near 100 % its"
             " sweeps take longer. Share the targets with --shard.total, or scrape less often.",
             6,
@@ -333,7 +332,7 @@ def files() -> timeseries.Panel:
     used = f"max by ({HERE}) ({of('process_open_fds')} / {of('process_max_fds')})"
     return panels.lines_panel(
         Place(
-            "Open files",
+            "Open files, of the limit",
             "Open files as a share of the system's limit; each connection is one. Near 100 % probes fail:"
             " raise the limit (LimitNOFILE), or lower --sweep.concurrency.",
             6,
@@ -406,7 +405,7 @@ def scrape_health() -> timeseries.Panel:
     """
     return panels.lines_panel(
         Place(
-            "Exporters that answer",
+            "Up and down",
             "Exporters from which Prometheus got an answer, and those from which it did not. A short gap is"
             " a restart; a long one fires ExpiryExporterDown.",
             8,
@@ -508,7 +507,7 @@ def sources() -> table.Panel:
         ],
         sorted_by=[("Last read", False)],
         hidden=[],
-        no_value="No sources: all targets are written down.",
+        no_value="No sources: the configuration names all targets.",
     )
 
 

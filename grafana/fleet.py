@@ -11,7 +11,7 @@ from exporter.model.problems import Problem
 from exporter.model.reasons import Kind
 from exporter.report import families
 from grafana import panels, queries, shell
-from grafana.meanings import ADVICE, KINDS, PROBLEMS, RUNBOOKS, SEVERITIES, SORTS
+from grafana.meanings import ADVICE, KIND_NAMES, KINDS, PROBLEMS, RUNBOOKS, SEVERITIES, SORTS
 from grafana.panels import Column, Place, Series, Word
 from grafana.queries import (
     CHOSEN,
@@ -369,7 +369,7 @@ def certificates() -> table.Panel:
             Column("Value #B", "Expires", unit=panels.DATE, width=135),
             Column("subject", "Subject", wrapped=True),
             Column("Value #C", "Targets", unit="short", width=80),
-            Column("issuer", "Issuer", wrapped=True, width=160),
+            Column("issuer", "Issuer", wrapped=True, width=235),
             Column("key", "Key", width=90),
             Column("kind", "Kind", words=KINDS, width=140),
             Column("fingerprint_sha256", "SHA-256", width=95),
@@ -389,7 +389,7 @@ def issuers() -> table.Panel:
     unwell = f"{of(families.CERTIFICATE, NOT_ABOVE)} and on ({same}) {problems()}"
     return panels.table_panel(
         Place(
-            "Issuers",
+            "Certificates by issuer",
             "Certificates by issuer, and how many of them have a problem. Many problems with one issuer: its"
             " client or account is broken, not the hosts.",
             15,
@@ -424,7 +424,7 @@ def reasons() -> table.Panel:
             "What is wrong, by reason",
             "Endpoints by reason: why clients refuse them, why their last probe failed, or why they will fail"
             " later. Many with one reason have one cause: look there first. The manual explains each reason.",
-            15,
+            16,
             10,
         ),
         [queries.words("\nor ".join(found), "advice", "$1", "reason")],
@@ -453,7 +453,7 @@ def history() -> timeseries.Panel:
             "Problems over time",
             "The numbers of problems in the tiles, over time. Many at one moment have one cause: a"
             " deployment, a firewall, a renewer that stopped.",
-            9,
+            8,
             10,
         ),
         [
@@ -475,7 +475,7 @@ def protocols() -> bargauge.Panel:
     each = f"count by (target, location, protocol) ({chosen(of(families.TLS))})"
     return panels.bars_panel(
         Place(
-            "Protocols",
+            "Endpoints by protocol",
             "Endpoints by the TLS version of the last handshake, which offered all of them. Old versions"
             " are a reason to update the server before clients stop speaking them.",
             8,
@@ -491,7 +491,7 @@ def keys() -> bargauge.Panel:
     each = f"count by (key, fingerprint_sha256) ({chosen(of(families.CERTIFICATE, NOT_ABOVE))})"
     return panels.bars_panel(
         Place(
-            "Keys",
+            "Certificates by key",
             "Served certificates by type and size of their key. Small RSA keys and types that nobody asked"
             " for stand out here.",
             8,
@@ -507,13 +507,14 @@ def kinds() -> bargauge.Panel:
     each = f"count by (target, item, kind) ({chosen(of(families.NOT_AFTER, OWN))})"
     return panels.bars_panel(
         Place(
-            "Kinds of items",
+            "Items by kind",
             "Everything watched that expires, by its kind: certificates, and also domain registrations,"
             " revocation lists and zone signatures; intermediates go with their leaf. If a kind is missing"
             " that you expect, it is not watched.",
             8,
         ),
         Series(f"topk(10, count by (kind) ({each}))", "{{kind}}"),
+        names=KIND_NAMES,
     )
 
 
@@ -528,8 +529,8 @@ def owners() -> table.Panel:
 
     return panels.table_panel(
         Place(
-            "By label",
-            "How many problems and how many targets there are for each value of the label chosen above."
+            "Targets by label",
+            "How many targets and how many problems there are for each value of the label chosen above."
             ' Choose another label under "By label", or type one.',
             9,
         ),

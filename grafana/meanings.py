@@ -62,18 +62,18 @@ SORTS = panels.words(
     }
 )
 
-KINDS = panels.words(
-    {
-        Kind.LEAF: Word("certificate"),
-        Kind.CRL: Word("revocation list"),
-        Kind.OCSP: Word("OCSP response"),
-        Kind.REGISTRATION: Word("domain registration"),
-        Kind.DNSSEC: Word("zone signature"),
-        Kind.SSH: Word("SSH certificate"),
-        Kind.AUTHORITY: Word("CA certificate"),
-    }
-)
+KIND_NAMES = {
+    Kind.LEAF: "certificate",
+    Kind.CRL: "revocation list",
+    Kind.OCSP: "OCSP response",
+    Kind.REGISTRATION: "domain registration",
+    Kind.DNSSEC: "zone signature",
+    Kind.SSH: "SSH certificate",
+    Kind.AUTHORITY: "CA certificate",
+}
 """The others are called as they are."""
+
+KINDS = panels.words({kind: Word(name) for kind, name in KIND_NAMES.items()})
 
 _TEXTS = [*advice.FAILURES.items(), *advice.FAULTS.items(), *advice.HAZARDS.items()]
 

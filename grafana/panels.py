@@ -359,11 +359,14 @@ def bars_panel(
     unit: str = "none",
     colour: str = CALM,
     no_value: str = "nothing",
+    names: Mapping[str, str] | None = None,
 ) -> bargauge.Panel:
     """
     Return a panel with a horizontal bar for each series, the longest first, with its number.
+
+    `names` are shown instead of those that the series have.
     """
-    return (
+    panel = (
         _placed(bargauge.Panel(), place)
         .unit(unit)
         .no_value(no_value)
@@ -383,6 +386,9 @@ def bars_panel(
         .thresholds(steps(colour))
         .color_scheme(scheme(model.FieldColorModeId.FIXED, colour))
     )
+    for name, shown in (names or {}).items():
+        panel = panel.override_by_name(name, [model.DynamicConfigValue("displayName", shown)])
+    return panel
 
 
 def calendar_panel(

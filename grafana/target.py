@@ -59,9 +59,7 @@ def dashboard() -> Dashboard:
             ("", [worst(), deadlines(), probe(), age(), endpoints(), policy()]),
             ("What is wrong, and what to do", [diagnosis()]),
             ("How it came about", [served(), probes(), time_left(), durations()]),
-            ("Addresses side by side", [addresses()]),
-            ("Everything here that expires", [items()]),
-            ("Certificates", [chain(), elsewhere()]),
+            ("What is there", [addresses(), items(), chain(), elsewhere()]),
         ],
         target=True,
     )
@@ -127,7 +125,7 @@ def probe() -> stat.Panel:
     """
     return panels.stat_panel(
         Place(
-            "Probe result",
+            "Last probe",
             "Whether the last probe of each endpoint succeeded. While one fails, what was seen there last is"
             " shown.",
             3,
@@ -145,9 +143,9 @@ def age() -> stat.Panel:
     """
     return panels.stat_panel(
         Place(
-            "Age of facts",
-            "How long ago the endpoint with the oldest facts was last seen. If that is longer than a few"
-            " scrapes, what is shown for it may have changed.",
+            "Age of the data",
+            "How long ago the endpoint that was not seen for the longest time was last seen. If that is longer"
+            " than a few scrapes, what is shown for it may have changed.",
             3,
             6,
         ),
@@ -364,7 +362,7 @@ def addresses() -> table.Panel:
         ],
         [
             Column("location", "Location"),
-            Column("Value #A", "Probe result", words=HEALTH, coloured=True, width=150),
+            Column("Value #A", "Last probe", words=HEALTH, coloured=True, width=150),
             Column("reason", "Why it failed", width=200),
             Column("Value #B", "Expires", unit=panels.DATE, width=165),
             Column("serial", "Serial", width=170),
@@ -374,7 +372,7 @@ def addresses() -> table.Panel:
             Column("Value #C", "Last seen", unit="dateTimeFromNow", width=160),
             Column("Value #D", "Probe duration", unit="s", width=120),
         ],
-        sorted_by=[("Probe result", False), ("Location", False)],
+        sorted_by=[("Last probe", False), ("Location", False)],
         hidden=["Value #E", "Value #F", "Value #G"],
         no_value="No endpoint is known.",
     )
@@ -392,8 +390,8 @@ def items() -> table.Panel:
     why = f"max by (location, item, kind, explanation_url) ({of(families.RENEWAL_EXPLANATION, THIS)}) {few}"
     return panels.table_panel(
         Place(
-            "Items and their deadlines",
-            "Everything here that expires: certificates, domain registrations, revocation lists, stapled"
+            "Everything that expires here",
+            "All items with their deadlines: certificates, domain registrations, revocation lists, stapled"
             " responses, zone signatures. `Newest` later than `Expires` means renewed but not served here. An"
             " intermediate without deadlines outlives the certificate that it comes with, which is as it"
             " should be.",
@@ -413,19 +411,19 @@ def items() -> table.Panel:
             queries.days_left(ITEMS),
         ],
         [
-            Column("kind", "Kind", words=KINDS, width=150),
+            Column("kind", "Kind", words=KINDS, width=140),
             Column("location", "Location"),
             Column("item", "Item", width=90),
             Column("Value #J", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
-            Column("Value #A", "Expires", unit=panels.DATE, width=160),
-            Column("Value #B", "Valid from", unit=panels.DATE, width=160),
-            Column("Value #C", "Renewal due", unit=panels.DATE, width=160),
-            Column("Value #D", "Warning", unit=panels.DATE, width=160),
-            Column("Value #E", "Critical", unit=panels.DATE, width=160),
-            Column("Value #F", "Newest", unit=panels.DATE, width=160),
-            Column("Value #G", "Previous expiry", unit=panels.DATE, width=160),
-            Column("Value #H", "Issuer wants it from", unit=panels.DATE, width=160),
-            Column("explanation_url", "Why", links={"The issuer's page": "${__value.raw}"}, width=120),
+            Column("Value #A", "Expires", unit=panels.DATE, width=140),
+            Column("Value #B", "Valid from", unit=panels.DATE, width=140),
+            Column("Value #C", "Renewal due", unit=panels.DATE, width=140),
+            Column("Value #D", "Warning", unit=panels.DATE, width=140),
+            Column("Value #E", "Critical", unit=panels.DATE, width=140),
+            Column("Value #F", "Newest", unit=panels.DATE, width=140),
+            Column("Value #G", "Previous expiry", unit=panels.DATE, width=140),
+            Column("Value #H", "Issuer wants it", unit=panels.DATE, width=140),
+            Column("explanation_url", "Why", links={"The issuer's page": "${__value.raw}"}, width=70),
         ],
         sorted_by=[("Expires", False)],
         hidden=["Value #I"],
@@ -442,7 +440,7 @@ def chain() -> table.Panel:
     few = f"topk({ROWS}, count by ({who}) ({of(families.CERTIFICATE, THIS)}))"
     return panels.table_panel(
         Place(
-            "Chain",
+            "Certificate chain",
             "The presented certificates with their issuers. Each issuer should be the subject of the next"
             " row, up to a root that clients have. Several rows for one item: endpoints present different"
             " ones.",

@@ -3,6 +3,8 @@ The JSON comes from the builder, and says what the alerts and the exporter say.
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,6 +98,55 @@ def test_durations_in_tables_have_the_digits_that_grafana_chooses(name: str) -> 
         for override in one["fieldConfig"].get("overrides", []):
             found = {each["id"]: each["value"] for each in override["properties"]}
             assert found.get("unit") != "s" or "decimals" not in found, one["title"]
+
+
+SMALL_WORDS = {*"a all and are as by each from here how is it of on that the there they to what where who".split()}
+
+
+def content(title: str) -> frozenset[str]:
+    """
+    The words of a title that say something, without their plural.
+    """
+    return frozenset(re.findall(r"[a-z]+", title.lower().replace("s ", " ").removesuffix("s"))) - SMALL_WORDS
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_no_title_is_said_twice(name: str) -> None:
+    """
+    No two panels differ by a plural only, and the heading of a row does not say what its panels say already.
+    """
+    titles = [content(one["title"]) for one in panels(DASHBOARDS[name])]
+    assert [set(one) for one, count in Counter(titles).items() if count > 1] == []
+    heading = ""
+    for one in DASHBOARDS[name]["panels"]:
+        if one["type"] == "row":
+            heading = one["title"]
+        elif heading and (mine := content(one["title"])) and (above := content(heading)):
+            assert not (mine <= above or above <= mine), (heading, one["title"])
+
+
+def test_every_share_says_of_what() -> None:
+    """
+    In its title, which stands above the number: 4 % alone may be of anything.
+    """
+    shares = {
+        one["title"]
+        for dashboard in DASHBOARDS.values()
+        for one in panels(dashboard)
+        if one["fieldConfig"]["defaults"].get("unit") == "percentunit"
+    }
+    assert shares == {"Timeout used", "Endpoints that fail", "CPU, of one core", "Open files, of the limit"}
+
+
+def test_bars_have_the_words_that_tables_have() -> None:
+    """
+    A kind of item is called the same in both.
+    """
+    (bars,) = (one for one in panels(DASHBOARDS["fleet"]) if one["title"] == "Items by kind")
+    named = {
+        one["matcher"]["options"]: one["properties"][0]["value"] for one in bars["fieldConfig"]["overrides"]
+    }
+    assert named == meanings.KIND_NAMES
 
 
 def test_no_panel_needs_recorded_series() -> None:

@@ -31,10 +31,10 @@ QUERIES = [query for name in DASHBOARDS for query in queries(name)]
 
 EMPTY = {
     "fleet / Expiring by week / B": "all targets of the demo renew themselves",
-    "target / Items and their deadlines / F": "nothing newer is known of what the demo serves",
-    "target / Items and their deadlines / G": "no certificate of the demo was renewed yet",
-    "target / Items and their deadlines / H": "the demo's issuer says nothing about renewals",
-    "target / Items and their deadlines / I": "the demo's issuer says nothing about renewals",
+    "target / Everything that expires here / F": "nothing newer is known of what the demo serves",
+    "target / Everything that expires here / G": "no certificate of the demo was renewed yet",
+    "target / Everything that expires here / H": "the demo's issuer says nothing about renewals",
+    "target / Everything that expires here / I": "the demo's issuer says nothing about renewals",
     "target / Targets with the same certificate / A": "each endpoint of the demo has its own",
     "exporter / State saved / A": "the demo keeps no state",
     **{f"exporter / Sources / {query}": "the demo's targets are written down" for query in "ABCDE"},

@@ -49,7 +49,7 @@ PAIR = {"old": 5.0, "new": 80.0}
 CHOSEN = ("late", "expired", "refused", "host-0")
 """The targets that the Target dashboard is asked about."""
 
-OF_THE_LOOK = ("Probe duration", "Age of facts", "last_seen", "probe_duration")
+OF_THE_LOOK = ("Probe duration", "Age of the data", "last_seen", "probe_duration")
 """What differs between two that look for themselves: words of such queries. Their labels are compared."""
 
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from exporter import __version__
 from exporter.demo.minter import Minted, root
 from exporter.engine.by_turns import same_server
 from exporter.engine.lasting import problem_rows
@@ -298,6 +299,10 @@ def place(
     return Place(one, see)
 
 
+BUILD = (("version", __version__), ("python", "3.13.5"), ("openssl", "OpenSSL 3.5.1"))
+"""What an exporter says that it is."""
+
+
 class _Judging:
     """
     All that judging takes of the world: files with trust anchors, read at once.
@@ -373,9 +378,9 @@ class Exporter:
                 (families.SWEEP_ENDPOINTS, len(rows)),
                 (families.SWEEP_FAILURES, failures),
                 (families.RELOAD_SUCCESS, 1),
-                (families.BUILD, 1),
             )
         }
+        own[families.BUILD] = [(BUILD, 1.0)]
         return self._exposition.text(
             [TargetRow(one, PROBES[one.url.scheme].name, 0) for one in targets],
             rows,

@@ -22,7 +22,6 @@ from typing import Any
 
 import yaml
 
-from exporter import __version__
 from exporter.engine.results import TargetResult
 from exporter.model.policies import DAY, HOUR
 from tests.grafana.render.fleet import PAST, Fleet
@@ -101,7 +100,6 @@ class Simulated(Exporter):
             "expiry_sweep_timeout_seconds": 9.5,
             "expiry_config_last_reload_success_timestamp_seconds": now - (now - loaded) % (2.7 * DAY),
             "expiry_state_last_save_successful": 1.0,
-            f'expiry_build_info{{version="{__version__}",python="3.13.5",openssl="OpenSSL 3.5.1"}}': 1.0,
             "process_resident_memory_bytes": 61e6 + 4e6 * busy,
             "process_cpu_seconds_total": 0.004 * (now - self._began)
             + 12 * math.sin(2 * math.pi * now / DAY + number),

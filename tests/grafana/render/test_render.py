@@ -8,7 +8,7 @@ import pytest
 
 from tests.grafana.render.__main__ import CHOSEN, THEMES
 from tests.grafana.render.browser import SOURCES, Renderer
-from tests.grafana.render.history import DEMO
+from tests.grafana.render.history import DEMO, INSTANCES
 from tests.grafana.written import DASHBOARDS, Json, panels
 from tests.support.prometheus import Prometheus
 from tests.support.readme import REPOSITORY
@@ -63,6 +63,16 @@ def test_every_panel_shows_the_fleet(renderer: Renderer, known: Prometheus, name
         assert heights
         assert set(heights) == {1}
     assert len(picture) < LARGEST
+
+
+def test_each_exporter_tells_once_what_it_is(known: Prometheus) -> None:
+    """
+    As real ones do: two such series would be two rows of one exporter, the one without its version.
+    """
+    found = known.query("count by (job, instance) (expiry_build_info)")
+    assert {one.value for one in found} == {1.0}
+    assert len(found) == len(INSTANCES) + 1
+    assert {"", None} & {one.labels.get("version") for one in known.query("expiry_build_info")} == set()
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
