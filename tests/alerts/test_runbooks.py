@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli.main import parser
+from exporter.lookups import dns_checking
 from exporter.model.reasons import Fault, Reason
 from exporter.report.families import FAMILIES
 from tests.support.processes import answers, free_port, running
@@ -220,6 +221,31 @@ def test_each_connection_is_to_what_the_notification_names(runbook: Path) -> Non
     assert {place for place, _ in places} <= {'"$LOCATION"', '"$address:${LOCATION##*:}"'}
     text = " ".join(read(runbook).split())
     assert not blocks or "LOCATION is in the alert's `Where`, NAME is" in text
+
+
+def runbook_of(alert: str) -> Path:
+    """
+    The runbook of this alert.
+    """
+    return next(one for one in RUNBOOKS if one.stem == alert)
+
+
+def test_the_difference_of_clocks_is_the_one_that_the_alert_is_about() -> None:
+    """
+    The age of what was seen is up to a scrape interval longer, or as long as the interval of a target.
+    """
+    (query,) = fenced(runbook_of("ExpiryClockSkew"), "promql")
+    assert f"abs({query.strip()}) > 60" in (REPOSITORY / "alerts" / "rules.yml").read_text(encoding="utf-8")
+
+
+def test_the_alert_of_a_blocked_renewal_ends_with_the_next_check() -> None:
+    """
+    Which comes sooner where the configuration asks for it.
+    """
+    minutes, hours = dns_checking.AGAIN_AFTER / 60, dns_checking.UNASKED_AGAIN_AFTER / 3600
+    assert (minutes, hours) == (15, 6)
+    text = read(runbook_of("ExpiryRenewalBlocked"))
+    assert "within 15 minutes with `dns_checks: true`, else within six hours." in text
 
 
 def test_most_runbooks_about_certificates_are_tried() -> None:
