@@ -56,7 +56,7 @@ def _tile(
     decimals: int | None = None,
     colours: ThresholdsConfig | None = None,
     mappings: Sequence[ValueMapping] = (),
-    no_value: str = "no data",
+    no_value: str = panels.NO_DATA,
 ) -> stat.Panel:
     """
     Return a number with a link to the runbook of the alert that fires when it is bad.
@@ -74,7 +74,7 @@ def _tile(
 
 
 def _worst(
-    title: str, description: str, expression: str, alert: str, no_value: str = "no data"
+    title: str, description: str, expression: str, alert: str, no_value: str = panels.NO_DATA
 ) -> stat.Panel:
     """
     Return a yes or no: 1 if the condition holds for all chosen exporters.

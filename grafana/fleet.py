@@ -267,10 +267,10 @@ def urgent() -> table.Panel:
         ],
         [
             Column("severity", "Severity", words=SEVERITIES, width=85, coloured=True),
-            Column("problem", "Problem", words=PROBLEMS, width=155),
+            Column("problem", "Problem", words=PROBLEMS, width=150),
             Column("Value #A", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
-            Column("Value #B", "Expires", unit=panels.DATE, width=140),
-            Column("Value #C", "Last OK", unit=panels.DATE, width=135),
+            Column("Value #B", "Expires", unit=panels.DATE, width=135),
+            Column("Value #C", "Not OK since", unit=panels.DATE, width=135),
             Column(
                 "target",
                 "Target",
@@ -279,9 +279,9 @@ def urgent() -> table.Panel:
                     "The exporter's status page": shell.TO_STATUS,
                 },
             ),
-            Column("Value #D", "Targets", unit="short", width=80),
+            Column("Value #D", "Targets", unit="short", width=75),
             Column("item", "Item", width=95),
-            Column("cause", "Cause", width=270),
+            Column("cause", "Cause"),
             Column("owner", "Owner", width=95, heading="${label}"),
             Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
         ],
@@ -318,7 +318,7 @@ def year_ahead() -> barchart.Panel:
             " bar. Within the days chosen above, a year at most. An item that several endpoints of a target"
             " share counts once. Orange must be renewed by people: plan it. Blue renews itself, so its bars"
             " move on before their week comes; a high one is a fleet that renews all at once.",
-            8,
+            7,
             12,
         ),
         [
@@ -331,6 +331,7 @@ def year_ahead() -> barchart.Panel:
         ],
         "week",
         unit="time:MMM D",
+        no_value="Nothing expires within these days.",
     )
 
 
@@ -357,7 +358,7 @@ def certificates() -> table.Panel:
             " a certificate on many targets is one row; what is no certificate has its target and item as"
             " subject. The colours only show how much time is left: what needs a person stands in the table"
             " above.",
-            16,
+            17,
             12,
         ),
         [
@@ -369,10 +370,10 @@ def certificates() -> table.Panel:
             Column("Value #B", "Expires", unit=panels.DATE, width=135),
             Column("subject", "Subject", wrapped=True),
             Column("Value #C", "Targets", unit="short", width=80),
-            Column("issuer", "Issuer", wrapped=True, width=235),
+            Column("issuer", "Issuer", wrapped=True),
             Column("key", "Key", width=90),
             Column("kind", "Kind", words=KINDS, width=140),
-            Column("fingerprint_sha256", "SHA-256", width=95),
+            Column("fingerprint_sha256", "SHA-256", width=90),
         ],
         sorted_by=[("Days left", False)],
         no_value="Nothing expires within these days.",
@@ -394,7 +395,9 @@ def issuers() -> table.Panel:
             " client or account is broken, not the hosts.",
             15,
         ),
-        [f"topk(25, count by (issuer) (count by ({who}) ({one})))" for one in (unwell, leaves)],
+        queries.most(
+            "issuer", 25, *(f"count by (issuer) (count by ({who}) ({one}))" for one in (unwell, leaves))
+        ),
         [
             Column("issuer", "Issuer", wrapped=True),
             Column("Value #A", "With a problem", unit="short", width=150),
@@ -524,7 +527,7 @@ def owners() -> table.Panel:
     """
 
     def by_owner(each: str) -> str:
-        named = queries.words(f"topk(50, count by ($label) ({each}))", "owner", "$1", "$label")
+        named = queries.words(f"count by ($label) ({each})", "owner", "$1", "$label")
         return f"max by (owner) ({named})"
 
     return panels.table_panel(
@@ -534,10 +537,12 @@ def owners() -> table.Panel:
             ' Choose another label under "By label", or type one.',
             9,
         ),
-        [
+        queries.most(
+            "owner",
+            50,
             by_owner(f"count by ($label, {queries.MATTER}) ({problems()})"),
             by_owner(f"count by ($label, target) ({CHOSEN})"),
-        ],
+        ),
         [
             Column("owner", "Owner", words=NO_OWNER, heading="${label}"),
             Column("Value #A", "Problems", unit="short", width=90),

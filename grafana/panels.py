@@ -83,6 +83,13 @@ class _Panel(Protocol):
 P = TypeVar("P", bound=_Panel)
 
 
+NO_DATA = "no data yet"
+"""What a tile says: it has no room for more."""
+NO_SCRAPE = "Nothing is known yet: this appears after the first scrape."
+NO_POINT = "Nothing in this time, or not yet: a graph of a day has a point every few minutes."
+"""What panels without data wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """
@@ -190,7 +197,7 @@ def stat_panel(
     colours: ThresholdsConfig | None = None,
     mappings: Sequence[model.ValueMapping] = (),
     links: Mapping[str, str] | None = None,
-    no_value: str = "no data",
+    no_value: str = NO_DATA,
     decimals: int | None = None,
     name: str = "",
     text_mode: styles.BigValueTextMode = styles.BigValueTextMode.VALUE,
@@ -250,7 +257,7 @@ def table_panel(
     *,
     sorted_by: Sequence[tuple[str, bool]] = (),
     hidden: Sequence[str] = (),
-    no_value: str = "nothing",
+    no_value: str,
 ) -> table.Panel:
     """
     Return a table with the queries side by side, one row for each set of labels.
@@ -297,7 +304,7 @@ def lines_panel(
     decimals: int | None = None,
     points: int | None = None,
     stairs: bool = False,
-    no_value: str = "no data",
+    no_value: str = NO_POINT,
     limit: ThresholdsConfig | None = None,
 ) -> timeseries.Panel:
     """
@@ -313,7 +320,7 @@ def lines_panel(
         .draw_style(styles.GraphDrawStyle.LINE)
         .line_width(2)
         .fill_opacity(60 if stacked else 0)
-        .show_points(styles.VisibilityMode.NEVER)
+        .show_points(styles.VisibilityMode.AUTO)
         .color_scheme(scheme(model.FieldColorModeId.FIXED, OTHERS))
         .legend(
             common.VizLegendOptions()
@@ -358,7 +365,7 @@ def bars_panel(
     *,
     unit: str = "none",
     colour: str = CALM,
-    no_value: str = "nothing",
+    no_value: str = NO_SCRAPE,
     names: Mapping[str, str] | None = None,
 ) -> bargauge.Panel:
     """
@@ -397,13 +404,14 @@ def calendar_panel(
     label: str,
     *,
     unit: str,
+    no_value: str,
 ) -> barchart.Panel:
     """
     Return stacked bars over a label that holds a time in milliseconds, in the order of time.
 
     The first series must have data whenever another one has.
     """
-    panel = _placed(barchart.Panel(), place).unit("short").no_value("nothing")
+    panel = _placed(barchart.Panel(), place).unit("short").no_value(no_value)
     panel = panel.override_by_regexp(EVERY_FIELD, EMPTY_WHERE_UNKNOWN)
     for name, one in zip(NAMES, series, strict=False):
         panel = panel.with_target(_query(one, name, instant=True, table=True))

@@ -185,6 +185,16 @@ def _alike() -> str:
     )
 
 
+def most(label: str, limit: int, unwell: str, whole: str) -> tuple[str, str]:
+    """
+    Return two columns of a table with a row for each value of a label: how many are unwell, and of how many.
+
+    So many rows with the most that are unwell, and as many of those where none is: an empty cell means none.
+    """
+    first = f"topk({limit}, {unwell})"
+    return first, f"{whole} and on ({label}) {first} or topk({limit}, {whole} unless on ({label}) {unwell})"
+
+
 def one_of(label: str, values: Iterable[str]) -> str:
     """
     Return the matcher of these values.

@@ -144,8 +144,8 @@ def age() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Age of the data",
-            "How long ago the endpoint that was not seen for the longest time was last seen. If that is longer"
-            " than a few scrapes, what is shown for it may have changed.",
+            "How old the oldest data is that is shown here. If that is longer than a few scrapes, an endpoint"
+            " can't be seen, and what is shown for it may have changed.",
             3,
             6,
         ),
@@ -211,7 +211,7 @@ def diagnosis() -> table.Panel:
             "All that is wrong with the target, the most severe first, with what to do. What another problem"
             " of the same item says already is left out, as in notifications. The runbook has the commands.",
             24,
-            6,
+            8,
         ),
         [
             f"{queries.words(info, 'alert', '$1', 'problem')}\nor on () {well}",
@@ -221,15 +221,15 @@ def diagnosis() -> table.Panel:
         ],
         [
             Column("severity", "Severity", words=SEVERITIES, width=85, coloured=True),
-            Column("problem", "Problem", words=PROBLEMS, width=165),
+            Column("problem", "Problem", words=PROBLEMS, width=150),
             Column("cause", "Cause", wrapped=True),
             # Where a serial number, which is one word, has room.
             Column("where", "Where", wrapped=True, width=345),
             Column("advice", "What to do first", wrapped=True),
             Column("item", "Item", width=90),
             Column("Value #B", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
-            Column("Value #C", "Expires", unit=panels.DATE, width=140),
-            Column("Value #D", "Last OK", unit=panels.DATE, width=140),
+            Column("Value #C", "Expires", unit=panels.DATE, width=135),
+            Column("Value #D", "Not OK since", unit=panels.DATE, width=135),
             Column("alert", "Runbook", words=RUNBOOKS, links={"What to do": shell.TO_RUNBOOK}, width=190),
         ],
         sorted_by=[("Severity", False), ("Days left", False)],

@@ -282,6 +282,23 @@ def test_each_problem_of_many_targets_is_in_one_tile(many: tuple[Prometheus, Sce
 
 
 @pytest.mark.parametrize(
+    ("panel", "label"), [("Certificates by issuer", "issuer"), ("Targets by label", "owner")]
+)
+def test_who_has_a_problem_has_a_whole_in_the_same_row(
+    many: tuple[Prometheus, Scene, float], panel: str, label: str
+) -> None:
+    """
+    Also where there are more than the table has rows: an empty cell would say that there are none.
+    """
+    world, *_ = many
+    unwell, whole = (
+        {one.labels[label] for one in rows(world, "fleet", panel, name, {"job": DEMO})} for name in ("A", "B")
+    )
+    assert len(unwell) >= 20
+    assert unwell <= whole
+
+
+@pytest.mark.parametrize(
     ("job", "expected"), [(DEMO, (2, 2, 1, 0, 0, 4)), (UNUSUAL, (3, 0, 0, 2, 1, 2))], ids=(DEMO, UNUSUAL)
 )
 def test_each_row_of_the_table_is_in_one_tile(world: Prometheus, job: str, expected: Sequence[int]) -> None:
