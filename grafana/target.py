@@ -224,7 +224,7 @@ def diagnosis() -> table.Panel:
             Column("problem", "Problem", words=PROBLEMS, width=150),
             Column("cause", "Cause", wrapped=True),
             # Where a serial number, which is one word, has room.
-            Column("where", "Where", wrapped=True, width=345),
+            Column("where", "Where", wrapped=True, width=365),
             Column("advice", "What to do first", wrapped=True),
             Column("item", "Item", width=90),
             Column("Value #B", "Days left", unit="none", decimals=1, scale=panels.DAYS, width=90),
