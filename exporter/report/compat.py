@@ -68,7 +68,6 @@ from exporter.report.compat_families import (
     X509_EXPIRES_IN,
     X509_NOT_AFTER,
     X509_NOT_BEFORE,
-    X509_READ_ERRORS,
     X509_UP,
     X509_VALID_SINCE,
 )
@@ -108,6 +107,10 @@ _SERVERS = (WIRE, DTLS, QUIC)
 _DOCUMENTS = (HTTP_DOCUMENT, HTTPS_DOCUMENT)
 
 
+_STORES = (FILE, KUBERNETES)
+"""Probers of what x509-certificate-exporter reads."""
+
+
 _KINDS = {FILE.name: "file", HTTP_DOCUMENT.name: "http_file", KUBERNETES.name: "kubernetes"}
 """ssl_exporter's name for the prober of what is stored."""
 
@@ -128,11 +131,12 @@ _NAME_PART = re.compile(r"(?:^|[,+])([A-Za-z]+)=((?:\\.|[^\\,+])*)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
-_SECRET = re.compile(r"([^/:]+)/([^/:]+):(.+)", re.DOTALL)
+_OBJECT = re.compile(r"([^/:]+)/(configmap/)?([^/:]+):(.+)", re.DOTALL)
+"""The location of what is in a Secret or a ConfigMap."""
 
 
 _WEBHOOKS = ("validatingwebhookconfiguration", "mutatingwebhookconfiguration")
-"""Stand where a Secret's namespace does, in the locations of what is no Secret."""
+"""Stand where a namespace does, in the locations of what is in none."""
 
 
 _ENTRY = re.compile(r"(user|cluster)/(.+)", re.DOTALL)
@@ -192,7 +196,7 @@ def _of_probe(family: Family, duration: float, *, failed: bool, trusted: bool) -
     """
     if family in {PROBE_DURATION, DOMAIN_DURATION}:
         return f"{duration:.6f}"
-    if family in {X509_READ_ERRORS, X509_ERROR}:
+    if family is X509_ERROR:
         return f"{float(failed)}"
     if family is X509_UP:
         return f"{float(not failed)}"
@@ -203,6 +207,14 @@ Found = Iterator[tuple[str, dict[Family, float | None]]]
 """Labels of series, and the value of each family for them; None: the last probe decides it."""
 
 
+def read_errors(endpoints: Iterable[EndpointRow]) -> int | None:
+    """
+    Return how many files and objects of clusters can't be read; None where there are none.
+    """
+    stored = [row.held for row in endpoints if SCHEMES[row.target.url.scheme].prober in _STORES]
+    return sum(isinstance(held.observation, Failed) for held in stored) if stored else None
+
+
 def _found(row: EndpointRow, exporters: Collection[str]) -> Found:
     """
     Yield what these exporters say of an endpoint of its kind.
@@ -210,7 +222,7 @@ def _found(row: EndpointRow, exporters: Collection[str]) -> Found:
     prober = SCHEMES[row.target.url.scheme].prober
     if prober in _SERVERS:
         yield from _server(row, exporters)
-    elif prober in {FILE, KUBERNETES, *_DOCUMENTS}:
+    elif prober in {*_STORES, *_DOCUMENTS}:
         yield from _stored(row, exporters, prober)
     elif prober is DOMAIN and "domain" in exporters:
         yield from _domain(row)
@@ -277,58 +289,59 @@ def _stored(row: EndpointRow, exporters: Collection[str], prober: Prober) -> Fou
     kind = _KINDS[prober.name]
     if kind == "file" and certificates and all(_ENTRY.fullmatch(name) for name, _ in certificates):
         kind = "kubeconfig"
-    secret = _secret(row.label) if prober is KUBERNETES else None
-    has_place = prober is not KUBERNETES or secret is not None
+    place = _in_cluster(row.label) if prober is KUBERNETES else None
     if "ssl_exporter" in exporters:
         yield "", {SSL_SUCCESS: None}
         yield _labels([("prober", kind)]), {SSL_PROBER: 1}
         not_after, not_before = _SSL_STORED[kind]
-        for name, cert in certificates if has_place else ():
-            labels = _ssl_place(kind, row.label, name, secret) + _ssl_names(cert)
+        in_secret = place is not None and place[0] == "secret"
+        for name, cert in certificates if prober is not KUBERNETES or in_secret else ():
+            labels = _ssl_place(kind, row.label, name, place) + _ssl_names(cert)
             yield labels, {not_after: cert.not_after, not_before: cert.not_before}
-    if "x509" in exporters and prober not in _DOCUMENTS:
-        yield "", {X509_READ_ERRORS: None}
-        source = {"file": "file", "kubeconfig": "kubeconfig"}.get(kind, "kube-secret")
+    if "x509" in exporters and prober in _STORES:
+        source = kind if prober is FILE else f"kube-{place[0] if place else 'secret'}"
         yield _labels([("source_kind", source), ("source_name", row.target.name)]), {X509_UP: None}
-        if has_place:
-            yield _x509_place("", row.label, "", secret), {X509_ERROR: None}
-        for name, cert in certificates if has_place else ():
-            labels = _x509_place(kind, row.label, name, secret) + _x509_names(cert)
+        if prober is KUBERNETES and place is None:
+            return
+        yield _x509_place("", row.label, "", place), {X509_ERROR: None}
+        for name, cert in certificates:
+            labels = _x509_place(kind, row.label, name, place) + _x509_names(cert)
             yield labels, _x509_values(cert)
-        for one in items if has_place else ():
+        for one in items:
             if one.kind is Kind.CRL:
                 # One that is alone in its file needs nothing to tell it apart.
                 apart = _labels([("discriminator", bounded(one.name) if one.name != "crl" else "")])
                 ends = {X509_CRL_END: one.not_after, X509_CRL_STALE: one.not_after}
                 yield (
-                    _x509_place("", row.label, "", secret) + apart,
+                    _x509_place("", row.label, "", place) + apart,
                     {X509_CRL_BEGIN: one.not_before, **ends},
                 )
 
 
-def _ssl_place(kind: str, label: str, name: str, secret: Sequence[str] | None) -> str:
+def _ssl_place(kind: str, label: str, name: str, place: Sequence[str] | None) -> str:
     """
     Return the labels by which ssl_exporter says where a certificate is stored.
     """
-    if secret is not None:
-        return _labels(zip(("namespace", "secret", "key"), secret, strict=True))
+    if place is not None:
+        return _labels(zip(("namespace", "secret", "key"), place[1:], strict=True))
     if kind == "kubeconfig":
         which, _, entry = name.partition("/")
         return _labels([("kubeconfig", label), ("name", bounded(entry)), ("type", which)])
     return _labels([("file", label)])
 
 
-def _x509_place(kind: str, label: str, name: str, secret: Sequence[str] | None) -> str:
+def _x509_place(kind: str, label: str, name: str, place: Sequence[str] | None) -> str:
     """
     Return the labels by which x509-certificate-exporter says where a certificate is stored.
     """
-    if secret is not None:
-        return _labels(zip(("secret_namespace", "secret_name", "secret_key"), secret, strict=True))
-    place = [("filename", basename(label)), ("filepath", label)]
+    if place is not None:
+        names = (f"{place[0]}_{part}" for part in ("namespace", "name", "key"))
+        return _labels(zip(names, place[1:], strict=True))
+    labels = [("filename", basename(label)), ("filepath", label)]
     if kind == "kubeconfig":
         which, _, entry = name.partition("/")
-        place += [("embedded_kind", which), ("embedded_key", bounded(entry))]
-    return _labels(place)
+        labels += [("embedded_kind", which), ("embedded_key", bounded(entry))]
+    return _labels(labels)
 
 
 def _x509_values(certificate: Certificate) -> dict[Family, float | None]:
@@ -364,14 +377,15 @@ def _path(chain: Chain, row: EndpointRow) -> tuple[Certificate, ...]:
     return judge(chain.certificates, row.target.expected_name, judged.anchors.store, at).path
 
 
-def _secret(label: str) -> tuple[str, str, str] | None:
+def _in_cluster(label: str) -> tuple[str, str, str, str] | None:
     """
-    Return namespace, name and key of the Secret that a location names; None for what is no Secret.
+    Return what a location is in (`secret` or `configmap`), its namespace, its name and the key; None for
+    what is in neither.
     """
-    found = _SECRET.fullmatch(label)
+    found = _OBJECT.fullmatch(label)
     if found is None or found[1] in _WEBHOOKS:
         return None
-    return found[1], found[2], found[3]
+    return "configmap" if found[2] else "secret", found[1], found[3], found[4]
 
 
 def _version(protocol: str) -> str:

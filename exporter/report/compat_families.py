@@ -161,14 +161,20 @@ PARTS = ("C", "ST", "L", "O", "OU", "CN")
 """Attributes of a name that x509-certificate-exporter has labels for."""
 
 
+_X509_PLACE = (
+    *("filename", "filepath"),
+    *(f"{kind}_{part}" for kind in ("secret", "configmap") for part in ("namespace", "name", "key")),
+)
+
+
 _X509_NAMES = (
-    *("filename", "filepath", "secret_namespace", "secret_name", "secret_key"),
+    *_X509_PLACE,
     *("embedded_kind", "embedded_key", "serial_number"),
     *(f"{whose}_{part}" for whose in ("issuer", "subject") for part in PARTS),
 )
 
 
-_X509_CRL = (*_X509_NAMES[:5], "discriminator")
+_X509_CRL = (*_X509_PLACE, "discriminator")
 """Whose a list is, is not among its labels: that is not kept."""
 
 
@@ -193,19 +199,21 @@ X509_VALID_SINCE = _family(
 )
 
 
-X509_READ_ERRORS = _family("x509_read_errors", "1 if the file or the Secret could not be read, else 0.")
+X509_READ_ERRORS = Family(
+    "x509_read_errors", "How many files and objects of clusters can't be read. Absent without any."
+)
 
 
 X509_ERROR = _family(
     "x509_cert_error",
-    "1 if the file or the Secret could not be read, else 0.",
-    *_X509_NAMES[:5],
+    "1 if the file or the object could not be read, else 0.",
+    *_X509_PLACE,
 )
 
 
 X509_UP = _family(
     "x509_source_up",
-    "1 if the file or the Secret could be read, else 0.",
+    "1 if the file or the object could be read, else 0.",
     *("source_kind", "source_name"),
 )
 

@@ -24,8 +24,8 @@ from exporter.model.observation import Certificate, Failed
 from exporter.model.policies import Severity
 from exporter.model.reasons import Kind
 from exporter.model.targets import Target
-from exporter.report.compat import Theirs
-from exporter.report.compat_families import families
+from exporter.report.compat import Theirs, read_errors
+from exporter.report.compat_families import X509_READ_ERRORS, families
 from exporter.report.families import (
     ALERT,
     CERTIFICATE,
@@ -259,6 +259,8 @@ class Exposition:
         for family, text in problem_lines(problems, self._external_url):
             lines[family].append(text)
         lines[PROBLEM_PENDING] += pending_lines(endpoints, at)
+        if X509_READ_ERRORS in lines and (unread := read_errors(endpoints)) is not None:
+            lines[X509_READ_ERRORS].append(line(X509_READ_ERRORS, (), unread))
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
         for family in self._families:

@@ -172,6 +172,21 @@ def test_a_file_that_can_not_be_read_and_revocation_lists() -> None:
     assert samples(exposed, "x509_source_up") == [({"source_kind": "file", "source_name": "a"}, 0)]
 
 
+def test_one_series_counts_what_can_not_be_read() -> None:
+    """
+    As in x509-certificate-exporter, whose dashboard counts exporters by it. A server is not read.
+    """
+    gone = [
+        ProbeResult(f"/{name}.pem", Failed(Reason.FILE_NOT_FOUND, "gone"), 0.1) for name in ("a", "b", "c")
+    ]
+    scene = stored("file:///z.pem", "/z.pem", item("leaf"))
+    assert "\nx509_read_errors 0.0\n" in text(scene)
+    scene.see(target("file:///*.pem"), *gone).see(target("https://d.example"), failed(Reason.TIMEOUT))
+    assert text(scene).count("\nx509_read_errors") == text(scene).count("\nx509_read_errors 3.0\n") == 1
+    assert "x509_read_errors" not in text(scene, ALL - {"x509"})
+    assert "x509_read_errors" not in text(Scene().see(target(), failed(Reason.TIMEOUT)))
+
+
 def test_blackbox_of_a_server() -> None:
     """
     The earliest end is that of all presented certificates; the serial number has whole bytes.
@@ -334,7 +349,7 @@ def test_an_issuer_with_the_serial_number_zero_is_no_warning_at_each_scrape() ->
 
 def test_files_and_secrets_have_the_labels_of_their_places() -> None:
     """
-    A file, a Secret, a kubeconfig.
+    A file, a Secret, a kubeconfig; a ConfigMap, of which ssl_exporter knows nothing.
     """
     ssl, x509 = "ssl_{}cert_not_after", "x509_cert_not_after"
     own = {"cn": "lms.example.com", "dnsnames": ",lms.example.com,", "issuer_cn": "Test Intermediate"}
@@ -351,6 +366,11 @@ def test_files_and_secrets_have_the_labels_of_their_places() -> None:
             {"secret_namespace": "prod", "secret_name": "shop", "secret_key": "tls.crt"},
         ),
         (
+            *("kubernetes://prod/*", "prod/configmap/ca:ca.crt", "leaf", "", "kubernetes"),
+            {},
+            {"configmap_namespace": "prod", "configmap_name": "ca", "configmap_key": "ca.crt"},
+        ),
+        (
             *("file:///etc/kube.conf", "/etc/kube.conf", "user/a/b", "kubeconfig_", "kubeconfig"),
             {"kubeconfig": "/etc/kube.conf", "name": "a/b", "type": "user"},
             {
@@ -364,21 +384,20 @@ def test_files_and_secrets_have_the_labels_of_their_places() -> None:
     for url, label, name, family, prober, place, x509_place in cases:
         exposed = text(stored(url, label, item(name)))
 
-        assert samples(exposed, ssl.format(family)) == [
-            ({**place, **own, "serial_no": "6699"}, NOW + 75 * DAY)
-        ]
+        assert samples(exposed, ssl.format(family)) == (
+            [({**place, **own, "serial_no": "6699"}, NOW + 75 * DAY)] if place else []
+        )
         assert samples(exposed, "ssl_prober") == [({"prober": prober}, 1)]
         assert samples(exposed, x509) == [({**x509_place, **names}, NOW + 75 * DAY)]
-        assert value(exposed, "x509_read_errors") == 0
         assert samples(exposed, "probe_success") == []
 
 
 @pytest.mark.parametrize(
-    "label", ["prod/secrets", "prod/configmap/ca:ca.crt", "validatingwebhookconfiguration/a:b.example.com"]
+    "label", ["prod/secrets", "prod/certificate/web", "validatingwebhookconfiguration/a:b.example.com"]
 )
-def test_what_is_no_secret_has_no_certificate_of_one(label: str) -> None:
+def test_what_is_in_no_secret_has_no_certificate_of_one(label: str) -> None:
     """
-    Nobody would find it by the labels of Secrets.
+    Nobody would find it by the labels of Secrets, nor by those of ConfigMaps.
     """
     exposed = text(stored("kubernetes://prod/shop", label, item("leaf")))
 

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,11 +127,13 @@ class Prometheus(Listening):
 
 
 @contextlib.contextmanager
-def exporter(configuration: Path, *flags: str) -> Iterator[Listening]:
+def exporter(configuration: Path, *flags: str, module: Sequence[str] = ("exporter",)) -> Iterator[Listening]:
     """
     The exporter as users start it, with this configuration, listening on a free port.
+
+    `module` is what starts it, with arguments of its own before the flags.
     """
-    command = [sys.executable, "-m", "exporter", f"--config.file={configuration}"]
+    command = [sys.executable, "-m", *module, f"--config.file={configuration}"]
     with running([*command, f"--web.listen-address={LOOPBACK}:0", *flags], cwd=REPOSITORY) as process:
         yield Listening(_port(process, r"msg=listening address=\S+:(\d+)"), process)
 
