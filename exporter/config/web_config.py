@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 
 from exporter.config import values
 from exporter.config.content import content
-from exporter.config.part import File, Part, Text
+from exporter.config.part import Bool, File, Part, Text
 from exporter.config.reader import read_as
 from exporter.config.web_tls import ANY, VERIFIED, ClientAuth, TlsChoice, TlsError
 from exporter.model.cipher_suites import CIPHERS
@@ -148,7 +148,7 @@ class _Tls(_Section):
     min_version: Literal["TLS10", "TLS11", "TLS12", "TLS13"] = "TLS12"
     max_version: Literal["TLS10", "TLS11", "TLS12", "TLS13"] = "TLS13"
     cipher_suites: list[Annotated[str, AfterValidator(_cipher)]] = []
-    prefer_server_cipher_suites: bool = True
+    prefer_server_cipher_suites: Bool = True
     curve_preferences: list[Annotated[str, AfterValidator(_curve)]] = []
 
     @model_validator(mode="before")
@@ -217,7 +217,7 @@ class _Http(_Section):
     `http_server_config`.
     """
 
-    http2: bool | None = None
+    http2: Bool | None = None
     headers: dict[
         Annotated[str, AfterValidator(_header)],
         Annotated[str, Field(max_length=4096), AfterValidator(_header_value), BeforeValidator(_blank)],
@@ -226,10 +226,10 @@ class _Http(_Section):
     @model_validator(mode="after")
     def sensible(self) -> Self:
         """
-        Refuse what browsers would not understand. An empty value is none.
+        Refuse what browsers would not understand. Where any value will do, an empty one is none.
         """
         for name, value in self.headers.items():
-            if value and HEADERS[name] and value not in HEADERS[name]:
+            if HEADERS[name] and value not in HEADERS[name]:
                 raise ValueError(f"header {name} is {' or '.join(HEADERS[name])}, not {shown(value)}")
         return self
 

@@ -40,18 +40,18 @@ def context(choice: TlsChoice, names: Mapping[str, str]) -> ssl.SSLContext:
     # Python's own default is the server's order.
     if not choice.prefers_server:
         made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    what = names["pair"]
+    what, unknown = names["pair"], "not PEM, or the key is missing or encrypted"
     try:
         with in_memory(choice.certificate) as certificate, in_memory(choice.key) as key:
             made.load_cert_chain(certificate, key, password=lambda: b"")
         if choice.client_auth in VERIFIED and choice.authorities is None:
             made.load_default_certs(ssl.Purpose.CLIENT_AUTH)
         elif choice.authorities is not None:
-            what = names["client_ca"]
+            what, unknown = names["client_ca"], "a certificate in it can't be read"
             with in_memory(choice.authorities) as path:
                 made.load_verify_locations(path)
     except (OSError, ValueError) as error:
-        raise TlsError(f"{what}: {_why(error)}") from None
+        raise TlsError(f"{what}: {_why(error) or unknown}") from None
     made.verify_mode = VERIFIED.get(choice.client_auth, ssl.CERT_NONE)
     if choice.client_auth in UNVERIFIED or choice.curves:
         made = _Wider(ssl.PROTOCOL_TLS_SERVER)
@@ -61,7 +61,7 @@ def context(choice: TlsChoice, names: Mapping[str, str]) -> ssl.SSLContext:
 
 def _why(error: OSError | ValueError) -> str:
     """
-    Return why a certificate or key could not be loaded, for a person.
+    Return why a certificate or key could not be loaded, for a person; empty where OpenSSL does not say.
     """
     if isinstance(error, ssl.SSLError):
         words = {
@@ -72,7 +72,7 @@ def _why(error: OSError | ValueError) -> str:
             "BAD_PASSWORD_READ": "the key is encrypted, which is not possible here",
         }
         if not error.reason:
-            return "not PEM, or the key is missing or encrypted"
+            return ""
         return words.get(error.reason, error.reason.lower().replace("_", " "))
     return getattr(error, "strerror", None) or str(error)
 

@@ -576,6 +576,10 @@ def test_sockets_of_systemd(files: Files) -> None:
         (f"{PAIR}, client_ca_file: ca.pem}}", "needs a client_auth_type"),
         (f"{PAIR}, client_ca_file: server.key, client_auth_type: RequestClientCert}}", "server.key"),
         (
+            f"{PAIR}, client_ca_file: torn.pem, client_auth_type: RequestClientCert}}",
+            "torn.pem: a certificate in it can't be read",
+        ),
+        (
             f"{PAIR}, client_allowed_sans: [a], client_auth_type: VerifyClientCertIfGiven}}",
             "a client may have no certificate",
         ),
@@ -588,6 +592,10 @@ def test_sockets_of_systemd(files: Files) -> None:
         (f"basic_auth_users: {{me: {SLOW}}}", "4 to 15 is sensible, 10 is usual"),
         ("http_server_config: {headers: {Server: mine}}", "can't be set here"),
         ("http_server_config: {headers: {X-Frame-Options: never}}", "is deny or sameorigin, not 'never'"),
+        ("http_server_config: {headers: {X-Frame-Options: ''}}", "is deny or sameorigin, not ''"),
+        ("http_server_config: {headers: {X-Content-Type-Options: }}", "is nosniff, not ''"),
+        ("http_server_config: {http2: 0}", "http2: must be true or false"),
+        (f"{PAIR}, prefer_server_cipher_suites: 1}}", "prefer_server_cipher_suites: must be true or false"),
         ('http_server_config: {headers: {X-XSS-Protection: "a\\u0007b"}}', "has a control character"),
         ("http_server_config: [", "expected"),
         ("rate_limit: {interval: soon}", "is not a duration"),
@@ -597,6 +605,8 @@ def test_faults_are_told_with_their_place(files: Files, text: str, words: str) -
     """
     What is wrong and where; never a password.
     """
+    torn = files.ca.pem + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    (files.directory / "torn.pem").write_bytes(torn)
     files.web.write_text(text + "\n", encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         load(str(files.web), context)
