@@ -36,8 +36,17 @@ classes, letters in either case."""
 _UNLIKE = (
     (re.compile(r"\(\?[a-z]*i"), re.compile("[\N{KELVIN SIGN}\N{LATIN SMALL LETTER LONG S}]")),
     (re.compile(r"\\[sS]|\$"), re.compile(r"[\n\v]")),
+    (re.compile(r"\\B"), re.compile(r"\A\Z")),
 )
 """What both have, with the characters of which they think otherwise."""
+
+
+_ONE = re.compile(r"\[\^?\]?[^]]*\]|\(\?[a-z-]+\)")
+"""A class of characters, and flags that stand alone."""
+
+
+_GROUP = re.compile(r"\((?:\?(?:P<\w+>|[a-z-]*:))?([^()]*)\)([*+{]?)")
+"""A group without others in it: what it matches, and the begin of its repetition."""
 
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
@@ -208,9 +217,29 @@ def _matched(step: Mapping[str, Any], value: str) -> re.Match[str] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             expression = re.compile(text, re.ASCII | re.DOTALL)
+            repeats_nothing = _repeats_nothing(bare)
     except (re.error, ValueError, Warning, RecursionError, OverflowError) as error:
         raise FollowError(f"{shown(step)}: its expression {text!r} is not understood: {error}") from None
+    if repeats_nothing:
+        raise FollowError(
+            f"{shown(step)}: what the groups of its expression {text!r} match is not known here"
+        )
     return expression.fullmatch(value)
+
+
+def _repeats_nothing(expression: str) -> bool:
+    """
+    Return whether a group that may match nothing is repeated: RE2 and Python keep another of its matches.
+
+    Escaped signs are replaced. Raises re.error.
+    """
+    text = _ONE.sub("_", expression)
+    while found := _GROUP.search(text):
+        may_be_empty = re.fullmatch(found[1], "") is not None
+        if may_be_empty and found[2]:
+            return True
+        text = f"{text[: found.start()]}{'_?' if may_be_empty else '_' + found[2]}{text[found.end() :]}"
+    return False
 
 
 def _expanded(template: str, match: re.Match[str]) -> str:

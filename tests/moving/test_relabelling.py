@@ -106,7 +106,22 @@ def test_an_expression_that_python_reads_in_another_way_is_refused(regex: str) -
 
 
 @pytest.mark.parametrize(
-    "regex", [r"\*+\{,\\Z|a", "(?P<n>a)", "(?i-s:A)", "(?im)^A$", r"a\b", "a{1,2}?", "[^b]"]
+    "regex", ["(a|)+", "(?:(?P<n>|a)+)", "([^a]?|(?i:a))*", "(a?){2}", "(?:(a){0})+a", "(?i)(a*)+", "((a)*)*"]
+)
+def test_a_group_that_matches_nothing_more_than_once_is_refused(regex: str) -> None:
+    """
+    What is kept of it, a replacement would have.
+    """
+    with pytest.raises(FollowError, match=r"^replace of __address__ to x: what the groups"):
+        relabelled({"__address__": "a"}, [{**ADDRESS, "regex": regex, "target_label": "x"}])
+
+
+@pytest.mark.parametrize(
+    "regex",
+    [
+        *(r"\*+\{,\\Z|a", "(?P<n>a)", "(?i-s:A)", "(?im)^A$", r"a\b", "a{1,2}?", "[^b]"),
+        *("(a)*", "(?:(a|b))+", "(a*)?", "((a?)b){1}|a", "(?i)([(|)]|A)+", "(a*?)"),
+    ],
 )
 def test_what_both_read_alike_is_followed(regex: str) -> None:
     """
@@ -122,6 +137,7 @@ def test_what_both_read_alike_is_followed(regex: str) -> None:
         ("\N{KELVIN SIGN}", {"regex": "(?i)k", "action": "keep"}),
         ("a\n", {"regex": "a$.*", "action": "keep"}),
         ("\v", {"regex": r"\s", "action": "keep"}),
+        ("", {"regex": r"\B", "action": "keep"}),
         ("straße", {"target_label": "x", "action": "uppercase"}),
         ("İ", {"target_label": "x", "action": "lowercase"}),
     ],
