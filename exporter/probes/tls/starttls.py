@@ -177,8 +177,12 @@ def _irc_starttls(lines: list[bytes]) -> bool:
 
 # XMPP: as much XML as the beginning of a stream has (RFC 6120 section 11.1 forbids the rest).
 
-# Possessive, so that a tag that is not complete is read through once: bytes may come one by one.
-_TAG = re.compile(rb"""[^<>]*+<(/?)(?:[\w.-]++:)?+([\w.?-]++)((?:[^<>"']|"[^"<]*+"|'[^'<]*+')*+)>""")
+# Possessive, so that a tag that is not complete is read through once: bytes may come one by one. Groups are
+# not: before 3.11.5 Python keeps what such a one has tried in vain
+# (https://github.com/python/cpython/issues/106052).
+_TAG = re.compile(
+    rb"""[^<>]*+<(/?)(?:[\w.-]++:)?([\w.?-]++)([^<>"']*+(?:(?:"[^"<]*+"|'[^'<]*+')[^<>"']*+)*)>"""
+)
 
 
 _DECLARATION = re.compile(rb"[^<>]*<!")
