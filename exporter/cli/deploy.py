@@ -19,7 +19,7 @@ from exporter.config.json_schema import json_schema
 from exporter.config.reader import load
 from exporter.config.settings import Config
 from exporter.config.values import Elsewhere
-from exporter.deploy.kinds import KINDS, Bundle, Wanted
+from exporter.deploy.kinds import IMAGE, KINDS, Bundle, Wanted
 from exporter.deploy.rights import rights
 from exporter.discovery.kubernetes.source import questions
 from exporter.model.foreign_text import printable
@@ -130,9 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--image",
-        type=_matching(
-            r"[a-z0-9][\w.:/@-]{0,511}", "an image such as registry.example.com/expiry-exporter:1.0"
-        ),
+        type=_matching(IMAGE, "an image such as registry.example.com/expiry-exporter:1.0"),
         metavar="IMAGE",
         help=f"the exporter's image (default: {_IMAGE})",
     )

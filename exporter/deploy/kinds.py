@@ -22,6 +22,19 @@ _FOR_EDITORS = "# yaml-language-server: $schema=expiry.schema.json\n"
 """Where the schema lies beside the configuration, editors find it by this line."""
 
 
+_PART = "[a-z0-9]+([._-]+[a-z0-9]+)*"
+
+
+IMAGE = (
+    rf"([a-zA-Z0-9.-]+(:[0-9]+)?/)?{_PART}(/{_PART})*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{{0,127}})?"
+    r"(@sha256:[0-9a-f]{64})?"
+)
+"""
+The name of an image: host, path, tag and digest. Of another no node pulls anything, and nobody else refuses
+it.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """
@@ -121,6 +134,7 @@ def helm(wanted: Wanted, bundle: Bundle) -> Deployment:
     }
     configuration = _in_draft_7(json.loads(bundle.schema))
     schema = json.loads(_shipped("helm/values.schema.json"))
+    schema["properties"]["image"]["pattern"] = f"^{IMAGE}$"
     schema["definitions"]["configuration"] = configuration | {"minProperties": 1}
     texts = {
         "Chart.yaml": _dumped(chart),

@@ -690,7 +690,15 @@ def test_containers_can_read_what_is_new(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "flag",
-    ["--shards=0", "--shards=1001", "--storage=lots", "--image=A B", "--namespace=Up", "--metadata-label=x"],
+    [
+        "--shards=0",
+        "--shards=1001",
+        "--storage=lots",
+        "--image=A B",
+        "--image=https://a/b",
+        "--namespace=Up",
+        "--metadata-label=x",
+    ],
 )
 def test_flags_that_make_no_sense_are_refused(
     flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
