@@ -15,7 +15,7 @@ import pytest
 
 from exporter.engine import saving
 from exporter.engine.memory import Memory, TargetMemory
-from exporter.engine.saving import STUCK_AFTER, Saving
+from exporter.engine.saving import STUCK_AFTER, Lists, Saving
 from exporter.engine.snapshots import Snapshot
 from exporter.engine.state import State
 from tests.support.certificates import NOW
@@ -144,7 +144,11 @@ def test_a_list_that_came_before_the_first_scrape_is_saved_at_the_end(
 
     async def to_the_end() -> None:
         loop = asyncio.get_running_loop()
-        one = Saving(kept, Memory(), lambda _: None, loop, lambda: NOW, lambda: (("source", 1.0, "list"),))
+
+        async def lists() -> Lists:
+            return (("source", 1.0, "list"),)
+
+        one = Saving(kept, Memory(), lambda _: None, loop, lambda: NOW, lists)
         one.load()
         await one.close()
 

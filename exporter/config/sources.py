@@ -5,6 +5,7 @@ The entries of the section `discover`, one model for each source.
 import ipaddress
 import json
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -31,11 +32,24 @@ Rate = Annotated[float, Field(gt=0, le=1000)]
 
 
 NETWORK_LIMIT = 65_536
-"""Addresses of a network that are tried without a confirmation."""
+"""Addresses of one entry that are tried without a confirmation."""
 
 
 LARGE_LIMIT = 1 << 24
-"""Addresses of a network that are tried at all: a /8."""
+"""Addresses of one entry that are tried at all: a /8."""
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def merged(cidr: Iterable[str]) -> list[Network]:
+    """
+    Return these networks, so that none has an address of another. Raises ValueError for what is none.
+    """
+    parsed = [ipaddress.ip_network(one, strict=False) for one in cidr]
+    four = ipaddress.collapse_addresses(one for one in parsed if isinstance(one, ipaddress.IPv4Network))
+    six = ipaddress.collapse_addresses(one for one in parsed if isinstance(one, ipaddress.IPv6Network))
+    return [*four, *six]
 
 
 def _web_url(text: str) -> str:
@@ -141,29 +155,29 @@ class NetworksSource(Part):
     ports: Annotated[list[Port], Field(min_length=1)] = [443]
     rate: Rate = 50.0
     large: Bool = False
-    """True: a network larger than a /16 is meant."""
+    """True: more addresses than a /16 has are meant."""
 
     @model_validator(mode="after")
     def of_a_bearable_size(self) -> "NetworksSource":
         """
-        Refuse what is no network, and a network that is so large that it may be a typing error.
+        Refuse what is no network, and networks that are so large that they may be a typing error.
         """
         for text in self.cidr:
             try:
-                network = ipaddress.ip_network(text, strict=False)
+                merged([text])
             except ValueError:
                 raise ValueError(
                     f"{shown(text)} is no network: write it like 10.1.0.0/24 or 2001:db8::/120"
                 ) from None
-            if network.num_addresses > NETWORK_LIMIT and not self.large:
-                raise ValueError(
-                    f"{text} has {network.num_addresses:,} addresses, more than the {NETWORK_LIMIT:,} of "
-                    "a /16 (IPv6: a /112): name a smaller network, or confirm it with `large: true`"
-                )
-            if network.num_addresses > LARGE_LIMIT:
-                raise ValueError(
-                    f"{text} has more addresses than can be tried in a day: name a smaller network"
-                )
+        count = sum(one.num_addresses for one in merged(self.cidr))
+        have = f"{self.cidr[0]} has" if len(self.cidr) == 1 else "these networks have together"
+        if count > LARGE_LIMIT:
+            raise ValueError(f"{have} more addresses than can be tried in a day: name fewer")
+        if count > NETWORK_LIMIT and not self.large:
+            raise ValueError(
+                f"{have} {count:,} addresses, more than the {NETWORK_LIMIT:,} of a /16 (IPv6: a /112): "
+                "name fewer, or confirm with `large: true`"
+            )
         return self
 
 

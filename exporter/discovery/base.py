@@ -124,6 +124,11 @@ class Context:
     """Whether `include` and `exclude` want this target: a place that they do not is not even tried."""
     excluded: Callable[[Found], bool] = lambda _: False
     """The same by `exclude` alone, for what has no name yet."""
+    so_far: Callable[[Callable[[], Any]], None] = lambda _: None
+    """
+    Says how to go on with a run that is stopped before its end: by what this function returns then, which is
+    `remembered` in the next one. It is called on the event loop. Not for a list that may be `unchanged`.
+    """
     progress: Callable[[str], None] = lambda _: None
     """Says to a person who waits (`discover`) what is being done: `zone example.com: 1200 of 10000`."""
 

@@ -122,6 +122,8 @@ async def run(settings: TransparencySource, context: Context) -> Listing:
     headers = await in_thread(lambda: _headers(settings))
     known = await in_thread(lambda: _remembered(context.remembered, place, settings.domains))
     notes: dict[str, None] = {}
+    rows = await in_thread(lambda: {name: _row(one) for name, one in known.items() if one.tried})
+    context.so_far(lambda: {"place": list(place), "domains": dict(rows)})
     due = [name for name, one in known.items() if not 0 <= context.now - one.asked < FRESH]
     due.sort(key=lambda name: known[name].tried)
     failures: list[str] = []
@@ -142,6 +144,7 @@ async def run(settings: TransparencySource, context: Context) -> Listing:
             wait = max(wait, error.wait)
             if error.refused:
                 break
+        rows[name] = await in_thread(partial(_row, known[name]))
     for one in known.values():
         one.names = {name: seen for name, seen in one.names.items() if seen.end > context.now}
     await in_thread(lambda: _keep_newest(known, context.now, notes))
@@ -196,15 +199,15 @@ def _remembered(value: Any, place: tuple[str, str], domains: Iterable[str]) -> d
 
 
 def _to_remember(known: Mapping[str, _Domain], place: tuple[str, str]) -> Any:
-    domains = {
-        name: [
-            *(one.asked, one.tried, one.after, {key: list(seen) for key, seen in one.names.items()}),
-            to_json(one.issued),
-        ]
-        for name, one in known.items()
-        if one.tried
-    }
-    return {"place": list(place), "domains": domains}
+    return {"place": list(place), "domains": {name: _row(one) for name, one in known.items() if one.tried}}
+
+
+def _row(one: _Domain) -> list[Any]:
+    """
+    Return what is to be remembered of a domain, as JSON has it.
+    """
+    names = {key: list(seen) for key, seen in one.names.items()}
+    return [one.asked, one.tried, one.after, names, to_json(one.issued)]
 
 
 def _keep_newest(known: Mapping[str, _Domain], now: float, notes: dict[str, None]) -> None:

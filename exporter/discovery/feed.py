@@ -3,7 +3,7 @@ Feeds: each source of the configuration with its last list, and what became of i
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class Feed:
     kept: Kept = field(default_factory=Kept)
     made: Made = field(default_factory=Made)
     remembered: Any = None
+    so_far: Callable[[], Any] | None = None
+    """Returns what is to be remembered instead if the run ends before its time; None where there is none."""
     issuances: tuple[Issuance, ...] = ()
     """The certificates that it knows to be issued, as far as it is a source of such."""
     text: str = ""

@@ -96,6 +96,7 @@ async def run(wanted: bool, context: Context) -> Listing:
     tried: _Tried = {one.key: known[one.key] for one in sockets if one.key in known}
     new = [one for one in sockets if one.key not in tried]
     turns = asyncio.Semaphore(AT_ONCE)
+    context.so_far(lambda: dict(tried))
 
     async def one_try(one: Socket) -> None:
         async with turns:

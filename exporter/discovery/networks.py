@@ -9,11 +9,11 @@ import hashlib
 import ipaddress
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.config.sources import NetworksSource
+from exporter.config.sources import NetworksSource, merged
 from exporter.discovery.base import Context, Found, Listing, Source
 from exporter.discovery.threads import in_thread
 from exporter.discovery.trying import RUN, Place, lives, tried
@@ -84,12 +84,8 @@ def planned(cidr: Sequence[str], ports: Sequence[int]) -> Plan:
     """
     Return the places of these networks: each once, without network and broadcast addresses.
     """
-    parsed = [ipaddress.ip_network(one, strict=False) for one in cidr]
-    four = ipaddress.collapse_addresses(one for one in parsed if isinstance(one, ipaddress.IPv4Network))
-    six = ipaddress.collapse_addresses(one for one in parsed if isinstance(one, ipaddress.IPv6Network))
     networks = []
-    merged: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = [*four, *six]
-    for one in merged:
+    for one in merged(cidr):
         first, count = int(one.network_address), one.num_addresses
         if one.version == 4 and count > 2:
             first, count = first + 1, count - 2
@@ -130,6 +126,11 @@ def _remembered(value: Any, plan: Plan, now: float) -> _Round:
     return _Round(now, 0, {})
 
 
+def _to_remember(plan: Plan, known: _Round) -> dict[str, Any]:
+    speaking = {one: left for one, left in sorted(known.speaks.items()) if left}
+    return {"plan": plan.identity, "began": known.began, "position": known.position, "speaks": speaking}
+
+
 async def run(settings: NetworksSource, context: Context) -> Listing:
     """
     Try the next places of the round, and return a target for each that spoke TLS in one of its last tries.
@@ -138,14 +139,21 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
     known = _remembered(context.remembered, plan, context.now)
     last = min(plan.size, known.position + max(1, int(RUN * settings.rate)))
     begin = known.position
+    # Each is counted when its try begins: a stop in the middle leaves none to be tried twice.
+    context.so_far(lambda: _to_remember(plan, known))
 
     def tell(done: int) -> None:
         if done % 50 == 0 or begin + done == plan.size:
             context.progress(f"networks: {begin + done:,} of {plan.size:,} places are tried")
 
-    all_of_them = (plan.at(position) for position in range(begin, last))
-    places = (one for one in all_of_them if context.wanted(Found(one.url, "")))
-    async for place, speaks in tried(context.network, places, settings.rate, tell):
+    def places() -> Iterator[Place]:
+        for position in range(begin, last):
+            known.position = position + 1
+            place = plan.at(position)
+            if context.wanted(Found(place.url, "")):
+                yield place
+
+    async for place, speaks in tried(context.network, places(), settings.rate, tell):
         key = f"{place.address} {place.port}"
         known.speaks[key] = lives(known.speaks.get(key, 0), speaks=speaks)
     notes = []
@@ -153,9 +161,8 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
         notes.append(f"{last:,} of {plan.size:,} places are tried; the next run goes on from there")
 
     def listing() -> Listing:
-        speaking = {one: left for one, left in sorted(known.speaks.items()) if left}
-        remember = {"plan": plan.identity, "began": known.began, "position": last, "speaks": speaking}
-        return Listing(tuple(_found(plan, one) for one in speaking), tuple(notes), remember)
+        remember = _to_remember(plan, known)
+        return Listing(tuple(_found(plan, one) for one in remember["speaks"]), tuple(notes), remember)
 
     # Of tens of thousands it takes a second: not on the event loop.
     return await in_thread(listing)

@@ -149,7 +149,14 @@ async def tried(
     gap = 1 / rate
     begins = loop.time()
     try:
+        await network.calm.wait()
+        # A place is taken when its try begins: who stops has taken no other.
         for place in places:
+            under_way.add(loop.create_task(one_try(place)))
+            while not answers.empty():
+                done += 1
+                progress(done)
+                yield answers.get_nowait()
             await asyncio.sleep(begins + gap - loop.time())
             await network.calm.wait()
             # Who woke up late makes up for one gap at most: no burst after a pause.
@@ -157,11 +164,6 @@ async def tried(
             if len(under_way) >= AT_ONCE:
                 _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             under_way = {task for task in under_way if not task.done()}
-            under_way.add(loop.create_task(one_try(place)))
-            while not answers.empty():
-                done += 1
-                progress(done)
-                yield answers.get_nowait()
         if under_way:
             await asyncio.wait(under_way)
         while not answers.empty():

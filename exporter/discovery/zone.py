@@ -7,8 +7,8 @@ import contextlib
 import json
 import socket
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.config.sources import ZoneSource
@@ -49,12 +49,25 @@ class _Plan:
     What of a zone is known, and what is to be tried.
     """
 
+    hour: int
+    """That of this run, since 1970."""
     kept: _Tried
-    """Of names that are still in the zone."""
+    """Of names that are still in the zone. Answers of this run are in it as soon as they are there."""
     due: list[tuple[int, str, int]]
     """The hour of the last try (0: none), name and port, of those that are tried now."""
     later: int
     """How many more are due."""
+    answers: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    """By `name port`: how many tries could fail before this one, and whether an address speaks TLS so far."""
+
+    def take(self, name: str, port: int, addresses: Iterable[str], *, speaks: bool) -> None:
+        """
+        Take the answer of one of a name's addresses; those in the zone are `addresses`.
+        """
+        key = f"{name} {port}"
+        before, spoke = self.answers.get(key) or (self.kept[key][1] if key in self.kept else 0, False)
+        self.answers[key] = before, spoke or speaks
+        self.kept[key] = [self.hour, lives(before, speaks=spoke or speaks), _check(addresses)]
 
 
 async def run(settings: ZoneSource, context: Context) -> Listing:
@@ -71,7 +84,7 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
         if done % 50 == 0 or done == len(plan.due):
             context.progress(f"zone {settings.name}: {done:,} of {len(plan.due):,} places are tried")
 
-    results: dict[str, bool] = {}
+    context.so_far(lambda: dict(plan.kept))
     asked = {name: aliases[name] for _, name, _ in plan.due if name in aliases}
     outside, unasked = await _outside(asked, context)
     if unasked:
@@ -84,14 +97,15 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
         for _, name, port in plan.due
         for address in zone[name] or outside.get(name, ())
     )
+    for _, name, port in plan.due:
+        if name in gone:
+            plan.take(name, port, (), speaks=False)
     async for place, speaks in tried(context.network, places, settings.rate, tell):
-        key = f"{place.name} {place.port}"
-        results[key] = results.get(key, False) or speaks
+        plan.take(place.name, place.port, zone[place.name], speaks=speaks)
     if plan.later:
         notes.append(f"{plan.later:,} places are not tried yet: the next run goes on with them")
-    kept = await in_thread(lambda: _kept(zone, plan, results, hour))
-    speaking = await in_thread(lambda: tuple(_found(settings, kept)))
-    return Listing(named=speaking, notes=tuple(notes), remember=kept)
+    speaking = await in_thread(lambda: tuple(_found(settings, plan.kept)))
+    return Listing(named=speaking, notes=tuple(notes), remember=plan.kept)
 
 
 def _planned(
@@ -113,23 +127,11 @@ def _planned(
             due.append((before[0] if before is not None else 0, name, port))
     due.sort()
     now = due[: max(1, int(RUN * settings.rate))]
-    return _Plan(kept, now, len(due) - len(now))
+    return _Plan(hour, kept, now, len(due) - len(now))
 
 
 def _check(addresses: Iterable[str]) -> int:
     return zlib.crc32(" ".join(sorted(addresses)).encode())
-
-
-def _kept(zone: _Zone, plan: _Plan, results: Mapping[str, bool], hour: int) -> _Tried:
-    """
-    Return what is known of the places after these tries.
-    """
-    kept = plan.kept
-    for _, name, port in plan.due:
-        key = f"{name} {port}"
-        before = kept[key][1] if key in kept else 0
-        kept[key] = [hour, lives(before, speaks=results.get(key, False)), _check(zone[name])]
-    return kept
 
 
 def _remembered(value: Any) -> _Tried:

@@ -7,7 +7,7 @@ neither a scrape nor a stop.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from exporter.engine.memory import Memory, TargetMemory
 from exporter.engine.slices import in_slices
@@ -23,6 +23,10 @@ CLOSE_TIMEOUT = 5.0
 """Seconds that the last save may take when the process ends."""
 
 
+Lists = tuple[tuple[str, float, str], ...]
+"""Lists of discovered targets: source, time in seconds since the epoch, and content of each."""
+
+
 STUCK_AFTER = 60.0
 """Seconds after which an unfinished save counts as a failure."""
 
@@ -33,6 +37,10 @@ LONG = 0.1
 
 REST = 20.0
 """Times as long as a long save took is the rest after it."""
+
+
+async def _no_lists() -> Lists:
+    return ()
 
 
 class Saving:
@@ -47,7 +55,7 @@ class Saving:
         restore: Callable[[Mapping[str, TargetMemory]], None],
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        lists: Callable[[], tuple[tuple[str, float, str], ...]] = lambda: (),
+        lists: Callable[[], Awaitable[Lists]] = _no_lists,
     ) -> None:
         """
         `restore` gets the state from before a restart. `clock` returns seconds since the epoch. `lists`
@@ -110,7 +118,7 @@ class Saving:
         Save the present state and close the file, within CLOSE_TIMEOUT.
         """
         # Before the first scrape there is nothing that the file does not hold already, but for a list.
-        if self._under_way is not None or self._has_other_lists():
+        if self._under_way is not None or await self._has_other_lists():
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self.settle()
@@ -125,9 +133,9 @@ class Saving:
         self._pool.close()
         self._state.close()
 
-    def _has_other_lists(self) -> bool:
+    async def _has_other_lists(self) -> bool:
         known = self._state.lists
-        return any(known.get(source, (0.0, ""))[1] != text for source, _, text in self._lists())
+        return any(known.get(source, (0.0, ""))[1] != text for source, _, text in await self._lists())
 
     async def _save_and_rest(self) -> None:
         await self._save()
@@ -140,7 +148,7 @@ class Saving:
             if not self._loaded:
                 self._take_back(await self._pool.run(lambda: self._state.load(self._clock())))
             parts = [part(*one) async for one in in_slices(tuple(self._memory))]
-            taken = snapshot(parts, self._lists())
+            taken = snapshot(parts, await self._lists())
             await self._pool.run(lambda: self._state.save(taken))
         except StateError as error:
             self._fails(error)

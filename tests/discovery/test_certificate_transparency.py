@@ -154,15 +154,15 @@ def settings(logs: FakeLogs, **given: Any) -> TransparencySource:
     return TransparencySource.model_construct(**{**usual, **given})
 
 
-def run(given: TransparencySource, remembered: Any = None, now: float = NOW) -> Listing:
+def run(given: TransparencySource, remembered: Any = None, now: float = NOW, **more: Any) -> Listing:
     """
-    One run. What is remembered goes through JSON, as in the state.
+    One run. What is remembered goes through JSON, as in the state. `more` is of the context.
     """
 
     async def once() -> Listing:
         network = Network(asyncio.get_running_loop())
         try:
-            context = Context(network, now, json.loads(json.dumps(remembered)))
+            context = Context(network, now, json.loads(json.dumps(remembered)), **more)
             return await module.SOURCE.run(given, context)
         finally:
             network.close()
@@ -259,6 +259,26 @@ def test_an_answer_is_kept_for_hours(logs: FakeLogs) -> None:
     assert len(logs.asked) == 6
     for damaged in (7, {"place": ["crt.sh", logs.url], "domains": {"example.com": [1, 2, "", {"a": [1]}]}}):
         assert urls(run(settings(logs), damaged)) == ["https://new.example.com"]
+
+
+def test_a_run_that_is_stopped_keeps_the_answers_that_it_has(logs: FakeLogs) -> None:
+    """
+    Their domains are not asked for again after a restart.
+    """
+    logs.says([crt_sh("www.example.com")])
+    reached: list[Callable[[], Any]] = []
+    halves: list[Any] = []
+
+    def stop(words: str) -> None:
+        if words.endswith("2 of 2"):
+            halves.append(json.loads(json.dumps(reached[-1]())))
+
+    both = settings(logs, domains=["example.com", "example.org"])
+    run(both, so_far=reached.append, progress=stop)
+    asked = len(logs.asked)
+    again = run(both, halves[0])
+    assert len(logs.asked) == asked + asked // 2
+    assert "https://www.example.com" in urls(again)
 
 
 def test_too_many_requests_then_good(logs: FakeLogs) -> None:

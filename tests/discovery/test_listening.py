@@ -4,7 +4,7 @@ Tests of the source `listening`, with this host's own sockets.
 
 import asyncio
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,11 @@ def only(*ports: int) -> object:
     return some
 
 
-def found(remembered: object = None, exclude: Sequence[str] = ()) -> Listing:
+def found(
+    remembered: object = None,
+    exclude: Sequence[str] = (),
+    so_far: Callable[[Callable[[], object]], None] = lambda _: None,
+) -> Listing:
     """
     One run of the source.
     """
@@ -59,7 +63,7 @@ def found(remembered: object = None, exclude: Sequence[str] = ()) -> Listing:
     async def run() -> Listing:
         network = Network(asyncio.get_running_loop())
         try:
-            context = Context(network, NOW, remembered, excluded=excluding(exclude))
+            context = Context(network, NOW, remembered, excluded=excluding(exclude), so_far=so_far)
             return await source.run(True, context)
         finally:
             network.close()
@@ -76,13 +80,16 @@ def test_what_speaks_tls_becomes_a_target_and_nothing_is_tried_twice(
     process, port = plain
     with nginx(tmp_path, Site([ca.issue("www", ["*.example", "www.example"]).chain])) as server:
         monkeypatch.setattr(source, "listening", only(port, server.port))
-        first = found()
+        reached: list[Callable[[], object]] = []
+        first = found(so_far=reached.append)
         wait_until(lambda: "tried" in process.output(), deadline=30.0)
         again = found(first.remember)
     (one,) = first.found
     assert (one.url, one.name) == (f"tls://{server.authority}", f"www.example on {server.authority}")
     assert one.settings == {"server_name": "www.example"}
     assert (again.found, again.remember) == (first.found, first.remember)
+    # A run that is stopped remembers what it has tried.
+    assert reached[0]() == first.remember
     assert process.output().count("tried") == 1
 
 

@@ -200,9 +200,14 @@ def test_a_large_network_has_to_be_confirmed() -> None:
     for fine in ("10.0.0.0/16", "2001:db8::/112"):
         NetworksSource(cidr=[fine])
     for large in ("10.0.0.0/15", "2001:db8::/111"):
-        with pytest.raises(ValidationError, match="confirm it with `large: true`"):
+        with pytest.raises(ValidationError, match="or confirm with `large: true`"):
             NetworksSource(cidr=[large])
         NetworksSource(cidr=[large], large=True)
+    with pytest.raises(ValidationError, match="networks have together 196,608 addresses"):
+        NetworksSource(cidr=["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"])
+    NetworksSource(cidr=["10.1.0.0/16", "10.1.7.0/24", "10.1.8.9"])
+    with pytest.raises(ValidationError, match="more addresses than can be tried in a day"):
+        NetworksSource(cidr=["10.0.0.0/8", "11.0.0.1"], large=True)
     with pytest.raises(ValidationError, match="more addresses than can be tried in a day"):
         NetworksSource(cidr=["2001:db8::/64"], large=True)
     with pytest.raises(ValidationError, match="is no network"):

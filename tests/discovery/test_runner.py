@@ -45,6 +45,8 @@ class FakeSource:
         self.runs = 0
         self.contexts: list[Context] = []
         self.wait = False
+        self.reached: list[object] | None = None
+        """How far each run came, if it says so."""
         self.module = ModuleType("exporter.discovery.fake")
         self.is_steady(False)
 
@@ -60,6 +62,8 @@ class FakeSource:
         """
         self.contexts.append(context)
         self.runs += 1
+        if (reached := self.reached) is not None:
+            context.so_far(lambda: list(reached))
         if self.wait:
             await asyncio.sleep(3600)
         if isinstance(self.answer, Exception):
@@ -398,7 +402,7 @@ async def test_lists_survive_a_restart(fake: FakeSource) -> None:
     fake.answer = Listing(found("https://a").found, remember={"seen": 1})
     async with running(config(ONE)) as runner:
         await until(lambda: not runner.pending)
-        saved = {identity: (at, text) for identity, at, text in runner.saved()}
+        saved = {identity: (at, text) for identity, at, text in await runner.saved()}
     network = Network(asyncio.get_running_loop())
     again = Discovery(network)
     again.configure(config(ONE))
@@ -414,6 +418,44 @@ async def test_lists_survive_a_restart(fake: FakeSource) -> None:
     again.configure(config(ONE))
     again.restore(dict.fromkeys(saved, (0.0, "{")))
     assert names(again) == []
+    await again.close()
+    network.close()
+
+
+async def test_a_run_that_is_stopped_goes_on_where_it_was(fake: FakeSource) -> None:
+    """
+    By a restart, or by a change of other keys than those that choose what it looks at; and after a failure.
+    """
+    reached: list[object] = []
+    fake.reached, fake.wait = reached, True
+    fake.answer = Listing(remember="all of it")
+    async with running(config(ONE)) as runner:
+        await until(lambda: fake.runs == 1)
+        reached.append("a")
+        await runner.reconfigure(config("discover: [{files: a.json, labels: {team: x}}]"))
+        await until(lambda: fake.runs == 2)
+        assert fake.contexts[-1].remembered == ["a"]
+        reached.append("b")
+    saved = {identity: (at, text) for identity, at, text in await runner.saved()}
+    network = Network(asyncio.get_running_loop())
+    for text, remembered in ((ONE, ["a", "b"]), ("discover: [{files: a.json, exclude: x}]", None)):
+        again = Discovery(network)
+        again.configure(config(text))
+        again.restore(saved)
+        again.start()
+        await until(lambda: len(fake.contexts) == fake.runs)
+        await asyncio.sleep(0)
+        assert fake.contexts[-1].remembered == remembered
+        await again.close()
+    again = Discovery(network)
+    again.configure(config(ONE))
+    again.restore(dict.fromkeys(saved, (0.0, "{")))
+    fake.wait, fake.answer = False, SourceError("down")
+    again.start()
+    await until(lambda: fake.runs == 6)
+    assert [one.remembered for one in fake.contexts[-2:]] == [None, ["a", "b"]]
+    fake.answer = Listing(remember="all of it")
+    await until(lambda: fake.contexts[-1].remembered == "all of it")
     await again.close()
     network.close()
 
@@ -440,7 +482,7 @@ async def test_names_without_an_address_are_looked_up_again(
         text, asked = feed.text, len(resolver.asked)
         await until(lambda: len(resolver.asked) > asked + 2)
         assert feed.text is text
-        saved = {identity: (at, text) for identity, at, text in runner.saved()}
+        saved = {identity: (at, text) for identity, at, text in await runner.saved()}
     network = Network(asyncio.get_running_loop())
     asks(network, resolver)
     again = Discovery(network)

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from exporter.config.reader import load
+from exporter.discovery import trying
+from exporter.discovery.trying import Place
+from exporter.net.network import Network
 from exporter.report import json_items
 from exporter.report.inventory import Inventory
 from exporter.server.service import Options, Service
@@ -84,6 +87,33 @@ async def test_what_is_found_is_scraped_and_survives_a_restart(tmp_path: Path) -
         text = service.text(await service.scrape(5))
         assert "expiry_target_info" not in text
         assert "expiry_discovery" not in text
+
+
+async def test_a_restart_in_the_middle_of_a_run_has_no_address_tried_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    And loses nothing that was found; what is under way just then counts as tried. What is tried is a fake.
+    """
+    begun: list[str] = []
+    hangs = asyncio.Event()
+
+    async def fake(_: Network, place: Place) -> bool:
+        begun.append(place.address)
+        if len(begun) == 6:
+            await hangs.wait()
+        return True
+
+    monkeypatch.setattr(trying, "speaks_tls", fake)
+    monkeypatch.setattr(trying, "AT_ONCE", 1)
+    (tmp_path / "expiry.yml").write_text("discover: [{networks: {cidr: 127.0.0.0/28, rate: 1000}}]")
+    async with serving(tmp_path):
+        await until(lambda: len(begun) == 6)
+    async with serving(tmp_path) as service:
+        await until(lambda: not service.discovery.pending)
+        assert sorted(begun) == sorted(f"127.0.0.{number}" for number in range(1, 15))
+        there = {target.url.host for target in service.discovery.targets}
+        assert there == {*begun} - {begun[5]}
 
 
 async def test_a_change_of_a_list_is_in_a_later_scrape(tmp_path: Path) -> None:

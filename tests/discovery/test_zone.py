@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ import pytest
 
 from exporter.config.reader import parse
 from exporter.config.sources import ZoneSource
-from exporter.discovery import source, zone
+from exporter.discovery import source, trying, zone
 from exporter.discovery.base import Context, Found, Listing, SourceError
 from exporter.discovery.lists import wanting
 from exporter.discovery.targets import made
+from exporter.discovery.trying import Place
 from exporter.discovery.zone import AGAIN
 from exporter.model.errors import ProbeError
 from exporter.model.hosts import IPAddress
@@ -274,6 +275,38 @@ def test_a_zone_file_and_its_includes_tried_once_a_day(tmp_path: Path, server: S
     others: tuple[object, ...] = ([], {"www.deep.example.test 1": 5})
     for other in others:
         assert run(settings, other)[0].found == run(settings)[0].found
+
+
+def test_a_run_that_is_stopped_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What has an answer is not tried again, and what spoke is a target then. What is tried is a fake.
+    """
+    begun: list[str] = []
+
+    async def fake(_: Network, place: Place) -> bool:
+        begun.append(place.name)
+        if len(begun) == 3:
+            runs[0].cancel()
+            await asyncio.sleep(3600)
+        return place.name != "b.example.test"
+
+    async def work() -> Any:
+        network = Network(asyncio.get_running_loop())
+        reached: list[Callable[[], Any]] = []
+        context = Context(network, NOW, so_far=reached.append)
+        runs.append(asyncio.ensure_future(source("zone").run(settings, context)))
+        await asyncio.wait(runs)
+        network.close()
+        return json.loads(json.dumps(reached[-1]()))
+
+    runs: list[asyncio.Future[Listing]] = []
+    monkeypatch.setattr(trying, "speaks_tls", fake)
+    monkeypatch.setattr(trying, "AT_ONCE", 1)
+    records = "".join(f"{name} A 127.0.0.1\n" for name in "abcd")
+    settings = zone_of(name="example.test", file=zone_file(tmp_path, records), rate=1000)
+    listing, _ = run(settings, asyncio.run(work()))
+    assert begun == [f"{name}.example.test" for name in "abccd"]
+    assert [one.url for one in listing.named] == [f"https://{name}.example.test" for name in "acd"]
 
 
 def test_what_is_excluded_is_not_tried(tmp_path: Path, server: Server) -> None:
