@@ -1,5 +1,8 @@
 """
 nginx: `server` blocks of http, stream and mail.
+
+crossplane, the parser of nginx's own people, is not used: its last release is 0.5.8 of September 2022, and it
+opens each included file itself, of any size, number and depth, so that no bound of `Reader` would hold.
 """
 
 import os
