@@ -7,9 +7,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+from exporter.discovery.web_servers import haproxy_passing as passing
 from exporter.discovery.web_servers.reading import CRL, Listen, Reader, Site, ports_of
 
 _SECTIONS = frozenset(
@@ -94,6 +96,10 @@ class _State:
     """What `default-bind` says of all of them."""
     used: list[tuple[str, int, list[str]]] = field(default_factory=list)
     """`ssl-f-use` lines of this section: certificates of all its `bind` lines with TLS."""
+    rules: list[passing.Line] = field(default_factory=list)
+    """Lines of this section that may choose where a connection goes."""
+    sections: list[passing.Section] = field(default_factory=list)
+    """All sections so far that pass TLS on."""
 
 
 def sites(path: str, reader: Reader) -> list[Site]:
@@ -140,11 +146,14 @@ def sites(path: str, reader: Reader) -> list[Site]:
             state.common += words[1:]
         elif words[0] == "ssl-f-use":
             state.used.append((path, line, words[1:]))
+        elif words[0] in passing.WORDS:
+            state.rules.append(passing.Line(path, line, words))
         elif words[0] in {"server", "server-template", "default-server"}:
             answer += _shown(path, line, words[1:], state)
         elif re.search("crt|cert", words[0]) and words[0] not in _KNOWN:
             reader.unknown(words[0], path, line)
-    return answer + list(_ended(state))
+    answer += _ended(state)
+    return [*answer, *passing.sites(state.sections, reader, partial(_patterns, state))]
 
 
 def _begin(words: Sequence[str], state: _State) -> None:
@@ -203,12 +212,39 @@ def _ended(state: _State) -> Iterator[Site]:
     listens: list[Listen] = []
     for path, line, words in state.waiting:
         options = [*words[1:], *state.common]
-        own = list(_listens(words[0], options, (path, line), state)) if "ssl" in options else []
+        scheme = "https" if state.mode == "http" else "tls"
+        given = [words[0], *options]
+        own = list(_listens(given, (path, line), scheme, state.reader)) if "ssl" in options else []
         yield from _bound(path, line, options, own, state)
         listens += own
     for path, line, options in state.used:
         yield from _bound(path, line, options, listens, state)
-    state.waiting, state.common, state.used = [], [], []
+    if state.section in {"frontend", "listen", "backend"} and state.mode == "tcp":
+        binds = [
+            (path, line, [*words, *state.common])
+            for path, line, words in state.waiting
+            if "ssl" not in (*words, *state.common)
+        ]
+        state.sections.append(
+            passing.Section(state.name, state.rules, partial(_passing, binds, state.reader))
+        )
+    state.waiting, state.common, state.used, state.rules = [], [], [], []
+
+
+def _passing(binds: Sequence[tuple[str, int, list[str]]], reader: Reader) -> list[Listen]:
+    """
+    Return the addresses of these `bind` lines, on which it speaks no TLS itself.
+    """
+    return [one for path, line, words in binds for one in _listens(words, (path, line), "tls", reader)]
+
+
+def _patterns(state: _State, text: str, path: str) -> list[str]:
+    """
+    Return the first word of each line in a file of patterns, or of a map.
+    """
+    place = os.path.join(_directory(path, state), text)  # noqa: PTH118
+    lines = (state.reader.text(place) or "").split("\n")
+    return [words[0] for line in lines if (words := line.split()) and not words[0].startswith("#")]
 
 
 def _bound(
@@ -298,18 +334,20 @@ def _listed(text: str, path: str, state: _State, *, strict: bool) -> Iterator[_B
             yield _Binding(paths, names if strict or names != ["!*"] else [])
 
 
-def _listens(text: str, options: list[str], place: tuple[str, int], state: _State) -> Iterator[Listen]:
-    for part in text.split(","):
+def _listens(words: list[str], place: tuple[str, int], scheme: str, reader: Reader) -> Iterator[Listen]:
+    """
+    Yield the addresses of a `bind` line. `words`: the addresses and the options.
+    """
+    for part in words[0].split(","):
         if part.startswith(("/", "unix@", "abns@", "fd@", "sockpair@", "uxst@", "rhttp@")):
             continue
         quic = part.startswith("quic")
         plain = re.sub(r"^(?:quic)?(?:ipv)?[46]?@", "", part)
         host, colon, port = plain.rpartition(":")
         if "$" in part or not colon or not ports_of(port):
-            state.reader.note(f"bind {part}: its port is not understood", *place)
+            reader.note(f"bind {part}: its port is not understood", *place)
             continue
-        scheme = "h3" if quic else "https" if state.mode == "http" else "tls"
         if part.startswith(("ipv6@", "quic6@")) and host in {"", "*"}:
             host = "::"
         for number in ports_of(port):
-            yield Listen(scheme, host, number, "accept-proxy" in options)
+            yield Listen("h3" if quic else scheme, host, number, "accept-proxy" in words)

@@ -587,6 +587,65 @@ server { listen 8442; ssl_preread on; proxy_pass $other; }
     assert listing.notes == ()
 
 
+def test_haproxy_names_that_are_passed_on(tmp_path: Path) -> None:
+    """
+    Those that get somewhere; of a part of a name it is told that nobody knows which there are.
+    """
+    text = """defaults
+ mode tcp
+frontend a
+ bind :443
+ bind :8443 accept-proxy
+ acl first req.ssl_sni -i a.example
+ acl first req.ssl_sni -i -f list
+ acl apart req.ssl_sni,lower -m str b.example B2.Example
+ acl below req.ssl_sni -m end .deep.example
+ acl empty req.ssl_sni -m found
+ acl unused req.ssl_sni -i unused.example
+ acl bad req.ssl_sni -i bad.example
+ tcp-request content reject if bad
+ tcp-request content reject unless { req_ssl_sni -i c.example } or first
+ use_backend one if first !bad
+ use_backend two if below or apart
+ use_backend %[req.ssl_sni,map_dom(map,x)]
+ use_backend %[req.ssl_sni,lower,map_str(map)] unless !empty
+ use_backend one if { src 192.0.2.1 }
+backend one
+ use-server s if { req.ssl_sni d.example }
+backend two
+ use-server s if !{ req.ssl_sni e.example }
+frontend silent
+ bind ${WHERE}:444
+ use_backend none if { dst_port 444 }
+frontend terminated
+ bind :445 ssl
+ use_backend one if { req.ssl_sni f.example }
+frontend web
+ mode http
+ bind :80
+ use_backend one if { req.ssl_sni g.example }
+listen straight
+ bind ${WHERE}:446
+ use-server s if { req.ssl_sni h.example }
+"""
+    files_of_it = {
+        "list": "# some\nl1.example\n  l2.example\n",
+        "map": "# one\n m.example one\n*.n.example x\n",
+    }
+    listing = read(tmp_path, "haproxy.cfg", text, **files_of_it)
+    names = ["c.example", *("a.example", "l1.example", "l2.example"), "b.example", "b2.example", "m.example"]
+    names.append("d.example")
+    expected = {(f"tls://127.0.0.1:{port}", name) for port in (443, 8443) for name in names}
+    assert {(one.url, one.settings["server_name"]) for one in listing.found if one.name} == expected
+    assert {one.settings.get("proxy_protocol") for one in listing.found if ":8443" in one.url} == {"v1"}
+    unknown = "which names there are is not known here"
+    assert [one.partition(", ")[2] for one in listing.notes] == [
+        f"line 9: req.ssl_sni -m end .deep.example: {unknown}",
+        f"line 17: %[req.ssl_sni,map_dom(map,x)]: {unknown}",
+        "line 35: bind ${WHERE}:446: its port is not understood",
+    ]
+
+
 def test_apache_directories_of_files(tmp_path: Path) -> None:
     """
     All that is below a directory is included, also where it is one of those that match a pattern.

@@ -75,6 +75,49 @@ def test_haproxy(tmp_path: Path, ca: Minted) -> None:
     assert len(files(found)) == 2
 
 
+def test_haproxy_that_passes_on(tmp_path: Path, ca: Minted) -> None:
+    """
+    A server behind it presents the certificate for each name that its rules have.
+    """
+    (tmp_path / "nginx").mkdir()
+    (tmp_path / "haproxy").mkdir()
+    names = [f"{one}.example" for one in ("one", "two", "three", "four")]
+    sites = [Site([ca.issue(name, [name]).chain], name) for name in names]
+    port, config = free_port(), tmp_path / "haproxy/haproxy.cfg"
+    (tmp_path / "haproxy/map").write_text("three.example web\n", "utf-8")
+    with nginx(tmp_path / "nginx", *sites) as server:
+        config.write_text(
+            f"""global
+ noreuseport
+defaults
+ mode tcp
+ timeout client 5s
+ timeout connect 5s
+ timeout server 5s
+frontend in
+ bind 127.0.0.1:{port}
+ tcp-request inspect-delay 5s
+ tcp-request content accept if {{ req_ssl_hello_type 1 }}
+ acl one req.ssl_sni -i one.example
+ use_backend web if one
+ use_backend %[req.ssl_sni,lower,map({tmp_path}/haproxy/map)] if {{ req.ssl_sni -i three.example }}
+ default_backend other
+backend web
+ server a {server.authority}
+backend other
+ use-server b if {{ req.ssl_sni -i two.example }}
+ server b {server.authority}
+""",
+            "utf-8",
+        )
+        with running(["haproxy", "-db", "-q", "-f", str(config)]):
+            wait_until(listening(port), deadline=30.0)
+            listing = listed([str(config)])
+            shown = presented(listing.found)
+    assert shown == {f"{name} on 127.0.0.1:{port}": name for name in names[:3]}
+    assert listing.notes == ()
+
+
 def test_nginx_with_what_another_server_says_of_its_address(tmp_path: Path, ca: Minted) -> None:
     """
     The PROXY protocol is asked of all that listen there.
