@@ -12,12 +12,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from exporter.cli import arguments, one_shot
+from exporter.cli.found_list import Group, Looked, as_json, as_yaml
 from exporter.cli.one_shot import misused, warn
 from exporter.config.reader import load, parse
 from exporter.config.settings import Config
@@ -32,8 +32,6 @@ from exporter.engine.open_files import fitting
 from exporter.judgement.coverage import Gap
 from exporter.logs import fields
 from exporter.model.foreign_text import printable
-from exporter.model.policies import DAY
-from exporter.model.targets import Target
 from exporter.passwords import shown
 from exporter.probes.dependencies import Dependencies
 from exporter.yaml_lines import ConfigError, ConfigFault
@@ -92,37 +90,6 @@ NAMED = 20
 
 QUIET = 1.0
 """Seconds between two lines of progress of one source."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """
-    What one source gave.
-    """
-
-    entry: SourceEntry
-    listing: Listing = field(default_factory=Listing)
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """
-    What is printed of one source.
-    """
-
-    looked: Looked
-    found: tuple[Found, ...]
-    notes: tuple[str, ...]
-    targets: tuple[Target, ...] = ()
-    """The same as what was found, made by the configuration."""
-
-    @property
-    def name(self) -> str:
-        """
-        The name of the source.
-        """
-        return self.looked.entry.name or self.looked.entry.source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -318,74 +285,3 @@ def unwatched(config: Config, groups: Sequence[Group], timeout: float) -> Group:
 
 def _on(gap: Gap) -> str:
     return f"on the certificate of {gap.target.name} at {gap.location}"
-
-
-def _keys(found: Found, entry: SourceEntry) -> dict[str, Any]:
-    """
-    Return the keys of a target as a configuration has them.
-    """
-    policy, labels = entry.policy or found.policy, {**found.labels, **entry.labels}
-    written: dict[str, Any] = {"url": found.url}
-    if found.name:
-        written["name"] = found.name
-    if policy:
-        written["policy"] = policy
-    if labels:
-        written["labels"] = labels
-    return {**written, **found.settings}
-
-
-def as_json(groups: Sequence[Group]) -> str:
-    """
-    Return what was found as JSON, a list of sources.
-    """
-    value = [
-        {
-            "source": one.name,
-            "error": one.looked.error or None,
-            "notes": list(one.notes),
-            "targets": [
-                {
-                    **_keys(found, one.looked.entry),
-                    "why": found.why,
-                    "renew_before_seconds": found.renew_before,
-                }
-                for found in one.found
-            ],
-        }
-        for one in groups
-    ]
-    return json.dumps(value, indent=2) + "\n"
-
-
-def as_yaml(groups: Sequence[Group]) -> str:
-    """
-    Return what was found as a configuration.
-    """
-    if not any(one.found for one in groups):
-        return "# Nothing was found that is not configured.\ntargets: []\n"
-    return "targets:\n" + "\n".join("\n".join(_lines(one)) + "\n" for one in groups if one.found)
-
-
-def _lines(group: Group) -> Iterator[str]:
-    entry = group.looked.entry
-    yield f"  # {printable(group.name)}: {len(group.found)} found"
-    for found in group.found:
-        why = printable(found.why)
-        if found.renew_before is not None:
-            why += f"; renewed {found.renew_before / DAY:.3g} d before the end"
-        keys = _keys(found, entry)
-        first, *rest = (f"{name}: {_value(value)}" for name, value in keys.items())
-        if not rest:
-            first = _value(found.url)
-        yield f"  - {first}  # {why}"
-        yield from (f"    {line}" for line in rest)
-
-
-def _value(value: Any) -> str:
-    """
-    Return a value in YAML on one line.
-    """
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z/][\w./:@+%=-]*[\w/%=-]", value):
-        return value
-    return json.dumps(value)

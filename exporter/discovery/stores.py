@@ -8,15 +8,18 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from exporter import formats
 from exporter.discovery.base import Context, Found, Listing, Source, SourceError, file_url, in_part
 from exporter.discovery.threads import in_thread
 from exporter.formats import traefik
 from exporter.formats.parsed import ParseContext
+from exporter.model import foreign_json
 from exporter.model.errors import ProbeError
 from exporter.model.policies import DAY, HOUR
 from exporter.model.reasons import Kind
+from exporter.model.times import rfc3339
 from exporter.net.regular_files import read
 
 INTERVAL = 300.0
@@ -28,6 +31,10 @@ CERTIFICATE_LIMIT = 100_000
 
 CONF_LIMIT = 1024 * 1024
 """Bytes of a client's file."""
+
+
+MD_MANUAL, MD_USUAL = 0, "33%"
+"""The `renew-mode` of mod_md by which a person renews, and its `renew-window` where nobody set another."""
 
 
 KNOWN = "certbot, acme.sh, lego, dehydrated, uacme, acmetool, mod_md of Apache, Caddy, Traefik and step"
@@ -171,14 +178,28 @@ def _conf(path: Path) -> dict[str, str]:
     return {key: one or two or three for key, one, two, three in _CONF.findall(text)}
 
 
-_UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY, "mo": 30 * DAY}
+def _json(path: Path, *keys: str) -> Any:
+    """
+    Return what stands under these keys in a client's file of JSON; None when it is not there.
+    """
+    try:
+        data, _ = read(str(path), CONF_LIMIT)
+        value = foreign_json.loads(data)
+    except (ProbeError, ValueError, RecursionError):
+        return None
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+_UNITS = {"mi": 60.0, "h": HOUR, "d": DAY, "w": 7 * DAY, "mo": 30 * DAY}
 
 
 def _seconds(text: str) -> float | None:
     """
-    Return a duration as certbot writes it (`30 days`), in seconds; None for what is none.
+    Return a duration as a client writes it (`30 days`, `21d`), in seconds; None for what is none.
     """
-    found = re.fullmatch(r"([0-9]{1,4})\s*(h|d|w|mo)[a-z]*", text.strip().lower())
+    found = re.fullmatch(r"([0-9]{1,4})\s*(mi|h|d|w|mo)[a-z]*", text.strip().lower())
     return int(found[1]) * _UNITS[found[2]] if found is not None else None
 
 
@@ -252,11 +273,21 @@ def _uacme(path: Path, _: Notes) -> Iterator[Found]:
 
 def _mod_md(path: Path, _: Notes) -> Iterator[Found]:
     """
-    Yield the certificates of Apache's mod_md: `domains/NAME/pubcert.pem`, and one more for each further key.
+    Yield the certificates of Apache's mod_md: `domains/NAME/pubcert.pem`, and one more for each further key,
+    with `domains/NAME/md.json`.
     """
     for chain in _inside(path / "domains", "*/pubcert*.pem"):
         why = f"mod_md's certificate {chain.parent.name} in {path}"
-        yield Found(_url(chain), why, policy="acme")
+        if _json(chain.parent / "md.json", "renew-mode") == MD_MANUAL:
+            yield Found(_url(chain), why, policy="manual")
+            continue
+        window = _json(chain.parent / "md.json", "renew-window")
+        before = _seconds(window) if isinstance(window, str) else None
+        # A share is a third, unless it was set.
+        share = re.fullmatch(r"([0-9]{1,2})%", window) if isinstance(window, str) else None
+        if share is not None and window != MD_USUAL and (lasts := _lifetime(chain)) is not None:
+            before = (lasts[1] - lasts[0]) * int(share[1]) / 100
+        yield Found(_url(chain), why, policy="acme", renew_before=before)
 
 
 def _acme_sh(path: Path, _: Notes) -> Iterator[Found]:
@@ -267,27 +298,38 @@ def _acme_sh(path: Path, _: Notes) -> Iterator[Found]:
         name = chain.parent.name
         said = _conf(chain.parent / f"{name.removesuffix('_ecc')}.conf")
         planned = said.get("Le_NextRenewTime", "")
-        before = None
-        if planned.isascii() and planned.isdigit() and (end := _end(chain)) is not None:
-            before = end - int(planned)
+        at = int(planned) if planned.isascii() and planned.isdigit() else None
         yield Found(
             _url(chain),
             f"acme.sh's certificate {name} in {path}",
             policy="acme",
-            renew_before=before if before is not None and before > 0 else None,
+            renew_before=_before_the_end(chain, at),
         )
 
 
-def _end(path: Path) -> float | None:
+def _before_the_end(path: Path, at: float | None) -> float | None:
     """
-    Return when the leaf in a file ends, in seconds since the epoch; None when it can't be read.
+    Return the seconds from a planned renewal, in seconds since the epoch, to the end of the leaf in a file.
+
+    None for what is no plan for this leaf.
+    """
+    if at is None or (lasts := _lifetime(path)) is None or not lasts[0] <= at < lasts[1]:
+        return None
+    return lasts[1] - at
+
+
+def _lifetime(path: Path) -> tuple[float, float] | None:
+    """
+    Return begin and end of the leaf in a file, in seconds since the epoch; None when it can't be read.
     """
     try:
         data, _ = read(str(path), CONF_LIMIT)
     except ProbeError:
         return None
-    items = formats.recognised(data).read(ParseContext()).items
-    return next((item.not_after for item in items if item.kind is Kind.LEAF), None)
+    for item in formats.recognised(data).read(ParseContext()).items:
+        if item.kind is Kind.LEAF and item.not_before is not None:
+            return item.not_before, item.not_after
+    return None
 
 
 def _lego(path: Path, _: Notes) -> Iterator[Found]:
@@ -302,11 +344,18 @@ def _lego(path: Path, _: Notes) -> Iterator[Found]:
 
 def _caddy(path: Path, _: Notes) -> Iterator[Found]:
     """
-    Yield the certificates of Caddy: `certificates/ISSUER/NAME/NAME.crt` in its data directory.
+    Yield the certificates of Caddy: `certificates/ISSUER/NAME/NAME.crt` in its data, with `NAME.json`.
     """
     for data in (path, path / "caddy", path / ".local/share/caddy"):
         for certificate in _inside(data / "certificates", "*/*/*.crt"):
-            yield Found(_url(certificate), f"Caddy's certificate {certificate.stem} in {data}", policy="acme")
+            # The time that it selected in the window that the CA suggests (RFC 9773).
+            selected = _json(certificate.with_suffix(".json"), "issuer_data", "renewal_info", "_selectedTime")
+            yield Found(
+                _url(certificate),
+                f"Caddy's certificate {certificate.stem} in {data}",
+                policy="acme",
+                renew_before=_before_the_end(certificate, rfc3339(selected)),
+            )
 
 
 def _step(path: Path, _: Notes) -> Iterator[Found]:

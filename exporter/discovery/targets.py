@@ -116,7 +116,7 @@ def _fitting(one: Found, config: Config, usual: Policy) -> Policy:
     policy = config.policies.get(one.policy, usual)
     if one.renew_before is None:
         return policy
-    return replace(policy, renewal_due=Before(one.renew_before), renewal_due_short=None)
+    return replace(policy, renewal_due=Before(one.renew_before), renewal_due_short=None, planned=True)
 
 
 def joined(config: Config, lists: Sequence[Made]) -> tuple[Target, ...]:

@@ -85,6 +85,11 @@ class Policy:
     """
     interval: float | None = None
     """Seconds after which targets with this policy are probed again; None: it does not say so."""
+    planned: bool = False
+    """
+    True when `renewal_due` is what the renewer itself says. If that is late, the deadlines after it are later
+    than usual too: a healthy renewal must not be alerted.
+    """
     habit: bool = True
     """True when the rhythm of the renewals that were seen counts too: see `judgement.habit`."""
 
@@ -117,6 +122,9 @@ class Policy:
             warning_left = min(warning.left(lifetime), lifetime / 2)
         # A quarter of the lifetime at most: a person who is warned needs some time before it is critical.
         critical_left = min(self.critical.left(lifetime), lifetime / 4)
+        if self.planned:
+            warning_left = due_left - min(lateness(lifetime), due_left * 2 / 3)
+            critical_left = min(critical_left, warning_left * 3 / 4)
         warning_left = max(warning_left, critical_left)
         return TimeLeft(max(due_left, warning_left), warning_left, critical_left)
 

@@ -15,6 +15,7 @@ from exporter.cli.main import main
 from exporter.config.reader import parse
 from exporter.demo.minter import Minted
 from exporter.discovery import stores
+from exporter.model.policies import BUILT_IN, DAY
 from tests.discovery.test_stores import write
 from tests.formats.samples import leaf
 from tests.support.servers import Server, Site, nginx
@@ -68,18 +69,26 @@ def test_it_prints_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture
     path = files(tmp_path, "a.example.com", "b.example.com", team='a: "b" # c', site="yes")
     write(tmp_path / "le/live/www/fullchain.pem", leaf().chain_pem)
     write(tmp_path / "le/renewal/www.conf", "renew_before_expiry = 20 days\n")
-    code, out, err = output(
-        capsys, f"files: {path}, exclude: b.*", f"{{stores: {tmp_path}/le, name: certbot}}"
-    )
+    write(tmp_path / "le/live/hours/fullchain.pem", leaf().chain_pem)
+    write(tmp_path / "le/renewal/hours.conf", "renew_before_expiry = 36 hours\n")
+    certbot = f"stores: {tmp_path}/le, name: certbot"
+    code, out, err = output(capsys, f"files: {path}, exclude: b.*", f"{{{certbot}}}")
     assert (code, "store" in err) == (0, True)
     config = parse(out.encode(), "expiry.yml", {})
     assert [(one.name, one.policy.name, dict(one.labels)) for one in config.targets] == [
         ("https://a.example.com", "automatic", {"team": 'a: "b" # c', "site": "yes"}),
-        (f"file://{tmp_path}/le/live/www/fullchain.pem", "acme", {}),
+        (f"file://{tmp_path}/le/live/hours/fullchain.pem", "acme-36h", {}),
+        (f"file://{tmp_path}/le/live/www/fullchain.pem", "acme-20d", {}),
     ]
+    # What certbot plans is kept; the other deadlines are those of the policy that fits.
+    planned, usual = config.targets[2].policy.time_left(90 * DAY), BUILT_IN["acme"].time_left(90 * DAY)
+    assert (planned.renewal_due, planned.critical) == (20 * DAY, usual.critical)
     assert "# files: 1 found\n" in out
     assert f"  # group 1 of {path}\n" in out
-    assert "renewed 20 d before the end" in out
+    assert "renewed 20d before the end" in out
+    _, out, _ = output(capsys, f"{certbot}, policy: manual")
+    assert {one.policy.name for one in parse(out.encode(), "expiry.yml", {}).targets} == {"manual"}
+    assert "before the end" not in out
 
 
 def test_what_is_configured_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,12 @@
 Source `stores`: directories as the ACME clients lay them out, with real certificates.
 """
 
+import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,13 @@ def write(path: Path, content: bytes | str = b"") -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def utc(seconds: float) -> str:
+    """
+    A time as Go writes it.
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def short(listing: Listing, root: Path) -> list[tuple[str, str, float | None]]:
@@ -107,6 +117,65 @@ def test_acme_sh_says_when_it_renews(tmp_path: Path) -> None:
     assert known[:2] == ("www.example.com_ecc/fullchain.cer", "acme")
     assert known[2] is not None
     assert known[2] > 0
+
+
+def test_caddy_says_when_it_renews(tmp_path: Path) -> None:
+    """
+    By the time that it selected in the window that its CA suggests. That of another certificate is none.
+    """
+    begin, end = NOW - DAY, NOW + 89 * DAY
+    given: dict[str, object] = {
+        "planned": {"renewal_info": {"_selectedTime": utc(end - 20 * DAY)}},
+        "before": {"renewal_info": {"_selectedTime": utc(begin - DAY)}},
+        "never": {"renewal_info": {"_selectedTime": "0001-01-01T00:00:00Z"}},
+        "odd": {"renewal_info": []},
+        "internal": None,
+    }
+    for name, data in given.items():
+        place = tmp_path / f"certificates/acme/{name}.example/{name}.example"
+        write(Path(f"{place}.crt"), leaf().chain_pem)
+        write(Path(f"{place}.json"), json.dumps({"sans": [f"{name}.example"], "issuer_data": data}))
+    write(tmp_path / "certificates/acme/broken.example/broken.example.crt", leaf().chain_pem)
+    write(tmp_path / "certificates/acme/broken.example/broken.example.json", "{")
+    found = {Path(path).stem: more for path, *more in short(listed([str(tmp_path)]), tmp_path)}
+    assert found.pop("planned.example") == ["acme", 20.0]
+    assert set(found) == {f"{name}.example" for name in (*given, "broken")} - {"planned.example"}
+    assert all(one == ["acme", None] for one in found.values())
+
+
+MD = """\
+{
+  "name": "one.example",
+  "renew-mode": MODE,
+  "renew-window": WINDOW,
+  "warn-window": "10%"
+}"""
+"""As mod_md of Apache 2.4 writes it, without what is of no matter here."""
+
+
+@pytest.mark.parametrize(
+    ("mode", "window", "expected"),
+    [
+        (1, '"33%"', ("acme", None)),
+        (1, '"21d"', ("acme", 21.0)),
+        (2, '"36h"', ("acme", 1.5)),
+        (1, '"10%"', ("acme", 9.0)),
+        (1, '"soon"', ("acme", None)),
+        (1, "5", ("acme", None)),
+        (0, '"21d"', ("manual", None)),
+    ],
+)
+def test_mod_md_says_when_it_renews(
+    mode: int, window: str, expected: tuple[str, float | None], tmp_path: Path
+) -> None:
+    """
+    By MDRenewWindow, a duration or a share; with MDRenewMode manual a person does it.
+    """
+    write(tmp_path / "domains/one.example/pubcert.pem", leaf().chain_pem)
+    text = MD.replace("MODE", str(mode)).replace("WINDOW", window)
+    write(tmp_path / "domains/one.example/md.json", text)
+    ((_, *found),) = short(listed([str(tmp_path)]), tmp_path)
+    assert tuple(found) == expected
 
 
 def test_a_name_with_the_signs_of_a_pattern_is_that_file_alone(tmp_path: Path) -> None:
@@ -301,6 +370,11 @@ def test_what_the_client_plans_is_when_renewal_is_due() -> None:
         (target,) = made([one], entry, config).targets
         assert target.url.path == "/x/live/a b/fullchain.pem"
         return target.policy.name, round(target.policy.time_left(90 * DAY).renewal_due / DAY)
+
+    # If it plans to renew late, that is no alarm; what is late is told before the end.
+    late = replace(one, renew_before=5 * DAY)
+    left = made([late], config.discover[0], config).targets[0].policy.time_left(90 * DAY)
+    assert left.renewal_due == 5 * DAY > left.warning > left.critical > DAY
 
     first, second = config.discover
     assert due(first) == ("acme", 20)
