@@ -42,6 +42,8 @@ class Found:
     """Further keys of a target, as a configuration has them: `{"server_name": "www.example.com"}`."""
     renew_before: float | None = None
     """Seconds before the end at which what renews it says that it will; None: as the policy has it."""
+    links: tuple[int, ...] | None = None
+    """Of a file, the numbers of its directories that are links, from 0; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,7 @@ def _row(one: Found) -> list[Any]:
     return [
         *(one.url, one.why, one.name, dict(one.labels), one.policy, dict(one.settings)),
         one.renew_before,
+        one.links,
     ]
 
 
@@ -287,8 +288,14 @@ def from_text(text: str) -> tuple[Kept, Any]:
         raise ValueError(f"no list of a source: {type(error).__name__}") from None
 
 
-def _found(url: Any, why: Any, name: Any, labels: Any, policy: Any, settings: Any, before: Any) -> Found:
+def _found(
+    url: Any, why: Any, name: Any, labels: Any, policy: Any, settings: Any, before: Any, links: Any = None
+) -> Found:
+    """
+    Return what a row says; one of an earlier version has no links. Raises TypeError and ValueError.
+    """
     texts = (url, why, name, policy, *labels, *labels.values()) if isinstance(labels, dict) else (None,)
     if not all(isinstance(one, str) for one in texts) or not isinstance(settings, dict):
         raise TypeError
-    return Found(url, why, name, labels, policy, settings, None if before is None else float(before))
+    numbers = None if links is None else tuple(map(int, links))
+    return Found(url, why, name, labels, policy, settings, None if before is None else float(before), numbers)

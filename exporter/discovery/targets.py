@@ -126,7 +126,7 @@ def joined(config: Config, lists: Sequence[Made]) -> tuple[Target, ...]:
     names = {target.name for target in config.by_hand}
     names |= {target.name for target in config.targets}
     places = {_place(target) for target in config.by_hand}
-    # What is found is mostly one file; what a person wrote may be the pattern of them all.
+    # What is found is mostly one file; what a person wrote may be the pattern of them all, `**` too.
     covered = covering(target.url.path for target in config.by_hand if target.url.scheme == "file")
     known: dict[tuple[str, str], Policy] = {}
     for made_here in lists:
@@ -137,7 +137,7 @@ def joined(config: Config, lists: Sequence[Made]) -> tuple[Target, ...]:
     for made_here in lists:
         for found, target in made_here.by_found.values():
             place = _place(target)
-            by_pattern = target.url.scheme == "file" and covered(target.url.path)
+            by_pattern = target.url.scheme == "file" and covered(target.url.path, found.links)
             if target.name in names or place in places or by_pattern:
                 logger.debug(
                     "a target is there already", extra=fields(target=target.name, source=target.source)

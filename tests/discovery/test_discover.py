@@ -111,16 +111,19 @@ def test_a_file_that_a_configured_pattern_fits_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The pattern has it already, and one line for each file would give it twice.
+    The pattern has it already, and one line for each file would give it twice. `**` does not come past links.
     """
     for name in ("a", "b"):
         write(tmp_path / f"le/live/{name}/fullchain.pem", leaf().chain_pem)
     config = tmp_path / "expiry.yml"
-    config.write_text(f"targets: ['file://{tmp_path}/le/live/a*/fullchain.pem']")
-    code, out, _ = output(capsys, f"--config.file={config}", "--output=json", f"stores: {tmp_path}/le")
-    assert code == 0
-    (group,) = json.loads(out)
-    assert [one["url"] for one in group["targets"]] == [f"file://{tmp_path}/le/live/b/fullchain.pem"]
+    (tmp_path / "le/live/c").symlink_to("b")
+    for pattern, left in (("le/live/a*/fullchain.pem", "bc"), ("**/*.pem", "c"), ("le/live/c/**", "ab")):
+        config.write_text(f"targets: ['file://{tmp_path}/{pattern}']")
+        code, out, _ = output(capsys, f"--config.file={config}", "--output=json", f"stores: {tmp_path}/le")
+        assert code == 0
+        (group,) = json.loads(out)
+        urls = [one["url"] for one in group["targets"]]
+        assert urls == [f"file://{tmp_path}/le/live/{name}/fullchain.pem" for name in left]
 
 
 def test_a_source_that_fails_is_told_and_the_others_printed(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.discovery.base import FAILURES, Context, Found, Listing, Source, SourceError, in_part
+from exporter.discovery.links import with_links
 from exporter.discovery.web_servers import apache, caddy, dovecot, haproxy, nginx, postfix
 from exporter.discovery.web_servers.reading import TARGETS_LIMIT, Reader, Site, found
 from exporter.logs import fields
@@ -98,7 +99,7 @@ def listed(
             targets.setdefault(_key(one), one)
     if len(targets) > TARGETS_LIMIT:
         reader.note(f"more than {TARGETS_LIMIT:,} targets: the rest was passed over")
-    found = tuple(islice(targets.values(), TARGETS_LIMIT))
+    found = with_links(islice(targets.values(), TARGETS_LIMIT))
     faults = list(reader.faults)
     if not reader.files and not faults:
         why = "; ".join(list(reader.notes)[:FAILURES]) or "nothing matches the paths"

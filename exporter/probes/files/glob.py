@@ -4,7 +4,7 @@ Patterns of paths: which files match, within limits of time, depth and number.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from itertools import takewhile
@@ -107,35 +107,84 @@ def search(pattern: str, progress: Progress, may_ask: Callable[[str], bool] = la
     return Found(found, tuple(walk.unreadable.values()), beyond)
 
 
-def covering(patterns: Iterable[str]) -> Callable[[str], bool]:
+def covering(patterns: Iterable[str]) -> Callable[[str, Collection[int] | None], bool]:
     """
     Return whether `search` finds the file at a path by one of these patterns, if it is there. Asks no disk.
 
-    A pattern with `**` counts for nothing: only the disk knows whether it comes to the file, past links.
+    Besides the path it takes the numbers of its directories that are links, from 0: `**` does not come past
+    them. None: nobody knows, and a pattern with `**` counts for nothing.
     """
-    rows = [_row(one) for one in patterns if is_pattern(one) and "**" not in one.split("/")]
+    rows = [_Row.of(one) for one in patterns if is_pattern(one)]
 
-    def covers(path: str) -> bool:
+    def covers(path: str, links: Collection[int] | None) -> bool:
         if not rows or is_pattern(_ESCAPED.sub("", path)):
             return False
-        names = [_ESCAPED.sub(r"\1", one) for one in path.split("/") if one]
-        return any(
-            len(names) == length
-            and names[: len(first)] == first
-            and all(fits(name) for fits, name in zip(rest, names[len(first) :], strict=True))
-            for length, first, rest in rows
-        )
+        names = names_of(path)
+        return any(row.fits(names, links) for row in rows)
 
     return covers
 
 
-def _row(pattern: str) -> tuple[int, list[str], list[Callable[[str], bool]]]:
+def names_of(path: str) -> list[str]:
     """
-    Return the number of names in a pattern, those before its first wildcard, and what fits the others.
+    Return the names in a path of which what a pattern has besides is escaped, from the root on.
     """
-    segments = [one for one in pattern.split("/") if one]
-    first = list(takewhile(lambda one: not is_pattern(one), segments))
-    return len(segments), first, [_fitting(one) for one in segments[len(first) :]]
+    return [_ESCAPED.sub(r"\1", one) for one in path.split("/") if one]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """
+    A pattern, segment by segment.
+    """
+
+    first: Sequence[str]
+    """The names before its first wildcard."""
+    rest: Sequence[Callable[[str], bool] | None]
+    """Whether each further segment fits a name; None for `**`."""
+
+    @classmethod
+    def of(cls, pattern: str) -> "_Row":
+        """
+        Return the row of a pattern.
+        """
+        segments = [one for one in pattern.split("/") if one]
+        if segments[-1] == "**":
+            segments.append("*")
+        first = list(takewhile(lambda one: not is_pattern(one), segments))
+        return cls(first, [None if one == "**" else _fitting(one) for one in segments[len(first) :]])
+
+    def fits(self, names: Sequence[str], links: Collection[int] | None) -> bool:
+        """
+        Return whether the pattern comes to the file with these names from the root on.
+        """
+        least = len(self.first) + sum(1 for one in self.rest if one is not None)
+        if len(names) < least or names[: len(self.first)] != self.first:
+            return False
+        if None not in self.rest:
+            return len(names) == least and all(
+                fits is not None and fits(name)
+                for fits, name in zip(self.rest, names[len(self.first) :], strict=True)
+            )
+        if links is None or len(names) - least > DEPTH_LIMIT:
+            return False
+        places = {len(self.first)}
+        for fits in self.rest:
+            if fits is None:
+                places = {deeper for place in places for deeper in _below(names, place, links)}
+            else:
+                places = {place + 1 for place in places if place < len(names) and fits(names[place])}
+        return len(names) in places
+
+
+def _below(names: Sequence[str], place: int, links: Collection[int]) -> Iterator[int]:
+    """
+    Yield how far `**` comes from a place in a path: never to its last name, which is a file.
+    """
+    yield place
+    while place < len(names) - 1 and place not in links and not names[place].startswith("."):
+        place += 1
+        yield place
 
 
 def _fitting(segment: str) -> Callable[[str], bool]:

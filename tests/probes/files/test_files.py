@@ -19,6 +19,8 @@ import pytest
 from exporter.cli.main import main
 from exporter.config.reader import parse
 from exporter.demo.minter import mint
+from exporter.discovery.base import Found, file_url
+from exporter.discovery.links import with_links
 from exporter.engine.gone_files import GRACE
 from exporter.engine.memory import Memory
 from exporter.engine.results import ProbeResult, TargetResult
@@ -218,13 +220,37 @@ def test_patterns_are_those_of_a_shell(tmp_path: Path) -> None:
 
 def test_what_a_pattern_covers_is_what_its_search_finds(tmp_path: Path) -> None:
     """
-    Told by the paths alone, as a source writes them, and quickly; for `**` only the disk knows.
+    Told by the paths as a source writes them, for `**` also by which directories are links; and quickly.
     """
-    names = ("a.pem", "b/a.pem", "b/c/a.pem", ".hidden/a.pem", "b/.a.pem", "*.example.com/a.pem", "[x]/b.pem")
+    (tmp_path / "b/c/deep").mkdir(parents=True)
+    (tmp_path / "b/link").symlink_to("c")
+    names: tuple[str, ...] = (
+        "a.pem",
+        "b/a.pem",
+        "b/c/a.pem",
+        ".hidden/a.pem",
+        "b/.a.pem",
+        "*.example.com/a.pem",
+        "[x]/b.pem",
+    )
+    names = (
+        *names,
+        "b/link/l.pem",
+        "b/link/deep/d.pem",
+        "b/c/deep/d.pem",
+        "b/c/deep/.d.pem",
+        ".hidden/x/a.pem",
+    )
     paths = [str(tmp_path / name) for name in names]
     for path in paths:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).touch()
+
+    def links(path: str) -> tuple[int, ...]:
+        (found,) = with_links([Found(file_url(path), "")])
+        assert found.links is not None
+        return found.links
+
     for pattern in (
         "*.pem",
         "*/a.pem",
@@ -234,20 +260,32 @@ def test_what_a_pattern_covers_is_what_its_search_finds(tmp_path: Path) -> None:
         "b/.*",
         "[*]*/?.pem",
         "//[[]*//*.pem",
+        "**",
+        "**/*.pem",
+        "b/**",
+        "**/c/**/*.pem",
+        "**/deep/d.pem",
+        "b/**/deep/*",
+        "b/link/**",
+        "b/*/**",
+        "**/l*/l.pem",
+        ".hidden/**",
+        "**/**/a.pem",
     ):
         covers = glob.covering([str(tmp_path / "none" / "*"), f"{tmp_path}/{pattern}"])
-        covered = [path for path in paths if covers(escape(path))]
+        covered = [path for path in paths if covers(escape(path), links(path))]
         assert covered == [
             path for path in paths if path in glob.search(f"{tmp_path}/{pattern}", Progress()).paths
         ]
         assert covered
-    assert not glob.covering([f"{tmp_path}/**"])(paths[0])
-    assert not glob.covering([paths[0]])(paths[0])
-    assert not glob.covering([f"{tmp_path}/*.pem"])(f"{tmp_path}/a*.pem")
+    assert not glob.covering([f"{tmp_path}/**"])(paths[0], None)
+    assert not glob.covering([f"{tmp_path}/**"])(f"{tmp_path}{'/a' * 40}", ())
+    assert not glob.covering([paths[0]])(paths[0], ())
+    assert not glob.covering([f"{tmp_path}/*.pem"])(f"{tmp_path}/a*.pem", ())
 
     covers = glob.covering([f"/live/*/{number}*.pem" for number in range(10)])
     begun = time.process_time()
-    assert not any(covers(f"/live/{number}/fullchain.pem") for number in range(10_000))
+    assert not any(covers(f"/live/{number}/fullchain.pem", None) for number in range(10_000))
     assert time.process_time() - begun < 5
 
 
