@@ -162,7 +162,8 @@ async def run(settings: NetworksSource, context: Context) -> Listing:
 
     def listing() -> Listing:
         remember = _to_remember(plan, known)
-        return Listing(tuple(_found(plan, one) for one in remember["speaks"]), tuple(notes), remember)
+        speaking = context.network.calm.gently(remember["speaks"])
+        return Listing(tuple(_found(plan, one) for one in speaking), tuple(notes), remember)
 
     # Of tens of thousands it takes a second: not on the event loop.
     return await in_thread(listing)

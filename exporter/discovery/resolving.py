@@ -26,11 +26,20 @@ from exporter.model.errors import ProbeError
 from exporter.model.hosts import TargetError
 from exporter.model.reasons import Reason
 from exporter.model.urls import parse_url
+from exporter.net.calm import Calm
 from exporter.net.network import Network
 from exporter.net.resolver import RESOLVE_TIMEOUT
 
 AT_ONCE = 16
 """Names that are looked up at a time."""
+
+
+FEW = 2
+"""Names at a time while answers are quick: those come from this host itself, say, and cost its processors."""
+
+
+QUICK = 0.01
+"""Seconds that a quick answer takes at most."""
 
 
 AGAIN = 300.0
@@ -70,31 +79,48 @@ async def addressed(
     Names are taken out of `waiting`, the last one first; those for which there is no time, no name server
     works, or that are not needed since so many (`enough`) have an address stay there.
     """
+    loop = network.loop
     known: dict[str, bool] = {}
-    until = network.loop.time() + seconds
+    until = loop.time() + seconds
     silent = there = 0
+    at_once = FEW
+    under_way: set[asyncio.Task[float]] = set()
 
-    async def look_up() -> None:
+    def goes_on() -> bool:
+        return bool(waiting) and there < enough and (bool(known) or silent < DOWN) and loop.time() < until
+
+    async def look_up(name: str) -> float:
+        """
+        Look up a name, and return the seconds that it took.
+        """
         nonlocal silent, there
-        while waiting and there < enough and (known or silent < DOWN):
-            # Ten thousand names take both processors for seconds, where each is looked up in a long file.
-            await network.calm.wait()
-            left = until - network.loop.time()
-            if left <= 0 or not waiting:
-                return
-            name, _ = waiting.popitem()
-            try:
-                await network.resolver.resolve(name, AF_UNSPEC, min(RESOLVE_TIMEOUT, left))
-                known[name] = True
-                there += 1
-            except ProbeError as error:
-                if error.reason is Reason.DNS_NOT_FOUND:
-                    known[name] = False
-                else:
-                    silent += 1
+        begun = loop.time()
+        try:
+            await network.resolver.resolve(name, AF_UNSPEC, min(RESOLVE_TIMEOUT, until - begun))
+            known[name] = True
+            there += 1
+        except ProbeError as error:
+            if error.reason is Reason.DNS_NOT_FOUND:
+                known[name] = False
+            else:
+                silent += 1
+        return loop.time() - begun
 
-    await asyncio.gather(*(look_up() for _ in range(AT_ONCE)))
-    return known
+    try:
+        while True:
+            if len(under_way) < at_once and goes_on():
+                await network.calm.wait()
+                while len(under_way) < at_once and goes_on():
+                    name, _ = waiting.popitem()
+                    under_way.add(loop.create_task(look_up(name)))
+            if not under_way:
+                return known
+            done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                at_once = max(FEW, at_once - 1) if one.result() <= QUICK else min(AT_ONCE, at_once + 1)
+    finally:
+        for one in under_way:
+            one.cancel()
 
 
 async def resolved(
@@ -120,7 +146,7 @@ async def resolved(
     if not listing.named:
         return listing, Names()
     # There may be a hundred thousand: not on the event loop.
-    asking = await in_thread(lambda: _asking(listing, entry, before))
+    asking = await in_thread(lambda: _asking(listing, entry, before, network.calm))
     new = frozenset[str]() if unchanged else asking.new
     # What changes by the second must not wait.
     seconds = LONGEST if patient or source(entry.source).interval > LONGEST else PATIENCE
@@ -167,7 +193,7 @@ class _Asking:
     """How many of them can be targets: the limit has it that what is a target stays one."""
 
 
-def _asking(listing: Listing, entry: SourceEntry, before: Kept) -> _Asking:
+def _asking(listing: Listing, entry: SourceEntry, before: Kept, calm: Calm) -> _Asking:
     known, history = before.names, is_history(entry)
     named = tuple(wanted(listing.named, entry.include, entry.exclude))
     targets = frozenset(one.url for one in before.found)
@@ -176,7 +202,7 @@ def _asking(listing: Listing, entry: SourceEntry, before: Kept) -> _Asking:
     room = entry.limit - len(there.intersection(map(key_of, (*listing.found, *named))))
     hosts = {
         one.url: _host(one.url)
-        for one in named
+        for one in calm.gently(named)
         if history or one.url not in targets or one.url in known.unsure
     }
     new = {host for url, host in hosts.items() if host and url not in targets and url not in nowhere}

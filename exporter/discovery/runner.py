@@ -363,10 +363,10 @@ class Discovery:
         if heard and names == before.names:
             # The name servers know no more than before: ten thousand targets are not made into a text for it.
             return
-        began = self._network.monotonic()
+        began, calm = self._network.monotonic(), self._network.calm
 
         def work() -> tuple[Kept, Made, str, tuple[Issuance, ...]]:
-            listed = same_objects(before, listing.found)
+            listed = same_objects(before, calm.gently(listing.found))
             listed = wanted(listed, entry.include, entry.exclude)
             kept = settled(before, listed, entry.limit, now, names, counts=not heard)
             if unchanged:
@@ -374,7 +374,7 @@ class Discovery:
                 kept = replace(kept, above=kept.above + before.above)
             return (
                 kept,
-                made(kept.found, entry, config, feed.made),
+                made(calm.gently(kept.found), entry, config, feed.made),
                 to_text(kept, [_choice(entry), remembered]),
                 _issuances(entry, remembered),
             )
@@ -383,7 +383,7 @@ class Discovery:
         while feed.config is not config:
             # It was loaded anew meanwhile: the same list, with the settings of now.
             config = feed.config
-            targets = await self._pool.run(partial(made, kept.found, entry, config))
+            targets = await self._pool.run(partial(made, calm.gently(kept.found), entry, config))
         changed = _told(targets) != _told(feed.made) or issuances != feed.issuances
         feed.issuances = issuances
         feed.kept, feed.made, feed.remembered, feed.text = kept, targets, remembered, text

@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,10 @@ INTERVAL = 3600.0
 
 AGAIN = 86400.0
 """Seconds until an unchanged name is tried again."""
+
+
+GENTLY = 100
+"""Names that are taken from the reader of a zone at a time, between which scrapes go first."""
 
 
 _Zone = dict[str, tuple[str, ...]]
@@ -78,7 +82,7 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
     hour = int(context.now // 3600)
     # A hundred thousand names take seconds: not on the event loop.
     known = _remembered(context.remembered)
-    plan = await in_thread(lambda: _planned(settings, zone, known, hour, context.wanted))
+    plan = await in_thread(lambda: _planned(settings, zone, known, hour, context))
 
     def tell(done: int) -> None:
         if done % 50 == 0 or done == len(plan.due):
@@ -104,19 +108,18 @@ async def run(settings: ZoneSource, context: Context) -> Listing:
         plan.take(place.name, place.port, zone[place.name], speaks=speaks)
     if plan.later:
         notes.append(f"{plan.later:,} places are not tried yet: the next run goes on with them")
-    speaking = await in_thread(lambda: tuple(_found(settings, plan.kept)))
+    calm = context.network.calm
+    speaking = await in_thread(lambda: tuple(_found(settings, calm.gently(sorted(plan.kept.items())))))
     return Listing(named=speaking, notes=tuple(notes), remember=plan.kept)
 
 
-def _planned(
-    settings: ZoneSource, zone: _Zone, known: _Tried, hour: int, wanted: Callable[[Found], bool]
-) -> _Plan:
+def _planned(settings: ZoneSource, zone: _Zone, known: _Tried, hour: int, context: Context) -> _Plan:
     kept: _Tried = {}
     due: list[tuple[int, str, int]] = []
-    for name, addresses in zone.items():
+    for name, addresses in context.network.calm.gently(zone.items()):
         check = _check(addresses)
         for port in settings.ports:
-            if not wanted(Found(Place("", port, name).url, "")):
+            if not context.wanted(Found(Place("", port, name).url, "")):
                 continue
             key = f"{name} {port}"
             before = known.get(key)
@@ -162,6 +165,8 @@ async def _read(settings: ZoneSource, context: Context) -> tuple[_Zone, _Aliases
             if line.startswith("#"):
                 notes.append(f"zone {settings.name}: {line[1:]}")
                 continue
+            if len(zone) % GENTLY == 0:
+                await context.network.calm.wait()
             name, *rest = line[1:].split()
             if line.startswith(">"):
                 aliases[name], rest = rest[0], []
@@ -226,12 +231,12 @@ def _nowhere(settings: ZoneSource, aliases: _Aliases) -> list[str]:
     return note(f"zone {settings.name}: {why}", shown)
 
 
-def _found(settings: ZoneSource, kept: _Tried) -> Iterator[Found]:
+def _found(settings: ZoneSource, tries: Iterable[tuple[str, list[int]]]) -> Iterator[Found]:
     """
     Yield the places that speak TLS.
     """
     place = "the zone file" if settings.file else f"the zone at {settings.server}"
-    for key, (_, left, _) in sorted(kept.items()):
+    for key, (_, left, _) in tries:
         if left:
             name, _, port = key.partition(" ")
             why = f"{name} is in {place}, and speaks TLS on port {port}"

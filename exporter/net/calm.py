@@ -9,10 +9,18 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 GIVE_WAY = 1.0
 """Seconds that a piece of work waits for a scrape to be over, at most: one may follow another."""
+
+
+STEP = 0.005
+"""Seconds between two looks of a thread whether the scrape is over."""
 
 
 class Calm:
@@ -20,8 +28,12 @@ class Calm:
     Whether anything that must not wait is under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """
+        `sleep` is for threads.
+        """
         self.patience = GIVE_WAY
+        self._sleep = sleep
         self._under_way = 0
         self._over = asyncio.Event()
         self._over.set()
@@ -48,6 +60,19 @@ class Calm:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.patience):
                     await self._over.wait()
+
+    def gently(self, items: Iterable[T]) -> Iterator[T]:
+        """
+        Yield these items in a thread, for work of which each takes less than a millisecond.
+
+        Between them it waits while anything must not wait, but for `patience` seconds in all.
+        """
+        left = self.patience
+        for one in items:
+            while self._under_way and left > 0:
+                self._sleep(STEP)
+                left -= STEP
+            yield one
 
 
 class Rests:

@@ -3,6 +3,7 @@ Names that somebody else wrote down: which of them are targets.
 """
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
@@ -12,7 +13,7 @@ from exporter.config.reader import parse
 from exporter.discovery import resolving
 from exporter.discovery.base import NOTHING, Found, Listing
 from exporter.discovery.lists import Kept, Names, from_text, settled, to_text
-from exporter.discovery.resolving import DOWN, LookUps, addressed, is_history, resolved
+from exporter.discovery.resolving import AT_ONCE, DOWN, FEW, LookUps, addressed, is_history, resolved
 from exporter.model.hosts import IPAddress
 from exporter.net.network import Network
 from exporter.net.resolver import Resolver
@@ -182,6 +183,7 @@ def test_at_the_limit_only_as_many_names_are_looked_up_as_there_is_room_for(
     A change of a cluster far above it asks for none. What is a target stays one, wherever a new name stands.
     """
     monkeypatch.setattr(resolving, "AT_ONCE", 1)
+    monkeypatch.setattr(resolving, "FEW", 1)
     resolver = resolvers.Names(unknown="gone")
     feed = Feed(f"{LASTING}, limit: 3", resolver)
     first = feed.takes(named("b c d e f", "meant"))
@@ -315,6 +317,41 @@ def test_what_is_no_url_is_left_to_the_check_of_targets() -> None:
     It says why.
     """
     assert Feed(LASTING, resolvers.Names()).takes(named("a..b")) == ["a..b"]
+
+
+@pytest.mark.parametrize(("quick", "at_once"), [(3600.0, FEW), (-1.0, AT_ONCE)])
+async def test_only_slow_answers_are_waited_for_many_at_a_time(
+    quick: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Quick ones cost this host's processors, and the more of them are under way, the longer a scrape waits.
+    """
+    monkeypatch.setattr(resolving, "QUICK", quick)
+    loop = asyncio.get_running_loop()
+    network = Network(loop)
+    under_way: set[str] = set()
+    most, asked, lock, full = 0, 0, threading.Lock(), threading.Event()
+
+    def ask(name: str, _: int) -> tuple[IPAddress, ...]:
+        nonlocal most, asked
+        with lock:
+            asked += 1
+            under_way.add(name)
+            most = max(most, len(under_way))
+            late = asked > 2 * AT_ONCE
+        if most >= at_once:
+            full.set()
+        if late:
+            full.wait(30)
+        with lock:
+            under_way.discard(name)
+        return (IPv4Address("127.0.0.1"),)
+
+    resolvers.asks(network, ask)
+    waiting = dict.fromkeys(f"{number}.example" for number in range(100))
+    assert len(await addressed(waiting, network, 60.0)) == 100
+    assert most == at_once
+    network.close()
 
 
 async def test_a_look_up_gives_way_to_a_scrape() -> None:

@@ -2,11 +2,13 @@
 What computes for long beside the event loop gives way to it.
 """
 
+import asyncio
+import contextlib
 import threading
 
 import pytest
 
-from exporter.net.calm import Rests
+from exporter.net.calm import GIVE_WAY, STEP, Calm, Rests
 
 WORK, SHARE = 0.001, 4.0
 
@@ -32,6 +34,30 @@ class Time:
         """
         self.slept.append(seconds)
         self.now += seconds
+
+
+@pytest.mark.parametrize(("scrape", "slept"), [(0, 0.0), (7, 7 * STEP), (10**6, GIVE_WAY)])
+def test_a_thread_waits_between_its_items_while_a_scrape_is_under_way(scrape: int, slept: float) -> None:
+    """
+    Not for ever: scrapes may follow each other. `scrape`: steps until it is over.
+    """
+    steps = 0
+
+    def sleep(_: float) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == scrape:
+            scraping.close()
+
+    async def work() -> list[int]:
+        calm = Calm(sleep)
+        if scrape:
+            scraping.enter_context(calm.disturbed())
+        return list(calm.gently(range(100)))
+
+    with contextlib.ExitStack() as scraping:
+        assert asyncio.run(work()) == list(range(100))
+    assert steps * STEP == pytest.approx(slept)
 
 
 def rests_of(work: int, threaded: bool) -> list[float]:
