@@ -25,6 +25,13 @@ from exporter.probes.kubernetes.objects import (
     version_of,
 )
 
+SERVED_WITH_TLS = ("/ssl-passthrough", "/router.tls", "/router.tls.passthrough")
+"""
+Ends of annotations by which all rules of an Ingress have TLS, without an entry for it: of ingress-nginx and
+HAProxy, which pass it on to the Service, and of Traefik.
+"""
+
+
 ANNOTATION = "expiry-exporter/targets"
 """The annotation of a Service that names what of it speaks TLS."""
 
@@ -160,6 +167,7 @@ def _of_ingress(obj: dict[str, Any]) -> Iterator[Place]:
     namespace, _ = key_of(obj)
     spec = mapping(obj, "spec")
     rules = [host for rule in _mappings(spec, "rules") if (host := _text(rule, "host").lower())]
+    served: set[str] = set()
     for entry in _mappings(spec, "tls"):
         name = _text(entry, "secretName")
         secret = f"{namespace}/{name}" if name else ""
@@ -167,7 +175,11 @@ def _of_ingress(obj: dict[str, Any]) -> Iterator[Place]:
             # An entry without hosts is for all rules, and a wildcard for those that are one label below it.
             fitting = [one for one in rules if not host or _is_below(one, host.lower())]
             for one in fitting if fitting and (not host or is_wildcard(host)) else [host]:
+                served.add(one.lower())
                 yield place(one, 443, web=True, secret=secret)
+    annotations = mapping(mapping(obj, "metadata"), "annotations")
+    if any(key.endswith(SERVED_WITH_TLS) and value == "true" for key, value in annotations.items()):
+        yield from (place(host, 443, web=True) for host in rules if host not in served)
 
 
 def _is_below(host: str, wildcard: str) -> bool:

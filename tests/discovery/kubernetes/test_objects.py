@@ -87,6 +87,29 @@ def test_hosts_of_an_ingress() -> None:
     assert nothing == ([], ["Ingress prod/web: names no host"])
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value", "expected"),
+    [
+        ("nginx.ingress.kubernetes.io/ssl-passthrough", "true", ["b.org"]),
+        ("haproxy.org/ssl-passthrough", "true", ["b.org"]),
+        ("traefik.ingress.kubernetes.io/router.tls", "true", ["b.org"]),
+        ("haproxy.org/ssl-passthrough", "false", []),
+        ("nginx.ingress.kubernetes.io/ssl-redirect", "true", []),
+    ],
+)
+def test_an_ingress_that_passes_tls_on_has_it_for_all_rules(
+    annotation: str, value: str, expected: list[str]
+) -> None:
+    """
+    By an annotation of its controller: there need not be an entry for TLS.
+    """
+    rules = [{"host": host} for host in ("a.org", "B.org", "*.c.org")]
+    spec = {"rules": rules, "tls": [{"hosts": ["a.org"], "secretName": "web"}]}
+    urls, notes = looked(ingresses=[obj("prod/web", spec, annotations={annotation: value})])
+    assert urls == [f"https://{host}" for host in ["a.org", *expected]]
+    assert len(notes) == len(expected)
+
+
 def test_one_host_of_two_ingresses_is_one_target() -> None:
     """
     The first by name is told, and how many more.
