@@ -75,7 +75,7 @@ PURE = {
     ),
     *("engine.by_turns", "engine.partial", "engine.scrape", "engine.sightings", "passwords", "yaml_lines"),
     *("probes.tls.dialogue", "probes.tls.mysql_packets", "probes.tls.proxies", "probes.tls.starttls"),
-    *("probes.tls.tds_packets",),
+    *("probes.tls.messages", "probes.tls.suites", "probes.tls.tds_packets"),
     *("probes.domains.registration", "probes.domains.rdap", "probes.domains.whois"),
     *("server.pages.markup", "server.pages.overview", "server.pages.target", "server.pages.timeline"),
     *("server.pages.documentation", "server.pages.shelves", "server.pages.unwatched", "server.pages.words"),

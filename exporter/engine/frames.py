@@ -12,7 +12,8 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 from exporter.model.reasons import Reason
 from exporter.model.urls import Url
 from exporter.probes.tls.handshake import Shown
-from exporter.probes.tls.openssl import Keys, Offer
+from exporter.probes.tls.openssl import Offer
+from exporter.probes.tls.suites import Keys
 
 V = TypeVar("V")
 

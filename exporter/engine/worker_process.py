@@ -38,7 +38,8 @@ from exporter.pki.client_certificate import ClientCertificate
 from exporter.probes.base import Endpoint
 from exporter.probes.tls import wire
 from exporter.probes.tls.handshake import HandshakeError, Seen, Shown, seen_from
-from exporter.probes.tls.openssl import Keys, Offer
+from exporter.probes.tls.openssl import Offer
+from exporter.probes.tls.suites import Keys
 
 logger = logging.getLogger(__name__)
 

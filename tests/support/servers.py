@@ -193,19 +193,21 @@ def s_server(
 
 
 @contextlib.contextmanager
-def gnutls(directory: Path, chain: Chain, *options: str, staple: bytes) -> Iterator[Server]:
+def gnutls(directory: Path, chain: Chain, *options: str, staple: bytes | None = None) -> Iterator[Server]:
     """
-    A `gnutls-serv` that staples these bytes, whatever they are: other servers look at them before.
+    A `gnutls-serv`, which has old ciphers and staples any bytes: other servers look at them before.
 
-    It can't be told to listen on loopback only.
+    It can't be told to listen on loopback only. Options as in gnutls-serv(1): `--priority`.
     """
     certificate, key = write_pair(directory, "gnutls", chain)
-    response = directory / "gnutls-staple.der"
-    response.write_bytes(staple)
+    staples: list[str | Path] = []
+    if staple is not None:
+        response = directory / "gnutls-staple.der"
+        response.write_bytes(staple)
+        staples = ["--ocsp-response", response, "--ignore-ocsp-response-errors"]
 
     def command(port: int) -> list[str | Path]:
         files: list[str | Path] = ["--x509certfile", certificate, "--x509keyfile", key]
-        staples: list[str | Path] = ["--ocsp-response", response, "--ignore-ocsp-response-errors"]
         return ["gnutls-serv", "--http", "--port", str(port), *files, *staples, *options]
 
     with _listening(LOOPBACK, command) as server:

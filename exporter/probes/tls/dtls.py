@@ -19,7 +19,8 @@ from exporter.pki.client_certificate import ClientCertificate
 from exporter.probes.base import Endpoint
 from exporter.probes.tls import handshake, openssl, wire
 from exporter.probes.tls.connect import expect_no_proxy
-from exporter.probes.tls.openssl import Keys, Offer
+from exporter.probes.tls.openssl import Offer
+from exporter.probes.tls.suites import Keys
 
 PAYLOAD = 1232
 """Bytes of a datagram that fit every path: IPv6's minimum MTU of 1280 (RFC 8200 section 5), less its
@@ -66,6 +67,8 @@ async def see(
     Perform one handshake, and return the certificates presented. Raises HandshakeError and ProbeError.
     """
     port, sni = target.url.port, target.sni
+    if offer == "clear":
+        raise ProbeError(Reason.HANDSHAKE_REFUSED, "a handshake of DTLS is not begun in clear")
     trace.phase = "handshake"
     trace.note("DTLS handshake with %s port %s, server name %s", address, port, sni or "not sent")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

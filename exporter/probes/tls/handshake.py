@@ -19,6 +19,7 @@ from exporter.net.network import Trace
 from exporter.pki.certificates import CertificateError, certificate
 from exporter.probes.tls import openssl
 from exporter.probes.tls.dialogue import Dialogue, RefusedError, Steps, UnexpectedError
+from exporter.probes.tls.messages import certificates_in
 
 BITE = 8192
 """Bytes that the library is given at a time, at most. Of the cheapest messages it reads through as many in
@@ -71,7 +72,8 @@ class HandshakeError(Exception):
     """
     A handshake ended early, or its server took it back: with the error and what was seen before.
 
-    The error is the library's, that of the connection, TimeoutError, EndlessError or LargeGroupError.
+    The error is the library's, that of the connection, TimeoutError, EndlessError, LargeGroupError or
+    MessageError.
     """
 
     def __init__(self, error: Exception, seen: Seen | None, *, answered: bool = True) -> None:
@@ -301,27 +303,6 @@ class Session:
             self._tls.wants_client_certificate,
             self._tls.staple,
         )
-
-
-PRESENTED_LIMIT = 100
-"""Certificates that are read of a message which the library refuses. A hundred kilobytes have room for 30,000
-that are empty, and each is a fault with its words."""
-
-
-def certificates_in(body: bytes, *, with_extensions: bool) -> tuple[bytes, ...]:
-    """
-    Return the first certificates in a Certificate message, as far as it is whole (RFC 5246 section 7.4.2).
-
-    From TLS 1.3 on each has extensions, and a context stands before the list (RFC 8446 section 4.4.2).
-    """
-    position = 3 + (1 + body[0] if with_extensions and body else 0)
-    found: list[bytes] = []
-    while position + 3 < len(body) and len(found) < PRESENTED_LIMIT:
-        start, position = position + 3, position + 3 + int.from_bytes(body[position : position + 3])
-        found.append(body[start:position])
-        if with_extensions:
-            position += 2 + int.from_bytes(body[position : position + 2])
-    return tuple(found)
 
 
 _chains: Cache[Seen] = Cache("chains")

@@ -15,6 +15,8 @@ from OpenSSL import SSL
 from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
 from exporter.pki.client_certificate import ClientCertificate
+from exporter.probes.tls.messages import server_hello
+from exporter.probes.tls.suites import Keys
 
 DTLS1_VERSION = 0xFEFF
 
@@ -23,19 +25,16 @@ DTLS1_2_VERSION = 0xFEFD
 """Numbers of DTLS count down (RFC 6347 section 4.1); pyOpenSSL has no names for these."""
 
 
-Keys = Literal["any", "rsa", "ecdsa"]
-"""Which kind of server certificate the handshake asks for."""
-
-
-Offer = Literal["usual", "wide", "anonymous"]
+Offer = Literal["usual", "wide", "clear", "anonymous"]
 """
 The cipher suites and signatures that a handshake offers. No offer may hide what an ordinary client sees,
 since the server chooses from it.
 
 `usual`: those of ordinary clients, and no more. A server with a preference of its own might choose another
 certificate for more, or none at all. `wide`: all those of the library with which a server shows a
-certificate, for servers that refused the usual ones. `anonymous`: all those of the library with which it
-shows none, to find out that the server can do no better.
+certificate, for servers that refused the usual ones. `clear`: all those that there ever were up to TLS 1.2,
+without the library and for the beginning of a handshake only (`clear`). `anonymous`: all those of the library
+with which it shows none, to find out that the server can do no better.
 """
 
 
@@ -157,11 +156,9 @@ def _refuse_large_group(kind: int, message: Any, begin: int, ssl: object, this: 
 
     `begin` is where the message's content begins, `this` the address of the SSL object.
     """
-    length = len(message)
     if kind == _SERVER_HELLO:
-        # Behind the version, 32 random bytes and the session, which has its length before it.
-        suite = begin + 35 + message[begin + 34 : begin + 35][0] if length > begin + 34 else length
-        if suite + 2 <= length and _is_plain(_lib.SSL_CIPHER_find(ssl, message[suite : suite + 2])):
+        hello = server_hello(message[begin:])
+        if hello is not None and _is_plain(_lib.SSL_CIPHER_find(ssl, hello.suite.to_bytes(2))):
             _plain.add(this)
     elif kind == _SERVER_KEY_EXCHANGE and this in _plain:
         # The prime is first, with its length before it. There is no way to say no to a long one: so it gets
@@ -191,8 +188,8 @@ def context(
     datagrams: bool = False,
 ) -> SSL.Context:
     """
-    Return a context that refuses nothing. The offer `anonymous` goes with keys of `any` kind only. `lenient`:
-    see `Session`.
+    Return a context that refuses nothing. The offer `anonymous` goes with keys of `any` kind only, and for
+    `clear` there is none. `lenient`: see `Session`.
 
     `alpn` is the one protocol that is offered (RFC 7301); empty: that extension is not sent. With `datagrams`
     it is for DTLS.

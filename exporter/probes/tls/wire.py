@@ -17,9 +17,9 @@ from exporter.model.urls import SCHEMES
 from exporter.net.network import Network, Trace
 from exporter.pki.client_certificate import ClientCertificate, client_leaf, load_client_certificate
 from exporter.probes.base import Endpoint, Endpoints
-from exporter.probes.tls import handshake, openssl
+from exporter.probes.tls import clear, handshake, openssl
 from exporter.probes.tls.connect import open_connection
-from exporter.probes.tls.openssl import Keys, Offer
+from exporter.probes.tls.openssl import Offer
 from exporter.probes.tls.refusals import (
     BAD_CERTIFICATE,
     BAD_STAPLE,
@@ -30,6 +30,7 @@ from exporter.probes.tls.refusals import (
     tls_words,
 )
 from exporter.probes.tls.starttls import DIALOGUES, FAREWELLS
+from exporter.probes.tls.suites import Keys
 
 
 class AnswerError(Exception):
@@ -178,6 +179,12 @@ async def _without_client(
     raise ProbeError(unusable.reason, unusable.detail, seen)
 
 
+class _RefusedAgainError(ProbeError):
+    """
+    A server ended the usual and the wide handshake before it showed a certificate.
+    """
+
+
 async def _presented(
     converse: Converse, target: Target, trace: Trace, client: ClientCertificate | None
 ) -> Facts:
@@ -185,22 +192,74 @@ async def _presented(
     Return the facts that the server presents to this client. Raises ProbeError, OSError or TimeoutError.
     """
     deadline = _deadline(target, trace)
-    if target.keys == "any":
-        return with_leaves(await _see(converse, target, trace, "any", client, deadline))
+    kinds: tuple[Keys, ...] = ("any",) if target.keys == "any" else ("rsa", "ecdsa")
     seen: list[handshake.Seen] = []
     failure: ProbeError | None = None
-    kinds: tuple[Keys, ...] = ("rsa", "ecdsa")
     for keys in kinds:
         try:
-            one = await _see(converse, target, trace, keys, client, deadline)
+            seen.append(_of_kind(await _see(converse, target, trace, keys, client, deadline), keys))
         except ProbeError as error:
             # A server with one kind of certificate refuses the other: that is no failure.
             failure = error if failure is None or error.facts is not None else failure
-        else:
-            seen.append(handshake.Seen(replace(one.chain, key=keys), one.tls))
+    if not seen and isinstance(failure, _RefusedAgainError):
+        seen += await _at_last(converse, target, trace, kinds, client, deadline, failure)
     if not seen and failure is not None:
         raise failure
     return with_leaves(*seen)
+
+
+def _of_kind(seen: handshake.Seen, keys: Keys) -> handshake.Seen:
+    return seen if keys == "any" else handshake.Seen(replace(seen.chain, key=keys), seen.tls)
+
+
+async def _at_last(
+    converse: Converse,
+    target: Target,
+    trace: Trace,
+    kinds: tuple[Keys, ...],
+    client: ClientCertificate | None,
+    deadline: float,
+    failure: _RefusedAgainError,
+) -> list[handshake.Seen]:
+    """
+    Return what a server shows without a certificate; empty when it shows nothing.
+
+    Before that it is asked for its certificates by the beginning of a handshake in clear: what it shows then
+    are the facts of the `failure`, which is raised.
+    """
+    seen: list[handshake.Seen] = []
+    is_refusal = False
+    for keys in kinds:
+        trace.note("refused again; asking in clear, with all that TLS ever had up to 1.2")
+        try:
+            seen.append(_of_kind(await converse(keys, client, deadline, offer="clear"), keys))
+        except (handshake.HandshakeError, ProbeError) as error:
+            is_refusal = _news(error, target, client) is Reason.HANDSHAKE_REFUSED
+    if seen:
+        raise _only_in_clear(failure, seen)
+    if is_refusal and kinds == ("any",):
+        trace.note("refused again; trying without a certificate")
+        try:
+            return [await converse("any", client, deadline, offer="anonymous")]
+        except handshake.HandshakeError:
+            pass
+        except ProbeError as error:
+            if error.reason is Reason.NO_CERTIFICATE:
+                raise
+    return []
+
+
+def _only_in_clear(failure: ProbeError, seen: list[handshake.Seen]) -> ProbeError:
+    """
+    Return the failure of a server whose certificates were seen all the same, with these facts.
+    """
+    chosen = ", ".join(dict.fromkeys(f"{one.tls.protocol} with {one.tls.cipher}" for one in seen))
+    words = (
+        f"{failure.detail}; its certificate was seen all the same, since up to TLS 1.2 it comes before any "
+        f"key is agreed on ({chosen})"
+    )
+    found = facts(*seen)
+    return ProbeError(failure.reason, words, found if found.items else None)
 
 
 def with_leaves(*seen: handshake.Seen) -> Facts:
@@ -256,10 +315,10 @@ async def _see(
     deadline: float,
 ) -> handshake.Seen:
     """
-    Return the result of one handshake. If the server ends it before a certificate, try a wider offer, and
-    last an anonymous one.
+    Return the result of one handshake. If the server ends it before a certificate, try a wider offer.
 
-    The result of a further try counts if it shows a certificate; else the first failure does.
+    The result of that counts if it shows a certificate; else the first failure does, as _RefusedAgainError if
+    the server ended both.
     """
     try:
         return await converse(keys, client, deadline, offer="usual")
@@ -273,13 +332,8 @@ async def _see(
     try:
         return await converse(keys, client, deadline, offer="wide")
     except (handshake.HandshakeError, ProbeError) as error:
-        further = _news(error, target, client)
-    if further is Reason.HANDSHAKE_REFUSED and keys == "any":
-        trace.note("refused again; trying without a certificate")
-        try:
-            return await converse(keys, client, deadline, offer="anonymous")
-        except (handshake.HandshakeError, ProbeError) as error:
-            _news(error, target, client)
+        if _news(error, target, client) in _ENDED_BY_THE_SERVER:
+            raise _RefusedAgainError(failure.reason, failure.detail) from error
     raise failure
 
 
@@ -339,6 +393,8 @@ async def converse(
     session: handshake.Session | None = None
     sni = target.sni
     try:
+        if offer == "clear":
+            return await clear.see(connection, keys, sni, trace, read)
         alpn = SCHEMES[target.url.scheme].alpn if offer == "usual" else ""
         context = openssl.context(keys, client, offer=offer, lenient=lenient, alpn=alpn)
         session = handshake.Session(connection, context, sni, trace, lenient=lenient, read=read)

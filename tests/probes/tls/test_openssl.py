@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from OpenSSL import SSL
@@ -21,11 +22,15 @@ from exporter.net.network import Trace
 from exporter.net.regular_files import read
 from exporter.pki.client_certificate import client_leaf, load_client_certificate
 from exporter.probes.tls import handshake, openssl
-from exporter.probes.tls.openssl import Keys, Offer
+from exporter.probes.tls.messages import certificates_in
+from exporter.probes.tls.openssl import Offer
 from tests.support import misbehaving
 from tests.support.certificates import DAY, NOW, staple, write_pair
 from tests.support.misbehaving import serving
 from tests.support.servers import Server, s_server
+
+if TYPE_CHECKING:
+    from exporter.probes.tls.suites import Keys
 
 NAME = "www.example"
 
@@ -312,7 +317,7 @@ def test_certificates_are_found_in_their_message(
     """
     In the message of both versions, whole or damaged.
     """
-    assert handshake.certificates_in(body, with_extensions=with_extensions) == found
+    assert certificates_in(body, with_extensions=with_extensions) == found
 
 
 def test_a_pipe_is_no_client_certificate(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ from tests.probes.tls.dtls import servers as dtls_servers
 from tests.probes.tls.starttls.test_on_the_wire import scripted
 from tests.probes.tls.wire.probing import NAME, detail, see, shown, target, told, watching
 from tests.support.certificates import shared_key
-from tests.support.misbehaving import Answer, flooding, saying, serving
+from tests.support.misbehaving import Answer, alert, flooding, saying, serving
 from tests.support.servers import s_server
 
 if TYPE_CHECKING:
@@ -147,6 +147,36 @@ def test_a_server_that_never_stops_is_left(name: str) -> None:
         look = probed(target(port, timeout=TIMEOUT))
     assert isinstance(look.observation, Failed)
     assert look.observation.reason.startswith(reason), look.observation
+    assert look.duration < TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        pytest.param(record(22, b"\0"), id="a byte in each record"),
+        pytest.param(record(22, HELLO_REQUEST * 4000), id="many messages in a record"),
+        pytest.param(record(22, b""), id="empty records"),
+        pytest.param(record(21, bytes([1, 112])), id="warnings"),
+        pytest.param(record(22, message(2, b"\3\3" + bytes(36))), id="hellos"),
+        pytest.param(record(22, message(11, b"\0\0\7\0\0\4junk")), id="certificates"),
+    ],
+)
+def test_one_that_never_stops_in_clear_is_left(flood: bytes) -> None:
+    """
+    After it refused what the library says twice.
+    """
+    numbers = count()
+
+    def answer(connection: socket.socket, stop: threading.Event) -> None:
+        if next(numbers) < 2:
+            alert()(connection, stop)
+        else:
+            flooding(flood, SERVER_HELLO)(connection, stop)
+
+    with serving(answer) as port:
+        look = probed(target(port, timeout=TIMEOUT))
+    assert isinstance(look.observation, Failed)
+    assert look.observation.reason == "handshake_refused"
     assert look.duration < TIMEOUT
 
 

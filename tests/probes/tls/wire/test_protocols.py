@@ -184,7 +184,9 @@ def test_a_usual_server_needs_one_try(tmp_path: Path, leaf: Minted) -> None:
     assert sum(words.startswith("connecting") for words in steps) == 1
 
 
-def test_a_server_that_refuses_everything_is_tried_thrice_and_says_why(tmp_path: Path, rsa: Minted) -> None:
+def test_a_server_that_refuses_everything_is_tried_four_times_and_says_why(
+    tmp_path: Path, rsa: Minted
+) -> None:
     """
     A pre-shared key is what we have none of.
     """
@@ -194,7 +196,7 @@ def test_a_server_that_refuses_everything_is_tried_thrice_and_says_why(tmp_path:
     assert isinstance(look.observation, Failed)
     assert look.observation.reason == "handshake_refused"
     assert "handshake failure" in look.observation.detail
-    assert sum(words.startswith("connecting") for _, words in look.steps) == 3
+    assert sum(words.startswith("connecting") for _, words in look.steps) == 4
 
 
 @pytest.mark.parametrize("versions", ["TLSv1.2", "TLSv1.3"])
