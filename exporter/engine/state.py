@@ -149,6 +149,7 @@ class State:
         Lock the file against other processes. Raises StateError when one has the lock, or it can't be
         created.
         """
+        self._refuse_second_names()
         path = self._beside(LOCK)
         if self._lock is not None:
             if _identity(self._lock) == _identity(path):
@@ -173,6 +174,25 @@ class State:
             # A file system without locks: to keep the state matters more than to exclude a second process.
             pass
         self._lock = lock
+
+    def _refuse_second_names(self) -> None:
+        """
+        Raise StateError for a file with hard links: by each name it has another journal and another lock.
+
+        No lock would do: a journal that was left behind by one name damages what was written by the other one
+        later (https://sqlite.org/howtocorrupt.html, section 2.5).
+        """
+        try:
+            names = self.path.stat().st_nlink
+        except OSError:
+            return  # it does not exist yet, or can't be used, which is said elsewhere
+        if names > 1:
+            raise StateError(
+                f"{self.path} has {names} names (hard links), and SQLite keeps a journal for each, by which "
+                "two processes would damage the file. So nothing is written there, and what is seen will not "
+                "survive a restart. Remove the other names (`find -inum` and the number that `ls -i` shows), "
+                "or put a copy in place of this one"
+            )
 
     def _beside(self, suffix: str) -> Path:
         """

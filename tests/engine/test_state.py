@@ -912,6 +912,29 @@ def test_a_second_process_writes_nothing_and_takes_over_from_the_first(path: Pat
     assert list(load(path)) == ["mine"]
 
 
+def test_a_file_with_two_names_is_written_by_neither(path: Path) -> None:
+    """
+    SQLite has a journal for each name, so two processes would damage what they share. It is read, and written
+    again once it has one name.
+    """
+    save(path, named("a"))
+    first, second = State(str(path)), State(str(path.with_name("hard link")))
+    first.load(NOW)
+    second.path.hardlink_to(path)
+    assert list(second.load(NOW)) == ["a"]
+    assert second.refused is not None
+    assert str(second.refused).startswith(f"{second.path} has 2 names (hard links)")
+    for state in (first, second):
+        with pytest.raises(StateError, match="Remove the other names"):
+            state.save(taken(named("b")))
+    assert rows(path, "SELECT name FROM target") == [("a",)]
+    second.path.unlink()
+    first.save(taken(named("c")))
+    assert rows(path, "SELECT name FROM target") == [("c",)]
+    first.close()
+    second.close()
+
+
 def test_what_one_state_saved_is_written_anew_by_the_next(
     path: Path, leaves: tuple[Certificate, Certificate, Certificate]
 ) -> None:
