@@ -9,7 +9,7 @@ from operator import is_
 
 from exporter.engine.scrape import EndpointRow
 from exporter.engine.slices import beside, in_slices
-from exporter.judgement.coverage import Coverage, Seen, coverage
+from exporter.judgement.coverage import MOST_OF_ONE, Coverage, Seen, coverage
 from exporter.lookups.addresses import NameAddresses
 from exporter.model.coverage import Rules
 from exporter.model.observation import Facts
@@ -30,6 +30,8 @@ class Covering:
         """By target and location, the names that are a problem there; empty where nobody asked for it."""
         self._network = network
         self._private = False
+        self._alerts = False
+        """True when the names are a problem."""
         self._compared: tuple[object, ...] = ()
         """The rules, targets and facts that the coverage was made of."""
 
@@ -50,20 +52,25 @@ class Covering:
         self._private = rules.private
         found = [one async for one in in_slices(_facts(rows))]
         compared = (rules.ignore, *targets, *found)
+        made = self.coverage
         # In most scrapes these are the very objects of the one before.
         if len(compared) != len(self._compared) or not all(map(is_, compared, self._compared)):
             was_seen = tuple([one async for one in in_slices(seen(rows))])
-            self.coverage = await beside(len(was_seen), lambda: coverage(targets, was_seen, rules))
+            made = await beside(names_in(found), lambda: coverage(targets, was_seen, rules))
             self._compared = compared
-        if self.coverage.gaps:
+        if made.gaps:
             self._addresses.want(self._names)
-            self.coverage = replace(self.coverage, addressed=self._addresses.known)
-        if (self.coverage.unread, self.coverage.nowhere) != (rules.unread, rules.nowhere):
-            self.coverage = replace(self.coverage, unread=rules.unread, nowhere=rules.nowhere)
-        problems = self.coverage.problems if rules.alert and not rules.unread else {}
-        # The same object while they are equal.
-        if problems != self.problems:
-            self.problems = problems
+            if made.addressed is not self._addresses.known:
+                made = replace(made, addressed=self._addresses.known)
+        if (made.unread, made.nowhere) != (rules.unread, rules.nowhere):
+            made = replace(made, unread=rules.unread, nowhere=rules.nowhere)
+        alerts = rules.alert and not rules.unread
+        if made is not self.coverage or alerts is not self._alerts:
+            problems = await beside(len(made.gaps), lambda: made.problems) if alerts else {}
+            # The same object while they are equal.
+            if problems != self.problems:
+                self.problems = problems
+        self.coverage, self._alerts = made, alerts
 
     def told(self, row: EndpointRow) -> EndpointRow:
         """
@@ -83,6 +90,14 @@ class Covering:
             for gap in self.coverage.gaps
             if not gap.wildcard and (self._private or identifiers_of(gap.certificate) is not None)
         ]
+
+
+def names_in(found: Iterable[Facts]) -> int:
+    """
+    Return how many names are read of these facts, where each certificate counts as one more.
+    """
+    leaves = (one.certificate for facts in found for one in facts.items if one.certificate is not None)
+    return sum(1 + min(MOST_OF_ONE, len(leaf.dns_names)) for leaf in leaves)
 
 
 def _facts(rows: Iterable[EndpointRow]) -> Iterator[Facts]:

@@ -4,6 +4,7 @@ Coverage: names on certificates that no target looks at, and certificates that n
     names of all leaves that were seen, less the hosts and `server_name`s of the targets
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from itertools import islice
 from exporter.judgement.newest import SERVER_USES
 from exporter.model.coverage import Nowhere, Rules
 from exporter.model.destinations import is_of_each_host
-from exporter.model.hosts import TargetError, join_host_port, normal_host, parse_ip
+from exporter.model.hosts import NAME_LIMIT, TargetError, join_host_port, normal_host, parse_ip
 from exporter.model.observation import Certificate, Facts
 from exporter.model.probers import DTLS, QUIC, WIRE
 from exporter.model.reasons import Kind
@@ -239,12 +240,19 @@ def _sorted(gaps: dict[str, Gap]) -> tuple[Gap, ...]:
     return tuple(gaps[name] for name in sorted(gaps))
 
 
+# A host name in its usual form, whose last label is no number.
+_USUAL = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
 def host_of(written: str) -> str:
     """
     Return the host or wildcard that a certificate names, in its usual form; empty for what is no host.
 
     These are localhost, addresses, names with `*` in another place, and what is no host name at all.
     """
+    if _USUAL.fullmatch(written) and len(written) <= NAME_LIMIT:
+        # What all that follows makes of nearly every name.
+        return "" if is_of_each_host(written.removeprefix("*.")) else written
     star, base = ("*.", written[2:]) if written.startswith("*.") else ("", written)
     try:
         name = normal_host(base)

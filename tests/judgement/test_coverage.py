@@ -283,3 +283,19 @@ def test_wildcards_and_names_without_an_address_are_told_apart() -> None:
         ("https://lms.example.com", "192.0.2.10:443"): ("shop.example.com", "unknown.example.com")
     }
     assert found.counts == {"https://lms.example.com": 4}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("www.example.com", "*.example.com", "a.b", "xn--bcher-kva.example", "1.2.3.a", "x-1.y-2.z", "a.b1"),
+        *("localhost.example.com", "a.localhost", "*.localhost", "*.localhost.example.com", "localhost"),
+        *("1.2.3.4", "a.1", "10.1", "a..b", ".a.b", "-a.b", "a-.b", "a.b-", "a_b.c", "a b.c", "*.*.a", "a.*"),
+        *(f"{'a' * 63}.b", f"{'a' * 64}.b", f"{'a.' * 126}a", f"{'a.' * 127}a", f"*.{'a.' * 126}a", "a.b."),
+    ],
+)
+def test_a_name_in_its_usual_form_is_what_all_others_become(name: str) -> None:
+    """
+    It is recognised at a glance, and so as if it were looked into: in capitals it is.
+    """
+    assert module.host_of(name) == module.host_of(name.upper())
