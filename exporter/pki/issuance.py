@@ -8,10 +8,11 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from exporter.model.caches import remembered
 from exporter.model.observation import Certificate
 from exporter.model.targets import fingerprint
 from exporter.pki.certificates import load
-from exporter.pki.trust import TrustStore, issuers_of
+from exporter.pki.trust import TrustStore, candidates, issuers_of
 
 _NAMES = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
 
@@ -28,12 +29,41 @@ def is_issued_by(
     """
     wanted = {text.strip().casefold() for text in expected}
     # Of thousands in a file, each path is some work: it is not needed where the nearest name is enough.
-    if not wanted.isdisjoint(name.casefold() for name in _names(load(leaf.der).issuer)):
+    if not wanted.isdisjoint(_names_of_issuer(leaf)):
         return True
-    path = issuers_of(leaf, chain, store)
-    names = {name.casefold() for one in path for name in _names(load(one.der).subject)}
-    known = {one.fingerprint_sha256 for one in path}
-    return not wanted.isdisjoint(names) or any(fingerprint(text) in known for text in expected)
+    # Nor where none that could be on it is expected.
+    wanted |= {mark for text in expected if (mark := fingerprint(text)) is not None}
+    presented = candidates(leaf, [one for one in dict.fromkeys(chain) if one != leaf])
+    if leaf.self_issued:
+        presented.append(leaf)
+    known = _marks_of_store(store) if store is not None else frozenset()
+    if wanted.isdisjoint(known) and all(wanted.isdisjoint(_marks(one)) for one in presented):
+        return False
+    return any(not wanted.isdisjoint(_marks(one)) for one in issuers_of(leaf, chain, store))
+
+
+def _names_of_issuer(leaf: Certificate) -> frozenset[str]:
+    """
+    Return the common names and organizations of the issuer, in one case of letters.
+    """
+    # A text with escapes may have been made printable, so that it is another name.
+    names = issuer_names(leaf.issuer) if "\\" not in leaf.issuer else frozenset()
+    return names or frozenset(name.casefold() for name in _names(load(leaf.der).issuer))
+
+
+@remembered("parsed", apart=(Certificate,))
+def _marks(authority: Certificate) -> frozenset[str]:
+    """
+    Return by what an expected CA is known: its common names and organizations, in one case of letters, and
+    its fingerprint.
+    """
+    names = {name.casefold() for name in _names(load(authority.der).subject)}
+    return frozenset({*names, authority.fingerprint_sha256})
+
+
+@lru_cache(maxsize=8)
+def _marks_of_store(store: TrustStore) -> frozenset[str]:
+    return frozenset().union(*map(_marks, store.anchors))
 
 
 def _names(name: x509.Name) -> list[str]:

@@ -2,15 +2,18 @@
 Issuance: the CAs that are expected to stand behind a certificate, and those that a stranger pretends.
 """
 
+from typing import Any
+
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from exporter.demo.minter import Minted, root
 from exporter.model.observation import Certificate
+from exporter.pki import issuance
 from exporter.pki.certificates import certificate
 from exporter.pki.issuance import is_issued_by
-from exporter.pki.trust import TrustStore
+from exporter.pki.trust import TrustStore, issuers_of
 from tests.support.certificates import DAY, NOW
 
 HOST = "www.example.com"
@@ -136,3 +139,23 @@ def test_who_signs_itself_is_its_own_issuer() -> None:
     assert is_issued_by(["other trust"], alone, [], None)
     assert is_issued_by([colons(OTHER)], alone, [], store(OURS))
     assert not is_issued_by(["Our Trust, Inc."], alone, [], store(OURS))
+
+
+def test_what_nobody_could_have_issued_takes_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A file may have thousands of leaves: paths are looked for where an expected CA may be on one.
+    """
+    looked: list[Certificate] = []
+
+    def path(leaf: Certificate, *rest: Any) -> tuple[Certificate, ...]:
+        looked.append(leaf)
+        return issuers_of(leaf, *rest)
+
+    monkeypatch.setattr(issuance, "issuers_of", path)
+    leaf, *chain = read(ISSUING.issue(HOST), ISSUING, OURS)
+    assert not is_issued_by(["Nobody", "ab" * 32], leaf, chain, store(OTHER))
+    assert looked == []
+    # It may be, and is not.
+    assert not is_issued_by(["Other Trust"], leaf, chain, store(OTHER))
+    assert is_issued_by([colons(OURS)], leaf, chain, store(OURS))
+    assert looked == [leaf, leaf]
