@@ -364,14 +364,12 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
 
 def _former(stored: object) -> Former:
     fingerprint, issuer, key, first_at, returned, *more = as_list(stored)
-    former = Former(
-        as_text(fingerprint), as_text(issuer), as_text(key), as_moment(first_at), as_flag(returned)
-    )
-    # Files of the first versions end here.
-    if not more:
-        return former
-    turned, issued_at, trusted = more
-    return replace(former, turned=as_flag(turned), issued_at=as_moment(issued_at), trusted=as_flag(trusted))
+    # Files of the first versions end before these.
+    more += (False, 0.0, False, False)[len(more) :]
+    turned, issued_at, trusted, displaced = more
+    former = Former(as_text(fingerprint), as_text(issuer), as_text(key), as_moment(first_at))
+    former = replace(former, returned=as_flag(returned), turned=as_flag(turned), trusted=as_flag(trusted))
+    return replace(former, issued_at=as_moment(issued_at), displaced=as_flag(displaced))
 
 
 def _span(stored: object) -> tuple[float, float]:

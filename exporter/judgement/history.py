@@ -4,7 +4,7 @@ History: the predecessors of an endpoint's items, and the times of changes.
 Pure: the clock is an argument.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,6 +75,11 @@ class Former:
     """Its begin, in seconds since the epoch."""
     trusted: bool = False
     """True when it was in service for long, clients accepted it, and its identity was in no doubt."""
+    displaced: bool = False
+    """
+    True when issuer and key changed together when it left, long before it was due, and are not back yet: that
+    it comes back itself is a fault put right, however long it took.
+    """
 
 
 _NOTHING: Mapping[str, Any] = {}
@@ -148,13 +153,21 @@ class Past:
             self.failing_since = now
 
     def note_change(
-        self, before: Facts, after: Facts, now: float, *, accepted: bool = True, rotates: bool = False
+        self,
+        before: Facts,
+        after: Facts,
+        now: float,
+        *,
+        accepted: bool = True,
+        expected: bool = False,
+        rotates: bool = False,
     ) -> None:
         """
         Record that the facts changed at `now`, in seconds since the epoch.
 
-        `accepted`: clients accepted the endpoint before. Where it `rotates`, each probe may be at another
-        server: an older certificate or another issuer is then no sign of a change.
+        `accepted`: clients accepted the endpoint before; `expected`: it is configured whose certificates are,
+        and those before were. Where it `rotates`, each probe may be at another server: an older certificate
+        or another issuer is then no sign of a change.
         """
         now_there = {item.name: item for item in after.items}
         for old in before.items:
@@ -165,7 +178,7 @@ class Past:
             if old.kind is Kind.LEAF:
                 self._leave(old, new, now, accepted=accepted)
                 self.changed_at = {**self.changed_at, old.name: now}
-                self._compare(old, new, now, accepted=accepted, rotates=rotates)
+                self._compare(old, new, now, accepted=accepted, expected=expected, rotates=rotates)
             else:
                 # Of other items than leaves only the dates are used; a certificate may be large.
                 self.previous = {**self.previous, old.name: replace(old, certificate=None)}
@@ -200,7 +213,9 @@ class Past:
         fingerprint = item.certificate.fingerprint_sha256 if item.certificate is not None else ""
         return next((one for one in self.formers.get(item.name, ()) if one.fingerprint == fingerprint), None)
 
-    def _compare(self, old: Item, new: Item, now: float, *, accepted: bool, rotates: bool) -> None:
+    def _compare(
+        self, old: Item, new: Item, now: float, *, accepted: bool, expected: bool, rotates: bool
+    ) -> None:
         """
         Compare a leaf that came with the one that was in service before.
         """
@@ -218,6 +233,7 @@ class Past:
             is_older(new, before)
             and self.served.get(name, 0.0) >= in_service(before)
             and not (newer is not None and newer.returned)
+            and not (known is not None and known.displaced and not expected)
             and not (known is not None and self._took_turns(name, known))
             and (was_due(new, before) or self._was_issued_meanwhile(new, before, now))
         )
@@ -257,15 +273,28 @@ class Past:
 
     def _compare_identity(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
         name, before, identity = new.name, self.previous[new.name], identity_of(new)
+        if identity is not None:
+            # What was displaced is not any more, once its issuer or key is back.
+            self._note_displaced(
+                name, lambda one: one.displaced and not _are_related(identity, (one.issuer, one.key))
+            )
         if not changed_identity(before, new, now):
             self.identity_changed_at = _without(name, self.identity_changed_at)
-        elif identity == identity_of(old) or not accepted:
-            # Another one of the same, or a fault that was put right: nothing new is to be told.
+        elif not accepted or _are_related(identity, identity_of(old)):
+            # A fault that was put right, or another one of the same: nothing new is to be told.
             return
         elif self._is_known(new, now) or self._was_brief(name, before, identity):
             self.identity_changed_at = _without(name, self.identity_changed_at)
         else:
             self.identity_changed_at = {**self.identity_changed_at, name: now}
+            was = self._former(before)
+            self._note_displaced(name, lambda one: one.displaced or one is was)
+
+    def _note_displaced(self, name: str, is_displaced: Callable[[Former], bool]) -> None:
+        formers = self.formers.get(name, ())
+        if any(one.displaced != is_displaced(one) for one in formers):
+            noted = tuple(replace(one, displaced=is_displaced(one)) for one in formers)
+            self.formers = {**self.formers, name: noted}
 
     def _is_known(self, new: Item, now: float) -> bool:
         """
@@ -287,6 +316,13 @@ class Past:
         """
         issuers = {one.issuer for one in self.formers.get(name, ())}
         return identity is not None and identity[0] in issuers and self.served[name] < in_service(before)
+
+
+def _are_related(one: tuple[str, str] | None, other: tuple[str, str] | None) -> bool:
+    """
+    Return True when two leaves, by their identities, have the same issuer or the same key.
+    """
+    return one is not None and other is not None and (one[0] == other[0] or one[1] == other[1])
 
 
 def _without(name: str, times: Mapping[str, float]) -> Mapping[str, float]:
@@ -325,7 +361,7 @@ def changed_identity(old: Item, new: Item, now: float) -> bool:
     from several certificates of its own.
     """
     was, became = identity_of(old), identity_of(new)
-    if was is None or became is None or was[0] == became[0] or was[1] == became[1]:
+    if was is None or became is None or _are_related(was, became):
         return False
     return old.not_after - now > renewal_window(old)
 

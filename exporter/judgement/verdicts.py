@@ -111,6 +111,13 @@ class Verdict:
     foreign: bool = False
     """True when none of the CAs expected issued one of the leaves."""
 
+    @property
+    def expected(self) -> bool:
+        """
+        True when it is configured which CAs issue the leaves, and they did.
+        """
+        return not self.foreign and any(one.expected for one in self.items)
+
 
 def judge_facts(
     facts: Facts, target: Target, anchors: Anchors, now: float, habits: Habits | None = None

@@ -575,7 +575,9 @@ HABITS = {
 }
 
 FORMERS: dict[str, tuple[Former, ...]] = {
-    "leaf": (Former("f", "i", "k", 1.0, returned=True, turned=True, issued_at=2.0, trusted=True),)
+    "leaf": (
+        Former("f", "i", "k", 1.0, returned=True, turned=True, issued_at=2.0, trusted=True, displaced=True),
+    )
 }
 
 DEEP = "[" * 100_000

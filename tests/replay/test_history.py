@@ -3,6 +3,7 @@ What went backwards, and whose identity changed: told when somebody must act, si
 """
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -242,3 +243,63 @@ def test_who_takes_over_after_a_first_try_is_told_of(interval: float) -> None:
     assert {when for when in times if when > DAY} == {
         step * interval for step in range(int(1.5 * DAY / interval) + 1) if step * interval >= since
     }
+
+
+@pytest.mark.parametrize("restarts", [(), (DAY + HOUR, 6 * DAY)], ids=["one run", "restarts"])
+@pytest.mark.parametrize("interval", [5 * MINUTE, HOUR, 6 * HOUR])
+@pytest.mark.parametrize("days", [2, 3.5, 10, 40])
+def test_a_takeover_that_is_put_right_is_no_rollback_however_late(
+    days: float, interval: float, restarts: tuple[float, ...]
+) -> None:
+    """
+    Also when whoever took over renewed meanwhile, and when it happens again with another certificate.
+    """
+    # Long runs take few looks.
+    interval, lifetime = max(interval, days * DAY / 200), 90 * DAY
+    ours, authority = served(leaf(HOST, -DAY, lifetime)), other_authority()
+    taken, again, back = DAY, (1 + days / 2) * DAY, (1 + days) * DAY
+    theirs = [served(leaf(HOST, begin, lifetime, authority)) for begin in (taken, again)]
+    schedule: Schedule = [(0, ours), (taken, theirs[0]), (again, theirs[1]), (back, ours)]
+    found = told(schedule, (5 + days) * DAY, interval, restarts)
+    assert found.keys() == {Problem.IDENTITY_CHANGED}
+    assert max(found[Problem.IDENTITY_CHANGED]) < min(back, taken + 3 * DAY + interval)
+
+
+@pytest.mark.parametrize("interval", [5 * MINUTE, HOUR])
+def test_a_move_to_an_authority_that_renews_each_day_is_told_for_three_days(interval: float) -> None:
+    """
+    Each renewal has a new key, and is no change of its own.
+    """
+    authority = other_authority()
+    days = [(day * DAY, served(leaf(HOST, day * DAY, 2 * DAY, authority))) for day in range(1, 8)]
+    found = told([(0, served(leaf(HOST, -DAY, 398 * DAY))), *days], 8 * DAY, interval)
+    assert found == {
+        Problem.IDENTITY_CHANGED: {DAY + step * interval for step in range(round(3 * DAY / interval))}
+    }
+
+
+@pytest.mark.parametrize("restarts", [(), (DAY + HOUR, 12 * DAY)], ids=["one run", "restarts"])
+@pytest.mark.parametrize("interval", [5 * MINUTE, 3 * HOUR])
+@pytest.mark.parametrize(
+    "case", ["of the same authority", "within the new authority", "of expected authorities"]
+)
+def test_a_rollback_after_a_move_to_another_authority_is_told(
+    case: str, interval: float, restarts: tuple[float, ...]
+) -> None:
+    """
+    What came after the change of identity replaced it in its own right, or is expected by configuration.
+    """
+    authority = other_authority()
+    ours, ours_again = of_age(2), served(leaf(HOST, 3 * DAY, 90 * DAY))
+    theirs, again = (served(leaf(HOST, begin * DAY, 90 * DAY, authority)) for begin in (1, 8))
+    shown: dict[str, Schedule] = {
+        "of the same authority": [(0, ours), (DAY, theirs), (3 * DAY, ours_again), (10 * DAY, ours)],
+        "within the new authority": [(0, ours), (DAY, theirs), (8 * DAY, again), (10 * DAY, theirs)],
+        "of expected authorities": [(0, ours), (DAY, theirs), (10 * DAY, ours)],
+    }
+    one = place(f"https://{HOST}", shown[case])
+    if case == "of expected authorities":
+        one = replace(one, target=replace(one.target, issuers=("Replay Intermediate", "Replay Other")))
+    found = told(one, 11 * DAY, interval, restarts)
+    steps = range(round(10 * DAY / interval), round(11 * DAY / interval) + 1)
+    assert found[Problem.WENT_BACKWARDS] == {step * interval for step in steps}
