@@ -466,7 +466,9 @@ def take_facts(
         return
     accepted = not held.facts.presented or held.past.trusted_at == before_at
     expected = held.judged is not None and held.judged.verdict.expected
-    held.past.note_change(held.facts, facts, now, accepted=accepted, expected=expected, rotates=known.rotates)
+    held.past.note_change(
+        held.facts, facts, now, before_at, accepted=accepted, expected=expected, rotates=known.rotates
+    )
     # Where addresses rotate, each probe may be at another server.
     seen_at = held.seen_at if held.seen_at is not None else now
     habits = {} if known.rotates else learned(held.past.habits, held.facts, facts, before_at, seen_at)

@@ -14,6 +14,7 @@ from exporter.engine.sightings import FEW
 from exporter.judgement.coverage import Coverage
 from exporter.judgement.issued import NONE, Issuances
 from exporter.judgement.problems import Known
+from exporter.judgement.registrations import may_be_unpaid
 from exporter.judgement.verdicts import Verdict
 from exporter.model.observation import Failed
 from exporter.model.targets import Target
@@ -40,8 +41,11 @@ class EndpointRow:
     @property
     def is_unsettled(self) -> bool:
         """
-        True where several servers may take turns, and too few looks were made to know whether they do.
+        True where several servers may take turns, and too few looks were made to know whether they do; or
+        where the end of a domain may have been moved before it was first seen, by nobody knows whom.
         """
+        if self.target.url.scheme == "domain":
+            return may_be_unpaid(self.held.facts, self.held.past.first_at, self.held.seen_at)
         return 0 < self.held.looks < FEW and self.target.is_served
 
     @property

@@ -322,6 +322,7 @@ def encode_past(past: Past) -> dict[str, Any]:
         "identity_changed_at": past.identity_changed_at,
         "changed_at": past.changed_at,
         "rolled_back_at": past.rolled_back_at,
+        "moved_at": past.moved_at,
         "trusted_at": past.trusted_at,
         "first_at": past.first_at,
         "served": past.served,
@@ -358,6 +359,7 @@ def decode_past(stored: object, certificates: Mapping[str, Certificate]) -> Past
         {name: tuple(_former(one) for one in as_list(found)) for name, found in formers.items()},
         nameless=_span(nameless) if nameless is not None else None,
         failing_since=as_moment(failing_since) if failing_since is not None else None,
+        moved_at=as_moments(read.get("moved_at", {})),
         habits={name: _habit(one) for name, one in as_mapping(read.get("habits", {})).items()},
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporter.judgement.habit import Habits
+from exporter.judgement.registrations import is_explained, moved_by_itself
 from exporter.model.observation import Facts, Failed, Item, Observation
 from exporter.model.policies import DAY, HOUR
 from exporter.model.reasons import Kind, Reason
@@ -126,6 +127,11 @@ class Past:
     """Since when, and when last, DNS said that the endpoint's name does not exist; None while it may."""
     failing_since: float | None = None
     """Time of the first probe that saw nothing since the endpoint was last seen; None while it is seen."""
+    moved_at: Mapping[str, float] = field(default_factory=_nothing)
+    """
+    By name of a registration, when its end was moved ahead, as a registry does by itself. No entry once the
+    registry has said how it is about a payment.
+    """
     habits: Habits = field(default_factory=_nothing)
     """By item name, its renewals. No entry before the first."""
 
@@ -157,6 +163,7 @@ class Past:
         before: Facts,
         after: Facts,
         now: float,
+        last_seen: float | None = None,
         *,
         accepted: bool = True,
         expected: bool = False,
@@ -166,8 +173,9 @@ class Past:
         Record that the facts changed at `now`, in seconds since the epoch.
 
         `accepted`: clients accepted the endpoint before; `expected`: it is configured whose certificates are,
-        and those before were. Where it `rotates`, each probe may be at another server: an older certificate
-        or another issuer is then no sign of a change.
+        and those before were. These were seen until `last_seen` (seconds since the epoch; None: until now).
+        Where it `rotates`, each probe may be at another server: an older certificate or another issuer is
+        then no sign of a change.
         """
         now_there = {item.name: item for item in after.items}
         for old in before.items:
@@ -183,6 +191,13 @@ class Past:
                 # Of other items than leaves only the dates are used; a certificate may be large.
                 self.previous = {**self.previous, old.name: replace(old, certificate=None)}
                 self.changed_at = {**self.changed_at, old.name: now}
+            if old.kind is Kind.REGISTRATION and new.not_after != old.not_after:
+                self.moved_at = _without(old.name, self.moved_at)
+                seen = now if after.seen_at is None else after.seen_at
+                if moved_by_itself(old, new, now if last_seen is None else last_seen, seen):
+                    self.moved_at = {**self.moved_at, old.name: now}
+        if self.moved_at and is_explained(after):
+            self.moved_at = _NOTHING
 
     def _leave(self, old: Item, new: Item, now: float, *, accepted: bool) -> None:
         """

@@ -11,6 +11,7 @@ from math import inf
 
 from exporter.judgement.history import IDENTITY_REPORTED, NAMELESS_FOR, Past
 from exporter.judgement.issued import Elsewhere, Renewed, Stranger
+from exporter.judgement.registrations import UNDONE_WITHIN
 from exporter.judgement.verdicts import Deadlines, Judged, JudgedItem, Verdict, judge_facts
 from exporter.model.foreign_text import bounded
 from exporter.model.observation import Facts, Failed, Item, Observation, Observed
@@ -347,6 +348,21 @@ def _of_hazards(known: Known, now: float) -> Iterator[Onset]:
         lost = one.hazard in LOST or (one.hazard is Hazard.DOMAIN_AUTO_RENEW and _was_critical(known))
         severity = Severity.CRITICAL if lost else Severity.WARNING
         yield Onset(now, problem, severity, known, reason=one.hazard)
+    if is_moved_unpaid(known, now):
+        reason = Hazard.DOMAIN_AUTO_RENEW
+        yield Onset(now, Problem.DOMAIN_STATUS, Severity.CRITICAL, known, reason=reason)
+
+
+def is_moved_unpaid(known: Known, now: float) -> bool:
+    """
+    Return True while the registry may undo that it moved the end of a registration, which was critical then,
+    and does not say whether anybody paid.
+    """
+    return _was_critical(known) and any(
+        now < before.not_after + UNDONE_WITHIN
+        for name, before in known.past.previous.items()
+        if name in known.past.moved_at
+    )
 
 
 def _was_critical(known: Known) -> bool:
@@ -456,7 +472,7 @@ def is_well(
     """
     if not isinstance(observation, Observed) or verdict is None or verdict.faults:
         return False
-    if facts is None or facts.hazards or past.rolled_back_at or past.identity_changed_at:
+    if facts is None or facts.hazards or past.rolled_back_at or past.identity_changed_at or past.moved_at:
         return False
     for judged in verdict.items:
         due = judged.deadlines

@@ -223,6 +223,8 @@ class Facts:
     """When the facts were seen, if that was before the probe (a domain's registration); else None."""
     partial: bool = field(default=False, compare=False)
     """True when some items could not be read: an item that is missing here may still exist."""
+    paid: bool = False
+    """True when a registry's answer shows that a registration was paid for lately."""
     renewer: str = field(default="", compare=False)
     """Name of the built-in policy of what renews the items, where the place says what that is; else empty."""
 

@@ -261,7 +261,8 @@ TARGET = Family(
     "expiry_target_info",
     "Always 1, for every target, whatever its probe gave. Has the user's labels too. `source` names what "
     "found it; absent for targets of the configuration. `unsettled` is `yes` while this exporter, without "
-    "its state, has seen it so few times that it can't know whether several servers take turns there.",
+    "its state, has seen it so few times that it can't know whether several servers take turns there, or "
+    "first saw a domain after its registry may have moved its end.",
     ("target", "prober", "policy", "source", "unsettled"),
 )
 

@@ -41,6 +41,10 @@ SEVERAL = "one of several behind this address"
 """The words about what one server of several shows."""
 
 
+SILENT = "its registry does not say whether anybody paid"
+"""The words about a domain whose end was moved ahead, as a registry does by itself."""
+
+
 _MARKS = re.compile(r"\b(Where|Why|First step|Command|More|Since): ")
 """The beginnings of the parts of a notification: no text of a certificate may look like one."""
 
@@ -157,7 +161,7 @@ def _cause(row: ProblemRow) -> str:
     if onset.stranger is not None:
         parts = [issued_by_stranger(onset.stranger)]
     elif onset.judged is None:
-        parts = [", ".join(row.found.reasons)]
+        parts = [", ".join(row.found.reasons), _silent(onset)]
         # What the last probe saw was at another server: it says nothing of this one, and changes with each.
         parts += (
             [SEVERAL, _presented(onset)]
@@ -176,6 +180,15 @@ def _cause(row: ProblemRow) -> str:
             parts.insert(0, issued_by(onset.judged))
         parts.append(_renewed(row))
     return ", ".join(part for part in parts if part)
+
+
+def _silent(onset: Onset) -> str:
+    """
+    Return that the registry does not say whether a domain was paid for, in words; empty where it does.
+    """
+    hazards = onset.known.facts.hazards if onset.known.facts is not None else ()
+    is_said = onset.reason != Hazard.DOMAIN_AUTO_RENEW or onset.reason in {one.hazard for one in hazards}
+    return "" if is_said else SILENT
 
 
 def _renewed(row: ProblemRow) -> str:

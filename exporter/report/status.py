@@ -16,7 +16,7 @@ from exporter.judgement.verdicts import JudgedItem
 from exporter.model.observation import Facts, Failed, FailedLookup, Item, Observed
 from exporter.model.policies import Severity
 from exporter.model.problems import Problem
-from exporter.model.reasons import Kind, Lookup
+from exporter.model.reasons import Hazard, Kind, Lookup
 from exporter.report import advice
 from exporter.report.families import bounded
 from exporter.report.problems import advice_of, issued, issued_by, issued_by_stranger, issuer_of, some
@@ -57,6 +57,13 @@ NOUNS = {
     Kind.METADATA: "SAML metadata",
 }
 """The noun for each kind of item in a sentence."""
+
+
+MOVED = (
+    "the registration ended lately and its date was moved ahead on that day, as registries do whether or not "
+    "anybody paid. This one does not say: see that the renewal was paid"
+)
+"""What is known of a domain whose end was moved, and whose registry has no status for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +168,8 @@ def _words(row: EndpointRow, onset: Onset, now: float) -> str:
             return "not trusted: " + _detail(onset, ((one.fault, one.detail) for one in faults))
         case Problem.DOMAIN_STATUS | Problem.RENEWAL_BLOCKED:
             hazards = row.held.facts.hazards if row.held.facts is not None else ()
-            return _detail(onset, ((one.hazard, one.detail) for one in hazards))
+            moved = (Hazard.DOMAIN_AUTO_RENEW.value, MOVED)
+            return _detail(onset, (moved, *((one.hazard.value, one.detail) for one in hazards)))
         case Problem.UNWATCHED:
             return f"its certificate names hosts that no target looks at: {some(row.unwatched)}"
     if onset.stranger is not None:

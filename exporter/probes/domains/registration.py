@@ -192,7 +192,7 @@ def hazards(registration: Registration) -> tuple[FoundHazard, ...]:
     """
     Return the hazards that the statuses mean, each once (EPP: RFC 5731 section 2.3, RFC 3915 section 3.1).
     """
-    plain = {re.sub(r"[^a-z]", "", one.lower()): one for one in registration.statuses}
+    plain = _plain(registration)
     through = f" through {registration.registrar}" if registration.registrar else ""
     said = (
         (HOLD, Hazard.DOMAIN_HOLD, _HOLD_WORDS),
@@ -206,11 +206,25 @@ def hazards(registration: Registration) -> tuple[FoundHazard, ...]:
         # RFC 3915 section 3.1: a domain in redemption is pendingDelete as well, and not yet lost.
         if hazard is Hazard.DOMAIN_PENDING_DELETE and REDEMPTION & plain.keys():
             continue
-        if hazard is Hazard.DOMAIN_AUTO_RENEW and (registration.paid or PAID & plain.keys()):
+        if hazard is Hazard.DOMAIN_AUTO_RENEW and was_paid(registration):
             continue
         if status is not None:
             found.append(FoundHazard(hazard, words.format(status=status, through=through)))
     return tuple(found)
+
+
+def was_paid(registration: Registration) -> bool:
+    """
+    Return True when it is known that somebody paid for the present term.
+    """
+    return registration.paid or bool(PAID & _plain(registration).keys())
+
+
+def _plain(registration: Registration) -> dict[str, str]:
+    """
+    Return the statuses by their form in lower case without spaces.
+    """
+    return {re.sub(r"[^a-z]", "", one.lower()): one for one in registration.statuses}
 
 
 def is_paid(ends: Collection[float], registrar_ends: Collection[float]) -> bool:
@@ -233,7 +247,7 @@ def facts(registration: Registration, seen_at: float) -> Facts:
     if begin is None or begin >= registration.end:
         begin = registration.end - SHORTEST_TERM
     item = Item(ITEM, Kind.REGISTRATION, begin, registration.end)
-    return Facts((item,), hazards=hazards(registration), seen_at=seen_at)
+    return Facts((item,), hazards=hazards(registration), seen_at=seen_at, paid=was_paid(registration))
 
 
 def _clean(text: str) -> str:
