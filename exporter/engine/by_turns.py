@@ -185,6 +185,14 @@ def is_due(one: Shown, look: int, now: float) -> bool:
     return one.sightings.is_due(look, now - one.seen_at)
 
 
+def is_seldom(one: Shown) -> bool:
+    """
+    Return True when so few looks showed it that one of several servers may have done so, which has its turn
+    once in a while.
+    """
+    return not one.sightings.was_alone(one.sightings.left + 1, one.seen_at)
+
+
 def is_unwell(judged: Judged | None, now: float) -> bool:
     """
     Return True when clients refuse what was judged, or a deadline has passed at `now`.

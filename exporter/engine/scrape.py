@@ -8,6 +8,7 @@ there is one for every endpoint of every scrape.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from exporter.engine.by_turns import is_seldom
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.results import TargetResult
 from exporter.engine.sightings import FEW
@@ -73,6 +74,7 @@ class EndpointRow:
             tuple(one.facts for one in self.others if one.likely and one.facts is not None),
             self.unwatched,
             any(one.one_of_several for one in self.others),
+            seldom=tuple(one.facts for one in held.others if is_seldom(one)),
         )
 
 

@@ -70,6 +70,8 @@ class Known:
     """True for another server's, which the last probe did not see in this place."""
     likely: bool = False
     """True for another server's, if the next probes are likely to see it again."""
+    seldom: tuple[Facts, ...] = ()
+    """What few probes in this place showed lately: perhaps another server's with a small share of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ def rolled_back_at(known: Known, item: Item) -> float | None:
 
     While another server may show the newer one, it is not known that this one went back.
     """
-    if item.kind is not Kind.LEAF or _may_be_there(known, item.name):
+    if item.kind is not Kind.LEAF or _may_be_there(known, item.name, known.in_turn + known.seldom):
         return None
     return known.past.rolled_back_at.get(item.name)
 
@@ -272,20 +274,18 @@ def identity_changed_at(known: Known, judged: JudgedItem, now: float) -> float |
     when = known.past.identity_changed_at.get(judged.item.name)
     if when is None or now >= when + IDENTITY_REPORTED or (judged.expected and not judged.foreign):
         return None
-    if judged.item.kind is not Kind.LEAF or _may_be_there(known, judged.item.name):
+    if judged.item.kind is not Kind.LEAF or _may_be_there(known, judged.item.name, known.in_turn):
         return None
     return when
 
 
-def _may_be_there(known: Known, name: str) -> bool:
+def _may_be_there(known: Known, name: str, others: Iterable[Facts]) -> bool:
     """
-    Return True while another server may show the leaf of this name that was in service before.
+    Return True while another server, which shows one of these, may show the leaf that was in service before.
     """
     before = known.past.previous.get(name)
     return before is not None and any(
-        one.name == name and one.certificate == before.certificate
-        for facts in known.in_turn
-        for one in facts.items
+        one.name == name and one.certificate == before.certificate for facts in others for one in facts.items
     )
 
 
@@ -349,8 +349,7 @@ def _of_hazards(known: Known, now: float) -> Iterator[Onset]:
         severity = Severity.CRITICAL if lost else Severity.WARNING
         yield Onset(now, problem, severity, known, reason=one.hazard)
     if is_moved_unpaid(known, now):
-        reason = Hazard.DOMAIN_AUTO_RENEW
-        yield Onset(now, Problem.DOMAIN_STATUS, Severity.CRITICAL, known, reason=reason)
+        yield Onset(now, Problem.DOMAIN_STATUS, Severity.CRITICAL, known, reason=Hazard.DOMAIN_AUTO_RENEW)
 
 
 def is_moved_unpaid(known: Known, now: float) -> bool:

@@ -303,3 +303,32 @@ def test_a_rollback_after_a_move_to_another_authority_is_told(
     found = told(one, 11 * DAY, interval, restarts)
     steps = range(round(10 * DAY / interval), round(11 * DAY / interval) + 1)
     assert found[Problem.WENT_BACKWARDS] == {step * interval for step in steps}
+
+
+@pytest.mark.parametrize("interval", [MINUTE, 15 * MINUTE])
+@pytest.mark.parametrize(("first", "seed"), [(1, 7), (1, 28), (2, 4), (4, 3)])
+def test_right_after_a_start_the_rare_turn_of_a_newer_one_makes_no_rollback(
+    first: int, seed: int, interval: float
+) -> None:
+    """
+    One server of twenty is renewed already, and the first looks of an exporter without state are led to it.
+    """
+    old, new = of_age(61), of_age(1)
+
+    def see(now: float) -> dict[str, Observed]:
+        is_new = now < first * interval or random.Random(f"{seed} {now / interval * 60}").random() < 0.05
+        return {"192.0.2.1:443": Observed(new if is_new else old)}
+
+    assert told(Place(target(f"https://{HOST}"), see), 150 * interval, interval) == {}
+
+
+@pytest.mark.parametrize(("looks", "after"), [(3, 26 * HOUR), (40, 0)])
+def test_a_rollback_right_after_a_start_is_told_when_it_is_certain(looks: int, after: float) -> None:
+    """
+    After few looks at the newer one, only when it was away for a day; after many, at once.
+    """
+    back = looks * 5 * MINUTE
+    found = told([(0, of_age(1)), (back, of_age(61))], 3 * DAY, 5 * MINUTE)
+    times = found[Problem.WENT_BACKWARDS]
+    assert back + after - DAY / 12 <= min(times) <= back + after
+    assert len(times) == 1 + (3 * DAY - min(times)) / (5 * MINUTE)
