@@ -22,6 +22,17 @@ from exporter.pki.authorities import Authorities
 Check = Callable[[Sequence[Sequence[Certificate]], Target, Network], Awaitable[Answer]]
 
 
+_PUBLIC = (
+    bytes.fromhex("060a2b06010401d679020402"),
+    bytes.fromhex("060667810c0102"),
+    bytes.fromhex("060567810c0101"),
+)
+"""
+Object identifiers in DER, of which a public CA's certificate for a server has one: timestamps of logs (RFC
+6962 section 3.3), and the policies of the CA/Browser Forum (its requirements, section 7.1.6.1) in two forms.
+"""
+
+
 _importing = Pool("import", 1)
 
 
@@ -41,13 +52,13 @@ def checks(facts: Facts, target: Target, network: Network, _authorities: Authori
     """
     Return the facts with the result of the latest DNS checks of the presented certificates.
 
-    Where nobody asked for them, only those that others look up too are checked (see `_is_public`), and a
+    Where nobody asked for them, only those that others look up too are checked (see `_are_public`), and a
     failed look-up is no news.
     """
     if target.dns_checks is False or not facts.chains:
         return facts
     asked_for = target.dns_checks is not None
-    if not asked_for and (target.proxy is not None or not _is_public(facts, target)):
+    if not asked_for and (target.proxy is not None or not _are_public(facts, target)):
         return facts
     chains = tuple(chain.certificates for chain in facts.chains)
     presented = tuple(one.fingerprint_sha256 for chain in chains for one in chain)
@@ -64,15 +75,27 @@ def checks(facts: Facts, target: Target, network: Network, _authorities: Authori
     return added(facts, (), found.faults, found.hazards, (failed,) if failed is not None else ())
 
 
-def _is_public(facts: Facts, target: Target) -> bool:
+def _are_public(facts: Facts, target: Target) -> bool:
     """
-    Return True when a public CA issued the certificate that a server presents, as far as those are known, or
-    when it is renewed by ACME, so that its CA looks the names up.
+    Return True when a public CA issued the certificate that a server presents, or when it is renewed by ACME,
+    so that its CA looks the names up.
 
-    Other names that a private one issued for may be secret, and mean nothing to others' name servers.
+    Other names that a private one issued for may be secret, and mean nothing to others' name servers. That
+    its root is in the system's store makes no CA public: companies add theirs there.
     """
     leaves = [chain.leaf for chain in facts.chains if chain.presented]
-    return any(identifiers_of(leaf) is not None or _is_by_acme(leaf, target) for leaf in leaves)
+    return any(
+        identifiers_of(leaf) is not None or is_public(leaf) or _is_by_acme(leaf, target) for leaf in leaves
+    )
+
+
+def is_public(leaf: Certificate) -> bool:
+    """
+    Return True when a certificate says itself that a public CA issued it: it is in a public log, with all of
+    its names, or claims to keep the rules for such CAs.
+    """
+    # No such long identifier is in a certificate by chance, and there is nothing to parse.
+    return any(mark in leaf.der for mark in _PUBLIC)
 
 
 def _is_by_acme(leaf: Certificate, target: Target) -> bool:

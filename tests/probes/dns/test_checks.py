@@ -174,6 +174,41 @@ def test_the_default_is_rationed_and_asks_nothing_about_private_issuers() -> Non
     assert UNASKED_AGAIN_AFTER >= 6 * 3600
 
 
+LOG = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), b"\x04\x00")
+
+
+def policies(*oids: str) -> x509.CertificatePolicies:
+    """
+    An extension with these certificate policies.
+    """
+    return x509.CertificatePolicies(
+        [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in oids]
+    )
+
+
+@pytest.mark.parametrize(
+    ("extension", "is_asked"),
+    [
+        (LOG, True),
+        (policies("2.23.140.1.2.1"), True),
+        (policies("1.2.3.4", "2.23.140.1.2.2"), True),
+        (policies("2.23.140.1.1"), True),
+        (policies("1.2.3.4", "2.23.140.1.3"), False),
+        (policies("2.5.29.32.0"), False),
+    ],
+)
+def test_a_public_issuer_is_known_by_its_certificates(extension: x509.ExtensionType, is_asked: bool) -> None:
+    """
+    Whatever it is called: those are in public logs, or keep the rules for public ones.
+    """
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Some Regional Authority")])
+    above = root(name, not_before=NOW - 900 * DAY, not_after=NOW + 900 * DAY)
+    one = certificate(above.issue("www.example.test", NAMES, extensions=[(extension, False)]).der)
+    asked = Asked()
+    checks(values.facts(one), values.target(), cast("Network", asked), cast("Authorities", None))
+    assert bool(asked.keys) == is_asked
+
+
 @pytest.mark.parametrize(
     ("settings", "issuer", "is_asked"),
     [
