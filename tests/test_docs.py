@@ -386,7 +386,7 @@ def test_each_renewer_is_described_with_its_source() -> None:
         (one.policy.name, one.who) for one in RENEWERS
     ]
     assert [(code(name)[0], rule, url) for name, rule, url in table("Policy", "When it renews")] == [
-        (one.policy.name, one.rule, f"<{one.source}>" if one.source else "what people do") for one in RENEWERS
+        (one.policy.name, one.rule, f"<{one.source}>") for one in RENEWERS
     ]
 
 

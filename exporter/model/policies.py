@@ -205,7 +205,7 @@ class Renewer:
     rule: str
     """When it renews, in words."""
     source: str
-    """The document that states the rule: its URL; empty when the rule is that of people."""
+    """The document that states the rule: its URL."""
     issuers: tuple[str, ...] = ()
     """Patterns (fnmatch, ignoring case) of RFC 4514 names of issuers that give it away."""
     subjects: tuple[str, ...] = ()
@@ -313,8 +313,9 @@ RENEWERS = (
     Renewer(
         _renewing("monthly", Before(16 * DAY, 1 / 3), Before(5 * DAY, 1 / 8), Before(10 * DAY, 1 / 4)),
         "a person, each month, certificates of 47 days",
-        "with 16 d left",
-        "",
+        # 47 days are the longest that public CAs may issue from 2029 on, and a month has 31 at most.
+        "once a month: with 16 of 47 d left",
+        "https://cabforum.org/2025/04/11/ballot-sc081v3-introduce-schedule-of-reducing-validity-and-data-reuse-periods",
     ),
 )
 """The usual renewers, each with its policy, the rule that it keeps and who states that rule."""
