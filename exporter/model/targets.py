@@ -26,7 +26,7 @@ ADDRESS_LIMIT = 16
 
 _OURS = (
     "target location item kind prober policy severity reason subject issuer serial fingerprint_sha256 key "
-    "problem cause where advice text hidden_by source unsettled"
+    "problem cause where advice text hidden_by remembered source unsettled"
 )
 
 

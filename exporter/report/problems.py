@@ -17,7 +17,7 @@ from exporter.judgement.problems import Onset, rolled_back_at
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.foreign_text import printable
 from exporter.model.observation import Certificate, Failed, Item
-from exporter.model.policies import DAY
+from exporter.model.policies import DAY, Severity
 from exporter.model.problems import Problem
 from exporter.model.reasons import Fault, Hazard, Kind, Reason
 from exporter.report import advice
@@ -110,6 +110,23 @@ def end_of(row: ProblemRow) -> float:
     well = {Problem.PROBE_FAILING: failing, Problem.NOT_TRUSTED: past.trusted_at}
     last = well.get(onset.problem)
     return row.since if last is None else last
+
+
+def is_remembered(row: ProblemRow) -> bool:
+    """
+    Return True when only what the exporter saw before shows the problem: one without its state can't know.
+
+    That one sees a milder problem, or none, though nothing is mended.
+    """
+    onset = row.found.onset
+    if onset.problem in (Problem.WENT_BACKWARDS, Problem.IDENTITY_CHANGED):
+        return True
+    if onset.severity is Severity.CRITICAL:
+        moved = Hazard.DOMAIN_AUTO_RENEW in row.found.reasons
+        return onset.problem is Problem.NOT_TRUSTED or (onset.problem is Problem.DOMAIN_STATUS and moved)
+    due = onset.judged.deadlines if onset.judged is not None else None
+    # By its habit it is late before the policy says so.
+    return due is not None and due.unseen_warning is not None
 
 
 def words(row: ProblemRow, reached: Reach, external_url: str | None = None) -> Words:

@@ -31,6 +31,7 @@ from exporter.model.targets import RESERVED_LABELS
 from exporter.report import advice
 from exporter.report.exposition import AT_FIRST, NEW_FOR, Exposition, certificate_labels, line
 from exporter.report.families import (
+    CERTIFICATE,
     ENDPOINT_FAMILIES,
     FAMILIES,
     FIRST_SEEN,
@@ -168,7 +169,7 @@ def test_series_have_the_labels_that_their_family_says() -> None:
     compare with its problems.
     """
     # A problem of an endpoint has no item, and what has no certificate no fingerprint.
-    missing = {"item", "kind", "fingerprint_sha256", "cause", "hidden_by"}
+    missing = {"item", "kind", "fingerprint_sha256", "cause", "hidden_by", "remembered"}
     problems = {PROBLEM.name, PROBLEM_INFO.name, PROBLEM_PENDING.name}
     stated = {family.name: family.labels for family in FAMILIES}
     for sample in (one for name in NAMES for family in parsed(golden(name)) for one in family.samples):
@@ -176,6 +177,8 @@ def test_series_have_the_labels_that_their_family_says() -> None:
         absent = set(stated[sample.name]) - set(sample.labels)
         # Only what a source found has the one, only what was seen a few times the other.
         absent -= {"source", "unsettled"} if sample.name == TARGET.name else set()
+        # Only a leaf that was there from the first probe on.
+        absent -= {"past"} if sample.name == CERTIFICATE.name else set()
         # Of a target of which nothing was seen there is one.
         absent -= {"location"} if sample.name == UNSEEN.name else set()
         assert not absent or (sample.name in problems and absent <= missing)
@@ -189,6 +192,56 @@ def test_no_label_of_a_user_can_come_twice_in_a_series() -> None:
     theirs = (TARGET, PROBLEM, PROBLEM_INFO, PROBLEM_PENDING, FIRST_SEEN, UNSEEN)
     ours = {name for one in theirs for name in one.labels}
     assert ours <= RESERVED_LABELS
+
+
+def by_labels(text: str, family: Family) -> list[dict[str, str]]:
+    """
+    The labels of each series of a family.
+    """
+    found = parse_text(text)
+    return [sample.labels for one in found for sample in one.samples if sample.name == family.name]
+
+
+@pytest.mark.parametrize("name", ["an_older_one_is_back", "late_by_its_habit"])
+def test_what_only_memory_shows_is_known_again_by_its_certificate(name: str) -> None:
+    """
+    One that starts without state tells no such problem, and that it does not know what was there before.
+    """
+    told = [one for one in by_labels(golden(name), PROBLEM_INFO) if one.get("remembered") == "yes"]
+    of_items = [one for one in told if "item" in one]
+    assert {one["problem"] for one in of_items} <= {"went_backwards", "identity_changed", "renewal_overdue"}
+    assert of_items
+    scene = Scene()
+    SCENES_OF_MEMORY[name](scene)
+    fresh = scene.text()
+    assert not [one for one in by_labels(fresh, PROBLEM_INFO) if one.get("remembered") == "yes"]
+    place = ("target", "location", "item", "fingerprint_sha256")
+    there = {tuple(one[label] for label in place) for one in by_labels(fresh, CERTIFICATE) if "past" in one}
+    assert {tuple(one[label] for label in place) for one in of_items} == there
+    # The one that remembers knows what was there.
+    assert not [one for one in by_labels(golden(name), CERTIFICATE) if "past" in one]
+
+
+def _older(scene: Scene) -> None:
+    older = certificate(issuer="CN=Other", key="rsa-2048", begin=NOW - 80 * DAY, end=NOW + 10 * DAY)
+    scene.see(target(), seen(facts(older, intermediate())), found=[Fault.UNTRUSTED_ROOT])
+
+
+def _late(scene: Scene) -> None:
+    begin = NOW - 46 * DAY
+    scene.see(target(), seen(facts(certificate(begin=begin, end=begin + 90 * DAY), intermediate())))
+
+
+SCENES_OF_MEMORY = {"an_older_one_is_back": _older, "late_by_its_habit": _late}
+"""What an exporter sees in these scenes that was not there before."""
+
+
+def test_a_critical_problem_that_needs_no_memory_is_not_marked() -> None:
+    """
+    Only that clients accepted it before is remembered.
+    """
+    marked = [one["problem"] for one in by_labels(golden("expired"), PROBLEM_INFO) if "remembered" in one]
+    assert marked == []
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
