@@ -187,3 +187,28 @@ def test_vmalert_tells_the_same(tmp_path: Path, extra: dict[str, str], flags: li
                     assert f"More: http://{address}/targets/" in said
                 # It would fire five minutes later.
                 assert "ExpiryExporterDown" not in vmalert.ask("GET", "/api/v1/alerts")[2]
+
+
+def test_a_rule_that_fails_in_vmalert_is_told(tmp_path: Path) -> None:
+    """
+    By its own metrics, which are scraped beside the exporter.
+    """
+    rules = tmp_path / "rules.yml"
+    text, broken = RULES.read_text(encoding="utf-8"), "      - {record: broken, expr: up * on () up}\n"
+    rules.write_text(text.replace("    rules:\n", f"    rules:\n{broken}", 1), encoding="utf-8")
+    port, datasource = free_port(), "http://127.0.0.1:"
+    with exposed(exposition(time.time())) as address:
+        configuration = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": [one]}]}
+                for job, one in (("expiry", address), ("vmalert", f"127.0.0.1:{port}"))
+            ],
+        }
+        with prometheus(tmp_path, configuration, "--web.enable-remote-write-receiver") as made:
+            datasource += str(made.port)
+            command = ["vmalert", f"-rule={rules}", f"-datasource.url={datasource}", "-evaluationInterval=1s"]
+            command += [f"-remoteWrite.url={datasource}", f"-httpListenAddr=127.0.0.1:{port}"]
+            command += [f"-notifier.url=http://127.0.0.1:{free_port()}"]
+            with running(command, ready=listening(port)):
+                made.await_query('ALERTS{alertname="ExpiryRulesFailing",job="vmalert",alertstate="firing"}')

@@ -285,7 +285,11 @@ def labels_of_metrics() -> dict[str, frozenset[str]]:
     scraped = frozenset({"job", "instance"})
     known = {family.name: scraped.union(family.labels) for family in families.FAMILIES}
     known["up"] = scraped
-    known["prometheus_rule_evaluation_failures_total"] = scraped | {"rule_group"}
+    for ruler in ("prometheus", "cortex_prometheus"):
+        known[f"{ruler}_rule_evaluation_failures_total"] = scraped | {"rule_group"}
+    for sort in ("alerting", "recording"):
+        for name in ("errors_total", "error"):
+            known[f"vmalert_{sort}_rules_{name}"] = scraped | {"group"}
     known["expiry_target_info"] |= USERS_LABELS
     known["expiry_problem_end_timestamp_seconds"] |= USERS_LABELS
     recording = [rule for rule in ALL if "record" in rule]
