@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import promql_parser
 import pytest
 import yaml
@@ -14,6 +15,7 @@ import yaml
 from exporter import __version__
 from exporter.cli.main import main
 from exporter.cli.rule_formats import GRAFANA_QUERY, NEAREST
+from tests.support import prometheus_rule
 
 SHIPPED = Path(__file__).parents[2] / "alerts" / "rules.yml"
 
@@ -67,6 +69,35 @@ def test_the_manifest_has_the_same_rules(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "alertmanager.yml").is_file()
     assert not (tmp_path / "rules.yml").exists()
+
+
+def test_the_manifest_is_what_the_definition_asks_for(tmp_path: Path) -> None:
+    """
+    No field that an API server drops or refuses: durations, texts, names of groups.
+    """
+    written(tmp_path, "--format", "operator")
+    text = (tmp_path / "prometheusrule.yml").read_text(encoding="utf-8")
+    prometheus_rule.check(yaml.load(text, yaml.CSafeLoader))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"alert": "A"},
+        {"alert": "A", "expr": "up == 0", "for": "1.5m"},
+        {"alert": "A", "expr": "up == 0", "for": 60},
+        {"alert": "A", "expr": "up == 0", "labels": {"heartbeat": True}},
+        {"alert": "A", "expr": "up == 0", "annotation": {"summary": "It is down."}},
+    ],
+    ids=["no expression", "fraction", "number", "no text", "misspelt"],
+)
+def test_the_definition_refuses_other_manifests(rule: dict[str, Any]) -> None:
+    """
+    So that the test above can fail.
+    """
+    head = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "a"}}
+    with pytest.raises(jsonschema.ValidationError):
+        prometheus_rule.check({**head, "spec": {"groups": [{"name": "a", "rules": [rule]}]}})
 
 
 def test_the_manifest_has_the_labels_that_are_named(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import yaml
 
 from exporter.cli import main
 from exporter.config.reader import load
+from tests.support import prometheus_rule
 from tests.support.readme import REPOSITORY, fenced
 
 HELM = shutil.which("helm") or str(REPOSITORY / ".tests" / "tools" / "helm")
@@ -125,6 +126,8 @@ def test_manifests_are_valid_in_each_version(flags: list[str], tmp_path: Path) -
     Strictly: without keys that Kubernetes does not know. Its schemas have no objects of the operator.
     """
     manifests = objects(deploy("kubernetes", tmp_path / "out", *flags))
+    (rules,) = (one for one in manifests if one["kind"] == "PrometheusRule")
+    prometheus_rule.check(rules)
     for version in VERSIONS:
         for one in manifests:
             if not one["apiVersion"].startswith("monitoring.coreos.com/"):
