@@ -6,6 +6,7 @@ describes the endpoint where that comes first, so it moves when the last endpoin
 Its UID names target, item and moment and no certificate, so a renewal moves the event and makes no new one.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from exporter import __version__
 from exporter.judgement.verdicts import Deadlines, JudgedItem
 from exporter.model.foreign_text import printable_lines
+from exporter.model.observation import Item
 from exporter.model.policies import DAY
 from exporter.report import advice
 from exporter.report.inventory import Entry, Place
@@ -65,10 +67,10 @@ def parts(entries: Iterable[Entry], seen_at: float, external_url: str | None, na
     """
     Yield the calendar in parts, in their order: its head, each event, its end.
     """
-    moments = sorted(_moments(entries), key=lambda one: (one.when < seen_at - PAST, one.when))
+    found = sorted(moments(entries), key=lambda one: (one.when < seen_at - PAST, one.when))
     words = "When renewals are due, and when what they renew becomes critical and expires."
-    if len(moments) > EVENT_LIMIT:
-        words += f" The first {EVENT_LIMIT} of {len(moments)} events: ask for fewer with ?label=NAME=VALUE."
+    if len(found) > EVENT_LIMIT:
+        words += f" The first {EVENT_LIMIT} of {len(found)} events: ask for fewer with ?label=NAME=VALUE."
     yield b"".join(
         (
             _line("BEGIN", "VCALENDAR"),
@@ -83,7 +85,7 @@ def parts(entries: Iterable[Entry], seen_at: float, external_url: str | None, na
             _line("X-PUBLISHED-TTL", REFRESH),
         )
     )
-    for one in moments[:EVENT_LIMIT]:
+    for one in found[:EVENT_LIMIT]:
         when = _date_time(one.when)
         # A moment that no calendar can say (before the year 1, after 9999) is no event.
         if when is not None:
@@ -91,26 +93,39 @@ def parts(entries: Iterable[Entry], seen_at: float, external_url: str | None, na
     yield _line("END", "VCALENDAR")
 
 
-def _moments(entries: Iterable[Entry]) -> Iterator[Moment]:
+def moments(entries: Iterable[Entry]) -> Iterator[Moment]:
     """
-    Yield the events of all items with deadlines, each for the endpoint where the item ends first.
+    Yield the events of all items with deadlines, each for the endpoint where it comes first.
     """
-    first: dict[tuple[str, str], tuple[Place, Deadlines]] = {}
-    count: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, str, str], tuple[float, Place]] = {}
+    count: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         for judged in entry.row.verdict.items if entry.row.verdict is not None else ():
             if judged.deadlines is None:
                 continue
-            key = (entry.row.target.name, judged.item.name)
-            count[key] = count.get(key, 0) + 1
-            if key not in first or judged.item.not_after < first[key][0].judged.item.not_after:
-                first[key] = (Place(entry.row, judged), judged.deadlines)
-    for key, (place, due) in first.items():
-        others = count[key] - 1
-        what = _what(place.judged)
-        yield Moment("renewal_due", f"renewal of the {what} is due", due.renewal_due, place, others)
-        yield Moment("critical", f"{what} is critical", max(due.warning, due.critical), place, others)
-        yield Moment("end", f"{what} expires", place.judged.item.not_after, place, others)
+            about = entry.row.target.name, judged.item.name
+            count[about] += 1
+            for key, when in _times(judged.item, judged.deadlines):
+                # One that ends first may be critical last: it lasts less long.
+                known = first.get((*about, key))
+                if known is None or when < known[0]:
+                    first[*about, key] = when, Place(entry.row, judged)
+    for (target, item, key), (when, place) in first.items():
+        words = _WORDS[key].format(_what(place.judged))
+        yield Moment(key, words, when, place, count[target, item] - 1)
+
+
+def _times(item: Item, due: Deadlines) -> Iterator[tuple[str, float]]:
+    """
+    Yield the key and the time of each moment of an item, in seconds since the epoch.
+    """
+    yield "renewal_due", due.renewal_due
+    yield "critical", max(due.warning, due.critical)
+    yield "end", item.not_after
+
+
+_WORDS = {"renewal_due": "renewal of the {} is due", "critical": "{} is critical", "end": "{} expires"}
+"""The words about each moment, by its key."""
 
 
 def _what(judged: JudgedItem) -> str:
@@ -123,8 +138,8 @@ def _event(one: Moment, when: str, seen_at: float, external_url: str | None) -> 
     item, target = judged.item, row.target
     words = [f"At {row.label}, from {date(item.not_before)} to {date(item.not_after)}."]
     if one.others:
-        endpoints = "1 other endpoint has" if one.others == 1 else f"{one.others} other endpoints have"
-        words.append(f"{endpoints} one that expires then or later.")
+        endpoints = "1 other endpoint" if one.others == 1 else f"{one.others} other endpoints"
+        words.append(f"At {endpoints} this comes then or later.")
     if item.certificate is not None:
         words.append(f"Subject: {item.certificate.subject}")
         words.append(f"Issuer: {item.certificate.issuer}")

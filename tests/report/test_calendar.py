@@ -207,7 +207,22 @@ def test_many_endpoints_of_a_target_have_one_event() -> None:
     assert len(found) == 3
     assert moments(calendar(scene))["a: certificate expires"] == moment(NOW + 10 * DAY)
     assert "At 192.0.2.2:443" in found[0]["description"]
-    assert "2 other endpoints have one that expires then or later." in found[0]["description"]
+    assert "At 2 other endpoints this comes then or later." in found[0]["description"]
+
+
+def test_a_moment_is_that_of_the_endpoint_where_it_comes_first() -> None:
+    """
+    What lasts for a year is critical before what lasts for six days, though that ends first.
+    """
+    short = certificate(begin=NOW - 3 * DAY, end=NOW + 3 * DAY, serial="1")
+    long = certificate(begin=NOW - 393 * DAY, end=NOW + 5 * DAY, serial="2")
+    scene = Scene().see(
+        target(name="a"), seen(facts(short), "192.0.2.1:443"), seen(facts(long), "192.0.2.2:443")
+    )
+    found = {str(one["summary"]): one for one in events(calendar(scene))}
+    assert "At 192.0.2.1:443" in found["a: certificate expires"]["description"]
+    assert "At 192.0.2.2:443" in found["a: certificate is critical"]["description"]
+    assert moments(calendar(scene))["a: certificate is critical"] < moment(NOW)
 
 
 def test_several_items_are_told_apart() -> None:
