@@ -2,8 +2,6 @@
 The Fleet dashboard: problems that need a person today, and the renewals of the next year.
 """
 
-from collections.abc import Sequence
-
 from grafana_foundation_sdk.builders import barchart, bargauge, stat, table, timeseries
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -15,6 +13,7 @@ from grafana.meanings import ADVICE, KIND_NAMES, KINDS, PROBLEMS, RUNBOOKS, SEVE
 from grafana.panels import Column, Place, Series, Word
 from grafana.queries import (
     CHOSEN,
+    ENDPOINT,
     ITEM,
     NOT_ABOVE,
     OWN,
@@ -56,7 +55,7 @@ def dashboard() -> Dashboard:
         exporters(),
         targets(),
         critical(),
-        unseen(),
+        unknown(),
         renewal_late(),
         ends_soon(),
         not_deployed(),
@@ -82,34 +81,36 @@ def dashboard() -> Dashboard:
     )
 
 
-CRITICAL, WARNING = 'severity="critical"', 'severity="warning"'
+WARNING, UNKNOWN, CRITICAL = queries.WARNING, queries.UNKNOWN, queries.CRITICAL
 
-UNSEEN = (Problem.PROBE_FAILING,)
 LATE = (Problem.RENEWAL_OVERDUE, Problem.SIGNATURE_STALE)
 BY_HAND = (Problem.SOON, Problem.AUTHORITY_ENDING, Problem.DOMAIN_ENDING, Problem.CHAIN_ENDS_FIRST)
 OLD = (Problem.NOT_DEPLOYED, Problem.WENT_BACKWARDS)
-"""What one tile counts of the warnings. The last tile counts the others."""
+"""The worst problems that one tile counts of the warnings. The last tile counts the others."""
 
 
 def _count(
     title: str,
     description: str,
-    which: Sequence[str],
+    urgency: int,
     colour: str,
     alert: str,
     *,
+    which: str = "",
     width: int = 3,
     trend: bool = False,
 ) -> stat.Panel:
     """
-    Return the number of problems that match, in its colour; a quiet `none` without any.
+    Return the number of endpoints of an urgency, in its colour; a quiet `none` without any. `which` matches
+    their worst problem; empty: any.
 
     `trend`: with a small graph, for what comes in numbers from one cause. Others are work done one by one.
     """
+    matchers = [which] * bool(which)
     return panels.stat_panel(
         Place(title, description, width, TILE),
-        queries.number(*which),
-        trend=queries.trend(*which) if trend else "",
+        queries.number(urgency, *matchers),
+        trend=queries.trend(urgency, *matchers) if trend else "",
         colours=panels.steps(panels.QUIET, (1, colour)),
         mappings=panels.words({"0": Word("none")}),
         links={"Runbook": f"{shell.RUNBOOKS}/{alert}.md"},
@@ -154,13 +155,14 @@ def targets() -> stat.Panel:
 
 def critical() -> stat.Panel:
     """
-    Number of critical problems.
+    Number of endpoints that are critical.
     """
     return _count(
         "Critical",
-        "Problems that need a person now: expired, about to expire, or refused by clients. The tiles beside"
-        " this one count the other problems, each of them once.",
-        (CRITICAL,),
+        "Endpoints (one address, one file, one Secret) that need a person now: expired, about to expire, or"
+        " refused by clients that accepted them before. As on the status page, the tiles count each endpoint"
+        " once, by its worst problem. The table below has a row for each problem.",
+        CRITICAL,
         panels.CRITICAL,
         "ExpiryPassed",
         width=4,
@@ -168,16 +170,17 @@ def critical() -> stat.Panel:
     )
 
 
-def unseen() -> stat.Panel:
+def unknown() -> stat.Panel:
     """
-    Number of targets that can't be seen.
+    Number of endpoints of which not all is known.
     """
     return _count(
-        "Can't be seen",
-        "Targets whose last probe failed, besides the critical ones, also where it is too early for an alert."
+        "Unknown",
+        "Endpoints that are not critical as far as is known, but can't be seen, also where it is too early"
+        " for an alert, or can't be checked as configured (revocation, DNS: see what is wrong, by reason)."
         " What was seen there last is still shown, and its alerts go on. What was never seen may expire at"
         " any time.",
-        (WARNING, one_of("problem", UNSEEN)),
+        UNKNOWN,
         panels.UNKNOWN,
         "ExpiryProbeFailing",
         trend=True,
@@ -186,58 +189,62 @@ def unseen() -> stat.Panel:
 
 def renewal_late() -> stat.Panel:
     """
-    Number of items whose renewal is late.
+    Number of endpoints at which a renewal is late.
     """
     return _count(
         "Renewal late",
-        "Items that should have been renewed or signed anew automatically and were not, besides the critical"
-        " ones. Read the log of what renews them.",
-        (WARNING, one_of("problem", LATE)),
+        "Endpoints with a warning, since what is there should have been renewed or signed anew automatically"
+        " and was not. Read the log of what renews it.",
+        WARNING,
         panels.WARNING,
         "ExpiryRenewalOverdue",
+        which=one_of("problem", LATE),
         trend=True,
     )
 
 
 def ends_soon() -> stat.Panel:
     """
-    Number of items that a person must renew.
+    Number of endpoints at which a person must renew something.
     """
     return _count(
         "Renew by hand",
-        "Items that a person must renew, besides the critical ones: certificates, CA certificates, domain"
-        " registrations, and chains that expire before their leaf.",
-        (WARNING, one_of("problem", BY_HAND)),
+        "Endpoints with a warning, since a person must renew what is there: certificates, CA certificates,"
+        " domain registrations, and chains that expire before their leaf.",
+        WARNING,
         panels.WARNING,
         "ExpirySoon",
+        which=one_of("problem", BY_HAND),
     )
 
 
 def not_deployed() -> stat.Panel:
     """
-    Number of items that were renewed but not deployed.
+    Number of endpoints that show an old certificate.
     """
     return _count(
         "Not deployed",
-        "Items that were renewed, while the old one is still served, or is served again. Reload or restart"
-        " the server.",
-        (WARNING, one_of("problem", OLD)),
+        "Endpoints with a warning, since what is there was renewed, while the old one is still served, or is"
+        " served again. Reload or restart the server.",
+        WARNING,
         panels.WARNING,
         "ExpiryNotDeployed",
+        which=one_of("problem", OLD),
     )
 
 
 def others() -> stat.Panel:
     """
-    Number of all other warnings.
+    Number of endpoints with all other warnings.
     """
     return _count(
         "Other warnings",
-        "Warnings that no other tile counts: endpoints that clients never accepted, an issuer and key that"
-        " changed, domains at risk, renewals that will be refused.",
-        (WARNING, none_of("problem", (*UNSEEN, *LATE, *BY_HAND, *OLD))),
+        "Endpoints with a warning that no other tile counts: clients never accepted them, issuer and key"
+        " changed, a domain is at risk, a renewal will be refused.",
+        WARNING,
         panels.WARNING,
         "ExpiryNotTrusted",
+        which=none_of("problem", (*LATE, *BY_HAND, *OLD)),
     )
 
 
@@ -412,25 +419,29 @@ def reasons() -> table.Panel:
     """
     Endpoints by reason, fault or hazard.
     """
-    found = [
-        queries.words(
-            f"count by (reason) (count by (target, location, reason) ({chosen(of(family))}))", "sort", sort
+    each = "count by (reason, lookup) (count by (target, location, reason, lookup) (%s))"
+    unanswered = of(families.LOOKUP_FAILURE, 'lookup!="renewal_information"')
+    found = "\nor ".join(
+        queries.words(each % chosen(those), "sort", sort)
+        for sort, those in (
+            ("refused", of(families.FAULT)),
+            # What was seen all the same is OK.
+            ("failed", of(families.FAILURE, queries.UNSEEN)),
+            ("later", of(families.HAZARD)),
+            ("unchecked", f"{unanswered} and on ({ENDPOINT}) {of(families.URGENCY)}"),
         )
-        for family, sort in (
-            (families.FAULT, "refused"),
-            (families.FAILURE, "failed"),
-            (families.HAZARD, "later"),
-        )
-    ]
+    )
+    advised = queries.words(found, "advice", "$1", "reason")
     return panels.table_panel(
         Place(
             "What is wrong, by reason",
-            "Endpoints by reason: why clients refuse them, why their last probe failed, or why they will fail"
-            " later. Many with one reason have one cause: look there first. The manual explains each reason.",
-            16,
+            "Endpoints by reason: why clients refuse them, why their last probe failed, why they will fail"
+            " later, or why they can't be checked. Many with one reason have one cause: look there first. The"
+            " manual explains each reason.",
+            15,
             10,
         ),
-        [queries.words("\nor ".join(found), "advice", "$1", "reason")],
+        [f'label_replace({advised}, "advice", "$1", "lookup", "(.+)")'],
         [
             Column("sort", "What", words=SORTS, coloured=True, width=140),
             Column("reason", "Reason", links={"Explanation": shell.TO_REASON}, width=195),
@@ -438,30 +449,31 @@ def reasons() -> table.Panel:
             Column("advice", "What to do", words=ADVICE, wrapped=True),
         ],
         sorted_by=[("Endpoints", True)],
+        hidden=["lookup"],
         no_value="Every probe succeeds and no client refuses.",
     )
 
 
 def history() -> timeseries.Panel:
     """
-    Number of problems over time.
+    Number of endpoints that are not OK, over time.
     """
     over = (
-        ("critical", (CRITICAL,), panels.CRITICAL, False),
-        ("can't be seen", (WARNING, one_of("problem", UNSEEN)), panels.UNKNOWN, True),
-        ("other warnings", (WARNING, none_of("problem", UNSEEN)), panels.ORANGE, False),
+        ("critical", CRITICAL, panels.CRITICAL, False),
+        ("unknown", UNKNOWN, panels.UNKNOWN, True),
+        ("warning", WARNING, panels.ORANGE, False),
     )
     return panels.lines_panel(
         Place(
-            "Problems over time",
-            "The numbers of problems in the tiles, over time. Many at one moment have one cause: a"
-            " deployment, a firewall, a renewer that stopped.",
-            8,
+            "Not OK over time",
+            "The endpoints in the tiles, over time, each by its worst problem. Many at one moment have one"
+            " cause: a deployment, a firewall, a renewer that stopped.",
+            9,
             10,
         ),
         [
-            Series(queries.number_over_time(*which), name, colour, dashed)
-            for name, which, colour, dashed in over
+            Series(queries.number_over_time(urgency), name, colour, dashed)
+            for name, urgency, colour, dashed in over
         ],
         unit="short",
         at_least=0,
@@ -523,7 +535,7 @@ def kinds() -> bargauge.Panel:
 
 def owners() -> table.Panel:
     """
-    Targets and problems by owner.
+    Targets, and endpoints that are not OK, by owner.
     """
 
     def by_owner(each: str) -> str:
@@ -533,22 +545,22 @@ def owners() -> table.Panel:
     return panels.table_panel(
         Place(
             "Targets by label",
-            "How many targets and how many problems there are for each value of the label chosen above."
-            ' Choose another label under "By label", or type one.',
+            "How many targets and how many endpoints that are not OK there are, for each value of the label"
+            ' chosen above. Choose another label under "By label", or type one.',
             9,
         ),
         queries.most(
             "owner",
             50,
-            by_owner(f"count by ($label, {queries.MATTER}) ({problems()})"),
+            by_owner(f"count by ($label, target, location) ({chosen(of(families.URGENCY))})"),
             by_owner(f"count by ($label, target) ({CHOSEN})"),
         ),
         [
             Column("owner", "Owner", words=NO_OWNER, heading="${label}"),
-            Column("Value #A", "Problems", unit="short", width=90),
+            Column("Value #A", "Not OK", unit="short", width=90),
             Column("Value #B", "Targets", unit="short", width=80),
         ],
-        sorted_by=[("Problems", True), ("Targets", True)],
+        sorted_by=[("Not OK", True), ("Targets", True)],
         no_value="No target is known.",
     )
 

@@ -59,6 +59,7 @@ SORTS = panels.words(
         "refused": Word("clients refuse it", panels.WARNING),
         "failed": Word("probe failed", panels.UNKNOWN),
         "later": Word("will fail later", panels.YELLOW),
+        "unchecked": Word("not checked", panels.UNKNOWN),
     }
 )
 
@@ -75,10 +76,13 @@ KIND_NAMES = {
 
 KINDS = panels.words({kind: Word(name) for kind, name in KIND_NAMES.items()})
 
-_TEXTS = [*advice.FAILURES.items(), *advice.FAULTS.items(), *advice.HAZARDS.items()]
+_TEXTS = [
+    *(*advice.FAILURES.items(), *advice.FAULTS.items(), *advice.HAZARDS.items()),
+    *advice.LOOKUPS.items(),
+]
 
 ADVICE = panels.words({str(value): Word(text.replace("`", "")) for value, text in _TEXTS})
-"""Advice for a reason."""
+"""Advice for a reason, or for a look-up."""
 
 HEALTH = panels.words(
     {
@@ -88,6 +92,6 @@ HEALTH = panels.words(
         "3": Word("accepted", panels.QUIET),
     }
 )
-"""2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""
+"""2 when the last probe saw it, and 1 more when clients would accept the facts last seen."""
 
 YES = panels.words({"1": Word("yes", panels.QUIET), "0": Word("NO", panels.CRITICAL)})

@@ -41,6 +41,9 @@ SPEAKING = 'kind!~"intermediate|ocsp|crl"'
 NOT_ABOVE = 'item!~"chain-.+"'
 """Without the certificates above a leaf: half of the series, since joins of certificates are expensive."""
 
+SEEN, UNSEEN = 'seen="yes"', 'seen=""'
+"""Matchers of failed probes that saw all the same what expires, and of those that saw nothing."""
+
 CHOSEN = of(families.TARGET, '$label=~"$value"')
 """The targets that the variables choose."""
 
@@ -112,31 +115,51 @@ def problems(*matchers: str) -> str:
     return chosen(told(*matchers))
 
 
-def number(*matchers: str) -> str:
-    """
-    Return the number of problems, each of them once: 0 when there are none but there are targets.
-    """
-    return total(f"count by ({MATTER}) ({problems(*matchers)})")
+WARNING, UNKNOWN, CRITICAL = 1, 2, 3
+"""How urgent an endpoint is, as exported."""
 
 
-def trend(*matchers: str) -> str:
+def _worst(endpoints: str) -> str:
+    """
+    Return one series for each of these endpoints that are not OK, however many exporters probe it.
+    """
+    return f"topk by (target, location) (1, {endpoints})"
+
+
+def _standing(endpoints: str, urgency: int, *matchers: str) -> str:
+    """
+    Return those of this urgency; with matchers, those whose worst problem matches.
+    """
+    those = f"{_worst(endpoints)} == {urgency}"
+    return f"{those} and {of(families.URGENCY, *matchers)}" if matchers else those
+
+
+def number(urgency: int, *matchers: str) -> str:
+    """
+    Return the number of endpoints of this urgency, as the status page counts them: 0 when there are none but
+    there are targets. With matchers, of those whose worst problem matches.
+    """
+    return total(_standing(chosen(of(families.URGENCY)), urgency, *matchers))
+
+
+def trend(urgency: int, *matchers: str) -> str:
     """
     Return the same number for the small graph behind it: nothing at all where the number has nothing now.
 
     Else an earlier point of the graph would be shown as the number.
     """
-    return f"({number(*matchers)}) and on () ({_with_targets(NOW)})"
+    return f"({number(urgency, *matchers)}) and on () ({_with_targets(NOW)})"
 
 
-def number_over_time(*matchers: str) -> str:
+def number_over_time(urgency: int) -> str:
     """
-    Return the number of problems for a graph of many points, in which selecting all targets would be slow.
+    Return the same number for a graph of many points, in which selecting all targets would be slow.
 
-    Problems have the labels that the configuration gives targets, but not `policy` and `prober`.
+    Endpoints that are not OK have the labels that the configuration gives targets, but not `policy` and
+    `prober`.
     """
-    labelled = told('$label=~"$value"', *matchers)
-    each = f"count by ({MATTER}) {labelled}"
-    return f"count({each}) or 0 * count({of(families.BUILD)})"
+    endpoints = of(families.URGENCY, '$label=~"$value"')
+    return f"count({_standing(endpoints, urgency)}) or 0 * count({of(families.BUILD)})"
 
 
 SAME = "same, problem, severity"

@@ -38,8 +38,10 @@ ROWS = 200
 OTHERS = 'target!="$target"'
 
 _VERIFIED = f"({of(families.VERIFIED, THIS)} or 0 * {of(families.SUCCESS, THIS)})"
-HEALTHY = f"max by (location) (2 * {of(families.SUCCESS, THIS)} + on ({ENDPOINT}) {_VERIFIED})"
-"""By endpoint: 2 when the last probe succeeded, and 1 more when clients would accept the facts last seen."""
+_TURNED_AWAY = f"max by ({ENDPOINT}) ({of(families.FAILURE, THIS, queries.SEEN)})"
+_SEEN = f"({_TURNED_AWAY} or on ({ENDPOINT}) {of(families.SUCCESS, THIS)})"
+HEALTHY = f"max by (location) (2 * {_SEEN} + on ({ENDPOINT}) {_VERIFIED})"
+"""By endpoint: 2 when the last probe saw it, and 1 more when clients would accept the facts last seen."""
 
 ITEMS = f"bottomk({ROWS}, min by (location, item, kind) ({of(families.NOT_AFTER, THIS)}))"
 
@@ -126,12 +128,12 @@ def probe() -> stat.Panel:
     return panels.stat_panel(
         Place(
             "Last probe",
-            "Whether the last probe of each endpoint succeeded. While one fails, what was seen there last is"
-            " shown.",
+            "Whether the last probe saw each endpoint, even if the server then wanted a client certificate."
+            " While one fails, what was seen there last is shown.",
             3,
             6,
         ),
-        f"count({of(families.SUCCESS, THIS)} == 0) or 0 * count({of(families.SUCCESS, THIS)})",
+        f"count({of(families.FAILURE, THIS, queries.UNSEEN)}) or 0 * count({of(families.SUCCESS, THIS)})",
         mappings=[*panels.words({"0": Word("success")}), panels.at_least(1, "failure")],
         colours=panels.steps(panels.QUIET, (1, panels.UNKNOWN)),
     )
@@ -264,7 +266,7 @@ def probes() -> statetimeline.Panel:
     return panels.states_panel(
         Place(
             "Probe results",
-            "For each endpoint, whether the probe succeeded, and whether clients would accept what it"
+            "For each endpoint, whether the probe saw it, and whether clients would accept what it"
             " presents. While a probe fails, what was seen last is shown.",
             12,
         ),

@@ -528,7 +528,9 @@ def test_the_shown_metrics_exist() -> None:
 
     assert shown
     for line in shown:
-        assert tuple(re.findall(r'(\w+)="', line)) == labels[line.partition("{")[0]]
+        # Few failed probes saw what expires all the same.
+        known = tuple(name for name in labels[line.partition("{")[0]] if name != "seen")
+        assert tuple(re.findall(r'(\w+)="', line)) == known
 
 
 @pytest.mark.parametrize("block", yaml_blocks(prometheus=False))

@@ -120,9 +120,12 @@ class Scrape:
     @property
     def failures(self) -> int:
         """
-        Number of endpoints whose last probe failed.
+        Number of endpoints that the last probe could not see.
         """
-        return sum(isinstance(row.held.observation, Failed) for row in self.endpoints)
+        return sum(
+            isinstance(row.held.observation, Failed) and row.held.observation.saw_nothing
+            for row in self.endpoints
+        )
 
 
 def verdicts(rows: Iterable[EndpointRow]) -> Iterator[Verdict | None]:

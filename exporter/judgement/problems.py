@@ -225,7 +225,7 @@ def _warned(known: Known, due: Deadlines) -> float:
     """
     Return the time of the warning: by habit only while the endpoint is seen, or once it was seen to be late.
     """
-    is_unseen = isinstance(known.observation, Failed) and known.observation.facts is None
+    is_unseen = isinstance(known.observation, Failed) and known.observation.saw_nothing
     if due.unseen_warning is not None and is_unseen and (known.seen_at or 0.0) < due.warning:
         return due.unseen_warning
     return due.warning
@@ -291,7 +291,7 @@ def _may_be_there(known: Known, name: str, others: Iterable[Facts]) -> bool:
 
 def _of_failure(known: Known, now: float) -> Iterator[Onset]:
     observation, seen_at = known.observation, known.seen_at
-    if not isinstance(observation, Failed) or observation.facts is not None:
+    if not isinstance(observation, Failed) or not observation.saw_nothing:
         # A server that shows its certificate and then refuses the client is seen at each probe.
         return
     problem, reason = Problem.PROBE_FAILING, observation.reason

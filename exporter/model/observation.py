@@ -259,5 +259,12 @@ class Failed:
     aside: tuple[Item, ...] = ()
     """Items on the exporter's side (its own client certificate), if nothing was seen."""
 
+    @property
+    def saw_nothing(self) -> bool:
+        """
+        False when what expires was seen all the same.
+        """
+        return self.facts is None
+
 
 Observation = Observed | Failed

@@ -16,7 +16,7 @@ from typing import Any
 from exporter.engine.memory import EndpointMemory, ProblemRow
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow
 from exporter.engine.sightings import FEW
-from exporter.judgement.hidden import hidden_by
+from exporter.judgement.hidden import at_each_endpoint, hidden_by
 from exporter.judgement.history import Past
 from exporter.judgement.issued import NONE, Elsewhere, Issuances, newest_ends
 from exporter.judgement.problems import Key, pending
@@ -58,12 +58,14 @@ from exporter.report.families import (
     TARGET,
     TLS,
     UNSEEN,
+    URGENCY,
     VERIFIED,
     Family,
     bounded,
     escape,
 )
 from exporter.report.problems import brief, end_of, fingerprint_of, is_remembered, reach, words
+from exporter.report.status import WELL, onsets_at, standing
 
 Samples = dict[Family, list[tuple[tuple[tuple[str, str], ...], float]]]
 """Labels and value of each series, by family."""
@@ -186,6 +188,18 @@ def pending_lines(endpoints: Iterable[EndpointRow], at: float) -> Iterator[str]:
         yield line(PROBLEM_PENDING, _present((*about, place, *texts, *target.labels)), end_of(row))
 
 
+def urgency_lines(endpoints: Iterable[EndpointRow], problems: Iterable[ProblemRow]) -> Iterator[str]:
+    """
+    Yield a line for each endpoint that is not OK.
+    """
+    places = at_each_endpoint(row.found for row in problems)
+    for row in endpoints:
+        stands = standing(row, onsets_at(row, places))
+        if stands is not WELL:
+            about = (("target", row.target.name), ("location", row.label), ("problem", stands.problem or ""))
+            yield line(URGENCY, _present((*about, *row.target.labels)), stands.urgency)
+
+
 def _present(labels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     # To Prometheus an empty label is none.
     return [(name, value) for name, value in labels if value]
@@ -263,6 +277,7 @@ class Exposition:
         lines[PROBLEM_PENDING] += pending_lines(endpoints, at)
         if X509_READ_ERRORS in lines and (unread := read_errors(endpoints)) is not None:
             lines[X509_READ_ERRORS].append(line(X509_READ_ERRORS, (), unread))
+        lines[URGENCY] += urgency_lines(endpoints, problems)
         for family, samples in own.items():
             lines[family] += [line(family, labels, value) for labels, value in samples]
         for family in self._families:
@@ -426,7 +441,8 @@ class _Block:
         lines[DURATION] += (DURATION.name, endpoint, f"}} {held.duration:.6f}\n")
         if isinstance(held.observation, Failed):
             lines[SUCCESS] += (SUCCESS.name, endpoint, "} 0.0\n")
-            lines[FAILURE] += (FAILURE.name, endpoint, f',reason="{held.observation.reason}"}} 1.0\n')
+            seen = ',seen="yes"' if not held.observation.saw_nothing else ""
+            lines[FAILURE] += (FAILURE.name, endpoint, f',reason="{held.observation.reason}"{seen}}} 1.0\n')
         else:
             lines[SUCCESS] += (SUCCESS.name, endpoint, "} 1.0\n")
 

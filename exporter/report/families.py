@@ -165,6 +165,15 @@ PROBLEM_PENDING = Family(
 )
 
 
+URGENCY = Family(
+    "expiry_endpoint_urgency",
+    "How urgent an endpoint is that is not OK, as the status page counts it: 1 warning, 2 unknown, "
+    "3 critical. problem is its worst, absent where there is none yet. Absent for an endpoint that is OK. "
+    "Has the user's labels too.",
+    (*_ENDPOINT, "problem"),
+)
+
+
 LAST_SEEN = Family(
     "expiry_last_seen_timestamp_seconds",
     "When the facts exported for the endpoint were really seen. Absent if they never were.",
@@ -216,8 +225,10 @@ DURATION = Family("expiry_probe_duration_seconds", "How long the last probe of t
 
 FAILURE = Family(
     "expiry_probe_failure_info",
-    "Why the last probe of the endpoint failed. 1 for that reason, absent when it did not.",
-    (*_ENDPOINT, "reason"),
+    "Why the last probe of the endpoint failed. 1 for that reason, absent when it did not. seen is yes where "
+    "it saw what expires all the same: a server that then wanted a client certificate, a file with a damaged "
+    "part.",
+    (*_ENDPOINT, "reason", "seen"),
 )
 
 
@@ -320,7 +331,7 @@ SHARD_RATIO = Family(
 SWEEP_ENDPOINTS = Family("expiry_sweep_endpoints", "Endpoints in the sweep of this scrape.")
 
 
-SWEEP_FAILURES = Family("expiry_sweep_failures", "Endpoints whose probe failed in this scrape.")
+SWEEP_FAILURES = Family("expiry_sweep_failures", "Endpoints that could not be seen in this scrape.")
 
 
 RELOAD_SUCCESS = Family(
@@ -448,6 +459,7 @@ FAMILIES = (
     PROBLEM,
     PROBLEM_INFO,
     PROBLEM_PENDING,
+    URGENCY,
     TARGET,
     LEFT_OUT,
     UNWATCHED,

@@ -7,7 +7,7 @@ next scrape.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
@@ -17,13 +17,12 @@ from exporter.engine.lasting import present
 from exporter.engine.scrape import EndpointRow, Scrape, TargetRow, verdicts
 from exporter.judgement.hidden import Places, at_each_endpoint
 from exporter.judgement.issued import Elsewhere
-from exporter.judgement.problems import Onset
 from exporter.judgement.verdicts import JudgedItem
 from exporter.model.errors import LeftOut
 from exporter.model.observation import Certificate, Failed
 from exporter.model.targets import Target
 from exporter.report.filters import Selection, Sort
-from exporter.report.status import URGENCY, Level, Status, level, status
+from exporter.report.status import URGENCY, Level, Status, onsets_at, standing, status
 from exporter.report.times import date, distance
 
 FRESH = 5.0
@@ -124,7 +123,7 @@ class Inventory:
         """
         Return the status of one of the endpoints.
         """
-        return status(row, _onsets(row, self._judge(now).places), now, self._newest.unseen)
+        return status(row, onsets_at(row, self._judge(now).places), now, self._newest.unseen)
 
     def entries(self, now: float) -> list[Entry]:
         """
@@ -138,7 +137,7 @@ class Inventory:
             places = at_each_endpoint(present(self.scrape.endpoints, now, self.scrape.issuances).values())
             by_level: list[list[EndpointRow]] = [[] for _ in Level]
             for row in self.scrape.endpoints:
-                by_level[level(row, _onsets(row, places))].append(row)
+                by_level[standing(row, onsets_at(row, places)).level].append(row)
             judged = self._judged = _Judged(now, places, by_level)
         return judged
 
@@ -419,13 +418,3 @@ class _Search:
             ).casefold()
             self._texts[certificate.fingerprint_sha256] = known
         return known
-
-
-def _onsets(row: EndpointRow, places: Places) -> Sequence[Onset]:
-    """
-    Return what gives cause for problems at an endpoint, and at addresses that take turns with it.
-    """
-    if not row.others:
-        return places.get((row.target.name, row.label), ())
-    labels = dict.fromkeys([row.label, *(one.location for one in row.others)])
-    return [onset for label in labels for onset in places.get((row.target.name, label), ())]

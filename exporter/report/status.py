@@ -5,11 +5,13 @@ Pure. The status page, `expiry-exporter check` and /probe's debug output show th
 among them are those of `judgement.problems`, with the same severity; nothing is decided here.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from exporter.engine.scrape import EndpointRow
+from exporter.judgement.hidden import Places
 from exporter.judgement.issued import Unseen
 from exporter.judgement.problems import Onset
 from exporter.judgement.verdicts import JudgedItem
@@ -122,20 +124,54 @@ def status(row: EndpointRow, onsets: Iterable[Onset], now: float, unseen: Unseen
     return Status(tuple(sorted(found, key=lambda one: -URGENCY.index(one.level))))
 
 
-def level(row: EndpointRow, onsets: Collection[Onset]) -> Level:
+class Standing(NamedTuple):
     """
-    Return the level of `status` without its words: of thousands of endpoints only a page is shown.
+    How an endpoint stands: what is counted of it, on pages, by commands and by dashboards.
+    """
+
+    level: Level
+    problem: Problem | None = None
+    """The problem that makes it so; None when it is well, or what makes it so is no problem yet."""
+
+    @property
+    def urgency(self) -> int:
+        """
+        Its place among the levels, from 0 for OK to 3 for critical.
+        """
+        return URGENCY.index(self.level)
+
+
+WELL = Standing(Level.OK)
+
+
+def standing(row: EndpointRow, onsets: Collection[Onset]) -> Standing:
+    """
+    Return the level of `status` and its first problem, without words: of thousands of endpoints only a page
+    is shown.
     """
     held = row.held
     if not onsets and isinstance(held.observation, Observed) and not (held.facts and held.facts.unanswered):
-        return Level.OK
-    found = [_LEVELS[one.severity] for one in onsets if one.problem is not Problem.PROBE_FAILING]
+        return WELL
+    ordered = sorted(onsets, key=lambda one: _ORDER[one.problem])
+    failing = next((one for one in ordered if one.problem is Problem.PROBE_FAILING), None)
+    found = [Standing(_LEVELS[one.severity], one.problem) for one in ordered if one is not failing]
     if isinstance(held.observation, Failed):
-        failing = next((one for one in onsets if one.problem is Problem.PROBE_FAILING), None)
-        found.append(_level_of_failure(held.observation, failing))
+        problem = failing.problem if failing is not None else None
+        found.append(Standing(_level_of_failure(held.observation, failing), problem))
     if held.facts is not None and any(map(_leaves_unknown, held.facts.unanswered)):
-        found.append(Level.UNKNOWN)
-    return worst(found)
+        found.append(Standing(Level.UNKNOWN))
+    most = max(found, key=lambda one: one.urgency, default=WELL)
+    return most if most.level else WELL
+
+
+def onsets_at(row: EndpointRow, places: Places) -> Sequence[Onset]:
+    """
+    Return what gives cause for problems at an endpoint, and at addresses that take turns with it.
+    """
+    if not row.others:
+        return places.get((row.target.name, row.label), ())
+    labels = dict.fromkeys([row.label, *(one.location for one in row.others)])
+    return [onset for label in labels for onset in places.get((row.target.name, label), ())]
 
 
 def worst(levels: Iterable[Level]) -> Level:
@@ -242,7 +278,7 @@ def _probe_findings(row: EndpointRow, failing: Onset | None, now: float) -> Iter
     if not isinstance(observation, Failed):
         return
     words = f"{observation.reason}: {observation.detail}"
-    if observation.facts is None and row.held.seen_at is not None:
+    if observation.saw_nothing and row.held.seen_at is not None:
         words += f" (last seen {ago(now - row.held.seen_at)})"
     what_to_do, problem = (
         advice.FAILURES[observation.reason],
@@ -258,7 +294,7 @@ def _level_of_failure(observation: Failed, failing: Onset | None) -> Level:
     """
     if failing is not None and failing.severity is Severity.CRITICAL:
         return Level.CRITICAL
-    return Level.UNKNOWN if observation.facts is None else Level.OK
+    return Level.UNKNOWN if observation.saw_nothing else Level.OK
 
 
 def _notes(row: EndpointRow, said: Collection[str | None], now: float) -> Iterator[Finding]:

@@ -12,10 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 from exporter.engine.lasting import problem_rows
-from exporter.judgement.hidden import hidden_by
-from exporter.judgement.problems import Key
+from exporter.engine.scrape import Scrape
 from exporter.model.policies import Severity
 from exporter.model.problems import Problem
+from exporter.model.reasons import Reason
+from exporter.report.families import URGENCY
+from exporter.report.forecast import forecast
+from exporter.report.inventory import Inventory
+from exporter.report.status import Level
 from grafana import queries as builder
 from tests.golden.values import Scene
 from tests.grafana.conftest import DEMO, UNUSUAL
@@ -181,7 +185,37 @@ def test_the_exporter_s_page_says_the_same(world: Prometheus) -> None:
         target: "unknown" if problem == Problem.PROBE_FAILING else severity
         for severity, problem, target in urgent(world, DEMO)
     }
-    assert tiles(world, DEMO)["Can't be seen"] == sum(level == "unknown" for level in levels.values()) == 2
+    # Each of its targets has one endpoint.
+    counts = Counter(levels.values())
+    assert by_level(tiles(world, DEMO)) == counts == {"critical": 2, "unknown": 2, "warning": 5}
+    alerts = [one.labels for one in world.query('ALERTS{alertname=~"Expiry.+", target!="", cluster=""}')]
+    told = {
+        one["target"]: one["severity"]
+        for one in sorted(alerts, key=lambda one: one["severity"] == "critical")
+    }
+    assert {target: severity for target, severity in told.items() if target in STATES} == {
+        target: level for target, level in levels.items() if level != "unknown"
+    }
+
+
+def test_a_server_that_wants_a_client_certificate_is_well(world: Prometheus) -> None:
+    """
+    As on the page: it was seen, and its reason is none of what is wrong.
+    """
+    target = "client-certificate"
+    for panel, name, value in (("Probe result", "A", 0), ("Endpoints side by side", "A", 3)):
+        (found,) = rows(world, "target", panel, name, {"target": target})
+        assert found.value == value
+    (why,) = rows(world, "target", "Endpoints side by side", "E", {"target": target})
+    assert why.labels["reason"] == Reason.CLIENT_CERTIFICATE_REQUIRED
+    wrong = rows(world, "fleet", "What is wrong, by reason", "A", {"job": DEMO})
+    assert {(one.labels["sort"], one.labels["reason"]) for one in wrong} == {
+        *(("failed", "handshake_timeout"), ("failed", "connection_refused"), ("refused", "expired")),
+        *(("refused", "name_mismatch"), ("refused", "untrusted_root")),
+        *(("refused", "missing_intermediate"), ("refused", "not_yet_valid")),
+    }
+    (failures,) = world.query(f'expiry_sweep_failures{{job="{DEMO}"}}')
+    assert failures.value == tiles(world, DEMO)["Unknown"]
 
 
 def test_every_other_problem_is_shown(world: Prometheus) -> None:
@@ -242,43 +276,97 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometheus,
             yield made, scene, now
 
 
-TILES = ("Critical", "Can't be seen", "Renewal late", "Renew by hand", "Not deployed", "Other warnings")
+WARNINGS = ("Renewal late", "Renew by hand", "Not deployed", "Other warnings")
+TILES = ("Critical", "Unknown", *WARNINGS)
 
 
 def tiles(world: Prometheus, job: str) -> dict[str, int]:
     """
-    The number in each tile that counts problems.
+    The number in each tile that counts endpoints.
     """
     return {title: int(rows(world, "fleet", title, "A", {"job": job})[0].value) for title in TILES}
 
 
-def decided(scene: Scene, now: float) -> list[Key]:
+def by_level(counted: Mapping[str, int]) -> Mapping[str, int]:
     """
-    The problems as the exporter decides them, without those that others hide.
+    The numbers in the tiles by level.
     """
-    found = problem_rows(scene.memory, scene.faults, scene.rows(), now)
-    keys = {row.found.onset.key for row in found}
-    return [key for key in keys if hidden_by(key, [one for one in keys if one[0] == key[0]]) is None]
+    warnings = sum(counted[title] for title in WARNINGS)
+    return {"critical": counted["Critical"], "unknown": counted["Unknown"], "warning": warnings}
 
 
-def test_each_problem_of_many_targets_is_in_one_tile(many: tuple[Prometheus, Scene, float]) -> None:
+def page_of(scene: Scene, now: float) -> Inventory:
     """
-    As many are critical, late and so on as the exporter decides, and the tiles are all of them.
+    What the status page is made of.
+    """
+    rows = tuple(scene.rows())
+    found = problem_rows(scene.memory, scene.faults, rows, now)
+    return Inventory(
+        Scrape(tuple(scene.targets()), rows, (), 1.0, 9.5, complete=True, at=now, problems=found)
+    )
+
+
+GROUPS = {
+    "Renewal late": (Problem.RENEWAL_OVERDUE, Problem.SIGNATURE_STALE),
+    "Renew by hand": (
+        *(Problem.SOON, Problem.AUTHORITY_ENDING, Problem.DOMAIN_ENDING),
+        Problem.CHAIN_ENDS_FIRST,
+    ),
+    "Not deployed": (Problem.NOT_DEPLOYED, Problem.WENT_BACKWARDS),
+}
+"""The problems of a warning that each tile counts; the last tile counts the others."""
+
+
+def test_each_endpoint_of_many_targets_is_in_one_tile(many: tuple[Prometheus, Scene, float]) -> None:
+    """
+    As many are critical, unknown and late as on the status page, which lists each by its worst problem.
     """
     world, scene, now = many
-    found = decided(scene, now)
-    warned = Counter(problem for _, _, problem, severity in found if severity is Severity.WARNING)
-    shown = tiles(world, DEMO)
-    assert shown == {
-        "Critical": sum(severity is Severity.CRITICAL for *_, severity in found),
-        "Can't be seen": warned[Problem.PROBE_FAILING],
-        "Renewal late": warned[Problem.RENEWAL_OVERDUE],
-        "Renew by hand": warned[Problem.SOON],
-        "Not deployed": warned[Problem.NOT_DEPLOYED],
-        "Other warnings": warned[Problem.NOT_TRUSTED],
+    inventory = page_of(scene, now)
+    worst = {
+        (entry.row.target.name, entry.row.label): (entry.level, first.problem)
+        for entry in inventory.entries(now)
+        for first in inventory.status(entry.row, now).findings[:1]
+        if entry.level
     }
-    assert sum(shown.values()) == len(found)
-    assert {title for title, shown_there in shown.items() if not shown_there} == {"Not deployed"}
+    counts = Counter(level for level, _ in worst.values())
+    warned = Counter(problem for level, problem in worst.values() if level is Level.WARNING)
+    expected = {
+        "Critical": counts[Level.CRITICAL],
+        "Unknown": counts[Level.UNKNOWN],
+        **{title: sum(warned[one] for one in group) for title, group in GROUPS.items()},
+    }
+    expected["Other warnings"] = len(worst) - sum(expected.values())
+    shown = tiles(world, DEMO)
+    assert shown == expected
+    assert by_level(shown) == {
+        level.name.lower(): count for level, count in inventory.counts(now).items() if level
+    }
+    assert {title for title, number in shown.items() if not number} == {"Not deployed"}
+
+
+def test_table_alerts_and_forecast_of_many_targets_agree_with_the_tiles(
+    many: tuple[Prometheus, Scene, float],
+) -> None:
+    """
+    Each problem of the table is an alert that the forecast has, and the worst of a target is in its tile.
+    """
+    world, scene, now = many
+    labels = ("target", "item", "problem", "severity")
+    table = {
+        tuple(one.labels.get(label, "") for label in labels)
+        for one in world.query(interpolated(builder.problems(), DASHBOARDS["fleet"], {"job": DEMO}))
+    }
+    found = forecast(page_of(scene, now).scrape.endpoints, now, 0)
+    told = {one.key for sent in found.notifications for one in sent.alerts if found.firing(one)}
+    assert table == told
+    critical = {target for target, _, _, severity in table if severity == Severity.CRITICAL}
+    endpoints = builder.of(URGENCY)
+    urgent = world.query(interpolated(f"{endpoints} == 3", DASHBOARDS["fleet"], {"job": DEMO}))
+    assert {one.labels["target"] for one in urgent} == critical
+    others = world.query(interpolated(f"{endpoints} < 3", DASHBOARDS["fleet"], {"job": DEMO}))
+    # Each of these targets has one endpoint.
+    assert {one.labels["target"] for one in others} == {target for target, *_ in table} - critical
 
 
 @pytest.mark.parametrize(
@@ -299,17 +387,51 @@ def test_who_has_a_problem_has_a_whole_in_the_same_row(
 
 
 @pytest.mark.parametrize(
-    ("job", "expected"), [(DEMO, (2, 2, 1, 0, 0, 4)), (UNUSUAL, (3, 0, 0, 2, 1, 2))], ids=(DEMO, UNUSUAL)
+    ("job", "expected"), [(DEMO, (2, 2, 1, 0, 0, 4)), (UNUSUAL, (2, 1, 0, 2, 1, 2))], ids=(DEMO, UNUSUAL)
 )
-def test_each_row_of_the_table_is_in_one_tile(world: Prometheus, job: str, expected: Sequence[int]) -> None:
+def test_nothing_is_counted_in_two_tiles(world: Prometheus, job: str, expected: Sequence[int]) -> None:
     """
-    Nothing is counted twice.
+    Each target of these has one endpoint, and each that is in the table is in one tile. So is what can't be
+    checked, which is in the table of reasons only.
     """
     assert tiles(world, job) == dict(zip(TILES, expected, strict=True))
-    assert sum(expected) == len(urgent(world, job))
+    wrong = rows(world, "fleet", "What is wrong, by reason", "A", {"job": job})
+    unchecked = {
+        (one.labels["reason"], one.labels["advice"]): one.value
+        for one in wrong
+        if one.labels["sort"] == "unchecked"
+    }
+    assert unchecked == ({("connect_timeout", "crl"): 1} if job == UNUSUAL else {})
+    assert sum(expected) == len({target for _, _, target in urgent(world, job)}) + len(unchecked)
 
 
-TRENDS = ("Critical", "Can't be seen", "Renewal late")
+def test_an_endpoint_that_two_exporters_watch_is_counted_once() -> None:
+    """
+    By what is worse: one of them may not reach it, or not have the state that tells how it was before.
+    """
+    series = {
+        f'expiry_endpoint_urgency{{job="{RECORDED}", instance="{instance}", {endpoint}}}': f"{value}x10"
+        for instance, endpoint, value in (
+            ("a", 'target="shop", location="1", problem="soon"', 3),
+            ("b", 'target="shop", location="1", problem="probe_failing"', 2),
+            ("a", 'target="shop", location="2", problem="not_trusted"', 1),
+            ("b", 'target="shop", location="2", problem="renewal_overdue"', 1),
+            ("a", 'target="shop", location="3", problem="not_trusted"', 1),
+            ("b", 'target="shop", location="3"', 2),
+        )
+    }
+    texts = [
+        (interpolated(query.expression, DASHBOARDS["fleet"], {"job": RECORDED}), 600.0)
+        for title in TILES
+        for query in queries("fleet")
+        if (query.panel, query.name) == (title, "A")
+    ]
+    numbers = [sum(samples.values()) for samples in ask(Recording(series, 600.0, 600.0), texts)]
+    assert numbers[:2] == [1, 1]
+    assert sum(numbers[2:]) == 1
+
+
+TRENDS = ("Critical", "Unknown", "Renewal late")
 """The tiles with a small graph."""
 
 
@@ -330,18 +452,13 @@ def test_the_graph_in_a_tile_leads_to_its_number(
 RECORDED = "recorded"
 
 
-def recorded(problems: str, others: str) -> Recording:
+def recorded(urgent: str, others: str) -> Recording:
     """
-    An exporter of a critical problem, with the values of the problem's series and of what else it exports.
+    An exporter of a critical endpoint, with the values of that series and of what else it exports.
     """
     exporter = f'job="{RECORDED}", instance="exporter"'
-    problem = (
-        f'{exporter}, target="shop", item="leaf", kind="leaf", problem="passed", severity="critical",'
-        ' fingerprint_sha256="00"'
-    )
     series = {
-        f"expiry_problem_end_timestamp_seconds{{{problem}}}": problems,
-        f'expiry_problem_info{{{problem}, hidden_by=""}}': problems,
+        f'expiry_endpoint_urgency{{{exporter}, target="shop", location="1", problem="passed"}}': urgent,
         f'expiry_target_info{{{exporter}, target="shop"}}': others,
         f"expiry_build_info{{{exporter}}}": others,
         f"expiry_sweep_targets{{{exporter}}}": others,
@@ -350,18 +467,18 @@ def recorded(problems: str, others: str) -> Recording:
 
 
 @pytest.mark.parametrize(
-    ("problems", "others", "points", "number"),
+    ("urgent", "others", "points", "number"),
     [
-        ("1x10", "1x10", [1, 1, 1, 1], 1),
-        ("1x4 stale", "1x10", [1, 1, 0, 0], 0),
-        ("_x10 1", "1x10", [0, 0, 0, 0], 1),
-        ("1x9 stale", "1x9 stale", [], None),
-        ("1x9 stale", "1x9 0", [], None),
+        ("3x10", "1x10", [1, 1, 1, 1], 1),
+        ("3x4 stale", "1x10", [1, 1, 0, 0], 0),
+        ("_x10 3", "1x10", [0, 0, 0, 0], 1),
+        ("3x9 stale", "1x9 stale", [], None),
+        ("3x9 stale", "1x9 0", [], None),
     ],
     ids=["lasts", "is over", "is new", "the exporter is gone", "no target is left"],
 )
 def test_a_tile_with_a_graph_shows_the_number_of_now(
-    problems: str, others: str, points: Sequence[float], number: float | None
+    urgent: str, others: str, points: Sequence[float], number: float | None
 ) -> None:
     """
     Nothing of what was, neither a problem that is over nor the last points of an exporter that is gone.
@@ -376,7 +493,7 @@ def test_a_tile_with_a_graph_shows_the_number_of_now(
         (interpolated(query.expression, DASHBOARDS["fleet"], {"job": RECORDED}, end=now), at)
         for query, at in asking
     ]
-    *graph, shown = [list(samples.values()) for samples in ask(recorded(problems, others), texts)]
+    *graph, shown = [list(samples.values()) for samples in ask(recorded(urgent, others), texts)]
     assert [value for one in graph for value in one] == points
     assert shown == ([] if number is None else [number])
 
@@ -433,7 +550,7 @@ def test_replicas_are_counted_once(world: Prometheus) -> None:
     Two jobs, of which one is not chosen, and all: the number of targets is that of different names.
     """
     (query,) = (one for one in queries("fleet") if one.panel == "Targets")
-    for job, wanted in (([DEMO], 11), ([UNUSUAL], 10), (ALL, 21)):
+    for job, wanted in (([DEMO], 11), ([UNUSUAL], 11), (ALL, 22)):
         (only,) = world.query(interpolated(query.expression, DASHBOARDS["fleet"], {"job": job}))
         assert only.value == wanted
 
@@ -443,7 +560,7 @@ def test_targets_without_the_label_are_shown_unless_a_value_is_chosen(world: Pro
     Nobody configures labels first and looks afterwards.
     """
     (query,) = (one for one in queries("fleet") if one.panel == "Targets")
-    for chosen, wanted in (({}, 21.0), ({"value": "demo"}, 11.0), ({"label": "no_such_label"}, 21.0)):
+    for chosen, wanted in (({}, 22.0), ({"value": "demo"}, 11.0), ({"label": "no_such_label"}, 22.0)):
         (only,) = world.query(interpolated(query.expression, DASHBOARDS["fleet"], chosen))
         assert only.value == wanted
 

@@ -4,9 +4,9 @@ Expositions, made by the exporter's own code, of what the demo does not show and
 
 from dataclasses import replace
 
-from exporter.model.observation import Certificate, Facts, FoundHazard, Renewal
+from exporter.model.observation import Certificate, Facts, FailedLookup, FoundHazard, Renewal
 from exporter.model.policies import AUTOMATIC, MANUAL
-from exporter.model.reasons import Fault, Hazard, Reason
+from exporter.model.reasons import Fault, Hazard, Lookup, Reason
 from exporter.model.targets import Target
 from exporter.report import families
 from exporter.report.exposition import Samples
@@ -25,6 +25,7 @@ NAMES = (
     "lost",
     "unpaid",
     "renewed",
+    "unchecked",
 )
 """The targets of `unusual`."""
 
@@ -59,6 +60,9 @@ def unusual(now: float) -> str:
     for name, hazard in (("lost", Hazard.DOMAIN_REDEMPTION), ("unpaid", Hazard.DOMAIN_AUTO_RENEW)):
         found = replace(facts(leaf(name, 70), above), hazards=(FoundHazard(hazard, "words about it"),))
         scene.see(target(name=name), seen(found), at=now)
+    asked = FailedLookup(Lookup.CRL, Reason.CONNECT_TIMEOUT, "words about it")
+    found = replace(facts(leaf("unchecked", 70), above), unanswered=(asked,))
+    scene.see(target(name="unchecked"), seen(found), at=now)
     changed = target(name="renewed")
     scene.see(changed, seen(facts(leaf("renewed", 10), above)), at=now - 3600)
     scene.see(changed, seen(facts(leaf("renewed", 80), above)), at=now)

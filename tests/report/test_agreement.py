@@ -3,6 +3,8 @@ One judgement: metrics, status page, `check`, the API and the forecast say the s
 """
 
 import asyncio
+import io
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
@@ -20,18 +22,27 @@ from exporter.judgement.problems import pending
 from exporter.model.policies import BUILT_IN, DAY, Severity
 from exporter.model.problems import MEANINGS, Problem
 from exporter.model.reasons import Fault, Reason
+from exporter.report import calendar, families
+from exporter.report.exposition import Exposition
 from exporter.report.filters import Selection
 from exporter.report.forecast import forecast
 from exporter.report.inventory import Entry, Inventory
 from exporter.report.json_items import items
-from exporter.report.status import Level
+from exporter.report.status import URGENCY, Level
 from exporter.report.status import worst as worst_level
 from tests.golden.scenes import failed, seen
 from tests.golden.values import Scene, certificate, facts, intermediate, target
 from tests.probes.tls.wire.probing import watching
+from tests.report.test_exposition import values
 from tests.support.certificates import NOW
 
 LEVELS = {Severity.CRITICAL: Level.CRITICAL, Severity.WARNING: Level.WARNING}
+
+ENDS = {
+    *(Problem.PASSED, Problem.SOON, Problem.AUTHORITY_ENDING, Problem.DOMAIN_ENDING),
+    *(Problem.SIGNATURE_STALE, Problem.CHAIN_ENDS_FIRST),
+}
+"""The problems that an end near by may be."""
 
 
 # The large one has more than one page of the API.
@@ -191,6 +202,56 @@ def test_page_table_api_and_forecast_name_the_same_problems(found: Scrape) -> No
         if what.problem is not None
     }
     assert lines == shown
+
+
+def urgencies(found: Scrape) -> dict[tuple[str, ...], float]:
+    """
+    How urgent each endpoint is that is not OK, by target, location and problem, as it is exported.
+    """
+    text = Exposition().text(found.targets, found.endpoints, {}, found.problems, found.at)
+    return values(text, families.URGENCY.name, "target", "location", "problem")
+
+
+def test_each_endpoint_is_counted_once_and_everywhere_the_same(found: Scrape) -> None:
+    """
+    By its worst problem: in the metrics, from which dashboards count, on the page, in the API and by `check`.
+    """
+    inventory = Inventory(found)
+    entries = inventory.entries(NOW)
+    assert urgencies(found) == {
+        (entry.row.target.name, entry.row.label, first.problem or ""): float(URGENCY.index(entry.level))
+        for entry in entries
+        if entry.level
+        for first in inventory.status(entry.row, NOW).findings[:1]
+    }
+    counts = Counter(entry.level for entry in entries)
+    assert +Counter(inventory.counts(NOW)) == counts
+    assert Counter(one.level for one in check.entries(inventory, NOW)) == counts
+    listed = {(one["target"], one["location"]): one["level"] for one in all_items(inventory)}
+    assert Counter(listed.values()) == {level.name.lower(): count for level, count in counts.items()}
+    summary = io.StringIO()
+    check.print_table(inventory, NOW, summary)
+    told = ", ".join(f"{counts[level]} {level.name.lower()}" for level in reversed(URGENCY))
+    assert summary.getvalue().splitlines()[-1] == told
+
+
+def test_deadlines_in_the_calendar_that_have_passed_are_urgent_on_the_page(found: Scrape) -> None:
+    """
+    And the other way round: what ends too soon is past its moment in the calendar.
+    """
+    inventory = Inventory(found)
+    entries = inventory.entries(NOW)
+    moments = [one for one in calendar.moments(entries) if one.key == "critical" and one.when <= NOW]
+    passed = {(one.place.row.target.name, one.place.judged.item.name) for one in moments}
+    ending = {*ENDS, Problem.NOT_DEPLOYED}
+    critical = {
+        (name, item)
+        for name, item, problem, severity in (row.found.onset.key for row in found.problems)
+        if problem in ending and severity is Severity.CRITICAL
+    }
+    assert critical == passed
+    urgent = {entry.row.target.name for entry in entries if entry.level is Level.CRITICAL}
+    assert {name for name, _ in passed} <= urgent
 
 
 def test_what_dashboards_count_as_not_seen_is_so_on_the_page(found: Scrape) -> None:

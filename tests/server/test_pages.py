@@ -311,8 +311,12 @@ def test_trouble_of_the_exporter_itself_is_told_first() -> None:
     )
     (said,) = page(two).all("p", class_="notice")
     assert said.text.startswith("Every single probe failed.")
+    wanted, found = Reason.CLIENT_CERTIFICATE_REQUIRED, facts(certificate())
+    turned_away = Scene().see(made(name="a"), failed(wanted, found=found))
+    turned_away.see(made(name="b"), failed(wanted, found=found))
     fine = Scene().see(made(name="a"), seen(facts(certificate())))
-    assert page(fine).all("p", class_="notice") == []
+    for well in (fine, turned_away):
+        assert page(well).all("p", class_="notice") == []
     (said,) = page(fine, complete=False).all("p", class_="notice")
     assert said.text.startswith("The last scrape was cut off after 9.5 s")
     (said,) = page(fine, load_succeeded=False).all("p", class_="notice")

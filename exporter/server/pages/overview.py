@@ -152,7 +152,7 @@ def notices(inventory: Inventory, situation: Situation) -> Child:
 
 
 def _failed(row: EndpointRow) -> bool:
-    return isinstance(row.held.observation, Failed)
+    return isinstance(row.held.observation, Failed) and row.held.observation.saw_nothing
 
 
 def _nothing(root: str) -> Markup:

@@ -166,7 +166,7 @@ def _last_probe(entry: Entry, now: float) -> Markup:
         words: Child = f"{took} and saw everything."
     elif held.seen_at is None:
         words = f"{took} and failed. Nothing was ever seen here."
-    elif held.observation.facts is not None:
+    elif not held.observation.saw_nothing:
         words = f"{took}. The server showed its certificate, then ended the conversation."
     else:
         words = (
